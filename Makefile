@@ -1,0 +1,72 @@
+# Two commands do everything from a fresh clone: `make run` (the main job) and `make test`.
+# Each builds its own virtual environment in .venv first; nothing is installed by hand.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+CLIENTS ?= 1000
+DIM     ?= 100000
+DROPOUT ?= 0.1
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test test-long test-lowest lint types format bench wheel check clean
+
+help:            ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "secagg needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "this Python cannot make a virtual environment (on Debian: apt-get install python3-venv)"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+run: $(STAMP)    ## the main job: 1000 clients, 100,000 numbers each, a tenth vanish, the sum is exact
+	$(BIN)/secagg round --clients $(CLIENTS) --dim $(DIM) --dropout $(DROPOUT)
+
+demo: $(STAMP)   ## federated learning on real data, in the clear and through secure aggregation
+	$(BIN)/secagg demo
+
+test: $(STAMP)   ## the test suite (a few minutes on two cores)
+	$(BIN)/python -m pytest -n auto -m "not long"
+
+test-long: $(STAMP)  ## what takes too long for every day: full-size rounds, deeper property tests
+	$(BIN)/python -m pytest -m long
+
+test-lowest:     ## the suite against the lowest versions that pyproject.toml admits
+	$(MAKE) --no-print-directory VENV=.venv-lowest .venv-lowest/.lowest
+	.venv-lowest/bin/python -m pytest -n auto -m "not long"
+
+.venv-lowest/.lowest: pyproject.toml tests/constraints-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint tests/constraints-lowest.txt --editable '.[test]'
+	@touch $@
+
+lint: $(STAMP)   ## ruff, rules and layout
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)  ## mypy --strict
+	$(BIN)/mypy
+
+format: $(STAMP) ## lay the code out
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## measure against peers and physical limits, side by side
+	$(BIN)/python -m pytest bench -p no:cacheprovider --override-ini=filterwarnings= -s
+
+wheel: $(STAMP)  ## build the wheel and import it in a clean environment
+	rm -rf build dist .venv-wheel
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	cd /tmp && $(CURDIR)/.venv-wheel/bin/python -c 'import secagg, dp, protocols; print("wheel imports:", secagg.__version__)'
+	rm -rf .venv-wheel
+
+check: lint types test wheel  ## all that CI asks
+
+clean:           ## remove what was built
+	rm -rf .venv .venv-lowest .venv-wheel build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

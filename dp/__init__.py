@@ -1,0 +1,1 @@
+"""Calibrated differential privacy, standalone: imports nothing of secagg or protocols."""

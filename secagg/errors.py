@@ -1,0 +1,68 @@
+"""Every error that secagg and protocols raise on purpose.
+
+Facts are attributes, so that a caller can act on them; texts name the value, the limit and the remedy. No
+text and no repr holds a secret. Any other exception out of a public function, on any input bytes, is a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class SecAggError(Exception):
+    """The root: catch this to catch everything that this library raises on purpose."""
+
+
+class ParameterError(SecAggError, ValueError):
+    """An impossible or unsafe configuration; the text says what change would make it possible."""
+
+
+class EncodingError(SecAggError, ValueError):
+    """A value that cannot be encoded or decoded. `index` is where it stands, when one element is to blame."""
+
+    def __init__(self, message: str, *, index: tuple[int, ...] | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class StateError(SecAggError, RuntimeError):
+    """A method was called out of order; nobody but the caller is to blame."""
+
+
+class ThresholdError(SecAggError):
+    """Too few parties are left to go on; nobody is to blame and nothing was revealed."""
+
+    def __init__(self, message: str, *, needed: int, have: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+        self.have = have
+
+
+class PeerError(SecAggError):
+    """A peer broke the protocol. `culprits` are the ids of those who did, `reason` says how."""
+
+    def __init__(self, reason: str, *, culprits: Iterable[int] = ()) -> None:
+        self.reason = reason
+        self.culprits = frozenset(culprits)
+        named = f" (culprits: {', '.join(map(str, sorted(self.culprits)))})" if self.culprits else ""
+        super().__init__(reason + named)
+
+
+class MalformedMessage(PeerError):  # noqa: N818 - the names are the protocol's vocabulary
+    """Bytes that are no message of ours, or a message whose contents are out of bounds."""
+
+
+class UnexpectedMessage(PeerError):  # noqa: N818
+    """A well-formed message at the wrong time, for the wrong session, or from someone who has no part in it."""
+
+
+class AuthenticationFailed(PeerError):  # noqa: N818
+    """A ciphertext, signature or key that does not verify."""
+
+
+class ContradictoryRequest(PeerError):  # noqa: N818
+    """Asked for something that contradicts what was said before, or that would unmask a single client."""
+
+
+class InconsistentShares(PeerError):  # noqa: N818
+    """Shares that do not lie on one polynomial, or that reconstruct to something else than was promised."""
