@@ -1,0 +1,50 @@
+"""Compiled loops of residues.py. Imports numba: import this room only from inside a function.
+
+Both loops see the bit string as little-endian 64-bit words: element i starts at bit i * bits, that is in word
+(i * bits) >> 6, and spills into the next word when it does not fit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+ONE = np.uint64(1)
+WORD = np.uint64(64)
+IN_WORD = np.uint64(63)
+LOG_WORD = np.uint64(6)
+ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+
+@njit(cache=True, nogil=True)
+def pack(lanes: Any, bits: Any, words: Any) -> None:
+    """Write the low `bits` (1 to 63) bits of each lane; `words` has one word to spare and need not be zero."""
+    mask = ALL >> (WORD - bits)
+    window = np.uint64(0)
+    filled = np.uint64(0)
+    at = 0
+    for i in range(lanes.size):
+        value = np.uint64(lanes[i]) & mask
+        window |= value << filled
+        filled += bits
+        if filled >= WORD:
+            words[at] = window
+            at += 1
+            filled -= WORD
+            window = value >> (bits - filled)  # filled == 0 shifts by `bits` <= 63: nothing is left
+    words[at] = window
+
+
+@njit(cache=True, nogil=True)
+def unpack(words: Any, bits: Any, lanes: Any) -> None:
+    """Read lanes.size elements of `bits` (1 to 63) bits; `words` has one word to spare."""
+    mask = ALL >> (WORD - bits)
+    for i in range(lanes.size):
+        position = np.uint64(i) * bits
+        word = position >> LOG_WORD
+        shift = position & IN_WORD
+        low = words[word] >> shift
+        high = (words[word + ONE] << ONE) << (IN_WORD - shift)  # two shifts, so that none is by 64
+        lanes[i] = (low | high) & mask

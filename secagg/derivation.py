@@ -1,0 +1,69 @@
+"""Every derivation of a key or seed, and every label, in one table.
+
+HKDF-SHA256 (RFC 5869) on the standard library's HMAC: one extraction and one expansion are two HMAC calls, and a
+server that unmasks derives thousands. The info string is the label and the context, each with its length, so that no
+two derivations can collide (SPEC section 3).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from enum import Enum
+
+from .errors import ParameterError
+
+HASH_BYTES = 32
+MAX_DERIVED_BYTES = 255 * HASH_BYTES
+
+
+class Label(Enum):
+    """What a derived value is for. No label serves two purposes."""
+
+    SESSION = b"secagg/v1/session"
+    GRAPH = b"secagg/v1/graph"
+    PAIRWISE_MASK = b"secagg/v1/pairwise-mask"
+    SELF_MASK = b"secagg/v1/self-mask"
+    SELF_MASK_COMMITMENT = b"secagg/v1/self-mask-commitment"
+    SHARE_ENCRYPTION = b"secagg/v1/share-encryption"
+    ROSTER = b"secagg/v1/roster"
+    SIGN_KEYS = b"secagg/v1/sign-keys"
+    SIGN_SURVIVORS = b"secagg/v1/sign-survivors"
+
+
+def frame(label: Label, *context: bytes) -> bytes:
+    """Return label and context as one unambiguous byte string: each part behind its length in four bytes."""
+    parts = (label.value, *context)
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def digest(label: Label, *context: bytes) -> bytes:
+    """Return the SHA-256 of `frame(label, *context)`: 32 bytes."""
+    return hashlib.sha256(frame(label, *context)).digest()
+
+
+def derive(secret: bytes, label: Label, *context: bytes, length: int = 32) -> bytes:
+    """Derive `length` bytes from a secret, bound to a label and a context (HKDF-SHA256 without salt).
+
+    Security: the secret has at least 128 bits of entropy; the context names everything that two derivations from one
+    secret must differ by (session, sender, recipient).
+    """
+    return hkdf(secret, salt=b"", info=frame(label, *context), length=length)
+
+
+def hkdf(secret: bytes, *, salt: bytes, info: bytes, length: int) -> bytes:
+    """HKDF-SHA256 (RFC 5869, sections 2.2 and 2.3).
+
+    Raises:
+        ParameterError: length is not from 1 to 8160.
+    """
+    if not 1 <= length <= MAX_DERIVED_BYTES:
+        raise ParameterError(f"length is {length}, but HKDF-SHA256 derives 1 to {MAX_DERIVED_BYTES} bytes")
+    pseudorandom_key = hmac.digest(salt or bytes(HASH_BYTES), secret, "sha256")
+    output = block = b""
+    counter = 1
+    while len(output) < length:
+        block = hmac.digest(pseudorandom_key, block + info + bytes([counter]), "sha256")
+        output += block
+        counter += 1
+    return output[:length]

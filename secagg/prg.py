@@ -1,0 +1,173 @@
+"""A seed's stream of residues, and the one loop where a round spends its time: adding and removing many of them.
+
+The stream of a 32-byte seed is AES-256 in counter mode with an all-zero initial counter (NIST SP 800-38A): block i
+is the encryption of i as a 16-byte big-endian integer. Read as little-endian lanes it is a vector of residues mod
+2**32 or 2**64, and after a bit-mask mod any smaller power of two (SPEC section 5).
+
+The counter blocks are the same for every seed, so each chunk of them is made once, stays in cache, and is
+encrypted under one key after another: chunk by chunk outside, seed by seed inside. AES is called as ECB on the
+counter blocks, which is the same function as CTR with a zero keystream input, runs at the speed of the hardware, and
+lets go of the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from Crypto.Cipher import AES
+
+from .errors import ParameterError
+from .residues import Residues
+
+SEED_BYTES = 32
+BLOCK_BYTES = 16
+CHUNK_BYTES = 256 * 1024
+"""Counter blocks, keystream and the slice of the sum that it goes to, all in a core's cache."""
+
+_SHARE_BYTES = 64 * 1024
+"""A thread needs this much of the vector for itself; shorter calls spend their time on the interpreter lock."""
+
+_SEEDS_AT_ONCE = 512
+"""Bounds the memory of expanded AES keys, about 1 KiB each."""
+
+
+def cpu_count() -> int:
+    """Return the number of processors that this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not every system lets a process be pinned
+        return os.cpu_count() or 1
+
+
+def keystream(seed: bytes, num_bytes: int, *, first_block: int = 0) -> bytes:
+    """Return `num_bytes` bytes of the stream of `seed`, from block `first_block` on.
+
+    Security: a seed is used for one purpose; derive one for each (`derivation.derive`).
+
+    Raises:
+        ParameterError: the seed is not 32 bytes long, or a count is negative.
+    """
+    if num_bytes < 0 or first_block < 0:
+        raise ParameterError(f"num_bytes ({num_bytes}) and first_block ({first_block}) must not be negative")
+    num_blocks = -(-num_bytes // BLOCK_BYTES)
+    stream: bytes = _cipher(seed).encrypt(_counter_blocks(first_block, num_blocks))
+    return stream[:num_bytes]
+
+
+def stream_residues(seed: bytes, length: int, dtype: npt.DTypeLike) -> Residues:
+    """Return the first `length` lanes (uint32 or uint64) of the stream of `seed`."""
+    lanes = np.zeros(length, dtype=dtype)
+    add_streams([lanes], add=[seed])
+    return lanes
+
+
+def add_streams(
+    targets: Sequence[Residues],
+    *,
+    add: Sequence[bytes] = (),
+    subtract: Sequence[bytes] = (),
+    threads: int | None = None,
+) -> None:
+    """Add and subtract the streams of many seeds to vectors, in place, in one pass over the vectors.
+
+    The stream of a seed is laid over the targets one after another; each target starts at a fresh 16-byte block.
+
+    Args:
+        targets: contiguous one-dimensional uint32 or uint64 arrays; sums wrap around.
+        add: 32-byte seeds whose streams are added.
+        subtract: 32-byte seeds whose streams are subtracted.
+        threads: how many threads to use; as many as there are processors when None.
+
+    Raises:
+        ParameterError: a target is not a contiguous vector of lanes, or a seed is not 32 bytes long.
+    """
+    seeds = [(seed, np.add) for seed in add] + [(seed, np.subtract) for seed in subtract]
+    slices = _slices(targets)
+    total_bytes = sum(piece.lanes.nbytes for piece in slices)
+    if threads is None:
+        threads = cpu_count()
+    threads = max(1, min(threads, total_bytes // _SHARE_BYTES))
+    for start in range(0, len(seeds), _SEEDS_AT_ONCE):
+        streams = [(_cipher(seed), operation) for seed, operation in seeds[start : start + _SEEDS_AT_ONCE]]
+        if threads == 1:
+            for piece in slices:
+                piece.apply(streams)
+        else:
+            chunks = [chunk for piece in slices for chunk in piece.chunks(total_bytes // threads)]
+            with ThreadPoolExecutor(threads) as pool:
+                for _ in pool.map(_Slice.apply, chunks, itertools.repeat(streams)):
+                    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """A stretch of a target, and the block of every seed's stream that falls on its first lane."""
+
+    lanes: Residues
+    first_block: int
+
+    def chunks(self, share_bytes: int) -> list[_Slice]:
+        """Cut into stretches that fit in cache and that keep all threads busy to the end."""
+        size = max(BLOCK_BYTES, min(CHUNK_BYTES, -(-share_bytes // BLOCK_BYTES) * BLOCK_BYTES))
+        step = size // self.lanes.itemsize
+        blocks = size // BLOCK_BYTES
+        return [
+            _Slice(self.lanes[start : start + step], self.first_block + number * blocks)
+            for number, start in enumerate(range(0, self.lanes.size, step))
+        ]
+
+    def apply(self, streams: Sequence[tuple[Any, np.ufunc]]) -> None:
+        """Add or subtract each stream, through one buffer that stays in cache."""
+        for chunk in self.chunks(self.lanes.nbytes):
+            num_blocks = -(-chunk.lanes.nbytes // BLOCK_BYTES)
+            counters = _counter_blocks(chunk.first_block, num_blocks)
+            keystream_bytes = bytearray(len(counters))
+            stream = np.frombuffer(keystream_bytes, dtype=chunk.lanes.dtype)[: chunk.lanes.size]
+            for cipher, operation in streams:
+                cipher.encrypt(counters, output=keystream_bytes)
+                operation(chunk.lanes, stream, out=chunk.lanes)
+
+
+def _slices(targets: Sequence[Residues]) -> list[_Slice]:
+    slices = []
+    first_block = 0
+    for lanes in targets:
+        if lanes.ndim != 1 or lanes.dtype not in (np.dtype("<u4"), np.dtype("<u8")) or not lanes.flags.c_contiguous:
+            raise ParameterError(
+                f"streams are added to contiguous one-dimensional uint32 or uint64 arrays, "
+                f"not to {lanes.dtype} of shape {lanes.shape}"
+            )
+        slices.append(_Slice(lanes, first_block))
+        first_block += -(-lanes.nbytes // BLOCK_BYTES)
+    return slices
+
+
+def _cipher(seed: bytes) -> Any:
+    """Expand a seed to an AES key. ECB keeps no state between calls, so threads may share the object."""
+    if len(seed) != SEED_BYTES:
+        raise ParameterError(f"a seed is {SEED_BYTES} bytes long, not {len(seed)}")
+    return AES.new(seed, AES.MODE_ECB)
+
+
+def _counter_blocks(first_block: int, num_blocks: int) -> bytes:
+    # Rounding the size up lets one cached run of counters serve every vector that is nearly as long.
+    if num_blocks * BLOCK_BYTES <= CHUNK_BYTES and first_block % (CHUNK_BYTES // BLOCK_BYTES) == 0:
+        return _cached_counter_blocks(first_block, num_blocks)
+    return _make_counter_blocks(first_block, num_blocks)
+
+
+def _make_counter_blocks(first_block: int, num_blocks: int) -> bytes:
+    counters = np.zeros((num_blocks, 2), dtype=">u8")
+    counters[:, 1] = np.arange(first_block, first_block + num_blocks, dtype=np.uint64)
+    return counters.tobytes()
+
+
+_cached_counter_blocks = lru_cache(maxsize=32)(_make_counter_blocks)

@@ -1,0 +1,105 @@
+"""Vectors of residues mod 2**modulus_bits: the lanes they live in, and exactly modulus_bits an element on the wire.
+
+Lanes are uint32 up to 32 bits and uint64 up to 64; the wrap-around of unsigned integers plus one bit-mask *is*
+the reduction mod 2**modulus_bits, so sums may run unreduced and be reduced once, at the end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import EncodingError, ParameterError
+
+Residues = npt.NDArray[Any]
+"""A one-dimensional array of lanes: uint32 or uint64, as `lane_dtype` says."""
+
+MAX_MODULUS_BITS = 64
+
+
+def lane_dtype(modulus_bits: int) -> np.dtype[Any]:
+    """Return the dtype that holds residues mod 2**modulus_bits: uint32 up to 32 bits, else uint64.
+
+    Raises:
+        ParameterError: modulus_bits is not an integer from 1 to 64.
+    """
+    if not isinstance(modulus_bits, int) or not 1 <= modulus_bits <= MAX_MODULUS_BITS:
+        raise ParameterError(
+            f"modulus_bits is {modulus_bits!r}, but must be an integer from 1 to {MAX_MODULUS_BITS}: "
+            "use fewer value bits, fewer summands or a smaller maximum weight"
+        )
+    return np.dtype("<u4") if modulus_bits <= 32 else np.dtype("<u8")
+
+
+def packed_bytes(length: int, modulus_bits: int) -> int:
+    """Return how many bytes `pack` makes of `length` residues."""
+    return (length * modulus_bits + 7) // 8
+
+
+def reduce_in_place(residues: Residues, modulus_bits: int) -> Residues:
+    """Reduce lanes mod 2**modulus_bits in place, and return them."""
+    dtype = lane_dtype(modulus_bits)
+    _check_lanes(residues, modulus_bits)
+    if modulus_bits < dtype.itemsize * 8:
+        np.bitwise_and(residues, dtype.type((1 << modulus_bits) - 1), out=residues)
+    return residues
+
+
+def pack(residues: Residues, modulus_bits: int) -> bytes:
+    """Write residues as one little-endian bit string, exactly modulus_bits an element (SPEC section 4).
+
+    Args:
+        residues: shape (length,), the lane dtype of modulus_bits; bits above modulus_bits are ignored.
+        modulus_bits: 1 to 64.
+
+    Returns:
+        `packed_bytes(length, modulus_bits)` bytes; the unused high bits of the last one are zero.
+    """
+    _check_lanes(residues, modulus_bits)
+    lanes = np.ascontiguousarray(residues)
+    if modulus_bits in (32, 64):
+        return lanes.tobytes()
+    from . import _bit_kernels
+
+    num_bytes = packed_bytes(lanes.size, modulus_bits)
+    words = np.empty(num_bytes // 8 + 1, dtype="<u8")
+    _bit_kernels.pack(lanes, np.uint64(modulus_bits), words)
+    return words.view(np.uint8)[:num_bytes].tobytes()
+
+
+def unpack(packed: bytes | memoryview, modulus_bits: int, length: int) -> Residues:
+    """Read back what `pack` wrote: `length` fresh lanes, each below 2**modulus_bits.
+
+    Raises:
+        EncodingError: the number of bytes is not exactly what `length` residues take, or a padding bit is set.
+    """
+    dtype = lane_dtype(modulus_bits)
+    expected = packed_bytes(length, modulus_bits)
+    if length < 0 or len(packed) != expected:
+        raise EncodingError(
+            f"{len(packed)} bytes do not hold {length} residues of {modulus_bits} bits: expected {expected} bytes"
+        )
+    if modulus_bits in (32, 64):
+        return np.frombuffer(packed, dtype=dtype).copy()
+    padding_bits = expected * 8 - length * modulus_bits
+    if padding_bits and packed[-1] >> (8 - padding_bits):
+        raise EncodingError(f"the last {padding_bits} padding bits of packed residues must be zero")
+    from . import _bit_kernels
+
+    words = np.empty(expected // 8 + 2, dtype="<u8")
+    words[-2:] = 0
+    words.view(np.uint8)[:expected] = np.frombuffer(packed, dtype=np.uint8)
+    residues = np.empty(length, dtype=dtype)
+    _bit_kernels.unpack(words, np.uint64(modulus_bits), residues)
+    return residues
+
+
+def _check_lanes(residues: Residues, modulus_bits: int) -> None:
+    dtype = lane_dtype(modulus_bits)
+    if residues.dtype != dtype or residues.ndim != 1:
+        raise EncodingError(
+            f"residues mod 2**{modulus_bits} are one-dimensional {dtype.name} lanes, "
+            f"not {residues.dtype} of shape {residues.shape}"
+        )

@@ -1,0 +1,216 @@
+"""Shamir's secret sharing over GF(2**31 - 1), for byte strings of any length and for vectors of field elements.
+
+Source: Shamir 1979; robust reconstruction is the decoding of a generalised Reed-Solomon code by its syndromes
+(Berlekamp-Massey). Byte strings are cut into 30-bit elements, which any prime above 2**30 holds, and a share of them
+is four bytes an element, little-endian (SPEC section 6). `threshold` shares reconstruct; threshold - 1 say nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from . import field
+from .errors import EncodingError, InconsistentShares, ParameterError, ThresholdError
+from .field import PRIME, Elements
+from .residues import pack, packed_bytes, unpack
+
+CHUNK_BITS = 30
+"""Bits of a byte string in one field element."""
+
+ELEMENT_BYTES = 4
+"""Bytes of a field element in a share."""
+
+
+def num_elements(num_bytes: int) -> int:
+    """Return how many field elements a byte string of `num_bytes` takes."""
+    return -(-8 * num_bytes // CHUNK_BITS)
+
+
+def share_bytes(num_bytes: int) -> int:
+    """Return how long a share of a byte string of `num_bytes` is."""
+    return ELEMENT_BYTES * num_elements(num_bytes)
+
+
+def split(secret: bytes, *, threshold: int, indices: Sequence[int]) -> dict[int, bytes]:
+    """Split a byte string into one share for each index.
+
+    Args:
+        secret: any length.
+        threshold: how many shares reconstruct, 1 to len(indices); 1 gives everyone the secret.
+        indices: distinct and non-zero mod p, one a party.
+
+    Returns:
+        index -> share, each `share_bytes(len(secret))` long.
+
+    Raises:
+        ParameterError: an index is zero or repeated mod p, or the threshold is out of range.
+
+    Security: shares are secret; send each to its party alone.
+    """
+    shares = split_elements(_to_elements(secret), threshold=threshold, indices=indices)
+    packed = shares.astype("<u4").tobytes()
+    size = share_bytes(len(secret))
+    return {index: packed[row * size : (row + 1) * size] for row, index in enumerate(indices)}
+
+
+def split_elements(secrets: Elements, *, threshold: int, indices: Sequence[int]) -> Elements:
+    """Split a vector of field elements: secrets (columns,); returns the shares (len(indices), columns), row by index.
+
+    Raises:
+        ParameterError: as `split`, or a secret is not a field element.
+    """
+    points = _points(indices)
+    _check_threshold(threshold, points.size)
+    secrets = field.elements(secrets, name="secrets")
+    random = field.random_elements((threshold - 1) * secrets.size)
+    return _split(secrets, random.reshape(threshold - 1, secrets.size), points)
+
+
+def reconstruct(shares: Mapping[int, bytes], *, threshold: int, num_bytes: int) -> bytes:
+    """Reconstruct a byte string from `threshold` or more shares.
+
+    Args:
+        shares: index -> share, as `split` made them.
+        threshold: as it was split.
+        num_bytes: the length of the secret.
+
+    Raises:
+        ThresholdError: fewer than `threshold` shares.
+        InconsistentShares: there are more than `threshold` and they are not on one polynomial, or what comes out is
+            no byte string of that length. `reconstruct_robust` may still correct them.
+        EncodingError: a share has the wrong length or an element that is not below the prime.
+    """
+    indices, values = _table(shares, num_bytes)
+    return _to_bytes(reconstruct_elements(indices, values, threshold=threshold), num_bytes)
+
+
+def reconstruct_elements(indices: Sequence[int], values: Elements, *, threshold: int) -> Elements:
+    """Reconstruct vectors of field elements: values (len(indices), columns); returns (columns,).
+
+    The Lagrange coefficients are computed once for all columns: put many secrets side by side.
+
+    Raises:
+        ParameterError: an index is zero or repeated mod p, or a value is no field element.
+        ThresholdError: fewer than `threshold` rows.
+        InconsistentShares: more than `threshold` rows that are not on one polynomial.
+    """
+    points, values = _check_table(indices, values, threshold)
+    if points.size > threshold and field.syndromes(points, values, threshold).any():
+        raise InconsistentShares(
+            f"{points.size} shares with threshold {threshold} are not on one polynomial; robust reconstruction can "
+            f"correct up to {(points.size - threshold) // 2} of them"
+        )
+    return field.weighted_sums(field.lagrange_at_zero(points[:threshold]), values[:threshold])
+
+
+def reconstruct_robust(shares: Mapping[int, bytes], *, threshold: int, num_bytes: int) -> tuple[bytes, frozenset[int]]:
+    """Reconstruct a byte string although some shares are wrong.
+
+    A malformed share convicts itself; of m well-formed ones, (m - threshold) // 2 may be wrong.
+
+    Returns:
+        The secret, and the indices whose shares were malformed or wrong.
+
+    Raises:
+        ThresholdError: fewer than `threshold` well-formed shares.
+        InconsistentShares: more shares are wrong than can be corrected.
+    """
+    good = {index: share for index, share in shares.items() if _is_well_formed(share, num_bytes)}
+    indices, values = _table(good, num_bytes)
+    secrets, wrong = reconstruct_elements_robust(indices, values, threshold=threshold)
+    return _to_bytes(secrets, num_bytes), wrong | (shares.keys() - good.keys())
+
+
+def reconstruct_elements_robust(
+    indices: Sequence[int], values: Elements, *, threshold: int
+) -> tuple[Elements, frozenset[int]]:
+    """As `reconstruct_elements`, correcting up to (len(indices) - threshold) // 2 wrong rows and naming them.
+
+    A row is wrong if any of its columns is. Columns are decoded one after another; what one column convicts is left out
+    before the next is looked at, which leaves room for exactly the errors that remain.
+    """
+    points, values = _check_table(indices, values, threshold)
+    most_errors = (points.size - threshold) // 2
+    good = np.arange(points.size)
+    while good.size > threshold:
+        column_syndromes = field.syndromes(points[good], values[good], threshold)
+        dirty = np.flatnonzero(column_syndromes.any(axis=0))
+        if not dirty.size:
+            break
+        errors = field.locate_errors(points[good], column_syndromes[:, dirty[0]])
+        if errors is None or points.size - good.size + errors.size > most_errors:
+            raise InconsistentShares(
+                f"more than {most_errors} of {points.size} shares are wrong, which is more than threshold {threshold} "
+                "leaves room to correct"
+            )
+        good = np.delete(good, errors)
+    wrong = frozenset(int(indices[i]) for i in np.setdiff1d(np.arange(points.size), good))
+    chosen = good[:threshold]
+    return field.weighted_sums(field.lagrange_at_zero(points[chosen]), values[chosen]), wrong
+
+
+def _split(secrets: Elements, random: Elements, points: Elements) -> Elements:
+    """The deterministic core: row j of `random` holds the coefficients of x**(j + 1)."""
+    return field.evaluate(np.concatenate([secrets[np.newaxis], random]), points)
+
+
+def _points(indices: Sequence[int]) -> Elements:
+    """Check indices as the field sees them, before anything is computed with them."""
+    residues = [int(index) % PRIME for index in indices]
+    if any(residue == 0 for residue in residues):
+        raise ParameterError("an index is 0 mod p: the share at zero is the secret itself")
+    if len(set(residues)) != len(residues):
+        raise ParameterError("indices must be distinct mod p: the same share twice says nothing new")
+    return np.array(residues, dtype=np.uint64)
+
+
+def _check_threshold(threshold: int, num_shares: int) -> None:
+    if not isinstance(threshold, int) or not 1 <= threshold <= num_shares:
+        raise ParameterError(f"threshold is {threshold!r}, but must be from 1 to the {num_shares} shares")
+
+
+def _check_table(indices: Sequence[int], values: Elements, threshold: int) -> tuple[Elements, Elements]:
+    points = _points(indices)
+    values = field.elements(values)
+    if values.ndim != 2 or values.shape[0] != points.size:
+        raise ParameterError(f"values must have a row for each of {points.size} indices, not shape {values.shape}")
+    if not isinstance(threshold, int) or threshold < 1:
+        raise ParameterError(f"threshold is {threshold!r}, but must be at least 1")
+    if points.size < threshold:
+        raise ThresholdError(f"{points.size} shares, but {threshold} are needed", needed=threshold, have=points.size)
+    return points, values
+
+
+def _is_well_formed(share: bytes, num_bytes: int) -> bool:
+    if len(share) != share_bytes(num_bytes):
+        return False
+    return all(element < PRIME for element in struct.unpack(f"<{num_elements(num_bytes)}I", share))
+
+
+def _table(shares: Mapping[int, bytes], num_bytes: int) -> tuple[list[int], Elements]:
+    for index, share in shares.items():
+        if not _is_well_formed(share, num_bytes):
+            raise EncodingError(
+                f"the share of {index} is malformed: it must be {num_elements(num_bytes)} four-byte elements below "
+                "2**31 - 1"
+            )
+    values = np.frombuffer(b"".join(shares.values()), dtype="<u4").astype(np.uint64)
+    return list(shares), values.reshape(len(shares), num_elements(num_bytes))
+
+
+def _to_elements(secret: bytes) -> Elements:
+    columns = num_elements(len(secret))
+    padded = secret.ljust(packed_bytes(columns, CHUNK_BITS), b"\0")
+    return unpack(padded, CHUNK_BITS, columns).astype(np.uint64)
+
+
+def _to_bytes(secrets: Elements, num_bytes: int) -> bytes:
+    if secrets.size and int(secrets.max()) >> CHUNK_BITS:
+        raise InconsistentShares("shares reconstruct to something that is no byte string")
+    padded = pack(secrets.astype(np.uint32), CHUNK_BITS)
+    if any(padded[num_bytes:]):
+        raise InconsistentShares(f"shares reconstruct to more than {num_bytes} bytes")
+    return padded[:num_bytes]
