@@ -1,0 +1,291 @@
+"""Fixed-point encoding: floats to residues mod 2**modulus_bits and back, with overflow impossible by construction.
+
+A value is clipped to [-clip, clip], scaled to integer levels of value_bits bits (sign included), rounded, and multiplied
+by its owner's weight. modulus_bits is derived from the largest sum that all summands at full weight can reach, so a sum
+never wraps; decoding checks that bound again for the summands that are really there (SPEC section 4).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import EncodingError, ParameterError
+from .prg import keystream
+from .residues import MAX_MODULUS_BITS, Residues, lane_dtype, reduce_in_place
+
+Levels = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.floating[Any]]
+
+MIN_VALUE_BITS = 2
+MAX_VALUE_BITS = 52
+"""A float64 holds every level of 52 bits, and half a level, exactly."""
+
+_CHUNK = 1 << 16
+"""Elements quantised at once: the temporaries stay in cache."""
+
+
+class Rounding(StrEnum):
+    """How a scaled value becomes a level: at random without bias, or to the nearest (ties to even)."""
+
+    STOCHASTIC = "stochastic"
+    NEAREST = "nearest"
+
+
+class Encoded(NamedTuple):
+    """Residues of shape (length,), and how many coordinates had to be clipped."""
+
+    residues: Residues
+    num_clipped: int
+
+
+def sum_bits(max_magnitude: int) -> int:
+    """Return the least modulus_bits in which sums from -max_magnitude to max_magnitude are told apart."""
+    return max(1, (2 * max_magnitude).bit_length())
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """How the floats of one vector are encoded. Both sides of a sum use equal ones.
+
+    Args:
+        clip: values are clipped to [-clip, clip]; finite, positive, in the units of the values.
+        value_bits: bits of one encoded value, sign included, 2 to 52.
+        num_summands: the most vectors that a sum will ever have.
+        max_weight: the largest weight of a summand; 1 for a plain sum.
+        rounding: stochastic (unbiased) or nearest.
+
+    Raises:
+        ParameterError: an argument is out of range, or the sum does not fit in 64 bits.
+    """
+
+    clip: float
+    value_bits: int
+    num_summands: int
+    max_weight: int = 1
+    rounding: Rounding = Rounding.STOCHASTIC
+
+    def __post_init__(self) -> None:
+        """Check every field, and that the largest sum fits."""
+        if not (math.isfinite(self.clip) and self.clip > 0):
+            raise ParameterError(f"clip is {self.clip!r}, but must be finite and positive")
+        if not (isinstance(self.value_bits, int) and MIN_VALUE_BITS <= self.value_bits <= MAX_VALUE_BITS):
+            raise ParameterError(
+                f"value_bits is {self.value_bits!r}, but must be an integer from {MIN_VALUE_BITS} to {MAX_VALUE_BITS}"
+            )
+        if not math.isfinite(self.max_level / self.clip) or self.max_level / self.clip == 0:
+            raise ParameterError(
+                f"clip is {self.clip!r}: a level of {self.value_bits} bits is no finite float; rescale"
+            )
+        _check_sum(self.num_summands, self.max_weight)
+        object.__setattr__(self, "rounding", Rounding(self.rounding))
+        if self.modulus_bits > MAX_MODULUS_BITS:
+            spare = MAX_MODULUS_BITS - (self.modulus_bits - self.value_bits)
+            remedy = (
+                f"value_bits of at most {spare}"
+                if spare >= MIN_VALUE_BITS
+                else "fewer summands or a smaller max_weight"
+            )
+            raise ParameterError(
+                f"a sum of {self.num_summands} values of {self.value_bits} bits with weights up to {self.max_weight} "
+                f"takes {self.modulus_bits} bits, but at most {MAX_MODULUS_BITS} are possible: use {remedy}"
+            )
+
+    @property
+    def max_level(self) -> int:
+        """The level of +clip; -clip is its negative."""
+        return (1 << (self.value_bits - 1)) - 1
+
+    @property
+    def scale(self) -> float:
+        """Levels per unit."""
+        return self.max_level / self.clip
+
+    @property
+    def modulus_bits(self) -> int:
+        """Bits of a residue: what num_summands values of weight max_weight can sum to, and its negative."""
+        return sum_bits(self.max_level * self.num_summands * self.max_weight)
+
+    def quantise(self, values: Floats) -> tuple[Levels, int]:
+        """Clip, scale and round: floats (length,) to int64 levels (length,), and the number of clipped coordinates.
+
+        Raises:
+            EncodingError: not a one-dimensional float array, or a NaN or infinity, with its index.
+        """
+        seed = os.urandom(32) if self.rounding is Rounding.STOCHASTIC else None
+        return _quantise(self, values, seed)
+
+    def encode(self, values: Floats, *, weight: int = 1) -> Encoded:
+        """Encode floats (length,) to residues (length,), each multiplied by `weight`.
+
+        Raises:
+            EncodingError: as `quantise`, or the weight is not an integer from 0 to max_weight.
+        """
+        check_weight(weight, self.max_weight)
+        levels, num_clipped = self.quantise(values)
+        return Encoded(to_residues(levels * weight, self.modulus_bits), num_clipped)
+
+    def decode_levels(self, residues: Residues, *, num_summands: int) -> Levels:
+        """Return the exact integer sums, after checking that `num_summands` values can reach them.
+
+        Raises:
+            EncodingError: more summands than the encoding has room for, or a sum that they cannot reach: the residues
+                are no sum of encodings, or not yet unmasked.
+        """
+        if not 0 <= num_summands <= self.num_summands:
+            raise EncodingError(f"{num_summands} summands, but the encoding has room for {self.num_summands}")
+        bound = self.max_level * num_summands * self.max_weight
+        return from_residues(residues, self.modulus_bits, bound)
+
+    def decode_sum(self, residues: Residues, *, num_summands: int) -> npt.NDArray[np.float64]:
+        """Return the (weighted) sums as float64 (length,), in the units of the values. Raises as `decode_levels`."""
+        return self.decode_levels(residues, num_summands=num_summands) / self.scale
+
+    def decode_mean(self, residues: Residues, *, num_summands: int, total_weight: int) -> npt.NDArray[np.float64]:
+        """Return the weighted means as float64 (length,).
+
+        Raises:
+            EncodingError: as `decode_levels`, or the total weight is not positive: nobody has a say.
+        """
+        if total_weight <= 0:
+            raise EncodingError(f"the total weight is {total_weight}: a mean needs a positive one")
+        return self.decode_sum(residues, num_summands=num_summands) / total_weight
+
+
+@dataclass(frozen=True)
+class Integers:
+    """How the integers of one vector (counts, votes, weights) are encoded: as they are, from 0 to max_value.
+
+    Args:
+        max_value: the largest value of a summand; larger ones are refused, not clipped.
+        num_summands: the most vectors that a sum will ever have.
+
+    Raises:
+        ParameterError: an argument is not positive, or the sum does not fit in 64 bits.
+    """
+
+    max_value: int
+    num_summands: int
+
+    def __post_init__(self) -> None:
+        """Check both fields, and that the largest sum fits."""
+        if not (isinstance(self.max_value, int) and self.max_value >= 1):
+            raise ParameterError(f"max_value is {self.max_value!r}, but must be a positive integer")
+        _check_sum(self.num_summands, 1)
+        if self.modulus_bits >= MAX_MODULUS_BITS:  # sums are returned as int64
+            raise ParameterError(
+                f"a sum of {self.num_summands} integers up to {self.max_value} takes {self.modulus_bits} bits, but at "
+                f"most 63 are possible: use max_value of at most {(1 << 63) // self.num_summands - 1} or fewer summands"
+            )
+
+    @property
+    def modulus_bits(self) -> int:
+        """Bits of a residue: what num_summands values of max_value sum to."""
+        return (self.max_value * self.num_summands).bit_length()
+
+    def encode(self, values: npt.NDArray[Any]) -> Encoded:
+        """Encode integers (length,) to residues (length,).
+
+        Raises:
+            EncodingError: not a one-dimensional integer or bool array, or a value out of range, with its index.
+        """
+        if values.ndim != 1 or values.dtype.kind not in "iub":
+            raise EncodingError(
+                f"integers are encoded from one-dimensional integer arrays, not {values.dtype} of shape {values.shape}"
+            )
+        outside = (values < 0) | (values > self.max_value)
+        if outside.any():
+            at = int(np.flatnonzero(outside)[0])
+            raise EncodingError(f"value at index {at} is not from 0 to max_value {self.max_value}", index=(at,))
+        return Encoded(values.astype(lane_dtype(self.modulus_bits)), 0)
+
+    def decode_sum(self, residues: Residues, *, num_summands: int) -> Levels:
+        """Return the exact sums as int64 (length,). Raises EncodingError as `FixedPoint.decode_levels`."""
+        if not 0 <= num_summands <= self.num_summands:
+            raise EncodingError(f"{num_summands} summands, but the encoding has room for {self.num_summands}")
+        lanes = reduce_in_place(residues.copy(), self.modulus_bits)
+        bound = self.max_value * num_summands
+        _check_reach(lanes > np.uint64(bound), bound)
+        return lanes.astype(np.int64)
+
+
+def check_weight(weight: int, max_weight: int) -> None:
+    """Raise EncodingError unless the weight is an integer from 0 to max_weight."""
+    if isinstance(weight, bool) or not isinstance(weight, int | np.integer) or not 0 <= weight <= max_weight:
+        raise EncodingError(
+            f"weight is {weight!r}, but must be an integer from 0 to {max_weight}: raise max_weight for everyone, or "
+            "cap the weight"
+        )
+
+
+def to_residues(levels: Levels, modulus_bits: int) -> Residues:
+    """Map signed integers to residues mod 2**modulus_bits (two's complement), in the lane dtype."""
+    # The C cast wraps around, which is the reduction mod 2**32 or 2**64.
+    return reduce_in_place(levels.astype(lane_dtype(modulus_bits)), modulus_bits)
+
+
+def from_residues(residues: Residues, modulus_bits: int, bound: int) -> Levels:
+    """Map residues to the signed integers of least magnitude; raise EncodingError beyond +-bound."""
+    lanes = reduce_in_place(residues.copy(), modulus_bits).astype(np.uint64)
+    shift = np.uint64(64 - modulus_bits)
+    levels = (lanes << shift).view(np.int64) >> shift.astype(np.int64)
+    _check_reach((levels > bound) | (levels < -bound), bound)
+    return levels
+
+
+def _check_reach(outside: npt.NDArray[np.bool_], bound: int) -> None:
+    if outside.any():
+        at = int(np.flatnonzero(outside)[0])
+        raise EncodingError(
+            f"the sum at index {at} is beyond {bound}, which its summands cannot reach: these residues are no sum of "
+            "encodings under these parameters",
+            index=(at,),
+        )
+
+
+def _check_sum(num_summands: int, max_weight: int) -> None:
+    for name, value in (("num_summands", num_summands), ("max_weight", max_weight)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ParameterError(f"{name} is {value!r}, but must be a positive integer")
+
+
+def _quantise(codec: FixedPoint, values: Floats, seed: bytes | None) -> tuple[Levels, int]:
+    """The deterministic core: with a seed, element i is rounded by bits 11 to 63 of lane i of the seed's stream."""
+    if values.ndim != 1 or values.dtype.kind != "f" or values.dtype.itemsize > 8:
+        raise EncodingError(
+            f"floats are encoded from one-dimensional float16, float32 or float64 arrays, not {values.dtype} of shape "
+            f"{values.shape}: flatten with secagg.arrays, or convert"
+        )
+    levels = np.empty(values.size, dtype=np.int64)
+    num_clipped = 0
+    for start in range(0, values.size, _CHUNK):
+        chunk = values[start : start + _CHUNK].astype(np.float64)
+        magnitude = np.abs(chunk)
+        if not np.isfinite(magnitude.max()):
+            at = start + int(np.flatnonzero(~np.isfinite(chunk))[0])
+            raise EncodingError(f"value at index {at} is not finite", index=(at,))
+        num_clipped += int(np.count_nonzero(magnitude > codec.clip))
+        np.clip(chunk, -codec.clip, codec.clip, out=chunk)
+        chunk *= codec.scale
+        if seed is None:
+            rounded = np.rint(chunk)
+        else:
+            rounded = np.floor(chunk)
+            chunk -= rounded  # the fraction, exact
+            rounded += _uniforms(seed, start, chunk.size) < chunk
+        # clip * scale may round to one ulp above max_level, and the next level up must not exist
+        np.clip(rounded, -codec.max_level, codec.max_level, out=rounded)
+        levels[start : start + chunk.size] = rounded
+    return levels, num_clipped
+
+
+def _uniforms(seed: bytes, start: int, count: int) -> npt.NDArray[np.float64]:
+    """Multiples of 2**-53 in [0, 1): the fraction of a float of magnitude 1 or more is met exactly, a smaller one's to 2**-53."""
+    lanes = np.frombuffer(keystream(seed, 8 * count, first_block=start // 2), dtype="<u8")
+    return (lanes >> np.uint64(11)) * 2.0**-53
