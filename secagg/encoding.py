@@ -1,8 +1,8 @@
 """Fixed-point encoding: floats to residues mod 2**modulus_bits and back, with overflow impossible by construction.
 
-A value is clipped to [-clip, clip], scaled to integer levels of value_bits bits (sign included), rounded, and multiplied
-by its owner's weight. modulus_bits is derived from the largest sum that all summands at full weight can reach, so a sum
-never wraps; decoding checks that bound again for the summands that are really there (SPEC section 4).
+A value is clipped to [-clip, clip], scaled to integer levels of value_bits bits (sign included), rounded, and
+multiplied by its owner's weight. modulus_bits is derived from the largest sum that all summands at full weight can
+reach, so a sum never wraps; decoding checks that bound again for the summands that are really there (SPEC section 4).
 """
 
 from __future__ import annotations
@@ -286,6 +286,7 @@ def _quantise(codec: FixedPoint, values: Floats, seed: bytes | None) -> tuple[Le
 
 
 def _uniforms(seed: bytes, start: int, count: int) -> npt.NDArray[np.float64]:
-    """Multiples of 2**-53 in [0, 1): the fraction of a float of magnitude 1 or more is met exactly, a smaller one's to 2**-53."""
+    """Multiples of 2**-53 in [0, 1): they decide the fraction of a scaled value without bias beyond 2**-53 of a level."""
     lanes = np.frombuffer(keystream(seed, 8 * count, first_block=start // 2), dtype="<u8")
-    return (lanes >> np.uint64(11)) * 2.0**-53
+    uniforms: npt.NDArray[np.float64] = (lanes >> np.uint64(11)) * np.float64(2.0**-53)
+    return uniforms

@@ -29,7 +29,8 @@ def mask(
         pairwise_seeds: peer id -> the 32-byte seed agreed with that peer.
         threads: as in `prg.add_streams`.
 
-    Security: every seed is used for one session and one purpose. The same masks over two inputs reveal their difference.
+    Security: every seed is used for one session and one purpose. The same masks over two inputs reveal their
+    difference.
     """
     add = [self_mask_seed]
     subtract: list[bytes] = []
