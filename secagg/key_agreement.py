@@ -12,6 +12,27 @@ from .errors import AuthenticationFailed, ParameterError
 
 KEY_BYTES = 32
 
+_FIELD = 2**255 - 19
+_LOW_ORDER = frozenset(
+    {
+        0,
+        1,
+        _FIELD - 1,
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    }
+)
+"""The u-coordinates of points of order 1, 2, 4 and 8 on the curve and its twist."""
+
+
+def check_public_key(public_bytes: bytes) -> None:
+    """Raise AuthenticationFailed if every agreement with this public key would be refused, without agreeing on one."""
+    if len(public_bytes) != KEY_BYTES:
+        raise AuthenticationFailed(f"an X25519 public key is {KEY_BYTES} bytes long, not {len(public_bytes)}")
+    coordinate = int.from_bytes(public_bytes, "little") & ((1 << 255) - 1)
+    if coordinate % _FIELD in _LOW_ORDER:
+        raise AuthenticationFailed("an X25519 public key is of low order")
+
 
 @final
 class KeyPair:
@@ -47,14 +68,13 @@ class KeyPair:
             AuthenticationFailed: the peer's key is malformed or of low order, so that the secret would be all zero
                 (RFC 7748, section 6.1).
         """
-        if len(peer_public_bytes) != KEY_BYTES:
-            raise AuthenticationFailed(f"an X25519 public key is {KEY_BYTES} bytes, not {len(peer_public_bytes)}")
+        check_public_key(peer_public_bytes)
         try:
             point = import_x25519_public_key(peer_public_bytes).pointQ * self._private.d
-            if point.is_point_at_infinity():
-                raise ValueError
         except ValueError:
             raise AuthenticationFailed("an X25519 public key is of low order") from None
+        if point.is_point_at_infinity():
+            raise AuthenticationFailed("an X25519 public key is of low order")
         return int(point.x).to_bytes(KEY_BYTES, "little")
 
     def __repr__(self) -> str:
