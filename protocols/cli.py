@@ -129,7 +129,7 @@ def run_round(
 @app.command()
 def demo(
     clients: Annotated[int, typer.Option(help="How many clients share the data, unequally.", min=10)] = 100,
-    rounds: Annotated[int, typer.Option(help="Rounds of federated averaging.", min=1)] = 15,
+    rounds: Annotated[int, typer.Option(help="Rounds of federated averaging.", min=1)] = 20,
     dropout: Annotated[float, typer.Option(help="Fraction that vanishes in each round.")] = 0.05,
     plot: Annotated[Path, typer.Option(help="Where the picture of both curves goes.")] = Path("secagg-demo.png"),
     seed: Annotated[int, typer.Option(help="Seeds the split of the data, training and dropouts.")] = 0,
