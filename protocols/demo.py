@@ -1,7 +1,7 @@
 """Federated averaging on real data, in the clear and through secure aggregation: `secagg demo`.
 
-The data are the UCI handwritten digits that ship inside scikit-learn. Clients hold unequal shares of them, train a small
-network on them in each round, and send what changed and their accuracy, weighted by their number of examples.
+The data are the UCI handwritten digits that ship inside scikit-learn. Clients hold unequal shares of them, train a
+small network on them in each round, and send what changed and their accuracy, weighted by their number of examples.
 """
 
 from __future__ import annotations
