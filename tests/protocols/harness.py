@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from secagg.signatures import Identity
 Inputs = dict[int, tuple[dict[str, np.ndarray], int]]
 
 
-@lru_cache(maxsize=None)
+@cache
 def identity(client_id: int) -> Identity:
     """Identities are long-lived: the same in all sessions, and cheap."""
     return Identity(bytes([client_id % 256]) * 32)
