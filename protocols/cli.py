@@ -71,6 +71,7 @@ def params(
             "corrupt_fraction": corrupt,
             "dropout_fraction": dropout,
             "complete_graph": topology.complete,
+            "resists_equivocation": topology.resists_equivocation,
             "modulus_bits": config.modulus_bits,
             "bytes": {"client_sent": cost.sent_bytes, "client_received": cost.received_bytes},
             "why": list(topology.why),
@@ -82,6 +83,12 @@ def params(
         table.add_row("graph", "complete (SecAgg)" if topology.complete else "random, sparse (SecAgg+)")
         table.add_row("degree", f"{topology.degree} neighbours each")
         table.add_row("threshold", f"{topology.threshold} of {topology.num_holders} shares reconstruct a secret")
+        table.add_row(
+            "two stories",
+            "a server that tells clients different dropouts gains nothing"
+            if topology.resists_equivocation
+            else "not covered: against a server that may tell clients different dropouts, name --adversary",
+        )
         table.add_row("modulus", f"{config.modulus_bits} bits for sums of {clients} values of {bits} bits")
         table.add_row("a client sends", f"{_bytes(cost.sent_bytes)} for {dim:,} numbers")
         table.add_row("a client receives", _bytes(cost.received_bytes))

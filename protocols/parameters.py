@@ -102,18 +102,30 @@ class Topology:
         threshold: shares that reconstruct a secret (t), out of `degree`, or of num_clients in the complete graph,
             where a client holds a share of its own secrets as well.
         complete: whether everyone is everyone's neighbour (SecAgg) or the graph is sparse (SecAgg+).
+        max_corrupt_holders: how many of a secret's holders may be corrupt (in the sparse graph: but for the failure
+            probability).
         why: one sentence about each number, for people.
     """
 
     degree: int
     threshold: int
     complete: bool
+    max_corrupt_holders: int
     why: tuple[str, ...]
 
     @property
     def num_holders(self) -> int:
         """How many parties hold a share of each secret."""
         return self.degree + 1 if self.complete else self.degree
+
+    @property
+    def resists_equivocation(self) -> bool:
+        """Whether two contradictory requests, with all corrupt holders in both, cannot gather the threshold twice.
+
+        Always so against a semi-malicious or malicious server. Against a curious one, who by definition tells one
+        story, the reference's sparse thresholds need not go so far.
+        """
+        return 2 * self.threshold > self.num_holders + self.max_corrupt_holders
 
 
 @lru_cache(maxsize=64)
@@ -147,9 +159,8 @@ def _sparse_topology(model: ThreatModel) -> Topology | None:
             below = math.ceil((corrupt_neighbours + degree - 1.25) / 2)
         if surviving_neighbours > below:
             threshold = max(below + 1, 2)
-            return Topology(
-                degree, threshold, complete=False, why=_why_sparse(degree, corrupt_neighbours, surviving_neighbours)
-            )
+            why = _why_sparse(degree, corrupt_neighbours, surviving_neighbours)
+            return Topology(degree, threshold, complete=False, max_corrupt_holders=corrupt_neighbours, why=why)
     return None
 
 
@@ -180,6 +191,7 @@ def _complete_topology(model: ThreatModel) -> Topology:
         degree=n - 1,
         threshold=threshold,
         complete=True,
+        max_corrupt_holders=model.max_corrupt,
         why=(
             f"complete graph: all {n} clients are neighbours",
             f"threshold {threshold}: as many as are left after the dropouts, and more than {must_exceed}, {reason}",
