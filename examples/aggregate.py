@@ -4,7 +4,6 @@ import numpy as np
 
 from protocols import Client, FloatVector, RoundConfig, Server, ThreatModel, wire
 from protocols.messages import ToClient
-from protocols.simulation import respond
 
 config = RoundConfig(
     ThreatModel(num_clients=10, corrupt_fraction=0.1, dropout_fraction=0.3), (FloatVector("update", 4),)
@@ -19,7 +18,7 @@ while outgoing:
         if i == 7 and server.phase == "masked-input":
             continue  # client 7 loses its connection at the worst moment
         request = wire.decode(wire.encode(message), ToClient, max_bytes=wire.max_bytes(config))
-        answer = respond(clients[i], request, {"update": updates[i]})
+        answer = clients[i].respond(request, {"update": updates[i]})
         server.receive_bytes(i, wire.encode(answer))
     outgoing = server.close_round()
 
