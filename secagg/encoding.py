@@ -29,7 +29,7 @@ MAX_VALUE_BITS = 52
 """A float64 holds every level of 52 bits, and half a level, exactly."""
 
 _FLOATS_WANTED = "floats are encoded from one-dimensional float16, float32 or float64"
-_INTEGERS_WANTED = "integers are encoded from one-dimensional integer or bool"
+_INTEGERS_WANTED = "integers are encoded from one-dimensional integer"
 
 _CHUNK = 1 << 16
 """Elements quantised at once: the temporaries stay in cache."""
