@@ -80,14 +80,19 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
 
     def __post_init__(self) -> None:
         """Derive everything once, so that what is impossible is refused here."""
+        if not isinstance(self.vectors, tuple | list) or not all(isinstance(v, VectorSpec) for v in self.vectors):
+            raise ParameterError("vectors must be a tuple of FloatVector and IntegerVector")
+        msgspec.structs.force_setattr(self, "vectors", tuple(self.vectors))
         names = [spec.name for spec in self.vectors]
         if not 1 <= len(names) <= MAX_VECTORS:
             raise ParameterError(f"a round has 1 to {MAX_VECTORS} vectors, not {len(names)}")
         if len(set(names)) != len(names) or not set(names).isdisjoint(("", WEIGHT_LANE)):
             raise ParameterError(f"vector names must be distinct, not empty and not {WEIGHT_LANE!r}: {names}")
         for spec in self.vectors:
-            if not 0 <= spec.length <= MAX_LENGTH:
-                raise ParameterError(f"length of {spec.name!r} is {spec.length}, but must be from 0 to {MAX_LENGTH}")
+            if not isinstance(spec.length, int) or not 0 <= spec.length <= MAX_LENGTH:
+                raise ParameterError(
+                    f"length of {spec.name!r} is {spec.length!r}, but must be an integer from 0 to {MAX_LENGTH}"
+                )
         if not 0 <= self.minimum_survivors <= self.threat_model.num_clients:
             raise ParameterError(
                 f"minimum_survivors is {self.minimum_survivors}, but must be from 0 (the threshold) to the number of "
@@ -227,13 +232,12 @@ class ClientPolicy:
                 f"the round withstands a fraction of {model.corrupt_fraction} corrupt clients, but this client demands "
                 f"{self.corrupt_fraction}"
             )
-        for what, proposed, demanded in (
-            ("invites", model.num_clients, self.minimum_clients),
-            ("gives each client", config.topology.degree, self.minimum_neighbours),
-            ("sums at least", config.minimum_survivors, self.minimum_survivors),
+        for what, proposed, noun, demanded in (
+            ("invites", model.num_clients, "clients", self.minimum_clients),
+            ("gives each client", config.topology.degree, "neighbours", self.minimum_neighbours),
+            ("may sum as few as", config.minimum_survivors, "inputs", self.minimum_survivors),
         ):
             if proposed < demanded:
-                noun = "neighbours" if what == "gives each client" else "clients"
                 raise ParameterError(f"the round {what} {proposed} {noun}, but this client demands {demanded}")
 
 

@@ -41,6 +41,24 @@ class Adversary(StrEnum):
         """Position in the order of strength, from 0."""
         return list(Adversary).index(self)
 
+    @property
+    def may_equivocate(self) -> bool:
+        """Whether it may tell different clients different stories, so that thresholds must not be met twice."""
+        match self:
+            case Adversary.CURIOUS_SERVER:
+                return False
+            case Adversary.SEMI_MALICIOUS_SERVER | Adversary.MALICIOUS_SERVER:
+                return True
+
+    @property
+    def needs_identities(self) -> bool:
+        """Whether keys are signed and survivors confirmed, on the complete graph."""
+        match self:
+            case Adversary.CURIOUS_SERVER | Adversary.SEMI_MALICIOUS_SERVER:
+                return False
+            case Adversary.MALICIOUS_SERVER:
+                return True
+
 
 class ThreatModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
     """Who takes part, and what may go wrong.
@@ -62,13 +80,17 @@ class ThreatModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
 
     def __post_init__(self) -> None:
         """Check every field and their sum."""
+        if isinstance(self.num_clients, np.integer):
+            msgspec.structs.force_setattr(self, "num_clients", int(self.num_clients))
         if not (isinstance(self.num_clients, int) and 2 <= self.num_clients <= MAX_CLIENTS):
             raise ParameterError(f"num_clients is {self.num_clients!r}, but must be an integer from 2 to {MAX_CLIENTS}")
         for name, fraction in (("corrupt", self.corrupt_fraction), ("dropout", self.dropout_fraction)):
             if not 0 <= fraction < 1:  # False for NaN
                 raise ParameterError(f"{name}_fraction is {fraction!r}, but must be at least 0 and below 1")
+        if self.adversary not in tuple(Adversary):
+            raise ParameterError(f"adversary is {self.adversary!r}, but must be one of {', '.join(Adversary)}")
         msgspec.structs.force_setattr(self, "adversary", Adversary(self.adversary))
-        curious = self.adversary is Adversary.CURIOUS_SERVER
+        curious = not self.adversary.may_equivocate
         bad = self.corrupt_fraction + (1 if curious else 2) * self.dropout_fraction
         if bad > MAX_BAD_FRACTION:
             weight = "" if curious else "2 * "
@@ -135,7 +157,7 @@ def derive_topology(threat_model: ThreatModel, *, complete_graph: bool = False) 
     Raises:
         ParameterError: not even the complete graph serves the threat model.
     """
-    if not complete_graph and threat_model.adversary is not Adversary.MALICIOUS_SERVER:
+    if not complete_graph and not threat_model.adversary.needs_identities:
         sparse = _sparse_topology(threat_model)
         if sparse is not None:
             return sparse
@@ -153,12 +175,11 @@ def _sparse_topology(model: ThreatModel) -> Topology | None:
             continue
         corrupt_neighbours = tails.upper_quantile(model.max_corrupt, degree, max_insecure)
         surviving_neighbours = tails.lower_quantile(model.min_survivors, degree, max_failing)
-        if model.adversary is Adversary.CURIOUS_SERVER:
-            below = corrupt_neighbours
-        else:
+        below = corrupt_neighbours
+        if model.adversary.may_equivocate:
             below = math.ceil((corrupt_neighbours + degree - 1.25) / 2)
-        if surviving_neighbours > below:
-            threshold = max(below + 1, 2)
+        threshold = max(below + 1, 2)
+        if surviving_neighbours >= threshold:
             why = _why_sparse(degree, corrupt_neighbours, surviving_neighbours)
             return Topology(degree, threshold, complete=False, max_corrupt_holders=corrupt_neighbours, why=why)
     return None
@@ -176,10 +197,8 @@ def _why_sparse(degree: int, corrupt: int, surviving: int) -> tuple[str, ...]:
 def _complete_topology(model: ThreatModel) -> Topology:
     n = model.num_clients
     threshold = max(model.min_survivors, 2)
-    if model.adversary is Adversary.CURIOUS_SERVER:
-        must_exceed = model.max_corrupt
-        reason = "the number of corrupt clients"
-    else:
+    must_exceed, reason = model.max_corrupt, "the number of corrupt clients"
+    if model.adversary.may_equivocate:
         must_exceed = math.ceil((n + model.corrupt_fraction * n) / 2 - _SMALL)
         reason = "half of the clients plus half of the corrupt ones, so that no two requests can get both shares"
     if threshold <= must_exceed:

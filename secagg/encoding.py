@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import EncodingError, ParameterError
-from .prg import keystream
+from .prg import SEED_BYTES, keystream
 from .residues import MAX_MODULUS_BITS, Residues, lane_dtype, reduce_in_place
 
 Levels = npt.NDArray[np.int64]
@@ -131,7 +131,7 @@ class FixedPoint:
             EncodingError: not a one-dimensional float array, or a NaN or infinity, with its index.
         """
         _check_vector(values, "f", _FLOATS_WANTED)
-        return _quantise(self, values, self._fresh_seed())
+        return _quantise(self, values, os.urandom(SEED_BYTES))
 
     def encode(self, values: Floats, *, weight: int = 1) -> Encoded:
         """Encode floats (length,) to residues (length,), each multiplied by `weight`.
@@ -143,7 +143,7 @@ class FixedPoint:
         _check_vector(values, "f", _FLOATS_WANTED)
         residues = np.empty(values.size, dtype=lane_dtype(self.modulus_bits))
         num_clipped = 0
-        for at, levels, clipped in _quantised_chunks(self, values, self._fresh_seed()):
+        for at, levels, clipped in _quantised_chunks(self, values, os.urandom(SEED_BYTES)):
             np.multiply(levels, int(weight), out=levels)
             residues[at] = to_residues(levels, self.modulus_bits)
             num_clipped += clipped
@@ -174,9 +174,6 @@ class FixedPoint:
         if total_weight <= 0:
             raise EncodingError(f"the total weight is {total_weight}: a mean needs a positive one")
         return self.decode_sum(residues, num_summands=num_summands) / total_weight
-
-    def _fresh_seed(self) -> bytes | None:
-        return os.urandom(32) if self.rounding is Rounding.STOCHASTIC else None
 
 
 @dataclass(frozen=True)
@@ -283,8 +280,8 @@ def _check_vector(values: Any, kinds: str, wanted: str) -> None:
         raise EncodingError(f"{wanted} arrays, not {given}: flatten with secagg.arrays, or convert")
 
 
-def _quantise(codec: FixedPoint, values: Floats, seed: bytes | None) -> tuple[Levels, int]:
-    """The deterministic core: with a seed, element i is rounded by bits 11 to 63 of lane i of the seed's stream."""
+def _quantise(codec: FixedPoint, values: Floats, seed: bytes) -> tuple[Levels, int]:
+    """The deterministic core: stochastic rounding takes bits 11 to 63 of lane i of the seed's stream for element i."""
     levels = np.empty(values.size, dtype=np.int64)
     num_clipped = 0
     for at, chunk, clipped in _quantised_chunks(codec, values, seed):
@@ -293,7 +290,7 @@ def _quantise(codec: FixedPoint, values: Floats, seed: bytes | None) -> tuple[Le
     return levels, num_clipped
 
 
-def _quantised_chunks(codec: FixedPoint, values: Floats, seed: bytes | None) -> Iterator[tuple[slice, Levels, int]]:
+def _quantised_chunks(codec: FixedPoint, values: Floats, seed: bytes) -> Iterator[tuple[slice, Levels, int]]:
     """Yield (where, levels, number of clipped coordinates), a cacheful at a time."""
     for start in range(0, values.size, _CHUNK):
         chunk = values[start : start + _CHUNK].astype(np.float64)
@@ -304,15 +301,22 @@ def _quantised_chunks(codec: FixedPoint, values: Floats, seed: bytes | None) -> 
         num_clipped = int(np.count_nonzero(magnitude > codec.clip))
         np.clip(chunk, -codec.clip, codec.clip, out=chunk)
         chunk *= codec.scale
-        if seed is None:
-            rounded = np.rint(chunk)
-        else:
-            rounded = np.floor(chunk)
-            chunk -= rounded  # the fraction, exact
-            rounded += _uniforms(seed, start, chunk.size) < chunk
+        rounded = _round(codec.rounding, chunk, seed, start)
         # clip * scale may round to one ulp above max_level, and the next level up must not exist
         np.clip(rounded, -codec.max_level, codec.max_level, out=rounded)
         yield slice(start, start + chunk.size), rounded.astype(np.int64), num_clipped
+
+
+def _round(rounding: Rounding, scaled: npt.NDArray[np.float64], seed: bytes, start: int) -> npt.NDArray[np.float64]:
+    """Round scaled values, which stand at `start` in the vector."""
+    match rounding:
+        case Rounding.NEAREST:
+            return np.rint(scaled)
+        case Rounding.STOCHASTIC:
+            rounded = np.floor(scaled)
+            fraction = scaled - rounded  # exact
+            rounded += _uniforms(seed, start, scaled.size) < fraction
+            return rounded
 
 
 def _uniforms(seed: bytes, start: int, count: int) -> npt.NDArray[np.float64]:

@@ -96,8 +96,8 @@ def test_clipped_coordinates_are_counted():
         (ClientPolicy(adversary=Adversary.SEMI_MALICIOUS_SERVER), "demands semi-malicious-server"),
         (ClientPolicy(corrupt_fraction=0.1), "demands 0.1"),
         (ClientPolicy(minimum_clients=7), "invites 6 clients"),
-        (ClientPolicy(minimum_neighbours=6), "6 neighbours|gives each client"),
-        (ClientPolicy(minimum_survivors=6), "sums at least"),
+        (ClientPolicy(minimum_neighbours=6), "gives each client 4 neighbours"),
+        (ClientPolicy(minimum_survivors=6), "may sum as few as"),
     ],
 )
 def test_a_policy_names_the_demand_that_is_not_met(policy, match):
