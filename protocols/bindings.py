@@ -55,6 +55,7 @@ def keys_statement(keys: AdvertiseKeys) -> bytes:
         keys.cipher_public_key,
         keys.mask_public_key,
         keys.self_mask_commitment,
+        keys.confirmation_public_key or b"",
     )
 
 
@@ -65,7 +66,10 @@ def roster_digest(entries: Iterable[AdvertiseKeys]) -> bytes:
 
 
 def survivors_statement(session_id: bytes, roster: bytes, shared: Iterable[int], survivors: Iterable[int]) -> bytes:
-    """Return what an identity signs in the consistency check: the roster, who shared keys, whose input arrived."""
+    """Return what confirmation keys sign: the roster, who shared keys, whose input arrived.
+
+    The roster is its digest, or empty in the sparse graph, where nobody sees all of it.
+    """
     return frame(Label.SIGN_SURVIVORS, session_id, roster, _ids(shared), _ids(survivors))
 
 

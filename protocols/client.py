@@ -4,38 +4,27 @@ Source: Bonawitz et al. 2017, figure 4 (complete graph, malicious server), and B
 graph). One method a round; each validates the whole message, computes, and only then moves on to the next state,
 which holds the secrets that are still needed and no others. A step that fails ends the session for this client.
 
-What protects the client here: it derives its neighbours and the survivors itself; it never gives out both shares of one
-peer, answers each request once, refuses to call itself dropped, and refuses to unmask sums that are too small.
+What protects the client: it derives its neighbours itself; it never gives out both shares of one peer, answers each
+request once, refuses to call itself dropped or to unmask sums that are too small, and against a server that may
+equivocate gives nothing before enough neighbours are shown to have signed the same story.
 """
 
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, final
+from typing import Annotated, Any, TypeVar, final
 
 import msgspec
 import numpy.typing as npt
 
-from secagg import aead, masking, shamir
-from secagg.errors import (
-    AuthenticationFailed,
-    ContradictoryRequest,
-    ParameterError,
-    StateError,
-    UnexpectedMessage,
-)
-from secagg.key_agreement import KeyPair
-from secagg.residues import pack, reduce_in_place
+from secagg.errors import StateError, UnexpectedMessage
 from secagg.signatures import Identity
 
-from . import bindings, client_checks
-from .client_state import Aborted, Advertised, ClientState, Completed, Confirmed, Invited, Masked, Peer, Session, Shared
+from . import client_steps, dumps, wire
+from .client_state import Aborted, Advertised, ClientState, Completed, Confirmed, Invited, Masked, Session, Shared
 from .configuration import ClientPolicy
 from .messages import (
-    SECRET_BYTES,
-    SHARE_BYTES,
-    VERSION,
     AdvertiseKeys,
     Confirmation,
     Invitation,
@@ -49,7 +38,7 @@ from .messages import (
     UnmaskingRequest,
     UnmaskingShares,
 )
-from .parameters import Adversary
+from .parameters import MAX_CLIENTS
 from .transitions import CLIENT_TRANSITIONS, ClientPhase
 
 S = TypeVar("S", Invited, Advertised, Shared, Masked, Confirmed)
@@ -67,8 +56,8 @@ _PHASES: dict[type[Any], ClientPhase] = {
 
 
 class _Dump(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    version: int
-    client_id: int
+    client_id: Annotated[int, msgspec.Meta(ge=1, le=MAX_CLIENTS)]
+    policy: ClientPolicy
     state: ClientState
 
 
@@ -95,14 +84,18 @@ class Client:
         known_identities: Mapping[int, bytes] | None = None,
         threads: int | None = None,
     ) -> None:
-        self.client_id = client_id
         self.num_clipped: dict[str, int] = {}
-        """After `mask_input`: how many coordinates of each vector were clipped."""
-        self._policy = policy or ClientPolicy()
-        self._identity = identity
-        self._known_identities = dict(known_identities or {})
-        self._threads = threads
+        """After `mask_input`: how many coordinates of each vector were clipped. Not part of a dump."""
+        self._party = client_steps.Party(
+            client_id, policy or ClientPolicy(), identity, dict(known_identities or {}), threads
+        )
         self._state: ClientState = Invited()
+        self._stepping = threading.Lock()
+
+    @property
+    def client_id(self) -> int:
+        """1 to n, as the transport knows it."""
+        return self._party.client_id
 
     @property
     def phase(self) -> ClientPhase:
@@ -124,6 +117,17 @@ class Client:
                 return self.confirm_survivors(message)
             case UnmaskingRequest():
                 return self.unmask(message)
+            case _:
+                raise UnexpectedMessage(f"a {type(message).__name__} is no message to a client")
+
+    def respond_bytes(
+        self, data: bytes, values: Mapping[str, npt.NDArray[Any]] | None = None, *, weight: int = 1
+    ) -> bytes:
+        """Answer bytes with bytes; raises MalformedMessage, which changes nothing, and whatever `respond` raises."""
+        session = _session(self._state)
+        limit = wire.max_request_bytes(session.config) if session else wire.MAX_INVITATION_BYTES
+        message: ToClient = wire.decode(data, ToClient, max_bytes=limit)
+        return wire.encode(self.respond(message, values, weight=weight))
 
     def advertise_keys(self, invitation: Invitation) -> AdvertiseKeys:
         """Answer an invitation with fresh public keys, if the round is acceptable.
@@ -132,7 +136,7 @@ class Client:
             ParameterError: the round does not meet the client's policy, or needs identities that the client lacks.
             UnexpectedMessage: not invited, or not at this time; nothing changes.
         """
-        return self._step(Invited, invitation, lambda _: self._advertise(invitation))
+        return self._step(Invited, invitation, lambda _: client_steps.advertise(self._party, invitation))
 
     def share_keys(self, roster: Roster) -> ShareKeys:
         """Answer the roster of neighbours with sealed shares of the self-mask seed and of the mask key.
@@ -143,7 +147,7 @@ class Client:
             ThresholdError: too few neighbours.
             UnexpectedMessage: for another session or recipient, or not at this time; nothing changes.
         """
-        return self._step(Advertised, roster, lambda state: self._share(state, roster))
+        return self._step(Advertised, roster, lambda state: client_steps.share(self._party, state, roster))
 
     def mask_input(
         self, delivery: ShareDelivery, values: Mapping[str, npt.NDArray[Any]], *, weight: int = 1
@@ -162,24 +166,25 @@ class Client:
             ThresholdError: too few neighbours.
             UnexpectedMessage: for another session or recipient, or not at this time; nothing changes.
         """
-        state = self._expect(Shared, delivery)
-        encoded = state.session.config.encode(values, weight)
-        response = self._step(
-            Shared, delivery, lambda state: self._mask(state, delivery, [part.residues for part in encoded])
-        )
-        lanes = state.session.config.lanes
+        # Encoded before the step, so that a bad input can be corrected: only a failed step ends the session.
+        config = self._expect(Shared, delivery).session.config
+        encoded = config.encode(values, weight)
+        vectors = [part.residues for part in encoded]
+        response = self._step(Shared, delivery, lambda state: client_steps.mask(self._party, state, delivery, vectors))
+        lanes = config.lanes
         self.num_clipped = {lane.name: part.num_clipped for lane, part in zip(lanes, encoded, strict=True)}
         return response
 
     def confirm_survivors(self, survivor_list: SurvivorList) -> Confirmation:
-        """Sign the roster and the survivors as this client sees them (malicious-server sessions only).
+        """Sign who shared keys and whose input arrived, as this client was told (if the server may equivocate).
 
         Raises:
-            ContradictoryRequest: survivors who never shared keys, a survivor twice, or without this client.
+            ContradictoryRequest: others shared keys than those whose shares came; survivors who never did, a client
+                twice, or without this client.
             ThresholdError: too few survivors.
             UnexpectedMessage: for another session or recipient, or not at this time; nothing changes.
         """
-        return self._step(Masked, survivor_list, lambda state: self._confirm(state, survivor_list))
+        return self._step(Masked, survivor_list, lambda state: client_steps.confirm(self._party, state, survivor_list))
 
     def unmask(self, request: UnmaskingRequest) -> UnmaskingShares:
         """Give one share of each neighbour: of its mask key if it dropped, of its self-mask seed if not.
@@ -187,21 +192,23 @@ class Client:
         Raises:
             ContradictoryRequest: dropped ones who are no neighbours, this client among them, or other survivors than
                 were signed for.
-            AuthenticationFailed: fewer valid confirmations than the threshold, against a malicious server.
-            ThresholdError: too few survivors.
+            AuthenticationFailed: a neighbour's confirmation is of something else, if the server may equivocate.
+            ThresholdError: too few survivors or confirmations.
             UnexpectedMessage: for another session or recipient, or not at this time; nothing changes.
         """
         if isinstance(self._state, Confirmed):
-            return self._step(Confirmed, request, lambda state: self._unmask_confirmed(state, request))
-        return self._step(Masked, request, lambda state: self._unmask(state, request))
+            return self._step(
+                Confirmed, request, lambda state: client_steps.unmask_confirmed(self._party, state, request)
+            )
+        return self._step(Masked, request, lambda state: client_steps.unmask_unconfirmed(self._party, state, request))
 
     def dump(self) -> bytes:
-        """Return all that is needed to go on in another process.
+        """Return all that is needed to go on in another process, the policy included; identities are not.
 
         Security: as secret as the keys that it holds. Restore a dump once, and never an older one than the last answer:
         a second masked input under the same masks would reveal the difference of the two.
         """
-        return msgspec.msgpack.encode(_Dump(VERSION, self.client_id, self._state))
+        return dumps.seal(_Dump(self.client_id, self._party.policy, self._state))
 
     @classmethod
     def load(
@@ -213,25 +220,24 @@ class Client:
         known_identities: Mapping[int, bytes] | None = None,
         threads: int | None = None,
     ) -> Client:
-        """Restore what `dump` returned; the other arguments as on construction.
+        """Restore what `dump` returned; the other arguments as on construction, but for the policy, which is kept.
 
         Raises:
-            StateError: the bytes are no dump of this version.
+            StateError: the bytes are no dump of this version, or damaged.
+            ParameterError: the session needs identities that are not given.
         """
-        try:
-            restored = msgspec.msgpack.decode(dumped, type=_Dump)
-        except (msgspec.DecodeError, ValueError):
-            raise StateError("these bytes are no dump of a client") from None
-        if restored.version != VERSION:
-            raise StateError(f"the dump has version {restored.version}, but this is version {VERSION}")
+        restored = dumps.open(dumped, _Dump)
         client = cls(
             restored.client_id,
-            policy=policy,
+            policy=policy or restored.policy,
             identity=identity,
             known_identities=known_identities,
             threads=threads,
         )
         client._state = restored.state
+        session = _session(restored.state)
+        if session is not None:
+            client._party.check_identities(session.config)
         return client
 
     def __repr__(self) -> str:
@@ -251,162 +257,23 @@ class Client:
 
     def _step(self, state_type: type[S], message: ToClient, compute: Callable[[S], tuple[ClientState, R]]) -> R:
         """Take one step of the table: all of it, or into Aborted."""
-        state = self._expect(state_type, message)
-        expected = CLIENT_TRANSITIONS[self.phase, str(type(message).__struct_config__.tag)]
+        if not self._stepping.acquire(blocking=False):
+            raise UnexpectedMessage(f"client {self.client_id} is answering another message")
         try:
-            following, response = compute(state)
+            state = self._expect(state_type, message)
+            expected = CLIENT_TRANSITIONS[self.phase, str(type(message).__struct_config__.tag)]
+            self._state = Aborted("interrupted")  # until the step has succeeded
+            try:
+                following, response = compute(state)
+            except BaseException as error:
+                self._state = Aborted(type(error).__name__)
+                raise
             if _PHASES[type(following)] is not expected:
                 raise StateError(f"a step led to {type(following).__name__} instead of {expected}")
-        except BaseException as error:
-            self._state = Aborted(type(error).__name__)
-            raise
-        self._state = following
-        return response
-
-    def _advertise(self, invitation: Invitation) -> tuple[ClientState, AdvertiseKeys]:
-        config = invitation.config
-        self._policy.check(config)
-        client_checks.check_own_id(config, self.client_id)
-        signed = config.threat_model.adversary is Adversary.MALICIOUS_SERVER
-        if signed:
-            self._check_identities(config.threat_model.num_clients)
-        session = Session(config, invitation.session_id)
-        cipher, mask = KeyPair.generate(), KeyPair.generate()
-        self_mask_seed = os.urandom(SECRET_BYTES)
-        keys = AdvertiseKeys(
-            session_id=session.session_id,
-            sender=self.client_id,
-            cipher_public_key=cipher.public_bytes,
-            mask_public_key=mask.public_bytes,
-            self_mask_commitment=bindings.self_mask_commitment(session.session_id, self.client_id, self_mask_seed),
-        )
-        if signed and self._identity is not None:
-            signature = self._identity.sign(bindings.keys_statement(keys))
-            keys = msgspec.structs.replace(keys, signature=signature)
-        return Advertised(session, cipher.private_bytes, mask.private_bytes, self_mask_seed, keys), keys
-
-    def _check_identities(self, num_clients: int) -> None:
-        if self._identity is None or self._known_identities.get(self.client_id) != self._identity.public_bytes:
-            raise ParameterError(
-                "a malicious-server session needs this client's identity, and its public key among known_identities"
-            )
-        missing = set(range(1, num_clients + 1)) - self._known_identities.keys()
-        if missing:
-            raise ParameterError(
-                f"known_identities lacks {len(missing)} of {num_clients} clients, first {min(missing)}"
-            )
-
-    def _share(self, state: Advertised, roster: Roster) -> tuple[ClientState, ShareKeys]:
-        session, own_id = state.session, self.client_id
-        entries = client_checks.check_roster(session, self._policy, state.advertised, roster, self._known_identities)
-        topology = session.config.topology
-        holders = [*sorted(entries), own_id] if topology.complete else sorted(entries)
-        seed_shares = shamir.split(state.self_mask_seed, threshold=topology.threshold, indices=holders)
-        key_shares = shamir.split(state.mask_private_key, threshold=topology.threshold, indices=holders)
-
-        cipher = KeyPair(state.cipher_private_key)
-        own_end = (own_id, cipher.public_bytes)
-        peers: dict[int, Peer] = {}
-        sealed: dict[int, bytes] = {}
-        for peer_id, entry in entries.items():
-            peer_end = (peer_id, entry.cipher_public_key)
-            try:
-                agreed = cipher.agree(entry.cipher_public_key)
-            except AuthenticationFailed as error:
-                raise AuthenticationFailed(error.reason, culprits={peer_id}) from None
-            opening_key = bindings.share_encryption_key(agreed, session.session_id, peer_end, own_end)
-            peers[peer_id] = Peer(entry.mask_public_key, opening_key)
-            sealed[peer_id] = aead.seal(
-                bindings.share_encryption_key(agreed, session.session_id, own_end, peer_end),
-                seed_shares[peer_id] + key_shares[peer_id],
-                associated_data=bindings.share_associated_data(session.session_id, own_id, peer_id),
-            )
-        following = Shared(
-            session,
-            state.mask_private_key,
-            state.advertised.mask_public_key,
-            state.self_mask_seed,
-            seed_shares.get(own_id, b""),
-            peers,
-            bindings.roster_digest(roster.entries),
-        )
-        return following, ShareKeys(session.session_id, own_id, sealed)
-
-    def _mask(self, state: Shared, delivery: ShareDelivery, vectors: list[Any]) -> tuple[ClientState, MaskedInput]:
-        session, own_id = state.session, self.client_id
-        client_checks.check_delivery(session, self._policy, state.peers.keys(), delivery)
-        shares = self._open_shares(state, delivery)
-        mask_key = KeyPair(state.mask_private_key)
-        own_end = (own_id, state.mask_public_key)
-        pairwise_seeds = {}
-        for peer_id in sorted(delivery.sealed):
-            peer_key = state.peers[peer_id].mask_public_key
-            try:
-                agreed = mask_key.agree(peer_key)
-            except AuthenticationFailed as error:
-                raise AuthenticationFailed(error.reason, culprits={peer_id}) from None
-            pairwise_seeds[peer_id] = bindings.pairwise_mask_seed(
-                agreed, session.session_id, own_end, (peer_id, peer_key)
-            )
-        masking.mask(
-            vectors,
-            client_id=own_id,
-            self_mask_seed=bindings.self_mask_stream_seed(session.session_id, own_id, state.self_mask_seed),
-            pairwise_seeds=pairwise_seeds,
-            threads=self._threads,
-        )
-        lanes = session.config.lanes
-        packed = tuple(
-            pack(reduce_in_place(vector, lane.modulus_bits), lane.modulus_bits)
-            for vector, lane in zip(vectors, lanes, strict=True)
-        )
-        following = Masked(session, state.own_share, tuple(sorted(delivery.sealed)), shares, state.roster_digest)
-        return following, MaskedInput(session.session_id, own_id, packed)
-
-    def _open_shares(self, state: Shared, delivery: ShareDelivery) -> dict[int, tuple[bytes, bytes]]:
-        """Open what opens.
-
-        A peer that sends rubbish must not end the round for its neighbours, who hold its masks in their input all the
-        same; but a malicious server may have made the peer up, so there it does.
-        """
-        session_id = state.session.session_id
-        shares = {}
-        for peer_id, sealed in delivery.sealed.items():
-            associated_data = bindings.share_associated_data(session_id, peer_id, self.client_id)
-            try:
-                opened = aead.open(state.peers[peer_id].opening_key, sealed, associated_data=associated_data)
-            except AuthenticationFailed as error:
-                if state.session.config.threat_model.adversary is Adversary.MALICIOUS_SERVER:
-                    raise AuthenticationFailed(error.reason, culprits={peer_id}) from None
-                continue
-            shares[peer_id] = (opened[:SHARE_BYTES], opened[SHARE_BYTES:])
-        return shares
-
-    def _confirm(self, state: Masked, survivor_list: SurvivorList) -> tuple[ClientState, Confirmation]:
-        if self._identity is None or state.session.config.threat_model.adversary is not Adversary.MALICIOUS_SERVER:
-            raise ContradictoryRequest("only a malicious-server session has a consistency check, with identities")
-        client_checks.check_survivors(state, self._policy, self.client_id, survivor_list)
-        statement = client_checks.survivors_statement(state, self.client_id, survivor_list.survivors)
-        response = Confirmation(state.session.session_id, self.client_id, self._identity.sign(statement))
-        return Confirmed(state, tuple(sorted(survivor_list.survivors))), response
-
-    def _unmask_confirmed(self, state: Confirmed, request: UnmaskingRequest) -> tuple[ClientState, UnmaskingShares]:
-        client_checks.check_confirmations(state, self.client_id, request, self._known_identities)
-        return self._give_shares(state.masked, request)
-
-    def _unmask(self, state: Masked, request: UnmaskingRequest) -> tuple[ClientState, UnmaskingShares]:
-        if state.session.config.threat_model.adversary is Adversary.MALICIOUS_SERVER:
-            raise ContradictoryRequest("a malicious-server session unmasks only after the consistency check")
-        return self._give_shares(state, request)
-
-    def _give_shares(self, state: Masked, request: UnmaskingRequest) -> tuple[ClientState, UnmaskingShares]:
-        client_checks.check_unmasking_request(state, self._policy, self.client_id, request)
-        dropped = set(request.dropped)
-        seed_shares = {peer_id: shares[0] for peer_id, shares in state.shares.items() if peer_id not in dropped}
-        key_shares = {peer_id: shares[1] for peer_id, shares in state.shares.items() if peer_id in dropped}
-        if state.own_share:
-            seed_shares[self.client_id] = state.own_share
-        return Completed(), UnmaskingShares(state.session.session_id, self.client_id, seed_shares, key_shares)
+            self._state = following
+            return response
+        finally:
+            self._stepping.release()
 
 
 def _session(state: ClientState) -> Session | None:

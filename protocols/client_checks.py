@@ -11,8 +11,8 @@ from . import bindings
 from .client_state import Confirmed, Masked, Session
 from .configuration import ClientPolicy, RoundConfig
 from .graph import Graph
+from .key_checks import check_advertised_keys
 from .messages import AdvertiseKeys, Roster, ShareDelivery, SurvivorList, UnmaskingRequest
-from .parameters import Adversary
 
 
 def check_own_id(config: RoundConfig, client_id: int) -> None:
@@ -47,25 +47,18 @@ def check_roster(
         raise ContradictoryRequest("the roster lists clients that are no neighbours", culprits=strangers)
     if any(entry.session_id != session.session_id for entry in entries.values()):
         raise ContradictoryRequest("the roster lists keys of another session")
-    keys = [key for entry in roster.entries for key in (entry.cipher_public_key, entry.mask_public_key)]
+    keys = [
+        key
+        for entry in roster.entries
+        for key in (entry.cipher_public_key, entry.mask_public_key, entry.confirmation_public_key)
+        if key is not None
+    ]
     if len(set(keys)) != len(keys):
         raise ContradictoryRequest("the roster lists the same public key twice")
-    if config.threat_model.adversary is Adversary.MALICIOUS_SERVER:
-        for entry in entries.values():
-            check_key_signature(entry, known_identities)
+    for entry in entries.values():
+        check_advertised_keys(entry, config.threat_model.adversary, known_identities)
     _check_enough(config, policy, len(entries), "neighbours advertised keys")
     return dict(sorted(entries.items()))
-
-
-def check_key_signature(keys: AdvertiseKeys, known_identities: Mapping[int, bytes]) -> None:
-    """Advertised keys must be signed by the identity that is known for their sender."""
-    identity = known_identities.get(keys.sender)
-    if identity is None or keys.signature is None:
-        raise AuthenticationFailed("advertised keys without a known identity's signature", culprits={keys.sender})
-    try:
-        signatures.verify(identity, bindings.keys_statement(keys), keys.signature)
-    except AuthenticationFailed as error:
-        raise AuthenticationFailed(error.reason, culprits={keys.sender}) from None
 
 
 def check_delivery(session: Session, policy: ClientPolicy, peers: Collection[int], delivery: ShareDelivery) -> None:
@@ -76,48 +69,51 @@ def check_delivery(session: Session, policy: ClientPolicy, peers: Collection[int
     _check_enough(session.config, policy, len(delivery.sealed), "neighbours shared keys")
 
 
-def check_survivors(state: Masked, policy: ClientPolicy, own_id: int, survivor_list: SurvivorList) -> None:
-    """The survivors must be clients that shared keys, each once, this one among them, and enough of them."""
-    survivors = set(survivor_list.survivors)
-    if len(survivors) != len(survivor_list.survivors):
+def check_survivor_list(state: Masked, policy: ClientPolicy, own_id: int, survivor_list: SurvivorList) -> None:
+    """Of the neighbours, those must have shared keys whose shares came; the survivors be among them, and enough.
+
+    Each client is listed once, and this one is a survivor.
+    """
+    config = state.session.config
+    shared, survivors = set(survivor_list.shared), set(survivor_list.survivors)
+    if len(survivors) != len(survivor_list.survivors) or len(shared) != len(survivor_list.shared):
         raise ContradictoryRequest("the survivor list has a client twice")
     if own_id not in survivors:
         raise ContradictoryRequest(f"the survivor list lacks client {own_id}")
-    strangers = survivors - {own_id} - set(state.peers)
+    if survivors - shared:
+        raise ContradictoryRequest("the survivor list has clients that shared no keys", culprits=survivors - shared)
+    if max(shared) > config.threat_model.num_clients:
+        raise ContradictoryRequest("the survivor list has clients that were not invited")
+    graph = Graph(config.topology, config.threat_model.num_clients, bindings.graph_seed(state.session.session_id))
+    others = (graph.neighbours(own_id) & shared) ^ state.peers.keys()
+    if others:
+        raise ContradictoryRequest("other neighbours shared keys than those whose shares came", culprits=others)
+    _check_survivors(config, policy, len(survivors), len(survivors & state.peers.keys()))
+
+
+def check_confirmations(state: Confirmed, own_id: int, request: UnmaskingRequest) -> None:
+    """As many neighbours as the threshold must have signed the same as this client; the dropped must be the others.
+
+    With 2t > k + corrupt neighbours, two stories cannot both have the signatures that a client wants to see, and no
+    neighbour that answers can be made out to have dropped (SPEC section 9).
+    """
+    session, peers = state.masked.session, state.masked.peers
+    survivors = set(state.survivors)
+    if set(request.dropped) != peers.keys() - survivors or request.num_survivors != len(survivors):
+        raise ContradictoryRequest("the request tells of other survivors than those that were confirmed")
+    strangers = request.confirmations.keys() - (peers.keys() & survivors) - {own_id}
     if strangers:
-        raise ContradictoryRequest("the survivor list has clients that shared no keys", culprits=strangers)
-    _check_survivors(state.session.config, policy, len(survivors), len(survivors) - 1)
-
-
-def survivors_statement(state: Masked, own_id: int, survivors: Collection[int]) -> bytes:
-    """Return what this client signs, and what it expects that others have signed."""
-    shared = {*state.peers, own_id}
-    return bindings.survivors_statement(state.session.session_id, state.roster_digest, shared, survivors)
-
-
-def check_confirmations(
-    state: Confirmed, own_id: int, request: UnmaskingRequest, known_identities: Mapping[int, bytes]
-) -> None:
-    """As many survivors as the threshold must have signed for the same view, and the dropped be the others."""
-    if set(request.dropped) != set(state.masked.peers) - set(state.survivors):
-        raise ContradictoryRequest("the request drops others than those missing from the confirmed survivors")
-    strangers = request.confirmations.keys() - set(state.survivors)
-    if strangers:
-        raise ContradictoryRequest("confirmations by clients that did not survive", culprits=strangers)
-    statement = survivors_statement(state.masked, own_id, state.survivors)
-    for signer, signature in request.confirmations.items():
+        raise ContradictoryRequest("confirmations by others than surviving neighbours", culprits=strangers)
+    statement = bindings.survivors_statement(
+        session.session_id, state.masked.roster_digest, state.shared, state.survivors
+    )
+    others = {signer: signature for signer, signature in request.confirmations.items() if signer != own_id}
+    for signer, signature in others.items():
         try:
-            signatures.verify(known_identities[signer], statement, signature)
+            signatures.verify(peers[signer], statement, signature)
         except AuthenticationFailed:
-            raise AuthenticationFailed(
-                "a confirmation of other survivors or another roster", culprits={signer}
-            ) from None
-    needed = state.masked.session.config.topology.threshold
-    have = len(request.confirmations.keys() | {own_id})
-    if have < needed:
-        raise ThresholdError(
-            f"{have} clients confirmed the survivors, but {needed} are needed", needed=needed, have=have
-        )
+            raise AuthenticationFailed("a confirmation of another story", culprits={signer}) from None
+    _check_enough(session.config, ClientPolicy(), len(others), "neighbours confirmed the survivors")
 
 
 def check_unmasking_request(state: Masked, policy: ClientPolicy, own_id: int, request: UnmaskingRequest) -> None:
@@ -127,7 +123,7 @@ def check_unmasking_request(state: Masked, policy: ClientPolicy, own_id: int, re
         raise ContradictoryRequest("the unmasking request drops a client twice")
     if own_id in dropped:
         raise ContradictoryRequest(f"the unmasking request drops client {own_id}, whose input is in the sum")
-    strangers = dropped - set(state.peers)
+    strangers = dropped - state.peers.keys()
     if strangers:
         raise ContradictoryRequest("the unmasking request drops clients that are no neighbours", culprits=strangers)
     config = state.session.config

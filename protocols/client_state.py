@@ -21,9 +21,10 @@ class Session(_State, frozen=True):
 
 
 class Peer(_State, frozen=True):
-    """A neighbour whose keys were accepted: its mask key, and the key that opens what it sends."""
+    """A neighbour whose keys were accepted: its mask and confirmation keys, and the key that opens what it sends."""
 
     mask_public_key: bytes
+    confirmation_public_key: bytes
     opening_key: bytes
 
 
@@ -32,11 +33,12 @@ class Invited(_State, frozen=True, tag="invited"):
 
 
 class Advertised(_State, frozen=True, tag="advertised"):
-    """Keys are out; both private keys and the self-mask seed are held."""
+    """Keys are out; private keys (the one for confirmations is empty if there is none) and self-mask seed are held."""
 
     session: Session
     cipher_private_key: bytes
     mask_private_key: bytes
+    confirmation_private_key: bytes
     self_mask_seed: bytes
     advertised: AdvertiseKeys
 
@@ -47,6 +49,7 @@ class Shared(_State, frozen=True, tag="shared"):
     session: Session
     mask_private_key: bytes
     mask_public_key: bytes
+    confirmation_private_key: bytes
     self_mask_seed: bytes
     own_share: bytes
     peers: dict[int, Peer]
@@ -54,23 +57,25 @@ class Shared(_State, frozen=True, tag="shared"):
 
 
 class Masked(_State, frozen=True, tag="masked"):
-    """The input is out; all keys and seeds are gone, only others' shares (seed share, key share) are held.
+    """The input is out; mask keys and seeds are gone, others' shares (seed share, key share) are held.
 
     own_share is the share of the own self-mask seed, empty in the sparse graph. peers are those whose masks are in the
-    input; of some of them the shares may have been unreadable.
+    input, with their confirmation keys; of some of them the shares may have been unreadable.
     """
 
     session: Session
+    confirmation_private_key: bytes
     own_share: bytes
-    peers: tuple[int, ...]
+    peers: dict[int, bytes]
     shares: dict[int, tuple[bytes, bytes]]
     roster_digest: bytes
 
 
 class Confirmed(_State, frozen=True, tag="confirmed"):
-    """The survivors are signed for."""
+    """Who shared keys and who survived is signed for; the confirmation key is gone."""
 
     masked: Masked
+    shared: tuple[int, ...]
     survivors: tuple[int, ...]
 
 

@@ -23,6 +23,7 @@ from .parameters import Adversary, ThreatModel, Topology, derive_topology
 
 MAX_VECTORS = 64
 MAX_LENGTH = 1 << 32
+MAX_CONFIG_BYTES = 32 * 1024
 WEIGHT_LANE = "weight"
 """Where the sum of weights travels, as one more masked vector behind the named ones."""
 
@@ -162,6 +163,24 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
             max_weight=self.max_weight if spec.weighted else 1,
             rounding=spec.rounding,
         )
+
+
+def written_down(config: RoundConfig) -> RoundConfig:
+    """Return the configuration as clients will read it, so that both sides hash the same: 1 becomes 1.0 for a float.
+
+    Raises:
+        ParameterError: it cannot be written down, or nobody would accept its length.
+    """
+    try:
+        written = msgspec.msgpack.encode(config)
+        read = msgspec.msgpack.decode(written, type=RoundConfig)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"the configuration cannot be written down: {error}") from None
+    if len(written) > MAX_CONFIG_BYTES:
+        raise ParameterError(
+            f"the configuration takes {len(written)} bytes, but at most {MAX_CONFIG_BYTES} are accepted: shorten names"
+        )
+    return read
 
 
 @dataclass(frozen=True)

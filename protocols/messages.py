@@ -33,6 +33,9 @@ SealedShares = Annotated[bytes, Meta(min_length=SEALED_SHARES_BYTES, max_length=
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
     """What all messages have in common: fields in order, nothing more and nothing less."""
 
+    def __repr__(self) -> str:  # some hold shares
+        return f"{type(self).__name__}(...)"
+
 
 class Invitation(Message, frozen=True, tag="invitation"):
     """Server to each client, before the first round: the configuration, and what makes the session unique."""
@@ -48,13 +51,17 @@ class Invitation(Message, frozen=True, tag="invitation"):
 
 
 class AdvertiseKeys(Message, frozen=True, tag="advertise-keys"):
-    """Client to server, round AdvertiseKeys: two public keys, and a commitment to the self-mask seed."""
+    """Client to server, round AdvertiseKeys: public keys, and a commitment to the self-mask seed.
+
+    The confirmation key is there if the server may equivocate, the signature if identities are known beforehand.
+    """
 
     session_id: Bytes32
     sender: ClientId
     cipher_public_key: Bytes32
     mask_public_key: Bytes32
     self_mask_commitment: Bytes32
+    confirmation_public_key: Bytes32 | None = None
     signature: Signature | None = None
 
 
@@ -91,15 +98,16 @@ class MaskedInput(Message, frozen=True, tag="masked-input"):
 
 
 class SurvivorList(Message, frozen=True, tag="survivor-list"):
-    """Server to client, round ConsistencyCheck (malicious server only): whose inputs arrived."""
+    """Server to client, round ConsistencyCheck (if it may equivocate): who shared keys, and whose inputs arrived."""
 
     session_id: Bytes32
     recipient: ClientId
+    shared: tuple[ClientId, ...]
     survivors: tuple[ClientId, ...]
 
 
 class Confirmation(Message, frozen=True, tag="confirmation"):
-    """Client to server, round ConsistencyCheck: a signature of the roster and the survivors as this client saw them."""
+    """Client to server, round ConsistencyCheck: a signature of all that the survivor list said."""
 
     session_id: Bytes32
     sender: ClientId
@@ -107,7 +115,7 @@ class Confirmation(Message, frozen=True, tag="confirmation"):
 
 
 class UnmaskingRequest(Message, frozen=True, tag="unmasking-request"):
-    """Server to client, round Unmasking: which neighbours dropped. Who survived, the client derives itself."""
+    """Server to client, round Unmasking: which neighbours dropped; which survived, the client derives itself."""
 
     session_id: Bytes32
     recipient: ClientId

@@ -80,8 +80,6 @@ class ThreatModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
 
     def __post_init__(self) -> None:
         """Check every field and their sum."""
-        if isinstance(self.num_clients, np.integer):
-            msgspec.structs.force_setattr(self, "num_clients", int(self.num_clients))
         if not (isinstance(self.num_clients, int) and 2 <= self.num_clients <= MAX_CLIENTS):
             raise ParameterError(f"num_clients is {self.num_clients!r}, but must be an integer from 2 to {MAX_CLIENTS}")
         for name, fraction in (("corrupt", self.corrupt_fraction), ("dropout", self.dropout_fraction)):

@@ -14,15 +14,14 @@ from typing import final
 import msgspec
 import numpy as np
 
-from secagg.errors import MalformedMessage, PeerError, StateError, ThresholdError, UnexpectedMessage
+from secagg.errors import MalformedMessage, ParameterError, PeerError, StateError, ThresholdError, UnexpectedMessage
 from secagg.residues import Residues, reduce_in_place
 
-from . import bindings, server_checks, unmasking, wire
-from .client_checks import check_key_signature
-from .configuration import RoundConfig
+from . import bindings, dumps, server_checks, unmasking, wire
+from .configuration import RoundConfig, written_down
 from .graph import Graph
+from .key_checks import check_advertised_keys
 from .messages import (
-    VERSION,
     AdvertiseKeys,
     Confirmation,
     Invitation,
@@ -36,7 +35,6 @@ from .messages import (
     UnmaskingRequest,
     UnmaskingShares,
 )
-from .parameters import Adversary
 from .result import RoundResult
 from .server_state import ServerState
 from .transitions import SERVER_TRANSITIONS, ServerPhase
@@ -62,7 +60,8 @@ class Server:
         known_identities: Mapping[int, bytes] | None = None,
         threads: int | None = None,
     ) -> None:
-        state = ServerState(VERSION, config, os.urandom(32), ServerPhase.ADVERTISE_KEYS)
+        config = written_down(config)
+        state = ServerState(config, os.urandom(32), ServerPhase.ADVERTISE_KEYS)
         sums = [np.zeros(lane.length, dtype=lane.dtype) for lane in config.lanes]
         self._open(state, sums, known_identities, threads)
 
@@ -81,11 +80,13 @@ class Server:
         self._session_id = self._invitation.session_id
         seed = bindings.graph_seed(self._session_id)
         self._graph = Graph(config.topology, config.threat_model.num_clients, seed)
-        self._malicious_mode = config.threat_model.adversary is Adversary.MALICIOUS_SERVER
+        adversary = config.threat_model.adversary
+        self._confirms = adversary.may_equivocate
+        missing = set(range(1, config.threat_model.num_clients + 1)) - self._known_identities.keys()
+        if adversary.needs_identities and missing:
+            raise ParameterError(f"known_identities lacks {len(missing)} clients, first {min(missing)}")
         self._max_bytes = wire.max_bytes(config)
-        self._public_keys = {
-            key for keys in state.advertised.values() for key in (keys.cipher_public_key, keys.mask_public_key)
-        }
+        self._public_keys = {key for keys in state.advertised.values() for key in server_checks.public_keys(keys)}
         self._sums = sums
         self._statement = b""
         self._result: RoundResult | None = None
@@ -128,7 +129,7 @@ class Server:
         }
 
     def receive_bytes(self, client_id: int, data: bytes) -> None:
-        """Decode and `receive` what a client sent."""
+        """Decode and `receive` what a client sent. Raises as `receive`."""
         try:
             message: ToServer = wire.decode(data, ToServer, max_bytes=self._max_bytes)
         except MalformedMessage as error:
@@ -194,7 +195,7 @@ class Server:
         Security: during Unmasking it holds shares of secrets; keep it as safe as the server's memory.
         """
         self._state.sums = [lanes.tobytes() for lanes in self._sums]
-        dumped = msgspec.msgpack.encode(self._state)
+        dumped = dumps.seal(self._state)
         self._state.sums = []
         return dumped
 
@@ -209,18 +210,13 @@ class Server:
         """Restore what `dump` returned; the other arguments as on construction.
 
         Raises:
-            StateError: the bytes are no dump of this version.
+            StateError: the bytes are no dump of this version, or damaged.
         """
-        try:
-            state = msgspec.msgpack.decode(dumped, type=ServerState)
-        except (msgspec.DecodeError, ValueError):
-            raise StateError("these bytes are no dump of a server") from None
-        if state.version != VERSION or len(state.sums) != len(state.config.lanes):
-            raise StateError(f"the dump is of version {state.version}, but this is version {VERSION}")
-        sums = [
-            np.frombuffer(data, dtype=lane.dtype).copy()
-            for data, lane in zip(state.sums, state.config.lanes, strict=True)
-        ]
+        state = dumps.open(dumped, ServerState)
+        lanes = state.config.lanes
+        if [len(data) for data in state.sums] != [lane.length * lane.dtype.itemsize for lane in lanes]:
+            raise StateError("the dump's sums do not fit its configuration")
+        sums = [np.frombuffer(data, dtype=lane.dtype).copy() for data, lane in zip(state.sums, lanes, strict=True)]
         server = cls.__new__(cls)
         server._open(state, sums, known_identities, threads)
         state.sums = []
@@ -232,7 +228,7 @@ class Server:
         return f"Server(phase={self.phase}, awaited={len(self.awaited)})"
 
     def _following_phase(self) -> ServerPhase:
-        if self.phase is ServerPhase.MASKED_INPUT and self._malicious_mode:
+        if self.phase is ServerPhase.MASKED_INPUT and self._confirms:
             return ServerPhase.CONSISTENCY_CHECK
         return next(after for (before, _), after in SERVER_TRANSITIONS.items() if before is self.phase)
 
@@ -245,21 +241,20 @@ class Server:
             ServerPhase.SHARE_KEYS: (state.advertised, state.sealed),
             ServerPhase.MASKED_INPUT: (state.shared, state.masked),
             ServerPhase.CONSISTENCY_CHECK: (state.masked, state.confirmations),
-            ServerPhase.UNMASKING: (state.confirmations if self._malicious_mode else state.masked, state.responses),
+            ServerPhase.UNMASKING: (state.confirmations if self._confirms else state.masked, state.responses),
         }
         speakers, self._heard = turns.get(phase, ((), ()))
         self._speakers = frozenset(speakers)
         if phase is ServerPhase.CONSISTENCY_CHECK:
-            roster = bindings.roster_digest(state.advertised.values())
+            complete = state.config.topology.complete
+            roster = bindings.roster_digest(state.advertised.values()) if complete else b""
             self._statement = bindings.survivors_statement(self._session_id, roster, state.shared, state.masked)
 
     def _abort(self) -> None:
         """Forget everything but who was excluded."""
         state = self._state
-        self._state = ServerState(
-            state.version, state.config, state.nonce, ServerPhase.ABORTED, state.excluded, liars=state.liars
-        )
-        self._sums = [np.zeros(0, dtype=lane.dtype) for lane in state.config.lanes]
+        self._state = ServerState(state.config, state.nonce, ServerPhase.ABORTED, state.excluded, liars=state.liars)
+        self._sums = [np.zeros_like(lanes) for lanes in self._sums]
         self._enter(ServerPhase.ABORTED)
 
     def _exclude(self, client_id: int, error: PeerError) -> PeerError:
@@ -273,10 +268,9 @@ class Server:
         state = self._state
         match message:
             case AdvertiseKeys():
+                check_advertised_keys(message, state.config.threat_model.adversary, self._known_identities)
                 server_checks.check_keys(message, self._public_keys)
-                if self._malicious_mode:
-                    check_key_signature(message, self._known_identities)
-                self._public_keys |= {message.cipher_public_key, message.mask_public_key}
+                self._public_keys |= set(server_checks.public_keys(message))
                 state.advertised[client_id] = message
             case ShareKeys():
                 server_checks.check_recipients(message, self._graph.neighbours(client_id) & self._speakers)
@@ -287,7 +281,7 @@ class Server:
                     np.add(lanes, vector, out=lanes)
                 state.masked.add(client_id)
             case Confirmation():
-                server_checks.check_confirmation(message, self._statement, self._known_identities)
+                server_checks.check_confirmation(message, self._statement, state.advertised[client_id])
                 state.confirmations[client_id] = message.signature
             case UnmaskingShares():
                 neighbours = self._graph.holders(client_id) & state.shared
@@ -319,10 +313,10 @@ class Server:
     def _close_masked_input(self) -> Mapping[int, ToClient]:
         state = self._state
         self._check_survivors(state.masked)
-        if not self._malicious_mode:
+        if not self._confirms:
             return self._unmasking_requests(state.masked)
-        survivors = tuple(sorted(state.masked))
-        return {client_id: SurvivorList(self._session_id, client_id, survivors) for client_id in survivors}
+        shared, survivors = tuple(sorted(state.shared)), tuple(sorted(state.masked))
+        return {client_id: SurvivorList(self._session_id, client_id, shared, survivors) for client_id in survivors}
 
     def _close_consistency_check(self) -> Mapping[int, ToClient]:
         self._check_survivors(self._state.confirmations)
@@ -362,18 +356,19 @@ class Server:
     def _unmasking_requests(self, recipients: Iterable[int]) -> Mapping[int, ToClient]:
         state = self._state
         dropped = state.shared - state.masked
-        enough = sorted(state.confirmations)[: state.config.topology.threshold]
-        confirmations = {signer: state.confirmations[signer] for signer in enough}
-        return {
-            client_id: UnmaskingRequest(
+        threshold = state.config.topology.threshold
+        requests = {}
+        for client_id in sorted(recipients):
+            # As many of its neighbours' confirmations as a client wants to see; there are none in curious sessions.
+            confirming = sorted(self._graph.neighbours(client_id) & state.confirmations.keys())[:threshold]
+            requests[client_id] = UnmaskingRequest(
                 self._session_id,
                 client_id,
                 len(state.masked),
                 tuple(sorted(self._graph.neighbours(client_id) & dropped)),
-                confirmations,
+                {signer: state.confirmations[signer] for signer in confirming},
             )
-            for client_id in sorted(recipients)
-        }
+        return requests
 
     def _recoverable(self, clients: Iterable[int]) -> frozenset[int]:
         """Leave out clients whose secrets too few of the others would hold, until none is left that must be left out.

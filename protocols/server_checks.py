@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 
 from secagg import signatures
@@ -14,14 +14,18 @@ from .configuration import Lane
 from .messages import AdvertiseKeys, Confirmation, MaskedInput, ShareKeys, UnmaskingShares
 
 
+def public_keys(message: AdvertiseKeys) -> list[bytes]:
+    """Return all public keys of a client."""
+    keys = (message.cipher_public_key, message.mask_public_key, message.confirmation_public_key)
+    return [key for key in keys if key is not None]
+
+
 def check_keys(message: AdvertiseKeys, seen: AbstractSet[bytes]) -> None:
-    """Both keys must be usable, and be nobody else's: others would refuse a roster with them."""
+    """All keys must be usable, and be nobody else's: others would refuse a roster with them."""
     check_public_key(message.cipher_public_key)
     check_public_key(message.mask_public_key)
-    if message.cipher_public_key == message.mask_public_key or seen & {
-        message.cipher_public_key,
-        message.mask_public_key,
-    }:
+    keys = public_keys(message)
+    if len(set(keys)) != len(keys) or seen & set(keys):
         raise MalformedMessage("advertises a public key that is taken")
 
 
@@ -45,12 +49,11 @@ def unpack_input(message: MaskedInput, lanes: Sequence[Lane]) -> list[Residues]:
         raise MalformedMessage(str(error)) from None
 
 
-def check_confirmation(message: Confirmation, statement: bytes, known_identities: Mapping[int, bytes]) -> None:
+def check_confirmation(message: Confirmation, statement: bytes, keys: AdvertiseKeys) -> None:
     """The signature must be for what this server told everyone."""
-    identity = known_identities.get(message.sender)
-    if identity is None:
-        raise AuthenticationFailed("a confirmation by an unknown identity")
-    signatures.verify(identity, statement, message.signature)
+    if keys.confirmation_public_key is None:
+        raise AuthenticationFailed("a confirmation without a confirmation key")
+    signatures.verify(keys.confirmation_public_key, statement, message.signature)
 
 
 def check_response(message: UnmaskingShares, survivors: AbstractSet[int], dropped: AbstractSet[int]) -> None:

@@ -15,7 +15,6 @@ class ServerState(msgspec.Struct, forbid_unknown_fields=True):
     Each set holds the clients that got through that round, so later ones are subsets of earlier ones.
     """
 
-    version: int
     config: RoundConfig
     nonce: bytes
     phase: ServerPhase

@@ -26,7 +26,6 @@ from . import wire
 from .client import Client
 from .configuration import ClientPolicy, RoundConfig
 from .messages import Invitation, ShareDelivery, ToClient
-from .parameters import Adversary
 from .result import RoundResult
 from .server import Server
 from .transitions import ServerPhase
@@ -118,10 +117,12 @@ class Simulation:
         phase_seconds: dict[ServerPhase, float] = {}
         server_seconds = 0.0
 
+        max_bytes = wire.max_bytes(self.config)
+
         def answer(client_id: int, data: bytes) -> tuple[int, bytes | None, float, int]:
             """One client's step: on any refusal of its own it falls silent."""
             started = time.thread_time()
-            message: ToClient = wire.decode(data, ToClient, max_bytes=wire.max_bytes(self.config))
+            message: ToClient = wire.decode(data, ToClient, max_bytes=max_bytes)
             if isinstance(message, Invitation):
                 clients[client_id] = Client(
                     client_id,
@@ -176,7 +177,7 @@ class Simulation:
 
     def _identities(self) -> tuple[dict[int, Identity], dict[int, bytes]]:
         """Identities exist before the session; only malicious-server sessions need them."""
-        if self.config.threat_model.adversary is not Adversary.MALICIOUS_SERVER:
+        if not self.config.threat_model.adversary.needs_identities:
             return {}, {}
         identities = {i: Identity.generate() for i in range(1, self.config.threat_model.num_clients + 1)}
         return identities, {i: identity.public_bytes for i, identity in identities.items()}

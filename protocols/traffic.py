@@ -21,7 +21,6 @@ from .messages import (
     UnmaskingRequest,
     UnmaskingShares,
 )
-from .parameters import Adversary
 
 
 @dataclass(frozen=True)
@@ -35,16 +34,24 @@ class Traffic:
 def estimate(config: RoundConfig) -> Traffic:
     """Return a client's traffic in a round of this configuration in which nobody drops out."""
     session_id, own_id = bytes(32), config.threat_model.num_clients
-    signed = config.threat_model.adversary is Adversary.MALICIOUS_SERVER
-    signature = bytes(64)
+    adversary, signature = config.threat_model.adversary, bytes(64)
     peers = range(own_id, own_id - config.topology.degree, -1)
-    keys = AdvertiseKeys(session_id, own_id, bytes(32), bytes(32), bytes(32), signature if signed else None)
+    keys = AdvertiseKeys(
+        session_id=session_id,
+        sender=own_id,
+        cipher_public_key=bytes(32),
+        mask_public_key=bytes(32),
+        self_mask_commitment=bytes(32),
+        confirmation_public_key=bytes(32) if adversary.may_equivocate else None,
+        signature=signature if adversary.needs_identities else None,
+    )
     sealed = dict.fromkeys(peers, bytes(SEALED_SHARES_BYTES))
     shares = dict.fromkeys(peers, bytes(SHARE_BYTES))
     if config.topology.complete:
         shares[own_id - config.topology.degree] = bytes(SHARE_BYTES)
     everyone = tuple(range(1, own_id + 1))
-    confirmations = dict.fromkeys(everyone[: config.topology.threshold], signature) if signed else {}
+    threshold = config.topology.threshold if adversary.may_equivocate else 0
+    confirmations = dict.fromkeys(list(peers)[:threshold], signature)
     sent: list[Message] = [
         keys,
         ShareKeys(session_id, own_id, sealed),
@@ -57,7 +64,7 @@ def estimate(config: RoundConfig) -> Traffic:
         ShareDelivery(session_id, own_id, sealed),
         UnmaskingRequest(session_id, own_id, own_id, (), confirmations),
     ]
-    if signed:
+    if adversary.may_equivocate:
         sent.append(Confirmation(session_id, own_id, signature))
-        received.append(SurvivorList(session_id, own_id, everyone))
+        received.append(SurvivorList(session_id, own_id, everyone, everyone))
     return Traffic(sum(len(wire.encode(message)) for message in sent), sum(len(wire.encode(m)) for m in received))

@@ -37,8 +37,8 @@ CLIENT_TRANSITIONS: dict[tuple[ClientPhase, str], ClientPhase] = {
     (ClientPhase.MASKED, "unmasking-request"): ClientPhase.COMPLETED,
     (ClientPhase.CONFIRMED, "unmasking-request"): ClientPhase.COMPLETED,
 }
-"""(phase, tag of the message) -> next phase. From MASKED a malicious-server session must go by way of CONFIRMED, any
-other must not. A step that fails leads to ABORTED."""
+"""(phase, tag of the message) -> next phase. From MASKED a session against a server that may equivocate must go by way
+of CONFIRMED, one against a curious server must not. A step that fails leads to ABORTED."""
 
 SERVER_TRANSITIONS: dict[tuple[ServerPhase, str], ServerPhase] = {
     (ServerPhase.ADVERTISE_KEYS, "advertise-keys"): ServerPhase.SHARE_KEYS,
@@ -47,5 +47,5 @@ SERVER_TRANSITIONS: dict[tuple[ServerPhase, str], ServerPhase] = {
     (ServerPhase.CONSISTENCY_CHECK, "confirmation"): ServerPhase.UNMASKING,
     (ServerPhase.UNMASKING, "unmasking-shares"): ServerPhase.COMPLETED,
 }
-"""(phase, tag of the message that it collects) -> the phase after close_round(). A malicious-server session puts
-CONSISTENCY_CHECK between MASKED_INPUT and UNMASKING. A round that closes below its threshold leads to ABORTED."""
+"""(phase, tag of the message that it collects) -> the phase after close_round(). A session against a server that may
+equivocate puts CONSISTENCY_CHECK between MASKED_INPUT and UNMASKING. Below its threshold a round leads to ABORTED."""

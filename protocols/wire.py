@@ -26,6 +26,8 @@ HEADER_BYTES = len(MAGIC) + 1 + DIGEST_BYTES
 MAX_INVITATION_BYTES = 64 * 1024
 BYTES_PER_PEER = 512
 """More than any message says about one peer, framing included."""
+BYTES_PER_LISTED_CLIENT = 10
+"""Two ids, framing included: who shared keys, and whose input arrived."""
 
 
 def encode(message: Message) -> bytes:
@@ -40,8 +42,8 @@ def decode(data: bytes, message_type: type[M] | Any, *, max_bytes: int) -> M:
     Args:
         data: what a peer sent.
         message_type: a `Message` type, or a union such as `ToServer`.
-        max_bytes: what the message may take at most: `max_bytes(config)`, or MAX_INVITATION_BYTES before there is a
-            configuration.
+        max_bytes: what the message may take at most: `max_bytes(config)` at the server, `max_request_bytes(config)` at
+            a client, or MAX_INVITATION_BYTES before there is a configuration.
 
     Raises:
         MalformedMessage: too long, another version, damaged, of another type, or with a field out of bounds.
@@ -63,8 +65,15 @@ def decode(data: bytes, message_type: type[M] | Any, *, max_bytes: int) -> M:
 
 
 def max_bytes(config: RoundConfig) -> int:
-    """Return the most bytes that any message of a round may take."""
-    return HEADER_BYTES + BYTES_PER_PEER * (config.topology.degree + 2) + config.input_bytes + MAX_INVITATION_BYTES
+    """Return the most bytes that any message to the server may take."""
+    return max_request_bytes(config) + config.input_bytes
+
+
+def max_request_bytes(config: RoundConfig) -> int:
+    """Return the most bytes that any message to a client may take; no input travels that way."""
+    per_peer = BYTES_PER_PEER * (config.topology.degree + 2)
+    lists = BYTES_PER_LISTED_CLIENT * config.threat_model.num_clients
+    return HEADER_BYTES + per_peer + lists + MAX_INVITATION_BYTES
 
 
 def _digest(body: bytes | memoryview) -> bytes:

@@ -30,6 +30,11 @@ def test_a_configuration_knows_its_lanes_and_bytes():
         ({"vectors": (FloatVector("", 1),)}, "not empty"),
         ({"vectors": (FloatVector("weight", 1),)}, "'weight'"),
         ({"vectors": (FloatVector("a", -1),)}, "length of 'a' is -1"),
+        ({"vectors": (FloatVector("a", 4.0),)}, "length of 'a' is 4.0"),
+        ({"vectors": FloatVector("a", 4)}, "tuple of FloatVector"),
+        ({"vectors": ("a",)}, "tuple of FloatVector"),
+        ({"vectors": (FloatVector("a", 1, rounding="up"),)}, "rounding is 'up'"),
+        ({"vectors": (FloatVector("a", 1, clip="1"),)}, "clip is '1'"),
         ({"vectors": (FloatVector("a", 1),), "max_weight": 5}, "no vector is weighted"),
         ({"vectors": (FloatVector("a", 1),), "minimum_survivors": 7}, "minimum_survivors is 7"),
         (
@@ -103,6 +108,18 @@ def test_clipped_coordinates_are_counted():
 def test_a_policy_names_the_demand_that_is_not_met(policy, match):
     with pytest.raises(ParameterError, match=match):
         policy.check(small_config())
+
+
+@pytest.mark.parametrize("demanded", Adversary)
+@pytest.mark.parametrize("proposed", Adversary)
+def test_a_policy_accepts_its_adversary_and_stronger_ones(demanded, proposed):
+    order = list(Adversary)
+    policy, config = ClientPolicy(adversary=demanded), small_config(12, proposed, dropout=0.2)
+    if order.index(proposed) >= order.index(demanded):
+        policy.check(config)
+        return
+    with pytest.raises(ParameterError, match=f"demands {demanded}"):
+        policy.check(config)
 
 
 def test_a_policy_accepts_more_than_it_demands():

@@ -1,84 +1,265 @@
 """A server that tells different clients different stories, for every class of adversary.
 
-The prize is both secrets of one victim: its self-mask seed, from those who believe that it survived, and its mask key,
-from those who believe that it dropped. With both, its input would be laid open.
+It wants a client's input alone. For that it needs the client's self-mask seed, which shares of those who believe that
+the client survived give, and for each pairwise mask in the input one of two mask keys: the client's own, or the peer's,
+which shares of those who believe that this one dropped give. Corrupt clients sign anything and give all their shares.
 
 A curious server does not do this by definition, and the reference's sparse parameters against it need not withstand
-it; `Topology.resists_equivocation` says whether they do all the same. Against the other classes they always do.
+it; `Topology.resists_equivocation` says whether two stories about one client pass. Against the other classes a
+consistency check stands before every share.
 """
 
-import itertools
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import suppress
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from protocols import unmasking
-from protocols.messages import UnmaskingRequest
+from protocols import bindings
+from protocols.graph import Graph
+from protocols.messages import SurvivorList, UnmaskingRequest
 from protocols.parameters import Adversary
 from protocols.transitions import ClientPhase
 from secagg.errors import AuthenticationFailed, ContradictoryRequest, SecAggError, ThresholdError, UnexpectedMessage
+from secagg.key_agreement import KeyPair
+from secagg.signatures import Identity
 
 from .harness import Session, random_inputs, small_config
 
 replace = msgspec.structs.replace
 VICTIM = 1
+CURIOUS, SEMI, MALICIOUS = Adversary
+
+Story = tuple[frozenset[int], frozenset[int]]
+"""Who shared keys, and who survived."""
 
 
-def ready_to_unmask(config) -> Session:
-    session = Session(config, random_inputs(config))
-    for _ in range(3):
-        session.run_phase()
-    return session
+class Attack:
+    """A server that has played along until inputs were masked, and from there tells each client what it likes."""
+
+    def __init__(self, config, *, corrupt: Collection[int] = (), delivered_to_victim: Collection[int] | None = None):
+        self.session = Session(config, random_inputs(config))
+        self.corrupt = frozenset(corrupt)
+        self.everyone = frozenset(self.session.clients)
+        self.graph = Graph(config.topology, len(self.everyone), bindings.graph_seed(self.session.server.session_id))
+        self.session.run_phase()
+        self.session.run_phase()
+        if delivered_to_victim is not None:
+            delivery = self.session.outgoing[VICTIM]
+            sealed = {i: data for i, data in delivery.sealed.items() if i in delivered_to_victim}
+            self.session.outgoing = {**self.session.outgoing, VICTIM: replace(delivery, sealed=sealed)}
+        self.session.run_phase()
+        # What the corrupt have seen before anything is asked of anyone.
+        self.known_to_corrupt = {i: self.session.clients[i]._state for i in self.corrupt}
+
+    def tell(self, story_of: Callable[[int], Story]) -> None:
+        """Tell each honest client its story, collect what they sign, show everyone what fits, and collect shares."""
+        signatures: dict[Story, dict[int, bytes]] = {}
+        clients = self.session.clients
+        honest = [i for i in self.everyone - self.corrupt if clients[i].phase is ClientPhase.MASKED]
+        if self.session.config.threat_model.adversary.may_equivocate:
+            for i in honest:
+                shared, survivors = story_of(i)
+                message = SurvivorList(self.session.server.session_id, i, tuple(shared), tuple(survivors))
+                with suppress(SecAggError):
+                    signatures.setdefault(story_of(i), {})[i] = clients[i].confirm_survivors(message).signature
+            for (shared, survivors), signed in signatures.items():
+                for i, state in self.known_to_corrupt.items():
+                    statement = bindings.survivors_statement(
+                        self.session.server.session_id, state.roster_digest, shared, survivors
+                    )
+                    signed[i] = Identity(state.confirmation_private_key).sign(statement)
+        self.seed_shares: dict[int, set[int]] = {i: set() for i in self.everyone}
+        self.key_shares: dict[int, set[int]] = {i: set() for i in self.everyone}
+        self.answered = set()
+        for i in honest:
+            state = clients[i]._state
+            peers = set(getattr(state, "masked", state).peers) if not hasattr(state, "reason") else set()
+            _, survivors = story_of(i)
+            fitting = signatures.get(story_of(i), {})
+            shown = {j: signature for j, signature in fitting.items() if j in peers & survivors}
+            dropped = tuple(sorted(peers - survivors))
+            request = UnmaskingRequest(self.session.server.session_id, i, len(survivors), dropped, shown)
+            with suppress(SecAggError):
+                response = clients[i].unmask(request)
+                self.answered.add(i)
+                for owner in response.self_mask_shares:
+                    self.seed_shares[owner].add(i)
+                for owner in response.mask_key_shares:
+                    self.key_shares[owner].add(i)
+        for i, state in self.known_to_corrupt.items():
+            for owner in {*state.shares, i}:
+                self.seed_shares[owner].add(i)
+                self.key_shares[owner].add(i)
+
+    def knows_seed(self, owner: int) -> bool:
+        return owner in self.corrupt or len(self.seed_shares[owner]) >= self.session.config.topology.threshold
+
+    def knows_key(self, owner: int) -> bool:
+        return owner in self.corrupt or len(self.key_shares[owner]) >= self.session.config.topology.threshold
+
+    def masks(self, owner: int) -> set[int]:
+        """Whose pairwise masks are in a client's input."""
+        return self.peers[owner]
+
+    def exposed(self) -> set[int]:
+        """Honest clients whose input the server can strip of every mask."""
+        return {
+            i
+            for i in self.everyone - self.corrupt
+            if self.knows_seed(i) and all(self.knows_key(i) or self.knows_key(peer) for peer in self.masks(i))
+        }
+
+    def start(self, story_of: Callable[[int], Story]) -> Attack:
+        # Noted while the states still tell.
+        self.peers = {i: set(self.session.clients[i]._state.peers) for i in self.everyone}
+        self.tell(story_of)
+        return self
 
 
-def request(session: Session, client_id: int, dropped: tuple[int, ...]) -> UnmaskingRequest:
-    n = session.config.threat_model.num_clients
-    return UnmaskingRequest(session.server.session_id, client_id, n - len(dropped), dropped, {})
-
-
-def equivocate(session: Session, told_dropped: set[int]) -> tuple[int, int]:
-    """Tell some neighbours that the victim dropped and the others that it survived: how many shares of each come?"""
-    responses = []
-    for client_id in session.clients:
-        if client_id == VICTIM:
-            continue
-        knows_victim = VICTIM in session.clients[client_id]._state.peers
-        dropped = (VICTIM,) if client_id in told_dropped and knows_victim else ()
-        try:
-            responses.append(session.clients[client_id].unmask(request(session, client_id, dropped)))
-        except SecAggError:
-            continue
-    # The victim itself, told the truth, adds its own share where it holds one.
-    responses.append(session.clients[VICTIM].unmask(request(session, VICTIM, ())))
-    seeds, keys = unmasking.collect_shares(responses)
-    return len(seeds.get(VICTIM, {})), len(keys.get(VICTIM, {}))
+def everybody(attack: Attack) -> Story:
+    return attack.everyone, attack.everyone
 
 
 CASES = {
-    "curious-complete": small_config(40, Adversary.CURIOUS_SERVER, corrupt=0.1, dropout=0.1, complete_graph=True),
-    "curious-sparse": small_config(40, Adversary.CURIOUS_SERVER, corrupt=0.33, dropout=0.05),
-    "semi-malicious-complete": small_config(
-        40, Adversary.SEMI_MALICIOUS_SERVER, corrupt=0.1, dropout=0.1, complete_graph=True
-    ),
-    "semi-malicious-sparse": small_config(40, Adversary.SEMI_MALICIOUS_SERVER, corrupt=0.1, dropout=0.1),
+    "sparse": small_config(24, SEMI, corrupt=0.05, dropout=0.2),
+    "sparse, many dropouts": small_config(30, SEMI, corrupt=0.0, dropout=0.3),
+    "complete": small_config(12, SEMI, corrupt=0.1, dropout=0.2, complete_graph=True),
+    "malicious": small_config(10, MALICIOUS, corrupt=0.1, dropout=0.2),
 }
 
 
+def test_cases_are_what_they_are_called():
+    assert not CASES["sparse"].topology.complete
+    assert not CASES["sparse, many dropouts"].topology.complete
+    assert CASES["complete"].topology.complete
+    assert CASES["malicious"].topology.complete
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_no_split_of_the_neighbours_yields_both_secrets(case):
+def test_one_story_exposes_nobody(case):
+    attack = Attack(CASES[case])
+    attack.start(lambda i: everybody(attack))
+    assert attack.answered == attack.everyone
+    assert all(attack.knows_seed(i) for i in attack.everyone)
+    assert not attack.exposed()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_isolating_a_victim_by_its_neighbours_exposes_nobody(case):
+    """Everyone is told that the victim survived, and each of its neighbours is called dropped behind its back."""
     config = CASES[case]
-    topology = config.topology
-    assert topology.complete is ("complete" in case)
-    # The sparse parameters against a curious server promise this only where no client helps the server.
-    corrupt = 0 if case == "curious-sparse" else topology.max_corrupt_holders
-    assert topology.resists_equivocation or case == "curious-sparse"
-    for number in range(0, topology.degree + 1, 4):
-        session = ready_to_unmask(config)
-        neighbours = sorted(session.clients[VICTIM]._state.peers)
-        seed_shares, key_shares = equivocate(session, set(neighbours[:number]))
-        assert seed_shares + key_shares <= topology.num_holders
-        # Corrupt holders give both kinds: not even together do they make the threshold twice.
-        assert seed_shares + key_shares + corrupt < 2 * topology.threshold
+    for corrupt in (set(), set(range(2, 2 + config.threat_model.max_corrupt))):
+        for narrow in (False, True):
+            neighbours = sorted(Attack(config).graph.neighbours(VICTIM))
+            attack = Attack(config)
+            neighbours = sorted(attack.graph.neighbours(VICTIM))
+            if narrow:  # the victim hears of as few peers as it accepts, the corrupt first
+                least = config.topology.threshold - config.topology.complete
+                attack = _with_narrow_delivery(config, corrupt, least)
+                neighbours = sorted(attack.session.clients[VICTIM]._state.peers)
+
+            def story(i, attack=attack, neighbours=tuple(neighbours)):
+                shared = attack.everyone
+                if i == VICTIM:
+                    return everybody(attack)
+                mine = attack.graph.neighbours(i) & set(neighbours)
+                # as many of the victim's neighbours as this client may be told to have dropped
+                room = len(attack.graph.neighbours(i)) - config.topology.threshold
+                return shared, shared - set(sorted(mine - {i})[: max(room, 0)])
+
+            attack.start(story)
+            assert not attack.exposed()
+
+
+def _with_narrow_delivery(config, corrupt, least):
+    """An attack in which the victim got shares from few peers only. The graph is drawn anew, so look at it first."""
+    attack = Attack.__new__(Attack)
+    session = Session(config, random_inputs(config))
+    attack.session, attack.corrupt = session, frozenset(corrupt)
+    attack.everyone = frozenset(session.clients)
+    attack.graph = Graph(config.topology, len(attack.everyone), bindings.graph_seed(session.server.session_id))
+    session.run_phase()
+    session.run_phase()
+    delivery = session.outgoing[VICTIM]
+    chosen = sorted(delivery.sealed, key=lambda i: (i not in corrupt, i))[:least]
+    sealed = {i: delivery.sealed[i] for i in chosen}
+    session.outgoing = {**session.outgoing, VICTIM: replace(delivery, sealed=sealed)}
+    session.run_phase()
+    attack.known_to_corrupt = {i: session.clients[i]._state for i in attack.corrupt}
+    return attack
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_no_stories_that_are_told_expose_anybody(data):
+    """Any few stories, told to anyone, with any peers delivered to the victim and any corrupt clients."""
+    config = CASES[data.draw(st.sampled_from(sorted(CASES)))]
+    n = config.threat_model.num_clients
+    corrupt = data.draw(
+        st.sets(st.integers(2, n), max_size=config.threat_model.max_corrupt).map(frozenset), label="corrupt"
+    )
+    if data.draw(st.booleans(), label="narrow delivery"):
+        spare = data.draw(st.integers(0, 3))
+        attack = _with_narrow_delivery(config, corrupt, config.topology.threshold - config.topology.complete + spare)
+    else:
+        attack = Attack(config, corrupt=corrupt)
+    hidden = data.draw(st.sets(st.integers(1, n), max_size=2))
+    stories = [
+        (attack.everyone - shared_less, attack.everyone - shared_less - dropped)
+        for shared_less, dropped in (
+            (data.draw(st.sampled_from([frozenset(), frozenset(hidden)])), frozenset(dropped))
+            for dropped in data.draw(
+                st.lists(st.sets(st.integers(1, n), max_size=n // 3), min_size=1, max_size=3), label="dropped"
+            )
+        )
+    ]
+    told = data.draw(st.lists(st.integers(0, len(stories) - 1), min_size=n, max_size=n), label="told")
+    attack.start(lambda i: stories[told[i - 1]])
+    assert not attack.exposed()
+    # Both secrets of an honest client are never known.
+    assert not any(
+        attack.knows_seed(i) and attack.knows_key(i) and i in attack.answered for i in attack.everyone - corrupt
+    )
+
+
+def test_the_search_finds_what_a_curious_sessions_parameters_allow():
+    """The search can fail: without the consistency check, half of the neighbours' word for each story is enough."""
+    config = small_config(40, CURIOUS, corrupt=0.0, dropout=0.33)
+    assert not config.topology.resists_equivocation
+    attack = Attack(config)
+    neighbours = sorted(attack.graph.neighbours(VICTIM))
+    half = set(neighbours[: config.topology.threshold])
+    attack.start(lambda i: (attack.everyone, attack.everyone - ({VICTIM} if i in half else set())))
+    assert attack.exposed() == {VICTIM}
+
+
+@pytest.mark.parametrize("complete", [True, False], ids=["complete", "sparse"])
+def test_a_curious_sessions_parameters_withstand_two_stories_where_they_say_so(complete):
+    config = (
+        small_config(40, CURIOUS, corrupt=0.1, dropout=0.1, complete_graph=True)
+        if complete
+        else small_config(10, CURIOUS, corrupt=0.33, dropout=0.05)
+    )
+    assert config.topology.complete is complete
+    corrupt = 0 if not config.topology.resists_equivocation else config.topology.max_corrupt_holders
+    for told_dropped in range(0, config.topology.degree + 1, 3):
+        attack = Attack(config)
+        neighbours = sorted(attack.graph.neighbours(VICTIM))
+        half = set(neighbours[:told_dropped])
+        everyone = attack.everyone
+
+        def story(i, everyone=everyone, half=half):
+            return everyone, everyone - ({VICTIM} if i in half else set())
+
+        attack.start(story)
+        assert (
+            len(attack.seed_shares[VICTIM]) + len(attack.key_shares[VICTIM]) + corrupt < 2 * config.topology.threshold
+        )
 
 
 @pytest.mark.parametrize("adversary", Adversary)
@@ -86,93 +267,87 @@ def test_no_split_of_the_neighbours_yields_both_secrets(case):
 @pytest.mark.parametrize("n", [5, 12, 40, 100, 1000])
 def test_only_parameters_against_a_curious_server_may_leave_room_for_two_stories(adversary, complete, n):
     topology = small_config(n, adversary, corrupt=0.05, dropout=0.1, complete_graph=complete).topology
-    if adversary is not Adversary.CURIOUS_SERVER:
+    if adversary.may_equivocate:
         assert topology.resists_equivocation
     assert topology.resists_equivocation == (
         2 * topology.threshold > topology.num_holders + topology.max_corrupt_holders
     )
 
 
-def test_equivocation_in_one_session_leaves_the_server_without_a_sum():
-    """The same attack through the real server: its two stories leave some secret short of shares."""
-    config = small_config(12, Adversary.SEMI_MALICIOUS_SERVER, dropout=0.2, complete_graph=True)
+# --- Through the real server and one client at a time
 
-    session = ready_to_unmask(config)
-    half = set(range(2, 7))
-    session.outgoing = {i: request(session, i, (VICTIM,) if i in half else ()) for i in session.clients}
-    with pytest.raises(ThresholdError):
+
+def at_phase(adversary, phases: int) -> Session:
+    config = small_config(12, adversary, dropout=0.2, complete_graph=True)
+    session = Session(config, random_inputs(config))
+    for _ in range(phases):
         session.run_phase()
-    # Responses that speak of the victim as dropped are not what the server's own bookkeeping allows either.
-    assert {kind for where, _, error in session.errors for kind in [type(error).__name__]} == {"MalformedMessage"}
+    return session
 
 
-def test_a_second_story_gets_no_answer():
-    for adversary in (Adversary.CURIOUS_SERVER, Adversary.SEMI_MALICIOUS_SERVER):
-        session = ready_to_unmask(small_config(12, adversary, dropout=0.2, complete_graph=True))
-        session.clients[2].unmask(request(session, 2, ()))
-        with pytest.raises(UnexpectedMessage):
-            session.clients[2].unmask(request(session, 2, (VICTIM,)))
+@pytest.mark.parametrize("adversary", [SEMI, MALICIOUS])
+def test_two_survivor_lists_in_one_session_leave_the_server_without_a_sum(adversary):
+    session = at_phase(adversary, 3)
+    half = {i for i in session.clients if 2 <= i < 7}
+    session.outgoing = {
+        i: replace(message, survivors=message.survivors[1:]) if i in half else message
+        for i, message in session.outgoing.items()
+    }
+    with pytest.raises(ThresholdError):
+        session.run()
+    # The server's own bookkeeping knows one story; the others' signatures are of something else.
+    assert {type(error) for where, _, error in session.errors if where == "server"} == {AuthenticationFailed}
 
 
-def test_a_second_survivor_list_gets_no_signature():
-    session = ready_to_unmask(small_config(12, Adversary.MALICIOUS_SERVER, dropout=0.2))
+@pytest.mark.parametrize("adversary", [SEMI, MALICIOUS])
+def test_a_second_survivor_list_gets_no_signature(adversary):
+    session = at_phase(adversary, 3)
     survivor_list = session.outgoing[2]
     session.clients[2].confirm_survivors(survivor_list)
     with pytest.raises(UnexpectedMessage):
         session.clients[2].confirm_survivors(replace(survivor_list, survivors=survivor_list.survivors[1:]))
 
 
-def test_a_malicious_server_with_two_survivor_lists_finds_too_few_signatures_for_either():
-    config = small_config(12, Adversary.MALICIOUS_SERVER, dropout=0.2)
-    everyone = tuple(range(1, 13))
-    without_victim = everyone[1:]
-    for split in range(2, 13):
-        session = ready_to_unmask(config)
-        signatures = {everyone: {}, without_victim: {}}
-        for i in session.clients:
-            story = without_victim if i != VICTIM and i < split else everyone
-            confirmation = session.clients[i].confirm_survivors(replace(session.outgoing[i], survivors=story))
-            signatures[story][i] = confirmation.signature
-        unmasked = {story: _unmask_with(session, story, confirmations) for story, confirmations in signatures.items()}
-        assert not (unmasked[everyone] and unmasked[without_victim])
+def test_a_second_story_gets_no_answer():
+    session = at_phase(CURIOUS, 3)
+    request = session.outgoing[2]
+    session.clients[2].unmask(request)
+    with pytest.raises(UnexpectedMessage):
+        session.clients[2].unmask(replace(request, dropped=(VICTIM,), num_survivors=11))
 
 
-def _unmask_with(session: Session, story: tuple[int, ...], confirmations: dict[int, bytes]) -> bool:
-    """Whether any client that signed this story gives its shares when shown these confirmations."""
-    dropped = tuple(sorted(set(session.clients) - set(story)))
-    answered = []
-    for i in confirmations:
-        message = UnmaskingRequest(session.server.session_id, i, len(story), dropped, confirmations)
-        try:
-            answered.append(session.clients[i].unmask(message))
-        except ThresholdError:
-            assert session.clients[i].phase is ClientPhase.ABORTED
-    return bool(answered)
-
-
-def test_mixing_signatures_of_two_stories_is_refused_with_the_other_signers_named():
-    session = ready_to_unmask(small_config(12, Adversary.MALICIOUS_SERVER, dropout=0.2))
-    everyone = tuple(range(1, 13))
+@pytest.mark.parametrize("adversary", [SEMI, MALICIOUS])
+def test_mixing_signatures_of_two_stories_is_refused_with_the_other_signers_named(adversary):
+    session = at_phase(adversary, 3)
     confirmations = {}
     for i in session.clients:
-        story = everyone if i < 6 else everyone[1:]
-        if i == 1:
-            story = everyone
-        confirmation = session.clients[i].confirm_survivors(replace(session.outgoing[i], survivors=story))
-        confirmations[i] = confirmation.signature
-    message = UnmaskingRequest(session.server.session_id, 2, 12, (), confirmations)
+        message = session.outgoing[i]
+        if i >= 6:
+            message = replace(message, survivors=message.survivors[1:])
+        confirmations[i] = session.clients[i].confirm_survivors(message).signature
+    request = UnmaskingRequest(session.server.session_id, 2, 12, (), confirmations)
     with pytest.raises(AuthenticationFailed) as caught:
-        session.clients[2].unmask(message)
+        session.clients[2].unmask(request)
     assert caught.value.culprits == {6}
 
 
-def test_two_rosters_are_noticed_before_anything_is_unmasked():
-    """A malicious server shows half of the clients another key for the victim: signed by nobody, it is refused."""
-    config = small_config(12, Adversary.MALICIOUS_SERVER, dropout=0.2)
-    session = Session(config, random_inputs(config))
-    session.run_phase()
-    from secagg.key_agreement import KeyPair
+@pytest.mark.parametrize("adversary", [SEMI, MALICIOUS])
+def test_one_confirmation_fewer_than_the_threshold_is_too_few(adversary):
+    for missing, error in ((0, None), (1, ThresholdError)):
+        session = at_phase(adversary, 4)
+        request = session.outgoing[2]
+        own = 1  # in the complete graph a client's own signature counts
+        needed = session.config.topology.threshold - own
+        shown = dict(list(request.confirmations.items())[: needed - missing])
+        if error is None:
+            session.clients[2].unmask(replace(request, confirmations=shown))
+            continue
+        with pytest.raises(error):
+            session.clients[2].unmask(replace(request, confirmations=shown))
 
+
+def test_another_key_for_a_client_is_refused_where_identities_are_known():
+    session = at_phase(MALICIOUS, 1)
     forged = KeyPair.generate().public_bytes
     for i in range(2, 8):
         roster = session.outgoing[i]
@@ -186,10 +361,7 @@ def test_two_rosters_are_noticed_before_anything_is_unmasked():
 
 @pytest.mark.parametrize("renamed", [False, True], ids=["as-it-was", "with-the-new-session"])
 def test_a_replayed_signed_key_of_another_session_is_refused(renamed):
-    config = small_config(12, Adversary.MALICIOUS_SERVER, dropout=0.2)
-    old, new = Session(config, random_inputs(config)), Session(config, random_inputs(config))
-    old.run_phase()
-    new.run_phase()
+    old, new = at_phase(MALICIOUS, 1), at_phase(MALICIOUS, 1)
     stale = next(entry for entry in old.outgoing[2].entries if entry.sender == VICTIM)
     if renamed:
         stale = replace(stale, session_id=new.server.session_id)
@@ -198,9 +370,15 @@ def test_a_replayed_signed_key_of_another_session_is_refused(renamed):
         new.clients[2].share_keys(replace(new.outgoing[2], entries=entries))
 
 
-def test_the_victim_is_never_asked_to_help():
+@pytest.mark.parametrize("adversary", Adversary)
+def test_the_victim_is_never_made_to_help(adversary):
     """Whatever the class of adversary, a client that is told that it dropped itself refuses."""
-    for adversary, others in itertools.product((Adversary.CURIOUS_SERVER, Adversary.SEMI_MALICIOUS_SERVER), ((), (2,))):
-        session = ready_to_unmask(small_config(12, adversary, dropout=0.2, complete_graph=True))
-        with pytest.raises(ContradictoryRequest):
-            session.clients[VICTIM].unmask(request(session, VICTIM, (VICTIM, *others)))
+    session = at_phase(adversary, 3)
+    message = session.outgoing[VICTIM]
+    if adversary is CURIOUS:
+        message = replace(message, dropped=(VICTIM,), num_survivors=11)
+    else:
+        message = replace(message, survivors=message.survivors[1:])
+    with pytest.raises(ContradictoryRequest):
+        session.clients[VICTIM].respond(message)
+    assert session.clients[VICTIM].phase is ClientPhase.ABORTED

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from protocols.parameters import Adversary, ThreatModel, derive_topology
+from protocols.parameters import Adversary, ThreatModel, _HypergeometricTails, derive_topology
 from secagg.errors import ParameterError
 
 CURIOUS, SEMI, MALICIOUS = Adversary
@@ -114,9 +114,30 @@ def test_impossible_complete_graph_says_what_to_change():
         derive_topology(ThreatModel(10, 0.3, 0.3, MALICIOUS))
 
 
-@pytest.mark.parametrize(("n", "corrupt", "dropout", "adversary", "degree", "threshold"), REFERENCE[:24])
-def test_semi_malicious_thresholds_leave_no_room_for_both_shares(n, corrupt, dropout, adversary, degree, threshold):
-    if adversary is CURIOUS:
-        pytest.skip("no such promise")
+@pytest.mark.parametrize("row", [row for row in REFERENCE if row[3] is SEMI])
+def test_semi_malicious_thresholds_leave_no_room_for_both_shares(row):
+    n, corrupt, dropout, adversary, degree, threshold = row
     # Even a client with the expected number of corrupt neighbours is safe from two contradictory requests.
     assert 2 * threshold > degree + math.floor(corrupt * degree)
+    assert derive_topology(ThreatModel(n, corrupt, dropout, adversary)).resists_equivocation
+
+
+def test_corrupt_clients_are_counted_without_rounding_errors():
+    assert ThreatModel(100, 0.29, 0.05).max_corrupt == 29
+
+
+@pytest.mark.parametrize("corrupt", [0.0, 0.05, 0.1])
+@pytest.mark.parametrize("dropout", [0.05, 0.1, 0.2, 0.33])
+def test_every_threshold_is_within_reach_of_the_survivors(corrupt, dropout):
+    for n in range(3, 130, 3):
+        model = ThreatModel(n, corrupt, dropout)
+        topology = derive_topology(model)
+        if not topology.complete:
+            surviving = _HypergeometricTails(n).lower_quantile(model.min_survivors, topology.degree, 2**-20 / n)
+            assert surviving >= topology.threshold
+
+
+@pytest.mark.parametrize("adversary", ["malicous", 3, None])
+def test_unknown_adversaries_are_refused(adversary):
+    with pytest.raises(ParameterError, match="must be one of curious-server"):
+        ThreatModel(10, adversary=adversary)

@@ -92,7 +92,7 @@ def messages() -> dict[str, str]:
         ShareKeys(SESSION_ID, 1, {2: sealed}),
         ShareDelivery(SESSION_ID, 1, {2: sealed}),
         MaskedInput(SESSION_ID, 1, tuple(bytes(lane.packed_bytes) for lane in CONFIG.lanes)),
-        SurvivorList(SESSION_ID, 1, (1, 2, 300)),
+        SurvivorList(SESSION_ID, 1, (1, 2, 3, 300), (1, 2, 300)),
         Confirmation(SESSION_ID, 1, signature),
         UnmaskingRequest(SESSION_ID, 1, 8, (4,), {2: signature}),
         UnmaskingShares(SESSION_ID, 1, {2: share}, {3: share}),

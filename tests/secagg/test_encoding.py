@@ -44,7 +44,6 @@ def test_a_decoded_sum_is_the_weighted_sum_of_the_quantised_values(data: st.Data
         # The operating system's randomness, replaced by a known seed: encode() is to round as the core does.
         with patch.object(encoding, "os", SimpleNamespace(urandom=lambda size, seed=seed: seed[:size])):
             encoded = codec.encode(values, weight=weight)
-        stochastic = codec.rounding is Rounding.STOCHASTIC
         levels, num_clipped = encoding._quantise(codec, values, seed)
         assert encoded.num_clipped == num_clipped
         assert encoded.residues.dtype == lane_dtype(codec.modulus_bits)

@@ -1,0 +1,232 @@
+"""The client's computations, one a round: from a state and a checked message to the next state and the answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from secagg import aead, masking, shamir
+from secagg.errors import AuthenticationFailed, ContradictoryRequest, ParameterError
+from secagg.key_agreement import KeyPair
+from secagg.residues import Residues, pack, reduce_in_place
+from secagg.signatures import Identity
+
+from . import bindings, client_checks
+from .client_state import Advertised, Completed, Confirmed, Masked, Peer, Session, Shared
+from .configuration import ClientPolicy, RoundConfig
+from .messages import (
+    SECRET_BYTES,
+    SHARE_BYTES,
+    AdvertiseKeys,
+    Confirmation,
+    Invitation,
+    MaskedInput,
+    Roster,
+    ShareDelivery,
+    ShareKeys,
+    SurvivorList,
+    UnmaskingRequest,
+    UnmaskingShares,
+)
+
+
+@dataclass(frozen=True)
+class Party:
+    """Who the client is and what it insists on, in all rounds."""
+
+    client_id: int
+    policy: ClientPolicy
+    identity: Identity | None
+    known_identities: Mapping[int, bytes]
+    threads: int | None
+
+    def check_identities(self, config: RoundConfig) -> None:
+        """Raise ParameterError if the round needs identities and this party lacks one of them."""
+        if not config.threat_model.adversary.needs_identities:
+            return
+        if self.identity is None or self.known_identities.get(self.client_id) != self.identity.public_bytes:
+            raise ParameterError(
+                "a malicious-server session needs this client's identity, and its public key among known_identities"
+            )
+        num_clients = config.threat_model.num_clients
+        missing = set(range(1, num_clients + 1)) - self.known_identities.keys()
+        if missing:
+            raise ParameterError(
+                f"known_identities lacks {len(missing)} of {num_clients} clients, first {min(missing)}"
+            )
+        if len(set(self.known_identities.values())) != len(self.known_identities):
+            raise ParameterError("known_identities has the same public key for two clients: each needs its own")
+
+
+def advertise(party: Party, invitation: Invitation) -> tuple[Advertised, AdvertiseKeys]:
+    """Accept the round, and make the keys of the session."""
+    config = invitation.config
+    party.policy.check(config)
+    client_checks.check_own_id(config, party.client_id)
+    party.check_identities(config)
+    session = Session(config, invitation.session_id)
+    adversary = config.threat_model.adversary
+    cipher, mask = KeyPair.generate(), KeyPair.generate()
+    confirmation = Identity.generate() if adversary.may_equivocate else None
+    self_mask_seed = os.urandom(SECRET_BYTES)
+    keys = AdvertiseKeys(
+        session_id=session.session_id,
+        sender=party.client_id,
+        cipher_public_key=cipher.public_bytes,
+        mask_public_key=mask.public_bytes,
+        self_mask_commitment=bindings.self_mask_commitment(session.session_id, party.client_id, self_mask_seed),
+        confirmation_public_key=confirmation.public_bytes if confirmation else None,
+    )
+    if adversary.needs_identities and party.identity is not None:
+        keys = msgspec.structs.replace(keys, signature=party.identity.sign(bindings.keys_statement(keys)))
+    following = Advertised(
+        session,
+        cipher.private_bytes,
+        mask.private_bytes,
+        confirmation.private_bytes if confirmation else b"",
+        self_mask_seed,
+        keys,
+    )
+    return following, keys
+
+
+def share(party: Party, state: Advertised, roster: Roster) -> tuple[Shared, ShareKeys]:
+    """Deal shares of both secrets to the neighbours, each sealed for one."""
+    session, own_id = state.session, party.client_id
+    entries = client_checks.check_roster(session, party.policy, state.advertised, roster, party.known_identities)
+    topology = session.config.topology
+    holders = [*sorted(entries), own_id] if topology.complete else sorted(entries)
+    seed_shares = shamir.split(state.self_mask_seed, threshold=topology.threshold, indices=holders)
+    key_shares = shamir.split(state.mask_private_key, threshold=topology.threshold, indices=holders)
+
+    cipher = KeyPair(state.cipher_private_key)
+    own_end = (own_id, cipher.public_bytes)
+    peers: dict[int, Peer] = {}
+    sealed: dict[int, bytes] = {}
+    for peer_id, entry in entries.items():
+        peer_end = (peer_id, entry.cipher_public_key)
+        agreed = _agree(cipher, peer_id, entry.cipher_public_key)
+        opening_key = bindings.share_encryption_key(agreed, session.session_id, peer_end, own_end)
+        peers[peer_id] = Peer(entry.mask_public_key, entry.confirmation_public_key or b"", opening_key)
+        sealed[peer_id] = aead.seal(
+            bindings.share_encryption_key(agreed, session.session_id, own_end, peer_end),
+            seed_shares[peer_id] + key_shares[peer_id],
+            associated_data=bindings.share_associated_data(session.session_id, own_id, peer_id),
+        )
+    following = Shared(
+        session,
+        state.mask_private_key,
+        state.advertised.mask_public_key,
+        state.confirmation_private_key,
+        state.self_mask_seed,
+        seed_shares.get(own_id, b""),
+        peers,
+        # Only in the complete graph does everyone see the same roster.
+        bindings.roster_digest(roster.entries) if topology.complete else b"",
+    )
+    return following, ShareKeys(session.session_id, own_id, sealed)
+
+
+def mask(
+    party: Party, state: Shared, delivery: ShareDelivery, vectors: Sequence[Residues]
+) -> tuple[Masked, MaskedInput]:
+    """Mask the encoded vectors, in place, with the self mask and one mask for each peer that shared keys."""
+    session, own_id = state.session, party.client_id
+    client_checks.check_delivery(session, party.policy, state.peers.keys(), delivery)
+    shares = _open_shares(party, state, delivery)
+    mask_key = KeyPair(state.mask_private_key)
+    own_end = (own_id, state.mask_public_key)
+    pairwise_seeds = {}
+    for peer_id in sorted(delivery.sealed):
+        peer_key = state.peers[peer_id].mask_public_key
+        agreed = _agree(mask_key, peer_id, peer_key)
+        pairwise_seeds[peer_id] = bindings.pairwise_mask_seed(agreed, session.session_id, own_end, (peer_id, peer_key))
+    masking.mask(
+        vectors,
+        client_id=own_id,
+        self_mask_seed=bindings.self_mask_stream_seed(session.session_id, own_id, state.self_mask_seed),
+        pairwise_seeds=pairwise_seeds,
+        threads=party.threads,
+    )
+    packed = tuple(
+        pack(reduce_in_place(vector, lane.modulus_bits), lane.modulus_bits)
+        for vector, lane in zip(vectors, session.config.lanes, strict=True)
+    )
+    following = Masked(
+        session,
+        state.confirmation_private_key,
+        state.own_share,
+        {peer_id: state.peers[peer_id].confirmation_public_key for peer_id in sorted(delivery.sealed)},
+        shares,
+        state.roster_digest,
+    )
+    return following, MaskedInput(session.session_id, own_id, packed)
+
+
+def confirm(party: Party, state: Masked, survivor_list: SurvivorList) -> tuple[Confirmed, Confirmation]:
+    """Sign who shared keys and whose input arrived."""
+    if not state.confirmation_private_key:
+        raise ContradictoryRequest("a curious-server session has no consistency check")
+    client_checks.check_survivor_list(state, party.policy, party.client_id, survivor_list)
+    session_id = state.session.session_id
+    statement = bindings.survivors_statement(
+        session_id, state.roster_digest, survivor_list.shared, survivor_list.survivors
+    )
+    signature = Identity(state.confirmation_private_key).sign(statement)
+    kept = msgspec.structs.replace(state, confirmation_private_key=b"")
+    following = Confirmed(kept, tuple(sorted(survivor_list.shared)), tuple(sorted(survivor_list.survivors)))
+    return following, Confirmation(session_id, party.client_id, signature)
+
+
+def unmask_confirmed(party: Party, state: Confirmed, request: UnmaskingRequest) -> tuple[Completed, UnmaskingShares]:
+    """Give shares once enough neighbours are shown to have signed the same."""
+    client_checks.check_confirmations(state, party.client_id, request)
+    return _give_shares(party, state.masked, request)
+
+
+def unmask_unconfirmed(party: Party, state: Masked, request: UnmaskingRequest) -> tuple[Completed, UnmaskingShares]:
+    """Give shares to a server that tells one story by assumption."""
+    if state.confirmation_private_key:
+        raise ContradictoryRequest("against a server that may equivocate, unmasking comes after the consistency check")
+    return _give_shares(party, state, request)
+
+
+def _give_shares(party: Party, state: Masked, request: UnmaskingRequest) -> tuple[Completed, UnmaskingShares]:
+    client_checks.check_unmasking_request(state, party.policy, party.client_id, request)
+    dropped = set(request.dropped)
+    seed_shares = {peer_id: shares[0] for peer_id, shares in state.shares.items() if peer_id not in dropped}
+    key_shares = {peer_id: shares[1] for peer_id, shares in state.shares.items() if peer_id in dropped}
+    if state.own_share:
+        seed_shares[party.client_id] = state.own_share
+    return Completed(), UnmaskingShares(state.session.session_id, party.client_id, seed_shares, key_shares)
+
+
+def _open_shares(party: Party, state: Shared, delivery: ShareDelivery) -> dict[int, tuple[bytes, bytes]]:
+    """Open what opens.
+
+    A peer that sends rubbish must not end the round for its neighbours, who hold its masks in their input all the
+    same; but a malicious server may have made the peer up, so there it does.
+    """
+    session_id = state.session.session_id
+    shares = {}
+    for peer_id, sealed in delivery.sealed.items():
+        associated_data = bindings.share_associated_data(session_id, peer_id, party.client_id)
+        try:
+            opened = aead.open(state.peers[peer_id].opening_key, sealed, associated_data=associated_data)
+        except AuthenticationFailed as error:
+            if state.session.config.threat_model.adversary.needs_identities:
+                raise AuthenticationFailed(error.reason, culprits={peer_id}) from None
+            continue
+        shares[peer_id] = (opened[:SHARE_BYTES], opened[SHARE_BYTES:])
+    return shares
+
+
+def _agree(own: KeyPair, peer_id: int, peer_public_key: bytes) -> bytes:
+    """Agree on a secret, or blame the peer whose key does not allow it."""
+    try:
+        return own.agree(peer_public_key)
+    except AuthenticationFailed as error:
+        raise AuthenticationFailed(error.reason, culprits={peer_id}) from None
