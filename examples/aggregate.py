@@ -3,7 +3,6 @@
 import numpy as np
 
 from protocols import Client, FloatVector, RoundConfig, Server, ThreatModel, wire
-from protocols.messages import ToClient
 
 config = RoundConfig(
     ThreatModel(num_clients=10, corrupt_fraction=0.1, dropout_fraction=0.3), (FloatVector("update", 4),)
@@ -17,9 +16,8 @@ while outgoing:
     for i, message in outgoing.items():
         if i == 7 and server.phase == "masked-input":
             continue  # client 7 loses its connection at the worst moment
-        request = wire.decode(wire.encode(message), ToClient, max_bytes=wire.max_bytes(config))
-        answer = clients[i].respond(request, {"update": updates[i]})
-        server.receive_bytes(i, wire.encode(answer))
+        answer = clients[i].respond_bytes(wire.encode(message), {"update": updates[i]})
+        server.receive_bytes(i, answer)
     outgoing = server.close_round()
 
 print("in the sum:", sorted(server.result.survivors))

@@ -2,19 +2,21 @@
 
 Every reconstructed secret is held against what its owner advertised (a public key, a commitment), so a wrong share can
 spoil nothing unseen. The common case takes `threshold` shares and one check; where that fails, all shares are used and
-errors are corrected and named (SPEC section 9).
+errors are corrected and named: first as a code corrects them, then by trial, which the check makes possible (SPEC
+section 9).
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from secagg import masking, shamir
-from secagg.errors import AuthenticationFailed, InconsistentShares, ThresholdError
+from secagg.errors import InconsistentShares, ThresholdError
 from secagg.key_agreement import KeyPair
 from secagg.prg import cpu_count
 from secagg.residues import Residues
@@ -24,6 +26,9 @@ from .messages import SECRET_BYTES, AdvertiseKeys, UnmaskingShares
 
 Shares = Mapping[int, bytes]
 """holder id -> its share"""
+
+MAX_TRIALS = 1000
+"""How many ways of leaving shares out are tried, where more are wrong than the code alone corrects."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,8 @@ def recover(
     """Reconstruct the self-mask seed of each survivor and the mask key of each dropped client.
 
     Raises:
-        ThresholdError: fewer than `threshold` shares of a secret.
-        InconsistentShares: a secret cannot be reconstructed to what its owner advertised; `culprits` has the owner, who
-            may have dealt bad shares, when more are wrong than can be told apart.
+        InconsistentShares: a secret cannot be reconstructed to what its owner advertised, or holders answered without
+            their shares of it; `culprits` has the owner, whose dealt shares may be to blame as well as its holders.
     """
     liars: set[int] = set()
 
@@ -81,10 +85,8 @@ def recover(
     for shares, verify, kept in ((seed_shares, is_seed, seeds), (key_shares, is_key, {})):
         for owner, secret in _reconstruct_all(shares, threshold).items():
             if secret is None or not verify(owner, secret):
-                secret, wrong = _reconstruct_robustly(owner, shares[owner], threshold)  # noqa: PLW2901
+                secret, wrong = _correct(owner, shares[owner], threshold, verify)  # noqa: PLW2901
                 liars |= wrong
-                if not verify(owner, secret):
-                    raise InconsistentShares("shares reconstruct to another secret than advertised", culprits={owner})
             kept[owner] = secret
     return Recovered(seeds, mask_keys, frozenset(liars))
 
@@ -140,10 +142,10 @@ def _reconstruct_all(shares: Mapping[int, Shares], threshold: int) -> dict[int, 
     owners_by_holders: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for owner, held in shares.items():
         if len(held) < threshold:
-            raise ThresholdError(
-                f"{len(held)} shares of a secret of client {owner}, but {threshold} are needed",
-                needed=threshold,
-                have=len(held),
+            # Enough holders answered, or this step would not have begun: what the owner dealt did not open for them.
+            raise InconsistentShares(
+                f"holders gave only {len(held)} shares of a secret of client {owner}, but {threshold} are needed",
+                culprits={owner},
             )
         owners_by_holders[tuple(sorted(held)[:threshold])].append(owner)
     secrets: dict[int, bytes | None] = {}
@@ -153,8 +155,34 @@ def _reconstruct_all(shares: Mapping[int, Shares], threshold: int) -> dict[int, 
     return secrets
 
 
-def _reconstruct_robustly(owner: int, shares: Shares, threshold: int) -> tuple[bytes, frozenset[int]]:
-    try:
-        return shamir.reconstruct_robust(shares, threshold=threshold, num_bytes=SECRET_BYTES)
-    except (InconsistentShares, AuthenticationFailed, ThresholdError) as error:
-        raise InconsistentShares(f"a secret cannot be reconstructed: {error}", culprits={owner}) from None
+def _correct(
+    owner: int, shares: Shares, threshold: int, verify: Callable[[int, bytes], bool]
+) -> tuple[bytes, frozenset[int]]:
+    """Return the secret that its owner advertised and the holders whose shares do not fit, or blame the owner."""
+    with suppress(InconsistentShares, ThresholdError):
+        secret, wrong = shamir.reconstruct_robust(shares, threshold=threshold, num_bytes=SECRET_BYTES)
+        if verify(owner, secret):
+            return secret, wrong
+    most_wrong = len(shares) - threshold
+    trials = (
+        frozenset(left_out)
+        for number in range(1, most_wrong + 1)
+        for left_out in itertools.combinations(sorted(shares), number)
+    )
+    for left_out in itertools.islice(trials, MAX_TRIALS):
+        chosen = [holder for holder in shares if holder not in left_out][:threshold]
+        secret_or_none = _reconstruct(chosen, shares)
+        if secret_or_none is not None and verify(owner, secret_or_none):
+            # Exchanged for one that fits, a share that does not shows itself.
+            wrong = frozenset(
+                holder
+                for holder in shares.keys() - set(chosen)
+                if _reconstruct([*chosen[1:], holder], shares) != secret_or_none
+            )
+            return secret_or_none, wrong
+    raise InconsistentShares("shares reconstruct to another secret than advertised", culprits={owner})
+
+
+def _reconstruct(holders: Sequence[int], shares: Shares) -> bytes | None:
+    (secret,) = shamir.reconstruct_many(holders, [[shares[holder]] for holder in holders], num_bytes=SECRET_BYTES)
+    return secret

@@ -112,7 +112,6 @@ class Session:
         self.server = Server(self.config, known_identities=self.known, threads=1)
         self.clients = {i: self.make_client(i) for i in range(1, n + 1)}
         self.outgoing: Mapping[int, Any] = self.server.invitations()
-        self.max_bytes = wire.max_bytes(self.config)
 
     def _credentials(self, client_id: int) -> dict[str, Any]:
         return {
@@ -129,9 +128,8 @@ class Session:
         """Let a client answer bytes with bytes."""
         if self.through_dumps:
             self.clients[client_id] = Client.load(self.clients[client_id].dump(), **self._credentials(client_id))
-        message: ToClient = wire.decode(data, ToClient, max_bytes=self.max_bytes)
         values, weight = self.inputs[client_id]
-        return wire.encode(self.clients[client_id].respond(message, values, weight=weight))
+        return self.clients[client_id].respond_bytes(data, values, weight=weight)
 
     def deliver(self, client_id: int, data: bytes) -> None:
         """Let the server take bytes from a client."""

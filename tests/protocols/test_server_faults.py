@@ -172,12 +172,47 @@ def test_liars_are_corrected_and_named_as_long_as_enough_tell_the_truth():
 
 def test_more_liars_than_can_be_told_apart_end_the_round_with_an_error():
     config = small_config(13, complete_graph=True, dropout=0.4)
-    liars = {1, 5, 9}
+    liars = {1, 5, 6, 8, 9}  # 12 answer and 8 must be right
     session = Session(config, random_inputs(config), to_server=altering(ServerPhase.UNMASKING, liars, lie))
     with pytest.raises(InconsistentShares) as caught:
         session.run({ServerPhase.MASKED_INPUT: {2}})
     assert caught.value.culprits
     assert session.server.phase is ServerPhase.ABORTED
+
+
+@pytest.mark.parametrize("liars", [{1}, {1, 5, 9}, {4, 5, 11, 13}])
+def test_as_many_liars_as_shares_to_spare_are_found_by_trial(liars):
+    config = small_config(13, complete_graph=True, dropout=0.4)  # threshold 8; the code alone corrects 2 of 12
+    session = Session(config, random_inputs(config), to_server=altering(ServerPhase.UNMASKING, liars, lie))
+    session.run({ServerPhase.MASKED_INPUT: {2}}).assert_exact()
+    assert session.server.result.liars == liars
+
+
+def test_liars_about_different_owners_are_all_named():
+    config = small_config(13, complete_graph=True, dropout=0.4)
+
+    def lie_about_one(message):
+        owner = 6 if message.sender == 5 else 7
+        share = message.self_mask_shares[owner]
+        wrong = bytes([share[0] ^ 1]) + share[1:]
+        return replace(message, self_mask_shares={**message.self_mask_shares, owner: wrong})
+
+    # Only shares that are used are looked at: the lowest eight holders'.
+    session = Session(config, random_inputs(config), to_server=altering(ServerPhase.UNMASKING, {5, 3}, lie_about_one))
+    session.run().assert_exact()
+    assert session.server.result.liars == {3, 5}
+
+
+def test_a_dealer_of_rubbish_is_named():
+    config = small_config(9, **COMPLETE)
+
+    def rubbish(message):
+        return replace(message, sealed={peer: bytes(len(sealed)) for peer, sealed in message.sealed.items()})
+
+    session = Session(config, random_inputs(config), to_server=altering(ServerPhase.SHARE_KEYS, {4}, rubbish))
+    with pytest.raises(InconsistentShares) as caught:
+        session.run()
+    assert caught.value.culprits == {4}
 
 
 def test_one_lie_at_the_bare_threshold_is_never_a_wrong_sum():
