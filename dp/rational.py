@@ -32,7 +32,7 @@ def exact(value: object, name: str) -> Fraction:
     return Fraction(float(value))
 
 
-def positive(value: Real, name: str) -> Fraction:
+def positive(value: object, name: str) -> Fraction:
     """Return `value` exactly; raise ParameterError unless it is finite and > 0."""
     result = exact(value, name)
     if result <= 0:
