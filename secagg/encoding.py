@@ -286,7 +286,7 @@ def _quantise(codec: FixedPoint, values: Floats, seed: bytes | None) -> tuple[Le
 
 
 def _uniforms(seed: bytes, start: int, count: int) -> npt.NDArray[np.float64]:
-    """Multiples of 2**-53 in [0, 1): they decide the fraction of a scaled value without bias beyond 2**-53 of a level."""
+    """Multiples of 2**-53 in [0, 1): rounding by them is without bias beyond 2**-53 of a level."""
     lanes = np.frombuffer(keystream(seed, 8 * count, first_block=start // 2), dtype="<u8")
     uniforms: npt.NDArray[np.float64] = (lanes >> np.uint64(11)) * np.float64(2.0**-53)
     return uniforms

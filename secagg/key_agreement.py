@@ -5,12 +5,29 @@ from __future__ import annotations
 import os
 from typing import final
 
-from Crypto.Protocol.DH import import_x25519_private_key, import_x25519_public_key
-from Crypto.PublicKey.ECC import EccKey
+from Crypto.Protocol.DH import import_x25519_private_key
+from Crypto.PublicKey.ECC import EccKey, EccXPoint  # type: ignore[attr-defined]
 
 from .errors import AuthenticationFailed, ParameterError
 
 KEY_BYTES = 32
+
+_FIELD = 2**255 - 19
+_LOW_ORDER = frozenset(
+    {
+        0,
+        1,
+        _FIELD - 1,
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    }
+)
+"""The u-coordinates of points of order 1, 2, 4 and 8 on the curve and its twist."""
+
+
+def check_public_key(public_bytes: bytes) -> None:
+    """Raise AuthenticationFailed if every agreement with this public key would be refused, without agreeing on one."""
+    _coordinate(public_bytes)
 
 
 @final
@@ -47,15 +64,20 @@ class KeyPair:
             AuthenticationFailed: the peer's key is malformed or of low order, so that the secret would be all zero
                 (RFC 7748, section 6.1).
         """
-        if len(peer_public_bytes) != KEY_BYTES:
-            raise AuthenticationFailed(f"an X25519 public key is {KEY_BYTES} bytes, not {len(peer_public_bytes)}")
-        try:
-            point = import_x25519_public_key(peer_public_bytes).pointQ * self._private.d
-            if point.is_point_at_infinity():
-                raise ValueError
-        except ValueError:
-            raise AuthenticationFailed("an X25519 public key is of low order") from None
+        point = EccXPoint(_coordinate(peer_public_bytes), "Curve25519") * self._private.d
+        if point.is_point_at_infinity():
+            raise AuthenticationFailed("an X25519 public key is of low order")
         return int(point.x).to_bytes(KEY_BYTES, "little")
 
     def __repr__(self) -> str:
         return f"KeyPair(public_bytes={self.public_bytes.hex()})"
+
+
+def _coordinate(public_bytes: bytes) -> int:
+    """Return the u-coordinate that 32 bytes stand for (RFC 7748, section 5), unless it is of low order."""
+    if len(public_bytes) != KEY_BYTES:
+        raise AuthenticationFailed(f"an X25519 public key is {KEY_BYTES} bytes long, not {len(public_bytes)}")
+    coordinate = (int.from_bytes(public_bytes, "little") & ((1 << 255) - 1)) % _FIELD
+    if coordinate in _LOW_ORDER:
+        raise AuthenticationFailed("an X25519 public key is of low order")
+    return coordinate

@@ -106,6 +106,40 @@ def reconstruct_elements(indices: Sequence[int], values: Elements, *, threshold:
     return field.weighted_sums(field.lagrange_at_zero(points[:threshold]), values[:threshold])
 
 
+def reconstruct_many(indices: Sequence[int], table: Sequence[Sequence[bytes]], *, num_bytes: int) -> list[bytes | None]:
+    """Reconstruct many byte strings that the same parties share, each from exactly len(indices) shares.
+
+    For callers who can tell a wrong secret by other means, and who then turn to `reconstruct_robust`.
+
+    Args:
+        indices: of the parties, as many as the threshold.
+        table: table[i][j] is the share of party indices[i] in secret j.
+        num_bytes: the length of each secret.
+
+    Returns:
+        Secret j, or None where a share is malformed or the outcome is no byte string of that length.
+
+    Raises:
+        ParameterError: an index is zero or repeated mod p, or there are none.
+    """
+    points = _points(indices)
+    if not points.size or len(table) != points.size or len({len(row) for row in table}) != 1:
+        raise ParameterError(f"the table must have one row of equal length for each of {points.size} indices")
+    num_secrets = len(table[0])
+    malformed = {column for row in table for column, share in enumerate(row) if not _is_well_formed(share, num_bytes)}
+    blank = bytes(share_bytes(num_bytes))
+    joined = b"".join(blank if column in malformed else share for row in table for column, share in enumerate(row))
+    values = np.frombuffer(joined, dtype="<u4").astype(np.uint64).reshape(points.size, -1)
+    sums = field.weighted_sums(field.lagrange_at_zero(points), values).reshape(num_secrets, -1)
+    secrets: list[bytes | None] = []
+    for column, secret in enumerate(sums):
+        try:
+            secrets.append(None if column in malformed else _to_bytes(secret, num_bytes))
+        except InconsistentShares:
+            secrets.append(None)
+    return secrets
+
+
 def reconstruct_robust(shares: Mapping[int, bytes], *, threshold: int, num_bytes: int) -> tuple[bytes, frozenset[int]]:
     """Reconstruct a byte string although some shares are wrong.
 

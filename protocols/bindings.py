@@ -1,0 +1,77 @@
+"""What each derivation, ciphertext and signature of the protocol is bound to, in one place (SPEC section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from secagg.derivation import Label, derive, digest, frame
+
+from .messages import AdvertiseKeys
+
+
+def graph_seed(session_id: bytes) -> bytes:
+    """Return the public seed of the ring's order."""
+    return digest(Label.GRAPH, session_id)
+
+
+def self_mask_stream_seed(session_id: bytes, client_id: int, self_mask_seed: bytes) -> bytes:
+    """Return the seed of the stream that masks a client's input, from the seed b_u that is shared and committed to."""
+    return derive(self_mask_seed, Label.SELF_MASK, session_id, _id(client_id))
+
+
+def self_mask_commitment(session_id: bytes, client_id: int, self_mask_seed: bytes) -> bytes:
+    """Return the commitment by which anyone can tell b_u once it is reconstructed; it hides 256 uniform bits."""
+    return digest(Label.SELF_MASK_COMMITMENT, session_id, _id(client_id), self_mask_seed)
+
+
+def pairwise_mask_seed(agreed: bytes, session_id: bytes, one: tuple[int, bytes], other: tuple[int, bytes]) -> bytes:
+    """Return the seed of a pair's stream; each end is (client id, mask public key), in either order."""
+    low, high = sorted((one, other))
+    return derive(agreed, Label.PAIRWISE_MASK, session_id, _id(low[0]), low[1], _id(high[0]), high[1])
+
+
+def share_encryption_key(
+    agreed: bytes, session_id: bytes, sender: tuple[int, bytes], recipient: tuple[int, bytes]
+) -> bytes:
+    """Return the key of the one ciphertext from sender to recipient; each is (client id, cipher public key)."""
+    return derive(
+        agreed, Label.SHARE_ENCRYPTION, session_id, _id(sender[0]), sender[1], _id(recipient[0]), recipient[1]
+    )
+
+
+def share_associated_data(session_id: bytes, sender_id: int, recipient_id: int) -> bytes:
+    """Return the associated data of the ciphertext from sender to recipient."""
+    return frame(Label.SHARE_ENCRYPTION, session_id, _id(sender_id), _id(recipient_id))
+
+
+def keys_statement(keys: AdvertiseKeys) -> bytes:
+    """Return what an identity signs when its client advertises keys."""
+    return frame(
+        Label.SIGN_KEYS,
+        keys.session_id,
+        _id(keys.sender),
+        keys.cipher_public_key,
+        keys.mask_public_key,
+        keys.self_mask_commitment,
+    )
+
+
+def roster_digest(entries: Iterable[AdvertiseKeys]) -> bytes:
+    """Return a digest of everyone's advertised keys, whatever their order."""
+    ordered = sorted(entries, key=lambda keys: keys.sender)
+    return digest(Label.ROSTER, *map(msgspec.msgpack.encode, ordered))
+
+
+def survivors_statement(session_id: bytes, roster: bytes, shared: Iterable[int], survivors: Iterable[int]) -> bytes:
+    """Return what an identity signs in the consistency check: the roster, who shared keys, whose input arrived."""
+    return frame(Label.SIGN_SURVIVORS, session_id, roster, _ids(shared), _ids(survivors))
+
+
+def _id(client_id: int) -> bytes:
+    return client_id.to_bytes(4, "big")
+
+
+def _ids(client_ids: Iterable[int]) -> bytes:
+    return b"".join(map(_id, sorted(client_ids)))

@@ -1,0 +1,101 @@
+"""A simulated round whose sum is held against the plain one: the main job of the `secagg` command."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from secagg.encoding import FixedPoint
+
+from .configuration import RoundConfig
+from .simulation import Simulation, SimulationReport, choose_drops, peak_memory_bytes
+from .transitions import ServerPhase
+
+
+@dataclass(frozen=True)
+class CheckedRound:
+    """A round's outcome, and whether its sum is exactly the sum of the survivors' fixed-point encodings."""
+
+    config: RoundConfig
+    exact: bool
+    report: SimulationReport
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the command prints as JSON: counts, seconds, bytes."""
+        costs = list(self.report.clients.values())
+        survivors = self.report.result.survivors
+        seconds = [self.report.clients[client_id].seconds for client_id in survivors]
+        sent = [self.report.clients[client_id].sent_bytes for client_id in survivors]
+        received = [self.report.clients[client_id].received_bytes for client_id in survivors]
+        return {
+            "exact": self.exact,
+            "clients": self.config.threat_model.num_clients,
+            "survivors": len(survivors),
+            "degree": self.config.topology.degree,
+            "threshold": self.config.topology.threshold,
+            "adversary": str(self.config.threat_model.adversary),
+            "modulus_bits": self.config.modulus_bits,
+            "seconds": {
+                "client_mean": float(np.mean(seconds)),
+                "client_max": float(np.max(seconds)),
+                "server": self.report.server_seconds,
+                "wall": self.report.wall_seconds,
+                "phases": {str(phase): value for phase, value in self.report.phase_seconds.items()},
+            },
+            "bytes": {
+                "client_sent_mean": float(np.mean(sent)),
+                "client_received_mean": float(np.mean(received)),
+                "server_received": sum(cost.sent_bytes for cost in costs),
+            },
+            "peak_memory_bytes": peak_memory_bytes(),
+        }
+
+
+def run_checked_round(
+    config: RoundConfig,
+    drop_fractions: Mapping[ServerPhase, float],
+    *,
+    seed: int,
+    on_progress: Callable[[ServerPhase, int, int], None] = lambda phase, done, total: None,
+) -> CheckedRound:
+    """Run a round of one float vector, rounded to nearest, on simulated data, and compare.
+
+    The plain sum is made of the same data by other code than the encoding's: scaled, clipped and rounded in one line.
+
+    Raises:
+        SecAggError: the round ended without a sum.
+    """
+    (lane,) = config.lanes
+    codec = lane.codec
+    if not isinstance(codec, FixedPoint):  # pragma: no cover - callers' configurations have one float vector
+        raise TypeError("run_checked_round sums one vector of floats")
+    plain_sum = np.zeros(lane.length, dtype=np.int64)
+    lock = threading.Lock()
+    drops = choose_drops(config.threat_model.num_clients, drop_fractions, np.random.default_rng(seed))
+    summed_levels: dict[int, bool] = {}
+
+    def draw(client_id: int) -> npt.NDArray[np.float32]:
+        # A little beyond the clip, so that clipping is part of what is compared.
+        uniform = np.random.default_rng((seed, client_id)).random(lane.length, dtype=np.float32)
+        uniform *= np.float32(2.2 * codec.clip)
+        uniform -= np.float32(1.1 * codec.clip)
+        return uniform
+
+    def inputs(client_id: int) -> tuple[Mapping[str, npt.NDArray[Any]], int]:
+        values = draw(client_id)
+        levels = np.rint(np.clip(values.astype(np.float64) * codec.scale, -codec.max_level, codec.max_level))
+        with lock:  # everyone who is asked for an input gets it through: drops fall silent before
+            np.add(plain_sum, levels, out=plain_sum, casting="unsafe")
+            summed_levels[client_id] = True
+        return {lane.name: values}, 1
+
+    report = Simulation(config, inputs, drops, on_progress=on_progress).run()
+    exact = summed_levels.keys() == report.result.survivors and np.array_equal(
+        report.result.levels[lane.name], plain_sum
+    )
+    return CheckedRound(config, exact, report)

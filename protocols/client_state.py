@@ -1,0 +1,87 @@
+"""What a client remembers between rounds: one type a phase, which holds the secrets still needed and no others."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .configuration import RoundConfig
+from .messages import AdvertiseKeys
+
+
+class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    def __repr__(self) -> str:  # fields are secret
+        return f"{type(self).__name__}(...)"
+
+
+class Session(_State, frozen=True):
+    """What the invitation said, once it was accepted."""
+
+    config: RoundConfig
+    session_id: bytes
+
+
+class Peer(_State, frozen=True):
+    """A neighbour whose keys were accepted: its mask key, and the key that opens what it sends."""
+
+    mask_public_key: bytes
+    opening_key: bytes
+
+
+class Invited(_State, frozen=True, tag="invited"):
+    """Nothing was said yet."""
+
+
+class Advertised(_State, frozen=True, tag="advertised"):
+    """Keys are out; both private keys and the self-mask seed are held."""
+
+    session: Session
+    cipher_private_key: bytes
+    mask_private_key: bytes
+    self_mask_seed: bytes
+    advertised: AdvertiseKeys
+
+
+class Shared(_State, frozen=True, tag="shared"):
+    """Shares are out; the cipher key is gone, the mask key and the self-mask seed are held."""
+
+    session: Session
+    mask_private_key: bytes
+    mask_public_key: bytes
+    self_mask_seed: bytes
+    own_share: bytes
+    peers: dict[int, Peer]
+    roster_digest: bytes
+
+
+class Masked(_State, frozen=True, tag="masked"):
+    """The input is out; all keys and seeds are gone, only others' shares (seed share, key share) are held.
+
+    own_share is the share of the own self-mask seed, empty in the sparse graph. peers are those whose masks are in the
+    input; of some of them the shares may have been unreadable.
+    """
+
+    session: Session
+    own_share: bytes
+    peers: tuple[int, ...]
+    shares: dict[int, tuple[bytes, bytes]]
+    roster_digest: bytes
+
+
+class Confirmed(_State, frozen=True, tag="confirmed"):
+    """The survivors are signed for."""
+
+    masked: Masked
+    survivors: tuple[int, ...]
+
+
+class Completed(_State, frozen=True, tag="completed"):
+    """Everything was said; nothing is held."""
+
+
+class Aborted(_State, frozen=True, tag="aborted"):
+    """Something went wrong; nothing is held."""
+
+    reason: str
+
+
+ClientState = Invited | Advertised | Shared | Masked | Confirmed | Completed | Aborted

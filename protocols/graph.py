@@ -1,0 +1,52 @@
+"""Who is whose neighbour: the complete graph, or a random Harary graph (Bell et al. 2020, section 3).
+
+Client ids are 1 to n. In the sparse graph the clients stand in a ring in a random order, and each is the neighbour of
+the degree / 2 before and behind it. The order follows from a public seed, so each client computes its own neighbours
+and believes nobody (SPEC section 7).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from secagg.prg import stream_residues
+
+from .parameters import Topology
+
+
+class Graph:
+    """The neighbourhoods of one session."""
+
+    def __init__(self, topology: Topology, num_clients: int, seed: bytes) -> None:
+        """Take the topology, n, and the 32-byte public seed of the ring's order (unused in the complete graph)."""
+        self._topology = topology
+        self._num_clients = num_clients
+        self._ring = None if topology.complete else _ring(seed, num_clients)
+
+    def neighbours(self, client_id: int) -> frozenset[int]:
+        """Return the ids of a client's neighbours; the client is not its own."""
+        if self._ring is None:
+            return frozenset(range(1, self._num_clients + 1)) - {client_id}
+        order, positions = self._ring
+        half = self._topology.degree // 2
+        offsets = np.r_[-half:0, 1 : half + 1]
+        around = order[(positions[client_id - 1] + offsets) % self._num_clients]
+        return frozenset(map(int, around))
+
+    def holders(self, client_id: int) -> frozenset[int]:
+        """Return who holds shares of a client's secrets: its neighbours, and in the complete graph itself."""
+        neighbours = self.neighbours(client_id)
+        return neighbours | {client_id} if self._topology.complete else neighbours
+
+
+@lru_cache(maxsize=8)
+def _ring(seed: bytes, num_clients: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return the ids in ring order, and each id's position: sorted by one 64-bit lane a client of the seed's stream."""
+    order = np.argsort(stream_residues(seed, num_clients, np.dtype("<u8")), kind="stable")
+    positions = np.empty_like(order)
+    positions[order] = np.arange(num_clients)
+    return order + 1, positions

@@ -1,0 +1,129 @@
+"""One frozen type per message (SPEC section 8). Bytes become messages in wire.py and nowhere else.
+
+Every message but the invitation carries the session; every message to the server carries its sender and every message
+to a client its recipient, so that nothing that strays is taken for something else.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from secagg.aead import OVERHEAD_BYTES
+from secagg.derivation import Label, digest
+from secagg.shamir import share_bytes
+
+from .configuration import MAX_VECTORS, RoundConfig
+from .parameters import MAX_CLIENTS
+
+VERSION = 1
+SECRET_BYTES = 32
+SHARE_BYTES = share_bytes(SECRET_BYTES)
+SEALED_SHARES_BYTES = 2 * SHARE_BYTES + OVERHEAD_BYTES
+
+ClientId = Annotated[int, Meta(ge=1, le=MAX_CLIENTS)]
+Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
+Share = Annotated[bytes, Meta(min_length=SHARE_BYTES, max_length=SHARE_BYTES)]
+SealedShares = Annotated[bytes, Meta(min_length=SEALED_SHARES_BYTES, max_length=SEALED_SHARES_BYTES)]
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """What all messages have in common: fields in order, nothing more and nothing less."""
+
+
+class Invitation(Message, frozen=True, tag="invitation"):
+    """Server to each client, before the first round: the configuration, and what makes the session unique."""
+
+    recipient: ClientId
+    config: RoundConfig
+    nonce: Bytes32
+
+    @property
+    def session_id(self) -> bytes:
+        """What both sides hash from the invitation; it is bound into everything that follows."""
+        return digest(Label.SESSION, bytes([VERSION]), msgspec.msgpack.encode(self.config), self.nonce)
+
+
+class AdvertiseKeys(Message, frozen=True, tag="advertise-keys"):
+    """Client to server, round AdvertiseKeys: two public keys, and a commitment to the self-mask seed."""
+
+    session_id: Bytes32
+    sender: ClientId
+    cipher_public_key: Bytes32
+    mask_public_key: Bytes32
+    self_mask_commitment: Bytes32
+    signature: Signature | None = None
+
+
+class Roster(Message, frozen=True, tag="roster"):
+    """Server to client, round ShareKeys: what its neighbours advertised, and what it advertised itself."""
+
+    session_id: Bytes32
+    recipient: ClientId
+    entries: tuple[AdvertiseKeys, ...]
+
+
+class ShareKeys(Message, frozen=True, tag="share-keys"):
+    """Client to server, round ShareKeys: for each neighbour, sealed shares of both secrets."""
+
+    session_id: Bytes32
+    sender: ClientId
+    sealed: dict[ClientId, SealedShares]
+
+
+class ShareDelivery(Message, frozen=True, tag="share-delivery"):
+    """Server to client, round MaskedInput: the sealed shares that its neighbours sent to it."""
+
+    session_id: Bytes32
+    recipient: ClientId
+    sealed: dict[ClientId, SealedShares]
+
+
+class MaskedInput(Message, frozen=True, tag="masked-input"):
+    """Client to server, round MaskedInput: every lane, masked and packed."""
+
+    session_id: Bytes32
+    sender: ClientId
+    vectors: Annotated[tuple[bytes, ...], Meta(min_length=1, max_length=MAX_VECTORS + 1)]
+
+
+class SurvivorList(Message, frozen=True, tag="survivor-list"):
+    """Server to client, round ConsistencyCheck (malicious server only): whose inputs arrived."""
+
+    session_id: Bytes32
+    recipient: ClientId
+    survivors: tuple[ClientId, ...]
+
+
+class Confirmation(Message, frozen=True, tag="confirmation"):
+    """Client to server, round ConsistencyCheck: a signature of the roster and the survivors as this client saw them."""
+
+    session_id: Bytes32
+    sender: ClientId
+    signature: Signature
+
+
+class UnmaskingRequest(Message, frozen=True, tag="unmasking-request"):
+    """Server to client, round Unmasking: which neighbours dropped. Who survived, the client derives itself."""
+
+    session_id: Bytes32
+    recipient: ClientId
+    num_survivors: Annotated[int, Meta(ge=0, le=MAX_CLIENTS)]
+    dropped: tuple[ClientId, ...]
+    confirmations: dict[ClientId, Signature]
+
+
+class UnmaskingShares(Message, frozen=True, tag="unmasking-shares"):
+    """Client to server, round Unmasking: of each neighbour one share, of its seed or of its key, never both."""
+
+    session_id: Bytes32
+    sender: ClientId
+    self_mask_shares: dict[ClientId, Share]
+    mask_key_shares: dict[ClientId, Share]
+
+
+ToServer = AdvertiseKeys | ShareKeys | MaskedInput | Confirmation | UnmaskingShares
+ToClient = Invitation | Roster | ShareDelivery | SurvivorList | UnmaskingRequest

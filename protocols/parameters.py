@@ -1,0 +1,246 @@
+"""A threat model in, a checked round configuration out: degree and threshold are derived, never guessed.
+
+Source: Bell et al. 2020, section 3 and appendix, with statistical security 2**-40 and failure probability 2**-20, as
+google-parfait/federated-compute derives them (SPEC section 2).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from secagg.errors import ParameterError
+
+SECURITY_BITS = 40
+CORRECTNESS_BITS = 20
+MAX_CLIENTS = 1_000_000
+MAX_BAD_FRACTION = 0.9
+
+_SMALL = 1e-14
+"""Keeps the rounding error of fraction * n from being magnified by floor or ceil in the unsafe direction."""
+
+
+class Adversary(StrEnum):
+    """What the server, together with the corrupt clients, is assumed to do. Each includes the ones before."""
+
+    CURIOUS_SERVER = "curious-server"
+    """Follows the protocol, and learns what it can from what it sees."""
+    SEMI_MALICIOUS_SERVER = "semi-malicious-server"
+    """Follows the protocol while keys are exchanged; then may tell different clients different stories."""
+    MALICIOUS_SERVER = "malicious-server"
+    """Does anything; clients know each other's identities beforehand."""
+
+    @property
+    def strength(self) -> int:
+        """Position in the order of strength, from 0."""
+        return list(Adversary).index(self)
+
+
+class ThreatModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """Who takes part, and what may go wrong.
+
+    Args:
+        num_clients: how many clients are invited (n), 2 to 1,000,000.
+        corrupt_fraction: the largest fraction of them that colludes with the server (gamma).
+        dropout_fraction: the largest fraction of them that vanishes, in all rounds together (delta).
+        adversary: what the server may do.
+
+    Raises:
+        ParameterError: a value is out of range, or the fractions leave too few honest survivors.
+    """
+
+    num_clients: int
+    corrupt_fraction: float = 0.1
+    dropout_fraction: float = 0.1
+    adversary: Adversary = Adversary.CURIOUS_SERVER
+
+    def __post_init__(self) -> None:
+        """Check every field and their sum."""
+        if not (isinstance(self.num_clients, int) and 2 <= self.num_clients <= MAX_CLIENTS):
+            raise ParameterError(f"num_clients is {self.num_clients!r}, but must be an integer from 2 to {MAX_CLIENTS}")
+        for name, fraction in (("corrupt", self.corrupt_fraction), ("dropout", self.dropout_fraction)):
+            if not 0 <= fraction < 1:  # False for NaN
+                raise ParameterError(f"{name}_fraction is {fraction!r}, but must be at least 0 and below 1")
+        msgspec.structs.force_setattr(self, "adversary", Adversary(self.adversary))
+        curious = self.adversary is Adversary.CURIOUS_SERVER
+        bad = self.corrupt_fraction + (1 if curious else 2) * self.dropout_fraction
+        if bad > MAX_BAD_FRACTION:
+            weight = "" if curious else "2 * "
+            raise ParameterError(
+                f"corrupt_fraction + {weight}dropout_fraction is {bad:.3g} against a {self.adversary}, but must be at "
+                f"most {MAX_BAD_FRACTION}: assume fewer corrupt clients or dropouts"
+            )
+
+    @property
+    def max_corrupt(self) -> int:
+        """The largest number of corrupt clients: floor(gamma n)."""
+        return math.floor((self.corrupt_fraction + _SMALL) * self.num_clients)
+
+    @property
+    def max_dropouts(self) -> int:
+        """The largest number of dropouts: floor(delta n)."""
+        return math.floor((self.dropout_fraction + _SMALL) * self.num_clients)
+
+    @property
+    def min_survivors(self) -> int:
+        """The number of clients that are left when all dropouts have happened: ceil((1 - delta) n)."""
+        return math.ceil((1 - self.dropout_fraction - _SMALL) * self.num_clients)
+
+
+@dataclass(frozen=True)
+class Topology:
+    """What follows from a threat model.
+
+    Attributes:
+        degree: neighbours of a client (k); num_clients - 1 in the complete graph.
+        threshold: shares that reconstruct a secret (t), out of `degree`, or of num_clients in the complete graph,
+            where a client holds a share of its own secrets as well.
+        complete: whether everyone is everyone's neighbour (SecAgg) or the graph is sparse (SecAgg+).
+        max_corrupt_holders: how many of a secret's holders may be corrupt (in the sparse graph: but for the failure
+            probability).
+        why: one sentence about each number, for people.
+    """
+
+    degree: int
+    threshold: int
+    complete: bool
+    max_corrupt_holders: int
+    why: tuple[str, ...]
+
+    @property
+    def num_holders(self) -> int:
+        """How many parties hold a share of each secret."""
+        return self.degree + 1 if self.complete else self.degree
+
+    @property
+    def resists_equivocation(self) -> bool:
+        """Whether two contradictory requests, with all corrupt holders in both, cannot gather the threshold twice.
+
+        Always so against a semi-malicious or malicious server. Against a curious one, who by definition tells one
+        story, the reference's sparse thresholds need not go so far.
+        """
+        return 2 * self.threshold > self.num_holders + self.max_corrupt_holders
+
+
+@lru_cache(maxsize=64)
+def derive_topology(threat_model: ThreatModel, *, complete_graph: bool = False) -> Topology:
+    """Return the sparsest graph and its threshold, or the complete graph where asked for or where no other will do.
+
+    Raises:
+        ParameterError: not even the complete graph serves the threat model.
+    """
+    if not complete_graph and threat_model.adversary is not Adversary.MALICIOUS_SERVER:
+        sparse = _sparse_topology(threat_model)
+        if sparse is not None:
+            return sparse
+    return _complete_topology(threat_model)
+
+
+def _sparse_topology(model: ThreatModel) -> Topology | None:
+    n = model.num_clients
+    tails = _HypergeometricTails(n)
+    max_disconnected = -(SECURITY_BITS + 1) * math.log(2)
+    max_insecure = 2.0 ** -(SECURITY_BITS + 1) / n
+    max_failing = 2.0**-CORRECTNESS_BITS / n
+    for degree in range(2, n - 1, 2):
+        if _log_probability_disconnected(model, degree) >= max_disconnected:
+            continue
+        corrupt_neighbours = tails.upper_quantile(model.max_corrupt, degree, max_insecure)
+        surviving_neighbours = tails.lower_quantile(model.min_survivors, degree, max_failing)
+        if model.adversary is Adversary.CURIOUS_SERVER:
+            below = corrupt_neighbours
+        else:
+            below = math.ceil((corrupt_neighbours + degree - 1.25) / 2)
+        if surviving_neighbours > below:
+            threshold = max(below + 1, 2)
+            why = _why_sparse(degree, corrupt_neighbours, surviving_neighbours)
+            return Topology(degree, threshold, complete=False, max_corrupt_holders=corrupt_neighbours, why=why)
+    return None
+
+
+def _why_sparse(degree: int, corrupt: int, surviving: int) -> tuple[str, ...]:
+    return (
+        f"degree {degree}: the least even degree whose honest survivors stay connected (failure below "
+        f"2^-{SECURITY_BITS + 1}) and for which a threshold exists",
+        f"no client has more than {corrupt} corrupt neighbours (failure below 2^-{SECURITY_BITS + 1})",
+        f"every client keeps at least {surviving} surviving neighbours (failure below 2^-{CORRECTNESS_BITS})",
+    )
+
+
+def _complete_topology(model: ThreatModel) -> Topology:
+    n = model.num_clients
+    threshold = max(model.min_survivors, 2)
+    if model.adversary is Adversary.CURIOUS_SERVER:
+        must_exceed = model.max_corrupt
+        reason = "the number of corrupt clients"
+    else:
+        must_exceed = math.ceil((n + model.corrupt_fraction * n) / 2 - _SMALL)
+        reason = "half of the clients plus half of the corrupt ones, so that no two requests can get both shares"
+    if threshold <= must_exceed:
+        raise ParameterError(
+            f"after dropouts {threshold} of {n} clients are left, but the threshold must exceed {must_exceed} "
+            f"({reason}) against a {model.adversary}: lower corrupt_fraction or dropout_fraction, or invite more"
+        )
+    return Topology(
+        degree=n - 1,
+        threshold=threshold,
+        complete=True,
+        max_corrupt_holders=model.max_corrupt,
+        why=(
+            f"complete graph: all {n} clients are neighbours",
+            f"threshold {threshold}: as many as are left after the dropouts, and more than {must_exceed}, {reason}",
+        ),
+    )
+
+
+def _log_probability_disconnected(model: ThreatModel, degree: int) -> float:
+    """Log of a bound on the probability that two runs of degree / 2 bad clients cut the ring (union bound)."""
+    n = model.num_clients
+    bad = model.max_corrupt + model.max_dropouts
+    if degree > bad:
+        return -math.inf
+    return (
+        math.log(n)
+        + math.log(n - degree - 1)
+        - math.log(2)
+        + math.lgamma(bad + 1)
+        + math.lgamma(n - degree + 1)
+        - math.lgamma(n + 1)
+        - math.lgamma(bad - degree + 1)
+    )
+
+
+class _HypergeometricTails:
+    """Quantiles of Hypergeometric(n, marked, draws): how many of `draws` neighbours are marked."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._log_factorial = np.fromiter((math.lgamma(i + 1) for i in range(n + 1)), dtype=np.float64, count=n + 1)
+
+    def upper_quantile(self, marked: int, draws: int, probability: float) -> int:
+        """Return the least x with Pr[X > x] <= probability."""
+        least, mass = self._mass(marked, draws)
+        above = np.cumsum(mass[::-1])[::-1]  # Pr[X >= x]
+        return least + int(np.flatnonzero(np.append(above[1:], 0.0) <= probability)[0])
+
+    def lower_quantile(self, marked: int, draws: int, probability: float) -> int:
+        """Return the least x with Pr[X <= x] >= probability."""
+        least, mass = self._mass(marked, draws)
+        return least + int(np.flatnonzero(np.cumsum(mass) >= probability)[0])
+
+    def _mass(self, marked: int, draws: int) -> tuple[int, npt.NDArray[np.float64]]:
+        f, n = self._log_factorial, self._n
+        least, most = max(0, draws + marked - n), min(draws, marked)
+        x = np.arange(least, most + 1)
+        log_mass = (
+            (f[marked] - f[x] - f[marked - x])
+            + (f[n - marked] - f[draws - x] - f[n - marked - draws + x])
+            - (f[n] - f[draws] - f[n - draws])
+        )
+        return least, np.exp(log_mass)

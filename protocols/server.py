@@ -1,0 +1,410 @@
+"""The server's side of a round: a machine without I/O that collects clients' messages and closes rounds.
+
+Source: Bonawitz et al. 2017, figure 4, and Bell et al. 2020, algorithm 2. Time is the caller's: it hands in what
+arrives with `receive`, and calls `close_round` when all have answered or it will not wait any longer. A bad message
+costs its sender the session, and nobody else. Inputs are added as they arrive; none is kept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Container, Iterable, Mapping
+from typing import final
+
+import msgspec
+import numpy as np
+
+from secagg.errors import MalformedMessage, PeerError, StateError, ThresholdError, UnexpectedMessage
+from secagg.residues import Residues, reduce_in_place
+
+from . import bindings, server_checks, unmasking, wire
+from .client_checks import check_key_signature
+from .configuration import RoundConfig
+from .graph import Graph
+from .messages import (
+    VERSION,
+    AdvertiseKeys,
+    Confirmation,
+    Invitation,
+    MaskedInput,
+    Roster,
+    ShareDelivery,
+    ShareKeys,
+    SurvivorList,
+    ToClient,
+    ToServer,
+    UnmaskingRequest,
+    UnmaskingShares,
+)
+from .parameters import Adversary
+from .result import RoundResult
+from .server_state import ServerState
+from .transitions import SERVER_TRANSITIONS, ServerPhase
+
+
+@final
+class Server:
+    """The server in one session.
+
+    Args:
+        config: what the round is about.
+        known_identities: client id -> Ed25519 public key, for malicious-server sessions: lets the server drop clients
+            whose keys the others would refuse.
+        threads: for unmasking; as many as there are processors when None.
+
+    Security: transports authenticate clients, so that `client_id` is who sent a message.
+    """
+
+    def __init__(
+        self,
+        config: RoundConfig,
+        *,
+        known_identities: Mapping[int, bytes] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        state = ServerState(VERSION, config, os.urandom(32), ServerPhase.ADVERTISE_KEYS)
+        sums = [np.zeros(lane.length, dtype=lane.dtype) for lane in config.lanes]
+        self._open(state, sums, known_identities, threads)
+
+    def _open(
+        self,
+        state: ServerState,
+        sums: list[Residues],
+        known_identities: Mapping[int, bytes] | None,
+        threads: int | None,
+    ) -> None:
+        config = state.config
+        self._state = state
+        self._known_identities = dict(known_identities or {})
+        self._threads = threads
+        self._invitation = Invitation(1, config, state.nonce)
+        self._session_id = self._invitation.session_id
+        seed = bindings.graph_seed(self._session_id)
+        self._graph = Graph(config.topology, config.threat_model.num_clients, seed)
+        self._malicious_mode = config.threat_model.adversary is Adversary.MALICIOUS_SERVER
+        self._max_bytes = wire.max_bytes(config)
+        self._public_keys = {
+            key for keys in state.advertised.values() for key in (keys.cipher_public_key, keys.mask_public_key)
+        }
+        self._sums = sums
+        self._statement = b""
+        self._result: RoundResult | None = None
+        self._enter(state.phase)
+
+    @property
+    def phase(self) -> ServerPhase:
+        """Which round is being collected, or how the session ended."""
+        return self._state.phase
+
+    @property
+    def session_id(self) -> bytes:
+        """What both sides hash from the invitation."""
+        return self._session_id
+
+    @property
+    def excluded(self) -> dict[int, str]:
+        """Clients whose messages were bad, and why; they count as dropped from then on."""
+        return dict(self._state.excluded)
+
+    @property
+    def awaited(self) -> frozenset[int]:
+        """Clients that may still answer in this round; when it is empty there is nothing to wait for."""
+        silent = (client for client in self._speakers if client not in self._heard)
+        return frozenset(silent) - self._state.excluded.keys()
+
+    @property
+    def result(self) -> RoundResult:
+        """The sum, once the session has completed. Raises StateError before, or if it was aborted."""
+        if self._result is None:
+            raise StateError(f"there is no result: the session is in {self.phase}")
+        return self._result
+
+    def invitations(self) -> dict[int, Invitation]:
+        """Return the message that starts the session, for each client."""
+        num_clients = self._state.config.threat_model.num_clients
+        return {
+            client_id: msgspec.structs.replace(self._invitation, recipient=client_id)
+            for client_id in range(1, num_clients + 1)
+        }
+
+    def receive_bytes(self, client_id: int, data: bytes) -> None:
+        """Decode and `receive` what a client sent."""
+        try:
+            message: ToServer = wire.decode(data, ToServer, max_bytes=self._max_bytes)
+        except MalformedMessage as error:
+            raise self._exclude(client_id, error) from None
+        self.receive(client_id, message)
+
+    def receive(self, client_id: int, message: ToServer) -> None:
+        """Take in one client's message of this round.
+
+        Raises:
+            UnexpectedMessage: late, twice, out of turn, for another session or in another's name: ignored.
+            MalformedMessage, AuthenticationFailed: the content is bad; the sender is excluded from here on. What
+                others sent stands.
+        """
+        tag = str(type(message).__struct_config__.tag)
+        if (self.phase, tag) not in SERVER_TRANSITIONS:
+            raise UnexpectedMessage(f"a {tag} during {self.phase}", culprits={client_id})
+        if client_id in self._state.excluded:
+            raise UnexpectedMessage(f"a {tag} from a client that was excluded", culprits={client_id})
+        if client_id not in self._speakers:
+            raise UnexpectedMessage(f"a {tag} from a client that has no part in {self.phase}", culprits={client_id})
+        if client_id in self._heard:
+            raise UnexpectedMessage(f"a second {tag}", culprits={client_id})
+        if message.session_id != self._session_id or message.sender != client_id:
+            raise UnexpectedMessage(f"a {tag} of another session or sender", culprits={client_id})
+        try:
+            self._take(client_id, message)
+        except PeerError as error:
+            raise self._exclude(client_id, error) from None
+
+    def close_round(self) -> Mapping[int, ToClient]:
+        """End the round with whoever has answered, and return the next round's message for each client.
+
+        After the last round the mapping is empty and `result` is there.
+
+        Raises:
+            ThresholdError: too few are left; the session is aborted and nothing was revealed.
+            InconsistentShares: a secret cannot be reconstructed; aborted.
+            EncodingError: the sum is beyond what its summands can reach, so some input was no encoding; aborted.
+            StateError: the session has ended.
+        """
+        steps: dict[ServerPhase, Callable[[], Mapping[int, ToClient]]] = {
+            ServerPhase.ADVERTISE_KEYS: self._close_advertise_keys,
+            ServerPhase.SHARE_KEYS: self._close_share_keys,
+            ServerPhase.MASKED_INPUT: self._close_masked_input,
+            ServerPhase.CONSISTENCY_CHECK: self._close_consistency_check,
+            ServerPhase.UNMASKING: self._close_unmasking,
+        }
+        if self.phase not in steps:
+            raise StateError(f"the session has ended: it is {self.phase}")
+        following = self._following_phase()
+        try:
+            messages = steps[self.phase]()
+        except BaseException:
+            self._abort()
+            raise
+        self._enter(following)
+        return messages
+
+    def dump(self) -> bytes:
+        """Return all that is needed to go on in another process.
+
+        Security: during Unmasking it holds shares of secrets; keep it as safe as the server's memory.
+        """
+        self._state.sums = [lanes.tobytes() for lanes in self._sums]
+        dumped = msgspec.msgpack.encode(self._state)
+        self._state.sums = []
+        return dumped
+
+    @classmethod
+    def load(
+        cls,
+        dumped: bytes,
+        *,
+        known_identities: Mapping[int, bytes] | None = None,
+        threads: int | None = None,
+    ) -> Server:
+        """Restore what `dump` returned; the other arguments as on construction.
+
+        Raises:
+            StateError: the bytes are no dump of this version.
+        """
+        try:
+            state = msgspec.msgpack.decode(dumped, type=ServerState)
+        except (msgspec.DecodeError, ValueError):
+            raise StateError("these bytes are no dump of a server") from None
+        if state.version != VERSION or len(state.sums) != len(state.config.lanes):
+            raise StateError(f"the dump is of version {state.version}, but this is version {VERSION}")
+        sums = [
+            np.frombuffer(data, dtype=lane.dtype).copy()
+            for data, lane in zip(state.sums, state.config.lanes, strict=True)
+        ]
+        server = cls.__new__(cls)
+        server._open(state, sums, known_identities, threads)
+        state.sums = []
+        if state.phase is ServerPhase.COMPLETED:
+            server._result = server._decode()
+        return server
+
+    def __repr__(self) -> str:
+        return f"Server(phase={self.phase}, awaited={len(self.awaited)})"
+
+    def _following_phase(self) -> ServerPhase:
+        if self.phase is ServerPhase.MASKED_INPUT and self._malicious_mode:
+            return ServerPhase.CONSISTENCY_CHECK
+        return next(after for (before, _), after in SERVER_TRANSITIONS.items() if before is self.phase)
+
+    def _enter(self, phase: ServerPhase) -> None:
+        """Begin to collect a round: who may speak in it, and where what they say is kept."""
+        state = self._state
+        state.phase = phase
+        turns: dict[ServerPhase, tuple[Iterable[int], Container[int]]] = {
+            ServerPhase.ADVERTISE_KEYS: (range(1, state.config.threat_model.num_clients + 1), state.advertised),
+            ServerPhase.SHARE_KEYS: (state.advertised, state.sealed),
+            ServerPhase.MASKED_INPUT: (state.shared, state.masked),
+            ServerPhase.CONSISTENCY_CHECK: (state.masked, state.confirmations),
+            ServerPhase.UNMASKING: (state.confirmations if self._malicious_mode else state.masked, state.responses),
+        }
+        speakers, self._heard = turns.get(phase, ((), ()))
+        self._speakers = frozenset(speakers)
+        if phase is ServerPhase.CONSISTENCY_CHECK:
+            roster = bindings.roster_digest(state.advertised.values())
+            self._statement = bindings.survivors_statement(self._session_id, roster, state.shared, state.masked)
+
+    def _abort(self) -> None:
+        """Forget everything but who was excluded."""
+        state = self._state
+        self._state = ServerState(
+            state.version, state.config, state.nonce, ServerPhase.ABORTED, state.excluded, liars=state.liars
+        )
+        self._sums = [np.zeros(0, dtype=lane.dtype) for lane in state.config.lanes]
+        self._enter(ServerPhase.ABORTED)
+
+    def _exclude(self, client_id: int, error: PeerError) -> PeerError:
+        """Let a client pay for a bad message; return the error with its name."""
+        if client_id in self.awaited:
+            self._state.excluded[client_id] = f"{type(error).__name__}: {error.reason}"
+        return type(error)(error.reason, culprits={client_id})
+
+    def _take(self, client_id: int, message: ToServer) -> None:
+        """Check the whole message, then keep what is needed of it."""
+        state = self._state
+        match message:
+            case AdvertiseKeys():
+                server_checks.check_keys(message, self._public_keys)
+                if self._malicious_mode:
+                    check_key_signature(message, self._known_identities)
+                self._public_keys |= {message.cipher_public_key, message.mask_public_key}
+                state.advertised[client_id] = message
+            case ShareKeys():
+                server_checks.check_recipients(message, self._graph.neighbours(client_id) & self._speakers)
+                state.sealed[client_id] = message.sealed
+            case MaskedInput():
+                vectors = server_checks.unpack_input(message, state.config.lanes)
+                for lanes, vector in zip(self._sums, vectors, strict=True):
+                    np.add(lanes, vector, out=lanes)
+                state.masked.add(client_id)
+            case Confirmation():
+                server_checks.check_confirmation(message, self._statement, self._known_identities)
+                state.confirmations[client_id] = message.signature
+            case UnmaskingShares():
+                neighbours = self._graph.holders(client_id) & state.shared
+                server_checks.check_response(message, neighbours & state.masked, neighbours - state.masked)
+                state.responses[client_id] = message
+
+    def _close_advertise_keys(self) -> Mapping[int, ToClient]:
+        advertised = self._recoverable(self._state.advertised)
+        self._state.advertised = {client_id: self._state.advertised[client_id] for client_id in advertised}
+        rosters = {}
+        for client_id in advertised:
+            members = sorted((self._graph.neighbours(client_id) | {client_id}) & advertised)
+            entries = tuple(self._state.advertised[member] for member in members)
+            rosters[client_id] = Roster(self._session_id, client_id, entries)
+        return rosters
+
+    def _close_share_keys(self) -> Mapping[int, ToClient]:
+        state = self._state
+        shared = self._recoverable(state.sealed)
+        state.shared = set(shared)
+        deliveries = {}
+        for client_id in shared:
+            senders = sorted(self._graph.neighbours(client_id) & shared)
+            sealed = {sender: state.sealed[sender][client_id] for sender in senders}
+            deliveries[client_id] = ShareDelivery(self._session_id, client_id, sealed)
+        state.sealed = {}
+        return deliveries
+
+    def _close_masked_input(self) -> Mapping[int, ToClient]:
+        state = self._state
+        self._check_survivors(state.masked)
+        if not self._malicious_mode:
+            return self._unmasking_requests(state.masked)
+        survivors = tuple(sorted(state.masked))
+        return {client_id: SurvivorList(self._session_id, client_id, survivors) for client_id in survivors}
+
+    def _close_consistency_check(self) -> Mapping[int, ToClient]:
+        self._check_survivors(self._state.confirmations)
+        return self._unmasking_requests(self._state.confirmations)
+
+    def _close_unmasking(self) -> Mapping[int, ToClient]:
+        state = self._state
+        self._check_survivors(state.responses)
+        seed_shares, key_shares = unmasking.collect_shares(state.responses.values())
+        dropped = state.shared - state.masked
+        recovered = unmasking.recover(
+            self._session_id,
+            state.advertised,
+            seed_shares={owner: seed_shares.get(owner, {}) for owner in state.masked},
+            key_shares={owner: key_shares.get(owner, {}) for owner in dropped},
+            threshold=state.config.topology.threshold,
+        )
+        unmasking.remove_masks(
+            self._sums,
+            self._session_id,
+            state.advertised,
+            recovered,
+            orphans={owner: sorted(self._graph.neighbours(owner) & state.masked) for owner in dropped},
+            threads=self._threads,
+        )
+        for lanes, lane in zip(self._sums, state.config.lanes, strict=True):
+            reduce_in_place(lanes, lane.modulus_bits)
+        state.liars = set(recovered.liars)
+        state.responses = {}
+        self._result = self._decode()
+        return {}
+
+    def _decode(self) -> RoundResult:
+        state = self._state
+        return RoundResult.decode(state.config, self._sums, frozenset(state.masked), state.excluded, state.liars)
+
+    def _unmasking_requests(self, recipients: Iterable[int]) -> Mapping[int, ToClient]:
+        state = self._state
+        dropped = state.shared - state.masked
+        enough = sorted(state.confirmations)[: state.config.topology.threshold]
+        confirmations = {signer: state.confirmations[signer] for signer in enough}
+        return {
+            client_id: UnmaskingRequest(
+                self._session_id,
+                client_id,
+                len(state.masked),
+                tuple(sorted(self._graph.neighbours(client_id) & dropped)),
+                confirmations,
+            )
+            for client_id in sorted(recipients)
+        }
+
+    def _recoverable(self, clients: Iterable[int]) -> frozenset[int]:
+        """Leave out clients whose secrets too few of the others would hold, until none is left that must be left out.
+
+        Raises:
+            ThresholdError: fewer are left than the round's minimum.
+        """
+        remaining = set(clients) - self._state.excluded.keys()
+        threshold = self._state.config.topology.threshold
+        while True:
+            lonely = {client for client in remaining if len(self._graph.holders(client) & remaining) < threshold}
+            if not lonely:
+                break
+            remaining -= lonely
+        self._check_minimum(len(remaining))
+        return frozenset(remaining)
+
+    def _check_survivors(self, responsive: Iterable[int]) -> None:
+        """Every secret that will be needed must have enough holders among the responsive."""
+        self._check_minimum(len(self._state.masked))
+        responsive = frozenset(responsive)
+        threshold = self._state.config.topology.threshold
+        have = min((len(self._graph.holders(owner) & responsive) for owner in self._state.shared), default=0)
+        if have < threshold:
+            raise ThresholdError(
+                f"only {have} holders of a client's shares are left, but {threshold} are needed",
+                needed=threshold,
+                have=have,
+            )
+
+    def _check_minimum(self, have: int) -> None:
+        needed = self._state.config.minimum_survivors
+        if have < needed:
+            raise ThresholdError(f"{have} clients are left, but {needed} are needed", needed=needed, have=have)

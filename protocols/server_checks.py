@@ -1,0 +1,59 @@
+"""What the server holds against clients' messages before it takes them in: functions that return or raise PeerError."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+from secagg import signatures
+from secagg.errors import AuthenticationFailed, EncodingError, MalformedMessage
+from secagg.key_agreement import check_public_key
+from secagg.residues import Residues, unpack
+
+from .configuration import Lane
+from .messages import AdvertiseKeys, Confirmation, MaskedInput, ShareKeys, UnmaskingShares
+
+
+def check_keys(message: AdvertiseKeys, seen: AbstractSet[bytes]) -> None:
+    """Both keys must be usable, and be nobody else's: others would refuse a roster with them."""
+    check_public_key(message.cipher_public_key)
+    check_public_key(message.mask_public_key)
+    if message.cipher_public_key == message.mask_public_key or seen & {
+        message.cipher_public_key,
+        message.mask_public_key,
+    }:
+        raise MalformedMessage("advertises a public key that is taken")
+
+
+def check_recipients(message: ShareKeys, neighbours: Collection[int]) -> None:
+    """There must be shares for every neighbour of the roster, and for nobody else."""
+    if message.sealed.keys() != set(neighbours):
+        raise MalformedMessage(
+            f"seals shares for {len(message.sealed)} clients that are not its {len(neighbours)} peers"
+        )
+
+
+def unpack_input(message: MaskedInput, lanes: Sequence[Lane]) -> list[Residues]:
+    """Every lane must be there, with exactly the bytes that it takes."""
+    if len(message.vectors) != len(lanes):
+        raise MalformedMessage(f"has {len(message.vectors)} vectors, but the round has {len(lanes)}")
+    try:
+        return [
+            unpack(vector, lane.modulus_bits, lane.length) for vector, lane in zip(message.vectors, lanes, strict=True)
+        ]
+    except EncodingError as error:
+        raise MalformedMessage(str(error)) from None
+
+
+def check_confirmation(message: Confirmation, statement: bytes, known_identities: Mapping[int, bytes]) -> None:
+    """The signature must be for what this server told everyone."""
+    identity = known_identities.get(message.sender)
+    if identity is None:
+        raise AuthenticationFailed("a confirmation by an unknown identity")
+    signatures.verify(identity, statement, message.signature)
+
+
+def check_response(message: UnmaskingShares, survivors: AbstractSet[int], dropped: AbstractSet[int]) -> None:
+    """Shares may be missing (they did not open), but none may be there that was not asked for."""
+    if not (message.self_mask_shares.keys() <= survivors and message.mask_key_shares.keys() <= dropped):
+        raise MalformedMessage("gives shares that it was not asked for")

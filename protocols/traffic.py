@@ -1,0 +1,63 @@
+"""How many bytes a client will send and receive in a round, from messages of the right size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import wire
+from .configuration import RoundConfig
+from .messages import (
+    SEALED_SHARES_BYTES,
+    SHARE_BYTES,
+    AdvertiseKeys,
+    Confirmation,
+    Invitation,
+    MaskedInput,
+    Message,
+    Roster,
+    ShareDelivery,
+    ShareKeys,
+    SurvivorList,
+    UnmaskingRequest,
+    UnmaskingShares,
+)
+from .parameters import Adversary
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes of one client in one round without dropouts, to within the framing of integers."""
+
+    sent_bytes: int
+    received_bytes: int
+
+
+def estimate(config: RoundConfig) -> Traffic:
+    """Return a client's traffic in a round of this configuration in which nobody drops out."""
+    session_id, own_id = bytes(32), config.threat_model.num_clients
+    signed = config.threat_model.adversary is Adversary.MALICIOUS_SERVER
+    signature = bytes(64)
+    peers = range(own_id, own_id - config.topology.degree, -1)
+    keys = AdvertiseKeys(session_id, own_id, bytes(32), bytes(32), bytes(32), signature if signed else None)
+    sealed = dict.fromkeys(peers, bytes(SEALED_SHARES_BYTES))
+    shares = dict.fromkeys(peers, bytes(SHARE_BYTES))
+    if config.topology.complete:
+        shares[own_id - config.topology.degree] = bytes(SHARE_BYTES)
+    everyone = tuple(range(1, own_id + 1))
+    confirmations = dict.fromkeys(everyone[: config.topology.threshold], signature) if signed else {}
+    sent: list[Message] = [
+        keys,
+        ShareKeys(session_id, own_id, sealed),
+        MaskedInput(session_id, own_id, tuple(bytes(lane.packed_bytes) for lane in config.lanes)),
+        UnmaskingShares(session_id, own_id, shares, {}),
+    ]
+    received: list[Message] = [
+        Invitation(own_id, config, bytes(32)),
+        Roster(session_id, own_id, (keys,) * (config.topology.degree + 1)),
+        ShareDelivery(session_id, own_id, sealed),
+        UnmaskingRequest(session_id, own_id, own_id, (), confirmations),
+    ]
+    if signed:
+        sent.append(Confirmation(session_id, own_id, signature))
+        received.append(SurvivorList(session_id, own_id, everyone))
+    return Traffic(sum(len(wire.encode(message)) for message in sent), sum(len(wire.encode(m)) for m in received))

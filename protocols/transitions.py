@@ -1,0 +1,51 @@
+"""The state tables, and nothing else: which message is legal when, and what comes after it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ClientPhase(StrEnum):
+    """What a client has done last."""
+
+    INVITED = "invited"
+    ADVERTISED = "advertised"
+    SHARED = "shared"
+    MASKED = "masked"
+    CONFIRMED = "confirmed"
+    COMPLETED = "completed"
+    ABORTED = "aborted"
+
+
+class ServerPhase(StrEnum):
+    """Which round the server is collecting."""
+
+    ADVERTISE_KEYS = "advertise-keys"
+    SHARE_KEYS = "share-keys"
+    MASKED_INPUT = "masked-input"
+    CONSISTENCY_CHECK = "consistency-check"
+    UNMASKING = "unmasking"
+    COMPLETED = "completed"
+    ABORTED = "aborted"
+
+
+CLIENT_TRANSITIONS: dict[tuple[ClientPhase, str], ClientPhase] = {
+    (ClientPhase.INVITED, "invitation"): ClientPhase.ADVERTISED,
+    (ClientPhase.ADVERTISED, "roster"): ClientPhase.SHARED,
+    (ClientPhase.SHARED, "share-delivery"): ClientPhase.MASKED,
+    (ClientPhase.MASKED, "survivor-list"): ClientPhase.CONFIRMED,
+    (ClientPhase.MASKED, "unmasking-request"): ClientPhase.COMPLETED,
+    (ClientPhase.CONFIRMED, "unmasking-request"): ClientPhase.COMPLETED,
+}
+"""(phase, tag of the message) -> next phase. From MASKED a malicious-server session must go by way of CONFIRMED, any
+other must not. A step that fails leads to ABORTED."""
+
+SERVER_TRANSITIONS: dict[tuple[ServerPhase, str], ServerPhase] = {
+    (ServerPhase.ADVERTISE_KEYS, "advertise-keys"): ServerPhase.SHARE_KEYS,
+    (ServerPhase.SHARE_KEYS, "share-keys"): ServerPhase.MASKED_INPUT,
+    (ServerPhase.MASKED_INPUT, "masked-input"): ServerPhase.UNMASKING,
+    (ServerPhase.CONSISTENCY_CHECK, "confirmation"): ServerPhase.UNMASKING,
+    (ServerPhase.UNMASKING, "unmasking-shares"): ServerPhase.COMPLETED,
+}
+"""(phase, tag of the message that it collects) -> the phase after close_round(). A malicious-server session puts
+CONSISTENCY_CHECK between MASKED_INPUT and UNMASKING. A round that closes below its threshold leads to ABORTED."""

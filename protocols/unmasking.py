@@ -1,0 +1,160 @@
+"""From the shares that survivors gave to the masks that did not cancel: the server's last and costly step.
+
+Every reconstructed secret is held against what its owner advertised (a public key, a commitment), so a wrong share can
+spoil nothing unseen. The common case takes `threshold` shares and one check; where that fails, all shares are used and
+errors are corrected and named (SPEC section 9).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from secagg import masking, shamir
+from secagg.errors import AuthenticationFailed, InconsistentShares, ThresholdError
+from secagg.key_agreement import KeyPair
+from secagg.prg import cpu_count
+from secagg.residues import Residues
+
+from . import bindings
+from .messages import SECRET_BYTES, AdvertiseKeys, UnmaskingShares
+
+Shares = Mapping[int, bytes]
+"""holder id -> its share"""
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """The secrets that were reconstructed, and who gave wrong shares of them."""
+
+    self_mask_seeds: dict[int, bytes]
+    mask_keys: dict[int, KeyPair]
+    liars: frozenset[int]
+
+    def __repr__(self) -> str:  # seeds and keys are secret
+        return f"Recovered({len(self.self_mask_seeds)} seeds, {len(self.mask_keys)} keys, liars={set(self.liars)})"
+
+
+def collect_shares(responses: Iterable[UnmaskingShares]) -> tuple[dict[int, Shares], dict[int, Shares]]:
+    """Turn responses by holder into shares by owner: of self-mask seeds, and of mask keys."""
+    seeds: dict[int, dict[int, bytes]] = defaultdict(dict)
+    keys: dict[int, dict[int, bytes]] = defaultdict(dict)
+    for response in responses:
+        for owner, share in response.self_mask_shares.items():
+            seeds[owner][response.sender] = share
+        for owner, share in response.mask_key_shares.items():
+            keys[owner][response.sender] = share
+    return dict(seeds), dict(keys)
+
+
+def recover(
+    session_id: bytes,
+    advertised: Mapping[int, AdvertiseKeys],
+    *,
+    seed_shares: Mapping[int, Shares],
+    key_shares: Mapping[int, Shares],
+    threshold: int,
+) -> Recovered:
+    """Reconstruct the self-mask seed of each survivor and the mask key of each dropped client.
+
+    Raises:
+        ThresholdError: fewer than `threshold` shares of a secret.
+        InconsistentShares: a secret cannot be reconstructed to what its owner advertised; `culprits` has the owner, who
+            may have dealt bad shares, when more are wrong than can be told apart.
+    """
+    liars: set[int] = set()
+
+    def is_seed(owner: int, secret: bytes) -> bool:
+        commitment = bindings.self_mask_commitment(session_id, owner, secret)
+        return commitment == advertised[owner].self_mask_commitment
+
+    mask_keys: dict[int, KeyPair] = {}
+
+    def is_key(owner: int, secret: bytes) -> bool:
+        mask_keys[owner] = KeyPair(secret)
+        return mask_keys[owner].public_bytes == advertised[owner].mask_public_key
+
+    seeds: dict[int, bytes] = {}
+    for shares, verify, kept in ((seed_shares, is_seed, seeds), (key_shares, is_key, {})):
+        for owner, secret in _reconstruct_all(shares, threshold).items():
+            if secret is None or not verify(owner, secret):
+                secret, wrong = _reconstruct_robustly(owner, shares[owner], threshold)  # noqa: PLW2901
+                liars |= wrong
+                if not verify(owner, secret):
+                    raise InconsistentShares("shares reconstruct to another secret than advertised", culprits={owner})
+            kept[owner] = secret
+    return Recovered(seeds, mask_keys, frozenset(liars))
+
+
+def remove_masks(
+    sums: Sequence[Residues],
+    session_id: bytes,
+    advertised: Mapping[int, AdvertiseKeys],
+    recovered: Recovered,
+    *,
+    orphans: Mapping[int, Sequence[int]],
+    threads: int | None = None,
+) -> None:
+    """Take the masks that did not cancel from the sums, in place.
+
+    Args:
+        sums: the running sums of the survivors' lanes.
+        session_id: of this session.
+        advertised: everyone's keys.
+        recovered: the secrets.
+        orphans: dropped client -> the survivors whose inputs hold a mask of the pair.
+        threads: as many as there are processors when None.
+    """
+
+    def seeds_of(dropped: int) -> list[tuple[int, int, bytes]]:
+        key = recovered.mask_keys[dropped]
+        end = (dropped, key.public_bytes)
+        seeds = []
+        for survivor in orphans[dropped]:
+            survivor_key = advertised[survivor].mask_public_key
+            agreed = key.agree(survivor_key)
+            seed = bindings.pairwise_mask_seed(agreed, session_id, end, (survivor, survivor_key))
+            seeds.append((survivor, dropped, seed))
+        return seeds
+
+    with ThreadPoolExecutor(threads or cpu_count()) as pool:
+        orphaned = list(itertools.chain.from_iterable(pool.map(seeds_of, orphans)))
+    masking.unmask(
+        sums,
+        self_mask_seeds=[
+            bindings.self_mask_stream_seed(session_id, owner, seed) for owner, seed in recovered.self_mask_seeds.items()
+        ],
+        orphaned_seeds=orphaned,
+        threads=threads,
+    )
+
+
+def _reconstruct_all(shares: Mapping[int, Shares], threshold: int) -> dict[int, bytes | None]:
+    """Reconstruct each owner's secret from `threshold` shares, or to None where they do not make a byte string.
+
+    Owners whose shares are held by the same clients are put side by side: their Lagrange coefficients are the same.
+    """
+    owners_by_holders: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for owner, held in shares.items():
+        if len(held) < threshold:
+            raise ThresholdError(
+                f"{len(held)} shares of a secret of client {owner}, but {threshold} are needed",
+                needed=threshold,
+                have=len(held),
+            )
+        owners_by_holders[tuple(sorted(held)[:threshold])].append(owner)
+    secrets: dict[int, bytes | None] = {}
+    for holders, owners in owners_by_holders.items():
+        table = [[shares[owner][holder] for owner in owners] for holder in holders]
+        secrets.update(zip(owners, shamir.reconstruct_many(holders, table, num_bytes=SECRET_BYTES), strict=True))
+    return secrets
+
+
+def _reconstruct_robustly(owner: int, shares: Shares, threshold: int) -> tuple[bytes, frozenset[int]]:
+    try:
+        return shamir.reconstruct_robust(shares, threshold=threshold, num_bytes=SECRET_BYTES)
+    except (InconsistentShares, AuthenticationFailed, ThresholdError) as error:
+        raise InconsistentShares(f"a secret cannot be reconstructed: {error}", culprits={owner}) from None

@@ -1,0 +1,76 @@
+"""The only door between bytes and messages.
+
+A message on the wire is the magic `SAGG`, one byte of version, 16 bytes of the SHA-256 of the body, and the body in
+MessagePack (SPEC section 8). The digest tells damage, not malice: authenticity is the business of the transport, of the
+sealed shares, and against a malicious server of signatures. Nothing is decoded before its size and digest are checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from secagg.errors import MalformedMessage
+
+from .configuration import RoundConfig
+from .messages import VERSION, Message
+
+M = TypeVar("M", bound=Message)
+
+MAGIC = b"SAGG"
+DIGEST_BYTES = 16
+HEADER_BYTES = len(MAGIC) + 1 + DIGEST_BYTES
+MAX_INVITATION_BYTES = 64 * 1024
+BYTES_PER_PEER = 512
+"""More than any message says about one peer, framing included."""
+
+
+def encode(message: Message) -> bytes:
+    """Return the message as bytes."""
+    body = msgspec.msgpack.encode(message)
+    return b"".join((MAGIC, bytes([VERSION]), _digest(body), body))
+
+
+def decode(data: bytes, message_type: type[M] | Any, *, max_bytes: int) -> M:
+    """Return the message of the given type (or union of types) that the bytes are, and nothing else.
+
+    Args:
+        data: what a peer sent.
+        message_type: a `Message` type, or a union such as `ToServer`.
+        max_bytes: what the message may take at most: `max_bytes(config)`, or MAX_INVITATION_BYTES before there is a
+            configuration.
+
+    Raises:
+        MalformedMessage: too long, another version, damaged, of another type, or with a field out of bounds.
+    """
+    if len(data) > max_bytes:
+        raise MalformedMessage(f"a message of {len(data)} bytes is longer than the {max_bytes} that this round allows")
+    if len(data) < HEADER_BYTES or data[: len(MAGIC)] != MAGIC:
+        raise MalformedMessage("these bytes are no message of ours")
+    if data[len(MAGIC)] != VERSION:
+        raise MalformedMessage(f"the message has version {data[len(MAGIC)]}, but this is version {VERSION}")
+    body = memoryview(data)[HEADER_BYTES:]
+    if data[len(MAGIC) + 1 : HEADER_BYTES] != _digest(body):
+        raise MalformedMessage("the message was damaged on its way")
+    try:
+        message: M = _decoder(message_type).decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise MalformedMessage(f"the message cannot be decoded: {error}") from None
+    return message
+
+
+def max_bytes(config: RoundConfig) -> int:
+    """Return the most bytes that any message of a round may take."""
+    return HEADER_BYTES + BYTES_PER_PEER * (config.topology.degree + 2) + config.input_bytes + MAX_INVITATION_BYTES
+
+
+def _digest(body: bytes | memoryview) -> bytes:
+    return hashlib.sha256(body).digest()[:DIGEST_BYTES]
+
+
+@lru_cache(maxsize=64)
+def _decoder(message_type: Any) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(message_type, strict=True)

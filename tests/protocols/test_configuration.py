@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+
+from protocols.configuration import ClientPolicy, FloatVector, IntegerVector, RoundConfig
+from protocols.parameters import Adversary, ThreatModel
+from secagg.errors import EncodingError, ParameterError
+
+from .harness import small_config
+
+MODEL = ThreatModel(6, 0.0, 0.3)
+
+
+def test_a_configuration_knows_its_lanes_and_bytes():
+    config = RoundConfig(
+        MODEL, (FloatVector("model", 10, weighted=True), IntegerVector("votes", 3, max_value=1)), max_weight=100
+    )
+    assert [lane.name for lane in config.lanes] == ["model", "votes", "weight"]
+    assert config.lanes[0].modulus_bits == (2 * 32767 * 6 * 100).bit_length()
+    assert config.lanes[1].modulus_bits == 3  # up to 6
+    assert config.lanes[2].modulus_bits == 10  # up to 600
+    assert config.input_bytes == sum(lane.packed_bytes for lane in config.lanes)
+    assert config.modulus_bits == 26
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"vectors": ()}, "1 to 64 vectors"),
+        ({"vectors": (FloatVector("a", 1), FloatVector("a", 2))}, "distinct"),
+        ({"vectors": (FloatVector("", 1),)}, "not empty"),
+        ({"vectors": (FloatVector("weight", 1),)}, "'weight'"),
+        ({"vectors": (FloatVector("a", -1),)}, "length of 'a' is -1"),
+        ({"vectors": (FloatVector("a", 1),), "max_weight": 5}, "no vector is weighted"),
+        ({"vectors": (FloatVector("a", 1),), "minimum_survivors": 7}, "minimum_survivors is 7"),
+        (
+            {"vectors": (FloatVector("a", 1, value_bits=50, weighted=True),), "max_weight": 10**9},
+            "value_bits of at most",
+        ),
+        ({"vectors": (FloatVector("a", 1, clip=-1.0),)}, "clip is -1.0"),
+        ({"vectors": (FloatVector("a", 1, value_bits=1),)}, "value_bits is 1"),
+        ({"vectors": (IntegerVector("a", 1, max_value=0),)}, "max_value is 0"),
+    ],
+)
+def test_impossible_configurations_name_the_culprit(arguments, match):
+    with pytest.raises(ParameterError, match=match):
+        RoundConfig(MODEL, **arguments)
+
+
+def test_minimum_survivors_is_the_threshold_unless_said():
+    assert small_config().minimum_survivors == small_config().topology.threshold
+    assert small_config(minimum_survivors=5).minimum_survivors == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"model": None}, "the round sums"),
+        ({"extra": np.zeros(1)}, "the round sums"),
+        ({"model": np.zeros(4)}, r"'model': must be an array of shape \(5,\)"),
+        ({"model": [0.0] * 5}, "'model': must be an array"),
+        ({"model": np.zeros(5, dtype=int)}, "'model': floats are encoded"),
+        ({"model": np.array([0, 0, np.nan, 0, 0])}, "'model': value at index 2 is not finite"),
+        ({"model": np.array([0, np.inf, 0, 0, 0])}, "'model': value at index 1 is not finite"),
+        ({"votes": np.array([0, 8])}, "'votes': value at index 1"),
+        ({"votes": np.array([-1, 0])}, "'votes': value at index 0"),
+        ({"votes": np.zeros(2)}, "'votes': integers are encoded"),
+    ],
+)
+def test_bad_inputs_are_refused_with_their_place(change, match):
+    config = small_config(max_weight=10)
+    values = {"model": np.zeros(5), "votes": np.zeros(2, dtype=int), **change}
+    values = {name: value for name, value in values.items() if value is not None}
+    with pytest.raises(EncodingError, match=match):
+        config.encode(values, weight=1)
+
+
+@pytest.mark.parametrize("weight", [-1, 11, 1.5, True, "1"])
+def test_bad_weights_are_refused(weight):
+    with pytest.raises(EncodingError, match="weight is"):
+        small_config(max_weight=10).encode({"model": np.zeros(5), "votes": np.zeros(2, dtype=int)}, weight)
+
+
+def test_a_weight_in_an_unweighted_round_is_refused():
+    with pytest.raises(EncodingError, match="weight is 0"):
+        small_config().encode({"model": np.zeros(5), "votes": np.zeros(2, dtype=int)}, 0)
+
+
+def test_clipped_coordinates_are_counted():
+    encoded = small_config().encode({"model": np.array([0, 1.5, -2, 1, -1.0]), "votes": np.zeros(2, dtype=int)})
+    assert [part.num_clipped for part in encoded] == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("policy", "match"),
+    [
+        (ClientPolicy(adversary=Adversary.SEMI_MALICIOUS_SERVER), "demands semi-malicious-server"),
+        (ClientPolicy(corrupt_fraction=0.1), "demands 0.1"),
+        (ClientPolicy(minimum_clients=7), "invites 6 clients"),
+        (ClientPolicy(minimum_neighbours=6), "6 neighbours|gives each client"),
+        (ClientPolicy(minimum_survivors=6), "sums at least"),
+    ],
+)
+def test_a_policy_names_the_demand_that_is_not_met(policy, match):
+    with pytest.raises(ParameterError, match=match):
+        policy.check(small_config())
+
+
+def test_a_policy_accepts_more_than_it_demands():
+    ClientPolicy(corrupt_fraction=0.05, minimum_clients=5).check(
+        small_config(20, Adversary.SEMI_MALICIOUS_SERVER, corrupt=0.1, dropout=0.2)
+    )

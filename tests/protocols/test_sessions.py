@@ -1,0 +1,179 @@
+"""Any session ends in the exact sum of its survivors, or in a named error because too few were left."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.configuration import ClientPolicy, FloatVector, IntegerVector, RoundConfig
+from protocols.parameters import Adversary, ThreatModel
+from protocols.simulation import COLLECTED_PHASES
+from protocols.transitions import ClientPhase, ServerPhase
+from secagg.encoding import Rounding
+from secagg.errors import ParameterError, ThresholdError
+
+from .harness import Session, random_inputs, small_config
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> RoundConfig:
+    """Any possible round of up to 14 clients: adversary, graph, lengths, bits and weights."""
+    adversary = draw(st.sampled_from(Adversary))
+    num_clients = draw(st.integers(2, 14))
+    dropout = draw(st.sampled_from([0.0, 0.1, 0.2, 0.3]))
+    corrupt = draw(st.sampled_from([0.0, 0.1]))
+    max_weight = draw(st.sampled_from([1, 7, 1000]))
+    spec = FloatVector(
+        "model",
+        draw(st.one_of(st.integers(0, 9), st.integers(1000, 3000))),
+        clip=draw(st.sampled_from([1e-3, 1.0, 250.0])),
+        value_bits=draw(st.integers(2, 40)),
+        weighted=max_weight > 1,
+        rounding=Rounding.NEAREST,
+    )
+    votes = IntegerVector("votes", draw(st.integers(0, 3)), max_value=draw(st.sampled_from([1, 5, 2**40])))
+    try:
+        model = ThreatModel(num_clients, corrupt, dropout, adversary)
+        return RoundConfig(model, (spec, votes), max_weight=max_weight, complete_graph=draw(st.booleans()))
+    except ParameterError:
+        # Impossible against this adversary: the same with nobody corrupt and nobody vanishing is possible.
+        model = ThreatModel(max(num_clients, 3), 0.0, 0.0, adversary)
+        return RoundConfig(model, (spec, votes), max_weight=max_weight)
+
+
+@st.composite
+def dropout_patterns(draw: st.DrawFn, num_clients: int) -> dict[ServerPhase, frozenset[int]]:
+    """Anyone may vanish in any round: mostly a few, sometimes too many."""
+    most = draw(st.sampled_from([0, 1, 1, 2, num_clients // 3, num_clients]))
+    vanishing = draw(st.lists(st.integers(1, num_clients), unique=True, max_size=most))
+    pattern: dict[ServerPhase, set[int]] = {phase: set() for phase in COLLECTED_PHASES}
+    for client_id in vanishing:
+        pattern[draw(st.sampled_from(COLLECTED_PHASES))].add(client_id)
+    return {phase: frozenset(clients) for phase, clients in pattern.items()}
+
+
+@given(st.data())
+@settings(max_examples=120)
+def test_any_session_is_exact_or_ends_for_want_of_clients(data):
+    config = data.draw(configurations())
+    drops = data.draw(dropout_patterns(config.threat_model.num_clients))
+    session = Session(
+        config, random_inputs(config, data.draw(st.integers(0, 99))), through_dumps=data.draw(st.booleans())
+    )
+    try:
+        session.run(drops)
+    except ThresholdError:
+        assert session.server.phase is ServerPhase.ABORTED
+        return
+    session.assert_exact()
+    gone_before_input = (
+        drops[ServerPhase.ADVERTISE_KEYS] | drops[ServerPhase.SHARE_KEYS] | drops[ServerPhase.MASKED_INPUT]
+    )
+    assert not session.server.result.survivors & gone_before_input
+    # Who vanishes after its input is in the sum all the same.
+    assert drops[ServerPhase.UNMASKING] <= session.server.result.survivors | gone_before_input
+    assert not session.server.excluded
+
+
+@pytest.mark.parametrize("adversary", Adversary)
+@pytest.mark.parametrize("phase", COLLECTED_PHASES)
+def test_tolerated_dropouts_in_each_round_leave_the_sum_exact(adversary, phase):
+    config = small_config(13, adversary, dropout=0.25, max_weight=50)
+    vanishing = set(range(2, 2 + config.threat_model.max_dropouts))
+    session = Session(config, random_inputs(config)).run({phase: vanishing})
+    session.assert_exact()
+    late = {ServerPhase.CONSISTENCY_CHECK, ServerPhase.UNMASKING}
+    everyone = set(range(1, 14))
+    assert session.server.result.survivors == (everyone if phase in late else everyone - vanishing)
+
+
+@pytest.mark.parametrize("adversary", Adversary)
+@pytest.mark.parametrize("phase", COLLECTED_PHASES)
+def test_too_many_dropouts_in_each_round_end_it(adversary, phase):
+    if phase is ServerPhase.CONSISTENCY_CHECK and adversary is not Adversary.MALICIOUS_SERVER:
+        pytest.skip("this adversary's sessions have no such round")
+    config = small_config(13, adversary, dropout=0.25)
+    session = Session(config, random_inputs(config))
+    with pytest.raises(ThresholdError):
+        session.run({phase: set(range(1, 13))})
+    assert session.server.phase is ServerPhase.ABORTED
+    assert session.outgoing == {} or session.server.awaited == frozenset()
+
+
+def test_threshold_is_exact_in_the_complete_graph():
+    config = small_config(9, complete_graph=True, dropout=0.34)
+    spare = 9 - config.topology.threshold
+    Session(config, random_inputs(config)).run({ServerPhase.UNMASKING: range(1, 1 + spare)}).assert_exact()
+    with pytest.raises(ThresholdError) as caught:
+        Session(config, random_inputs(config)).run({ServerPhase.UNMASKING: range(1, 2 + spare)})
+    assert (caught.value.needed, caught.value.have) == (config.topology.threshold, config.topology.threshold - 1)
+
+
+def test_a_hundred_clients_on_a_sparse_graph_with_dropouts_everywhere():
+    config = small_config(100, corrupt=0.1, dropout=0.2, max_weight=10_000)
+    assert not config.topology.complete
+    drops = {
+        ServerPhase.ADVERTISE_KEYS: range(1, 6),
+        ServerPhase.SHARE_KEYS: range(6, 11),
+        ServerPhase.MASKED_INPUT: range(11, 16),
+        ServerPhase.UNMASKING: range(16, 21),
+    }
+    session = Session(config, random_inputs(config)).run(drops)
+    session.assert_exact()
+    assert session.server.result.survivors == set(range(16, 101))
+
+
+def test_means_and_sums_are_those_of_the_survivors():
+    config = small_config(6, max_weight=9)
+    inputs = random_inputs(config, seed=5)
+    result = Session(config, inputs).run({ServerPhase.MASKED_INPUT: {3}}).server.result
+    weights = {i: inputs[i][1] for i in result.survivors}
+    expected = sum(weights[i] * np.clip(inputs[i][0]["model"], -1, 1) for i in weights) / sum(weights.values())
+    assert np.abs(result.mean("model") - expected).max() <= 0.5 / 32767
+    assert result.sum("votes").tolist() == sum(inputs[i][0]["votes"] for i in weights).tolist()
+    assert result.mean("votes").tolist() == (result.sum("votes") / 5).tolist()
+
+
+def test_clients_remember_nothing_after_they_have_answered():
+    config = small_config()
+    session = Session(config, random_inputs(config)).run()
+    for client in session.clients.values():
+        assert client.phase is ClientPhase.COMPLETED
+        assert len(client.dump()) < 20
+        assert "..." in repr(client._state)
+
+
+def test_clients_report_what_was_clipped():
+    config = small_config()
+    inputs = random_inputs(config)
+    inputs[1] = ({"model": np.array([2.0, -2, 0, 0, 0]), "votes": np.zeros(2, dtype=int)}, 1)
+    session = Session(config, inputs).run()
+    assert session.clients[1].num_clipped == {"model": 2, "votes": 0}
+
+
+def test_a_bad_input_changes_nothing_and_can_be_corrected():
+    config = small_config()
+    inputs = random_inputs(config)
+    good = inputs[1]
+    inputs[1] = ({"model": np.full(5, np.nan), "votes": np.zeros(2, dtype=int)}, 1)
+    session = Session(config, inputs)
+    session.run_phase()
+    session.run_phase()
+    from protocols import wire
+    from secagg.errors import EncodingError
+
+    data = wire.encode(session.outgoing[1])
+    with pytest.raises(EncodingError, match="index 0"):
+        session.answer(1, data)
+    session.inputs[1] = good
+    session.run().assert_exact()
+    assert session.server.result.survivors == set(range(1, 7))
+
+
+def test_a_policy_of_the_client_is_its_own():
+    config = small_config()
+    session = Session(config, random_inputs(config), policy=ClientPolicy(corrupt_fraction=0.3))
+    with pytest.raises(ThresholdError):
+        session.run()
+    assert {type(error) for _, _, error in session.errors} == {ParameterError}
+    assert {client.phase for client in session.clients.values()} == {ClientPhase.ABORTED}

@@ -1,0 +1,161 @@
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocols import messages, wire
+from protocols.messages import ToClient, ToServer
+from secagg.errors import MalformedMessage
+
+from .harness import Session, random_inputs, small_config
+
+
+def recorded_messages() -> list[bytes]:
+    """Every kind of message, as a malicious-server session with a dropout produces them."""
+    from protocols.parameters import Adversary
+    from protocols.transitions import ServerPhase
+
+    record: list[bytes] = []
+
+    def keep(phase, client_id, data):
+        record.append(data)
+        return data
+
+    config = small_config(5, Adversary.MALICIOUS_SERVER, dropout=0.2)
+    session = Session(config, random_inputs(config), to_client=keep, to_server=keep)
+    session.run({ServerPhase.MASKED_INPUT: {2}})
+    return record
+
+
+RECORDED = recorded_messages()
+BY_TYPE = {type(wire.decode(data, ToClient | ToServer, max_bytes=1 << 20)): data for data in RECORDED}
+
+
+def test_the_record_has_every_message_there_is():
+    assert {kind.__name__ for kind in BY_TYPE} == {
+        kind.__name__ for union in (ToClient, ToServer) for kind in union.__args__
+    }
+
+
+@pytest.mark.parametrize("kind", BY_TYPE, ids=lambda kind: kind.__name__)
+def test_messages_survive_the_wire(kind):
+    message = wire.decode(BY_TYPE[kind], kind, max_bytes=1 << 20)
+    assert isinstance(message, kind)
+    assert wire.encode(message) == BY_TYPE[kind]
+
+
+@pytest.mark.parametrize("kind", BY_TYPE, ids=lambda kind: kind.__name__)
+def test_a_message_is_nothing_else(kind):
+    for other in BY_TYPE:
+        if other is not kind:
+            with pytest.raises(MalformedMessage):
+                wire.decode(BY_TYPE[kind], other, max_bytes=1 << 20)
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_are_no_message(data):
+    with pytest.raises(MalformedMessage):
+        wire.decode(data, ToServer | ToClient, max_bytes=1 << 20)
+
+
+def seal(body: bytes, version: int = messages.VERSION) -> bytes:
+    """A body with an honest header, so that it reaches the decoder."""
+    import hashlib
+
+    return b"SAGG" + bytes([version]) + hashlib.sha256(body).digest()[:16] + body
+
+
+@given(st.binary(max_size=300))
+def test_random_bodies_are_no_message(body):
+    with pytest.raises(MalformedMessage):
+        wire.decode(seal(body), ToServer | ToClient, max_bytes=1 << 20)
+
+
+@given(st.data())
+def test_any_flipped_bit_is_noticed(data):
+    original = data.draw(st.sampled_from(RECORDED))
+    bit = data.draw(st.integers(0, 8 * len(original) - 1))
+    flipped = bytearray(original)
+    flipped[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(MalformedMessage):
+        wire.decode(bytes(flipped), ToServer | ToClient, max_bytes=1 << 20)
+
+
+@given(st.data())
+def test_mutated_bodies_with_honest_digests_decode_or_raise_a_named_error(data):
+    original = data.draw(st.sampled_from(RECORDED))
+    body = bytearray(original[wire.HEADER_BYTES :])
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(body) - 1))
+        match data.draw(st.sampled_from(["set", "cut", "repeat"])):
+            case "set":
+                body[at] = data.draw(st.integers(0, 255))
+            case "cut":
+                del body[at : at + data.draw(st.integers(1, 40))]
+            case "repeat":
+                body[at:at] = body[at : at + data.draw(st.integers(1, 40))]
+        if not body:
+            break
+    try:
+        message = wire.decode(seal(bytes(body)), ToServer | ToClient, max_bytes=1 << 20)
+    except MalformedMessage:
+        return
+    assert type(message) in BY_TYPE
+
+
+@given(st.data())
+def test_truncated_messages_are_refused(data):
+    original = data.draw(st.sampled_from(RECORDED))
+    with pytest.raises(MalformedMessage):
+        wire.decode(original[: data.draw(st.integers(0, len(original) - 1))], ToServer | ToClient, max_bytes=1 << 20)
+
+
+def test_size_is_checked_first():
+    with pytest.raises(MalformedMessage, match="longer than the 10"):
+        wire.decode(b"x" * 11, ToServer, max_bytes=10)
+
+
+def test_other_versions_are_refused_by_number():
+    body = RECORDED[0][wire.HEADER_BYTES :]
+    with pytest.raises(MalformedMessage, match="version 2, but this is version 1"):
+        wire.decode(seal(body, version=2), ToClient, max_bytes=1 << 20)
+
+
+@pytest.mark.parametrize("header", [b"\xdd", b"\xdf", b"\xc6", b"\xdb"], ids=["array", "map", "bytes", "text"])
+def test_claims_of_enormous_lengths_allocate_nothing(header):
+    import tracemalloc
+
+    for kind in BY_TYPE:
+        tag = str(kind.__struct_config__.tag).encode()
+        num_fields = len(kind.__struct_fields__) + 1
+        for position in range(num_fields - 1):
+            body = bytes([0x90 | num_fields, 0xA0 | len(tag)]) + tag + b"\x01" * position + header + b"\xff" * 4
+            tracemalloc.start()
+            with pytest.raises(MalformedMessage):
+                wire.decode(seal(body), kind, max_bytes=1 << 20)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert peak < 1 << 20
+
+
+@pytest.mark.parametrize("kind", BY_TYPE, ids=lambda kind: kind.__name__)
+def test_unknown_and_missing_fields_are_refused(kind):
+    fields = msgspec.msgpack.decode(BY_TYPE[kind][wire.HEADER_BYTES :])
+    for broken in (fields[:1], [*fields, 1]):
+        if kind is messages.AdvertiseKeys and broken == fields[:-1]:
+            continue
+        with pytest.raises(MalformedMessage):
+            wire.decode(seal(msgspec.msgpack.encode(broken)), kind, max_bytes=1 << 20)
+
+
+def test_every_message_of_a_round_fits_its_limit():
+    for config in (small_config(), small_config(length=0), small_config(3, length=10_000)):
+        limit = wire.max_bytes(config)
+        sizes: list[int] = []
+
+        def measure(phase, client_id, data, sizes=sizes):
+            sizes.append(len(data))
+            return data
+
+        Session(config, random_inputs(config), to_client=measure, to_server=measure).run()
+        assert max(sizes) <= limit

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from Crypto.Cipher import AES
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secagg import prg
+from secagg.errors import ParameterError
+from secagg.prg import BLOCK_BYTES, CHUNK_BYTES, add_streams, keystream, stream_residues
+from tests.strategies import lane_dtypes, seeds
+
+SEED = bytes(range(32))
+ODD_SEED = bytes(range(100, 132))
+
+AROUND_CHUNKS = [
+    multiple * CHUNK_BYTES + offset for multiple in (1, 2, 3) for offset in (-BLOCK_BYTES, -8, 0, 8, BLOCK_BYTES)
+]
+
+
+def ctr(seed: bytes, num_bytes: int, first_block: int = 0) -> bytes:
+    """AES-256-CTR as pycryptodome does it by itself."""
+    return AES.new(seed, AES.MODE_CTR, nonce=b"", initial_value=first_block).encrypt(bytes(num_bytes))
+
+
+def ctr_lanes(seed: bytes, sizes: Sequence[int], dtype: Any) -> list[npt.NDArray[Any]]:
+    """What falls on each target: every one starts at a fresh block."""
+    itemsize = np.dtype(dtype).itemsize
+    laid, block = [], 0
+    for size in sizes:
+        laid.append(np.frombuffer(ctr(seed, size * itemsize, block), dtype=dtype))
+        block += -(-size * itemsize // BLOCK_BYTES)
+    return laid
+
+
+def test_the_stream_starts_as_nist_says() -> None:
+    # AES-256 under the all-zero key on blocks 0, 1 and 2, as the GCM specification submitted to NIST gives them:
+    # test case 13's hash key H and tag (the encrypted counter 1, for there is no data), test case 14's encrypted zeros.
+    assert keystream(bytes(32), 48).hex() == (
+        "dc95c078a2408989ad48a21492842087530f8afbc74536b9a963b4f1c4cb738bcea7403d4d606b6e074ec5d3baf39d18"
+    )
+
+
+def test_lanes_are_the_little_endian_stream() -> None:
+    # The same three blocks, read by hand.
+    assert stream_residues(bytes(32), 2, np.uint32).tolist() == [0x78C095DC, 0x898940A2]
+    assert stream_residues(bytes(32), 2, np.uint64).tolist() == [0x898940A278C095DC, 0x87208492_14A248AD]
+
+
+@given(seeds, st.integers(0, 500), st.integers(0, 2**40))
+def test_the_stream_is_aes_256_in_counter_mode(seed: bytes, num_bytes: int, first_block: int) -> None:
+    assert keystream(seed, num_bytes) == ctr(seed, num_bytes)
+    assert keystream(seed, num_bytes, first_block=first_block) == ctr(seed, num_bytes, first_block)
+
+
+@pytest.mark.parametrize("num_bytes", [*AROUND_CHUNKS, CHUNK_BYTES - 1, CHUNK_BYTES + 1])
+@pytest.mark.parametrize("first_block", [0, 1, CHUNK_BYTES // BLOCK_BYTES])
+def test_the_stream_has_no_seam_at_chunk_borders(num_bytes: int, first_block: int) -> None:
+    assert keystream(SEED, num_bytes, first_block=first_block) == ctr(SEED, num_bytes, first_block)
+
+
+@pytest.mark.parametrize("first_block", [2**32 - 2, 2**48 - 2, 2**63 - 2])
+def test_block_numbers_carry_past_32_bits(first_block: int) -> None:
+    assert keystream(SEED, 64, first_block=first_block) == ctr(SEED, 64, first_block)
+
+
+@given(seeds, st.integers(0, 20), st.integers(0, 200))
+def test_a_stream_that_starts_later_is_the_rest_of_the_stream(seed: bytes, first_block: int, num_bytes: int) -> None:
+    whole = keystream(seed, first_block * BLOCK_BYTES + num_bytes)
+    assert keystream(seed, num_bytes, first_block=first_block) == whole[first_block * BLOCK_BYTES :]
+
+
+@given(
+    st.lists(st.integers(0, 70), max_size=4),
+    lane_dtypes,
+    st.lists(seeds, max_size=4),
+    st.lists(seeds, max_size=4),
+    st.integers(0, 2**32),
+)
+def test_streams_are_added_and_subtracted_over_several_targets(
+    sizes: list[int], dtype: np.dtype, add: list[bytes], subtract: list[bytes], start: int
+) -> None:
+    rng = np.random.default_rng(start)
+    targets = [rng.integers(0, 2**32, size=size).astype(dtype) for size in sizes]
+    expected = [target.copy() for target in targets]
+    for seed in add:
+        for lanes, stream in zip(expected, ctr_lanes(seed, sizes, dtype), strict=True):
+            np.add(lanes, stream, out=lanes)
+    for seed in subtract:
+        for lanes, stream in zip(expected, ctr_lanes(seed, sizes, dtype), strict=True):
+            np.subtract(lanes, stream, out=lanes)
+    add_streams(targets, add=add, subtract=subtract)
+    for target, lanes in zip(targets, expected, strict=True):
+        assert np.array_equal(target, lanes)
+
+
+def test_targets_of_both_widths_share_one_stream() -> None:
+    targets = [np.zeros(5, dtype="<u4"), np.zeros(3, dtype="<u8"), np.zeros(1, dtype="<u4")]
+    add_streams(targets, add=[SEED])
+    # 20 bytes take two blocks, 24 bytes two more, and the last target starts at block 4.
+    assert targets[0].tobytes() == ctr(SEED, 20)
+    assert targets[1].tobytes() == ctr(SEED, 24, 2)
+    assert targets[2].tobytes() == ctr(SEED, 4, 4)
+
+
+@pytest.mark.parametrize("dtype", ["<u4", "<u8"])
+@pytest.mark.parametrize("num_bytes", AROUND_CHUNKS)
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_vectors_around_chunk_borders_get_the_whole_stream(dtype: str, num_bytes: int, threads: int) -> None:
+    lanes = np.zeros(num_bytes // np.dtype(dtype).itemsize, dtype=dtype)
+    add_streams([lanes], add=[SEED, ODD_SEED], subtract=[ODD_SEED], threads=threads)
+    assert lanes.tobytes() == ctr(SEED, lanes.nbytes)
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2, 3, 5, 16, None])
+def test_the_number_of_threads_changes_nothing(threads: int | None) -> None:
+    sizes = [3, 70_001, 0, 140_003, 33]
+    targets = [np.arange(size, dtype="<u4") for size in sizes]
+    add_streams(targets, add=[SEED], subtract=[ODD_SEED], threads=threads)
+    plus, minus = ctr_lanes(SEED, sizes, "<u4"), ctr_lanes(ODD_SEED, sizes, "<u4")
+    for size, target, added, subtracted in zip(sizes, targets, plus, minus, strict=True):
+        assert np.array_equal(target, np.arange(size, dtype="<u4") + added - subtracted)
+
+
+@pytest.mark.parametrize("count", [prg._SEEDS_AT_ONCE - 1, prg._SEEDS_AT_ONCE, prg._SEEDS_AT_ONCE + 1])
+def test_more_seeds_than_are_expanded_at_once_are_all_used(count: int) -> None:
+    many = [number.to_bytes(32, "big") for number in range(count)]
+    lanes = np.zeros(7, dtype="<u8")
+    add_streams([lanes], add=many)
+    expected = np.zeros(7, dtype="<u8")
+    for seed in many:
+        expected += ctr_lanes(seed, [7], "<u8")[0]
+    assert np.array_equal(lanes, expected)
+
+
+@given(st.integers(0, 100), lane_dtypes, st.lists(seeds, max_size=5))
+def test_adding_and_then_subtracting_is_the_identity(size: int, dtype: np.dtype, some: list[bytes]) -> None:
+    lanes = np.arange(size, dtype=dtype)
+    add_streams([lanes], add=some)
+    add_streams([lanes], subtract=some)
+    assert np.array_equal(lanes, np.arange(size, dtype=dtype))
+    add_streams([lanes], add=some, subtract=list(reversed(some)))
+    assert np.array_equal(lanes, np.arange(size, dtype=dtype))
+
+
+def test_no_seeds_or_no_targets_change_nothing() -> None:
+    lanes = np.arange(10, dtype="<u4")
+    add_streams([lanes])
+    add_streams([], add=[SEED])
+    assert np.array_equal(lanes, np.arange(10, dtype="<u4"))
+
+
+@pytest.mark.parametrize("size", [0, 16, 31, 33, 64])
+def test_seeds_of_another_length_are_refused(size: int) -> None:
+    lanes = np.zeros(4, dtype="<u4")
+    for call in (
+        lambda: keystream(bytes(size), 16),
+        lambda: stream_residues(bytes(size), 4, np.uint32),
+        lambda: add_streams([lanes], add=[bytes(size)]),
+        lambda: add_streams([lanes], add=[SEED], subtract=[bytes(size)]),
+    ):
+        with pytest.raises(ParameterError, match="32 bytes"):
+            call()
+    assert not lanes.any()  # refused before anything was added
+
+
+def test_negative_counts_are_refused() -> None:
+    with pytest.raises(ParameterError):
+        keystream(SEED, -1)
+    with pytest.raises(ParameterError):
+        keystream(SEED, 1, first_block=-1)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        np.zeros(8, dtype="<i4"),
+        np.zeros(8, dtype="<u2"),
+        np.zeros(8, dtype=">u4"),
+        np.zeros(8, dtype="<f8"),
+        np.zeros((2, 4), dtype="<u4"),
+        np.zeros(8, dtype="<u4")[::2],
+    ],
+)
+def test_targets_that_are_no_contiguous_lanes_are_refused_before_any_is_touched(target: np.ndarray) -> None:
+    first = np.zeros(8, dtype="<u4")
+    with pytest.raises(ParameterError, match="contiguous one-dimensional"):
+        add_streams([first, target], add=[SEED])
+    assert not first.any()

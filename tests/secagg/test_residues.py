@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secagg.errors import EncodingError, ParameterError
+from secagg.residues import lane_dtype, pack, packed_bytes, reduce_in_place, unpack
+from tests.strategies import lanes, modulus_bits, random_lanes
+
+
+def big_integer_reference(values: np.ndarray, bits: int) -> bytes:
+    """Element i stands at bit i * bits of one little-endian integer."""
+    digits = "".join(format(int(value), f"0{bits}b") for value in reversed(values))
+    return int(digits or "0", 2).to_bytes((len(values) * bits + 7) // 8, "little")
+
+
+@pytest.mark.parametrize("bits", range(1, 65))
+def test_packing_is_one_little_endian_integer_for_every_length(bits: int) -> None:
+    for length in range(201):
+        values = random_lanes(bits, length, seed=length)
+        packed = pack(values, bits)
+        assert packed == big_integer_reference(values, bits)
+        assert len(packed) == packed_bytes(length, bits) == -(-length * bits // 8)
+        back = unpack(packed, bits, length)
+        assert back.dtype == values.dtype
+        assert np.array_equal(back, values)
+
+
+@pytest.mark.parametrize("bits", [1, 7, 8, 16, 23, 31, 32, 33, 47, 63, 64])
+def test_packing_is_one_little_endian_integer_for_a_long_vector(bits: int) -> None:
+    values = random_lanes(bits, 50_021, seed=bits)
+    packed = pack(values, bits)
+    assert packed == big_integer_reference(values, bits)
+    assert np.array_equal(unpack(packed, bits, values.size), values)
+
+
+@given(st.data(), modulus_bits)
+def test_unpacking_undoes_packing(data: st.DataObject, bits: int) -> None:
+    values = data.draw(lanes(bits))
+    packed = pack(values, bits)
+    assert packed == big_integer_reference(values, bits)
+    assert np.array_equal(unpack(packed, bits, values.size), values)
+
+
+@given(st.data(), modulus_bits)
+def test_packing_undoes_unpacking_so_that_a_vector_has_one_encoding(data: st.DataObject, bits: int) -> None:
+    length = data.draw(st.integers(0, 40))
+    packed = data.draw(st.binary(min_size=packed_bytes(length, bits), max_size=packed_bytes(length, bits)))
+    try:
+        values = unpack(packed, bits, length)
+    except EncodingError:
+        assert int.from_bytes(packed, "little") >> (length * bits)  # only dirty padding is refused
+    else:
+        assert pack(values, bits) == packed
+        assert all(int(value) < 1 << bits for value in values)
+
+
+@pytest.mark.parametrize("bits", range(1, 65))
+def test_bits_above_the_modulus_are_ignored_when_packing(bits: int) -> None:
+    dtype = lane_dtype(bits)
+    dirty = random_lanes(dtype.itemsize * 8, 77, seed=bits)
+    clean = reduce_in_place(dirty.copy(), bits)
+    assert pack(dirty, bits) == pack(clean, bits) == big_integer_reference(clean, bits)
+
+
+@pytest.mark.parametrize("bits", [3, 32, 45, 64])
+def test_strided_lanes_pack_as_their_copy_does(bits: int) -> None:
+    values = random_lanes(bits, 60, seed=1)
+    assert pack(values[::3], bits) == pack(values[::3].copy(), bits)
+
+
+@pytest.mark.parametrize("bits", [5, 32, 64])
+def test_unpacked_lanes_are_fresh_and_writable(bits: int) -> None:
+    packed = pack(random_lanes(bits, 9, seed=3), bits)
+    first, second = unpack(packed, bits, 9), unpack(memoryview(packed), bits, 9)
+    first += 1
+    assert np.array_equal(second, unpack(packed, bits, 9))
+
+
+@pytest.mark.parametrize("bits", range(1, 65))
+@pytest.mark.parametrize("change", [-1, 1, 8])
+def test_a_wrong_number_of_bytes_is_refused(bits: int, change: int) -> None:
+    size = packed_bytes(20, bits)
+    with pytest.raises(EncodingError, match=f"expected {size} bytes"):
+        unpack(bytes(size + change), bits, 20)
+
+
+def test_a_negative_length_is_refused() -> None:
+    for length in (-1, -8, -(2**40)):
+        with pytest.raises(EncodingError):
+            unpack(b"", 1, length)
+
+
+@pytest.mark.parametrize("bits", range(1, 65))
+def test_every_padding_bit_must_be_zero(bits: int) -> None:
+    for length in range(1, 9):
+        size = packed_bytes(length, bits)
+        unpack(bytes(size), bits, length)
+        for position in range(length * bits, size * 8):
+            dirty = (1 << position).to_bytes(size, "little")
+            with pytest.raises(EncodingError, match="padding"):
+                unpack(dirty, bits, length)
+
+
+@pytest.mark.parametrize("bits", range(1, 65))
+def test_lanes_are_the_narrowest_of_32_and_64_bits(bits: int) -> None:
+    assert lane_dtype(bits) == (np.uint32 if bits <= 32 else np.uint64)
+
+
+@pytest.mark.parametrize("bits", [0, -1, 65, 2.0, "8", None])
+def test_a_modulus_out_of_range_is_refused_with_the_remedy(bits: object) -> None:
+    with pytest.raises(ParameterError, match=r"from 1 to 64.*fewer"):
+        lane_dtype(bits)
+    with pytest.raises(ParameterError):
+        pack(np.zeros(1, dtype=np.uint32), bits)
+    with pytest.raises(ParameterError):
+        unpack(b"", bits, 0)
+    with pytest.raises(ParameterError):
+        reduce_in_place(np.zeros(1, dtype=np.uint32), bits)
+
+
+@pytest.mark.parametrize(
+    ("values", "bits"),
+    [
+        (np.zeros(3, dtype=np.uint64), 32),
+        (np.zeros(3, dtype=np.uint32), 33),
+        (np.zeros(3, dtype=np.int32), 32),
+        (np.zeros(3, dtype=np.float64), 64),
+        (np.zeros(3, dtype=">u4"), 32),
+        (np.zeros((3, 1), dtype=np.uint32), 32),
+        (np.zeros((), dtype=np.uint32), 32),
+    ],
+)
+def test_other_arrays_than_lanes_are_refused(values: np.ndarray, bits: int) -> None:
+    for function in (pack, reduce_in_place):
+        with pytest.raises(EncodingError, match="one-dimensional"):
+            function(values, bits)
+
+
+@given(st.data(), modulus_bits)
+def test_reducing_is_the_remainder_and_happens_in_place(data: st.DataObject, bits: int) -> None:
+    width = lane_dtype(bits).itemsize * 8
+    values = data.draw(lanes(width))
+    expected = [int(value) % (1 << bits) for value in values]
+    reduced = reduce_in_place(values, bits)
+    assert reduced is values
+    assert reduced.tolist() == expected
+
+
+@given(st.data(), modulus_bits)
+def test_sums_may_run_unreduced_and_be_reduced_once(data: st.DataObject, bits: int) -> None:
+    length = data.draw(st.integers(0, 8))
+    vectors = [random_lanes(bits, length, seed) for seed in data.draw(st.lists(st.integers(0, 99), max_size=30))]
+    running = np.zeros(length, dtype=lane_dtype(bits))
+    for vector in vectors:
+        running += vector
+    exact = [sum(int(vector[i]) for vector in vectors) % (1 << bits) for i in range(length)]
+    assert reduce_in_place(running, bits).tolist() == exact

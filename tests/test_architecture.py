@@ -1,0 +1,97 @@
+"""Arrows point one way: protocols -> secagg, protocols -> dp; no cycles; nothing heavy at import."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("secagg", "dp", "protocols")
+ALLOWED_PACKAGES = {"secagg": {"secagg"}, "dp": {"dp"}, "protocols": {"secagg", "dp", "protocols"}}
+HEAVY = {"numba", "galois", "scipy", "phe", "gmpy2", "flwr", "sklearn", "matplotlib", "dp_accounting", "sqlalchemy"}
+# Rooms that are themselves only entered from inside a function may import what is heavy.
+LAZY_ROOMS = {"secagg._bit_kernels", "secagg._field_kernels"}
+# Only these may speak to people or the operating system's terminal.
+COMMAND_ROOMS = {"protocols.cli", "protocols.demo"}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(module: str, *, only_at_import: bool) -> set[str]:
+    """Absolute names of what a module imports; modules of ours are named as deep as they exist."""
+    path = MODULES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    tree = ast.parse(path.read_text())
+    inside_functions = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+    }
+    names = set()
+    for node in ast.walk(tree):
+        if only_at_import and id(node) in inside_functions:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            target = ".".join([*base, node.module] if node.module else base)
+            names |= {
+                f"{target}.{alias.name}" if f"{target}.{alias.name}" in MODULES else target for alias in node.names
+            }
+    return names
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_arrows_between_packages_point_one_way(module: str) -> None:
+    package = module.partition(".")[0]
+    ours = {name.partition(".")[0] for name in imports(module, only_at_import=False)} & set(PACKAGES)
+    assert ours <= ALLOWED_PACKAGES[package]
+
+
+def test_modules_have_no_cycles() -> None:
+    graph = {module: imports(module, only_at_import=False) & set(MODULES) for module in MODULES}
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - LAZY_ROOMS))
+def test_nothing_heavy_is_imported_with_a_module(module: str) -> None:
+    tops = {name.partition(".")[0] for name in imports(module, only_at_import=True)}
+    assert not tops & HEAVY
+    assert not imports(module, only_at_import=True) & LAZY_ROOMS
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_forbidden_things_are_not_used(module: str) -> None:
+    names = {name.partition(".")[0] for name in imports(module, only_at_import=False)}
+    assert not names & {"pickle", "random", "marshal", "shelve", "socket", "logging"}
+    source = MODULES[module].read_text()
+    assert not any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(source)))
+    if module not in COMMAND_ROOMS:
+        assert not names & {"typer", "rich"}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_rooms_are_small(module: str) -> None:
+    assert len(MODULES[module].read_text().splitlines()) <= 430
+
+
+# Simulated data, and nothing that is secret, may be drawn from numpy's generators.
+SIMULATED_DATA = {"protocols.simulation", "protocols.check_round", "protocols.demo"}
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - SIMULATED_DATA))
+def test_randomness_is_the_operating_systems(module: str) -> None:
+    assert "np.random" not in MODULES[module].read_text()
