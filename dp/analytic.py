@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 
 from .rational import positive
-from .sensitivity import check_delta, check_epsilon, round_up
+from .sensitivity import check_delta, check_epsilon
 
 _SQRT_2 = math.sqrt(2)
 _SQRT_2_PI = math.sqrt(2 * math.pi)
@@ -66,7 +66,7 @@ def _delta(s: float, epsilon: float) -> float:
 
 
 def gaussian_epsilon(noise_multiplier: float, delta: float) -> float:
-    """Return the least epsilon >= 0 with gaussian_delta(noise_multiplier, epsilon) <= delta, rounded up.
+    """Return the least epsilon >= 0 with gaussian_delta(noise_multiplier, epsilon) <= delta, on the private side.
 
     Raises:
         ParameterError: noise_multiplier <= 0; delta outside (0, 1).
@@ -78,7 +78,7 @@ def gaussian_epsilon(noise_multiplier: float, delta: float) -> float:
     low, high = 0.0, 1.0
     while _delta(s, high) > delta:
         low, high = high, 2 * high
-    return round_up(smallest(lambda epsilon: _delta(s, epsilon) <= delta, low, high))
+    return smallest(lambda epsilon: _delta(s, epsilon) <= delta, low, high)
 
 
 def gaussian_noise_multiplier(epsilon: float, delta: float) -> float:

@@ -119,7 +119,7 @@ def _draw(law: Law, size: Shape) -> Int64s:
 
 def fill(law: Law, table: Table, out: Int64s, source: WordSource) -> None:
     """Fill the flat array `out` with samples of `law` made of the words of `source`."""
-    from .kernels import ATTEMPT_WORDS, walk
+    from ._kernels import ATTEMPT_WORDS, walk
 
     done = 0
     while done < out.size:

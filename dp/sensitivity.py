@@ -69,7 +69,9 @@ class Sensitivity:
 
 
 def round_up(value: float, steps: int = 4) -> float:
-    """Return a float a few last places above `value`, so that rounding errors never favour less privacy."""
+    """Return a float a few last places above `value`, so that rounding errors never favour less privacy; 0 stays 0."""
+    if value == 0:
+        return 0.0
     for _ in range(steps):
         value = math.nextafter(value, math.inf)
     return value

@@ -29,8 +29,6 @@ from dp.rational import exp_neg, floor_log2, positive
 from dp.reference import reference_sample
 from dp.tables import table_for
 
-from .support import calm
-
 FALSE_ALARM = 1e-9
 SCALES = [0.3, 0.5, 1.0, math.sqrt(3), 7.25, 100.0, 255.9, 256, 300.0, 1e4, 1e6, 2.0**40]
 
@@ -65,7 +63,6 @@ def exact_walk(law: Law, words: list[int], count: int) -> list[int]:
     return [decide(law, stream, no_more_bits) for _ in range(count)]
 
 
-@calm
 @given(laws, st.integers(0, 2**64))
 def test_the_kernel_and_exact_arithmetic_agree_on_every_word(law: Law, seed: int) -> None:
     generator = random.Random(seed)
@@ -75,7 +72,6 @@ def test_the_kernel_and_exact_arithmetic_agree_on_every_word(law: Law, seed: int
     assert out.tolist() == exact_walk(law, words, 200)
 
 
-@calm
 @given(laws, st.data())
 def test_words_that_tie_go_to_the_arbiter_and_are_settled_by_further_bits(law: Law, data: st.DataObject) -> None:
     table = table_for(law)
@@ -111,7 +107,7 @@ def test_the_kernel_stops_at_ties_and_the_draw_goes_on(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("curved", [True, False])
 def test_ties_of_the_acceptance_stop_the_kernel(curved: bool) -> None:
-    from dp.kernels import walk
+    from dp._kernels import walk
 
     law = Law(curved, Fraction(1 << 40))
     table = table_for(law)
@@ -137,7 +133,7 @@ def test_ties_of_the_acceptance_stop_the_kernel(curved: bool) -> None:
 
 
 def test_the_kernel_hands_a_very_long_attempt_to_the_arbiter() -> None:
-    from dp.kernels import walk
+    from dp._kernels import walk
 
     law = gaussian_law(Fraction(1 << 40))
     table = table_for(law)
@@ -165,7 +161,6 @@ def test_thresholds_are_the_true_distribution_rounded_down(law: Law) -> None:
     assert np.allclose(table.thresholds / 2.0**63, cumulated[: len(table.thresholds)], rtol=1e-11, atol=0)
 
 
-@calm
 @given(st.fractions(0, 400), st.integers(60, 300))
 def test_exponentials_are_enclosed(x: Fraction, bits: int) -> None:
     import mpmath
@@ -175,7 +170,6 @@ def test_exponentials_are_enclosed(x: Fraction, bits: int) -> None:
         assert 0 <= true - exp_neg(x, bits) < 3
 
 
-@calm
 @given(laws)
 def test_cumulative_sums_enclose_the_truth_and_narrow(law: Law) -> None:
     coarse, fine = cumulative(law, 128), cumulative(law, 256)
@@ -186,7 +180,6 @@ def test_cumulative_sums_enclose_the_truth_and_narrow(law: Law) -> None:
     assert coarse.total <= (fine.total >> 128) + 1 <= coarse.total + coarse.slack + 1
 
 
-@calm
 @given(st.fractions(Fraction(1, 10**9), 10**9))
 def test_floor_log2(value: Fraction) -> None:
     e = floor_log2(value)
@@ -289,7 +282,6 @@ def test_mass_and_distribution_belong_together(law: Law) -> None:
     assert variance(law) == pytest.approx(float((mass(law, x) * x**2.0).sum()), rel=1e-9)
 
 
-@calm
 @given(
     st.sampled_from([samplers.discrete_gaussian, samplers.discrete_laplace]),
     st.sampled_from([1, 5, 40, (2, 3), (8, 9)]),

@@ -43,7 +43,7 @@ high_product: Callable[[np.uint64, np.uint64], np.uint64] = numba.njit(cache=Tru
 )
 
 
-def _walk(  # noqa: PLR0912, PLR0917 - one compiled loop
+def _walk(  # noqa: PLR0912 - one compiled loop
     words: npt.NDArray[np.uint64],
     first: int,
     out: npt.NDArray[np.int64],
