@@ -45,6 +45,7 @@ from .messages import (
     ShareKeys,
     SurvivorList,
     ToClient,
+    ToServer,
     UnmaskingRequest,
     UnmaskingShares,
 )
@@ -107,6 +108,22 @@ class Client:
     def phase(self) -> ClientPhase:
         """What the client has done last."""
         return _PHASES[type(self._state)]
+
+    def respond(
+        self, message: ToClient, values: Mapping[str, npt.NDArray[Any]] | None = None, *, weight: int = 1
+    ) -> ToServer:
+        """Hand any message to the method that answers it; `values` and `weight` are used by `mask_input` alone."""
+        match message:
+            case Invitation():
+                return self.advertise_keys(message)
+            case Roster():
+                return self.share_keys(message)
+            case ShareDelivery():
+                return self.mask_input(message, values or {}, weight=weight)
+            case SurvivorList():
+                return self.confirm_survivors(message)
+            case UnmaskingRequest():
+                return self.unmask(message)
 
     def advertise_keys(self, invitation: Invitation) -> AdvertiseKeys:
         """Answer an invitation with fresh public keys, if the round is acceptable.

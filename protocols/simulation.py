@@ -25,7 +25,7 @@ from secagg.signatures import Identity
 from . import wire
 from .client import Client
 from .configuration import ClientPolicy, RoundConfig
-from .messages import Invitation, Roster, ShareDelivery, SurvivorList, ToClient, ToServer
+from .messages import Invitation, ShareDelivery, ToClient
 from .parameters import Adversary
 from .result import RoundResult
 from .server import Server
@@ -138,7 +138,7 @@ class Simulation:
                 values, weight = self.inputs(client_id)
                 paused = time.thread_time() - before
             try:
-                response = wire.encode(respond(clients[client_id], message, values, weight))
+                response = wire.encode(clients[client_id].respond(message, values, weight=weight))
             except PeerError:
                 response = None
             return client_id, response, time.thread_time() - started - paused, len(data)
@@ -180,21 +180,6 @@ class Simulation:
             return {}, {}
         identities = {i: Identity.generate() for i in range(1, self.config.threat_model.num_clients + 1)}
         return identities, {i: identity.public_bytes for i, identity in identities.items()}
-
-
-def respond(client: Client, message: ToClient, values: Mapping[str, npt.NDArray[Any]], weight: int = 1) -> ToServer:
-    """Hand any message to the method of the client that answers it."""
-    match message:
-        case Invitation():
-            return client.advertise_keys(message)
-        case Roster():
-            return client.share_keys(message)
-        case ShareDelivery():
-            return client.mask_input(message, values, weight=weight)
-        case SurvivorList():
-            return client.confirm_survivors(message)
-        case _:
-            return client.unmask(message)
 
 
 def choose_drops(

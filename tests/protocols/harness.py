@@ -15,7 +15,6 @@ from protocols.configuration import ClientPolicy, FloatVector, IntegerVector, Ro
 from protocols.messages import ToClient, ToServer
 from protocols.parameters import Adversary, ThreatModel
 from protocols.server import Server
-from protocols.simulation import respond
 from protocols.transitions import ServerPhase
 from secagg.encoding import Rounding
 from secagg.errors import SecAggError
@@ -132,7 +131,7 @@ class Session:
             self.clients[client_id] = Client.load(self.clients[client_id].dump(), **self._credentials(client_id))
         message: ToClient = wire.decode(data, ToClient, max_bytes=self.max_bytes)
         values, weight = self.inputs[client_id]
-        return wire.encode(respond(self.clients[client_id], message, values, weight))
+        return wire.encode(self.clients[client_id].respond(message, values, weight=weight))
 
     def deliver(self, client_id: int, data: bytes) -> None:
         """Let the server take bytes from a client."""

@@ -7,7 +7,6 @@ import pytest
 from protocols.configuration import ClientPolicy, RoundConfig
 from protocols.messages import Invitation, Roster, ShareDelivery, SurvivorList, UnmaskingRequest
 from protocols.parameters import Adversary, ThreatModel
-from protocols.simulation import respond
 from protocols.transitions import ClientPhase
 from secagg.errors import (
     AuthenticationFailed,
@@ -39,7 +38,7 @@ def refuses(session: Session, client_id: int, message, error, match=None, *, abo
     phase = client.phase
     values, weight = session.inputs[client_id]
     with pytest.raises(error, match=match) as caught:
-        respond(client, message, values, weight)
+        client.respond(message, values, weight=weight)
     assert client.phase is (ClientPhase.ABORTED if aborts else phase)
     return caught.value
 
@@ -93,7 +92,7 @@ def test_identities_are_needed_against_a_malicious_server():
 def test_nothing_is_answered_twice():
     session = session_at(0)
     invitation = session.outgoing[1]
-    respond(session.clients[1], invitation, {})
+    session.clients[1].respond(invitation)
     refuses(session, 1, invitation, UnexpectedMessage, "expects no invitation", aborts=False)
 
 

@@ -1,0 +1,85 @@
+"""g. Importing the packages in a fresh interpreter, and what that must not load."""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+import subprocess
+import sys
+
+from side_by_side import Finding, clocked, size, take_turns
+
+import protocols
+import secagg
+
+TURNS = size(9, 2)
+HEAVY = ("numba", "galois", "scipy", "phe")
+NOT_ROOMS = {"cli", "demo"}
+"""Commands, with libraries of their own to draw tables and plots."""
+
+SCRIPT = """
+import json, sys, time
+start = time.perf_counter()
+for name in sys.argv[1:]:
+    __import__(name)
+print(json.dumps([time.perf_counter() - start, sorted(sys.modules)]))
+"""
+
+
+def import_in_fresh_interpreter(*names: str) -> float:
+    """Return the seconds that the imports take; raise AssertionError if they load anything heavy."""
+    done = subprocess.run([sys.executable, "-c", SCRIPT, *names], check=True, capture_output=True, text=True)
+    seconds, loaded = json.loads(done.stdout)
+    assert set(names) <= set(loaded)
+    ours = [name for name in names if name.split(".")[0] in ("secagg", "protocols")]
+    assert not ours or not set(HEAVY) & set(loaded), f"importing {names} loads {set(HEAVY) & set(loaded)}"
+    return seconds
+
+
+def rooms(package) -> list[str]:
+    """Return the public modules of a package: what its users come to import sooner or later."""
+    names = [room.name for room in pkgutil.iter_modules(package.__path__) if not room.ispkg]
+    return [f"{package.__name__}.{name}" for name in names if not name.startswith("_") and name not in NOT_ROOMS]
+
+
+def test_imports(benchmark, report):
+    asked = {"secagg": 0.35, "protocols": 0.6}
+    contenders = {
+        "secagg": lambda: import_in_fresh_interpreter("secagg"),
+        "secagg, every room": lambda: import_in_fresh_interpreter(*rooms(secagg)),
+        "protocols": lambda: import_in_fresh_interpreter("protocols"),
+        "numpy": lambda: import_in_fresh_interpreter("numpy"),
+        "galois": lambda: import_in_fresh_interpreter("galois"),
+        "a bare interpreter, start to end": clocked(lambda: subprocess.run([sys.executable, "-c", ""], check=True)),
+    }
+
+    def every_room() -> float:
+        return import_in_fresh_interpreter(*rooms(protocols))
+
+    first = {"protocols, every room": every_room()} | {name: contender() for name, contender in contenders.items()}
+    timings = take_turns(benchmark, every_room, contenders, turns=TURNS)
+    finding = Finding("g", "Importing in a fresh interpreter")
+    for name in ("secagg", "secagg, every room", "protocols", "protocols, every room"):
+        key = "ours" if name == "protocols, every room" else name
+        seconds = timings.seconds[key]
+        limit = asked[name.partition(",")[0]]
+        finding.add(
+            f"import {name}",
+            timings.median(key),
+            "s",
+            asked=f"under {limit} s",
+            met=timings.median(key) < limit,
+            lowest=min(seconds),
+            highest=max(seconds),
+        )
+    for name in ("numpy", "galois", "a bare interpreter, start to end"):
+        finding.add(f"import {name}" if "bare" not in name else name, timings.median(name), "s")
+    for name, seconds in first.items():
+        finding.add(f"first in this session: {name}", seconds, "s")
+    finding.add_ratio("protocols, every room / numpy alone", timings.ratio("ours", "numpy"))
+    finding.add(f"loads none of {', '.join(HEAVY)}", True, asked="none of them", met=True)
+    finding.notes += [
+        "the interpreter is fresh, the system's file cache is not: it cannot be emptied without privileges",
+        "every room: all public modules; the commands (cli, demo) are left out",
+    ]
+    report(finding)

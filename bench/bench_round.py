@@ -1,0 +1,208 @@
+"""d, e, f. Whole rounds by the `secagg` command, against the AES and X25519 that they cannot do without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from command import Run, run_secagg
+from floors import encrypt_raw, multiply_raw, whole_round_seconds
+from side_by_side import Finding, clocked, size, take_turns
+
+from protocols.parameters import ThreatModel, derive_topology
+from secagg.prg import cpu_count
+from secagg.residues import lane_dtype
+
+pytestmark = pytest.mark.long
+
+GIB = 1 << 30
+VALUE_BITS = 16
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A round's arguments, and what follows from them about its work."""
+
+    clients: int
+    dim: int
+    dropout: float
+    corrupt: float = 0.1
+
+    @property
+    def degree(self) -> int:
+        return derive_topology(ThreatModel(self.clients, self.corrupt, self.dropout)).degree
+
+    @property
+    def survivors(self) -> int:
+        return self.clients - ThreatModel(self.clients, self.corrupt, self.dropout).max_dropouts
+
+    @property
+    def orphaned_pairs(self) -> float:
+        """Expected: the graph is drawn anew in each session, and the dropped are each other's neighbours by chance."""
+        return (self.clients - self.survivors) * self.degree * self.survivors / (self.clients - 1)
+
+    @property
+    def mask_bytes(self) -> int:
+        return self.dim * lane_dtype(VALUE_BITS + (self.clients - 1).bit_length()).itemsize
+
+    @property
+    def server_masks(self) -> int:
+        return round(self.survivors + self.orphaned_pairs)
+
+    @property
+    def client_masks(self) -> int:
+        """A self mask and one a neighbour for each survivor; the dropped vanish before they mask."""
+        return self.survivors * (1 + self.degree)
+
+    @property
+    def multiplications(self) -> int:
+        """Two key pairs a client, a secret a neighbour for each of them that is used, orphaned pairs, rebuilt keys."""
+        dropped = self.clients - self.survivors
+        own = self.clients * (2 + self.degree) + self.survivors * self.degree
+        return round(own + self.orphaned_pairs + dropped)
+
+    def run(self, *more: str) -> Run:
+        run = run_secagg(
+            "round",
+            *("--clients", str(self.clients)),
+            *("--dim", str(self.dim)),
+            *("--dropout", str(self.dropout)),
+            *("--corrupt", str(self.corrupt)),
+            *more,
+        )
+        facts = run.facts
+        assert facts["exact"] is True
+        assert (facts["clients"], facts["survivors"]) == (self.clients, self.survivors)
+        assert facts["degree"] == self.degree
+        assert lane_dtype(facts["modulus_bits"]).itemsize * self.dim == self.mask_bytes
+        return run
+
+    def __str__(self) -> str:
+        return f"{self.clients:,} clients, {self.dim:,} numbers, {self.dropout:.0%} dropped, degree {self.degree}"
+
+
+def test_server_of_a_round(benchmark, report):
+    sizes = Sizes(size(1000, 60), size(100_000, 1_000), 0.1)
+    cores = cpu_count()
+    server_bytes, pairs = sizes.server_masks * sizes.mask_bytes, round(sizes.orphaned_pairs)
+    runs: list[Run] = []
+
+    def our_turn() -> float:
+        runs.append(sizes.run())
+        return runs[-1].facts["seconds"]["server"]
+
+    timings = take_turns(
+        benchmark,
+        our_turn,
+        {
+            "AES": clocked(lambda: encrypt_raw(server_bytes)),
+            "X25519": clocked(lambda: multiply_raw(pairs)),
+            "AES on all": clocked(lambda: encrypt_raw(server_bytes, cores)),
+            "X25519 on all": clocked(lambda: multiply_raw(pairs, cores)),
+        },
+        turns=size(3, 1),
+    )
+    finding = Finding("d", f"The server of a round: {sizes}")
+    finding.add("exact", all(run.facts["exact"] for run in runs), asked="exact", met=True)
+    finding.add("the server", timings.median("ours"), "s")
+    for name, threads in (("", 1), (" on all", cores)):
+        cores_text = f"{threads} core{'s' if threads > 1 else ''}"
+        finding.add(f"AES floor for its {sizes.server_masks:,} masks, {cores_text}", timings.median("AES" + name), "s")
+        finding.add(f"X25519 floor for its {pairs:,} pairs, {cores_text}", timings.median("X25519" + name), "s")
+    for name, threads in (("", 1), (" on all", cores)):
+        ratio = timings.ratio_to_sum("ours", "AES" + name, "X25519" + name)
+        what = f"the server / its floors on {threads} core{'s' if threads > 1 else ''}"
+        finding.add_ratio(what, ratio, asked="under 2.5", met=ratio.median < 2.5)
+    _add_costs(finding, runs)
+    finding.notes += [
+        "the server's seconds are all that it does in all rounds, decoding and encoding of messages included; its last "
+        "step, which removes the masks, runs on all cores, and receiving vectors on one",
+        "the number of orphaned pairs is the expected one: the graph is random in each session (within 2 %)",
+    ]
+    report(finding)
+
+
+def test_a_long_vector(benchmark, report):
+    sizes = Sizes(size(1000, 40), size(1_000_000, 10_000), 0.1)
+    finding = Finding("e", f"A long vector: {sizes}, {VALUE_BITS} bits")
+    (run,) = _run_beside_floors(benchmark, finding, sizes, lambda: sizes.run("--bits", str(VALUE_BITS)))
+    facts = run.facts
+    peak = max(run.peak_memory_bytes, facts["peak_memory_bytes"])
+    sent = facts["bytes"]["client_sent_mean"] / (sizes.dim * VALUE_BITS / 8)
+    finding.add("wall, the command", run.seconds, "s", asked="under 180 s on 2 cores", met=run.seconds < 180)
+    finding.add("peak memory", peak / GIB, "GiB", asked="under 3 GiB", met=peak < 3 * GIB)
+    finding.add("a client sends / its raw 16-bit vector", sent, "x", asked="at most 1.65", met=sent <= 1.65)
+    report(finding)
+
+
+def test_many_clients(benchmark, report):
+    sizes = Sizes(size(10_000, 200), size(10_000, 100), 0.05, corrupt=0.05)
+    finding = Finding("f", f"Many clients: {sizes}, {0.05:.0%} corrupt")
+    (run,) = _run_beside_floors(benchmark, finding, sizes, sizes.run)
+    finding.add("wall, the command", run.seconds, "s", asked="under 480 s", met=run.seconds < 480)
+    finding.add("peak memory", run.peak_memory_bytes / GIB, "GiB")
+    report(finding)
+
+
+def test_expected_orphans():
+    """The expectation against graphs as sessions draw them."""
+    from protocols.graph import Graph
+
+    sizes = Sizes(500, 1, 0.1)
+    topology = derive_topology(ThreatModel(sizes.clients, sizes.corrupt, sizes.dropout))
+    counts = []
+    for number in range(40):
+        graph = Graph(topology, sizes.clients, number.to_bytes(32, "big"))
+        survivors = set(range(1, sizes.survivors + 1))
+        dropped = range(sizes.survivors + 1, sizes.clients + 1)
+        counts.append(sum(len(graph.neighbours(client) & survivors) for client in dropped))
+    assert np.mean(counts) == pytest.approx(sizes.orphaned_pairs, rel=0.01)
+
+
+def _run_beside_floors(benchmark: Any, finding: Finding, sizes: Sizes, command: Callable[[], Run]) -> list[Run]:
+    """Run once, measure the whole round's floors before and after, and say how far apart they are."""
+    cores = cpu_count()
+    aes_bytes = (sizes.client_masks + sizes.server_masks) * sizes.mask_bytes
+    runs: list[Run] = []
+    aes_samples, x25519_samples = [], []
+
+    def floors() -> float:
+        aes, x25519 = whole_round_seconds(aes_bytes, sizes.multiplications, cores)
+        aes_samples.append(aes)
+        x25519_samples.append(x25519)
+        return aes + x25519
+
+    def our_turn() -> float:
+        runs.append(command())
+        return runs[-1].seconds
+
+    timings = take_turns(benchmark, our_turn, {"floors": floors}, turns=1)
+    floors()
+    floor = float(np.mean(aes_samples) + np.mean(x25519_samples))
+    finding.add("exact", all(run.facts["exact"] for run in runs), asked="exact", met=True)
+    finding.add(f"AES floor of everyone's masks, {cores} cores", float(np.mean(aes_samples)), "s")
+    finding.add(f"X25519 floor of everyone's keys, {cores} cores", float(np.mean(x25519_samples)), "s")
+    finding.add("wall / both floors", timings.median("ours") / floor, "x")
+    _add_costs(finding, runs)
+    finding.notes.append(
+        f"floors: {aes_bytes / 1e9:.3g} GB of AES-256 and {sizes.multiplications:,} scalar multiplications, at the "
+        "speed of samples taken before and after"
+    )
+    return runs
+
+
+def _add_costs(finding: Finding, runs: list[Run]) -> None:
+    def median(get: Callable[[Mapping[str, Any]], float]) -> float:
+        return float(np.median([get(run.facts) for run in runs]))
+
+    finding.add("a client, mean", median(lambda facts: facts["seconds"]["client_mean"]), "s")
+    finding.add("a client, slowest", median(lambda facts: facts["seconds"]["client_max"]), "s")
+    finding.add("the server, all rounds", median(lambda facts: facts["seconds"]["server"]), "s")
+    for phase in runs[-1].facts["seconds"].get("phases", {}):
+        finding.add(f"wall, {phase}", median(lambda facts, phase=phase: facts["seconds"]["phases"][phase]), "s")
+    finding.add("wall, the round", median(lambda facts: facts["seconds"]["wall"]), "s")
+    finding.add("a client sends", median(lambda facts: facts["bytes"]["client_sent_mean"]) / 1024, "KiB")
+    finding.add("a client receives", median(lambda facts: facts["bytes"]["client_received_mean"]) / 1024, "KiB")

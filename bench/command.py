@@ -1,0 +1,40 @@
+"""The `secagg` command in a process of its own, as its users run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the command printed as JSON, and what the system says it cost."""
+
+    facts: dict[str, Any]
+    seconds: float
+    peak_memory_bytes: int
+
+
+def run_secagg(*arguments: str | Path, cwd: Path | None = None) -> Run:
+    """Run `secagg ... --json`; raise AssertionError unless it exits with 0."""
+    command = shutil.which("secagg", path=str(Path(sys.executable).parent)) or shutil.which("secagg")
+    assert command is not None, "the secagg command is not installed"
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        start = time.perf_counter()
+        process = subprocess.Popen([command, *arguments, "--json"], stdout=output, stderr=errors, cwd=cwd)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        errors.seek(0)
+        assert process.returncode == 0, f"exit code {process.returncode}: {errors.read().decode()[-2000:]}"
+        facts = json.loads(output.read())
+    return Run(facts, seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))

@@ -1,0 +1,171 @@
+"""The command, as people and scripts use it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from protocols.cli import app
+
+runner = CliRunner()
+
+
+def run_json(*arguments: str, exit_code: int = 0) -> dict:
+    outcome = runner.invoke(app, [*arguments, "--json"])
+    assert outcome.exit_code == exit_code, outcome.output
+    return json.loads(outcome.stdout)
+
+
+@pytest.mark.parametrize(
+    ("adversary", "degree", "threshold"),
+    [("curious-server", 48, 27), ("semi-malicious-server", 96, 67), ("malicious-server", 999, 900)],
+)
+def test_params_gives_degree_and_threshold(adversary, degree, threshold):
+    facts = run_json("params", "--clients", "1000", "--corrupt", "0.1", "--dropout", "0.1", "--adversary", adversary)
+    assert (facts["clients"], facts["degree"], facts["threshold"]) == (1000, degree, threshold)
+    assert facts["adversary"] == adversary
+    assert facts["modulus_bits"] == 26
+    assert facts["bytes"]["client_sent"] > 100_000 * 26 / 8
+    assert len(facts["why"]) >= 2
+
+
+def test_params_are_readable():
+    outcome = runner.invoke(app, ["params", "--clients", "1000"])
+    assert outcome.exit_code == 0
+    for words in ("48 neighbours each", "27 of 48 shares", "26 bits", "324"):
+        assert words in outcome.stdout
+
+
+def test_estimated_bytes_are_those_of_a_round():
+    facts = run_json("round", "--clients", "12", "--dim", "1000", "--corrupt", "0")
+    estimate = run_json("params", "--clients", "12", "--dim", "1000", "--corrupt", "0", "--dropout", "0")
+    assert abs(facts["bytes"]["client_sent_mean"] - estimate["bytes"]["client_sent"]) < 50
+    assert abs(facts["bytes"]["client_received_mean"] - estimate["bytes"]["client_received"]) < 50
+
+
+def test_round_reports_all_that_scripts_need():
+    facts = run_json("round", "--clients", "30", "--dim", "500", "--dropout", "0.1", "--bits", "12", "--seed", "7")
+    assert facts["exact"] is True
+    assert (facts["clients"], facts["survivors"]) == (30, 27)
+    assert facts["modulus_bits"] == 17
+    assert set(facts["seconds"]) >= {"client_mean", "client_max", "server", "wall"}
+    assert set(facts["bytes"]) == {"client_sent_mean", "client_received_mean", "server_received"}
+    assert facts["peak_memory_bytes"] > 1 << 20
+    assert facts["seconds"]["client_mean"] <= facts["seconds"]["client_max"] <= facts["seconds"]["wall"]
+
+
+@pytest.mark.parametrize("adversary", ["curious-server", "semi-malicious-server", "malicious-server"])
+def test_round_survives_dropouts_in_every_round(adversary):
+    drops = ["advertise-keys=0.05", "share-keys=0.05", "masked-input=0.05", "unmasking=0.05"]
+    if adversary == "malicious-server":
+        drops.append("consistency-check=0.05")
+    arguments = [part for drop in drops for part in ("--drop-in", drop)]
+    facts = run_json(
+        "round", "--clients", "20", "--dim", "100", "--corrupt", "0.05", "--adversary", adversary, *arguments
+    )
+    assert facts["exact"] is True
+    assert facts["survivors"] == 17
+
+
+def test_round_with_the_complete_graph():
+    facts = run_json("round", "--clients", "15", "--dim", "0", "--complete-graph")
+    assert (facts["degree"], facts["exact"]) == (14, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--clients", "10", "--dim", "5", "--dropout", "0.95"], "assume fewer"),
+        (["--clients", "10", "--dim", "5", "--dropout", "-0.5"], "dropout"),
+        (["--clients", "10", "--dim", "5", "--bits", "60"], "value_bits is 60"),
+        (["--clients", "10", "--dim", "5", "--drop-in", "lunch=0.1"], "lunch=0.1"),
+        (["--clients", "10", "--dim", "5", "--drop-in", "unmasking=2"], "unmasking=2"),
+        (["--clients", "10", "--dim", "5", "--drop-in", "unmasking"], "unmasking"),
+    ],
+)
+def test_impossible_rounds_exit_with_2_and_a_reason(arguments, words):
+    facts = run_json("round", *arguments, exit_code=2)
+    assert facts["error"] == "ParameterError"
+    assert words in facts["message"]
+
+
+def test_options_out_of_range_exit_with_2():
+    assert runner.invoke(app, ["round", "--clients", "1", "--dim", "5"]).exit_code == 2
+    assert runner.invoke(app, ["params", "--clients", "ten"]).exit_code == 2
+
+
+def test_a_round_without_a_sum_exits_with_3(monkeypatch):
+    # The command makes the threat model allow for what it drops, so the shortage has to come from elsewhere.
+    import protocols.check_round
+    from protocols.transitions import ServerPhase
+
+    monkeypatch.setattr(
+        protocols.check_round,
+        "choose_drops",
+        lambda n, fractions, rng: {ServerPhase.MASKED_INPUT: frozenset(range(1, n))},
+    )
+    facts = run_json("round", "--clients", "10", "--dim", "5", exit_code=3)
+    assert facts["error"] == "ThresholdError"
+
+
+def test_a_wrong_sum_exits_with_1(monkeypatch):
+    import numpy as np
+
+    from protocols.result import RoundResult
+
+    right = RoundResult.decode
+
+    def wrong(config, sums, *rest):
+        return right(config, [np.add(lanes, 1, dtype=lanes.dtype) for lanes in sums], *rest)
+
+    monkeypatch.setattr(RoundResult, "decode", wrong)
+    facts = run_json("round", "--clients", "10", "--dim", "5", exit_code=1)
+    assert facts["exact"] is False
+
+
+def test_demo_trains_alike_in_the_clear_and_securely(tmp_path):
+    plot = tmp_path / "curves.png"
+    facts = run_json("demo", "--clients", "20", "--rounds", "3", "--dropout", "0.1", "--plot", str(plot))
+    assert len(facts["history"]) == 3
+    assert facts["secure_accuracy"] > facts["history"][0]["secure_accuracy"]
+    assert facts["max_accuracy_difference"] <= 0.01
+    assert {line["survivors"] for line in facts["history"]} == {18}
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_demo_shows_a_table(tmp_path):
+    arguments = ["demo", "--clients", "12", "--rounds", "1", "--dropout", "0", "--plot", str(tmp_path / "p.png")]
+    outcome = runner.invoke(app, arguments)
+    assert outcome.exit_code == 0
+    assert "secure" in outcome.stdout
+    assert "in the clear" in outcome.stdout
+
+
+def test_the_installed_command_speaks_json_alone_on_stdout():
+    outcome = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from protocols.cli import main; main()",
+            "round",
+            "--clients",
+            "5",
+            "--dim",
+            "3",
+            "--json",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(outcome.stdout)["exact"] is True
+    assert outcome.stderr == ""
+
+
+def test_tables_of_a_round_are_readable():
+    outcome = runner.invoke(app, ["round", "--clients", "10", "--dim", "50"])
+    assert outcome.exit_code == 0
+    assert "the sum is exact" in outcome.stdout
+    assert "the server computes" in outcome.stdout
