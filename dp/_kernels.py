@@ -61,6 +61,7 @@ def _walk(  # noqa: PLR0912 - one compiled loop
     last_start = words.size - ATTEMPT_WORDS
     blocks = thresholds.size
     position = first
+    ceiling = (rate >> (_CURVED_HEADROOM if curved else _STRAIGHT_HEADROOM)) + _ONE  # rate * 2**64, rounded up
     while done < out.size:
         if position > last_start:
             return done, position, False
@@ -78,36 +79,37 @@ def _walk(  # noqa: PLR0912 - one compiled loop
             done += 1
             continue
 
-        # An offset in the block, kept with probability exp(-excess): Bernoulli(excess / j) for j = 1, 2, ...
-        # until one fails, which happens at an odd j with just that probability (Canonne, Kamath, Steinke
-        # 2020, alg. 1).
+        # An offset in the block, kept with probability exp(-excess): Bernoulli(excess / j) for j = 1, 2, ... until
+        # one fails, which happens at an odd j with just that probability (Canonne, Kamath, Steinke 2020, alg. 1).
         start_of_block = U64(block) << shift
         part = words[position] >> (_64 - shift)
         magnitude = start_of_block + part
-        fraction = part << (_64 - shift)
-        if curved:
-            slope = (start_of_block + magnitude) << (_CURVED_SHIFT - shift)
-            excess = high_product(high_product(fraction, slope), rate)
-        else:
-            excess = high_product(fraction, rate) >> _STRAIGHT_HEADROOM
-        # excess <= true excess * 2**64 < excess + 3
         uniform = words[position + 1]
         position += 2
         keep = True
-        divisor = _ONE
-        while uniform < excess + _ERROR:
-            low = excess // divisor
-            if uniform < low:
-                keep = not keep
-                divisor += _ONE
-                uniform = words[position]
-                position += 1
-                if U64(position - start) == _ATTEMPT:
-                    return done, start, True
-            elif uniform <= (excess + _ERROR) // divisor:
-                return done, start, True
+        # No excess of the block reaches this; nearly always the first trial fails already against it.
+        if uniform < (U64(2 * block + 1) * ceiling if curved else ceiling):
+            fraction = part << (_64 - shift)
+            if curved:
+                slope = (start_of_block + magnitude) << (_CURVED_SHIFT - shift)
+                excess = high_product(high_product(fraction, slope), rate)
             else:
-                break
+                excess = high_product(fraction, rate) >> _STRAIGHT_HEADROOM
+            # excess <= true excess * 2**64 < excess + 3
+            divisor = _ONE
+            while uniform < excess + _ERROR:
+                low = excess // divisor
+                if uniform < low:
+                    keep = not keep
+                    divisor += _ONE
+                    uniform = words[position]
+                    position += 1
+                    if U64(position - start) == _ATTEMPT:
+                        return done, start, True
+                elif uniform <= (excess + _ERROR) // divisor:
+                    return done, start, True
+                else:
+                    break
         if keep and not (sign and magnitude == 0):
             out[done] = -np.int64(magnitude) if sign else np.int64(magnitude)
             done += 1

@@ -13,6 +13,9 @@ from typer.testing import CliRunner
 import dp
 from protocols.cli_dp import dp_app
 
+# Old matplotlib on new pyparsing warns; that is not our concern here.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 
 def test_every_promised_name_is_there() -> None:
     for name in dp.__all__:
