@@ -50,19 +50,20 @@ def gaussian_delta(noise_multiplier: float, epsilon: float) -> float:
 def _delta(s: float, epsilon: float) -> float:
     a = 0.5 / s - epsilon * s
     b = a - 1 / s
+    height = math.exp(-0.5 * a * a) / _SQRT_2_PI
+    doubt = _MACHINE * height * (0.5 / s + epsilon * s)  # what the rounding of a and b themselves may change
     if a > 0:
         first = 0.5 * math.erfc(-a / _SQRT_2)
         if epsilon < 1:  # close to a difference of two nearly equal values: take it before it is rounded
             below = 0.5 * math.erfc(-b / _SQRT_2)
             delta = 0.5 * (math.erf(a / _SQRT_2) - math.erf(b / _SQRT_2)) - math.expm1(epsilon) * below
-            return min(1.0, max(0.0, delta) + _MACHINE * first)
-        second = math.exp(-0.5 * a * a) / _SQRT_2_PI * _ratio(-b) if a < 38 else 0.0
-        return min(1.0, max(0.0, first - second) + _MACHINE * first)
+            return min(1.0, max(0.0, delta) + _MACHINE * first + doubt)
+        second = height * _ratio(-b)
+        return min(1.0, max(0.0, first - second) + _MACHINE * first + doubt)
     if a < -38.5:
         return 5e-324  # below every positive float, and not zero
-    height = math.exp(-0.5 * a * a) / _SQRT_2_PI
     near, far = _ratio(-a), _ratio(-b)
-    return min(1.0, height * (near - far + _MACHINE * near * (1 + a * a)))
+    return min(1.0, height * (near - far + _MACHINE * near * (1 + a * a)) + doubt)
 
 
 def gaussian_epsilon(noise_multiplier: float, delta: float) -> float:

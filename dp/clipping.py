@@ -161,7 +161,7 @@ def conditionally_round(vector: npt.ArrayLike, l2_norm: Real, beta: float) -> In
     if not _within(values, limit, Norm.L2) and _norm(values, Norm.L2) > float(limit) * (1 + 1e-12):
         msg = f"the vector's norm {_norm(values, Norm.L2):.6g} exceeds l2_norm = {float(limit):.6g}; clip it first"
         raise ParameterError(msg)
-    bound = rounded_l2_bound(float(limit) * (1 + 1e-12), values.size, beta)
+    bound = rounded_l2_bound(float(limit), values.size, beta)
     most = math.floor(Fraction(bound) ** 2)
     for _ in range(_TRIES):
         rounded = randomised_round(values)

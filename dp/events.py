@@ -32,7 +32,7 @@ class LaplaceEvent:
 
     noise_multiplier: float
     neighbours: Neighbours
-    dimension: int = 1
+    dimension: int
 
     def __post_init__(self) -> None:
         positive(self.noise_multiplier, "noise_multiplier")

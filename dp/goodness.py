@@ -20,7 +20,8 @@ from .mass import distribution, mass, reach, scale_of, variance
 _QUESTIONS = 5
 _BINS = 64
 _FEWEST = 1000
-_LOWEST_EXPECTATION = 25.0
+_LONGEST_RUN = 256
+_LOWEST_EXPECTATION = 100.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Verdict:
 def check_noise(values: npt.ArrayLike, law: Law, *, granularity: float = 1.0, false_alarm: float = 1e-6) -> Verdict:
     """Test noise against the law it claims; whoever draws noise can run it.
 
-    Chi-squared critical values are exact quantiles of the chi-squared law; bins expect at least 25 samples.
+    Chi-squared critical values are exact quantiles of the chi-squared law; bins expect at least 100 samples.
     Kolmogorov-Smirnov, symmetry and tail use bounds that hold at every sample size (Massart's constant in the
     Dvoretzky-Kiefer-Wolfowitz inequality, Hoeffding's inequality, the union bound). With 200,000 samples a
     scale that is 5 % wrong either way is rejected almost surely.
@@ -137,12 +138,12 @@ def _repetition(x: npt.NDArray[np.int64], law: Law, level: float) -> Finding:
     around = mass(law, np.arange(0, min(reach(law), 1 << 16)))
     likeliest = float(around[0])
     # P(two windows agree) = (sum of squares)**w apart; overlapping ones agree with less than likeliest**w.
-    agree = min(1.0, float(2 * (around**2).sum() - likeliest**2))
+    agree = min(1.0, float(2 * (around**2).sum() - likeliest**2)) if reach(law) <= 1 << 16 else likeliest
     length = 1 + max(
         math.ceil(math.log(level / (n * n)) / math.log(max(agree, 1e-12))) if agree < 1 else n,
-        math.ceil(math.log(level / (n * 64)) / math.log(max(likeliest, 1e-12))) if likeliest < 1 else n,
+        math.ceil(math.log(level / (n * 1024)) / math.log(max(likeliest, 1e-12))) if likeliest < 1 else n,
     )
-    if length * 4 > n:  # noise that is almost always 0 repeats by nature
+    if length > _LONGEST_RUN:  # noise that is almost always 0 repeats by nature
         return Finding("repetition (not applicable)", 0.0, 0.0)
     factor = np.uint64(int.from_bytes(os.urandom(8), "little") | 1)
     spread = x.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
@@ -150,7 +151,12 @@ def _repetition(x: npt.NDArray[np.int64], law: Law, level: float) -> Finding:
     hashes = np.zeros(n - length + 1, dtype=np.uint64)
     for offset in range(length):
         hashes = hashes * factor + spread[offset : offset + hashes.size]
-    return Finding(f"repeated runs of {length}", float(hashes.size - np.unique(hashes).size), 0.0)
+    order = np.argsort(hashes)
+    twice = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
+    # A hash may agree by chance: only runs that truly agree count.
+    pairs = zip(order[twice].tolist(), order[twice + 1].tolist(), strict=True)
+    repeated = sum(np.array_equal(x[i : i + length], x[j : j + length]) for i, j in pairs)
+    return Finding(f"repeated runs of {length}", float(repeated), 0.0)
 
 
 def chi_squared_tail(x: float, degrees: int) -> float:

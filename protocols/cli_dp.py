@@ -273,7 +273,7 @@ def account(
         event: Event = (
             GaussianEvent(noise_multiplier, neighbours)
             if law is LawName.GAUSSIAN
-            else LaplaceEvent(noise_multiplier, neighbours)
+            else LaplaceEvent(noise_multiplier, neighbours, 1)
         )
         if batch is not None and population is not None:
             event = FixedSizeSampled(batch, population, event)

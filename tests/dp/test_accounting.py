@@ -73,7 +73,7 @@ def test_published_budgets() -> None:
 
 
 def test_laplace_and_discrete_events() -> None:
-    assert delta_of(LaplaceEvent(1.0, ADD), 0.0) == pytest.approx(0.39346934, abs=5e-9)
+    assert delta_of(LaplaceEvent(1.0, ADD, 1), 0.0) == pytest.approx(0.39346934, abs=5e-9)
     assert delta_of(DiscreteLaplaceEvent(2.0, 4, 1, ADD), 0.5) == pytest.approx(0.54202002, abs=5e-9)
     assert delta_of(DiscreteGaussianEvent(1.0, 1.0, 1, ADD), 1.0) == pytest.approx(0.14135133940562192, rel=1e-8)
 
@@ -93,7 +93,7 @@ def test_skellam(scale: int, epsilon: float) -> None:
         Repeated(GaussianEvent(5.0, REPLACE), 30),
         Repeated(DiscreteGaussianEvent(8.0, 1.0, 1, ADD), 10),
         Repeated(DiscreteGaussianEvent(300.0, 20.0, 1000, ADD), 10),
-        Repeated(LaplaceEvent(4.0, ADD), 20),
+        Repeated(LaplaceEvent(4.0, ADD, 1), 20),
         Repeated(DiscreteLaplaceEvent(20.0, 5, 1, ADD), 20),
         Repeated(DiscreteLaplaceEvent(20.0, 5, 9, ADD), 20),
         Repeated(ApproximateEvent(0.2, 0.0, ADD), 20),
@@ -130,7 +130,7 @@ def test_fixed_size_samples() -> None:
 
 
 def test_pure_dp_adds_up() -> None:
-    event = Composed((LaplaceEvent(2.0, ADD), Repeated(DiscreteLaplaceEvent(10.0, 3, 2, ADD), 2)))
+    event = Composed((LaplaceEvent(2.0, ADD, 1), Repeated(DiscreteLaplaceEvent(10.0, 3, 2, ADD), 2)))
     assert epsilon_of(event, 0.0) == pytest.approx(1.1)
     assert epsilon_of(Composed((event, GaussianEvent(1.0, ADD))), 0.0) == math.inf
     assert epsilon_of(event, 1e-6) <= 1.1 + 1e-6
