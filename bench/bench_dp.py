@@ -171,7 +171,7 @@ def test_calibration(benchmark: Any, report: Report) -> None:
         return dp_accounting.SelfComposedDpEvent(one, rounds)
 
     def theirs() -> None:
-        bracket = dp_accounting.LowerEndpointAndGuess(0.4, 1.0)
+        bracket = dp_accounting.ExplicitBracketInterval(0.5, 2.0)
         found["theirs"] = dp_accounting.calibrate_dp_mechanism(PLDAccountant, event, 2.0, 1e-5, bracket, tol=1e-5)
 
     ours()

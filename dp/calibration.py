@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from .accounting import Method, epsilon_of
 from .analytic import gaussian_noise_multiplier, smallest
-from .discrete import discrete_gaussian_delta, gaussian_equivalent
+from .discrete import SLACK, discrete_gaussian_delta, gaussian_equivalent
 from .errors import ParameterError
 from .events import DiscreteGaussianEvent, Event, FixedSizeSampled, GaussianEvent, PoissonSampled, Repeated
 from .laws import gaussian_law
@@ -78,17 +78,20 @@ def discrete_gaussian_sigma(epsilon: float, delta: float, sensitivity: float, di
         msg = f"sensitivity = {sensitivity} is below 1, but integers move by whole steps; use a finer grid"
         raise ParameterError(msg)
     start = gaussian_noise_multiplier(epsilon, delta) * sensitivity
+    # What the nearness to Gaussian noise costs is taken off the goal beforehand.
+    left = epsilon - SLACK
+    needed = gaussian_noise_multiplier(left, delta * (1 - 1e-12)) * sensitivity if left > 0 else math.inf
 
     def good(sigma: float) -> bool:
         if dimension == 1:
             if sigma > 1 << 14:
                 equivalent = gaussian_equivalent(sigma**2, 1)
-                return equivalent is not None and equivalent >= start * (1 + 1e-12)
+                return equivalent is not None and equivalent >= needed
             law = gaussian_law(exact(sigma, "sigma") ** 2)
             return all(discrete_gaussian_delta(law, d, epsilon) <= delta for d in _moves(sensitivity))
         event = DiscreteGaussianEvent(sigma, sensitivity, dimension, Neighbours.ADD_REMOVE)
         equivalent = gaussian_equivalent(sigma**2, dimension)
-        if equivalent is not None and equivalent >= start * (1 + 1e-12):
+        if equivalent is not None and equivalent >= needed:
             return True
         return epsilon_of(event, delta, Method.RDP) <= epsilon
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from dp.calibration import (
     laplace_scale,
     noise_multiplier,
 )
-from dp.errors import ParameterError
+from dp.errors import MissingDependencyError, ParameterError
 from dp.events import (
     ApproximateEvent,
     Composed,
@@ -222,6 +223,13 @@ def test_sensitivities() -> None:
     assert l2.bound(Norm.L1, 9) >= 6
     assert l2.bound(Norm.LINF, 9) == 2
     assert Sensitivity(2.0, Norm.L1, ADD).bound(Norm.L2, 9) == 2
+
+
+def test_without_the_accountant_library_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dp_accounting", None)
+    with pytest.raises(MissingDependencyError, match=r"secagg\[dp\]"):
+        epsilon_of(sampled(0.0123, 1.0, 3), 1e-5)
+    assert noise_multiplier(1.0, 1e-5, rounds=3) > 0  # closed forms need no library
 
 
 # Calibration.
