@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from secagg.encoding import FixedPoint
 
+from . import bindings
 from .configuration import RoundConfig
+from .graph import Graph
 from .simulation import Simulation, SimulationReport, choose_drops, peak_memory_bytes
 from .transitions import ServerPhase
 
@@ -24,6 +26,15 @@ class CheckedRound:
     config: RoundConfig
     exact: bool
     report: SimulationReport
+    drops: Mapping[ServerPhase, frozenset[int]]
+
+    @property
+    def orphaned_pairs(self) -> int:
+        """How many pairwise masks the server had to undo: those of survivors with who shared keys and vanished."""
+        num_clients = self.config.threat_model.num_clients
+        graph = Graph(self.config.topology, num_clients, bindings.graph_seed(self.report.session_id))
+        dropped = self.drops[ServerPhase.MASKED_INPUT]
+        return sum(len(graph.neighbours(client_id) & self.report.result.survivors) for client_id in dropped)
 
     def facts(self) -> dict[str, Any]:
         """Return what the command prints as JSON: counts, seconds, bytes."""
@@ -36,6 +47,7 @@ class CheckedRound:
             "exact": self.exact,
             "clients": self.config.threat_model.num_clients,
             "survivors": len(survivors),
+            "orphaned_pairs": self.orphaned_pairs,
             "degree": self.config.topology.degree,
             "threshold": self.config.topology.threshold,
             "adversary": str(self.config.threat_model.adversary),
@@ -98,4 +110,4 @@ def run_checked_round(
     exact = summed_levels.keys() == report.result.survivors and np.array_equal(
         report.result.levels[lane.name], plain_sum
     )
-    return CheckedRound(config, exact, report)
+    return CheckedRound(config, exact, report, drops)

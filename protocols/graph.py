@@ -26,16 +26,19 @@ class Graph:
         self._topology = topology
         self._num_clients = num_clients
         self._ring = None if topology.complete else _ring(seed, num_clients)
+        half = topology.degree // 2
+        self._offsets = np.r_[-half:0, 1 : half + 1]
+        self._known: dict[int, frozenset[int]] = {}
 
     def neighbours(self, client_id: int) -> frozenset[int]:
         """Return the ids of a client's neighbours; the client is not its own."""
         if self._ring is None:
             return frozenset(range(1, self._num_clients + 1)) - {client_id}
-        order, positions = self._ring
-        half = self._topology.degree // 2
-        offsets = np.r_[-half:0, 1 : half + 1]
-        around = order[(positions[client_id - 1] + offsets) % self._num_clients]
-        return frozenset(map(int, around))
+        if client_id not in self._known:
+            order, positions = self._ring
+            around = order[(positions[client_id - 1] + self._offsets) % self._num_clients]
+            self._known[client_id] = frozenset(around.tolist())
+        return self._known[client_id]
 
     def holders(self, client_id: int) -> frozenset[int]:
         """Return who holds shares of a client's secrets: its neighbours, and in the complete graph itself."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -26,6 +27,9 @@ Floats = npt.NDArray[np.floating[Any]]
 MIN_VALUE_BITS = 2
 MAX_VALUE_BITS = 52
 """A float64 holds every level of 52 bits, and half a level, exactly."""
+
+_FLOATS_WANTED = "floats are encoded from one-dimensional float16, float32 or float64"
+_INTEGERS_WANTED = "integers are encoded from one-dimensional integer"
 
 _CHUNK = 1 << 16
 """Elements quantised at once: the temporaries stay in cache."""
@@ -118,8 +122,8 @@ class FixedPoint:
         Raises:
             EncodingError: not a one-dimensional float array, or a NaN or infinity, with its index.
         """
-        seed = os.urandom(32) if self.rounding is Rounding.STOCHASTIC else None
-        return _quantise(self, values, seed)
+        _check_vector(values, "f", _FLOATS_WANTED)
+        return _quantise(self, values, self._fresh_seed())
 
     def encode(self, values: Floats, *, weight: int = 1) -> Encoded:
         """Encode floats (length,) to residues (length,), each multiplied by `weight`.
@@ -128,8 +132,14 @@ class FixedPoint:
             EncodingError: as `quantise`, or the weight is not an integer from 0 to max_weight.
         """
         check_weight(weight, self.max_weight)
-        levels, num_clipped = self.quantise(values)
-        return Encoded(to_residues(levels * weight, self.modulus_bits), num_clipped)
+        _check_vector(values, "f", _FLOATS_WANTED)
+        residues = np.empty(values.size, dtype=lane_dtype(self.modulus_bits))
+        num_clipped = 0
+        for at, levels, clipped in _quantised_chunks(self, values, self._fresh_seed()):
+            np.multiply(levels, weight, out=levels)
+            residues[at] = to_residues(levels, self.modulus_bits)
+            num_clipped += clipped
+        return Encoded(residues, num_clipped)
 
     def decode_levels(self, residues: Residues, *, num_summands: int) -> Levels:
         """Return the exact integer sums, after checking that `num_summands` values can reach them.
@@ -156,6 +166,9 @@ class FixedPoint:
         if total_weight <= 0:
             raise EncodingError(f"the total weight is {total_weight}: a mean needs a positive one")
         return self.decode_sum(residues, num_summands=num_summands) / total_weight
+
+    def _fresh_seed(self) -> bytes | None:
+        return os.urandom(32) if self.rounding is Rounding.STOCHASTIC else None
 
 
 @dataclass(frozen=True)
@@ -195,10 +208,7 @@ class Integers:
         Raises:
             EncodingError: not a one-dimensional integer or bool array, or a value out of range, with its index.
         """
-        if values.ndim != 1 or values.dtype.kind not in "iub":
-            raise EncodingError(
-                f"integers are encoded from one-dimensional integer arrays, not {values.dtype} of shape {values.shape}"
-            )
+        _check_vector(values, "iub", _INTEGERS_WANTED)
         outside = (values < 0) | (values > self.max_value)
         if outside.any():
             at = int(np.flatnonzero(outside)[0])
@@ -255,22 +265,33 @@ def _check_sum(num_summands: int, max_weight: int) -> None:
             raise ParameterError(f"{name} is {value!r}, but must be a positive integer")
 
 
+def _check_vector(values: Any, kinds: str, wanted: str) -> None:
+    """Raise EncodingError unless the values are a one-dimensional array of one of numpy's kinds, of at most 64 bits."""
+    is_array = isinstance(values, np.ndarray)
+    if not is_array or values.ndim != 1 or values.dtype.kind not in kinds or values.dtype.itemsize > 8:
+        given = f"{values.dtype} of shape {values.shape}" if is_array else type(values).__name__
+        raise EncodingError(f"{wanted} arrays, not {given}: flatten with secagg.arrays, or convert")
+
+
 def _quantise(codec: FixedPoint, values: Floats, seed: bytes | None) -> tuple[Levels, int]:
     """The deterministic core: with a seed, element i is rounded by bits 11 to 63 of lane i of the seed's stream."""
-    if values.ndim != 1 or values.dtype.kind != "f" or values.dtype.itemsize > 8:
-        raise EncodingError(
-            f"floats are encoded from one-dimensional float16, float32 or float64 arrays, not {values.dtype} of shape "
-            f"{values.shape}: flatten with secagg.arrays, or convert"
-        )
     levels = np.empty(values.size, dtype=np.int64)
     num_clipped = 0
+    for at, chunk, clipped in _quantised_chunks(codec, values, seed):
+        levels[at] = chunk
+        num_clipped += clipped
+    return levels, num_clipped
+
+
+def _quantised_chunks(codec: FixedPoint, values: Floats, seed: bytes | None) -> Iterator[tuple[slice, Levels, int]]:
+    """Yield (where, levels, number of clipped coordinates), a cacheful at a time."""
     for start in range(0, values.size, _CHUNK):
         chunk = values[start : start + _CHUNK].astype(np.float64)
         magnitude = np.abs(chunk)
         if not np.isfinite(magnitude.max()):
             at = start + int(np.flatnonzero(~np.isfinite(chunk))[0])
             raise EncodingError(f"value at index {at} is not finite", index=(at,))
-        num_clipped += int(np.count_nonzero(magnitude > codec.clip))
+        num_clipped = int(np.count_nonzero(magnitude > codec.clip))
         np.clip(chunk, -codec.clip, codec.clip, out=chunk)
         chunk *= codec.scale
         if seed is None:
@@ -281,8 +302,7 @@ def _quantise(codec: FixedPoint, values: Floats, seed: bytes | None) -> tuple[Le
             rounded += _uniforms(seed, start, chunk.size) < chunk
         # clip * scale may round to one ulp above max_level, and the next level up must not exist
         np.clip(rounded, -codec.max_level, codec.max_level, out=rounded)
-        levels[start : start + chunk.size] = rounded
-    return levels, num_clipped
+        yield slice(start, start + chunk.size), rounded.astype(np.int64), num_clipped
 
 
 def _uniforms(seed: bytes, start: int, count: int) -> npt.NDArray[np.float64]:

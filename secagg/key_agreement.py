@@ -64,10 +64,13 @@ class KeyPair:
             AuthenticationFailed: the peer's key is malformed or of low order, so that the secret would be all zero
                 (RFC 7748, section 6.1).
         """
-        point = EccXPoint(_coordinate(peer_public_bytes), "Curve25519") * self._private.d
-        if point.is_point_at_infinity():
-            raise AuthenticationFailed("an X25519 public key is of low order")
-        return int(point.x).to_bytes(KEY_BYTES, "little")
+        point = EccXPoint(_coordinate(peer_public_bytes), "Curve25519")
+        point *= self._private.d
+        try:
+            x = point.x
+        except ValueError:  # the point at infinity has none
+            raise AuthenticationFailed("an X25519 public key is of low order") from None
+        return int(x).to_bytes(KEY_BYTES, "little")
 
     def __repr__(self) -> str:
         return f"KeyPair(public_bytes={self.public_bytes.hex()})"

@@ -7,7 +7,6 @@ is four bytes an element, little-endian (SPEC section 6). `threshold` shares rec
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -125,14 +124,18 @@ def reconstruct_many(indices: Sequence[int], table: Sequence[Sequence[bytes]], *
     points = _points(indices)
     if not points.size or len(table) != points.size or len({len(row) for row in table}) != 1:
         raise ParameterError(f"the table must have one row of equal length for each of {points.size} indices")
-    num_secrets = len(table[0])
-    malformed = {column for row in table for column, share in enumerate(row) if not _is_well_formed(share, num_bytes)}
-    blank = bytes(share_bytes(num_bytes))
-    joined = b"".join(blank if column in malformed else share for row in table for column, share in enumerate(row))
-    values = np.frombuffer(joined, dtype="<u4").astype(np.uint64).reshape(points.size, -1)
-    sums = field.weighted_sums(field.lagrange_at_zero(points), values).reshape(num_secrets, -1)
+    malformed: set[int] = set()
+    shares = [share for row in table for share in row]
+    values = _values(shares, num_bytes)
+    if values is None:  # find out which, and carry on with the others
+        num_secrets = len(table[0])
+        malformed = {at % num_secrets for at, share in enumerate(shares) if _values([share], num_bytes) is None}
+        blank = bytes(share_bytes(num_bytes))
+        kept = [blank if at % num_secrets in malformed else share for at, share in enumerate(shares)]
+        values = np.frombuffer(b"".join(kept), dtype="<u4").astype(np.uint64)
+    sums = field.weighted_sums(field.lagrange_at_zero(points), values.reshape(points.size, -1))
     secrets: list[bytes | None] = []
-    for column, secret in enumerate(sums):
+    for column, secret in enumerate(sums.reshape(len(table[0]), -1)):
         try:
             secrets.append(None if column in malformed else _to_bytes(secret, num_bytes))
         except InconsistentShares:
@@ -152,7 +155,7 @@ def reconstruct_robust(shares: Mapping[int, bytes], *, threshold: int, num_bytes
         ThresholdError: fewer than `threshold` well-formed shares.
         InconsistentShares: more shares are wrong than can be corrected.
     """
-    good = {index: share for index, share in shares.items() if _is_well_formed(share, num_bytes)}
+    good = {index: share for index, share in shares.items() if _values([share], num_bytes) is not None}
     indices, values = _table(good, num_bytes)
     secrets, wrong = reconstruct_elements_robust(indices, values, threshold=threshold)
     return _to_bytes(secrets, num_bytes), wrong | (shares.keys() - good.keys())
@@ -218,20 +221,23 @@ def _check_table(indices: Sequence[int], values: Elements, threshold: int) -> tu
     return points, values
 
 
-def _is_well_formed(share: bytes, num_bytes: int) -> bool:
-    if len(share) != share_bytes(num_bytes):
-        return False
-    return all(element < PRIME for element in struct.unpack(f"<{num_elements(num_bytes)}I", share))
+def _values(shares: Sequence[bytes], num_bytes: int) -> Elements | None:
+    """Return the elements of all shares in a row, or None if any of them is malformed."""
+    size = share_bytes(num_bytes)
+    if any(len(share) != size for share in shares):
+        return None
+    values = np.frombuffer(b"".join(shares), dtype="<u4")
+    return None if values.size and int(values.max()) >= PRIME else values.astype(np.uint64)
 
 
 def _table(shares: Mapping[int, bytes], num_bytes: int) -> tuple[list[int], Elements]:
-    for index, share in shares.items():
-        if not _is_well_formed(share, num_bytes):
-            raise EncodingError(
-                f"the share of {index} is malformed: it must be {num_elements(num_bytes)} four-byte elements below "
-                "2**31 - 1"
-            )
-    values = np.frombuffer(b"".join(shares.values()), dtype="<u4").astype(np.uint64)
+    values = _values(list(shares.values()), num_bytes)
+    if values is None:
+        malformed = next(index for index, share in shares.items() if _values([share], num_bytes) is None)
+        raise EncodingError(
+            f"the share of {malformed} is malformed: it must be {num_elements(num_bytes)} four-byte elements below "
+            "2**31 - 1"
+        )
     return list(shares), values.reshape(len(shares), num_elements(num_bytes))
 
 

@@ -166,8 +166,9 @@ def test_stochastic_rounding_has_no_seam_between_chunks() -> None:
 
 
 # The check of bias: the mean of N roundings of a value deviates from it by more than Z standard errors. N roundings of
-# fraction f have the standard error sqrt(f * (1 - f) / N), and Z = 5.5 is exceeded with probability below 4e-8 a check,
-# 3e-7 for all of them. The seed is fixed, so the test itself never flickers; the rate is that of choosing a seed.
+# fraction f have the standard error sqrt(f * (1 - f) / N), and Z = 5.5 is exceeded with probability 4e-8 a check (a few
+# times that at the outer fractions), below 2e-6 for all of them. That is the rate of choosing a seed: with the seed
+# fixed, the tests give the same answer every time.
 N = 1 << 17
 Z = 5.5
 FRACTIONS = [1 / 1024, 0.1, 0.25, 0.5, 0.75, 0.9, 1 - 1 / 1024]

@@ -1,0 +1,203 @@
+"""Committed vectors of the protocol: derivations, messages on the wire, and requests that break one thing.
+
+tests/vectors/protocol.json is written by `python -m tests.protocols.test_vectors` and must come out the same.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from protocols import bindings, wire
+from protocols.graph import Graph
+from protocols.messages import (
+    SEALED_SHARES_BYTES,
+    SHARE_BYTES,
+    AdvertiseKeys,
+    Confirmation,
+    Invitation,
+    MaskedInput,
+    Roster,
+    ShareDelivery,
+    ShareKeys,
+    SurvivorList,
+    ToClient,
+    ToServer,
+    UnmaskingRequest,
+    UnmaskingShares,
+)
+from protocols.parameters import Adversary
+from secagg import errors
+from secagg.key_agreement import KeyPair
+from secagg.prg import stream_residues
+from secagg.residues import pack, reduce_in_place
+
+from .harness import Session, identity, random_inputs, small_config
+
+PATH = Path(__file__).parent.parent / "vectors" / "protocol.json"
+NONCE = bytes(range(32))
+CONFIG = small_config(9, Adversary.SEMI_MALICIOUS_SERVER, dropout=0.2, max_weight=10)
+INVITATION = Invitation(1, CONFIG, NONCE)
+SESSION_ID = INVITATION.session_id
+KEYS = [KeyPair(bytes([i]) * 32) for i in range(1, 5)]
+SEED = bytes([9]) * 32
+
+
+def advertised() -> AdvertiseKeys:
+    keys = AdvertiseKeys(
+        SESSION_ID,
+        1,
+        KEYS[0].public_bytes,
+        KEYS[1].public_bytes,
+        bindings.self_mask_commitment(SESSION_ID, 1, SEED),
+    )
+    return msgspec.structs.replace(keys, signature=identity(1).sign(bindings.keys_statement(keys)))
+
+
+def derivations() -> dict[str, str]:
+    agreed = KEYS[1].agree(KEYS[3].public_bytes)
+    one, other = (1, KEYS[1].public_bytes), (2, KEYS[3].public_bytes)
+    pairwise = bindings.pairwise_mask_seed(agreed, SESSION_ID, one, other)
+    lanes = reduce_in_place(stream_residues(pairwise, 16, "<u4"), 20)
+    values = {
+        "session_id": SESSION_ID,
+        "graph_seed": bindings.graph_seed(SESSION_ID),
+        "agreed": agreed,
+        "pairwise_mask_seed": pairwise,
+        "pairwise_mask_20_bits_16_lanes": pack(lanes, 20),
+        "self_mask_stream_seed": bindings.self_mask_stream_seed(SESSION_ID, 1, SEED),
+        "self_mask_commitment": bindings.self_mask_commitment(SESSION_ID, 1, SEED),
+        "share_encryption_key_1_to_2": bindings.share_encryption_key(agreed, SESSION_ID, one, other),
+        "share_encryption_key_2_to_1": bindings.share_encryption_key(agreed, SESSION_ID, other, one),
+        "share_associated_data": bindings.share_associated_data(SESSION_ID, 1, 2),
+        "keys_statement": bindings.keys_statement(advertised()),
+        "roster_digest": bindings.roster_digest([advertised()]),
+        "survivors_statement": bindings.survivors_statement(SESSION_ID, bytes(32), [1, 2, 3], [3, 1]),
+    }
+    graph = Graph(CONFIG.topology, 9, bindings.graph_seed(SESSION_ID))
+    return {name: value.hex() for name, value in values.items()} | {
+        f"neighbours_of_{i}": ",".join(map(str, sorted(graph.neighbours(i)))) for i in (1, 2)
+    }
+
+
+def messages() -> dict[str, str]:
+    sealed, share, signature = bytes(SEALED_SHARES_BYTES), bytes(SHARE_BYTES), bytes(64)
+    examples = (
+        INVITATION,
+        advertised(),
+        Roster(SESSION_ID, 1, (advertised(),)),
+        ShareKeys(SESSION_ID, 1, {2: sealed}),
+        ShareDelivery(SESSION_ID, 1, {2: sealed}),
+        MaskedInput(SESSION_ID, 1, tuple(bytes(lane.packed_bytes) for lane in CONFIG.lanes)),
+        SurvivorList(SESSION_ID, 1, (1, 2, 300)),
+        Confirmation(SESSION_ID, 1, signature),
+        UnmaskingRequest(SESSION_ID, 1, 8, (4,), {2: signature}),
+        UnmaskingShares(SESSION_ID, 1, {2: share}, {3: share}),
+    )
+    return {type(message).__name__: wire.encode(message).hex() for message in examples}
+
+
+# Each breaks one thing of the bytes of a Confirmation; (what, where, bytes instead) on the body unless it says header.
+BROKEN_BYTES = {
+    "another_magic": ("header", 0, "58"),
+    "another_version": ("header", 4, "02"),
+    "another_digest": ("header", 5, "00"),
+    "unknown_tag": ("body", 2, "ff"),
+    "sender_zero": ("body", 48, "00"),
+    "short_signature": ("body", 50, "3f"),
+    "trailing_byte": ("append", 0, "00"),
+    "truncated": ("cut", 1, ""),
+}
+
+# Each changes one field of a valid unmasking request to client 1 of a complete graph of six, in which client 3 dropped.
+BROKEN_REQUESTS = {
+    "valid": ({}, None),
+    "repeated_id": ({"dropped": [3, 3]}, "ContradictoryRequest"),
+    "own_id": ({"dropped": [1, 3], "num_survivors": 4}, "ContradictoryRequest"),
+    "stranger": ({"dropped": [3, 7], "num_survivors": 4}, "ContradictoryRequest"),
+    "too_many_survivors_claimed": ({"num_survivors": 6}, "ContradictoryRequest"),
+    "too_few_survivors": ({"dropped": [2, 3, 4, 5, 6], "num_survivors": 1}, "ThresholdError"),
+    "another_session": ({"session_id": "00" * 32}, "UnexpectedMessage"),
+    "another_recipient": ({"recipient": 2}, "UnexpectedMessage"),
+}
+
+
+def broken_bytes() -> dict[str, dict[str, str]]:
+    import hashlib
+
+    good = bytes.fromhex(messages()["Confirmation"])
+    head, body = good[: wire.HEADER_BYTES], good[wire.HEADER_BYTES :]
+    vectors = {}
+    for name, (where, at, replacement) in BROKEN_BYTES.items():
+        new = bytes.fromhex(replacement)
+        if where == "header":
+            vectors[name] = head[:at] + new + head[at + 1 :] + body
+            continue
+        changed = {"body": body[:at] + new + body[at + 1 :], "append": body + new, "cut": body[:-1]}[where]
+        vectors[name] = head[:5] + hashlib.sha256(changed).digest()[:16] + changed
+    return {name: {"bytes": data.hex(), "error": "MalformedMessage"} for name, data in vectors.items()}
+
+
+def everything() -> dict[str, object]:
+    return {
+        "derivations": derivations(),
+        "messages": messages(),
+        "broken_messages": broken_bytes(),
+        "unmasking_requests": {
+            name: {"change": change, "error": error} for name, (change, error) in BROKEN_REQUESTS.items()
+        },
+    }
+
+
+def rendered() -> str:
+    return json.dumps(everything(), indent=1) + "\n"
+
+
+VECTORS = json.loads(PATH.read_text()) if PATH.exists() else everything()
+
+
+def test_the_committed_vectors_come_out_the_same():
+    assert PATH.read_text() == rendered()
+
+
+@pytest.mark.parametrize("name", VECTORS["messages"])
+def test_committed_messages_decode_and_encode_to_themselves(name):
+    data = bytes.fromhex(VECTORS["messages"][name])
+    message = wire.decode(data, ToClient | ToServer, max_bytes=1 << 16)
+    assert type(message).__name__ == name
+    assert wire.encode(message) == data
+
+
+@pytest.mark.parametrize("name", VECTORS["broken_messages"])
+def test_broken_messages_are_refused(name):
+    vector = VECTORS["broken_messages"][name]
+    with pytest.raises(getattr(errors, vector["error"])):
+        wire.decode(bytes.fromhex(vector["bytes"]), Confirmation, max_bytes=1 << 16)
+
+
+@pytest.mark.parametrize("name", VECTORS["unmasking_requests"])
+def test_broken_unmasking_requests_are_refused(name):
+    vector = VECTORS["unmasking_requests"][name]
+    config = small_config(6, complete_graph=True, dropout=0.34)
+    session = Session(config, random_inputs(config))
+    session.run_phase()
+    session.run_phase()
+    session.run_phase(silent={3})
+    fields = {
+        key: bytes.fromhex(value) if key == "session_id" else tuple(value) if isinstance(value, list) else value
+        for key, value in vector["change"].items()
+    }
+    request = msgspec.structs.replace(session.outgoing[1], **fields)
+    if vector["error"] is None:
+        response = session.clients[1].unmask(request)
+        assert set(response.mask_key_shares) == {3}
+        return
+    with pytest.raises(getattr(errors, vector["error"])):
+        session.clients[1].unmask(request)
+
+
+if __name__ == "__main__":
+    PATH.write_text(rendered())

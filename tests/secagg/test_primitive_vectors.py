@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from secagg import errors
+from secagg.errors import SecAggError
+from tests.vectors.generate import HERE, OPERATIONS, PRIMITIVES, render
+
+CASES = [
+    pytest.param(case, id=f"{primitive}-{case['operation']}-{case['name']}")
+    for primitive in PRIMITIVES
+    for case in json.loads((HERE / f"{primitive}.json").read_text())["cases"]
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_committed_vector_is_met(case: dict[str, Any]) -> None:
+    operation = OPERATIONS[case["operation"]]
+    if "error" in case:
+        with pytest.raises(SecAggError) as caught:
+            operation(case["input"])
+        assert type(caught.value) is getattr(errors, case["error"])
+    else:
+        assert operation(case["input"]) == case["output"]
+
+
+@pytest.mark.parametrize("primitive", PRIMITIVES)
+def test_the_vectors_are_regenerated_identically(primitive: str) -> None:
+    assert (HERE / f"{primitive}.json").read_text() == render(primitive)
+
+
+@pytest.mark.parametrize("primitive", PRIMITIVES)
+def test_every_primitive_has_vectors_that_must_fail_and_names_none_twice(primitive: str) -> None:
+    cases = json.loads((HERE / f"{primitive}.json").read_text())["cases"]
+    names = [(case["operation"], case["name"]) for case in cases]
+    assert len(set(names)) == len(names)
+    assert any("error" in case for case in cases)
+    assert all(("error" in case) != ("output" in case) for case in cases)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secagg.errors import AuthenticationFailed, ParameterError
+from secagg.signatures import PRIVATE_KEY_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
+from tests.strategies import seeds
+
+GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
+
+IDENTITY = Identity(bytes(range(32)))
+MESSAGE = b"a message"
+SIGNATURE = IDENTITY.sign(MESSAGE)
+
+# RFC 8032, section 7.1: private key, public key, message, signature.
+RFC_8032 = [
+    (
+        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        "",
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46b"
+        "d25bf5f0595bbe24655141438e7a100b",
+    ),
+    (
+        "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+        "72",
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c"
+        "387b2eaeb4302aeeb00d291612bb0c00",
+    ),
+    (
+        "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
+        "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+        "af82",
+        "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc659"
+        "4a7c15e9716ed28dc027beceea1ec40a",
+    ),
+]
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << (bit % 8)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(("private", "public", "message", "signature"), RFC_8032)
+def test_signatures_are_those_of_rfc_8032(private: str, public: str, message: str, signature: str) -> None:
+    identity = Identity(bytes.fromhex(private))
+    assert identity.public_bytes.hex() == public
+    assert identity.sign(bytes.fromhex(message)).hex() == signature
+    verify(bytes.fromhex(public), bytes.fromhex(message), bytes.fromhex(signature))
+
+
+@given(seeds, st.binary(max_size=200))
+def test_what_an_identity_signs_verifies_under_its_public_key_only(private: bytes, message: bytes) -> None:
+    identity = Identity(private)
+    signature = identity.sign(message)
+    assert len(signature) == SIGNATURE_BYTES
+    assert signature == identity.sign(message)  # deterministic: no nonce to be repeated
+    verify(identity.public_bytes, message, signature)
+    with pytest.raises(AuthenticationFailed):
+        verify(Identity(flipped(private, 0)).public_bytes, message, signature)
+    with pytest.raises(AuthenticationFailed):
+        verify(identity.public_bytes, message + b"\0", signature)
+
+
+@pytest.mark.parametrize("bits", range(0, 8 * SIGNATURE_BYTES, 32))
+def test_every_single_bit_of_a_signature_counts(bits: int) -> None:
+    for bit in range(bits, bits + 32):
+        with pytest.raises(AuthenticationFailed):
+            verify(IDENTITY.public_bytes, MESSAGE, flipped(SIGNATURE, bit))
+
+
+@pytest.mark.parametrize("bit", range(8 * PUBLIC_KEY_BYTES))
+def test_every_single_bit_of_the_public_key_counts(bit: int) -> None:
+    with pytest.raises(AuthenticationFailed):
+        verify(flipped(IDENTITY.public_bytes, bit), MESSAGE, SIGNATURE)
+
+
+@pytest.mark.parametrize("bit", range(8 * len(MESSAGE)))
+def test_every_single_bit_of_the_message_counts(bit: int) -> None:
+    with pytest.raises(AuthenticationFailed):
+        verify(IDENTITY.public_bytes, flipped(MESSAGE, bit), SIGNATURE)
+
+
+def test_a_signature_cannot_be_given_another_form() -> None:
+    # s + the group order satisfies the same equation; RFC 8032, section 5.1.7, demands s below the order.
+    s = int.from_bytes(SIGNATURE[32:], "little")
+    for multiple in (1, 2, 3):
+        other = SIGNATURE[:32] + (s + multiple * GROUP_ORDER).to_bytes(32, "little")
+        with pytest.raises(AuthenticationFailed):
+            verify(IDENTITY.public_bytes, MESSAGE, other)
+
+
+@pytest.mark.parametrize("size", [0, 1, 31, 33, 57, 64])
+def test_public_keys_of_another_length_do_not_verify(size: int) -> None:
+    with pytest.raises(AuthenticationFailed):
+        verify(bytes(size), MESSAGE, SIGNATURE)
+
+
+@pytest.mark.parametrize("size", [0, 1, 32, 63, 65, 114, 128])
+def test_signatures_of_another_length_do_not_verify(size: int) -> None:
+    with pytest.raises(AuthenticationFailed):
+        verify(IDENTITY.public_bytes, MESSAGE, (SIGNATURE * 2)[:size])
+
+
+@given(st.binary(min_size=64, max_size=64))
+def test_arbitrary_signatures_do_not_verify(signature: bytes) -> None:
+    with pytest.raises(AuthenticationFailed):
+        verify(IDENTITY.public_bytes, MESSAGE, signature)
+
+
+@given(st.binary(max_size=40), st.binary(max_size=70))
+def test_whatever_the_bytes_nothing_but_the_named_error_is_raised(public: bytes, signature: bytes) -> None:
+    with suppress(AuthenticationFailed):
+        verify(public, MESSAGE, signature)
+
+
+@pytest.mark.parametrize("size", [0, 31, 33, 64])
+def test_private_keys_of_another_length_are_refused(size: int) -> None:
+    with pytest.raises(ParameterError, match=f"{PRIVATE_KEY_BYTES} bytes, not {size}"):
+        Identity(bytes(size))
+
+
+@given(seeds)
+def test_an_identity_is_restored_from_its_private_bytes(private: bytes) -> None:
+    identity = Identity(bytearray(private))
+    assert identity.private_bytes == private
+    assert Identity(identity.private_bytes).public_bytes == identity.public_bytes
+
+
+def test_generated_identities_are_all_different() -> None:
+    assert len({Identity.generate().private_bytes for _ in range(20)}) == 20
