@@ -85,6 +85,12 @@ def test_integer_releases(size: int) -> None:
         assert check_noise(lap.value - counts, laplace_law(Fraction(8)), false_alarm=FALSE_ALARM).passed
 
 
+def test_scalars_are_released_as_scalars() -> None:
+    assert np.shape(mechanisms.gaussian(3.0, ONE_L2, sigma=1.0).value) == ()
+    assert np.shape(mechanisms.laplace(3.0, ONE_L1, epsilon=1.0).value) == ()
+    assert np.shape(mechanisms.discrete_laplace_mechanism(3, ONE_L1, epsilon=1.0).value) == ()
+
+
 def test_histograms() -> None:
     counts = np.array([3, 0, 11])
     assert isinstance(mechanisms.histogram(counts, ONE_L1, 1.0).event, DiscreteLaplaceEvent)
