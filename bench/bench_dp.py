@@ -175,9 +175,14 @@ def test_calibration(benchmark: Any, report: Report) -> None:
         found["theirs"] = dp_accounting.calibrate_dp_mechanism(PLDAccountant, event, 2.0, 1e-5, bracket, tol=1e-5)
 
     ours()
-    timings = take_turns(benchmark, clocked(ours), {"dp_accounting": measured_once(clocked(theirs))}, turns=size(3, 1))
+    timings = take_turns(
+        benchmark,
+        lambda: cpu_seconds(ours),
+        {"dp_accounting": measured_once(lambda: cpu_seconds(theirs))},
+        turns=size(3, 1),
+    )
     median = timings.median("ours")
-    finding.add("loss distributions", median, "s", asked="< 3", met=median < 3)
+    finding.add("loss distributions, CPU time", median, "s", asked="< 3", met=median < 3)
     finding.add("dp_accounting's search to the same tolerance", timings.median("dp_accounting"), "s")
     finding.add("ratio", timings.median("dp_accounting") / median, "x")
     finding.notes.append(f"multipliers found: {found['ours']:.6f}, dp_accounting {found['theirs']:.6f}")
