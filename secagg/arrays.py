@@ -63,8 +63,10 @@ def flatten(arrays: Sequence[Array]) -> tuple[Array, ArrayLayout]:
     """
     for number, array in enumerate(arrays):
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.dtype.itemsize > 8:
-            kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-            raise EncodingError(f"array {number} is {kind}, but must be float16, float32 or float64", index=(number,))
+            kind = f"of {array.dtype}" if isinstance(array, np.ndarray) else f"a {type(array).__name__}"
+            raise EncodingError(
+                f"array {number} is {kind}, but an array must be float16, float32 or float64", index=(number,)
+            )
     layout = ArrayLayout(tuple(array.shape for array in arrays), tuple(array.dtype.name for array in arrays))
     if not arrays:
         return np.empty(0, dtype=np.float64), layout

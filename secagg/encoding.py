@@ -28,6 +28,9 @@ MIN_VALUE_BITS = 2
 MAX_VALUE_BITS = 52
 """A float64 holds every level of 52 bits, and half a level, exactly."""
 
+_MAX_CLIP = 1e280
+"""No sum of clipped values comes near the end of the floats."""
+
 _FLOATS_WANTED = "floats are encoded from one-dimensional float16, float32 or float64"
 _INTEGERS_WANTED = "integers are encoded from one-dimensional integer"
 
@@ -47,6 +50,9 @@ class Encoded(NamedTuple):
 
     residues: Residues
     num_clipped: int
+
+    def __repr__(self) -> str:  # residues are the input, not yet masked
+        return f"Encoded({self.residues.size} residues, num_clipped={self.num_clipped})"
 
 
 def sum_bits(max_magnitude: int) -> int:
@@ -77,8 +83,8 @@ class FixedPoint:
 
     def __post_init__(self) -> None:
         """Check every field, and that the largest sum fits."""
-        if not (math.isfinite(self.clip) and self.clip > 0):
-            raise ParameterError(f"clip is {self.clip!r}, but must be finite and positive")
+        if isinstance(self.clip, bool) or not isinstance(self.clip, int | float) or not 0 < self.clip < _MAX_CLIP:
+            raise ParameterError(f"clip is {self.clip!r}, but must be a positive number below {_MAX_CLIP:g}")
         if not (isinstance(self.value_bits, int) and MIN_VALUE_BITS <= self.value_bits <= MAX_VALUE_BITS):
             raise ParameterError(
                 f"value_bits is {self.value_bits!r}, but must be an integer from {MIN_VALUE_BITS} to {MAX_VALUE_BITS}"
@@ -88,6 +94,8 @@ class FixedPoint:
                 f"clip is {self.clip!r}: a level of {self.value_bits} bits is no finite float; rescale"
             )
         _check_sum(self.num_summands, self.max_weight)
+        if self.rounding not in tuple(Rounding):
+            raise ParameterError(f"rounding is {self.rounding!r}, but must be one of {', '.join(Rounding)}")
         object.__setattr__(self, "rounding", Rounding(self.rounding))
         if self.modulus_bits > MAX_MODULUS_BITS:
             spare = MAX_MODULUS_BITS - (self.modulus_bits - self.value_bits)
@@ -136,7 +144,7 @@ class FixedPoint:
         residues = np.empty(values.size, dtype=lane_dtype(self.modulus_bits))
         num_clipped = 0
         for at, levels, clipped in _quantised_chunks(self, values, self._fresh_seed()):
-            np.multiply(levels, weight, out=levels)
+            np.multiply(levels, int(weight), out=levels)
             residues[at] = to_residues(levels, self.modulus_bits)
             num_clipped += clipped
         return Encoded(residues, num_clipped)
@@ -188,13 +196,15 @@ class Integers:
 
     def __post_init__(self) -> None:
         """Check both fields, and that the largest sum fits."""
-        if not (isinstance(self.max_value, int) and self.max_value >= 1):
+        if isinstance(self.max_value, bool) or not isinstance(self.max_value, int) or self.max_value < 1:
             raise ParameterError(f"max_value is {self.max_value!r}, but must be a positive integer")
         _check_sum(self.num_summands, 1)
         if self.modulus_bits >= MAX_MODULUS_BITS:  # sums are returned as int64
+            most = ((1 << 63) - 1) // self.num_summands
+            remedy = f"max_value of at most {most} or fewer summands" if most else "fewer summands"
             raise ParameterError(
                 f"a sum of {self.num_summands} integers up to {self.max_value} takes {self.modulus_bits} bits, but at "
-                f"most 63 are possible: use max_value of at most {(1 << 63) // self.num_summands - 1} or fewer summands"
+                f"most 63 are possible: use {remedy}"
             )
 
     @property

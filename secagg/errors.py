@@ -7,6 +7,7 @@ text and no repr holds a secret. Any other exception out of a public function, o
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 
 class SecAggError(Exception):
@@ -36,6 +37,10 @@ class ThresholdError(SecAggError):
         super().__init__(message)
         self.needed = needed
         self.have = have
+
+    def __reduce__(self) -> tuple[partial[ThresholdError], tuple[object, ...]]:
+        """Let the error cross process borders, as frameworks send it."""
+        return partial(type(self), needed=self.needed, have=self.have), self.args
 
 
 class PeerError(SecAggError):

@@ -29,6 +29,7 @@ from .residues import Residues
 
 SEED_BYTES = 32
 BLOCK_BYTES = 16
+MAX_BLOCKS = 1 << 64
 CHUNK_BYTES = 256 * 1024
 """Counter blocks, keystream and the slice of the sum that it goes to, all in a core's cache."""
 
@@ -58,6 +59,10 @@ def keystream(seed: bytes, num_bytes: int, *, first_block: int = 0) -> bytes:
     if num_bytes < 0 or first_block < 0:
         raise ParameterError(f"num_bytes ({num_bytes}) and first_block ({first_block}) must not be negative")
     num_blocks = -(-num_bytes // BLOCK_BYTES)
+    if first_block + num_blocks > MAX_BLOCKS:
+        raise ParameterError(
+            f"a stream has {MAX_BLOCKS} blocks; block {first_block} and {num_blocks} more pass its end"
+        )
     stream: bytes = _cipher(seed).encrypt(_counter_blocks(first_block, num_blocks))
     return stream[:num_bytes]
 
@@ -90,6 +95,8 @@ def add_streams(
         ParameterError: a target is not a contiguous vector of lanes, or a seed is not 32 bytes long.
     """
     seeds = [(seed, np.add) for seed in add] + [(seed, np.subtract) for seed in subtract]
+    for seed, _ in seeds:  # all of them before any is used
+        _check_seed(seed)
     slices = _slices(targets)
     total_bytes = sum(piece.lanes.nbytes for piece in slices)
     if threads is None:
@@ -150,15 +157,19 @@ def _slices(targets: Sequence[Residues]) -> list[_Slice]:
     return slices
 
 
-def _cipher(seed: bytes) -> Any:
-    """Expand a seed to an AES key. ECB keeps no state between calls, so threads may share the object."""
+def _check_seed(seed: bytes) -> None:
     if len(seed) != SEED_BYTES:
         raise ParameterError(f"a seed is {SEED_BYTES} bytes long, not {len(seed)}")
+
+
+def _cipher(seed: bytes) -> Any:
+    """Expand a seed to an AES key. ECB keeps no state between calls, so threads may share the object."""
+    _check_seed(seed)
     return AES.new(seed, AES.MODE_ECB)
 
 
 def _counter_blocks(first_block: int, num_blocks: int) -> bytes:
-    # Rounding the size up lets one cached run of counters serve every vector that is nearly as long.
+    # Chunks start at multiples of their size, so the runs of counters are few, and shared by all calls.
     if num_blocks * BLOCK_BYTES <= CHUNK_BYTES and first_block % (CHUNK_BYTES // BLOCK_BYTES) == 0:
         return _cached_counter_blocks(first_block, num_blocks)
     return _make_counter_blocks(first_block, num_blocks)

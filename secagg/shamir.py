@@ -7,6 +7,7 @@ is four bytes an element, little-endian (SPEC section 6). `threshold` shares rec
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -64,6 +65,8 @@ def split_elements(secrets: Elements, *, threshold: int, indices: Sequence[int])
     points = _points(indices)
     _check_threshold(threshold, points.size)
     secrets = field.elements(secrets, name="secrets")
+    if secrets.ndim != 1:
+        raise ParameterError(f"secrets must be one vector of field elements, not of shape {secrets.shape}")
     random = field.random_elements((threshold - 1) * secrets.size)
     return _split(secrets, random.reshape(threshold - 1, secrets.size), points)
 
@@ -133,9 +136,10 @@ def reconstruct_many(indices: Sequence[int], table: Sequence[Sequence[bytes]], *
         blank = bytes(share_bytes(num_bytes))
         kept = [blank if at % num_secrets in malformed else share for at, share in enumerate(shares)]
         values = np.frombuffer(b"".join(kept), dtype="<u4").astype(np.uint64)
-    sums = field.weighted_sums(field.lagrange_at_zero(points), values.reshape(points.size, -1))
+    columns = num_elements(num_bytes)
+    sums = field.weighted_sums(field.lagrange_at_zero(points), values.reshape(points.size, len(table[0]) * columns))
     secrets: list[bytes | None] = []
-    for column, secret in enumerate(sums.reshape(len(table[0]), -1)):
+    for column, secret in enumerate(sums.reshape(len(table[0]), columns)):
         try:
             secrets.append(None if column in malformed else _to_bytes(secret, num_bytes))
         except InconsistentShares:
@@ -146,7 +150,9 @@ def reconstruct_many(indices: Sequence[int], table: Sequence[Sequence[bytes]], *
 def reconstruct_robust(shares: Mapping[int, bytes], *, threshold: int, num_bytes: int) -> tuple[bytes, frozenset[int]]:
     """Reconstruct a byte string although some shares are wrong.
 
-    A malformed share convicts itself; of m well-formed ones, (m - threshold) // 2 may be wrong.
+    A malformed share convicts itself; of m well-formed ones, (m - threshold) // 2 may be wrong. Of more wrong ones, up
+    to (m - threshold + 1) // 2 are refused for certain; beyond that, parties that collude can make it accept their
+    secret and accuse the others, as no code can tell who is right: hold the outcome against a commitment.
 
     Returns:
         The secret, and the indices whose shares were malformed or wrong.
@@ -196,7 +202,10 @@ def _split(secrets: Elements, random: Elements, points: Elements) -> Elements:
 
 def _points(indices: Sequence[int]) -> Elements:
     """Check indices as the field sees them, before anything is computed with them."""
-    residues = [int(index) % PRIME for index in indices]
+    try:
+        residues = [operator.index(index) % PRIME for index in indices]
+    except TypeError:
+        raise ParameterError("indices must be integers") from None
     if any(residue == 0 for residue in residues):
         raise ParameterError("an index is 0 mod p: the share at zero is the secret itself")
     if len(set(residues)) != len(residues):
@@ -205,7 +214,7 @@ def _points(indices: Sequence[int]) -> Elements:
 
 
 def _check_threshold(threshold: int, num_shares: int) -> None:
-    if not isinstance(threshold, int) or not 1 <= threshold <= num_shares:
+    if isinstance(threshold, bool) or not isinstance(threshold, int) or not 1 <= threshold <= num_shares:
         raise ParameterError(f"threshold is {threshold!r}, but must be from 1 to the {num_shares} shares")
 
 
@@ -214,7 +223,7 @@ def _check_table(indices: Sequence[int], values: Elements, threshold: int) -> tu
     values = field.elements(values)
     if values.ndim != 2 or values.shape[0] != points.size:
         raise ParameterError(f"values must have a row for each of {points.size} indices, not shape {values.shape}")
-    if not isinstance(threshold, int) or threshold < 1:
+    if isinstance(threshold, bool) or not isinstance(threshold, int) or threshold < 1:
         raise ParameterError(f"threshold is {threshold!r}, but must be at least 1")
     if points.size < threshold:
         raise ThresholdError(f"{points.size} shares, but {threshold} are needed", needed=threshold, have=points.size)

@@ -89,6 +89,6 @@ def test_a_vector_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     "bad", [np.zeros(2, dtype=int), np.zeros(2, dtype=complex), np.zeros(2, dtype=np.longdouble), [1.0], 1.0, None]
 )
 def test_arrays_of_other_dtypes_are_refused_with_their_number(bad: object) -> None:
-    with pytest.raises(EncodingError, match=r"array 1 is .* must be float16, float32 or float64") as caught:
+    with pytest.raises(EncodingError, match=r"array 1 is .* an array must be float16, float32 or float64") as caught:
         flatten([np.zeros(1), bad])
     assert caught.value.index == (1,)

@@ -192,3 +192,15 @@ def test_targets_that_are_no_contiguous_lanes_are_refused_before_any_is_touched(
     with pytest.raises(ParameterError, match="contiguous one-dimensional"):
         add_streams([first, target], add=[SEED])
     assert not first.any()
+
+
+def test_a_bad_seed_anywhere_changes_nothing() -> None:
+    target = np.zeros(4, dtype=np.uint32)
+    with pytest.raises(ParameterError, match="32 bytes long"):
+        prg.add_streams([target], add=[bytes(32)] * 600 + [b"x"])
+    assert not target.any()
+
+
+def test_streams_end() -> None:
+    with pytest.raises(ParameterError, match="pass its end"):
+        prg.keystream(bytes(32), 32, first_block=2**64 - 1)

@@ -444,3 +444,18 @@ def test_reconstructing_many_agrees_with_reconstructing_each(
 def test_ragged_tables_are_refused(table: list[list[bytes]]) -> None:
     with pytest.raises(ParameterError, match="one row of equal length for each of 2 indices"):
         reconstruct_many([1, 2], table, num_bytes=1)
+
+
+@pytest.mark.parametrize("bad", [1.5, "1", None, float("nan")])
+def test_indices_that_are_no_integers_are_refused(bad: object) -> None:
+    with pytest.raises(ParameterError, match="integers"):
+        shamir.split(b"abc", threshold=1, indices=[bad, 2])
+
+
+def test_no_secrets_at_all_are_reconstructed_to_none_at_all() -> None:
+    assert shamir.reconstruct_many([1, 2], [[], []], num_bytes=32) == []
+
+
+def test_a_table_of_secrets_is_no_vector() -> None:
+    with pytest.raises(ParameterError, match="one vector"):
+        shamir.split_elements(np.ones((2, 2), dtype=np.uint64), threshold=1, indices=[1])

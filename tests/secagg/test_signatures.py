@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secagg.errors import AuthenticationFailed, ParameterError
-from secagg.signatures import PRIVATE_KEY_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
+from secagg.signatures import (
+    PRIVATE_KEY_BYTES,
+    PUBLIC_KEY_BYTES,
+    SIGNATURE_BYTES,
+    Identity,
+    check_public_key,
+    verify,
+)
 from tests.strategies import seeds
 
 GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -136,3 +143,27 @@ def test_an_identity_is_restored_from_its_private_bytes(private: bytes) -> None:
 
 def test_generated_identities_are_all_different() -> None:
     assert len({Identity.generate().private_bytes for _ in range(20)}) == 20
+
+
+FIELD = 2**255 - 19
+SMALL_ORDER_Y = (
+    0,
+    1,
+    FIELD - 1,
+    2707385501144840649318225287225658788936804267575313519463743609750303402022,
+    55188659117513257062467267217118295137698188065244968500265048394206261417927,
+)
+
+
+@pytest.mark.parametrize("y", [*SMALL_ORDER_Y, FIELD, FIELD + 1])
+@pytest.mark.parametrize("sign", [0, 1])
+def test_keys_and_commitments_of_small_order_are_refused(y: int, sign: int) -> None:
+    # Under them anyone can sign: 0 is what an identity that nobody filled in looks like.
+    encoded = (y | sign << 255).to_bytes(32, "little")
+    for signature in (encoded + bytes(32), bytes(64)):
+        with pytest.raises(AuthenticationFailed):
+            verify(encoded, b"anything", signature)
+    with pytest.raises(AuthenticationFailed):
+        check_public_key(encoded)
+    with pytest.raises(AuthenticationFailed):
+        verify(Identity(bytes(32)).public_bytes, b"anything", encoded + bytes(32))
