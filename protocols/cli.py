@@ -22,6 +22,7 @@ from rich.table import Table
 from secagg.encoding import Rounding
 from secagg.errors import ParameterError, SecAggError
 
+from .cli_dp import dp_app
 from .configuration import FloatVector, RoundConfig
 from .parameters import Adversary, ThreatModel
 from .simulation import COLLECTED_PHASES
@@ -36,6 +37,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(dp_app, name="dp")
 
 Clients = Annotated[int, typer.Option(help="How many clients are invited.", min=2)]
 Dim = Annotated[int, typer.Option(help="How many numbers each client sends.", min=0)]
