@@ -1,7 +1,7 @@
 """The `secagg` command: parameters, whole rounds in one process, and a demonstration on real data.
 
-Exit codes: 0 all is well; 1 a round ended with another sum than the plain one; 2 the command or its parameters are
-impossible; 3 the round ended without a sum, as it must when too few are left.
+Exit codes: 0 all is well; 2 the command or its parameters are impossible; 3 the round ended without a sum, as it must
+when too few are left; 4 a round ended with another sum than the plain one. 1 is Python's own, for what nobody foresaw.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
+from secagg import __version__
 from secagg.encoding import Rounding
 from secagg.errors import ParameterError, SecAggError
 
@@ -28,7 +30,7 @@ from .parameters import Adversary, ThreatModel
 from .simulation import COLLECTED_PHASES
 from .transitions import ServerPhase
 
-EXIT_MISMATCH, EXIT_IMPOSSIBLE, EXIT_NO_SUM = 1, 2, 3
+EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_MISMATCH = 2, 3, 4
 
 app = typer.Typer(
     name="secagg",
@@ -46,6 +48,21 @@ Corrupt = Annotated[float, typer.Option(help="Fraction of clients that may collu
 Adversaries = Annotated[Adversary, typer.Option(help="What the server may do.")]
 CompleteGraph = Annotated[bool, typer.Option("--complete-graph", help="Everyone is everyone's neighbour (SecAgg).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables for people.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"secagg {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def secagg(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """The sum of many private vectors, and nothing else."""
 
 
 @app.command()
@@ -97,7 +114,7 @@ def params(
         console = Console()
         console.print(table)
         for reason in topology.why:
-            console.print(f"  · {reason}", highlight=False)
+            console.print(f"  · {reason}", highlight=False, markup=False)
 
 
 @app.command("round")
@@ -114,7 +131,7 @@ def run_round(
     adversary: Adversaries = Adversary.CURIOUS_SERVER,
     complete_graph: CompleteGraph = False,
     seed: Annotated[
-        int, typer.Option(help="Seeds the simulated data and dropouts; keys and masks are never seeded.")
+        int, typer.Option(help="Seeds the simulated data and dropouts; keys and masks are never seeded.", min=0)
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -125,6 +142,7 @@ def run_round(
         fractions = _drop_fractions(dropout, drop_in or [])
         # The threat model must allow for what will happen.
         config = _config(clients, corrupt, sum(fractions.values()), adversary, dim, bits, complete_graph)
+        _check_rounds_exist(config.threat_model.adversary, fractions)
         with _round_progress(quiet=as_json) as on_progress:
             outcome = run_checked_round(config, fractions, seed=seed, on_progress=on_progress)
         if as_json:
@@ -141,7 +159,7 @@ def demo(
     rounds: Annotated[int, typer.Option(help="Rounds of federated averaging.", min=1)] = 20,
     dropout: Annotated[float, typer.Option(help="Fraction that vanishes in each round.")] = 0.05,
     plot: Annotated[Path, typer.Option(help="Where the picture of both curves goes.")] = Path("secagg-demo.png"),
-    seed: Annotated[int, typer.Option(help="Seeds the split of the data, training and dropouts.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seeds the split of the data, training and dropouts.", min=0)] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Train on handwritten digits with federated averaging, in the clear and through secure aggregation."""
@@ -189,6 +207,13 @@ def _drop_fractions(dropout: float, drop_in: list[str]) -> dict[ServerPhase, flo
     return fractions
 
 
+def _check_rounds_exist(adversary: Adversary, fractions: Mapping[ServerPhase, float]) -> None:
+    if ServerPhase.CONSISTENCY_CHECK in fractions and not adversary.may_equivocate:
+        raise ParameterError(
+            f"--drop-in names {ServerPhase.CONSISTENCY_CHECK}, but there is no such round against a {adversary}"
+        )
+
+
 @contextmanager
 def _errors(as_json: bool) -> Iterator[None]:
     """Turn what the library raises on purpose into a sentence and an exit code."""
@@ -205,7 +230,8 @@ def _errors(as_json: bool) -> Iterator[None]:
 def _fail(text: str, as_json: bool, error: Exception | None = None) -> None:
     if as_json:
         _print_json({"error": type(error).__name__ if error else "Error", "message": text})
-    Console(stderr=True).print(f"[bold red]secagg:[/] {text}", highlight=False, markup=True, soft_wrap=True)
+    # As Text, so that brackets in what people have typed are not taken for markup.
+    Console(stderr=True).print(Text.assemble(("secagg:", "bold red"), " ", text), soft_wrap=True)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The `secagg dp` commands: draw noise and check it, calibrate it, account for it.
 
-Exit codes: 0 all is well; 1 the noise failed its check; 2 the command or its parameters are impossible.
+Exit codes: 0 all is well; 2 the command or its parameters are impossible; 4 the noise failed its check. 1 is Python's
+own, for what nobody foresaw.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from dp.errors import DpError, ParameterError
 from dp.sensitivity import Neighbours, Norm, Sensitivity, round_up
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from dp.goodness import Verdict
     from dp.laws import Law
 
-EXIT_FAILED_CHECK, EXIT_IMPOSSIBLE = 1, 2
+EXIT_IMPOSSIBLE, EXIT_FAILED_CHECK = 2, 4
 
 dp_app = typer.Typer(
     name="dp",
@@ -66,11 +68,14 @@ Accounting = Annotated[MethodName, typer.Option(help="Accountant: loss distribut
 
 
 @contextmanager
-def _impossible_is_told() -> Iterator[None]:
+def _impossible_is_told(as_json: bool) -> Iterator[None]:
     try:
         yield
     except DpError as error:
-        Console(stderr=True).print(f"[red]impossible:[/red] {error}", highlight=False)
+        if as_json:
+            typer.echo(json.dumps({"error": type(error).__name__, "message": str(error)}))
+        # As Text, so that brackets in the message are not taken for markup.
+        Console(stderr=True).print(Text.assemble(("secagg:", "bold red"), " ", str(error)), soft_wrap=True)
         raise typer.Exit(EXIT_IMPOSSIBLE) from None
 
 
@@ -96,7 +101,7 @@ def noise(
     as_json: AsJson = False,
 ) -> None:
     """Draw noise as the library does and test it against its exact law."""
-    with _impossible_is_told():
+    with _impossible_is_told(as_json):
         from dp.goodness import check_noise
         from dp.laws import gaussian_law, laplace_law
         from dp.rational import positive
@@ -132,7 +137,7 @@ def noise(
     else:
         _show_verdict(verdict, f"{verdict.samples} samples of the discrete {law.capitalize()}, scale {scale:g}")
         if plot is not None:
-            Console().print(f"drawn into {plot}")
+            Console().print(f"drawn into {plot}", markup=False, highlight=False, soft_wrap=True)
     if not verdict.passed:
         raise typer.Exit(EXIT_FAILED_CHECK)
 
@@ -211,7 +216,7 @@ def calibrate(
     as_json: AsJson = False,
 ) -> None:
     """Find the least noise that keeps a goal."""
-    with _impossible_is_told():
+    with _impossible_is_told(as_json):
         from dp.accounting import Method
         from dp.calibration import discrete_gaussian_sigma, laplace_scale, noise_multiplier
 
@@ -260,7 +265,7 @@ def account(
     as_json: AsJson = False,
 ) -> None:
     """Tell what a number of releases costs."""
-    with _impossible_is_told():
+    with _impossible_is_told(as_json):
         from dp.accounting import Method, delta_of, epsilon_of
         from dp.events import FixedSizeSampled, GaussianEvent, LaplaceEvent, PoissonSampled, Repeated
 

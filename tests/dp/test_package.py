@@ -62,8 +62,18 @@ def test_a_failed_check_is_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None
     draw = samplers.discrete_gaussian
     monkeypatch.setattr(samplers, "discrete_gaussian", lambda scale, count: draw(scale * 1.05, count))
     code, out = run("noise", "gaussian", "--scale", "10")
-    assert code == 1
+    assert code == 4
     assert "does not have its law" in out
+
+
+def test_what_is_missing_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    arguments = ["noise", "gaussian", "--scale", "3", "--count", "2000", "--plot", str(tmp_path / "p.png")]
+    outcome = CliRunner().invoke(dp_app, arguments)
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert "pip install 'secagg[plots]'" in outcome.stderr
+    told = json.loads(CliRunner().invoke(dp_app, [*arguments, "--json"]).stdout)
+    assert (told["error"], "[plots]" in told["message"]) == ("ParameterError", True)
 
 
 def test_calibrate_command() -> None:
