@@ -1,7 +1,7 @@
-"""Paillier keys that are phe's keys: made with phe, and to and from its objects and its JSON.
+"""Paillier keys that are phe's keys: made with phe, and to and from its objects and JSON.
 
-Source: Paillier 1999, section 4, with g = 1 + n; decryption by the Chinese remainder theorem, section 7. A ciphertext is
-an integer c = (1 + n)**plaintext * r**n mod n**2, plaintexts are integers mod n.
+Source: Paillier 1999, section 4, with g = 1 + n; decryption by the Chinese remainder theorem, section 7. A
+ciphertext is an integer c = (1 + n)**plaintext * r**n mod n**2, plaintexts are integers mod n.
 """
 
 from __future__ import annotations
@@ -242,8 +242,8 @@ class PrivateKey:
 def generate(key_bits: int = DEFAULT_KEY_BITS, *, _min_bits: int = moduli.MIN_KEY_BITS) -> PrivateKey:
     """Make a key with phe, whoever is to hold it alone. At 3072 bits this takes seconds.
 
-    Keys are drawn until both primes are 3 mod 4 and (p - 1) / 2 and (q - 1) / 2 have no common factor, which one pair in
-    six satisfies and short-exponent noise asks for (Damgard, Jurik, Nielsen 2010, section 4.2).
+    Keys are drawn until both primes are 3 mod 4 and (p - 1) / 2 and (q - 1) / 2 have no common factor, which one pair
+    in six satisfies and short-exponent noise asks for (Damgard, Jurik, Nielsen 2010, section 4.2).
 
     Raises:
         ParameterError: fewer than 2048 bits or more than 8192, an odd number, or phe is not installed.

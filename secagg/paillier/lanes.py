@@ -98,8 +98,8 @@ class Lanes:
             unsigned = (int(plaintext) + self._offset(count)) % modulus
             if unsigned >> (count * self.lane_bits):
                 raise EncodingError(
-                    f"a plaintext has bits beyond its {count} lanes from index {start}: an addend was not packed so, or "
-                    "the addends were more than the encoding has room for",
+                    f"a plaintext has bits beyond its {count} lanes from index {start}: an addend was not packed so, "
+                    "or the addends were more than the encoding has room for",
                     index=(start,),
                 )
             packed = unsigned.to_bytes(wire.packed_bytes(count, self.lane_bits), "little")
@@ -107,4 +107,5 @@ class Lanes:
             filled += 1
         if filled != self.num_plaintexts:
             raise EncodingError(f"{filled} plaintexts, but these lanes take {self.num_plaintexts}")
-        return residues ^ wire.lane_dtype(self.lane_bits).type(self._half)
+        residues ^= wire.lane_dtype(self.lane_bits).type(self._half)
+        return residues

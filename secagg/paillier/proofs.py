@@ -24,7 +24,7 @@ _HIDING_BITS = 128
 
 @dataclass(frozen=True)
 class Statement:
-    """All that a proof is about: images[j]**2 == (bases[j]**4)**(factor * secret) where member_key == generator**secret.
+    """What is proven: images[j]**2 == (bases[j]**4)**(factor * secret), where member_key == generator**secret.
 
     Args:
         context: the session and whatever else the proof is bound to, hashed by the caller.

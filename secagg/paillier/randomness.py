@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from math import gcd
 from multiprocessing import get_context
@@ -160,7 +160,8 @@ class NoisePool:
             raise ParameterError("a key holder's noise is drawn on one worker: the private key stays in its process")
         key = self.public_key
         arguments = (key.n, key.key_bits, type(self.source), backend().name)
-        with ProcessPoolExecutor(workers, get_context("spawn"), _start, arguments) as processes:
+        context = get_context("spawn")
+        with ProcessPoolExecutor(workers, context, initializer=_start, initargs=arguments) as processes:
             for data in processes.map(_draw, batches):
                 yield integers.split(data, key.ciphertext_bytes)
 
@@ -179,7 +180,7 @@ class NoisePool:
 _worker_source: list[NoiseSource] = []
 
 
-def _start(n: int, key_bits: int, source: type[ShortExponents] | type[FullExponents], backend_name: str) -> None:
+def _start(n: int, key_bits: int, source: Callable[[PublicKey], NoiseSource], backend_name: str) -> None:
     integers.choose(backend_name)
     _worker_source[:] = [source(PublicKey(n, _min_bits=key_bits))]
 

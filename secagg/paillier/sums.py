@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import pairwise
 from multiprocessing import get_context
 from types import TracebackType
 from typing import Any, Self, final
@@ -47,7 +48,7 @@ class Accumulator:
         count = lanes.num_plaintexts
         edges = [count * worker // workers for worker in range(workers + 1)]
         size = public_key.ciphertext_bytes
-        self._bounds = [(low * size, high * size) for low, high in zip(edges, edges[1:], strict=False) if low < high]
+        self._bounds = [(low * size, high * size) for low, high in pairwise(edges) if low < high]
         counts = [(high - low) // size for low, high in self._bounds]
         self._slices = [_Here(public_key, number) if workers == 1 else _There(public_key, number) for number in counts]
 
@@ -205,7 +206,7 @@ class _There:
 
     def __init__(self, public_key: PublicKey, count: int) -> None:
         arguments = (public_key.n, public_key.key_bits, count, backend().name)
-        self._process = ProcessPoolExecutor(1, get_context("spawn"), _start, arguments)
+        self._process = ProcessPoolExecutor(1, get_context("spawn"), initializer=_start, initargs=arguments)
 
     def call(self, method: str, *arguments: Any) -> Future[Any]:
         return self._process.submit(_call, method, *arguments)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..derivation import Label, digest
-from ..errors import AuthenticationFailed, InconsistentShares, MalformedMessage, ParameterError, ThresholdError
+from ..errors import AuthenticationFailed, InconsistentShares, ParameterError, ThresholdError
 from . import integers, moduli
 from .integers import Integer, Progress, all_invertible, backend, powmod_all, to_bytes, width
 from .keys import DEFAULT_KEY_BITS, PublicKey
@@ -234,7 +234,10 @@ def combine(
     proofs are checked, and every member whose proof fails is named and left out.
 
     Args:
-        key, vector, lanes, context: as the members had them.
+        key: the public side of the dealt key.
+        vector: what was opened, as the members had it.
+        lanes: what the vector must look like.
+        context: as the members had it.
         partials: member -> what it said.
         workers: threads.
         progress: told of every ciphertext that was opened.

@@ -87,7 +87,7 @@ def checked_ciphertexts(vector: EncryptedVector, key: PublicKey, lanes: Lanes) -
 
 
 def check_header(vector: EncryptedVector, key: PublicKey, lanes: Lanes) -> None:
-    """Raise MalformedMessage unless the vector is under this key and has exactly these lanes; looks at no ciphertext."""
+    """Raise MalformedMessage unless the vector is under this key and has these lanes; looks at no ciphertext."""
     _check_size(key, lanes)
     if vector.fingerprint != key.fingerprint:
         raise MalformedMessage("an encrypted vector is under another key")
