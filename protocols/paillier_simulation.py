@@ -199,7 +199,7 @@ def _run(
     clock: _Clock,
     announce: Announce,
 ) -> tuple[Result, int, float]:
-    """Play all rounds. Returns the result, the bytes that surviving contributors sent, and the mean of their seconds."""
+    """Play all rounds. Returns the result, bytes sent by contributors in all, and their mean seconds."""
     wire = _Wire(parameters)
     active = {client: identity for client, identity in identities.items() if client not in late}
     contributors = {client: Contributor(parameters, client, identity) for client, identity in active.items()}
