@@ -17,7 +17,7 @@ from secagg.errors import SecAggError
 from .paillier_simulation import Report, simulate
 
 
-def paillier_sum(  # noqa: PLR0917 - the arguments are command-line options
+def paillier_sum(
     clients: Annotated[int, typer.Option(help="Clients that want to contribute.", min=2)] = 20,
     dim: Annotated[int, typer.Option(help="Numbers in an update.", min=1)] = 1000,
     key_bits: Annotated[int, typer.Option(help="Bits of the Paillier modulus: 2048 or 3072.")] = 3072,

@@ -12,15 +12,12 @@ import json
 import math
 import secrets
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 from ..derivation import Label, digest
 from ..errors import MalformedMessage, ParameterError
 from . import moduli
 from .integers import Integer, backend, expand, powmod_all, to_bytes, width
-
-if TYPE_CHECKING:
-    from phe import PaillierPrivateKey, PaillierPublicKey
 
 DEFAULT_KEY_BITS = 3072
 _MAX_JWK_CHARACTERS = 1 << 14
@@ -85,12 +82,12 @@ class PublicKey:
         if not (0 < ciphertext < self.n_squared and backend().gcd(ciphertext, self.n) == 1):
             raise MalformedMessage("a ciphertext is not an invertible residue from 1 to n**2 - 1")
 
-    def to_phe(self) -> PaillierPublicKey:
-        """Return phe's object for this key. Raises ParameterError without phe."""
+    def to_phe(self) -> Any:
+        """Return phe's PaillierPublicKey. Raises ParameterError without phe."""
         return _phe().PaillierPublicKey(self.n)
 
     @classmethod
-    def from_phe(cls, key: PaillierPublicKey, *, _min_bits: int = moduli.MIN_KEY_BITS) -> PublicKey:
+    def from_phe(cls, key: Any, *, _min_bits: int = moduli.MIN_KEY_BITS) -> PublicKey:
         """Take over phe's object. Raises ParameterError as the constructor."""
         return cls(int(key.n), _min_bits=_min_bits)
 
@@ -205,12 +202,12 @@ class PrivateKey:
         p_squared, q_squared = self._halves[0][1], self._halves[1][1]
         return at_p + (at_q - at_p) * backend().invert(p_squared, q_squared) % q_squared * p_squared
 
-    def to_phe(self) -> PaillierPrivateKey:
-        """Return phe's object for this key. Raises ParameterError without phe."""
+    def to_phe(self) -> Any:
+        """Return phe's PaillierPrivateKey. Raises ParameterError without phe."""
         return _phe().PaillierPrivateKey(self.public_key.to_phe(), self._p, self._q)
 
     @classmethod
-    def from_phe(cls, key: PaillierPrivateKey, *, _min_bits: int = moduli.MIN_KEY_BITS) -> PrivateKey:
+    def from_phe(cls, key: Any, *, _min_bits: int = moduli.MIN_KEY_BITS) -> PrivateKey:
         """Take over phe's object. Raises ParameterError as the constructor."""
         return cls(int(key.p), int(key.q), _min_bits=_min_bits)
 

@@ -45,8 +45,8 @@ class ThresholdKey:
 
     public_key: PublicKey
     threshold: int
-    generator: int
-    member_keys: tuple[int, ...]
+    generator: int = field(repr=False)
+    member_keys: tuple[int, ...] = field(repr=False)
 
     def __post_init__(self) -> None:
         """Check every field."""
