@@ -235,6 +235,14 @@ class CommitteeMember(_Role):
             raise StateError(f"contributions follow the endorsement, but the round is {self.phase.value}")
         return add_contributions(self.parameters, self._sum, self._commitments, self._accepted, contributions)
 
+    def close(self) -> None:
+        """Give the round up, and end the worker processes."""
+        if self.phase is not Phase.COMPLETED:
+            self.phase = Phase.ABORTED
+        self._share = None
+        if self._sum is not None:
+            self._sum.close()
+
     def open(self, request: OpenRequest, *, progress: Progress | None = None) -> Opening:
         """Do this member's part in opening the sum of what it accepted, if that is what is asked for.
 

@@ -64,7 +64,7 @@ class PublicKey:
     def noise_base(self) -> Integer:
         """h**n mod n**2 for h = -x**2 mod n, x hashed from the modulus: what short-exponent noise is a power of.
 
-        Source: Damgard, Jurik, Nielsen 2010, section 4.2. Hashed, so that nobody chose it and nobody has to send it.
+        Source: Damgard, Jurik, Nielsen 2010, optimised encryption. Hashed, so that nobody chose or sends it.
         """
         size = width(self.n)
         x = int.from_bytes(expand(Label.PAILLIER_BASE, to_bytes(self.n, size), length=size + 32), "big") % self.n
@@ -240,7 +240,7 @@ def generate(key_bits: int = DEFAULT_KEY_BITS, *, _min_bits: int = moduli.MIN_KE
     """Make a key with phe, whoever is to hold it alone. At 3072 bits this takes seconds.
 
     Keys are drawn until both primes are 3 mod 4 and (p - 1) / 2 and (q - 1) / 2 have no common factor, which one pair
-    in six satisfies and short-exponent noise asks for (Damgard, Jurik, Nielsen 2010, section 4.2).
+    in six satisfies and short-exponent noise asks for (Damgard, Jurik, Nielsen 2010).
 
     Raises:
         ParameterError: fewer than 2048 bits or more than 8192, an odd number, or phe is not installed.

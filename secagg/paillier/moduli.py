@@ -51,7 +51,7 @@ def check_modulus(modulus: int, *, min_bits: int = MIN_KEY_BITS) -> None:
         raise ParameterError("the modulus is even: it is no product of two large primes")
     if math.gcd(_primorial() % modulus, modulus) != 1:
         raise ParameterError("the modulus has a factor below 2**16: it is no product of two large primes")
-    if is_probable_prime(modulus):
+    if is_probable_prime(modulus, rounds=2):  # a large prime must not buy forty
         raise ParameterError("the modulus is prime: anyone can decrypt under it")
     if is_perfect_power(modulus):
         raise ParameterError("the modulus is a perfect power: anyone can factor it")

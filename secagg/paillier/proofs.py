@@ -1,6 +1,6 @@
 """Proof that a committee member raised every ciphertext to the exponent it was dealt, and to no other.
 
-Source: Shoup 2000, section 2.2 (equality of discrete logarithms in the squares mod n, made non-interactive by
+Source: Shoup 2000, protocol 1 (equality of discrete logarithms in the squares mod n, made non-interactive by
 Fiat-Shamir), over a random combination of all ciphertexts (Bellare, Garay, Rabin 1998, small exponents): one proof for
 a vector of any length. Sound because n is a product of safe primes, so the squares have no small subgroup.
 """

@@ -1,8 +1,8 @@
 """The noise of ciphertexts: fresh n-th residues mod n**2, drawn when they are needed or ahead of time.
 
-Source: Damgard, Jurik, Nielsen 2010, section 4.2: h**n to the power of an exponent of half the modulus's length, in
-place of r**n for r uniform mod n. The power is read from a fixed-base table (Brickell, Gordon, McCurley, Wilson 1992)
-with one-byte windows, so that an exponent's bytes *are* its digits and no squarings are left (SPEC, Paillier).
+Source: Damgard, Jurik, Nielsen 2010, optimised encryption: h**n to the power of an exponent of half the modulus's
+length, in place of r**n for r uniform mod n. The power is read from a fixed-base table (Brickell, Gordon, McCurley,
+Wilson 1992) with one-byte windows, so that an exponent's bytes *are* its digits and no squarings are left.
 """
 
 from __future__ import annotations

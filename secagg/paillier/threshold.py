@@ -75,7 +75,9 @@ class ThresholdKey:
         size = width(self.public_key.n)
         numbers = (self.public_key.n, self.generator, *self.member_keys)
         return digest(
-            Label.PAILLIER_KEY, self.threshold.to_bytes(4, "big"), *(to_bytes(number, size) for number in numbers)
+            Label.PAILLIER_THRESHOLD_KEY,
+            self.threshold.to_bytes(4, "big"),
+            *(to_bytes(number, size) for number in numbers),
         )
 
 
@@ -311,7 +313,7 @@ def _roots(key: ThresholdKey, member: int, partial: PartialOpening, lanes: Lanes
 def _statement(
     key: ThresholdKey, member: int, context: bytes, bases: Sequence[Integer], images: Sequence[Integer]
 ) -> Statement:
-    bound = digest(Label.PAILLIER_OPENING, context, key.digest())
+    bound = digest(Label.PAILLIER_OPENING_CONTEXT, context, key.digest())
     member_key = key.member_keys[member - 1]
     return Statement(bound, key.public_key.n, member, key.generator, member_key, key.factorial, bases, images)
 

@@ -210,6 +210,16 @@ def test_contributions_before_the_endorsement_are_out_of_order() -> None:
         session.members[5].receive(1, contribution)
 
 
+def test_a_member_that_gives_up_opens_nothing() -> None:
+    session, request = until_opening()
+    session.members[1].close()
+    with pytest.raises(StateError, match="aborted"):
+        session.members[1].open(request)
+    session.check(session.open(request, {2, 3, 4, 5}), {1, 2, 3, 4, 5})
+    session.members[2].close()
+    assert session.members[2].phase is Phase.COMPLETED
+
+
 def test_secrets_are_in_no_repr() -> None:
     session, request = until_opening()
     opening = session.members[1].open(request)
