@@ -117,7 +117,7 @@ def deal(
 ) -> tuple[ThresholdKey, list[KeyShare]]:
     """Make a key and deal it; a party that everyone trusts does this once and forgets everything.
 
-    Seconds at 2048 bits, up to a minute at 3072: safe primes are searched for.
+    Seconds at 2048 bits, tens of them at 3072, minutes without gmpy2: safe primes are searched for.
 
     Returns:
         The public side, and one share a member: send each to its member alone.
