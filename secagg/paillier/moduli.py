@@ -91,7 +91,8 @@ def check_factors(p: int, q: int) -> None:
 def safe_prime(bits: int, *, progress: Progress | None = None) -> int:
     """Find a prime p = 2 p' + 1 of exactly `bits` bits, p' prime too, its two highest bits set.
 
-    With gmpy2 on one core 1 to 4 s at 1024 bits and 3 to 10 s or more at 1536, as chance has it. Each sieve interval starts at a fresh random place. `progress` is called once an interval.
+    With gmpy2 on one core 1 to 4 s at 1024 bits and 3 to 10 s or more at 1536, as chance has it. Each sieve
+    interval starts at a fresh random place. `progress` is called once an interval.
     """
     while True:
         found = _search(secrets.randbits(bits - 1) | (3 << (bits - 3)) | 1)
