@@ -259,7 +259,7 @@ def test_a_million_parameters(benchmark, report: Callable[[Finding], None]) -> N
         finding.add(f"sum and opening by a key holder (CRT), {what}", holder, "s", **asked, met=holder < 180)
     finding.add("peak memory, this process and its workers", memory, "GiB", asked="under 2 GiB", met=memory < 2)
     finding.notes.append(f"memory includes the {DISTINCT} vectors of the pool and everything this session ran before")
-    finding.notes.append("processor time over the cores is what the wall clock shows where nothing else runs")
+    finding.notes.append("processor time leaves waiting for others out, but not what sharing caches and clocks costs")
     report(finding)
 
 
