@@ -25,6 +25,7 @@ from secagg.encoding import Rounding
 from secagg.errors import ParameterError, SecAggError
 
 from .cli_dp import dp_app
+from .cli_paillier import paillier_sum
 from .configuration import FloatVector, RoundConfig
 from .parameters import Adversary, ThreatModel
 from .simulation import COLLECTED_PHASES
@@ -40,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(dp_app, name="dp")
+app.command("paillier-sum")(paillier_sum)
 
 Clients = Annotated[int, typer.Option(help="How many clients are invited.", min=2)]
 Dim = Annotated[int, typer.Option(help="How many numbers each client sends.", min=0)]
