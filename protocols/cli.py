@@ -18,20 +18,18 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
 from secagg import __version__
 from secagg.encoding import Rounding
 from secagg.errors import ParameterError, SecAggError
 
 from .cli_dp import dp_app
+from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
 from .cli_paillier import paillier_sum
 from .configuration import FloatVector, RoundConfig
 from .parameters import Adversary, ThreatModel
 from .simulation import COLLECTED_PHASES
 from .transitions import ServerPhase
-
-EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_MISMATCH = 2, 3, 4
 
 app = typer.Typer(
     name="secagg",
@@ -152,7 +150,7 @@ def run_round(
         else:
             _show_round(outcome.facts())
         if not outcome.exact:
-            raise typer.Exit(EXIT_MISMATCH)
+            raise typer.Exit(EXIT_WRONG)
 
 
 @app.command()
@@ -168,7 +166,7 @@ def demo(
     try:
         from .demo import run_demo
     except ImportError as error:
-        _fail(f"the demo needs scikit-learn and matplotlib: pip install 'secagg[demo]' ({error})", as_json)
+        tell(f"the demo needs scikit-learn and matplotlib: pip install 'secagg[demo]' ({error})", as_json)
         raise typer.Exit(EXIT_IMPOSSIBLE) from None
     with _errors(as_json):
         facts = run_demo(clients, rounds, dropout, plot, seed, console=None if as_json else Console())
@@ -222,18 +220,11 @@ def _errors(as_json: bool) -> Iterator[None]:
     try:
         yield
     except ParameterError as error:
-        _fail(str(error), as_json, error)
+        tell(str(error), as_json, error)
         raise typer.Exit(EXIT_IMPOSSIBLE) from None
     except SecAggError as error:
-        _fail(str(error), as_json, error)
+        tell(str(error), as_json, error)
         raise typer.Exit(EXIT_NO_SUM) from None
-
-
-def _fail(text: str, as_json: bool, error: Exception | None = None) -> None:
-    if as_json:
-        _print_json({"error": type(error).__name__ if error else "Error", "message": text})
-    # As Text, so that brackets in what people have typed are not taken for markup.
-    Console(stderr=True).print(Text.assemble(("secagg:", "bold red"), " ", text), soft_wrap=True)
 
 
 @contextmanager

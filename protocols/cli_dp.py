@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from dp.errors import DpError, ParameterError
 from dp.sensitivity import Neighbours, Norm, Sensitivity, round_up
+
+from .cli_exit import EXIT_IMPOSSIBLE, EXIT_WRONG, tell
 
 if TYPE_CHECKING:
     from dp.events import Event
     from dp.goodness import Verdict
     from dp.laws import Law
-
-EXIT_IMPOSSIBLE, EXIT_FAILED_CHECK = 2, 4
 
 dp_app = typer.Typer(
     name="dp",
@@ -72,10 +71,7 @@ def _impossible_is_told(as_json: bool) -> Iterator[None]:
     try:
         yield
     except DpError as error:
-        if as_json:
-            typer.echo(json.dumps({"error": type(error).__name__, "message": str(error)}))
-        # As Text, so that brackets in the message are not taken for markup.
-        Console(stderr=True).print(Text.assemble(("secagg:", "bold red"), " ", str(error)), soft_wrap=True)
+        tell(str(error), as_json, error)
         raise typer.Exit(EXIT_IMPOSSIBLE) from None
 
 
@@ -139,7 +135,7 @@ def noise(
         if plot is not None:
             Console().print(f"drawn into {plot}", markup=False, highlight=False, soft_wrap=True)
     if not verdict.passed:
-        raise typer.Exit(EXIT_FAILED_CHECK)
+        raise typer.Exit(EXIT_WRONG)
 
 
 def _show_verdict(verdict: Verdict, title: str) -> None:

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from secagg.errors import SecAggError
+from secagg.errors import ParameterError, SecAggError
 
+from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
 from .paillier_simulation import Report, simulate
 
 
@@ -28,7 +29,6 @@ def paillier_sum(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
 ) -> None:
     """Sum encrypted updates that the server cannot read; a committee that holds the key in shares opens the sum."""
-    errors = Console(stderr=True)
     if key_bits not in (2048, 3072):
         raise typer.BadParameter(f"{key_bits} is not possible: choose 2048 or 3072", param_hint="--key-bits")
     columns = (
@@ -39,7 +39,7 @@ def paillier_sum(
         TimeElapsedColumn(),
     )
     try:
-        with Progress(*columns, console=errors, disable=as_json) as progress:
+        with Progress(*columns, console=Console(stderr=True), disable=as_json) as progress:
 
             def announce(stage: str, steps: int) -> Callable[[int], None]:
                 task = progress.add_task(stage, total=steps or None)
@@ -56,14 +56,14 @@ def paillier_sum(
                 announce=announce,
             )
     except SecAggError as error:
-        errors.print(f"[red]error:[/red] {error}")
-        raise typer.Exit(2) from None
+        tell(str(error), as_json, error)
+        raise typer.Exit(EXIT_IMPOSSIBLE if isinstance(error, ParameterError) else EXIT_NO_SUM) from None
     if as_json:
         typer.echo(json.dumps(report.as_json()))
     else:
         Console().print(_table(report))
     if not report.exact:
-        raise typer.Exit(1)
+        raise typer.Exit(EXIT_WRONG)
 
 
 def _table(report: Report) -> Table:

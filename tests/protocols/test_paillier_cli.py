@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -6,12 +7,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from protocols import cli_paillier, paillier_simulation
-from secagg.errors import ParameterError
+from protocols import cli, cli_paillier, paillier_simulation
+from secagg.errors import ParameterError, ThresholdError
 from tests.secagg.paillier.fixed_keys import dealt
 
 app = typer.Typer()
 app.command()(cli_paillier.paillier_sum)
+SMALL = ("--clients", "4", "--dim", "10", "--committee", "3", "--threshold", "2", "--workers", "1")
 
 
 @pytest.fixture(autouse=True)
@@ -75,8 +77,31 @@ def test_a_round_on_two_workers_reports_as_a_table() -> None:
 def test_impossible_rounds_are_refused_with_a_reason(arguments: list[str]) -> None:
     code, out, err = run(*arguments, "--workers", "1")
     assert code == 2
-    assert "rror" in err
+    assert "Error" in err or "secagg: " in err  # typer's, or ours
     assert "Traceback" not in out + err
+
+
+def test_a_wrong_sum_exits_with_4(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = cli_paillier.simulate
+    monkeypatch.setattr(cli_paillier, "simulate", lambda *a, **k: replace(honest(*a, **k), exact=False))
+    code, out, _ = run(*SMALL, "--json")
+    assert (code, json.loads(out)["exact"]) == (4, False)
+
+
+def test_a_round_without_a_sum_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(*_: Any, **__: Any) -> None:
+        raise ThresholdError("too few are [left]", needed=2, have=1)
+
+    monkeypatch.setattr(cli_paillier, "simulate", end)
+    code, out, err = run(*SMALL, "--json")
+    assert (code, json.loads(out)) == (3, {"error": "ThresholdError", "message": "too few are [left]"})
+    assert "secagg: too few are [left]\n" in err
+
+
+def test_it_is_mounted() -> None:
+    assert CliRunner().invoke(cli.app, ["paillier-sum", "--key-bits", "1024"]).exit_code == 2
+    outcome = CliRunner().invoke(cli.app, ["paillier-sum", *SMALL, "--json"])
+    assert json.loads(outcome.stdout)["exact"] is True
 
 
 def test_the_simulation_refuses_too() -> None:
