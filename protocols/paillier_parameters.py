@@ -64,18 +64,8 @@ class RoundParameters:
             )
         if len(self.nonce) != HASH_BYTES:
             raise ParameterError(f"the nonce has {len(self.nonce)} bytes, but must have {HASH_BYTES}")
-        self._check_quorum()
+        check_quorum(self.key.threshold, self.key.num_members, self.corrupt_members)
         _ = self.lanes
-
-    def _check_quorum(self) -> None:
-        threshold, members, corrupt = self.key.threshold, self.key.num_members, self.corrupt_members
-        if corrupt < 0 or threshold <= corrupt:
-            raise ParameterError(f"{corrupt} corrupt members would open on their own: raise the threshold {threshold}")
-        if 2 * threshold <= members + corrupt:
-            raise ParameterError(
-                f"with threshold {threshold} of {members} and {corrupt} corrupt, two quorums can open two sums: deal a "
-                f"threshold of at least {(members + corrupt) // 2 + 1}"
-            )
 
     @property
     def weighted(self) -> bool:
@@ -196,6 +186,17 @@ class RoundParameters:
         except AuthenticationFailed:
             raise AuthenticationFailed("a contribution is not signed by its author", culprits=culprits) from None
         return vector
+
+
+def check_quorum(threshold: int, members: int, corrupt: int = 0) -> None:
+    """Return if any two quorums of a committee share an honest member; raise ParameterError otherwise."""
+    if corrupt < 0 or threshold <= corrupt:
+        raise ParameterError(f"{corrupt} corrupt members would open on their own: raise the threshold {threshold}")
+    if 2 * threshold <= members + corrupt:
+        raise ParameterError(
+            f"with threshold {threshold} of {members} and {corrupt} corrupt, two quorums can open two sums: deal a "
+            f"threshold of at least {(members + corrupt) // 2 + 1}"
+        )
 
 
 def _roster(entries: Mapping[int, bytes]) -> bytes:

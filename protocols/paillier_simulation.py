@@ -35,7 +35,7 @@ from .paillier_messages import (
     decode,
     encode,
 )
-from .paillier_parameters import RoundParameters
+from .paillier_parameters import RoundParameters, check_quorum
 from .paillier_roles import CommitteeMember, Contributor, encrypt_update
 from .paillier_sum import Aggregator, Result
 
@@ -120,9 +120,19 @@ def simulate(
     """
     if not 0 <= dropout < 1:
         raise ParameterError(f"dropout is {dropout}, but must be from 0 to below 1")
+    # Dealing takes long: what is impossible is refused before.
+    check_quorum(threshold, committee)
+    _survivors(clients, dropout)
     tick = announce("dealing the key (searching two safe primes)", 0)
     key, shares = deal(threshold, committee, key_bits=key_bits, progress=tick)
     return run_round(key, shares, clients, dim, dropout=dropout, workers=workers, announce=announce)
+
+
+def _survivors(clients: int, dropout: float) -> int:
+    survivors = clients - int(dropout * clients)
+    if survivors < 2:
+        raise ParameterError(f"{survivors} of {clients} clients survive, but a sum needs at least 2")
+    return survivors
 
 
 def run_round(
@@ -136,10 +146,8 @@ def run_round(
     announce: Announce = silent,
 ) -> Report:
     """Run a round with a dealt key."""
-    vanished = int(dropout * clients)
-    survivors = clients - vanished
-    if survivors < 2:
-        raise ParameterError(f"{survivors} of {clients} clients survive, but a sum needs at least 2")
+    survivors = _survivors(clients, dropout)
+    vanished = clients - survivors
     people = [Identity.generate() for _ in range(clients + key.num_members)]
     identities = dict(enumerate(people[:clients], start=1))
     committee = dict(enumerate(people[clients:], start=1))

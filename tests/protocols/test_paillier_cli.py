@@ -81,6 +81,17 @@ def test_impossible_rounds_are_refused_with_a_reason(arguments: list[str]) -> No
     assert "Traceback" not in out + err
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--committee", "4", "--threshold", "2"], ["--clients", "3", "--dropout", "0.9"]]
+)
+def test_impossible_rounds_are_refused_before_a_key_is_dealt(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paillier_simulation, "deal", None)
+    code, out, _ = run(*arguments, "--json")
+    assert (code, json.loads(out)["error"]) == (2, "ParameterError")
+
+
 def test_a_wrong_sum_exits_with_4(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = cli_paillier.simulate
     monkeypatch.setattr(cli_paillier, "simulate", lambda *a, **k: replace(honest(*a, **k), exact=False))
