@@ -19,6 +19,7 @@ $(STAMP): pyproject.toml
 		{ echo "secagg needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 		{ echo "this Python cannot make a virtual environment (on Debian: apt-get install python3-venv)"; exit 1; }
+	@echo "installing into $(VENV) (a minute or two)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
@@ -40,6 +41,7 @@ test-lowest:     ## the suite against the lowest versions that pyproject.toml ad
 
 .venv-lowest/.lowest: pyproject.toml tests/constraints-lowest.txt
 	$(PYTHON) -m venv .venv-lowest
+	@echo "installing into .venv-lowest (a minute or two)"
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint tests/constraints-lowest.txt --editable '.[test]'
 	@touch $@

@@ -9,3 +9,7 @@ class DpError(Exception):
 
 class ParameterError(DpError, ValueError):
     """An impossible or unsafe privacy parameter; no noise was drawn."""
+
+
+class MissingDependencyError(DpError, ImportError):
+    """An optional package is not installed; the text says which extra brings it."""

@@ -1,7 +1,7 @@
 """The `secagg` command: parameters, whole rounds in one process, and a demonstration on real data.
 
-Exit codes: 0 all is well; 1 a round ended with another sum than the plain one; 2 the command or its parameters are
-impossible; 3 the round ended without a sum, as it must when too few are left.
+Exit codes: 0 all is well; 2 the command or its parameters are impossible; 3 the round ended without a sum, as it must
+when too few are left; 4 a round ended with another sum than the plain one. 1 is Python's own, for what nobody foresaw.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from secagg import __version__
 from secagg.encoding import Rounding
 from secagg.errors import ParameterError, SecAggError
 
+from .cli_dp import dp_app
+from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
+from .cli_paillier import paillier_sum
 from .configuration import FloatVector, RoundConfig
 from .parameters import Adversary, ThreatModel
 from .simulation import COLLECTED_PHASES
 from .transitions import ServerPhase
-
-EXIT_MISMATCH, EXIT_IMPOSSIBLE, EXIT_NO_SUM = 1, 2, 3
 
 app = typer.Typer(
     name="secagg",
@@ -36,6 +38,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(dp_app, name="dp")
+app.command("paillier-sum")(paillier_sum)
 
 Clients = Annotated[int, typer.Option(help="How many clients are invited.", min=2)]
 Dim = Annotated[int, typer.Option(help="How many numbers each client sends.", min=0)]
@@ -44,6 +48,21 @@ Corrupt = Annotated[float, typer.Option(help="Fraction of clients that may collu
 Adversaries = Annotated[Adversary, typer.Option(help="What the server may do.")]
 CompleteGraph = Annotated[bool, typer.Option("--complete-graph", help="Everyone is everyone's neighbour (SecAgg).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables for people.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"secagg {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def secagg(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """The sum of many private vectors, and nothing else."""
 
 
 @app.command()
@@ -95,7 +114,7 @@ def params(
         console = Console()
         console.print(table)
         for reason in topology.why:
-            console.print(f"  · {reason}", highlight=False)
+            console.print(f"  · {reason}", highlight=False, markup=False)
 
 
 @app.command("round")
@@ -112,7 +131,7 @@ def run_round(
     adversary: Adversaries = Adversary.CURIOUS_SERVER,
     complete_graph: CompleteGraph = False,
     seed: Annotated[
-        int, typer.Option(help="Seeds the simulated data and dropouts; keys and masks are never seeded.")
+        int, typer.Option(help="Seeds the simulated data and dropouts; keys and masks are never seeded.", min=0)
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -123,6 +142,7 @@ def run_round(
         fractions = _drop_fractions(dropout, drop_in or [])
         # The threat model must allow for what will happen.
         config = _config(clients, corrupt, sum(fractions.values()), adversary, dim, bits, complete_graph)
+        _check_rounds_exist(config.threat_model.adversary, fractions)
         with _round_progress(quiet=as_json) as on_progress:
             outcome = run_checked_round(config, fractions, seed=seed, on_progress=on_progress)
         if as_json:
@@ -130,7 +150,7 @@ def run_round(
         else:
             _show_round(outcome.facts())
         if not outcome.exact:
-            raise typer.Exit(EXIT_MISMATCH)
+            raise typer.Exit(EXIT_WRONG)
 
 
 @app.command()
@@ -139,14 +159,14 @@ def demo(
     rounds: Annotated[int, typer.Option(help="Rounds of federated averaging.", min=1)] = 20,
     dropout: Annotated[float, typer.Option(help="Fraction that vanishes in each round.")] = 0.05,
     plot: Annotated[Path, typer.Option(help="Where the picture of both curves goes.")] = Path("secagg-demo.png"),
-    seed: Annotated[int, typer.Option(help="Seeds the split of the data, training and dropouts.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seeds the split of the data, training and dropouts.", min=0)] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Train on handwritten digits with federated averaging, in the clear and through secure aggregation."""
     try:
         from .demo import run_demo
     except ImportError as error:
-        _fail(f"the demo needs scikit-learn and matplotlib: pip install 'secagg[demo]' ({error})", as_json)
+        tell(f"the demo needs scikit-learn and matplotlib: pip install 'secagg[demo]' ({error})", as_json)
         raise typer.Exit(EXIT_IMPOSSIBLE) from None
     with _errors(as_json):
         facts = run_demo(clients, rounds, dropout, plot, seed, console=None if as_json else Console())
@@ -187,23 +207,24 @@ def _drop_fractions(dropout: float, drop_in: list[str]) -> dict[ServerPhase, flo
     return fractions
 
 
+def _check_rounds_exist(adversary: Adversary, fractions: Mapping[ServerPhase, float]) -> None:
+    if ServerPhase.CONSISTENCY_CHECK in fractions and not adversary.may_equivocate:
+        raise ParameterError(
+            f"--drop-in names {ServerPhase.CONSISTENCY_CHECK}, but there is no such round against a {adversary}"
+        )
+
+
 @contextmanager
 def _errors(as_json: bool) -> Iterator[None]:
     """Turn what the library raises on purpose into a sentence and an exit code."""
     try:
         yield
     except ParameterError as error:
-        _fail(str(error), as_json, error)
+        tell(str(error), as_json, error)
         raise typer.Exit(EXIT_IMPOSSIBLE) from None
     except SecAggError as error:
-        _fail(str(error), as_json, error)
+        tell(str(error), as_json, error)
         raise typer.Exit(EXIT_NO_SUM) from None
-
-
-def _fail(text: str, as_json: bool, error: Exception | None = None) -> None:
-    if as_json:
-        _print_json({"error": type(error).__name__ if error else "Error", "message": text})
-    Console(stderr=True).print(f"[bold red]secagg:[/] {text}", highlight=False, markup=True, soft_wrap=True)
 
 
 @contextmanager

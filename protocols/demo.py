@@ -7,6 +7,7 @@ small network on them in each round, and send what changed and their accuracy, w
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from rich.live import Live
 from rich.table import Table
 
 from secagg.arrays import flatten
+from secagg.errors import ParameterError
 
 from .configuration import FloatVector, RoundConfig
 from .parameters import ThreatModel
@@ -71,15 +73,19 @@ def run_demo(
 
     Raises:
         SecAggError: a round ended without a sum.
-        ParameterError: the threat model is impossible.
+        ParameterError: the threat model is impossible, the data are too few for the clients, or the plot has no place.
     """
+    check_place(plot)
     start = time.perf_counter()
     history: list[DemoRound] = []
+    lines = _train(num_clients, rounds, dropout, seed)
+    history.append(next(lines))  # what is impossible is told before there is a table
     if console is None:
-        history.extend(_train(num_clients, rounds, dropout, seed))
+        history.extend(lines)
     else:
         with Live(_table(history, rounds), console=console, auto_refresh=False) as live:
-            for line in _train(num_clients, rounds, dropout, seed):
+            live.refresh()
+            for line in lines:
                 history.append(line)
                 live.update(_table(history, rounds), refresh=True)
     draw(history, num_clients, plot)
@@ -99,12 +105,27 @@ def run_demo(
         "history": [vars(line) for line in history],
     }
     if console is not None:
+        if not console.is_terminal:
+            console.print()  # a live table that nobody watches ends without a line break
         console.print(
             f"accuracy after {rounds} rounds: {facts['plain_accuracy']:.1%} in the clear, "
             f"{facts['secure_accuracy']:.1%} through secure aggregation; the curves are in {plot}",
             highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
     return facts
+
+
+def check_place(plot: Path) -> None:
+    """Return if a file can be written there, as far as can be told before it is; else raise ParameterError."""
+    folder = plot.absolute().parent
+    if not folder.is_dir():
+        raise ParameterError(f"--plot is {plot}, but there is no folder {folder}")
+    if plot.is_dir():
+        raise ParameterError(f"--plot is {plot}, but that is a folder; name a file in it")
+    if not os.access(plot if plot.exists() else folder, os.W_OK):
+        raise ParameterError(f"--plot is {plot}, but nothing may be written there: see the permissions of {folder}")
 
 
 def _train(num_clients: int, rounds: int, dropout: float, seed: int) -> Iterator[DemoRound]:
@@ -179,10 +200,17 @@ def load_digits(rng: np.random.Generator) -> tuple[Examples, Examples]:
 
 
 def split_unequally(examples: Examples, num_clients: int, rng: np.random.Generator) -> list[Examples]:
-    """Give each client at least two examples, and some many times more than others."""
+    """Give each client at least two examples, and some many times more than others.
+
+    Raises:
+        ParameterError: the examples are too few.
+    """
     spare = examples.labels.size - 2 * num_clients
     if spare < 0:
-        raise ValueError(f"{examples.labels.size} examples are too few for {num_clients} clients")
+        raise ParameterError(
+            f"{num_clients} clients are too many: {examples.labels.size} examples, at least two each, serve at most "
+            f"{examples.labels.size // 2}"
+        )
     sizes = 2 + rng.multinomial(spare, rng.dirichlet(np.ones(num_clients)))
     ends = np.cumsum(sizes)
     return [examples.take(np.arange(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
@@ -246,7 +274,7 @@ def draw(history: list[DemoRound], num_clients: int, plot: Path) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    figure.savefig(plot, dpi=120)
+    figure.savefig(plot, dpi=120, format="png")
 
 
 def _softmax(scores: Array) -> Array:

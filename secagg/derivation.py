@@ -29,6 +29,19 @@ class Label(Enum):
     ROSTER = b"secagg/v1/roster"
     SIGN_KEYS = b"secagg/v1/sign-keys"
     SIGN_SURVIVORS = b"secagg/v1/sign-survivors"
+    PAILLIER_KEY = b"secagg/v1/paillier-key"
+    PAILLIER_THRESHOLD_KEY = b"secagg/v1/paillier-threshold-key"
+    PAILLIER_BASE = b"secagg/v1/paillier-base"
+    PAILLIER_SESSION = b"secagg/v1/paillier-session"
+    PAILLIER_CONTRIBUTION = b"secagg/v1/paillier-contribution"
+    PAILLIER_COMMITMENTS = b"secagg/v1/paillier-commitments"
+    PAILLIER_SUM = b"secagg/v1/paillier-sum"
+    PAILLIER_OPENING_CONTEXT = b"secagg/v1/paillier-opening-context"
+    PAILLIER_OPENING = b"secagg/v1/paillier-opening"
+    PAILLIER_PROOF_WEIGHTS = b"secagg/v1/paillier-proof-weights"
+    PAILLIER_PROOF = b"secagg/v1/paillier-proof"
+    SIGN_PAILLIER_ENDORSEMENT = b"secagg/v1/sign-paillier-endorsement"
+    SIGN_PAILLIER_CONTRIBUTION = b"secagg/v1/sign-paillier-contribution"
 
 
 def frame(label: Label, *context: bytes) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 
-TESTED_EXTRAS = ("cli", "demo", "plots", "test")
+TESTED_EXTRAS = ("cli", "demo", "dp", "paillier", "plots", "test")
 
 
 def requirements() -> list[str]:

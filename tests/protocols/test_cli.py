@@ -1,12 +1,15 @@
 """The command, as people and scripts use it."""
 
 import json
+import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
+import secagg
 from protocols.cli import app
 
 runner = CliRunner()
@@ -83,6 +86,7 @@ def test_round_with_the_complete_graph():
         (["--clients", "10", "--dim", "5", "--drop-in", "lunch=0.1"], "lunch=0.1"),
         (["--clients", "10", "--dim", "5", "--drop-in", "unmasking=2"], "unmasking=2"),
         (["--clients", "10", "--dim", "5", "--drop-in", "unmasking"], "unmasking"),
+        (["--clients", "10", "--dim", "5", "--drop-in", "consistency-check=0.1"], "no such round against a curious"),
     ],
 )
 def test_impossible_rounds_exit_with_2_and_a_reason(arguments, words):
@@ -94,6 +98,38 @@ def test_impossible_rounds_exit_with_2_and_a_reason(arguments, words):
 def test_options_out_of_range_exit_with_2():
     assert runner.invoke(app, ["round", "--clients", "1", "--dim", "5"]).exit_code == 2
     assert runner.invoke(app, ["params", "--clients", "ten"]).exit_code == 2
+    assert runner.invoke(app, ["round", "--clients", "10", "--dim", "5", "--seed", "-1"]).exit_code == 2
+    assert runner.invoke(app, ["demo", "--seed", "-1"]).exit_code == 2
+
+
+def test_usage_errors_put_nothing_on_stdout():
+    outcome = runner.invoke(app, ["round", "--clients", "1", "--dim", "5", "--json"])
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert "--clients" in outcome.stderr
+
+
+@pytest.mark.parametrize("text", ["x[/bold]", "[red]x", "x[demo]=1", "\\[x"])
+def test_messages_show_what_was_typed_brackets_and_all(text):
+    outcome = runner.invoke(app, ["round", "--clients", "10", "--dim", "5", "--drop-in", text])
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert repr(text) in outcome.stderr
+
+
+def test_the_hint_to_install_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "protocols.demo", None)  # what importing it is like without scikit-learn
+    outcome = runner.invoke(app, ["demo"])
+    assert outcome.exit_code == 2
+    assert "pip install 'secagg[demo]'" in outcome.stderr
+
+
+def test_the_version():
+    outcome = runner.invoke(app, ["--version"])
+    assert (outcome.exit_code, outcome.stdout) == (0, f"secagg {secagg.__version__}\n")
+
+
+def test_dp_is_mounted():
+    facts = run_json("dp", "calibrate", "--epsilon", "1", "--delta", "1e-6")
+    assert facts["sigma"] > 1
 
 
 def test_a_round_without_a_sum_exits_with_3(monkeypatch):
@@ -110,7 +146,7 @@ def test_a_round_without_a_sum_exits_with_3(monkeypatch):
     assert facts["error"] == "ThresholdError"
 
 
-def test_a_wrong_sum_exits_with_1(monkeypatch):
+def test_a_wrong_sum_exits_with_4(monkeypatch):
     import numpy as np
 
     from protocols.result import RoundResult
@@ -121,7 +157,7 @@ def test_a_wrong_sum_exits_with_1(monkeypatch):
         return right(config, [np.add(lanes, 1, dtype=lanes.dtype) for lanes in sums], *rest)
 
     monkeypatch.setattr(RoundResult, "decode", wrong)
-    facts = run_json("round", "--clients", "10", "--dim", "5", exit_code=1)
+    facts = run_json("round", "--clients", "10", "--dim", "5", exit_code=4)
     assert facts["exact"] is False
 
 
@@ -140,7 +176,28 @@ def test_demo_shows_a_table(tmp_path):
     outcome = runner.invoke(app, arguments)
     assert outcome.exit_code == 0
     assert "secure" in outcome.stdout
+    assert "\naccuracy after 1 rounds" in outcome.stdout
     assert "in the clear" in outcome.stdout
+
+
+def test_demo_refuses_more_clients_than_its_data_serve(tmp_path):
+    facts = run_json("demo", "--clients", "1000", "--plot", str(tmp_path / "p.png"), exit_code=2)
+    assert facts["error"] == "ParameterError"
+    assert "at most 674" in facts["message"]
+
+
+@pytest.mark.parametrize(
+    ("plot", "words"),
+    [("/nonexistent/p.png", "no folder /nonexistent"), (".", "is a folder"), ("/proc/p.png", "permissions")],
+)
+def test_demo_refuses_a_place_for_the_plot_before_training(plot, words, monkeypatch):
+    import protocols.demo
+
+    monkeypatch.setattr(protocols.demo, "_train", None)
+    monkeypatch.setattr(protocols.demo, "os", SimpleNamespace(access=lambda path, mode: False, W_OK=os.W_OK))
+    facts = run_json("demo", "--plot", plot, exit_code=2)
+    assert facts["error"] == "ParameterError"
+    assert words in facts["message"]
 
 
 def test_the_installed_command_speaks_json_alone_on_stdout():

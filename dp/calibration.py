@@ -1,0 +1,236 @@
+"""From a privacy goal to the least noise that meets it, and back. Every search ends on the private side.
+
+A returned multiplier has been checked against the very accountant that will be asked again later: what it grants is
+within the goal. The tolerance says how much noise may be wasted, never how much privacy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+
+from .accounting import Method, epsilon_of
+from .analytic import gaussian_noise_multiplier, smallest
+from .discrete import SLACK, discrete_gaussian_delta, gaussian_equivalent
+from .errors import ParameterError
+from .events import DiscreteGaussianEvent, Event, FixedSizeSampled, GaussianEvent, PoissonSampled, Repeated
+from .laws import gaussian_law
+from .pld import INTERVAL
+from .rational import Real, exact
+from .sensitivity import Neighbours, Norm, Sensitivity, check_count, check_delta, check_epsilon, round_up
+
+_ROUGH, _COARSE = 40.0, 10.0  # searches run on grids that many times coarser
+_STEPS = 60
+
+
+def gaussian_sigma(epsilon: float, delta: float, sensitivity: Sensitivity, dimension: int = 1) -> float:
+    """Return the least sigma of Gaussian noise for (epsilon, delta) and this sensitivity, rounded up.
+
+    Source: Balle, Wang (2018), exact for every epsilon.
+
+    Args:
+        epsilon: > 0, finite; any size.
+        delta: in (0, 1).
+        sensitivity: of the query, in any norm; it is turned into an L2 bound.
+        dimension: entries of the query, needed where the sensitivity is in another norm.
+
+    Raises:
+        ParameterError: a goal that no Gaussian noise meets, named.
+    """
+    return round_up(gaussian_noise_multiplier(epsilon, delta) * sensitivity.bound(Norm.L2, dimension))
+
+
+def laplace_scale(epsilon: float, sensitivity: Sensitivity, dimension: int = 1) -> Fraction:
+    """Return the least scale of Laplace noise for pure epsilon-DP: exactly (L1 sensitivity) / epsilon.
+
+    Continuous and discrete Laplace noise alike. The quotient is a Fraction, hence not rounded at all.
+    """
+    check_epsilon(epsilon)
+    return exact(sensitivity.bound(Norm.L1, dimension), "sensitivity") / exact(epsilon, "epsilon")
+
+
+def laplace_epsilon(scale: Real, sensitivity: Sensitivity, dimension: int = 1) -> float:
+    """Return the epsilon of Laplace noise of this scale, rounded up."""
+    bound = exact(sensitivity.bound(Norm.L1, dimension), "sensitivity")
+    return round_up(float(bound / exact(scale, "scale")), 1)
+
+
+def discrete_gaussian_sigma(epsilon: float, delta: float, sensitivity: float, dimension: int = 1) -> float:
+    """Return the least sigma of discrete Gaussian noise on integers that move by `sensitivity` in L2.
+
+    One integer: theorem 7 of Canonne, Kamath, Steinke (2020), exactly. Vectors: the Gaussian they are as private as
+    (`dp.discrete`); below sigma = 2 the zCDP of theorem 4. The result is checked; delta is not monotone in sigma on
+    the finest scale, so "least" means that no sigma less by a part in 10**9 passed on the way.
+
+    Args:
+        epsilon: > 0.
+        delta: in (0, 1).
+        sensitivity: L2 norm of the largest change, at least 1 (integers move by whole steps).
+        dimension: number of integers.
+
+    Raises:
+        ParameterError: impossible goals; a sensitivity below 1.
+    """
+    epsilon, delta = check_epsilon(epsilon), check_delta(delta)
+    check_count(dimension, "dimension")
+    if not sensitivity >= 1:
+        msg = f"sensitivity = {sensitivity} is below 1, but integers move by whole steps; use a finer grid"
+        raise ParameterError(msg)
+    start = gaussian_noise_multiplier(epsilon, delta) * sensitivity
+    # What the nearness to Gaussian noise costs is taken off the goal beforehand.
+    left = epsilon - SLACK
+    needed = gaussian_noise_multiplier(left, delta * (1 - 1e-12)) * sensitivity if left > 0 else math.inf
+
+    def good(sigma: float) -> bool:
+        if dimension == 1:
+            if sigma > 1 << 14:
+                equivalent = gaussian_equivalent(sigma**2, 1)
+                return equivalent is not None and equivalent >= needed
+            law = gaussian_law(exact(sigma, "sigma") ** 2)
+            return all(discrete_gaussian_delta(law, d, epsilon) <= delta for d in _moves(sensitivity))
+        event = DiscreteGaussianEvent(sigma, sensitivity, dimension, Neighbours.ADD_REMOVE)
+        equivalent = gaussian_equivalent(sigma**2, dimension)
+        if equivalent is not None and equivalent >= needed:
+            return True
+        return epsilon_of(event, delta, Method.RDP) <= epsilon
+
+    low, high = start / 2, start
+    while not good(high):
+        low, high = high, high * 1.25
+    return smallest(good, low, high, 1e-9)
+
+
+def _moves(sensitivity: float) -> tuple[int, ...]:
+    """Return the whole moves to check: the largest is the worst."""
+    return (math.floor(sensitivity),)
+
+
+def noise_multiplier(
+    epsilon: float,
+    delta: float,
+    *,
+    rounds: int,
+    sampling_rate: float = 1.0,
+    neighbours: Neighbours = Neighbours.ADD_REMOVE,
+    method: Method = Method.AUTO,
+    tolerance: float = 1e-5,
+    interval: float = INTERVAL,
+) -> float:
+    """Return the least sigma / sensitivity of Gaussian noise that keeps `rounds` releases within (epsilon, delta).
+
+    Searched on a coarse grid of the loss distribution first, then settled on the fine one with two or three
+    evaluations: several times faster than a search on the fine grid alone.
+
+    Args:
+        epsilon: the goal for all rounds together, > 0.
+        delta: the goal for all rounds together, in (0, 1).
+        rounds: number of releases, >= 1.
+        sampling_rate: probability, in (0, 1], with which each record takes part in a round.
+        neighbours: the relation that the sensitivity is stated for.
+        method: accountant to satisfy.
+        tolerance: relative excess of noise that is accepted, > 0.
+        interval: grid of the loss distribution.
+
+    Raises:
+        ParameterError: an impossible goal. MissingDependencyError: without the extra `dp` (not needed at rate 1).
+    """
+    epsilon, delta, rounds = check_epsilon(epsilon), check_delta(delta), check_count(rounds, "rounds")
+    PoissonSampled(sampling_rate, GaussianEvent(1.0, neighbours))
+    if sampling_rate == 1 and method is not Method.RDP:
+        return round_up(gaussian_noise_multiplier(epsilon, delta) * math.sqrt(rounds))
+
+    def event(multiplier: float) -> Event:
+        return Repeated(PoissonSampled(sampling_rate, GaussianEvent(multiplier, neighbours)), rounds)
+
+    return least_parameter(event, epsilon, delta, method=method, tolerance=tolerance, interval=interval)
+
+
+def fixed_size_noise_multiplier(
+    epsilon: float, delta: float, *, rounds: int, batch: int, population: int, tolerance: float = 1e-5
+) -> float:
+    """Return the least multiplier for samples of a fixed size without replacement, for replace-one neighbours (RDP)."""
+    epsilon, delta = check_epsilon(epsilon), check_delta(delta)
+
+    def event(multiplier: float) -> Event:
+        return Repeated(FixedSizeSampled(batch, population, GaussianEvent(multiplier, Neighbours.REPLACE_ONE)), rounds)
+
+    return least_parameter(event, epsilon, delta, method=Method.RDP, tolerance=tolerance)
+
+
+def least_parameter(
+    event: Callable[[float], Event],
+    epsilon: float,
+    delta: float,
+    *,
+    method: Method = Method.AUTO,
+    tolerance: float = 1e-5,
+    interval: float = INTERVAL,
+) -> float:
+    """Return the least x > 0 for which event(x) stays within (epsilon, delta), for noise that grows with x.
+
+    The result r is checked: epsilon_of(event(r), delta) <= epsilon. It exceeds the least by about r * tolerance.
+    """
+    if not tolerance > 0:
+        msg = f"tolerance = {tolerance} must be greater than 0"
+        raise ParameterError(msg)
+
+    def spent(x: float, grid: float = 1.0) -> float:
+        return epsilon_of(event(x), delta, method, grid * interval)
+
+    if method is Method.RDP:
+        return _search(spent, epsilon, 1.0, 0.5, tolerance)
+    rough = _search(lambda x: spent(x, _ROUGH), epsilon, 1.0, 0.5, 1e-3)
+    guess = _search(lambda x: spent(x, _COARSE), epsilon, rough, 2e-3, tolerance)
+    # The overstatement of a grid falls with the square of its width: foresee the fine grid's from two coarse ones,
+    # and settle with the fine grid itself.
+    coarse = spent(guess, _COARSE)
+    foreseen = coarse - (coarse - spent(guess, _COARSE / 2)) * (_COARSE**2 - 1) / (_COARSE**2 * 0.75)
+    slope = (spent(guess * 0.99, _COARSE) - coarse) / 0.01
+    result = guess * (1 - max(0.0, epsilon - foreseen) / slope) if slope > 0 else guess
+    step = tolerance / 2
+    result *= 1 + step
+    while spent(result) > epsilon:
+        result, step = result * (1 + step), 2 * step
+    return result
+
+
+def _search(spent: Callable[[float], float], epsilon: float, start: float, step: float, tolerance: float) -> float:
+    """Return x with spent(x) <= epsilon, at most about `tolerance` above the least: falsi in logarithms."""
+    low = high = math.log(start)
+    above = below = math.nan
+
+    def excess(log_x: float) -> float:
+        value = spent(math.exp(log_x))
+        return 100.0 if math.isinf(value) else math.log(max(value, 1e-12) / epsilon)
+
+    value = excess(high)
+    if value > 0:
+        while value > 0:
+            low, below, high = high, value, high + step
+            value, step = excess(high), 2 * step
+            if step > 2**10:
+                msg = f"no noise reaches epsilon = {epsilon} at this delta; raise epsilon or delta, or use fewer rounds"
+                raise ParameterError(msg)
+        above = value
+    else:
+        while value <= 0:
+            high, above, low = low, value, low - step
+            value, step = excess(low), 2 * step
+        below = value
+    side = 0
+    for _ in range(_STEPS):
+        if high - low <= tolerance / 4:
+            break
+        middle = high - above * (high - low) / (above - below)
+        middle = min(max(middle, low + (high - low) * 1e-3), high - (high - low) * 1e-3)
+        value = excess(middle)
+        if value <= 0:
+            high, above, below = middle, value, below / 2 if side < 0 else below
+            side = -1
+        else:
+            low, below, above = middle, value, above / 2 if side > 0 else above
+            side = 1
+        if -tolerance / 4 < value <= 0:
+            break
+    return math.exp(high)

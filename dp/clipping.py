@@ -1,0 +1,192 @@
+"""Bound what one contribution can do: clip, round at random, and know the integer vector's true norm.
+
+Noise is calibrated to what is released, which is the rounded vector: its norm is computed on the integers, exactly,
+and never taken from the floats. Source: Kairouz, Liu, Steinke (2021), sections 4.1 and 4.2.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ParameterError
+from .randomness import SystemWords
+from .rational import Real, exact, positive
+from .sensitivity import Norm, check_count, round_up
+
+Floats = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+
+_LARGEST = float(1 << 30)  # squares of coordinates then sum without overflow, up to 2**33 of them
+_TRIES = 1000
+
+
+def clip(vector: npt.ArrayLike, bound: Real, norm: Norm) -> Floats:
+    """Scale `vector` so that its norm is at most `bound`, and truly so in the floats that are returned.
+
+    L1 and L2 scale the whole vector; LINF clips each entry. A scaled vector is shrunk by some last places until its
+    norm, summed without rounding, is within the bound.
+
+    Args:
+        vector: finite floats of any shape.
+        bound: > 0.
+        norm: L1, L2 or LINF.
+
+    Returns:
+        float64 of the same shape.
+
+    Raises:
+        ParameterError: NaN, infinity, an empty vector, or a bound <= 0.
+    """
+    limit = positive(bound, "bound")
+    values = _finite(vector)
+    if norm is Norm.LINF:
+        top = _floor(limit)
+        return np.clip(values, -top, top)
+    shrink = 1.0
+    result = values
+    for attempt in range(60):
+        size = _norm(result, norm)
+        if size <= limit * (1 - Fraction(1, 1 << 40)) or _within(result, limit, norm):
+            return result
+        shrink = min(shrink, float(limit) / size if attempt == 0 else shrink) * (1 - 2.0 ** (attempt - 52))
+        result = values * shrink
+    return np.zeros_like(values)  # not reached: 2**-52 * 2**59 shrinks everything
+
+
+def _norm(values: Floats, norm: Norm) -> float:
+    largest = float(np.abs(values).max())
+    if largest == 0:
+        return 0.0
+    scaled = values / largest
+    total = math.sqrt(float((scaled * scaled).sum())) if norm is Norm.L2 else float(np.abs(scaled).sum())
+    return largest * total
+
+
+def _within(values: Floats, limit: Fraction, norm: Norm) -> bool:
+    """Decide norm <= limit with a rounding-proof margin: fsum is exact, squares err by one part in 2**53."""
+    if norm is Norm.L1:
+        return math.nextafter(math.fsum(np.abs(values).ravel().tolist()), math.inf) <= limit
+    unit = 2.0 ** math.frexp(float(np.abs(values).max()))[1]
+    scaled = (values / unit).ravel()
+    squares = math.fsum((scaled * scaled).tolist()) * (1 + 2.0**-50)
+    return Fraction(squares) * Fraction(unit) ** 2 <= limit**2
+
+
+def _floor(value: Fraction) -> float:
+    result = float(value)
+    return result if result <= value else math.nextafter(result, 0.0)
+
+
+def integer_norm_squared(vector: npt.NDArray[np.integer]) -> int:
+    """Return the exact sum of squares of an integer vector; entries below 2**30 in magnitude."""
+    values = np.asarray(vector)
+    if values.dtype.kind not in "iu":
+        msg = f"integers expected, got {values.dtype}"
+        raise ParameterError(msg)
+    if values.size and max(-int(values.min()), int(values.max())) > _LARGEST:
+        return sum(int(v) ** 2 for v in values.ravel().tolist())
+    wide = values.astype(np.int64).ravel()
+    return int(np.dot(wide, wide))
+
+
+def rounded_l2_bound(l2_norm: float, dimension: int, beta: float) -> float:
+    """Return the L2 norm that conditional rounding allows (Kairouz, Liu, Steinke 2021, proposition 22), rounded up.
+
+    The smaller of norm + sqrt(d) and sqrt(norm**2 + d/4 + sqrt(2 log(1/beta)) (norm + sqrt(d)/2)).
+
+    Args:
+        l2_norm: of the vector in grid units, > 0.
+        dimension: number of entries, after padding.
+        beta: in [0, 1); unconditioned rounding stays within the second bound with probability at least 1 - beta.
+            0 asks for the bound that always holds.
+    """
+    norm = float(positive(l2_norm, "l2_norm"))
+    d = check_count(dimension, "dimension")
+    if not 0 <= exact(beta, "beta") < 1:
+        msg = f"beta = {beta} must lie in [0, 1); exp(-1/2) is usual"
+        raise ParameterError(msg)
+    always = norm + math.sqrt(d)
+    if beta == 0:
+        return round_up(always)
+    square = norm**2 + d / 4 + math.sqrt(2 * math.log(1 / beta)) * (norm + math.sqrt(d) / 2)
+    return round_up(min(always, math.sqrt(square)))
+
+
+def rounded_l1_bound(l2_bound: float, dimension: int) -> float:
+    """Return an L1 bound for integers of that L2 norm: min(sqrt(d), norm) * norm, rounded up."""
+    return round_up(l2_bound * min(math.sqrt(check_count(dimension, "dimension")), l2_bound))
+
+
+def randomised_round(vector: npt.ArrayLike) -> Int64s:
+    """Round each entry up or down at random so that its expectation is the entry itself, to 2**-53.
+
+    An entry x becomes floor(x) + 1 with probability x - floor(x), to 2**-53 where x is below 1 in magnitude and
+    exactly elsewhere; the operating system's randomness decides by integer comparison.
+
+    Raises:
+        ParameterError: NaN, infinity, an empty vector, entries of 2**30 or more in magnitude.
+    """
+    values = _finite(vector)
+    if float(np.abs(values).max()) >= _LARGEST:
+        msg = f"entries up to {np.abs(values).max():.3g} exceed 2**30 grid steps; use a coarser grid"
+        raise ParameterError(msg)
+    low = np.floor(values)
+    chance = ((values - low) * 2.0**53).astype(
+        np.uint64
+    )  # 0 .. 2**53, of which 2**53 only by rounding of tiny negatives
+    return low.astype(np.int64) + (_uniform_53(values.size).reshape(values.shape) < chance)
+
+
+def conditionally_round(vector: npt.ArrayLike, l2_norm: Real, beta: float) -> Int64s:
+    """Round at random until the integer vector's own L2 norm is within `rounded_l2_bound`.
+
+    Run by the client. Source: Kairouz, Liu, Steinke (2021), algorithm 1: rejection conditions the rounding, so that
+    every released vector meets the bound that the noise is calibrated to. The bound is compared with the exact
+    integer sum of squares.
+
+    Args:
+        vector: floats in grid units, of L2 norm at most `l2_norm`.
+        l2_norm: the clipping norm in grid units.
+        beta: in [0, 1); exp(-1/2) is usual. A try succeeds with probability at least 1 - beta.
+
+    Raises:
+        ParameterError: a vector longer than `l2_norm`, or bad entries.
+    """
+    values = _finite(vector)
+    limit = positive(l2_norm, "l2_norm")
+    if not _within(values, limit, Norm.L2) and _norm(values, Norm.L2) > float(limit) * (1 + 1e-12):
+        msg = f"the vector's norm {_norm(values, Norm.L2):.6g} exceeds l2_norm = {float(limit):.6g}; clip it first"
+        raise ParameterError(msg)
+    bound = rounded_l2_bound(float(limit), values.size, beta)
+    most = math.floor(Fraction(bound) ** 2)
+    for _ in range(_TRIES):
+        rounded = randomised_round(values)
+        if integer_norm_squared(rounded) <= most:
+            return rounded
+    msg = f"{_TRIES} roundings exceeded the bound, which has probability below beta**{_TRIES}; raise beta's bound"
+    raise ParameterError(msg)
+
+
+def _uniform_53(count: int) -> npt.NDArray[np.uint64]:
+    source = SystemWords(count)
+    chunks, have = [], 0
+    while have < count:
+        chunks.append(source.chunk() >> np.uint64(11))
+        have += chunks[-1].size
+    return np.concatenate(chunks)[:count]
+
+
+def _finite(vector: npt.ArrayLike) -> Floats:
+    values = np.asarray(vector, dtype=np.float64)
+    if values.size == 0:
+        msg = "an empty vector cannot be clipped or rounded; skip it"
+        raise ParameterError(msg)
+    if not np.isfinite(values).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+        msg = f"the entry at index {index} is {values[index]}; replace NaN and infinities first"
+        raise ParameterError(msg)
+    return values

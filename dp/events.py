@@ -1,0 +1,220 @@
+"""What was released, in the words an accountant needs: which noise, which sensitivity, how often, on which sample.
+
+Events are plain frozen values without behaviour; they import no accountant, can be stored and compared, and compose.
+`dp.accounting` turns them into guarantees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Union
+
+from .errors import ParameterError
+from .rational import positive
+from .sensitivity import Neighbours, check_count, check_delta, check_epsilon
+
+
+@dataclass(frozen=True)
+class GaussianEvent:
+    """Gaussian noise; noise_multiplier = sigma / (L2 sensitivity)."""
+
+    noise_multiplier: float
+    neighbours: Neighbours
+
+    def __post_init__(self) -> None:
+        positive(self.noise_multiplier, "noise_multiplier")
+
+
+@dataclass(frozen=True)
+class LaplaceEvent:
+    """Laplace noise; noise_multiplier = scale / (L1 sensitivity). `dimension` is the number of noisy coordinates."""
+
+    noise_multiplier: float
+    neighbours: Neighbours
+    dimension: int
+
+    def __post_init__(self) -> None:
+        positive(self.noise_multiplier, "noise_multiplier")
+        check_count(self.dimension, "dimension")
+
+
+@dataclass(frozen=True)
+class DiscreteGaussianEvent:
+    """Discrete Gaussian noise on `dimension` integers whose vector moves by at most `sensitivity` in L2."""
+
+    sigma: float
+    sensitivity: float
+    dimension: int
+    neighbours: Neighbours
+
+    def __post_init__(self) -> None:
+        positive(self.sigma, "sigma")
+        positive(self.sensitivity, "sensitivity")
+        check_count(self.dimension, "dimension")
+
+
+@dataclass(frozen=True)
+class DiscreteLaplaceEvent:
+    """Discrete Laplace noise on `dimension` integers whose vector moves by at most `sensitivity` in L1."""
+
+    scale: float
+    sensitivity: int
+    dimension: int
+    neighbours: Neighbours
+
+    def __post_init__(self) -> None:
+        positive(self.scale, "scale")
+        check_count(self.sensitivity, "sensitivity")
+        check_count(self.dimension, "dimension")
+
+
+@dataclass(frozen=True)
+class SummedDiscreteGaussianEvent:
+    """The sum of `clients` discrete Gaussians of `local_sigma`, on integers: what secure aggregation reveals.
+
+    `clients` counts the honest survivors only: neither those who dropped out nor those who collude add noise.
+    """
+
+    local_sigma: float
+    clients: int
+    l2_sensitivity: float
+    l1_sensitivity: float
+    dimension: int
+    neighbours: Neighbours
+
+    def __post_init__(self) -> None:
+        for name in ("local_sigma", "l2_sensitivity", "l1_sensitivity"):
+            positive(getattr(self, name), name)
+        check_count(self.clients, "clients")
+        check_count(self.dimension, "dimension")
+        if self.local_sigma < 0.5:
+            msg = f"local_sigma = {self.local_sigma} is below 1/2, where no bound is known; use a finer grid"
+            raise ParameterError(msg)
+
+
+@dataclass(frozen=True)
+class SkellamEvent:
+    """Skellam noise of total `variance` on integers that move by at most these norms."""
+
+    variance: float
+    l2_sensitivity: float
+    l1_sensitivity: float
+    neighbours: Neighbours
+
+    def __post_init__(self) -> None:
+        for name in ("variance", "l2_sensitivity", "l1_sensitivity"):
+            positive(getattr(self, name), name)
+
+
+@dataclass(frozen=True)
+class ZCDPEvent:
+    """Anything that satisfies rho-zCDP."""
+
+    rho: float
+    neighbours: Neighbours
+
+    def __post_init__(self) -> None:
+        positive(self.rho, "rho")
+
+
+@dataclass(frozen=True)
+class ApproximateEvent:
+    """Anything that satisfies (epsilon, delta)-DP; delta = 0 for pure DP."""
+
+    epsilon: float
+    delta: float
+    neighbours: Neighbours
+
+    def __post_init__(self) -> None:
+        check_epsilon(self.epsilon)
+        check_delta(self.delta, zero=True)
+
+
+@dataclass(frozen=True)
+class PoissonSampled:
+    """`event` on a sample in which each record is, independently, with probability `rate`.
+
+    With REPLACE_ONE, the sensitivity must come from contributions of norm at most half of it (`Sensitivity.of_sum`).
+    """
+
+    rate: float
+    event: Event
+
+    def __post_init__(self) -> None:
+        if positive(self.rate, "rate") > 1:
+            msg = f"rate = {self.rate} is a probability; it must lie in (0, 1]"
+            raise ParameterError(msg)
+
+
+@dataclass(frozen=True)
+class FixedSizeSampled:
+    """`event` on a uniform sample of `batch` out of `population` records, without replacement."""
+
+    batch: int
+    population: int
+    event: Event
+
+    def __post_init__(self) -> None:
+        if check_count(self.batch, "batch") > check_count(self.population, "population"):
+            msg = f"batch = {self.batch} exceeds the population of {self.population}"
+            raise ParameterError(msg)
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """`event`, `count` times in a row, each possibly chosen in view of the earlier results."""
+
+    event: Event
+    count: int
+
+    def __post_init__(self) -> None:
+        check_count(self.count, "count")
+
+
+@dataclass(frozen=True)
+class Composed:
+    """Several events on the same data, adaptively."""
+
+    events: tuple[Event, ...]
+
+
+Leaf = (
+    GaussianEvent
+    | LaplaceEvent
+    | DiscreteGaussianEvent
+    | DiscreteLaplaceEvent
+    | SummedDiscreteGaussianEvent
+    | SkellamEvent
+    | ZCDPEvent
+    | ApproximateEvent
+)
+Sampled = PoissonSampled | FixedSizeSampled
+Event = Union[Leaf, Sampled, Repeated, Composed]  # noqa: UP007 - named before some of its parts exist
+
+
+def flatten(event: Event, count: int = 1) -> Iterator[tuple[Leaf | Sampled, int]]:
+    """Yield the leaves and sampled events in `event`, each with how often it happened."""
+    if isinstance(event, Repeated):
+        yield from flatten(event.event, count * event.count)
+    elif isinstance(event, Composed):
+        for part in event.events:
+            yield from flatten(part, count)
+    else:
+        yield event, count
+
+
+def neighbours_of(event: Event) -> Neighbours | None:
+    """Return the neighbouring relation all parts share, None for an empty composition; raise if they differ."""
+    found: set[Neighbours] = set()
+    for part, _ in flatten(event):
+        if isinstance(part, PoissonSampled | FixedSizeSampled):
+            inner = neighbours_of(part.event)
+            if inner is not None:
+                found.add(inner)
+        else:
+            found.add(part.neighbours)
+    if len(found) > 1:
+        msg = "events with different neighbouring relations do not compose; state all of them for one relation"
+        raise ParameterError(msg)
+    return found.pop() if found else None

@@ -1,0 +1,46 @@
+"""Replace discrete vector noise by the Gaussian noise it is provably as private as, and say what that costs.
+
+The argument is in `dp.discrete` (one lattice Gaussian) and in Kairouz, Liu, Steinke (2021) (sums of several).
+"""
+
+from __future__ import annotations
+
+from .discrete import SLACK, gaussian_equivalent, summed_gaussians_ratio
+from .events import Composed, DiscreteGaussianEvent, Event, GaussianEvent, Repeated, SummedDiscreteGaussianEvent
+
+_LARGEST_SUM_SLACK = 1e-9  # above, the RDP bound for sums is the better one over many rounds
+
+
+def ideal(event: Event) -> tuple[Event, float]:
+    """Return an event in Gaussian noise that is no more private, and the epsilon by which the true one may exceed it.
+
+    The same number bounds the logarithm of the factor on delta. What has no such form is returned as it is, at no
+    cost.
+    """
+    if isinstance(event, Repeated):
+        inner, cost = ideal(event.event)
+        return Repeated(inner, event.count), event.count * cost
+    if isinstance(event, Composed):
+        pairs = [ideal(part) for part in event.events]
+        return Composed(tuple(part for part, _ in pairs)), sum(cost for _, cost in pairs)
+    if isinstance(event, DiscreteGaussianEvent):
+        return _gaussian(event, event.sigma**2, event.dimension, event.sensitivity, 0.0)
+    if isinstance(event, SummedDiscreteGaussianEvent):
+        cost = 2 * event.dimension * summed_gaussians_ratio(event.local_sigma, event.clients)
+        if cost <= _LARGEST_SUM_SLACK:
+            variance = event.clients * event.local_sigma**2
+            return _gaussian(event, variance, event.dimension, event.l2_sensitivity, cost)
+    return event, 0.0
+
+
+def _gaussian(
+    event: DiscreteGaussianEvent | SummedDiscreteGaussianEvent,
+    variance: float,
+    dimension: int,
+    sensitivity: float,
+    cost: float,
+) -> tuple[Event, float]:
+    deviation = gaussian_equivalent(variance, dimension)
+    if deviation is None:
+        return event, 0.0
+    return GaussianEvent(deviation / sensitivity, event.neighbours), cost + SLACK

@@ -1,0 +1,21 @@
+"""The one place that imports dp-accounting, on first use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from .errors import MissingDependencyError
+
+
+def accounting_library() -> Any:
+    """Return the dp_accounting module with its `pld` and `rdp` rooms; raise MissingDependencyError without it."""
+    try:
+        library = importlib.import_module("dp_accounting")
+        importlib.import_module("dp_accounting.pld.privacy_loss_distribution")
+        importlib.import_module("dp_accounting.pld.pld_pmf")
+        importlib.import_module("dp_accounting.rdp")
+    except ImportError as error:
+        msg = "composition needs the accountant library; install it with: pip install 'secagg[dp]'"
+        raise MissingDependencyError(msg) from error
+    return library

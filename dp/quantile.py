@@ -1,0 +1,68 @@
+"""Adaptive clipping: the norm follows a quantile of the clients' update norms, learned from noisy counts.
+
+Source: Andrew, Thakkar, McMahan, Ramaswamy (2021), algorithm 1. Each client reports one bit, whether its norm is at
+most the current clip C; with the noisy fraction b of ones, C <- C * exp(-rate * (b - target)). If more clients than
+wanted are within the clip it shrinks; a plus sign there would run away.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from .errors import ParameterError
+from .events import DiscreteGaussianEvent
+from .rational import positive
+from .samplers import discrete_gaussian
+from .sensitivity import Neighbours, check_count
+
+
+@dataclass(frozen=True)
+class AdaptiveClip:
+    """The state of adaptive clipping: immutable, `update` returns the next one.
+
+    clip: current norm, > 0. target: wanted fraction of clients within it, in (0, 1). rate: step, > 0 (0.2 is usual).
+    count_sigma: noise on the count of clients within the clip. neighbours: replacing a client moves the count by 1,
+    as does adding one.
+    """
+
+    clip: float
+    target: float
+    count_sigma: float
+    rate: float = 0.2
+    neighbours: Neighbours = Neighbours.ADD_REMOVE
+
+    def __post_init__(self) -> None:
+        for name in ("clip", "rate", "count_sigma"):
+            positive(getattr(self, name), name)
+        if not 0 < self.target < 1:
+            msg = f"target = {self.target} is a quantile; it must lie in (0, 1), 0.5 for the median"
+            raise ParameterError(msg)
+
+    def within(self, norm: float) -> int:
+        """Return a client's bit: 1 if its norm is at most the clip. Secret: it goes into the secure sum."""
+        return int(norm <= self.clip)
+
+    @property
+    def event(self) -> DiscreteGaussianEvent:
+        """What one update's private count costs; compose it beside the update's own event."""
+        return DiscreteGaussianEvent(self.count_sigma, 1.0, 1, self.neighbours)
+
+    def update(self, count_within: int, clients: int) -> AdaptiveClip:
+        """Return the next state from the true count; noise is added here. Run by whoever may see the true count.
+
+        Args:
+            count_within: how many clients were within the clip, 0 to `clients`.
+            clients: how many reported, public.
+        """
+        check_count(clients, "clients")
+        if not 0 <= count_within <= clients:
+            msg = f"count_within = {count_within} must lie between 0 and clients = {clients}"
+            raise ParameterError(msg)
+        return self.update_from_noisy(count_within + int(discrete_gaussian(self.count_sigma, 1)[0]), clients)
+
+    def update_from_noisy(self, noisy_count: float, clients: int) -> AdaptiveClip:
+        """Return the next state from a count that already carries its noise: post-processing, no further cost."""
+        check_count(clients, "clients")
+        fraction = min(1.0, max(0.0, noisy_count / clients))
+        return replace(self, clip=self.clip * math.exp(-self.rate * (fraction - self.target)))

@@ -1,0 +1,172 @@
+"""Renyi DP curves of our events: dp_accounting's where it has them, ours for sums and Skellam.
+
+Source of ours: Bun, Steinke (2016) and Canonne, Kamath, Steinke (2020), theorem 4 (discrete Gaussian: alpha
+D**2 / (2 sigma**2), for any vector of integers); Kairouz, Liu, Steinke (2021), proposition 14 (sums of discrete
+Gaussians); Agarwal, Kairouz, Liu (2021), theorem 3.5 (Skellam).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .discrete import summed_gaussians_ratio
+from .errors import ParameterError
+from .events import (
+    ApproximateEvent,
+    DiscreteGaussianEvent,
+    DiscreteLaplaceEvent,
+    Event,
+    FixedSizeSampled,
+    GaussianEvent,
+    LaplaceEvent,
+    Leaf,
+    PoissonSampled,
+    SkellamEvent,
+    SummedDiscreteGaussianEvent,
+    ZCDPEvent,
+    flatten,
+)
+from .nearness import ideal
+from .optional import accounting_library
+from .sensitivity import Neighbours
+
+Floats = npt.NDArray[np.float64]
+
+# Dense where optima lie for usual budgets; a bound at any order is valid, so more orders can only tighten.
+ORDERS: Floats = np.concatenate((1 + np.arange(1, 100) / 10.0, np.arange(11.0, 65.0), [96.0, 128, 256, 512, 1024]))
+_CHEAP_ORDERS: Floats = np.concatenate((ORDERS, 2.0 ** np.arange(6, 24, 0.25)))
+
+
+def orders_for(event: Event) -> Floats:
+    """Return the orders to try: many where a curve has a closed form, fewer where samples make each one costly."""
+    sampled = any(isinstance(part, PoissonSampled | FixedSizeSampled) for part, _ in flatten(event))
+    return ORDERS if sampled else _CHEAP_ORDERS
+
+
+def rdp_curve(event: Event, orders: Floats) -> tuple[Floats, float]:
+    """Return the RDP of `event` at each order (float64, same shape) and what its approximations cost in epsilon.
+
+    Raises:
+        ParameterError: a part that has no RDP bound here, named with the method that can take it.
+        MissingDependencyError: dp-accounting is not installed and a part needs it.
+    """
+    total = np.zeros_like(orders)
+    slack = 0.0
+    for part, count in flatten(event):
+        if isinstance(part, PoissonSampled | FixedSizeSampled):
+            inner, cost = ideal(part.event)
+            slack += count * cost
+            total += count * _sampled(part, inner, orders)
+        else:
+            total += count * _leaf(part, orders)
+    return total, slack
+
+
+def _leaf(event: Leaf, orders: Floats) -> Floats:  # noqa: PLR0911 - one a kind
+    match event:
+        case GaussianEvent():
+            return orders * (0.5 / event.noise_multiplier**2)
+        case ZCDPEvent():
+            return orders * event.rho
+        case DiscreteGaussianEvent():
+            return np.asarray(orders * (0.5 * (event.sensitivity / event.sigma) ** 2))
+        case SummedDiscreteGaussianEvent():
+            return summed_gaussian_rdp(event, orders)
+        case SkellamEvent():
+            return skellam_rdp(event, orders)
+        case LaplaceEvent():
+            return _pure(1 / event.noise_multiplier, orders)
+        case DiscreteLaplaceEvent():
+            return _pure(event.sensitivity / event.scale, orders)
+        case ApproximateEvent(delta=0.0):
+            return _pure(event.epsilon, orders)
+    msg = f"{type(event).__name__} with delta > 0 has no RDP bound; use method='pld'"
+    raise ParameterError(msg)
+
+
+def _pure(epsilon: float, orders: Floats) -> Floats:
+    """Return the RDP of randomised response, which dominates everything that is epsilon-DP."""
+    keep, flip = -math.log1p(math.exp(-epsilon)), -epsilon - math.log1p(math.exp(-epsilon))
+    near = orders * keep + (1 - orders) * flip
+    far = orders * flip + (1 - orders) * keep
+    return np.asarray(np.minimum(epsilon, np.maximum(0.0, np.logaddexp(near, far) / (orders - 1)) * (1 + 1e-12)))
+
+
+def summed_gaussian_rdp(event: SummedDiscreteGaussianEvent, orders: Floats) -> Floats:
+    """Return the RDP of the sum of clients' discrete Gaussians (Kairouz, Liu, Steinke 2021, proposition 14)."""
+    tau = summed_gaussians_ratio(event.local_sigma, event.clients)
+    sigma = math.sqrt(event.clients) * event.local_sigma
+    l2, l1, d = event.l2_sensitivity / sigma, event.l1_sensitivity / sigma, event.dimension
+    bounds = (
+        orders / 2 * l2**2 + tau * d,
+        orders / 2 * (l2**2 + 2 * l1 * tau + tau**2 * d),
+        orders / 2 * (l2 + math.sqrt(d) * tau) ** 2,
+    )
+    return np.asarray(np.minimum.reduce(bounds))
+
+
+def skellam_rdp(event: SkellamEvent, orders: Floats) -> Floats:
+    """Return the RDP of Skellam noise (Agarwal, Kairouz, Liu 2021), in integer units.
+
+    The theorem is for whole orders; an order in between takes the next whole one, as RDP grows with the order.
+    """
+    mu, l2, l1 = event.variance, event.l2_sensitivity, event.l1_sensitivity
+    whole = np.ceil(orders)
+    extra = np.minimum(((2 * whole - 1) * l2**2 + 6 * l1) / (4 * mu**2), 3 * l1 / (2 * mu))
+    return np.asarray(whole * l2**2 / (2 * mu) + extra)
+
+
+def _sampled(part: PoissonSampled | FixedSizeSampled, inner: Event, orders: Floats) -> Floats:
+    """Return the curve of sampled Gaussian noise from dp_accounting."""
+    multiplier, relation = _multiplier(inner)
+    if isinstance(part, PoissonSampled):
+        if relation is not Neighbours.ADD_REMOVE:
+            msg = "RDP of Poisson sampling is known for add-remove neighbours only; use method='pld'"
+            raise ParameterError(msg)
+        return _library_curve("PoissonSampledDpEvent", (part.rate,), multiplier, "ADD_OR_REMOVE_ONE", orders)
+    if relation is not Neighbours.REPLACE_ONE:
+        msg = "sampling a fixed size is analysed for replace-one neighbours; state the sensitivity for them"
+        raise ParameterError(msg)
+    sizes = (part.population, part.batch)
+    return _library_curve("SampledWithoutReplacementDpEvent", sizes, multiplier, "REPLACE_ONE", orders)
+
+
+def _multiplier(event: Event) -> tuple[float, Neighbours]:
+    """Return the multiplier that Gaussian noise, or Gaussian noises on the same sample, amount to."""
+    inverse_square = 0.0
+    relation = Neighbours.ADD_REMOVE
+    for part, count in flatten(event):
+        if not isinstance(part, GaussianEvent):
+            msg = f"RDP of sampled {type(part).__name__} is not known here; sample Gaussian noise or use method='pld'"
+            raise ParameterError(msg)
+        inverse_square += count / part.noise_multiplier**2
+        relation = part.neighbours
+    return 1 / math.sqrt(inverse_square), relation
+
+
+def _library_curve(name: str, sizes: tuple[Any, ...], multiplier: float, relation: str, orders: Floats) -> Floats:
+    library = accounting_library()
+    accountant = library.rdp.RdpAccountant(orders.tolist(), library.NeighboringRelation[relation])
+    event = getattr(library, name)(*sizes, library.GaussianDpEvent(multiplier))
+    accountant.compose(event)
+    curve = np.asarray(accountant._rdp, dtype=np.float64)
+    return np.where(np.isnan(curve), np.inf, np.maximum(curve, 0.0))
+
+
+def epsilon_from_rdp(curve: Floats, delta: float, orders: Floats) -> float:
+    """Return the epsilon that the curve grants at delta (Canonne, Kamath, Steinke 2020, proposition 12).
+
+    epsilon = rdp + log(1 - 1/alpha) - log(delta alpha) / (alpha - 1), at the best order; never below 0.
+    """
+    values = curve + np.log1p(-1 / orders) - (math.log(delta) + np.log(orders)) / (orders - 1)
+    return max(0.0, float(np.min(values)))
+
+
+def delta_from_rdp(curve: Floats, epsilon: float, orders: Floats) -> float:
+    """Return the delta that the curve grants at epsilon, at the best order; at most 1."""
+    exponents = (orders - 1) * (curve - epsilon + np.log1p(-1 / orders)) - np.log(orders)
+    return min(1.0, math.exp(min(0.0, float(np.min(exponents)))))

@@ -1,0 +1,61 @@
+"""The slow, plain sampler: Bernoulli trials on Fractions, after Canonne, Kamath and Steinke (2020), section 5.
+
+It shares nothing with the fast walk but the definition of the laws; tests tie the two together. Single
+values and small vectors are drawn with it, so that a scalar release loads no compiler.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from fractions import Fraction
+
+from .laws import Law
+
+
+def bernoulli(p: Fraction) -> bool:
+    """Return True with probability p, 0 <= p <= 1, exactly."""
+    return secrets.randbelow(p.denominator) < p.numerator
+
+
+def bernoulli_exp(x: Fraction) -> bool:
+    """Return True with probability exp(-x), x >= 0, exactly (algorithm 1)."""
+    while x > 1:
+        if not bernoulli_exp(Fraction(1)):
+            return False
+        x -= 1
+    k = 1
+    while bernoulli(x / k):
+        k += 1
+    return k % 2 == 1
+
+
+def laplace_sample(scale: Fraction) -> int:
+    """Return one discrete Laplace sample, P(x) proportional to exp(-|x| / scale) (algorithm 2)."""
+    numerator, denominator = scale.numerator, scale.denominator
+    while True:
+        remainder = secrets.randbelow(numerator)
+        if not bernoulli_exp(Fraction(remainder, numerator)):
+            continue
+        quotient = 0
+        while bernoulli_exp(Fraction(1)):
+            quotient += 1
+        magnitude = (remainder + numerator * quotient) // denominator
+        negative = secrets.randbits(1)
+        if not (negative and magnitude == 0):
+            return -magnitude if negative else magnitude
+
+
+def gaussian_sample(sigma_squared: Fraction) -> int:
+    """Return one discrete Gaussian sample, P(x) proportional to exp(-x**2 / (2 sigma**2)) (algorithm 3)."""
+    scale = math.isqrt(sigma_squared.numerator // sigma_squared.denominator) + 1
+    while True:
+        candidate = laplace_sample(Fraction(scale))
+        distance = abs(candidate) - sigma_squared / scale
+        if bernoulli_exp(distance * distance / (2 * sigma_squared)):
+            return candidate
+
+
+def reference_sample(law: Law) -> int:
+    """Return one sample of `law`."""
+    return gaussian_sample(law.parameter) if law.curved else laplace_sample(law.parameter)

@@ -1,0 +1,85 @@
+"""Zero-concentrated DP: conversions to and from (epsilon, delta), and what composes by simple sums.
+
+Source: Bun, Steinke (2016); conversions of Canonne, Kamath, Steinke (2020), corollary 13: rho-zCDP implies
+delta = inf over alpha > 1 of exp((alpha - 1)(alpha rho - epsilon)) (1 - 1/alpha)**alpha / (alpha - 1). Every alpha
+gives a valid bound, so that an inexact minimum is never optimistic.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .analytic import smallest
+from .rational import positive
+from .sensitivity import check_count, check_delta, check_epsilon, round_up
+
+
+def zcdp_delta(rho: float, epsilon: float) -> float:
+    """Return a delta for which rho-zCDP implies (epsilon, delta)-DP.
+
+    Raises:
+        ParameterError: rho <= 0 or epsilon < 0, NaN or infinite.
+    """
+    rho = float(positive(rho, "rho"))
+    epsilon = check_epsilon(epsilon, zero=True)
+    low, high = 1.0, (epsilon + 1) / (2 * rho) + 2
+    for _ in range(80):
+        alpha = (low + high) / 2
+        if not low < alpha < high:
+            break
+        slope = (2 * alpha - 1) * rho - epsilon + math.log1p(-1 / alpha)
+        low, high = (alpha, high) if slope < 0 else (low, alpha)
+    alpha = high
+    exponent = (alpha - 1) * (alpha * rho - epsilon) + alpha * math.log1p(-1 / alpha) - math.log(alpha - 1)
+    return min(1.0, round_up(math.exp(min(0.0, exponent)) * (1 + 1e-14)))
+
+
+def zcdp_epsilon(rho: float, delta: float) -> float:
+    """Return the least epsilon that `zcdp_delta` grants for delta, rounded up.
+
+    Raises:
+        ParameterError: rho <= 0; delta outside (0, 1).
+    """
+    rho = float(positive(rho, "rho"))
+    delta = check_delta(delta)
+    if zcdp_delta(rho, 0.0) <= delta:
+        return 0.0
+    high = rho + 2 * math.sqrt(rho * math.log(1 / delta)) + 1e-12  # Bun and Steinke's bound is never smaller
+    while zcdp_delta(rho, high) > delta:
+        high *= 2
+    return smallest(lambda epsilon: zcdp_delta(rho, epsilon) <= delta, 0.0, high)
+
+
+def zcdp_rho(epsilon: float, delta: float) -> float:
+    """Return the largest rho whose `zcdp_delta` stays within delta at epsilon, rounded down.
+
+    Raises:
+        ParameterError: epsilon <= 0; delta outside (0, 1).
+    """
+    epsilon, delta = check_epsilon(epsilon), check_delta(delta)
+    inverse = smallest(lambda x: zcdp_delta(1 / x, epsilon) <= delta, 1 / (2 * epsilon + 2), 1e12)
+    return math.nextafter(1 / inverse, 0.0)
+
+
+def gaussian_rho(noise_multiplier: float) -> float:
+    """Return rho = 1 / (2 noise_multiplier**2), for Gaussian and discrete Gaussian noise alike, rounded up."""
+    return round_up(0.5 / float(positive(noise_multiplier, "noise_multiplier")) ** 2)
+
+
+def basic_composition(guarantees: list[tuple[float, float]]) -> tuple[float, float]:
+    """Return (sum of epsilons, sum of deltas), rounded up: always valid, rarely tight."""
+    epsilon = math.fsum(check_epsilon(e, zero=True) for e, _ in guarantees)
+    delta = math.fsum(check_delta(d, zero=True) for _, d in guarantees)
+    return round_up(epsilon), min(1.0, round_up(delta) if delta else 0.0)
+
+
+def advanced_composition(epsilon: float, delta: float, count: int, slack: float) -> tuple[float, float]:
+    """Return the guarantee of `count` adaptive (epsilon, delta) mechanisms, spending `slack` of delta.
+
+    Source: Dwork, Rothblum, Vadhan (2010), with the mean loss epsilon * tanh(epsilon / 2) of Dwork, Rothblum (2016):
+    (epsilon sqrt(2 k log(1 / slack)) + k epsilon tanh(epsilon / 2), k delta + slack). Never worse than the basic sum.
+    """
+    epsilon, delta, slack = check_epsilon(epsilon), check_delta(delta, zero=True), check_delta(slack)
+    count = check_count(count, "count")
+    grown = epsilon * math.sqrt(2 * count * math.log(1 / slack)) + count * epsilon * math.tanh(epsilon / 2)
+    return round_up(min(grown, count * epsilon)), min(1.0, round_up(count * delta + slack))

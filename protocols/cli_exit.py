@@ -1,0 +1,27 @@
+"""How the `secagg` commands end: exit codes, and sentences about what went wrong.
+
+1 is missing on purpose: it is Python's own, for what nobody foresaw.
+"""
+
+from __future__ import annotations
+
+import json
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+EXIT_IMPOSSIBLE = 2
+"""The command or its parameters are impossible."""
+EXIT_NO_SUM = 3
+"""The round ended without a sum."""
+EXIT_WRONG = 4
+"""The sum is not the plain one, or noise fails its check."""
+
+
+def tell(text: str, as_json: bool, error: Exception | None = None) -> None:
+    """Say on standard error what went wrong; as JSON on standard output, too, if machines listen."""
+    if as_json:
+        typer.echo(json.dumps({"error": type(error).__name__ if error else "Error", "message": text}, indent=2))
+    # As Text, so that brackets in what people have typed are not taken for markup.
+    Console(stderr=True).print(Text.assemble(("secagg:", "bold red"), " ", text), soft_wrap=True)

@@ -1,0 +1,82 @@
+"""`secagg paillier-sum`: a whole round of Paillier summation on this machine, timed and checked."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from secagg.errors import ParameterError, SecAggError
+
+from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
+from .paillier_simulation import Report, simulate
+
+
+def paillier_sum(
+    clients: Annotated[int, typer.Option(help="Clients that want to contribute.", min=2)] = 20,
+    dim: Annotated[int, typer.Option(help="Numbers in an update.", min=1)] = 1000,
+    key_bits: Annotated[int, typer.Option(help="Bits of the Paillier modulus: 2048 or 3072.")] = 3072,
+    committee: Annotated[int, typer.Option(help="Members who hold a share of the key.", min=2)] = 5,
+    threshold: Annotated[int, typer.Option(help="Members who open a sum together; above half of them.", min=2)] = 4,
+    dropout: Annotated[float, typer.Option(help="Fraction of clients and members that vanish.", min=0, max=0.99)] = 0.0,
+    workers: Annotated[int, typer.Option(help="Processes to use; 0 for one a core.", min=0)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
+) -> None:
+    """Sum encrypted updates that the server cannot read; a committee that holds the key in shares opens the sum."""
+    if key_bits not in (2048, 3072):
+        raise typer.BadParameter(f"{key_bits} is not possible: choose 2048 or 3072", param_hint="--key-bits")
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    try:
+        with Progress(*columns, console=Console(stderr=True), disable=as_json) as progress:
+
+            def announce(stage: str, steps: int) -> Callable[[int], None]:
+                task = progress.add_task(stage, total=steps or None)
+                return lambda done: progress.advance(task, done)
+
+            report = simulate(
+                clients,
+                dim,
+                key_bits=key_bits,
+                committee=committee,
+                threshold=threshold,
+                dropout=dropout,
+                workers=workers or os.cpu_count() or 1,
+                announce=announce,
+            )
+    except SecAggError as error:
+        tell(str(error), as_json, error)
+        raise typer.Exit(EXIT_IMPOSSIBLE if isinstance(error, ParameterError) else EXIT_NO_SUM) from None
+    if as_json:
+        typer.echo(json.dumps(report.as_json()))
+    else:
+        Console().print(_table(report))
+    if not report.exact:
+        raise typer.Exit(EXIT_WRONG)
+
+
+def _table(report: Report) -> Table:
+    table = Table(title="Paillier summation", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_row("sum", "exact" if report.exact else "[red]wrong[/red]")
+    table.add_row("clients, of whom in the sum", f"{report.clients:,}, {report.survivors:,}")
+    table.add_row("ciphertexts an update, lanes each", f"{report.ciphertexts:,}, {report.lanes}")
+    table.add_row("client, mean", f"{report.client_seconds_mean:.3f} s")
+    table.add_row("server", f"{report.server_seconds:.3f} s")
+    table.add_row("opening: slowest member and combination", f"{report.decrypt_seconds:.3f} s")
+    table.add_row("wall", f"{report.wall_seconds:.3f} s")
+    table.add_row("client sends, mean", f"{report.client_bytes_sent_mean:,.0f} bytes")
+    table.add_row("peak memory", f"{report.peak_memory_bytes / 2**20:,.0f} MiB")
+    return table

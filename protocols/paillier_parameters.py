@@ -1,0 +1,203 @@
+"""What all parties of a Paillier round agree on beforehand, and the hashes that bind everything to it."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from secagg import signatures
+from secagg.derivation import HASH_BYTES, Label, digest, frame
+from secagg.encoding import FixedPoint
+from secagg.errors import AuthenticationFailed, MalformedMessage, ParameterError, UnexpectedMessage
+from secagg.paillier import EncryptedVector, Lanes, ThresholdKey
+
+from .paillier_messages import MAX_PARTIES, Contribution, Message
+
+_OVERHEAD_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class RoundParameters:
+    """One round of Paillier summation. Everyone has equal ones, from a source that everyone trusts.
+
+    Args:
+        key: the dealt key.
+        codec: how updates are encoded; its num_summands bounds the contributors.
+        length: numbers in an update.
+        contributors: id -> Ed25519 public key, 32 bytes: who may contribute.
+        members: 1 to key.num_members -> Ed25519 public key: the committee.
+        min_contributors: the committee opens no sum of fewer; at least 2.
+        nonce: 32 bytes that no other round has.
+        corrupt_members: how many members may collude with the aggregator.
+
+    Raises:
+        ParameterError: out of range, or two quorums of the committee could meet in corrupt members only: they could
+            open two sums, whose difference is a single update.
+    """
+
+    key: ThresholdKey
+    codec: FixedPoint
+    length: int
+    contributors: Mapping[int, bytes]
+    members: Mapping[int, bytes]
+    min_contributors: int
+    nonce: bytes
+    corrupt_members: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        for name, roster in (("contributors", self.contributors), ("members", self.members)):
+            for party, public_bytes in roster.items():
+                if not 1 <= party < 1 << 32 or len(public_bytes) != signatures.PUBLIC_KEY_BYTES:
+                    raise ParameterError(f"{name} need ids from 1 to 2**32 - 1 and keys of 32 bytes, unlike {party}")
+            if len(set(roster.values())) != len(roster):
+                raise ParameterError(f"two of the {name} have the same identity key")
+        if set(self.members) != set(range(1, self.key.num_members + 1)):
+            raise ParameterError(f"members must be numbered from 1 to {self.key.num_members}, as the key was dealt")
+        if not 2 <= self.min_contributors <= len(self.contributors) <= min(self.codec.num_summands, MAX_PARTIES):
+            raise ParameterError(
+                f"{len(self.contributors)} contributors, at least {self.min_contributors} of them, but there must be "
+                f"2 <= minimum <= contributors <= the encoding's num_summands {self.codec.num_summands}"
+            )
+        if len(self.nonce) != HASH_BYTES:
+            raise ParameterError(f"the nonce has {len(self.nonce)} bytes, but must have {HASH_BYTES}")
+        check_quorum(self.key.threshold, self.key.num_members, self.corrupt_members)
+        _ = self.lanes
+
+    @property
+    def weighted(self) -> bool:
+        """Whether updates carry a weight, encrypted, as their last lane."""
+        return self.codec.max_weight > 1
+
+    @cached_property
+    def lanes(self) -> Lanes:
+        """How updates are packed."""
+        return Lanes(self.key.public_key.key_bits, self.codec.modulus_bits, self.length + self.weighted)
+
+    @cached_property
+    def session(self) -> bytes:
+        """32 bytes that name the round: a hash of every field."""
+        codec = self.codec
+        numbers = (
+            codec.value_bits,
+            codec.num_summands,
+            codec.max_weight,
+            self.length,
+            self.min_contributors,
+            self.corrupt_members,
+        )
+        return digest(
+            Label.PAILLIER_SESSION,
+            self.nonce,
+            self.key.digest(),
+            struct.pack(">d", codec.clip),
+            *(number.to_bytes(8, "big") for number in numbers),
+            _roster(self.contributors),
+            _roster(self.members),
+        )
+
+    @property
+    def max_message_bytes(self) -> int:
+        """The longest message that anyone may send in this round: refuse more before reading it."""
+        vector = self.lanes.num_plaintexts * self.key.public_key.ciphertext_bytes
+        return _OVERHEAD_BYTES + max(vector, 64 * len(self.contributors) + 80 * len(self.members))
+
+    def check_session(self, message: Message) -> None:
+        """Raise UnexpectedMessage unless the message is of this round."""
+        if message.session != self.session:
+            raise UnexpectedMessage("a message of another session")
+
+    def commitments_digest(self, commitments: Mapping[int, bytes]) -> bytes:
+        """Hash who committed to what."""
+        return digest(Label.PAILLIER_COMMITMENTS, self.session, _roster(commitments))
+
+    def contribution_digest(self, contributor: int, vector: EncryptedVector) -> bytes:
+        """Hash an encrypted update and its author."""
+        header = struct.pack(">IQQQ", contributor, vector.lane_bits, vector.length, vector.num_addends)
+        body = hashlib.sha256(vector.data).digest()
+        return digest(Label.PAILLIER_CONTRIBUTION, self.session, header, vector.fingerprint, body)
+
+    def sum_digest(self, commitments_digest: bytes, contributors: Iterable[int], product: EncryptedVector) -> bytes:
+        """Hash the sum to be opened, and what it is the sum of: the context of every partial opening."""
+        ids = b"".join(contributor.to_bytes(4, "big") for contributor in sorted(contributors))
+        count = product.num_addends.to_bytes(8, "big")
+        body = hashlib.sha256(product.data).digest()
+        return digest(Label.PAILLIER_SUM, self.session, commitments_digest, ids, count, body)
+
+    def endorsement_text(self, member: int, commitments_digest: bytes) -> bytes:
+        """Return what a member signs."""
+        return frame(Label.SIGN_PAILLIER_ENDORSEMENT, self.session, member.to_bytes(4, "big"), commitments_digest)
+
+    def contribution_text(self, contributor: int, commitments_digest: bytes, contribution_digest: bytes) -> bytes:
+        """Return what a contributor signs."""
+        return frame(
+            Label.SIGN_PAILLIER_CONTRIBUTION,
+            self.session,
+            contributor.to_bytes(4, "big"),
+            commitments_digest,
+            contribution_digest,
+        )
+
+    def check_commitments(self, commitments: Mapping[int, bytes]) -> None:
+        """Raise unless the list is of contributors of this round, and enough of them.
+
+        Raises:
+            UnexpectedMessage: a stranger is on the list, or it is too short.
+        """
+        strangers = commitments.keys() - self.contributors.keys()
+        if strangers:
+            raise UnexpectedMessage(f"{len(strangers)} on the list of commitments have no part in this round")
+        if len(commitments) < self.min_contributors:
+            raise UnexpectedMessage(
+                f"a list of {len(commitments)} commitments, but no sum of fewer than {self.min_contributors} is opened"
+            )
+
+    def check_contribution(
+        self, contributor: int, contribution: Contribution, commitments: Mapping[int, bytes]
+    ) -> EncryptedVector:
+        """Check all of a contribution but its ciphertexts, which `Accumulator` checks; the contributor is the culprit.
+
+        Raises:
+            UnexpectedMessage: not of this session or list, or from someone who did not commit.
+            MalformedMessage: it claims to be a sum.
+            AuthenticationFailed: not what was committed to, or not signed by its author.
+        """
+        culprits = {contributor}
+        if contributor not in commitments or contribution.session != self.session:
+            raise UnexpectedMessage("a contribution of another session, or without commitment", culprits=culprits)
+        listed = self.commitments_digest(commitments)
+        if contribution.commitments_digest != listed:
+            raise UnexpectedMessage("a contribution for another list of commitments", culprits=culprits)
+        if contribution.num_addends != 1:
+            raise MalformedMessage(
+                f"a contribution that claims {contribution.num_addends} addends, but it has one author",
+                culprits=culprits,
+            )
+        vector = contribution.vector()
+        contribution_digest = self.contribution_digest(contributor, vector)
+        if contribution_digest != commitments[contributor]:
+            raise AuthenticationFailed("a contribution is not what was committed to", culprits=culprits)
+        text = self.contribution_text(contributor, listed, contribution_digest)
+        try:
+            signatures.verify(self.contributors[contributor], text, contribution.signature)
+        except AuthenticationFailed:
+            raise AuthenticationFailed("a contribution is not signed by its author", culprits=culprits) from None
+        return vector
+
+
+def check_quorum(threshold: int, members: int, corrupt: int = 0) -> None:
+    """Return if any two quorums of a committee share an honest member; raise ParameterError otherwise."""
+    if corrupt < 0 or threshold <= corrupt:
+        raise ParameterError(f"{corrupt} corrupt members would open on their own: raise the threshold {threshold}")
+    if 2 * threshold <= members + corrupt:
+        raise ParameterError(
+            f"with threshold {threshold} of {members} and {corrupt} corrupt, two quorums can open two sums: deal a "
+            f"threshold of at least {(members + corrupt) // 2 + 1}"
+        )
+
+
+def _roster(entries: Mapping[int, bytes]) -> bytes:
+    return b"".join(party.to_bytes(4, "big") + entries[party] for party in sorted(entries))

@@ -1,0 +1,37 @@
+"""Paillier summation: packed vectors, streaming sums, threshold decryption. Imports neither phe nor gmpy2."""
+
+from .keys import DEFAULT_KEY_BITS, PrivateKey, PublicKey, generate
+from .lanes import Lanes
+from .moduli import MAX_KEY_BITS, MIN_KEY_BITS
+from .randomness import FullExponents, KeyHolder, NoisePool, NoiseSource, ShortExponents
+from .sums import Accumulator
+from .threshold import KeyShare, Opened, PartialOpening, ThresholdKey, check_partial, combine, deal, open_partially
+from .vectors import EncryptedVector, decrypt, encrypt, rerandomise
+
+__all__ = [
+    "DEFAULT_KEY_BITS",
+    "MAX_KEY_BITS",
+    "MIN_KEY_BITS",
+    "Accumulator",
+    "EncryptedVector",
+    "FullExponents",
+    "KeyHolder",
+    "KeyShare",
+    "Lanes",
+    "NoisePool",
+    "NoiseSource",
+    "Opened",
+    "PartialOpening",
+    "PrivateKey",
+    "PublicKey",
+    "ShortExponents",
+    "ThresholdKey",
+    "check_partial",
+    "combine",
+    "deal",
+    "decrypt",
+    "encrypt",
+    "generate",
+    "open_partially",
+    "rerandomise",
+]

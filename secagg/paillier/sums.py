@@ -1,0 +1,227 @@
+"""Streaming sums: encrypted vectors are checked and multiplied into one running vector as they arrive.
+
+Whether every ciphertext is invertible is asked of the running product: it is, if and only if all its factors are. One
+question answers for a whole batch, and only a batch that fails is searched for the culprit and multiplied again
+without it. That keeps the check's price, half a multiplication when asked of every ciphertext alone, near nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import pairwise
+from multiprocessing import get_context
+from types import TracebackType
+from typing import Any, Self, final
+
+from ..errors import MalformedMessage, ParameterError, StateError
+from . import integers
+from .integers import Integer, all_invertible, backend
+from .keys import PublicKey
+from .lanes import Lanes
+from .randomness import NoisePool
+from .vectors import EncryptedVector, check_header, in_range, rerandomise
+
+
+@final
+class Accumulator:
+    """The running sum of encrypted vectors. Memory: one vector, and the batch that is being added.
+
+    Args:
+        public_key: the key that everyone encrypts under.
+        lanes: what every vector must look like.
+        max_addends: the encoding's num_summands: more are refused, since a lane might overflow.
+        workers: processes that share the positions among them; 1 computes here. More than one needs (as always with
+            spawned processes) a main module that can be imported, and `close` or a with statement at the end.
+
+    Raises:
+        ParameterError: workers or max_addends is not positive.
+    """
+
+    def __init__(self, public_key: PublicKey, lanes: Lanes, *, max_addends: int, workers: int = 1) -> None:
+        if workers < 1 or max_addends < 1:
+            raise ParameterError(f"workers is {workers} and max_addends {max_addends}, but both must be positive")
+        self.public_key = public_key
+        self.lanes = lanes
+        self.max_addends = max_addends
+        self.num_addends = 0
+        count = lanes.num_plaintexts
+        edges = [count * worker // workers for worker in range(workers + 1)]
+        size = public_key.ciphertext_bytes
+        self._bounds = [(low * size, high * size) for low, high in pairwise(edges) if low < high]
+        counts = [(high - low) // size for low, high in self._bounds]
+        self._slices = [_Here(public_key, number) if workers == 1 else _There(public_key, number) for number in counts]
+
+    def add(self, vector: EncryptedVector, *, sender: int) -> None:
+        """Check one vector and add it.
+
+        Raises:
+            MalformedMessage: the vector is refused and `sender` is the culprit; the sum is as it was.
+        """
+        rejected = self.add_batch({sender: vector})
+        if rejected:
+            raise rejected[sender]
+
+    def add_batch(self, vectors: Mapping[int, EncryptedVector]) -> dict[int, MalformedMessage]:
+        """Check vectors and add those that are sound: sender -> vector. The cheapest way to add: eight or more at once.
+
+        Returns:
+            sender -> why its vector was refused. The others are in the sum.
+        """
+        rejected: dict[int, MalformedMessage] = {}
+        accepted: list[int] = []
+        addends = self.num_addends
+        for sender, vector in vectors.items():
+            try:
+                check_header(vector, self.public_key, self.lanes)
+                if addends + vector.num_addends > self.max_addends:
+                    raise MalformedMessage(
+                        f"a vector of {vector.num_addends} addends, but there is room for {self.max_addends - addends}"
+                    )
+            except MalformedMessage as error:
+                rejected[sender] = MalformedMessage(error.reason, culprits={sender})
+            else:
+                accepted.append(sender)
+                addends += vector.num_addends
+        bad = self._stage([memoryview(vectors[sender].data) for sender in accepted])
+        for index in bad:
+            rejected[accepted[index]] = MalformedMessage(
+                "a ciphertext is not an invertible residue from 1 to n**2 - 1", culprits={accepted[index]}
+            )
+        self._call("commit", [(bad,)] * len(self._slices))
+        self.num_addends += sum(vectors[sender].num_addends for sender in accepted if sender not in rejected)
+        return rejected
+
+    def total(self, noise: NoisePool) -> EncryptedVector:
+        """Return the sum under fresh noise, ready to leave; more can be added afterwards.
+
+        Raises:
+            StateError: nothing was added yet.
+        """
+        return rerandomise(self.product(), noise)
+
+    def product(self) -> EncryptedVector:
+        """Return the bare product of the ciphertexts, which everyone who adds the same vectors finds the same.
+
+        Security: not for sending: whoever knows the addends can recognise it. `total` is.
+
+        Raises:
+            StateError: nothing was added yet.
+        """
+        if not self.num_addends:
+            raise StateError("nothing was added yet: an empty sum has no ciphertext")
+        data = b"".join(self._call("product", [()] * len(self._slices)))
+        key, lanes = self.public_key, self.lanes
+        return EncryptedVector(key.fingerprint, lanes.lane_bits, lanes.length, self.num_addends, data)
+
+    def close(self) -> None:
+        """End the worker processes."""
+        for part in self._slices:
+            part.close()
+
+    def _stage(self, vectors: list[memoryview]) -> frozenset[int]:
+        arguments = [([bytes(vector[low:high]) for vector in vectors],) for low, high in self._bounds]
+        return frozenset[int]().union(*self._call("stage", arguments))
+
+    def _call(self, method: str, arguments: list[tuple[Any, ...]]) -> list[Any]:
+        futures = [part.call(method, *given) for part, given in zip(self._slices, arguments, strict=True)]
+        return [future.result() for future in futures]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Slice:
+    """A run of positions of the sum. `stage` tries a batch, `commit` keeps all of it that no slice found fault with."""
+
+    def __init__(self, public_key: PublicKey, count: int) -> None:
+        self._key = public_key
+        self._values: list[Integer] = [backend().integer(1)] * count
+        self._batch: list[bytes] = []
+        self._bad: frozenset[int] = frozenset()
+        self._staged = self._values
+
+    def stage(self, batch: list[bytes]) -> frozenset[int]:
+        """Multiply a batch in on trial, and return the indices of vectors with an invalid ciphertext."""
+        self._batch = batch
+        bad = self._multiply(frozenset())
+        if not all_invertible(self._staged, self._key.n):
+            invalid = (i for i, data in enumerate(batch) if i not in bad and not all_invertible(*self._residues(data)))
+            bad = self._multiply(bad.union(invalid))
+        self._bad = bad
+        return bad
+
+    def commit(self, bad: frozenset[int]) -> None:
+        """Keep the batch without the vectors that any slice found bad."""
+        if bad != self._bad:
+            self._multiply(bad)
+        self._values, self._batch = self._staged, []
+
+    def product(self) -> bytes:
+        """Return the positions' ciphertexts."""
+        return integers.join(self._values, self._key.ciphertext_bytes)
+
+    def _residues(self, data: bytes) -> tuple[list[Integer], int]:
+        return integers.split(data, self._key.ciphertext_bytes), self._key.n
+
+    def _multiply(self, skip: frozenset[int]) -> frozenset[int]:
+        """Stage the product with all vectors but those to skip, and return these and those out of range."""
+        modulus = self._key.n_squared
+        values, bad = self._values, set(skip)
+        for index, data in enumerate(self._batch):
+            if index in skip:
+                continue
+            ciphertexts, _ = self._residues(data)
+            if in_range(ciphertexts, modulus):
+                values = [value * ciphertext % modulus for value, ciphertext in zip(values, ciphertexts, strict=True)]
+            else:
+                bad.add(index)
+        self._staged = values
+        return frozenset(bad)
+
+
+class _Here:
+    """A slice in this process."""
+
+    def __init__(self, public_key: PublicKey, count: int) -> None:
+        self._slice = _Slice(public_key, count)
+
+    def call(self, method: str, *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        bound: Callable[..., Any] = getattr(self._slice, method)
+        future.set_result(bound(*arguments))
+        return future
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class _There:
+    """A slice in a process of its own: an executor with one worker, which therefore keeps its state between calls."""
+
+    def __init__(self, public_key: PublicKey, count: int) -> None:
+        arguments = (public_key.n, public_key.key_bits, count, backend().name)
+        self._process = ProcessPoolExecutor(1, get_context("spawn"), initializer=_start, initargs=arguments)
+
+    def call(self, method: str, *arguments: Any) -> Future[Any]:
+        return self._process.submit(_call, method, *arguments)
+
+    def close(self) -> None:
+        self._process.shutdown()
+
+
+_worker_slice: list[_Slice] = []
+
+
+def _start(n: int, key_bits: int, count: int, backend_name: str) -> None:
+    integers.choose(backend_name)
+    _worker_slice[:] = [_Slice(PublicKey(n, _min_bits=key_bits), count)]
+
+
+def _call(method: str, *arguments: Any) -> Any:
+    return getattr(_worker_slice[0], method)(*arguments)

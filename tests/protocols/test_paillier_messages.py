@@ -1,0 +1,98 @@
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocols.paillier_messages import (
+    Commitment,
+    CommitmentList,
+    Contribution,
+    Endorsement,
+    Message,
+    Opening,
+    OpenRequest,
+    RevealRequest,
+    decode,
+    encode,
+)
+from secagg.errors import MalformedMessage
+
+KINDS = [Commitment, CommitmentList, Contribution, Endorsement, Opening, OpenRequest, RevealRequest]
+D, S = bytes(32), bytes(64)
+EXAMPLES: list[Message] = [
+    Commitment(D, D),
+    CommitmentList(D, {1: D, 7: D}),
+    Contribution(D, D, D, 26, 100, 1, b"x" * 64, S),
+    Endorsement(D, D, S),
+    Opening(D, D, b"roots", D, b"\1"),
+    OpenRequest(D, [1, 2, 3], D),
+    RevealRequest(D, {1: D}, {2: S}),
+]
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
+def test_messages_survive_the_wire_and_only_as_themselves(message: Message) -> None:
+    data = encode(message)
+    assert decode(data, type(message), max_bytes=len(data)) == message
+    with pytest.raises(MalformedMessage, match="at most"):
+        decode(data, type(message), max_bytes=len(data) - 1)
+    for kind in KINDS:
+        if kind is not type(message):
+            with pytest.raises(MalformedMessage):
+                decode(data, kind, max_bytes=1000)
+    for cut in range(len(data)):
+        with pytest.raises(MalformedMessage):
+            decode(data[:cut], type(message), max_bytes=1000)
+    with pytest.raises(MalformedMessage):
+        decode(data + b"\0", type(message), max_bytes=1000)
+    raw = msgspec.msgpack.decode(data)
+    for change in ({"extra": 1}, {"type": raw["type"].replace("v1", "v2")}, {"session": D[:-1]}, {"session": "text"}):
+        with pytest.raises(MalformedMessage):
+            decode(msgspec.msgpack.encode(raw | change), type(message), max_bytes=1000)
+    for name in raw:
+        missing = {key: value for key, value in raw.items() if key != name}
+        with pytest.raises(MalformedMessage):
+            decode(msgspec.msgpack.encode(missing), type(message), max_bytes=1000)
+
+
+@given(st.binary(max_size=200), st.sampled_from(KINDS))
+def test_any_bytes_are_a_message_or_malformed(data: bytes, kind: type[Message]) -> None:
+    try:
+        message = decode(data, kind, max_bytes=1000)
+    except MalformedMessage:
+        return
+    assert type(message) is kind
+
+
+@given(st.sampled_from(EXAMPLES), st.data())
+def test_flipped_bytes_are_a_message_or_malformed(message: Message, data: st.DataObject) -> None:
+    raw = bytearray(encode(message))
+    raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        decode(bytes(raw), type(message), max_bytes=1000)
+    except MalformedMessage:
+        return
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_addends": -1},
+        {"num_addends": 1 << 41},
+        {"num_addends": 1.0},
+        {"num_addends": True},
+        {"lane_bits": 1 << 63},
+        {"length": None},
+        {"signature": bytes(63)},
+        {"ciphertexts": "text"},
+    ],
+)
+def test_fields_out_of_bounds_are_malformed(change: dict[str, object]) -> None:
+    raw = msgspec.msgpack.decode(encode(EXAMPLES[2]))
+    with pytest.raises(MalformedMessage):
+        decode(msgspec.msgpack.encode(raw | change), Contribution, max_bytes=1000)
+
+
+def test_deep_nesting_is_malformed() -> None:
+    with pytest.raises(MalformedMessage):
+        decode(b"\x91" * 100_000, OpenRequest, max_bytes=1 << 20)

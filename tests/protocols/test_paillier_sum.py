@@ -1,0 +1,310 @@
+"""Whole rounds: exact sums, dropouts everywhere, refusals that cost only the guilty."""
+
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.paillier_messages import Commitment, Contribution, Opening
+from protocols.paillier_roles import CommitteeMember, Contributor, Phase
+from protocols.paillier_sum import Aggregator, AggregatorPhase
+from secagg.errors import (
+    AuthenticationFailed,
+    EncodingError,
+    InconsistentShares,
+    MalformedMessage,
+    ParameterError,
+    PeerError,
+    StateError,
+    ThresholdError,
+    UnexpectedMessage,
+)
+from secagg.paillier import encrypt
+from tests.secagg.paillier.fixed_keys import dealt, noise, private_key
+
+from .paillier_harness import LENGTH, Session, identity, make_parameters, update
+
+
+@given(st.data())
+@settings(max_examples=15)
+def test_the_sum_is_exact_whoever_vanishes(data: st.DataObject) -> None:
+    max_weight = data.draw(st.sampled_from([1, 7]))
+    weights = {i: data.draw(st.integers(0, max_weight)) if max_weight > 1 else 1 for i in range(1, 6)}
+    session = Session(make_parameters(max_weight=max_weight), weights=weights)
+    committed = data.draw(st.sets(st.integers(1, 5), min_size=2))
+    listed = session.commit(committed)
+    endorsing = data.draw(st.sets(st.integers(1, 5), min_size=4))
+    request = session.endorse(listed, endorsing)
+    revealed = data.draw(st.sets(st.sampled_from(sorted(committed)), min_size=2))
+    session.reveal(request, revealed)
+    opening = data.draw(st.sets(st.sampled_from(sorted(endorsing)), min_size=4))
+    result = session.open(session.ask(), opening)
+    session.check(result, revealed)
+    assert result.liars == frozenset()
+    assert session.aggregator.phase is AggregatorPhase.COMPLETED
+    assert all(session.members[i].phase is Phase.COMPLETED for i in opening)
+
+
+def test_too_few_are_nobodys_fault_and_end_the_session() -> None:
+    session = Session(make_parameters(min_contributors=3))
+    with pytest.raises(ThresholdError) as few:
+        session.commit({1, 2})
+    assert (few.value.needed, few.value.have) == (3, 2)
+    with pytest.raises(StateError, match="aborted"):
+        session.aggregator.close_round()
+    with pytest.raises(StateError, match="aborted"):
+        session.aggregator.receive(1, Commitment(session.parameters.session, bytes(32)))
+
+    session = Session(make_parameters())
+    with pytest.raises(ThresholdError):
+        session.endorse(session.commit(), {1, 2, 3})
+
+    session = Session(make_parameters(min_contributors=3))
+    session.reveal(session.endorse(session.commit()), {1, 2})
+    with pytest.raises(ThresholdError):
+        session.ask()
+
+    session = Session(make_parameters())
+    session.reveal(session.endorse(session.commit()))
+    with pytest.raises(ThresholdError) as few:
+        session.open(session.ask(), {1, 2, 5})
+    assert (few.value.needed, few.value.have) == (4, 3)
+
+
+def bend(contribution: Contribution, how: str) -> Contribution:
+    size = private_key().public_key.ciphertext_bytes
+    n = private_key().public_key.n
+    body = contribution.ciphertexts
+    changes = {
+        "another addend count": {"num_addends": 2},
+        "no addend": {"num_addends": 0},
+        "another key": {"fingerprint": bytes(32)},
+        "other lanes": {"lane_bits": 40},
+        "another length": {"length": LENGTH + 1},
+        "too short": {"ciphertexts": body[:-1]},
+        "oversize": {"ciphertexts": body * 50},
+        "a ciphertext of zero": {"ciphertexts": bytes(size) + body[size:]},
+        "a ciphertext of n": {"ciphertexts": n.to_bytes(size, "big") + body[size:]},
+        "a flipped bit": {"ciphertexts": body[:-1] + bytes([body[-1] ^ 1])},
+        "another session": {"session": bytes(32)},
+        "another list": {"commitments_digest": bytes(32)},
+        "another signature": {"signature": bytes(64)},
+    }
+    return msgspec.structs.replace(contribution, **changes[how])
+
+
+BENDS = [
+    "another addend count",
+    "no addend",
+    "another key",
+    "other lanes",
+    "another length",
+    "too short",
+    "oversize",
+    "a ciphertext of zero",
+    "a ciphertext of n",
+    "a flipped bit",
+    "another session",
+    "another list",
+    "another signature",
+]
+
+
+@pytest.mark.parametrize("how", BENDS)
+def test_a_bent_contribution_costs_its_sender_the_round_and_nobody_else(how: str) -> None:
+    session = Session(make_parameters())
+    request = session.endorse(session.commit())
+    bad = bend(session.contributors[3].reveal(request), how)
+    with pytest.raises(PeerError) as refusal:
+        session.aggregator.receive(3, bad)
+    assert refusal.value.culprits == {3}
+    with pytest.raises(PeerError) as refusal:
+        session.members[1].receive(3, bad)  # should the aggregator pass it on all the same
+    assert refusal.value.culprits == {3}
+    assert session.members[1].phase is Phase.ENDORSED
+    with pytest.raises(UnexpectedMessage, match="out of the round"):
+        session.aggregator.receive(3, bad)
+    session.reveal(request, {1, 2, 4, 5})
+    session.check(session.open(session.ask()), {1, 2, 4, 5})
+    assert session.aggregator.rejected["contributors"] == {3}
+
+
+@pytest.mark.parametrize("value", [0, 1, 2])
+def test_invalid_ciphertexts_that_were_committed_to_and_signed(value: int) -> None:
+    # the contributor itself is hostile: everything about the message is right but the ciphertext
+    key = private_key().public_key
+    hostile = [0, key.n, private_key().factors[0]][value]
+    session = Session(make_parameters())
+    parameters = session.parameters
+    honest = encrypt(parameters.codec.encode(update(3)).residues, parameters.lanes, noise())
+    size = key.ciphertext_bytes
+    vector = replace(honest, data=hostile.to_bytes(size, "big") + honest.data[size:])
+    for i in (1, 2, 4):
+        session.aggregator.receive(i, session.contributors[i].commit(update(i), noise()))
+    session.aggregator.receive(3, session.contributors[3].commit_to(vector))
+    request = session.endorse(session.aggregator.close_round())
+    contributions = {i: session.contributors[i].reveal(request) for i in (1, 2, 3, 4)}
+    rejected = session.aggregator.receive_batch(contributions)
+    assert rejected.keys() == {3}
+    assert isinstance(rejected[3], MalformedMessage)
+    assert rejected[3].culprits == {3}
+    for i in (1, 2, 4):
+        session.relay(i, contributions[i])
+    session.check(session.open(session.ask()), {1, 2, 4})
+
+
+def test_lying_members_are_named_and_the_sum_is_exact() -> None:
+    session = Session(make_parameters())
+    session.reveal(session.endorse(session.commit()))
+    request = session.ask()
+    for i, member in session.members.items():
+        opening = member.open(request)
+        if i == 2:
+            opening = msgspec.structs.replace(opening, roots=opening.roots[32:] + opening.roots[:32])
+        session.aggregator.receive(i, opening)
+    result = session.aggregator.close_round()
+    session.check(result, {1, 2, 3, 4, 5})
+    assert result.liars == {2}
+    assert session.aggregator.rejected["members"] == {2}
+
+
+def test_too_many_lying_members_open_nothing_and_are_named() -> None:
+    session = Session(make_parameters())
+    session.reveal(session.endorse(session.commit()))
+    request = session.ask()
+    for i, member in session.members.items():
+        opening = member.open(request)
+        wrong = msgspec.structs.replace(opening, roots=b"\1" * len(opening.roots))
+        session.aggregator.receive(i, wrong if i in (1, 3) else opening)
+    with pytest.raises(InconsistentShares) as failure:
+        session.aggregator.close_round()
+    assert failure.value.culprits == {1, 3}
+
+
+def test_strangers_repeats_and_wrong_rounds_are_refused() -> None:
+    session = Session(make_parameters())
+    first = session.contributors[1].commit(update(1), noise())
+    session.aggregator.receive(1, first)
+    for sender, message in (
+        (1, first),
+        (99, first),
+        (2, msgspec.structs.replace(first, session=bytes(32))),
+        (3, Opening(session.parameters.session, bytes(32), b"", bytes(32), b"")),
+    ):
+        with pytest.raises(UnexpectedMessage) as refusal:
+            session.aggregator.receive(sender, message)
+        assert refusal.value.culprits == {sender}
+    session.aggregator.receive(4, session.contributors[4].commit(update(4), noise()))
+    listed = session.aggregator.close_round()
+    assert listed.commitments.keys() == {1, 4}
+    endorsement = session.members[1].endorse(listed)
+    with pytest.raises(AuthenticationFailed) as forged:
+        session.aggregator.receive(2, endorsement)  # member 1's signature in member 2's name
+    assert forged.value.culprits == {2}
+    with pytest.raises(UnexpectedMessage, match="another list"):
+        session.aggregator.receive(3, msgspec.structs.replace(endorsement, commitments_digest=bytes(32)))
+
+
+def test_an_opening_of_another_sum_is_refused() -> None:
+    session = Session(make_parameters())
+    session.reveal(session.endorse(session.commit()))
+    request = session.ask()
+    opening = session.members[1].open(request)
+    with pytest.raises(UnexpectedMessage, match="another sum"):
+        session.aggregator.receive(1, msgspec.structs.replace(opening, sum_digest=bytes(32)))
+
+
+def test_an_update_out_of_its_lanes_is_an_error_and_not_a_wrong_sum() -> None:
+    # a contributor can encrypt anything; a sum that honest encodings cannot reach is not passed off as one
+    session = Session(make_parameters())
+    parameters = session.parameters
+    huge = np.full(LENGTH, (1 << (parameters.lanes.lane_bits - 1)) - 1, dtype=np.uint32)
+    session.aggregator.receive(1, session.contributors[1].commit(update(1), noise()))
+    session.aggregator.receive(2, session.contributors[2].commit_to(encrypt(huge, parameters.lanes, noise())))
+    session.reveal(session.endorse(session.aggregator.close_round()))
+    with pytest.raises(EncodingError):
+        session.open(session.ask())
+
+
+def test_roles_are_their_owners() -> None:
+    parameters = make_parameters()
+    with pytest.raises(ParameterError):
+        Contributor(parameters, 1, identity(2))
+    with pytest.raises(ParameterError):
+        Contributor(parameters, 77, identity(1))
+    share = dealt(4, 5)[1][0]
+    with pytest.raises(ParameterError):
+        CommitteeMember(parameters, share, identity(1002))
+    with pytest.raises(ParameterError):
+        CommitteeMember(parameters, dealt(3, 5)[1][0], identity(1001))
+    with pytest.raises(ParameterError, match="another key"):
+        Contributor(parameters, 1, identity(1)).commit(update(1), noise(384))
+
+
+def test_a_failed_step_aborts_for_good() -> None:
+    parameters = make_parameters()
+    contributor = Contributor(parameters, 1, identity(1))
+    with pytest.raises(EncodingError):
+        contributor.commit(np.full(LENGTH, np.nan), noise())
+    assert contributor.phase is Phase.ABORTED
+    with pytest.raises(StateError):
+        contributor.commit(update(1), noise())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"min_contributors": 1},
+        {"min_contributors": 6},
+        {"contributors": 51},
+        {"nonce": b"short"},
+        {"threshold": 2, "members": 4},
+        {"threshold": 2, "members": 5},
+        {"threshold": 3, "members": 5, "corrupt_members": 1},
+        {"threshold": 2, "members": 3, "corrupt_members": 2},
+        {"corrupt_members": -1},
+        {"length": 0},
+    ],
+)
+def test_unsafe_parameters_are_refused(change: dict[str, int]) -> None:
+    with pytest.raises(ParameterError):
+        make_parameters(**change)
+
+
+def test_rosters_are_checked() -> None:
+    parameters = make_parameters()
+    for change in (
+        {"contributors": {0: bytes(32), 1: identity(1).public_bytes}},
+        {"contributors": {1: bytes(31), 2: identity(1).public_bytes}},
+        {"contributors": dict.fromkeys((1, 2), identity(1).public_bytes)},
+        {"members": {1: identity(1001).public_bytes}},
+    ):
+        with pytest.raises(ParameterError):
+            replace(parameters, **change)
+
+
+def test_every_field_is_in_the_session() -> None:
+    parameters = make_parameters()
+    changed = [
+        make_parameters(nonce=bytes(31) + b"\1"),
+        make_parameters(contributors=6),
+        make_parameters(min_contributors=3),
+        make_parameters(max_weight=2),
+        make_parameters(length=LENGTH + 1),
+        make_parameters(corrupt_members=2),
+        make_parameters(threshold=3),
+        replace(parameters, codec=replace(parameters.codec, clip=2.0)),
+        replace(parameters, codec=replace(parameters.codec, value_bits=15)),
+        replace(parameters, codec=replace(parameters.codec, num_summands=49)),
+        replace(parameters, members=parameters.members | {1: identity(9).public_bytes}),
+    ]
+    sessions = {each.session for each in changed} | {parameters.session}
+    assert len(sessions) == len(changed) + 1
+
+
+def test_the_aggregator_ends_its_workers() -> None:
+    with Aggregator(make_parameters(), workers=2) as aggregator:
+        assert aggregator.phase is AggregatorPhase.COMMITMENTS

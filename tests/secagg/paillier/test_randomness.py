@@ -1,0 +1,96 @@
+import copy
+import os
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secagg.errors import ParameterError
+from secagg.paillier import FullExponents, KeyHolder, NoisePool, PublicKey, ShortExponents
+
+from .fixed_keys import noise, private_key
+
+KEY = private_key()
+N, N2 = KEY.public_key.n, KEY.public_key.n_squared
+P, Q = KEY.factors
+ORDER = (P - 1) * (Q - 1)
+
+
+def is_nth_residue(value: int) -> bool:
+    return pow(int(value), ORDER, int(N2)) == 1
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_the_table_computes_powers_of_the_base(exponent: bytes) -> None:
+    source = ShortExponents(KEY.public_key)
+    expected = pow(int(KEY.public_key.noise_base), int.from_bytes(exponent, "little"), int(N2))
+    assert source._power(exponent) == expected
+
+
+@pytest.mark.parametrize("key_bits", [256, 384, 2048])
+def test_exponents_are_half_as_long_as_the_modulus(key_bits: int) -> None:
+    source = ShortExponents(private_key(key_bits).public_key)
+    assert source.exponent_bytes * 8 == key_bits // 2
+
+
+def test_the_base_is_minus_a_square_to_the_n() -> None:
+    base = int(KEY.public_key.noise_base)
+    assert is_nth_residue(base)
+    root = pow(base % N, pow(N, -1, ORDER), N)  # h itself
+    assert all(pow(-root, (prime - 1) // 2, prime) == 1 for prime in (P, Q))  # -h is a square
+    assert PublicKey(N, _min_bits=256).noise_base == base  # and everyone derives the same
+
+
+@pytest.mark.parametrize("source", [ShortExponents(KEY.public_key), FullExponents(KEY.public_key), KeyHolder(KEY)])
+def test_draws_are_fresh_nth_residues(source: ShortExponents | FullExponents | KeyHolder) -> None:
+    drawn = [int(source.draw()) for _ in range(50)]
+    assert all(is_nth_residue(value) and 0 < value < N2 for value in drawn)
+    assert len(set(drawn)) == 50
+    assert str(P) not in repr(source)
+
+
+def test_a_key_holder_draws_from_all_residues_and_not_a_subgroup() -> None:
+    # squares and non-squares mod both factors: four classes, each missed by 200 draws with chance 2**-83
+    classes = {
+        (pow(int(value), P // 2, P) == 1, pow(int(value), Q // 2, Q) == 1)
+        for value in (KEY.noise() for _ in range(200))
+    }
+    assert len(classes) == 4
+
+
+def test_a_pool_gives_each_draw_once() -> None:
+    pool = NoisePool(ShortExponents(KEY.public_key))
+    seen = []
+    pool.fill(20, progress=seen.append)
+    assert len(pool) == 20
+    assert sum(seen) == 20
+    taken = [int(pool.take()) for _ in range(30)]
+    assert len(set(taken)) == 30
+    assert len(pool) == 0
+
+
+def test_workers_fill_a_pool_with_distinct_noise() -> None:
+    pool = NoisePool(ShortExponents(KEY.public_key))
+    pool.fill(40, workers=2)
+    taken = [int(pool.take()) for _ in range(40)]
+    assert len(set(taken)) == 40
+    assert all(is_nth_residue(value) for value in taken)
+    with pytest.raises(ParameterError, match="stays in its process"):
+        NoisePool(KeyHolder(KEY)).fill(2, workers=2)
+    for count, workers in ((-1, 1), (1, 0)):
+        with pytest.raises(ParameterError):
+            pool.fill(count, workers=workers)
+
+
+def test_a_pool_is_neither_copied_nor_pickled() -> None:
+    for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="once"):
+            duplicate(noise())
+
+
+def test_a_forked_process_finds_the_pool_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = NoisePool(ShortExponents(KEY.public_key))
+    pool.fill(3)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert len(pool) == 0

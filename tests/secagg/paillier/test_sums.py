@@ -1,0 +1,236 @@
+import functools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secagg.encoding import FixedPoint, Rounding
+from secagg.errors import EncodingError, MalformedMessage, ParameterError, StateError
+from secagg.paillier import Accumulator, EncryptedVector, KeyHolder, Lanes, NoisePool, decrypt, encrypt, rerandomise
+from secagg.paillier.integers import join
+
+from .fixed_keys import noise, other_private_key, private_key
+
+KEY = private_key()
+PUBLIC = KEY.public_key
+N, SIZE = PUBLIC.n, PUBLIC.ciphertext_bytes
+CODEC = FixedPoint(1.0, 16, 50, max_weight=9, rounding=Rounding.NEAREST)
+LENGTH = 23  # three ciphertexts, the last one not full
+LANES = Lanes(256, CODEC.modulus_bits, LENGTH)
+
+
+def update(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-1.2, 1.2, LENGTH)
+
+
+@functools.cache
+def encrypted(seed: int, weight: int = 1) -> EncryptedVector:
+    return encrypt(CODEC.encode(update(seed), weight=weight).residues, LANES, noise())
+
+
+def tampered(vector: EncryptedVector, position: int, value: int) -> EncryptedVector:
+    start = position * SIZE
+    return replace(vector, data=vector.data[:start] + value.to_bytes(SIZE, "big") + vector.data[start + SIZE :])
+
+
+@given(st.dictionaries(st.integers(0, 30), st.integers(0, 9), min_size=1, max_size=8), st.booleans())
+def test_weighted_sums_are_the_plaintext_sums(weights: dict[int, int], together: bool) -> None:
+    accumulator = Accumulator(PUBLIC, LANES, max_addends=50)
+    vectors = {seed: encrypted(seed, weight) for seed, weight in weights.items()}
+    if together:
+        assert accumulator.add_batch(vectors) == {}
+    else:
+        for seed, vector in vectors.items():
+            accumulator.add(vector, sender=seed)
+    total = accumulator.total(noise())
+    assert total.num_addends == len(weights)
+    expected = sum(CODEC.quantise(update(seed))[0] * weight for seed, weight in weights.items())
+    decrypted = decrypt(total, LANES, KEY)
+    assert (CODEC.decode_levels(decrypted, num_summands=len(weights)) == expected).all()
+
+
+@given(st.integers(1, 70), st.integers(2, 40))
+def test_any_length_and_lane(length: int, lane_bits: int) -> None:
+    lanes = Lanes(256, lane_bits, length)
+    residues = (np.arange(length) % (1 << (lane_bits - 1))).astype(np.uint32 if lane_bits <= 32 else np.uint64)
+    assert (decrypt(encrypt(residues, lanes, noise()), lanes, KEY) == residues).all()
+
+
+def test_phe_decrypts_a_packed_sum_to_the_same_lanes() -> None:
+    accumulator = Accumulator(PUBLIC, LANES, max_addends=50)
+    accumulator.add_batch({seed: encrypted(seed) for seed in range(5)})
+    total = accumulator.total(noise())
+    theirs = KEY.to_phe()
+    plaintexts = [
+        theirs.raw_decrypt(int.from_bytes(total.data[i : i + SIZE], "big")) for i in range(0, len(total.data), SIZE)
+    ]
+    assert (LANES.unpack(plaintexts, N) == decrypt(total, LANES, KEY)).all()
+    # and as an EncryptedNumber, whose numbers are ours: raw integers with exponent zero
+    assert all(0 <= plaintext < N for plaintext in plaintexts)
+
+
+def test_what_phe_encrypts_we_add_and_decrypt() -> None:
+    theirs = KEY.to_phe().public_key
+    plaintexts = LANES.pack(CODEC.encode(update(1)).residues)
+    data = join([theirs.raw_encrypt(plaintext % N) for plaintext in plaintexts], SIZE)
+    vector = replace(encrypted(1), data=data)
+    accumulator = Accumulator(PUBLIC, LANES, max_addends=2)
+    accumulator.add(vector, sender=1)
+    accumulator.add(encrypted(1), sender=2)
+    levels = CODEC.decode_levels(decrypt(accumulator.total(noise()), LANES, KEY), num_summands=2)
+    assert (levels == 2 * CODEC.quantise(update(1))[0]).all()
+
+
+def test_full_size_vectors_agree_with_phe() -> None:
+    key, pool = private_key(2048), noise(2048)
+    codec = FixedPoint(1.0, 16, 1000, rounding=Rounding.NEAREST)
+    lanes = Lanes(2048, codec.modulus_bits, 200)
+    values = np.linspace(-1, 1, 200)
+    vector = encrypt(codec.encode(values).residues, lanes, pool)
+    assert len(vector.data) == 3 * 512
+    accumulator = Accumulator(key.public_key, lanes, max_addends=1000)
+    accumulator.add_batch(dict.fromkeys(range(3), vector))
+    total = accumulator.total(pool)
+    plaintexts = [key.to_phe().raw_decrypt(int.from_bytes(total.data[i : i + 512], "big")) for i in (0, 512, 1024)]
+    levels = codec.decode_levels(lanes.unpack(plaintexts, key.public_key.n), num_summands=3)
+    assert (levels == 3 * codec.quantise(values)[0]).all()
+
+
+# what a hostile sender can put in place of a ciphertext, and what phe decrypts without complaint
+P, Q = KEY.factors
+N2 = int(PUBLIC.n_squared)
+HOSTILE = {
+    "zero": 0,
+    "n": N,
+    "multiple of n": 7 * N,
+    "n squared": N2,
+    "beyond n squared": N2 + 1,
+    "largest": 256**SIZE - 1,
+    "a factor": P,
+    "a multiple of a factor": Q * 12345,
+    "a factor squared": P * P,
+}
+
+
+@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("position", [0, 2])
+def test_invalid_ciphertexts_are_refused_by_name_and_the_sum_goes_on(value: int, position: int) -> None:
+    bad = tampered(encrypted(3), position, value)
+    accumulator = Accumulator(PUBLIC, LANES, max_addends=50)
+    with pytest.raises(MalformedMessage) as refusal:
+        accumulator.add(bad, sender=66)
+    assert refusal.value.culprits == {66}
+    rejected = accumulator.add_batch({1: encrypted(1), 66: bad, 2: encrypted(2), 67: tampered(encrypted(4), 1, value)})
+    assert rejected.keys() == {66, 67}
+    assert rejected[66].culprits == {66}
+    assert accumulator.num_addends == 2
+    levels = CODEC.decode_levels(decrypt(accumulator.total(noise()), LANES, KEY), num_summands=2)
+    assert (levels == CODEC.quantise(update(1))[0] + CODEC.quantise(update(2))[0]).all()
+    with pytest.raises(MalformedMessage):
+        decrypt(bad, LANES, KEY)
+    with pytest.raises(MalformedMessage):
+        rerandomise(bad, noise())
+    with pytest.raises(MalformedMessage):
+        KEY.decrypt([value])
+    with pytest.raises(MalformedMessage):
+        KEY.decrypt([-value or -1])
+
+
+def header_defects() -> dict[str, EncryptedVector]:
+    vector = encrypted(3)
+    return {
+        "another key": replace(vector, fingerprint=other_private_key().public_key.fingerprint),
+        "too short": replace(vector, data=vector.data[:-1]),
+        "one missing": replace(vector, data=vector.data[:-SIZE]),
+        "oversize": replace(vector, data=vector.data * 100),
+        "empty": replace(vector, data=b""),
+        "no addend": replace(vector, num_addends=0),
+        "negative addends": replace(vector, num_addends=-3),
+        "too many addends": replace(vector, num_addends=51),
+        "huge addends": replace(vector, num_addends=1 << 200),
+        "other lanes": replace(vector, lane_bits=vector.lane_bits + 1),
+        "other length": replace(vector, length=LENGTH - 1),
+        "huge length": replace(vector, length=1 << 60),
+    }
+
+
+@pytest.mark.parametrize("defect", header_defects())
+def test_defective_headers_are_refused_by_name(defect: str) -> None:
+    bad = header_defects()[defect]
+    accumulator = Accumulator(PUBLIC, LANES, max_addends=50)
+    rejected = accumulator.add_batch({1: encrypted(1), 9: bad})
+    assert rejected.keys() == {9}
+    assert rejected[9].culprits == {9}
+    assert accumulator.num_addends == 1
+
+
+def test_the_addend_count_is_enforced() -> None:
+    accumulator = Accumulator(PUBLIC, LANES, max_addends=3)
+    accumulator.add(replace(encrypted(1), num_addends=2), sender=1)
+    rejected = accumulator.add_batch({seed: encrypted(seed) for seed in (2, 3, 4)})
+    assert rejected.keys() == {3, 4}
+    assert accumulator.num_addends == 3
+    # a sum that claims fewer addends than it has is caught as soon as it is beyond what they can reach
+    ones = encrypt(CODEC.encode(np.ones(LENGTH), weight=9).residues, LANES, noise())
+    forged = Accumulator(PUBLIC, LANES, max_addends=50)
+    forged.add_batch(dict.fromkeys(range(2), ones))
+    with pytest.raises(EncodingError):
+        CODEC.decode_levels(decrypt(forged.total(noise()), LANES, KEY), num_summands=1)
+
+
+def test_sums_that_leave_are_freshly_randomised_and_bare_products_are_not() -> None:
+    accumulator = Accumulator(PUBLIC, LANES, max_addends=50)
+    accumulator.add_batch({seed: encrypted(seed) for seed in (1, 2)})
+    first, second, product = accumulator.total(noise()), accumulator.total(noise()), accumulator.product()
+    assert len({first.data, second.data, product.data}) == 3
+    bare = [
+        math.prod(int.from_bytes(encrypted(seed).data[i : i + SIZE], "big") for seed in (1, 2)) % N2
+        for i in range(0, 3 * SIZE, SIZE)
+    ]
+    assert product.data == join(bare, SIZE)
+    for vector in (first, second, product):
+        assert (decrypt(vector, LANES, KEY) == decrypt(product, LANES, KEY)).all()
+    again = encrypt(CODEC.encode(update(1)).residues, LANES, noise())
+    assert again.data != encrypted(1).data
+
+
+def test_workers_share_the_positions_and_agree_on_culprits() -> None:
+    lanes = Lanes(256, CODEC.modulus_bits, 60)
+    pool = NoisePool(KeyHolder(KEY))
+    values = np.random.default_rng(5).uniform(-1, 1, 60)
+    vectors = {i: encrypt(CODEC.encode(values * i / 9).residues, lanes, pool) for i in range(1, 6)}
+    vectors[2] = tampered(vectors[2], 0, N)  # in the first worker's slice
+    vectors[4] = tampered(vectors[4], 7, P)  # in the second's
+    with Accumulator(PUBLIC, lanes, max_addends=50, workers=2) as accumulator:
+        assert accumulator.add_batch(vectors).keys() == {2, 4}
+        accumulator.add(vectors[1], sender=6)
+        total = accumulator.total(noise())
+    alone = Accumulator(PUBLIC, lanes, max_addends=50)
+    alone.add_batch({i: vectors[i] for i in (1, 3, 5)})
+    alone.add(vectors[1], sender=6)
+    assert total.num_addends == 4
+    assert (decrypt(total, lanes, KEY) == decrypt(alone.total(noise()), lanes, KEY, workers=2)).all()
+
+
+def test_more_workers_than_positions() -> None:
+    lanes = Lanes(256, 26, 3)
+    residues = np.array([1, 2, 3], np.uint32)
+    with Accumulator(PUBLIC, lanes, max_addends=50, workers=2) as accumulator:
+        accumulator.add(encrypt(residues, lanes, noise()), sender=1)
+        assert (decrypt(accumulator.total(noise()), lanes, KEY) == residues).all()
+
+
+def test_misuse_is_named() -> None:
+    with pytest.raises(StateError, match="nothing was added"):
+        Accumulator(PUBLIC, LANES, max_addends=5).total(noise())
+    with pytest.raises(ParameterError):
+        Accumulator(PUBLIC, LANES, max_addends=0)
+    with pytest.raises(ParameterError):
+        Accumulator(PUBLIC, LANES, max_addends=5, workers=0)
+    with pytest.raises(ParameterError, match="lanes are for keys"):
+        encrypt(np.zeros(3, np.uint32), Lanes(384, 26, 3), noise())
+    with pytest.raises(MalformedMessage, match="another key"):
+        decrypt(encrypted(1), LANES, other_private_key())
