@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 import dp
 from protocols.cli_dp import dp_app
+from tests.command_line import separating_runner
 
 # Old matplotlib on new pyparsing warns; that is not our concern here.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -36,7 +36,7 @@ def test_importing_and_small_draws_load_nothing_heavy(statement: str) -> None:
 
 
 def run(*args: str) -> tuple[int, str]:
-    result = CliRunner().invoke(dp_app, list(args))
+    result = separating_runner().invoke(dp_app, list(args))
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.output
 
@@ -69,10 +69,10 @@ def test_a_failed_check_is_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None
 def test_what_is_missing_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     arguments = ["noise", "gaussian", "--scale", "3", "--count", "2000", "--plot", str(tmp_path / "p.png")]
-    outcome = CliRunner().invoke(dp_app, arguments)
+    outcome = separating_runner().invoke(dp_app, arguments)
     assert (outcome.exit_code, outcome.stdout) == (2, "")
     assert "pip install 'secagg[plots]'" in outcome.stderr
-    told = json.loads(CliRunner().invoke(dp_app, [*arguments, "--json"]).stdout)
+    told = json.loads(separating_runner().invoke(dp_app, [*arguments, "--json"]).stdout)
     assert (told["error"], "[plots]" in told["message"]) == ("ParameterError", True)
 
 

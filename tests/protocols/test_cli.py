@@ -7,12 +7,12 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from typer.testing import CliRunner
 
 import secagg
 from protocols.cli import app
+from tests.command_line import separating_runner
 
-runner = CliRunner()
+runner = separating_runner()
 
 
 def run_json(*arguments: str, exit_code: int = 0) -> dict:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from protocols import cli, cli_paillier, paillier_simulation
 from secagg.errors import ParameterError, ThresholdError
+from tests.command_line import separating_runner
 from tests.secagg.paillier.fixed_keys import dealt
 
 app = typer.Typer()
@@ -28,7 +28,7 @@ def _small_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
-    outcome = CliRunner().invoke(app, list(arguments))
+    outcome = separating_runner().invoke(app, list(arguments))
     return outcome.exit_code, outcome.stdout, outcome.stderr
 
 
@@ -110,8 +110,8 @@ def test_a_round_without_a_sum_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_it_is_mounted() -> None:
-    assert CliRunner().invoke(cli.app, ["paillier-sum", "--key-bits", "1024"]).exit_code == 2
-    outcome = CliRunner().invoke(cli.app, ["paillier-sum", *SMALL, "--json"])
+    assert separating_runner().invoke(cli.app, ["paillier-sum", "--key-bits", "1024"]).exit_code == 2
+    outcome = separating_runner().invoke(cli.app, ["paillier-sum", *SMALL, "--json"])
     assert json.loads(outcome.stdout)["exact"] is True
 
 
