@@ -156,7 +156,7 @@ def session_is_exact(session, tweaker):
 
 
 @given(st.data())
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_tweaked_sessions_are_exact_or_end_in_a_named_error(data):
     adversary = data.draw(st.sampled_from(Adversary))
     tweaker = Tweaker(
