@@ -241,7 +241,7 @@ def test_the_search_finds_what_a_curious_sessions_parameters_allow():
 @pytest.mark.parametrize("complete", [True, False], ids=["complete", "sparse"])
 def test_a_curious_sessions_parameters_withstand_two_stories_where_they_say_so(complete):
     config = (
-        small_config(40, CURIOUS, corrupt=0.1, dropout=0.1, complete_graph=True)
+        small_config(16, CURIOUS, corrupt=0.1, dropout=0.1, complete_graph=True)
         if complete
         else small_config(10, CURIOUS, corrupt=0.33, dropout=0.05)
     )
