@@ -7,6 +7,7 @@ are upper bounds: discretisation, conversions and rounding all err towards more 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -39,7 +40,13 @@ class Method(StrEnum):
 _SMALLEST_PLD_DELTA = 10 * FOURIER_ERROR  # below, the rounding of Fourier transforms would dominate
 
 
-def epsilon_of(event: Event, delta: float, method: Method = Method.AUTO, interval: float = INTERVAL) -> float:
+def epsilon_of(
+    event: Event,
+    delta: float,
+    method: Method = Method.AUTO,
+    interval: float = INTERVAL,
+    orders: Sequence[float] | None = None,
+) -> float:
     """Return an epsilon for which `event` is (epsilon, delta)-DP: an upper bound, never negative, inf if there is none.
 
     Args:
@@ -47,9 +54,11 @@ def epsilon_of(event: Event, delta: float, method: Method = Method.AUTO, interva
         delta: in [0, 1); 0 asks for pure DP.
         method: which accountant. Below delta = 1e-11, AUTO takes RDP, whose small deltas are sound.
         interval: grid of loss distributions, in units of epsilon; finer is tighter and slower.
+        orders: Renyi orders above 1 that RDP tries instead of ours, to compare with others; any choice is sound.
 
     Raises:
-        ParameterError: delta outside [0, 1), mixed neighbouring relations, or a part the method cannot take.
+        ParameterError: delta outside [0, 1), mixed neighbouring relations, bad orders, or a part the method cannot
+            take.
         MissingDependencyError: without the extra `dp`.
     """
     delta = check_delta(delta, zero=True)
@@ -58,9 +67,9 @@ def epsilon_of(event: Event, delta: float, method: Method = Method.AUTO, interva
         return _pure_epsilon(event)
     pld = _distribution(event, method, interval, delta > _SMALLEST_PLD_DELTA)
     if pld is None:
-        orders = orders_for(event)
-        curve, slack = rdp_curve(event, orders)
-        return round_up(epsilon_from_rdp(curve, delta * math.exp(-slack), orders) + slack)
+        tried = orders_for(event, orders)
+        curve, slack = rdp_curve(event, tried)
+        return round_up(epsilon_from_rdp(curve, delta * math.exp(-slack), tried) + slack)
     distribution, slack, convolutions = pld
     left = delta * math.exp(-slack) - (FOURIER_ERROR if convolutions else 0.0)
     if left < 0:
@@ -68,13 +77,19 @@ def epsilon_of(event: Event, delta: float, method: Method = Method.AUTO, interva
     return round_up(max(0.0, float(distribution.get_epsilon_for_delta(left))) + slack)
 
 
-def delta_of(event: Event, epsilon: float, method: Method = Method.AUTO, interval: float = INTERVAL) -> float:
+def delta_of(
+    event: Event,
+    epsilon: float,
+    method: Method = Method.AUTO,
+    interval: float = INTERVAL,
+    orders: Sequence[float] | None = None,
+) -> float:
     """Return a delta for which `event` is (epsilon, delta)-DP: an upper bound, between 0 and 1.
 
     As `epsilon_of`. With AUTO, when PLD finds a delta too small to trust, RDP answers if its bound is smaller.
 
     Raises:
-        ParameterError: epsilon < 0, mixed neighbouring relations, or a part the method cannot take.
+        ParameterError: epsilon < 0, mixed neighbouring relations, bad orders, or a part the method cannot take.
     """
     epsilon = check_epsilon(epsilon, zero=True)
     neighbours_of(event)
@@ -86,13 +101,13 @@ def delta_of(event: Event, epsilon: float, method: Method = Method.AUTO, interva
         bounds.append(found + (FOURIER_ERROR if convolutions else 0.0))
     if pld is None or (method is Method.AUTO and bounds[0] < _SMALLEST_PLD_DELTA):
         try:
-            orders = orders_for(event)
-            curve, slack = rdp_curve(event, orders)
+            tried = orders_for(event, orders)
+            curve, slack = rdp_curve(event, tried)
         except ParameterError:
             if pld is None:
                 raise
         else:
-            bounds.append(delta_from_rdp(curve, epsilon - slack, orders) * math.exp(slack))
+            bounds.append(delta_from_rdp(curve, epsilon - slack, tried) * math.exp(slack))
     return min(1.0, max(0.0, min(bounds)))
 
 
@@ -137,10 +152,17 @@ class Accountant:
     the event says. Not thread-safe.
     """
 
-    def __init__(self, neighbours: Neighbours, method: Method = Method.AUTO, interval: float = INTERVAL) -> None:
+    def __init__(
+        self,
+        neighbours: Neighbours,
+        method: Method = Method.AUTO,
+        interval: float = INTERVAL,
+        orders: Sequence[float] | None = None,
+    ) -> None:
         self.neighbours = Neighbours(neighbours)
         self.method = Method(method)
         self.interval = interval
+        self.orders = orders
         self._events: list[tuple[Event, int]] = []
 
     def compose(self, event: Event, count: int = 1) -> Accountant:
@@ -163,8 +185,8 @@ class Accountant:
 
     def epsilon(self, delta: float) -> float:
         """Return the epsilon spent at delta; see `epsilon_of`."""
-        return epsilon_of(self.event, delta, self.method, self.interval)
+        return epsilon_of(self.event, delta, self.method, self.interval, self.orders)
 
     def delta(self, epsilon: float) -> float:
         """Return the delta spent at epsilon; see `delta_of`."""
-        return delta_of(self.event, epsilon, self.method, self.interval)
+        return delta_of(self.event, epsilon, self.method, self.interval, self.orders)

@@ -1,13 +1,14 @@
-"""Renyi DP curves of our events: dp_accounting's where it has them, ours for sums and Skellam.
+"""Renyi DP curves of our events: dp_accounting's where it has them, ours for sums, Skellam and fractional orders.
 
 Source of ours: Bun, Steinke (2016) and Canonne, Kamath, Steinke (2020), theorem 4 (discrete Gaussian: alpha
 D**2 / (2 sigma**2), for any vector of integers); Kairouz, Liu, Steinke (2021), proposition 14 (sums of discrete
-Gaussians); Agarwal, Kairouz, Liu (2021), theorem 3.5 (Skellam).
+Gaussians); Agarwal, Kairouz, Liu (2021), theorem 3.5 (Skellam); Mironov, Talwar, Zhang (2019) (sampled Gaussian).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,10 +40,22 @@ Floats = npt.NDArray[np.float64]
 # Dense where optima lie for usual budgets; a bound at any order is valid, so more orders can only tighten.
 ORDERS: Floats = np.concatenate((1 + np.arange(1, 100) / 10.0, np.arange(11.0, 65.0), [96.0, 128, 256, 512, 1024]))
 _CHEAP_ORDERS: Floats = np.concatenate((ORDERS, 2.0 ** np.arange(6, 24, 0.25)))
+_HIGHEST_FRACTION = 32.0  # what `fractional_rdp` says of its error holds up to here
+_LARGEST_EXPONENT = 600.0
 
 
-def orders_for(event: Event) -> Floats:
-    """Return the orders to try: many where a curve has a closed form, fewer where samples make each one costly."""
+def orders_for(event: Event, orders: Sequence[float] | Floats | None = None) -> Floats:
+    """Return the caller's orders, or those to try: many where a curve has a closed form, fewer where each is costly.
+
+    Raises:
+        ParameterError: no orders at all, or one that is not a finite number above 1.
+    """
+    if orders is not None:
+        chosen = np.asarray(orders, dtype=np.float64).ravel()
+        if not (chosen.size and np.all(np.isfinite(chosen) & (chosen > 1))):
+            msg = "orders must be finite numbers above 1, at least one of them, for example [1.5, 2, 8, 32]"
+            raise ParameterError(msg)
+        return chosen
     sampled = any(isinstance(part, PoissonSampled | FixedSizeSampled) for part, _ in flatten(event))
     return ORDERS if sampled else _CHEAP_ORDERS
 
@@ -127,12 +140,40 @@ def _sampled(part: PoissonSampled | FixedSizeSampled, inner: Event, orders: Floa
         if relation is not Neighbours.ADD_REMOVE:
             msg = "RDP of Poisson sampling is known for add-remove neighbours only; use method='pld'"
             raise ParameterError(msg)
-        return _library_curve("PoissonSampledDpEvent", (part.rate,), multiplier, "ADD_OR_REMOVE_ONE", orders)
+        curve = _library_curve("PoissonSampledDpEvent", (part.rate,), multiplier, "ADD_OR_REMOVE_ONE", orders)
+        for i in np.flatnonzero((orders != np.rint(orders)) & (orders < _HIGHEST_FRACTION)):
+            curve[i] = min(curve[i], fractional_rdp(part.rate, multiplier, float(orders[i])))
+        return curve
     if relation is not Neighbours.REPLACE_ONE:
         msg = "sampling a fixed size is analysed for replace-one neighbours; state the sensitivity for them"
         raise ParameterError(msg)
     sizes = (part.population, part.batch)
     return _library_curve("SampledWithoutReplacementDpEvent", sizes, multiplier, "REPLACE_ONE", orders)
+
+
+def fractional_rdp(rate: float, multiplier: float, order: float) -> float:
+    """Return the RDP of one Poisson-sampled Gaussian release at an order below 32, rounded up; inf if it is huge.
+
+    At fractional orders the library adds up a series of changing signs by its magnitudes, an upper bound; this is the
+    integral itself. With s the multiplier, r(z) = 1 - q + q exp((2 z - 1) / (2 s**2)) and Z from N(0, s**2), it is
+    log(1 + E[r**order - 1 - order (r - 1)]) / (order - 1), as E[r] = 1; no value is negative, so nothing cancels.
+
+    The trapezoidal rule errs by a share of 2 exp(b**2 / (2 s**2)) / (exp(2 pi b / h) - 1): within b < pi s**2 of the
+    real line r**order is analytic and the integrand grows by exp(b**2 / (2 s**2)) at most. Width h makes that e**-45.
+    """
+    if order * (order - 1) > 2 * _LARGEST_EXPONENT * multiplier**2:
+        return math.inf
+    strip = min(3.0 * multiplier**2, 8.0 * multiplier)
+    width = 2 * math.pi * strip / (strip**2 / (2 * multiplier**2) + 46)
+    z = np.arange(-12 * multiplier, order + 12 * multiplier + width, width)
+    weights = np.exp(-0.5 * (z / multiplier) ** 2) * (width / (multiplier * math.sqrt(2 * math.pi)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        line = rate * np.expm1((2 * z - 1) / (2 * multiplier**2))
+        power = np.expm1(order * np.log1p(line))
+        excess = float((weights * (power - order * line)).sum())
+        doubt = 2.0**-42 * excess + 2.0**-50 * float((weights * (np.abs(power) + order * np.abs(line))).sum())
+    value = math.log1p(excess + doubt) / (order - 1)
+    return value if math.isfinite(value) else math.inf
 
 
 def _multiplier(event: Event) -> tuple[float, Neighbours]:

@@ -57,7 +57,10 @@ def zcdp_rho(epsilon: float, delta: float) -> float:
         ParameterError: epsilon <= 0; delta outside (0, 1).
     """
     epsilon, delta = check_epsilon(epsilon), check_delta(delta)
-    inverse = smallest(lambda x: zcdp_delta(1 / x, epsilon) <= delta, 1 / (2 * epsilon + 2), 1e12)
+    low = high = 1 / (2 * epsilon + 2)
+    while zcdp_delta(1 / high, epsilon) > delta:
+        low, high = high, 2 * high
+    inverse = smallest(lambda x: zcdp_delta(1 / x, epsilon) <= delta, low, high)
     return math.nextafter(1 / inverse, 0.0)
 
 

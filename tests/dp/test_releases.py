@@ -253,7 +253,7 @@ def test_bad_clips(bad: dict[str, float]) -> None:
 
 def test_clopper_pearson() -> None:
     # tensorflow/privacy: 500 of 500 against 0 of 500 at alpha = .01.
-    assert epsilon_lower_bound(500, 0, 500, 0.01) == pytest.approx(4.54, abs=5e-3)
+    assert 4.54 <= epsilon_lower_bound(500, 0, 500, 0.01) < 4.545
     from scipy import stats
 
     for hits, runs, alpha in ((0, 10, 0.05), (3, 10, 0.01), (999, 1000, 1e-6), (10, 10, 0.2)):

@@ -21,7 +21,13 @@ import dp.arbiter
 from dp import samplers
 from dp.arbiter import Uniform, decide, invert, keep
 from dp.errors import ParameterError
-from dp.goodness import check_noise, chi_squared_quantile, chi_squared_tail
+from dp.goodness import (
+    check_noise,
+    chi_squared_quantile,
+    chi_squared_tail,
+    kolmogorov_log_tail,
+    kolmogorov_quantile,
+)
 from dp.laws import Law, cumulative, gaussian_law, laplace_law
 from dp.mass import distribution, mass, reach, variance
 from dp.randomness import SystemWords, system_bits
@@ -259,11 +265,36 @@ def test_chi_squared_critical_values_are_those_of_scipy(degrees: int, level: flo
     assert chi_squared_tail(degrees, degrees) == pytest.approx(stats.chi2.sf(degrees, degrees), rel=1e-9)
 
 
-def test_the_distribution_bound_is_the_kolmogorov_critical_value_where_it_matters() -> None:
+@pytest.mark.parametrize("n", [1000, 5000, 40_000, 400_000])
+@pytest.mark.parametrize("level", [1e-2, 2e-7, FALSE_ALARM / 5])
+def test_kolmogorov_critical_values_are_those_of_scipy(n: int, level: float) -> None:
     from scipy import stats
 
-    n, level = 400_000, FALSE_ALARM / 5
-    assert math.sqrt(math.log(2 / level) / (2 * n)) == pytest.approx(stats.kstwo.isf(level, n), rel=2e-3)
+    x = kolmogorov_quantile(level, n)
+    assert x == pytest.approx(stats.kstwo.isf(level, n), rel=1e-4)  # which misses the level by up to 0.1 % of it
+    assert stats.kstwo.sf(x, n) == pytest.approx(level, rel=1e-5)
+    assert level * (1 - 2e-6) <= math.exp(kolmogorov_log_tail(x, n)) <= level
+    massart = math.sqrt(math.log(2 / level) / (2 * n))
+    assert massart * 0.995 < x < massart
+
+
+def test_from_a_million_samples_on_massarts_bound_is_as_good() -> None:
+    exact, bound = kolmogorov_quantile(1e-2, 1 << 20), kolmogorov_quantile(1e-2, (1 << 20) + 1)
+    assert exact < bound < exact * (1 + 1.1e-4)
+
+
+@pytest.mark.parametrize("x", [0.05, 0.1])
+def test_the_kolmogorov_tail_is_that_of_birnbaum_and_tingey(x: float) -> None:
+    import mpmath
+
+    n = 1000
+    with mpmath.workdps(40):
+        p = mpmath.mpf(x)
+        terms = [
+            mpmath.binomial(n, j) * (p + mpmath.mpf(j) / n) ** (j - 1) * (1 - p - mpmath.mpf(j) / n) ** (n - j)
+            for j in range(math.ceil(n * (1 - x)))
+        ]
+        assert kolmogorov_log_tail(x, n) == pytest.approx(float(mpmath.log(2 * p * sum(terms))), abs=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +302,7 @@ def test_the_distribution_bound_is_the_kolmogorov_critical_value_where_it_matter
 )
 def test_variance_of_narrow_discrete_gaussians(v: float, expected: float) -> None:
     # Reference: code beside Canonne, Kamath, Steinke (2020).
-    assert variance(gaussian_law(Fraction(v))) == pytest.approx(expected, rel=1e-12)
+    assert variance(gaussian_law(Fraction(v))) == pytest.approx(expected, rel=5e-15)
 
 
 @pytest.mark.parametrize("law", [gaussian_law(Fraction(3)), laplace_law(Fraction(5, 2)), laplace_law(Fraction(1, 3))])
