@@ -163,7 +163,7 @@ class Aggregator:
         self.phase = AggregatorPhase.ABORTED
         try:
             output = step()
-        except BaseException:
+        except BaseException:  # an interrupt, too, must leave no worker behind
             self.close()
             raise
         self.phase = reached

@@ -183,7 +183,7 @@ class Server:
         following = self._following_phase()
         try:
             messages = steps[self.phase]()
-        except BaseException:
+        except BaseException:  # an interrupt, too, must leave no round half closed
             self._abort()
             raise
         self._enter(following)
