@@ -508,3 +508,22 @@ def test_an_invitation_that_makes_no_sense_is_malformed():
 
         with pytest.raises(MalformedMessage, match="cannot be decoded"):
             wire.decode(seal(body), Invitation, max_bytes=1 << 20)
+
+
+def test_a_claim_of_many_survivors_does_not_make_up_for_neighbours():
+    # In the sparse graph the number of survivors is the server's word; the neighbours a client counts itself.
+    session = session_at(3)
+    assert not session.config.topology.complete
+    dropped = tuple(session.clients[1]._state.peers)
+    request = replace(session.outgoing[1], dropped=dropped, num_survivors=6)
+    refuses(session, 1, request, ThresholdError, "neighbours survived")
+
+
+def test_the_policys_own_minimum_of_neighbours_holds_above_the_threshold():
+    session = session_at(0, MALICIOUS)
+    session.policy = ClientPolicy(minimum_neighbours=6)
+    session.clients[1] = session.make_client(1)
+    session.run_phase(silent={7})
+    assert len(roster_of(session).entries) - 1 >= session.config.topology.threshold - 1
+    error = refuses(session, 1, session.outgoing[1], ThresholdError, "neighbours advertised")
+    assert (error.needed, error.have) == (6, 5)
