@@ -19,7 +19,9 @@ COMMAND_ROOMS = {
     "protocols.cli_exit",
     "protocols.cli_paillier",
     "protocols.cli_private",
+    "protocols.cli_tables",
     "protocols.demo",
+    "protocols.demo_private",
 }
 
 
