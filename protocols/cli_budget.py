@@ -448,14 +448,14 @@ def _show_history(found: list[Record], as_json: bool) -> None:
         entries = [vars(record) | {"payload": record.facts()} for record in found]
         typer.echo(json.dumps(entries, indent=2))
         return
-    table = _table("record", "UTC", "what", "budget", "round", "charge", "spent", "held", "hash")
+    table = _table("record", "UTC", "what", "budget", "round", "charge", "spent", "held")
     for record in found:
         facts = record.facts()
         charge, after = ", ".join(map(_short, facts.get("charge", []))), facts["after"]
         spent, held = (", ".join(map(_short, after[key])) for key in ("spent", "held"))
         names = (Text(record.budget), Text(record.round_id))
         time = f"{from_microseconds(record.time):{_MINUTE}}"
-        table.add_row(str(record.seq), time, record.kind, *names, charge, spent, held, record.hash[:8])
+        table.add_row(str(record.seq), time, record.kind, *names, charge, spent, held)
     Console().print(table)
 
 
@@ -470,5 +470,5 @@ def _short(amount: str) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in {"UTC", "opened", "closed"})
+        table.add_column(column, overflow="fold", no_wrap=column in {"UTC", "what", "status", "opened", "closed"})
     return table

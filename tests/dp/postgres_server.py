@@ -38,8 +38,8 @@ def _programs(here: Path) -> Path:
 
 
 @contextmanager
-def running_server() -> Iterator[str]:
-    """Start a server, yield the URL of its database without a password in it, and stop it."""
+def running_server(settings: str = "") -> Iterator[str]:
+    """Start a server, with more settings if given, yield the URL of its database without a password in it, and stop it."""
     # A short path: those of Unix sockets are limited to about 100 characters.
     here = Path(tempfile.mkdtemp(prefix="ledger-pg-", dir="/tmp"))
     try:
@@ -63,9 +63,7 @@ def running_server() -> Iterator[str]:
                 raise AssertionError(message) from error
 
         call("initdb", "-D", str(data), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--no-sync")
-        options = (
-            f"-c listen_addresses='' -c unix_socket_directories='{data}' -c max_connections=50 -c shared_buffers=16MB"
-        )
+        options = f"-c listen_addresses='' -c unix_socket_directories='{data}' -c max_connections=50 -c shared_buffers=16MB {settings}"
         call("pg_ctl", "-D", str(data), "-l", str(data / "log"), "-o", options, "-w", "-t", "60", "start")
         try:
             os.chmod(data, 0o755)  # noqa: S103, PTH101 - so that other users' processes reach the socket
