@@ -1,12 +1,12 @@
-"""What every ledger must keep, whatever database holds it; subclass it, say where one is kept, and get its tests free."""
+"""What every ledger must keep, whatever database holds it; subclass it, say where it is, and get its tests free."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -317,7 +317,7 @@ class LedgerContract:
         # A forger who can write everything cuts the end so that nothing contradicts itself; only the kept head tells.
         last = ledger.history()[-3]
         self.tamper(url, "DELETE FROM ledger_records WHERE seq > 7")
-        self.tamper(url, f"UPDATE ledger_head SET seq = 7, hash = '{last.hash}'")
+        self.tamper(url, f"UPDATE ledger_head SET seq = 7, hash = '{last.hash}'")  # noqa: S608
         self.tamper(url, "UPDATE ledger_accounts SET seq = 7")
         assert ledger.verify().records == 7
         with pytest.raises(LedgerCorruptError, match="cut off"):
@@ -328,7 +328,7 @@ class LedgerContract:
             with pytest.raises(ParameterError):
                 ledger.verify(nonsense)
 
-    TAMPERING = {
+    TAMPERING: ClassVar = {
         "payload": "UPDATE ledger_records SET payload = replace(payload, '0.3', '0.1') WHERE seq = 4",
         "charge in the last": "UPDATE ledger_records SET payload = replace(payload, '0.3', '0.1') WHERE seq = 5",
         "budget's terms": "UPDATE ledger_records SET payload = replace(payload, '\"1\"', '\"9\"') WHERE seq = 1",
@@ -353,7 +353,7 @@ class LedgerContract:
     }
     """What a careless or malicious hand may do; every one must show in `verify`."""
 
-    SEEN_BY_SPENDS = {
+    SEEN_BY_SPENDS: ClassVar = {
         "charge in the last", "budget's terms", "last deleted", "all deleted", "head", "head's hash", "no head",
         "account", "no account", "kind", "period",
     }  # fmt: skip
@@ -412,6 +412,3 @@ def sqlite_tamper(path: str, statement: str) -> None:
     with connection:
         connection.execute(statement)
     connection.close()
-
-
-Statement = Callable[[str], None]

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SUPERUSER = "ledger"
-PASSWORD = "correct-horse"  # noqa: S105 - of a server that lives for a test
 
 
 def _programs(here: Path) -> Path:
@@ -37,19 +36,34 @@ def _programs(here: Path) -> Path:
     return here / package.name / "pginstall" / "bin"
 
 
+def execute(url: str, *statements: str) -> None:
+    """Execute statements behind the ledger's back, each in a transaction of its own."""
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.pool import NullPool
+
+    engine = create_engine(
+        url.replace("postgresql://", "postgresql+psycopg://"), poolclass=NullPool, isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
 @contextmanager
-def running_server(settings: str = "") -> Iterator[str]:
-    """Start a server, with more settings if given, yield the URL of its database without a password in it, and stop it."""
+def running_server() -> Iterator[str]:
+    """Start a server, yield the URL of its database without a password in it, and stop it."""
     # A short path: those of Unix sockets are limited to about 100 characters.
     here = Path(tempfile.mkdtemp(prefix="ledger-pg-", dir="/tmp"))
     try:
         here.chmod(0o755)
         as_user: dict[str, object] = {"check": True, "capture_output": True, "text": True, "cwd": here}
-        data = here / "data"
+        data, sockets = here / "data", here / "sockets"
         data.mkdir(mode=0o700)
+        sockets.mkdir(mode=0o755)
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             nobody = pwd.getpwnam("nobody")
-            os.chown(data, nobody.pw_uid, nobody.pw_gid)
+            for folder in (data, sockets):
+                os.chown(folder, nobody.pw_uid, nobody.pw_gid)
             as_user |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
         programs = _programs(here)
         as_user["env"] = {"LC_ALL": "C.UTF-8", "PATH": f"{programs}:/usr/bin:/bin", "HOME": str(here)}
@@ -63,13 +77,17 @@ def running_server(settings: str = "") -> Iterator[str]:
                 raise AssertionError(message) from error
 
         call("initdb", "-D", str(data), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--no-sync")
-        options = f"-c listen_addresses='' -c unix_socket_directories='{data}' -c max_connections=50 -c shared_buffers=16MB {settings}"
+        settings = (
+            "listen_addresses=''",
+            f"unix_socket_directories='{sockets}'",
+            "max_connections=50",
+            "shared_buffers=16MB",
+        )
+        options = " ".join(f"-c {setting}" for setting in settings)
         call("pg_ctl", "-D", str(data), "-l", str(data / "log"), "-o", options, "-w", "-t", "60", "start")
         try:
-            os.chmod(data, 0o755)  # noqa: S103, PTH101 - so that other users' processes reach the socket
-            yield f"postgresql://{SUPERUSER}@/postgres?host={data}"
+            yield f"postgresql://{SUPERUSER}@/postgres?host={sockets}"
         finally:
-            os.chmod(data, 0o700)  # noqa: PTH101
             call("pg_ctl", "-D", str(data), "-m", "immediate", "-w", "stop")
     finally:
         shutil.rmtree(here, ignore_errors=True)

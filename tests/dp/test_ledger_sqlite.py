@@ -99,7 +99,7 @@ def test_a_locked_ledger_is_busy_and_nothing_is_spent(path: Path) -> None:
 
 def spend_until_the_disk_is_full(ledger: Ledger) -> int:
     done = 0
-    with pytest.raises(LedgerStorageError, match="cannot be used") as caught:
+    with pytest.raises(LedgerStorageError, match="cannot be used") as caught:  # noqa: PT012
         for i in range(5000):
             ledger.spend("b", cost(1), round_id=f"r{i}", participants=[f"someone {j}" for j in range(20)])
             done += 1
