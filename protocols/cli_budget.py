@@ -11,13 +11,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from dp.errors import (
@@ -29,11 +27,20 @@ from dp.errors import (
 )
 from dp.sensitivity import Neighbours
 
+from .cli_budget_tables import (
+    decimals,
+    reservation_facts,
+    show_history,
+    show_reservation,
+    show_reservations,
+    show_statuses,
+    table,
+)
 from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
 
 if TYPE_CHECKING:
     from dp.events import Event
-    from dp.ledger import Ledger, Record, Reservation, Spend, Status
+    from dp.ledger import Ledger, Spend
 
 budget_app = typer.Typer(
     name="budget",
@@ -64,8 +71,6 @@ CompositionName = Annotated[
 ]
 
 _PERIODS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_BAR = 32
-_MINUTE = "%Y-%m-%d %H:%M"
 
 
 @contextmanager
@@ -133,7 +138,7 @@ def create(
         )
         # Only now, so that impossible terms leave no empty ledger behind.
         with Ledger.open(ledger, create=True) as opened:
-            _show_statuses([opened.create(terms)], as_json)
+            show_statuses([opened.create(terms)], as_json)
 
 
 @budget_app.command()
@@ -145,12 +150,12 @@ def status(
     """Show what is spent, held by open reservations, and left."""
     with _open(ledger, as_json) as opened:
         names = opened.budgets() if name is None else [name]
-        _show_statuses([opened.status(one) for one in names], as_json)
+        show_statuses([opened.status(one) for one in names], as_json)
         waiting = [entry for one in names for entry in opened.open_reservations(one)]
         if waiting and not as_json:
             console = Console()
             console.print("open reservations, which count as spent until commit, release or resolve:")
-            _show_reservations(waiting, console)
+            show_reservations(waiting, console)
 
 
 @budget_app.command()
@@ -171,7 +176,7 @@ def reserve(
     with _open(ledger, as_json) as opened:
         cost = _cost(epsilon, delta, noise_multiplier, sampling_rate, neighbours)
         names = [*(participant or []), *_lines(participants_file)]
-        _show_reservation(opened.reserve(name, cost, round_id=round_id, participants=names), as_json)
+        show_reservation(opened.reserve(name, cost, round_id=round_id, participants=names), as_json)
 
 
 @budget_app.command()
@@ -190,7 +195,7 @@ def commit(
     with _open(ledger, as_json) as opened:
         given = (epsilon, delta, noise_multiplier) != (None, None, None)
         actual = _cost(epsilon, delta, noise_multiplier, sampling_rate, neighbours) if given else None
-        _show_reservation(opened.commit(opened.reservation(name, round_id), actual), as_json)
+        show_reservation(opened.commit(opened.reservation(name, round_id), actual), as_json)
 
 
 @budget_app.command()
@@ -203,7 +208,7 @@ def release(
 ) -> None:
     """Give a reservation back: only for a round of which surely nothing was revealed to anybody."""
     with _open(ledger, as_json) as opened:
-        _show_reservation(opened.release(opened.reservation(name, round_id), reason), as_json)
+        show_reservation(opened.release(opened.reservation(name, round_id), reason), as_json)
 
 
 @budget_app.command()
@@ -217,7 +222,7 @@ def resolve(
 ) -> None:
     """Decide about a reservation that a crash left open."""
     with _open(ledger, as_json) as opened:
-        _show_reservation(opened.resolve(opened.reservation(name, round_id), spent=spent, reason=reason), as_json)
+        show_reservation(opened.resolve(opened.reservation(name, round_id), spent=spent, reason=reason), as_json)
 
 
 @budget_app.command()
@@ -229,7 +234,7 @@ def history(
 ) -> None:
     """Show the audit trail."""
     with _open(ledger, as_json) as opened:
-        _show_history(opened.history(name, last=last), as_json)
+        show_history(opened.history(name, last=last), as_json)
 
 
 @budget_app.command()
@@ -248,20 +253,20 @@ def participants(
                     "participant": view.participant,
                     "epsilon": view.epsilon,
                     "delta": view.delta,
-                    "total": _decimals(view.total),
-                    "rounds": [_reservation_facts(entry) for entry in view.rounds],
+                    "total": decimals(view.total),
+                    "rounds": [reservation_facts(entry) for entry in view.rounds],
                 }
                 for view in found
             ]
             typer.echo(json.dumps(facts, indent=2))
             return
-        table = _table("participant", "rounds", "epsilon", "delta")
+        people = table("participant", "rounds", "epsilon", "delta")
         for view in found:
-            table.add_row(Text(view.participant), str(len(view.rounds)), f"{view.epsilon:.6g}", f"{view.delta:.6g}")
+            people.add_row(Text(view.participant), str(len(view.rounds)), f"{view.epsilon:.6g}", f"{view.delta:.6g}")
         console = Console()
-        console.print(table)
+        console.print(people)
         if participant is not None:
-            _show_reservations(found[0].rounds, console)
+            show_reservations(found[0].rounds, console)
 
 
 @budget_app.command()
@@ -340,135 +345,3 @@ def _lines(path: Path | None) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         msg = f"cannot read participants from {path}: {type(error).__name__}"
         raise ParameterError(msg) from None
-
-
-def _decimals(amounts: dict[str, Fraction]) -> dict[str, str]:
-    from dp.ledger.amounts import spell, up
-
-    return {name: spell(up(value)) for name, value in amounts.items()}
-
-
-def _status_facts(found: Status) -> dict[str, Any]:
-    return {
-        "budget": found.budget.name,
-        **found.budget.plain(),
-        "limit": _decimals(found.limit),
-        "spent": _decimals(found.spent),
-        "held": _decimals(found.held),
-        "left": _decimals(found.left),
-        "epsilon_taken": found.epsilon,
-        "delta_taken": found.delta,
-        "fraction_taken": found.fraction_taken,
-        "open_reservations": found.open,
-        "period": found.period,
-        "created": found.created.isoformat(),
-        "renewal": found.renewal.isoformat() if found.renewal else None,
-        "expires": found.budget.expires.isoformat() if found.budget.expires else None,
-        "expired": found.expired,
-    }
-
-
-def _show_statuses(found: list[Status], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps([_status_facts(one) for one in found], indent=2))
-        return
-    console = Console()
-    for one in found:
-        budget = one.budget
-        share = f" {one.fraction_taken:.1%} taken: "
-        total = f"epsilon {one.epsilon:.6g} at delta {one.delta:g}"
-        console.print(Text.assemble((budget.name, "bold"), " ", _bar(one), share, total), soft_wrap=True)
-        table = _table("", "spent", "held", "left", "of")
-        for name, limit in one.limit.items():
-            amounts = (one.spent[name], one.held[name], one.left[name], limit)
-            table.add_row(f"  {name}", *(f"{float(amount):.6g}" for amount in amounts))
-        console.print(table)
-        notes = [f"{budget.composition}, {budget.neighbours}, {budget.kind}"]
-        if budget.composition != "sum":
-            notes.append(f"limit epsilon {float(budget.epsilon):g} at delta {float(budget.delta):g}")
-        if one.renewal:
-            notes.append(f"period {one.period + 1}, renews {one.renewal:%Y-%m-%d %H:%M} UTC")
-        if budget.expires:
-            notes.append(f"{'EXPIRED' if one.expired else 'expires'} {budget.expires:%Y-%m-%d %H:%M} UTC")
-        console.print(Text(f"  {'; '.join(notes)}", style="dim"), soft_wrap=True)
-
-
-def _bar(found: Status) -> Text:
-    """Draw spent, held and left; what is taken never looks like less than it is."""
-
-    def cells(*parts: dict[str, Fraction]) -> int:
-        shares = [sum((part[k] for part in parts), Fraction(0)) / found.limit[k] for k in found.limit if found.limit[k]]
-        return min(_BAR, int(-(-max(shares) * _BAR // 1)))
-
-    spent, taken = cells(found.spent), cells(found.spent, found.held)
-    colour = "red" if taken >= _BAR else "yellow" if taken > 0.8 * _BAR else "green"
-    return Text.assemble(
-        ("█" * spent, colour), ("▒" * max(0, taken - spent), colour), ("·" * (_BAR - max(taken, spent)), "dim")
-    )
-
-
-def _reservation_facts(found: Reservation) -> dict[str, Any]:
-    from dp.ledger.costs import to_plain
-
-    return {
-        "budget": found.budget,
-        "round": found.round_id,
-        "status": str(found.status),
-        "charge": _decimals(found.charge),
-        "cost": to_plain(found.cost),
-        "period": found.period,
-        "opened": found.opened.isoformat(),
-        "closed": found.closed.isoformat() if found.closed else None,
-        "participants": found.participants,
-        "reason": found.reason,
-    }
-
-
-def _show_reservation(found: Reservation, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(_reservation_facts(found), indent=2))
-    else:
-        _show_reservations([found], Console())
-
-
-def _show_reservations(found: Any, console: Console) -> None:
-    table = _table("budget", "round", "status", "charge", "people", "opened", "closed", "reason")
-    for one in found:
-        ended = f"{one.closed:{_MINUTE}}" if one.closed else ""
-        charge, people = _told(one.charge), str(one.participants or "")
-        names = (Text(one.budget), Text(one.round_id), one.status)
-        table.add_row(*names, charge, people, f"{one.opened:{_MINUTE}}", ended, Text(one.reason))
-    console.print(table)
-
-
-def _show_history(found: list[Record], as_json: bool) -> None:
-    from dp.ledger.budgets import from_microseconds
-
-    if as_json:
-        entries = [vars(record) | {"payload": record.facts()} for record in found]
-        typer.echo(json.dumps(entries, indent=2))
-        return
-    table = _table("record", "UTC", "what", "budget", "round", "charge", "spent", "held")
-    for record in found:
-        facts = record.facts()
-        charge, after = ", ".join(map(_short, facts.get("charge", []))), facts["after"]
-        spent, held = (", ".join(map(_short, after[key])) for key in ("spent", "held"))
-        names = (Text(record.budget), Text(record.round_id))
-        time = f"{from_microseconds(record.time):{_MINUTE}}"
-        table.add_row(str(record.seq), time, record.kind, *names, charge, spent, held)
-    Console().print(table)
-
-
-def _told(amounts: dict[str, Fraction]) -> str:
-    return ", ".join(f"{float(value):.6g}" for value in amounts.values())
-
-
-def _short(amount: str) -> str:
-    return f"{float(amount):.6g}"
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in {"UTC", "what", "status", "opened", "closed"})
-    return table

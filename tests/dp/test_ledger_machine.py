@@ -29,7 +29,7 @@ rounds = st.sampled_from([f"r{i}" for i in range(8)])
 tenths = st.integers(1, 6).map(lambda n: Fraction(n, 10))
 
 
-class Crash(Exception):
+class Crash(Exception):  # noqa: N818
     pass
 
 
