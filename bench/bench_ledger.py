@@ -27,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' PostgreSQL, whe
 from tests.dp.postgres_server import running_server
 
 Report = Callable[[Finding], None]
+OUT = Path(__file__).parent / "out"  # on the disk, where temporary files may live in memory
+OUT.mkdir(exist_ok=True)
 ADD = Neighbours.ADD_REMOVE
 BATCH = size(300, 20)
 TURNS = size(5, 2)
@@ -86,7 +88,7 @@ def test_durable_spends(benchmark: Any, report: Report) -> None:
     finding = Finding("ledger c", f"durable spends a second, batches of {BATCH}")
     # Beside this file, so that it is the disk, and not memory, where temporary files live in memory.
     with (
-        tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder,
+        tempfile.TemporaryDirectory(dir=OUT) as folder,
         raw_commits(Path(folder) / "raw.db") as raw,
         Ledger.open(f"{folder}/ledger.db", create=True) as ledger,
     ):
@@ -120,7 +122,7 @@ def test_durable_spends(benchmark: Any, report: Report) -> None:
 
 def test_history(benchmark: Any, report: Report) -> None:
     finding = Finding("ledger c", "spends a second after a history, on SQLite")
-    with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:
+    with tempfile.TemporaryDirectory(dir=OUT) as folder:
         spenders = {}
         ledgers = []
         for length in HISTORIES:

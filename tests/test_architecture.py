@@ -32,7 +32,10 @@ COMMAND_ROOMS = {
     "protocols.cli_dp",
     "protocols.cli_exit",
     "protocols.cli_paillier",
+    "protocols.cli_private",
+    "protocols.cli_tables",
     "protocols.demo",
+    "protocols.demo_private",
 }
 
 
