@@ -139,11 +139,15 @@ class FixedPoint:
         Raises:
             EncodingError: as `quantise`, or the weight is not an integer from 0 to max_weight.
         """
+        return self._encode(values, weight, os.urandom(SEED_BYTES))
+
+    def _encode(self, values: Floats, weight: int, seed: bytes) -> Encoded:
+        """The deterministic core."""
         check_weight(weight, self.max_weight)
         _check_vector(values, "f", _FLOATS_WANTED)
         residues = np.empty(values.size, dtype=lane_dtype(self.modulus_bits))
         num_clipped = 0
-        for at, levels, clipped in _quantised_chunks(self, values, os.urandom(SEED_BYTES)):
+        for at, levels, clipped in _quantised_chunks(self, values, seed):
             np.multiply(levels, int(weight), out=levels)
             residues[at] = to_residues(levels, self.modulus_bits)
             num_clipped += clipped

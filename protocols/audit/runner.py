@@ -1,0 +1,179 @@
+"""Runs the checks, one after the other, and says what came of them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from dp.errors import MissingDependencyError
+from secagg import __version__
+from secagg.errors import ParameterError
+
+from .outcome import Check, Found, Outcome, Refuted, Status, Trials, Unavailable
+
+EXAMPLES, QUICK_EXAMPLES = 200, 25
+SAMPLES, QUICK_SAMPLES = 1_000_000, 200_000
+
+_LIBRARIES = ("numpy", "numba", "pycryptodome", "msgspec", "dp-accounting", "gmpy2", "phe", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """An audit that has run.
+
+    Attributes:
+        outcomes: of all checks, in order.
+        seed: from which all simulated inputs follow.
+        examples: tried for each property.
+        samples: drawn by each statistical check.
+        started: when, in UTC.
+        seconds: wall-clock time of it all.
+    """
+
+    outcomes: Sequence[Outcome]
+    seed: int
+    examples: int
+    samples: int
+    started: datetime
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether something was checked and nothing failed."""
+        return self.count(Status.FAILED) == 0 and self.count(Status.PASSED) > 0
+
+    @property
+    def false_alarm(self) -> float:
+        """A bound on the probability that a right library fails any check: the sum over the checks that ran."""
+        return sum(outcome.check.false_alarm for outcome in self.outcomes if outcome.status is not Status.NOT_RUN)
+
+    def count(self, status: Status) -> int:
+        """Return how many checks ended so."""
+        return sum(outcome.status is status for outcome in self.outcomes)
+
+    def facts(self) -> dict[str, Any]:
+        """Return all that JSON can hold of it."""
+        return {
+            "verdict": "passed" if self.passed else "failed",
+            "passed": self.count(Status.PASSED),
+            "failed": self.count(Status.FAILED),
+            "not_run": self.count(Status.NOT_RUN),
+            "false_alarm": self.false_alarm,
+            "seed": self.seed,
+            "examples": self.examples,
+            "samples": self.samples,
+            "started": self.started.isoformat(timespec="seconds"),
+            "seconds": round(self.seconds, 3),
+            "versions": versions(),
+            "checks": [
+                {
+                    "check": outcome.check.key,
+                    "claim": outcome.check.claim,
+                    "status": str(outcome.status),
+                    "reason": outcome.reason,
+                    "false_alarm": outcome.check.false_alarm,
+                    "figures": dict(outcome.figures),
+                    "seconds": round(outcome.seconds, 3),
+                }
+                for outcome in self.outcomes
+            ],
+        }
+
+
+@cache
+def all_checks() -> tuple[Check, ...]:
+    """Return every check, in the order in which they run: from what others stand on upwards."""
+    from . import epsilon, known_answers, ledgers, noise, paillier, primitives, private, sessions, stories
+
+    rooms = (known_answers, primitives, sessions, stories, noise, epsilon, private, ledgers, paillier)
+    return tuple(check for room in rooms for check in room.CHECKS)
+
+
+def chosen(only: Iterable[str]) -> tuple[Check, ...]:
+    """Return the checks of the named groups, or with the named keys; all of them if none is named.
+
+    Raises:
+        ParameterError: there is no such group or check.
+    """
+    wanted = set(only)
+    known = {name for check in all_checks() for name in (check.group, check.key)}
+    if wanted - known:
+        groups = ", ".join(dict.fromkeys(check.group for check in all_checks()))
+        raise ParameterError(f"there is no check {min(wanted - known)!r}; groups are {groups}")
+    return tuple(check for check in all_checks() if not wanted or wanted & {check.group, check.key})
+
+
+def run(
+    checks: Sequence[Check],
+    *,
+    seed: int | None = None,
+    examples: int = EXAMPLES,
+    samples: int = SAMPLES,
+    on_progress: Callable[[Check, float], None] = lambda check, done: None,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+) -> Audit:
+    """Run checks; nothing that they find or stumble over stops the others.
+
+    Args:
+        checks: which; see `chosen`.
+        seed: of simulated inputs, from 0; drawn afresh if None.
+        examples: how many examples each property is tried with, at least 1.
+        samples: how many numbers each statistical check draws, at least 100,000: with fewer it could not tell noise
+            that is a twentieth too narrow.
+        on_progress: called with a check and how much of it is done, from 0 to 1.
+        on_outcome: called with each outcome.
+
+    Raises:
+        ParameterError: too few examples or samples, or a negative seed.
+    """
+    if examples < 1 or samples < 100_000 or (seed is not None and seed < 0):
+        raise ParameterError(
+            f"examples is {examples}, samples {samples}, seed {seed}, but they must be at least 1, 100,000 and 0"
+        )
+    used = int.from_bytes(os.urandom(4), "big") if seed is None else seed
+    started, start = datetime.now(UTC), time.perf_counter()
+    outcomes = []
+    for check in checks:
+        on_progress(check, 0.0)
+
+        def tick(done: float, check: Check = check) -> None:
+            on_progress(check, done)
+
+        outcome = _run_one(check, Trials(used, examples, samples, tick, check.key))
+        on_outcome(outcome)
+        outcomes.append(outcome)
+    return Audit(tuple(outcomes), used, examples, samples, started, time.perf_counter() - start)
+
+
+def _run_one(check: Check, trials: Trials) -> Outcome:
+    start = time.perf_counter()
+    found, status, reason = Found({}), Status.PASSED, ""
+    try:
+        found = check.run(trials)
+    except Refuted as refuted:
+        found, status, reason = Found(refuted.figures), Status.FAILED, str(refuted)
+    except (Unavailable, MissingDependencyError) as missing:
+        status, reason = Status.NOT_RUN, str(missing)
+    except Exception as error:
+        status, reason = Status.FAILED, f"unexpected {type(error).__name__}: {error}"
+    if status is Status.FAILED and trials.current is not None:
+        reason += f" (example {trials.current} of seed {trials.seed})"
+    return Outcome(check, status, reason, found.figures, found.plots, time.perf_counter() - start)
+
+
+def versions() -> dict[str, str]:
+    """Return what ran: the library, Python, the machine, and the libraries beneath; "absent" where one is not there."""
+    found = {"secagg": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    for library in _LIBRARIES:
+        try:
+            found[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            found[library] = "absent"
+    return found
