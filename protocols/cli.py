@@ -25,6 +25,7 @@ from secagg.encoding import Rounding
 from secagg.errors import ParameterError, SecAggError
 
 from . import cli_private
+from .cli_audit import audit
 from .cli_budget import budget_app
 from .cli_dp import dp_app
 from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.add_typer(dp_app, name="dp")
 app.add_typer(budget_app, name="budget")
 app.command("paillier-sum")(paillier_sum)
+app.command()(audit)
 
 Clients = Annotated[int, typer.Option(help="How many clients are invited.", min=2)]
 Dim = Annotated[int, typer.Option(help="How many numbers each client sends.", min=0)]

@@ -16,7 +16,7 @@ EXIT_IMPOSSIBLE = 2
 EXIT_NO_SUM = 3
 """The round ended without a sum, or a ledger refuses to spend or cannot be used."""
 EXIT_WRONG = 4
-"""The sum is not the plain one, noise fails its check, or a ledger contradicts its own trail."""
+"""The sum is not the plain one, noise or an audit fails its check, or a ledger contradicts its own trail."""
 
 
 def tell(text: str, as_json: bool, error: Exception | None = None) -> None:

@@ -27,6 +27,7 @@ LAZY_ROOMS = {"secagg._bit_kernels", "secagg._field_kernels", "dp._kernels"}
 # Only these may speak to people or the operating system's terminal.
 COMMAND_ROOMS = {
     "protocols.cli",
+    "protocols.cli_audit",
     "protocols.cli_budget",
     "protocols.cli_budget_tables",
     "protocols.cli_dp",
@@ -119,6 +120,13 @@ SIMULATED_DATA = {
     "protocols.demo",
     "protocols.demo_private",
     "protocols.paillier_simulation",
+    "protocols.audit.epsilon",
+    "protocols.audit.noise",
+    "protocols.audit.outcome",
+    "protocols.audit.primitives",
+    "protocols.audit.sessions",
+    "protocols.audit.stage",
+    "protocols.audit.stories",
 }
 
 

@@ -171,6 +171,15 @@ class _Replay:
         if strangers:
             msg = f"round {strangers[0][1]!r} has participants and no record"
             raise LedgerCorruptError(msg)
+        marked = self.book.tx.rows(
+            "SELECT round_id FROM ledger_participants AS p WHERE counted NOT IN (0, 1) OR counted = 0 AND NOT EXISTS "
+            "(SELECT 1 FROM ledger_records AS r WHERE r.kind = 'commit' AND r.budget = p.budget "
+            "AND r.round_id = p.round_id) LIMIT 1"
+        )
+        if marked:
+            # Only a commitment says of participants that they do not count.
+            msg = f"round {marked[0][0]!r} has a participant that is left out of accounts for no reason"
+            raise LedgerCorruptError(msg)
         misfiled = self.book.tx.rows(
             "SELECT seq FROM ledger_records WHERE phase <> CASE kind WHEN 'create' THEN 'create' "
             "WHEN 'reserve' THEN 'open' ELSE 'close' END ORDER BY seq LIMIT 1"

@@ -1,0 +1,148 @@
+"""Noise against the law that it claims, and controls: noise that is slightly wrong must be told from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from dp import samplers
+from dp.distributed import NoiseShare
+from dp.goodness import check_noise
+from dp.laws import Law, gaussian_law, laplace_law
+from dp.mass import distribution, variance
+
+from .outcome import Check, Found, Histogram, Refuted, Trials, demand
+
+Int64s = npt.NDArray[np.int64]
+
+_FALSE_ALARM = 1e-9
+_BINS = 41
+_CLIENTS = 20
+
+
+def _gaussian(sigma: float, size: int) -> Int64s:
+    return samplers.discrete_gaussian(sigma, size)
+
+
+def _laplace(scale: float, size: int) -> Int64s:
+    return samplers.discrete_laplace(scale, size)
+
+
+def _noise(draw: Callable[[int], Int64s], law: Law, title: str, trials: Trials) -> Found:
+    (_,) = trials.each(1)
+    values = draw(trials.samples)
+    verdict = check_noise(values, law, false_alarm=_FALSE_ALARM)
+    figures = {
+        f"{finding.name}, of critical": round(finding.statistic / finding.critical, 4) if finding.critical else 0.0
+        for finding in verdict.findings
+    }
+    for finding in verdict.findings:
+        demand(
+            finding.passed,
+            f"{title} fails {finding.name}: {finding.statistic:.6g} where {finding.critical:.6g} is critical",
+            **figures,
+        )
+    deviation = float(values.std()) / math.sqrt(variance(law))
+    measured: dict[str, int | float | str] = {"samples": values.size, "deviation, of the law's": round(deviation, 5)}
+    return Found(measured | figures, (histogram(values, law, title),))
+
+
+def histogram(values: Int64s, law: Law, title: str) -> Histogram:
+    """Count values in bins over four deviations to each side, and what the law expects there."""
+    width = max(1, math.ceil(8 * math.sqrt(variance(law)) / _BINS))
+    half = max(2, min(_BINS // 2, math.ceil(4 * math.sqrt(variance(law)) / width)))
+    edges = (np.arange(2 * half + 2, dtype=np.int64) - half) * width - width // 2 - 1  # bins are (edge, next edge]
+    counts = np.diff(np.searchsorted(np.sort(values), edges, side="right"))
+    expected = np.diff(distribution(law, edges)) * values.size
+    middles = (edges[:-1] + 1 + edges[1:]) / 2
+    return Histogram(title, middles, counts.astype(np.float64), expected)
+
+
+def _summed(sigma: float, trials: Trials) -> Found:
+    """The noise of a private round: what its clients' shares come to. Sums of such discrete Gaussians are one again."""
+    share = NoiseShare(sigma, trials.samples, 1.0, 1.0)
+
+    def draw(samples: int) -> Int64s:
+        total = np.zeros(share.dimension, dtype=np.int64)
+        for _ in range(_CLIENTS):
+            total += share.draw()
+        return total
+
+    law = gaussian_law(_CLIENTS * Fraction(sigma) ** 2)
+    return _noise(draw, law, f"sum of {_CLIENTS} clients' shares of sigma {sigma:g}", trials)
+
+
+def _wrong(rng: np.random.Generator, size: int) -> dict[str, tuple[Int64s, Law]]:
+    """Noise as it is when something is slightly wrong with it, and the law that it pretends to have."""
+    law = gaussian_law(Fraction(100))
+    right = samplers.discrete_gaussian(10, size)
+    repeated = right.copy()
+    repeated[size // 2 :] = repeated[: size - size // 2]
+    return {
+        "a twentieth too narrow": (samplers.discrete_gaussian(9.5, size), law),
+        "a twentieth too wide": (samplers.discrete_gaussian(10.5, size), law),
+        "moved by a step in one of five": (right + (rng.random(size) < 0.2), law),
+        "never zero": (np.where(right == 0, 1, right), law),
+        "Laplace instead of Gaussian": (samplers.discrete_laplace(7, size), law),
+        "the same twice": (repeated, law),
+        "cut at two and a half sigma": (np.clip(samplers.discrete_gaussian(10, size), -25, 25), law),
+    }
+
+
+def _control(trials: Trials) -> Found:
+    (rng,) = trials.each(1)
+    cases = _wrong(rng, trials.samples)
+    for what, (values, law) in cases.items():
+        if check_noise(values, law, false_alarm=_FALSE_ALARM).passed:
+            raise Refuted(f"noise that is {what} passes the check: it shows nothing of other noise")
+    return Found({"samples": trials.samples, "kinds of wrong noise rejected": len(cases)})
+
+
+_GAUSSIANS = (0.5, 1.0, 3.7306, 50.0, 1e6)
+_LAPLACES = (1.0, 20.0)
+
+CHECKS = (
+    *(
+        Check(
+            "noise",
+            f"gaussian-{sigma:g}",
+            f"discrete Gaussian noise of sigma {sigma:g} has its law",
+            partial(
+                _noise,
+                partial(_gaussian, sigma),
+                gaussian_law(Fraction(sigma) ** 2),
+                f"discrete Gaussian, sigma {sigma:g}",
+            ),
+            _FALSE_ALARM,
+        )
+        for sigma in _GAUSSIANS
+    ),
+    *(
+        Check(
+            "noise",
+            f"laplace-{scale:g}",
+            f"discrete Laplace noise of scale {scale:g} has its law",
+            partial(
+                _noise,
+                partial(_laplace, scale),
+                laplace_law(Fraction(scale)),
+                f"discrete Laplace, scale {scale:g}",
+            ),
+            _FALSE_ALARM,
+        )
+        for scale in _LAPLACES
+    ),
+    Check(
+        "noise",
+        "shares",
+        f"the shares of {_CLIENTS} clients sum to discrete Gaussian noise of their joint variance",
+        partial(_summed, 3.0),
+        _FALSE_ALARM,
+    ),
+    Check("noise", "control", "noise that is slightly wrong is rejected", _control),
+)

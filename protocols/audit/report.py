@@ -1,0 +1,180 @@
+"""The report: one JSON file for machines, and one HTML file that needs nothing else, for people."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from html import escape
+from itertools import groupby
+from pathlib import Path
+
+from . import plots
+from .outcome import Figure, Outcome, Plot, Status, Unavailable
+from .runner import Audit, versions
+
+JSON_NAME, HTML_NAME = "audit.json", "audit.html"
+
+_GROUPS = {
+    "vectors": ("Known answers", "The committed vectors, and values that others have published."),
+    "primitives": ("Primitives", "Properties, each tried with many simulated examples."),
+    "sessions": ("Whole sessions", "Every message through bytes, with dropouts and tampering."),
+    "equivocation": (
+        "A server that tells two stories",
+        "The attack is real: secrets are reconstructed from the shares that were collected, and the masks taken off. "
+        "The control runs it where nothing is promised, and it must succeed there.",
+    ),
+    "noise": (
+        "Noise",
+        "Chi-squared, Kolmogorov-Smirnov, symmetry, tails and repetition. The control is noise that is slightly wrong; "
+        "it must be rejected.",
+    ),
+    "epsilon": (
+        "Privacy claims",
+        "Lower bounds on epsilon from many releases on two neighbouring inputs. A bound above the claim refutes it; one "
+        "below proves nothing. The control has two fifths of the noise; it must be refuted.",
+    ),
+    "private": ("Private rounds", "What dropouts leave of the noise, and what clients refuse."),
+    "ledger": ("Privacy ledger", "Spending in a race, and changes behind the ledger's back."),
+    "paillier": ("Paillier summation", "Sums under encryption, and their opening by a committee."),
+}
+
+_STYLE = """
+:root { color-scheme: light; --ink: #1b2733; --dim: #5d6b79; --line: #dde3ea; --good: #1d7a46; --bad: #b3261e;
+  --idle: #8a6d1a; --panel: #f6f8fa; }
+* { box-sizing: border-box; }
+body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: var(--ink); margin: 0; }
+main { max-width: 68rem; margin: 0 auto; padding: 2rem 1.5rem 4rem; }
+h1 { font-size: 1.6rem; margin: 0 0 1rem; }
+h2 { font-size: 1.15rem; margin: 2.2rem 0 .2rem; }
+p.about { color: var(--dim); margin: 0 0 .6rem; max-width: 50rem; }
+.verdict { border-left: .5rem solid; padding: .8rem 1.2rem; background: var(--panel); }
+.verdict strong { font-size: 1.3rem; display: block; }
+.verdict.passed { border-color: var(--good); } .verdict.passed strong { color: var(--good); }
+.verdict.failed { border-color: var(--bad); } .verdict.failed strong { color: var(--bad); }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .45rem .8rem .45rem 0; border-top: 1px solid var(--line); }
+th { font-weight: 600; color: var(--dim); font-size: .85rem; border-top: 0; }
+td.status { white-space: nowrap; font-weight: 600; width: 5.5rem; }
+td.name { width: 12rem; } td.seconds { text-align: right; white-space: nowrap; color: var(--dim); width: 4.5rem; }
+.passed-mark { color: var(--good); } .failed-mark { color: var(--bad); } .idle-mark { color: var(--idle); }
+code { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .9em; }
+.reason { color: var(--bad); } .idle-reason { color: var(--idle); }
+.figures { color: var(--dim); font-size: .87rem; }
+.figures span { white-space: nowrap; margin-right: 1.1em; display: inline-block; }
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(26rem, 1fr)); gap: 1rem; margin-top: 1rem; }
+.plots img { width: 100%; border: 1px solid var(--line); }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem; margin: .6rem 0; }
+dt { color: var(--dim); } dd { margin: 0; }
+"""
+
+_MARKS = {
+    Status.PASSED: ("passed-mark", "✓ passed"),
+    Status.FAILED: ("failed-mark", "✗ failed"),
+    Status.NOT_RUN: ("idle-mark", "– not run"),
+}
+
+
+def write(audit: Audit, folder: Path) -> tuple[Path, Path]:
+    """Write both files into a folder, which is made if it is not there; return (HTML, JSON).
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    html_path, json_path = folder / HTML_NAME, folder / JSON_NAME
+    json_path.write_text(json.dumps(audit.facts(), indent=2) + "\n", encoding="utf-8")
+    html_path.write_text(html(audit), encoding="utf-8")
+    return html_path, json_path
+
+
+def html(audit: Audit) -> str:
+    """Return the page: verdict, every check with its figures, plots, and how to have it all again."""
+    groups = "".join(_group(name, list(of)) for name, of in groupby(audit.outcomes, lambda done: done.check.group))
+    title = f"secagg {versions()['secagg']}: audit {'passed' if audit.passed else 'failed'}"
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style></head>\n<body><main>\n"
+        f"<h1>Audit of secagg {escape(versions()['secagg'])}</h1>\n{_verdict(audit)}\n{groups}\n{_conditions(audit)}\n"
+        f"</main></body></html>\n"
+    )
+
+
+def summary(audit: Audit) -> str:
+    """Return one sentence: how many checks passed, failed and did not run."""
+    parts = [f"{audit.count(Status.PASSED)} checks passed"]
+    for status in (Status.FAILED, Status.NOT_RUN):
+        if audit.count(status):
+            parts.append(f"{audit.count(status)} {'failed' if status is Status.FAILED else 'did not run'}")
+    return ", ".join(parts)
+
+
+def _verdict(audit: Audit) -> str:
+    word = "passed" if audit.passed else "failed"
+    failed = [done for done in audit.outcomes if done.status is Status.FAILED]
+    listed = "".join(f"<li><code>{escape(done.check.key)}</code> {escape(done.reason)}</li>" for done in failed)
+    return (
+        f'<div class="verdict {word}"><strong>{word.capitalize()}</strong>{escape(summary(audit))}, in '
+        f"{audit.seconds:.0f} s. A library without fault fails this audit with a probability of at most "
+        f"{audit.false_alarm:.1g}. What passes is not proven: it was not refuted.{f'<ul>{listed}</ul>' if listed else ''}"
+        "</div>"
+    )
+
+
+def _group(name: str, outcomes: list[Outcome]) -> str:
+    title, about = _GROUPS.get(name, (name, ""))
+    rows = "".join(map(_row, outcomes))
+    pictures = _pictures(plot for outcome in outcomes for plot in outcome.plots)
+    return (
+        f'<section><h2>{escape(title)}</h2><p class="about">{escape(about)}</p>\n<table><tr><th>verdict</th>'
+        f"<th>check</th><th>what holds if it passes, and what was measured</th><th>time</th></tr>\n{rows}</table>\n"
+        f"{pictures}</section>\n"
+    )
+
+
+def _row(outcome: Outcome) -> str:
+    mark, word = _MARKS[outcome.status]
+    reason = ""
+    if outcome.reason:
+        kind = "reason" if outcome.status is Status.FAILED else "idle-reason"
+        reason = f'<div class="{kind}">{escape(outcome.reason)}</div>'
+    figures = dict(outcome.figures)
+    if outcome.check.false_alarm:
+        figures["false alarms"] = f"{outcome.check.false_alarm:.0e}"
+    shown = "".join(f"<span>{escape(name)}: {escape(_number(value))}</span>" for name, value in figures.items())
+    return (
+        f'<tr><td class="status {mark}">{word}</td><td class="name"><code>{escape(outcome.check.name)}</code></td>'
+        f'<td>{escape(outcome.check.claim)}{reason}<div class="figures">{shown}</div></td>'
+        f'<td class="seconds">{outcome.seconds:.1f} s</td></tr>\n'
+    )
+
+
+def _number(value: Figure) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.5g}" if isinstance(value, float) else value
+
+
+def _pictures(drawn: Iterable[Plot]) -> str:
+    pictures = []
+    for plot in drawn:
+        try:
+            data = base64.b64encode(plots.svg(plot)).decode()
+        except Unavailable as missing:
+            return f'<p class="about">{escape(str(missing))}</p>'
+        pictures.append(f'<img alt="{escape(plot.title)}" src="data:image/svg+xml;base64,{data}">')
+    return f'<div class="plots">{"".join(pictures)}</div>' if pictures else ""
+
+
+def _conditions(audit: Audit) -> str:
+    facts = {
+        "started": audit.started.isoformat(sep=" ", timespec="seconds"),
+        "seed of simulated inputs": str(audit.seed),
+        "examples a property": f"{audit.examples:,}",
+        "samples a statistical check": f"{audit.samples:,}",
+    } | versions()
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
+    again = f"secagg audit --seed {audit.seed} --examples {audit.examples} --samples {audit.samples}"
+    return (
+        f'<section><h2>How to have it again</h2><p class="about"><code>{again}</code> simulates the same inputs. Keys, '
+        f"masks and noise are drawn afresh every time, as in use.</p><dl>{rows}</dl></section>"
+    )

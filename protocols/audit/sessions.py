@@ -1,0 +1,212 @@
+"""Whole sessions: exact whoever drops out, and exact or refused whatever one message is turned into."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from secagg.errors import MalformedMessage, SecAggError, ThresholdError
+from secagg.residues import pack
+
+from .. import wire
+from ..messages import ToClient, ToServer
+from ..parameters import Adversary
+from ..simulation import COLLECTED_PHASES
+from ..transitions import ServerPhase
+from .outcome import Check, Found, Refuted, Trials, demand, demand_refusal
+from .primitives import flipped
+from .stage import Stage, configuration
+
+_PARTIES = 7
+_TWEAKS = ("drop", "flip", "flip and repair", "truncate", "garbage", "earlier message", "another's message")
+
+
+def _adversary(rng: np.random.Generator) -> Adversary:
+    return list(Adversary)[int(rng.integers(3))]
+
+
+def _dropouts(trials: Trials) -> Found:
+    dropped = 0
+    for rng in trials.each(trials.share(2)):
+        clients = int(rng.integers(4, 25))
+        config = configuration(
+            clients,
+            _adversary(rng),
+            corrupt=0.05,
+            max_weight=int(rng.integers(1, 50)),
+            complete_graph=bool(rng.random() < 0.3),
+        )
+        vanishing = rng.permutation(clients)[: int(rng.integers(0, config.threat_model.max_dropouts + 1))] + 1
+        drops: dict[ServerPhase, set[int]] = {}
+        for client_id in vanishing.tolist():
+            drops.setdefault(COLLECTED_PHASES[int(rng.integers(5))], set()).add(client_id)
+        stage = Stage(config, rng, through_dumps=bool(rng.random() < 0.2))
+        stage.run(drops)
+        stage.demand_exact()
+        early = _gone_before_input(drops)
+        expected = set(stage.clients) - early
+        demand(stage.server.result.survivors == expected, "someone who sent an input in time is not in the sum")
+        dropped += len(vanishing)
+    return Found({"sessions": trials.share(2), "dropouts": dropped})
+
+
+def _gone_before_input(drops: dict[ServerPhase, set[int]]) -> set[int]:
+    before = COLLECTED_PHASES[: COLLECTED_PHASES.index(ServerPhase.MASKED_INPUT) + 1]
+    return {client_id for phase in before for client_id in drops.get(phase, ())}
+
+
+def _too_many_dropouts(trials: Trials) -> Found:
+    for rng in trials.each(trials.share(4)):
+        config = configuration(10, _adversary(rng), complete_graph=True)
+        vanishing = rng.permutation(10)[: 10 - config.topology.threshold + 1] + 1
+        phase = COLLECTED_PHASES[int(rng.integers(5))]
+        if phase is ServerPhase.CONSISTENCY_CHECK and not config.threat_model.adversary.may_equivocate:
+            phase = ServerPhase.UNMASKING
+        stage = Stage(config, rng)
+        demand_refusal(lambda: stage.run({phase: set(vanishing.tolist())}), ThresholdError, "a sum of too few")  # noqa: B023
+        demand(stage.server.phase is ServerPhase.ABORTED, "a session went on with too few")
+    return Found({"sessions": trials.share(4)})
+
+
+@dataclass
+class _Tweaker:
+    """Turns one message of one client, in one round and one direction, into something else."""
+
+    tweak: str
+    phase: ServerPhase
+    victim: int
+    to_server: bool
+    rng: np.random.Generator
+    seen: dict[int, list[bytes]] = field(default_factory=dict)
+
+    def __call__(self, phase: ServerPhase, client_id: int, to_server: bool, data: bytes) -> bytes | None:
+        history = self.seen.setdefault(client_id, [])
+        history.append(data)
+        if (phase, client_id, to_server) != (self.phase, self.victim, self.to_server):
+            return data
+        others = [past[-1] for other, past in self.seen.items() if other != client_id]
+        return self._tweaked(data, history, others)
+
+    def _tweaked(self, data: bytes, own: list[bytes], others: list[bytes]) -> bytes | None:
+        bit = int(self.rng.integers(8 * len(data)))
+        tweaked: dict[str, bytes | None] = {
+            "drop": None,
+            "flip": flipped(data, bit),
+            "flip and repair": repaired(flipped(data, bit)),
+            "truncate": data[: bit // 8],
+            "garbage": self.rng.bytes(len(data)),
+            "earlier message": own[bit % len(own)],
+            "another's message": others[bit % len(others)] if others else None,
+        }
+        return tweaked[self.tweak]
+
+
+def repaired(data: bytes) -> bytes:
+    """Return the same body behind a digest that fits: what a malicious peer would send."""
+    body = data[wire.HEADER_BYTES :]
+    return data[:5] + hashlib.sha256(body).digest()[:16] + body
+
+
+def _tampering(trials: Trials) -> Found:
+    ended = {"exact": 0, "ended without a sum": 0}
+    for rng in trials.each():
+        tweaker = _Tweaker(
+            _TWEAKS[int(rng.integers(len(_TWEAKS)))],
+            COLLECTED_PHASES[int(rng.integers(5))],
+            int(rng.integers(1, _PARTIES + 1)),
+            bool(rng.random() < 0.5),
+            rng,
+        )
+        stage = Stage(configuration(_PARTIES, _adversary(rng)), rng, tweaker)
+        try:
+            stage.run({})
+        except SecAggError:
+            demand(stage.server.phase is ServerPhase.ABORTED, "a session that failed is not over")
+            ended["ended without a sum"] += 1
+            continue
+        _demand_exact_but_for(stage, tweaker)
+        ended["exact"] += 1
+    return Found({"sessions": trials.examples} | ended)
+
+
+def _demand_exact_but_for(stage: Stage, tweaker: _Tweaker) -> None:
+    # An input that its own sender altered and sealed anew is that sender's input; no secure sum can tell it.
+    forged = tweaker.tweak == "flip and repair" and tweaker.to_server and tweaker.phase is ServerPhase.MASKED_INPUT
+    if forged and tweaker.victim in stage.server.result.survivors:
+        return
+    try:
+        stage.demand_exact()
+    except Refuted as refuted:
+        raise Refuted(f"{tweaker.tweak!r} in {tweaker.phase}: {refuted}") from None
+
+
+def _wire(trials: Trials) -> Found:
+    (rng,) = trials.each(1)
+    messages = _recorded(rng)
+    refused = 0
+    for rng in trials.each(10 * trials.examples):
+        data = messages[int(rng.integers(len(messages)))]
+        message: object = wire.decode(data, ToClient | ToServer, max_bytes=1 << 20)
+        demand(wire.encode(message) == data, f"a {type(message).__name__} is written in another way")  # type: ignore[arg-type]
+        bit = int(rng.integers(8 * len(data)))
+        damaged = flipped(data, bit)
+        demand_refusal(
+            lambda: wire.decode(damaged, ToClient | ToServer, max_bytes=1 << 20),  # noqa: B023
+            MalformedMessage,
+            "a damaged message",
+        )
+        try:
+            wire.decode(repaired(damaged), ToClient | ToServer, max_bytes=1 << 20)
+        except MalformedMessage:
+            refused += 1
+    return Found({"examples": 10 * trials.examples, "refused even with a digest that fits": refused})
+
+
+def _recorded(rng: np.random.Generator) -> list[bytes]:
+    kept: list[bytes] = []
+
+    def keep(phase: ServerPhase, client_id: int, to_server: bool, data: bytes) -> bytes:
+        kept.append(data)
+        return data
+
+    Stage(configuration(5, Adversary.MALICIOUS_SERVER), rng, keep).run({})
+    return kept
+
+
+def _input_is_hidden(trials: Trials) -> Found:
+    """Search all that the server receives for a client's encoded input, as it lies in memory and as it would travel."""
+    searched = 0
+    for rng in trials.each(trials.share(4)):
+        received: list[bytes] = []
+
+        def keep(phase: ServerPhase, client_id: int, to_server: bool, data: bytes, at: list[bytes] = received) -> bytes:
+            if to_server:
+                at.append(data)
+            return data
+
+        config = configuration(6, _adversary(rng), length=40)
+        stage = Stage(config, rng, keep)
+        stage.run({})
+        model = config.lanes[0]
+        for values, weight in stage.inputs.values():
+            residues = config.encode(values, weight, rotation_seed=lambda name: bytes(32))[0].residues
+            for plain in (residues.tobytes(), pack(residues, model.modulus_bits), values["model"].tobytes()):
+                demand(not any(plain[:32] in data for data in received), "the server received an input in clear")
+                searched += len(received)
+    return Found({"sessions": trials.share(4), "searches": searched})
+
+
+CHECKS = (
+    Check("sessions", "dropouts", "sums are exact, whoever drops out in whichever round", _dropouts),
+    Check("sessions", "too-many-dropouts", "with a dropout too many there is no sum", _too_many_dropouts),
+    Check(
+        "sessions",
+        "tampering",
+        "whatever one message is turned into, the sum is exact or there is none",
+        _tampering,
+    ),
+    Check("sessions", "wire", "messages are written in one way, and damaged ones are refused", _wire),
+    Check("sessions", "no-plaintext", "nothing that the server receives holds a client's input", _input_is_hidden),
+)

@@ -1,0 +1,132 @@
+"""The `secagg audit` command: what a relying party checks for itself, on the copy that it has installed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from secagg.errors import ParameterError
+
+from .cli_exit import EXIT_IMPOSSIBLE, EXIT_WRONG, tell
+
+if TYPE_CHECKING:
+    from .audit.outcome import Check, Outcome
+    from .audit.runner import Audit
+
+_MARKS = {"passed": ("✓", "green"), "failed": ("✗", "bold red"), "not run": ("–", "yellow")}
+
+
+def audit(
+    examples: Annotated[
+        int | None, typer.Option(help="Examples for each property: 200; 25 with --quick.", min=1)
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Draws of each statistical check: 1,000,000; 200,000 with --quick.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Less of everything: under a minute.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CHECK", help="A group, such as noise, or a check, such as noise/shares; repeat it."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write audit.html and audit.json into this folder.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seeds the simulated inputs, to have a failure again; drawn if not given.", min=0)
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON for machines instead of lines for people.")
+    ] = False,
+) -> None:
+    """Check this copy: known answers, properties, sessions, attacks, noise, privacy claims, ledger.
+
+    Exit code 0: nothing was refuted. 4: a check failed. 2: the options are impossible or the report cannot be written.
+    """
+    from .audit import runner
+
+    try:
+        checks = runner.chosen(only or [])
+        _check_writable(report)
+        with _progress(len(checks), quiet=as_json) as (on_progress, on_outcome):
+            done = runner.run(
+                checks,
+                seed=seed,
+                examples=examples or (runner.QUICK_EXAMPLES if quick else runner.EXAMPLES),
+                samples=samples if samples is not None else (runner.QUICK_SAMPLES if quick else runner.SAMPLES),
+                on_progress=on_progress,
+                on_outcome=on_outcome,
+            )
+    except ParameterError as error:
+        tell(str(error), as_json, error)
+        raise typer.Exit(EXIT_IMPOSSIBLE) from None
+    if as_json:
+        typer.echo(json.dumps(done.facts(), indent=2))
+    _conclude(done, report, as_json)
+    if not done.passed:
+        raise typer.Exit(EXIT_WRONG)
+
+
+def _check_writable(folder: Path | None) -> None:
+    """Refuse what cannot be written before minutes are spent on it."""
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".audit"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ParameterError(f"cannot write a report into {folder}: {error.strerror}") from None
+
+
+def _conclude(done: Audit, folder: Path | None, as_json: bool) -> None:
+    from .audit import report
+
+    console = Console(stderr=as_json)
+    word, colour = ("PASSED", "bold green") if done.passed else ("FAILED", "bold red")
+    console.print(Text.assemble((word, colour), f": {report.summary(done)}, in {done.seconds:.0f} s, seed {done.seed}"))
+    console.print(f"a library without fault fails with a probability of at most {done.false_alarm:.1g}", style="dim")
+    if folder is None:
+        return
+    try:
+        html_path, json_path = report.write(done, folder)
+    except OSError as error:
+        tell(f"cannot write the report into {folder}: {error.strerror}", as_json=False)
+        raise typer.Exit(EXIT_WRONG if not done.passed else EXIT_IMPOSSIBLE) from None
+    console.print(Text(f"report: {html_path} and {json_path}"), soft_wrap=True)
+
+
+@contextmanager
+def _progress(total: int, *, quiet: bool) -> Iterator[tuple[Callable[[Check, float], None], Callable[[Outcome], None]]]:
+    """Show a bar over all checks on standard error, and on standard output a line for each check that is done."""
+    if quiet:
+        yield (lambda check, done: None), (lambda outcome: None)
+        return
+    console = Console()
+    columns = (TextColumn("{task.description:<32}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+        finished = 0
+
+        def on_progress(check: Check, done: float) -> None:
+            progress.update(task, description=check.key, completed=finished + done)
+
+        def on_outcome(outcome: Outcome) -> None:
+            nonlocal finished
+            finished += 1
+            mark, colour = _MARKS[outcome.status]
+            line = Text.assemble((f"{mark} ", colour), (f"{outcome.check.key:<32}", "bold"), outcome.check.claim)
+            console.print(line, soft_wrap=True)
+            if outcome.reason:
+                console.print(Text(f"  {outcome.reason}", style=colour), soft_wrap=True)
+            progress.update(task, completed=finished)
+
+        yield on_progress, on_outcome
