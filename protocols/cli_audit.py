@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .audit.outcome import Check, Outcome
     from .audit.runner import Audit
 
-_MARKS = {"passed": ("✓", "green"), "failed": ("✗", "bold red"), "not run": ("–", "yellow")}
+_MARKS = {"passed": ("✓", "green"), "failed": ("✗", "bold red"), "not run": ("·", "yellow")}
 
 
 def audit(
@@ -42,9 +42,7 @@ def audit(
     seed: Annotated[
         int | None, typer.Option(help="Seeds the simulated inputs, to have a failure again; drawn if not given.", min=0)
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON for machines instead of lines for people.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines, no lines for people.")] = False,
 ) -> None:
     """Check this copy: known answers, properties, sessions, attacks, noise, privacy claims, ledger.
 

@@ -79,7 +79,7 @@ PUBLISHED: tuple[tuple[str, Callable[[], float], float, float], ...] = (
     ("Clopper-Pearson audit of 500 and 0 of 500", lambda: epsilon_lower_bound(500, 0, 500, 0.01), 4.54, 1e-2),
 )
 
-# Degree and threshold as google-parfait/federated-compute derives them: n, corrupt, dropout, adversary, degree, threshold.
+# As google-parfait/federated-compute derives them: n, corrupt, dropout, adversary, degree, threshold.
 _TOPOLOGIES = (
     (1000, 0.05, 0.05, Adversary.CURIOUS_SERVER, 30, 17),
     (1000, 0.05, 0.05, Adversary.SEMI_MALICIOUS_SERVER, 52, 37),

@@ -86,7 +86,7 @@ def _wrong(rng: np.random.Generator, size: int) -> dict[str, tuple[Int64s, Law]]
     return {
         "a twentieth too narrow": (samplers.discrete_gaussian(9.5, size), law),
         "a twentieth too wide": (samplers.discrete_gaussian(10.5, size), law),
-        "moved by a step in one of five": (right + (rng.random(size) < 0.2), law),
+        "moved by half a step": (right + (rng.random(size) < 0.5), law),
         "never zero": (np.where(right == 0, 1, right), law),
         "Laplace instead of Gaussian": (samplers.discrete_laplace(7, size), law),
         "the same twice": (repeated, law),

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INK, _PALE, _WARM = "#1f4e79", "#9dbfdf", "#c0504d"
-_STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "path"}
+_FEW_BINS = 20
+_STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "path"}
 
 
 def svg(plot: Plot) -> bytes:
@@ -27,7 +28,7 @@ def svg(plot: Plot) -> bytes:
         from matplotlib.figure import Figure
     except ImportError:
         raise Unavailable("plots need matplotlib: pip install 'secagg[plots]'") from None
-    with mpl.rc_context(_STYLE):  # type: ignore[attr-defined, unused-ignore]
+    with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(5.2, 3.2), layout="constrained")
         if isinstance(plot, Histogram):
             _draw_histogram(figure, plot)
@@ -44,7 +45,8 @@ def _draw_histogram(figure: Figure, plot: Histogram) -> None:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     width = float(plot.at[1] - plot.at[0]) if plot.at.size > 1 else 1.0
     above.bar(plot.at, plot.observed, width=0.92 * width, color=_PALE, label="drawn")
-    above.plot(plot.at, plot.expected, color=_INK, marker="o", markersize=2.5, linewidth=1, label="the law expects")
+    line = "-" if plot.at.size > _FEW_BINS else ""  # between a few integers there is nothing to draw
+    above.plot(plot.at, plot.expected, line, color=_INK, marker="o", markersize=2.5, linewidth=1, label="expected")
     above.set_title(plot.title, loc="left", fontsize=10)
     above.set_ylabel("counts")
     above.legend(frameon=False)

@@ -31,8 +31,8 @@ _GROUPS = {
     ),
     "epsilon": (
         "Privacy claims",
-        "Lower bounds on epsilon from many releases on two neighbouring inputs. A bound above the claim refutes it; one "
-        "below proves nothing. The control has two fifths of the noise; it must be refuted.",
+        "Lower bounds on epsilon from many releases on two neighbouring inputs. A bound above the claim refutes it; "
+        "one below proves nothing. The control has two fifths of the noise; it must be refuted.",
     ),
     "private": ("Private rounds", "What dropouts leave of the noise, and what clients refuse."),
     "ledger": ("Privacy ledger", "Spending in a race, and changes behind the ledger's back."),
@@ -71,7 +71,7 @@ dt { color: var(--dim); } dd { margin: 0; }
 _MARKS = {
     Status.PASSED: ("passed-mark", "✓ passed"),
     Status.FAILED: ("failed-mark", "✗ failed"),
-    Status.NOT_RUN: ("idle-mark", "– not run"),
+    Status.NOT_RUN: ("idle-mark", "· not run"),
 }
 
 
@@ -117,8 +117,8 @@ def _verdict(audit: Audit) -> str:
     return (
         f'<div class="verdict {word}"><strong>{word.capitalize()}</strong>{escape(summary(audit))}, in '
         f"{audit.seconds:.0f} s. A library without fault fails this audit with a probability of at most "
-        f"{audit.false_alarm:.1g}. What passes is not proven: it was not refuted.{f'<ul>{listed}</ul>' if listed else ''}"
-        "</div>"
+        f"{audit.false_alarm:.1g}. What passes is not proven: it was not refuted."
+        f"{f'<ul>{listed}</ul>' if listed else ''}</div>"
     )
 
 
