@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .outcome import Claims, Histogram, Plot, Unavailable
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _INK, _PALE, _WARM = "#1f4e79", "#9dbfdf", "#c0504d"
 _FEW_BINS = 20
@@ -40,7 +37,7 @@ def svg(plot: Plot) -> bytes:
     return out.getvalue()
 
 
-def _draw_histogram(figure: Figure, plot: Histogram) -> None:
+def _draw_histogram(figure: Any, plot: Histogram) -> None:
     """Above, counts and what the law expects; below, how many standard deviations lie between them."""
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     width = float(plot.at[1] - plot.at[0]) if plot.at.size > 1 else 1.0
@@ -60,9 +57,9 @@ def _draw_histogram(figure: Figure, plot: Histogram) -> None:
     below.set_xlabel(plot.unit)
 
 
-def _draw_claims(figure: Figure, plot: Claims) -> None:
+def _draw_claims(figure: Any, plot: Claims) -> None:
     """A tick for each claim, a bar up to what is proven: a bar beyond its tick refutes."""
-    axes: Any = figure.subplots()
+    axes = figure.subplots()
     rows = np.arange(len(plot.bounds))
     names, claimed, proven = zip(*plot.bounds, strict=True)
     colours = [_WARM if lower > claim else _PALE for _, claim, lower in plot.bounds]

@@ -373,6 +373,13 @@ class LedgerContract:
             with pytest.raises((LedgerCorruptError, UnknownBudgetError)):
                 ledger.spend("alice", cost("0.1"), round_id="three")
 
+    def test_nobody_is_left_out_of_a_round_before_it_is_committed(self, ledger: Ledger, url: str) -> None:
+        ledger.reserve("alice", cost("0.2"), round_id="open", participants=["a", "b"])
+        ledger.verify()
+        self.tamper(url, "UPDATE ledger_participants SET counted = 0 WHERE participant = 'b'")
+        with pytest.raises(LedgerCorruptError, match="left out"):
+            ledger.verify()
+
     def test_another_format_is_refused(self, ledger: Ledger, url: str) -> None:
         self.tamper(url, "UPDATE ledger_head SET format = 2")
         with pytest.raises(LedgerError, match="format 2"):

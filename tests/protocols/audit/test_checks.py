@@ -122,7 +122,7 @@ NARROW = scaled(0.95)
 BREAKS: dict[str, Callable[[Patch], None]] = {
     "vectors/encoding": lambda patch: wrap(patch, FixedPoint, "_encode", one_level_off),
     "vectors/residues": lambda patch: wrap(patch, residues, "pack", lambda pack, *args: pack(*args)[::-1]),
-    "vectors/prg": lambda patch: wrap(patch, prg, "keystream", lambda _, seed, size, **__: bytes(size)),
+    "vectors/prg": lambda patch: wrap(patch, prg, "keystream", lambda _, seed, size, **__: bytes(max(0, size))),
     "vectors/shamir": lambda patch: wrap(
         patch, shamir, "reconstruct", lambda _, *__, num_bytes, **___: bytes(num_bytes)
     ),
@@ -177,6 +177,8 @@ BREAKS: dict[str, Callable[[Patch], None]] = {
     "paillier/sums": lambda patch: wrap(patch, paillier, "decrypt", one_off),
     "paillier/round": lambda patch: wrap(patch, paillier_simulation, "_levels", one_off),
 }
+STUMBLE = {"sessions/dropouts", "sessions/too-many-dropouts"}
+"""Masks that stay, and secrets that are missing, are noticed by the library itself, too."""
 EXAMPLES = {"sessions/tampering": 60, "sessions/dropouts": 30, "equivocation/sparse": 64, "equivocation/complete": 64}
 
 
@@ -201,7 +203,8 @@ def test_a_check_turns_when_what_it_is_about_is_broken(key: str, monkeypatch: Pa
     done = run(checks, seed=3, examples=EXAMPLES.get(key, 4), samples=200_000)
     (outcome,) = done.outcomes
     assert outcome.status is Status.FAILED
-    assert outcome.reason
+    # Found out by what it looks for, and not by stumbling.
+    assert key in STUMBLE or not outcome.reason.startswith("unexpected")
     assert not done.passed
 
 

@@ -1,0 +1,228 @@
+"""The audit's command and its report, as people, scripts and browsers meet them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import sys
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from protocols.audit import outcome, plots, report
+from protocols.audit.outcome import Check, Claims, Found, Histogram, Outcome, Refuted, Status, Trials, Unavailable
+from protocols.audit.runner import Audit, all_checks, chosen, run
+from protocols.cli import app
+from secagg import aead
+from secagg.errors import ParameterError
+from tests.command_line import separating_runner
+from tests.vectors.ship import HERE, NAMES, SHIPPED
+
+runner = separating_runner()
+FEW = ("--examples", "2", "--samples", "100000", "--seed", "5")
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def test_the_shipped_vectors_are_the_committed_ones() -> None:
+    assert {path.name for path in SHIPPED.iterdir()} == {f"{name}.json" for name in NAMES}
+    for name in NAMES:
+        same = (SHIPPED / f"{name}.json").read_bytes() == (HERE / f"{name}.json").read_bytes()
+        assert same, "python -m tests.vectors.ship"
+
+
+def test_the_command_passes_reports_and_says_how_to_have_it_again(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "report"
+    only = ("--only", "primitives", "--only", "noise/gaussian-1")
+    done = runner.invoke(app, ["audit", *FEW, *only, "--report", str(folder)])
+    assert done.exit_code == 0, done.output
+    assert "PASSED: 10 checks passed" in done.stdout
+    facts = json.loads((folder / "audit.json").read_text())
+    assert (facts["verdict"], facts["passed"], facts["failed"], facts["seed"]) == ("passed", 10, 0, 5)
+    assert facts["versions"]["numpy"] == np.__version__
+    assert facts["false_alarm"] == pytest.approx(3e-9)
+    page = (folder / "audit.html").read_text()
+    assert "secagg audit --seed 5 --examples 2 --samples 100000" in page
+    assert page.count("<img ") == 1
+
+
+def test_a_failure_is_exit_code_4_and_is_told_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aead, "_cipher", lambda key, nonce, data, of=aead._cipher: of(key, nonce, b"the same"))
+    arguments = ["audit", *FEW, "--only", "primitives/aead", "--report", str(tmp_path)]
+    done = runner.invoke(app, arguments)
+    assert done.exit_code == 4
+    assert "FAILED" in done.stdout
+    assert "another context was accepted (example 0 of seed 5)" in done.stdout
+    assert "another context was accepted" in (tmp_path / "audit.html").read_text()
+    done = runner.invoke(app, [*arguments, "--json"])
+    assert done.exit_code == 4
+    assert json.loads(done.stdout)["checks"][0]["status"] == "failed"
+
+
+def test_quick_is_less_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    for options, examples, samples in (([], 200, 1_000_000), (["--quick"], 25, 200_000)):
+        done = runner.invoke(app, ["audit", *options, "--only", "vectors/aead", "--json"])
+        facts = json.loads(done.stdout)
+        assert (facts["examples"], facts["samples"]) == (examples, samples)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--only", "nonsense"], "groups are vectors, primitives"),
+        (["--samples", "5", "--only", "vectors"], "100,000"),
+        (["--report", "/dev/null/report", "--only", "vectors"], "cannot write"),
+    ],
+)
+def test_impossible_options_are_exit_code_2_before_anything_runs(arguments: list[str], words: str) -> None:
+    done = runner.invoke(app, ["audit", *arguments])
+    assert done.exit_code == 2
+    assert words in done.stderr
+    assert "vectors/aead" not in done.stdout
+
+
+def check(run_it: Any, name: str = "made-up") -> Check:
+    return Check("noise", name, "something <b>holds</b>", run_it)
+
+
+def test_the_same_seed_simulates_the_same_inputs_whatever_else_runs() -> None:
+    seen: list[list[int]] = []
+
+    def look(trials: Trials) -> Found:
+        seen.append([int(rng.integers(1 << 32)) for rng in trials.each()])
+        return Found({})
+
+    run([check(look)], seed=7, examples=3)
+    run([check(look, "another"), check(look)], seed=7, examples=3)
+    run([check(look)], seed=8, examples=3)
+    assert seen[0] == seen[2]
+    assert len({tuple(numbers) for numbers in seen}) == 3
+    assert len(set(seen[0])) == 3
+
+
+def test_without_a_seed_one_is_drawn_and_told() -> None:
+    assert run([], examples=1).seed != run([], examples=1).seed
+
+
+def test_what_cannot_run_is_told_and_is_no_pass() -> None:
+    def missing(trials: Trials) -> Found:
+        raise Unavailable("needs something: pip install it")
+
+    done = run([check(missing)], seed=1)
+    assert done.outcomes[0].status is Status.NOT_RUN
+    assert not done.passed
+    assert done.false_alarm == 0
+    assert "needs something: pip install it" in report.html(done)
+    passing = check(lambda trials: Found({"ran": 1}))
+    done = run([check(missing), passing], seed=1)
+    assert done.passed
+    assert report.summary(done) == "1 checks passed, 1 did not run"
+
+
+def test_one_refutation_among_passes_decides() -> None:
+    def refute(trials: Trials) -> Found:
+        raise Refuted("it does not hold", count=3)
+
+    done = run([check(lambda trials: Found({})), check(refute), check(lambda trials: Found({}))], seed=1)
+    assert [each.status for each in done.outcomes] == [Status.PASSED, Status.FAILED, Status.PASSED]
+    assert not done.passed
+    assert done.outcomes[1].figures == {"count": 3}
+
+
+def test_a_refusal_that_does_not_come_is_a_finding_and_another_error_passes_through() -> None:
+    outcome.demand_refusal(lambda: int("x"), ValueError, "nonsense")
+    with pytest.raises(Refuted, match="nonsense was accepted"):
+        outcome.demand_refusal(lambda: int("1"), ValueError, "nonsense")
+    with pytest.raises(ZeroDivisionError):
+        outcome.demand_refusal(lambda: 1 / 0, ValueError, "nonsense")
+
+
+def test_nothing_chosen_is_everything_and_order_is_kept() -> None:
+    assert chosen([]) == all_checks()
+    assert [each.key for each in chosen(["ledger", "vectors/aead"])] == [
+        "vectors/aead", "ledger/overspending", "ledger/tampering",
+    ]  # fmt: skip
+    with pytest.raises(ParameterError, match="nope"):
+        chosen(["nope", "ledger"])
+
+
+HISTOGRAM = Histogram("a <title>", np.arange(-2.0, 3.0), np.array([1.0, 5, 9, 5, 1]), np.array([1.0, 5, 9, 5, 1]))
+CLAIMS = Claims("claims", (("fine", 1.0, 0.5), ("refuted", 1.0, 1.5)))
+
+
+def audit_of(*outcomes: Outcome) -> Audit:
+    return Audit(outcomes, 1, 2, 3, datetime(2030, 1, 2, tzinfo=UTC), 4.0)
+
+
+def ended(status: Status, reason: str = "", *drawn: outcome.Plot) -> Outcome:
+    return Outcome(check(lambda trials: Found({})), status, reason, {"count": 1234567, "rate": 1.5}, drawn, 0.1)
+
+
+class Balanced(HTMLParser):
+    """Fails on tags that do not close in order; collects text."""
+
+    VOID = frozenset({"meta", "img"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        assert tag not in {"script", "link"}
+        for _, value in attrs:
+            assert not re.match(r"https?:", value or ""), "the page must need nothing else"
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_is_whole_needs_nothing_else_and_escapes_everything() -> None:
+    page = report.html(audit_of(ended(Status.PASSED, "", HISTOGRAM, CLAIMS), ended(Status.FAILED, "a & <script>b")))
+    reader = Balanced()
+    reader.feed(page)
+    assert reader.open == []
+    assert "something <b>holds</b>" in reader.text
+    assert "a & <script>b" in reader.text
+    assert "count: 1,234,567" in reader.text
+    assert 'alt="a &lt;title&gt;"' in page
+    pictures = re.findall(r"data:image/svg\+xml;base64,([^\"]+)", page)
+    assert len(pictures) == 2
+    for picture in pictures:
+        assert ET.fromstring(base64.b64decode(picture)).tag == f"{SVG}svg"  # noqa: S314 - of our own making
+
+
+def test_a_refuted_claim_looks_different() -> None:
+    assert plots._WARM.encode() in plots.svg(CLAIMS)
+    assert plots._WARM.encode() not in plots.svg(Claims("claims", CLAIMS.bounds[:1]))
+
+
+def test_without_matplotlib_the_report_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    page = report.html(audit_of(ended(Status.PASSED, "", HISTOGRAM)))
+    assert "pip install &#x27;secagg[plots]&#x27;" in page
+    assert "<img" not in page
+
+
+def test_histograms_count_what_there_is() -> None:
+    from fractions import Fraction
+
+    from dp.laws import gaussian_law
+    from protocols.audit.noise import histogram
+
+    values = np.array([-3, 0, 0, 1, 1, 1, 40])
+    found = histogram(values, gaussian_law(Fraction(4)), "few")
+    counts = dict(zip(found.at.tolist(), found.observed.tolist(), strict=True))
+    assert {at: count for at, count in counts.items() if count} == {-3: 1, 0: 2, 1: 3}
+    assert found.expected.sum() == pytest.approx(7, rel=1e-3)
