@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -11,13 +12,20 @@ from secagg.encoding import FixedPoint, Rounding
 from secagg.errors import MalformedMessage
 from secagg.paillier import Accumulator, KeyHolder, Lanes, NoisePool, deal, decrypt, encrypt, generate
 
-from .outcome import Check, Found, Trials, demand, demand_refusal
+from .outcome import Check, Found, Trials, Unavailable, demand, demand_refusal
 
 _KEY_BITS = 2048
 _LENGTH = 50
 
 
+def _need(library: str) -> None:
+    """Keys are made by phe; without gmpy2, safe primes take minutes."""
+    if find_spec(library) is None:
+        raise Unavailable(f"{library} is not installed: pip install 'secagg[paillier]'")
+
+
 def _sums(trials: Trials) -> Found:
+    _need("phe")
     key = generate(_KEY_BITS)
     noise = NoisePool(KeyHolder(key))
     other = NoisePool(KeyHolder(generate(_KEY_BITS)))
@@ -55,6 +63,7 @@ def _sums(trials: Trials) -> Found:
 def _round(trials: Trials) -> Found:
     from ..paillier_simulation import run_round
 
+    _need("gmpy2")
     (_,) = trials.each(1)
     key, shares = deal(2, 3, key_bits=_KEY_BITS)
     report = run_round(key, shares, 6, _LENGTH, dropout=0.34)
