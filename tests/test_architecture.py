@@ -112,7 +112,14 @@ def test_rooms_are_small(module: str) -> None:
 
 
 # Simulated data, and nothing that is secret, may be drawn from numpy's generators.
-SIMULATED_DATA = {"protocols.simulation", "protocols.check_round", "protocols.demo", "protocols.paillier_simulation"}
+SIMULATED_DATA = {
+    "protocols.simulation",
+    "protocols.check_round",
+    "protocols.check_private_round",
+    "protocols.demo",
+    "protocols.demo_private",
+    "protocols.paillier_simulation",
+}
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - SIMULATED_DATA))
