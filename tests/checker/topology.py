@@ -1,0 +1,77 @@
+"""SPEC sections 2 and 7: degree, threshold and neighbours, in exact arithmetic."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+from .primitives import digest, keystream
+from .refusal import Refused, require
+
+SLACK = Fraction(1, 10**14)
+
+
+@dataclass(frozen=True)
+class Topology:
+    num_clients: int
+    degree: int
+    threshold: int
+
+    @property
+    def complete(self) -> bool:
+        return self.degree == self.num_clients - 1
+
+
+def _tails(population: int, marked: int, drawn: int) -> list[Fraction]:
+    """Probabilities of 0, 1, ..., drawn marked ones."""
+    total = math.comb(population, drawn)
+    return [
+        Fraction(math.comb(marked, x) * math.comb(population - marked, drawn - x), total) for x in range(drawn + 1)
+    ]
+
+
+def _sparse(n: int, k: int, corrupt: int, dropped: int, stay: int, curious: bool) -> int | None:
+    both = corrupt + dropped
+    if k <= both:
+        cut = Fraction(n * (n - k - 1), 2) * Fraction(
+            math.factorial(both) * math.factorial(n - k), math.factorial(n) * math.factorial(both - k)
+        )
+        if cut >= Fraction(1, 2**41):
+            return None
+    law = _tails(n, corrupt, k)
+    t1 = next(x for x in range(k + 1) if sum(law[x + 1 :]) <= Fraction(1, 2**41 * n))
+    law = _tails(n, stay, k)
+    t2 = next(x for x in range(k + 1) if sum(law[: x + 1]) >= Fraction(1, 2**20 * n))
+    if not curious:
+        t1 = math.ceil((t1 + k - Fraction(5, 4)) / 2)
+    t = max(t1 + 1, 2)
+    return t if t <= t2 else None
+
+
+def derive(n: int, gamma: float, delta: float, adversary: str, complete: bool = False) -> Topology:
+    corrupt_fraction, dropout_fraction = Fraction(gamma), Fraction(delta)
+    curious = adversary == "curious-server"
+    # The guards are on the sums of the floats as written, so on decimal values.
+    require(gamma + delta * (1 if curious else 2) <= 0.9 + 1e-9, "ParameterError")
+    corrupt = math.floor((corrupt_fraction + SLACK) * n)
+    dropped = math.floor((dropout_fraction + SLACK) * n)
+    stay = math.ceil((1 - dropout_fraction - SLACK) * n)
+    if adversary != "malicious-server" and not complete:
+        for k in range(2, n - 1, 2):
+            t = _sparse(n, k, corrupt, dropped, stay, curious)
+            if t is not None:
+                return Topology(n, k, t)
+    t = max(stay, 2)
+    must_exceed = corrupt if curious else math.ceil((n + corrupt_fraction * n) / 2)
+    if t <= must_exceed:
+        raise Refused("ParameterError")
+    return Topology(n, n - 1, t)
+
+
+def neighbours(topology: Topology, session_id: bytes, client: int) -> set[int]:
+    n = topology.num_clients
+    if topology.complete:
+        return set(range(1, n + 1)) - {client}
+    stream = keystream(digest("GRAPH", session_id), 8 * n)
+    ring = sorted(range(1, n + 1), key=lambda i: (int.from_bytes(stream[8 * i - 8 : 8 * i], "little"), i))
+    at = ring.index(client)
+    return {ring[(at + step * side) % n] for step in range(1, topology.degree // 2 + 1) for side in (-1, 1)}
