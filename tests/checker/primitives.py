@@ -2,7 +2,8 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterable
+from functools import cache
 
 from Crypto.Cipher import AES, ChaCha20_Poly1305
 from Crypto.PublicKey import ECC
@@ -36,7 +37,7 @@ LABELS = {
 }
 
 FIELD = 2**255 - 19
-SEED_BYTES = NONCE_SIZE = 32
+SEED_BYTES = 32
 NONCE_BYTES, TAG_BYTES = 12, 16
 
 
@@ -84,6 +85,7 @@ def stream_lanes(seed: bytes, shapes: list[tuple[int, int]]) -> list[list[int]]:
     return arrays
 
 
+@cache  # the forks of a session ask for the same again and again
 def x25519(scalar: bytes, u: int) -> int:
     """The Montgomery ladder of RFC 7748, section 5, whose variables keep their names."""
     k = (int.from_bytes(scalar, "little") & ~7 & (2**254 - 1)) | 2**254
@@ -152,5 +154,5 @@ def verifies(public: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
-def ids(numbers: Iterator[int] | list[int]) -> bytes:
+def ids(numbers: Iterable[int]) -> bytes:
     return b"".join(map(u32, numbers))
