@@ -107,7 +107,8 @@ def check(vector: Vector) -> int:
 
 def refusal(run: Run, case: Vector, recorded: Vector) -> tuple[str, list[int]]:
     """What comes of a message that stands in for the honest one, delivered when that would have been."""
-    fork = copy.deepcopy(run)
+    shared = [run.session, *(client.given for client in run.clients.values())]  # nobody changes them
+    fork = copy.deepcopy(run, {id(part): part for part in shared})
     data = bytes.fromhex(case["bytes"])
     try:
         if case["to"] == "server":
