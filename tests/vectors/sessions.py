@@ -203,6 +203,27 @@ def _written(config: RoundConfig) -> Vector:
     }
 
 
+def read_configuration(vector: Vector) -> RoundConfig:
+    """The configuration that a vector has."""
+    given = vector["configuration"]
+    model = given["threat_model"]
+    fractions = [float.fromhex(model[name]) for name in ("corrupt_fraction", "dropout_fraction")]
+    kinds = {"floats": FloatVector, "integers": IntegerVector}
+    specs = []
+    for spec in given["vectors"]:
+        fields = {name: value for name, value in spec.items() if name != "type"}
+        if "clip" in fields:
+            fields |= {"clip": float.fromhex(fields["clip"]), "rounding": Rounding(fields["rounding"])}
+        specs.append(kinds[spec["type"]](**fields))
+    return RoundConfig(
+        ThreatModel(model["num_clients"], *fractions, Adversary(model["adversary"])),
+        tuple(specs),
+        given["max_weight"],
+        given["minimum_survivors"],
+        given["complete_graph"],
+    )
+
+
 def _outcome(run: Run, act: Callable[[Run], Any]) -> Vector:
     try:
         return {"output": act(run)}
