@@ -14,5 +14,5 @@ for path in sorted((Path(__file__).parent.parent / "vectors").glob("*.json")):
         verdict = f"{check_file(path):5} agree"
     except Disagreement as disagreement:
         verdict, failed = f"DISAGREES: {disagreement}", True
-    print(f"{path.name:32} {verdict}  ({time.perf_counter() - start:.1f} s)")  # noqa: T201
+    print(f"{path.name:32} {verdict}  ({time.perf_counter() - start:.1f} s)")
 sys.exit(failed)

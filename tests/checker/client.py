@@ -121,7 +121,9 @@ class Client:
         for peer in self.peers:
             plaintext = dealt[0][peer] + dealt[1][peer]
             key = self._sealing_key(self.id, peer)
-            sealed[peer] = seal(key, plaintext, self._data(self.id, peer), bytes.fromhex(self.given["nonces"][str(peer)]))
+            sealed[peer] = seal(
+                key, plaintext, self._data(self.id, peer), bytes.fromhex(self.given["nonces"][str(peer)])
+            )
         return self._encode("share-keys", sealed=sealed)
 
     def _sealing_key(self, sender: int, recipient: int) -> bytes:

@@ -15,9 +15,7 @@ from .sessions import agree
 def check(vector: dict[str, Any]) -> int:
     """The private keys are 32 bytes of 1, 2, 3, 4 (2 and 4 for masks), the self-mask seed 32 bytes of 9."""
     raw = {name: bytes.fromhex(data) for name, data in vector["messages"].items()}
-    read = {
-        name: wire.decode(data, wire.MESSAGES, 1 << 16)[1] for name, data in raw.items()
-    }
+    read = {name: wire.decode(data, wire.MESSAGES, 1 << 16)[1] for name, data in raw.items()}
     for name, data in raw.items():
         tag = wire.decode(data, wire.MESSAGES, 1 << 16)[0]
         agree(name, wire.encode(tag, **read[name]).hex(), data.hex())
@@ -42,9 +40,7 @@ def check(vector: dict[str, Any]) -> int:
         "share_associated_data": frame("SHARE_ENCRYPTION", session.id, u32(1), u32(2)),
         "keys_statement": keys_statement(keys),
         "roster_digest": roster_digest([keys]),
-        "survivors_statement": frame(
-            "SIGN_SURVIVORS", *session.survivors_parts(bytes(32), {1, 2, 3}, {1, 3})
-        ),
+        "survivors_statement": frame("SIGN_SURVIVORS", *session.survivors_parts(bytes(32), {1, 2, 3}, {1, 3})),
     }
     derived = {name: value.hex() for name, value in ours.items()}
     for i in (1, 2):

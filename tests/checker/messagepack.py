@@ -13,7 +13,7 @@ def _size(fix: int | None, fix_limit: int, heads: dict[int, int], length: int) -
     return bytes([head]) + length.to_bytes(width, "big")
 
 
-def encode(value: Any) -> bytes:
+def encode(value: Any) -> bytes:  # noqa: PLR0911 - one line a type
     match value:
         case None:
             return b"\xc0"

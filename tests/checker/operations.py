@@ -71,9 +71,7 @@ OPERATIONS = {
     "unpack": lambda g: lanes.unpack(bytes.fromhex(g["packed"]), g["modulus_bits"], g["length"]),
     "keystream": lambda g: primitives.keystream(bytes.fromhex(g["seed"]), g["num_bytes"], g["first_block"]).hex(),
     "add_streams": _add_streams,
-    "split": lambda g: [
-        s.hex() for s in sharing.split(bytes.fromhex(g["secret"]), g["coefficients"], g["indices"])
-    ],
+    "split": lambda g: [s.hex() for s in sharing.split(bytes.fromhex(g["secret"]), g["coefficients"], g["indices"])],
     "reconstruct": lambda g: sharing.reconstruct(_shares(g), g["threshold"], g["num_bytes"]).hex(),
     "reconstruct_robust": _robust,
     "hkdf": lambda g: primitives.hkdf(*_hex(g, "secret", "salt", "info"), g["length"]).hex(),

@@ -179,9 +179,7 @@ class Opening:
         hashes = [hashlib.sha256(key.join(values, key.width)).digest() for values in (bases, images)]
         factorial = key.factorial.to_bytes((key.factorial.bit_length() + 7) // 8, "big")
         numbers = [key.residue(number) for number in (key.n, key.generator, self.member_key)]
-        self.digest = digest(
-            "PAILLIER_OPENING", bound, u32(member), _u64(len(bases)), *numbers, factorial, *hashes
-        )
+        self.digest = digest("PAILLIER_OPENING", bound, u32(member), _u64(len(bases)), *numbers, factorial, *hashes)
         stream = _shake("PAILLIER_PROOF_WEIGHTS", self.digest, length=16 * len(bases))
         weights = split(stream, 16)
         self.base = pow(_product(bases, weights, key.n), 4 * key.factorial, key.n)

@@ -122,7 +122,9 @@ class Server:
     def _recoverable(self, clients: Any) -> set[int]:
         remaining = set(clients)
         while True:
-            lonely = {i for i in remaining if len(self.session.holders(i) & remaining) < self.session.topology.threshold}
+            lonely = {
+                i for i in remaining if len(self.session.holders(i) & remaining) < self.session.topology.threshold
+            }
             if not lonely:
                 break
             remaining -= lonely
@@ -194,14 +196,22 @@ class Server:
         self.liars: set[int] = set()
         for owner in sorted(self.masked):
             seed = self._recover(
-                owner, "self_mask_shares", lambda s, i=owner: session.commitment(i, s)  # type: ignore[misc]
-                == self.advertised[i]["self_mask_commitment"]
+                owner,
+                "self_mask_shares",
+                lambda s, i=owner: (
+                    session.commitment(i, s)  # type: ignore[misc]
+                    == self.advertised[i]["self_mask_commitment"]
+                ),
             )
             session.add(self.sums, session.self_mask(owner, seed), -1)
         for owner in sorted(self.shared - self.masked):
             key = self._recover(
-                owner, "mask_key_shares", lambda s, i=owner: public_key(s)  # type: ignore[misc]
-                == self.advertised[i]["mask_public_key"]
+                owner,
+                "mask_key_shares",
+                lambda s, i=owner: (
+                    public_key(s)  # type: ignore[misc]
+                    == self.advertised[i]["mask_public_key"]
+                ),
             )
             for survivor in sorted(session.neighbours[owner] & self.masked):
                 theirs = self.advertised[survivor]["mask_public_key"]

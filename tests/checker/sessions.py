@@ -60,7 +60,9 @@ class Run:
 def read_configuration(given: Vector) -> list[Any]:
     """The array of SPEC section 8 from the vector's names, with its floats as they are."""
     model = given["threat_model"]
-    vectors = [vector | ({"clip": float.fromhex(vector["clip"])} if "clip" in vector else {}) for vector in given["vectors"]]
+    vectors = [
+        vector | ({"clip": float.fromhex(vector["clip"])} if "clip" in vector else {}) for vector in given["vectors"]
+    ]
     fractions = [float.fromhex(model[name]) for name in ("corrupt_fraction", "dropout_fraction")]
     return [
         [model["num_clients"], *fractions, model["adversary"]],

@@ -61,8 +61,10 @@ def _parse(share: bytes, count: int) -> list[int] | None:
 
 def _interpolate(rows: dict[int, list[int]], at: int) -> list[int]:
     weights = lagrange(list(rows), at)
-    return [sum(w * row[j] for w, row in zip(weights, rows.values(), strict=True)) % PRIME for j in range(
-        len(next(iter(rows.values()))))]
+    return [
+        sum(w * row[j] for w, row in zip(weights, rows.values(), strict=True)) % PRIME
+        for j in range(len(next(iter(rows.values()))))
+    ]
 
 
 def reconstruct(shares: dict[int, bytes], threshold: int, num_bytes: int) -> bytes:

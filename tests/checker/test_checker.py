@@ -89,7 +89,9 @@ ALTERED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "place"), ALTERED, ids=lambda part: part if isinstance(part, str) else "-".join(map(str, part)))
+@pytest.mark.parametrize(
+    ("name", "place"), ALTERED, ids=lambda part: part if isinstance(part, str) else "-".join(map(str, part))
+)
 def test_the_checker_disagrees_with_a_vector_that_is_off_by_a_digit(name, place):
     vector = json.loads((HERE.parent / "vectors" / f"{name}.json").read_text())
     with pytest.raises(Disagreement):

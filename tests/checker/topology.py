@@ -24,9 +24,7 @@ class Topology:
 def _tails(population: int, marked: int, drawn: int) -> list[Fraction]:
     """Probabilities of 0, 1, ..., drawn marked ones."""
     total = math.comb(population, drawn)
-    return [
-        Fraction(math.comb(marked, x) * math.comb(population - marked, drawn - x), total) for x in range(drawn + 1)
-    ]
+    return [Fraction(math.comb(marked, x) * math.comb(population - marked, drawn - x), total) for x in range(drawn + 1)]
 
 
 def _sparse(n: int, k: int, corrupt: int, dropped: int, stay: int, curious: bool) -> int | None:

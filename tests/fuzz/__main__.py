@@ -38,7 +38,12 @@ def guided(name: str, inputs: int, seconds: int, scratch: Path) -> None:
         from . import targets
     targets.states()
     arguments = [sys.argv[0], f"-runs={inputs}", f"-timeout={MAX_INPUT_SECONDS}", f"-rss_limit_mb={MAX_MEMORY_MIB}"]
-    arguments += [f"-max_len={targets.MAX_INPUT}", "-seed=1", f"-artifact_prefix={scratch}/crash-", "-print_final_stats=1"]
+    arguments += [
+        f"-max_len={targets.MAX_INPUT}",
+        "-seed=1",
+        f"-artifact_prefix={scratch}/crash-",
+        "-print_final_stats=1",
+    ]
     arguments += [f"-max_total_time={seconds}"] if seconds else []
     grown = scratch / "grown"
     grown.mkdir(exist_ok=True)
@@ -50,7 +55,7 @@ def unguided(name: str, inputs: int, seconds: int) -> None:
     """Mutate the corpus at random: what is left where atheris cannot be installed."""
     from . import targets
 
-    rng, end = random.Random(1), time.monotonic() + (seconds or float("inf"))  # noqa: S311 - no secrets here
+    rng, end = random.Random(1), time.monotonic() + (seconds or float("inf"))
     corpus = [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
     for _ in range(inputs):
         data = bytearray(rng.choice(corpus))

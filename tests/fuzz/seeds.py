@@ -76,7 +76,15 @@ def seeds() -> dict[str, list[bytes]]:
     add("signature", identity.public_bytes + identity.sign(b"fuzz"))
     add("public_key", bytes([9]) + bytes(31))
     paillier = vector("paillier-round")
-    kinds = ("commitment", "commitment-list", "contribution", "endorsement", "opening", "open-request", "reveal-request")
+    kinds = (
+        "commitment",
+        "commitment-list",
+        "contribution",
+        "endorsement",
+        "opening",
+        "open-request",
+        "reveal-request",
+    )
     for each in paillier["rounds"]:
         for text in (each["request"], next(iter(each["answers"].values()))):
             if text:

@@ -143,7 +143,12 @@ def _inputs(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterat
     stranger = max(set(range(1, 9)) - set(sealed) - {to}, default=9)
     peer = min(sealed)
     yield "shares from a stranger", to, 0, change(down, sealed=sealed | {9 if stranger > 8 else to: sealed[peer]})
-    yield "shares from too few", to, 0, change(down, sealed={peer: sealed[peer]} if before.config.topology.threshold > 2 else {})
+    yield (
+        "shares from too few",
+        to,
+        0,
+        change(down, sealed={peer: sealed[peer]} if before.config.topology.threshold > 2 else {}),
+    )
     if before.config.threat_model.adversary.needs_identities:
         spoilt = sealed | {peer: flip(sealed[peer])}
         yield "shares that do not open", to, 0, change(down, sealed=spoilt)
