@@ -21,6 +21,7 @@ LABELS = {
     "ROSTER": b"secagg/v1/roster",
     "SIGN_KEYS": b"secagg/v1/sign-keys",
     "SIGN_SURVIVORS": b"secagg/v1/sign-survivors",
+    "ROTATION": b"secagg/v1/rotation",
     "PAILLIER_KEY": b"secagg/v1/paillier-key",
     "PAILLIER_THRESHOLD_KEY": b"secagg/v1/paillier-threshold-key",
     "PAILLIER_BASE": b"secagg/v1/paillier-base",

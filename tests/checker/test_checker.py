@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from .refusal import Refused
 from .replay import check, check_file
 from .sessions import Disagreement
+from .topology import derive
 
 HERE = Path(__file__).parent
 VECTORS = sorted((HERE.parent / "vectors").glob("*.json"))
@@ -52,6 +54,29 @@ def test_there_is_a_whole_session_for_each_adversary_with_dropouts_in_several_ro
     assert all(len(phases) > 1 for phases in found.values())
 
 
+def reference_rows():
+    """The rows of SPEC section 2."""
+    lines = (HERE.parent.parent / "SPEC.md").read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("| n | gamma"))
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            return
+        n, gamma, delta, adversary, degree, threshold = (cell.strip(" `") for cell in line.strip("|").split("|"))
+        yield pytest.param(int(n), float(gamma), float(delta), adversary, (int(degree), int(threshold)), id=line)
+
+
+@pytest.mark.parametrize(("n", "gamma", "delta", "adversary", "expected"), reference_rows())
+def test_exact_rationals_lead_to_the_reference_rows(n, gamma, delta, adversary, expected):
+    topology = derive(n, gamma, delta, adversary)
+    assert (topology.degree, topology.threshold) == expected
+
+
+@pytest.mark.parametrize(("adversary", "dropout"), [("curious-server", 0.9), ("malicious-server", 0.5)])
+def test_impossible_parameters_are_refused(adversary, dropout):
+    with pytest.raises(Refused, match="ParameterError"):
+        derive(10, 0.1, dropout, adversary)
+
+
 def nudge(value):
     """The same value with its last digit changed."""
     if isinstance(value, int):
@@ -70,6 +95,7 @@ def alter(vector, *place):
 
 ALTERED = [
     ("aead", ("cases", 0, "output")),
+    ("privacy", ("cases", 6, "output", 11)),
     ("shamir", ("cases", 0, "output", 6)),
     ("encoding", ("cases", 0, "output", "residues", 3)),
     ("protocol", ("derivations", "roster_digest")),

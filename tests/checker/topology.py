@@ -1,4 +1,4 @@
-"""SPEC sections 2 and 7: degree, threshold and neighbours, in exact arithmetic."""
+"""SPEC sections 2 and 7: degree and threshold (with probabilities as exact fractions) and neighbours."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from fractions import Fraction
 from .primitives import digest, keystream
 from .refusal import Refused, require
 
-SLACK = Fraction(1, 10**14)
+SLACK = 1e-14
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,18 @@ def _sparse(n: int, k: int, corrupt: int, dropped: int, stay: int, curious: bool
 
 
 def derive(n: int, gamma: float, delta: float, adversary: str, complete: bool = False) -> Topology:
-    corrupt_fraction, dropout_fraction = Fraction(gamma), Fraction(delta)
     curious = adversary == "curious-server"
-    # The guards are on the sums of the floats as written, so on decimal values.
-    require(gamma + delta * (1 if curious else 2) <= 0.9 + 1e-9, "ParameterError")
-    corrupt = math.floor((corrupt_fraction + SLACK) * n)
-    dropped = math.floor((dropout_fraction + SLACK) * n)
-    stay = math.ceil((1 - dropout_fraction - SLACK) * n)
+    require(gamma + (1 if curious else 2) * delta <= 0.9, "ParameterError")
+    corrupt = math.floor((gamma + SLACK) * n)
+    dropped = math.floor((delta + SLACK) * n)
+    stay = math.ceil((1 - delta - SLACK) * n)
     if adversary != "malicious-server" and not complete:
         for k in range(2, n - 1, 2):
             t = _sparse(n, k, corrupt, dropped, stay, curious)
             if t is not None:
                 return Topology(n, k, t)
     t = max(stay, 2)
-    must_exceed = corrupt if curious else math.ceil((n + corrupt_fraction * n) / 2)
+    must_exceed = corrupt if curious else math.ceil((n + gamma * n) / 2 - 1e-14)
     if t <= must_exceed:
         raise Refused("ParameterError")
     return Topology(n, n - 1, t)

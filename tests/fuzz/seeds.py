@@ -8,6 +8,10 @@ from functools import cache
 from typing import Any
 
 from protocols import dumps, wire
+from protocols.configuration import RoundConfig
+from protocols.messages import Invitation
+from protocols.parameters import Adversary, ThreatModel
+from protocols.vectors import PrivateCounts, PrivateVector
 from secagg.paillier import PublicKey
 from secagg.signatures import Identity
 from tests.secagg.paillier.fixed_keys import private_key
@@ -40,6 +44,12 @@ def recorded_states() -> tuple[list[bytes], list[bytes], dict[int, bytes]]:
     return clients, servers, run.known
 
 
+def _private_round() -> RoundConfig:
+    """A round with both private kinds of vectors."""
+    model = ThreatModel(8, 0.0, 0.25, Adversary.MALICIOUS_SERVER)
+    return RoundConfig(model, (PrivateVector("update", 16, 1.0, 64.0, 2.0), PrivateCounts("votes", 3, 1, 4, 2.0)))
+
+
 def seeds() -> dict[str, list[bytes]]:
     """Target -> valid inputs."""
     found: dict[str, list[bytes]] = {}
@@ -57,6 +67,9 @@ def seeds() -> dict[str, list[bytes]]:
             add("message_body", body(text))
         add("client_answer", bytes([at]) + body(down))
         add("server_receive", bytes([at]) + body(up))
+    private = body(wire.encode(Invitation(1, _private_round(), bytes(32))).hex())
+    add("message_body", private)
+    add("client_answer", b"\0" + private)
     add("message_bytes", bytes.fromhex(recorded["rounds"][3]["to_server"]["3"]))
     clients, servers, _ = recorded_states()
     for dump in clients:

@@ -457,10 +457,15 @@ def render(primitive: str) -> str:
 
 def rendered() -> dict[str, Callable[[], str]]:
     """Every file that is generated here, without its suffix, and what writes it."""
-    from . import paillier, sessions
+    from . import paillier, privacy, sessions
 
     primitives = {name: partial(render, name) for name in PRIMITIVES}
-    return primitives | {name: partial(sessions.render, name) for name in sessions.SESSIONS} | paillier.FILES
+    return (
+        primitives
+        | {name: partial(sessions.render, name) for name in sessions.SESSIONS}
+        | paillier.FILES
+        | privacy.FILES
+    )
 
 
 if __name__ == "__main__":

@@ -20,12 +20,13 @@ import numpy as np
 from protocols import client_steps, wire
 from protocols import server as server_module
 from protocols.client import Client
-from protocols.configuration import FloatVector, IntegerVector, RoundConfig
+from protocols.configuration import RoundConfig
 from protocols.graph import Graph
 from protocols.messages import ToServer
 from protocols.parameters import Adversary, ThreatModel
 from protocols.server import Server
 from protocols.transitions import ServerPhase
+from protocols.vectors import FloatVector, IntegerVector
 from secagg import aead, encoding, field, key_agreement, signatures
 from secagg.encoding import Rounding
 from secagg.errors import PeerError, SecAggError

@@ -2,10 +2,10 @@
 
 import pytest
 
-from . import paillier, sessions
+from . import paillier, privacy, sessions
 from .generate import HERE, rendered
 
-WHOLE = [*sessions.SESSIONS, *paillier.FILES]
+WHOLE = [*sessions.SESSIONS, *paillier.FILES, *privacy.FILES]
 
 
 @pytest.mark.parametrize("name", WHOLE)
