@@ -65,7 +65,7 @@ def reference_rows():
         yield pytest.param(int(n), float(gamma), float(delta), adversary, (int(degree), int(threshold)), id=line)
 
 
-@pytest.mark.parametrize(("n", "gamma", "delta", "adversary", "expected"), reference_rows())
+@pytest.mark.parametrize(("n", "gamma", "delta", "adversary", "expected"), list(reference_rows()))
 def test_exact_rationals_lead_to_the_reference_rows(n, gamma, delta, adversary, expected):
     topology = derive(n, gamma, delta, adversary)
     assert (topology.degree, topology.threshold) == expected

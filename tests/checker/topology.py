@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 
 from .primitives import digest, keystream
 from .refusal import Refused, require
@@ -21,26 +20,27 @@ class Topology:
         return self.degree == self.num_clients - 1
 
 
-def _tails(population: int, marked: int, drawn: int) -> list[Fraction]:
-    """Probabilities of 0, 1, ..., drawn marked ones."""
-    total = math.comb(population, drawn)
-    return [Fraction(math.comb(marked, x) * math.comb(population - marked, drawn - x), total) for x in range(drawn + 1)]
+def _ways(population: int, marked: int, drawn: int) -> list[int]:
+    """In how many ways 0, 1, ..., drawn marked ones are among the drawn; all together comb(population, drawn)."""
+    return [math.comb(marked, x) * math.comb(population - marked, drawn - x) for x in range(drawn + 1)]
 
 
 def _sparse(n: int, k: int, corrupt: int, dropped: int, stay: int, curious: bool) -> int | None:
     both = corrupt + dropped
-    if k <= both:
-        cut = Fraction(n * (n - k - 1), 2) * Fraction(
-            math.factorial(both) * math.factorial(n - k), math.factorial(n) * math.factorial(both - k)
-        )
-        if cut >= Fraction(1, 2**41):
-            return None
-    law = _tails(n, corrupt, k)
-    t1 = next(x for x in range(k + 1) if sum(law[x + 1 :]) <= Fraction(1, 2**41 * n))
-    law = _tails(n, stay, k)
-    t2 = next(x for x in range(k + 1) if sum(law[: x + 1]) >= Fraction(1, 2**20 * n))
+    # B! (n-k)! / (n! (B-k)!) is B (B-1) ... (B-k+1) over n (n-1) ... (n-k+1), which is zero beyond B.
+    if n * (n - k - 1) * math.perm(both, k) << 41 >= 2 * math.perm(n, k):
+        return None
+    whole = math.comb(n, k)
+    ways, above, t1 = _ways(n, corrupt, k), 0, k
+    while t1 and (above + ways[t1]) * n << 41 <= whole:
+        above, t1 = above + ways[t1], t1 - 1
+    ways, t2 = _ways(n, stay, k), 0
+    upto = ways[0]
+    while upto * n << 20 < whole:
+        t2 += 1
+        upto += ways[t2]
     if not curious:
-        t1 = math.ceil((t1 + k - Fraction(5, 4)) / 2)
+        t1 = math.ceil((t1 + k - 1.25) / 2)
     t = max(t1 + 1, 2)
     return t if t <= t2 else None
 
