@@ -7,7 +7,6 @@ less (on long vectors). Where a ledger is given, the round is paid for before it
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,14 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dp.ledger import Ledger
 from dp.rotation import rotate
-from secagg.errors import ThresholdError
 
 from . import bindings
 from .check_round import round_facts, warm_up
 from .noisy import NoisyFloats
 from .private_round import PrivateRound
+from .purse import Purse
 from .simulation import Simulation, SimulationReport, choose_drops
 from .transitions import ServerPhase
 
@@ -67,14 +65,6 @@ class CheckedPrivateRound:
         }
 
 
-@dataclass(frozen=True)
-class Purse:
-    """Where the round's privacy is paid from: a ledger, and the name of a budget in it."""
-
-    ledger: Ledger
-    subject: str
-
-
 def run_checked_private_round(
     plan: PrivateRound,
     drop_fractions: Mapping[ServerPhase, float],
@@ -110,7 +100,7 @@ def run_checked_private_round(
 
     warm_up(config)
     simulation = Simulation(config, inputs, drops, on_progress=on_progress)
-    report = simulation.run() if purse is None else _paid(purse, plan, simulation)
+    report = simulation.run() if purse is None else purse.pay(plan, simulation)
     signs = bindings.rotation_seed(report.session_id, plan.name)
     off = report.result.levels[plan.name] - rotate(plain_sum, signs) * codec.spec.scale
     measured, entries = float(np.dot(off, off)), off.size
@@ -120,30 +110,3 @@ def run_checked_private_round(
     least = noise * (entries - 2 * math.sqrt(entries * _DOUBT))
     most = (noise + survivors / 4) * (entries + 2 * math.sqrt(entries * _DOUBT) + 2 * _DOUBT)
     return CheckedPrivateRound(plan, report, drops, math.sqrt(measured / entries), least <= measured <= most)
-
-
-def _paid(purse: Purse, plan: PrivateRound, simulation: Simulation) -> SimulationReport:
-    """Run a round between reservation and commitment."""
-    reached: set[ServerPhase] = set()
-    tell = simulation.on_progress
-
-    def on_progress(phase: ServerPhase, done: int, total: int) -> None:
-        reached.add(phase)
-        tell(phase, done, total)
-
-    simulation.on_progress = on_progress
-    everyone = [f"client-{i}" for i in range(1, plan.threat_model.num_clients + 1)]
-    reservation = purse.ledger.reserve(
-        purse.subject, plan.event(), round_id=os.urandom(16).hex(), participants=everyone
-    )
-    try:
-        report = simulation.run()
-    except ThresholdError:
-        # Before clients are asked for shares a round has revealed nothing. Of a later failure, or another one, that is
-        # not certain: the reservation stays, and counts as spent.
-        if ServerPhase.UNMASKING not in reached:
-            purse.ledger.release(reservation, "too few clients were left")
-        raise
-    survivors = [f"client-{i}" for i in sorted(report.result.survivors)]
-    purse.ledger.commit(reservation, report.result.event(plan.neighbours), participants=survivors)
-    return report

@@ -17,7 +17,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from dp.errors import DpError, LedgerError
 from dp.sensitivity import Neighbours
@@ -26,9 +25,11 @@ from secagg.encoding import Rounding
 from secagg.errors import ParameterError, SecAggError
 
 from . import cli_private
+from .cli_budget import budget_app
 from .cli_dp import dp_app
 from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
 from .cli_paillier import paillier_sum
+from .cli_tables import show_round, size_of, table_of
 from .configuration import RoundConfig
 from .parameters import Adversary, ThreatModel
 from .private_round import MINIMUM_PARTICIPANTS, PrivateRound
@@ -44,6 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(dp_app, name="dp")
+app.add_typer(budget_app, name="budget")
 app.command("paillier-sum")(paillier_sum)
 
 Clients = Annotated[int, typer.Option(help="How many clients are invited.", min=2)]
@@ -127,7 +129,7 @@ def params(
         if as_json:
             _print_json(facts)
             return
-        table = _table(f"{clients} clients against a {adversary}")
+        table = table_of(f"{clients} clients against a {adversary}")
         table.add_row("graph", "complete (SecAgg)" if topology.complete else "random, sparse (SecAgg+)")
         table.add_row("degree", f"{topology.degree} neighbours each")
         table.add_row("threshold", f"{topology.threshold} of {topology.num_holders} shares reconstruct a secret")
@@ -139,8 +141,8 @@ def params(
         )
         values = "values with noise" if private else f"values of {bits} bits"
         table.add_row("modulus", f"{config.modulus_bits} bits for sums of {clients} {values}")
-        table.add_row("a client sends", f"{_bytes(cost.sent_bytes)} for {dim:,} numbers")
-        table.add_row("a client receives", _bytes(cost.received_bytes))
+        table.add_row("a client sends", f"{size_of(cost.sent_bytes)} for {dim:,} numbers")
+        table.add_row("a client receives", size_of(cost.received_bytes))
         if private:
             cli_private.add_plan(table, private)
         console = Console()
@@ -208,7 +210,7 @@ def run_round(
         if as_json:
             _print_json(outcome.facts())
         else:
-            _show_round(outcome.facts(), "the sum is exact" if outcome.exact else "THE SUM IS WRONG")
+            show_round(outcome.facts(), "the sum is exact" if outcome.exact else "THE SUM IS WRONG")
         if not outcome.exact:
             raise typer.Exit(EXIT_WRONG)
 
@@ -231,28 +233,57 @@ def _run_private_round(
     if as_json:
         _print_json(facts)
     else:
-        _show_round(facts, "the noise is as promised" if outcome.as_promised else "THE NOISE IS NOT AS PROMISED")
+        show_round(facts, "the noise is as promised" if outcome.as_promised else "THE NOISE IS NOT AS PROMISED")
     if not outcome.as_promised:
         raise typer.Exit(EXIT_WRONG)
 
 
 @app.command()
 def demo(
-    clients: Annotated[int, typer.Option(help="How many clients share the data, unequally.", min=10)] = 100,
-    rounds: Annotated[int, typer.Option(help="Rounds of federated averaging.", min=1)] = 20,
+    clients: Annotated[
+        int | None, typer.Option(help="How many clients share the data: 100; 200 if private.", min=10)
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Rounds: 20; 15 planned if private, where the budget decides.", min=1)
+    ] = None,
     dropout: Annotated[float, typer.Option(help="Fraction that vanishes in each round.")] = 0.05,
     plot: Annotated[Path, typer.Option(help="Where the picture of both curves goes.")] = Path("secagg-demo.png"),
     seed: Annotated[int, typer.Option(help="Seeds the split of the data, training and dropouts.", min=0)] = 0,
+    private: Annotated[
+        bool, typer.Option("--private", help="Train under a privacy budget, and stop when it is gone.")
+    ] = False,
+    epsilon: cli_private.Epsilon = None,
+    delta: cli_private.Delta = None,
+    budget: cli_private.BudgetUrl = None,
+    subject: cli_private.Subject = None,
     as_json: AsJson = False,
 ) -> None:
     """Train on handwritten digits with federated averaging, in the clear and through secure aggregation."""
     try:
         from .demo import run_demo
+        from .demo_private import run_private_demo
     except ImportError as error:
         tell(f"the demo needs scikit-learn and matplotlib: pip install 'secagg[demo]' ({error})", as_json)
         raise typer.Exit(EXIT_IMPOSSIBLE) from None
+    console = None if as_json else Console()
     with _errors(as_json):
-        facts = run_demo(clients, rounds, dropout, plot, seed, console=None if as_json else Console())
+        if private:
+            facts = run_private_demo(
+                clients or 200,
+                rounds or 15,
+                dropout,
+                8.0 if epsilon is None else epsilon,
+                1e-5 if delta is None else delta,
+                plot,
+                seed,
+                budget=budget,
+                subject=subject or "digits",
+                console=console,
+            )
+        elif (epsilon, delta, budget, subject) != (None, None, None, None):
+            raise ParameterError("--epsilon, --delta, --budget and --subject belong to --private: give it as well")
+        else:
+            facts = run_demo(clients or 100, rounds or 20, dropout, plot, seed, console=console)
         if as_json:
             _print_json(facts)
 
@@ -338,39 +369,6 @@ def _round_progress(*, quiet: bool) -> Iterator[Any]:
             progress.update(tasks[phase], completed=done)
 
         yield on_progress
-
-
-def _show_round(facts: Mapping[str, Any], title: str) -> None:
-    seconds, size = facts["seconds"], facts["bytes"]
-    table = _table(title)
-    table.add_row("clients", f"{facts['clients']:,} invited, {facts['survivors']:,} in the sum")
-    table.add_row(
-        "graph", f"degree {facts['degree']}, threshold {facts['threshold']}, {facts['modulus_bits']}-bit modulus"
-    )
-    table.add_row("a client computes", f"{seconds['client_mean']:.3f} s (at most {seconds['client_max']:.3f} s)")
-    table.add_row("the server computes", f"{seconds['server']:.2f} s")
-    table.add_row("a client sends", _bytes(size["client_sent_mean"]))
-    table.add_row("a client receives", _bytes(size["client_received_mean"]))
-    table.add_row("the server receives", _bytes(size["server_received"]))
-    if "privacy" in facts:
-        cli_private.add_outcome(table, facts)
-    table.add_row("everyone, here", f"{seconds['wall']:.1f} s, {_bytes(facts['peak_memory_bytes'])} of memory")
-    Console().print(table)
-
-
-def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column()
-    return table
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.2f} GiB"
 
 
 def _print_json(facts: Mapping[str, Any]) -> None:

@@ -13,9 +13,9 @@ from dp.ledger import Ledger
 from dp.sensitivity import Neighbours
 from secagg.errors import ParameterError
 
-from .check_private_round import Purse
 from .parameters import ThreatModel
 from .private_round import MINIMUM_PARTICIPANTS, PrivateRound
+from .purse import Purse
 
 _PANEL = "Private rounds"
 
@@ -111,7 +111,7 @@ def add_plan(table: Table, private: PrivateRound) -> None:
     """Add the plan to a table for people."""
     n = private.threat_model.num_clients
     rounds = "a round" if private.rounds == 1 else f"{private.rounds} rounds"
-    table.add_row("privacy", f"epsilon {private.spent():.4g} at delta {private.delta:g} for {rounds}")
+    table.add_row("privacy", f"epsilon {private.spent:.4g} at delta {private.delta:g} for {rounds}")
     table.add_row(
         "noise", f"calibrated to {private.honest} honest survivors; {private.codec.share.local_sigma:.4g} steps each"
     )

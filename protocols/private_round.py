@@ -123,12 +123,14 @@ class _PrivateRound(ABC):
         """Return what one sum reveals: of so many inputs, or of the fewest that it may have."""
         return self.config.event(self.minimum_survivors if survivors is None else survivors, self.neighbours)
 
+    @cached_property
     def spent(self) -> float:
-        """Return the epsilon at delta that all rounds cost at most, as seen by those who see nothing but the sums."""
+        """The epsilon at delta that all rounds cost at most, as seen by those who see nothing but the sums."""
         return epsilon_of(self.goal.series(self.event()), self.delta)
 
+    @cached_property
     def spent_to_server(self) -> float:
-        """Return the same for the server, which knows whom it invites, so that sampling protects nothing from it."""
+        """The same for the server, which knows whom it invites, so that sampling protects nothing from it."""
         return epsilon_of(Repeated(self.event(), self.rounds), self.delta)
 
     def sum_deviation(self, survivors: int) -> float:
@@ -150,11 +152,11 @@ class _PrivateRound(ABC):
             f"({self.neighbours} neighbours)",
             f"{codec.modulus_bits} bits hold every sum of {everyone} inputs, and the noise but with a probability "
             "below 2^-40",
-            f"{self.rounds} such round{'s' if self.rounds > 1 else ''} cost epsilon {self.spent():.4g} at delta "
+            f"{self.rounds} such round{'s' if self.rounds > 1 else ''} cost epsilon {self.spent:.4g} at delta "
             f"{self.delta:g}"
             + (
                 f", if each client is in a round with probability {self.sampling_rate:g} and nobody "
-                f"knows in which; epsilon {self.spent_to_server():.4g} towards the server, which does"
+                f"knows in which; epsilon {self.spent_to_server:.4g} towards the server, which does"
                 if self.sampling_rate < 1
                 else ""
             ),
@@ -166,8 +168,8 @@ class _PrivateRound(ABC):
     def facts(self) -> dict[str, Any]:
         """Return the plan as JSON holds it, the derivation included."""
         return {
-            "epsilon": self.spent(),
-            "epsilon_to_server": self.spent_to_server(),
+            "epsilon": self.spent,
+            "epsilon_to_server": self.spent_to_server,
             "delta": self.delta,
             "rounds": self.rounds,
             "sampling_rate": self.sampling_rate,
