@@ -15,6 +15,7 @@ from protocols.vectors import PrivateCounts, PrivateVector
 from secagg.paillier import PublicKey
 from secagg.signatures import Identity
 from tests.secagg.paillier.fixed_keys import private_key
+from tests.vectors import paillier as paillier_rounds
 from tests.vectors import sessions
 from tests.vectors.generate import HERE
 
@@ -104,6 +105,12 @@ def seeds() -> dict[str, list[bytes]]:
                 data = bytes.fromhex(text)
                 kind = next(i for i, name in enumerate(kinds) if f"/{name}\xa7".encode("latin-1") in data[:60])
                 add("paillier_message", bytes([kind]) + data)
+    run = paillier_rounds.Run(paillier)
+    for _ in range(3):  # before endorsements, contributions and openings
+        run.collect([], {})
+        run.close()
+        for at, role in enumerate((run.contributors[1], run.members[1], run.aggregator)):
+            add("paillier_dump", bytes([at]) + role.dump()[dumps.HEADER_BYTES :])
     key = private_key()
     public: PublicKey = key.public_key
     add("paillier_ciphertexts", struct.pack("<HH", 20, 3) + (5).to_bytes(64, "big"))

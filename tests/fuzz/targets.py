@@ -26,6 +26,8 @@ from protocols.paillier_messages import (
     RevealRequest,
 )
 from protocols.paillier_messages import decode as decode_paillier
+from protocols.paillier_roles import CommitteeMember, Contributor
+from protocols.paillier_sum import Aggregator
 from protocols.server import Server
 from secagg import aead, key_agreement, residues, shamir, signatures
 from secagg.encoding import FixedPoint, Integers, Rounding
@@ -165,6 +167,26 @@ def paillier_plaintexts(data: bytes) -> None:
     lanes.unpack([int.from_bytes(raw[at : at + 32], "big") % key.n for at in range(0, len(raw), 32)], key.n)
 
 
+@cache
+def paillier_run() -> Any:
+    from tests.fuzz.seeds import vector
+    from tests.vectors.paillier import Run
+
+    return Run(vector("paillier-round"))
+
+
+def paillier_dump(data: bytes) -> None:
+    """The first byte chooses the role."""
+    run, dump = paillier_run(), dumped(data[1:])
+    match data[0] % 3 if data else 0:
+        case 0:
+            Contributor.load(dump, run.parameters, run.contributors[1]._identity)
+        case 1:
+            CommitteeMember.load(dump, run.parameters, run.shares[0], run.members[1]._identity)
+        case _:
+            Aggregator.load(dump, run.parameters)
+
+
 def public_key_json(data: bytes) -> None:
     PublicKey.from_jwk(data.decode("utf-8", "replace"), _min_bits=256)
 
@@ -195,6 +217,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         signature,
         public_key,
         paillier_message,
+        paillier_dump,
         paillier_ciphertexts,
         paillier_plaintexts,
         public_key_json,
