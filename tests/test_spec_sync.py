@@ -33,10 +33,12 @@ def table(first_header: str) -> list[list[str]]:
 def test_every_checked_table_is_checked():
     headers = [
         "adversary",
+        "promise",
         "n ",
         "name",
         "constant",
         "private constant",
+        "private promise",
         "tag",
         "client phase",
         "server phase",
@@ -97,10 +99,16 @@ def test_errors():
 
 
 def test_the_tests_that_show_the_promises_exist():
-    named = set(re.findall(r"`(test_\w+\.py)`", SPEC))
-    assert named
     existing = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
-    assert named <= existing
+    assert set(re.findall(r"(test_\w+\.py)", SPEC)) <= existing
+    rows = table("promise") + table("private promise")
+    assert len({row[0] for row in rows}) == len(rows)
+    for promise, shown_by in rows:
+        named = re.findall(r"([\w/]+\.py)::(test_\w+)", shown_by)
+        assert named, f"nothing shows: {promise}"
+        assert len(named) == shown_by.count(",") + 1
+        for path, test in named:
+            assert re.search(rf"^def {test}\(", (ROOT / "tests" / path).read_text(), re.MULTILINE), f"{path}::{test}"
 
 
 def test_ledger_records():
