@@ -26,6 +26,8 @@ def modules() -> dict[str, Path]:
 
 
 MODULES = modules()
+# The Flower adapter is entered by apps of Flower's alone, which have loaded it.
+LAZY_ROOMS |= {module for module in MODULES if module.startswith("protocols.flower")}
 
 
 def imports(module: str, *, only_at_import: bool) -> set[str]:
