@@ -25,6 +25,7 @@ from secagg.errors import ParameterError, SecAggError
 
 from .cli_dp import dp_app
 from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
+from .cli_keygen import keygen
 from .cli_paillier import paillier_sum
 from .configuration import FloatVector, RoundConfig
 from .parameters import Adversary, ThreatModel
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(dp_app, name="dp")
 app.command("paillier-sum")(paillier_sum)
+app.command()(keygen)
 
 Clients = Annotated[int, typer.Option(help="How many clients are invited.", min=2)]
 Dim = Annotated[int, typer.Option(help="How many numbers each client sends.", min=0)]
