@@ -45,6 +45,8 @@ def read_identity(path: Path) -> Identity:
                 raise ParameterError(f"others than its owner may read {path}: chmod 600 it, and think of a new key")
             pem = file.read()
         key = ECC.import_key(pem)
+    except ParameterError:
+        raise
     except OSError as error:
         raise ParameterError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, IndexError, TypeError):

@@ -5,7 +5,7 @@ A model is cut up in the order of its keys' names, so that both sides cut alike 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,7 +121,30 @@ class Model:
             record[key] = Array(moved.astype(before.dtype))
         return record
 
+    def integer_dtypes(self) -> dict[str, str]:
+        """Return the dtypes of the arrays of integers, by key."""
+        return {key: self.arrays[key].dtype.name for key in self.keys("integers")}
+
+    def with_integers(self, dtypes: Mapping[str, str]) -> Model:
+        """Return the model with these arrays as integers again: strategies make floats of all that they average.
+
+        Arrays whose values are no integers any more, because a strategy moves them otherwise, stay as they are.
+        """
+        arrays = {
+            key: array.astype(dtypes[key]) if key in dtypes and _is_whole(array) else array
+            for key, array in self.arrays.items()
+        }
+        return Model(arrays)
+
+    def record(self) -> ArrayRecord:
+        """Return the arrays as Flower's record."""
+        return ArrayRecord({key: Array(array) for key, array in self.arrays.items()})
+
     def _pieces(self, kind: str, vector: Vector) -> dict[str, Vector]:
         keys = self.keys(kind)
         ends = np.cumsum([self.arrays[key].size for key in keys], dtype=np.int64)
         return dict(zip(keys, np.split(vector, ends[:-1]) if keys else [], strict=True))
+
+
+def _is_whole(array: npt.NDArray[Any]) -> bool:
+    return bool(np.isfinite(array).all() and np.array_equal(array, np.rint(array)))

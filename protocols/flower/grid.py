@@ -35,6 +35,7 @@ class SecAggGrid(Grid):
         self._grid = grid
         self._settings = settings
         self._weighted_by = weighted_by
+        self._integers: dict[str, str] = {}
         self.reports: list[RoundReport] = []
         """One for each round of training so far."""
 
@@ -56,6 +57,7 @@ class SecAggGrid(Grid):
             training,
             weighted_by=self._weighted_by,
             run_id=self._grid.run.run_id,
+            integers=self._integers,
             training_timeout=timeout,
         )
         self.reports.append(session.report)

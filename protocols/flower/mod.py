@@ -22,7 +22,7 @@ from secagg.signatures import Identity
 from .. import wire
 from ..client import Client
 from ..configuration import ClientPolicy, RoundConfig
-from ..messages import Invitation, ShareDelivery
+from ..messages import Invitation, ShareDelivery, ToClient
 from ..transitions import ClientPhase
 from .content import Model, content_digest
 from .contribution import contribution
@@ -141,7 +141,9 @@ class SecAggMod:
         )
         values = None
         if client.phase is ClientPhase.SHARED:
-            delivery: ShareDelivery = wire.decode(data, ShareDelivery, max_bytes=wire.max_request_bytes(memory.config))
+            delivery: ToClient = wire.decode(data, ToClient, max_bytes=wire.max_request_bytes(memory.config))
+            if not isinstance(delivery, ShareDelivery):
+                raise UnexpectedMessage("this node has shared its keys and expects shares")
             if delivery.session_id != memory.session_id or delivery.recipient != client.client_id:
                 raise UnexpectedMessage("shares of another session or for another node")
             # Nothing of the session is within the training function's reach; and if it fails, the session is over.

@@ -45,6 +45,7 @@ class Round:
         messages: the strategy's train messages, one for each node.
         weighted_by: the key of the weight among the metrics that training returns.
         run_id: Flower's.
+        integers: arrays that were of integers when the run began, with their dtypes; what is new is added.
         training_timeout: seconds to wait for masked inputs; without limit when None.
 
     Raises:
@@ -59,6 +60,7 @@ class Round:
         *,
         weighted_by: str,
         run_id: int,
+        integers: dict[str, str],
         training_timeout: float | None,
     ) -> None:
         self._grid = grid
@@ -71,6 +73,10 @@ class Round:
         self._array_key, arrays = _only_arrays(self._content)
         try:
             self._model = Model.of(arrays)
+            integers |= self._model.integer_dtypes()
+            if integers.keys() != set(self._model.keys("integers")):
+                self._model = self._model.with_integers(integers)
+                self._content = RecordDict({**self._content, self._array_key: self._model.record()})
         except EncodingError as error:
             raise ParameterError(f"the strategy sends a model that cannot be averaged: {error}") from None
         self.report = RoundReport(len(self._messages))

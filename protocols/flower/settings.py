@@ -36,7 +36,7 @@ class SecAggSettings:
         dropout_fraction: the largest fraction of them that vanishes or fails, in all exchanges together.
         adversary: what the server may do.
         complete_graph: make everyone everyone's neighbour although a sparse graph would do.
-        minimum_survivors: fewer updates than this are not summed; the threshold when 0.
+        minimum_survivors: fewer updates than this are not summed; what dropout_fraction leaves of the nodes when 0.
         clip: each coordinate of an update (the trained model minus the model sent) is clipped to [-clip, clip].
         value_bits: bits of one encoded coordinate, sign included.
         max_weight: the largest num-examples of a node; nodes with more refuse.
@@ -106,7 +106,7 @@ class SecAggSettings:
         return RoundConfig(
             model,
             self._vectors(num_floats, num_counters, context.hex()),
-            minimum_survivors=self.minimum_survivors,
+            minimum_survivors=self.minimum_survivors or max(2, model.min_survivors),
             complete_graph=self.complete_graph,
         )
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -82,17 +82,15 @@ class Process:
 
     def kill(self) -> None:
         """Kill it and all that it has started, at once."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait(10)
 
 
 def make_certificates(folder: Path) -> None:
     """A certificate authority, and a certificate for the loopback interface under it."""
     folder.mkdir()
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
 
     def certificate(name: str, key, issuer: str, issuer_key, *extensions) -> x509.Certificate:
         builder = (
@@ -118,9 +116,7 @@ def make_certificates(folder: Path) -> None:
         "test CA", ca_key, "test CA", ca_key,
         (x509.BasicConstraints(ca=True, path_length=0), True), (identifier, False), (x509.KeyUsage(**usage), True),
     )  # fmt: skip
-    names = x509.SubjectAlternativeName(
-        [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    )
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
     server = certificate(
         "localhost", key, "test CA", ca_key,
