@@ -147,7 +147,7 @@ def message_api(mods, wrap) -> dict:
         return Message(RecordDict(content), reply_to=message)
 
     def main(grid, context):
-        strategy = wrap(FedAvg(fraction_evaluate=0.0, min_available_nodes=NODES))
+        strategy = wrap(FedAvg(fraction_evaluate=0.0, min_train_nodes=NODES, min_available_nodes=NODES))
         model, seconds = ArrayRecord(initial_model()), []
         for number in range(ROUNDS + 1):
             grid.counting = number == 0
