@@ -29,6 +29,7 @@ _HOMES = {
         "rounded_l2_bound",
     ),
     "discrete": ("summed_gaussians_ratio",),
+    "distributed": ("Goal", "NoiseShare"),
     "errors": ("DpError", "MissingDependencyError", "ParameterError"),
     "events": (
         "ApproximateEvent",
@@ -57,6 +58,7 @@ _HOMES = {
         "histogram",
         "laplace",
     ),
+    "preparation": ("Preparation",),
     "quantile": ("AdaptiveClip",),
     "rotation": ("padded_length", "rotate", "rotate_back"),
     "samplers": ("discrete_gaussian", "discrete_gaussian_of_variance", "discrete_laplace"),

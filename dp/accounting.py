@@ -11,26 +11,33 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
+from .analytic import gaussian_delta, gaussian_epsilon
 from .errors import ParameterError
 from .events import (
     ApproximateEvent,
     Composed,
+    DiscreteGaussianEvent,
     DiscreteLaplaceEvent,
     Event,
     FixedSizeSampled,
+    GaussianEvent,
     LaplaceEvent,
     PoissonSampled,
     Repeated,
     flatten,
     neighbours_of,
 )
+from .nearness import ideal
 from .pld import FOURIER_ERROR, INTERVAL, NoDistributionError, loss_distribution
 from .rdp import delta_from_rdp, epsilon_from_rdp, orders_for, rdp_curve
 from .sensitivity import Neighbours, check_count, check_delta, check_epsilon, round_up
 
 
 class Method(StrEnum):
-    """PLD: loss distributions, tight. RDP: Renyi DP, for what PLD lacks. AUTO: PLD, and RDP where it has none."""
+    """PLD: loss distributions, tight. RDP: Renyi DP, for what PLD lacks.
+
+    AUTO: the closed form where all is Gaussian noise without sampling, else PLD, and RDP where PLD has nothing.
+    """
 
     AUTO = "auto"
     PLD = "pld"
@@ -65,6 +72,10 @@ def epsilon_of(
     neighbours_of(event)
     if delta == 0:
         return _pure_epsilon(event)
+    gaussian = _one_gaussian(event) if method == Method.AUTO else None
+    if gaussian is not None:
+        multiplier, slack = gaussian
+        return round_up(gaussian_epsilon(multiplier, delta * math.exp(-slack)) + slack)
     pld = _distribution(event, method, interval, delta > _SMALLEST_PLD_DELTA)
     if pld is None:
         tried = orders_for(event, orders)
@@ -93,6 +104,10 @@ def delta_of(
     """
     epsilon = check_epsilon(epsilon, zero=True)
     neighbours_of(event)
+    gaussian = _one_gaussian(event) if method == Method.AUTO else None
+    if gaussian is not None and epsilon >= gaussian[1]:
+        multiplier, slack = gaussian
+        return min(1.0, round_up(gaussian_delta(multiplier, epsilon - slack) * math.exp(slack)))
     pld = _distribution(event, method, interval, trusted=True)
     bounds = []
     if pld is not None:
@@ -124,6 +139,28 @@ def _distribution(event: Event, method: Method, interval: float, trusted: bool) 
         if method == Method.PLD:
             raise
         return None
+
+
+def _one_gaussian(event: Event) -> tuple[float, float] | None:
+    """Return the noise multiplier of the one Gaussian release that `event` is worth, and its cost in epsilon.
+
+    None unless all parts are Gaussian noise, or discrete noise on vectors that is as good as it, without sampling:
+    Gaussian releases compose exactly, by adding up their inverse squares (Dong, Roth, Su 2022).
+    """
+    inverse_squares, slack = [], 0.0
+    for part, count in flatten(event):
+        if isinstance(part, PoissonSampled | FixedSizeSampled):
+            return None
+        if isinstance(part, DiscreteGaussianEvent) and part.dimension == 1:
+            return None  # whose own loss distribution is known exactly
+        leaf, cost = ideal(part)
+        if not isinstance(leaf, GaussianEvent):
+            return None
+        inverse_squares.append(count / leaf.noise_multiplier**2)
+        slack += count * cost
+    if not inverse_squares:
+        return None
+    return 1 / math.sqrt(math.fsum(inverse_squares)) * (1 - 1e-15), slack
 
 
 def _pure_epsilon(event: Event) -> float:

@@ -63,12 +63,17 @@ def discrete_laplace_deltas(law: Law, sensitivity: int, epsilons: Floats) -> Flo
     return np.asarray(np.where(epsilons >= sensitivity / scale, 0.0, deltas))
 
 
+def smoothing_variance(dimension: int) -> float:
+    """Return s**2: the variance of Gaussian noise that discreteness costs on a vector of `dimension` integers."""
+    return (math.log(7.0 * dimension) - math.log(SLACK / 2)) / (2 * math.pi**2)
+
+
 def gaussian_equivalent(sigma_squared: float, dimension: int) -> float | None:
     """Return the deviation of Gaussian noise that discrete Gaussian noise on `dimension` integers is as good as.
 
     The price is SLACK in epsilon for each release. None when sigma is too small for that (below about 2).
     """
-    s_squared = (math.log(7.0 * dimension) - math.log(SLACK / 2)) / (2 * math.pi**2)
+    s_squared = smoothing_variance(dimension)
     if sigma_squared <= 1.25 * s_squared:
         return None
     return math.sqrt(sigma_squared - s_squared) * (1 - 1e-15)

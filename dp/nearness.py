@@ -8,7 +8,7 @@ from __future__ import annotations
 from .discrete import SLACK, gaussian_equivalent, summed_gaussians_ratio
 from .events import Composed, DiscreteGaussianEvent, Event, GaussianEvent, Repeated, SummedDiscreteGaussianEvent
 
-_LARGEST_SUM_SLACK = 1e-9  # above, the RDP bound for sums is the better one over many rounds
+LARGEST_SUM_SLACK = 1e-9  # above, the RDP bound for sums is the better one over many rounds
 
 
 def ideal(event: Event) -> tuple[Event, float]:
@@ -27,7 +27,7 @@ def ideal(event: Event) -> tuple[Event, float]:
         return _gaussian(event, event.sigma**2, event.dimension, event.sensitivity, 0.0)
     if isinstance(event, SummedDiscreteGaussianEvent):
         cost = 2 * event.dimension * summed_gaussians_ratio(event.local_sigma, event.clients)
-        if cost <= _LARGEST_SUM_SLACK:
+        if cost <= LARGEST_SUM_SLACK:
             variance = event.clients * event.local_sigma**2
             return _gaussian(event, variance, event.dimension, event.l2_sensitivity, cost)
     return event, 0.0

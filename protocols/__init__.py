@@ -1,10 +1,12 @@
 """Who says what to whom, and in which order: secure aggregation as state machines without I/O."""
 
 from .client import Client
-from .configuration import ClientPolicy, FloatVector, IntegerVector, RoundConfig
+from .configuration import RoundConfig
 from .parameters import Adversary, ThreatModel
+from .policy import ClientPolicy
 from .result import RoundResult
 from .server import Server
+from .vectors import FloatVector, IntegerVector
 
 __all__ = [
     "Adversary",

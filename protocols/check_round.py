@@ -17,6 +17,7 @@ from secagg.residues import pack, unpack
 from . import bindings
 from .configuration import RoundConfig
 from .graph import Graph
+from .noisy import NoisyCounts, NoisyFloats
 from .simulation import Simulation, SimulationReport, choose_drops, peak_memory_bytes
 from .transitions import ServerPhase
 
@@ -30,44 +31,49 @@ class CheckedRound:
     report: SimulationReport
     drops: Mapping[ServerPhase, frozenset[int]]
 
-    @property
-    def orphaned_pairs(self) -> int:
-        """How many pairwise masks the server had to undo: those of survivors with who shared keys and vanished."""
-        num_clients = self.config.threat_model.num_clients
-        graph = Graph(self.config.topology, num_clients, bindings.graph_seed(self.report.session_id))
-        dropped = self.drops[ServerPhase.MASKED_INPUT]
-        return sum(len(graph.neighbours(client_id) & self.report.result.survivors) for client_id in dropped)
-
     def facts(self) -> dict[str, Any]:
         """Return what the command prints as JSON: counts, seconds, bytes."""
-        costs = list(self.report.clients.values())
-        survivors = self.report.result.survivors
-        seconds = [self.report.clients[client_id].seconds for client_id in survivors]
-        sent = [self.report.clients[client_id].sent_bytes for client_id in survivors]
-        received = [self.report.clients[client_id].received_bytes for client_id in survivors]
-        return {
-            "exact": self.exact,
-            "clients": self.config.threat_model.num_clients,
-            "survivors": len(survivors),
-            "orphaned_pairs": self.orphaned_pairs,
-            "degree": self.config.topology.degree,
-            "threshold": self.config.topology.threshold,
-            "adversary": str(self.config.threat_model.adversary),
-            "modulus_bits": self.config.modulus_bits,
-            "seconds": {
-                "client_mean": float(np.mean(seconds)),
-                "client_max": float(np.max(seconds)),
-                "server": self.report.server_seconds,
-                "wall": self.report.wall_seconds,
-                "phases": {str(phase): value for phase, value in self.report.phase_seconds.items()},
-            },
-            "bytes": {
-                "client_sent_mean": float(np.mean(sent)),
-                "client_received_mean": float(np.mean(received)),
-                "server_received": sum(cost.sent_bytes for cost in costs),
-            },
-            "peak_memory_bytes": peak_memory_bytes(),
-        }
+        return {"exact": self.exact, **round_facts(self.config, self.report, self.drops)}
+
+
+def orphaned_pairs(config: RoundConfig, report: SimulationReport, drops: Mapping[ServerPhase, frozenset[int]]) -> int:
+    """Return how many pairwise masks the server had to undo: survivors' with who shared keys and vanished."""
+    graph = Graph(config.topology, config.threat_model.num_clients, bindings.graph_seed(report.session_id))
+    dropped = drops[ServerPhase.MASKED_INPUT]
+    return sum(len(graph.neighbours(client_id) & report.result.survivors) for client_id in dropped)
+
+
+def round_facts(
+    config: RoundConfig, report: SimulationReport, drops: Mapping[ServerPhase, frozenset[int]]
+) -> dict[str, Any]:
+    """Return a simulated round's counts, seconds and bytes, as JSON holds them."""
+    costs = list(report.clients.values())
+    survivors = report.result.survivors
+    seconds = [report.clients[client_id].seconds for client_id in survivors]
+    sent = [report.clients[client_id].sent_bytes for client_id in survivors]
+    received = [report.clients[client_id].received_bytes for client_id in survivors]
+    return {
+        "clients": config.threat_model.num_clients,
+        "survivors": len(survivors),
+        "orphaned_pairs": orphaned_pairs(config, report, drops),
+        "degree": config.topology.degree,
+        "threshold": config.topology.threshold,
+        "adversary": str(config.threat_model.adversary),
+        "modulus_bits": config.modulus_bits,
+        "seconds": {
+            "client_mean": float(np.mean(seconds)),
+            "client_max": float(np.max(seconds)),
+            "server": report.server_seconds,
+            "wall": report.wall_seconds,
+            "phases": {str(phase): value for phase, value in report.phase_seconds.items()},
+        },
+        "bytes": {
+            "client_sent_mean": float(np.mean(sent)),
+            "client_received_mean": float(np.mean(received)),
+            "server_received": sum(cost.sent_bytes for cost in costs),
+        },
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
 
 
 def run_checked_round(
@@ -119,6 +125,8 @@ def run_checked_round(
 def warm_up(config: RoundConfig) -> None:
     """Have the kernels compiled that a round uses, on a few numbers, so that no party's seconds are the compiler's."""
     for lane in config.lanes:
+        if isinstance(lane.codec, NoisyFloats | NoisyCounts):
+            lane.codec.share.draw()
         few = np.zeros(2, dtype=lane.dtype)
         unpack(pack(few, lane.modulus_bits), lane.modulus_bits, few.size)
     shares = shamir.split(bytes(32), threshold=2, indices=(1, 2, 3))

@@ -17,20 +17,25 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
+from dp.errors import DpError, LedgerError
+from dp.sensitivity import Neighbours
 from secagg import __version__
 from secagg.encoding import Rounding
 from secagg.errors import ParameterError, SecAggError
 
+from . import cli_private
 from .cli_dp import dp_app
 from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
 from .cli_keygen import keygen
 from .cli_paillier import paillier_sum
-from .configuration import FloatVector, RoundConfig
+from .cli_tables import show_round, size_of, table_of
+from .configuration import RoundConfig
 from .parameters import Adversary, ThreatModel
+from .private_round import MINIMUM_PARTICIPANTS, PrivateRound
 from .simulation import COLLECTED_PHASES
 from .transitions import ServerPhase
+from .vectors import FloatVector
 
 app = typer.Typer(
     name="secagg",
@@ -76,13 +81,35 @@ def params(
     dim: Dim = 100_000,
     bits: Bits = 16,
     complete_graph: CompleteGraph = False,
+    epsilon: cli_private.Epsilon = None,
+    delta: cli_private.Delta = None,
+    noise_multiplier: cli_private.NoiseMultiplier = None,
+    clip: cli_private.Clip = 1.0,
+    rounds: cli_private.Rounds = 1,
+    sampling_rate: cli_private.SamplingRate = 1.0,
+    neighbours: cli_private.Relation = Neighbours.ADD_REMOVE,
+    max_modulus_bits: cli_private.MaxBits = 63,
+    minimum_participants: cli_private.MinimumParticipants = MINIMUM_PARTICIPANTS,
     as_json: AsJson = False,
 ) -> None:
-    """Show what follows from a threat model: degree, threshold, modulus, bytes for each client, and why."""
+    """Show what follows from a threat model, and from a privacy goal: graph, modulus, noise, bytes, and why."""
     from . import traffic
 
     with _errors(as_json):
-        config = _config(clients, corrupt, dropout, adversary, dim, bits, complete_graph)
+        private = cli_private.plan(
+            ThreatModel(clients, corrupt, dropout, adversary),
+            dim,
+            epsilon=epsilon,
+            delta=delta,
+            noise_multiplier=noise_multiplier,
+            clip=clip,
+            rounds=rounds,
+            sampling_rate=sampling_rate,
+            neighbours=neighbours,
+            max_modulus_bits=max_modulus_bits,
+            minimum_participants=minimum_participants,
+        )
+        config = private.config if private else _config(clients, corrupt, dropout, adversary, dim, bits, complete_graph)
         topology, cost = config.topology, traffic.estimate(config)
         facts = {
             "clients": clients,
@@ -97,10 +124,12 @@ def params(
             "bytes": {"client_sent": cost.sent_bytes, "client_received": cost.received_bytes},
             "why": list(topology.why),
         }
+        if private:
+            facts["privacy"] = private.facts()
         if as_json:
             _print_json(facts)
             return
-        table = _table(f"{clients} clients against a {adversary}")
+        table = table_of(f"{clients} clients against a {adversary}")
         table.add_row("graph", "complete (SecAgg)" if topology.complete else "random, sparse (SecAgg+)")
         table.add_row("degree", f"{topology.degree} neighbours each")
         table.add_row("threshold", f"{topology.threshold} of {topology.num_holders} shares reconstruct a secret")
@@ -110,12 +139,15 @@ def params(
             if topology.resists_equivocation
             else "not covered: against a server that may tell clients different dropouts, name --adversary",
         )
-        table.add_row("modulus", f"{config.modulus_bits} bits for sums of {clients} values of {bits} bits")
-        table.add_row("a client sends", f"{_bytes(cost.sent_bytes)} for {dim:,} numbers")
-        table.add_row("a client receives", _bytes(cost.received_bytes))
+        values = "values with noise" if private else f"values of {bits} bits"
+        table.add_row("modulus", f"{config.modulus_bits} bits for sums of {clients} {values}")
+        table.add_row("a client sends", f"{size_of(cost.sent_bytes)} for {dim:,} numbers")
+        table.add_row("a client receives", size_of(cost.received_bytes))
+        if private:
+            cli_private.add_plan(table, private)
         console = Console()
         console.print(table)
-        for reason in topology.why:
+        for reason in (*topology.why, *(private.explain() if private else ())):
             console.print(f"  · {reason}", highlight=False, markup=False)
 
 
@@ -133,15 +165,43 @@ def run_round(
     adversary: Adversaries = Adversary.CURIOUS_SERVER,
     complete_graph: CompleteGraph = False,
     seed: Annotated[
-        int, typer.Option(help="Seeds the simulated data and dropouts; keys and masks are never seeded.", min=0)
+        int, typer.Option(help="Seeds the simulated data and dropouts; keys, masks and noise are never seeded.", min=0)
     ] = 0,
+    epsilon: cli_private.Epsilon = None,
+    delta: cli_private.Delta = None,
+    noise_multiplier: cli_private.NoiseMultiplier = None,
+    clip: cli_private.Clip = 1.0,
+    neighbours: cli_private.Relation = Neighbours.ADD_REMOVE,
+    max_modulus_bits: cli_private.MaxBits = 63,
+    minimum_participants: cli_private.MinimumParticipants = MINIMUM_PARTICIPANTS,
+    budget: cli_private.BudgetUrl = None,
+    subject: cli_private.Subject = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a whole round in one process, every message through bytes, and compare the sum with the plain one."""
+    """Run a whole round in one process, every message through bytes, and compare the sum with the plain one.
+
+    With --epsilon (or --noise-multiplier), each client adds its share of noise, and what the sum is off by is compared
+    with what was promised; with --budget and --subject, the round is paid for from a privacy ledger.
+    """
     from .check_round import run_checked_round
 
     with _errors(as_json):
         fractions = _drop_fractions(dropout, drop_in or [])
+        private = cli_private.plan(
+            ThreatModel(clients, corrupt, sum(fractions.values()), adversary),
+            dim,
+            epsilon=epsilon,
+            delta=delta,
+            noise_multiplier=noise_multiplier,
+            clip=clip,
+            neighbours=neighbours,
+            max_modulus_bits=max_modulus_bits,
+            minimum_participants=minimum_participants,
+        )
+        if private or budget or subject:
+            _check_rounds_exist(adversary, fractions)
+            _run_private_round(private, fractions, seed, budget, subject, as_json)
+            return
         # The threat model must allow for what will happen.
         config = _config(clients, corrupt, sum(fractions.values()), adversary, dim, bits, complete_graph)
         _check_rounds_exist(config.threat_model.adversary, fractions)
@@ -150,28 +210,80 @@ def run_round(
         if as_json:
             _print_json(outcome.facts())
         else:
-            _show_round(outcome.facts())
+            show_round(outcome.facts(), "the sum is exact" if outcome.exact else "THE SUM IS WRONG")
         if not outcome.exact:
             raise typer.Exit(EXIT_WRONG)
 
 
+def _run_private_round(
+    private: PrivateRound | None,
+    fractions: Mapping[ServerPhase, float],
+    seed: int,
+    budget: str | None,
+    subject: str | None,
+    as_json: bool,
+) -> None:
+    from .check_private_round import run_checked_private_round
+
+    with cli_private.purse(private, budget, subject) as purse, _round_progress(quiet=as_json) as on_progress:
+        outcome = run_checked_private_round(
+            cli_private.present(private), fractions, seed=seed, purse=purse, on_progress=on_progress
+        )
+    facts = outcome.facts()
+    if as_json:
+        _print_json(facts)
+    else:
+        show_round(facts, "the noise is as promised" if outcome.as_promised else "THE NOISE IS NOT AS PROMISED")
+    if not outcome.as_promised:
+        raise typer.Exit(EXIT_WRONG)
+
+
 @app.command()
 def demo(
-    clients: Annotated[int, typer.Option(help="How many clients share the data, unequally.", min=10)] = 100,
-    rounds: Annotated[int, typer.Option(help="Rounds of federated averaging.", min=1)] = 20,
+    clients: Annotated[
+        int | None, typer.Option(help="How many clients share the data: 100; 200 if private.", min=10)
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Rounds: 20; 15 planned if private, where the budget decides.", min=1)
+    ] = None,
     dropout: Annotated[float, typer.Option(help="Fraction that vanishes in each round.")] = 0.05,
     plot: Annotated[Path, typer.Option(help="Where the picture of both curves goes.")] = Path("secagg-demo.png"),
     seed: Annotated[int, typer.Option(help="Seeds the split of the data, training and dropouts.", min=0)] = 0,
+    private: Annotated[
+        bool, typer.Option("--private", help="Train under a privacy budget, and stop when it is gone.")
+    ] = False,
+    epsilon: cli_private.Epsilon = None,
+    delta: cli_private.Delta = None,
+    budget: cli_private.BudgetUrl = None,
+    subject: cli_private.Subject = None,
     as_json: AsJson = False,
 ) -> None:
     """Train on handwritten digits with federated averaging, in the clear and through secure aggregation."""
     try:
         from .demo import run_demo
+        from .demo_private import run_private_demo
     except ImportError as error:
         tell(f"the demo needs scikit-learn and matplotlib: pip install 'secagg[demo]' ({error})", as_json)
         raise typer.Exit(EXIT_IMPOSSIBLE) from None
+    console = None if as_json else Console()
     with _errors(as_json):
-        facts = run_demo(clients, rounds, dropout, plot, seed, console=None if as_json else Console())
+        if private:
+            facts = run_private_demo(
+                clients or 200,
+                rounds or 15,
+                dropout,
+                8.0 if epsilon is None else epsilon,
+                1e-5 if delta is None else delta,
+                plot,
+                seed,
+                budget=budget,
+                subject=subject or "digits",
+                console=console,
+            )
+        elif (epsilon, delta, budget, subject) != (None, None, None, None):
+            raise ParameterError("--epsilon, --delta, --budget and --subject belong to --private: give it as well")
+        else:
+            facts = run_demo(clients or 100, rounds or 20, dropout, plot, seed, console=console)
         if as_json:
             _print_json(facts)
 
@@ -224,6 +336,12 @@ def _errors(as_json: bool) -> Iterator[None]:
     except ParameterError as error:
         tell(str(error), as_json, error)
         raise typer.Exit(EXIT_IMPOSSIBLE) from None
+    except LedgerError as error:
+        tell(str(error), as_json, error)
+        raise typer.Exit(EXIT_NO_SUM) from None
+    except DpError as error:
+        tell(str(error), as_json, error)
+        raise typer.Exit(EXIT_IMPOSSIBLE) from None
     except SecAggError as error:
         tell(str(error), as_json, error)
         raise typer.Exit(EXIT_NO_SUM) from None
@@ -251,37 +369,6 @@ def _round_progress(*, quiet: bool) -> Iterator[Any]:
             progress.update(tasks[phase], completed=done)
 
         yield on_progress
-
-
-def _show_round(facts: Mapping[str, Any]) -> None:
-    seconds, size = facts["seconds"], facts["bytes"]
-    table = _table("the sum is exact" if facts["exact"] else "THE SUM IS WRONG")
-    table.add_row("clients", f"{facts['clients']:,} invited, {facts['survivors']:,} in the sum")
-    table.add_row(
-        "graph", f"degree {facts['degree']}, threshold {facts['threshold']}, {facts['modulus_bits']}-bit modulus"
-    )
-    table.add_row("a client computes", f"{seconds['client_mean']:.3f} s (at most {seconds['client_max']:.3f} s)")
-    table.add_row("the server computes", f"{seconds['server']:.2f} s")
-    table.add_row("a client sends", _bytes(size["client_sent_mean"]))
-    table.add_row("a client receives", _bytes(size["client_received_mean"]))
-    table.add_row("the server receives", _bytes(size["server_received"]))
-    table.add_row("everyone, here", f"{seconds['wall']:.1f} s, {_bytes(facts['peak_memory_bytes'])} of memory")
-    Console().print(table)
-
-
-def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column()
-    return table
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.2f} GiB"
 
 
 def _print_json(facts: Mapping[str, Any]) -> None:

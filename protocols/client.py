@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, TypeVar, final
 
 import msgspec
@@ -21,9 +22,8 @@ import numpy.typing as npt
 from secagg.errors import StateError, UnexpectedMessage
 from secagg.signatures import Identity
 
-from . import client_steps, dumps, wire
+from . import bindings, client_steps, dumps, wire
 from .client_state import Aborted, Advertised, ClientState, Completed, Confirmed, Invited, Masked, Session, Shared
-from .configuration import ClientPolicy
 from .messages import (
     AdvertiseKeys,
     Confirmation,
@@ -39,6 +39,7 @@ from .messages import (
     UnmaskingShares,
 )
 from .parameters import MAX_CLIENTS
+from .policy import ClientPolicy
 from .transitions import CLIENT_TRANSITIONS, ClientPhase
 
 S = TypeVar("S", Invited, Advertised, Shared, Masked, Confirmed)
@@ -167,8 +168,9 @@ class Client:
             UnexpectedMessage: for another session or recipient, or not at this time; nothing changes.
         """
         # Encoded before the step, so that a bad input can be corrected: only a failed step ends the session.
-        config = self._expect(Shared, delivery).session.config
-        encoded = config.encode(values, weight)
+        session = self._expect(Shared, delivery).session
+        config = session.config
+        encoded = config.encode(values, weight, rotation_seed=partial(bindings.rotation_seed, session.session_id))
         vectors = [part.residues for part in encoded]
         response = self._step(Shared, delivery, lambda state: client_steps.mask(self._party, state, delivery, vectors))
         lanes = config.lanes

@@ -9,10 +9,11 @@ from secagg.errors import AuthenticationFailed, ContradictoryRequest, MalformedM
 
 from . import bindings
 from .client_state import Confirmed, Masked, Session
-from .configuration import ClientPolicy, RoundConfig
+from .configuration import RoundConfig
 from .graph import Graph
 from .key_checks import check_advertised_keys
 from .messages import AdvertiseKeys, Roster, ShareDelivery, SurvivorList, UnmaskingRequest
+from .policy import ClientPolicy
 
 
 def check_own_id(config: RoundConfig, client_id: int) -> None:

@@ -16,7 +16,7 @@ from secagg.signatures import Identity
 
 from . import bindings, client_checks
 from .client_state import Advertised, Completed, Confirmed, Masked, Peer, Session, Shared
-from .configuration import ClientPolicy, RoundConfig
+from .configuration import RoundConfig
 from .messages import (
     SECRET_BYTES,
     SHARE_BYTES,
@@ -31,6 +31,7 @@ from .messages import (
     UnmaskingRequest,
     UnmaskingShares,
 )
+from .policy import ClientPolicy
 
 
 @dataclass(frozen=True)

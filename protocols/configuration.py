@@ -1,4 +1,4 @@
-"""What a round is about: which vectors, under which threat model; and what a client demands of it.
+"""What a round is about: which vectors, under which threat model.
 
 The server states a `RoundConfig`; everything else follows from it, on both sides by the same code. A client holds the
 configuration against its own `ClientPolicy` before it says a word.
@@ -6,57 +6,26 @@ configuration against its own `ClientPolicy` before it says a word.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
 import msgspec
-import numpy as np
 import numpy.typing as npt
 
-from secagg.encoding import Encoded, FixedPoint, Integers, Rounding, check_weight
+from dp.events import Composed, Event
+from dp.sensitivity import Neighbours
+from secagg.encoding import Encoded, check_weight
 from secagg.errors import EncodingError, ParameterError
-from secagg.residues import lane_dtype, packed_bytes
 
-from .parameters import Adversary, ThreatModel, Topology, derive_topology
+from .lanes import WEIGHT_LANE, Lane, lane_of, weight_lane
+from .noisy import NoisyCounts, NoisyFloats
+from .parameters import ThreatModel, Topology, derive_topology
+from .vectors import FloatVector, PrivateSpec, VectorSpec
 
 MAX_VECTORS = 64
 MAX_LENGTH = 1 << 32
 MAX_CONFIG_BYTES = 32 * 1024
-WEIGHT_LANE = "weight"
-"""Where the sum of weights travels, as one more masked vector behind the named ones."""
-
-
-class FloatVector(msgspec.Struct, frozen=True, tag="floats", forbid_unknown_fields=True):
-    """A named vector of floats: model updates, metrics.
-
-    Attributes:
-        name: distinct in a round.
-        length: number of coordinates, from 0.
-        clip: coordinates are clipped to [-clip, clip].
-        value_bits: bits of one encoded coordinate, sign included.
-        weighted: multiply by the client's weight before summing, so that a weighted mean comes out.
-        rounding: stochastic or nearest.
-    """
-
-    name: str
-    length: int
-    clip: float = 1.0
-    value_bits: int = 16
-    weighted: bool = False
-    rounding: Rounding = Rounding.STOCHASTIC
-
-
-class IntegerVector(msgspec.Struct, frozen=True, tag="integers", forbid_unknown_fields=True):
-    """A named vector of integers from 0 to max_value: counts, votes. Never weighted."""
-
-    name: str
-    length: int
-    max_value: int = 1
-
-
-VectorSpec = FloatVector | IntegerVector
 
 
 class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True, dict=True):
@@ -82,7 +51,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     def __post_init__(self) -> None:
         """Derive everything once, so that what is impossible is refused here."""
         if not isinstance(self.vectors, tuple | list) or not all(isinstance(v, VectorSpec) for v in self.vectors):
-            raise ParameterError("vectors must be a tuple of FloatVector and IntegerVector")
+            raise ParameterError("vectors must be a tuple of FloatVector, IntegerVector and their private kinds")
         msgspec.structs.force_setattr(self, "vectors", tuple(self.vectors))
         names = [spec.name for spec in self.vectors]
         if not 1 <= len(names) <= MAX_VECTORS:
@@ -106,7 +75,29 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
             raise ParameterError(
                 f"max_weight is {self.max_weight}, but no vector is weighted: weigh one, or leave it 1"
             )
+        self._check_private()
         self.lanes  # noqa: B018 - raises here rather than later
+
+    def _check_private(self) -> None:
+        """Refuse what would undo the noise: plain vectors beside private ones, small or split sums."""
+        private = [isinstance(spec, PrivateSpec) for spec in self.vectors]
+        if not any(private):
+            return
+        if not all(private):
+            plain = self.vectors[private.index(False)].name
+            raise ParameterError(f"vector {plain!r} has no noise beside private ones: make all of them private")
+        if any(spec.length < 1 for spec in self.vectors):
+            raise ParameterError("a private vector has at least one coordinate: leave the empty one out")
+        if self.honest(self.minimum_survivors) < 1:
+            raise ParameterError(
+                f"minimum_survivors is {self.minimum_survivors}, but {self.threat_model.max_corrupt} of them may be "
+                "corrupt, so nobody's noise would be left: raise it"
+            )
+        if self.threat_model.adversary.may_equivocate and not self.topology.complete:
+            raise ParameterError(
+                f"against a {self.threat_model.adversary} a sparse graph may let a small group be summed apart, with "
+                "little noise: use complete_graph=True"
+            )
 
     @property
     def weighted(self) -> bool:
@@ -118,14 +109,40 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         """Degree, threshold and kind of graph that follow from the threat model."""
         return derive_topology(self.threat_model, complete_graph=self.complete_graph)
 
+    @property
+    def private(self) -> bool:
+        """Whether the vectors carry noise: then all of them do."""
+        return isinstance(self.vectors[0], PrivateSpec)
+
     @cached_property
     def lanes(self) -> tuple[Lane, ...]:
         """The masked vectors in the order in which they travel, the weights last."""
-        lanes = [Lane(spec.name, spec.length, self._codec(spec), _is_weighted(spec)) for spec in self.vectors]
+        num_clients = self.threat_model.num_clients
+        lanes = [lane_of(spec, num_clients, self.max_weight) for spec in self.vectors]
         if self.weighted:
-            codec = Integers(max_value=self.max_weight, num_summands=self.threat_model.num_clients)
-            lanes.append(Lane(WEIGHT_LANE, 1, codec, weighted=False))
+            lanes.append(weight_lane(num_clients, self.max_weight))
         return tuple(lanes)
+
+    def honest(self, survivors: int) -> int:
+        """Return how many of so many survivors are honest at least, and so have noise in the sum that nobody knows."""
+        return survivors - self.threat_model.max_corrupt
+
+    def event(self, survivors: int, neighbours: Neighbours = Neighbours.ADD_REMOVE) -> Event:
+        """Return what a private round of so many inputs reveals, for an accountant.
+
+        Raises:
+            ParameterError: the round is not private, or all of so many may be corrupt.
+        """
+        if not self.private:
+            raise ParameterError("the round has no noise, and so no event for an accountant")
+        honest = self.honest(survivors)
+        if honest < 1:
+            raise ParameterError(
+                f"{survivors} survivors of whom {self.threat_model.max_corrupt} may be corrupt give no privacy"
+            )
+        shares = [lane.codec.share for lane in self.lanes if isinstance(lane.codec, NoisyFloats | NoisyCounts)]
+        events = [share.event(honest, neighbours) for share in shares]
+        return events[0] if len(events) == 1 else Composed(tuple(events))
 
     @property
     def modulus_bits(self) -> int:
@@ -137,8 +154,12 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         """Bytes of one client's masked vectors on the wire."""
         return sum(lane.packed_bytes for lane in self.lanes)
 
-    def encode(self, values: Mapping[str, npt.NDArray[Any]], weight: int = 1) -> list[Encoded]:
-        """Encode a client's named vectors and its weight: one `Encoded` for each lane.
+    def encode(
+        self, values: Mapping[str, npt.NDArray[Any]], weight: int = 1, *, rotation_seed: Callable[[str], bytes]
+    ) -> list[Encoded]:
+        """Encode a client's named vectors and its weight: one `Encoded` for each lane, noise included where there is.
+
+        `rotation_seed` gives the session's public seed for a name (`bindings.rotation_seed`).
 
         Raises:
             EncodingError: a vector is missing, unknown, of another length or dtype, or has a value that cannot be
@@ -150,19 +171,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         check_weight(weight, self.max_weight)
         if weight != 1 and not self.weighted:
             raise EncodingError(f"weight is {weight}, but this round is not weighted")
-        return [lane.encode(values, weight) for lane in self.lanes]
-
-    def _codec(self, spec: VectorSpec) -> FixedPoint | Integers:
-        num_clients = self.threat_model.num_clients
-        if isinstance(spec, IntegerVector):
-            return Integers(max_value=spec.max_value, num_summands=num_clients)
-        return FixedPoint(
-            clip=spec.clip,
-            value_bits=spec.value_bits,
-            num_summands=num_clients,
-            max_weight=self.max_weight if spec.weighted else 1,
-            rounding=spec.rounding,
-        )
+        return [lane.encode(values, weight, rotation_seed) for lane in self.lanes]
 
 
 def written_down(config: RoundConfig) -> RoundConfig:
@@ -181,84 +190,3 @@ def written_down(config: RoundConfig) -> RoundConfig:
             f"the configuration takes {len(written)} bytes, but at most {MAX_CONFIG_BYTES} are accepted: shorten names"
         )
     return read
-
-
-@dataclass(frozen=True)
-class Lane:
-    """One masked vector: its name, length and encoding."""
-
-    name: str
-    length: int
-    codec: FixedPoint | Integers
-    weighted: bool
-
-    @property
-    def modulus_bits(self) -> int:
-        """Bits of a residue."""
-        return self.codec.modulus_bits
-
-    @property
-    def packed_bytes(self) -> int:
-        """Bytes on the wire."""
-        return packed_bytes(self.length, self.modulus_bits)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The dtype of its lanes."""
-        return lane_dtype(self.modulus_bits)
-
-    def encode(self, values: Mapping[str, npt.NDArray[Any]], weight: int) -> Encoded:
-        """Encode this lane's vector out of a client's input."""
-        if isinstance(self.codec, Integers) and self.name not in values:
-            return self.codec.encode(np.array([weight]))
-        vector = values[self.name]
-        try:
-            if not isinstance(vector, np.ndarray) or vector.shape != (self.length,):
-                shape = vector.shape if isinstance(vector, np.ndarray) else type(vector).__name__
-                raise EncodingError(f"must be an array of shape ({self.length},), not {shape}")
-            if isinstance(self.codec, Integers):
-                return self.codec.encode(vector)
-            return self.codec.encode(vector, weight=weight if self.weighted else 1)
-        except EncodingError as error:
-            raise EncodingError(f"vector {self.name!r}: {error}", index=error.index) from None
-
-
-@dataclass(frozen=True)
-class ClientPolicy:
-    """What a client demands of a round, whatever the server proposes.
-
-    Args:
-        adversary: the weakest adversary that the round must withstand.
-        corrupt_fraction: the least fraction of corrupt clients that the round must withstand.
-        minimum_clients: refuse rounds to which fewer are invited.
-        minimum_neighbours: refuse to go on with fewer neighbours (the threshold always holds as well).
-        minimum_survivors: refuse to unmask a sum of fewer inputs.
-    """
-
-    adversary: Adversary = Adversary.CURIOUS_SERVER
-    corrupt_fraction: float = 0.0
-    minimum_clients: int = 2
-    minimum_neighbours: int = 1
-    minimum_survivors: int = 2
-
-    def check(self, config: RoundConfig) -> None:
-        """Return if the round meets the policy; raise ParameterError with the first demand that it does not meet."""
-        model = config.threat_model
-        if model.adversary.strength < self.adversary.strength:
-            raise ParameterError(f"the round withstands a {model.adversary}, but this client demands {self.adversary}")
-        if model.corrupt_fraction < self.corrupt_fraction:
-            raise ParameterError(
-                f"the round withstands a fraction of {model.corrupt_fraction} corrupt clients, but this client demands "
-                f"{self.corrupt_fraction}"
-            )
-        for what, proposed, noun, demanded in (
-            ("invites", model.num_clients, "clients", self.minimum_clients),
-            ("gives each client", config.topology.degree, "neighbours", self.minimum_neighbours),
-            ("may sum as few as", config.minimum_survivors, "inputs", self.minimum_survivors),
-        ):
-            if proposed < demanded:
-                raise ParameterError(f"the round {what} {proposed} {noun}, but this client demands {demanded}")
-
-
-def _is_weighted(spec: VectorSpec) -> bool:
-    return isinstance(spec, FloatVector) and spec.weighted

@@ -23,10 +23,11 @@ from rich.table import Table
 from secagg.arrays import flatten
 from secagg.errors import ParameterError
 
-from .configuration import FloatVector, RoundConfig
+from .configuration import RoundConfig
 from .parameters import ThreatModel
 from .simulation import Simulation, SimulationReport, choose_drops
 from .transitions import ServerPhase
+from .vectors import FloatVector
 
 Array = npt.NDArray[np.float64]
 Model = list[Array]

@@ -9,11 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dp.accounting import epsilon_of
+from dp.events import Event
+from dp.sensitivity import Neighbours
 from secagg.encoding import FixedPoint, Integers, Levels
 from secagg.errors import StateError
 from secagg.residues import Residues
 
-from .configuration import WEIGHT_LANE, Lane, RoundConfig
+from . import bindings
+from .configuration import RoundConfig
+from .lanes import WEIGHT_LANE, Lane
+from .noisy import NoisyCounts, NoisyFloats
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class RoundResult:
         levels: name -> the exact integer sums of encoded values, int64 (length,).
         excluded: client id -> why its messages were refused.
         liars: clients that gave wrong shares, which were corrected.
+
+    The levels of private vectors are noisy sums of prepared (rotated, scaled) integers; `sum` and `mean` undo that.
     """
 
     survivors: frozenset[int]
@@ -33,12 +41,14 @@ class RoundResult:
     levels: Mapping[str, Levels]
     excluded: Mapping[int, str]
     liars: frozenset[int]
-    _lanes: Mapping[str, Lane]
+    _config: RoundConfig
+    _session_id: bytes
 
     @classmethod
     def decode(
         cls,
         config: RoundConfig,
+        session_id: bytes,
         sums: Sequence[Residues],
         survivors: frozenset[int],
         excluded: Mapping[int, str],
@@ -47,19 +57,26 @@ class RoundResult:
         """Decode the unmasked lanes; raise EncodingError for a sum that its summands cannot reach."""
         levels = {}
         for lane, residues in zip(config.lanes, sums, strict=True):
-            if isinstance(lane.codec, Integers):
-                levels[lane.name] = lane.codec.decode_sum(residues, num_summands=len(survivors))
-            else:
-                levels[lane.name] = lane.codec.decode_levels(residues, num_summands=len(survivors))
+            codec = lane.codec
+            decode = codec.decode_sum if isinstance(codec, Integers) else codec.decode_levels
+            levels[lane.name] = decode(residues, num_summands=len(survivors))
         weights = levels.pop(WEIGHT_LANE, None)
         total_weight = len(survivors) if weights is None else int(weights[0])
-        lanes = {lane.name: lane for lane in config.lanes}
-        return cls(survivors, total_weight, levels, dict(excluded), frozenset(liars), lanes)
+        return cls(survivors, total_weight, levels, dict(excluded), frozenset(liars), config, session_id)
 
     def sum(self, name: str) -> npt.NDArray[Any]:
-        """Return a vector's sum: float64 in the units of its values, weighted where it is; int64 for integers."""
-        codec = self._lanes[name].codec
-        return self.levels[name] / codec.scale if isinstance(codec, FixedPoint) else self.levels[name]
+        """Return a vector's sum: float64 in the units of its values, weighted where it is; int64 for integers.
+
+        Private vectors: with the noise. Private counts: to the nearest integer, 0 where below the least count.
+        """
+        levels = self.levels[name]
+        match self._lane(name).codec:
+            case NoisyFloats() | NoisyCounts() as codec:
+                return codec.restore(levels, bindings.rotation_seed(self._session_id, name))
+            case FixedPoint() as codec:
+                return levels / codec.scale
+            case Integers():
+                return levels
 
     def mean(self, name: str) -> npt.NDArray[np.float64]:
         """Return a vector's mean over the survivors, by weight where it is weighted: float64 (length,).
@@ -67,7 +84,24 @@ class RoundResult:
         Raises:
             StateError: the total weight is zero: nobody has a say.
         """
-        divisor = self.total_weight if self._lanes[name].weighted else len(self.survivors)
+        divisor = self.total_weight if self._lane(name).weighted else len(self.survivors)
         if divisor == 0:
             raise StateError("the survivors' total weight is zero: there is no mean")
         return np.asarray(self.sum(name) / divisor, dtype=np.float64)
+
+    def event(self, neighbours: Neighbours = Neighbours.ADD_REMOVE) -> Event:
+        """Return what a private round has revealed, given who survived, for `dp.Accountant` or a ledger.
+
+        At least what `RoundConfig.event` promised: more survivors have brought more noise.
+
+        Raises:
+            ParameterError: the round was not private.
+        """
+        return self._config.event(len(self.survivors), neighbours)
+
+    def epsilon(self, delta: float, neighbours: Neighbours = Neighbours.ADD_REMOVE) -> float:
+        """Return the epsilon at delta that this round, by itself, has cost each client. Raises as `event`."""
+        return epsilon_of(self.event(neighbours), delta)
+
+    def _lane(self, name: str) -> Lane:
+        return next(lane for lane in self._config.lanes if lane.name == name)

@@ -351,7 +351,9 @@ class Server:
 
     def _decode(self) -> RoundResult:
         state = self._state
-        return RoundResult.decode(state.config, self._sums, frozenset(state.masked), state.excluded, state.liars)
+        return RoundResult.decode(
+            state.config, self._session_id, self._sums, frozenset(state.masked), state.excluded, state.liars
+        )
 
     def _unmasking_requests(self, recipients: Iterable[int]) -> Mapping[int, ToClient]:
         state = self._state

@@ -10,7 +10,7 @@ from secagg.errors import AuthenticationFailed, EncodingError, MalformedMessage
 from secagg.key_agreement import check_public_key
 from secagg.residues import Residues, unpack
 
-from .configuration import Lane
+from .lanes import Lane
 from .messages import AdvertiseKeys, Confirmation, MaskedInput, ShareKeys, UnmaskingShares
 
 

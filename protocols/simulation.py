@@ -24,8 +24,9 @@ from secagg.signatures import Identity
 
 from . import wire
 from .client import Client
-from .configuration import ClientPolicy, RoundConfig
+from .configuration import RoundConfig
 from .messages import Invitation, ShareDelivery, ToClient
+from .policy import ClientPolicy
 from .result import RoundResult
 from .server import Server
 from .transitions import ServerPhase

@@ -26,6 +26,7 @@ class Label(Enum):
     SELF_MASK = b"secagg/v1/self-mask"
     SELF_MASK_COMMITMENT = b"secagg/v1/self-mask-commitment"
     SHARE_ENCRYPTION = b"secagg/v1/share-encryption"
+    ROTATION = b"secagg/v1/rotation"
     ROSTER = b"secagg/v1/roster"
     SIGN_KEYS = b"secagg/v1/sign-keys"
     SIGN_SURVIVORS = b"secagg/v1/sign-survivors"

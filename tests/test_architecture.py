@@ -13,8 +13,16 @@ HEAVY = {"numba", "galois", "scipy", "phe", "gmpy2", "flwr", "sklearn", "matplot
 # Rooms that are themselves only entered from inside a function may import what is heavy.
 LAZY_ROOMS = {"secagg._bit_kernels", "secagg._field_kernels", "dp._kernels"}
 # Only these may speak to people or the operating system's terminal.
-COMMAND_ROOMS = {"protocols.demo"} | {
-    f"protocols.{name}" for name in ("cli", "cli_dp", "cli_exit", "cli_keygen", "cli_paillier")
+COMMAND_ROOMS = {
+    "protocols.cli",
+    "protocols.cli_dp",
+    "protocols.cli_exit",
+    "protocols.cli_keygen",
+    "protocols.cli_paillier",
+    "protocols.cli_private",
+    "protocols.cli_tables",
+    "protocols.demo",
+    "protocols.demo_private",
 }
 
 

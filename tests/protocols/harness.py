@@ -11,11 +11,13 @@ import numpy as np
 
 from protocols import wire
 from protocols.client import Client
-from protocols.configuration import ClientPolicy, FloatVector, IntegerVector, RoundConfig
+from protocols.configuration import RoundConfig
 from protocols.messages import ToClient, ToServer
 from protocols.parameters import Adversary, ThreatModel
+from protocols.policy import ClientPolicy
 from protocols.server import Server
 from protocols.transitions import ServerPhase
+from protocols.vectors import FloatVector, IntegerVector
 from secagg.encoding import Rounding
 from secagg.errors import SecAggError
 from secagg.signatures import Identity

@@ -153,8 +153,8 @@ def test_a_wrong_sum_exits_with_4(monkeypatch):
 
     right = RoundResult.decode
 
-    def wrong(config, sums, *rest):
-        return right(config, [np.add(lanes, 1, dtype=lanes.dtype) for lanes in sums], *rest)
+    def wrong(config, session_id, sums, *rest):
+        return right(config, session_id, [np.add(lanes, 1, dtype=lanes.dtype) for lanes in sums], *rest)
 
     monkeypatch.setattr(RoundResult, "decode", wrong)
     facts = run_json("round", "--clients", "10", "--dim", "5", exit_code=4)

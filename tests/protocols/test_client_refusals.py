@@ -6,9 +6,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from protocols.configuration import ClientPolicy, RoundConfig
+from protocols.configuration import RoundConfig
 from protocols.messages import Invitation, Roster, ShareDelivery, SurvivorList, UnmaskingRequest
 from protocols.parameters import Adversary, ThreatModel
+from protocols.policy import ClientPolicy
 from protocols.transitions import ClientPhase
 from secagg.errors import (
     AuthenticationFailed,

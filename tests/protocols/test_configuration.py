@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from protocols.configuration import ClientPolicy, FloatVector, IntegerVector, RoundConfig
+from protocols.configuration import RoundConfig
 from protocols.parameters import Adversary, ThreatModel
+from protocols.policy import ClientPolicy
+from protocols.vectors import FloatVector, IntegerVector
 from secagg.errors import EncodingError, ParameterError
 
 from .harness import small_config
@@ -76,7 +78,7 @@ def test_bad_inputs_are_refused_with_their_place(change, match):
     values = {"model": np.zeros(5), "votes": np.zeros(2, dtype=int), **change}
     values = {name: value for name, value in values.items() if value is not None}
     with pytest.raises(EncodingError, match=match):
-        config.encode(values, weight=1)
+        config.encode(values, weight=1, rotation_seed=lambda _: bytes(32))
 
 
 @pytest.mark.parametrize("weight", [-1, 11, 1.5, True, "1"])

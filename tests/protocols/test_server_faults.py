@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from protocols import wire
-from protocols.configuration import FloatVector, RoundConfig
+from protocols.configuration import RoundConfig
 from protocols.messages import MaskedInput, UnmaskingShares
 from protocols.parameters import Adversary, ThreatModel
 from protocols.server import Server
 from protocols.transitions import ServerPhase
+from protocols.vectors import FloatVector
 from secagg.errors import (
     EncodingError,
     InconsistentShares,

@@ -6,10 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.client_state import Completed
-from protocols.configuration import ClientPolicy, FloatVector, IntegerVector, RoundConfig
+from protocols.configuration import RoundConfig
 from protocols.parameters import Adversary, ThreatModel
+from protocols.policy import ClientPolicy
 from protocols.simulation import COLLECTED_PHASES
 from protocols.transitions import ClientPhase, ServerPhase
+from protocols.vectors import FloatVector, IntegerVector
 from secagg.encoding import Rounding
 from secagg.errors import ParameterError, ThresholdError
 

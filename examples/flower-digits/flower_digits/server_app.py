@@ -22,7 +22,8 @@ def main(grid: Grid, context: Context) -> None:
 
     strategy = FedAvg(
         fraction_evaluate=float(context.run_config["fraction-evaluate"]),
-        min_available_nodes=int(context.run_config["min-available-nodes"]),
+        min_train_nodes=int(context.run_config["min-nodes"]),
+        min_available_nodes=int(context.run_config["min-nodes"]),
     )
     strategy = SecAgg(strategy, metrics=["train_loss"], stage_timeout=float(context.run_config["stage-timeout"]))
     result = strategy.start(

@@ -74,11 +74,12 @@ server = ServerApp()
 @server.main()
 def main(grid, context):
     options = {"metrics": ["loss"], "dropout_fraction": 0.3, "value_bits": 28, "stage_timeout": 60}
-    strategy = SecAgg(FedAvg(min_available_nodes=NUM_NODES), **options)
+    everyone = {"min_train_nodes": NUM_NODES, "min_available_nodes": NUM_NODES}  # they register one by one
+    strategy = SecAgg(FedAvg(**everyone), **options)
     result = strategy.start(grid, ArrayRecord(MODEL), num_rounds=2, timeout=60)
     survivors = [p for p in range(NUM_NODES) if p not in (0, 1, 2, 3, 4)]
     expected = plain(range(NUM_NODES), plain(survivors, MODEL, 1), 2)
-    adam = SecAgg(FedAdam(fraction_evaluate=0.0, min_available_nodes=NUM_NODES, eta=0.05), **options)
+    adam = SecAgg(FedAdam(fraction_evaluate=0.0, eta=0.05, **everyone), **options)
     moved = adam.start(grid, ArrayRecord(MODEL), num_rounds=1, timeout=60).arrays.to_numpy_ndarrays()
     findings = {
         "error": max(

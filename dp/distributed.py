@@ -1,0 +1,225 @@
+"""Noise that many clients share, so that no one need be trusted with the sum: each adds a little discrete Gaussian.
+
+Source: Kairouz, Liu, Steinke (2021). What is promised must hold when the noise of dropouts is missing and that of
+colluders is known, so a share is calibrated to the fewest honest clients that a sum may have; more of them bring more
+noise, never less. (Dividing by the number of invited clients, as others do, promises too much as soon as one drops.)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from .accounting import Method, epsilon_of
+from .analytic import gaussian_noise_multiplier
+from .calibration import least_parameter, noise_multiplier
+from .discrete import gaussian_equivalent, smoothing_variance, summed_gaussians_ratio
+from .errors import ParameterError
+from .events import Event, PoissonSampled, Repeated, SummedDiscreteGaussianEvent
+from .nearness import LARGEST_SUM_SLACK
+from .rational import positive
+from .samplers import discrete_gaussian
+from .sensitivity import Neighbours, check_count, check_delta, check_epsilon
+
+Int64s = npt.NDArray[np.int64]
+
+LEAST_LOCAL_SIGMA = 0.5
+"""Below, nothing is known of the sum of discrete Gaussians."""
+WRAP_BITS = 40
+"""The noise of a sum goes beyond `NoiseShare.reach` with a probability below 2**-WRAP_BITS."""
+
+
+@dataclass(frozen=True)
+class NoiseShare:
+    """One client's share of the noise on a vector of integers.
+
+    Args:
+        local_sigma: parameter of the client's discrete Gaussian noise, at least 1/2.
+        dimension: entries of the vector.
+        l2_bound: the L2 norm that no contribution exceeds.
+        l1_bound: the L1 norm that no contribution exceeds.
+    """
+
+    local_sigma: float
+    dimension: int
+    l2_bound: float
+    l1_bound: float
+
+    def __post_init__(self) -> None:
+        for name in ("l2_bound", "l1_bound"):
+            positive(getattr(self, name), name)
+        check_count(self.dimension, "dimension")
+        if not positive(self.local_sigma, "local_sigma") >= Fraction(1, 2):
+            msg = f"local_sigma = {self.local_sigma} is below 1/2, where no bound is known; use a finer scale"
+            raise ParameterError(msg)
+
+    def draw(self) -> Int64s:
+        """Return fresh noise, int64 (dimension,).
+
+        Security: drawn once for one vector; whoever knows it can take it off the sum.
+        """
+        return discrete_gaussian(self.local_sigma, (self.dimension,))
+
+    def reach(self, clients: int) -> int:
+        """Return the magnitude that no entry of the noise of `clients` exceeds, but with probability 2**-WRAP_BITS.
+
+        A discrete Gaussian is subgaussian with its parameter (Canonne, Kamath, Steinke 2020, corollary 17), and so is
+        the sum of independent ones with the root of the sum of squares.
+        """
+        tail = math.sqrt(2 * math.log(2 * self.dimension * 2.0**WRAP_BITS))
+        return math.ceil(self.local_sigma * math.sqrt(max(0, clients)) * tail * (1 + 1e-12))
+
+    def event(self, honest: int, neighbours: Neighbours) -> SummedDiscreteGaussianEvent:
+        """Return what a sum reveals that has the noise of `honest` clients.
+
+        With ADD_REMOVE, one client's contribution is there or is zero (that it took part is no secret); with
+        REPLACE_ONE it is another one, which moves the sum by up to twice the bounds.
+        """
+        factor = 2 if neighbours is Neighbours.REPLACE_ONE else 1
+        return SummedDiscreteGaussianEvent(
+            self.local_sigma, honest, factor * self.l2_bound, factor * self.l1_bound, self.dimension, neighbours
+        )
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a series of sums may cost a client: (epsilon, delta) for `rounds` of them together, or a given noise.
+
+    Args:
+        neighbours: never implicit.
+        delta: in (0, 1).
+        epsilon: the goal, or None where the noise is given.
+        noise_multiplier: sigma / sensitivity of the noise that all honest clients of a sum bring together, or None
+            where the goal is given.
+        rounds: how many sums a client may be part of.
+        sampling_rate: probability with which a client is part of each, drawn independently and told to nobody. A
+            server that invites the clients knows who takes part: against it, sampling protects nothing.
+
+    Raises:
+        ParameterError: not exactly one of epsilon and noise_multiplier, or a value out of range.
+    """
+
+    neighbours: Neighbours
+    delta: float
+    epsilon: float | None = None
+    noise_multiplier: float | None = None
+    rounds: int = 1
+    sampling_rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        if (self.epsilon is None) == (self.noise_multiplier is None):
+            msg = "give either epsilon or noise_multiplier"
+            raise ParameterError(msg)
+        if self.neighbours not in list(Neighbours):
+            msg = f"{self.neighbours!r} is no Neighbours; choose one of {', '.join(Neighbours)}"
+            raise ParameterError(msg)
+        check_delta(self.delta)
+        check_count(self.rounds, "rounds")
+        if self.epsilon is not None:
+            check_epsilon(self.epsilon)
+        if self.noise_multiplier is not None:
+            positive(self.noise_multiplier, "noise_multiplier")
+        if not 0 < positive(self.sampling_rate, "sampling_rate") <= 1:
+            msg = f"sampling_rate = {self.sampling_rate} is a probability; it must lie in (0, 1]"
+            raise ParameterError(msg)
+
+    def series(self, event: Event) -> Event:
+        """Return what all rounds together reveal to those who see the sums, but not who takes part."""
+        sampled = event if self.sampling_rate == 1 else PoissonSampled(self.sampling_rate, event)
+        return Repeated(sampled, self.rounds)
+
+    def gaussian_multiplier(self) -> float:
+        """Return the least noise multiplier of continuous Gaussian noise that serves the goal."""
+        if self.noise_multiplier is not None:
+            return self.noise_multiplier
+        epsilon = check_epsilon(self.epsilon or 0)
+        left = self._after_price(epsilon)
+        if self.sampling_rate == 1:
+            return gaussian_noise_multiplier(left, self.delta * (left / epsilon)) * math.sqrt(self.rounds)
+        return noise_multiplier(
+            left,
+            self.delta * (left / epsilon),
+            rounds=self.rounds,
+            sampling_rate=self.sampling_rate,
+            neighbours=self.neighbours,
+        )
+
+    def _after_price(self, epsilon: float) -> float:
+        """Take off the goal what discrete noise costs beyond Gaussian noise."""
+        price = self.rounds * 2 * LARGEST_SUM_SLACK
+        if price >= epsilon / 2:
+            msg = f"epsilon = {epsilon} is too little for {self.rounds} rounds: raise epsilon or lower rounds"
+            raise ParameterError(msg)
+        return epsilon - price
+
+
+def is_fine(local_sigma: float, clients: int, dimension: int) -> bool:
+    """Tell whether the sum of so many shares is accounted as one discrete Gaussian, at next to no price."""
+    if 2 * dimension * summed_gaussians_ratio(local_sigma, clients) > LARGEST_SUM_SLACK:
+        return False
+    return gaussian_equivalent(clients * local_sigma**2, dimension) is not None
+
+
+def least_fine_sigma(clients: int, dimension: int) -> float:
+    """Return about the least local_sigma that `is_fine`."""
+    sigma = LEAST_LOCAL_SIGMA
+    while not is_fine(sigma, clients, dimension):
+        sigma *= 1.02
+    return sigma
+
+
+def local_sigma_for(goal: Goal, multiplier: float, share: NoiseShare, honest: int) -> float:
+    """Return the least local_sigma with which `honest` clients' noise meets the goal; that of `share` is not looked at.
+
+    Args:
+        goal: what to meet.
+        multiplier: `goal.gaussian_multiplier()`, computed once for many tries.
+        share: the bounds on contributions.
+        honest: the fewest honest clients of a sum.
+
+    Raises:
+        ParameterError: the noise would be too coarse for what is known of sums: use a finer scale.
+    """
+    check_count(honest, "honest")
+    sensitivity = share.event(honest, goal.neighbours).l2_sensitivity
+    # As if the sum were one discrete Gaussian, whose equivalent is narrower by a constant variance.
+    variance = (multiplier * sensitivity) ** 2 + smoothing_variance(share.dimension)
+    sigma = math.sqrt(variance / honest) * (1 + 1e-12)
+    if is_fine(sigma, honest, share.dimension):
+        return sigma if goal.epsilon is None else _settle(goal, share, honest, sigma)
+    if goal.sampling_rate < 1:
+        msg = f"noise of {sigma:.3g} steps a client is too coarse to be accounted with sampling; {_FINER}"
+        raise ParameterError(msg)
+    if goal.epsilon is None:
+        return max(LEAST_LOCAL_SIGMA, multiplier * sensitivity / math.sqrt(honest))
+
+    def event(x: float) -> Event:
+        return goal.series(_with_sigma(share, LEAST_LOCAL_SIGMA + x).event(honest, goal.neighbours))
+
+    if epsilon_of(event(0.0), goal.delta, Method.RDP) <= goal.epsilon:
+        return LEAST_LOCAL_SIGMA
+    try:
+        return LEAST_LOCAL_SIGMA + least_parameter(event, goal.epsilon, goal.delta, method=Method.RDP)
+    except ParameterError:
+        msg = f"noise of {sigma:.3g} steps a client is too coarse to be accounted for at this goal; {_FINER}"
+        raise ParameterError(msg) from None
+
+
+_FINER = "use a finer scale (more modulus_bits), fewer clients, or more noise"
+
+
+def _settle(goal: Goal, share: NoiseShare, honest: int, sigma: float) -> float:
+    """Raise sigma until the accountant itself agrees, which it does at once but for rounding."""
+    step = 1e-12
+    epsilon = check_epsilon(goal.epsilon or 0)
+    while epsilon_of(goal.series(_with_sigma(share, sigma).event(honest, goal.neighbours)), goal.delta) > epsilon:
+        sigma, step = sigma * (1 + step), 2 * step
+    return sigma
+
+
+def _with_sigma(share: NoiseShare, sigma: float) -> NoiseShare:
+    return NoiseShare(sigma, share.dimension, share.l2_bound, share.l1_bound)

@@ -1,0 +1,91 @@
+"""Amounts of privacy as exact decimals: whole numbers of 10**-30, so that a thousand small spends add up exactly.
+
+Limits are rounded down to that grid and charges up: what rounding changes is never in the spender's favour. A string
+or a Decimal means the number that it spells (ten times "0.1" is 1); a float means its exact binary value, as everywhere
+in dp (ten times 0.1 is more than 1).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+
+from ..errors import ParameterError
+from ..rational import Real, exact
+
+GRID = 10**30
+Amounts = tuple[int, ...]
+"""One whole number of grid units for each thing that a budget counts."""
+Number = Real | Decimal | str
+
+_DIGITS = 30
+_WIDEST = 400  # decimal exponents beyond are no privacy parameters, and costly to make exact
+
+
+def rational(value: Number, name: str) -> Fraction:
+    """Return the number that `value` means, exactly; raise ParameterError unless it is finite and not negative."""
+    if isinstance(value, str | Decimal):
+        try:
+            decimal = Decimal(value)
+        except InvalidOperation:
+            msg = f"{name} = {value!r} is no number; write for example 0.5 or 1e-6"
+            raise ParameterError(msg) from None
+        if not decimal.is_finite() or abs(decimal.adjusted()) > _WIDEST:
+            msg = f"{name} = {value} is out of range; give a finite number"
+            raise ParameterError(msg)
+        result = Fraction(decimal)
+    else:
+        result = exact(value, name)
+    if result < 0:
+        msg = f"{name} = {value} must not be negative"
+        raise ParameterError(msg)
+    return result
+
+
+def up(value: Fraction) -> int:
+    """Return the least number of grid units that is at least `value`."""
+    return -(-value.numerator * GRID // value.denominator)
+
+
+def down(value: Fraction) -> int:
+    """Return the greatest number of grid units that is at most `value`."""
+    return value.numerator * GRID // value.denominator
+
+
+def fraction(units: int) -> Fraction:
+    """Return what so many grid units are worth."""
+    return Fraction(units, GRID)
+
+
+def spell(units: int) -> str:
+    """Return the only decimal spelling of an amount: no exponent, no trailing zeros."""
+    whole, rest = divmod(units, GRID)
+    return f"{whole}.{rest:0{_DIGITS}d}".rstrip("0").rstrip(".")
+
+
+def read(text: object) -> int:
+    """Return the amount of a spelling; raise ValueError for anything that `spell` would not write."""
+    whole, _, rest = text.partition(".") if isinstance(text, str) else ("", "", "")
+    if not (whole.isascii() and whole.isdigit() and len(whole) <= _WIDEST and len(rest) <= _DIGITS):
+        raise ValueError("no amount")
+    if rest and not (rest.isascii() and rest.isdigit()):
+        raise ValueError("no amount")
+    units = int(whole) * GRID + int(rest.ljust(_DIGITS, "0"))
+    if spell(units) != text:
+        raise ValueError("no canonical amount")
+    return units
+
+
+def plus(one: Amounts, other: Amounts) -> Amounts:
+    """Add amounts of the same kinds."""
+    return tuple(a + b for a, b in zip(one, other, strict=True))
+
+
+def minus(one: Amounts, other: Amounts) -> Amounts:
+    """Subtract amounts of the same kinds; results may be negative."""
+    return tuple(a - b for a, b in zip(one, other, strict=True))
+
+
+def within(one: Amounts, limit: Amounts) -> bool:
+    """Tell whether no amount exceeds its limit."""
+    return all(a <= b for a, b in zip(one, limit, strict=True))

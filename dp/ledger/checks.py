@@ -1,0 +1,103 @@
+"""What the ledger asks of its callers before it writes, and what it says when it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from itertools import pairwise
+from typing import Any
+
+from ..errors import BudgetExceededError, LedgerConflictError, ParameterError, UnknownBudgetError
+from .amounts import Amounts, minus, spell
+from .book import Account, Book, Terms
+from .budgets import Budget, check_name
+from .compositions import Composition, charge_of, check_achieved
+from .costs import Spend, relation_of
+from .records import Phase, Record
+from .views import named
+
+LONGEST_REASON = 1000
+
+
+def opened_in(book: Book, budget: str, round_id: str) -> Record:
+    """Return the record that opened a round; raise UnknownBudgetError if there is none."""
+    opened = book.find(Phase.OPEN, budget, round_id)
+    if opened is None:
+        msg = f"budget {budget!r} has no reservation for round {round_id!r}; reserve before the round"
+        raise UnknownBudgetError(msg)
+    return opened
+
+
+def actual_charge(budget: Budget, actual: Spend) -> Amounts | None:
+    """Return what a round's actual cost takes, None where all that was reserved is charged."""
+    check_relation(budget, actual)
+    if budget.composition is Composition.RELEASES:
+        check_achieved(budget, actual)
+        return None
+    return charge_of(budget, actual)
+
+
+def check_relation(budget: Budget, spend: Spend) -> None:
+    """Raise ParameterError unless a spend is stated for the budget's neighbours."""
+    relation = relation_of(spend)
+    if relation is not budget.neighbours:
+        msg = (
+            f"the spend is stated for {relation} neighbours, budget {budget.name!r} for {budget.neighbours}; they do "
+            "not add up: state the sensitivity for the budget's neighbours"
+        )
+        raise ParameterError(msg)
+
+
+def check_same(record: Record, facts: dict[str, Any]) -> None:
+    """Raise LedgerConflictError unless the record says the same: then this is a call that is repeated."""
+    before = record.facts()
+    if any(before.get(name) != value for name, value in facts.items()):
+        msg = (
+            f"round {record.round_id!r} of budget {record.budget!r} was used before with another cost, reason or other "
+            f"participants (record {record.seq}); take a new id"
+        )
+        raise LedgerConflictError(msg)
+
+
+def check_participants(participants: Collection[str]) -> list[str]:
+    """Return the names in order; raise ParameterError for bad ones and repetitions."""
+    if isinstance(participants, str):
+        raise ParameterError("participants must be a collection of names, not one text")
+    names = sorted(check_name(name, "participant") for name in participants)
+    for one, other in pairwise(names):
+        if one == other:
+            msg = f"participant {one!r} is named twice"
+            raise ParameterError(msg)
+    return names
+
+
+def check_reason(reason: str, *, needed: bool) -> str:
+    """Return a reason that can be kept."""
+    return check_name(reason, "reason", LONGEST_REASON) if reason or needed else ""
+
+
+def told(terms: Terms, amounts: Amounts) -> str:
+    """Say amounts to people."""
+    pairs = zip(terms.budget.composition.counted, amounts, strict=True)
+    return ", ".join(f"{name} {float(spell(units)):.10g}" for name, units in pairs)
+
+
+def exceeded(terms: Terms, account: Account, charge: Amounts) -> BudgetExceededError:
+    """Return the refusal, with what was asked, what is left, and what can be done."""
+    composition, left = terms.budget.composition, minus(terms.limit, account.taken)
+    remedies = ["ask for less"]
+    if account.open:
+        remedies.append(f"resolve what {account.open} open reservations hold ({told(terms, account.held)})")
+    renewal = terms.budget.renewal_after(terms.created, account.period)
+    if renewal is not None:
+        remedies.append(f"wait for the renewal at {renewal:%Y-%m-%d %H:%M} UTC")
+    msg = (
+        f"budget {terms.budget.name!r} would be exceeded: asked {told(terms, charge)}; left {told(terms, left)} of "
+        f"{told(terms, terms.limit)}; {', or '.join(remedies)}"
+    )
+    return BudgetExceededError(
+        msg,
+        budget=terms.budget.name,
+        asked=named(composition, charge),
+        left=named(composition, left),
+        limit=named(composition, terms.limit),
+    )

@@ -1,0 +1,213 @@
+"""How spends add up: three ways, each a filter that stays sound when spends are chosen in view of earlier results.
+
+SUM adds epsilons and deltas (basic composition; Rogers, Roth, Ullman, Vadhan 2016, show that the plain sum is a valid
+filter). RENYI adds Renyi divergences at one order fixed beforehand (Feldman, Zrnic 2021; Lecuyer 2021: at a fixed order
+the plain sum is a valid filter). RELEASES counts equal releases, as many as a privacy loss distribution allows. All
+keep a few whole numbers, whatever the length of the history.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from ..errors import ParameterError
+from ..events import ApproximateEvent, DiscreteLaplaceEvent, Event, LaplaceEvent, Repeated, flatten
+from ..rational import exact
+from ..sensitivity import round_up
+from .amounts import GRID, Amounts, fraction, up
+from .costs import Cost, Spend
+
+if TYPE_CHECKING:
+    from .budgets import Budget
+
+MOST_RELEASES = 1_000_000
+ORDERS = tuple([1 + k / 10 for k in range(1, 100)] + [float(k) for k in range(11, 513)])
+"""Renyi orders that a budget chooses from, unless it names its own."""
+
+
+class Composition(StrEnum):
+    """How a budget's spends add up. SUM: epsilons and deltas. RENYI: Renyi divergence. RELEASES: equal releases."""
+
+    SUM = "sum"
+    RENYI = "renyi"
+    RELEASES = "releases"
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """Name what is counted, in the order of amounts."""
+        return {"sum": ("epsilon", "delta"), "renyi": ("divergence",), "releases": ("releases",)}[self]
+
+
+def limit_of(budget: Budget) -> Amounts:
+    """Return what a budget allows in one period, in grid units.
+
+    Raises:
+        ParameterError: not even the smallest release would fit.
+    """
+    epsilon, delta = budget.epsilon, budget.delta
+    match budget.composition:
+        case Composition.SUM:
+            return (int(epsilon * GRID), int(delta * GRID))
+        case Composition.RENYI:
+            added = _conversion(budget.order or math.inf, float(delta))
+            # Rounded down by more than the conversion back is rounded up.
+            allowed = float(epsilon) - added - 1e-12 * (float(epsilon) + abs(added))
+            if not allowed > 0:
+                msg = (
+                    f"order = {budget.order} leaves nothing of epsilon = {float(epsilon):g} at "
+                    f"delta = {float(delta):g}; give a higher order, or leave it out"
+                )
+                raise ParameterError(msg)
+            return (int(exact(allowed, "limit") * GRID),)
+    return (_most_releases(budget) * GRID,)
+
+
+def charge_of(budget: Budget, spend: Spend) -> Amounts:
+    """Return what a spend takes from a budget, in grid units, rounded up.
+
+    Raises:
+        ParameterError: the budget cannot count such a spend; the text says what to do.
+    """
+    match budget.composition:
+        case Composition.SUM:
+            return _sum_charge(spend)
+        case Composition.RENYI:
+            return _renyi_charge(budget, spend)
+    return _release_charge(budget, spend)
+
+
+def guarantee_of(budget: Budget, total: Amounts) -> tuple[Fraction, Fraction]:
+    """Return the (epsilon, delta) that spends of these total amounts have cost together, rounded up; 0 for nothing."""
+    if not any(total):
+        return Fraction(0), Fraction(0)
+    if budget.composition is Composition.SUM:
+        return fraction(total[0]), fraction(total[1])
+    if budget.composition is Composition.RENYI:
+        epsilon = float(fraction(total[0])) + _conversion(budget.order or math.inf, float(budget.delta))
+        return Fraction(max(0.0, round_up(epsilon))), budget.delta
+    count = total[0] // GRID
+    return _releases_epsilon(budget, count), budget.delta
+
+
+def _conversion(order: float, delta: float) -> float:
+    """Return what is added to a divergence at `order` for an epsilon at delta (`dp.rdp.epsilon_from_rdp`)."""
+    return math.log1p(-1 / order) - (math.log(delta) + math.log(order)) / (order - 1)
+
+
+def best_order(epsilon: float, delta: float) -> float:
+    """Return the order at which (epsilon, delta) holds the most Gaussian noise, whose divergence grows like the order.
+
+    Raises:
+        ParameterError: no order leaves anything.
+    """
+    order = max(ORDERS, key=lambda alpha: (epsilon - _conversion(alpha, delta)) / alpha)
+    if not epsilon - _conversion(order, delta) > 0:
+        msg = f"epsilon = {epsilon:g} at delta = {delta:g} is too small for Renyi divergence; raise either"
+        raise ParameterError(msg)
+    return order
+
+
+def _sum_charge(spend: Spend) -> Amounts:
+    if isinstance(spend, Cost):
+        return up(spend.epsilon), up(spend.delta)
+    epsilon, delta = Fraction(0), Fraction(0)
+    for part, count in flatten(spend):
+        match part:
+            case ApproximateEvent():
+                epsilon += count * exact(part.epsilon, "epsilon")
+                delta += count * exact(part.delta, "delta")
+            case LaplaceEvent():
+                epsilon += count / exact(part.noise_multiplier, "noise_multiplier")
+            case DiscreteLaplaceEvent():
+                epsilon += count * part.sensitivity / exact(part.scale, "scale")
+            case _:
+                msg = (
+                    f"a budget of composition 'sum' cannot count {type(part).__name__}; state its guarantee as "
+                    "Cost(epsilon, delta), for instance by dp.epsilon_of, or take composition 'renyi'"
+                )
+                raise ParameterError(msg)
+    return up(epsilon), up(delta)
+
+
+def _renyi_charge(budget: Budget, spend: Spend) -> Amounts:
+    if isinstance(spend, Cost):
+        if spend.delta:
+            msg = f"delta = {float(spend.delta):g}: a Renyi budget counts events; reserve the event of the release"
+            raise ParameterError(msg)
+        spend = ApproximateEvent(round_up(float(spend.epsilon)), 0.0, spend.neighbours)
+    import numpy as np
+
+    from ..rdp import rdp_curve
+
+    order = budget.order or math.inf
+    curve, slack = rdp_curve(spend, np.array([order]))
+    # Being within exp(+-slack) costs slack in epsilon and as much in log(delta); at this order both are linear.
+    divergence = float(curve[0]) * (1 + 1e-14) + slack * order / (order - 1)
+    if not 0 < divergence < math.inf:
+        msg = f"the event has no finite Renyi divergence at order {order:g}; add noise, or make a budget of lower order"
+        raise ParameterError(msg)
+    return (up(exact(round_up(divergence), "divergence")),)
+
+
+def _release_charge(budget: Budget, spend: Spend) -> Amounts:
+    count = 1
+    while isinstance(spend, Repeated) and spend != budget.event:
+        count *= spend.count
+        spend = spend.event
+    if spend != budget.event:
+        msg = (
+            f"the budget counts releases of {budget.event}, and this is {spend}; reserve the planned event, or make a "
+            "budget of composition 'renyi', which takes them all"
+        )
+        raise ParameterError(msg)
+    return (count * GRID,)
+
+
+def check_achieved(budget: Budget, spend: Spend) -> None:
+    """Raise ParameterError if what was achieved is less private, alone, than one release that the budget counts."""
+    from ..accounting import epsilon_of
+
+    if isinstance(spend, Cost) or budget.event is None:
+        msg = "a budget of releases keeps the achieved event; give an event"
+        raise ParameterError(msg)
+    delta = float(budget.delta)
+    achieved, planned = epsilon_of(spend, delta), epsilon_of(budget.event, delta)
+    if achieved > planned:
+        msg = (
+            f"what was achieved costs epsilon = {achieved:.6g} at delta = {delta:g}, the planned release "
+            f"{planned:.6g}; do not release the result"
+        )
+        raise ParameterError(msg)
+
+
+def _most_releases(budget: Budget) -> int:
+    """Return how many releases fit; what is returned has been checked, not interpolated."""
+    if _releases_epsilon(budget, 1) > budget.epsilon:
+        msg = (
+            f"one release costs epsilon = {float(_releases_epsilon(budget, 1)):.6g} at delta = "
+            f"{float(budget.delta):g}, above the limit of {float(budget.epsilon):g}; add noise or raise the limit"
+        )
+        raise ParameterError(msg)
+    fits, too_many = 1, 2
+    while too_many <= MOST_RELEASES and _releases_epsilon(budget, too_many) <= budget.epsilon:
+        fits, too_many = too_many, 2 * too_many
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        if _releases_epsilon(budget, middle) <= budget.epsilon:
+            fits = middle
+        else:
+            too_many = middle
+    return fits
+
+
+def _releases_epsilon(budget: Budget, count: int) -> Fraction:
+    from ..accounting import epsilon_of
+
+    event: Event | None = budget.event
+    if event is None:
+        raise ParameterError("a budget of releases needs the event of one release")
+    epsilon = epsilon_of(Repeated(event, count), float(budget.delta))
+    return exact(epsilon, "epsilon") if math.isfinite(epsilon) else Fraction(10) ** 400

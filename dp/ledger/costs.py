@@ -1,0 +1,127 @@
+"""What a release costs, in words that can be kept: events of `dp.events`, or a plain (epsilon, delta)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from typing import Any, cast, get_args
+
+from .. import events
+from ..errors import ParameterError
+from ..events import Composed, Event, neighbours_of
+from ..sensitivity import Neighbours
+from .amounts import Number, down, fraction, rational, read, spell, up
+
+_KINDS = {
+    kind.__name__: kind
+    for kind in (
+        *get_args(events.Leaf),
+        *get_args(events.Sampled),
+        events.Repeated,
+        events.Composed,
+    )
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A stated (epsilon, delta) guarantee. Exact: "0.1" and Decimal mean decimals, floats their binary values.
+
+    Both are kept as Fractions on the ledger's grid of 10**-30, rounded up. Raises ParameterError unless epsilon >= 0,
+    0 <= delta < 1, and one of them is positive.
+    """
+
+    epsilon: Fraction
+    delta: Fraction
+    neighbours: Neighbours
+
+    def __init__(self, epsilon: Number, delta: Number = 0, *, neighbours: Neighbours) -> None:
+        for name, value in (("epsilon", epsilon), ("delta", delta)):
+            object.__setattr__(self, name, fraction(up(rational(value, name))))
+        if self.delta >= 1 or self.epsilon == self.delta == 0:
+            msg = f"a cost of epsilon = {epsilon}, delta = {delta} means nothing; give epsilon > 0 and delta below 1"
+            raise ParameterError(msg)
+        object.__setattr__(self, "neighbours", check_neighbours(neighbours))
+
+
+Spend = Event | Cost
+"""What can be reserved."""
+
+
+def check_neighbours(value: object) -> Neighbours:
+    """Return the relation; raise ParameterError if there is none of that name."""
+    try:
+        return Neighbours(str(value))
+    except ValueError:
+        msg = f"neighbours = {value!r} must be one of {', '.join(Neighbours)}"
+        raise ParameterError(msg) from None
+
+
+def relation_of(spend: Spend) -> Neighbours:
+    """Return the neighbouring relation that a spend is stated for; raise ParameterError if it has none."""
+    if isinstance(spend, Cost):
+        return spend.neighbours
+    if not isinstance(spend, tuple(_KINDS.values())):
+        msg = f"{type(spend).__name__} is neither a Cost nor an event of dp.events"
+        raise ParameterError(msg)
+    relation = neighbours_of(spend)
+    if relation is None:
+        msg = "an empty composition costs nothing and cannot be reserved"
+        raise ParameterError(msg)
+    return relation
+
+
+def to_plain(spend: Spend) -> dict[str, Any]:
+    """Return the spend as values that JSON can hold and `from_plain` reads back to an equal one.
+
+    Raises:
+        ParameterError: a parameter that is neither a whole number nor a float.
+    """
+    if isinstance(spend, Cost):
+        parts = {"epsilon": spell(up(spend.epsilon)), "delta": spell(up(spend.delta))}
+        return {"event": "Cost", **parts, "neighbours": str(spend.neighbours)}
+    plain: dict[str, Any] = {"event": type(spend).__name__}
+    for field in fields(spend):
+        value = getattr(spend, field.name)
+        if isinstance(value, Neighbours):
+            plain[field.name] = str(value)
+        elif isinstance(value, float):
+            plain[field.name] = float(value)
+        elif hasattr(value, "__index__") and not isinstance(value, bool):
+            plain[field.name] = int(value)
+        elif isinstance(value, tuple(_KINDS.values())):
+            plain[field.name] = to_plain(cast(Event, value))
+        elif isinstance(spend, Composed):
+            plain[field.name] = [to_plain(part) for part in value]
+        else:
+            msg = f"{field.name} = {value!r} of {type(spend).__name__} must be an int or a float to be kept"
+            raise ParameterError(msg)
+    return plain
+
+
+def from_plain(plain: Any) -> Spend:
+    """Return the spend that `to_plain` has written; raise ValueError for anything else."""
+    if not isinstance(plain, Mapping):
+        raise ValueError("no event")
+    values = dict(plain)
+    kind = values.pop("event", None)
+    if kind == "Cost":
+        epsilon, delta = fraction(read(values.get("epsilon"))), fraction(read(values.get("delta")))
+        return Cost(epsilon, delta, neighbours=values.get("neighbours"))  # type: ignore[arg-type]
+    if kind not in _KINDS or set(values) != {field.name for field in fields(_KINDS[kind])}:
+        raise ValueError("no event of ours")
+    for name, value in values.items():
+        if name == "neighbours":
+            values[name] = Neighbours(value)
+        elif isinstance(value, Mapping):
+            values[name] = from_plain(value)
+        elif isinstance(value, list):
+            values[name] = tuple(from_plain(part) for part in value)
+    event: Event = _KINDS[kind](**values)
+    return event
+
+
+def floor_fraction(value: Number, name: str) -> Fraction:
+    """Return a limit on the ledger's grid, rounded down."""
+    return fraction(down(rational(value, name)))

@@ -1,0 +1,151 @@
+"""The ledger that several servers share: PostgreSQL, through SQLAlchemy and psycopg (extra `postgres`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..errors import (
+    DpError,
+    LedgerBusyError,
+    LedgerCorruptError,
+    LedgerError,
+    LedgerStorageError,
+    MissingDependencyError,
+    ParameterError,
+)
+from .store import BUSY_SECONDS, Row
+
+_LOCK = int.from_bytes(b"secagg-l", "big")
+"""Key of the advisory lock that every writing transaction holds to its end: one writer at a time, as in SQLite."""
+_BUSY = {"55P03", "40001", "40P01", "57014"}
+_CORRUPT_CLASSES = {"23", "XX"}
+
+
+class PostgresTransaction:
+    """Statements within one transaction."""
+
+    def __init__(self, connection: Any) -> None:
+        from sqlalchemy import text
+
+        self._connection = connection
+        self._text = text
+
+    def rows(self, sql: str, **values: Any) -> list[Row]:
+        """Return what a SELECT finds."""
+        return [tuple(row) for row in self._connection.execute(self._text(sql), values)]
+
+    def run(self, sql: str, **values: Any) -> None:
+        """Execute a statement."""
+        self._connection.execute(self._text(sql), values)
+
+    def run_many(self, sql: str, many: Iterable[dict[str, Any]]) -> None:
+        """Execute a statement for each set of values."""
+        values = list(many)
+        if values:
+            self._connection.execute(self._text(sql), values)
+
+    def has_tables(self) -> bool:
+        """Tell whether the head table exists, where this role's search path leads."""
+        return bool(self.rows("SELECT 1 WHERE to_regclass('ledger_head') IS NOT NULL"))
+
+
+class PostgresStore:
+    """A ledger's database. Threads may share it; a forked process must open its own."""
+
+    def __init__(self, url: str, *, create: bool, busy_seconds: float = BUSY_SECONDS) -> None:
+        del create  # the database must be there either way; tables are made by the ledger
+        try:
+            import psycopg  # noqa: F401 - only to say early that it is missing
+            from sqlalchemy import create_engine, make_url
+            from sqlalchemy.exc import ArgumentError
+        except ImportError as error:
+            msg = (
+                "a ledger in PostgreSQL needs SQLAlchemy and psycopg; install them with: pip install 'secagg[postgres]'"
+            )
+            raise MissingDependencyError(msg) from error
+        try:
+            parsed = make_url(url)
+        except (ArgumentError, ValueError):
+            msg = "that is no URL of a database; write postgresql://user@host/database (the URL is not repeated here)"
+            raise ParameterError(msg) from None
+        # Options may hold secrets as well, and a host with an @ is the rest of a password that was not quoted.
+        place = parsed.host or "local"
+        if "@" in place or "@" in (parsed.username or ""):
+            msg = "user, password or host hold an @; write it as %40 (the URL is not repeated here)"
+            raise ParameterError(msg)
+        port = f":{parsed.port}" if parsed.port else ""
+        self.name = f"postgresql://{place}{port}/{parsed.database or ''}"
+        self._process = os.getpid()
+        self._busy_seconds = busy_seconds
+        self._engine = create_engine(
+            parsed, isolation_level="READ COMMITTED", pool_pre_ping=True, hide_parameters=True, pool_size=1
+        )
+        try:
+            with self.read() as tx:
+                self._check_durable(tx)
+        except BaseException:
+            self.close()
+            raise
+
+    def _check_durable(self, tx: PostgresTransaction) -> None:
+        for setting in ("fsync", "full_page_writes"):
+            if tx.rows(f"SHOW {setting}") != [("on",)]:
+                msg = f"{self.name} runs with {setting} off, and would forget spends in a crash; turn it on"
+                raise LedgerStorageError(msg)
+
+    @contextmanager
+    def write(self) -> Iterator[PostgresTransaction]:
+        """Enter a transaction that holds the ledger's lock; each statement sees all that was committed before it."""
+        with self._named_errors(), self._engine.begin() as connection:
+            tx = PostgresTransaction(connection)
+            tx.run(
+                "SELECT set_config('lock_timeout', :timeout, true)",
+                timeout=f"{max(1, int(self._busy_seconds * 1e3))}ms",
+            )
+            tx.run("SELECT set_config('synchronous_commit', 'on', true)")
+            tx.run("SELECT pg_advisory_xact_lock(:key)", key=_LOCK)
+            yield tx
+
+    @contextmanager
+    def read(self) -> Iterator[PostgresTransaction]:
+        """Enter a transaction that sees one snapshot."""
+        with self._named_errors(), self._engine.connect() as connection:
+            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            with connection.execution_options(**options).begin():
+                yield PostgresTransaction(connection)
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Name what went wrong by SQLSTATE alone: texts of drivers may repeat parts of a URL."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        if os.getpid() != self._process:
+            msg = f"{self.name} was opened in another process; a forked process must open the ledger again"
+            raise LedgerError(msg)
+        try:
+            yield
+        except DpError:
+            raise
+        except SQLAlchemyError as error:
+            raise self._named(error) from None
+
+    def _named(self, error: Exception) -> LedgerError:
+        state = getattr(getattr(error, "orig", None), "sqlstate", None)
+        if state in _BUSY:
+            msg = f"{self.name} was locked by others for {self._busy_seconds:g} s; nothing was written, try again"
+            return LedgerBusyError(msg)
+        if state is not None and state[:2] in _CORRUPT_CLASSES:
+            msg = (
+                f"{self.name} is damaged (SQLSTATE {state}); nothing was spent, restore it from a backup and verify it"
+            )
+            return LedgerCorruptError(msg)
+        what = f"SQLSTATE {state}" if state else "no answer; check host, port, user, password and database"
+        msg = f"{self.name} cannot be used ({what}); mend that, then repeat the call with the same id"
+        return LedgerStorageError(msg)
+
+    def close(self) -> None:
+        """Close all connections; harmless if repeated."""
+        self._engine.dispose(close=os.getpid() == self._process)

@@ -1,0 +1,147 @@
+"""The embedded ledger: one SQLite file, written ahead and synchronised at every commit."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ..errors import LedgerBusyError, LedgerCorruptError, LedgerError, LedgerStorageError
+from .store import BUSY_SECONDS, Row
+
+_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class SqliteTransaction:
+    """Statements within one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def rows(self, sql: str, **values: Any) -> list[Row]:
+        """Return what a SELECT finds."""
+        return self._connection.execute(sql, values).fetchall()
+
+    def run(self, sql: str, **values: Any) -> None:
+        """Execute a statement."""
+        self._connection.execute(sql, values)
+
+    def run_many(self, sql: str, many: Iterable[dict[str, Any]]) -> None:
+        """Execute a statement for each set of values."""
+        self._connection.executemany(sql, many)
+
+    def has_tables(self) -> bool:
+        """Tell whether the head table exists."""
+        return bool(self.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'ledger_head'"))
+
+
+class SqliteStore:
+    """A ledger's file. Threads may share it; a forked process must open its own."""
+
+    def __init__(self, path: Path, *, create: bool, busy_seconds: float = BUSY_SECONDS) -> None:
+        self.name = str(path)
+        self._busy_seconds = busy_seconds
+        self._lock = threading.RLock()
+        self._process = os.getpid()
+        _prepare_file(path, create=create)
+        with self._named_errors():
+            self._connection = sqlite3.connect(
+                path.absolute(), timeout=busy_seconds, isolation_level=None, check_same_thread=False
+            )
+        try:
+            with self._named_errors():
+                self._make_durable()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _make_durable(self) -> None:
+        ask = self._connection.execute
+        if ask("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+            msg = f"{self.name} cannot keep a write-ahead log; put the ledger on a local file system"
+            raise LedgerStorageError(msg)
+        for pragma in ("synchronous = FULL", "fullfsync = ON", "checkpoint_fullfsync = ON", "cell_size_check = ON"):
+            ask(f"PRAGMA {pragma}")
+        if ask("PRAGMA synchronous").fetchone() != (2,):
+            msg = f"this SQLite does not synchronise {self.name} at every commit; a ledger needs that"
+            raise LedgerStorageError(msg)
+
+    @contextmanager
+    def write(self) -> Iterator[SqliteTransaction]:
+        """Enter a transaction that holds the file's write lock from its beginning."""
+        with self._transaction("BEGIN IMMEDIATE") as transaction:
+            yield transaction
+
+    @contextmanager
+    def read(self) -> Iterator[SqliteTransaction]:
+        """Enter a transaction that sees one snapshot."""
+        with self._transaction("BEGIN") as transaction:
+            yield transaction
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[SqliteTransaction]:
+        if os.getpid() != self._process:
+            msg = f"{self.name} was opened in another process; a forked process must open the ledger again"
+            raise LedgerError(msg)
+        with self._lock, self._named_errors():
+            self._connection.execute(begin)
+            try:
+                yield SqliteTransaction(self._connection)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code in _BUSY:
+                msg = f"{self.name} was locked by others for {self._busy_seconds:g} s; nothing was written, try again"
+                raise LedgerBusyError(msg) from error
+            if code in _CORRUPT or isinstance(error, sqlite3.IntegrityError):
+                msg = f"{self.name} is damaged ({error}); nothing was spent, restore it from a backup and verify it"
+                raise LedgerCorruptError(msg) from error
+            msg = f"{self.name} cannot be used ({error}); mend that, then repeat the call with the same id"
+            raise LedgerStorageError(msg) from error
+
+    def close(self) -> None:
+        """Close the file; harmless if repeated."""
+        if os.getpid() == self._process:
+            self._connection.close()
+
+
+def _prepare_file(path: Path, *, create: bool) -> None:
+    """Make the file, for its owner only, or check that it is there and nobody else's to read."""
+    try:
+        if create:
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+                directory = os.open(path.absolute().parent, os.O_RDONLY)
+                try:
+                    os.fsync(directory)
+                finally:
+                    os.close(directory)
+        status = path.stat()
+    except FileNotFoundError:
+        msg = f"there is no ledger at {path}; check the path, or create its first budget with create=True"
+        raise LedgerStorageError(msg) from None
+    except OSError as error:
+        msg = f"{path} cannot be opened: {error.strerror}"
+        raise LedgerStorageError(msg) from error
+    if not stat.S_ISREG(status.st_mode):
+        msg = f"{path} is no file; a ledger needs one of its own"
+        raise LedgerStorageError(msg)
+    if status.st_mode & _FOR_OTHERS:
+        msg = f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):o}); close it with: chmod 600 {path}"
+        raise LedgerStorageError(msg)

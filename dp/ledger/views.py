@@ -1,0 +1,180 @@
+"""What the ledger answers: frozen values, with amounts as exact Fractions by name ("epsilon", "delta", ...)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from fractions import Fraction
+
+from ..errors import LedgerCorruptError, ParameterError
+from .amounts import Amounts, fraction, plus
+from .book import Account, Book, Terms
+from .budgets import Budget, from_microseconds
+from .compositions import Composition, guarantee_of
+from .costs import Spend, from_plain
+from .records import Phase, Record, RecordKind
+
+
+class ReservationStatus(StrEnum):
+    """RESERVED counts as spent until it is committed, released or resolved."""
+
+    RESERVED = "reserved"
+    COMMITTED = "committed"
+    RELEASED = "released"
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """What a round took from a budget. `charge` is what counts: the reserved, then the committed, or nothing."""
+
+    budget: str
+    round_id: str
+    status: ReservationStatus
+    cost: Spend
+    charge: dict[str, Fraction]
+    period: int
+    opened: datetime
+    closed: datetime | None
+    participants: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a budget's present period has come to; `held` is what open reservations hold, and counts as spent.
+
+    `epsilon` at `delta` is the guarantee for all that is spent or held in this period, an upper bound. `open` counts
+    the open reservations of this period. `expired`: nothing more can be reserved.
+    """
+
+    budget: Budget
+    limit: dict[str, Fraction]
+    spent: dict[str, Fraction]
+    held: dict[str, Fraction]
+    left: dict[str, Fraction]
+    epsilon: float
+    delta: float
+    open: int
+    period: int
+    created: datetime
+    renewal: datetime | None
+    expired: bool
+
+    @property
+    def fraction_taken(self) -> float:
+        """Return how much of the budget is spent or held, from 0 to 1: that of what is scarcest."""
+        shares = [(self.spent[k] + self.held[k]) / self.limit[k] for k in self.limit if self.limit[k]]
+        return float(max(shares))
+
+
+@dataclass(frozen=True)
+class ParticipantView:
+    """What one participant has been part of. `epsilon` at `delta` covers all periods, open reservations included."""
+
+    participant: str
+    rounds: tuple[Reservation, ...]
+    total: dict[str, Fraction]
+    epsilon: float
+    delta: float
+
+
+def named(composition: Composition, amounts: Amounts) -> dict[str, Fraction]:
+    """Return amounts by name."""
+    return {name: fraction(units) for name, units in zip(composition.counted, amounts, strict=True)}
+
+
+def charge_in(opened: Record, closed: Record | None) -> Amounts:
+    """Return what a round has cost: what was committed, or all that was reserved while nothing closed it."""
+    return (closed or opened).amounts("charge")
+
+
+def reservation(terms: Terms, opened: Record, closed: Record | None) -> Reservation:
+    """Return what two records say of a round."""
+    facts, ending = opened.facts(), closed.facts() if closed else {}
+    charge = charge_in(opened, closed)
+    try:
+        cost = from_plain(ending.get("cost") or facts["cost"])
+        status = ReservationStatus.RESERVED
+        if closed is not None:
+            gone = closed.kind == RecordKind.RELEASE or (closed.kind == RecordKind.RESOLVE and not ending["spent"])
+            status = ReservationStatus.RELEASED if gone else ReservationStatus.COMMITTED
+        return Reservation(
+            opened.budget,
+            opened.round_id,
+            status,
+            cost,
+            named(terms.budget.composition, charge),
+            opened.period,
+            from_microseconds(opened.time),
+            None if closed is None else from_microseconds(closed.time),
+            int((ending.get("participants") or facts["participants"])["count"]),
+            str(ending.get("reason", "")),
+        )
+    except (KeyError, TypeError, ValueError, ParameterError):
+        msg = f"record {opened.seq} or its end is not what this version writes"
+        raise LedgerCorruptError(msg, seq=opened.seq) from None
+
+
+def status(terms: Terms, account: Account, now: int) -> Status:
+    """Return what an account has come to."""
+    composition = terms.budget.composition
+    taken = account.taken
+    epsilon, delta = guarantee_of(terms.budget, taken)
+    expires = terms.budget.expires
+    return Status(
+        terms.budget,
+        named(composition, terms.limit),
+        named(composition, account.spent),
+        named(composition, account.held),
+        named(composition, tuple(limit - used for limit, used in zip(terms.limit, taken, strict=True))),
+        float(epsilon),
+        float(delta),
+        account.open,
+        account.period,
+        from_microseconds(terms.created),
+        terms.budget.renewal_after(terms.created, account.period),
+        expires is not None and from_microseconds(now) >= expires,
+    )
+
+
+def open_reservations(book: Book, terms: Terms) -> list[Reservation]:
+    """Return the reservations that nothing closed, of all periods, oldest first."""
+    found = book.tx.rows(
+        "SELECT round_id FROM ledger_records AS opened WHERE phase = 'open' AND budget = :budget AND NOT EXISTS "
+        "(SELECT 1 FROM ledger_records AS closed WHERE closed.phase = 'close' AND closed.budget = opened.budget "
+        "AND closed.round_id = opened.round_id) ORDER BY seq",
+        budget=terms.budget.name,
+    )
+    records = [book.find(Phase.OPEN, terms.budget.name, round_id) for (round_id,) in found]
+    return [reservation(terms, opened, None) for opened in records if opened]
+
+
+def participants(book: Book, terms: Terms, only: str | None = None) -> list[ParticipantView]:
+    """Return who took part in the budget's rounds, by name, and what each has spent; or one participant alone."""
+    condition, values = "WHERE budget = :budget AND counted = 1", {"budget": terms.budget.name}
+    if only is not None:
+        condition, values = condition + " AND participant = :participant", values | {"participant": only}
+    rows = book.tx.rows(f"SELECT participant, round_id FROM ledger_participants {condition}", **values)  # noqa: S608 - constants
+    rounds: dict[str, tuple[Reservation, Amounts, int]] = {}
+    for round_id in {round_id for _, round_id in rows}:
+        opened, closed = (book.find(phase, terms.budget.name, round_id) for phase in (Phase.OPEN, Phase.CLOSE))
+        if opened is None:
+            msg = f"round {round_id!r} has participants and no record"
+            raise LedgerCorruptError(msg)
+        rounds[round_id] = (reservation(terms, opened, closed), charge_in(opened, closed), opened.seq)
+    by_name: dict[str, list[str]] = {}
+    for name, round_id in rows:
+        by_name.setdefault(name, []).append(round_id)
+    views = []
+    for name in sorted(by_name):
+        mine = sorted((rounds[round_id] for round_id in by_name[name]), key=lambda found: found[2])
+        total: Amounts = (0,) * len(terms.limit)
+        for _, charge, _ in mine:
+            total = plus(total, charge)
+        epsilon, delta = guarantee_of(terms.budget, total)
+        entries = tuple(entry for entry, _, _ in mine)
+        views.append(
+            ParticipantView(name, entries, named(terms.budget.composition, total), float(epsilon), float(delta))
+        )
+    return views

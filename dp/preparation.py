@@ -1,0 +1,116 @@
+"""How a client prepares its vector for a sum with shared noise: clip, rotate, scale, round; and how the sum comes back.
+
+Source: Kairouz, Liu, Steinke (2021), algorithms 1 and 2. The norm of the rounded vector is bounded always, not just in
+expectation, and the noise is calibrated to that bound. The rotation spreads a vector evenly over its entries, so that
+few bits serve each; entries beyond `max_level` all the same, which has a probability below 2**-20 a vector, are cut,
+so that sums cannot overflow whatever the input.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from .clipping import clip, conditionally_round, rounded_l1_bound, rounded_l2_bound
+from .errors import ParameterError
+from .rational import positive
+from .rotation import padded_length, rotate, rotate_back
+from .sensitivity import Norm, check_count
+
+Floats = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+
+BETA = math.exp(-0.5)
+"""How readily a rounding is rejected (Kairouz, Liu, Steinke 2021, section 4.2)."""
+CUT_BITS = 20
+"""A rotated vector has entries beyond `max_level` with a probability below 2**-CUT_BITS."""
+_MAX_NORM = 2.0**29
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How vectors of `length` floats become integers of bounded norm.
+
+    Args:
+        length: number of entries, at least 1.
+        l2_clip: longer vectors are scaled down to this L2 norm; > 0, in the units of the values.
+        scale: integer steps to a unit; > 0.
+
+    Raises:
+        ParameterError: an argument out of range; a clip of less than half a step, or of more than 2**29 steps.
+    """
+
+    length: int
+    l2_clip: float
+    scale: float
+
+    def __post_init__(self) -> None:
+        check_count(self.length, "length")
+        positive(self.l2_clip, "l2_clip")
+        positive(self.scale, "scale")
+        if not 0.5 <= self.norm <= _MAX_NORM:
+            msg = (
+                f"l2_clip * scale is {self.norm:.4g} steps, but must lie in [0.5, 2**29]: "
+                f"{'raise' if self.norm < 1 else 'lower'} the scale"
+            )
+            raise ParameterError(msg)
+
+    @property
+    def dimension(self) -> int:
+        """Entries of a prepared vector: the next power of two from `length`."""
+        return padded_length(self.length)
+
+    @property
+    def norm(self) -> float:
+        """The clip in steps."""
+        return self.l2_clip * self.scale
+
+    @cached_property
+    def l2_bound(self) -> float:
+        """The L2 norm that no prepared vector exceeds, in steps."""
+        return rounded_l2_bound(self.norm, self.dimension, BETA)
+
+    @property
+    def l1_bound(self) -> float:
+        """The L1 norm that no prepared vector exceeds, in steps."""
+        return rounded_l1_bound(self.l2_bound, self.dimension)
+
+    @property
+    def max_level(self) -> int:
+        """The magnitude that no prepared entry exceeds, in steps.
+
+        A rotated entry is a sum of entries with random signs: by Hoeffding's inequality it exceeds t with a probability
+        of at most 2 exp(-t**2 d / (2 norm**2)); rounding adds at most one step.
+        """
+        d = self.dimension
+        tail = math.sqrt(2 * math.log(2 * d * 2.0**CUT_BITS) / d)
+        return math.floor(min(self.l2_bound, math.ceil(self.norm * min(1.0, tail)) + 1))
+
+    def prepare(self, values: npt.ArrayLike, rotation_seed: bytes) -> tuple[Int64s, bool]:
+        """Return the prepared vector, int64 (dimension,), and whether it had to be clipped. Run by a client.
+
+        Args:
+            values: finite floats, shape (length,).
+            rotation_seed: 32 bytes, the same for all clients of the sum and the receiver; public.
+
+        Raises:
+            ParameterError: another shape, NaN or infinity.
+        """
+        floats = np.asarray(values, dtype=np.float64)
+        if floats.shape != (self.length,):
+            msg = f"values have shape {floats.shape}, but the preparation is for ({self.length},)"
+            raise ParameterError(msg)
+        clipped = clip(floats, self.l2_clip, Norm.L2)
+        scaled = rotate(clipped, rotation_seed)
+        scaled *= self.scale
+        levels = conditionally_round(scaled, self.norm, BETA)
+        np.clip(levels, -self.max_level, self.max_level, out=levels)
+        return levels, clipped is not floats
+
+    def restore(self, levels: Int64s, rotation_seed: bytes) -> Floats:
+        """Return the sum of vectors, float64 (length,), from the sum of their prepared and noisy forms."""
+        return rotate_back(levels / self.scale, rotation_seed, self.length)

@@ -1,0 +1,112 @@
+"""A simulated private round whose noise is held against the promise: what `secagg round --epsilon` runs.
+
+The sum less the plain sum must look like the noise of the survivors: as much as planned, and not a part in a hundred
+less (on long vectors). Where a ledger is given, the round is paid for before it runs.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dp.rotation import rotate
+
+from . import bindings
+from .check_round import round_facts, warm_up
+from .noisy import NoisyFloats
+from .private_round import PrivateRound
+from .purse import Purse
+from .simulation import Simulation, SimulationReport, choose_drops
+from .transitions import ServerPhase
+
+_DOUBT = math.log(2e9)
+"""True noise is called wrong less than once in 10**9 rounds."""
+
+
+@dataclass(frozen=True)
+class CheckedPrivateRound:
+    """A private round's outcome, and how its noise compares with the promise.
+
+    Attributes:
+        plan: what was promised.
+        report: what the round cost.
+        drops: who vanished, and when.
+        noise_measured: root mean square of what the sum is off by, in steps.
+        as_promised: whether that is what the survivors' noise comes to, with the rounding of their vectors.
+    """
+
+    plan: PrivateRound
+    report: SimulationReport
+    drops: Mapping[ServerPhase, frozenset[int]]
+    noise_measured: float
+    as_promised: bool
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the command prints as JSON."""
+        result, plan = self.report.result, self.plan
+        survivors = len(result.survivors)
+        privacy = plan.facts() | {
+            "epsilon_achieved": result.epsilon(plan.delta, plan.neighbours),
+            "honest_achieved": plan.config.honest(survivors),
+            "noise_expected": plan.codec.share.local_sigma * math.sqrt(survivors),
+            "noise_measured": self.noise_measured,
+            "sum_deviation": plan.sum_deviation(survivors),
+        }
+        return {
+            "noise_as_promised": self.as_promised,
+            **round_facts(plan.config, self.report, self.drops),
+            "privacy": privacy,
+        }
+
+
+def run_checked_private_round(
+    plan: PrivateRound,
+    drop_fractions: Mapping[ServerPhase, float],
+    *,
+    seed: int,
+    purse: Purse | None = None,
+    on_progress: Callable[[ServerPhase, int, int], None] = lambda phase, done, total: None,
+) -> CheckedPrivateRound:
+    """Run a private round on simulated data, pay for it, and hold the noise of its sum against the plan.
+
+    Raises:
+        SecAggError: the round ended without a sum.
+        LedgerError: the budget does not allow the round, which was not run; or it was, and is not paid for properly:
+            its reservation stays, and counts as spent.
+    """
+    config, codec = plan.config, plan.codec
+    if not isinstance(codec, NoisyFloats):  # pragma: no cover - a PrivateRound has floats
+        raise TypeError("run_checked_private_round sums one vector of floats")
+    num_clients = config.threat_model.num_clients
+    drops = choose_drops(num_clients, drop_fractions, np.random.default_rng(seed))
+    plain_sum = np.zeros(plan.length)
+    lock = threading.Lock()
+
+    def inputs(client_id: int) -> tuple[Mapping[str, npt.NDArray[Any]], int]:
+        rng = np.random.default_rng((seed, client_id))
+        values = rng.random(plan.length, dtype=np.float32) - np.float32(0.5)
+        # From half of the clip to half beyond it, so that clipping is part of what is compared.
+        norm = plan.l2_clip * (0.5 + rng.random())
+        values *= np.float32(norm / max(1e-30, float(np.linalg.norm(values))))
+        with lock:  # everyone who is asked for an input gets it through: drops fall silent before
+            np.add(plain_sum, values * min(1.0, plan.l2_clip / float(np.linalg.norm(values))), out=plain_sum)
+        return {plan.name: values}, 1
+
+    warm_up(config)
+    simulation = Simulation(config, inputs, drops, on_progress=on_progress)
+    report = simulation.run() if purse is None else purse.pay(plan, simulation)
+    signs = bindings.rotation_seed(report.session_id, plan.name)
+    off = report.result.levels[plan.name] - rotate(plain_sum, signs) * codec.spec.scale
+    measured, entries = float(np.dot(off, off)), off.size
+    survivors = len(report.result.survivors)
+    # Laurent, Massart (2000), lemma 1: the tails of chi-squared. Rounding adds up to a quarter of a step squared each.
+    noise = survivors * codec.share.local_sigma**2
+    least = noise * (entries - 2 * math.sqrt(entries * _DOUBT))
+    most = (noise + survivors / 4) * (entries + 2 * math.sqrt(entries * _DOUBT) + 2 * _DOUBT)
+    return CheckedPrivateRound(plan, report, drops, math.sqrt(measured / entries), least <= measured <= most)

@@ -1,0 +1,251 @@
+"""Federated learning under a privacy budget, on real data: `secagg demo --private`.
+
+Clients share the UCI handwritten digits and train a linear classifier. Every round is a private one: each client adds
+its share of noise, and a ledger pays. When the budget is gone, training stops. Beside it the same training runs in the
+clear, without noise or clipping.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from dp.errors import BudgetExceededError
+from dp.ledger import Budget, Composition, Ledger
+
+from .demo import CLASSES, Array, Examples, check_place, load_digits, split_unequally
+from .parameters import ThreatModel
+from .private_round import PrivateRound
+from .purse import Purse
+from .simulation import Simulation, choose_drops
+from .transitions import ServerPhase
+
+PIXELS = 64
+PARAMETERS = (PIXELS + 1) * CLASSES
+L2_CLIP = 2.0
+LOCAL_STEPS = 10
+LEARNING_RATE = 1.0
+SERVER_RATE = 2.0
+CORRUPT_FRACTION = 0.05
+
+
+@dataclass(frozen=True)
+class PrivateDemoRound:
+    """One line of the table."""
+
+    number: int
+    survivors: int
+    plain_accuracy: float
+    private_accuracy: float
+    epsilon: float
+    taken: float
+
+
+def run_private_demo(
+    num_clients: int,
+    rounds: int,
+    dropout: float,
+    epsilon: float,
+    delta: float,
+    plot: Path,
+    seed: int,
+    *,
+    budget: str | None,
+    subject: str,
+    console: Console | None,
+) -> dict[str, Any]:
+    """Train until the budget is gone, show both accuracies as they grow, and draw them against epsilon.
+
+    Args:
+        num_clients: who share the data, unequally.
+        rounds: how many the noise is planned for; the budget decides.
+        dropout: fraction that vanishes in each round.
+        epsilon: of the budget, where one is made.
+        delta: of the budget, where one is made.
+        plot: where the picture goes.
+        seed: of the data's split, and the dropouts; never of noise.
+        budget: URL of the ledger; None for one that is thrown away.
+        subject: budget in the ledger; made, if it is not there.
+        console: where the table goes, if anywhere.
+
+    Raises:
+        SecAggError: a round ended without a sum, or the plan is impossible.
+        LedgerError: not even one round fits the budget, or the ledger fails.
+    """
+    check_place(plot)
+    start = time.perf_counter()
+    model = ThreatModel(num_clients, CORRUPT_FRACTION, max(dropout, 0.05))
+    plan = PrivateRound(
+        threat_model=model, length=PARAMETERS, l2_clip=L2_CLIP, epsilon=epsilon, delta=delta, rounds=rounds
+    )
+    history: list[PrivateDemoRound] = []
+    with _purse(budget, subject, plan) as purse:
+        lines = _train(plan, purse, dropout, seed)
+        history.append(next(lines))
+        if console is None:
+            history.extend(lines)
+        else:
+            with Live(_table(history, plan), console=console, auto_refresh=False) as live:
+                live.refresh()
+                for line in lines:
+                    history.append(line)
+                    live.update(_table(history, plan), refresh=True)
+    draw(history, plan, plot)
+    last = history[-1]
+    facts = {
+        "clients": num_clients,
+        "rounds": last.number,
+        "rounds_planned": rounds,
+        "plain_accuracy": last.plain_accuracy,
+        "private_accuracy": last.private_accuracy,
+        "epsilon_spent": last.epsilon,
+        "epsilon": epsilon,
+        "delta": delta,
+        "subject": subject,
+        "seconds": {"wall": time.perf_counter() - start},
+        "plot": str(plot),
+        "history": [vars(line) for line in history],
+    }
+    if console is not None:
+        if not console.is_terminal:
+            console.print()  # a live table that nobody watches ends without a line break
+        console.print(
+            f"the budget is gone after {last.number} rounds, at epsilon {last.epsilon:.3g}: accuracy "
+            f"{last.private_accuracy:.1%}, and {last.plain_accuracy:.1%} without privacy; the curves are in {plot}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    return facts
+
+
+@contextmanager
+def _purse(url: str | None, subject: str, plan: PrivateRound) -> Iterator[Purse]:
+    """Open the ledger; make a budget for as many rounds like the planned one as epsilon allows, if there is none."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Ledger.open(url or str(Path(folder) / "ledger.sqlite"), create=True) as ledger,
+    ):
+        if subject not in ledger.budgets():
+            terms = Budget(
+                subject,
+                plan.epsilon or 0.0,
+                plan.delta,
+                neighbours=plan.neighbours,
+                composition=Composition.RELEASES,
+                event=plan.event(),
+            )
+            ledger.create(terms)
+        yield Purse(ledger, subject)
+
+
+def _train(plan: PrivateRound, purse: Purse, dropout: float, seed: int) -> Iterator[PrivateDemoRound]:
+    rng = np.random.default_rng(seed)
+    training, test = load_digits(rng)
+    num_clients = plan.threat_model.num_clients
+    shares = split_unequally(training, num_clients, rng)
+    private, plain = np.zeros(PARAMETERS), np.zeros(PARAMETERS)
+    number = 0
+    while True:
+        drops = choose_drops(num_clients, {ServerPhase.MASKED_INPUT: dropout}, rng)
+        try:
+            report = purse.pay(plan, _round(plan, private, shares, drops))
+        except BudgetExceededError:
+            if number == 0:
+                raise
+            return
+        number += 1
+        survivors = report.result.survivors
+        private = private + SERVER_RATE * report.result.mean(plan.name)
+        updates = [local_update(plain, shares[client_id - 1]) for client_id in sorted(survivors)]
+        plain = plain + SERVER_RATE * np.mean(updates, axis=0)
+        status = purse.ledger.status(purse.subject)
+        yield PrivateDemoRound(
+            number=number,
+            survivors=len(survivors),
+            plain_accuracy=accuracy(plain, test),
+            private_accuracy=accuracy(private, test),
+            epsilon=status.epsilon,
+            taken=status.fraction_taken,
+        )
+
+
+def _round(
+    plan: PrivateRound, weights: Array, shares: list[Examples], drops: Mapping[ServerPhase, frozenset[int]]
+) -> Simulation:
+    def inputs(client_id: int) -> tuple[Mapping[str, npt.NDArray[Any]], int]:
+        return {plan.name: local_update(weights, shares[client_id - 1])}, 1
+
+    return Simulation(plan.config, inputs, drops)
+
+
+def local_update(weights: Array, share: Examples) -> Array:
+    """Train a linear classifier on one client's examples by gradient descent; return what changed, as a vector."""
+    matrix, bias = weights[: PIXELS * CLASSES].reshape(PIXELS, CLASSES).copy(), weights[PIXELS * CLASSES :].copy()
+    for _ in range(LOCAL_STEPS):
+        scores = share.images @ matrix + bias
+        error = np.exp(scores - scores.max(axis=1, keepdims=True))
+        error /= error.sum(axis=1, keepdims=True)
+        error[np.arange(share.labels.size), share.labels] -= 1
+        error *= LEARNING_RATE / share.labels.size
+        matrix -= share.images.T @ error
+        bias -= error.sum(axis=0)
+    change: Array = np.concatenate((matrix.ravel(), bias)) - weights
+    return change
+
+
+def accuracy(weights: Array, examples: Examples) -> float:
+    """Return the fraction of examples that the classifier gets right."""
+    scores = examples.images @ weights[: PIXELS * CLASSES].reshape(PIXELS, CLASSES) + weights[PIXELS * CLASSES :]
+    return float(np.mean(scores.argmax(axis=1) == examples.labels))
+
+
+def draw(history: list[PrivateDemoRound], plan: PrivateRound, plot: Path) -> None:
+    """Draw both accuracies against the epsilon that was spent when they were reached, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    spent = [line.epsilon for line in history]
+    axes.plot(spent, [line.plain_accuracy for line in history], color="0.6", linewidth=5, label="without privacy")
+    axes.plot(spent, [line.private_accuracy for line in history], color="C0", marker="o", label="private rounds")
+    axes.axvline(plan.epsilon or 0.0, color="C3", linestyle="--", label="the budget")
+    axes.set(
+        xlabel=f"epsilon spent (delta {plan.delta:g})",
+        ylabel="test accuracy",
+        title=f"Private federated learning of {plan.threat_model.num_clients} clients on handwritten digits",
+        ylim=(0, 1),
+        xlim=(0, None),
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    figure.savefig(plot, dpi=120, format="png")
+
+
+def _table(history: list[PrivateDemoRound], plan: PrivateRound) -> Table:
+    table = Table(title=f"training under a budget of epsilon {plan.epsilon:g}, {len(history)} rounds")
+    for name in ("round", "clients in the sum", "without privacy", "private", "epsilon"):
+        table.add_column(name, justify="right")
+    table.add_column("budget", no_wrap=True)
+    for line in history:
+        filled = round(10 * line.taken)
+        table.add_row(
+            str(line.number),
+            str(line.survivors),
+            f"{line.plain_accuracy:.1%}",
+            f"{line.private_accuracy:.1%}",
+            f"{line.epsilon:.3f}",
+            f"{'█' * filled}{'░' * (10 - filled)} {line.taken:.0%}",
+        )
+    return table

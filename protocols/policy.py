@@ -1,0 +1,94 @@
+"""What a client demands of a round, whatever the server proposes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dp.accounting import epsilon_of
+from dp.errors import DpError
+from dp.events import Repeated
+from dp.sensitivity import Neighbours
+from secagg.errors import ParameterError
+
+from .configuration import RoundConfig
+from .parameters import Adversary
+
+
+@dataclass(frozen=True)
+class PrivacyDemand:
+    """The noise that a client insists on: `rounds` rounds like this one must be (epsilon, delta)-private for it.
+
+    The client computes it from the noise that it adds itself and from the fewest honest clients of a sum; it believes
+    no word of the server's about epsilon, and counts on no sampling, since the server knows whom it invites.
+
+    Args:
+        epsilon: > 0.
+        delta: in (0, 1).
+        rounds: how many rounds the client is ready to take part in.
+        neighbours: ADD_REMOVE: its contribution could as well be zero; REPLACE_ONE: any other.
+    """
+
+    epsilon: float
+    delta: float
+    rounds: int = 1
+    neighbours: Neighbours = Neighbours.ADD_REMOVE
+
+    def check(self, config: RoundConfig) -> None:
+        """Return if the round is private enough; raise ParameterError if not."""
+        if not config.private:
+            raise ParameterError("the round has no noise, but this client demands it: propose a private round")
+        try:
+            event = config.event(config.minimum_survivors, Neighbours(self.neighbours))
+            spent = epsilon_of(Repeated(event, self.rounds), self.delta)
+        except DpError as error:
+            raise ParameterError(f"this client's demand on privacy cannot be checked: {error}") from None
+        if not spent <= self.epsilon:  # True for NaN
+            raise ParameterError(
+                f"{self.rounds} rounds with this noise may cost epsilon {spent:.4g} at delta {self.delta:g}, but this "
+                f"client demands at most {self.epsilon:g}: raise local_sigma or minimum_survivors"
+            )
+
+
+@dataclass(frozen=True)
+class ClientPolicy:
+    """What a client demands of a round, whatever the server proposes.
+
+    Args:
+        adversary: the weakest adversary that the round must withstand.
+        corrupt_fraction: the least fraction of corrupt clients that the round must withstand.
+        minimum_clients: refuse rounds to which fewer are invited.
+        minimum_neighbours: refuse to go on with fewer neighbours (the threshold always holds as well).
+        minimum_survivors: refuse to unmask a sum of fewer inputs.
+        privacy: refuse rounds without at least this noise; None takes what is proposed.
+        minimum_participants: refuse private rounds whose sums may have fewer inputs.
+    """
+
+    adversary: Adversary = Adversary.CURIOUS_SERVER
+    corrupt_fraction: float = 0.0
+    minimum_clients: int = 2
+    minimum_neighbours: int = 1
+    minimum_survivors: int = 2
+    privacy: PrivacyDemand | None = None
+    minimum_participants: int = 10
+
+    def check(self, config: RoundConfig) -> None:
+        """Return if the round meets the policy; raise ParameterError with the first demand that it does not meet."""
+        model = config.threat_model
+        if model.adversary.strength < self.adversary.strength:
+            raise ParameterError(f"the round withstands a {model.adversary}, but this client demands {self.adversary}")
+        if model.corrupt_fraction < self.corrupt_fraction:
+            raise ParameterError(
+                f"the round withstands a fraction of {model.corrupt_fraction} corrupt clients, but this client demands "
+                f"{self.corrupt_fraction}"
+            )
+        participants = self.minimum_participants if config.private else 0
+        for what, proposed, noun, demanded in (
+            ("invites", model.num_clients, "clients", self.minimum_clients),
+            ("gives each client", config.topology.degree, "neighbours", self.minimum_neighbours),
+            ("may sum as few as", config.minimum_survivors, "inputs", self.minimum_survivors),
+            ("is private and may sum as few as", config.minimum_survivors, "inputs", participants),
+        ):
+            if proposed < demanded:
+                raise ParameterError(f"the round {what} {proposed} {noun}, but this client demands {demanded}")
+        if self.privacy is not None:
+            self.privacy.check(config)

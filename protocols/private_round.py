@@ -1,0 +1,329 @@
+"""Private rounds from a goal: who takes part, what is asked, how private; scale, noise and modulus are derived.
+
+Source: Kairouz, Liu, Steinke 2021, with the noise calibrated to the fewest honest clients that the sum may have (SPEC
+part IV). Run by whoever plans the rounds; clients check the outcome by themselves (`PrivacyDemand`).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from dp.accounting import epsilon_of
+from dp.distributed import LEAST_LOCAL_SIGMA, Goal, NoiseShare, least_fine_sigma, local_sigma_for
+from dp.errors import DpError
+from dp.events import Event, Repeated
+from dp.preparation import Preparation
+from dp.rational import positive
+from dp.rotation import padded_length
+from dp.sensitivity import Neighbours, check_count
+from secagg.errors import ParameterError
+
+from .configuration import RoundConfig
+from .noisy import NoisyCounts, NoisyFloats
+from .parameters import ThreatModel
+from .vectors import PrivateCounts, PrivateVector
+
+MINIMUM_PARTICIPANTS = 10
+_STEPS_A_COORDINATE = 4.0
+"""With a clip of 4 sqrt(d) steps, rounding raises the bound on the norm by about one part in a hundred."""
+_MAX_BITS = 63
+_HALVINGS = 16
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """An encoding that fits, or None; the bits of the coarsest that serves the goal, and of one that is fine enough."""
+
+    codec: NoisyFloats | NoisyCounts | None
+    least_bits: int
+    full_bits: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PrivateRound(ABC):
+    """What all private rounds state, and what follows."""
+
+    threat_model: ThreatModel
+    delta: float
+    epsilon: float | None = None
+    noise_multiplier: float | None = None
+    rounds: int = 1
+    sampling_rate: float = 1.0
+    neighbours: Neighbours = Neighbours.ADD_REMOVE
+    minimum_participants: int = MINIMUM_PARTICIPANTS
+    max_modulus_bits: int = _MAX_BITS
+
+    def __post_init__(self) -> None:
+        """Derive everything once, so that what is impossible is refused here."""
+        if not 2 <= self.max_modulus_bits <= _MAX_BITS:
+            raise ParameterError(f"max_modulus_bits is {self.max_modulus_bits}, but must be from 2 to {_MAX_BITS}")
+        if self.minimum_participants < 1:
+            raise ParameterError(f"minimum_participants is {self.minimum_participants}, but must be at least 1")
+        if self.minimum_survivors > self.threat_model.num_clients:
+            raise ParameterError(
+                f"{self.threat_model.num_clients} clients are invited, but a sum needs {self.minimum_participants} "
+                f"participants: invite more, or lower minimum_participants"
+            )
+        _ = self.config
+
+    @property
+    def minimum_survivors(self) -> int:
+        """The fewest inputs of a sum: what dropouts may leave, and no fewer than minimum_participants."""
+        return max(self.threat_model.min_survivors, self.minimum_participants)
+
+    @property
+    def honest(self) -> int:
+        """The fewest honest clients whose noise is in the sum: to these it is calibrated."""
+        return self.minimum_survivors - self.threat_model.max_corrupt
+
+    @cached_property
+    def goal(self) -> Goal:
+        """The goal in the words of `dp`."""
+        try:
+            return Goal(
+                self.neighbours, self.delta, self.epsilon, self.noise_multiplier, self.rounds, self.sampling_rate
+            )
+        except DpError as error:
+            raise ParameterError(str(error)) from None
+
+    @cached_property
+    def config(self) -> RoundConfig:
+        """The configuration that the server proposes."""
+        if self.honest < 1:
+            raise ParameterError(
+                f"of {self.minimum_survivors} survivors {self.threat_model.max_corrupt} may be corrupt, so nobody's "
+                "noise would be left: lower corrupt_fraction or dropout_fraction"
+            )
+        try:
+            fit = self._fit(self.goal)
+        except DpError as error:
+            raise ParameterError(str(error)) from None
+        if fit.codec is None:
+            raise self._too_many_bits(fit)
+        return RoundConfig(
+            self.threat_model,
+            (fit.codec.spec,),
+            minimum_survivors=self.minimum_survivors,
+            complete_graph=self.threat_model.adversary.may_equivocate,
+        )
+
+    @property
+    def codec(self) -> NoisyFloats | NoisyCounts:
+        """The encoding with its bounds and its noise."""
+        codec = self.config.lanes[0].codec
+        if not isinstance(codec, NoisyFloats | NoisyCounts):  # pragma: no cover - made so above
+            raise TypeError("a private round has a noisy lane")
+        return codec
+
+    def event(self, survivors: int | None = None) -> Event:
+        """Return what one sum reveals: of so many inputs, or of the fewest that it may have."""
+        return self.config.event(self.minimum_survivors if survivors is None else survivors, self.neighbours)
+
+    @cached_property
+    def spent(self) -> float:
+        """The epsilon at delta that all rounds cost at most, as seen by those who see nothing but the sums."""
+        return epsilon_of(self.goal.series(self.event()), self.delta)
+
+    @cached_property
+    def spent_to_server(self) -> float:
+        """The same for the server, which knows whom it invites, so that sampling protects nothing from it."""
+        return epsilon_of(Repeated(self.event(), self.rounds), self.delta)
+
+    def sum_deviation(self, survivors: int) -> float:
+        """Return the standard deviation of the noise on each entry of a sum, in the units of the values."""
+        return self.codec.share.local_sigma * math.sqrt(survivors) / self.codec.spec.scale
+
+    def explain(self) -> tuple[str, ...]:
+        """Return the derivation, a sentence for each step."""
+        model, codec = self.threat_model, self.codec
+        everyone = model.num_clients
+        share = codec.share
+        lines = [
+            f"a sum has at least {self.minimum_survivors} inputs of {everyone}, or it fails; {model.max_corrupt} of "
+            f"them may be corrupt and know their own noise, so that of {self.honest} honest clients counts",
+            *self._explain_encoding(),
+            f"each client adds discrete Gaussian noise of {share.local_sigma:.4g} steps; that of {self.honest} makes "
+            f"{share.local_sigma * math.sqrt(self.honest):.4g} steps, "
+            f"{share.local_sigma * math.sqrt(self.honest) / self._sensitivity():.4g} times what one client can change "
+            f"({self.neighbours} neighbours)",
+            f"{codec.modulus_bits} bits hold every sum of {everyone} inputs, and the noise but with a probability "
+            "below 2^-40",
+            f"{self.rounds} such round{'s' if self.rounds > 1 else ''} cost epsilon {self.spent:.4g} at delta "
+            f"{self.delta:g}"
+            + (
+                f", if each client is in a round with probability {self.sampling_rate:g} and nobody "
+                f"knows in which; epsilon {self.spent_to_server:.4g} towards the server, which does"
+                if self.sampling_rate < 1
+                else ""
+            ),
+            f"with everyone present each number of the sum is off by {self.sum_deviation(everyone):.4g} (standard "
+            f"deviation), of the mean by {self.sum_deviation(everyone) / everyone:.4g}",
+        ]
+        return tuple(lines)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the plan as JSON holds it, the derivation included."""
+        return {
+            "epsilon": self.spent,
+            "epsilon_to_server": self.spent_to_server,
+            "delta": self.delta,
+            "rounds": self.rounds,
+            "sampling_rate": self.sampling_rate,
+            "neighbours": str(self.neighbours),
+            "scale": self.codec.spec.scale,
+            "local_sigma": self.codec.share.local_sigma,
+            "minimum_survivors": self.minimum_survivors,
+            "honest": self.honest,
+            "sum_deviation": self.sum_deviation(self.threat_model.num_clients),
+            "why": list(self.explain()),
+        }
+
+    @abstractmethod
+    def _fit(self, goal: Goal) -> _Fit:
+        """Return the encoding that serves a goal and fits the modulus, if there is one."""
+
+    @abstractmethod
+    def _explain_encoding(self) -> tuple[str, ...]: ...
+
+    def _sensitivity(self) -> float:
+        factor = 2 if self.neighbours is Neighbours.REPLACE_ONE else 1
+        return factor * self.codec.share.l2_bound
+
+    def _too_many_bits(self, fit: _Fit) -> ParameterError:
+        """Say which knob to turn, and by how much."""
+        remedies = [f"max_modulus_bits to {fit.least_bits}"]
+        if fit.least_bits < fit.full_bits:
+            remedies[0] += f" (or to {fit.full_bits}, for no more noise than needed)"
+        if self.epsilon is not None:
+            for doublings in range(1, 16):
+                goal = replace(self.goal, epsilon=self.epsilon * 2**doublings)
+                if self._fit(goal).codec is not None:
+                    remedies.append(f"epsilon to {goal.epsilon:g}")
+                    break
+        return ParameterError(
+            f"max_modulus_bits is {self.max_modulus_bits}, but sums of {self.threat_model.num_clients} inputs with "
+            f"noise for this goal take {fit.least_bits}: raise {', or '.join(remedies)}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivateRound(_PrivateRound):
+    """Private sums of vectors of floats, such as model updates: `PrivateRound(...).config` goes to the `Server`.
+
+    Args:
+        threat_model: who takes part and what may go wrong.
+        length: number of coordinates, at least 1.
+        l2_clip: clients scale longer vectors down to this L2 norm.
+        delta: in (0, 1); well below one over the number of clients.
+        epsilon: the goal for all rounds together, or None where noise_multiplier is given.
+        noise_multiplier: sigma over sensitivity of the noise in a sum, or None where epsilon is given.
+        rounds: how many such rounds the goal is for.
+        sampling_rate: see `dp.Goal`; below 1, the goal is one towards those who see the sums only.
+        neighbours: ADD_REMOVE (a contribution could be zero) or REPLACE_ONE.
+        minimum_participants: fewer inputs are never summed.
+        max_modulus_bits: the most bits of a residue, 2 to 63; the traffic grows with what is needed of them.
+        name: of the vector.
+
+    Raises:
+        ParameterError: no encoding or noise serves it; the text says what would.
+    """
+
+    length: int
+    l2_clip: float
+    name: str = "update"
+
+    def _fit(self, goal: Goal) -> _Fit:
+        check_count(self.length, "length")
+        positive(self.l2_clip, "l2_clip")
+        multiplier = goal.gaussian_multiplier()
+        full = self._full_norm(goal, multiplier)
+        codec = self._with_norm(full, goal, multiplier)
+        bits = least_bits = codec.modulus_bits
+        if bits <= self.max_modulus_bits:
+            return _Fit(codec, bits, bits)
+        best: NoisyFloats | None = None
+        low, high = 1.0, full
+        for _ in range(_HALVINGS):
+            middle = math.sqrt(low * high)
+            try:
+                codec = self._with_norm(middle, goal, multiplier)
+            except DpError:  # too coarse to be accounted for
+                low = middle
+                continue
+            least_bits = min(least_bits, codec.modulus_bits)
+            if codec.modulus_bits <= self.max_modulus_bits:
+                best, low = codec, middle
+            else:
+                high = middle
+        return _Fit(best, least_bits, bits)
+
+    def _full_norm(self, goal: Goal, multiplier: float) -> float:
+        """Return the clip in steps beyond which finer ones gain next to nothing."""
+        dimension = padded_length(self.length)
+        factor = 2 if self.neighbours is Neighbours.REPLACE_ONE else 1
+        fine = 1.05 * least_fine_sigma(self.honest, dimension) * math.sqrt(self.honest) / (multiplier * factor)
+        return max(_STEPS_A_COORDINATE * math.sqrt(dimension), fine)
+
+    def _with_norm(self, norm: float, goal: Goal, multiplier: float) -> NoisyFloats:
+        scale = norm / self.l2_clip
+        made = Preparation(self.length, self.l2_clip, scale)
+        bounds = NoiseShare(LEAST_LOCAL_SIGMA, made.dimension, made.l2_bound, made.l1_bound)
+        sigma = local_sigma_for(goal, multiplier, bounds, self.honest)
+        return NoisyFloats(
+            PrivateVector(self.name, self.length, self.l2_clip, scale, sigma), self.threat_model.num_clients
+        )
+
+    def _explain_encoding(self) -> tuple[str, ...]:
+        codec = self.codec
+        if not isinstance(codec, NoisyFloats):  # pragma: no cover - made so above
+            raise TypeError("floats expected")
+        made = codec.preparation
+        return (
+            f"vectors of {self.length:,} numbers are clipped to an L2 norm of {self.l2_clip:g}, rotated ("
+            f"{made.dimension:,} entries) and rounded to steps of {1 / made.scale:.4g}",
+            f"the clip is {made.norm:.4g} steps; rounded vectors stay within {made.l2_bound:.4g}, "
+            f"{made.l2_bound / made.norm - 1:.2%} more, which the noise allows for",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivateHistogram(_PrivateRound):
+    """Private histograms: how many clients fall into each bin. The bins are fixed beforehand.
+
+    Args:
+        bins: number of bins, at least 1.
+        max_total: the most that one client's counts may sum to; 1 where each casts one vote.
+        least_count: released counts below this are 0.
+
+    The other arguments, and what is raised, are those of `PrivateRound`.
+    """
+
+    bins: int
+    max_total: int = 1
+    least_count: int = 10
+    name: str = "counts"
+
+    def _fit(self, goal: Goal) -> _Fit:
+        check_count(self.bins, "bins")
+        check_count(self.max_total, "max_total")
+        multiplier = goal.gaussian_multiplier()
+        factor = 2 if self.neighbours is Neighbours.REPLACE_ONE else 1
+        fine = 1.05 * least_fine_sigma(self.honest, self.bins) * math.sqrt(self.honest)
+        scale = max(1, math.ceil(fine / (multiplier * factor * self.max_total)))
+        bound = float(self.max_total * scale)
+        bounds = NoiseShare(LEAST_LOCAL_SIGMA, self.bins, bound, bound)
+        sigma = local_sigma_for(goal, multiplier, bounds, self.honest)
+        spec = PrivateCounts(self.name, self.bins, self.max_total, scale, sigma, self.least_count)
+        codec = NoisyCounts(spec, self.threat_model.num_clients)
+        bits = codec.modulus_bits
+        return _Fit(codec if bits <= self.max_modulus_bits else None, bits, bits)
+
+    def _explain_encoding(self) -> tuple[str, ...]:
+        return (
+            f"each client's counts over {self.bins:,} bins sum to at most {self.max_total}, in steps of "
+            f"{1 / self.codec.spec.scale:.4g}; released counts below {self.least_count} are 0",
+        )

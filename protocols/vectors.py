@@ -1,0 +1,82 @@
+"""What a client's input is made of: named vectors, each of a kind that says how it is encoded.
+
+A round's vectors are either all plain (`FloatVector`, `IntegerVector`) or all private (`PrivateVector`,
+`PrivateCounts`): a plain vector beside a private one would tell what the noise is there to hide.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from secagg.encoding import Rounding
+
+
+class FloatVector(msgspec.Struct, frozen=True, tag="floats", forbid_unknown_fields=True):
+    """A named vector of floats: model updates, metrics.
+
+    Attributes:
+        name: distinct in a round.
+        length: number of coordinates, from 0.
+        clip: coordinates are clipped to [-clip, clip].
+        value_bits: bits of one encoded coordinate, sign included.
+        weighted: multiply by the client's weight before summing, so that a weighted mean comes out.
+        rounding: stochastic or nearest.
+    """
+
+    name: str
+    length: int
+    clip: float = 1.0
+    value_bits: int = 16
+    weighted: bool = False
+    rounding: Rounding = Rounding.STOCHASTIC
+
+
+class IntegerVector(msgspec.Struct, frozen=True, tag="integers", forbid_unknown_fields=True):
+    """A named vector of integers from 0 to max_value: counts, votes. Never weighted."""
+
+    name: str
+    length: int
+    max_value: int = 1
+
+
+class PrivateVector(msgspec.Struct, frozen=True, tag="private-floats", forbid_unknown_fields=True):
+    """A named vector of floats to which each client adds its share of noise. `PrivateRound` calibrates it.
+
+    Attributes:
+        name: distinct in a round.
+        length: number of coordinates, from 1.
+        l2_clip: longer vectors are scaled down to this L2 norm.
+        scale: integer steps to a unit.
+        local_sigma: parameter of each client's discrete Gaussian noise, in steps; at least 1/2.
+    """
+
+    name: str
+    length: int
+    l2_clip: float
+    scale: float
+    local_sigma: float
+
+
+class PrivateCounts(msgspec.Struct, frozen=True, tag="private-counts", forbid_unknown_fields=True):
+    """A named histogram: counts from 0 to which each client adds its share of noise. `PrivateRound` calibrates it.
+
+    Attributes:
+        name: distinct in a round.
+        length: number of bins, from 1.
+        max_total: the most that one client's counts may sum to; 1 where each casts one vote. More is refused.
+        scale: integer steps to a count.
+        local_sigma: parameter of each client's discrete Gaussian noise, in steps; at least 1/2.
+        least_count: released sums below this are given as 0: few people in a bin are not told from none.
+    """
+
+    name: str
+    length: int
+    max_total: int
+    scale: int
+    local_sigma: float
+    least_count: int = 10
+
+
+PlainSpec = FloatVector | IntegerVector
+PrivateSpec = PrivateVector | PrivateCounts
+VectorSpec = FloatVector | IntegerVector | PrivateVector | PrivateCounts

@@ -1,0 +1,262 @@
+"""Noise that clients share: its exact law with and without dropouts and colluders, its calibration, its preparation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from dp.accounting import epsilon_of
+from dp.analytic import gaussian_noise_multiplier
+from dp.distributed import Goal, NoiseShare, is_fine, least_fine_sigma, local_sigma_for
+from dp.errors import ParameterError
+from dp.events import Repeated
+from dp.laws import gaussian_law
+from dp.mass import mass
+from dp.preparation import Preparation
+from dp.rational import exact
+from dp.rotation import rotate
+from dp.sensitivity import Neighbours
+
+FALSE_ALARM = 1e-9
+SAMPLES = 1 << 18
+SEED = bytes(range(32))
+
+
+def law_of_sum(local_sigma: float, clients: int) -> np.ndarray:
+    """Exact probabilities of the sum of independent discrete Gaussians, from -reach to reach."""
+    law = gaussian_law(exact(local_sigma, "sigma") ** 2)
+    reach = math.ceil(12 * local_sigma) + 2
+    one = mass(law, np.arange(-reach, reach + 1))
+    total = np.ones(1)
+    for _ in range(clients):
+        total = np.convolve(total, one)
+    return total
+
+
+def p_value(sums: np.ndarray, probabilities: np.ndarray) -> float:
+    """Pearson's chi-squared over bins with at least 25 expected, the tails pooled."""
+    reach = probabilities.size // 2
+    counts = np.bincount(np.clip(sums, -reach, reach) + reach, minlength=probabilities.size)
+    expected = probabilities * sums.size
+    big = np.flatnonzero(expected >= 25)
+    first, last = big[0], big[-1]
+    observed = np.concatenate(([counts[:first].sum()], counts[first : last + 1], [counts[last + 1 :].sum()]))
+    wanted = np.concatenate(([expected[:first].sum()], expected[first : last + 1], [expected[last + 1 :].sum()]))
+    wanted = np.maximum(wanted, 1e-12)
+    keep = wanted > 1
+    statistic = float(((observed[keep] - wanted[keep]) ** 2 / wanted[keep]).sum())
+    return float(stats.chi2.sf(statistic, np.count_nonzero(keep) - 1))
+
+
+def draw_sum(local_sigma: float, clients: int) -> np.ndarray:
+    share = NoiseShare(local_sigma, SAMPLES, 1.0, 1.0)
+    return sum((share.draw() for _ in range(clients)), np.zeros(SAMPLES, dtype=np.int64))
+
+
+@pytest.mark.parametrize(("local_sigma", "clients"), [(0.5, 3), (0.8, 10), (2.0, 5), (3.7, 2)])
+def test_the_sum_of_shares_has_exactly_its_law(local_sigma: float, clients: int) -> None:
+    sums = draw_sum(local_sigma, clients)
+    assert p_value(sums, law_of_sum(local_sigma, clients)) > FALSE_ALARM
+    for wrong in (0.98, 1.02):
+        assert p_value(sums, law_of_sum(wrong * local_sigma, clients)) < FALSE_ALARM
+
+
+@pytest.mark.parametrize(("invited", "dropped", "corrupt"), [(10, 0, 0), (10, 2, 0), (10, 0, 2), (10, 2, 2)])
+def test_what_is_left_after_dropouts_and_colluders_is_what_was_promised(
+    invited: int, dropped: int, corrupt: int
+) -> None:
+    goal = Goal(Neighbours.ADD_REMOVE, 1e-5, noise_multiplier=3.0)
+    promised_honest = invited - 2 - 2  # two may drop out, two collude
+    bounds = NoiseShare(0.5, 1, 4.0, 4.0)
+    sigma = local_sigma_for(goal, goal.gaussian_multiplier(), bounds, promised_honest)
+    unknown = invited - dropped - corrupt  # whose noise the adversary does not know
+    sums = draw_sum(sigma, unknown)
+    promised = law_of_sum(sigma, promised_honest)
+    if unknown == promised_honest:
+        assert p_value(sums, promised) > FALSE_ALARM
+    else:
+        assert sums.var() > 1.1 * promised_honest * sigma**2  # more, never less
+    assert p_value(sums, law_of_sum(sigma, unknown)) > FALSE_ALARM
+
+
+def test_noise_divided_by_the_invited_is_rejected_as_soon_as_one_in_five_drops_out() -> None:
+    # As TensorFlow Federated and others calibrate: sigma / sqrt(invited) each, whoever is left.
+    invited, survivors, sigma_of_sum = 10, 8, 6.0
+    theirs = sigma_of_sum / math.sqrt(invited)
+    promised = law_of_sum(sigma_of_sum / math.sqrt(survivors), survivors)  # a sum of deviation 6 by eight clients
+    assert p_value(draw_sum(theirs, survivors), promised) < FALSE_ALARM
+    ours = sigma_of_sum / math.sqrt(survivors)
+    assert p_value(draw_sum(ours, survivors), promised) > FALSE_ALARM
+
+
+@given(
+    epsilon=st.floats(0.05, 20),
+    log_delta=st.floats(-20, -3),
+    honest=st.integers(1, 5000),
+    length=st.integers(1, 1 << 20),
+    steps=st.floats(3, 50),
+    neighbours=st.sampled_from(Neighbours),
+    rounds=st.integers(1, 200),
+)
+def test_calibrated_noise_meets_its_goal_and_wastes_next_to_nothing(
+    epsilon: float,
+    log_delta: float,
+    honest: int,
+    length: int,
+    steps: float,
+    neighbours: Neighbours,
+    rounds: int,
+) -> None:
+    delta = math.exp(log_delta)
+    goal = Goal(neighbours, delta, epsilon=epsilon, rounds=rounds)
+    made = Preparation(length, 1.0, steps * math.sqrt(1 << (length - 1).bit_length()))
+    bounds = NoiseShare(0.5, made.dimension, made.l2_bound, made.l1_bound)
+    try:
+        sigma = local_sigma_for(goal, goal.gaussian_multiplier(), bounds, honest)
+    except ParameterError as error:
+        if "finer scale" not in str(error):
+            raise
+        return
+    share = NoiseShare(sigma, made.dimension, made.l2_bound, made.l1_bound)
+    event = Repeated(share.event(honest, neighbours), rounds)
+    assert epsilon_of(event, delta) <= epsilon
+    if is_fine(sigma, honest, made.dimension):
+        sensitivity = share.event(honest, neighbours).l2_sensitivity
+        least = gaussian_noise_multiplier(epsilon, delta) * math.sqrt(rounds) * sensitivity
+        assert honest * sigma**2 <= (1.0001 * least) ** 2 + 6
+
+
+def test_one_part_in_a_hundred_less_noise_misses_the_goal() -> None:
+    goal = Goal(Neighbours.ADD_REMOVE, 1e-5, epsilon=1.0)
+    made = Preparation(1000, 1.0, 200.0)
+    sigma = local_sigma_for(
+        goal, goal.gaussian_multiplier(), NoiseShare(1, made.dimension, made.l2_bound, made.l1_bound), 50
+    )
+    less = NoiseShare(0.99 * sigma, made.dimension, made.l2_bound, made.l1_bound)
+    assert epsilon_of(less.event(50, Neighbours.ADD_REMOVE), 1e-5) > 1.0
+    fewer = NoiseShare(sigma, made.dimension, made.l2_bound, made.l1_bound)
+    assert epsilon_of(fewer.event(49, Neighbours.ADD_REMOVE), 1e-5) > 1.0
+    assert epsilon_of(fewer.event(51, Neighbours.ADD_REMOVE), 1e-5) < 1.0
+
+
+def test_replacing_takes_twice_the_noise_of_removing() -> None:
+    made = Preparation(1000, 1.0, 2000.0)
+    bounds = NoiseShare(1, made.dimension, made.l2_bound, made.l1_bound)
+    remove, replace = (
+        local_sigma_for(goal, goal.gaussian_multiplier(), bounds, 20)
+        for goal in (Goal(relation, 1e-5, epsilon=1.0) for relation in (Neighbours.ADD_REMOVE, Neighbours.REPLACE_ONE))
+    )
+    assert replace == pytest.approx(2 * remove, rel=1e-3)
+
+
+@given(
+    length=st.integers(1, 300),
+    norm=st.floats(0.5, 1e5),
+    kind=st.sampled_from(["spike", "flat", "normal", "zero"]),
+    excess=st.floats(0.1, 10),
+    seed=st.binary(min_size=32, max_size=32),
+)
+def test_prepared_vectors_stay_within_every_bound(
+    length: int, norm: float, kind: str, excess: float, seed: bytes
+) -> None:
+    rng = np.random.default_rng(length)
+    values = {
+        "spike": np.eye(1, length)[0],
+        "flat": np.ones(length),
+        "normal": rng.normal(size=length),
+        "zero": np.zeros(length),
+    }[kind]
+    size = float(np.linalg.norm(values))
+    values = values * (excess / size) if size else values
+    made = Preparation(length, 1.0, norm)
+    levels, clipped = made.prepare(values, seed)
+    assert levels.shape == (made.dimension,)
+    assert clipped == (excess > 1 and size > 0) or abs(excess - 1) < 1e-9
+    assert sum(int(v) ** 2 for v in levels) <= made.l2_bound**2
+    assert sum(abs(int(v)) for v in levels) <= made.l1_bound
+    assert int(np.abs(levels).max()) <= made.max_level
+    if kind == "zero":
+        assert not levels.any()
+
+
+def test_a_sum_comes_back_as_it_was_but_for_the_steps() -> None:
+    rng = np.random.default_rng(3)
+    made = Preparation(1000, 2.0, 1e6)
+    vectors = [rng.normal(size=1000) * 0.05 for _ in range(20)]
+    total = sum(made.prepare(vector, SEED)[0] for vector in vectors)
+    assert np.abs(made.restore(total, SEED) - sum(vectors)).max() < 20 * 8 / 1e6
+
+
+def test_rotation_makes_a_spike_fit_a_narrow_lane() -> None:
+    made = Preparation(1 << 14, 1.0, 1e4)
+    assert made.max_level < 1e4 / 15
+    levels, _ = made.prepare(np.eye(1, 1 << 14)[0], SEED)
+    exact_levels = rotate(np.eye(1, 1 << 14)[0], SEED) * 1e4
+    assert np.abs(levels - exact_levels).max() <= 1  # nothing was cut
+
+
+def test_noise_beyond_its_reach_is_not_seen_and_its_reach_is_not_idle() -> None:
+    share = NoiseShare(2.0, 1 << 16, 1.0, 1.0)
+    for clients in (1, 30):
+        noise = sum(share.draw() for _ in range(clients))
+        assert share.reach(clients) / 2 < np.abs(noise).max() * 1.4
+        assert np.abs(noise).max() <= share.reach(clients)
+    assert share.reach(0) == 0
+
+
+@pytest.mark.parametrize("clients", [1, 2, 10, 1000])
+def test_fine_noise_is_accounted_as_one_discrete_gaussian(clients: int) -> None:
+    sigma = least_fine_sigma(clients, 1 << 17)
+    assert is_fine(sigma, clients, 1 << 17)
+    assert not is_fine(0.9 * sigma, clients, 1 << 17)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"epsilon": None}, "either"),
+        ({"noise_multiplier": 1.0}, "either"),
+        ({"epsilon": -1.0}, "epsilon"),
+        ({"delta": 0.0}, "delta"),
+        ({"rounds": 0}, "rounds"),
+        ({"sampling_rate": 1.5}, "sampling_rate"),
+        ({"neighbours": "both"}, "Neighbours"),
+    ],
+)
+def test_impossible_goals_are_named(change: dict[str, object], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        Goal(**({"neighbours": Neighbours.ADD_REMOVE, "delta": 1e-5, "epsilon": 1.0} | change))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((0, 1.0, 10.0), "length"),
+        ((5, 0.0, 10.0), "l2_clip"),
+        ((5, 1.0, math.nan), "scale"),
+        ((5, 1.0, 0.1), "raise the scale"),
+        ((5, 1.0, 1e12), "lower the scale"),
+    ],
+)
+def test_impossible_preparations_are_named(arguments: tuple[int, float, float], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        Preparation(*arguments)
+
+
+def test_noise_too_small_for_any_theorem_is_refused() -> None:
+    with pytest.raises(ParameterError, match="below 1/2"):
+        NoiseShare(0.49, 10, 1.0, 1.0)
+
+
+def test_sampling_needs_a_fine_scale_and_makes_the_same_goal_cheaper() -> None:
+    everyone = Goal(Neighbours.ADD_REMOVE, 1e-5, epsilon=2.0, rounds=20)
+    some = Goal(Neighbours.ADD_REMOVE, 1e-5, epsilon=2.0, rounds=20, sampling_rate=0.1)
+    assert some.gaussian_multiplier() < everyone.gaussian_multiplier() / 3
+    coarse = Preparation(64, 1.0, 2.0)
+    with pytest.raises(ParameterError, match="finer scale"):
+        local_sigma_for(some, 0.7, NoiseShare(0.5, coarse.dimension, coarse.l2_bound, coarse.l1_bound), 1000)

@@ -1,0 +1,471 @@
+"""Private rounds end to end: what is summed, what is promised, what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dp.accounting import epsilon_of
+from dp.audit import audit_epsilon
+from dp.distributed import NoiseShare
+from dp.events import Repeated
+from dp.preparation import Preparation
+from dp.sensitivity import Neighbours
+from protocols import bindings, wire
+from protocols.client import Client
+from protocols.configuration import RoundConfig
+from protocols.messages import ToClient
+from protocols.noisy import NoisyFloats
+from protocols.parameters import Adversary, ThreatModel
+from protocols.policy import ClientPolicy, PrivacyDemand
+from protocols.private_round import PrivateHistogram, PrivateRound
+from protocols.server import Server
+from protocols.simulation import Simulation
+from protocols.transitions import ServerPhase
+from protocols.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
+from secagg.errors import EncodingError, MalformedMessage, ParameterError, ThresholdError
+
+PHASES = (ServerPhase.ADVERTISE_KEYS, ServerPhase.SHARE_KEYS, ServerPhase.MASKED_INPUT, ServerPhase.UNMASKING)
+
+
+def small_plan(num_clients: int = 12, **changes: Any) -> PrivateRound:
+    plan = {
+        "threat_model": ThreatModel(num_clients, 0.1, 0.25),
+        "length": 20,
+        "l2_clip": 1.0,
+        "epsilon": 2.0,
+        "delta": 1e-5,
+        "minimum_participants": 2,
+    }
+    return PrivateRound(**(plan | changes))
+
+
+LENIENT = ClientPolicy(minimum_participants=2)
+
+
+def run(
+    config: RoundConfig, values: Mapping[int, np.ndarray], drops: Any = None, policy: ClientPolicy = LENIENT
+) -> Any:
+    (spec,) = config.vectors
+    inputs = lambda client_id: ({spec.name: values[client_id]}, 1)  # noqa: E731
+    return Simulation(config, inputs, drops or {}, policy, threads=1).run()
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """All noise that is drawn, kept."""
+    kept: list[np.ndarray] = []
+    honest = NoiseShare.draw
+
+    def draw(self: NoiseShare) -> np.ndarray:
+        kept.append(honest(self))
+        return kept[-1].copy()
+
+    monkeypatch.setattr(NoiseShare, "draw", draw)
+    return kept
+
+
+@pytest.mark.parametrize("adversary", list(Adversary))
+@pytest.mark.parametrize("phase", [None, *PHASES])
+def test_the_sum_is_exactly_the_prepared_vectors_and_their_noise(
+    drawn: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, adversary: Adversary, phase: ServerPhase | None
+) -> None:
+    prepared: list[np.ndarray] = []
+    honest = Preparation.prepare
+
+    def prepare(self: Preparation, values: np.ndarray, seed: bytes) -> tuple[np.ndarray, bool]:
+        levels, clipped = honest(self, values, seed)
+        prepared.append(levels.copy())
+        return levels, clipped
+
+    monkeypatch.setattr(Preparation, "prepare", prepare)
+    plan = small_plan(threat_model=ThreatModel(12, 0.1, 0.25, adversary))
+    rng = np.random.default_rng(1)
+    values = {i: rng.normal(size=20) for i in range(1, 13)}
+    report = run(plan.config, values, {phase: {3, 7, 11}} if phase else {})
+    in_sum = 12 if phase in (None, ServerPhase.UNMASKING) else 9
+    assert len(report.result.survivors) == len(prepared) == len(drawn) == in_sum
+    assert np.array_equal(report.result.levels["update"], sum(prepared) + sum(drawn))
+    exact = sum(v / max(1.0, float(np.linalg.norm(v))) for i, v in values.items() if i in report.result.survivors)
+    off = report.result.sum("update") - exact
+    assert np.abs(off).max() < 8 * plan.sum_deviation(12)
+    assert np.abs(off).max() > 0.01 * plan.sum_deviation(9)
+    assert report.result.mean("update") == pytest.approx(report.result.sum("update") / in_sum)
+
+
+def test_the_result_says_what_it_cost_and_more_survivors_cost_less() -> None:
+    plan = small_plan()
+    values = {i: np.zeros(20) for i in range(1, 13)}
+    everyone = run(plan.config, values).result
+    fewest = run(plan.config, values, {ServerPhase.MASKED_INPUT: {1, 2, 3}}).result
+    assert everyone.event().clients == 11  # one of twelve may be corrupt
+    assert fewest.event().clients == 8 == plan.honest
+    assert everyone.epsilon(1e-5) < fewest.epsilon(1e-5) <= 2.0
+    assert fewest.event() == plan.event()
+    assert epsilon_of(plan.event(), 1e-5) == pytest.approx(2.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("phase", PHASES[:3])
+def test_below_the_promised_number_the_round_fails_closed(phase: ServerPhase) -> None:
+    plan = small_plan()
+    with pytest.raises(ThresholdError):
+        run(plan.config, {i: np.zeros(20) for i in range(1, 13)}, {phase: {1, 2, 3, 4}})
+
+
+def test_a_server_that_sums_too_few_gets_no_shares() -> None:
+    # The server's own check is switched off; the clients' is what must hold.
+    plan = small_plan()
+    server = Server(plan.config)
+    clients = {i: Client(i, policy=LENIENT) for i in range(1, 13)}
+    outgoing: Any = server.invitations()
+    server._check_minimum = lambda have: None  # type: ignore[method-assign]
+    refused = 0
+    for _ in range(4):
+        for i, message in outgoing.items():
+            if server.phase is ServerPhase.MASKED_INPUT and i > 8:
+                continue
+            if server.phase is ServerPhase.UNMASKING:
+                with pytest.raises(ThresholdError) as refusal:
+                    clients[i].respond(message)
+                assert (refusal.value.needed, refusal.value.have) == (9, 8)
+                refused += 1
+            else:
+                server.receive(i, clients[i].respond(message, {"update": np.zeros(20)}))
+        if server.phase is ServerPhase.UNMASKING:
+            break
+        outgoing = server.close_round()
+    assert refused == 8
+    with pytest.raises(ThresholdError):
+        server.close_round()
+
+
+# What a client demands, whatever the server proposes.
+
+
+def demand(**changes: Any) -> ClientPolicy:
+    return ClientPolicy(minimum_participants=2, privacy=PrivacyDemand(**({"epsilon": 2.0, "delta": 1e-5} | changes)))
+
+
+def accepts(config: RoundConfig, policy: ClientPolicy) -> bool:
+    invitation = Server(config).invitations()[1]
+    try:
+        Client(1, policy=policy).advertise_keys(invitation)
+    except ParameterError:
+        return False
+    return True
+
+
+def test_a_client_checks_the_noise_by_itself() -> None:
+    plan = small_plan()
+    assert accepts(plan.config, demand())
+    assert not accepts(plan.config, demand(epsilon=1.99))
+    assert not accepts(plan.config, demand(delta=9e-6))
+    assert not accepts(plan.config, demand(rounds=2))
+    assert not accepts(plan.config, demand(neighbours=Neighbours.REPLACE_ONE))
+    assert accepts(small_plan(rounds=2).config, demand(rounds=2))
+    assert accepts(small_plan(neighbours=Neighbours.REPLACE_ONE).config, demand(neighbours=Neighbours.REPLACE_ONE))
+
+
+def test_a_client_believes_neither_fewer_colluders_nor_fewer_survivors_nor_less_noise() -> None:
+    config = small_plan().config
+    (spec,) = config.vectors
+    weaker = [
+        RoundConfig(config.threat_model, (spec,), minimum_survivors=config.minimum_survivors - 1),
+        RoundConfig(ThreatModel(12, 0.25, 0.25), (spec,), minimum_survivors=config.minimum_survivors),
+        RoundConfig(config.threat_model, (less(spec, local_sigma=0.99),), minimum_survivors=config.minimum_survivors),
+        RoundConfig(config.threat_model, (less(spec, l2_clip=1.01),), minimum_survivors=config.minimum_survivors),
+        RoundConfig(config.threat_model, (less(spec, scale=1.01),), minimum_survivors=config.minimum_survivors),
+        RoundConfig(config.threat_model, (spec, less(spec)), minimum_survivors=config.minimum_survivors),
+        RoundConfig(config.threat_model, (FloatVector("update", 20),)),
+    ]
+    for proposal in weaker:
+        assert not accepts(proposal, demand()), proposal
+    trusting = RoundConfig(ThreatModel(12, 0.0, 0.25), (spec,), minimum_survivors=config.minimum_survivors)
+    assert accepts(trusting, demand())  # more honest survivors, if none is corrupt ...
+    sceptic = ClientPolicy(corrupt_fraction=0.1, minimum_participants=2, privacy=PrivacyDemand(2.0, 1e-5))
+    assert not accepts(trusting, sceptic)  # ... which this client does not believe
+
+
+def less(spec: PrivateVector, **factors: float) -> PrivateVector:
+    values = {name: getattr(spec, name) for name in ("length", "l2_clip", "scale", "local_sigma")}
+    values |= {name: values[name] * factor for name, factor in factors.items()}
+    return PrivateVector("update" if factors else "second", **values)
+
+
+def test_private_rounds_have_ten_participants_unless_a_client_says_otherwise() -> None:
+    assert small_plan(30).minimum_survivors >= 10
+    nine = small_plan()  # may sum nine
+    assert nine.minimum_survivors == 9
+    assert not accepts(nine.config, ClientPolicy())
+    assert accepts(nine.config, ClientPolicy(minimum_participants=9))
+    assert accepts(small_plan(minimum_participants=10).config, ClientPolicy())
+    plain = RoundConfig(ThreatModel(3, 0.0, 0.3), (FloatVector("update", 2),))
+    assert accepts(plain, ClientPolicy())
+
+
+def test_the_demand_survives_a_dump() -> None:
+    plan = small_plan()
+    client = Client.load(Client(1, policy=demand(epsilon=1.0)).dump())
+    with pytest.raises(ParameterError, match="demands at most 1"):
+        client.advertise_keys(Server(plan.config).invitations()[1])
+
+
+# What no configuration may say.
+
+
+@pytest.mark.parametrize(
+    ("vectors", "changes", "words"),
+    [
+        ((PrivateVector("u", 4, 1.0, 8.0, 2.0), FloatVector("loss", 1)), {}, "'loss' has no noise"),
+        ((PrivateVector("u", 4, 1.0, 8.0, 2.0), IntegerVector("n", 1)), {}, "'n' has no noise"),
+        ((PrivateVector("u", 0, 1.0, 8.0, 2.0),), {}, "at least one coordinate"),
+        ((PrivateVector("u", 4, 1.0, 8.0, 0.4),), {}, "below 1/2"),
+        ((PrivateVector("u", 4, math.nan, 8.0, 2.0),), {}, "l2_clip"),
+        ((PrivateVector("u", 4, 1.0, math.inf, 2.0),), {}, "scale"),
+        ((PrivateVector("u", 4, 1.0, 8.0, 1e18),), {}, "bits"),
+        ((PrivateCounts("c", 4, 0, 1, 2.0),), {}, "max_total"),
+        ((PrivateCounts("c", 4, 1, 0, 2.0),), {}, "scale"),
+        ((PrivateCounts("c", 4, 1 << 30, 1 << 30, 2.0),), {}, "steps"),
+        ((PrivateVector("u", 4, 1.0, 8.0, 2.0),), {"minimum_survivors": 2}, "nobody's noise"),
+        ((PrivateVector("u", 4, 1.0, 8.0, 2.0),), {"max_weight": 5}, "no vector is weighted"),
+    ],
+)
+def test_impossible_private_configurations_are_named(vectors: Any, changes: dict[str, int], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        RoundConfig(ThreatModel(20, 0.1, 0.2), vectors, **({"minimum_survivors": 16} | changes))
+
+
+def test_small_groups_on_sparse_graphs_are_not_left_to_a_server_that_may_equivocate() -> None:
+    model = ThreatModel(200, 0.05, 0.05, Adversary.SEMI_MALICIOUS_SERVER)
+    vector = PrivateVector("u", 4, 1.0, 8.0, 2.0)
+    with pytest.raises(ParameterError, match="complete_graph=True"):
+        RoundConfig(model, (vector,), minimum_survivors=190)
+    assert RoundConfig(model, (vector,), minimum_survivors=190, complete_graph=True).private
+    assert small_plan(threat_model=model).config.complete_graph
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("local_sigma", 0.1), ("scale", -1.0), ("l2_clip", math.nan), ("length", -3), ("length", 1 << 40)],
+)
+def test_hostile_noise_parameters_are_malformed_messages(name: str, value: float) -> None:
+    good = wire.encode(Server(small_plan().config).invitations()[1])
+    start, body = wire.HEADER_BYTES, msgspec.msgpack.decode(good[wire.HEADER_BYTES :])
+    assert wire.decode(good, ToClient, max_bytes=1 << 20) is not None
+    body[2][1][0][name] = value
+    changed = msgspec.msgpack.encode(body)
+    data = good[: start - wire.DIGEST_BYTES] + hashlib.sha256(changed).digest()[: wire.DIGEST_BYTES] + changed
+    with pytest.raises(MalformedMessage, match="cannot be decoded"):
+        wire.decode(data, ToClient, max_bytes=1 << 20)
+
+
+# Encoding.
+
+
+@given(
+    length=st.integers(1, 40),
+    num_clients=st.integers(4, 40),
+    survivors=st.integers(1, 40),
+    scale=st.floats(0.6, 1e4),
+    sigma=st.floats(0.5, 1e4),
+)
+def test_noisy_sums_decode_exactly(length: int, num_clients: int, survivors: int, scale: float, sigma: float) -> None:
+    survivors = min(survivors, num_clients)
+    codec = NoisyFloats(PrivateVector("u", length, 1.0, scale, sigma), num_clients)
+    rng = np.random.default_rng(length)
+    total = np.zeros(codec.length, dtype=np.uint64)
+    plain = np.zeros(codec.length, dtype=object)
+    for _ in range(survivors):
+        encoded = codec.encode(rng.normal(size=length), bytes(32))
+        residues = encoded.residues.astype(np.uint64)
+        total += residues
+        half, full = 1 << (codec.modulus_bits - 1), 1 << codec.modulus_bits
+        plain += np.array([int(r) - full if int(r) >= half else int(r) for r in residues], dtype=object)
+    total &= np.uint64((1 << codec.modulus_bits) - 1)
+    dtype = np.uint32 if codec.modulus_bits <= 32 else np.uint64
+    levels = codec.decode_levels(total.astype(dtype), num_summands=survivors)
+    assert levels.tolist() == plain.tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.zeros(19), "shape"),
+        (np.zeros(20, dtype=int), "floats"),
+        ([0.0] * 20, "list"),
+        (np.full(20, np.nan), "index"),
+        (np.full(20, np.inf), "index"),
+    ],
+)
+def test_bad_private_vectors_are_refused_and_can_be_corrected(values: Any, words: str) -> None:
+    config = small_plan().config
+    with pytest.raises(EncodingError, match=words):
+        config.encode({"update": values}, rotation_seed=partial(bindings.rotation_seed, bytes(32)))
+
+
+def test_the_rotation_is_the_sessions_and_the_vectors_own() -> None:
+    seeds = {bindings.rotation_seed(s, n) for s in (bytes(32), b"1" * 32) for n in ("update", "other")}
+    assert len(seeds) == 4
+
+
+def test_clipping_is_told_to_the_client_alone() -> None:
+    plan = small_plan()
+    server = Server(plan.config)
+    clients = {i: Client(i, policy=LENIENT) for i in range(1, 13)}
+    outgoing: Any = server.invitations()
+    while outgoing:
+        for i, message in outgoing.items():
+            server.receive(i, clients[i].respond(message, {"update": np.full(20, 1.0 if i == 4 else 0.01)}))
+        outgoing = server.close_round()
+    assert clients[4].num_clipped == {"update": 20}
+    assert clients[5].num_clipped == {"update": 0}
+
+
+# Histograms.
+
+
+def test_histograms_are_noisy_and_few_people_are_not_told_from_none() -> None:
+    plan = PrivateHistogram(threat_model=ThreatModel(60, 0.1, 0.1), bins=4, epsilon=8.0, delta=1e-5, least_count=10)
+    votes = {i: np.eye(1, 4, 0 if i <= 50 else 1, dtype=np.int64)[0] for i in range(1, 61)}
+    result = run(plan.config, votes).result
+    counts = result.sum("counts")
+    assert counts.dtype == np.int64
+    assert abs(counts[0] - 50) < 8 * plan.sum_deviation(60)
+    assert all(count == 0 or count >= 10 for count in counts)
+    assert counts[2:].max() < 10
+    assert not np.array_equal(result.levels["counts"], np.array([50, 10, 0, 0]) * plan.codec.spec.scale)
+    assert result.epsilon(1e-5) <= 8.0
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.array([1, 1, 0, 0]), "sum to more than max_total 1"),
+        (np.array([2, 0, 0, 0]), "index 0"),
+        (np.array([0, -1, 0, 0]), "index 1"),
+        (np.array([0.5, 0, 0, 0]), "integer array"),
+        (np.array([1, 0, 0]), "shape"),
+    ],
+)
+def test_bad_counts_are_refused(values: np.ndarray, words: str) -> None:
+    plan = PrivateHistogram(threat_model=ThreatModel(60, 0.1, 0.1), bins=4, epsilon=8.0, delta=1e-5)
+    with pytest.raises(EncodingError, match=words):
+        plan.config.encode({"counts": values}, rotation_seed=lambda _: bytes(32))
+
+
+# The plan.
+
+
+@given(
+    num_clients=st.integers(12, 2000),
+    corrupt=st.sampled_from([0.0, 0.05, 0.1, 0.3]),
+    dropout=st.sampled_from([0.0, 0.05, 0.1, 0.3]),
+    length=st.integers(1, 200_000),
+    epsilon=st.floats(0.1, 16),
+    rounds=st.integers(1, 50),
+    neighbours=st.sampled_from(Neighbours),
+)
+@settings(max_examples=25)
+def test_every_plan_keeps_its_promise(
+    num_clients: int, corrupt: float, dropout: float, length: int, epsilon: float, rounds: int, neighbours: Neighbours
+) -> None:
+    model = ThreatModel(num_clients, corrupt, dropout)
+    plan = PrivateRound(
+        threat_model=model,
+        length=length,
+        l2_clip=0.7,
+        epsilon=epsilon,
+        delta=1e-6,
+        rounds=rounds,
+        neighbours=neighbours,
+    )
+    assert plan.honest == max(10, model.min_survivors) - model.max_corrupt
+    assert plan.spent <= epsilon
+    worst = plan.config.event(plan.config.minimum_survivors, neighbours)
+    assert epsilon_of(Repeated(worst, rounds), 1e-6) <= epsilon
+    policy = PrivacyDemand(epsilon, 1e-6, rounds, neighbours)
+    policy.check(plan.config)
+    with pytest.raises(ParameterError, match="demands at most"):
+        PrivacyDemand(0.98 * epsilon, 1e-6, rounds, neighbours).check(plan.config)
+
+
+def test_a_narrow_modulus_costs_noise_or_says_what_would_do() -> None:
+    wide = small_plan(100, length=1000, minimum_participants=10)
+    narrow = small_plan(100, length=1000, minimum_participants=10, max_modulus_bits=wide.config.modulus_bits - 2)
+    assert narrow.config.modulus_bits <= wide.config.modulus_bits - 2
+    assert narrow.sum_deviation(100) > wide.sum_deviation(100)
+    assert narrow.spent <= 2.0
+    with pytest.raises(ParameterError, match=r"raise max_modulus_bits to \d+") as refusal:
+        small_plan(100, length=1000, minimum_participants=10, max_modulus_bits=6)
+    bits = int(str(refusal.value).split("raise max_modulus_bits to ")[1].split()[0])
+    assert small_plan(100, length=1000, minimum_participants=10, max_modulus_bits=bits).spent <= 2.0
+    with pytest.raises(ParameterError, match=r"epsilon to \d+") as refusal:
+        small_plan(100, length=64, epsilon=0.05, minimum_participants=10, max_modulus_bits=12)
+    epsilon = float(str(refusal.value).split("epsilon to ")[1])
+    assert small_plan(100, length=64, epsilon=epsilon, minimum_participants=10, max_modulus_bits=12).codec
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"minimum_participants": 13}, "invite more"),
+        ({"minimum_participants": 0}, "at least 1"),
+        ({"epsilon": 0.0}, "epsilon"),
+        ({"epsilon": None}, "either epsilon or noise_multiplier"),
+        ({"delta": 1.0}, "delta"),
+        ({"length": 0}, "length"),
+        ({"l2_clip": -1.0}, "l2_clip"),
+        ({"rounds": 0}, "rounds"),
+        ({"sampling_rate": 0.0}, "sampling_rate"),
+        ({"max_modulus_bits": 64}, "max_modulus_bits"),
+        ({"epsilon": 1e-8, "rounds": 100}, "raise epsilon or lower rounds"),
+    ],
+)
+def test_impossible_plans_are_named(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        small_plan(**changes)
+
+
+def test_a_plan_explains_itself_and_tells_the_server_apart() -> None:
+    text = "\n".join(small_plan(rounds=3).explain())
+    for words in ("at least 9 inputs of 12", "8 honest", "clipped to an L2 norm of 1", "3 such rounds cost epsilon 2"):
+        assert words in text
+    sampled = small_plan(30, epsilon=4.0, rounds=10, sampling_rate=0.2)
+    assert sampled.spent <= 4.0 < sampled.spent_to_server
+    assert "towards the server" in "\n".join(sampled.explain())
+    multiplier = small_plan(epsilon=None, noise_multiplier=3.0)
+    assert multiplier.spent == pytest.approx(epsilon_of(multiplier.event(), 1e-5))
+
+
+# An audit of the whole: many tiny rounds on neighbouring inputs.
+
+
+def _audit(factor: float) -> float:
+    """Return a lower bound on epsilon, with confidence 1 - 1e-6, for rounds with `factor` times the planned noise."""
+    model = ThreatModel(3, 0.0, 0.0)
+    plan = small_plan(threat_model=model, length=1, epsilon=1.0, delta=1e-3, minimum_participants=2)
+    (spec,) = plan.config.vectors
+    config = RoundConfig(model, (less(spec, local_sigma=factor),), minimum_survivors=3)
+
+    def on(there: float) -> Callable[[int], list[float]]:
+        values = {1: np.array([there]), 2: np.zeros(1), 3: np.zeros(1)}
+        return lambda count: [float(run(config, values).result.sum("update")[0]) for _ in range(count)]
+
+    return audit_epsilon(on(1.0), on(0.0), runs=200, delta=1e-3, confidence=1 - 1e-6).epsilon_lower
+
+
+def test_an_audit_finds_no_more_than_was_promised() -> None:
+    assert _audit(1.0) <= 1.0
+
+
+def test_an_audit_finds_rounds_with_a_tenth_of_the_noise() -> None:
+    assert _audit(0.1) > 1.0
