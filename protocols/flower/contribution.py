@@ -15,7 +15,8 @@ from flwr.app import MetricRecord, RecordDict
 
 from secagg.errors import EncodingError
 
-from ..configuration import FloatVector, IntegerVector, RoundConfig
+from ..configuration import RoundConfig
+from ..vectors import FloatVector, IntegerVector
 from .content import Model
 from .envelope import Announcement
 from .logs import WARNING, log

@@ -17,8 +17,9 @@ from msgspec import Meta
 from secagg.derivation import Label, digest
 from secagg.errors import MalformedMessage, ParameterError
 
-from ..configuration import FloatVector, IntegerVector, RoundConfig
+from ..configuration import RoundConfig
 from ..messages import Bytes32
+from ..vectors import FloatVector, IntegerVector
 from .settings import CLIPPED, COUNTERS, METRICS, UPDATE, WEIGHT
 
 ADAPTER_VERSION = 1

@@ -21,8 +21,9 @@ from secagg.signatures import Identity
 
 from .. import wire
 from ..client import Client
-from ..configuration import ClientPolicy, RoundConfig
+from ..configuration import RoundConfig
 from ..messages import Invitation, ShareDelivery, ToClient
+from ..policy import ClientPolicy
 from ..transitions import ClientPhase
 from .content import Model, content_digest
 from .contribution import contribution

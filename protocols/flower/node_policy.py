@@ -14,9 +14,9 @@ from typing import Any
 from secagg.errors import ParameterError
 from secagg.signatures import Identity
 
-from ..configuration import ClientPolicy
 from ..identity_files import read_identity, read_roster
 from ..parameters import Adversary
+from ..policy import ClientPolicy
 
 PREFIX = "secagg-"
 IDENTITY = PREFIX + "identity"

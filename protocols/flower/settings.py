@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from secagg.errors import ParameterError
 
-from ..configuration import FloatVector, IntegerVector, RoundConfig
+from ..configuration import RoundConfig
 from ..parameters import Adversary, ThreatModel
+from ..vectors import FloatVector, IntegerVector
 
 UPDATE = "update of "
 """Before the hexadecimal digest of what the update is of and who takes part: names are hashed into the session."""
