@@ -14,7 +14,7 @@ import msgspec
 from flwr.app import ArrayRecord, Error, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
-from secagg.errors import EncodingError, ParameterError, PeerError, SecAggError
+from secagg.errors import EncodingError, ParameterError, PeerError, SecAggError, ThresholdError
 
 from .. import wire
 from ..identity_files import read_roster
@@ -88,6 +88,24 @@ class Round:
             ParameterError: no node can take part, or the numbers of nodes and settings do not go together.
         """
         start = time.perf_counter()
+        try:
+            content = self._aggregate()
+        except ParameterError:
+            raise
+        except SecAggError as error:  # too few are left, or a sum that no inputs reach: the round has no mean
+            self.report.error = str(error)
+        self.report.seconds["server"] = time.perf_counter() - start - sum(self.report.seconds.values())
+        self._tell()
+        if self.report.error is not None:
+            return [self._failed(node) for node in self._messages]
+        return [Message(content, reply_to=self._messages[min(self.report.survivors)])]
+
+    @property
+    def _some_message(self) -> Message:
+        return next(iter(self._messages.values()))
+
+    def _aggregate(self) -> RecordDict:
+        """Run all exchanges, and return the content of the one reply."""
         nodes, identities = self._participants()
         announcement = Announcement(
             run_id=self._run_id,
@@ -103,23 +121,10 @@ class Round:
             len(nodes), self._model.length("floats"), self._model.length("integers"), announcement.context
         )
         server = Server(config, known_identities=dict(enumerate(announcement.identities, start=1)))
-        try:
-            result = self._exchange_all(server, nodes, announcement)
-            content = self._mean(result)
-        except ParameterError:
-            raise
-        except SecAggError as error:  # too few are left, or a sum that no inputs reach: the round has no mean
-            self.report.error = str(error)
-        self.report.seconds["server"] = time.perf_counter() - start - sum(self.report.seconds.values())
-        self._tell()
-        if self.report.error is not None:
-            return [self._failed(node) for node in self._messages]
+        result = self._exchange_all(server, nodes, announcement)
+        content = self._mean(result)
         self.report.survivors = frozenset(nodes[client_id - 1] for client_id in result.survivors)
-        return [Message(content, reply_to=self._messages[min(self.report.survivors)])]
-
-    @property
-    def _some_message(self) -> Message:
-        return next(iter(self._messages.values()))
+        return content
 
     def _participants(self) -> tuple[list[int], dict[int, bytes]]:
         """Return the nodes in order and, against a malicious server, the identities that they say are theirs."""
@@ -141,6 +146,8 @@ class Round:
             else:
                 identities[node] = identity
         self._check_anyone(identities)
+        if len(identities) < 2:
+            raise ThresholdError(f"{len(identities)} nodes said who they are", needed=2, have=len(identities))
         return sorted(identities), identities
 
     def _exchange_all(self, server: Server, nodes: list[int], announcement: Announcement) -> RoundResult:
@@ -148,7 +155,7 @@ class Round:
         announced = msgspec.msgpack.encode(announcement)
         while outgoing:
             phase = server.phase
-            timeout = self._settings.stage_timeout
+            timeout: float | None = self._settings.stage_timeout
             contents = {}
             for client_id, message in outgoing.items():
                 fields = {"message": wire.encode(message)}
@@ -157,7 +164,7 @@ class Round:
                 self.report.bytes_received += sum(map(len, fields.values()))
                 contents[nodes[client_id - 1]] = RecordDict({RECORD: seal(**fields)})
             if phase is ServerPhase.MASKED_INPUT:
-                timeout = self._training_timeout  # type: ignore[assignment]
+                timeout = self._training_timeout
                 for content in contents.values():
                     content.update(self._content)
             answers = self._exchange(str(phase), contents, timeout)
@@ -244,7 +251,7 @@ class Round:
         if report.error is not None:
             log(WARNING, "secagg: no mean in this round: %s", report.error)
             return
-        log(INFO, "secagg: mean of %d of %d nodes", report.invited - len(report.failures), report.invited)
+        log(INFO, "secagg: mean of %d of %d nodes", len(report.survivors), report.invited)
         if report.num_clipped:
             log(
                 WARNING, "secagg: %d coordinates of all updates were clipped: think of raising clip", report.num_clipped

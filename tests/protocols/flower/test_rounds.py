@@ -312,6 +312,17 @@ def test_a_node_without_identity_takes_no_part_in_malicious_server_rounds(keys):
     assert "has no identity" in report.failures[NODE_IDS[0]]
 
 
+def test_silence_about_identities_is_a_round_without_a_mean(keys):
+    def disturb(number, node_id, message, answer):
+        raise VanishedError
+
+    grid = make_grid(make_app(usual_training), node_config=credentials(keys), disturb=disturb)
+    settings = SecAggSettings(metrics=METRICS, roster=str(keys / "roster.json"), **MALICIOUS)
+    replies, report = run(grid, settings)
+    assert all(reply.has_error() for reply in replies)
+    assert report.error == "0 nodes said who they are"
+
+
 DEMANDS = {
     "node": {"node_config": lambda _: {"secagg-adversary": "semi-malicious-server"}},
     "run": {"run_config": {"secagg-adversary": "semi-malicious-server"}},
