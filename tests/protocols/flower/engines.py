@@ -183,6 +183,32 @@ class Deployment:
 
 
 @contextmanager
+def simulation(folder: Path, app: Path, num_nodes: int, log: Path, run_config: str):
+    """`flwr run` of an app on simulated nodes: by a SuperLink of the test's own, where Flower would start one."""
+    env = environment(folder / "home")
+    with ExitStack() as stack:
+        if ONE_PORT:
+            (port,) = free_ports(1)
+            write_connection(folder / "home", app, f"127.0.0.1:{port}", "insecure = true")
+            link = Process(
+                folder / "link.log",
+                *(BIN / "flower-superlink", "--insecure", "--simulation", "--host", "127.0.0.1", "--port", str(port)),
+                "--disable-runtime-dependency-installation",
+                env=env,
+            )
+            stack.callback(link.kill)
+            wait_for_port(port)
+            nodes = ("--federation-config", f"num-supernodes={num_nodes}")
+        else:
+            write_connection(folder / "home", app, "", f"options.num-supernodes = {num_nodes}")
+            nodes = ()
+        command = (BIN / "flwr", "run", app, "test", "--stream", "--run-config", run_config, *nodes)
+        run = Process(log, *command, env=env)
+        stack.callback(run.kill)
+        yield run
+
+
+@contextmanager
 def deployment(folder: Path, app: Path, num_nodes: int):
     with ExitStack() as stack:
         yield Deployment(folder, app, num_nodes, stack)

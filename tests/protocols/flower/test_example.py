@@ -4,7 +4,9 @@ import re
 import shutil
 from pathlib import Path
 
-from .engines import deployment
+import pytest
+
+from .engines import deployment, simulation
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "flower-digits"
 
@@ -25,3 +27,17 @@ def test_deployment_over_tls_survives_a_node_that_is_killed_in_training(tmp_path
     assert re.search(r"no answer within 45 s", text)
     (accuracy,) = re.findall(r"accuracy on the server's digits: (\S+)", text)
     assert float(accuracy) > 0.8
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("model", ["softmax", "mlp"])
+def test_simulation_of_either_model(tmp_path, model):
+    app = tmp_path / "app"
+    shutil.copytree(EXAMPLE, app, ignore=shutil.ignore_patterns("__pycache__"))
+    config = f'model="{model}" num-server-rounds=3 min-nodes=10 stage-timeout=120'
+    with simulation(tmp_path, app, 10, tmp_path / "run.log", config) as run:
+        run.wait_for("accuracy on the server's digits", seconds=300)
+        text = run.text
+    assert text.count("mean of 10 of 10 nodes") == 3
+    (accuracy,) = re.findall(r"accuracy on the server's digits: (\S+)", text)
+    assert float(accuracy) > 0.7
