@@ -3,10 +3,11 @@
 from .client import Client
 from .configuration import RoundConfig
 from .parameters import Adversary, ThreatModel
-from .policy import ClientPolicy
+from .policy import ClientPolicy, PrivacyDemand
+from .private_round import PrivateHistogram, PrivateRound
 from .result import RoundResult
 from .server import Server
-from .vectors import FloatVector, IntegerVector
+from .vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
 
 __all__ = [
     "Adversary",
@@ -14,6 +15,11 @@ __all__ = [
     "ClientPolicy",
     "FloatVector",
     "IntegerVector",
+    "PrivacyDemand",
+    "PrivateCounts",
+    "PrivateHistogram",
+    "PrivateRound",
+    "PrivateVector",
     "RoundConfig",
     "RoundResult",
     "Server",

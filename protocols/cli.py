@@ -25,6 +25,7 @@ from secagg.encoding import Rounding
 from secagg.errors import ParameterError, SecAggError
 
 from . import cli_private
+from .cli_budget import budget_app
 from .cli_dp import dp_app
 from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
 from .cli_keygen import keygen
@@ -45,6 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(dp_app, name="dp")
+app.add_typer(budget_app, name="budget")
 app.command("paillier-sum")(paillier_sum)
 app.command()(keygen)
 

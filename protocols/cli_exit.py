@@ -14,9 +14,9 @@ from rich.text import Text
 EXIT_IMPOSSIBLE = 2
 """The command or its parameters are impossible."""
 EXIT_NO_SUM = 3
-"""The round ended without a sum."""
+"""The round ended without a sum, or a ledger refuses to spend or cannot be used."""
 EXIT_WRONG = 4
-"""The sum is not the plain one, or noise fails its check."""
+"""The sum is not the plain one, noise fails its check, or a ledger contradicts its own trail."""
 
 
 def tell(text: str, as_json: bool, error: Exception | None = None) -> None:

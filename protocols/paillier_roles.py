@@ -6,9 +6,9 @@ members endorse one list of commitments, add the revealed updates themselves, an
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from enum import Enum
 from typing import final
 
 import numpy as np
@@ -28,6 +28,7 @@ from secagg.paillier import Accumulator, EncryptedVector, KeyShare, NoisePool, e
 from secagg.paillier.integers import Progress
 from secagg.signatures import Identity
 
+from . import dumps
 from .paillier_messages import (
     Commitment,
     CommitmentList,
@@ -38,16 +39,7 @@ from .paillier_messages import (
     RevealRequest,
 )
 from .paillier_parameters import RoundParameters
-
-
-class Phase(Enum):
-    """Where a role stands. Completed and Aborted are for good."""
-
-    NEW = "new"
-    COMMITTED = "committed"
-    ENDORSED = "endorsed"
-    COMPLETED = "completed"
-    ABORTED = "aborted"
+from .paillier_state import ContributorState, MemberState, Phase, accumulator_of, load, product_of
 
 
 class _Role:
@@ -56,14 +48,26 @@ class _Role:
     def __init__(self, parameters: RoundParameters) -> None:
         self.parameters = parameters
         self.phase = Phase.NEW
+        self._stepping = threading.Lock()
 
     @contextmanager
     def _step(self, expected: Phase, reached: Phase) -> Iterator[None]:
-        if self.phase is not expected:
-            raise StateError(f"this step follows {expected.value}, but the round is {self.phase.value}")
-        self.phase = Phase.ABORTED
-        yield
-        self.phase = reached
+        with self._alone():
+            if self.phase is not expected:
+                raise StateError(f"this step follows {expected.value}, but the round is {self.phase.value}")
+            self.phase = Phase.ABORTED
+            yield
+            self.phase = reached
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Refuse a second thread: two answers to one question would be two signatures or two sums."""
+        if not self._stepping.acquire(blocking=False):
+            raise StateError("another thread is taking a step of this round")
+        try:
+            yield
+        finally:
+            self._stepping.release()
 
 
 def encrypt_update(
@@ -150,6 +154,28 @@ class Contributor(_Role):
                 signature=self._identity.sign(text),
             )
 
+    def dump(self) -> bytes:
+        """Return all that is needed to go on in another process, but for parameters and identity.
+
+        It holds the encrypted update, not the update.
+        """
+        with self._alone():
+            vector = self._vector if self.phase is Phase.COMMITTED else None
+            return dumps.seal(ContributorState(self.parameters.session, self.contributor, self.phase, vector))
+
+    @classmethod
+    def load(cls, dumped: bytes, parameters: RoundParameters, identity: Identity) -> Contributor:
+        """Restore what `dump` returned; the other arguments as on construction.
+
+        Raises:
+            StateError: the bytes are no dump of this kind and version, damaged, or of another round.
+            ParameterError: the identity is not the one in the parameters.
+        """
+        state = load(dumped, ContributorState, parameters)
+        contributor = cls(parameters, state.contributor, identity)
+        contributor.phase, contributor._vector = state.phase, state.vector
+        return contributor
+
 
 def check_endorsement(parameters: RoundParameters, member: int, listed: bytes, signature: bytes) -> None:
     """Raise AuthenticationFailed, naming the member, unless it signed the list of commitments with this hash."""
@@ -209,12 +235,7 @@ class CommitteeMember(_Role):
             parameters.check_session(request)
             parameters.check_commitments(request.commitments)
             self._commitments = dict(request.commitments)
-            self._sum = Accumulator(
-                parameters.key.public_key,
-                parameters.lanes,
-                max_addends=parameters.codec.num_summands,
-                workers=self._workers,
-            )
+            self._sum = accumulator_of(parameters, self._workers)
             listed = parameters.commitments_digest(self._commitments)
             signature = self._identity.sign(parameters.endorsement_text(self.member, listed))
             return Endorsement(parameters.session, listed, signature)
@@ -231,9 +252,10 @@ class CommitteeMember(_Role):
 
     def receive_batch(self, contributions: Mapping[int, Contribution]) -> dict[int, PeerError]:
         """Check contributions and add the sound ones, cheaper together. Returns author -> why it was refused."""
-        if self.phase is not Phase.ENDORSED or self._sum is None:
-            raise StateError(f"contributions follow the endorsement, but the round is {self.phase.value}")
-        return add_contributions(self.parameters, self._sum, self._commitments, self._accepted, contributions)
+        with self._alone():
+            if self.phase is not Phase.ENDORSED or self._sum is None:
+                raise StateError(f"contributions follow the endorsement, but the round is {self.phase.value}")
+            return add_contributions(self.parameters, self._sum, self._commitments, self._accepted, contributions)
 
     def close(self) -> None:
         """Give the round up, and end the worker processes."""
@@ -284,6 +306,41 @@ class CommitteeMember(_Role):
                 challenge=partial.proof.challenge,
                 response=response.to_bytes((response.bit_length() + 7) // 8, "big"),
             )
+
+    def dump(self) -> bytes:
+        """Return all that is needed to go on in another process, but for parameters, key share and identity.
+
+        Security: keep it before the endorsement or the opening that it follows leaves. Restore a dump once, and never
+        an older one than the last answer: a second endorsement or opening could tell two sums apart by one update.
+        """
+        with self._alone():
+            session, phase = self.parameters.session, self.phase
+            if phase is not Phase.ENDORSED:
+                return dumps.seal(MemberState(session, self.member, phase))
+            accepted, product = frozenset(self._accepted), product_of(self._sum)
+            return dumps.seal(MemberState(session, self.member, phase, self._commitments, accepted, product))
+
+    @classmethod
+    def load(
+        cls, dumped: bytes, parameters: RoundParameters, share: KeyShare, identity: Identity, *, workers: int = 1
+    ) -> CommitteeMember:
+        """Restore what `dump` returned; the other arguments as on construction.
+
+        Raises:
+            StateError: the bytes are no dump of this kind and version, damaged, or of another round or member.
+            ParameterError: share or identity are not those in the parameters.
+        """
+        state = load(dumped, MemberState, parameters)
+        member = cls(parameters, share, identity, workers=workers)
+        if state.member != member.member:
+            raise StateError(f"the dump is of member {state.member}, not {member.member}")
+        if state.phase is Phase.ENDORSED:
+            member._commitments, member._accepted = state.commitments, set(state.accepted)
+            member._sum = accumulator_of(parameters, workers, state.product, state.accepted)
+        elif state.phase is not Phase.NEW:
+            member._share = None
+        member.phase = state.phase
+        return member
 
 
 def add_contributions(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from types import TracebackType
 from typing import Any, Self, final
 
@@ -22,6 +21,7 @@ from secagg.paillier import Accumulator, combine
 from secagg.paillier.integers import Progress
 from secagg.paillier.vectors import EncryptedVector
 
+from . import dumps
 from .paillier_messages import (
     Commitment,
     CommitmentList,
@@ -34,17 +34,7 @@ from .paillier_messages import (
 )
 from .paillier_parameters import RoundParameters
 from .paillier_roles import add_contributions, check_endorsement
-
-
-class AggregatorPhase(Enum):
-    """What the aggregator collects. Completed and Aborted are for good."""
-
-    COMMITMENTS = "commitments"
-    ENDORSEMENTS = "endorsements"
-    CONTRIBUTIONS = "contributions"
-    OPENINGS = "openings"
-    COMPLETED = "completed"
-    ABORTED = "aborted"
+from .paillier_state import AggregatorPhase, AggregatorState, accumulator_of, load, product_of
 
 
 @dataclass(frozen=True)
@@ -82,7 +72,7 @@ class Aggregator:
 
     Args:
         parameters: the round's.
-        workers: processes for the sum and threads for the opening.
+        workers: processes for the sum and the opening.
         progress: told of every ciphertext that was opened.
 
     Attributes:
@@ -169,6 +159,51 @@ class Aggregator:
         self.phase = reached
         return output
 
+    def dump(self) -> bytes:
+        """Return all that is needed to go on in another process, but for the parameters.
+
+        It holds no secret: contributions are encrypted, and only their sum is kept; but keep partial openings from
+        whoever may not see the sum.
+        """
+        session, phase = self.parameters.session, self.phase
+        if phase in (AggregatorPhase.COMPLETED, AggregatorPhase.ABORTED):
+            return dumps.seal(AggregatorState(session, phase, self.rejected))
+        return dumps.seal(
+            AggregatorState(
+                session,
+                phase,
+                self.rejected,
+                commitments=self._commitments,
+                endorsements=self._endorsements,
+                accepted=frozenset(self._accepted),
+                product=self._product or product_of(self._sum),
+                openings=self._openings,
+            )
+        )
+
+    @classmethod
+    def load(
+        cls, dumped: bytes, parameters: RoundParameters, *, workers: int = 1, progress: Progress | None = None
+    ) -> Aggregator:
+        """Restore what `dump` returned; the other arguments as on construction.
+
+        Raises:
+            StateError: the bytes are no dump of this kind and version, damaged, or of another round.
+        """
+        state = load(dumped, AggregatorState, parameters)
+        aggregator = cls(parameters, workers=workers, progress=progress)
+        aggregator.phase, aggregator.rejected = state.phase, state.rejected
+        aggregator._commitments, aggregator._endorsements = state.commitments, state.endorsements
+        aggregator._accepted, aggregator._openings = set(state.accepted), state.openings
+        if state.phase is not AggregatorPhase.COMMITMENTS:
+            aggregator._listed = parameters.commitments_digest(state.commitments)
+        if state.phase is AggregatorPhase.CONTRIBUTIONS:
+            aggregator._sum = accumulator_of(parameters, workers, state.product, state.accepted)
+        elif state.phase is AggregatorPhase.OPENINGS:
+            with accumulator_of(parameters, 1, state.product, state.accepted) as accumulator:
+                aggregator._keep(accumulator.product())
+        return aggregator
+
     def close(self) -> None:
         """End the worker processes, if the session is given up before its end."""
         if self._sum is not None:
@@ -220,12 +255,7 @@ class Aggregator:
     def _request_contributions(self) -> RevealRequest:
         parameters = self.parameters
         self._check_enough(self._endorsements, parameters.key.threshold, "members endorsed the commitments")
-        self._sum = Accumulator(
-            parameters.key.public_key,
-            parameters.lanes,
-            max_addends=parameters.codec.num_summands,
-            workers=self._workers,
-        )
+        self._sum = accumulator_of(parameters, self._workers)
         return RevealRequest(parameters.session, dict(self._commitments), dict(self._endorsements))
 
     def _request_openings(self) -> OpenRequest:
@@ -234,9 +264,12 @@ class Aggregator:
         if self._sum is None:
             raise StateError("there is no sum")
         with self._sum as accumulator:
-            self._product = accumulator.product()
-        self._context = parameters.sum_digest(self._listed, self._accepted, self._product)
+            self._keep(accumulator.product())
         return OpenRequest(parameters.session, sorted(self._accepted), self._context)
+
+    def _keep(self, product: EncryptedVector) -> None:
+        self._product = product
+        self._context = self.parameters.sum_digest(self._listed, self._accepted, product)
 
     def _finish(self) -> Result:
         parameters = self.parameters

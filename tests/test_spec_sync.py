@@ -14,7 +14,8 @@ from secagg.derivation import Label
 
 ROOT = Path(__file__).parent.parent
 SPEC = (ROOT / "SPEC.md").read_text()
-PROTOCOL_MODULES = {"parameters", "configuration", "messages", "wire"}
+PROTOCOL_MODULES = {"parameters", "configuration", "messages", "wire", "private_round"}
+DP_MODULES = {"preparation", "distributed", "rotation"}
 
 
 def table(first_header: str) -> list[list[str]]:
@@ -30,7 +31,17 @@ def table(first_header: str) -> list[list[str]]:
 
 
 def test_every_checked_table_is_checked():
-    headers = ["adversary", "n ", "name", "constant", "tag", "client phase", "server phase", "error"]
+    headers = [
+        "adversary",
+        "n ",
+        "name",
+        "constant",
+        "private constant",
+        "tag",
+        "client phase",
+        "server phase",
+        "error",
+    ]
     for header in headers:
         assert table(header)
     assert SPEC.count("*(checked)*") == len(headers) + 1  # and the sentence that explains the mark
@@ -50,11 +61,11 @@ def test_labels():
     assert {row[0]: row[1].encode() for row in table("name")} == {label.name: label.value for label in Label}
 
 
-@pytest.mark.parametrize(("name", "value"), [row[:2] for row in table("constant")])
+@pytest.mark.parametrize(("name", "value"), [row[:2] for row in table("constant") + table("private constant")])
 def test_constants(name, value):
     module, constant = name.split(".")
-    package = "protocols" if module in PROTOCOL_MODULES else "secagg"
-    assert getattr(importlib.import_module(f"{package}.{module}"), constant) == int(value)
+    package = "protocols" if module in PROTOCOL_MODULES else "dp" if module in DP_MODULES else "secagg"
+    assert getattr(importlib.import_module(f"{package}.{module}"), constant) == float(value)
 
 
 def test_messages():

@@ -9,9 +9,9 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "budgets": ("Budget", "Kind"),
-    "compositions": ("Composition",),
+    "budgets": ("Budget",),
     "costs": ("Cost", "Spend"),
+    "kinds": ("Composition", "Kind"),
     "ledger": ("Ledger",),
     "records": ("Record", "RecordKind"),
     "verification": ("Verified",),

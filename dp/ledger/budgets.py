@@ -14,22 +14,14 @@ from ..errors import ParameterError
 from ..events import Event
 from ..sensitivity import Neighbours
 from .amounts import Number, read, spell, up
-from .compositions import Composition, best_order
 from .costs import Cost, check_neighbours, floor_fraction, from_plain, relation_of, to_plain
+from .kinds import Composition, Kind, best_order
 
 LONGEST_NAME = 200
 MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-
-
-class Kind(StrEnum):
-    """Whose budget it is; a label that is bound at creation."""
-
-    DATA_SUBJECT = "data-subject"
-    DATA_SET = "data-set"
-    PROJECT = "project"
 
 
 def check_name(value: object, what: str, longest: int = LONGEST_NAME) -> str:

@@ -10,8 +10,9 @@ from ..errors import BudgetExceededError, LedgerConflictError, ParameterError, U
 from .amounts import Amounts, minus, spell
 from .book import Account, Book, Terms
 from .budgets import Budget, check_name
-from .compositions import Composition, charge_of, check_achieved
+from .compositions import charge_of, check_achieved
 from .costs import Spend, relation_of
+from .kinds import Composition
 from .records import Phase, Record
 from .views import named
 

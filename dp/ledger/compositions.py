@@ -9,36 +9,18 @@ keep a few whole numbers, whatever the length of the history.
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from ..errors import ParameterError
 from ..events import ApproximateEvent, DiscreteLaplaceEvent, Event, LaplaceEvent, Repeated, flatten
 from ..rational import exact
 from ..sensitivity import round_up
 from .amounts import GRID, Amounts, fraction, up
+from .budgets import Budget
 from .costs import Cost, Spend
-
-if TYPE_CHECKING:
-    from .budgets import Budget
+from .kinds import Composition, conversion
 
 MOST_RELEASES = 1_000_000
-ORDERS = tuple([1 + k / 10 for k in range(1, 100)] + [float(k) for k in range(11, 513)])
-"""Renyi orders that a budget chooses from, unless it names its own."""
-
-
-class Composition(StrEnum):
-    """How a budget's spends add up. SUM: epsilons and deltas. RENYI: Renyi divergence. RELEASES: equal releases."""
-
-    SUM = "sum"
-    RENYI = "renyi"
-    RELEASES = "releases"
-
-    @property
-    def counted(self) -> tuple[str, ...]:
-        """Name what is counted, in the order of amounts."""
-        return {"sum": ("epsilon", "delta"), "renyi": ("divergence",), "releases": ("releases",)}[self]
 
 
 def limit_of(budget: Budget) -> Amounts:
@@ -52,7 +34,7 @@ def limit_of(budget: Budget) -> Amounts:
         case Composition.SUM:
             return (int(epsilon * GRID), int(delta * GRID))
         case Composition.RENYI:
-            added = _conversion(budget.order or math.inf, float(delta))
+            added = conversion(budget.order or math.inf, float(delta))
             # Rounded down by more than the conversion back is rounded up.
             allowed = float(epsilon) - added - 1e-12 * (float(epsilon) + abs(added))
             if not allowed > 0:
@@ -86,28 +68,10 @@ def guarantee_of(budget: Budget, total: Amounts) -> tuple[Fraction, Fraction]:
     if budget.composition is Composition.SUM:
         return fraction(total[0]), fraction(total[1])
     if budget.composition is Composition.RENYI:
-        epsilon = float(fraction(total[0])) + _conversion(budget.order or math.inf, float(budget.delta))
+        epsilon = float(fraction(total[0])) + conversion(budget.order or math.inf, float(budget.delta))
         return Fraction(max(0.0, round_up(epsilon))), budget.delta
     count = total[0] // GRID
     return _releases_epsilon(budget, count), budget.delta
-
-
-def _conversion(order: float, delta: float) -> float:
-    """Return what is added to a divergence at `order` for an epsilon at delta (`dp.rdp.epsilon_from_rdp`)."""
-    return math.log1p(-1 / order) - (math.log(delta) + math.log(order)) / (order - 1)
-
-
-def best_order(epsilon: float, delta: float) -> float:
-    """Return the order at which (epsilon, delta) holds the most Gaussian noise, whose divergence grows like the order.
-
-    Raises:
-        ParameterError: no order leaves anything.
-    """
-    order = max(ORDERS, key=lambda alpha: (epsilon - _conversion(alpha, delta)) / alpha)
-    if not epsilon - _conversion(order, delta) > 0:
-        msg = f"epsilon = {epsilon:g} at delta = {delta:g} is too small for Renyi divergence; raise either"
-        raise ParameterError(msg)
-    return order
 
 
 def _sum_charge(spend: Spend) -> Amounts:

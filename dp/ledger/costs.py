@@ -80,8 +80,8 @@ def to_plain(spend: Spend) -> dict[str, Any]:
     """
     if isinstance(spend, Cost):
         parts = {"epsilon": spell(up(spend.epsilon)), "delta": spell(up(spend.delta))}
-        return {"event": "Cost", **parts, "neighbours": str(spend.neighbours)}
-    plain: dict[str, Any] = {"event": type(spend).__name__}
+        return {"type": "Cost", **parts, "neighbours": str(spend.neighbours)}
+    plain: dict[str, Any] = {"type": type(spend).__name__}
     for field in fields(spend):
         value = getattr(spend, field.name)
         if isinstance(value, Neighbours):
@@ -105,7 +105,7 @@ def from_plain(plain: Any) -> Spend:
     if not isinstance(plain, Mapping):
         raise ValueError("no event")
     values = dict(plain)
-    kind = values.pop("event", None)
+    kind = values.pop("type", None)
     if kind == "Cost":
         epsilon, delta = fraction(read(values.get("epsilon"))), fraction(read(values.get("delta")))
         return Cost(epsilon, delta, neighbours=values.get("neighbours"))  # type: ignore[arg-type]

@@ -16,6 +16,8 @@ from .store import BUSY_SECONDS, Row
 
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_DURABLE = ("synchronous = FULL", "fullfsync = ON", "checkpoint_fullfsync = ON")
+_CHECKPOINT_PAGES = 4000  # a spend writes about 7 pages; fewer checkpoints are fewer synchronisations
 _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -67,7 +69,7 @@ class SqliteStore:
         if ask("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
             msg = f"{self.name} cannot keep a write-ahead log; put the ledger on a local file system"
             raise LedgerStorageError(msg)
-        for pragma in ("synchronous = FULL", "fullfsync = ON", "checkpoint_fullfsync = ON", "cell_size_check = ON"):
+        for pragma in (*_DURABLE, "cell_size_check = ON", f"wal_autocheckpoint = {_CHECKPOINT_PAGES}"):
             ask(f"PRAGMA {pragma}")
         if ask("PRAGMA synchronous").fetchone() != (2,):
             msg = f"this SQLite does not synchronise {self.name} at every commit; a ledger needs that"

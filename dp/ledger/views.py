@@ -11,8 +11,9 @@ from ..errors import LedgerCorruptError, ParameterError
 from .amounts import Amounts, fraction, plus
 from .book import Account, Book, Terms
 from .budgets import Budget, from_microseconds
-from .compositions import Composition, guarantee_of
+from .compositions import guarantee_of
 from .costs import Spend, from_plain
+from .kinds import Composition
 from .records import Phase, Record, RecordKind
 
 

@@ -19,6 +19,7 @@ from . import integers, moduli
 from .integers import Integer, Progress, all_invertible, backend, powmod_all, to_bytes, width
 from .keys import DEFAULT_KEY_BITS, PublicKey
 from .lanes import Lanes
+from .opening import Opener, open_all
 from .proofs import Proof, Statement, prove, verify
 from .vectors import EncryptedVector, checked_ciphertexts
 
@@ -241,7 +242,7 @@ def combine(
         lanes: what the vector must look like.
         context: as the members had it.
         partials: member -> what it said.
-        workers: threads.
+        workers: processes, which need (as always with spawned ones) a main module that can be imported.
         progress: told of every ciphertext that was opened.
 
     Raises:
@@ -260,13 +261,14 @@ def combine(
     images = {member: roots for member, part in partials.items() if (roots := _roots(key, member, part, lanes))}
     liars = partials.keys() - images.keys()
     while len(images) >= key.threshold:
-        chosen = dict(list(images.items())[: key.threshold])
-        plaintexts = _open(key, ciphertexts, chosen, workers=workers, progress=progress)
+        opener = Opener(key.public_key.n, key.factorial, tuple(images)[: key.threshold])
+        said = {member: partials[member].roots for member in opener.members}
+        plaintexts = open_all(opener, vector.data, said, workers=workers, progress=progress)
         if plaintexts is not None:
             return Opened(plaintexts, frozenset(liars))
         bases = [ciphertext % n for ciphertext in ciphertexts]
         found = set()
-        for member, roots in chosen.items():
+        for member, roots in images.items():  # all at once: one lie must not buy a second one's time
             try:
                 verify(_statement(key, member, context, bases, roots), partials[member].proof)
             except AuthenticationFailed:
@@ -316,51 +318,3 @@ def _statement(
     bound = digest(Label.PAILLIER_OPENING_CONTEXT, context, key.digest())
     member_key = key.member_keys[member - 1]
     return Statement(bound, key.public_key.n, member, key.generator, member_key, key.factorial, bases, images)
-
-
-def _open(
-    key: ThresholdKey,
-    ciphertexts: Sequence[Integer],
-    images: Mapping[int, Sequence[Integer]],
-    *,
-    workers: int,
-    progress: Progress | None,
-) -> list[int] | None:
-    """Interpolate in the exponent, and check: None if any ciphertext does not open.
-
-    With D the factorial, the images' product to their Lagrange coefficients is root**(4 D**2) for root the n-th root of
-    the ciphertext mod n; its inverse, lifted to the n-th power mod n**2, leaves (1 + n)**(4 D**2 m) of the ciphertext's
-    own 4 D**2-th power. Any other root leaves something that is not 1 mod n.
-    """
-    arithmetic = backend()
-    n, n_squared = arithmetic.integer(key.public_key.n), key.public_key.n_squared
-    coefficients = [(2 * c, images[member]) for member, c in lagrange(key.num_members, list(images)).items()]
-    inverse_roots = []
-    for position in range(len(ciphertexts)):
-        above = below = arithmetic.integer(1)
-        for coefficient, values in coefficients:
-            if coefficient > 0:
-                below = below * arithmetic.powmod(values[position], coefficient, n) % n
-            else:
-                above = above * arithmetic.powmod(values[position], -coefficient, n) % n
-        inverse_roots.append(above * arithmetic.invert(below, n) % n)
-    lifted = powmod_all(inverse_roots, n, n_squared, workers=workers, progress=progress)
-    scale = 4 * key.factorial**2
-    unscale = arithmetic.invert(scale, n)
-    plaintexts = []
-    for ciphertext, lift in zip(ciphertexts, lifted, strict=True):
-        left = arithmetic.powmod(ciphertext, scale, n_squared) * lift % n_squared
-        if left % n != 1:
-            return None
-        plaintexts.append(int(left // n * unscale % n))
-    return plaintexts
-
-
-def lagrange(num_members: int, members: Sequence[int]) -> dict[int, int]:
-    """Return member -> Lagrange coefficient at zero, times the factorial of num_members: an integer, with its sign."""
-    coefficients = {}
-    for member in members:
-        others = [other for other in members if other != member]
-        numerator = math.factorial(num_members) * math.prod(others)
-        coefficients[member] = numerator // math.prod(other - member for other in others)
-    return coefficients

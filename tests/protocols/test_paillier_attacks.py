@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from protocols.paillier_messages import Contribution, OpenRequest, RevealRequest
-from protocols.paillier_roles import Phase
+from protocols.paillier_state import Phase
 from secagg.errors import (
     AuthenticationFailed,
     InconsistentShares,

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.paillier_messages import Commitment, Contribution, Opening
-from protocols.paillier_roles import CommitteeMember, Contributor, Phase
-from protocols.paillier_sum import Aggregator, AggregatorPhase
+from protocols.paillier_roles import CommitteeMember, Contributor
+from protocols.paillier_state import AggregatorPhase, Phase
+from protocols.paillier_sum import Aggregator
 from secagg.errors import (
     AuthenticationFailed,
     EncodingError,

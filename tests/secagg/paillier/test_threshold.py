@@ -1,4 +1,3 @@
-import math
 from dataclasses import replace
 from itertools import combinations
 
@@ -26,7 +25,7 @@ from secagg.paillier import (
 )
 from secagg.paillier.integers import join, split, width
 from secagg.paillier.proofs import Proof, response_bits
-from secagg.paillier.threshold import _deal, lagrange
+from secagg.paillier.threshold import _deal
 
 from .fixed_keys import dealt, noise, private_key
 
@@ -106,6 +105,19 @@ def test_liars_are_named_and_the_honest_open(data: st.DataObject) -> None:
             combine(key, VECTOR, LANES, said, context=CONTEXT)
         assert failure.value.culprits <= lying
         assert len(present) - len(failure.value.culprits) < threshold
+
+
+def test_one_liar_after_another_costs_one_more_opening_and_all_are_named() -> None:
+    key, shares = dealt(2, 5)
+    truths = partials(shares)
+    n = key.public_key.n
+    last = {m: [*split(truths[m].roots, SIZE)[:-1], 7] for m in (1, 2, 3)}
+    lied = {member: replace(truths[member], roots=join(roots, SIZE)) for member, roots in last.items()}
+    opened_so_far: list[int] = []
+    opened = combine(key, VECTOR, LANES, truths | lied, context=CONTEXT, progress=opened_so_far.append)
+    assert (LANES.unpack(opened.plaintexts, n) == RESIDUES).all()
+    assert opened.liars == {1, 2, 3}
+    assert sum(opened_so_far) <= 2 * LANES.num_plaintexts
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -191,16 +203,6 @@ def test_the_private_key_and_the_committee_agree_at_full_size() -> None:
     assert (lanes.unpack(opened.plaintexts, key.public_key.n) == residues).all()
     assert (decrypt(vector, lanes, private_key(2048)) == residues).all()
     assert sum(done) == 4 * lanes.num_plaintexts
-
-
-@given(st.integers(2, 12), st.data())
-def test_lagrange_coefficients_are_integers_that_interpolate(members: int, data: st.DataObject) -> None:
-    chosen = data.draw(st.lists(st.integers(1, members), unique=True, min_size=1))
-    polynomial = data.draw(st.lists(st.integers(-1000, 1000), min_size=1, max_size=len(chosen)))
-    coefficients = lagrange(members, chosen)
-    values = {member: sum(c * member**k for k, c in enumerate(polynomial)) for member in chosen}
-    interpolated = sum(coefficients[member] * values[member] for member in chosen)
-    assert interpolated == math.factorial(members) * polynomial[0]
 
 
 @pytest.mark.parametrize(("threshold", "members"), [(1, 3), (0, 3), (4, 3), (2, 65), (1, 1)])

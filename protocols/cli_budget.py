@@ -1,0 +1,347 @@
+"""The `secagg budget` commands: make privacy budgets, spend from them, look into their ledger and audit it.
+
+Exit codes: 0 all is well; 2 the command or its parameters are impossible; 3 the ledger refuses, or cannot be used; 4 it
+contradicts its own trail. 1 is Python's own, for what nobody foresaw.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from dp.errors import (
+    DpError,
+    LedgerCorruptError,
+    LedgerError,
+    ParameterError,
+    UnknownBudgetError,
+)
+from dp.sensitivity import Neighbours
+
+from .cli_budget_tables import (
+    decimals,
+    reservation_facts,
+    show_history,
+    show_reservation,
+    show_reservations,
+    show_statuses,
+    table,
+)
+from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
+
+if TYPE_CHECKING:
+    from dp.events import Event
+    from dp.ledger import Ledger, Spend
+
+budget_app = typer.Typer(
+    name="budget",
+    help="Privacy budgets that survive crashes and cannot be overspent, with an audit trail.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+LedgerUrl = Annotated[
+    str,
+    typer.Option(
+        "--ledger",
+        envvar="SECAGG_LEDGER",
+        metavar="URL",
+        help="A path, or postgresql://user@host/database. Passwords: ~/.pgpass or PGPASSWORD.",
+    ),
+]
+Name = Annotated[str, typer.Argument(help="The budget's name.")]
+RoundId = Annotated[str, typer.Option("--round", help="Unique for each run of a round.")]
+Epsilon = Annotated[str | None, typer.Option(help="An exact decimal, such as 0.1.")]
+Delta = Annotated[str | None, typer.Option(help="An exact decimal, such as 1e-6.")]
+Multiplier = Annotated[float | None, typer.Option(help="Instead of epsilon: Gaussian noise, sigma / sensitivity.")]
+Rate = Annotated[float, typer.Option(help="Probability with which a record takes part (Poisson), with the multiplier.")]
+Relation = Annotated[Neighbours, typer.Option(help="What neighbouring data sets differ in.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables for people.")]
+CompositionName = Annotated[
+    str, typer.Option(help="sum: epsilons add up. renyi: divergences do. releases: equal releases are counted.")
+]
+
+_PERIODS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+@contextmanager
+def _named_ends(as_json: bool) -> Iterator[None]:
+    """Turn what the ledger raises on purpose into a sentence and an exit code."""
+    try:
+        yield
+    except DpError as error:
+        tell(str(error), as_json, error)
+        raise typer.Exit(_exit_code(error)) from None
+
+
+@contextmanager
+def _open(url: str, as_json: bool) -> Iterator[Ledger]:
+    """Open the ledger that is there."""
+    with _named_ends(as_json):
+        from dp.ledger import Ledger
+
+        with Ledger.open(url) as ledger:
+            yield ledger
+
+
+def _exit_code(error: DpError) -> int:
+    if isinstance(error, LedgerCorruptError):
+        return EXIT_WRONG
+    if isinstance(error, LedgerError) and not isinstance(error, UnknownBudgetError):
+        return EXIT_NO_SUM
+    return EXIT_IMPOSSIBLE
+
+
+@budget_app.command()
+def create(
+    name: Name,
+    ledger: LedgerUrl,
+    epsilon: Annotated[str, typer.Option(help="The limit; an exact decimal.")],
+    delta: Annotated[str, typer.Option(help="The limit; an exact decimal. Above 0 unless composition is sum.")] = "0",
+    composition: CompositionName = "sum",
+    kind: Annotated[str, typer.Option(help="data-subject, data-set or project.")] = "project",
+    neighbours: Relation = Neighbours.ADD_REMOVE,
+    order: Annotated[float | None, typer.Option(help="For renyi: its order; by default the best for Gaussian.")] = None,
+    noise_multiplier: Annotated[float | None, typer.Option(help="For releases: the Gaussian noise of one.")] = None,
+    sampling_rate: Rate = 1.0,
+    renews: Annotated[
+        str | None, typer.Option(help="A fresh allowance every 30d (m, h, d, w).", metavar="TIME")
+    ] = None,
+    expires: Annotated[str | None, typer.Option(help="No spends from then on; ISO, UTC unless it says.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a budget, and the ledger if there is none. Its terms are fixed; repeating them changes nothing."""
+    with _named_ends(as_json):
+        from dp.ledger import Budget, Composition, Kind, Ledger
+
+        event = None if noise_multiplier is None else _gaussian(noise_multiplier, sampling_rate, neighbours)
+        terms = Budget(
+            name,
+            epsilon,
+            delta,
+            neighbours=neighbours,
+            composition=_choice(Composition, composition, "--composition"),
+            kind=_choice(Kind, kind, "--kind"),
+            order=order,
+            event=event,
+            renews=_period(renews),
+            expires=_moment(expires),
+        )
+        # Only now, so that impossible terms leave no empty ledger behind.
+        with Ledger.open(ledger, create=True) as opened:
+            show_statuses([opened.create(terms)], as_json)
+
+
+@budget_app.command()
+def status(
+    ledger: LedgerUrl,
+    name: Annotated[str | None, typer.Argument(help="The budget's name; all budgets if left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is spent, held by open reservations, and left."""
+    with _open(ledger, as_json) as opened:
+        names = opened.budgets() if name is None else [name]
+        show_statuses([opened.status(one) for one in names], as_json)
+        waiting = [entry for one in names for entry in opened.open_reservations(one)]
+        if waiting and not as_json:
+            console = Console()
+            console.print("open reservations, which count as spent until commit, release or resolve:")
+            show_reservations(waiting, console)
+
+
+@budget_app.command()
+def reserve(
+    name: Name,
+    ledger: LedgerUrl,
+    round_id: RoundId,
+    epsilon: Epsilon = None,
+    delta: Delta = None,
+    noise_multiplier: Multiplier = None,
+    sampling_rate: Rate = 1.0,
+    neighbours: Relation = Neighbours.ADD_REMOVE,
+    participant: Annotated[list[str] | None, typer.Option(help="Who may take part; repeat it.")] = None,
+    participants_file: Annotated[Path | None, typer.Option(help="A file with one participant a line.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take what a round may cost at most, before anything is revealed."""
+    with _open(ledger, as_json) as opened:
+        cost = _cost(epsilon, delta, noise_multiplier, sampling_rate, neighbours)
+        names = [*(participant or []), *_lines(participants_file)]
+        show_reservation(opened.reserve(name, cost, round_id=round_id, participants=names), as_json)
+
+
+@budget_app.command()
+def commit(
+    name: Name,
+    ledger: LedgerUrl,
+    round_id: RoundId,
+    epsilon: Epsilon = None,
+    delta: Delta = None,
+    noise_multiplier: Multiplier = None,
+    sampling_rate: Rate = 1.0,
+    neighbours: Relation = Neighbours.ADD_REMOVE,
+    as_json: AsJson = False,
+) -> None:
+    """Say that a round's result will be published; at its actual cost if that is given, at most what was reserved."""
+    with _open(ledger, as_json) as opened:
+        given = (epsilon, delta, noise_multiplier) != (None, None, None)
+        actual = _cost(epsilon, delta, noise_multiplier, sampling_rate, neighbours) if given else None
+        show_reservation(opened.commit(opened.reservation(name, round_id), actual), as_json)
+
+
+@budget_app.command()
+def release(
+    name: Name,
+    ledger: LedgerUrl,
+    round_id: RoundId,
+    reason: Annotated[str, typer.Option(help="Kept in the trail.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Give a reservation back: only for a round of which surely nothing was revealed to anybody."""
+    with _open(ledger, as_json) as opened:
+        show_reservation(opened.release(opened.reservation(name, round_id), reason), as_json)
+
+
+@budget_app.command()
+def resolve(
+    name: Name,
+    ledger: LedgerUrl,
+    round_id: RoundId,
+    spent: Annotated[bool, typer.Option("--spent/--unspent", help="Whether anything may have been revealed.")],
+    reason: Annotated[str, typer.Option(help="How this is known; kept in the trail.")],
+    as_json: AsJson = False,
+) -> None:
+    """Decide about a reservation that a crash left open."""
+    with _open(ledger, as_json) as opened:
+        show_reservation(opened.resolve(opened.reservation(name, round_id), spent=spent, reason=reason), as_json)
+
+
+@budget_app.command()
+def history(
+    ledger: LedgerUrl,
+    name: Annotated[str | None, typer.Argument(help="The budget's name; the whole trail if left out.")] = None,
+    last: Annotated[int, typer.Option(help="Only so many records, the latest.", min=1)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show the audit trail."""
+    with _open(ledger, as_json) as opened:
+        show_history(opened.history(name, last=last), as_json)
+
+
+@budget_app.command()
+def participants(
+    name: Name,
+    ledger: LedgerUrl,
+    participant: Annotated[str | None, typer.Option(help="Only this one, with the rounds.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show who took part in a budget's rounds, and what each has spent."""
+    with _open(ledger, as_json) as opened:
+        found = opened.participants(name) if participant is None else [opened.participant(name, participant)]
+        if as_json:
+            facts = [
+                {
+                    "participant": view.participant,
+                    "epsilon": view.epsilon,
+                    "delta": view.delta,
+                    "total": decimals(view.total),
+                    "rounds": [reservation_facts(entry) for entry in view.rounds],
+                }
+                for view in found
+            ]
+            typer.echo(json.dumps(facts, indent=2))
+            return
+        people = table("participant", "rounds", "epsilon", "delta")
+        for view in found:
+            people.add_row(Text(view.participant), str(len(view.rounds)), f"{view.epsilon:.6g}", f"{view.delta:.6g}")
+        console = Console()
+        console.print(people)
+        if participant is not None:
+            show_reservations(found[0].rounds, console)
+
+
+@budget_app.command()
+def verify(
+    ledger: LedgerUrl,
+    head: Annotated[str | None, typer.Option(help="A head that you kept: NUMBER:HASH.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute the whole trail; print its head, which is worth keeping where the ledger's owner cannot reach it."""
+    with _open(ledger, as_json) as opened:
+        found = opened.verify(head)
+        if as_json:
+            typer.echo(json.dumps(vars(found), indent=2))
+            return
+        console = Console()
+        console.print(
+            f"[green]the trail holds[/green]: {found.records:,} records, {found.budgets:,} budgets, "
+            f"{found.open_reservations:,} open reservations"
+        )
+        console.print(Text.assemble("head ", (found.head, "bold")), soft_wrap=True)
+
+
+def _cost(
+    epsilon: str | None, delta: str | None, multiplier: float | None, rate: float, neighbours: Neighbours
+) -> Spend:
+    from dp.ledger import Cost
+
+    if (multiplier is None) == (epsilon is None) or (multiplier is not None and delta is not None):
+        msg = "give --epsilon (and --delta), or --noise-multiplier (and --sampling-rate)"
+        raise ParameterError(msg)
+    if multiplier is not None:
+        return _gaussian(multiplier, rate, neighbours)
+    return Cost(epsilon or "0", delta or "0", neighbours=neighbours)
+
+
+def _gaussian(multiplier: float, rate: float, neighbours: Neighbours) -> Event:
+    from dp.events import GaussianEvent, PoissonSampled
+
+    event = GaussianEvent(multiplier, neighbours)
+    return event if rate == 1 else PoissonSampled(rate, event)
+
+
+def _choice(kind: Any, text: str, option: str) -> Any:
+    if text not in list(kind):
+        msg = f"{option} is {text!r}, but must be one of {', '.join(kind)}"
+        raise ParameterError(msg)
+    return kind(text)
+
+
+def _period(text: str | None) -> timedelta | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,6})([mhdw])", text)
+    if found is None or not int(found[1]):
+        msg = f"--renews is {text!r}, but must be a number and m, h, d or w, such as 30d"
+        raise ParameterError(msg)
+    return timedelta(seconds=int(found[1]) * _PERIODS[found[2]])
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        msg = f"--expires is {text!r}, but must be a date such as 2030-12-31 or 2030-12-31T18:00+01:00"
+        raise ParameterError(msg) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _lines(path: Path | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"cannot read participants from {path}: {type(error).__name__}"
+        raise ParameterError(msg) from None

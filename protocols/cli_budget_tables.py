@@ -1,0 +1,157 @@
+"""What the `secagg budget` commands show: tables and bars for people, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from dp.ledger import Record, Reservation, Status
+
+_BAR = 32
+_MINUTE = "%Y-%m-%d %H:%M"
+
+
+def decimals(amounts: dict[str, Fraction]) -> dict[str, str]:
+    """Return amounts as exact decimals."""
+    from dp.ledger.amounts import spell, up
+
+    return {name: spell(up(value)) for name, value in amounts.items()}
+
+
+def _status_facts(found: Status) -> dict[str, Any]:
+    return {
+        "budget": found.budget.name,
+        **found.budget.plain(),
+        "limit": decimals(found.limit),
+        "spent": decimals(found.spent),
+        "held": decimals(found.held),
+        "left": decimals(found.left),
+        "epsilon_taken": found.epsilon,
+        "delta_taken": found.delta,
+        "fraction_taken": found.fraction_taken,
+        "open_reservations": found.open,
+        "period": found.period,
+        "created": found.created.isoformat(),
+        "renewal": found.renewal.isoformat() if found.renewal else None,
+        "expires": found.budget.expires.isoformat() if found.budget.expires else None,
+        "expired": found.expired,
+    }
+
+
+def show_statuses(found: list[Status], as_json: bool) -> None:
+    """Show budgets, each with its bar, or print them as JSON."""
+    if as_json:
+        typer.echo(json.dumps([_status_facts(one) for one in found], indent=2))
+        return
+    console = Console()
+    for one in found:
+        budget = one.budget
+        share = f" {one.fraction_taken:.1%} taken: "
+        total = f"epsilon {one.epsilon:.6g} at delta {one.delta:g}"
+        console.print(Text.assemble((budget.name, "bold"), " ", _bar(one), share, total), soft_wrap=True)
+        rows = table("", "spent", "held", "left", "of")
+        for name, limit in one.limit.items():
+            amounts = (one.spent[name], one.held[name], one.left[name], limit)
+            rows.add_row(f"  {name}", *(f"{float(amount):.6g}" for amount in amounts))
+        console.print(rows)
+        notes = [f"{budget.composition}, {budget.neighbours}, {budget.kind}"]
+        if budget.composition != "sum":
+            notes.append(f"limit epsilon {float(budget.epsilon):g} at delta {float(budget.delta):g}")
+        if one.renewal:
+            notes.append(f"period {one.period + 1}, renews {one.renewal:%Y-%m-%d %H:%M} UTC")
+        if budget.expires:
+            notes.append(f"{'EXPIRED' if one.expired else 'expires'} {budget.expires:%Y-%m-%d %H:%M} UTC")
+        console.print(Text(f"  {'; '.join(notes)}", style="dim"), soft_wrap=True)
+
+
+def _bar(found: Status) -> Text:
+    """Draw spent, held and left; what is taken never looks like less than it is."""
+
+    def cells(*parts: dict[str, Fraction]) -> int:
+        shares = [sum((part[k] for part in parts), Fraction(0)) / found.limit[k] for k in found.limit if found.limit[k]]
+        return min(_BAR, int(-(-max(shares) * _BAR // 1)))
+
+    spent, taken = cells(found.spent), cells(found.spent, found.held)
+    colour = "red" if taken >= _BAR else "yellow" if taken > 0.8 * _BAR else "green"
+    return Text.assemble(
+        ("█" * spent, colour), ("▒" * max(0, taken - spent), colour), ("·" * (_BAR - max(taken, spent)), "dim")
+    )
+
+
+def reservation_facts(found: Reservation) -> dict[str, Any]:
+    """Return what scripts want to know of a reservation."""
+    from dp.ledger.costs import to_plain
+
+    return {
+        "budget": found.budget,
+        "round": found.round_id,
+        "status": str(found.status),
+        "charge": decimals(found.charge),
+        "cost": to_plain(found.cost),
+        "period": found.period,
+        "opened": found.opened.isoformat(),
+        "closed": found.closed.isoformat() if found.closed else None,
+        "participants": found.participants,
+        "reason": found.reason,
+    }
+
+
+def show_reservation(found: Reservation, as_json: bool) -> None:
+    """Show one reservation, or print it as JSON."""
+    if as_json:
+        typer.echo(json.dumps(reservation_facts(found), indent=2))
+    else:
+        show_reservations([found], Console())
+
+
+def show_reservations(found: Any, console: Console) -> None:
+    """Show reservations in a table."""
+    rows = table("budget", "round", "status", "charge", "people", "opened", "closed", "reason")
+    for one in found:
+        ended = f"{one.closed:{_MINUTE}}" if one.closed else ""
+        charge, people = _told(one.charge), str(one.participants or "")
+        names = (Text(one.budget), Text(one.round_id), one.status)
+        rows.add_row(*names, charge, people, f"{one.opened:{_MINUTE}}", ended, Text(one.reason))
+    console.print(rows)
+
+
+def show_history(found: list[Record], as_json: bool) -> None:
+    """Show records of the trail, or print them as JSON."""
+    from dp.ledger.budgets import from_microseconds
+
+    if as_json:
+        entries = [vars(record) | {"payload": record.facts()} for record in found]
+        typer.echo(json.dumps(entries, indent=2))
+        return
+    rows = table("record", "UTC", "what", "budget", "round", "charge", "spent", "held")
+    for record in found:
+        facts = record.facts()
+        charge, after = ", ".join(map(_short, facts.get("charge", []))), facts["after"]
+        spent, held = (", ".join(map(_short, after[key])) for key in ("spent", "held"))
+        names = (Text(record.budget), Text(record.round_id))
+        time = f"{from_microseconds(record.time):{_MINUTE}}"
+        rows.add_row(str(record.seq), time, record.kind, *names, charge, spent, held)
+    Console().print(rows)
+
+
+def _told(amounts: dict[str, Fraction]) -> str:
+    return ", ".join(f"{float(value):.6g}" for value in amounts.values())
+
+
+def _short(amount: str) -> str:
+    return f"{float(amount):.6g}"
+
+
+def table(*columns: str) -> Table:
+    """Return an empty table with these columns."""
+    made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        made.add_column(column, overflow="fold", no_wrap=column in {"UTC", "what", "status", "opened", "closed"})
+    return made

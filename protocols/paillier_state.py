@@ -1,0 +1,122 @@
+"""What the parties of a Paillier round remember between messages, as bytes: what their `dump` gives and `load` takes.
+
+A dump names its round by the session alone: parameters, identities and key shares are given again on loading, from
+where their owner keeps them.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TypeVar
+
+import msgspec
+
+from secagg.errors import MalformedMessage, StateError
+from secagg.paillier import Accumulator, EncryptedVector
+
+from . import dumps
+from .paillier_messages import Opening
+from .paillier_parameters import RoundParameters
+
+
+class Phase(Enum):
+    """Where a contributor or a member stands. Completed and Aborted are for good."""
+
+    NEW = "new"
+    COMMITTED = "committed"
+    ENDORSED = "endorsed"
+    COMPLETED = "completed"
+    ABORTED = "aborted"
+
+
+class AggregatorPhase(Enum):
+    """What the aggregator collects. Completed and Aborted are for good."""
+
+    COMMITMENTS = "commitments"
+    ENDORSEMENTS = "endorsements"
+    CONTRIBUTIONS = "contributions"
+    OPENINGS = "openings"
+    COMPLETED = "completed"
+    ABORTED = "aborted"
+
+
+class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    session: bytes
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+
+class ContributorState(_State, frozen=True, tag="contributor"):
+    """The encrypted update is held until it was shown."""
+
+    contributor: int
+    phase: Phase
+    vector: EncryptedVector | None = None
+
+
+class MemberState(_State, frozen=True, tag="member"):
+    """The list that was endorsed, whose contributions are in the sum, and the sum."""
+
+    member: int
+    phase: Phase
+    commitments: dict[int, bytes] = {}
+    accepted: frozenset[int] = frozenset()
+    product: EncryptedVector | None = None
+
+
+class AggregatorState(_State, frozen=True, tag="aggregator"):
+    """Everything that was received, contributions in their sum only."""
+
+    phase: AggregatorPhase
+    rejected: dict[str, set[int]]
+    commitments: dict[int, bytes] = {}
+    endorsements: dict[int, bytes] = {}
+    accepted: frozenset[int] = frozenset()
+    product: EncryptedVector | None = None
+    openings: dict[int, Opening] = {}
+
+
+S = TypeVar("S", ContributorState, MemberState, AggregatorState)
+
+
+def load(dumped: bytes, kind: type[S], parameters: RoundParameters) -> S:
+    """Return the state that was dumped in this round.
+
+    Raises:
+        StateError: the bytes are no dump of this kind and version, damaged, or of another round.
+    """
+    state = dumps.open(dumped, kind)
+    if state.session != parameters.session:
+        raise StateError("the dump is of another round: load it with the parameters that it was made with")
+    return state
+
+
+def product_of(accumulator: Accumulator | None) -> EncryptedVector | None:
+    """Return the sum so far; None if nothing was added yet."""
+    return accumulator.product() if accumulator is not None and accumulator.num_addends else None
+
+
+def accumulator_of(
+    parameters: RoundParameters,
+    workers: int,
+    product: EncryptedVector | None = None,
+    accepted: frozenset[int] = frozenset(),
+) -> Accumulator:
+    """Start a sum, or take one up again.
+
+    Raises:
+        StateError: the sum is not one of the contributions that were accepted.
+    """
+    if (product.num_addends if product else 0) != len(accepted):
+        raise StateError("the dump's sum is not of the contributions that it names")
+    accumulator = Accumulator(
+        parameters.key.public_key, parameters.lanes, max_addends=parameters.codec.num_summands, workers=workers
+    )
+    if product is not None:
+        try:
+            accumulator.add(product, sender=0)
+        except MalformedMessage as error:
+            accumulator.close()
+            raise StateError(f"the dump's sum does not fit the round: {error.reason}") from None
+    return accumulator

@@ -1,0 +1,151 @@
+"""The `secagg budget` commands, as people and scripts use them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dp.ledger import Cost, Ledger
+from dp.sensitivity import Neighbours
+from protocols.cli import app
+from tests.command_line import separating_runner
+from tests.contracts.ledger_contract import sqlite_tamper
+
+runner = separating_runner()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    path = str(tmp_path / "ledger.db")
+    monkeypatch.setenv("SECAGG_LEDGER", path)
+    return path
+
+
+def run(*arguments: str, exit_code: int = 0) -> str:
+    outcome = runner.invoke(app, ["budget", *arguments])
+    assert outcome.exit_code == exit_code, (outcome.output, outcome.exception)
+    return outcome.stdout if exit_code == 0 else outcome.stderr
+
+
+def run_json(*arguments: str, exit_code: int = 0) -> Any:
+    outcome = runner.invoke(app, ["budget", *arguments, "--json"])
+    assert outcome.exit_code == exit_code, (outcome.output, outcome.exception)
+    return json.loads(outcome.stdout)
+
+
+def test_a_budget_from_its_creation_to_its_audit(ledger: str, tmp_path: Path) -> None:
+    (created,) = run_json("create", "alice", "--epsilon", "1", "--delta", "1e-5", "--kind", "data-subject")
+    assert (created["left"], created["kind"]) == ({"epsilon": "1", "delta": "0.00001"}, "data-subject")
+    people = tmp_path / "people"
+    people.write_text("anna\nbert\n\n")
+    taken = run_json("reserve", "alice", "--round", "r1", "--epsilon", "0.3", "--participants-file", str(people))
+    assert (taken["status"], taken["participants"], taken["charge"]["epsilon"]) == ("reserved", 2, "0.3")
+    done = run_json("commit", "alice", "--round", "r1", "--epsilon", "0.2")
+    assert (done["status"], done["charge"]["epsilon"]) == ("committed", "0.2")
+    run_json("reserve", "alice", "--round", "r2", "--epsilon", "0.3", "--delta", "1e-6", "--participant", "anna")
+    assert run_json("release", "alice", "--round", "r2")["status"] == "released"
+    run_json("reserve", "alice", "--round", "r3", "--epsilon", "0.3", "--participant", "anna")
+    solved = run_json("resolve", "alice", "--round", "r3", "--spent", "--reason", "the sum was seen")
+    assert (solved["status"], solved["reason"]) == ("committed", "the sum was seen")
+    (status,) = run_json("status", "alice")
+    assert (status["spent"]["epsilon"], status["left"]["epsilon"], status["open_reservations"]) == ("0.5", "0.5", 0)
+    anna, bert = run_json("participants", "alice")
+    assert (anna["epsilon"], len(anna["rounds"]), bert["epsilon"]) == (0.5, 3, 0.2)
+    kinds = [record["kind"] for record in run_json("history", "alice")]
+    assert kinds == ["create", "reserve", "commit", "reserve", "release", "reserve", "resolve"]
+    head = run_json("verify")["head"]
+    assert run_json("verify", "--head", head) == {"head": head, "records": 7, "budgets": 1, "open_reservations": 0}
+
+
+def test_tables_are_readable(ledger: str) -> None:
+    run("create", "digits", "--epsilon", "4", "--delta", "1e-5", "--composition", "renyi", "--renews", "30d")
+    run("reserve", "digits", "--round", "[bold]r1", "--noise-multiplier", "2", "--participant", "anna")
+    text = run("status")
+    for words in ("digits", "33.5% taken", "divergence", "open reservations", "[bold]r1", "renews", "limit epsilon 4"):
+        assert words in text
+    # The bar: a third of 32 cells, rounded up, is held; nothing is spent.
+    assert (text.count("▒"), text.count("█"), text.count("·")) == (11, 0, 21)
+    run("commit", "digits", "--round", "[bold]r1")
+    assert run("status").count("█") == 11
+    assert "commit" in run("history", "--last", "1")
+    assert "create" not in run("history", "--last", "1")
+    assert "anna" in run("participants", "digits")
+    assert "the trail holds: 3 records" in run("verify")
+
+
+def test_what_exceeds_is_told_with_what_is_left(ledger: str) -> None:
+    run("create", "b", "--epsilon", "1")
+    text = run("reserve", "b", "--round", "r", "--epsilon", "1.1", exit_code=3)
+    assert re.search(r"asked epsilon 1\.1, delta 0; left epsilon 1", text.replace("\n", " "))
+    assert run_json("reserve", "b", "--round", "r", "--epsilon", "1.1", exit_code=3)["error"] == "BudgetExceededError"
+
+
+def test_planned_releases_are_counted(ledger: str) -> None:
+    terms = ["--epsilon", "1", "--delta", "1e-5", "--composition", "releases", "--noise-multiplier", "10"]
+    (status,) = run_json("create", "plan", *terms)
+    assert int(status["limit"]["releases"]) > 3
+    assert run_json("reserve", "plan", "--round", "0", "--noise-multiplier", "10")["charge"] == {"releases": "1"}
+    run("reserve", "plan", "--round", "1", "--noise-multiplier", "9", exit_code=2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["create", "b", "--epsilon", "0"],
+        ["create", "b", "--epsilon", "much"],
+        ["create", "b", "--epsilon", "1e999999999"],
+        ["create", "b", "--epsilon", "1", "--composition", "hope"],
+        ["create", "b", "--epsilon", "1", "--kind", "pet"],
+        ["create", "b", "--epsilon", "1", "--renews", "1y"],
+        ["create", "b", "--epsilon", "1", "--renews", "0d"],
+        ["create", "b", "--epsilon", "1", "--expires", "tomorrow"],
+        ["create", "b", "--epsilon", "1", "--composition", "renyi"],
+        ["create", "b", "--epsilon", "1", "--noise-multiplier", "3"],
+        ["create", "b\x1b", "--epsilon", "1"],
+        ["reserve", "a", "--round", "r"],
+        ["reserve", "a", "--round", "r", "--epsilon", "0.1", "--noise-multiplier", "2"],
+        ["reserve", "a", "--round", "r", "--epsilon", "-1"],
+        ["reserve", "a", "--round", "r", "--epsilon", "0.1", "--neighbours", "replace-one"],
+        ["reserve", "a", "--round", "r", "--epsilon", "0.1", "--participants-file", "/nowhere/at/all"],
+        ["reserve", "nobody", "--round", "r", "--epsilon", "0.1"],
+        ["commit", "a", "--round", "never"],
+        ["verify", "--head", "nonsense"],
+    ],
+    ids=lambda arguments: "-".join(arguments).encode("ascii", "backslashreplace").decode(),
+)
+def test_impossible_commands_say_so(ledger: str, arguments: list[str]) -> None:
+    run("create", "a", "--epsilon", "1")
+    assert "secagg:" in run(*arguments, exit_code=2)
+    assert set(run_json(*arguments, exit_code=2)) == {"error", "message"}
+
+
+def test_impossible_terms_leave_no_ledger_behind(ledger: str) -> None:
+    run("create", "b", "--epsilon", "-1", exit_code=2)
+    assert not Path(ledger).exists()
+    assert "there is no ledger" in run("status", exit_code=3)
+
+
+def test_a_tampered_trail_is_an_exit_code_of_its_own(ledger: str) -> None:
+    run("create", "b", "--epsilon", "1")
+    with Ledger.open(ledger) as opened:
+        opened.spend("b", Cost("0.5", neighbours=Neighbours.ADD_REMOVE), round_id="r")
+    sqlite_tamper(ledger, "UPDATE ledger_records SET payload = replace(payload, '0.5', '0.1') WHERE seq = 2")
+    assert "record 2" in run("verify", exit_code=4)
+
+
+def test_passwords_stay_out_of_what_is_said(ledger: str) -> None:
+    url = "postgresql://user:hunter2@127.0.0.1:9/x"
+    outcome = runner.invoke(app, ["budget", "status", "--ledger", url, "--json"])
+    assert outcome.exit_code == 3
+    assert "hunter2" not in outcome.output + outcome.stderr
+    assert "127.0.0.1:9" in outcome.stderr
+
+
+def test_terms_are_fixed(ledger: str) -> None:
+    run("create", "b", "--epsilon", "1", "--expires", "2100-01-01")
+    run("create", "b", "--epsilon", "1.0", "--expires", "2100-01-01T00:00+00:00")
+    assert "terms are fixed" in run("create", "b", "--epsilon", "2", exit_code=3)

@@ -1,0 +1,223 @@
+"""Parties of a Paillier round that live in short processes: they go on after `dump` and `load`, or are refused."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from protocols import dumps
+from protocols.paillier_messages import CommitmentList
+from protocols.paillier_parameters import RoundParameters
+from protocols.paillier_roles import CommitteeMember, Contributor
+from protocols.paillier_state import AggregatorPhase, MemberState, Phase
+from protocols.paillier_sum import Aggregator
+from secagg.encoding import FixedPoint, Rounding
+from secagg.errors import ContradictoryRequest, ParameterError, PeerError, StateError
+from secagg.paillier import Lanes, encrypt
+from tests.secagg.paillier.fixed_keys import dealt, noise
+
+from .paillier_harness import LENGTH, Session, identity, make_parameters, update
+
+LOADS: dict[str, Callable[[bytes, RoundParameters], object]] = {
+    "contributor": lambda dumped, parameters: Contributor.load(dumped, parameters, identity(1)),
+    "member": lambda dumped, parameters: CommitteeMember.load(dumped, parameters, dealt(4, 5)[1][0], identity(1001)),
+    "aggregator": Aggregator.load,
+}
+
+
+class Restarted(Session):
+    """Everyone starts anew, from what it dumped, before every step and between any two contributions."""
+
+    def restart(self) -> None:
+        parameters, shares = self.parameters, dealt(self.parameters.key.threshold, self.parameters.key.num_members)[1]
+        self.aggregator.close()
+        self.aggregator = Aggregator.load(self.aggregator.dump(), parameters)
+        for i, contributor in self.contributors.items():
+            self.contributors[i] = Contributor.load(contributor.dump(), parameters, identity(i))
+        for i, member in self.members.items():
+            dumped = member.dump()
+            member.close()
+            self.members[i] = CommitteeMember.load(dumped, parameters, shares[i - 1], identity(1000 + i))
+
+    def deliver(self, client, contribution):
+        self.restart()
+        super().deliver(client, contribution)
+
+
+def dumped_by(session: Session, role: str) -> bytes:
+    parties = {"contributor": session.contributors[1], "member": session.members[1], "aggregator": session.aggregator}
+    return parties[role].dump()
+
+
+@pytest.mark.parametrize("max_weight", [1, 9])
+def test_a_round_of_short_processes_ends_as_any_other(max_weight: int) -> None:
+    weights = {1: 1, 2: min(9, max_weight), 3: 1, 4: min(4, max_weight), 5: 1}
+    session = Restarted(make_parameters(max_weight=max_weight), weights=weights)
+    session.restart()
+    listed = session.commit({1, 2, 4, 5})
+    session.restart()
+    request = session.endorse(listed, {1, 2, 4, 5})
+    session.restart()
+    session.reveal(request, {1, 2, 4})
+    session.restart()
+    to_open = session.ask()
+    session.restart()
+    for i in (5, 4):
+        session.aggregator.receive(i, session.members[i].open(to_open))
+        session.restart()
+    result = session.open(to_open, {1, 2})
+    session.check(result, {1, 2, 4})
+    session.restart()
+    assert session.aggregator.phase is AggregatorPhase.COMPLETED
+    with pytest.raises(StateError):
+        session.aggregator.close_round()
+
+
+def test_a_crashed_aggregator_combines_again_with_the_same_result() -> None:
+    session = Session(make_parameters())
+    session.reveal(session.endorse(session.commit()))
+    request = session.ask()
+    for i, member in session.members.items():
+        session.aggregator.receive(i, member.open(request))
+    saved = session.aggregator.dump()
+    session.check(session.aggregator.close_round(), {1, 2, 3, 4, 5})
+    session.check(Aggregator.load(saved, session.parameters).close_round(), {1, 2, 3, 4, 5})
+
+
+def test_whoever_was_refused_stays_out() -> None:
+    session = Session(make_parameters())
+    request = session.endorse(session.commit())
+    bad = msgspec.structs.replace(session.contributors[3].reveal(request), signature=bytes(64))
+    with pytest.raises(PeerError):
+        session.aggregator.receive(3, bad)
+    session.aggregator = Aggregator.load(session.aggregator.dump(), session.parameters)
+    assert session.aggregator.rejected["contributors"] == {3}
+    with pytest.raises(PeerError, match="out of the round"):
+        session.aggregator.receive(3, bad)
+
+
+def test_a_member_that_has_answered_answers_no_more_after_a_restart() -> None:
+    session = Restarted(make_parameters())
+    listed = session.commit()
+    request = session.endorse(listed)
+    session.restart()
+    with pytest.raises(StateError, match="endorsed"):
+        session.members[1].endorse(listed)
+    session.reveal(request)
+    to_open = session.ask()
+    session.members[1].open(to_open)
+    with pytest.raises(ContradictoryRequest):
+        session.members[2].open(msgspec.structs.replace(to_open, contributors=to_open.contributors[1:]))
+    session.restart()
+    for member, phase in ((1, Phase.COMPLETED), (2, Phase.ABORTED)):
+        assert session.members[member].phase is phase
+        with pytest.raises(StateError, match=phase.value):
+            session.members[member].open(to_open)
+        assert session.members[member]._share is None
+
+
+def test_a_contributor_that_has_shown_its_update_keeps_nothing() -> None:
+    session = Session(make_parameters())
+    contributor = session.contributors[1]
+    request = session.endorse(session.commit())
+    before = contributor.dump()
+    ciphertexts = contributor.reveal(request).ciphertexts
+    assert ciphertexts in before
+    assert ciphertexts[:16] not in contributor.dump()
+
+
+@pytest.mark.parametrize("role", LOADS)
+def test_dumps_are_of_their_kind_and_round_and_whole(role: str) -> None:
+    session = Session(make_parameters())
+    session.reveal(session.endorse(session.commit()), {2, 3})
+    dumped, load = dumped_by(session, role), LOADS[role]
+    load(dumped, session.parameters)
+    for at in range(0, len(dumped), 7):
+        damaged = bytearray(dumped)
+        damaged[at] ^= 1
+        with pytest.raises(StateError):
+            load(bytes(damaged), session.parameters)
+    for other in LOADS.keys() - {role}:
+        with pytest.raises(StateError, match="no dump of this kind"):
+            load(dumped_by(session, other), session.parameters)
+    with pytest.raises(StateError, match="another round"):
+        load(dumped, make_parameters(nonce=b"\1" * 32))
+    for nothing in (b"", b"not a dump", dumped[:20]):
+        with pytest.raises(StateError):
+            load(nothing, session.parameters)
+
+
+def test_dumps_are_their_owners() -> None:
+    session = Session(make_parameters())
+    session.endorse(session.commit())
+    parameters, shares = session.parameters, dealt(4, 5)[1]
+    with pytest.raises(StateError, match="of member 1, not 2"):
+        CommitteeMember.load(session.members[1].dump(), parameters, shares[1], identity(1002))
+    with pytest.raises(ParameterError):
+        CommitteeMember.load(session.members[1].dump(), parameters, shares[0], identity(1002))
+    with pytest.raises(ParameterError):
+        Contributor.load(session.contributors[1].dump(), parameters, identity(2))
+
+
+@pytest.mark.parametrize("bend", ["too many", "none", "other lanes", "not invertible"])
+def test_a_dump_whose_sum_does_not_fit_is_refused(bend: str) -> None:
+    session = Session(make_parameters())
+    session.reveal(session.endorse(session.commit()), {2, 3})
+    parameters, share = session.parameters, dealt(4, 5)[1][0]
+    state = dumps.open(session.members[1].dump(), MemberState)
+    product = state.product
+    assert product is not None
+    codec = FixedPoint(1.0, 16, 50, rounding=Rounding.NEAREST)
+    longer = encrypt(codec.encode(update(1)).residues[:-1], Lanes(256, codec.modulus_bits, LENGTH - 1), noise())
+    changes = {
+        "too many": {"accepted": frozenset({2, 3, 4})},
+        "none": {"product": None},
+        "other lanes": {"product": longer, "accepted": frozenset({2})},
+        "not invertible": {"product": replace(product, data=bytes(len(product.data)))},
+    }
+    bent = dumps.seal(msgspec.structs.replace(state, **changes[bend]))
+    with pytest.raises(StateError, match="sum"):
+        CommitteeMember.load(bent, parameters, share, identity(1001))
+
+
+def test_no_dump_holds_a_share_or_an_update_in_clear() -> None:
+    session = Session(make_parameters())
+    session.reveal(session.endorse(session.commit()), {2, 3})
+    secret = dealt(4, 5)[1][0].secret
+    encoded = session.parameters.codec.encode(update(1)).residues.tobytes()
+    for role in LOADS:
+        dumped = dumped_by(session, role)
+        assert secret.to_bytes(32, "big").lstrip(b"\0")[:16] not in dumped
+        assert encoded[:16] not in dumped
+        assert update(1).tobytes()[:16] not in dumped
+
+
+def test_two_threads_get_one_answer() -> None:
+    session = Session(make_parameters())
+    listed = session.commit()
+    other = CommitmentList(listed.session, {i: c for i, c in listed.commitments.items() if i != 2})
+    for _ in range(20):
+        member = CommitteeMember(session.parameters, dealt(4, 5)[1][0], identity(1001))
+        answers: list[object] = []
+        start = threading.Barrier(2)
+
+        def ask(request: CommitmentList, member=member, answers=answers, start=start) -> None:
+            start.wait()
+            with suppress(StateError):
+                answers.append(member.endorse(request))
+
+        threads = [threading.Thread(target=ask, args=(request,)) for request in (listed, other)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(answers) == 1
+    with member._alone(), pytest.raises(StateError, match="another thread"):
+        member.endorse(listed)
+    with member._alone(), pytest.raises(StateError, match="another thread"):
+        member.receive_batch({})

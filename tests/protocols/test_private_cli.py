@@ -1,0 +1,221 @@
+"""Private rounds at the command line, and what the ledger makes of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dp.distributed import NoiseShare
+from dp.errors import BudgetExceededError
+from dp.ledger import Budget, Composition, Ledger, ReservationStatus
+from dp.sensitivity import Neighbours
+from protocols.cli import app
+from protocols.parameters import ThreatModel
+from protocols.private_round import PrivateRound
+from protocols.purse import Purse
+from protocols.simulation import Simulation
+from protocols.transitions import ServerPhase
+from secagg.errors import EncodingError, ThresholdError
+from tests.command_line import separating_runner
+
+runner = separating_runner()
+PRIVATE = ("--epsilon", "4", "--delta", "1e-5")
+
+
+def run_json(*arguments: str, exit_code: int = 0) -> dict[str, Any]:
+    outcome = runner.invoke(app, [*arguments, "--json"])
+    assert outcome.exit_code == exit_code, outcome.output
+    facts: dict[str, Any] = json.loads(outcome.stdout)
+    return facts
+
+
+def test_params_derives_and_explains() -> None:
+    facts = run_json("params", "--clients", "1000", "--rounds", "10", *PRIVATE)["privacy"]
+    assert facts["epsilon"] == pytest.approx(4, rel=1e-6)
+    assert (facts["honest"], facts["minimum_survivors"]) == (800, 900)
+    outcome = runner.invoke(app, ["params", "--clients", "1000", "--rounds", "10", *PRIVATE])
+    for words in ("calibrated to 800 honest survivors", "epsilon 4 at delta 1e-05 for 10 rounds"):
+        assert words in " ".join(outcome.stdout.split())
+
+
+def test_params_by_noise_multiplier_and_sampling_tells_both_epsilons() -> None:
+    facts = run_json(
+        *("params", "--clients", "100", "--dim", "50", "--noise-multiplier", "1", "--delta", "1e-5"),
+        *("--sampling-rate", "0.2"),
+    )["privacy"]
+    assert facts["epsilon"] < facts["epsilon_to_server"]
+    assert facts["sampling_rate"] == 0.2
+
+
+def test_a_private_round_is_held_against_its_promise() -> None:
+    facts = run_json("round", "--clients", "30", "--dim", "3000", "--dropout", "0.1", *PRIVATE)
+    privacy = facts["privacy"]
+    assert facts["noise_as_promised"] is True
+    assert facts["survivors"] == 27
+    assert privacy["epsilon_achieved"] == pytest.approx(privacy["epsilon"])  # exactly as many dropped as foreseen
+    assert privacy["noise_measured"] == pytest.approx(privacy["noise_expected"], rel=0.1)
+    text = runner.invoke(app, ["round", "--clients", "30", "--dim", "3000", *PRIVATE]).stdout
+    assert "the noise is as promised" in text
+    assert "honest clients' noise" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_noise_that_is_not_as_promised_exits_with_4(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = NoiseShare.draw
+
+    def draw(self: NoiseShare) -> np.ndarray:
+        return np.rint(factor * honest(self)).astype(np.int64)
+
+    monkeypatch.setattr(NoiseShare, "draw", draw)
+    facts = run_json("round", "--clients", "20", "--dim", "30000", "--corrupt", "0", *PRIVATE, exit_code=4)
+    assert facts["noise_as_promised"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--epsilon", "1"], "--delta"),
+        (["--delta", "1e-5"], "--epsilon"),
+        (["--epsilon", "1", "--noise-multiplier", "1", "--delta", "1e-5"], "either"),
+        ([*PRIVATE, "--clip", "0"], "l2_clip"),
+        ([*PRIVATE, "--max-modulus-bits", "4"], "raise max_modulus_bits to"),
+        ([*PRIVATE, "--minimum-participants", "40"], "invite more"),
+        ([*PRIVATE, "--budget", "x.sqlite"], "both or neither"),
+        ([*PRIVATE, "--subject", "x"], "both or neither"),
+        (["--budget", "x.sqlite", "--subject", "x"], "give --epsilon"),
+        ([*PRIVATE, "--drop-in", "consistency-check=0.1"], "no such round"),
+    ],
+)
+def test_impossible_private_rounds_exit_with_2_and_a_remedy(arguments: list[str], words: str) -> None:
+    facts = run_json("round", "--clients", "30", "--dim", "10", *arguments, exit_code=2)
+    assert words in facts["message"]
+
+
+# The ledger.
+
+
+def test_rounds_are_paid_for_until_the_budget_is_gone(tmp_path: Path) -> None:
+    url, budget = str(tmp_path / "ledger.sqlite"), ("--budget", str(tmp_path / "ledger.sqlite"), "--subject", "study")
+    with Ledger.open(url, create=True) as ledger:
+        ledger.create(Budget("study", 8, "1e-5", neighbours=Neighbours.ADD_REMOVE, composition=Composition.RENYI))
+    paid = 0
+    for _ in range(10):
+        outcome = runner.invoke(app, ["round", "--clients", "12", "--dim", "10", "--json", *PRIVATE, *budget])
+        if outcome.exit_code:
+            break
+        paid += 1
+    assert outcome.exit_code == 3
+    assert json.loads(outcome.stdout)["error"] == "BudgetExceededError"
+    with Ledger.open(url) as ledger:
+        status = ledger.status("study")
+        history = ledger.history("study")
+        assert status.open == 0
+        assert 1 <= paid <= 4
+        assert status.epsilon <= 8
+        assert len(history) == 1 + 2 * paid
+        assert ledger.participant("study", "client-3").epsilon > 0
+        ledger.verify()
+
+
+def test_a_missing_ledger_or_budget_is_named(tmp_path: Path) -> None:
+    url = str(tmp_path / "ledger.sqlite")
+    arguments = ("round", "--clients", "12", "--dim", "10", *PRIVATE, "--budget", url, "--subject", "study")
+    assert "no ledger" in run_json(*arguments, exit_code=3)["message"]
+    Ledger.open(url, create=True).close()
+    assert "study" in run_json(*arguments, exit_code=3)["message"]
+
+
+@pytest.fixture
+def purse(tmp_path: Path) -> Any:
+    with Ledger.open(str(tmp_path / "ledger.sqlite"), create=True) as ledger:
+        ledger.create(Budget("study", 8, "1e-5", neighbours=Neighbours.ADD_REMOVE, composition=Composition.RENYI))
+        yield Purse(ledger, "study")
+
+
+PLAN = PrivateRound(threat_model=ThreatModel(16, 0.1, 0.25), length=3, l2_clip=1.0, epsilon=4.0, delta=1e-5)
+
+
+def simulation(**changes: Any) -> Simulation:
+    return Simulation(PLAN.config, lambda _: ({"update": np.zeros(3)}, 1), **changes)
+
+
+def test_what_a_round_did_cost_is_committed_and_who_was_in_it(purse: Purse) -> None:
+    purse.pay(PLAN, simulation(drops={ServerPhase.SHARE_KEYS: {5}}))
+    (opened, closed) = purse.ledger.history("study")[1:]
+    assert closed.amounts("charge") < opened.amounts("charge")  # fifteen survived, twelve were promised
+    assert len(purse.ledger.participant("study", "client-4").rounds) == 1
+    assert purse.ledger.participant("study", "client-5").epsilon == 0
+
+
+@pytest.mark.parametrize("phase", [ServerPhase.ADVERTISE_KEYS, ServerPhase.SHARE_KEYS, ServerPhase.MASKED_INPUT])
+def test_a_round_that_revealed_nothing_is_given_back(purse: Purse, phase: ServerPhase) -> None:
+    with pytest.raises(ThresholdError):
+        purse.pay(PLAN, simulation(drops={phase: range(1, 9)}))
+    assert purse.ledger.status("study").epsilon == 0
+    assert purse.ledger.open_reservations("study") == []
+
+
+def test_a_round_that_failed_when_shares_were_asked_for_counts_as_spent(purse: Purse) -> None:
+    with pytest.raises(ThresholdError):
+        purse.pay(PLAN, simulation(drops={ServerPhase.UNMASKING: range(1, 16)}))
+    (orphan,) = purse.ledger.open_reservations("study")
+    assert orphan.status is ReservationStatus.RESERVED
+    assert purse.ledger.status("study").epsilon > 0
+
+
+@pytest.mark.parametrize("error", [EncodingError("impossible"), KeyboardInterrupt()])
+def test_a_round_that_broke_counts_as_spent(purse: Purse, error: BaseException) -> None:
+    broken = simulation()
+    broken.run = lambda: (_ for _ in ()).throw(error)  # type: ignore[method-assign,misc]
+    with pytest.raises(type(error)):
+        purse.pay(PLAN, broken)
+    assert len(purse.ledger.open_reservations("study")) == 1
+
+
+def test_a_round_beyond_the_budget_is_not_run(purse: Purse) -> None:
+    greedy = PrivateRound(threat_model=PLAN.threat_model, length=3, l2_clip=1.0, epsilon=50.0, delta=1e-5)
+    unrun = simulation()
+    unrun.run = None  # type: ignore[method-assign,assignment]
+    with pytest.raises(BudgetExceededError):
+        purse.pay(greedy, unrun)
+
+
+# The demonstration.
+
+
+def test_the_private_demo_stops_when_the_budget_is_gone(tmp_path: Path) -> None:
+    plot, url = tmp_path / "plot.png", str(tmp_path / "ledger.sqlite")
+    demo = ("demo", "--private", "--clients", "20", "--rounds", "3", "--plot", str(plot), "--budget", url)
+    facts = run_json(*demo)
+    assert (facts["rounds"], facts["rounds_planned"]) == (3, 3)
+    assert facts["epsilon_spent"] == pytest.approx(8.0, rel=1e-3)
+    assert facts["epsilon_spent"] <= 8.0
+    assert [line["epsilon"] for line in facts["history"]] == sorted(line["epsilon"] for line in facts["history"])
+    assert facts["plain_accuracy"] > 0.5
+    assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert run_json(*demo, exit_code=3)["error"] == "BudgetExceededError"
+
+
+def test_the_private_demo_shows_a_table(tmp_path: Path) -> None:
+    outcome = runner.invoke(
+        app, ["demo", "--private", "--clients", "15", "--rounds", "1", "--plot", str(tmp_path / "p.png")]
+    )
+    assert outcome.exit_code == 0, outcome.output
+    assert "the budget is gone after 1 rounds" in outcome.stdout
+    assert "██████████ 100%" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--epsilon", "1"], "--private"),
+        (["--private", "--epsilon", "-1"], "epsilon"),
+        (["--private", "--delta", "2"], "delta"),
+    ],
+)
+def test_impossible_private_demos_exit_with_2(arguments: list[str], words: str, tmp_path: Path) -> None:
+    assert words in run_json("demo", *arguments, "--plot", str(tmp_path / "p.png"), exit_code=2)["message"]
