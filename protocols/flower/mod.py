@@ -75,7 +75,7 @@ class SecAggMod:
         """Answer a message; errors are answers, too."""
         if message.metadata.message_type.partition(".")[0] != "train":
             return call_next(message, context)
-        if not message.has_content() or RECORD not in message.content:
+        if not message.has_content() or not isinstance(message.content.get(RECORD), ConfigRecord):
             return refusal(
                 message,
                 "this node trains under secure aggregation only, and the server asked it in clear: wrap the server's "
@@ -88,11 +88,17 @@ class SecAggMod:
             return refusal(message, f"{type(error).__name__}: {error}")
 
     def _answer(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-        credentials = Credentials.of(self._identity, self._roster, context.node_config)
-        if "ask" in message.content.config_records[RECORD]:
+        try:
+            credentials = Credentials.of(self._identity, self._roster, context.node_config)
+        except ParameterError as error:  # names files of this node's, which are nobody else's business
+            log(ERROR, "secagg: %s", error)
+            raise ParameterError("this node's identity or roster cannot be used: its log tells why") from None
+        record = message.content.config_records[RECORD]
+        if "ask" in record:
+            field(message.content, "ask")  # of the same version
             return _reply(message, identity=_public_key(credentials))
         data = field(message.content, "message")
-        if "announcement" in message.content.config_records[RECORD]:
+        if "announcement" in record:
             announcement = decode(field(message.content, "announcement"), Announcement)
             return self._begin(message, context, credentials, announcement, data)
         return self._go_on(message, context, credentials, data, call_next)

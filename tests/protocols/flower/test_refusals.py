@@ -8,7 +8,7 @@ from flwr.serverapp import strategy as flower
 
 from protocols.client import Client
 from protocols.flower import SecAgg, SecAggGrid, SecAggMod, SecAggSettings, check_strategy
-from protocols.flower.envelope import RECORD, Announcement, pack_node_ids, seal
+from protocols.flower.envelope import RECORD, REFUSED, Announcement, pack_node_ids, seal
 from secagg.errors import ParameterError
 
 from .in_process import METRICS, MODEL, NODE_IDS, VanishedError, make_app, make_grid, train_messages, usual_training
@@ -255,6 +255,23 @@ def test_a_node_that_is_told_another_story_takes_no_part(name):
     change, text = INVITATION_CHEATS[name]
     _, report = cheat(change, 1)
     assert text in report.failures[NODE_IDS[2]]
+
+
+def test_whatever_stands_in_our_records_place_is_answered_with_an_error():
+    records = [ArrayRecord([np.zeros(2)]), MetricRecord({"version": 1}), ConfigRecord({}), ConfigRecord({"version": 1})]
+    records += [ConfigRecord({"version": 1, field: 5}) for field in ("message", "ask", "announcement")]
+    records += [ConfigRecord({"version": 2, "ask": b"identity"})]
+    grid = make_grid(make_app(usual_training))
+    for record in records:
+        (reply,) = grid.send_and_receive([Message(RecordDict({RECORD: record}), NODE_IDS[0], "train")])
+        assert reply.error.code == REFUSED
+
+
+def test_the_server_does_not_hear_where_a_node_keeps_its_keys(tmp_path):
+    grid = make_grid(make_app(usual_training), node_config=lambda _: {"secagg-identity": str(tmp_path / "hidden.pem")})
+    with pytest.raises(ParameterError, match="identity or roster cannot be used: its log tells why"):
+        run(grid)
+    assert b"hidden.pem" not in b"".join(grid.from_nodes)
 
 
 def test_no_node_plays_two_clients_and_no_client_is_two_nodes():
