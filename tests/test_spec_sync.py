@@ -41,6 +41,7 @@ def test_every_checked_table_is_checked():
         "client phase",
         "server phase",
         "error",
+        "record kind",
     ]
     for header in headers:
         assert table(header)
@@ -100,3 +101,18 @@ def test_the_tests_that_show_the_promises_exist():
     assert named
     existing = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
     assert named <= existing
+
+
+def test_ledger_records():
+    from dp.ledger import records
+
+    assert {row[0]: row[1] for row in table("record kind")} == {str(k): str(v) for k, v in records.PHASES.items()}
+    for label in (records.CHAIN_LABEL, records.PARTICIPANTS_LABEL):
+        assert f"`{label.decode()}`" in SPEC
+    assert f"format {records.FORMAT}," in SPEC
+
+
+def test_ledger_lock():
+    from dp.ledger.postgres import _LOCK
+
+    assert f"0x{_LOCK:016x}" in " ".join(SPEC.split())
