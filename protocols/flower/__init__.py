@@ -11,11 +11,13 @@ except ImportError as error:
 
 from .grid import SecAggGrid
 from .mod import SecAggMod, secagg_mod
+from .privacy import Privacy
 from .report import RoundReport
 from .settings import SecAggSettings
 from .strategies import SecAgg, check_strategy
 
 __all__ = [
+    "Privacy",
     "RoundReport",
     "SecAgg",
     "SecAggGrid",

@@ -16,17 +16,20 @@ from flwr.app import MetricRecord, RecordDict
 from secagg.errors import EncodingError
 
 from ..configuration import RoundConfig
-from ..vectors import FloatVector, IntegerVector
+from ..vectors import FloatVector, IntegerVector, PrivateVector
 from .content import Model
 from .envelope import Announcement
-from .logs import WARNING, log
+from .logs import INFO, WARNING, log
 from .settings import CLIPPED, COUNTERS, METRICS, WEIGHT
 
 
 def contribution(
     announcement: Announcement, config: RoundConfig, sent: Model, returned: RecordDict
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return the round's named vectors: differences and metrics scaled by weight / max_weight, weight, clipped count.
+    """Return the round's named vectors.
+
+    The update alone in private rounds; else differences and metrics scaled by weight / max_weight, weight, clipped
+    count.
 
     Args:
         announcement: what the node was told of the round.
@@ -39,6 +42,9 @@ def contribution(
     """
     arrays, metrics = _only_records(returned)
     trained = Model.of(arrays)
+    spec = config.vectors[0]
+    if isinstance(spec, PrivateVector):
+        return {spec.name: _private(trained.minus(sent, "floats"), spec)}
     weight = _weight(metrics, announcement.weighted_by, config)
     share = weight / _integers(config, WEIGHT).max_value
     update, num_clipped = _clip(trained.minus(sent, "floats"), config, announcement.max_clipped_fraction)
@@ -52,6 +58,14 @@ def contribution(
         WEIGHT: np.array([weight]),
         CLIPPED: np.array([num_clipped]),
     }
+
+
+def _private(update: npt.NDArray[np.float64], spec: PrivateVector) -> npt.NDArray[np.float64]:
+    """Tell this node's operator of clipping, which the encoding does; the metrics stay here."""
+    norm = float(np.linalg.norm(update))
+    if norm > spec.l2_clip:
+        log(INFO, "secagg: the update's L2 norm is %g, and is clipped to %g", norm, spec.l2_clip)
+    return update
 
 
 def _only_records(returned: RecordDict) -> tuple[Any, MetricRecord]:

@@ -19,7 +19,7 @@ from secagg.errors import MalformedMessage, ParameterError
 
 from ..configuration import RoundConfig
 from ..messages import Bytes32
-from ..vectors import FloatVector, IntegerVector
+from ..vectors import FloatVector, IntegerVector, PrivateVector
 from .settings import CLIPPED, COUNTERS, METRICS, UPDATE, WEIGHT
 
 ADAPTER_VERSION = 1
@@ -89,6 +89,9 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
             raise ParameterError(
                 f"the server lists {len(self.nodes)} nodes, but proposes a round of {config.threat_model.num_clients}"
             )
+        if config.private:
+            self._check_private(config)
+            return
         kinds = (FloatVector, FloatVector, FloatVector, IntegerVector, IntegerVector)
         names = (UPDATE + self.context.hex(), COUNTERS, METRICS, WEIGHT, CLIPPED)
         if tuple(type(spec) for spec in config.vectors) != kinds or config.weighted:
@@ -97,6 +100,12 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
             raise ParameterError("the round is not bound to what the server announces: install the same versions")
         if config.vectors[2].length != sum(length or 1 for _, length in self.metrics):
             raise ParameterError("the round has another number of metrics than the server announces")
+
+    def _check_private(self, config: RoundConfig) -> None:
+        if len(config.vectors) != 1 or not isinstance(config.vectors[0], PrivateVector) or self.metrics:
+            raise ParameterError("a private round sums the update and nothing else: install the same versions")
+        if config.vectors[0].name != UPDATE + self.context.hex():
+            raise ParameterError("the round is not bound to what the server announces: install the same versions")
 
 
 def pack_node_ids(node_ids: list[int]) -> bytes:

@@ -178,7 +178,8 @@ class SecAggMod:
         if len(arrays) != 1:
             raise ParameterError(f"the server sends {len(arrays)} ArrayRecords, but the update of one is summed")
         sent = Model.of(arrays[0])
-        lengths = [spec.length for spec in memory.config.vectors[:2]]
+        vectors = memory.config.vectors
+        lengths = [vectors[0].length, 0 if memory.config.private else vectors[1].length]
         if [sent.length("floats"), sent.length("integers")] != lengths:
             raise ParameterError("the model that came has another number of coordinates than the round")
         message.content = content

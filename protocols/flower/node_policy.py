@@ -16,13 +16,14 @@ from secagg.signatures import Identity
 
 from ..identity_files import read_identity, read_roster
 from ..parameters import Adversary
-from ..policy import ClientPolicy
+from ..policy import ClientPolicy, PrivacyDemand
 
 PREFIX = "secagg-"
 IDENTITY = PREFIX + "identity"
 ROSTER = PREFIX + "roster"
 _FILES = (IDENTITY, ROSTER)
-_COUNTS = ("minimum_clients", "minimum_neighbours", "minimum_survivors")
+_COUNTS = ("minimum_clients", "minimum_neighbours", "minimum_survivors", "minimum_participants")
+_PRIVACY = ("epsilon", "delta", "rounds")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def strictest_policy(code: ClientPolicy, node: Mapping[str, Any], run: Mapping[s
     Raises:
         ParameterError: a value is impossible, or node has a key with our prefix that we do not know.
     """
-    known = {PREFIX + name.replace("_", "-") for name in ("adversary", "corrupt_fraction", *_COUNTS)}
+    known = {PREFIX + name.replace("_", "-") for name in ("adversary", "corrupt_fraction", *_COUNTS, *_PRIVACY)}
     strange = {key for key in node if key.startswith(PREFIX)} - known - set(_FILES)
     if strange:
         raise ParameterError(f"the node's configuration has {sorted(strange)}, but known are {sorted(known)}")
@@ -71,8 +72,11 @@ def strictest_policy(code: ClientPolicy, node: Mapping[str, Any], run: Mapping[s
 
 
 def _raised(policy: ClientPolicy, demands: Mapping[str, Any]) -> ClientPolicy:
+    policy = replace(policy, privacy=_stricter_privacy(policy.privacy, demands))
     for key, value in demands.items():
         name = key.removeprefix(PREFIX).replace("-", "_")
+        if name in _PRIVACY:
+            continue
         if name == "adversary":
             if value not in tuple(Adversary):
                 raise ParameterError(f"{key} is {value!r}, but must be one of {', '.join(Adversary)}")
@@ -84,3 +88,26 @@ def _raised(policy: ClientPolicy, demands: Mapping[str, Any]) -> ClientPolicy:
             raise ParameterError(f"{key} is {value!r}, but must be a{' whole' if whole else ''} number from 0")
         policy = replace(policy, **{name: max(getattr(policy, name), value)})
     return policy
+
+
+def _stricter_privacy(demand: PrivacyDemand | None, demands: Mapping[str, Any]) -> PrivacyDemand | None:
+    """Return what meets both: the smaller epsilon and delta, for the greater number of rounds."""
+    given = {name: demands[PREFIX + name] for name in _PRIVACY if PREFIX + name in demands}
+    if not given:
+        return demand
+    if not {"epsilon", "delta"} <= given.keys():
+        raise ParameterError(
+            f"{PREFIX}epsilon and {PREFIX}delta go together: give both, and {PREFIX}rounds if you like"
+        )
+    epsilon, delta, rounds = given["epsilon"], given["delta"], given.get("rounds", 1)
+    for name, value in given.items():
+        whole = name == "rounds"
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not value > 0:
+            raise ParameterError(
+                f"{PREFIX}{name} is {value!r}, but must be a positive {'whole ' if whole else ''}number"
+            )
+    if demand is None:
+        return PrivacyDemand(float(epsilon), float(delta), rounds)
+    return replace(
+        demand, epsilon=min(demand.epsilon, epsilon), delta=min(demand.delta, delta), rounds=max(demand.rounds, rounds)
+    )

@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import final
 
 import msgspec
+import numpy as np
 from flwr.app import ArrayRecord, Error, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
+from dp.errors import LedgerError
 from secagg.errors import EncodingError, ParameterError, PeerError, SecAggError, ThresholdError
 
 from .. import wire
 from ..identity_files import read_roster
 from ..messages import ToClient
+from ..private_round import PrivateRound
+from ..purse import Payment
 from ..result import RoundResult
 from ..server import Server
 from ..transitions import ServerPhase
@@ -92,7 +96,7 @@ class Round:
             content = self._aggregate()
         except ParameterError:
             raise
-        except SecAggError as error:  # too few are left, or a sum that no inputs reach: the round has no mean
+        except (SecAggError, LedgerError) as error:  # too few are left, an impossible sum, or nothing left to pay with
             self.report.error = str(error)
         self.report.seconds["server"] = time.perf_counter() - start - sum(self.report.seconds.values())
         self._tell()
@@ -117,14 +121,30 @@ class Round:
             metrics=tuple(self._settings.metric_lengths.items()),
             max_clipped_fraction=self._settings.max_clipped_fraction,
         )
-        config = self._settings.round_config(
-            len(nodes), self._model.length("floats"), self._model.length("integers"), announcement.context
-        )
+        numbers = (len(nodes), self._model.length("floats"), self._model.length("integers"), announcement.context)
+        plan = self._settings.private_plan(*numbers)
+        config = plan.config if plan else self._settings.round_config(*numbers)
         server = Server(config, known_identities=dict(enumerate(announcement.identities, start=1)))
-        result = self._exchange_all(server, nodes, announcement)
-        content = self._mean(result)
+        result = self._paid(plan, server, nodes, announcement)
+        content = self._private_mean(result) if plan else self._mean(result)
         self.report.survivors = frozenset(nodes[client_id - 1] for client_id in result.survivors)
         return content
+
+    def _paid(
+        self, plan: PrivateRound | None, server: Server, nodes: list[int], announcement: Announcement
+    ) -> RoundResult:
+        """Run all exchanges; where a budget pays, between reservation and commitment."""
+        privacy = self._settings.privacy
+        if plan is None or privacy is None:
+            return self._exchange_all(server, nodes, announcement)
+        with privacy.purse() as purse:
+            if purse is None:
+                return self._exchange_all(server, nodes, announcement)
+            names = [f"node-{node}" for node in nodes]
+            with purse.reserving(plan, server.session_id.hex(), names) as payment:
+                result = self._exchange_all(server, nodes, announcement, payment)
+            purse.commit(payment, plan, result, [names[client_id - 1] for client_id in sorted(result.survivors)])
+            return result
 
     def _participants(self) -> tuple[list[int], dict[int, bytes]]:
         """Return the nodes in order and, against a malicious server, the identities that they say are theirs."""
@@ -150,11 +170,15 @@ class Round:
             raise ThresholdError(f"{len(identities)} nodes said who they are", needed=2, have=len(identities))
         return sorted(identities), identities
 
-    def _exchange_all(self, server: Server, nodes: list[int], announcement: Announcement) -> RoundResult:
+    def _exchange_all(
+        self, server: Server, nodes: list[int], announcement: Announcement, payment: Payment | None = None
+    ) -> RoundResult:
         outgoing: Mapping[int, ToClient] = server.invitations()
         announced = msgspec.msgpack.encode(announcement)
         while outgoing:
             phase = server.phase
+            if payment is not None and phase is ServerPhase.UNMASKING:
+                payment.revealing = True
             timeout: float | None = self._settings.stage_timeout
             contents = {}
             for client_id, message in outgoing.items():
@@ -229,6 +253,15 @@ class Round:
         arrays = self._model.plus(result.sum(update) * share, result.sum(COUNTERS) * share)
         return RecordDict({self._array_key: arrays, "metrics": self._metrics(result, share, total_weight)})
 
+    def _private_mean(self, result: RoundResult) -> RecordDict:
+        """All nodes weigh the same, and no metric leaves them."""
+        privacy = self._settings.privacy
+        self.report.total_weight = len(result.survivors)
+        self.report.epsilon = result.epsilon(privacy.delta, privacy.neighbours) if privacy else None
+        arrays = self._model.plus(result.mean(next(iter(result.levels))), np.empty(0))
+        metrics = MetricRecord({self._weighted_by: len(result.survivors)})
+        return RecordDict({self._array_key: arrays, "metrics": metrics})
+
     def _metrics(self, result: RoundResult, share: float, total_weight: int) -> MetricRecord:
         means = (result.sum(METRICS) * share).tolist()
         metrics = MetricRecord({self._weighted_by: total_weight})
@@ -252,6 +285,8 @@ class Round:
             log(WARNING, "secagg: no mean in this round: %s", report.error)
             return
         log(INFO, "secagg: mean of %d of %d nodes", len(report.survivors), report.invited)
+        if report.epsilon is not None:
+            log(INFO, "secagg: the round by itself has cost each node epsilon %.4g", report.epsilon)
         if report.num_clipped:
             log(
                 WARNING, "secagg: %d coordinates of all updates were clipped: think of raising clip", report.num_clipped

@@ -14,7 +14,9 @@ from secagg.errors import ParameterError
 
 from ..configuration import RoundConfig
 from ..parameters import Adversary, ThreatModel
+from ..private_round import PrivateRound
 from ..vectors import FloatVector, IntegerVector
+from .privacy import Privacy
 
 UPDATE = "update of "
 """Before the hexadecimal digest of what the update is of and who takes part: names are hashed into the session."""
@@ -47,6 +49,7 @@ class SecAggSettings:
         max_clipped_fraction: a node refuses if a greater fraction of its coordinates would be clipped.
         stage_timeout: seconds to wait for each exchange but training, which has the strategy's own timeout.
         roster: file of the nodes' public keys (`secagg keygen`), for malicious-server rounds.
+        privacy: makes the rounds private; clip, value_bits, max_weight and metric_limit then have no say.
 
     Raises:
         ParameterError: a value is out of range.
@@ -65,6 +68,7 @@ class SecAggSettings:
     max_clipped_fraction: float = 0.01
     stage_timeout: float = 120.0
     roster: str | None = None
+    privacy: Privacy | None = None
 
     def __post_init__(self) -> None:
         """Check what does not depend on the nodes or the model, so that it is refused before a round."""
@@ -81,6 +85,11 @@ class SecAggSettings:
             raise ParameterError(
                 f"a roster of public keys goes with {Adversary.MALICIOUS_SERVER}, and only with it: the adversary is "
                 f"{adversary}, and roster is {'missing' if self.roster is None else 'given'}"
+            )
+        if self.privacy is not None and self.metrics:
+            raise ParameterError(
+                f"metrics are {sorted(self.metric_lengths)}, but a private round sums none: they would tell what the "
+                "noise hides"
             )
         # Encodings and fractions are checked by the code that rounds will use; a thousand nodes are a usual number.
         ThreatModel(1000, self.corrupt_fraction, self.dropout_fraction, adversary)
@@ -103,13 +112,33 @@ class SecAggSettings:
         Raises:
             ParameterError: no threshold or encoding serves these numbers; the text says what would.
         """
-        model = ThreatModel(num_clients, self.corrupt_fraction, self.dropout_fraction, self.adversary)
+        model = self._model(num_clients)
         return RoundConfig(
             model,
             self._vectors(num_floats, num_counters, context.hex()),
             minimum_survivors=self.minimum_survivors or max(2, model.min_survivors),
             complete_graph=self.complete_graph,
         )
+
+    def private_plan(self, num_clients: int, num_floats: int, num_counters: int, context: bytes) -> PrivateRound | None:
+        """Return the plan of one private round, arguments as for `round_config`; None where rounds are not private.
+
+        Raises:
+            ParameterError: no noise serves these numbers, or the model has arrays of integers.
+        """
+        if self.privacy is None:
+            return None
+        if num_counters:
+            raise ParameterError(
+                f"the model has {num_counters} integers, which a private round cannot sum: leave such arrays out of "
+                "what is sent"
+            )
+        return self.privacy.plan(
+            self._model(num_clients), num_floats, UPDATE + context.hex(), self.minimum_survivors, self.complete_graph
+        )
+
+    def _model(self, num_clients: int) -> ThreatModel:
+        return ThreatModel(num_clients, self.corrupt_fraction, self.dropout_fraction, self.adversary)
 
     def _vectors(self, num_floats: int, num_counters: int, context: str) -> tuple[FloatVector | IntegerVector, ...]:
         metrics = sum(length or 1 for length in self.metric_lengths.values())
