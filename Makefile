@@ -11,7 +11,7 @@ INPUTS  ?= 1000000
 SECONDS_EACH ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-long test-lowest lint types format bench fuzz vectors wheel check clean
+.PHONY: help run demo audit test test-long test-lowest lint types format bench fuzz vectors wheel check clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -30,6 +30,9 @@ run: $(STAMP)    ## the main job: 1000 clients, 100,000 numbers each, a tenth va
 
 demo: $(STAMP)   ## federated learning on real data, in the clear and through secure aggregation
 	$(BIN)/secagg demo
+
+audit: $(STAMP)  ## what a relying party checks for itself, and a report in audit-report/
+	$(BIN)/secagg audit --report audit-report
 
 test: $(STAMP)   ## the test suite (a few minutes on two cores)
 	$(BIN)/python -m pytest -n auto -m "not long"
@@ -76,6 +79,7 @@ wheel: $(STAMP)  ## build the wheel and import it in a clean environment
 	$(PYTHON) -m venv .venv-wheel
 	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
 	cd /tmp && $(CURDIR)/.venv-wheel/bin/python -c 'import secagg, dp, protocols; print("wheel imports:", secagg.__version__)'
+	cd /tmp && $(CURDIR)/.venv-wheel/bin/python -c 'from protocols.audit import chosen, run; done = run(chosen(["vectors"])); print("vectors met:", done.passed); raise SystemExit(not done.passed)'
 	rm -rf .venv-wheel
 
 check: lint types test wheel  ## all that CI asks
