@@ -41,15 +41,17 @@ def _noise(draw: Callable[[int], Int64s], law: Law, title: str, trials: Trials) 
         f"{finding.name}, of critical": round(finding.statistic / finding.critical, 4) if finding.critical else 0.0
         for finding in verdict.findings
     }
+    plots = (histogram(values, law, title),)
     for finding in verdict.findings:
         demand(
             finding.passed,
             f"{title} fails {finding.name}: {finding.statistic:.6g} where {finding.critical:.6g} is critical",
+            plots,
             **figures,
         )
     deviation = float(values.std()) / math.sqrt(variance(law))
     measured: dict[str, int | float | str] = {"samples": values.size, "deviation, of the law's": round(deviation, 5)}
-    return Found(measured | figures, (histogram(values, law, title),))
+    return Found(measured | figures, plots)
 
 
 def histogram(values: Int64s, law: Law, title: str) -> Histogram:

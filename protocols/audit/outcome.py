@@ -22,14 +22,6 @@ class Status(StrEnum):
     NOT_RUN = "not run"
 
 
-class Refuted(Exception):  # noqa: N818 - a finding about the library, not an error of the audit's
-    """A claim does not hold. Carries the figures that show it."""
-
-    def __init__(self, reason: str, **figures: Figure) -> None:
-        super().__init__(reason)
-        self.figures = figures
-
-
 class Unavailable(Exception):  # noqa: N818
     """A check cannot run here: something optional is not installed."""
 
@@ -62,6 +54,15 @@ class Claims:
 
 
 Plot = Histogram | Claims
+
+
+class Refuted(Exception):  # noqa: N818 - a finding about the library, not an error of the audit's
+    """A claim does not hold. Carries the figures and plots that show it."""
+
+    def __init__(self, reason: str, plots: tuple[Plot, ...] = (), **figures: Figure) -> None:
+        super().__init__(reason)
+        self.plots = plots
+        self.figures = figures
 
 
 @dataclass(frozen=True)
@@ -152,10 +153,10 @@ class Outcome:
     seconds: float
 
 
-def demand(held: bool, reason: str, **figures: Figure) -> None:
+def demand(held: bool, reason: str, plots: tuple[Plot, ...] = (), **figures: Figure) -> None:
     """Raise Refuted unless something held."""
     if not held:
-        raise Refuted(reason, **figures)
+        raise Refuted(reason, plots, **figures)
 
 
 def demand_refusal(

@@ -158,7 +158,7 @@ def _run_one(check: Check, trials: Trials) -> Outcome:
     try:
         found = check.run(trials)
     except Refuted as refuted:
-        found, status, reason = Found(refuted.figures), Status.FAILED, str(refuted)
+        found, status, reason = Found(refuted.figures, refuted.plots), Status.FAILED, str(refuted)
     except (Unavailable, MissingDependencyError) as missing:
         status, reason = Status.NOT_RUN, str(missing)
     except Exception as error:

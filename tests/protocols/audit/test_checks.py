@@ -210,7 +210,9 @@ def test_a_check_turns_when_what_it_is_about_is_broken(key: str, monkeypatch: Pa
 
 def test_noise_too_wide_turns_as_well(monkeypatch: Patch) -> None:
     wrap(monkeypatch, samplers, "discrete_gaussian", scaled(1.05))
-    assert not run(chosen(["noise/gaussian-3.7306"]), seed=3, examples=1, samples=200_000).passed
+    done = run(chosen(["noise/gaussian-3.7306"]), seed=3, examples=1, samples=200_000)
+    assert not done.passed
+    assert done.outcomes[0].plots, "what failed is drawn as well"
 
 
 def test_what_goes_wrong_unasked_is_a_finding_and_stops_nothing(monkeypatch: Patch) -> None:
