@@ -19,6 +19,8 @@ from .outcome import Check, Found, Refuted, Trials, demand, demand_refusal
 from .primitives import flipped
 from .stage import Stage, configuration
 
+CLIENTS = (5, 25)
+"""From how many to below how many: with fewer, some adversaries leave no threshold."""
 _PARTIES = 7
 _TWEAKS = ("drop", "flip", "flip and repair", "truncate", "garbage", "earlier message", "another's message")
 
@@ -30,7 +32,7 @@ def _adversary(rng: np.random.Generator) -> Adversary:
 def _dropouts(trials: Trials) -> Found:
     dropped = 0
     for rng in trials.each(trials.share(2)):
-        clients = int(rng.integers(4, 25))
+        clients = int(rng.integers(*CLIENTS))
         config = configuration(
             clients,
             _adversary(rng),

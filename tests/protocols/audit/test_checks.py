@@ -18,8 +18,10 @@ from protocols import configuration, paillier_simulation, wire
 from protocols.audit import known_answers, noise, paillier, primitives, sessions
 from protocols.audit.outcome import Status
 from protocols.audit.runner import all_checks, chosen, run
+from protocols.audit.stage import configuration as configuration_of
 from protocols.client import Client
 from protocols.messages import Confirmation
+from protocols.parameters import Adversary
 from protocols.policy import PrivacyDemand
 from protocols.private_round import PrivateRound
 from protocols.server import Server
@@ -227,3 +229,10 @@ def test_false_alarms_add_up_and_controls_have_none() -> None:
     checks = all_checks()
     assert 0 < sum(check.false_alarm for check in checks) < 1e-7
     assert all(0 <= check.false_alarm <= 2e-9 for check in checks)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_the_audit_draws_no_round_that_is_impossible(complete: bool) -> None:
+    for clients in range(*sessions.CLIENTS):
+        for adversary in Adversary:
+            configuration_of(clients, adversary, corrupt=0.05, max_weight=49, complete_graph=complete)
