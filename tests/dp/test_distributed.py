@@ -253,6 +253,13 @@ def test_noise_too_small_for_any_theorem_is_refused() -> None:
         NoiseShare(0.49, 10, 1.0, 1.0)
 
 
+@pytest.mark.parametrize("sigma", [math.nextafter(2.0**50, math.inf), 1e200, 1e308])
+def test_noise_that_nobody_can_draw_is_refused_before_a_round_begins(sigma: float) -> None:
+    with pytest.raises(ParameterError, match=r"above 2\*\*50"):
+        NoiseShare(sigma, 10, 1.0, 1.0)
+    assert NoiseShare(2.0**50, 10, 1.0, 1.0).draw().shape == (10,)
+
+
 def test_sampling_needs_a_fine_scale_and_makes_the_same_goal_cheaper() -> None:
     everyone = Goal(Neighbours.ADD_REMOVE, 1e-5, epsilon=2.0, rounds=20)
     some = Goal(Neighbours.ADD_REMOVE, 1e-5, epsilon=2.0, rounds=20, sampling_rate=0.1)

@@ -195,6 +195,13 @@ def test_a_client_believes_neither_fewer_colluders_nor_fewer_survivors_nor_less_
     assert not accepts(trusting, sceptic)  # ... which this client does not believe
 
 
+@pytest.mark.parametrize("scale", [2.0**15, 2.0**29])
+def test_a_client_that_demands_privacy_is_not_worn_out_by_an_absurd_invitation(scale: float) -> None:
+    # The first vector is accounted as Gaussian noise, with a loss beyond all grids; the second has no distribution.
+    vectors = PrivateVector("u", 1, 1.0, scale, 3.0), PrivateVector("v", 1, 1.0, 8.0, 0.5)
+    assert not accepts(RoundConfig(ThreatModel(20, 0.1, 0.2), vectors, minimum_survivors=16), demand())
+
+
 def less(spec: PrivateVector, **factors: float) -> PrivateVector:
     values = {name: getattr(spec, name) for name in ("length", "l2_clip", "scale", "local_sigma")}
     values |= {name: values[name] * factor for name, factor in factors.items()}
@@ -231,7 +238,8 @@ def test_the_demand_survives_a_dump() -> None:
         ((PrivateVector("u", 4, 1.0, 8.0, 0.4),), {}, "below 1/2"),
         ((PrivateVector("u", 4, math.nan, 8.0, 2.0),), {}, "l2_clip"),
         ((PrivateVector("u", 4, 1.0, math.inf, 2.0),), {}, "scale"),
-        ((PrivateVector("u", 4, 1.0, 8.0, 1e18),), {}, "bits"),
+        ((PrivateVector("u", 4, 1.0, 8.0, 1e18),), {}, "above 2"),
+        ((PrivateVector("u", 4, 1.0, 8.0, 1e308),), {}, "above 2"),
         ((PrivateCounts("c", 4, 0, 1, 2.0),), {}, "max_total"),
         ((PrivateCounts("c", 4, 1, 0, 2.0),), {}, "scale"),
         ((PrivateCounts("c", 4, 1 << 30, 1 << 30, 2.0),), {}, "steps"),
@@ -242,6 +250,11 @@ def test_the_demand_survives_a_dump() -> None:
 def test_impossible_private_configurations_are_named(vectors: Any, changes: dict[str, int], words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         RoundConfig(ThreatModel(20, 0.1, 0.2), vectors, **({"minimum_survivors": 16} | changes))
+
+
+def test_noise_beyond_64_bits_is_refused() -> None:
+    with pytest.raises(ParameterError, match="takes 65 bits"):
+        NoisyFloats(PrivateVector("u", 1 << 20, 1.0, 8.0, 2.0**50), 1_000_000)
 
 
 def test_small_groups_on_sparse_graphs_are_not_left_to_a_server_that_may_equivocate() -> None:
