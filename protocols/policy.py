@@ -24,7 +24,8 @@ class PrivacyDemand:
     Args:
         epsilon: > 0.
         delta: in (0, 1).
-        rounds: how many rounds the client is ready to take part in.
+        rounds: how many rounds the client is ready to take part in. A `Client` is one session and remembers no others:
+            whoever runs it counts, and accepts no more than these.
         neighbours: ADD_REMOVE: its contribution could as well be zero; REPLACE_ONE: any other.
     """
 
@@ -55,7 +56,8 @@ class ClientPolicy:
 
     Args:
         adversary: the weakest adversary that the round must withstand.
-        corrupt_fraction: the least fraction of corrupt clients that the round must withstand.
+        corrupt_fraction: the least fraction of corrupt clients that the round must withstand. With `privacy`, at 0 the
+            client believes a server that says that nobody colludes, and counts everyone's noise.
         minimum_clients: refuse rounds to which fewer are invited.
         minimum_neighbours: refuse to go on with fewer neighbours (the threshold always holds as well).
         minimum_survivors: refuse to unmask a sum of fewer inputs.

@@ -19,7 +19,7 @@ from dp.laws import gaussian_law
 from dp.mass import mass
 from dp.preparation import Preparation
 from dp.rational import exact
-from dp.rotation import rotate
+from dp.rotation import rotate, rotate_back
 from dp.sensitivity import Neighbours
 
 FALSE_ALARM = 1e-9
@@ -154,6 +154,13 @@ def test_replacing_takes_twice_the_noise_of_removing() -> None:
     assert replace == pytest.approx(2 * remove, rel=1e-3)
 
 
+def test_replacing_moves_a_sum_by_twice_either_bound() -> None:
+    share = NoiseShare(1.0, 4, 3.0, 5.0)
+    moves = {relation: share.event(7, relation) for relation in Neighbours}
+    assert (moves[Neighbours.ADD_REMOVE].l2_sensitivity, moves[Neighbours.ADD_REMOVE].l1_sensitivity) == (3.0, 5.0)
+    assert (moves[Neighbours.REPLACE_ONE].l2_sensitivity, moves[Neighbours.REPLACE_ONE].l1_sensitivity) == (6.0, 10.0)
+
+
 @given(
     length=st.integers(1, 300),
     norm=st.floats(0.5, 1e5),
@@ -198,6 +205,14 @@ def test_rotation_makes_a_spike_fit_a_narrow_lane() -> None:
     levels, _ = made.prepare(np.eye(1, 1 << 14)[0], SEED)
     exact_levels = rotate(np.eye(1, 1 << 14)[0], SEED) * 1e4
     assert np.abs(levels - exact_levels).max() <= 1  # nothing was cut
+
+
+def test_what_a_rotation_sharpens_is_cut() -> None:
+    # A client that knows the seed can send what the rotation turns into a spike; chance would take 2**20 rounds.
+    made = Preparation(256, 1.0, 1000.0)
+    levels, _ = made.prepare(rotate_back(np.eye(1, 256)[0], SEED, 256), SEED)
+    assert levels[0] == made.max_level < 500
+    assert np.abs(levels[1:]).max() <= 1
 
 
 def test_noise_beyond_its_reach_is_not_seen_and_its_reach_is_not_idle() -> None:
