@@ -7,9 +7,11 @@ STAMP  := $(VENV)/.installed
 CLIENTS ?= 1000
 DIM     ?= 100000
 DROPOUT ?= 0.1
+INPUTS  ?= 1000000
+SECONDS_EACH ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-long test-lowest lint types format bench wheel check clean
+.PHONY: help run demo test test-long test-lowest lint types format bench fuzz vectors wheel check clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -59,6 +61,14 @@ format: $(STAMP) ## lay the code out
 
 bench: $(STAMP)  ## measure against peers and physical limits, side by side
 	$(BIN)/python -m pytest bench -p no:cacheprovider --override-ini=filterwarnings= -s
+
+fuzz: $(STAMP)   ## every decoder against INPUTS hostile inputs, guided by coverage (minutes)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]' || \
+		echo "atheris cannot be installed here: the fuzzer goes unguided"
+	$(BIN)/python -m tests.fuzz --inputs $(INPUTS) --seconds $(SECONDS_EACH)
+
+vectors: $(STAMP) ## replay all test vectors with the second implementation, which shares no code
+	$(BIN)/python -m tests.checker
 
 wheel: $(STAMP)  ## build the wheel and import it in a clean environment
 	rm -rf build dist .venv-wheel

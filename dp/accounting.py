@@ -185,8 +185,9 @@ def _pure_epsilon(event: Event) -> float:
 class Accountant:
     """A running account of releases on the same data, for one neighbouring relation.
 
-    Adaptive use is sound: each event may depend on earlier results, as long as its noise and sensitivity are what
-    the event says. Not thread-safe.
+    What is asked may depend on earlier results; how much noise there is must not: events whose parameters are chosen
+    in view of what was released before add up safely only under a limit fixed beforehand (`dp.ledger`). Not
+    thread-safe.
     """
 
     def __init__(

@@ -163,7 +163,7 @@ class FixedSizeSampled:
 
 @dataclass(frozen=True)
 class Repeated:
-    """`event`, `count` times in a row, each possibly chosen in view of the earlier results."""
+    """`event`, `count` times in a row; what is asked may depend on the earlier results, the noise may not."""
 
     event: Event
     count: int
@@ -174,7 +174,7 @@ class Repeated:
 
 @dataclass(frozen=True)
 class Composed:
-    """Several events on the same data, adaptively."""
+    """Several events on the same data; what is asked may depend on earlier results, the noise may not."""
 
     events: tuple[Event, ...]
 

@@ -202,7 +202,8 @@ def _give_shares(party: Party, state: Masked, request: UnmaskingRequest) -> tupl
     key_shares = {peer_id: shares[1] for peer_id, shares in state.shares.items() if peer_id in dropped}
     if state.own_share:
         seed_shares[party.client_id] = state.own_share
-    return Completed(), UnmaskingShares(state.session.session_id, party.client_id, seed_shares, key_shares)
+    in_order = dict(sorted(seed_shares.items()))
+    return Completed(), UnmaskingShares(state.session.session_id, party.client_id, in_order, key_shares)
 
 
 def _open_shares(party: Party, state: Shared, delivery: ShareDelivery) -> dict[int, tuple[bytes, bytes]]:
@@ -213,7 +214,7 @@ def _open_shares(party: Party, state: Shared, delivery: ShareDelivery) -> dict[i
     """
     session_id = state.session.session_id
     shares = {}
-    for peer_id, sealed in delivery.sealed.items():
+    for peer_id, sealed in sorted(delivery.sealed.items()):
         associated_data = bindings.share_associated_data(session_id, peer_id, party.client_id)
         try:
             opened = aead.open(state.peers[peer_id].opening_key, sealed, associated_data=associated_data)

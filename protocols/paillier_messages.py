@@ -118,7 +118,8 @@ def decode(data: bytes, kind: type[M], *, max_bytes: int) -> M:
         message = _decoder().decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise MalformedMessage(f"bytes that are no {kind.__name__}") from None
-    if type(message) is not kind:
+    if type(message) is not kind or msgspec.msgpack.encode(message) != data:
+        # The decoder overlooks what the second finds: a key twice in a map, a number in a long form, another order.
         raise MalformedMessage(f"bytes that are no {kind.__name__}")
     return message
 

@@ -15,7 +15,7 @@ from secagg.errors import MalformedMessage, StateError
 from secagg.paillier import Accumulator, EncryptedVector
 
 from . import dumps
-from .paillier_messages import Opening
+from .paillier_messages import Digest, Opening, PartyId, Signature
 from .paillier_parameters import RoundParameters
 
 
@@ -60,8 +60,8 @@ class MemberState(_State, frozen=True, tag="member"):
 
     member: int
     phase: Phase
-    commitments: dict[int, bytes] = {}
-    accepted: frozenset[int] = frozenset()
+    commitments: dict[PartyId, Digest] = {}
+    accepted: frozenset[PartyId] = frozenset()
     product: EncryptedVector | None = None
 
 
@@ -70,11 +70,11 @@ class AggregatorState(_State, frozen=True, tag="aggregator"):
 
     phase: AggregatorPhase
     rejected: dict[str, set[int]]
-    commitments: dict[int, bytes] = {}
-    endorsements: dict[int, bytes] = {}
-    accepted: frozenset[int] = frozenset()
+    commitments: dict[PartyId, Digest] = {}
+    endorsements: dict[PartyId, Signature] = {}
+    accepted: frozenset[PartyId] = frozenset()
     product: EncryptedVector | None = None
-    openings: dict[int, Opening] = {}
+    openings: dict[PartyId, Opening] = {}
 
 
 S = TypeVar("S", ContributorState, MemberState, AggregatorState)

@@ -92,7 +92,8 @@ class RoundResult:
     def event(self, neighbours: Neighbours = Neighbours.ADD_REMOVE) -> Event:
         """Return what a private round has revealed, given who survived, for `dp.Accountant` or a ledger.
 
-        At least what `RoundConfig.event` promised: more survivors have brought more noise.
+        At least what `RoundConfig.event` promised: more survivors have brought more noise. Who survives must not
+        depend on earlier results, unless a ledger adds the events up (`Composition.RENYI`).
 
         Raises:
             ParameterError: the round was not private.

@@ -61,6 +61,10 @@ def decode(data: bytes, message_type: type[M] | Any, *, max_bytes: int) -> M:
         message: M = _decoder(message_type).decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise MalformedMessage(f"the message cannot be decoded: {error}") from None
+    written = msgspec.msgpack.encode(message)
+    if len(written) != len(body) or not data.endswith(written):
+        # The decoder overlooks what this finds: a key twice in a map, a last field left out, a number in a long form.
+        raise MalformedMessage("the message is not written in the one way that it can be")
     return message
 
 

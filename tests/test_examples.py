@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent.parent
 README_BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
 
 
-def run(*arguments: str) -> str:
-    outcome = subprocess.run([sys.executable, *arguments], cwd=ROOT, check=False, capture_output=True, text=True)  # noqa: S603
+def run(*arguments: str, folder: Path = ROOT) -> str:
+    outcome = subprocess.run([sys.executable, *arguments], cwd=folder, check=False, capture_output=True, text=True)  # noqa: S603
     assert outcome.returncode == 0, outcome.stderr
     return outcome.stdout
 
@@ -26,8 +26,8 @@ def test_aggregate_sums_without_the_client_that_vanished():
 
 
 @pytest.mark.parametrize("block", README_BLOCKS)
-def test_readme_blocks_run(block):
-    run("-c", block)
+def test_readme_blocks_run(block, tmp_path):
+    run("-c", block, folder=tmp_path)  # what they write stays apart
 
 
 def test_the_readme_has_blocks():

@@ -68,6 +68,7 @@ class Book:
 
     def __init__(self, tx: Transaction, now: int) -> None:
         self.tx = tx
+        self._accounts: dict[tuple[str, int], Account] = {}  # as this transaction has left them
         head = tx.rows("SELECT seq, hash FROM ledger_head WHERE id = 1")
         last = self._records("ORDER BY seq DESC LIMIT 1")
         expected = [(last[0].seq, last[0].hash)] if last else [(0, GENESIS)]
@@ -125,6 +126,8 @@ class Book:
     def account(self, terms: Terms, period: int) -> Account:
         """Return what a period has come to: what its last record says, nothing where there is none."""
         name = terms.budget.name
+        if (name, period) in self._accounts:
+            return self._accounts[name, period]
         last = self._records(
             "WHERE budget = :budget AND period = :period ORDER BY seq DESC LIMIT 1", budget=name, period=period
         )
@@ -160,6 +163,7 @@ class Book:
         )
         self.tx.run("UPDATE ledger_head SET seq = :seq, hash = :hash WHERE id = 1", seq=record.seq, hash=record.hash)
         self.last = record
+        self._accounts[name, account.period] = account
         return record
 
     def participants(self, budget: str, round_id: str, *, counted: bool) -> list[str]:

@@ -36,7 +36,7 @@ class Cost:
     delta: Fraction
     neighbours: Neighbours
 
-    def __init__(self, epsilon: Number, delta: Number = 0, *, neighbours: Neighbours) -> None:
+    def __init__(self, epsilon: Number, delta: Number = 0, *, neighbours: Neighbours | str) -> None:
         for name, value in (("epsilon", epsilon), ("delta", delta)):
             object.__setattr__(self, name, fraction(up(rational(value, name))))
         if self.delta >= 1 or self.epsilon == self.delta == 0:

@@ -56,6 +56,7 @@ class Ledger:
     def __init__(self, store: Store, clock: Callable[[], datetime] = _utc_now) -> None:
         self._store = store
         self._clock = clock
+        self._terms: dict[str, Terms] = {}
 
     @classmethod
     def open(
@@ -324,8 +325,10 @@ class Ledger:
         """Return what a reservation's record says, computed while nobody waits for the lock: terms never change."""
         check_name(round_id, "round_id")
         names = check_participants(participants)
-        with self._reading() as book:
-            budget = book.terms(name).budget
+        if name not in self._terms:
+            with self._reading() as book:
+                self._terms[name] = book.terms(name)
+        budget = self._terms[name].budget
         check_relation(budget, spend)
         charge = charge_of(budget, spend)
         facts = {"cost": to_plain(spend), "charge": spelled(charge), "participants": participants_digest(names)}
@@ -334,6 +337,9 @@ class Ledger:
     def _open(
         self, book: Book, terms: Terms, charge: Amounts, round_id: str, facts: dict[str, Any], names: list[str]
     ) -> Record:
+        if terms != self._terms.get(terms.budget.name):
+            msg = f"the terms of budget {terms.budget.name!r} have changed since the ledger was opened; open it anew"
+            raise LedgerCorruptError(msg)
         expires = terms.budget.expires
         if expires is not None and from_microseconds(book.now) >= expires:
             msg = f"budget {terms.budget.name!r} expired at {expires:%Y-%m-%d %H:%M} UTC; create another one"
@@ -368,7 +374,9 @@ class Ledger:
         reserved = opened.amounts("charge")
         charge = reserved if charge is None else charge
         facts = facts | {"charge": spelled(charge)}
-        closed = book.find(Phase.CLOSE, name, round_id)
+        # Nothing follows the last record, so nothing can have closed what it opened.
+        is_last = book.last is not None and book.last.seq == opened.seq
+        closed = None if is_last else book.find(Phase.CLOSE, name, round_id)
         if closed is not None:
             if closed.kind != kind:
                 status = views.reservation(terms, opened, closed).status

@@ -96,3 +96,20 @@ def test_fields_out_of_bounds_are_malformed(change: dict[str, object]) -> None:
 def test_deep_nesting_is_malformed() -> None:
     with pytest.raises(MalformedMessage):
         decode(b"\x91" * 100_000, OpenRequest, max_bytes=1 << 20)
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
+def test_a_message_can_be_written_in_one_way_only(message: Message) -> None:
+    fields = msgspec.msgpack.decode(encode(message))
+    backwards = msgspec.msgpack.encode(dict(reversed(fields.items())))
+    with pytest.raises(MalformedMessage):
+        decode(backwards, type(message), max_bytes=1 << 16)
+
+
+def test_nobody_is_on_a_list_twice() -> None:
+    data = encode(CommitmentList(D, {7: D}))
+    entry = data[data.index(b"\x81\x07") + 1 :]
+    twice = data[: -len(entry) - 1] + b"\x82" + entry + entry
+    assert msgspec.msgpack.decode(twice)["commitments"] == {7: D}
+    with pytest.raises(MalformedMessage):
+        decode(twice, CommitmentList, max_bytes=1 << 16)

@@ -1,10 +1,13 @@
+import hashlib
+from collections.abc import Callable
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols import messages, wire
-from protocols.messages import ToClient, ToServer
+from protocols.messages import AdvertiseKeys, ShareKeys, ToClient, ToServer
 from secagg.errors import MalformedMessage
 
 from .harness import Session, random_inputs, small_config
@@ -159,3 +162,38 @@ def test_every_message_of_a_round_fits_its_limit():
 
         Session(config, random_inputs(config), to_client=measure, to_server=measure).run()
         assert max(sizes) <= limit
+
+
+def rewritten(message: object, change: Callable[[bytes], bytes]) -> bytes:
+    """The message with another body that says the same, and an honest digest."""
+    body = change(msgspec.msgpack.encode(message))
+    return wire.MAGIC + b"\x01" + hashlib.sha256(body).digest()[: wire.DIGEST_BYTES] + body
+
+
+ONE_WAY = {
+    "as it is": (lambda body: body, True),
+    "a map key twice": (
+        lambda body: body.replace(b"\x81\x02", b"\x82\x02" + bytes([0xC4, 100]) + bytes(100) + b"\x02"),
+        False,
+    ),
+    "a number in a long form": (lambda body: body.replace(b"\x81\x02", b"\x81\xcc\x02"), False),
+    "a map in a long form": (lambda body: body.replace(b"\x81\x02", b"\xde\x00\x01\x02"), False),
+}
+
+
+@pytest.mark.parametrize("name", ONE_WAY)
+def test_a_message_can_be_written_in_one_way_only(name):
+    change, accepted = ONE_WAY[name]
+    data = rewritten(ShareKeys(bytes(32), 1, {2: bytes(100)}), change)
+    if accepted:
+        assert wire.decode(data, ToServer, max_bytes=1 << 16).sealed.keys() == {2}
+        return
+    with pytest.raises(MalformedMessage, match="one way"):
+        wire.decode(data, ToServer, max_bytes=1 << 16)
+
+
+def test_no_last_field_is_left_out():
+    keys = AdvertiseKeys(bytes(32), 1, bytes([1]) * 32, bytes([2]) * 32, bytes(32))
+    short = rewritten(keys, lambda body: msgspec.msgpack.encode(msgspec.msgpack.decode(body)[:-1]))
+    with pytest.raises(MalformedMessage, match="one way"):
+        wire.decode(short, ToServer, max_bytes=1 << 16)

@@ -1,4 +1,4 @@
-"""Regenerates the vectors of the primitives: python -m tests.vectors.generate (from the repository's root).
+"""Regenerates the vectors: python -m tests.vectors.generate (from the repository's root).
 
 The inputs and the outputs marked as published stand here; the other outputs are computed by secagg. So a changed file
 is a changed format: it takes a new version of the labels, not a new vector.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -454,6 +455,19 @@ def render(primitive: str) -> str:
     return f'{{\n  "primitive": "{primitive}",\n  "cases": [\n{lines}\n  ]\n}}\n'
 
 
+def rendered() -> dict[str, Callable[[], str]]:
+    """Every file that is generated here, without its suffix, and what writes it."""
+    from . import paillier, privacy, sessions
+
+    primitives = {name: partial(render, name) for name in PRIMITIVES}
+    return (
+        primitives
+        | {name: partial(sessions.render, name) for name in sessions.SESSIONS}
+        | paillier.FILES
+        | privacy.FILES
+    )
+
+
 if __name__ == "__main__":
-    for primitive in PRIMITIVES:
-        (HERE / f"{primitive}.json").write_text(render(primitive))
+    for name, contents in rendered().items():
+        (HERE / f"{name}.json").write_text(contents())

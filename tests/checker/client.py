@@ -1,0 +1,227 @@
+"""SPEC section 9, the client: every secret is given, so that every byte follows."""
+
+from typing import Any
+
+from . import sharing, wire
+from .configuration import Session
+from .lanes import pack
+from .primitives import agree, derive, frame, public_key, seal, sign, u32, unseal, verification_key, verifies
+from .refusal import Refused, require
+from .roster import check_keys, keys_statement, roster_digest
+
+SHARE_BYTES = 36
+EXPECTED = {
+    "invited": ("invitation",),
+    "advertised": ("roster",),
+    "shared": ("share-delivery",),
+    "masked": ("survivor-list", "unmasking-request"),
+    "confirmed": ("unmasking-request",),
+}
+
+
+class Client:
+    """A client with the given randomness: a dict of hexadecimal strings, as tests/vectors/README.md has it."""
+
+    def __init__(self, client_id: int, given: dict[str, Any], known: dict[int, bytes]) -> None:
+        self.id, self.given, self.known, self.phase = client_id, given, known, "invited"
+        self.session: Session | None = None
+
+    def respond(self, data: bytes) -> bytes:
+        limit = self.session.max_request_bytes if self.session else wire.MAX_INVITATION_BYTES
+        tag, message = wire.decode(data, wire.TO_CLIENT, limit)
+        require(tag in EXPECTED.get(self.phase, ()) and message["recipient"] == self.id, "UnexpectedMessage")
+        if self.session:
+            require(message["session_id"] == self.session.id, "UnexpectedMessage")
+        phase, self.phase = self.phase, "aborted"
+        steps = {
+            "invitation": self._advertise,
+            "roster": self._share,
+            "share-delivery": self._mask,
+            "survivor-list": self._confirm,
+            "unmasking-request": self._unmask,
+        }
+        answer = steps[tag](message, phase)
+        self.phase = {
+            "invitation": "advertised",
+            "roster": "shared",
+            "share-delivery": "masked",
+            "survivor-list": "confirmed",
+            "unmasking-request": "completed",
+        }[tag]
+        return answer
+
+    def secret(self, name: str) -> bytes:
+        return bytes.fromhex(self.given[name])
+
+    def _encode(self, tag: str, **fields: Any) -> bytes:
+        assert self.session
+        return wire.encode(tag, session_id=self.session.id, sender=self.id, **fields)
+
+    def _enough(self, neighbours: int) -> None:
+        """In the complete graph a client holds a share itself."""
+        assert self.session
+        own = 1 if self.session.topology.complete else 0
+        require(neighbours >= max(self.session.topology.threshold - own, 1), "ThresholdError")
+
+    def _enough_survivors(self, survivors: int, neighbours: int) -> None:
+        assert self.session
+        require(survivors >= max(self.session.minimum_survivors, 2), "ThresholdError")
+        self._enough(neighbours)
+
+    def _advertise(self, message: dict[str, Any], phase: str) -> bytes:
+        self.session = session = Session(message["config"], message["nonce"])
+        require(self.id <= session.num_clients, "ParameterError")
+        keys = {
+            "session_id": session.id,
+            "sender": self.id,
+            "cipher_public_key": public_key(self.secret("cipher_private_key")),
+            "mask_public_key": public_key(self.secret("mask_private_key")),
+            "self_mask_commitment": session.commitment(self.id, self.secret("self_mask_seed")),
+            "confirmation_public_key": None,
+            "signature": None,
+        }
+        if session.equivocates:
+            keys["confirmation_public_key"] = verification_key(self.secret("confirmation_private_key"))
+        if session.signed:
+            identity = self.secret("identity_private_key")
+            require(self.known.get(self.id) == verification_key(identity), "ParameterError")
+            require(set(self.known) >= set(range(1, session.num_clients + 1)), "ParameterError")
+            keys["signature"] = sign(identity, keys_statement(keys))
+        self.keys = keys
+        return wire.encode("advertise-keys", **keys)
+
+    def _share(self, message: dict[str, Any], phase: str) -> bytes:
+        session = self.session
+        assert session
+        names = [name for name, _ in wire.MESSAGES["advertise-keys"]]
+        listed = [dict(zip(names, entry[1:], strict=True)) for entry in message["entries"]]
+        entries = {entry["sender"]: entry for entry in listed}
+        require(len(entries) == len(listed), "ContradictoryRequest")
+        require(entries.pop(self.id, None) == self.keys, "ContradictoryRequest")
+        strangers = set(entries) - session.neighbours[self.id]
+        require(not strangers, "ContradictoryRequest", *strangers)
+        require(all(entry["session_id"] == session.id for entry in entries.values()), "ContradictoryRequest")
+        keys = [entry[name] for entry in listed for name in names if name.endswith("public_key") and entry[name]]
+        require(len(set(keys)) == len(keys), "ContradictoryRequest")
+        for entry in entries.values():
+            check_keys(entry, session, self.known)
+        self._enough(len(entries))
+        self.roster_digest = roster_digest(listed) if session.topology.complete else b""
+        self.peers = dict(sorted(entries.items()))
+        holders = [*self.peers, *([self.id] if session.topology.complete else [])]
+        dealt = [
+            dict(zip(holders, sharing.split(self.secret(secret), self.given[drawn], holders), strict=True))
+            for secret, drawn in (
+                ("self_mask_seed", "seed_coefficients"),
+                ("mask_private_key", "mask_key_coefficients"),
+            )
+        ]
+        self.own_share = dealt[0].get(self.id)
+        sealed = {}
+        for peer in self.peers:
+            plaintext = dealt[0][peer] + dealt[1][peer]
+            key = self._sealing_key(self.id, peer)
+            sealed[peer] = seal(
+                key, plaintext, self._data(self.id, peer), bytes.fromhex(self.given["nonces"][str(peer)])
+            )
+        return self._encode("share-keys", sealed=sealed)
+
+    def _sealing_key(self, sender: int, recipient: int) -> bytes:
+        """The key for one direction; this client is one of the two."""
+        assert self.session
+        peer = recipient if sender == self.id else sender
+        try:
+            agreed = agree(self.secret("cipher_private_key"), self.peers[peer]["cipher_public_key"])
+        except Refused as refused:
+            raise Refused(refused.error, (peer,)) from None
+        ends = [
+            (u32(i), (self.keys if i == self.id else self.peers[i])["cipher_public_key"]) for i in (sender, recipient)
+        ]
+        return derive(agreed, "SHARE_ENCRYPTION", self.session.id, *ends[0], *ends[1])
+
+    def _data(self, sender: int, recipient: int) -> bytes:
+        assert self.session
+        return frame("SHARE_ENCRYPTION", self.session.id, u32(sender), u32(recipient))
+
+    def _mask(self, message: dict[str, Any], phase: str) -> bytes:
+        session = self.session
+        assert session
+        sealed = message["sealed"]
+        strangers = set(sealed) - set(self.peers)
+        require(not strangers, "ContradictoryRequest", *strangers)
+        self._enough(len(sealed))
+        self.shares = {}
+        for sender in sorted(sealed):
+            try:
+                opened = unseal(self._sealing_key(sender, self.id), sealed[sender], self._data(sender, self.id))
+            except Refused:
+                require(not session.signed, "AuthenticationFailed", sender)
+                continue
+            self.shares[sender] = opened[:SHARE_BYTES], opened[SHARE_BYTES:]
+        self.active = set(sealed)
+        values = {
+            name: [float.fromhex(v) if isinstance(v, str) else v for v in given]
+            for name, given in self.given["values"].items()
+        }
+        seeds = {name: bytes.fromhex(seed) for name, seed in self.given["rounding_seeds"].items()}
+        sums = session.encode(values, self.given["weight"], seeds)
+        session.add(sums, session.self_mask(self.id, self.secret("self_mask_seed")))
+        for peer in sorted(sealed):
+            key = self.peers[peer]["mask_public_key"]
+            try:
+                agreed = agree(self.secret("mask_private_key"), key)
+            except Refused as refused:
+                raise Refused(refused.error, (peer,)) from None
+            mask = session.pairwise_mask(agreed, [(self.id, self.keys["mask_public_key"]), (peer, key)])
+            session.add(sums, mask, 1 if self.id < peer else -1)
+        return self._encode("masked-input", vectors=pack_all(session, sums))
+
+    def _confirm(self, message: dict[str, Any], phase: str) -> bytes:
+        session = self.session
+        assert session
+        require(session.equivocates, "ContradictoryRequest")
+        shared, survivors = set(message["shared"]), set(message["survivors"])
+        require(len(shared) == len(message["shared"]), "ContradictoryRequest")
+        require(len(survivors) == len(message["survivors"]), "ContradictoryRequest")
+        require(self.id in survivors, "ContradictoryRequest")
+        require(survivors <= shared, "ContradictoryRequest", *(survivors - shared))
+        require(max(shared) <= session.num_clients, "ContradictoryRequest")
+        others = (session.neighbours[self.id] & shared) ^ self.active
+        require(not others, "ContradictoryRequest", *others)
+        self._enough_survivors(len(survivors), len(survivors & self.active))
+        self.statement = frame("SIGN_SURVIVORS", *session.survivors_parts(self.roster_digest, shared, survivors))
+        self.survivors = survivors
+        return self._encode("confirmation", signature=sign(self.secret("confirmation_private_key"), self.statement))
+
+    def _unmask(self, message: dict[str, Any], phase: str) -> bytes:
+        session = self.session
+        assert session
+        dropped = set(message["dropped"])
+        if session.equivocates:
+            require(phase == "confirmed", "ContradictoryRequest")
+            require(dropped == self.active - self.survivors, "ContradictoryRequest")
+            require(message["num_survivors"] == len(self.survivors), "ContradictoryRequest")
+            strangers = set(message["confirmations"]) - (self.active & self.survivors) - {self.id}
+            require(not strangers, "ContradictoryRequest", *strangers)
+            others = {i: s for i, s in message["confirmations"].items() if i != self.id}
+            for signer, signature in others.items():
+                key = self.peers[signer]["confirmation_public_key"]
+                require(verifies(key, self.statement, signature), "AuthenticationFailed", signer)
+            self._enough(len(others))
+        require(len(dropped) == len(message["dropped"]) and self.id not in dropped, "ContradictoryRequest")
+        require(dropped <= self.active, "ContradictoryRequest", *(dropped - self.active))
+        neighbours = len(self.active) - len(dropped)
+        claimed = message["num_survivors"]
+        require(claimed > neighbours, "ContradictoryRequest")
+        require(not session.topology.complete or claimed == neighbours + 1, "ContradictoryRequest")
+        require(claimed <= session.num_clients, "MalformedMessage")
+        self._enough_survivors(claimed, neighbours)
+        seeds = {i: shares[0] for i, shares in self.shares.items() if i not in dropped}
+        if self.own_share is not None:
+            seeds[self.id] = self.own_share
+        keys = {i: shares[1] for i, shares in self.shares.items() if i in dropped}
+        return self._encode("unmasking-shares", self_mask_shares=dict(sorted(seeds.items())), mask_key_shares=keys)
+
+
+def pack_all(session: Session, sums: list[list[int]]) -> list[bytes]:
+    return [pack(total, lane.codec.bits) for total, lane in zip(sums, session.lanes, strict=True)]

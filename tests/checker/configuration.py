@@ -1,0 +1,99 @@
+"""SPEC sections 2, 4 and 8: a configuration as it is written down, and all that follows from it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from . import lanes, messagepack, topology
+from .primitives import derive, digest, ids, stream_lanes, u32
+from .refusal import require
+
+Written = list[Any]
+
+
+@dataclass(frozen=True)
+class Lane:
+    name: str
+    length: int
+    codec: lanes.Floats | lanes.Integers
+    weighted: bool
+
+    @property
+    def packed_bytes(self) -> int:
+        return -(-self.length * self.codec.bits // 8)
+
+
+class Session:
+    """A configuration (the array of SPEC section 8) and a nonce: everything that is public from the start."""
+
+    def __init__(self, written: Written, nonce: bytes) -> None:
+        (n, corrupt, dropout, adversary), vectors, max_weight, minimum, complete = written
+        self.written, self.nonce, self.num_clients, self.max_weight = written, nonce, n, max_weight
+        self.adversary, self.corrupt = adversary, corrupt
+        self.equivocates, self.signed = adversary != "curious-server", adversary == "malicious-server"
+        self.topology = topology.derive(n, corrupt, dropout, adversary, complete)
+        self.minimum_survivors = minimum
+        self.id = digest("SESSION", b"\x01", messagepack.encode(written), nonce)
+        self.lanes = []
+        for vector in vectors:
+            weighted = vector.get("weighted", False)
+            codec: lanes.Floats | lanes.Integers
+            if vector["type"] == "floats":
+                weight = max_weight if weighted else 1
+                codec = lanes.Floats(vector["clip"], vector["value_bits"], n, weight, vector["rounding"])
+            else:
+                codec = lanes.Integers(vector["max_value"], n)
+            self.lanes.append(Lane(vector["name"], vector["length"], codec, weighted))
+        if any(lane.weighted for lane in self.lanes):
+            self.lanes.append(Lane("weight", 1, lanes.Integers(max_weight, n), weighted=False))
+
+    @cached_property
+    def neighbours(self) -> dict[int, set[int]]:
+        return {i: topology.neighbours(self.topology, self.id, i) for i in range(1, self.num_clients + 1)}
+
+    def holders(self, client: int) -> set[int]:
+        return self.neighbours[client] | ({client} if self.topology.complete else set())
+
+    @property
+    def max_request_bytes(self) -> int:
+        return 21 + 512 * (self.topology.degree + 2) + 10 * self.num_clients + 65536
+
+    @property
+    def max_bytes(self) -> int:
+        return self.max_request_bytes + sum(lane.packed_bytes for lane in self.lanes)
+
+    def stream(self, seed: bytes) -> list[list[int]]:
+        """A mask over all lanes, reduced."""
+        shapes = [(lane.length, lanes.lane_bytes(lane.codec.bits)) for lane in self.lanes]
+        return [
+            [value % 2**lane.codec.bits for value in values]
+            for values, lane in zip(stream_lanes(seed, shapes), self.lanes, strict=True)
+        ]
+
+    def add(self, sums: list[list[int]], terms: list[list[int]], sign: int = 1) -> None:
+        for lane, total, term in zip(self.lanes, sums, terms, strict=True):
+            total[:] = [(a + sign * b) % 2**lane.codec.bits for a, b in zip(total, term, strict=True)]
+
+    def self_mask(self, client: int, seed: bytes) -> list[list[int]]:
+        return self.stream(derive(seed, "SELF_MASK", self.id, u32(client)))
+
+    def pairwise_mask(self, agreed: bytes, ends: list[tuple[int, bytes]]) -> list[list[int]]:
+        (low, low_key), (high, high_key) = sorted(ends)
+        return self.stream(derive(agreed, "PAIRWISE_MASK", self.id, u32(low), low_key, u32(high), high_key))
+
+    def commitment(self, client: int, seed: bytes) -> bytes:
+        return digest("SELF_MASK_COMMITMENT", self.id, u32(client), seed)
+
+    def survivors_parts(self, roster: bytes, shared: set[int], survivors: set[int]) -> list[bytes]:
+        return [self.id, roster, ids(sorted(shared)), ids(sorted(survivors))]
+
+    def encode(self, values: dict[str, list[Any]], weight: int, seeds: dict[str, bytes]) -> list[list[int]]:
+        out = []
+        for lane in self.lanes:
+            given = [weight] if lane.name == "weight" else values[lane.name]
+            require(len(given) == lane.length, "EncodingError")
+            if isinstance(lane.codec, lanes.Integers):
+                out.append(list(lane.codec.encode(given)))
+            else:
+                out.append(lane.codec.encode(given, weight if lane.weighted else 1, seeds[lane.name])[0])
+        return out

@@ -1,0 +1,154 @@
+"""SPEC part II, as far as it is deterministic: rotation, bounds, calibration, and samples from given words."""
+
+import math
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from typing import Any
+
+from .primitives import AES, keystream
+
+Case = dict[str, Any]
+
+
+def _floats(values: list[str]) -> list[float]:
+    return [float.fromhex(value) for value in values]
+
+
+def rotate(given: Case) -> list[str]:
+    values = _floats(given["values"])
+    length = 1 << (len(values) - 1).bit_length()
+    values += [0.0] * (length - len(values))
+    seed = bytes.fromhex(given["seed"])
+    blocks = b"".join(b"rotation" + i.to_bytes(8, "big") for i in range(-(-length // 128)))
+    bits = AES.new(seed, AES.MODE_ECB).encrypt(blocks)
+    values = [-value if bits[i // 8] >> i % 8 & 1 else value for i, value in enumerate(values)]
+    half = 1
+    while half < length:
+        for start in range(0, length, 2 * half):
+            for i in range(start, start + half):
+                values[i], values[i + half] = values[i] + values[i + half], values[i] - values[i + half]
+        half *= 2
+    return [(value * (1 / math.sqrt(length))).hex() for value in values]
+
+
+def rounded_bound(given: Case) -> float:
+    c, d, beta = float.fromhex(given["l2_norm"]), given["dimension"], float.fromhex(given["beta"])
+    first = c + math.sqrt(d)
+    if beta == 0:
+        return first
+    return min(first, math.sqrt(c * c + d / 4 + math.sqrt(2 * math.log(1 / beta)) * (c + math.sqrt(d) / 2)))
+
+
+def _tail(x: float) -> float:
+    """Pr[N(0, 1) > x]."""
+    return math.erfc(x / math.sqrt(2)) / 2
+
+
+def _delta(multiplier: float, epsilon: float) -> float:
+    """Balle and Wang 2018, theorem 8, for sensitivity 1."""
+    low, high = epsilon * multiplier - 0.5 / multiplier, epsilon * multiplier + 0.5 / multiplier
+    return _tail(low) - math.exp(epsilon) * _tail(high)
+
+
+def gaussian_delta(given: Case) -> float:
+    return _delta(float.fromhex(given["noise_multiplier"]), float.fromhex(given["epsilon"]))
+
+
+def gaussian_noise_multiplier(given: Case) -> float:
+    epsilon, delta = float.fromhex(given["epsilon"]), float.fromhex(given["delta"])
+    low, high = 1e-3, 1e6
+    for _ in range(200):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if _delta(middle, epsilon) <= delta else (middle, high)
+    return high
+
+
+def discrete_gaussian_delta(given: Case) -> float:
+    variance, move = Fraction(*given["sigma_squared"]), given["sensitivity"]
+    epsilon = float.fromhex(given["epsilon"])
+    reach = math.ceil(20 * math.sqrt(variance)) + 2 * move
+    weights = {x: math.exp(-x * x / (2 * float(variance))) for x in range(-reach, reach + 1)}
+    whole = math.fsum(weights.values())
+    threshold = Fraction(epsilon) * variance / move
+    near = math.fsum(w for x, w in weights.items() if x > threshold - Fraction(move, 2))
+    far = math.fsum(w for x, w in weights.items() if x > threshold + Fraction(move, 2))
+    return (near - math.exp(epsilon) * far) / whole
+
+
+def summed_gaussians_ratio(given: Case) -> float:
+    sigma = float.fromhex(given["local_sigma"])
+    return 10 * math.fsum(math.exp(-2 * math.pi**2 * sigma**2 * k / (k + 1)) for k in range(1, given["clients"]))
+
+
+class Law:
+    """SPEC section 13: weights of magnitudes, and the blocks in which they are drawn."""
+
+    def __init__(self, given: Case) -> None:
+        self.parameter, self.curved = Fraction(*given["parameter"]), given["law"] == "discrete-gaussian"
+        square = self.parameter if self.curved else self.parameter**2
+        self.shift = max(0, _floor_log2_of_root(square) - (7 if self.curved else 5))
+        with localcontext() as context:
+            context.prec = 60
+            self.weights: list[Decimal] = []
+            while not self.weights or self.weights[-1] > Decimal(10) ** -55:
+                phi = self.phi(len(self.weights) << self.shift)
+                self.weights.append((-(Decimal(phi.numerator) / Decimal(phi.denominator))).exp())
+            if self.shift == 0:
+                self.weights[0] /= 2
+            self.whole = sum(self.weights)
+
+    def phi(self, magnitude: int) -> Fraction:
+        return magnitude**2 / (2 * self.parameter) if self.curved else magnitude / self.parameter
+
+    def block(self, number: int) -> int:
+        """The block of a uniform number of which 63 bits are known; these must settle it."""
+        with localcontext() as context:
+            context.prec = 60
+            below, low, high = Decimal(0), Decimal(number) / 2**63, Decimal(number + 1) / 2**63
+            for block, weight in enumerate(self.weights):
+                below += weight / self.whole
+                if high <= below:
+                    return block
+                if low < below:
+                    raise ValueError("63 bits do not settle this one: take other words for a vector")
+        raise ValueError("the number is beyond the last block")
+
+    def sample(self, words: Any) -> int:
+        while True:
+            word = next(words)
+            magnitude = block = self.block(word >> 1)
+            if self.shift:
+                offset = next(words) >> (64 - self.shift)
+                magnitude = (block << self.shift) + offset
+                excess, trial = self.phi(magnitude) - self.phi(block << self.shift), 1
+                while Fraction(next(words), 2**64) < excess / trial:
+                    trial += 1
+                if trial % 2 == 0 or (word & 1 and magnitude == 0):
+                    continue
+            return -magnitude if word & 1 else magnitude
+
+
+def _floor_log2_of_root(square: Fraction) -> int:
+    exponent = -64
+    while Fraction(4) ** (exponent + 1) <= square:
+        exponent += 1
+    return exponent
+
+
+def samples(given: Case) -> list[int]:
+    law, stream = Law(given), keystream(bytes.fromhex(given["seed"]), 8 * given["words"])
+    words = iter(int.from_bytes(stream[at : at + 8], "little") for at in range(0, len(stream), 8))
+    return [law.sample(words) for _ in range(given["count"])]
+
+
+OPERATIONS = {
+    "rotate": rotate,
+    "samples": samples,
+    "rounded_l2_bound": rounded_bound,
+    "gaussian_delta": gaussian_delta,
+    "gaussian_noise_multiplier": gaussian_noise_multiplier,
+    "discrete_gaussian_delta": discrete_gaussian_delta,
+    "summed_gaussians_ratio": summed_gaussians_ratio,
+}
+CLOSE = set(OPERATIONS) - {"rotate", "samples"}
+"""Whose results are real numbers: to nine digits, since everyone rounds in a way of their own."""

@@ -1,0 +1,51 @@
+"""SPEC sections 3 and 9: what advertised keys must be, on either side."""
+
+from typing import Any
+
+from .configuration import Session
+from .primitives import FIELD, digest, frame, u32, verifies
+from .refusal import require
+from .wire import body
+
+SMALL_ORDER = {
+    0,
+    1,
+    FIELD - 1,
+    2707385501144840649318225287225658788936804267575313519463743609750303402022,
+    55188659117513257062267467217118295137698188065244968500265048394206261417927,
+}
+
+Keys = dict[str, Any]
+
+
+def keys_statement(keys: Keys) -> bytes:
+    return frame(
+        "SIGN_KEYS",
+        keys["session_id"],
+        u32(keys["sender"]),
+        keys["cipher_public_key"],
+        keys["mask_public_key"],
+        keys["self_mask_commitment"],
+        keys["confirmation_public_key"] or b"",
+    )
+
+
+def roster_digest(entries: list[Keys]) -> bytes:
+    ordered = sorted(entries, key=lambda keys: keys["sender"])
+    return digest("ROSTER", *(body("advertise-keys", **keys) for keys in ordered))
+
+
+def check_signing_key(public: bytes, culprit: int) -> None:
+    y = int.from_bytes(public, "little") % 2**255
+    require(y < FIELD and y not in SMALL_ORDER, "AuthenticationFailed", culprit)
+
+
+def check_keys(keys: Keys, session: Session, known: dict[int, bytes]) -> None:
+    sender = keys["sender"]
+    require((keys["confirmation_public_key"] is not None) == session.equivocates, "MalformedMessage", sender)
+    require((keys["signature"] is not None) == session.signed, "MalformedMessage", sender)
+    if session.equivocates:
+        check_signing_key(keys["confirmation_public_key"], sender)
+    if session.signed:
+        verified = sender in known and verifies(known[sender], keys_statement(keys), keys["signature"])
+        require(verified, "AuthenticationFailed", sender)

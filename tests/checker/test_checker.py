@@ -1,0 +1,124 @@
+"""The checker agrees with every committed vector, shares no code with the library, and can disagree."""
+
+import ast
+import copy
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from .refusal import Refused
+from .replay import check, check_file
+from .sessions import Disagreement
+from .topology import derive
+
+HERE = Path(__file__).parent
+VECTORS = sorted((HERE.parent / "vectors").glob("*.json"))
+ADVERSARIES = {"curious-server", "semi-malicious-server", "malicious-server"}
+
+
+@pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
+def test_the_checker_agrees_with_every_vector(path):
+    assert check_file(path) > 0
+
+
+@pytest.mark.parametrize("path", sorted(HERE.glob("*.py")), ids=lambda path: path.stem)
+def test_the_checker_shares_no_code_with_the_library(path):
+    if path.name.startswith("test_"):
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules = {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level <= 1
+            modules = set() if node.level else {str(node.module).partition(".")[0]}
+        else:
+            continue
+        assert modules <= set(sys.stdlib_module_names) | {"Crypto"}
+        assert not modules & {"importlib", "runpy", "pickle"}
+
+
+def test_there_is_a_whole_session_for_each_adversary_with_dropouts_in_several_rounds():
+    found = {}
+    for path in VECTORS:
+        if path.name.startswith("session-"):
+            vector = json.loads(path.read_text())
+            adversary = vector["configuration"]["threat_model"]["adversary"]
+            silent = [r["phase"] for r in vector["rounds"] if r["silent"]]
+            silent += [phase for ending in vector["endings"] for phase in ending["silent"]]
+            found.setdefault(adversary, set()).update(silent)
+            assert len(vector["clients"]) == 8
+            assert all("error" in case for case in vector["refused"])
+    assert found.keys() == ADVERSARIES
+    assert all(len(phases) > 1 for phases in found.values())
+
+
+def reference_rows():
+    """The rows of SPEC section 2."""
+    lines = (HERE.parent.parent / "SPEC.md").read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("| n | gamma"))
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            return
+        n, gamma, delta, adversary, degree, threshold = (cell.strip(" `") for cell in line.strip("|").split("|"))
+        yield pytest.param(int(n), float(gamma), float(delta), adversary, (int(degree), int(threshold)), id=line)
+
+
+@pytest.mark.parametrize(("n", "gamma", "delta", "adversary", "expected"), list(reference_rows()))
+def test_exact_rationals_lead_to_the_reference_rows(n, gamma, delta, adversary, expected):
+    topology = derive(n, gamma, delta, adversary)
+    assert (topology.degree, topology.threshold) == expected
+
+
+@pytest.mark.parametrize(("adversary", "dropout"), [("curious-server", 0.9), ("malicious-server", 0.5)])
+def test_impossible_parameters_are_refused(adversary, dropout):
+    with pytest.raises(Refused, match="ParameterError"):
+        derive(10, 0.1, dropout, adversary)
+
+
+def nudge(value):
+    """The same value with its last digit changed."""
+    if isinstance(value, int):
+        return value + 1
+    return value[:-1] + ("0" if value[-1] != "0" else "1")
+
+
+def alter(vector, *place):
+    altered = copy.deepcopy(vector)
+    part = altered
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = nudge(part[place[-1]])
+    return altered
+
+
+ALTERED = [
+    ("aead", ("cases", 0, "output")),
+    ("privacy", ("cases", 6, "output", 11)),
+    ("shamir", ("cases", 0, "output", 6)),
+    ("encoding", ("cases", 0, "output", "residues", 3)),
+    ("protocol", ("derivations", "roster_digest")),
+    ("session-malicious", ("derived", "threshold")),
+    ("session-malicious", ("rounds", 0, "to_server", "3")),
+    ("session-malicious", ("rounds", 1, "to_clients", "8")),
+    ("session-semi-malicious", ("rounds", 2, "to_server", "7")),
+    ("session-curious-sparse", ("clients", "5", "weight")),
+    ("session-curious-sparse", ("clients", "5", "rounding_seeds", "model")),
+    ("session-curious-sparse", ("output", "levels", "votes", 2)),
+    ("session-curious-sparse", ("refused", 0, "error")),
+    ("session-curious-sparse", ("endings", 6, "culprits", 0)),
+    ("paillier-round", ("derived", "shares", 2)),
+    ("paillier-round", ("rounds", 2, "answers", "3")),
+    ("paillier-round", ("members", "3", "proof_nonce")),
+    ("paillier-round", ("output", "total_weight")),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), ALTERED, ids=lambda part: part if isinstance(part, str) else "-".join(map(str, part))
+)
+def test_the_checker_disagrees_with_a_vector_that_is_off_by_a_digit(name, place):
+    vector = json.loads((HERE.parent / "vectors" / f"{name}.json").read_text())
+    with pytest.raises(Disagreement):
+        check(name, alter(vector, *place))

@@ -1,0 +1,1 @@
+"""Every decoder under bytes that nobody sane would send: `make fuzz`."""

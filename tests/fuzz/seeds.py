@@ -1,0 +1,120 @@
+"""What the fuzzer starts from: valid messages, dumps and keys, from the vectors of whole sessions."""
+
+from __future__ import annotations
+
+import json
+import struct
+from functools import cache
+from typing import Any
+
+from protocols import dumps, wire
+from protocols.configuration import RoundConfig
+from protocols.messages import Invitation
+from protocols.parameters import Adversary, ThreatModel
+from protocols.vectors import PrivateCounts, PrivateVector
+from secagg.paillier import PublicKey
+from secagg.signatures import Identity
+from tests.secagg.paillier.fixed_keys import private_key
+from tests.vectors import paillier as paillier_rounds
+from tests.vectors import sessions
+from tests.vectors.generate import HERE
+
+SESSION = "session-malicious"
+
+
+@cache
+def vector(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((HERE / f"{name}.json").read_text())
+    return loaded
+
+
+def own_identity() -> Identity:
+    return Identity(bytes.fromhex(vector(SESSION)["clients"]["1"]["identity_private_key"]))
+
+
+def recorded_states() -> tuple[list[bytes], list[bytes], dict[int, bytes]]:
+    """Client 1 and the server before each round of the session against a malicious server."""
+    recorded = vector(SESSION)
+    run = sessions.Run(recorded, sessions.read_configuration(recorded))
+    clients, servers = [], []
+    for each in recorded["rounds"]:
+        clients.append(run.clients[1].dump())
+        servers.append(run.server.dump())
+        run.collect(each["silent"], {})
+        run.outgoing = run.server.close_round()
+    return clients, servers, run.known
+
+
+def _private_round() -> RoundConfig:
+    """A round with both private kinds of vectors."""
+    model = ThreatModel(8, 0.0, 0.25, Adversary.MALICIOUS_SERVER)
+    return RoundConfig(model, (PrivateVector("update", 16, 1.0, 64.0, 2.0), PrivateCounts("votes", 3, 1, 4, 2.0)))
+
+
+def seeds() -> dict[str, list[bytes]]:
+    """Target -> valid inputs."""
+    found: dict[str, list[bytes]] = {}
+    recorded = vector(SESSION)
+
+    def add(target: str, data: bytes) -> None:
+        found.setdefault(target, []).append(data)
+
+    def body(text: str) -> bytes:
+        return bytes.fromhex(text)[wire.HEADER_BYTES :]
+
+    for at, each in enumerate(recorded["rounds"]):
+        down, up = each["to_clients"]["1"], each["to_server"].get("3")
+        for text in (down, up):
+            add("message_body", body(text))
+        add("client_answer", bytes([at]) + body(down))
+        add("server_receive", bytes([at]) + body(up))
+    private = body(wire.encode(Invitation(1, _private_round(), bytes(32))).hex())
+    add("message_body", private)
+    add("client_answer", b"\0" + private)
+    add("message_bytes", bytes.fromhex(recorded["rounds"][3]["to_server"]["3"]))
+    clients, servers, _ = recorded_states()
+    for dump in clients:
+        add("client_dump", dump[dumps.HEADER_BYTES :])
+    for dump in servers[:: len(servers) - 1]:
+        add("server_dump", dump[dumps.HEADER_BYTES :])
+    add("dump_bytes", clients[0])
+    add("unpack", struct.pack("<HH", 13, 3) + bytes.fromhex("ffffffff7f"))
+    add("decode_sums", struct.pack("<HH", 0x8010, 10) + bytes(16))
+    shamir_case = next(
+        case for case in vector("shamir")["cases"] if case["operation"] == "reconstruct" and "output" in case
+    )
+    shares = b"".join(index.to_bytes(4, "little") + bytes.fromhex(s) for index, s in shamir_case["input"]["shares"])
+    add("shares", struct.pack("<HH", 4, 10) + shares)
+    add("sealed", bytes(40))
+    identity = own_identity()
+    add("signature", identity.public_bytes + identity.sign(b"fuzz"))
+    add("public_key", bytes([9]) + bytes(31))
+    paillier = vector("paillier-round")
+    kinds = (
+        "commitment",
+        "commitment-list",
+        "contribution",
+        "endorsement",
+        "opening",
+        "open-request",
+        "reveal-request",
+    )
+    for each in paillier["rounds"]:
+        for text in (each["request"], next(iter(each["answers"].values()))):
+            if text:
+                data = bytes.fromhex(text)
+                kind = next(i for i, name in enumerate(kinds) if f"/{name}\xa7".encode("latin-1") in data[:60])
+                add("paillier_message", bytes([kind]) + data)
+    run = paillier_rounds.Run(paillier)
+    for _ in range(3):  # before endorsements, contributions and openings
+        run.collect([], {})
+        run.close()
+        for at, role in enumerate((run.contributors[1], run.members[1], run.aggregator)):
+            add("paillier_dump", bytes([at]) + role.dump()[dumps.HEADER_BYTES :])
+    key = private_key()
+    public: PublicKey = key.public_key
+    add("paillier_ciphertexts", struct.pack("<HH", 20, 3) + (5).to_bytes(64, "big"))
+    add("paillier_plaintexts", struct.pack("<HH", 20, 3) + (5).to_bytes(32, "big"))
+    add("public_key_json", public.to_jwk().encode())
+    add("private_key_json", key.to_jwk().encode())
+    return found

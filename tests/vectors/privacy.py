@@ -1,0 +1,98 @@
+"""The vectors of dp: what is deterministic in it, and samples from given words. Numbers that no formula rounds alike
+are meant to nine digits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+from dp import rotation
+from dp.analytic import gaussian_delta, gaussian_noise_multiplier
+from dp.arbiter import decide
+from dp.clipping import rounded_l2_bound
+from dp.discrete import discrete_gaussian_delta, summed_gaussians_ratio
+from dp.laws import gaussian_law, laplace_law
+from secagg.prg import keystream
+
+Case = dict[str, Any]
+SEED = bytes(range(32)).hex()
+
+
+def _number(given: Case, name: str) -> float:
+    return float.fromhex(given[name])
+
+
+def _rotate(given: Case) -> list[str]:
+    rotated = rotation.rotate([float.fromhex(value) for value in given["values"]], bytes.fromhex(given["seed"]))
+    return [value.hex() for value in rotated.tolist()]
+
+
+def _more_bits(count: int) -> int:
+    raise ValueError("these words do not settle every decision: a vector needs others")
+
+
+def _samples(given: Case) -> list[int]:
+    law = {"discrete-gaussian": gaussian_law, "discrete-laplace": laplace_law}[given["law"]](
+        Fraction(*given["parameter"])
+    )
+    stream = keystream(bytes.fromhex(given["seed"]), 8 * given["words"])
+    words: Iterator[int] = iter(int.from_bytes(stream[at : at + 8], "little") for at in range(0, len(stream), 8))
+    return [decide(law, words, _more_bits) for _ in range(given["count"])]
+
+
+OPERATIONS: dict[str, Callable[[Case], Any]] = {
+    "rotate": _rotate,
+    "samples": _samples,
+    "rounded_l2_bound": lambda g: rounded_l2_bound(_number(g, "l2_norm"), g["dimension"], _number(g, "beta")).hex(),
+    "gaussian_delta": lambda g: gaussian_delta(_number(g, "noise_multiplier"), _number(g, "epsilon")).hex(),
+    "gaussian_noise_multiplier": lambda g: gaussian_noise_multiplier(_number(g, "epsilon"), _number(g, "delta")).hex(),
+    "discrete_gaussian_delta": lambda g: discrete_gaussian_delta(
+        gaussian_law(Fraction(*g["sigma_squared"])), g["sensitivity"], _number(g, "epsilon")
+    ).hex(),
+    "summed_gaussians_ratio": lambda g: summed_gaussians_ratio(_number(g, "local_sigma"), g["clients"]).hex(),
+}
+
+
+def _cases() -> Iterator[tuple[str, str, Case]]:
+    for length in (1, 3, 8, 200):
+        values = [((17 * i) % 64 - 32) / 8 for i in range(length)]
+        yield f"{length} values", "rotate", {"seed": SEED, "values": [value.hex() for value in values]}
+    for law, parameters in (
+        ("discrete-gaussian", ([1, 4], [1, 1], [2500, 1], [10**9 + 7, 10], [2**60, 3])),
+        ("discrete-laplace", ([1, 2], [3, 1], [1000, 7], [2**40, 1])),
+    ):
+        for parameter in parameters:
+            name = f"{law} of parameter {parameter[0]}/{parameter[1]}"
+            given = {"law": law, "parameter": parameter, "seed": SEED, "words": 600, "count": 60}
+            yield name, "samples", given
+    for norm, dimension, beta in ((64.0, 1000, 0.6065306597126334), (1.0, 4, 0.6065306597126334), (10.0, 100, 0.0)):
+        given = {"l2_norm": norm.hex(), "dimension": dimension, "beta": beta.hex()}
+        yield f"norm {norm}, {dimension} entries, beta {beta:.2g}", "rounded_l2_bound", given
+    for multiplier, epsilon in ((1.0, 1.0), (1 / 3, 1.0), (1.0, 2.0), (4.0, 0.5)):
+        given = {"noise_multiplier": multiplier.hex(), "epsilon": epsilon.hex()}
+        yield f"noise {multiplier:.3g}, epsilon {epsilon}", "gaussian_delta", given
+    for epsilon, delta in ((1.0, 1e-5), (0.1, 1e-6), (10.0, 1e-5)):
+        given = {"epsilon": epsilon.hex(), "delta": delta.hex()}
+        yield f"epsilon {epsilon}, delta {delta}", "gaussian_noise_multiplier", given
+    for square, sensitivity, epsilon in (([1, 1], 1, 1.0), ([9, 4], 2, 0.5), ([400, 1], 3, 1.0)):
+        given = {"sigma_squared": square, "sensitivity": sensitivity, "epsilon": epsilon.hex()}
+        name = f"sigma^2 {square[0]}/{square[1]}, sensitivity {sensitivity}, epsilon {epsilon}"
+        yield name, "discrete_gaussian_delta", given
+    for sigma in (0.5, 1.0, 2.0):
+        given = {"local_sigma": sigma.hex(), "clients": 100}
+        yield f"100 clients, local sigma {sigma}", "summed_gaussians_ratio", given
+
+
+def render() -> str:
+    """Return the contents of privacy.json: one case a line."""
+    cases = [
+        {"name": name, "operation": operation, "input": given, "output": OPERATIONS[operation](given)}
+        for name, operation, given in _cases()
+    ]
+    lines = ",\n".join("    " + json.dumps(case) for case in cases)
+    return f'{{\n  "primitive": "privacy",\n  "cases": [\n{lines}\n  ]\n}}\n'
+
+
+FILES: dict[str, Callable[[], str]] = {"privacy": render}

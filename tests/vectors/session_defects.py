@@ -1,0 +1,213 @@
+"""One defect each: the messages of a session's rounds that must be refused, and by whom."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from protocols import wire
+from protocols.messages import ToClient, ToServer
+
+if TYPE_CHECKING:
+    from .sessions import Run
+
+Defect = tuple[str, Any, int, bytes]
+"""What is wrong, to whom it goes ("server" or a client's id), from which client (0: the server), the bytes.
+
+It stands in for the honest message of that client, but for a second message, which follows it.
+"""
+SECOND = "a second message"
+
+
+def change(data: bytes, **fields: Any) -> bytes:
+    """The same message with other fields, framed anew."""
+    message = wire.decode(data, ToClient | ToServer, max_bytes=1 << 20)
+    return wire.encode(msgspec.structs.replace(message, **fields))
+
+
+def read(data: bytes) -> Any:
+    return wire.decode(data, ToClient | ToServer, max_bytes=1 << 20)
+
+
+def frame_anew(body: bytes) -> bytes:
+    return wire.MAGIC + b"\x01" + hashlib.sha256(body).digest()[: wire.DIGEST_BYTES] + body
+
+
+def flip(data: bytes, at: int = -1) -> bytes:
+    changed = bytearray(data)
+    changed[at] ^= 1
+    return bytes(changed)
+
+
+def without(table: dict[int, bytes], key: int) -> dict[int, bytes]:
+    return {other: value for other, value in table.items() if other != key}
+
+
+def defects(before: Run, phase: str, to_clients: dict[int, bytes], answers: dict[int, bytes]) -> Iterator[Defect]:
+    """All defects of one round: of one message to a client, and of the last message to the server."""
+    to, sender = next(iter(answers)), max(answers)
+    down, up = to_clients[to], answers[sender]
+    yield from _bytes_of(up, "server", sender)
+    if phase != "advertise-keys":
+        yield "of another session", to, 0, change(down, session_id=bytes(32))
+        yield "of another session", "server", sender, change(up, session_id=bytes(32))
+    yield "for another recipient", to, 0, change(down, recipient=to + 1)
+    yield "in another's name", "server", sender, change(up, sender=to)
+    yield SECOND, "server", to, answers[to]
+    of_phase: dict[str, Callable[..., Iterator[Defect]]] = {
+        "advertise-keys": _keys,
+        "share-keys": _shares,
+        "masked-input": _inputs,
+        "consistency-check": _confirmations,
+        "unmasking": _unmasking,
+    }
+    yield from of_phase[phase](before, to, sender, down, up)
+
+
+def _bytes_of(data: bytes, to: Any, sender: int) -> Iterator[Defect]:
+    body = data[wire.HEADER_BYTES :]
+    yield "empty", to, sender, b""
+    yield "another magic", to, sender, b"X" + data[1:]
+    yield "another version", to, sender, data[:4] + b"\x02" + data[5:]
+    yield "another digest", to, sender, flip(data, 5)
+    yield "a bit of the body flipped", to, sender, flip(data)
+    yield "the last byte missing", to, sender, frame_anew(body[:-1])
+    yield "a byte too many", to, sender, frame_anew(body + b"\0")
+    yield "the last field missing", to, sender, frame_anew(msgspec.msgpack.encode(msgspec.msgpack.decode(body)[:-1]))
+    yield "a field too many", to, sender, frame_anew(msgspec.msgpack.encode([*msgspec.msgpack.decode(body), None]))
+    tag = body[1] & 31
+    at = 2 + tag + 34  # array head, string head, tag, head and bytes of the session: where the sender stands
+    long_form = body[:at] + b"\xcc" + body[at:]
+    yield "a number in more bytes than it needs", to, sender, frame_anew(long_form)
+    yield "sender zero", to, sender, frame_anew(body[:at] + b"\0" + body[at + 1 :])
+
+
+def _keys(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterator[Defect]:
+    keys = read(up)
+    low_order = (1).to_bytes(32, "little")
+    yield "a cipher key of low order", "server", sender, change(up, cipher_public_key=low_order)
+    yield "a mask key of low order", "server", sender, change(up, mask_public_key=bytes(32))
+    yield "one key for both purposes", "server", sender, change(up, cipher_public_key=keys.mask_public_key)
+    if keys.confirmation_public_key is None:
+        yield "a superfluous confirmation key", "server", sender, change(up, confirmation_public_key=low_order)
+    else:
+        yield "no confirmation key", "server", sender, change(up, confirmation_public_key=None)
+        yield "a confirmation key of low order", "server", sender, change(up, confirmation_public_key=low_order)
+    if keys.signature is None:
+        yield "a superfluous signature", "server", sender, change(up, signature=bytes(64))
+    else:
+        yield "no signature", "server", sender, change(up, signature=None)
+        yield "another commitment than was signed", "server", sender, change(up, self_mask_commitment=bytes(32))
+
+
+def _shares(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterator[Defect]:
+    roster = read(down)
+    own = next(entry for entry in roster.entries if entry.sender == to)
+    others = [entry for entry in roster.entries if entry.sender != to]
+    altered = [msgspec.structs.replace(own, mask_public_key=others[0].mask_public_key[::-1]), *others]
+    yield "own keys changed", to, 0, change(down, entries=tuple(altered))
+    yield "own keys missing", to, 0, change(down, entries=tuple(others))
+    yield "a client twice", to, 0, change(down, entries=(*roster.entries, others[0]))
+    yield "too few neighbours", to, 0, change(down, entries=(own,))
+    first = others[0]
+    same = msgspec.structs.replace(first, cipher_public_key=others[1].cipher_public_key)
+    yield "two neighbours with one key", to, 0, change(down, entries=(own, same, *others[1:]))
+    foreign = msgspec.structs.replace(first, session_id=bytes(32))
+    yield "keys of another session", to, 0, change(down, entries=(own, foreign, *others[1:]))
+    low = msgspec.structs.replace(first, cipher_public_key=bytes(32))
+    yield "a neighbour's cipher key of low order", to, 0, change(down, entries=(own, low, *others[1:]))
+    if first.signature is not None:
+        swapped = msgspec.structs.replace(first, mask_public_key=first.mask_public_key[::-1])
+        yield "a neighbour's key that it did not sign", to, 0, change(down, entries=(own, swapped, *others[1:]))
+    neighbours = before.server._graph.neighbours(to)
+    far = [i for i in before.server._state.advertised if i != to and i not in neighbours]
+    if far:
+        stranger = before.server._state.advertised[far[0]]
+        yield "a client that is no neighbour", to, 0, change(down, entries=(*roster.entries, stranger))
+    sealed = read(up).sealed
+    peer = min(sealed)
+    yield "no shares for a neighbour", "server", sender, change(up, sealed=without(sealed, peer))
+    yield "shares for itself", "server", sender, change(up, sealed=sealed | {sender: sealed[peer]})
+    head = len(msgspec.msgpack.encode(msgspec.msgpack.decode(up[wire.HEADER_BYTES :])[:-1]))
+    body = up[wire.HEADER_BYTES :]
+    first_pair = body[head + 1 : head + 1 + 1 + 2 + 100]
+    twice = body[:head] + bytes([body[head] + 1]) + first_pair + body[head + 1 :]
+    yield "shares for one neighbour twice", "server", sender, frame_anew(twice)
+
+
+def _inputs(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterator[Defect]:
+    sealed = read(down).sealed
+    stranger = max(set(range(1, 9)) - set(sealed) - {to}, default=9)
+    peer = min(sealed)
+    yield "shares from a stranger", to, 0, change(down, sealed=sealed | {9 if stranger > 8 else to: sealed[peer]})
+    yield (
+        "shares from too few",
+        to,
+        0,
+        change(down, sealed={peer: sealed[peer]} if before.config.topology.threshold > 2 else {}),
+    )
+    if before.config.threat_model.adversary.needs_identities:
+        spoilt = sealed | {peer: flip(sealed[peer])}
+        yield "shares that do not open", to, 0, change(down, sealed=spoilt)
+    vectors = read(up).vectors
+    yield "a vector missing", "server", sender, change(up, vectors=vectors[:-1])
+    yield "a vector too many", "server", sender, change(up, vectors=(*vectors, b""))
+    yield "a vector a byte short", "server", sender, change(up, vectors=(vectors[0][:-1], *vectors[1:]))
+    lane = before.config.lanes[-1]
+    if lane.length * lane.modulus_bits % 8:
+        padded = vectors[-1][:-1] + bytes([vectors[-1][-1] | 0x80])
+        yield "a padding bit set", "server", sender, change(up, vectors=(*vectors[:-1], padded))
+
+
+def _confirmations(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterator[Defect]:
+    listed = read(down)
+    survivors, shared = listed.survivors, listed.shared
+    rest = tuple(i for i in survivors if i != to)
+    yield "itself no survivor", to, 0, change(down, survivors=rest)
+    yield "a survivor twice", to, 0, change(down, survivors=(*survivors, rest[0]))
+    yield "a survivor that shared no keys", to, 0, change(down, shared=tuple(i for i in shared if i != rest[0]))
+    peers = sorted(before.clients[to]._state.peers)  # type: ignore[union-attr]
+    dropped = next(i for i in peers if i in shared and i in survivors)
+    hidden = tuple(i for i in shared if i != dropped), tuple(i for i in survivors if i != dropped)
+    yield "a neighbour whose shares came left out", to, 0, change(down, shared=hidden[0], survivors=hidden[1])
+    yield "too few survivors", to, 0, change(down, survivors=(to,))
+    yield "a signature of something else", "server", sender, change(up, signature=flip(read(up).signature, 0))
+
+
+def _unmasking(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterator[Defect]:
+    request = read(down)
+    peers = before.clients[to]._state  # type: ignore[assignment]
+    masked = getattr(peers, "masked", peers)
+    active = sorted(masked.peers)
+    surviving = [i for i in active if i not in request.dropped]
+    yield "itself dropped", to, 0, change(down, dropped=(*request.dropped, to))
+    counted = before.config.topology.complete or bool(request.confirmations)  # a client can tell who must be there
+    if counted:
+        yield "a survivor dropped", to, 0, change(down, dropped=(*request.dropped, surviving[0]))
+    yield "more survivors than there can be", to, 0, change(down, num_survivors=9)
+    yield "no survivors", to, 0, change(down, num_survivors=0)
+    yield "a dropped client that is no neighbour", to, 0, change(down, dropped=(*request.dropped, 9))
+    if request.dropped:
+        yield "a dropped client twice", to, 0, change(down, dropped=(*request.dropped, request.dropped[0]))
+        if counted:
+            yield "a dropped client kept", to, 0, change(down, dropped=request.dropped[1:])
+    if request.confirmations:
+        signer = max(request.confirmations)
+        spoilt = request.confirmations | {signer: flip(request.confirmations[signer], 0)}
+        yield "a confirmation of something else", to, 0, change(down, confirmations=spoilt)
+        yield "too few confirmations", to, 0, change(down, confirmations={signer: request.confirmations[signer]})
+        stranger = request.confirmations | {9: request.confirmations[signer]}
+        yield "a stranger's confirmation", to, 0, change(down, confirmations=stranger)
+    given = read(up)
+    owner = min(given.self_mask_shares)
+    share = given.self_mask_shares[owner]
+    both = given.mask_key_shares | {owner: share}
+    yield "both shares of one client", "server", sender, change(up, mask_key_shares=both)
+    yield "a share of a stranger", "server", sender, change(up, self_mask_shares=given.self_mask_shares | {9: share})
+    if given.mask_key_shares:
+        dropped = min(given.mask_key_shares)
+        of_dropped = dict(sorted((given.self_mask_shares | {dropped: share}).items()))
+        yield "a seed share of a dropped client", "server", sender, change(up, self_mask_shares=of_dropped)

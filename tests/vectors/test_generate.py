@@ -1,0 +1,18 @@
+"""The vectors are what the library does today: they are regenerated identically."""
+
+import pytest
+
+from . import paillier, privacy, sessions
+from .generate import HERE, rendered
+
+WHOLE = [*sessions.SESSIONS, *paillier.FILES, *privacy.FILES]
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_whole_session_is_regenerated_identically(name):
+    assert (HERE / f"{name}.json").read_text() == rendered()[name]()
+
+
+def test_every_file_of_vectors_is_generated():
+    by_its_own_test = {"protocol"}
+    assert {path.stem for path in HERE.glob("*.json")} == rendered().keys() | by_its_own_test
