@@ -11,7 +11,7 @@ INPUTS  ?= 1000000
 SECONDS_EACH ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-long test-lowest lint types format bench fuzz vectors wheel check clean
+.PHONY: help run demo test test-long test-lowest lint types format bench fuzz mutation vectors wheel check clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -70,6 +70,15 @@ fuzz: $(STAMP)   ## every decoder against INPUTS hostile inputs, guided by cover
 vectors: $(STAMP) ## replay all test vectors with the second implementation, which shares no code
 	$(BIN)/python -m tests.checker
 
+mutation:        ## mutants of what security hangs on, against the tests that reach them (hours; goes on where it stopped)
+	$(MAKE) --no-print-directory .venv-mutation/.installed
+	.venv-mutation/bin/python -m tests.mutation $(MUTATION)
+
+.venv-mutation/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-mutation
+	.venv-mutation/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[mutation]'
+	@touch $@
+
 wheel: $(STAMP)  ## build the wheel and import it in a clean environment
 	rm -rf build dist .venv-wheel
 	$(BIN)/python -m build --wheel --outdir dist .
@@ -81,4 +90,4 @@ wheel: $(STAMP)  ## build the wheel and import it in a clean environment
 check: lint types test wheel  ## all that CI asks
 
 clean:           ## remove what was built
-	rm -rf .venv .venv-lowest .venv-wheel build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .venv-mutation .venv-wheel .mutation build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
