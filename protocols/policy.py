@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from dp.accounting import epsilon_of
+from dp.distributed import Goal
 from dp.errors import DpError
 from dp.events import Repeated
 from dp.sensitivity import Neighbours
@@ -27,19 +30,33 @@ class PrivacyDemand:
         rounds: how many rounds the client is ready to take part in. A `Client` is one session and remembers no others:
             whoever runs it counts, and accepts no more than these.
         neighbours: ADD_REMOVE: its contribution could as well be zero; REPLACE_ONE: any other.
+        corrupt_fraction: the fraction of the invited whose noise is not counted on, even if the round says fewer.
+
+    Raises:
+        ParameterError: a value is out of range.
     """
 
     epsilon: float
     delta: float
     rounds: int = 1
     neighbours: Neighbours = Neighbours.ADD_REMOVE
+    corrupt_fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        try:
+            Goal(self.neighbours, self.delta, epsilon=self.epsilon, rounds=self.rounds)
+        except DpError as error:
+            raise ParameterError(f"a demand on privacy: {error}") from None
+        if not 0 <= self.corrupt_fraction < 1:
+            raise ParameterError(f"corrupt_fraction is {self.corrupt_fraction!r}, but must be at least 0 and below 1")
 
     def check(self, config: RoundConfig) -> None:
         """Return if the round is private enough; raise ParameterError if not."""
         if not config.private:
             raise ParameterError("the round has no noise, but this client demands it: propose a private round")
         try:
-            event = config.event(config.minimum_survivors, Neighbours(self.neighbours))
+            event = config.event(config.minimum_survivors - self._doubted(config), Neighbours(self.neighbours))
             spent = epsilon_of(Repeated(event, self.rounds), self.delta)
         except DpError as error:
             raise ParameterError(f"this client's demand on privacy cannot be checked: {error}") from None
@@ -49,6 +66,11 @@ class PrivacyDemand:
                 f"client demands at most {self.epsilon:g}: raise local_sigma or minimum_survivors"
             )
 
+    def _doubted(self, config: RoundConfig) -> int:
+        """Return how many more corrupt clients there may be than the round allows for."""
+        model = config.threat_model
+        return max(0, replace(model, corrupt_fraction=self.corrupt_fraction).max_corrupt - model.max_corrupt)
+
 
 @dataclass(frozen=True)
 class ClientPolicy:
@@ -56,8 +78,7 @@ class ClientPolicy:
 
     Args:
         adversary: the weakest adversary that the round must withstand.
-        corrupt_fraction: the least fraction of corrupt clients that the round must withstand. With `privacy`, at 0 the
-            client believes a server that says that nobody colludes, and counts everyone's noise.
+        corrupt_fraction: the least fraction of corrupt clients that the round must withstand.
         minimum_clients: refuse rounds to which fewer are invited.
         minimum_neighbours: refuse to go on with fewer neighbours (the threshold always holds as well).
         minimum_survivors: refuse to unmask a sum of fewer inputs.

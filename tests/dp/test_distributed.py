@@ -12,11 +12,13 @@ from scipy import stats
 
 from dp.accounting import epsilon_of
 from dp.analytic import gaussian_noise_multiplier
+from dp.discrete import summed_gaussians_ratio
 from dp.distributed import Goal, NoiseShare, is_fine, least_fine_sigma, local_sigma_for
 from dp.errors import ParameterError
-from dp.events import Repeated
+from dp.events import GaussianEvent, Repeated
 from dp.laws import gaussian_law
 from dp.mass import mass
+from dp.nearness import ideal
 from dp.preparation import Preparation
 from dp.rational import exact
 from dp.rotation import rotate, rotate_back
@@ -282,3 +284,27 @@ def test_sampling_needs_a_fine_scale_and_makes_the_same_goal_cheaper() -> None:
     coarse = Preparation(64, 1.0, 2.0)
     with pytest.raises(ParameterError, match="finer scale"):
         local_sigma_for(some, 0.7, NoiseShare(0.5, coarse.dimension, coarse.l2_bound, coarse.l1_bound), 1000)
+
+
+# More clients, more noise, more privacy, whatever the bounds on sums of discrete Gaussians say.
+
+
+@given(
+    dimension=st.integers(1, 4000),
+    local_sigma=st.floats(0.5, 2.2),
+    clients=st.integers(1, 1500),
+    more=st.integers(1, 200),
+    norm=st.floats(1, 150),
+)
+def test_more_clients_never_cost_more(dimension: int, local_sigma: float, clients: int, more: int, norm: float) -> None:
+    share = NoiseShare(local_sigma, dimension, norm, norm * min(math.sqrt(dimension), norm))
+    few, many = (epsilon_of(share.event(count, Neighbours.ADD_REMOVE), 1e-5) for count in (clients, clients + more))
+    assert many <= few * (1 + 1e-9)
+
+
+def test_sums_of_shares_pay_for_not_being_one_discrete_gaussian() -> None:
+    sigma, clients, dimension = 1.95, 100, 1 << 12
+    share = NoiseShare(sigma, dimension, 100.0, 1000.0)
+    event, cost = ideal(share.event(clients, Neighbours.ADD_REMOVE))
+    assert isinstance(event, GaussianEvent)
+    assert cost >= 2 * dimension * summed_gaussians_ratio(sigma, clients) > 2**-58

@@ -208,6 +208,32 @@ def less(spec: PrivateVector, **factors: float) -> PrivateVector:
     return PrivateVector("update" if factors else "second", **values)
 
 
+def test_a_client_counts_its_own_colluders_even_if_the_round_says_there_are_none() -> None:
+    plan = small_plan(threat_model=ThreatModel(12, 0.0, 0.25))
+    assert not accepts(plan.config, demand())  # calibrated to nine honest, of whom this client believes eight
+    assert accepts(plan.config, demand(corrupt_fraction=0.0))
+    with pytest.raises(ParameterError, match=r"nobody|no privacy"):
+        PrivacyDemand(2.0, 1e-5, corrupt_fraction=0.9).check(plan.config)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"epsilon": 0.0}, {"delta": 1.0}, {"rounds": 0}, {"neighbours": "both"}, {"corrupt_fraction": 1.0}],
+)
+def test_impossible_demands_are_named(bad: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError, match="|".join(("Neighbours", *bad))):
+        demand(**bad)
+
+
+def test_a_stricter_policy_holds_for_a_restored_session_too() -> None:
+    plan = small_plan()
+    client = Client(1, policy=LENIENT)
+    client.advertise_keys(Server(plan.config).invitations()[1])
+    assert Client.load(client.dump()).phase == client.phase
+    with pytest.raises(ParameterError, match="demands at most 1"):
+        Client.load(client.dump(), policy=demand(epsilon=1.0))
+
+
 def test_private_rounds_have_ten_participants_unless_a_client_says_otherwise() -> None:
     assert small_plan(30).minimum_survivors >= 10
     nine = small_plan()  # may sum nine
