@@ -17,7 +17,7 @@ from side_by_side import SMALL, Finding
 
 HERE = Path(__file__).parent
 OUT = HERE / "out"
-PACKAGES = ("numpy", "numba", "pycryptodome", "galois", "msgspec", "secagg")
+PACKAGES = ("numpy", "numba", "pycryptodome", "galois", "msgspec", "flwr", "ray", "secagg")
 _FINDINGS = pytest.StashKey[list[Finding]]()
 _LOAD = pytest.StashKey[str]()
 

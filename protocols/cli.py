@@ -28,6 +28,7 @@ from . import cli_private
 from .cli_budget import budget_app
 from .cli_dp import dp_app
 from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
+from .cli_keygen import keygen
 from .cli_paillier import paillier_sum
 from .cli_tables import show_round, size_of, table_of
 from .configuration import RoundConfig
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.add_typer(dp_app, name="dp")
 app.add_typer(budget_app, name="budget")
 app.command("paillier-sum")(paillier_sum)
+app.command()(keygen)
 
 Clients = Annotated[int, typer.Option(help="How many clients are invited.", min=2)]
 Dim = Annotated[int, typer.Option(help="How many numbers each client sends.", min=0)]

@@ -56,6 +56,7 @@ class _PrivateRound(ABC):
     neighbours: Neighbours = Neighbours.ADD_REMOVE
     minimum_participants: int = MINIMUM_PARTICIPANTS
     max_modulus_bits: int = _MAX_BITS
+    complete_graph: bool = False
 
     def __post_init__(self) -> None:
         """Derive everything once, so that what is impossible is refused here."""
@@ -108,7 +109,7 @@ class _PrivateRound(ABC):
             self.threat_model,
             (fit.codec.spec,),
             minimum_survivors=self.minimum_survivors,
-            complete_graph=self.threat_model.adversary.may_equivocate,
+            complete_graph=self.complete_graph or self.threat_model.adversary.may_equivocate,
         )
 
     @property
@@ -226,6 +227,7 @@ class PrivateRound(_PrivateRound):
         neighbours: ADD_REMOVE (a contribution could be zero) or REPLACE_ONE.
         minimum_participants: fewer inputs are never summed.
         max_modulus_bits: the most bits of a residue, 2 to 63; the traffic grows with what is needed of them.
+        complete_graph: make everyone everyone's neighbour, as is done anyway where the adversary may equivocate.
         name: of the vector.
 
     Raises:

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from dp.ledger import Ledger
+from dp.ledger import Ledger, Reservation
 from secagg.errors import ThresholdError
 
 from .private_round import PrivateRound
+from .result import RoundResult
 from .simulation import Simulation, SimulationReport
 from .transitions import ServerPhase
+
+
+@dataclass
+class Payment:
+    """A round that has been reserved for, while it runs.
+
+    `revealing` says that clients are asked for shares: from then on the round cannot be given back.
+    """
+
+    reservation: Reservation
+    revealing: bool = False
 
 
 @dataclass(frozen=True)
@@ -20,32 +34,47 @@ class Purse:
     ledger: Ledger
     subject: str
 
-    def pay(self, plan: PrivateRound, simulation: Simulation) -> SimulationReport:
-        """Run a round between reservation and commitment; the clients are the ledger's participants.
+    @contextmanager
+    def reserving(self, plan: PrivateRound, round_id: str, participants: Collection[str]) -> Iterator[Payment]:
+        """Reserve what a round may cost at most, for the time that it runs.
+
+        The caller sets `revealing` before clients are asked for shares, and calls `commit` before the sum is used. A
+        round that ends with ThresholdError before that is given back, since nothing was revealed. Of any other end
+        this is not certain: the reservation stays, and counts as spent.
 
         Raises:
-            SecAggError: the round ended without a sum. It is given back to the budget if it ended before clients were
-                asked for shares, since nothing was revealed; else its reservation stays, and counts as spent.
+            LedgerError: the budget does not allow the round, which must not run.
+        """
+        payment = Payment(self.ledger.reserve(self.subject, plan.event(), round_id=round_id, participants=participants))
+        try:
+            yield payment
+        except ThresholdError:
+            if not payment.revealing:
+                self.ledger.release(payment.reservation, "too few clients were left")
+            raise
+
+    def commit(self, payment: Payment, plan: PrivateRound, result: RoundResult, survivors: Collection[str]) -> None:
+        """Say that a sum will be used, and what it did cost; if this raises, it must not be."""
+        self.ledger.commit(payment.reservation, result.event(plan.neighbours), participants=survivors)
+
+    def pay(self, plan: PrivateRound, simulation: Simulation) -> SimulationReport:
+        """Run a simulated round between reservation and commitment; the clients are the ledger's participants.
+
+        Raises:
+            SecAggError: the round ended without a sum.
             LedgerError: the budget does not allow the round, which was not run; or it ran and could not be committed:
                 its reservation stays, and its result is not returned.
         """
-        reached: set[ServerPhase] = set()
         tell = simulation.on_progress
-
-        def on_progress(phase: ServerPhase, done: int, total: int) -> None:
-            reached.add(phase)
-            tell(phase, done, total)
-
-        simulation.on_progress = on_progress
         everyone = [f"client-{i}" for i in range(1, plan.threat_model.num_clients + 1)]
-        round_id = os.urandom(16).hex()
-        reservation = self.ledger.reserve(self.subject, plan.event(), round_id=round_id, participants=everyone)
-        try:
+        with self.reserving(plan, os.urandom(16).hex(), everyone) as payment:
+
+            def on_progress(phase: ServerPhase, done: int, total: int) -> None:
+                payment.revealing |= phase is ServerPhase.UNMASKING
+                tell(phase, done, total)
+
+            simulation.on_progress = on_progress
             report = simulation.run()
-        except ThresholdError:
-            if ServerPhase.UNMASKING not in reached:
-                self.ledger.release(reservation, "too few clients were left")
-            raise
         survivors = [f"client-{i}" for i in sorted(report.result.survivors)]
-        self.ledger.commit(reservation, report.result.event(plan.neighbours), participants=survivors)
+        self.commit(payment, plan, report.result, survivors)
         return report

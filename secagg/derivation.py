@@ -43,6 +43,8 @@ class Label(Enum):
     PAILLIER_PROOF = b"secagg/v1/paillier-proof"
     SIGN_PAILLIER_ENDORSEMENT = b"secagg/v1/sign-paillier-endorsement"
     SIGN_PAILLIER_CONTRIBUTION = b"secagg/v1/sign-paillier-contribution"
+    FLOWER_CONTENT = b"secagg/v1/flower-content"
+    FLOWER_CONTEXT = b"secagg/v1/flower-context"
 
 
 def frame(label: Label, *context: bytes) -> bytes:

@@ -31,6 +31,7 @@ COMMAND_ROOMS = {
     "protocols.cli_budget_tables",
     "protocols.cli_dp",
     "protocols.cli_exit",
+    "protocols.cli_keygen",
     "protocols.cli_paillier",
     "protocols.cli_private",
     "protocols.cli_tables",
@@ -49,6 +50,8 @@ def modules() -> dict[str, Path]:
 
 
 MODULES = modules()
+# The Flower adapter is entered by apps of Flower's alone, which have loaded it.
+LAZY_ROOMS |= {module for module in MODULES if module.startswith("protocols.flower")}
 
 
 def imports(module: str, *, only_at_import: bool) -> set[str]:

@@ -35,6 +35,8 @@ LABELS = {
     "PAILLIER_PROOF": b"secagg/v1/paillier-proof",
     "SIGN_PAILLIER_ENDORSEMENT": b"secagg/v1/sign-paillier-endorsement",
     "SIGN_PAILLIER_CONTRIBUTION": b"secagg/v1/sign-paillier-contribution",
+    "FLOWER_CONTENT": b"secagg/v1/flower-content",
+    "FLOWER_CONTEXT": b"secagg/v1/flower-context",
 }
 
 FIELD = 2**255 - 19

@@ -1,0 +1,28 @@
+"""Secure aggregation in a Flower app: `SecAgg` around the server's strategy, `secagg_mod` in the client's mods.
+
+Flower's own engines carry the messages. Extra: `flower`.
+"""
+
+try:
+    import flwr  # noqa: F401
+except ImportError as error:
+    msg = "the Flower adapter needs Flower; install it with: pip install 'secagg[flower]'"
+    raise ImportError(msg) from error
+
+from .grid import SecAggGrid
+from .mod import SecAggMod, secagg_mod
+from .privacy import Privacy
+from .report import RoundReport
+from .settings import SecAggSettings
+from .strategies import SecAgg, check_strategy
+
+__all__ = [
+    "Privacy",
+    "RoundReport",
+    "SecAgg",
+    "SecAggGrid",
+    "SecAggMod",
+    "SecAggSettings",
+    "check_strategy",
+    "secagg_mod",
+]

@@ -1,0 +1,150 @@
+"""What is in a train message: a digest of all of it, and its model as vectors of floats and of counters.
+
+A model is cut up in the order of its keys' names, so that both sides cut alike whatever order a transport keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from flwr.app import Array, ArrayRecord, RecordDict
+
+from secagg.derivation import Label, digest
+from secagg.errors import EncodingError
+
+Vector = npt.NDArray[np.float64]
+
+_KINDS = {"f": "floats", "i": "integers", "u": "integers"}
+
+
+def content_digest(content: RecordDict) -> bytes:
+    """Return 32 bytes that stand for every record: kinds, names, keys, values, dtypes and shapes."""
+    parts: list[bytes] = []
+    for name, record in sorted(content.items()):
+        parts += [type(record).__name__.encode(), name.encode(), len(record).to_bytes(4, "big")]
+        for key, value in sorted(record.items()):
+            parts += [key.encode(), *_value(value)]
+    return digest(Label.FLOWER_CONTENT, *parts)
+
+
+def _value(value: Any) -> Iterable[bytes]:
+    if isinstance(value, Array):
+        return (msgspec.msgpack.encode([value.dtype, list(value.shape), value.stype]), value.data)
+    return (msgspec.msgpack.encode(value),)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model's arrays by key, each of floats or of integers ("counters", such as the batches that a layer has seen).
+
+    Its repr shows no value.
+    """
+
+    arrays: dict[str, npt.NDArray[Any]]
+
+    def __repr__(self) -> str:
+        return f"Model({len(self.arrays)} arrays)"
+
+    @classmethod
+    def of(cls, record: ArrayRecord) -> Model:
+        """Take the arrays out of Flower's record.
+
+        Raises:
+            EncodingError: an array cannot be read, or is neither of floats of at most 64 bits nor of integers.
+        """
+        arrays = {}
+        for key, value in record.items():
+            try:
+                array = np.asarray(value.numpy())
+            except (ValueError, TypeError, EOFError, OSError):
+                raise EncodingError(f"array {key!r} cannot be read: it is not in numpy's format") from None
+            if array.dtype.kind not in _KINDS or array.dtype.itemsize > 8:
+                raise EncodingError(
+                    f"array {key!r} is of {array.dtype}, but only float16, float32, float64 and integers can be "
+                    "averaged: convert it, or leave it out of what is sent"
+                )
+            arrays[key] = array
+        return cls(arrays)
+
+    def keys(self, kind: str) -> list[str]:
+        """Return the keys of the arrays of "floats" or "integers", sorted."""
+        return sorted(key for key, array in self.arrays.items() if _KINDS[array.dtype.kind] == kind)
+
+    def length(self, kind: str) -> int:
+        """Return the number of their coordinates."""
+        return sum(self.arrays[key].size for key in self.keys(kind))
+
+    def minus(self, sent: Model, kind: str) -> Vector:
+        """Return this model minus the one that was sent, as one vector of float64.
+
+        Raises:
+            EncodingError: keys, shapes or kinds differ from what was sent, or a value is not finite; texts name keys
+                and shapes, and no values.
+        """
+        if self.arrays.keys() != sent.arrays.keys():
+            ours, theirs = sorted(self.arrays.keys() - sent.arrays.keys()), sorted(sent.arrays.keys() - self.arrays)
+            raise EncodingError(f"the trained arrays lack {theirs} and have {ours} too many: return those that came")
+        differences = []
+        for key in sent.keys(kind):
+            trained, before = self.arrays[key], sent.arrays[key]
+            if trained.shape != before.shape or _KINDS[trained.dtype.kind] != kind:
+                raise EncodingError(
+                    f"array {key!r} came as {before.dtype} of shape {before.shape} and was returned as {trained.dtype} "
+                    f"of shape {trained.shape}: return the same shape and kind"
+                )
+            difference = (trained.astype(np.float64) - before.astype(np.float64)).reshape(-1)
+            if not np.isfinite(difference).all():
+                raise EncodingError(f"array {key!r} has values that are not finite: training has diverged")
+            differences.append(difference)
+        return np.concatenate(differences) if differences else np.empty(0)
+
+    def plus(self, floats: Vector, counters: Vector) -> ArrayRecord:
+        """Return this model with mean differences added, in its order, shapes and dtypes; counters are rounded.
+
+        Raises:
+            EncodingError: a sum does not fit its array's dtype.
+        """
+        pieces = self._pieces("floats", floats) | self._pieces("integers", counters)
+        record = ArrayRecord()
+        for key, before in self.arrays.items():
+            moved = before.astype(np.float64) + pieces[key].reshape(before.shape)
+            limits = np.finfo(before.dtype) if before.dtype.kind == "f" else np.iinfo(before.dtype)
+            if before.dtype.kind != "f":
+                moved = np.rint(moved)
+            if moved.size and not (float(limits.min) <= moved.min() and moved.max() <= float(limits.max)):
+                raise EncodingError(f"the mean of array {key!r} does not fit {before.dtype}")
+            record[key] = Array(moved.astype(before.dtype))
+        return record
+
+    def integer_dtypes(self) -> dict[str, str]:
+        """Return the dtypes of the arrays of integers, by key."""
+        return {key: self.arrays[key].dtype.name for key in self.keys("integers")}
+
+    def with_integers(self, dtypes: Mapping[str, str]) -> Model:
+        """Return the model with these arrays as integers again: strategies make floats of all that they average.
+
+        Arrays whose values are no integers any more, because a strategy moves them otherwise, stay as they are.
+        """
+        arrays = {
+            key: array.astype(dtypes[key]) if key in dtypes and _is_whole(array) else array
+            for key, array in self.arrays.items()
+        }
+        return Model(arrays)
+
+    def record(self) -> ArrayRecord:
+        """Return the arrays as Flower's record."""
+        return ArrayRecord({key: Array(array) for key, array in self.arrays.items()})
+
+    def _pieces(self, kind: str, vector: Vector) -> dict[str, Vector]:
+        keys = self.keys(kind)
+        ends = np.cumsum([self.arrays[key].size for key in keys], dtype=np.int64)
+        return dict(zip(keys, np.split(vector, ends[:-1]) if keys else [], strict=True))
+
+
+def _is_whole(array: npt.NDArray[Any]) -> bool:
+    return bool(np.isfinite(array).all() and np.array_equal(array, np.rint(array)))

@@ -1,0 +1,239 @@
+"""The client's side: a mod of Flower's ClientApp that lets nothing of a training leave but under masks.
+
+Put it first: `ClientApp(mods=[secagg_mod, ...])`. Train messages are then the protocol's; the training function runs
+once a round, when the masked input is due, and what it returns is masked. Messages of other types pass untouched.
+Between messages the session lives in the node's own state (Context.state), as a dump of secrets; what has been
+answered once is not answered again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, final
+
+import msgspec
+import numpy.typing as npt
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp.typing import ClientAppCallable
+
+from secagg.errors import EncodingError, MalformedMessage, ParameterError, SecAggError, UnexpectedMessage
+from secagg.signatures import Identity
+
+from .. import wire
+from ..client import Client
+from ..configuration import RoundConfig
+from ..messages import Invitation, ShareDelivery, ToClient
+from ..policy import ClientPolicy
+from ..transitions import ClientPhase
+from .content import Model, content_digest
+from .contribution import contribution
+from .envelope import RECORD, Announcement, decode, field, refusal, seal
+from .logs import ERROR, WARNING, log
+from .node_policy import Credentials, strictest_policy
+
+
+class _Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """What a node remembers of its one session between messages. As secret as the dump in it."""
+
+    announcement: Announcement
+    config: RoundConfig
+    session_id: bytes
+    dump: bytes
+
+    def __repr__(self) -> str:
+        return "_Memory(...)"
+
+
+@final
+class SecAggMod:
+    """A mod that answers train messages by the protocol of secure aggregation.
+
+    Args:
+        policy: what this app demands of a round; the node's configuration and the run's can only add to it.
+        identity: this node's key or its file, for malicious-server rounds; node_config's `secagg-identity` when None.
+        roster: file of the public keys that this node trusts; node_config's `secagg-roster` when None.
+        threads: for masking; as many as there are processors when None.
+
+    Security: a train message outside the protocol is refused, since its answer would be in clear. Errors that go to
+    the server name what was wrong, and no value; the text of exceptions in the training function stays here.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: ClientPolicy | None = None,
+        identity: Identity | str | Path | None = None,
+        roster: str | Path | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self._policy = policy or ClientPolicy()
+        self._identity = identity
+        self._roster = roster
+        self._threads = threads
+
+    def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        """Answer a message; errors are answers, too."""
+        if message.metadata.message_type.partition(".")[0] != "train":
+            return call_next(message, context)
+        if not message.has_content() or not isinstance(message.content.get(RECORD), ConfigRecord):
+            return refusal(
+                message,
+                "this node trains under secure aggregation only, and the server asked it in clear: wrap the server's "
+                "strategy, SecAgg(strategy), or take secagg_mod out of the app's mods",
+            )
+        try:
+            return self._answer(message, context, call_next)
+        except SecAggError as error:
+            log(WARNING, "secagg: refused: %s: %s", type(error).__name__, error)
+            return refusal(message, f"{type(error).__name__}: {error}")
+
+    def _answer(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        try:
+            credentials = Credentials.of(self._identity, self._roster, context.node_config)
+        except ParameterError as error:  # names files of this node's, which are nobody else's business
+            log(ERROR, "secagg: %s", error)
+            raise ParameterError("this node's identity or roster cannot be used: its log tells why") from None
+        record = message.content.config_records[RECORD]
+        if "ask" in record:
+            field(message.content, "ask")  # of the same version
+            return _reply(message, identity=_public_key(credentials))
+        data = field(message.content, "message")
+        if "announcement" in record:
+            announcement = decode(field(message.content, "announcement"), Announcement)
+            return self._begin(message, context, credentials, announcement, data)
+        return self._go_on(message, context, credentials, data, call_next)
+
+    def _begin(
+        self, message: Message, context: Context, credentials: Credentials, announcement: Announcement, data: bytes
+    ) -> Message:
+        """Answer an invitation; an unfinished session that was before it is forgotten."""
+        context.state.pop(RECORD, None)
+        invitation: Invitation = wire.decode(data, Invitation, max_bytes=wire.MAX_INVITATION_BYTES)
+        if announcement.run_id != context.run_id or announcement.message_type != message.metadata.message_type:
+            raise UnexpectedMessage("an invitation to another run, or of another type of message")
+        announcement.check_config(invitation.config)
+        if invitation.recipient != announcement.client_id(context.node_id):
+            raise ParameterError(f"the server gives this node the number {invitation.recipient}, which is another's")
+        policy = strictest_policy(self._policy, context.node_config, context.run_config)
+        client = Client(
+            invitation.recipient,
+            policy=policy,
+            identity=credentials.identity,
+            known_identities=_known_identities(announcement, credentials, invitation),
+            threads=self._threads,
+        )
+        response = wire.encode(client.advertise_keys(invitation))
+        announcement = msgspec.structs.replace(announcement, node_ids=b"")  # checked, and long
+        _remember(context, _Memory(announcement, invitation.config, invitation.session_id, client.dump()))
+        return _reply(message, message=response)
+
+    def _go_on(
+        self,
+        message: Message,
+        context: Context,
+        credentials: Credentials,
+        data: bytes,
+        call_next: ClientAppCallable,
+    ) -> Message:
+        """Answer any later message of the session, if it is the one that is due."""
+        memory = _recall(context)
+        if memory is None or memory.announcement.run_id != context.run_id:
+            raise UnexpectedMessage("this node is in no session: it was not invited, refused, or was started anew")
+        announcement = memory.announcement
+        client = Client.load(
+            memory.dump,
+            identity=credentials.identity,
+            known_identities=dict(enumerate(announcement.identities, start=1)),
+            threads=self._threads,
+        )
+        values = None
+        if client.phase is ClientPhase.SHARED:
+            delivery: ToClient = wire.decode(data, ToClient, max_bytes=wire.max_request_bytes(memory.config))
+            if not isinstance(delivery, ShareDelivery):
+                raise UnexpectedMessage("this node has shared its keys and expects shares")
+            if delivery.session_id != memory.session_id or delivery.recipient != client.client_id:
+                raise UnexpectedMessage("shares of another session or for another node")
+            # Nothing of the session is within the training function's reach; and if it fails, the session is over.
+            del context.state[RECORD]
+            values = self._train(message, context, memory, call_next)
+        try:
+            response = client.respond_bytes(data, values)
+        except SecAggError:
+            if client.phase is ClientPhase.ABORTED:
+                context.state.pop(RECORD, None)
+            raise
+        if client.phase is ClientPhase.COMPLETED:
+            context.state.pop(RECORD, None)
+        else:
+            _remember(context, msgspec.structs.replace(memory, dump=client.dump()))
+        return _reply(message, message=response)
+
+    def _train(
+        self, message: Message, context: Context, memory: _Memory, call_next: ClientAppCallable
+    ) -> dict[str, npt.NDArray[Any]]:
+        content = RecordDict({name: record for name, record in message.content.items() if name != RECORD})
+        if content_digest(content) != memory.announcement.content:
+            raise MalformedMessage("the model or its configuration is not what the server announced to all nodes")
+        arrays = list(content.array_records.values())
+        if len(arrays) != 1:
+            raise ParameterError(f"the server sends {len(arrays)} ArrayRecords, but the update of one is summed")
+        sent = Model.of(arrays[0])
+        vectors = memory.config.vectors
+        lengths = [vectors[0].length, 0 if memory.config.private else vectors[1].length]
+        if [sent.length("floats"), sent.length("integers")] != lengths:
+            raise ParameterError("the model that came has another number of coordinates than the round")
+        message.content = content
+        try:
+            reply = call_next(message, context)
+        except Exception as error:
+            log(ERROR, "secagg: training failed", exc_info=True)
+            raise EncodingError(f"training failed with {type(error).__name__}: the node's log tells more") from None
+        if reply.has_error():
+            log(ERROR, "secagg: training answered with an error: %s", reply.error.reason)
+            raise EncodingError(f"training answered with error {reply.error.code}: the node's log tells more")
+        return contribution(memory.announcement, memory.config, sent, reply.content)
+
+
+secagg_mod = SecAggMod()
+"""The mod with nothing demanded in code: what the node's and the run's configuration demand holds."""
+
+
+def _public_key(credentials: Credentials) -> bytes:
+    if credentials.identity is None:
+        raise ParameterError(
+            "this node has no identity: name its key file in the node's configuration, secagg-identity, and the "
+            "trusted public keys in secagg-roster (`secagg keygen` makes both)"
+        )
+    return credentials.identity.public_bytes
+
+
+def _known_identities(announcement: Announcement, credentials: Credentials, invitation: Invitation) -> dict[int, bytes]:
+    """In malicious-server rounds every announced key must be one that this node trusts, and each be there once."""
+    if not invitation.config.threat_model.adversary.needs_identities:
+        if announcement.identities:
+            raise ParameterError("the server announces identities, but proposes a round that does not use them")
+        return {}
+    own = _public_key(credentials)
+    announced = announcement.identities
+    if len(announced) != invitation.config.threat_model.num_clients or len(set(announced)) != len(announced):
+        raise ParameterError("the server must announce one identity for each node, all distinct")
+    strangers = len(set(announced) - credentials.trusted)
+    if strangers:
+        raise ParameterError(f"the server announces {strangers} identities that are not in this node's roster")
+    if announced[invitation.recipient - 1] != own:
+        raise ParameterError("the server announces another identity for this node than its own")
+    return dict(enumerate(announced, start=1))
+
+
+def _remember(context: Context, memory: _Memory) -> None:
+    context.state[RECORD] = ConfigRecord({"memory": msgspec.msgpack.encode(memory)})
+
+
+def _recall(context: Context) -> _Memory | None:
+    record = context.state.get(RECORD)
+    memory = record.get("memory") if isinstance(record, ConfigRecord) else None
+    return decode(memory, _Memory) if isinstance(memory, bytes) else None
+
+
+def _reply(message: Message, /, **fields: bytes) -> Message:
+    return Message(RecordDict({RECORD: seal(**fields)}), reply_to=message)

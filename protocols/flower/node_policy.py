@@ -1,0 +1,113 @@
+"""What a node demands of a round, from the code of its app, from its operator and from the run: the strictest wins.
+
+A node's operator sets node_config; whoever starts a run sets run_config, and that may be the server. So no source can
+lower what another demands, and files are named by the first two alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from secagg.errors import ParameterError
+from secagg.signatures import Identity
+
+from ..identity_files import read_identity, read_roster
+from ..parameters import Adversary
+from ..policy import ClientPolicy, PrivacyDemand
+
+PREFIX = "secagg-"
+IDENTITY = PREFIX + "identity"
+ROSTER = PREFIX + "roster"
+_FILES = (IDENTITY, ROSTER)
+_COUNTS = ("minimum_clients", "minimum_neighbours", "minimum_survivors", "minimum_participants")
+_PRIVACY = ("epsilon", "delta", "rounds")
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A node's own key and the public keys that it trusts, where rounds are against malicious servers."""
+
+    identity: Identity | None
+    trusted: frozenset[bytes]
+
+    @classmethod
+    def of(
+        cls, identity: Identity | str | Path | None, roster: str | Path | None, node: Mapping[str, Any]
+    ) -> Credentials:
+        """Read the files that the app's code names, or else the node's operator.
+
+        Raises:
+            ParameterError: a file cannot be read or is not what it should be.
+        """
+        identity = node.get(IDENTITY) if identity is None else identity
+        roster = node.get(ROSTER) if roster is None else roster
+        if identity is not None and not isinstance(identity, Identity):
+            identity = read_identity(Path(str(identity)))
+        trusted = frozenset() if roster is None else frozenset(read_roster(Path(str(roster))).values())
+        return cls(identity, trusted)
+
+
+def strictest_policy(code: ClientPolicy, node: Mapping[str, Any], run: Mapping[str, Any]) -> ClientPolicy:
+    """Return a policy that demands whatever any of the three demands.
+
+    Args:
+        code: from the app's own code.
+        node: the node's configuration, keys such as `secagg-minimum-clients`.
+        run: the run's, the same keys.
+
+    Raises:
+        ParameterError: a value is impossible, or node has a key with our prefix that we do not know.
+    """
+    known = {PREFIX + name.replace("_", "-") for name in ("adversary", "corrupt_fraction", *_COUNTS, *_PRIVACY)}
+    strange = {key for key in node if key.startswith(PREFIX)} - known - set(_FILES)
+    if strange:
+        raise ParameterError(f"the node's configuration has {sorted(strange)}, but known are {sorted(known)}")
+    policy = code
+    for source in (node, run):
+        policy = _raised(policy, {key: value for key, value in source.items() if key in known})
+    return policy
+
+
+def _raised(policy: ClientPolicy, demands: Mapping[str, Any]) -> ClientPolicy:
+    policy = replace(policy, privacy=_stricter_privacy(policy.privacy, demands))
+    for key, value in demands.items():
+        name = key.removeprefix(PREFIX).replace("-", "_")
+        if name in _PRIVACY:
+            continue
+        if name == "adversary":
+            if value not in tuple(Adversary):
+                raise ParameterError(f"{key} is {value!r}, but must be one of {', '.join(Adversary)}")
+            if Adversary(value).strength > policy.adversary.strength:
+                policy = replace(policy, adversary=Adversary(value))
+            continue
+        whole = name in _COUNTS
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not value >= 0:
+            raise ParameterError(f"{key} is {value!r}, but must be a{' whole' if whole else ''} number from 0")
+        policy = replace(policy, **{name: max(getattr(policy, name), value)})
+    return policy
+
+
+def _stricter_privacy(demand: PrivacyDemand | None, demands: Mapping[str, Any]) -> PrivacyDemand | None:
+    """Return what meets both: the smaller epsilon and delta, for the greater number of rounds."""
+    given = {name: demands[PREFIX + name] for name in _PRIVACY if PREFIX + name in demands}
+    if not given:
+        return demand
+    if not {"epsilon", "delta"} <= given.keys():
+        raise ParameterError(
+            f"{PREFIX}epsilon and {PREFIX}delta go together: give both, and {PREFIX}rounds if you like"
+        )
+    epsilon, delta, rounds = given["epsilon"], given["delta"], given.get("rounds", 1)
+    for name, value in given.items():
+        whole = name == "rounds"
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not value > 0:
+            raise ParameterError(
+                f"{PREFIX}{name} is {value!r}, but must be a positive {'whole ' if whole else ''}number"
+            )
+    if demand is None:
+        return PrivacyDemand(float(epsilon), float(delta), rounds)
+    return replace(
+        demand, epsilon=min(demand.epsilon, epsilon), delta=min(demand.delta, delta), rounds=max(demand.rounds, rounds)
+    )

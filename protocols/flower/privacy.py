@@ -1,0 +1,78 @@
+"""Private rounds in a Flower app: what the server states about noise, and which budget pays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from dp.ledger import Ledger
+from dp.sensitivity import Neighbours
+from secagg.errors import ParameterError
+
+from ..parameters import ThreatModel
+from ..private_round import MINIMUM_PARTICIPANTS, PrivateRound
+from ..purse import Purse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Privacy:
+    """What makes the rounds of a run private: `SecAgg(FedAvg(), privacy=Privacy(epsilon=8.0, ...))`.
+
+    Updates are clipped to an L2 norm as a whole, all nodes weigh the same, and nothing but the update leaves a node:
+    metrics stay there.
+
+    Args:
+        l2_clip: nodes scale longer updates (the trained model minus the model sent) down to this L2 norm.
+        delta: in (0, 1); well below one over the number of nodes.
+        epsilon: the goal for all rounds together, or None where noise_multiplier is given.
+        noise_multiplier: sigma over sensitivity of the noise in a sum, or None where epsilon is given.
+        rounds: how many rounds the goal is for.
+        neighbours: ADD_REMOVE or REPLACE_ONE.
+        minimum_participants: fewer updates are never summed.
+        budget: URL of the ledger that pays (a path, sqlite:/// or postgresql://), with `subject`; None for none.
+        subject: the budget in the ledger.
+
+    Raises:
+        ParameterError: half of budget and subject. Goals and numbers are checked against each round's nodes.
+    """
+
+    l2_clip: float
+    delta: float
+    epsilon: float | None = None
+    noise_multiplier: float | None = None
+    rounds: int = 1
+    neighbours: Neighbours = Neighbours.ADD_REMOVE
+    minimum_participants: int = MINIMUM_PARTICIPANTS
+    budget: str | None = None
+    subject: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what does not depend on the nodes."""
+        if (self.budget is None) != (self.subject is None):
+            raise ParameterError("budget names the ledger and subject the budget in it: give both or neither")
+
+    def plan(self, model: ThreatModel, length: int, name: str, minimum_survivors: int, complete: bool) -> PrivateRound:
+        """Return the plan of one round; raise ParameterError where none serves the goal and these nodes."""
+        return PrivateRound(
+            threat_model=model,
+            length=length,
+            l2_clip=self.l2_clip,
+            delta=self.delta,
+            epsilon=self.epsilon,
+            noise_multiplier=self.noise_multiplier,
+            rounds=self.rounds,
+            neighbours=self.neighbours,
+            minimum_participants=max(self.minimum_participants, minimum_survivors),
+            complete_graph=complete,
+            name=name,
+        )
+
+    @contextmanager
+    def purse(self) -> Iterator[Purse | None]:
+        """Open the ledger, if there is one; raise LedgerError if it cannot be."""
+        if self.budget is None or self.subject is None:
+            yield None
+            return
+        with Ledger.open(self.budget) as ledger:
+            yield Purse(ledger, self.subject)

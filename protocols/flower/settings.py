@@ -1,0 +1,163 @@
+"""What the server states about all rounds of a run; a `RoundConfig` follows for each.
+
+Weights (Flower's num-examples) are not multiplied into levels: a client scales its update by weight / max_weight
+before encoding, so that the width of a lane does not depend on the weights (docs/decisions/0036).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from secagg.errors import ParameterError
+
+from ..configuration import RoundConfig
+from ..parameters import Adversary, ThreatModel
+from ..private_round import PrivateRound
+from ..vectors import FloatVector, IntegerVector
+from .privacy import Privacy
+
+UPDATE = "update of "
+"""Before the hexadecimal digest of what the update is of and who takes part: names are hashed into the session."""
+COUNTERS = "counters"
+METRICS = "metrics"
+WEIGHT = "num-examples"
+CLIPPED = "clipped"
+
+COUNTER_LIMIT = 2.0**31
+COUNTER_BITS = 46
+METRIC_BITS = 44
+
+
+@dataclass(frozen=True)
+class SecAggSettings:
+    """What the server states about every round of a run.
+
+    Args:
+        corrupt_fraction: the largest fraction of the nodes of a round that colludes with the server.
+        dropout_fraction: the largest fraction of them that vanishes or fails, in all exchanges together.
+        adversary: what the server may do.
+        complete_graph: make everyone everyone's neighbour although a sparse graph would do.
+        minimum_survivors: fewer updates than this are not summed; what dropout_fraction leaves of the nodes when 0.
+        clip: each coordinate of an update (the trained model minus the model sent) is clipped to [-clip, clip].
+        value_bits: bits of one encoded coordinate, sign included.
+        max_weight: the largest num-examples of a node; nodes with more refuse.
+        metrics: what the training function returns beside num-examples: names, or a mapping from names to the lengths
+            of lists (0 for a single number).
+        metric_limit: metrics of greater magnitude are refused by the node.
+        max_clipped_fraction: a node refuses if a greater fraction of its coordinates would be clipped.
+        stage_timeout: seconds to wait for each exchange but training, which has the strategy's own timeout.
+        roster: file of the nodes' public keys (`secagg keygen`), for malicious-server rounds.
+        privacy: makes the rounds private; clip, value_bits, max_weight and metric_limit then have no say.
+
+    Raises:
+        ParameterError: a value is out of range.
+    """
+
+    corrupt_fraction: float = 0.1
+    dropout_fraction: float = 0.3
+    adversary: Adversary = Adversary.CURIOUS_SERVER
+    complete_graph: bool = False
+    minimum_survivors: int = 0
+    clip: float = 1.0
+    value_bits: int = 22
+    max_weight: int = 10_000
+    metrics: Mapping[str, int] | Iterable[str] = ()
+    metric_limit: float = 1e6
+    max_clipped_fraction: float = 0.01
+    stage_timeout: float = 120.0
+    roster: str | None = None
+    privacy: Privacy | None = None
+
+    def __post_init__(self) -> None:
+        """Check what does not depend on the nodes or the model, so that it is refused before a round."""
+        object.__setattr__(self, "metrics", _metric_lengths(self.metrics))
+        if not 0 <= self.max_clipped_fraction <= 1:
+            raise ParameterError(f"max_clipped_fraction is {self.max_clipped_fraction!r}, but must be from 0 to 1")
+        if not (math.isfinite(self.stage_timeout) and self.stage_timeout > 0):
+            raise ParameterError(f"stage_timeout is {self.stage_timeout!r}, but must be a positive number of seconds")
+        if isinstance(self.max_weight, bool) or not isinstance(self.max_weight, int) or self.max_weight < 1:
+            raise ParameterError(f"max_weight is {self.max_weight!r}, but must be a positive integer")
+        adversary = ThreatModel(2, 0.0, 0.0, self.adversary).adversary
+        object.__setattr__(self, "adversary", adversary)
+        if adversary.needs_identities is not (self.roster is not None):
+            raise ParameterError(
+                f"a roster of public keys goes with {Adversary.MALICIOUS_SERVER}, and only with it: the adversary is "
+                f"{adversary}, and roster is {'missing' if self.roster is None else 'given'}"
+            )
+        if self.privacy is not None and self.metrics:
+            raise ParameterError(
+                f"metrics are {sorted(self.metric_lengths)}, but a private round sums none: they would tell what the "
+                "noise hides"
+            )
+        # Encodings and fractions are checked by the code that rounds will use; a thousand nodes are a usual number.
+        ThreatModel(1000, self.corrupt_fraction, self.dropout_fraction, adversary)
+        RoundConfig(ThreatModel(2, 0.0, 0.0), self._vectors(1, 1, ""))
+
+    @property
+    def metric_lengths(self) -> dict[str, int]:
+        """Metric name -> length of its list, or 0 for a single number; in order."""
+        return _metric_lengths(self.metrics)
+
+    def round_config(self, num_clients: int, num_floats: int, num_counters: int, context: bytes) -> RoundConfig:
+        """Return the configuration of one round.
+
+        Args:
+            num_clients: how many nodes are invited.
+            num_floats: coordinates of the model's float arrays.
+            num_counters: coordinates of its integer arrays.
+            context: 32 bytes that say what the round is about; the session is bound to them.
+
+        Raises:
+            ParameterError: no threshold or encoding serves these numbers; the text says what would.
+        """
+        model = self._model(num_clients)
+        return RoundConfig(
+            model,
+            self._vectors(num_floats, num_counters, context.hex()),
+            minimum_survivors=self.minimum_survivors or max(2, model.min_survivors),
+            complete_graph=self.complete_graph,
+        )
+
+    def private_plan(self, num_clients: int, num_floats: int, num_counters: int, context: bytes) -> PrivateRound | None:
+        """Return the plan of one private round, arguments as for `round_config`; None where rounds are not private.
+
+        Raises:
+            ParameterError: no noise serves these numbers, or the model has arrays of integers.
+        """
+        if self.privacy is None:
+            return None
+        if num_counters:
+            raise ParameterError(
+                f"the model has {num_counters} integers, which a private round cannot sum: leave such arrays out of "
+                "what is sent"
+            )
+        return self.privacy.plan(
+            self._model(num_clients), num_floats, UPDATE + context.hex(), self.minimum_survivors, self.complete_graph
+        )
+
+    def _model(self, num_clients: int) -> ThreatModel:
+        return ThreatModel(num_clients, self.corrupt_fraction, self.dropout_fraction, self.adversary)
+
+    def _vectors(self, num_floats: int, num_counters: int, context: str) -> tuple[FloatVector | IntegerVector, ...]:
+        metrics = sum(length or 1 for length in self.metric_lengths.values())
+        return (
+            FloatVector(UPDATE + context, num_floats, clip=self.clip, value_bits=self.value_bits),
+            FloatVector(COUNTERS, num_counters, clip=COUNTER_LIMIT, value_bits=COUNTER_BITS),
+            FloatVector(METRICS, metrics, clip=self.metric_limit, value_bits=METRIC_BITS),
+            IntegerVector(WEIGHT, 1, max_value=self.max_weight),
+            IntegerVector(CLIPPED, 1, max_value=max(1, num_floats)),
+        )
+
+
+def _metric_lengths(metrics: Mapping[str, int] | Iterable[str]) -> dict[str, int]:
+    if isinstance(metrics, str):
+        raise ParameterError(f"metrics is {metrics!r}, but must be a list of names: [{metrics!r}]")
+    lengths = dict(metrics) if isinstance(metrics, Mapping) else dict.fromkeys(metrics, 0)
+    for name, length in lengths.items():
+        if not isinstance(name, str) or not name:
+            raise ParameterError(f"a metric is named {name!r}, but a name must be a text")
+        if isinstance(length, bool) or not isinstance(length, int) or length < 0:
+            raise ParameterError(f"metric {name!r} has length {length!r}, but must be the length of a list, or 0")
+    return lengths

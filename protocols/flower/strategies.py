@@ -1,0 +1,142 @@
+"""Which strategies secure aggregation serves, and the wrapper that puts it around one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn, final
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp import strategy as flower
+from flwr.serverapp.strategy import Result, Strategy
+
+from secagg.errors import ParameterError
+
+from .grid import SecAggGrid
+from .report import RoundReport
+from .settings import SecAggSettings
+
+_INDIVIDUAL = "it compares the nodes' updates with one another, and secure aggregation shows it their mean alone"
+_NO_MEAN: Mapping[str, str] = {
+    "Krum": _INDIVIDUAL,
+    "MultiKrum": _INDIVIDUAL,
+    "Bulyan": _INDIVIDUAL,
+    "FedMedian": _INDIVIDUAL,
+    "FedTrimmedAvg": _INDIVIDUAL,
+    "QFedAvg": "it weighs each node's update by that node's loss, and sees neither",
+    "FedXgbBagging": "it collects trees, which have no mean",
+    "FedXgbCyclic": "it trains on one node at a time, whose update a sum cannot hide",
+    "DifferentialPrivacyServerSideFixedClipping": "it clips each node's update at the server, which sees none; take "
+    "DifferentialPrivacyClientSideFixedClipping",
+    "DifferentialPrivacyServerSideAdaptiveClipping": "it clips each node's update at the server, which sees none; take "
+    "DifferentialPrivacyClientSideFixedClipping",
+    "DifferentialPrivacyClientSideAdaptiveClipping": "it reads each node's bit in clear; take "
+    "DifferentialPrivacyClientSideFixedClipping",
+}
+_MEAN = ("FedAvg", "FedAvgM", "FedAdagrad", "FedAdam", "FedYogi", "FedProx")
+_WRAPPERS = ("DifferentialPrivacyClientSideFixedClipping",)
+
+
+def check_strategy(strategy: Any, *, only_needs_mean: bool = False) -> None:
+    """Return if a strategy works with the mean alone.
+
+    Args:
+        strategy: Flower's, or a subclass of it.
+        only_needs_mean: the caller says so of a strategy, or of functions in it, that this one does not know.
+
+    Raises:
+        ParameterError: it does not, with the reason, or it is not known to.
+    """
+    names = [kind.__name__ for kind in type(strategy).__mro__ if kind.__module__.startswith("flwr.")]
+    for name in names:
+        if name in _NO_MEAN:
+            raise ParameterError(f"{type(strategy).__name__} does not work under secure aggregation: {_NO_MEAN[name]}")
+    if getattr(strategy, "accountant", None) is not None:
+        raise ParameterError(
+            "the wrapper's accountant needs equal weights, which it can no longer see: account without it, or take "
+            "secagg's own differential privacy"
+        )
+    if any(isinstance(strategy, wrapper) for wrapper in _of_flower(_WRAPPERS)):
+        check_strategy(strategy.strategy, only_needs_mean=only_needs_mean)
+        return
+    if only_needs_mean:
+        return
+    if getattr(type(strategy), "aggregate_train", None) not in {kind.aggregate_train for kind in _of_flower(_MEAN)}:
+        raise ParameterError(
+            f"{type(strategy).__name__} is not known to need no more than the mean of the nodes' updates: if it does "
+            "not, say SecAgg(strategy, only_needs_mean=True)"
+        )
+    usual = flower.FedAvg().train_metrics_aggr_fn
+    if getattr(strategy, "train_metrics_aggr_fn", usual) is not usual:
+        raise ParameterError(
+            "train_metrics_aggr_fn will see one record, the weighted mean of the nodes' metrics: leave it out, or say "
+            "SecAgg(strategy, only_needs_mean=True) if that serves it"
+        )
+
+
+def _of_flower(names: Iterable[str]) -> list[type[Any]]:
+    """The classes of these names that the installed Flower has."""
+    return [getattr(flower, name) for name in names if hasattr(flower, name)]
+
+
+@final
+class SecAgg(Strategy):
+    """A strategy under secure aggregation: `SecAgg(FedAvg())` starts as `FedAvg()` does.
+
+    Args:
+        strategy: any that works with the mean of the nodes' updates.
+        settings: of all rounds; or else its fields as keyword arguments.
+        only_needs_mean: you say that a strategy of your own needs no more than the mean.
+        options: fields of `SecAggSettings`.
+
+    Raises:
+        ParameterError: the strategy needs more than the mean, or settings are out of range.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        settings: SecAggSettings | None = None,
+        *,
+        only_needs_mean: bool = False,
+        **options: Any,
+    ) -> None:
+        if settings is not None and options:
+            raise ParameterError(f"give settings, or {sorted(options)}, but not both")
+        check_strategy(strategy, only_needs_mean=only_needs_mean)
+        self.strategy = strategy
+        self.settings = settings or SecAggSettings(**options)
+        self.reports: list[RoundReport] = []
+        """One for each round of training of the last start."""
+
+    def start(self, grid: Grid, *args: Any, **options: Any) -> Result:
+        """Start the strategy, with each round of training under secure aggregation; arguments as its own."""
+        inner = self.strategy
+        while hasattr(inner, "strategy"):
+            inner = inner.strategy
+        secure = SecAggGrid(grid, self.settings, weighted_by=getattr(inner, "weighted_by_key", "num-examples"))
+        self.reports = secure.reports
+        return self.strategy.start(secure, *args, **options)
+
+    def summary(self) -> None:
+        """Log the strategy's own summary."""
+        self.strategy.summary()
+
+    def configure_train(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> NoReturn:
+        """Refuse: another wrapper would train in clear."""
+        self._refuse_to_be_wrapped()
+
+    def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> NoReturn:
+        """Refuse: another wrapper would train in clear."""
+        self._refuse_to_be_wrapped()
+
+    def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> NoReturn:
+        """Refuse as `configure_train`."""
+        self._refuse_to_be_wrapped()
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Refuse as `configure_train`."""
+        self._refuse_to_be_wrapped()
+
+    def _refuse_to_be_wrapped(self) -> NoReturn:
+        raise ParameterError("SecAgg must be the outermost wrapper: SecAgg(Wrapper(strategy)), and start that")

@@ -1,0 +1,100 @@
+"""Ed25519 identities in files: private keys as PEM (PKCS #8), readable by their owner alone; public keys as a roster.
+
+A roster is JSON: {"version": 1, "identities": {name: 64 hexadecimal digits}}. It is trusted: whoever can write it
+decides who takes part.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from Crypto.PublicKey import ECC
+
+from secagg.errors import AuthenticationFailed, ParameterError
+from secagg.signatures import Identity, check_public_key
+
+ROSTER_VERSION = 1
+_CURVE = "Ed25519"
+_PKCS8_PREFIX = bytes.fromhex("302e020100300506032b657004220420")
+"""What stands before the 32 bytes of an Ed25519 private key in PKCS #8 (RFC 8410, section 7)."""
+
+
+def write_identity(path: Path, identity: Identity) -> None:
+    """Write a private key to a new file that its owner alone may read.
+
+    Raises:
+        ParameterError: the file exists, or cannot be written.
+    """
+    key: ECC.EccKey = ECC.import_key(_PKCS8_PREFIX + identity.private_bytes)
+    pem = key.export_key(format="PEM")
+    _write_new(path, f"{pem}\n", mode=0o600)
+
+
+def read_identity(path: Path) -> Identity:
+    """Read a private key.
+
+    Raises:
+        ParameterError: the file cannot be read, others than its owner may read or write it, or it is no Ed25519 key.
+    """
+    try:
+        with path.open(encoding="ascii") as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise ParameterError(f"others than its owner may read {path}: chmod 600 it, and think of a new key")
+            pem = file.read()
+        key = ECC.import_key(pem)
+    except ParameterError:
+        raise
+    except OSError as error:
+        raise ParameterError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, IndexError, TypeError):
+        raise ParameterError(f"{path} is no private key in PEM: make one with `secagg keygen`") from None
+    if key.curve != _CURVE or not key.has_private():
+        raise ParameterError(f"{path} is no private Ed25519 key: make one with `secagg keygen`")
+    return Identity(key.seed)
+
+
+def write_roster(path: Path, identities: Mapping[str, bytes]) -> None:
+    """Write public keys by name to a new file; raise ParameterError if it exists or cannot be written."""
+    roster = {"version": ROSTER_VERSION, "identities": {name: key.hex() for name, key in identities.items()}}
+    _write_new(path, json.dumps(roster, indent=2) + "\n", mode=0o644)
+
+
+def read_roster(path: Path) -> dict[str, bytes]:
+    """Read public keys by name.
+
+    Raises:
+        ParameterError: the file cannot be read, or is no roster, or has a bad key, or one key twice.
+    """
+    try:
+        roster = json.loads(path.read_text(encoding="utf-8"))
+        if roster["version"] != ROSTER_VERSION:
+            raise ParameterError(f"{path} has version {roster['version']!r}, but this is version {ROSTER_VERSION}")
+        identities = {str(name): bytes.fromhex(key) for name, key in roster["identities"].items()}
+    except OSError as error:
+        raise ParameterError(f"{path} cannot be read: {error.strerror}") from None
+    except ParameterError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ParameterError(f"{path} is no roster of public keys: make one with `secagg keygen`") from None
+    for name, key in identities.items():
+        try:
+            check_public_key(key)
+        except AuthenticationFailed as error:
+            raise ParameterError(f"{path}, {name!r}: {error.reason}") from None
+    if len(set(identities.values())) != len(identities):
+        raise ParameterError(f"{path} has one public key under two names")
+    return identities
+
+
+def _write_new(path: Path, text: str, *, mode: int) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ParameterError(f"{path} exists: keys are never overwritten; name another folder") from None
+    except OSError as error:
+        raise ParameterError(f"{path} cannot be written: {error.strerror}") from None

@@ -1,0 +1,119 @@
+"""Run as a script: a Ray simulation of 20 nodes with dropouts in every exchange, whose findings are one line of JSON.
+
+Flower's engine and Ray live and end with this process; the test reads its output.
+"""
+
+import json
+import sys
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import ServerApp
+from flwr.serverapp.strategy import FedAdam, FedAvg
+from flwr.simulation import run_simulation
+
+from protocols.flower import SecAgg, secagg_mod
+
+NUM_NODES = 20
+MODEL = [np.linspace(-1, 1, 60, dtype=np.float32).reshape(6, 10), np.zeros(10)]
+FAILING = {"advertise-keys": (0,), "share-keys": (1, 2), "masked-input": (3, 4), "unmasking": (5,)}
+EXCHANGES = list(FAILING)
+"""Which partitions fail in which exchange of the first round of each strategy."""
+
+
+def failing_mod(message, context, call_next):
+    """Count the protocol's messages in the node's state, and fail when it is this node's turn."""
+    if message.metadata.message_type != "train":
+        return call_next(message, context)
+    count = context.state.config_records.get("count", {}).get("messages", 0)
+    context.state["count"] = ConfigRecord({"messages": count + 1})
+    if count < len(EXCHANGES) and context.node_config["partition-id"] in FAILING[EXCHANGES[count]]:
+        return Message(Error(2, "the node's own trouble"), reply_to=message)
+    return call_next(message, context)
+
+
+def updated(arrays, partition, server_round):
+    """The same numbers wherever they are computed."""
+    rng = np.random.default_rng([partition, server_round])
+    return [array + rng.uniform(0.1, 0.3, array.shape).astype(array.dtype) for array in arrays]
+
+
+def num_examples(partition):
+    return 500 + 20 * partition
+
+
+client = ClientApp(mods=[failing_mod, secagg_mod])
+
+
+@client.train()
+def train(message, context):
+    partition = context.node_config["partition-id"]
+    arrays = updated(
+        message.content["arrays"].to_numpy_ndarrays(), partition, message.content["config"]["server-round"]
+    )
+    metrics = MetricRecord({"num-examples": num_examples(partition), "loss": partition / 10})
+    return Message(RecordDict({"arrays": ArrayRecord(arrays), "metrics": metrics}), reply_to=message)
+
+
+@client.evaluate()
+def evaluate(message, context):
+    metrics = MetricRecord({"num-examples": 1, "partition": context.node_config["partition-id"]})
+    return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+
+def plain(partitions, arrays, server_round):
+    weights = np.array([num_examples(partition) for partition in partitions], dtype=float)
+    updates = [updated(arrays, partition, server_round) for partition in partitions]
+    return [np.tensordot(weights / weights.sum(), np.array(arrays), axes=1) for arrays in zip(*updates, strict=True)]
+
+
+server = ServerApp()
+
+
+@server.main()
+def main(grid, context):
+    options = {"metrics": ["loss"], "dropout_fraction": 0.3, "value_bits": 28, "stage_timeout": 60}
+    everyone = {"min_train_nodes": NUM_NODES, "min_available_nodes": NUM_NODES}  # they register one by one
+    strategy = SecAgg(FedAvg(**everyone), **options)
+    result = strategy.start(grid, ArrayRecord(MODEL), num_rounds=2, timeout=60)
+    survivors = [p for p in range(NUM_NODES) if p not in (0, 1, 2, 3, 4)]
+    expected = plain(range(NUM_NODES), plain(survivors, MODEL, 1), 2)
+    adam = SecAgg(FedAdam(fraction_evaluate=0.0, eta=0.05, **everyone), **options)
+    moved = adam.start(grid, ArrayRecord(MODEL), num_rounds=1, timeout=60).arrays.to_numpy_ndarrays()
+    findings = {
+        "error": max(
+            float(np.abs(got - wanted).max())
+            for got, wanted in zip(result.arrays.to_numpy_ndarrays(), expected, strict=True)
+        ),
+        "dtypes": [array.dtype.name for array in result.arrays.to_numpy_ndarrays()],
+        "survivors": [len(report.survivors) for report in strategy.reports],
+        "failed_in": sorted(reason.split(":")[0] for reason in strategy.reports[0].failures.values()),
+        "errors": [report.error for report in strategy.reports],
+        "loss": result.train_metrics_clientapp[1]["loss"],
+        "expected_loss": sum(num_examples(p) * p / 10 for p in survivors) / sum(map(num_examples, survivors)),
+        "evaluated": result.evaluate_metrics_clientapp[2]["partition"],
+        "adam_moved": min(float(np.abs(got - sent).min()) for got, sent in zip(moved, MODEL, strict=True)),
+    }
+    sys.stdout.write("FINDINGS " + json.dumps(findings) + "\n")
+    sys.stdout.flush()
+
+
+def start_ray():
+    """Ray gives its own helpers fifteen seconds to start, which a busy machine may exceed: try again."""
+    import ray
+
+    for tries_left in (3, 2, 1, 0):
+        try:
+            ray.init(num_cpus=2, include_dashboard=False)
+        except Exception:
+            ray.shutdown()
+            if not tries_left:
+                raise
+        else:
+            return
+
+
+if __name__ == "__main__":
+    start_ray()
+    run_simulation(server, client, NUM_NODES, backend_config={"client_resources": {"num_cpus": 1}})

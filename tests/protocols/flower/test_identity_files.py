@@ -1,0 +1,96 @@
+"""Key files, rosters, and the command that makes them."""
+
+import json
+import stat
+
+import pytest
+from Crypto.PublicKey import ECC
+
+from protocols.cli import app
+from protocols.identity_files import read_identity, read_roster, write_identity, write_roster
+from secagg.errors import ParameterError
+from secagg.signatures import Identity
+from tests.command_line import separating_runner
+
+
+def keygen(*arguments):
+    return separating_runner().invoke(app, ["keygen", *map(str, arguments)])
+
+
+def test_keygen_makes_keys_for_their_owners_alone_and_a_roster_of_all(tmp_path):
+    outcome = keygen("--out", tmp_path / "keys", "--count", 3, "--json")
+    assert outcome.exit_code == 0
+    made = json.loads(outcome.stdout)
+    assert len(made["private_keys"]) == 3
+    roster = read_roster(tmp_path / "keys" / "roster.json")
+    assert sorted(roster) == ["node-1", "node-2", "node-3"]
+    for name, public_bytes in roster.items():
+        path = tmp_path / "keys" / f"{name}.pem"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        identity = read_identity(path)
+        assert identity.public_bytes == public_bytes
+        assert ECC.import_key(path.read_text()).public_key().export_key(format="raw") == public_bytes
+    assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
+
+
+def test_keygen_overwrites_nothing_and_prints_no_key(tmp_path):
+    first = keygen("--out", tmp_path, "--count", 2)
+    before = (tmp_path / "node-2.pem").read_bytes()
+    assert read_identity(tmp_path / "node-1.pem").private_bytes.hex() not in first.stdout + first.stderr
+    for arguments in (("--count", 1), ("--name", "node"), ("--name", "../x"), ("--name", "")):
+        outcome = keygen("--out", tmp_path, *arguments)
+        assert outcome.exit_code == 2
+    assert (tmp_path / "node-2.pem").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["node-1.pem", "node-2.pem", "roster.json"]
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o606])
+def test_keys_that_others_may_read_are_refused(tmp_path, mode):
+    write_identity(tmp_path / "key.pem", Identity.generate())
+    (tmp_path / "key.pem").chmod(mode)
+    with pytest.raises(ParameterError, match="chmod 600"):
+        read_identity(tmp_path / "key.pem")
+
+
+def test_what_is_no_private_key_is_refused(tmp_path):
+    texts = {
+        "garbage": "hello",
+        "public": ECC.generate(curve="Ed25519").public_key().export_key(format="PEM"),
+        "other curve": ECC.generate(curve="P-256").export_key(format="PEM"),
+    }
+    for name, text in texts.items():
+        path = tmp_path / name
+        path.write_text(text)
+        path.chmod(0o600)
+        with pytest.raises(ParameterError, match="secagg keygen"):
+            read_identity(path)
+    with pytest.raises(ParameterError, match="cannot be read"):
+        read_identity(tmp_path / "nowhere")
+
+
+ROSTERS = {
+    "no JSON": "{",
+    "a list": "[]",
+    "no version": '{"identities": {}}',
+    "another version": '{"version": 2, "identities": {}}',
+    "no key": '{"version": 1, "identities": {"a": "xyz"}}',
+    "short key": '{"version": 1, "identities": {"a": "00"}}',
+    "small order": json.dumps({"version": 1, "identities": {"a": bytes(32).hex()}}),
+    "number": '{"version": 1, "identities": {"a": 5}}',
+}
+
+
+@pytest.mark.parametrize("name", ROSTERS)
+def test_bad_rosters_are_refused(tmp_path, name):
+    (tmp_path / "roster.json").write_text(ROSTERS[name])
+    with pytest.raises(ParameterError):
+        read_roster(tmp_path / "roster.json")
+
+
+def test_a_key_under_two_names_is_refused(tmp_path):
+    key = Identity.generate().public_bytes
+    write_roster(tmp_path / "roster.json", {"a": key, "b": key})
+    with pytest.raises(ParameterError, match="two names"):
+        read_roster(tmp_path / "roster.json")
+    with pytest.raises(ParameterError, match="exists"):
+        write_roster(tmp_path / "roster.json", {})

@@ -1,0 +1,31 @@
+"""Flower's simulation engine, on Ray: twenty nodes, and some fail in every exchange."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from .engines import Process, environment
+
+
+def test_a_ray_simulation_with_dropouts_in_every_exchange_is_plain_averaging_of_the_survivors(tmp_path):
+    # As a script, so that no package has to be imported by Ray's workers under a name that they do not know.
+    script = Path(__file__).with_name("ray_app.py")
+    process = Process(tmp_path / "simulation.log", sys.executable, script, env=environment(tmp_path / "home"))
+    try:
+        text = process.wait(500)
+    finally:
+        process.kill()
+    findings = json.loads(re.findall(r"^FINDINGS (.*)$", text, flags=re.MULTILINE)[0])
+    assert findings["errors"] == [None, None]
+    assert findings["survivors"] == [15, 20]
+    expected = {"advertise-keys": 1, "share-keys": 2, "masked-input": 2, "unmasking": 1}
+    assert findings["failed_in"] == sorted(name for name, count in expected.items() for _ in range(count))
+    # value_bits 28 at max_weight / weight of 20, and float32's own.
+    assert findings["error"] < 2e-6
+    assert findings["dtypes"] == ["float32", "float64"]
+    assert findings["loss"] == pytest.approx(findings["expected_loss"], abs=1e-6)
+    assert findings["evaluated"] == pytest.approx(9.5)
+    assert findings["adam_moved"] > 0.001
