@@ -29,6 +29,7 @@ REFERENCE = {
         ("protocols", "protocols.wire", "protocols.paillier_parameters", "protocols.paillier_roles")
         + ("protocols.paillier_sum",),
     ),
+    "flower": ("protocols.flower: the Flower adapter", ("protocols.flower",)),
     "secagg": (
         "secagg: the primitives",
         ("secagg",)

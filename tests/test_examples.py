@@ -50,12 +50,16 @@ def check_command(words: list[str]) -> None:
                 command.make_context("secagg", arguments)
         case ["make", target, *_]:
             assert target in MAKE_TARGETS
+        case ["pip", "install", folder] if folder.startswith("./"):
+            assert (ROOT / folder / "pyproject.toml").is_file()
         case ["pip", "install", what]:
             assert re.fullmatch(r"\.(\[[a-z,]+\])?", what)
             assert set(re.findall(r"[a-z]+", what)) <= set(EXTRAS)
         case ["pytest" | "python", path, *_] if path.endswith(".py"):
             assert (ROOT / path).is_file()
-        case ["pytest", "-k", _] | ["export", _]:
+        case ["flwr", "run", folder, "--stream"]:  # tests/protocols/flower runs the app itself
+            assert (ROOT / folder / "pyproject.toml").is_file()
+        case ["git", "clone" | "checkout", *_] | ["export", _]:
             pass
         case _:
             raise AssertionError(f"nothing checks that this works: {words}")
