@@ -22,23 +22,19 @@ LINK = re.compile(r"(?<!!)\[([^\]\[]*)\]\(([^)\s]+)\)")
 IMAGE = re.compile(r"(!\[[^\]]*\])\(([^)\s]+)\)")
 FENCE = re.compile(r"(^```.*?^```$)", flags=re.DOTALL | re.MULTILINE)
 
-# What the reference shows: page -> title and packages or modules, whose public names it lists by the module they are in.
+ROLES = ("paillier_parameters", "paillier_roles", "paillier_sum")
+PRIMITIVES = (
+    *("arrays", "encoding", "residues", "prg", "masking", "shamir"),
+    *("key_agreement", "aead", "signatures", "derivation"),
+)
+# Page of the reference -> its title, and the packages and modules whose public names it lists.
 REFERENCE = {
     "protocols": (
         "protocols: the round",
-        ("protocols", "protocols.wire", "protocols.paillier_parameters", "protocols.paillier_roles")
-        + ("protocols.paillier_sum",),
+        ("protocols", "protocols.wire", *(f"protocols.{module}" for module in ROLES)),
     ),
     "flower": ("protocols.flower: the Flower adapter", ("protocols.flower",)),
-    "secagg": (
-        "secagg: the primitives",
-        ("secagg",)
-        + tuple(
-            f"secagg.{module}"
-            for module in ("arrays", "encoding", "residues", "prg", "masking", "shamir", "key_agreement", "aead")
-        )
-        + ("secagg.signatures", "secagg.derivation"),
-    ),
+    "secagg": ("secagg: the primitives", ("secagg", *(f"secagg.{module}" for module in PRIMITIVES))),
     "paillier": ("secagg.paillier: packed vectors, sums, threshold keys", ("secagg.paillier",)),
     "dp": ("dp: differential privacy", ("dp",)),
     "ledger": ("dp.ledger: budgets that survive crashes", ("dp.ledger",)),

@@ -73,6 +73,13 @@ def test_aggregate_sums_without_the_client_that_vanished():
     assert all(abs(float(a) - float(b)) <= 0.001 for a, b in zip(secure, plain, strict=True))
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_files_that_are_named_exist(document):
+    paths = re.findall(r"(?<![\w/.])((?:secagg|dp|protocols|tests|bench|docs|examples)/[\w/.-]+)", document.read_text())
+    missing = [path for path in paths if not (ROOT / path.rstrip(".")).exists() and not path.startswith("bench/out")]
+    assert [path for path in missing if "NNNN" not in path] == []
+
+
 @pytest.mark.parametrize("block", named(of_language("python")))
 def test_python_blocks_run(block, tmp_path):
     printed = run("-c", block.text, folder=tmp_path)  # what they write stays apart
