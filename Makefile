@@ -86,7 +86,7 @@ wheel: $(STAMP)  ## build the wheel and import it in a clean environment
 	cd /tmp && $(CURDIR)/.venv-wheel/bin/python -c 'import secagg, dp, protocols; print("wheel imports:", secagg.__version__)'
 	rm -rf .venv-wheel
 
-check: lint types test wheel  ## all that CI asks
+check: lint types test docs wheel  ## all that CI asks
 
 clean:           ## remove what was built
 	rm -rf .venv .venv-lowest .venv-wheel build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
