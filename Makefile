@@ -12,7 +12,7 @@ INPUTS  ?= 1000000
 SECONDS_EACH ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-long test-lowest lint types format bench fuzz mutation vectors wheel check clean
+.PHONY: help run demo test test-long test-lowest lint types format bench fuzz mutation vectors docs wheel check clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -89,6 +89,14 @@ mutation:        ## mutants of what security hangs on, against the tests that re
 	.venv-mutation/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[mutation]'
 	@touch $@
 
+docs: $(STAMP) $(VENV)/.docs  ## the site, with the API reference, into build/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "open build/site/index.html"
+
+$(VENV)/.docs: $(STAMP) pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
 wheel: $(STAMP)  ## build the wheel and import it in a clean environment
 	rm -rf build dist .venv-wheel
 	$(BIN)/python -m build --wheel --outdir dist .
@@ -97,7 +105,7 @@ wheel: $(STAMP)  ## build the wheel and import it in a clean environment
 	cd /tmp && $(CURDIR)/.venv-wheel/bin/python -c 'import secagg, dp, protocols; print("wheel imports:", secagg.__version__)'
 	rm -rf .venv-wheel
 
-check: lint types test wheel  ## all that CI asks
+check: lint types test docs wheel  ## all that CI asks
 
 clean:           ## remove what was built
 	rm -rf .venv .venv-flower .venv-lowest .venv-mutation .venv-wheel .mutation build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
