@@ -84,11 +84,11 @@ def counted(clients: int) -> npt.NDArray[np.int64]:
 
     A sum with more noise is as private as one with less, since adding noise is post-processing; but the known bounds
     on sums of discrete Gaussians grow with their number. The best of these keeps the promise that more clients never
-    cost more: all numbers up to 128, then steps of a fiftieth, the same for everyone.
+    cost more: all numbers up to 500, then steps of a 500th, the same for everyone.
     """
-    numbers = list(range(1, min(clients, 128) + 1))
-    while numbers[-1] >= 128 and numbers[-1] * 51 // 50 <= clients:
-        numbers.append(numbers[-1] * 51 // 50)
+    numbers = list(range(1, min(clients, 500) + 1))
+    while numbers[-1] >= 500 and numbers[-1] * 501 // 500 <= clients:
+        numbers.append(numbers[-1] * 501 // 500)
     return np.array(numbers, dtype=np.int64)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .discrete import SLACK, counted, gaussian_equivalent, summed_gaussians_ratios
+from .discrete import SLACK, gaussian_equivalent, summed_gaussians_ratios
 from .events import Composed, DiscreteGaussianEvent, Event, GaussianEvent, Repeated, SummedDiscreteGaussianEvent
 
 LARGEST_SUM_SLACK = 1e-9  # above, the RDP bound for sums is the better one over many rounds
@@ -28,8 +28,9 @@ def ideal(event: Event) -> tuple[Event, float]:
     if isinstance(event, DiscreteGaussianEvent):
         return _gaussian(event, event.sigma**2, event.dimension, event.sensitivity, 0.0)
     if isinstance(event, SummedDiscreteGaussianEvent):
-        clients = counted(event.clients)
-        clients = clients[2 * clients >= event.clients]  # fewer, and RDP has the better bound
+        # As many as are near enough to one: the noise of the others is post-processing. Of fewer than half, RDP has the
+        # better bound.
+        clients = np.arange((event.clients + 1) // 2, event.clients + 1)
         costs = 2 * event.dimension * summed_gaussians_ratios(event.local_sigma, clients)
         fine = np.flatnonzero(costs <= LARGEST_SUM_SLACK)
         if fine.size:

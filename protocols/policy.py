@@ -14,7 +14,7 @@ from dp.sensitivity import Neighbours
 from secagg.errors import ParameterError
 
 from .configuration import RoundConfig
-from .parameters import Adversary
+from .parameters import MAX_BAD_FRACTION, Adversary
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,10 @@ class PrivacyDemand:
             Goal(self.neighbours, self.delta, epsilon=self.epsilon, rounds=self.rounds)
         except DpError as error:
             raise ParameterError(f"a demand on privacy: {error}") from None
-        if not 0 <= self.corrupt_fraction < 1:
-            raise ParameterError(f"corrupt_fraction is {self.corrupt_fraction!r}, but must be at least 0 and below 1")
+        if not 0 <= self.corrupt_fraction <= MAX_BAD_FRACTION:
+            raise ParameterError(
+                f"corrupt_fraction is {self.corrupt_fraction!r}, but must be from 0 to {MAX_BAD_FRACTION}"
+            )
 
     def check(self, config: RoundConfig) -> None:
         """Return if the round is private enough; raise ParameterError if not."""
@@ -69,7 +71,8 @@ class PrivacyDemand:
     def _doubted(self, config: RoundConfig) -> int:
         """Return how many more corrupt clients there may be than the round allows for."""
         model = config.threat_model
-        return max(0, replace(model, corrupt_fraction=self.corrupt_fraction).max_corrupt - model.max_corrupt)
+        believed = replace(model, corrupt_fraction=self.corrupt_fraction, dropout_fraction=0.0).max_corrupt
+        return max(0, believed - model.max_corrupt)
 
 
 @dataclass(frozen=True)

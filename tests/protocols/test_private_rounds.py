@@ -212,7 +212,7 @@ def test_a_client_counts_its_own_colluders_even_if_the_round_says_there_are_none
     plan = small_plan(threat_model=ThreatModel(12, 0.0, 0.25))
     assert not accepts(plan.config, demand())  # calibrated to nine honest, of whom this client believes eight
     assert accepts(plan.config, demand(corrupt_fraction=0.0))
-    with pytest.raises(ParameterError, match=r"nobody|no privacy"):
+    with pytest.raises(ParameterError, match="no privacy"):
         PrivacyDemand(2.0, 1e-5, corrupt_fraction=0.9).check(plan.config)
 
 
@@ -431,10 +431,10 @@ def test_every_plan_keeps_its_promise(
     assert plan.spent <= epsilon
     worst = plan.config.event(plan.config.minimum_survivors, neighbours)
     assert epsilon_of(Repeated(worst, rounds), 1e-6) <= epsilon
-    policy = PrivacyDemand(epsilon, 1e-6, rounds, neighbours)
+    policy = PrivacyDemand(epsilon, 1e-6, rounds, neighbours, corrupt_fraction=0.0)  # the plan's, if greater
     policy.check(plan.config)
     with pytest.raises(ParameterError, match="demands at most"):
-        PrivacyDemand(0.98 * epsilon, 1e-6, rounds, neighbours).check(plan.config)
+        PrivacyDemand(0.98 * epsilon, 1e-6, rounds, neighbours, 0.0).check(plan.config)
 
 
 def test_a_narrow_modulus_costs_noise_or_says_what_would_do() -> None:
