@@ -81,9 +81,10 @@ def test_files_that_are_named_exist(document):
 
 
 # Blocks of a Flower app are tried where Flower is: in tests/protocols/flower.
-@pytest.mark.parametrize(
-    "block", named((name, block) for name, block in of_language("python") if "flwr" not in block.text)
-)
+PYTHON_BLOCKS = [(name, block) for name, block in of_language("python") if "flwr" not in block.text]
+
+
+@pytest.mark.parametrize("block", named(PYTHON_BLOCKS))
 def test_python_blocks_run(block, tmp_path):
     printed = run("-c", block.text, folder=tmp_path)  # what they write stays apart
     assert block.output in (None, printed)

@@ -16,8 +16,7 @@ def test_there_are_blocks() -> None:
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_blocks_run(block: Block, tmp_path) -> None:
-    outcome = subprocess.run(
-        [sys.executable, "-c", block.text], cwd=tmp_path, check=False, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", block.text]
+    outcome = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)  # noqa: S603
     assert outcome.returncode == 0, outcome.stderr
     assert block.output in (None, outcome.stdout)
