@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+FLOWER_TESTS := tests/protocols/flower
 CLIENTS ?= 1000
 DIM     ?= 100000
 DROPOUT ?= 0.1
@@ -11,7 +12,7 @@ INPUTS  ?= 1000000
 SECONDS_EACH ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo audit test test-long test-lowest lint types format bench fuzz vectors wheel check clean
+.PHONY: help run demo audit test test-long test-lowest lint types format bench fuzz mutation vectors docs wheel check clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -34,11 +35,20 @@ demo: $(STAMP)   ## federated learning on real data, in the clear and through se
 audit: $(STAMP)  ## what a relying party checks for itself, and a report in audit-report/
 	$(BIN)/secagg audit --report audit-report
 
-test: $(STAMP)   ## the test suite (a few minutes on two cores)
-	$(BIN)/python -m pytest -n auto -m "not long"
+test: $(STAMP) .venv-flower/.installed  ## the test suite (some minutes on two cores)
+	$(BIN)/python -m pytest -n auto -m "not long" --ignore $(FLOWER_TESTS)
+	.venv-flower/bin/python -m pytest -n auto -m "not long" $(FLOWER_TESTS)
 
-test-long: $(STAMP)  ## what takes too long for every day: full-size rounds, deeper property tests
-	$(BIN)/python -m pytest -m long
+test-long: $(STAMP) .venv-flower/.installed  ## what takes too long for every day: full-size rounds, deeper property tests
+	$(BIN)/python -m pytest -m long --ignore $(FLOWER_TESTS)
+	.venv-flower/bin/python -m pytest -m long $(FLOWER_TESTS)
+
+# Flower holds pycryptodome below 4, whose curves are many times slower: it gets an environment of its own.
+.venv-flower/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-flower
+	@echo "installing into .venv-flower (a minute or two)"
+	.venv-flower/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,flower]'
+	@touch $@
 
 test-lowest:     ## the suite against the lowest versions that pyproject.toml admits
 	$(MAKE) --no-print-directory VENV=.venv-lowest .venv-lowest/.lowest
@@ -48,15 +58,15 @@ test-lowest:     ## the suite against the lowest versions that pyproject.toml ad
 	$(PYTHON) -m venv .venv-lowest
 	@echo "installing into .venv-lowest (a minute or two)"
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint tests/constraints-lowest.txt --editable '.[test]'
+		--constraint tests/constraints-lowest.txt --editable '.[test,flower]'
 	@touch $@
 
 lint: $(STAMP)   ## ruff, rules and layout
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP)  ## mypy --strict
-	$(BIN)/mypy
+types: .venv-flower/.installed  ## mypy --strict, Flower's types included
+	.venv-flower/bin/mypy
 
 format: $(STAMP) ## lay the code out
 	$(BIN)/ruff check --fix .
@@ -73,6 +83,23 @@ fuzz: $(STAMP)   ## every decoder against INPUTS hostile inputs, guided by cover
 vectors: $(STAMP) ## replay all test vectors with the second implementation, which shares no code
 	$(BIN)/python -m tests.checker
 
+mutation:        ## mutants of what security hangs on, against the tests that reach them (hours; goes on where it stopped)
+	$(MAKE) --no-print-directory .venv-mutation/.installed
+	.venv-mutation/bin/python -m tests.mutation $(MUTATION)
+
+.venv-mutation/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-mutation
+	.venv-mutation/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[mutation]'
+	@touch $@
+
+docs: $(STAMP) $(VENV)/.docs  ## the site, with the API reference, into build/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "open build/site/index.html"
+
+$(VENV)/.docs: $(STAMP) pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
 wheel: $(STAMP)  ## build the wheel and import it in a clean environment
 	rm -rf build dist .venv-wheel
 	$(BIN)/python -m build --wheel --outdir dist .
@@ -82,7 +109,7 @@ wheel: $(STAMP)  ## build the wheel and import it in a clean environment
 	cd /tmp && $(CURDIR)/.venv-wheel/bin/python -c 'from protocols.audit import chosen, run; done = run(chosen(["vectors"])); print("vectors met:", done.passed); raise SystemExit(not done.passed)'
 	rm -rf .venv-wheel
 
-check: lint types test wheel  ## all that CI asks
+check: lint types test docs wheel  ## all that CI asks
 
 clean:           ## remove what was built
-	rm -rf .venv .venv-lowest .venv-wheel build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-flower .venv-lowest .venv-mutation .venv-wheel .mutation build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -20,7 +20,7 @@ from .sensitivity import Norm, check_count, round_up
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 
-_LARGEST = float(1 << 30)  # squares of coordinates then sum without overflow, up to 2**33 of them
+_LARGEST = float(1 << 30)  # entries that are rounded, with room to spare in an int64
 _TRIES = 1000
 _DOUBT = Fraction(1, 1 << 40)  # a norm in floats errs by less, whatever the length
 
@@ -84,12 +84,13 @@ def _floor(value: Fraction) -> float:
 
 
 def integer_norm_squared(vector: npt.NDArray[np.integer]) -> int:
-    """Return the exact sum of squares of an integer vector; entries below 2**30 in magnitude."""
+    """Return the exact sum of squares of an integer vector."""
     values = np.asarray(vector)
     if values.dtype.kind not in "iu":
         msg = f"integers expected, got {values.dtype}"
         raise ParameterError(msg)
-    if values.size and max(-int(values.min()), int(values.max())) > _LARGEST:
+    largest = max(-int(values.min()), int(values.max())) if values.size else 0
+    if largest**2 * values.size >= 1 << 63:
         return sum(int(v) ** 2 for v in values.ravel().tolist())
     wide = values.astype(np.int64).ravel()
     return int(np.dot(wide, wide))

@@ -79,6 +79,27 @@ def gaussian_equivalent(sigma_squared: float, dimension: int) -> float | None:
     return math.sqrt(sigma_squared - s_squared) * (1 - 1e-15)
 
 
+def counted(clients: int) -> npt.NDArray[np.int64]:
+    """Return how many of so many clients an account may count, ascending.
+
+    A sum with more noise is as private as one with less, since adding noise is post-processing; but the known bounds
+    on sums of discrete Gaussians grow with their number. The best of these keeps the promise that more clients never
+    cost more: all numbers up to 500, then steps of a 500th, the same for everyone.
+    """
+    numbers = list(range(1, min(clients, 500) + 1))
+    while numbers[-1] >= 500 and numbers[-1] * 501 // 500 <= clients:
+        numbers.append(numbers[-1] * 501 // 500)
+    return np.array(numbers, dtype=np.int64)
+
+
+def summed_gaussians_ratios(local_sigma: float, clients: npt.NDArray[np.int64]) -> Floats:
+    """Return `summed_gaussians_ratio` for several numbers of clients, not below the exact values."""
+    k = np.arange(1, min(int(clients.max()), 10_001), dtype=np.float64)
+    terms = np.concatenate(([0.0], np.exp(-2 * (math.pi * local_sigma) ** 2 * k / (k + 1))))
+    sums = np.cumsum(terms)[np.minimum(clients, 10_001) - 1]
+    return np.asarray(10 * (sums + np.maximum(0, clients - 10_001) * terms[-1]) * (1 + 1e-11))
+
+
 def summed_gaussians_ratio(local_sigma: float, clients: int) -> float:
     """Return tau: how far the sum of discrete Gaussians is from one, in the logarithm of the probability.
 

@@ -22,7 +22,7 @@ from .errors import ParameterError
 from .events import Event, PoissonSampled, Repeated, SummedDiscreteGaussianEvent
 from .nearness import LARGEST_SUM_SLACK
 from .rational import positive
-from .samplers import discrete_gaussian
+from .samplers import MAX_SCALE, discrete_gaussian
 from .sensitivity import Neighbours, check_count, check_delta, check_epsilon
 
 Int64s = npt.NDArray[np.int64]
@@ -38,7 +38,7 @@ class NoiseShare:
     """One client's share of the noise on a vector of integers.
 
     Args:
-        local_sigma: parameter of the client's discrete Gaussian noise, at least 1/2.
+        local_sigma: parameter of the client's discrete Gaussian noise, from 1/2 to 2**50.
         dimension: entries of the vector.
         l2_bound: the L2 norm that no contribution exceeds.
         l1_bound: the L1 norm that no contribution exceeds.
@@ -55,6 +55,9 @@ class NoiseShare:
         check_count(self.dimension, "dimension")
         if not positive(self.local_sigma, "local_sigma") >= Fraction(1, 2):
             msg = f"local_sigma = {self.local_sigma} is below 1/2, where no bound is known; use a finer scale"
+            raise ParameterError(msg)
+        if self.local_sigma > MAX_SCALE:
+            msg = f"local_sigma = {self.local_sigma} is above 2**50, where nothing is drawn; use a coarser scale"
             raise ParameterError(msg)
 
     def draw(self) -> Int64s:

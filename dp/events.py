@@ -14,6 +14,9 @@ from .errors import ParameterError
 from .rational import positive
 from .sensitivity import Neighbours, check_count, check_delta, check_epsilon
 
+MAX_COUNT = 2**53
+"""More repetitions than a float counts exactly are refused."""
+
 
 @dataclass(frozen=True)
 class GaussianEvent:
@@ -23,7 +26,9 @@ class GaussianEvent:
     neighbours: Neighbours
 
     def __post_init__(self) -> None:
-        positive(self.noise_multiplier, "noise_multiplier")
+        if not 1e-100 <= positive(self.noise_multiplier, "noise_multiplier") <= 10**100:
+            msg = f"noise_multiplier = {self.noise_multiplier:g} must lie between 1e-100 and 1e100"
+            raise ParameterError(msg)
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,9 @@ class Repeated:
     count: int
 
     def __post_init__(self) -> None:
-        check_count(self.count, "count")
+        if check_count(self.count, "count") > MAX_COUNT:
+            msg = f"count = {self.count} is beyond {MAX_COUNT}"
+            raise ParameterError(msg)
 
 
 @dataclass(frozen=True)

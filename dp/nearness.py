@@ -5,7 +5,9 @@ The argument is in `dp.discrete` (one lattice Gaussian) and in Kairouz, Liu, Ste
 
 from __future__ import annotations
 
-from .discrete import SLACK, gaussian_equivalent, summed_gaussians_ratio
+import numpy as np
+
+from .discrete import SLACK, gaussian_equivalent, summed_gaussians_ratios
 from .events import Composed, DiscreteGaussianEvent, Event, GaussianEvent, Repeated, SummedDiscreteGaussianEvent
 
 LARGEST_SUM_SLACK = 1e-9  # above, the RDP bound for sums is the better one over many rounds
@@ -26,9 +28,14 @@ def ideal(event: Event) -> tuple[Event, float]:
     if isinstance(event, DiscreteGaussianEvent):
         return _gaussian(event, event.sigma**2, event.dimension, event.sensitivity, 0.0)
     if isinstance(event, SummedDiscreteGaussianEvent):
-        cost = 2 * event.dimension * summed_gaussians_ratio(event.local_sigma, event.clients)
-        if cost <= LARGEST_SUM_SLACK:
-            variance = event.clients * event.local_sigma**2
+        # As many as are near enough to one: the noise of the others is post-processing. Of fewer than half, RDP has the
+        # better bound.
+        clients = np.arange((event.clients + 1) // 2, event.clients + 1)
+        costs = 2 * event.dimension * summed_gaussians_ratios(event.local_sigma, clients)
+        fine = np.flatnonzero(costs <= LARGEST_SUM_SLACK)
+        if fine.size:
+            cost, number = float(costs[fine[-1]]), int(clients[fine[-1]])
+            variance = number * event.local_sigma**2
             return _gaussian(event, variance, event.dimension, event.l2_sensitivity, cost)
     return event, 0.0
 

@@ -7,7 +7,8 @@ Composition convolves by Fourier transforms; their rounding is covered by adding
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,9 @@ def loss_distribution(event: Event, interval: float = INTERVAL) -> tuple[Any, fl
     """
     total: Any = None
     slack, convolutions = 0.0, 0
-    for part, count in flatten(event):
-        one, cost, closed = _part(part, count, interval)
+    # All parts are named before any is built: one without a distribution must not cost the memory for the others.
+    for (build, cost, closed), count in [(_part(part, count, interval), count) for part, count in flatten(event)]:
+        one = build()
         slack += cost
         if not closed and count > 1:
             one = one.self_compose(count)
@@ -65,8 +67,8 @@ def loss_distribution(event: Event, interval: float = INTERVAL) -> tuple[Any, fl
     return total, slack, convolutions
 
 
-def _part(part: Any, count: int, interval: float) -> tuple[Any, float, bool]:  # noqa: PLR0911 - one a kind
-    """Return a distribution, its cost, and whether it already stands for all `count` repetitions."""
+def _part(part: Any, count: int, interval: float) -> tuple[Callable[[], Any], float, bool]:  # noqa: PLR0911 - one a kind
+    """Return how to build a distribution, its cost, and whether it already stands for all `count` repetitions."""
     if isinstance(part, PoissonSampled):
         inner, cost = ideal(part.event)
         leaves = list(flatten(inner))
@@ -82,34 +84,31 @@ def _part(part: Any, count: int, interval: float) -> tuple[Any, float, bool]:  #
         return alone, 0.0, False
     leaf, cost = ideal(part)
     if isinstance(leaf, GaussianEvent):
-        return (
-            _gaussian(leaf.noise_multiplier / math.sqrt(count), 1.0, "ADD_OR_REMOVE_ONE", interval),
-            count * cost,
-            True,
-        )
+        multiplier = leaf.noise_multiplier / math.sqrt(count)
+        return partial(_gaussian, multiplier, 1.0, "ADD_OR_REMOVE_ONE", interval), count * cost, True
     if isinstance(leaf, LaplaceEvent):
         if leaf.dimension == 1:
-            return _laplace(leaf.noise_multiplier, 1.0, interval), 0.0, False
-        return _pure(1 / leaf.noise_multiplier, 0.0, interval), 0.0, False
+            return partial(_laplace, leaf.noise_multiplier, 1.0, interval), 0.0, False
+        return partial(_pure, 1 / leaf.noise_multiplier, 0.0, interval), 0.0, False
     if isinstance(leaf, DiscreteLaplaceEvent):
-        return _pure(leaf.sensitivity / leaf.scale, 0.0, interval), 0.0, False
+        return partial(_pure, leaf.sensitivity / leaf.scale, 0.0, interval), 0.0, False
     if isinstance(leaf, ApproximateEvent):
-        return _pure(leaf.epsilon, leaf.delta, interval), 0.0, False
+        return partial(_pure, leaf.epsilon, leaf.delta, interval), 0.0, False
     msg = f"{type(leaf).__name__} has no loss distribution here; use method='rdp'"
     raise NoDistributionError(msg)
 
 
-def _sampled(leaf: GaussianEvent | LaplaceEvent, rate: float, interval: float) -> Any:
+def _sampled(leaf: GaussianEvent | LaplaceEvent, rate: float, interval: float) -> Callable[[], Any]:
     replace = leaf.neighbours is Neighbours.REPLACE_ONE
     if isinstance(leaf, GaussianEvent):
         # For replacement the library's unit is the norm of one contribution, half of the sensitivity.
         factor = 2.0 if replace else 1.0
         relation = "REPLACE_ONE" if replace else "ADD_OR_REMOVE_ONE"
-        return _gaussian(factor * leaf.noise_multiplier, rate, relation, interval)
+        return partial(_gaussian, factor * leaf.noise_multiplier, rate, relation, interval)
     if replace or leaf.dimension != 1:
         msg = "sampled Laplace noise is analysed for add-remove neighbours and single values only"
         raise NoDistributionError(msg)
-    return _laplace(leaf.noise_multiplier, rate, interval)
+    return partial(_laplace, leaf.noise_multiplier, rate, interval)
 
 
 @lru_cache(maxsize=64)
@@ -139,12 +138,12 @@ def _pure(epsilon: float, delta: float, interval: float) -> Any:
     )
 
 
-def _exact_integer(part: Any, interval: float) -> Any:
-    """Return the exact distribution of discrete noise on one integer, None where it is no such thing."""
+def _exact_integer(part: Any, interval: float) -> Callable[[], Any] | None:
+    """Return how to build the exact distribution of discrete noise on one integer, None where it is no such thing."""
     if isinstance(part, DiscreteLaplaceEvent) and part.dimension == 1:
-        return _from_deltas("laplace", part.scale, part.sensitivity, interval)
+        return partial(_from_deltas, "laplace", part.scale, part.sensitivity, interval)
     if isinstance(part, DiscreteGaussianEvent) and part.dimension == 1 and part.sigma <= _WIDEST_EXACT:
-        return _from_deltas("gaussian", part.sigma, math.floor(part.sensitivity), interval)
+        return partial(_from_deltas, "gaussian", part.sigma, math.floor(part.sensitivity), interval)
     return None
 
 

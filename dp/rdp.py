@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .discrete import summed_gaussians_ratio
+from .discrete import counted, summed_gaussians_ratios
 from .errors import ParameterError
 from .events import (
     ApproximateEvent,
@@ -110,16 +110,20 @@ def _pure(epsilon: float, orders: Floats) -> Floats:
 
 
 def summed_gaussian_rdp(event: SummedDiscreteGaussianEvent, orders: Floats) -> Floats:
-    """Return the RDP of the sum of clients' discrete Gaussians (Kairouz, Liu, Steinke 2021, proposition 14)."""
-    tau = summed_gaussians_ratio(event.local_sigma, event.clients)
-    sigma = math.sqrt(event.clients) * event.local_sigma
+    """Return the RDP of the sum of clients' discrete Gaussians (Kairouz, Liu, Steinke 2021, proposition 14).
+
+    Of all of them, or of as many as give the best bound.
+    """
+    clients = counted(event.clients)
+    tau = summed_gaussians_ratios(event.local_sigma, clients)[:, None]
+    sigma = np.sqrt(clients)[:, None] * event.local_sigma
     l2, l1, d = event.l2_sensitivity / sigma, event.l1_sensitivity / sigma, event.dimension
     bounds = (
         orders / 2 * l2**2 + tau * d,
         orders / 2 * (l2**2 + 2 * l1 * tau + tau**2 * d),
         orders / 2 * (l2 + math.sqrt(d) * tau) ** 2,
     )
-    return np.asarray(np.minimum.reduce(bounds))
+    return np.asarray(np.minimum.reduce(bounds).min(axis=0) * (1 + 1e-12))
 
 
 def skellam_rdp(event: SkellamEvent, orders: Floats) -> Floats:

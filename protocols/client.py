@@ -226,7 +226,7 @@ class Client:
 
         Raises:
             StateError: the bytes are no dump of this version, or damaged.
-            ParameterError: the session needs identities that are not given.
+            ParameterError: the session needs identities that are not given, or does not meet the policy that is.
         """
         restored = dumps.open(dumped, _Dump)
         client = cls(
@@ -239,6 +239,7 @@ class Client:
         client._state = restored.state
         session = _session(restored.state)
         if session is not None:
+            client._party.policy.check(session.config)
             client._party.check_identities(session.config)
         return client
 

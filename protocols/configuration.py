@@ -31,7 +31,7 @@ MAX_CONFIG_BYTES = 32 * 1024
 class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True, dict=True):
     """One round of secure aggregation.
 
-    Args:
+    Attributes:
         threat_model: who takes part and what may go wrong.
         vectors: what each client sends, 1 to 64 named vectors.
         max_weight: the largest weight of a client; 1 means that there are no weights.

@@ -63,7 +63,7 @@ class Adversary(StrEnum):
 class ThreatModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
     """Who takes part, and what may go wrong.
 
-    Args:
+    Attributes:
         num_clients: how many clients are invited (n), 2 to 1,000,000.
         corrupt_fraction: the largest fraction of them that colludes with the server (gamma).
         dropout_fraction: the largest fraction of them that vanishes, in all rounds together (delta).

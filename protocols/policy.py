@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from dp.accounting import epsilon_of
+from dp.distributed import Goal
 from dp.errors import DpError
 from dp.events import Repeated
 from dp.sensitivity import Neighbours
 from secagg.errors import ParameterError
 
 from .configuration import RoundConfig
-from .parameters import Adversary
+from .parameters import MAX_BAD_FRACTION, Adversary
 
 
 @dataclass(frozen=True)
@@ -24,21 +27,38 @@ class PrivacyDemand:
     Args:
         epsilon: > 0.
         delta: in (0, 1).
-        rounds: how many rounds the client is ready to take part in.
+        rounds: how many rounds the client is ready to take part in. A `Client` is one session and remembers no others:
+            whoever runs it counts, and accepts no more than these.
         neighbours: ADD_REMOVE: its contribution could as well be zero; REPLACE_ONE: any other.
+        corrupt_fraction: the fraction of the invited whose noise is not counted on, even if the round says fewer.
+
+    Raises:
+        ParameterError: a value is out of range.
     """
 
     epsilon: float
     delta: float
     rounds: int = 1
     neighbours: Neighbours = Neighbours.ADD_REMOVE
+    corrupt_fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        try:
+            Goal(self.neighbours, self.delta, epsilon=self.epsilon, rounds=self.rounds)
+        except DpError as error:
+            raise ParameterError(f"a demand on privacy: {error}") from None
+        if not 0 <= self.corrupt_fraction <= MAX_BAD_FRACTION:
+            raise ParameterError(
+                f"corrupt_fraction is {self.corrupt_fraction!r}, but must be from 0 to {MAX_BAD_FRACTION}"
+            )
 
     def check(self, config: RoundConfig) -> None:
         """Return if the round is private enough; raise ParameterError if not."""
         if not config.private:
             raise ParameterError("the round has no noise, but this client demands it: propose a private round")
         try:
-            event = config.event(config.minimum_survivors, Neighbours(self.neighbours))
+            event = config.event(config.minimum_survivors - self._doubted(config), Neighbours(self.neighbours))
             spent = epsilon_of(Repeated(event, self.rounds), self.delta)
         except DpError as error:
             raise ParameterError(f"this client's demand on privacy cannot be checked: {error}") from None
@@ -47,6 +67,12 @@ class PrivacyDemand:
                 f"{self.rounds} rounds with this noise may cost epsilon {spent:.4g} at delta {self.delta:g}, but this "
                 f"client demands at most {self.epsilon:g}: raise local_sigma or minimum_survivors"
             )
+
+    def _doubted(self, config: RoundConfig) -> int:
+        """Return how many more corrupt clients there may be than the round allows for."""
+        model = config.threat_model
+        believed = replace(model, corrupt_fraction=self.corrupt_fraction, dropout_fraction=0.0).max_corrupt
+        return max(0, believed - model.max_corrupt)
 
 
 @dataclass(frozen=True)

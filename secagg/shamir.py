@@ -115,7 +115,7 @@ def reconstruct_many(indices: Sequence[int], table: Sequence[Sequence[bytes]], *
 
     Args:
         indices: of the parties, as many as the threshold.
-        table: table[i][j] is the share of party indices[i] in secret j.
+        table: `table[i][j]` is the share of party indices[i] in secret j.
         num_bytes: the length of each secret.
 
     Returns:

@@ -1,5 +1,7 @@
 """Hypothesis profiles: "ci" (the default) tries the same examples on every run, "deep" many fresh ones.
 
+"mutation" is "ci" without the search for the smallest failure: where a mutant fails, it is enough that it does.
+
 Choose with the environment variable HYPOTHESIS_PROFILE.
 """
 
@@ -7,9 +9,10 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 # No deadlines anywhere: the first call of a kernel compiles it, and no test asserts on time.
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=40, print_blob=True)
 settings.register_profile("deep", deadline=None, max_examples=2000, print_blob=True)
+settings.register_profile("mutation", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

@@ -1,20 +1,68 @@
-"""Every example and every Python block of the README runs."""
+"""Every example runs; so does every Python block of the README and the guides, and every shell line is a real one.
 
+A `text` block right behind a block of code is what that prints, and is compared.
+"""
+
+import ast
 import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+
+from protocols.cli import app
+from tests.command_line import separating_runner
+from tests.documents import DOCUMENTS, Block, blocks, commands, of_language
 
 ROOT = Path(__file__).parent.parent
-README_BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+LANGUAGES = {"python", "sh", "text", "diff", ""}
+CHEAP = {"params", "budget", "dp"}
+"""Commands that are not only parsed but run, one after another in a document, in an empty folder."""
+USAGE_ERROR = typer.BadParameter.__mro__[1]  # click's UsageError, wherever this typer keeps click
+MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
 def run(*arguments: str, folder: Path = ROOT) -> str:
     outcome = subprocess.run([sys.executable, *arguments], cwd=folder, check=False, capture_output=True, text=True)  # noqa: S603
     assert outcome.returncode == 0, outcome.stderr
     return outcome.stdout
+
+
+def named(found: Iterable[tuple[str, Block]]) -> list[Any]:
+    return [pytest.param(block, id=name) for name, block in found]
+
+
+def check_command(words: list[str]) -> None:
+    """Fail unless a documented command exists, with the options and extras that are named."""
+    match words:
+        case ["secagg", *arguments]:
+            command: Any = typer.main.get_command(app)
+            while arguments and arguments[0] in getattr(command, "commands", {}):
+                command = command.commands[arguments.pop(0)]
+            assert not hasattr(command, "commands") or arguments == ["--version"], f"no such command: {words}"
+            if arguments != ["--version"]:
+                command.make_context("secagg", arguments)
+        case ["make", target, *_]:
+            assert target in MAKE_TARGETS
+        case ["pip", "install", folder] if folder.startswith("./"):
+            assert (ROOT / folder / "pyproject.toml").is_file()
+        case ["pip", "install", what]:
+            assert re.fullmatch(r"\.(\[[a-z,]+\])?", what)
+            assert set(re.findall(r"[a-z]+", what)) <= set(EXTRAS)
+        case ["pytest" | "python", path, *_] if path.endswith(".py"):
+            assert (ROOT / path).is_file()
+        case ["flwr", "run", folder, "--stream"]:  # tests/protocols/flower runs the app itself
+            assert (ROOT / folder / "pyproject.toml").is_file()
+        case ["git", "clone" | "checkout", *_] | ["export", _]:
+            pass
+        case _:
+            raise AssertionError(f"nothing checks that this works: {words}")
 
 
 def test_aggregate_sums_without_the_client_that_vanished():
@@ -25,10 +73,62 @@ def test_aggregate_sums_without_the_client_that_vanished():
     assert all(abs(float(a) - float(b)) <= 0.001 for a, b in zip(secure, plain, strict=True))
 
 
-@pytest.mark.parametrize("block", README_BLOCKS)
-def test_readme_blocks_run(block, tmp_path):
-    run("-c", block, folder=tmp_path)  # what they write stays apart
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_files_that_are_named_exist(document):
+    paths = re.findall(r"(?<![\w/.])((?:secagg|dp|protocols|tests|bench|docs|examples)/[\w/.-]+)", document.read_text())
+    missing = [path for path in paths if not (ROOT / path.rstrip(".")).exists() and not path.startswith("bench/out")]
+    assert [path for path in missing if "NNNN" not in path] == []
 
 
-def test_the_readme_has_blocks():
-    assert README_BLOCKS
+# Blocks of a Flower app are tried where Flower is: in tests/protocols/flower.
+PYTHON_BLOCKS = [(name, block) for name, block in of_language("python") if "flwr" not in block.text]
+
+
+@pytest.mark.parametrize("block", named(PYTHON_BLOCKS))
+def test_python_blocks_run(block, tmp_path):
+    printed = run("-c", block.text, folder=tmp_path)  # what they write stays apart
+    assert block.output in (None, printed)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_shell_blocks_are_real(document, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    for block in blocks(document):
+        printed = ""
+        for words in commands(block.text) if block.language == "sh" else ():
+            check_command(list(words))
+            if words[0] == "export":
+                monkeypatch.setenv(*words[1].split("=", 1))
+            if words[0] == "secagg" and words[1] in CHEAP:
+                outcome = separating_runner().invoke(app, words[1:])
+                assert outcome.exit_code == 0, (words, outcome.stderr)
+                printed += outcome.stdout
+        if block.language == "sh" and block.output is not None:
+            assert [line.rstrip() for line in printed.splitlines()] == block.output.splitlines()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["secagg", "rounds"],
+        ["secagg", "round", "--clients", "10"],
+        ["secagg", "params", "--clients", "10", "--dims", "5"],
+        ["make", "everything"],
+        ["pip", "install", ".[nothing]"],
+        ["pytest", "bench/bench_nothing.py"],
+        ["rm", "-rf", "."],
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_does_not_exist_would_be_found(words):
+    with pytest.raises((AssertionError, USAGE_ERROR)):
+        check_command(words)
+
+
+def test_the_documents_have_blocks_of_known_languages_only():
+    found = [block for document in DOCUMENTS for block in blocks(document)]
+    assert {block.language for block in found} <= LANGUAGES
+    assert blocks(ROOT / "README.md")
+    for name, block in of_language("python"):
+        assert ast.parse(block.text).body, name

@@ -173,7 +173,8 @@ class Book:
             budget=budget,
             round_id=round_id,
         )
-        return sorted(name for name, mark in found if mark or not counted)
+        # Exactly 1, as the views ask: any other mark would hide a participant from them.
+        return sorted(name for name, mark in found if mark == 1 or not counted)
 
     def check_participants(self, record: Record, *, counted: bool) -> None:
         """Raise LedgerCorruptError unless the participants filed are those that the record has hashed."""

@@ -9,10 +9,20 @@ keep a few whole numbers, whatever the length of the history.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 from ..errors import ParameterError
-from ..events import ApproximateEvent, DiscreteLaplaceEvent, Event, LaplaceEvent, Repeated, flatten
+from ..events import (
+    ApproximateEvent,
+    DiscreteLaplaceEvent,
+    Event,
+    GaussianEvent,
+    LaplaceEvent,
+    Repeated,
+    SummedDiscreteGaussianEvent,
+    flatten,
+)
 from ..rational import exact
 from ..sensitivity import round_up
 from .amounts import GRID, Amounts, fraction, up
@@ -131,20 +141,32 @@ def _release_charge(budget: Budget, spend: Spend) -> Amounts:
 
 
 def check_achieved(budget: Budget, spend: Spend) -> None:
-    """Raise ParameterError if what was achieved is less private, alone, than one release that the budget counts."""
-    from ..accounting import epsilon_of
+    """Raise ParameterError unless what was achieved is the release that the budget counts, with more noise or as much.
 
+    To cost less epsilon at one delta, alone, is not enough: releases of another kind may add up to more.
+    """
     if isinstance(spend, Cost) or budget.event is None:
         msg = "a budget of releases keeps the achieved event; give an event"
         raise ParameterError(msg)
-    delta = float(budget.delta)
-    achieved, planned = epsilon_of(spend, delta), epsilon_of(budget.event, delta)
-    if achieved > planned:
+    planned, achieved = list(flatten(budget.event)), list(flatten(spend))
+    alike = len(planned) == len(achieved)
+    if not alike or not all(n == m and _as_private(a, p) for (a, n), (p, m) in zip(achieved, planned, strict=True)):
         msg = (
-            f"what was achieved costs epsilon = {achieved:.6g} at delta = {delta:g}, the planned release "
-            f"{planned:.6g}; do not release the result"
+            f"the budget counts releases of {budget.event}, and what was achieved is not that with more noise or as "
+            f"much, but {spend}; do not release the result"
         )
         raise ParameterError(msg)
+
+
+def _as_private(achieved: Event, planned: Event) -> bool:
+    """Tell whether an event is another one with more independent noise on top, at every epsilon and delta."""
+    match achieved, planned:
+        case SummedDiscreteGaussianEvent(), SummedDiscreteGaussianEvent():
+            return achieved.clients >= planned.clients and replace(achieved, clients=planned.clients) == planned
+        case GaussianEvent(), GaussianEvent():
+            more = achieved.noise_multiplier >= planned.noise_multiplier
+            return more and achieved.neighbours == planned.neighbours
+    return achieved == planned
 
 
 def _most_releases(budget: Budget) -> int:

@@ -193,7 +193,7 @@ class Ledger:
         Args:
             reservation: from `reserve`, or from `reservation` after a restart.
             actual: what the round achieved, at most what was reserved; None for all of it. A budget of releases keeps
-                the event and charges one release all the same.
+                the event, which must be the planned one with as much noise or more, and charges all that was reserved.
             participants: those whose data are in the result, among those reserved for; None for all of them.
 
         Raises:

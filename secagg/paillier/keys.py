@@ -129,7 +129,8 @@ class PrivateKey:
     """A Paillier private key: the factors of the modulus. Its repr shows the public half only.
 
     Args:
-        p, q: distinct primes of equal length, prime to one another's order.
+        p: a prime.
+        q: another of the same length; each is prime to the other's order.
 
     Raises:
         ParameterError: the factors or their product fail a check.

@@ -12,14 +12,16 @@ from scipy import stats
 
 from dp.accounting import epsilon_of
 from dp.analytic import gaussian_noise_multiplier
+from dp.discrete import summed_gaussians_ratio
 from dp.distributed import Goal, NoiseShare, is_fine, least_fine_sigma, local_sigma_for
 from dp.errors import ParameterError
-from dp.events import Repeated
+from dp.events import GaussianEvent, Repeated
 from dp.laws import gaussian_law
 from dp.mass import mass
+from dp.nearness import ideal
 from dp.preparation import Preparation
 from dp.rational import exact
-from dp.rotation import rotate
+from dp.rotation import rotate, rotate_back
 from dp.sensitivity import Neighbours
 
 FALSE_ALARM = 1e-9
@@ -154,6 +156,13 @@ def test_replacing_takes_twice_the_noise_of_removing() -> None:
     assert replace == pytest.approx(2 * remove, rel=1e-3)
 
 
+def test_replacing_moves_a_sum_by_twice_either_bound() -> None:
+    share = NoiseShare(1.0, 4, 3.0, 5.0)
+    moves = {relation: share.event(7, relation) for relation in Neighbours}
+    assert (moves[Neighbours.ADD_REMOVE].l2_sensitivity, moves[Neighbours.ADD_REMOVE].l1_sensitivity) == (3.0, 5.0)
+    assert (moves[Neighbours.REPLACE_ONE].l2_sensitivity, moves[Neighbours.REPLACE_ONE].l1_sensitivity) == (6.0, 10.0)
+
+
 @given(
     length=st.integers(1, 300),
     norm=st.floats(0.5, 1e5),
@@ -198,6 +207,14 @@ def test_rotation_makes_a_spike_fit_a_narrow_lane() -> None:
     levels, _ = made.prepare(np.eye(1, 1 << 14)[0], SEED)
     exact_levels = rotate(np.eye(1, 1 << 14)[0], SEED) * 1e4
     assert np.abs(levels - exact_levels).max() <= 1  # nothing was cut
+
+
+def test_what_a_rotation_sharpens_is_cut() -> None:
+    # A client that knows the seed can send what the rotation turns into a spike; chance would take 2**20 rounds.
+    made = Preparation(256, 1.0, 1000.0)
+    levels, _ = made.prepare(rotate_back(np.eye(1, 256)[0], SEED, 256), SEED)
+    assert levels[0] == made.max_level < 500
+    assert np.abs(levels[1:]).max() <= 1
 
 
 def test_noise_beyond_its_reach_is_not_seen_and_its_reach_is_not_idle() -> None:
@@ -253,6 +270,13 @@ def test_noise_too_small_for_any_theorem_is_refused() -> None:
         NoiseShare(0.49, 10, 1.0, 1.0)
 
 
+@pytest.mark.parametrize("sigma", [math.nextafter(2.0**50, math.inf), 1e200, 1e308])
+def test_noise_that_nobody_can_draw_is_refused_before_a_round_begins(sigma: float) -> None:
+    with pytest.raises(ParameterError, match=r"above 2\*\*50"):
+        NoiseShare(sigma, 10, 1.0, 1.0)
+    assert NoiseShare(2.0**50, 10, 1.0, 1.0).draw().shape == (10,)
+
+
 def test_sampling_needs_a_fine_scale_and_makes_the_same_goal_cheaper() -> None:
     everyone = Goal(Neighbours.ADD_REMOVE, 1e-5, epsilon=2.0, rounds=20)
     some = Goal(Neighbours.ADD_REMOVE, 1e-5, epsilon=2.0, rounds=20, sampling_rate=0.1)
@@ -260,3 +284,27 @@ def test_sampling_needs_a_fine_scale_and_makes_the_same_goal_cheaper() -> None:
     coarse = Preparation(64, 1.0, 2.0)
     with pytest.raises(ParameterError, match="finer scale"):
         local_sigma_for(some, 0.7, NoiseShare(0.5, coarse.dimension, coarse.l2_bound, coarse.l1_bound), 1000)
+
+
+# More clients, more noise, more privacy, whatever the bounds on sums of discrete Gaussians say.
+
+
+@given(
+    dimension=st.integers(1, 4000),
+    local_sigma=st.floats(0.5, 2.2),
+    clients=st.integers(1, 1500),
+    more=st.integers(1, 200),
+    norm=st.floats(1, 150),
+)
+def test_more_clients_never_cost_more(dimension: int, local_sigma: float, clients: int, more: int, norm: float) -> None:
+    share = NoiseShare(local_sigma, dimension, norm, norm * min(math.sqrt(dimension), norm))
+    few, many = (epsilon_of(share.event(count, Neighbours.ADD_REMOVE), 1e-5) for count in (clients, clients + more))
+    assert many <= few * (1 + 1e-9)
+
+
+def test_sums_of_shares_pay_for_not_being_one_discrete_gaussian() -> None:
+    sigma, clients, dimension = 1.95, 100, 1 << 12
+    share = NoiseShare(sigma, dimension, 100.0, 1000.0)
+    event, cost = ideal(share.event(clients, Neighbours.ADD_REMOVE))
+    assert isinstance(event, GaussianEvent)
+    assert cost >= 2 * dimension * summed_gaussians_ratio(sigma, clients) > 2**-58

@@ -180,6 +180,8 @@ def test_norms_of_integers_are_exact() -> None:
     assert clipping.integer_norm_squared(np.array([2**31, -(2**31), 1])) == 2**63 + 1
     assert clipping.integer_norm_squared(np.full(8, 2**30 - 1)) == 8 * (2**30 - 1) ** 2
     assert clipping.integer_norm_squared(np.array([2**63], np.uint64)) == 2**126
+    assert clipping.integer_norm_squared(np.full(8, 2**30)) == 2**63
+    assert clipping.integer_norm_squared(np.zeros(0, np.int64)) == 0
 
 
 @pytest.mark.parametrize(

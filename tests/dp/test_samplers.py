@@ -335,6 +335,14 @@ def test_bad_scales_draw_nothing(draw: object, bad: object, monkeypatch: pytest.
         draw(bad, 10)  # type: ignore[operator]
 
 
+def test_variances_go_from_the_least_scale_squared_to_the_largest() -> None:
+    for inside in (Fraction(1, 1024), Fraction(2**100)):
+        assert samplers.discrete_gaussian_of_variance(inside).shape == (1,)
+    for outside in (Fraction(1, 1024) - Fraction(1, 10**9), Fraction(2**100 + 1)):
+        with pytest.raises(ParameterError, match=r"sigma_squared = .* is outside"):
+            samplers.discrete_gaussian_of_variance(outside)
+
+
 @pytest.mark.parametrize("size", [0, -1, 1.5, (), (3, 0), "3", True])
 def test_bad_sizes(size: object) -> None:
     if size == ():

@@ -195,10 +195,43 @@ def test_a_client_believes_neither_fewer_colluders_nor_fewer_survivors_nor_less_
     assert not accepts(trusting, sceptic)  # ... which this client does not believe
 
 
+@pytest.mark.parametrize("scale", [2.0**15, 2.0**29])
+def test_a_client_that_demands_privacy_is_not_worn_out_by_an_absurd_invitation(scale: float) -> None:
+    # The first vector is accounted as Gaussian noise, with a loss beyond all grids; the second has no distribution.
+    vectors = PrivateVector("u", 1, 1.0, scale, 3.0), PrivateVector("v", 1, 1.0, 8.0, 0.5)
+    assert not accepts(RoundConfig(ThreatModel(20, 0.1, 0.2), vectors, minimum_survivors=16), demand())
+
+
 def less(spec: PrivateVector, **factors: float) -> PrivateVector:
     values = {name: getattr(spec, name) for name in ("length", "l2_clip", "scale", "local_sigma")}
     values |= {name: values[name] * factor for name, factor in factors.items()}
     return PrivateVector("update" if factors else "second", **values)
+
+
+def test_a_client_counts_its_own_colluders_even_if_the_round_says_there_are_none() -> None:
+    plan = small_plan(threat_model=ThreatModel(12, 0.0, 0.25))
+    assert not accepts(plan.config, demand())  # calibrated to nine honest, of whom this client believes eight
+    assert accepts(plan.config, demand(corrupt_fraction=0.0))
+    with pytest.raises(ParameterError, match="no privacy"):
+        PrivacyDemand(2.0, 1e-5, corrupt_fraction=0.9).check(plan.config)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"epsilon": 0.0}, {"delta": 1.0}, {"rounds": 0}, {"neighbours": "both"}, {"corrupt_fraction": 1.0}],
+)
+def test_impossible_demands_are_named(bad: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError, match="|".join(("Neighbours", *bad))):
+        demand(**bad)
+
+
+def test_a_stricter_policy_holds_for_a_restored_session_too() -> None:
+    plan = small_plan()
+    client = Client(1, policy=LENIENT)
+    client.advertise_keys(Server(plan.config).invitations()[1])
+    assert Client.load(client.dump()).phase == client.phase
+    with pytest.raises(ParameterError, match="demands at most 1"):
+        Client.load(client.dump(), policy=demand(epsilon=1.0))
 
 
 def test_private_rounds_have_ten_participants_unless_a_client_says_otherwise() -> None:
@@ -231,7 +264,8 @@ def test_the_demand_survives_a_dump() -> None:
         ((PrivateVector("u", 4, 1.0, 8.0, 0.4),), {}, "below 1/2"),
         ((PrivateVector("u", 4, math.nan, 8.0, 2.0),), {}, "l2_clip"),
         ((PrivateVector("u", 4, 1.0, math.inf, 2.0),), {}, "scale"),
-        ((PrivateVector("u", 4, 1.0, 8.0, 1e18),), {}, "bits"),
+        ((PrivateVector("u", 4, 1.0, 8.0, 1e18),), {}, "above 2"),
+        ((PrivateVector("u", 4, 1.0, 8.0, 1e308),), {}, "above 2"),
         ((PrivateCounts("c", 4, 0, 1, 2.0),), {}, "max_total"),
         ((PrivateCounts("c", 4, 1, 0, 2.0),), {}, "scale"),
         ((PrivateCounts("c", 4, 1 << 30, 1 << 30, 2.0),), {}, "steps"),
@@ -242,6 +276,11 @@ def test_the_demand_survives_a_dump() -> None:
 def test_impossible_private_configurations_are_named(vectors: Any, changes: dict[str, int], words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         RoundConfig(ThreatModel(20, 0.1, 0.2), vectors, **({"minimum_survivors": 16} | changes))
+
+
+def test_noise_beyond_64_bits_is_refused() -> None:
+    with pytest.raises(ParameterError, match="takes 65 bits"):
+        NoisyFloats(PrivateVector("u", 1 << 20, 1.0, 8.0, 2.0**50), 1_000_000)
 
 
 def test_small_groups_on_sparse_graphs_are_not_left_to_a_server_that_may_equivocate() -> None:
@@ -392,10 +431,10 @@ def test_every_plan_keeps_its_promise(
     assert plan.spent <= epsilon
     worst = plan.config.event(plan.config.minimum_survivors, neighbours)
     assert epsilon_of(Repeated(worst, rounds), 1e-6) <= epsilon
-    policy = PrivacyDemand(epsilon, 1e-6, rounds, neighbours)
+    policy = PrivacyDemand(epsilon, 1e-6, rounds, neighbours, corrupt_fraction=0.0)  # the plan's, if greater
     policy.check(plan.config)
     with pytest.raises(ParameterError, match="demands at most"):
-        PrivacyDemand(0.98 * epsilon, 1e-6, rounds, neighbours).check(plan.config)
+        PrivacyDemand(0.98 * epsilon, 1e-6, rounds, neighbours, 0.0).check(plan.config)
 
 
 def test_a_narrow_modulus_costs_noise_or_says_what_would_do() -> None:

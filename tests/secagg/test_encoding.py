@@ -201,6 +201,18 @@ def test_the_check_of_bias_rejects_biased_rounders(fraction: float) -> None:
     assert is_biased(np.full(N, 3.0), value)
 
 
+def test_an_exact_level_stays_whatever_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = FixedPoint(clip=7.0, value_bits=4, num_summands=1)  # one level a unit
+    exact = np.arange(-7.0, 8.0)
+    for drawn in (0.0, 1 - 2.0**-53):
+        monkeypatch.setattr(encoding, "_uniforms", lambda seed, start, count, drawn=drawn: np.full(count, drawn))
+        assert codec.quantise(exact)[0].tolist() == exact.tolist()
+    # and with nothing drawn everything else goes up, with all but one drawn down
+    assert codec.quantise(np.array([-0.5, 0.25]))[0].tolist() == [-1, 0]
+    monkeypatch.setattr(encoding, "_uniforms", lambda seed, start, count: np.zeros(count))
+    assert codec.quantise(np.array([-0.5, 0.25]))[0].tolist() == [0, 1]
+
+
 def test_every_encoding_rounds_with_fresh_randomness() -> None:
     codec = FixedPoint(clip=127.0, value_bits=8, num_summands=1)
     values = np.full(256, 0.5)

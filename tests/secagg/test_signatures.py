@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import hashlib
 from contextlib import suppress
 
 import pytest
+from Crypto.Signature import eddsa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -167,3 +169,33 @@ def test_keys_and_commitments_of_small_order_are_refused(y: int, sign: int) -> N
         check_public_key(encoded)
     with pytest.raises(AuthenticationFailed):
         verify(Identity(bytes(32)).public_bytes, b"anything", encoded + bytes(32))
+
+
+def scalar_of(private: bytes) -> int:
+    """The scalar whose multiple of the base point is the public key (RFC 8032, section 5.1.5)."""
+    digest = bytearray(hashlib.sha512(private).digest()[:32])
+    digest[0] &= 248
+    digest[31] = digest[31] & 127 | 64
+    return int.from_bytes(digest, "little")
+
+
+NEUTRAL = (1).to_bytes(32, "little")
+
+
+def test_a_key_that_is_the_neutral_point_verifies_nothing_although_the_equation_holds() -> None:
+    # s B = R + h A holds for every message when A is neutral and R = s B; such an R has a large order.
+    forged = IDENTITY.public_bytes + (scalar_of(IDENTITY.private_bytes) % GROUP_ORDER).to_bytes(32, "little")
+    key = eddsa.import_public_key(NEUTRAL)
+    eddsa.new(key, "rfc8032").verify(b"anything", forged)  # the library takes it
+    with pytest.raises(AuthenticationFailed, match="small order"):
+        verify(NEUTRAL, b"anything", forged)
+
+
+def test_a_commitment_that_is_the_neutral_point_is_refused_even_from_the_keys_owner() -> None:
+    challenge = int.from_bytes(hashlib.sha512(NEUTRAL + IDENTITY.public_bytes + MESSAGE).digest(), "little")
+    response = challenge * scalar_of(IDENTITY.private_bytes) % GROUP_ORDER
+    signature = NEUTRAL + response.to_bytes(32, "little")
+    key = eddsa.import_public_key(IDENTITY.public_bytes)
+    eddsa.new(key, "rfc8032").verify(MESSAGE, signature)  # the library takes it
+    with pytest.raises(AuthenticationFailed, match="does not verify"):
+        verify(IDENTITY.public_bytes, MESSAGE, signature)

@@ -26,7 +26,7 @@ def training(arrays, partition):
 
 def settings(**privacy):
     stated = {"l2_clip": 1.0, "epsilon": EPSILON, "delta": DELTA, "minimum_participants": 6} | privacy
-    return SecAggSettings(corrupt_fraction=0.0, dropout_fraction=0.3, privacy=Privacy(**stated))
+    return SecAggSettings(corrupt_fraction=0.1, dropout_fraction=0.3, privacy=Privacy(**stated))
 
 
 LENIENT = SecAggMod(policy=ClientPolicy(minimum_participants=6))

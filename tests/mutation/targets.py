@@ -1,0 +1,67 @@
+"""Which modules are mutated, in the order of how much hangs on them, and which tests are asked first."""
+
+from __future__ import annotations
+
+PROTOCOLS = {
+    "client_checks": "test_client_bounds test_client_refusals",
+    "client_steps": "test_client_refusals test_vectors",
+    "client": "test_forgetting test_session_edges test_client_refusals",
+    "client_state": "test_forgetting test_client_refusals",
+    "server_checks": "test_server_checks test_server_faults",
+    "unmasking": "test_unmasking test_server_faults",
+    "server": "test_session_edges test_forgetting test_server_faults",
+    "key_checks": "test_key_checks",
+    "bindings": "test_vectors",
+    "wire": "test_wire test_message_bounds",
+    "policy": "test_configuration test_client_refusals",
+    "configuration": "test_given_as test_configuration",
+    "lanes": "test_configuration",
+    "parameters": "test_parameters",
+    "graph": "test_graph",
+    "transitions": "test_client_refusals test_server_faults",
+}
+SECAGG = {
+    "shamir": "test_shamir",
+    "masking": "test_masking",
+    "derivation": "test_derivation",
+    "aead": "test_aead",
+    "key_agreement": "test_key_agreement",
+    "signatures": "test_signatures",
+    "encoding": "test_encoding",
+    "residues": "test_residues",
+    "prg": "test_prg",
+    "field": "test_field",
+    "arrays": "test_arrays",
+    "_field_kernels": "test_field test_shamir",
+    "_bit_kernels": "test_residues",
+}
+DP = {
+    "samplers": "test_samplers",
+    "arbiter": "test_samplers",
+    "laws": "test_enclosures test_samplers",
+    "discrete": "test_samplers",
+    "randomness": "test_randomness test_samplers",
+    "rational": "test_enclosures test_samplers",
+    "tables": "test_samplers",
+    "_kernels": "test_samplers",
+    "mechanisms": "test_releases",
+    "sensitivity": "test_releases",
+    "clipping": "test_releases",
+    "analytic": "test_analytic",
+    "zcdp": "test_analytic test_accounting",
+    "calibration": "test_accounting",
+    "rdp": "test_accounting",
+    "pld": "test_accounting",
+}
+TARGETS: dict[str, list[str]] = {
+    f"{package}.{module}": [f"tests/{package}/{name}.py" for name in names.split()]
+    for package, modules in (("protocols", PROTOCOLS), ("secagg", SECAGG), ("dp", DP))
+    for module, names in modules.items()
+}
+
+KERNELS = {"secagg._field_kernels", "secagg._bit_kernels", "dp._kernels"}
+"""Compiled: no line of them is seen to run, and each mutant gets a cache of its own, so that it is compiled anew."""
+
+LEFT_OUT = ("cli", "package", "paillier", "ledger", "flower")
+"""In names of files: tests of commands, which run in processes of their own that do not have the mutant, and tests of
+what is not mutated."""

@@ -1,0 +1,82 @@
+"""What advertised keys must have against each adversary, and nothing else: asked by the server and by every client."""
+
+import msgspec
+import pytest
+
+from protocols import bindings
+from protocols.key_checks import check_advertised_keys
+from protocols.messages import AdvertiseKeys
+from protocols.parameters import Adversary
+from secagg.errors import AuthenticationFailed, MalformedMessage
+from secagg.key_agreement import KeyPair
+from secagg.signatures import Identity
+
+from .harness import identity, known_identities
+
+replace = msgspec.structs.replace
+CURIOUS, SEMI, MALICIOUS = Adversary
+SENDER = 3
+KNOWN = known_identities(4)
+
+
+def advertised(adversary: Adversary) -> AdvertiseKeys:
+    """Keys as an honest client advertises them."""
+    keys = AdvertiseKeys(
+        session_id=bytes(32),
+        sender=SENDER,
+        cipher_public_key=KeyPair.generate().public_bytes,
+        mask_public_key=KeyPair.generate().public_bytes,
+        self_mask_commitment=bytes(32),
+        confirmation_public_key=Identity.generate().public_bytes if adversary.may_equivocate else None,
+    )
+    return signed(keys) if adversary.needs_identities else keys
+
+
+def signed(keys: AdvertiseKeys, by: int = SENDER) -> AdvertiseKeys:
+    return replace(keys, signature=identity(by).sign(bindings.keys_statement(keys)))
+
+
+@pytest.mark.parametrize("adversary", Adversary)
+def test_honest_keys_pass(adversary):
+    check_advertised_keys(advertised(adversary), adversary, KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("adversary", "change", "match"),
+    [
+        (CURIOUS, {"confirmation_public_key": KeyPair.generate().public_bytes}, "confirmation key too many or too few"),
+        (CURIOUS, {"signature": bytes(64)}, "signature too many or too few"),
+        (SEMI, {"confirmation_public_key": None}, "confirmation key too many or too few"),
+        (SEMI, {"signature": bytes(64)}, "signature too many or too few"),
+        (MALICIOUS, {"confirmation_public_key": None}, "confirmation key too many or too few"),
+        (MALICIOUS, {"signature": None}, "signature too many or too few"),
+    ],
+)
+def test_a_key_or_signature_too_many_or_too_few_is_malformed(adversary, change, match):
+    with pytest.raises(MalformedMessage, match=match) as caught:
+        check_advertised_keys(replace(advertised(adversary), **change), adversary, KNOWN)
+    assert caught.value.culprits == {SENDER}
+
+
+@pytest.mark.parametrize("adversary", [SEMI, MALICIOUS])
+def test_a_confirmation_key_of_small_order_is_refused_though_its_owner_signed_it(adversary):
+    neutral = (1).to_bytes(32, "little")
+    keys = replace(advertised(adversary), confirmation_public_key=neutral)
+    if adversary.needs_identities:
+        keys = signed(keys)
+    with pytest.raises(AuthenticationFailed, match="order") as caught:
+        check_advertised_keys(keys, adversary, KNOWN)
+    assert caught.value.culprits == {SENDER}
+
+
+def test_nobody_vouches_for_keys_without_a_known_identity():
+    known = {client: key for client, key in KNOWN.items() if client != SENDER}
+    with pytest.raises(AuthenticationFailed, match="no known identity") as caught:
+        check_advertised_keys(advertised(MALICIOUS), MALICIOUS, known)
+    assert caught.value.culprits == {SENDER}
+
+
+def test_another_clients_signature_is_refused():
+    with pytest.raises(AuthenticationFailed) as caught:
+        check_advertised_keys(signed(advertised(MALICIOUS), by=4), MALICIOUS, KNOWN)
+    assert caught.value.culprits == {SENDER}

@@ -1,0 +1,125 @@
+"""Reconstruction from shares of which some are missing, wrong or nonsense, without a session around it."""
+
+import pytest
+
+from protocols import bindings, unmasking
+from protocols.messages import SECRET_BYTES, AdvertiseKeys, UnmaskingShares
+from secagg import shamir
+from secagg.errors import InconsistentShares
+from secagg.field import PRIME
+from secagg.key_agreement import KeyPair
+
+SESSION = bytes([1]) * 32
+
+
+class Dealt:
+    """One survivor (2) and one dropped client (1), whose secrets are shared among so many holders."""
+
+    def __init__(self, holders: int, threshold: int) -> None:
+        self.threshold = threshold
+        self.key, self.seed = KeyPair.generate(), bytes(range(SECRET_BYTES))
+        indices = range(1, holders + 1)
+        self.seed_shares = {2: shamir.split(self.seed, threshold=threshold, indices=indices)}
+        self.key_shares = {1: shamir.split(self.key.private_bytes, threshold=threshold, indices=indices)}
+        self.advertised = {
+            client: AdvertiseKeys(
+                SESSION,
+                client,
+                KeyPair.generate().public_bytes,
+                self.key.public_bytes,
+                bindings.self_mask_commitment(SESSION, client, self.seed),
+            )
+            for client in (1, 2)
+        }
+
+    def spoil(self, *holders: int, kind: str = "seed_shares") -> None:
+        for shares in getattr(self, kind).values():
+            for holder in holders:
+                # Each wrong in its own way: errors that cancel would leave the secret right and the wrong ones unnamed.
+                element = int.from_bytes(shares[holder][:4], "little") + pow(7, 10 + holder, PRIME)
+                shares[holder] = (element % PRIME).to_bytes(4, "little") + shares[holder][4:]
+
+    def recover(self) -> unmasking.Recovered:
+        return unmasking.recover(
+            SESSION,
+            self.advertised,
+            seed_shares=self.seed_shares,
+            key_shares=self.key_shares,
+            threshold=self.threshold,
+        )
+
+    def assert_recovered(self, liars=frozenset()) -> None:
+        recovered = self.recover()
+        assert recovered.self_mask_seeds == {2: self.seed}
+        assert {owner: key.private_bytes for owner, key in recovered.mask_keys.items()} == {1: self.key.private_bytes}
+        assert recovered.liars == liars
+
+
+def test_right_shares_give_the_secrets_and_no_liars():
+    Dealt(5, 3).assert_recovered()
+
+
+@pytest.mark.parametrize("kind", ["seed_shares", "key_shares"])
+@pytest.mark.parametrize(
+    ("holders", "threshold", "wrong"),
+    [
+        (4, 3, {1}),  # one share to spare: the code alone detects, trial corrects
+        (4, 3, {2}),
+        (6, 3, {1, 2, 3}),  # as many wrong as there are to spare
+        (6, 3, {1, 3}),
+        (30, 20, {1, 5, 9, 13, 17}),  # too many ways to try, but the code corrects five of thirty
+    ],
+)
+def test_wrong_shares_are_corrected_and_named(kind, holders, threshold, wrong):
+    dealt = Dealt(holders, threshold)
+    dealt.spoil(*wrong, kind=kind)
+    dealt.assert_recovered(wrong)
+
+
+@pytest.mark.parametrize("kind", ["seed_shares", "key_shares"])
+def test_one_wrong_share_more_than_there_are_to_spare_ends_in_an_error(kind):
+    dealt = Dealt(5, 4)
+    dealt.spoil(1, 2, kind=kind)
+    with pytest.raises(InconsistentShares, match="another secret than advertised") as caught:
+        dealt.recover()
+    assert caught.value.culprits == {2 if kind == "seed_shares" else 1}
+
+
+@pytest.mark.parametrize("nonsense", [b"", b"\xff" * shamir.share_bytes(SECRET_BYTES), bytes(7)])
+def test_malformed_shares_are_left_out_and_their_holders_named(nonsense):
+    dealt = Dealt(5, 3)
+    dealt.seed_shares[2][1] = nonsense
+    dealt.assert_recovered({1})
+
+
+def test_fewer_well_formed_shares_than_the_threshold_blame_the_owner_too():
+    dealt = Dealt(4, 3)
+    for holder in (1, 2):
+        dealt.seed_shares[2][holder] = b""
+    with pytest.raises(InconsistentShares) as caught:
+        dealt.recover()
+    assert caught.value.culprits == {2}
+
+
+@pytest.mark.parametrize("kind", ["seed_shares", "key_shares"])
+def test_exactly_the_threshold_is_enough_and_one_less_blames_the_owner(kind):
+    dealt = Dealt(5, 3)
+    ((owner, shares),) = getattr(dealt, kind).items()
+    for holder in (1, 4):
+        del shares[holder]
+    dealt.assert_recovered()
+    del shares[2]
+    with pytest.raises(InconsistentShares, match=f"only 2 shares of a secret of client {owner}") as caught:
+        dealt.recover()
+    assert caught.value.culprits == {owner}
+
+
+def test_shares_by_holder_become_shares_by_owner():
+    share = bytes(range(shamir.share_bytes(SECRET_BYTES)))
+    responses = [
+        UnmaskingShares(SESSION, 1, {2: share, 3: share}, {4: share}),
+        UnmaskingShares(SESSION, 2, {3: share}, {}),
+    ]
+    seeds, keys = unmasking.collect_shares(responses)
+    assert seeds == {2: {1: share}, 3: {1: share, 2: share}}
+    assert keys == {4: {1: share}}
