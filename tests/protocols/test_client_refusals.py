@@ -1,5 +1,6 @@
 """What a client refuses, whatever the server says. One defect a test, each with its named error."""
 
+import dataclasses
 from contextlib import suppress
 
 import msgspec
@@ -364,10 +365,13 @@ def test_a_request_that_claims_too_few_or_too_many_survivors_is_refused():
 
 def test_a_small_sum_is_not_unmasked_below_the_clients_own_minimum():
     session = session_at(3)
-    session.policy = ClientPolicy(minimum_survivors=7)
+    policy = ClientPolicy(minimum_survivors=7)
     from protocols.client import Client
 
-    session.clients[1] = Client.load(session.clients[1].dump(), policy=session.policy)
+    with pytest.raises(ParameterError, match="may sum as few as"):
+        Client.load(session.clients[1].dump(), policy=policy)
+    # Past that door it still holds.
+    session.clients[1]._party = dataclasses.replace(session.clients[1]._party, policy=policy)
     peers = session.clients[1]._state.peers
     request = replace(session.outgoing[1], dropped=(min(peers),), num_survivors=6)
     error = refuses(session, 1, request, ThresholdError, "6 clients survived")
