@@ -87,7 +87,7 @@ class Ledger:
         try:
             with store.write() if create else store.read() as tx:
                 prepare(tx, create=create, name=store.name)
-        except BaseException:
+        except BaseException:  # an interrupt, too, must leave no connection behind
             store.close()
             raise
         return ledger

@@ -86,7 +86,7 @@ class PostgresStore:
         try:
             with self.read() as tx:
                 self._check_durable(tx)
-        except BaseException:
+        except BaseException:  # an interrupt, too, must leave no connection behind
             self.close()
             raise
 

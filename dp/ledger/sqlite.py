@@ -60,7 +60,7 @@ class SqliteStore:
         try:
             with self._named_errors():
                 self._make_durable()
-        except BaseException:
+        except BaseException:  # an interrupt, too, must leave no connection behind
             self._connection.close()
             raise
 
@@ -97,7 +97,7 @@ class SqliteStore:
             try:
                 yield SqliteTransaction(self._connection)
                 self._connection.execute("COMMIT")
-            except BaseException:
+            except BaseException:  # an interrupt, too, must leave no transaction half done
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 raise
@@ -136,7 +136,7 @@ def _prepare_file(path: Path, *, create: bool) -> None:
                     os.close(directory)
         status = path.stat()
     except FileNotFoundError:
-        msg = f"there is no ledger at {path}; check the path, or create its first budget with create=True"
+        msg = f"there is no ledger at {path}; check the path, or make it: secagg budget create, or Ledger.open(..., create=True)"
         raise LedgerStorageError(msg) from None
     except OSError as error:
         msg = f"{path} cannot be opened: {error.strerror}"
