@@ -136,7 +136,7 @@ def _prepare_file(path: Path, *, create: bool) -> None:
                     os.close(directory)
         status = path.stat()
     except FileNotFoundError:
-        msg = f"there is no ledger at {path}; check the path, or make it: secagg budget create, or Ledger.open(..., create=True)"
+        msg = f"there is no ledger at {path}; check the path, or make it: secagg budget create, or create=True"
         raise LedgerStorageError(msg) from None
     except OSError as error:
         msg = f"{path} cannot be opened: {error.strerror}"
