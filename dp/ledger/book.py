@@ -52,7 +52,7 @@ def prepare(tx: Transaction, *, create: bool, name: str) -> None:
     """Make the tables if there are none and `create` allows it; refuse another format."""
     if not tx.has_tables():
         if not create:
-            msg = f"there is no ledger in {name}; or make it: budget create, or create=True"
+            msg = f"there is no ledger in {name}; check the name, or make it: secagg budget create, or create=True"
             raise LedgerError(msg)
         for statement in TABLES:
             tx.run(statement)
