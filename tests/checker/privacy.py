@@ -14,21 +14,34 @@ def _floats(values: list[str]) -> list[float]:
     return [float.fromhex(value) for value in values]
 
 
-def rotate(given: Case) -> list[str]:
-    values = _floats(given["values"])
-    length = 1 << (len(values) - 1).bit_length()
-    values += [0.0] * (length - len(values))
-    seed = bytes.fromhex(given["seed"])
+def _signs(seed: bytes, length: int) -> list[int]:
     blocks = b"".join(b"rotation" + i.to_bytes(8, "big") for i in range(-(-length // 128)))
     bits = AES.new(seed, AES.MODE_ECB).encrypt(blocks)
-    values = [-value if bits[i // 8] >> i % 8 & 1 else value for i, value in enumerate(values)]
+    return [-1 if bits[i // 8] >> i % 8 & 1 else 1 for i in range(length)]
+
+
+def _transformed(values: list[float]) -> list[float]:
     half = 1
-    while half < length:
-        for start in range(0, length, 2 * half):
+    while half < len(values):
+        for start in range(0, len(values), 2 * half):
             for i in range(start, start + half):
                 values[i], values[i + half] = values[i] + values[i + half], values[i] - values[i + half]
         half *= 2
-    return [(value * (1 / math.sqrt(length))).hex() for value in values]
+    return [value * (1 / math.sqrt(len(values))) for value in values]
+
+
+def rotated(values: list[float], seed: bytes) -> list[float]:
+    length = 1 << (len(values) - 1).bit_length()
+    values = values + [0.0] * (length - len(values))
+    return _transformed([value * sign for value, sign in zip(values, _signs(seed, length), strict=True)])
+
+
+def unrotated(values: list[float], seed: bytes) -> list[float]:
+    return [value * sign for value, sign in zip(_transformed(values), _signs(seed, len(values)), strict=True)]
+
+
+def rotate(given: Case) -> list[str]:
+    return [value.hex() for value in rotated(_floats(given["values"]), bytes.fromhex(given["seed"]))]
 
 
 def rounded_bound(given: Case) -> float:
@@ -44,14 +57,14 @@ def _tail(x: float) -> float:
     return math.erfc(x / math.sqrt(2)) / 2
 
 
-def _delta(multiplier: float, epsilon: float) -> float:
+def gaussian_delta_of(multiplier: float, epsilon: float) -> float:
     """Balle and Wang 2018, theorem 8, for sensitivity 1."""
     low, high = epsilon * multiplier - 0.5 / multiplier, epsilon * multiplier + 0.5 / multiplier
     return _tail(low) - math.exp(epsilon) * _tail(high)
 
 
 def gaussian_delta(given: Case) -> float:
-    return _delta(float.fromhex(given["noise_multiplier"]), float.fromhex(given["epsilon"]))
+    return gaussian_delta_of(float.fromhex(given["noise_multiplier"]), float.fromhex(given["epsilon"]))
 
 
 def gaussian_noise_multiplier(given: Case) -> float:
@@ -59,7 +72,7 @@ def gaussian_noise_multiplier(given: Case) -> float:
     low, high = 1e-3, 1e6
     for _ in range(200):
         middle = math.sqrt(low * high)
-        low, high = (low, middle) if _delta(middle, epsilon) <= delta else (middle, high)
+        low, high = (low, middle) if gaussian_delta_of(middle, epsilon) <= delta else (middle, high)
     return high
 
 

@@ -12,6 +12,9 @@ from .server import Server
 Vector = dict[str, Any]
 
 
+FLOATS = ("clip", "l2_clip", "scale", "local_sigma")
+
+
 class Disagreement(Exception):  # noqa: N818 - a finding, not a fault
     """The vector says one thing, SPEC.md another."""
 
@@ -30,7 +33,7 @@ class Run:
         identities = {int(i): given.get("identity_private_key") for i, given in vector["clients"].items()}
         known = {i: verification_key(bytes.fromhex(seed)) for i, seed in identities.items() if seed}
         self.server = Server(self.session, known)
-        self.clients = {int(i): Client(int(i), given, known) for i, given in vector["clients"].items()}
+        self.clients = {int(i): Client(int(i), given, known, vector.get("policy")) for i, given in vector["clients"].items()}
         self.outgoing = self.server.invitations()
 
     def collect(self, silent: list[int], replaced: dict[str, str], until: int | None = None) -> dict[int, bytes]:
@@ -61,7 +64,8 @@ def read_configuration(given: Vector) -> list[Any]:
     """The array of SPEC section 8 from the vector's names, with its floats as they are."""
     model = given["threat_model"]
     vectors = [
-        vector | ({"clip": float.fromhex(vector["clip"])} if "clip" in vector else {}) for vector in given["vectors"]
+        vector | {name: float.fromhex(vector[name]) for name in FLOATS if isinstance(vector.get(name), str)}
+        for vector in given["vectors"]
     ]
     fractions = [float.fromhex(model[name]) for name in ("corrupt_fraction", "dropout_fraction")]
     return [
