@@ -6,8 +6,8 @@ from . import sharing, wire
 from .configuration import Session
 from .costs import check_policy
 from .lanes import pack
-from .private import Drawn
 from .primitives import agree, derive, frame, public_key, seal, sign, u32, unseal, verification_key, verifies
+from .private import Drawn
 from .refusal import Refused, require
 from .roster import check_keys, keys_statement, roster_digest
 

@@ -5,8 +5,8 @@ from functools import cached_property
 from typing import Any
 
 from . import lanes, messagepack, topology
-from .private import Drawn, Private, PrivateCounts, PrivateFloats
 from .primitives import derive, digest, ids, stream_lanes, u32
+from .private import Drawn, Private, PrivateCounts, PrivateFloats
 from .refusal import require
 
 Written = list[Any]

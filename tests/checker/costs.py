@@ -1,10 +1,10 @@
-"""SPEC section 29: what private sums cost a client, where there is a closed form; and what a client's policy refuses."""
+"""SPEC section 29: what private sums cost a client, where there is a closed form; and what its policy refuses."""
 
 import math
 from typing import Any
 
-from .private import Private
 from .privacy import gaussian_delta_of
+from .private import Private
 from .refusal import require
 
 SLACK, LARGEST_SUM_SLACK = 2.0**-58, 1e-9

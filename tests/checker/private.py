@@ -1,21 +1,18 @@
 """SPEC section 27: the private encodings, with every random choice given."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from itertools import count, islice
 from typing import Any
 
+from .findings import agree
 from .lanes import MAX_MODULUS_BITS
-from .primitives import keystream
-from .privacy import Law, rotated, unrotated
+from .privacy import BETA, Law, conditionally_rounded, l2_bound, rotated, unrotated, words
 from .refusal import require
 
 CUT_BITS, WRAP_BITS, LEAST_LOCAL_SIGMA, MOST_LOCAL_SIGMA = 20, 40, 0.5, 2.0**50
 LEAST_NORM, MOST_NORM, MOST_STEPS = 0.5, 2.0**29, 2**40
-BETA = math.exp(-0.5)
 ROOM = 2.0**-37
 """How far below the bound a clipped vector may be (section 16)."""
 
@@ -27,26 +24,6 @@ class Drawn:
     noise_seed: bytes
     rounding_seed: bytes = b""
     clipped: list[float] | None = None
-    tries: int = field(default=0, init=False)
-
-
-def words(seed: bytes) -> Iterator[int]:
-    for block in count(0, 256):
-        data = keystream(seed, 4096, block)
-        yield from (int.from_bytes(data[at : at + 8], "little") for at in range(0, len(data), 8))
-
-
-def rounded_up(value: float) -> float:
-    """Section 16: four floats up."""
-    for _ in range(4):
-        value = math.nextafter(value, math.inf)
-    return value
-
-
-def l2_bound(norm: float, d: int, beta: float) -> float:
-    always = norm + math.sqrt(d)
-    square = norm * norm + d / 4 + math.sqrt(2 * math.log(1 / beta)) * (norm + math.sqrt(d) / 2)
-    return rounded_up(min(always, math.sqrt(square)))
 
 
 @cache  # the forks of a session draw the same again and again
@@ -74,10 +51,13 @@ class Private:
     def prepare(self, values: list[Any], rotation: bytes, drawn: Drawn) -> list[int]:
         raise NotImplementedError
 
+    def restore(self, levels: list[int], rotation: bytes) -> list[Any]:
+        raise NotImplementedError
+
     def encode(self, values: list[Any], rotation: bytes, drawn: Drawn) -> list[int]:
         prepared = self.prepare(values, rotation, drawn)
-        assert sum(level * level for level in prepared) <= Fraction(self.bound) ** 2
-        assert max(map(abs, prepared)) <= self.max_level
+        agree("within the norm", sum(level * level for level in prepared) <= Fraction(self.bound) ** 2, True)
+        agree("within the levels", max(map(abs, prepared)) <= self.max_level, True)
         added = noise(self.local_sigma, drawn.noise_seed, self.dimension)
         return [(level + more) % 2**self.bits for level, more in zip(prepared, added, strict=True)]
 
@@ -101,29 +81,21 @@ class PrivateFloats(Private):
         """The values where they are within the bound; else what is given for them, if it is them, clipped."""
         square, limit = sum(Fraction(v) ** 2 for v in values), Fraction(self.vector["l2_clip"])
         if drawn.clipped is None:
-            assert square <= limit**2, "longer than the clip, and nothing is given in its place"
+            agree("what is not clipped is within the clip", square <= limit**2, True)
             return values
-        assert len(drawn.clipped) == len(values)
         largest = max(range(len(values)), key=lambda i: abs(values[i]))
         factor = drawn.clipped[largest] / values[largest]
-        assert all(math.isclose(c, v * factor, rel_tol=1e-15) for c, v in zip(drawn.clipped, values, strict=True))
-        norm = math.sqrt(sum(Fraction(c) ** 2 for c in drawn.clipped))
-        assert sum(Fraction(c) ** 2 for c in drawn.clipped) <= limit**2 < square
-        assert norm >= float(limit) * (1 - ROOM)
+        alike = [math.isclose(c, v * factor, rel_tol=1e-15) for c, v in zip(drawn.clipped, values, strict=True)]
+        agree("clipped by one factor", all(alike), True)
+        shorter = sum(Fraction(c) ** 2 for c in drawn.clipped)
+        agree("clipped to the clip", (limit * (1 - Fraction(ROOM))) ** 2 <= shorter <= limit**2 < square, True)
         return drawn.clipped
 
     def prepare(self, values: list[Any], rotation: bytes, drawn: Drawn) -> list[int]:
         require(len(values) == self.vector["length"] and all(map(math.isfinite, values)), "EncodingError")
         scaled = [v * self.vector["scale"] for v in rotated(self.clip(values, drawn), rotation)]
-        most, stream, drawn.tries = Fraction(self.bound) ** 2, words(drawn.rounding_seed), 0
-        while True:
-            drawn.tries += 1
-            low = [math.floor(v) for v in scaled]
-            chances = [math.floor((v - below) * 2.0**53) for v, below in zip(scaled, low, strict=True)]
-            draws = [word >> 11 for word in islice(stream, self.dimension)]
-            levels = [below + (r < c) for below, r, c in zip(low, draws, chances, strict=True)]
-            if sum(level * level for level in levels) <= most:
-                return [max(-self.max_level, min(self.max_level, level)) for level in levels]
+        levels, _ = conditionally_rounded(scaled, self.bound, words(drawn.rounding_seed))
+        return [max(-self.max_level, min(self.max_level, level)) for level in levels]
 
     def restore(self, levels: list[int], rotation: bytes) -> list[str]:
         back = unrotated([level / self.vector["scale"] for level in levels], rotation)

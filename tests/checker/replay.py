@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from . import derivations, paillier, privacy, sessions
+from .findings import agree
 from .operations import OPERATIONS
 from .refusal import Refused
-from .sessions import agree
 
 
 def check_cases(vector: dict[str, Any]) -> int:

@@ -3,8 +3,10 @@
 import copy
 from typing import Any
 
+from . import private_rounds
 from .client import Client
 from .configuration import Session
+from .findings import agree
 from .primitives import verification_key
 from .refusal import Refused
 from .server import Server
@@ -13,15 +15,6 @@ Vector = dict[str, Any]
 
 
 FLOATS = ("clip", "l2_clip", "scale", "local_sigma")
-
-
-class Disagreement(Exception):  # noqa: N818 - a finding, not a fault
-    """The vector says one thing, SPEC.md another."""
-
-
-def agree(what: str, ours: object, theirs: object) -> None:
-    if ours != theirs:
-        raise Disagreement(f"{what}: SPEC.md leads to {ours!r:.300}, the vector has {theirs!r:.300}")
 
 
 class Run:
@@ -33,7 +26,8 @@ class Run:
         identities = {int(i): given.get("identity_private_key") for i, given in vector["clients"].items()}
         known = {i: verification_key(bytes.fromhex(seed)) for i, seed in identities.items() if seed}
         self.server = Server(self.session, known)
-        self.clients = {int(i): Client(int(i), given, known, vector.get("policy")) for i, given in vector["clients"].items()}
+        policy = vector.get("policy")
+        self.clients = {int(i): Client(int(i), given, known, policy) for i, given in vector["clients"].items()}
         self.outgoing = self.server.invitations()
 
     def collect(self, silent: list[int], replaced: dict[str, str], until: int | None = None) -> dict[int, bytes]:
@@ -108,7 +102,7 @@ def check(vector: Vector) -> int:
         expected = {key: ending[key] for key in ("output", "error", "culprits") if key in ending}
         agree(f"ending: {ending['name']}", outcome, expected)
         compared += 1
-    return compared + 1
+    return compared + 1 + private_rounds.check(vector, run.session)
 
 
 def refusal(run: Run, case: Vector, recorded: Vector) -> tuple[str, list[int]]:

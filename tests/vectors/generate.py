@@ -310,12 +310,13 @@ def render(primitive: str) -> str:
 
 def rendered() -> dict[str, Callable[[], str]]:
     """Every file that is generated here, without its suffix, and what writes it."""
-    from . import paillier, privacy, sessions
+    from . import paillier, privacy, private, sessions
 
     primitives = {name: partial(render, name) for name in PRIMITIVES}
     return (
         primitives
         | {name: partial(sessions.render, name) for name in sessions.SESSIONS}
+        | {name: partial(private.render, name) for name in private.SESSIONS}
         | paillier.FILES
         | privacy.FILES
     )

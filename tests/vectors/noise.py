@@ -23,6 +23,11 @@ class Words:
         self._words = np.frombuffer(bytes(keystream(bytes.fromhex(seed), 8 * _WORDS)), dtype="<u8").astype(np.uint64)
         self._at = 0
 
+    @property
+    def taken(self) -> int:
+        """How many were handed out."""
+        return self._at
+
     def take(self, count: int) -> Any:
         self._at += count
         if self._at > _WORDS:
@@ -38,6 +43,14 @@ class _Chunks:
 
     def chunk(self) -> Any:
         return self._words.take(self._count)
+
+
+def rounded_from(seed: str, values: Any, l2_norm: float, beta: float) -> tuple[list[int], int]:
+    """What `conditionally_round` makes of a seed's words, and how many tries it takes."""
+    words = Words(seed)
+    with patch.object(clipping, "SystemWords", lambda expected_words: _Chunks(words, expected_words)):
+        levels = clipping.conditionally_round(values, l2_norm, beta)
+    return levels.tolist(), words.taken // len(values)
 
 
 @contextmanager

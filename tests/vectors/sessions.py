@@ -58,7 +58,7 @@ def numbers(name: str, client: int, purpose: str, count: int, below: int) -> lis
 
 
 def randomness(name: str, client: int, config: RoundConfig) -> Vector:
-    """All that a client draws in a session, and its input."""
+    """All that a client draws in a session, and its input; those of private vectors are `private`'s."""
     rows, signs = config.topology.threshold - 1, config.threat_model.adversary
     given: Vector = {
         key: drawn(name, client, key, 32).hex() for key in ("cipher_private_key", "mask_private_key", "self_mask_seed")
@@ -77,7 +77,7 @@ def randomness(name: str, client: int, config: RoundConfig) -> Vector:
     for spec in config.vectors:
         if isinstance(spec, IntegerVector):
             values[spec.name] = numbers(name, client, spec.name, spec.length, spec.max_value + 1)
-        else:
+        elif isinstance(spec, FloatVector):
             raw = numbers(name, client, spec.name, spec.length, 2401)
             values[spec.name] = [((number - 1200) / 1000 * spec.clip).hex() for number in raw]
             seeds[spec.name] = drawn(name, client, f"rounding of {spec.name}", 32).hex()
