@@ -310,7 +310,7 @@ def render(primitive: str) -> str:
 
 def rendered() -> dict[str, Callable[[], str]]:
     """Every file that is generated here, without its suffix, and what writes it."""
-    from . import paillier, privacy, private, sessions
+    from . import ledger, paillier, privacy, private, sessions
 
     primitives = {name: partial(render, name) for name in PRIMITIVES}
     return (
@@ -319,6 +319,7 @@ def rendered() -> dict[str, Callable[[], str]]:
         | {name: partial(private.render, name) for name in private.SESSIONS}
         | paillier.FILES
         | privacy.FILES
+        | ledger.FILES
     )
 
 
