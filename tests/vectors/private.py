@@ -39,8 +39,8 @@ from .sessions import (
 )
 
 DELTA, DOUBTED = 1e-5, 0.125
-COUNTS = PrivateCounts("votes", 40, max_total=5, scale=70, local_sigma=333.25, least_count=4)
-FLOATS = PrivateVector("model", 50, l2_clip=1.5, scale=400.5, local_sigma=745.75)
+COUNTS = PrivateCounts("votes", 36, max_total=5, scale=70, local_sigma=333.25, least_count=4)
+FLOATS = PrivateVector("model", 36, l2_clip=1.5, scale=400.5, local_sigma=745.75)
 
 
 def _floats(name: str, client: int, spec: PrivateVector) -> list[float]:
@@ -278,7 +278,7 @@ def _sparse() -> Vector:
     goal = {"epsilon": (6.0).hex(), "delta": DELTA.hex(), "rounds": 4, "neighbours": "add-remove"}
     plan = PrivateRound(
         threat_model=model,
-        length=50,
+        length=36,
         l2_clip=1.5,
         name="model",
         epsilon=6.0,
