@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 SPEC = (ROOT / "SPEC.md").read_text()
 PROTOCOL_MODULES = {"parameters", "configuration", "messages", "wire", "private_round", "noisy"}
 DP_MODULES = {"preparation", "distributed", "rotation", "samplers", "clipping", "discrete", "nearness", "pld"}
-PROMISES = ("promise", "private promise", "ledger promise", "attack")
+PROMISES = ("promise", "dp promise", "ciphertext promise", "attack", "private promise", "ledger promise")
 
 
 def table(first_header: str) -> list[list[str]]:
@@ -52,6 +52,9 @@ def test_every_checked_table_is_checked():
         "client phase",
         "server phase",
         "error",
+        "dp promise",
+        "ciphertext promise",
+        "bits of n",
         "tag after",
         "attack",
         "ledger promise",
@@ -123,6 +126,17 @@ def test_what_a_client_demands(header, kind):
     assert {name: value if value in absent.values() else value.strip("`") for name, value in table(header)} == {
         name: value.removesuffix(".0") for name, value in code.items()
     }
+
+
+def test_lanes_of_paillier():
+    from secagg.encoding import FixedPoint
+    from secagg.paillier.lanes import Lanes
+
+    for key_bits, lane_bits, lanes, per_parameter in table("bits of n"):
+        codec = FixedPoint(clip=1.0, value_bits=16, num_summands=1000)
+        assert codec.modulus_bits == int(lane_bits)
+        assert Lanes(int(key_bits), codec.modulus_bits, 1).per_plaintext == int(lanes)
+        assert round(2 * int(key_bits) / 8 / int(lanes), 2) == float(per_parameter)
 
 
 def test_paillier_messages():
