@@ -26,12 +26,16 @@ class Drawn:
     clipped: list[float] | None = None
 
 
+@cache
+def gaussian(local_sigma: float) -> Law:
+    square = Fraction(local_sigma) ** 2
+    return Law({"parameter": [square.numerator, square.denominator], "law": "discrete-gaussian"})
+
+
 @cache  # the forks of a session draw the same again and again
 def noise(local_sigma: float, seed: bytes, length: int) -> tuple[int, ...]:
-    square = Fraction(local_sigma) ** 2
-    law = Law({"parameter": [square.numerator, square.denominator], "law": "discrete-gaussian"})
     stream = words(seed)
-    return tuple(law.sample(stream) for _ in range(length))
+    return tuple(gaussian(local_sigma).sample(stream) for _ in range(length))
 
 
 class Private:

@@ -217,7 +217,8 @@ def _epsilon(config: RoundConfig, survivors: int, delta: float, rounds: int, nei
     from dp.accounting import epsilon_of
     from dp.events import Repeated
 
-    return epsilon_of(Repeated(config.event(survivors, Neighbours(neighbours)), rounds), delta)
+    # To twelve digits: the last ones are those of a machine's logarithms.
+    return float(f"{epsilon_of(Repeated(config.event(survivors, Neighbours(neighbours)), rounds), delta):.12g}")
 
 
 def _spent(config: RoundConfig, rounds: int) -> float:
@@ -286,9 +287,11 @@ def _sparse() -> Vector:
         rounds=4,
         minimum_participants=6,
     )
+    (planned,) = plan.config.vectors
+    rounded = msgspec.structs.replace(planned, local_sigma=math.ceil(planned.local_sigma * 2**20) / 2**20)
     return private_vector(
         "private, curious server, sparse graph",
-        plan.config,
+        msgspec.structs.replace(plan.config, vectors=(rounded,)),
         silent={"share-keys": [3], "masked-input": [6]},
         goal=goal,
     )
