@@ -50,7 +50,13 @@ def epsilon(vectors: list[Private], honest: int, delta: float, rounds: int, neig
 
 
 def check_policy(policy: dict[str, Any], session: Any) -> None:
-    """Sections 9 and 28: ParameterError, unless the round is as private as the client demands."""
+    """Sections 9 and 28: ParameterError, unless the round is as safe and as private as the client demands."""
+    strength = ["curious-server", "semi-malicious-server", "malicious-server"]
+    require(strength.index(session.adversary) >= strength.index(policy.get("adversary", strength[0])), "ParameterError")
+    require(session.corrupt >= float.fromhex(policy.get("corrupt_fraction", "0x0p+0")), "ParameterError")
+    require(session.num_clients >= policy.get("minimum_clients", 2), "ParameterError")
+    require(session.topology.degree >= policy.get("minimum_neighbours", 1), "ParameterError")
+    require(session.minimum_survivors >= policy.get("minimum_survivors", 2), "ParameterError")
     private = [lane.codec for lane in session.lanes if isinstance(lane.codec, Private)]
     require(not private or session.minimum_survivors >= policy.get("minimum_participants", 10), "ParameterError")
     demand = policy.get("privacy")

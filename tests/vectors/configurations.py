@@ -78,4 +78,9 @@ def read_policy(vector: Vector) -> ClientPolicy | None:
         neighbours=Neighbours(demand["neighbours"]),
         corrupt_fraction=float.fromhex(demand["corrupt_fraction"]),
     )
-    return ClientPolicy(minimum_participants=given.get("minimum_participants", 10), privacy=privacy)
+    plain = {name: given[name] for name in given if name.startswith("minimum_")}
+    if "adversary" in given:
+        plain["adversary"] = Adversary(given["adversary"])
+    if "corrupt_fraction" in given:
+        plain["corrupt_fraction"] = float.fromhex(given["corrupt_fraction"])
+    return ClientPolicy(privacy=privacy, **plain)

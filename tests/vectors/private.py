@@ -98,11 +98,12 @@ def _configuration_defects(invitation: bytes, config: RoundConfig) -> Iterator[t
     yield "a plain vector beside private ones", to(vectors=(first, *others, plain))
     yield "a private vector of length zero", altered(length=0)
     yield "noise of a parameter below one half", altered(local_sigma=0.49)
-    yield "noise that takes more than 64 bits", altered(local_sigma=2.0**58)
-    if first["type"] == "private-floats":
+    yield "noise of a parameter above 2^50", altered(local_sigma=2.0**50 * 1.5)
+    # The ranges stand in one file for each kind of vector.
+    if first["type"] == "private-floats" and others:
         yield "a clip of less than half a step", altered(scale=0.49 / first["l2_clip"])
         yield "a clip of more than 2^29 steps", altered(scale=2.0**30 / first["l2_clip"])
-    else:
+    elif first["type"] == "private-counts":
         yield "counts of zero in all", altered(max_total=0)
         yield "counts in no steps", altered(scale=0)
         yield "more than 2^40 steps", altered(max_total=2**40)
@@ -202,6 +203,20 @@ def _proposals(vector: Vector, config: RoundConfig) -> list[Vector]:
         "more colluders": own | {"privacy": demand | {"epsilon": spent.hex(), "corrupt_fraction": (0.25).hex()}},
         "more colluders than survivors": own | {"privacy": demand | {"corrupt_fraction": (0.85).hex()}},
     }
+    model, topology = config.threat_model, config.topology
+    least_of = {
+        "adversary": str(model.adversary),
+        "corrupt_fraction": model.corrupt_fraction.hex(),
+        "minimum_clients": model.num_clients,
+        "minimum_neighbours": topology.degree,
+        "minimum_survivors": config.minimum_survivors,
+    }
+    policies["all that there is"] = own | least_of
+    policies["more corrupt clients"] = own | {"corrupt_fraction": (model.corrupt_fraction + 0.0625).hex()}
+    for what in ("clients", "neighbours", "survivors"):
+        policies[f"more {what}"] = own | {f"minimum_{what}": least_of[f"minimum_{what}"] + 1}
+    if not model.adversary.needs_identities:
+        policies["a stronger adversary"] = own | {"adversary": str(Adversary.MALICIOUS_SERVER)}
     cases = []
     for name, policy in policies.items():
         run = Run(vector | {"policy": policy}, config)
