@@ -160,7 +160,7 @@ def _inputs(vector: Vector, config: RoundConfig, silent: Silent) -> list[Vector]
         bad = [(name, [first, *nothing]) for name, first in firsts.items()]
         if isinstance(spec, PrivateCounts):
             bad.append(("more than max_total together", [spec.max_total, 1, *nothing[1:]]))
-        bad.append(("one value too few", nothing))
+        bad.append(("one value alone", nothing[:1]))
         for name, values in bad:
             given = {key: array(value) for key, value in (own | {spec.name: values}).items()}
             try:
