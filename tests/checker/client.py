@@ -96,6 +96,7 @@ class Client:
             identity = self.secret("identity_private_key")
             require(self.known.get(self.id) == verification_key(identity), "ParameterError")
             require(set(self.known) >= set(range(1, session.num_clients + 1)), "ParameterError")
+            require(len(set(self.known.values())) == len(self.known), "ParameterError")
             keys["signature"] = sign(identity, keys_statement(keys))
         self.keys = keys
         return wire.encode("advertise-keys", **keys)
