@@ -225,7 +225,7 @@ def test_exchanges_that_cannot_be_served_are_refused_before_anything_is_sent(nam
     ("option", "value"),
     [("clip", 0.0), ("value_bits", 1), ("max_weight", 0), ("metrics", "loss"), ("metrics", {"loss": -1}),
      ("max_clipped_fraction", 1.5), ("stage_timeout", 0.0), ("dropout_fraction", 1.0), ("adversary", "nobody"),
-     ("adversary", "malicious-server"), ("roster", "roster.json"), ("metric_limit", float("nan"))],
+     ("adversary", "malicious-server"), ("roster", "roster.json"), ("metric_limit", float("nan")), ("privacy", 8.0)],
 )  # fmt: skip
 def test_impossible_settings_are_refused_at_once(option, value):
     with pytest.raises(ParameterError):
