@@ -88,10 +88,6 @@ class SecAggSettings:
                 f"{adversary}, and roster is {'missing' if self.roster is None else 'given'}: {remedy}, or change the "
                 "adversary"
             )
-        if self.privacy is not None and not isinstance(self.privacy, Privacy):
-            raise ParameterError(
-                f"privacy is {self.privacy!r}, but must be Privacy(l2_clip=..., delta=..., epsilon=...)"
-            )
         if self.privacy is not None and self.metrics:
             raise ParameterError(
                 f"metrics are {sorted(self.metric_lengths)}, but a private round sums none: they would tell what the "

@@ -52,10 +52,6 @@ def check_strategy(strategy: Any, *, only_needs_mean: bool = False) -> None:
     Raises:
         ParameterError: it does not, with the reason, or it is not known to.
     """
-    if isinstance(strategy, SecAgg):
-        raise ParameterError("the strategy is under secure aggregation already: put SecAgg around it once")
-    if isinstance(strategy, type):
-        raise ParameterError(f"{strategy.__name__} is a class: make a strategy of it, SecAgg({strategy.__name__}(...))")
     names = [kind.__name__ for kind in type(strategy).__mro__ if kind.__module__.startswith("flwr.")]
     for name in names:
         if name in _NO_MEAN:
@@ -112,6 +108,8 @@ class SecAgg(Strategy):
     ) -> None:
         if settings is not None and options:
             raise ParameterError(f"give settings, or {sorted(options)}, but not both")
+        if isinstance(strategy, SecAgg):
+            raise ParameterError("the strategy is under secure aggregation already: put SecAgg around it once")
         check_strategy(strategy, only_needs_mean=only_needs_mean)
         self.strategy = strategy
         self.settings = settings or SecAggSettings(**options)

@@ -170,14 +170,9 @@ def test_unknown_strategies_need_the_callers_word():
 
 
 @pytest.mark.parametrize("insists", [False, True])
-@pytest.mark.parametrize(
-    ("strategy", "text"),
-    [(lambda: flower.FedAvg, r"SecAgg\(FedAvg\(\.\.\.\)\)"), (lambda: SecAgg(flower.FedAvg()), "around it once")],
-    ids=["a class", "SecAgg twice"],
-)
-def test_what_is_no_strategy_of_flowers_is_not_taken_on_the_callers_word(strategy, text, insists):
-    with pytest.raises(ParameterError, match=text):
-        SecAgg(strategy(), only_needs_mean=insists)
+def test_secagg_goes_around_a_strategy_once(insists):
+    with pytest.raises(ParameterError, match="around it once"):
+        SecAgg(SecAgg(flower.FedAvg()), only_needs_mean=insists)
 
 
 @pytest.mark.parametrize(("clip", "trained"), [(1.0, True), (1e-6, False)])
@@ -225,7 +220,7 @@ def test_exchanges_that_cannot_be_served_are_refused_before_anything_is_sent(nam
     ("option", "value"),
     [("clip", 0.0), ("value_bits", 1), ("max_weight", 0), ("metrics", "loss"), ("metrics", {"loss": -1}),
      ("max_clipped_fraction", 1.5), ("stage_timeout", 0.0), ("dropout_fraction", 1.0), ("adversary", "nobody"),
-     ("adversary", "malicious-server"), ("roster", "roster.json"), ("metric_limit", float("nan")), ("privacy", 8.0)],
+     ("adversary", "malicious-server"), ("roster", "roster.json"), ("metric_limit", float("nan"))],
 )  # fmt: skip
 def test_impossible_settings_are_refused_at_once(option, value):
     with pytest.raises(ParameterError):
