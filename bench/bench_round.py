@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pytest
 from command import Run, run_secagg
 from floors import encrypt_raw, multiply_raw, whole_round_seconds
-from side_by_side import Finding, clocked, size, take_turns
+from flower_costs import NAME, SCALED, FlowerCost, cost, flower_rounds
+from peers.environments import Peer
+from side_by_side import Finding, Ratio, Rival, Row, Timings, clocked, say, size, take_turns
 
-from protocols.parameters import ThreatModel, derive_topology
+from protocols.parameters import ThreatModel, Topology, derive_topology
 from secagg.prg import cpu_count
 from secagg.residues import lane_dtype
 
@@ -31,9 +34,17 @@ class Sizes:
     dropout: float
     corrupt: float = 0.1
 
+    @cached_property
+    def topology(self) -> Topology:
+        return derive_topology(ThreatModel(self.clients, self.corrupt, self.dropout))
+
     @property
     def degree(self) -> int:
-        return derive_topology(ThreatModel(self.clients, self.corrupt, self.dropout)).degree
+        return self.topology.degree
+
+    @property
+    def threshold(self) -> int:
+        return self.topology.threshold
 
     @property
     def survivors(self) -> int:
@@ -86,6 +97,9 @@ class Sizes:
 
 def test_server_of_a_round(benchmark, report):
     sizes = Sizes(size(1000, 60), size(100_000, 1_000), 0.1)
+    with flower_rounds() as flower:
+        say("a client and the steps of a server by Flower")
+        theirs = flower_cost(flower, sizes) if isinstance(flower, Peer) else flower
     cores = cpu_count()
     server_bytes, pairs = sizes.server_masks * sizes.mask_bytes, round(sizes.orphaned_pairs)
     runs: list[Run] = []
@@ -103,7 +117,7 @@ def test_server_of_a_round(benchmark, report):
             "AES on all": clocked(lambda: encrypt_raw(server_bytes, cores)),
             "X25519 on all": clocked(lambda: multiply_raw(pairs, cores)),
         },
-        turns=size(3, 1),
+        turns=size(3, 1, quick=1),
     )
     finding = Finding("d", f"The server of a round: {sizes}")
     finding.add("exact", all(run.facts["exact"] for run in runs), asked="exact", met=True)
@@ -122,7 +136,68 @@ def test_server_of_a_round(benchmark, report):
         "step, which removes the masks, runs on all cores, and receiving vectors on one",
         "the number of orphaned pairs is the expected one: the graph is random in each session (within 2 %)",
     ]
+    _add_rows(finding, sizes, timings, runs, theirs)
     report(finding)
+
+
+def flower_cost(flower: Peer, sizes: Sizes) -> FlowerCost:
+    """The same round by Flower's functions."""
+    return cost(
+        flower,
+        clients=sizes.clients,
+        dropped=sizes.clients - sizes.survivors,
+        degree=sizes.degree,
+        threshold=sizes.threshold,
+        length=sizes.dim,
+    )
+
+
+def _add_rows(finding: Finding, sizes: Sizes, timings: Timings, runs: list[Run], theirs: FlowerCost | str) -> None:
+    """The round as the comparison table shows it: what the server and a client compute, what a client sends."""
+
+    def peer(ours: float, figure: Callable[[FlowerCost], float], note: str) -> Rival:
+        if isinstance(theirs, str):
+            return Rival(NAME, note=theirs)
+        return Rival(NAME, figure(theirs), Ratio.plain(figure(theirs) / ours), note)
+
+    def median(get: Callable[[Mapping[str, Any]], float]) -> float:
+        return float(np.median([get(run.facts) for run in runs]))
+
+    what = f"{sizes.clients:,} clients, {sizes.dim:,} numbers, {sizes.dropout:.0%} vanish"
+    server = timings.median("ours")
+    limit = timings.limit("AES and X25519, 1 core", "AES", "X25519")
+    finding.rows.append(
+        Row(f"{what}: the server", "s", server, peer(server, lambda cost: cost.server_seconds, SCALED), limit)
+    )
+    client = median(lambda facts: facts["seconds"]["client_mean"])
+    aes, x25519 = whole_round_seconds((1 + sizes.degree) * sizes.mask_bytes, 2 + 2 * sizes.degree, 1)
+    floor = Rival("AES and X25519, 1 core", aes + x25519, Ratio.plain(client / (aes + x25519)))
+    finding.rows.append(
+        Row(f"{what}: a client", "s", client, peer(client, lambda cost: cost.client_seconds, "one client"), floor)
+    )
+    sent = median(lambda facts: facts["bytes"]["client_sent_mean"])
+    raw = sizes.dim * VALUE_BITS / 8
+    vector = Rival(f"the vector in clear, {VALUE_BITS} bits", raw, Ratio.plain(sent / raw))
+    finding.rows.append(
+        Row(
+            f"{what}: a client sends",
+            "bytes",
+            sent,
+            peer(sent, lambda cost: cost.sent_bytes, "without framing"),
+            vector,
+        )
+    )
+    memory = max(run.peak_memory_bytes for run in runs)
+    finding.add("peak memory of the whole process, all parties in it", memory / GIB, "GiB")
+    if isinstance(theirs, FlowerCost):
+        finding.add(f"{NAME}, the server", theirs.server_seconds, "s")
+        finding.add(f"{NAME}, a client", theirs.client_seconds, "s")
+        finding.add(f"{NAME}, a client sends", theirs.sent_bytes / 1024, "KiB")
+        finding.notes.append(
+            f"{NAME}: the server is {SCALED}; the client is whole; the graph and the threshold are ours"
+        )
+    else:
+        finding.notes.append(f"without {NAME}: {theirs}")
 
 
 def test_a_long_vector(benchmark, report):
