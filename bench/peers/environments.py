@@ -62,7 +62,7 @@ class Peer:
 
     def __init__(self, environment: tuple[str, str], script: str, parameters: Mapping[str, Any]) -> None:
         self._home = tempfile.TemporaryDirectory()
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the peer
         variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         variables |= {"FLWR_HOME": self._home.name, "FLWR_TELEMETRY_ENABLED": "0"}
         self._process = subprocess.Popen(
