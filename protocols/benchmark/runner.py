@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -91,7 +92,7 @@ def run(
         result = shelf.find(part.name)
         on_start(part, result is not None)
         if result is None:
-            result = _measure(part, suite, scale, lambda step, part=part: on_step(part, step))
+            result = _measure(part, suite, scale, partial(on_step, part))
             if not result.failure:
                 shelf.keep(result)
         results.parts.append(result)
@@ -109,8 +110,8 @@ def _measure(part: Part, suite: Path, scale: str, on_step: Callable[[str], None]
                 lines.append(line.rstrip("\n"))
                 if line.startswith(STEP):
                     on_step(line.removeprefix(STEP).strip())
-        findings, failure = [], ""
         if process.returncode:
+            findings: list[Finding] = []
             failure = _why(lines, suite.parent) or f"pytest ended with exit code {process.returncode}"
         else:
             findings, failure = _read(record)
