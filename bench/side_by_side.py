@@ -32,7 +32,9 @@ __all__ = [
     "Row",
     "Timings",
     "clocked",
+    "limit",
     "measured_once",
+    "peer",
     "say",
     "show",
     "size",
@@ -98,14 +100,26 @@ class Timings:
         sums = [sum(turn) for turn in zip(*(self.seconds[name] for name in denominators), strict=True)]
         return Ratio.of([one / other for one, other in zip(self.seconds[numerator], sums, strict=True)])
 
-    def peer(self, name: str, shown: str, *, note: str = "", scale: float = 1.0) -> Rival:
-        """Return a peer for a row of seconds times `scale`, and by how much ours is faster."""
-        return Rival(shown, self.median(name) * scale, self.ratio(name, "ours"), note)
+    def peer(self, name: str, shown: str, *, ours: str = "ours", note: str = "", scale: float = 1.0) -> Rival:
+        """Return a peer for a row of seconds times `scale`, and how much faster ours is."""
+        return Rival(shown, self.median(name) * scale, self.ratio(name, ours), note)
 
-    def limit(self, shown: str, *names: str, note: str = "", scale: float = 1.0) -> Rival:
+    def limit(self, shown: str, *names: str, ours: str = "ours", note: str = "", scale: float = 1.0) -> Rival:
         """Return a limit for a row of seconds times `scale`: what these take together."""
         seconds = statistics.median(map(sum, zip(*(self.seconds[name] for name in names), strict=True)))
-        return Rival(shown, seconds * scale, self.ratio_to_sum("ours", *names), note)
+        return Rival(shown, seconds * scale, self.ratio_to_sum(ours, *names), note)
+
+
+def peer(name: str, figure: float | str, ours: float, note: str = "") -> Rival:
+    """Return a peer for a row, from its one figure or from the reason why there is none."""
+    return (
+        Rival(name, note=figure) if isinstance(figure, str) else Rival(name, figure, Ratio.plain(figure / ours), note)
+    )
+
+
+def limit(name: str, figure: float, ours: float, note: str = "") -> Rival:
+    """Return a limit for a row, from its one figure."""
+    return Rival(name, figure, Ratio.plain(ours / figure), note)
 
 
 def take_turns(
