@@ -26,8 +26,8 @@ from .findings import Finding
 from .parts import Part
 from .results import PartResult, Results, Shelf
 
-STEP = "· "
-"""How a benchmark's line begins that says what it is at."""
+STEP = "▸ "
+"""Behind this in a line of output, a benchmark says what it is at; pytest may have written before it."""
 SCALE_VARIABLE = "SECAGG_BENCH_SCALE"
 
 _NEEDED = ("pytest", "pytest_benchmark", "galois", "gmpy2", "phe", "dp_accounting")
@@ -108,8 +108,9 @@ def _measure(part: Part, suite: Path, scale: str, on_step: Callable[[str], None]
         with _pytest(part, suite, scale, record) as process:
             for line in process.stdout or ():
                 lines.append(line.rstrip("\n"))
-                if line.startswith(STEP):
-                    on_step(line.removeprefix(STEP).strip())
+                _, told, step = line.partition(STEP)
+                if told:
+                    on_step(step.strip())
         if process.returncode:
             findings: list[Finding] = []
             failure = _why(lines, suite.parent) or f"pytest ended with exit code {process.returncode}"
