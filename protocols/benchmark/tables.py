@@ -23,7 +23,7 @@ def amount(value: float, unit: str) -> str:
             for step, size in steps:
                 if abs(value) >= size:
                     return f"{number(value / size)} {step}"
-            return f"{number(value / steps[-1][1])} {steps[-1][0]}" if name == "s" else f"{value:.0f} bytes"
+            return f"{number(value / 1e-6)} µs" if name == "s" else f"{number(value)} bytes"
     return f"{number(value)} {unit}"
 
 
