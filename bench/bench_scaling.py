@@ -68,7 +68,7 @@ def seconds(points: list[Point], name: str, title: str, across: str, *, log: boo
         Flower_server=lambda point: point.theirs and point.theirs.server_seconds,
         Flower_client=lambda point: point.theirs and point.theirs.client_seconds,
     )
-    return Curve(name, title, across, "seconds", drawn, log)
+    return Curve(name, title, across, "seconds", drawn, log, ["limit of the server"])
 
 
 def describe(finding: Finding, points: list[Point], missing: str) -> None:
@@ -93,7 +93,7 @@ def memory(points: list[Point], name: str, title: str, across: str) -> Curve:
     drawn["every vector, if kept"] = [
         (point.at, point.sizes.clients * point.sizes.mask_bytes / MIB) for point in points
     ]
-    return Curve(name, title, across, "memory, MiB", drawn)
+    return Curve(name, title, across, "memory, MiB", drawn, references=["every vector, if kept"])
 
 
 def test_over_clients(benchmark, report):
@@ -124,7 +124,7 @@ def test_over_length(benchmark, report):
     sent["in clear"] = [(point.at, point.sizes.raw_bytes) for point in points]
     finding.curves += [
         seconds(points, "seconds-over-length", title, across),
-        Curve("bytes-over-length", title, across, "bytes that a client sends", sent),
+        Curve("bytes-over-length", title, across, "bytes that a client sends", sent, references=["in clear"]),
         memory(points, "memory-over-length", title, across),
     ]
     report(finding)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 from functools import cached_property
 
 from command import Run, run_secagg
-from floors import whole_round_seconds
+from floors import processor_seconds, whole_round_seconds
 from flower_costs import FlowerCost, cost
 from peers.environments import Peer
 
@@ -100,8 +101,9 @@ class Sizes:
         return sum(whole_round_seconds(self.server_masks * self.mask_bytes, round(self.orphaned_pairs), threads))
 
     def client_floor(self) -> float:
-        """Seconds of the AES and X25519 that a client must do."""
-        return sum(whole_round_seconds((1 + self.degree) * self.mask_bytes, 2 + 2 * self.degree, 1))
+        """Seconds of a processor for the AES and X25519 that a client must do; the median of some."""
+        masks, keys = (1 + self.degree) * self.mask_bytes, 2 + 2 * self.degree
+        return statistics.median(processor_seconds(masks, keys) for _ in range(5))
 
     def by_flower(self, flower: Peer, samples: int = 3) -> FlowerCost:
         """The same round, graph and threshold by Flower's functions."""

@@ -96,6 +96,7 @@ class Curve:
         up: label of the vertical axis, with its unit.
         lines: name -> points (x, y).
         log_across: whether the horizontal axis is logarithmic; the vertical one is.
+        references: lines that nobody has measured as a contender: limits, and what is in clear.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Curve:
     up: str
     lines: Mapping[str, Sequence[tuple[float, float]]]
     log_across: bool = True
+    references: Sequence[str] = ()
 
 
 @dataclass

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from math import log
 from typing import Any
 
 from .. import drawing
 from .findings import Curve
 
 _SIZE = (5.6, 3.4)
+_GREY = "#6b7785"
 _ROOM = 0.08
 """The least distance between two names, as a share of the height."""
 
@@ -29,15 +31,25 @@ def _draw(figure: Any, curve: Curve) -> None:
     lines = {name: points for name, points in curve.lines.items() if points}
     for (name, points), colour in zip(lines.items(), drawing.COLOURS * len(lines), strict=False):
         across, up = zip(*points, strict=True)
-        axes.plot(across, up, color=colour, marker="o", markersize=3.5, linewidth=1.6, label=name)
+        dash = name in curve.references
+        axes.plot(
+            across,
+            up,
+            color=_GREY if dash else colour,
+            linestyle="--" if dash else "-",
+            marker="o",
+            markersize=2.5 if dash else 3.5,
+            linewidth=1.2 if dash else 1.6,
+            label=name,
+        )
     axes.set_yscale("log")
     if curve.log_across:
         axes.set_xscale("log")
     measured = sorted({x for points in lines.values() for x, _ in points})
     axes.xaxis.set_major_locator(FixedLocator(measured))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}" if value < 1 else f"{value:,.0f}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.3g}" if value < 1e4 else f"{value:,.0f}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(_tick))
+    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
     axes.grid(axis="y", color="#e6eaef", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.set_xlabel(curve.across)
@@ -46,10 +58,13 @@ def _draw(figure: Any, curve: Curve) -> None:
     _name_the_lines(axes, lines)
 
 
+def _tick(value: float, _: int) -> str:
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
+
+
 def _name_the_lines(axes: Any, lines: dict[str, Any]) -> None:
     """Write names at the right end of the lines, far enough apart to be read."""
     bottom, top = axes.get_ylim()
-    from math import log
 
     def height(value: float) -> float:
         return log(value / bottom) / log(top / bottom)

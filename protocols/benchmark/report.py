@@ -62,7 +62,7 @@ def draw(results: Results) -> dict[str, bytes]:
 
 def markdown(results: Results, pictures: dict[str, bytes]) -> str:
     """Return the page for repositories; pictures are files of the folder beside it."""
-    lines = [f"# {_CLAIM} {results.versions['secagg']}", "", *_again(results), ""]
+    lines = [f"# {_CLAIM} {results.versions['secagg']}", "", _again(results), ""]
     lines += [f"- {name}: {value}" for name, value in tables.head(results).items()]
     lines += ["", "## Compared", "", tables.ABOUT, ""]
     lines += ["| " + " | ".join(tables.HEADINGS) + " |", "|---|--:|---|--:|---|--:|"]
@@ -85,7 +85,7 @@ def html(results: Results, pictures: dict[str, bytes]) -> str:
     missing = "" if pictures or not results.curves else '<p class="about">plots need matplotlib</p>'
     parts = [
         f"<h1>{escape(title)}</h1>",
-        "".join(f'<p class="about">{escape(line)}</p>' for line in _again(results)),
+        f'<p class="about">{_code(_again(results))}</p>',
         page.facts(tables.head(results)),
         f'<section><h2>Compared</h2><p class="about">{escape(tables.ABOUT)}</p>{_table(results)}{_remarks(results)}'
         "</section>",
@@ -97,12 +97,18 @@ def html(results: Results, pictures: dict[str, bytes]) -> str:
     return page.document(title, "\n".join(parts), _STYLE)
 
 
-def _again(results: Results) -> list[str]:
+def _again(results: Results) -> str:
     quick = " --quick" if results.scale == "quick" else ""
-    return [
+    return (
         f"Made by `secagg bench{quick}`, from a source checkout. Contenders took turns on one machine; take ratios "
         "from here, not seconds."
-    ]
+    )
+
+
+def _code(text: str) -> str:
+    """Return text as HTML, with what stands between backticks as code."""
+    words = escape(text).split("`")
+    return "".join(f"<code>{word}</code>" if number % 2 else word for number, word in enumerate(words))
 
 
 def _table(results: Results) -> str:
@@ -111,8 +117,8 @@ def _table(results: Results) -> str:
     for row in results.rows:
         what, ours, peer, better, limit, over = map(escape, tables.cells(row))
         absent = ' class="absent"' if row.peer and row.peer.value is None else ""
-        worse = row.peer is not None and row.peer.ratio is not None and row.peer.ratio.median < 1
-        kind = "worse" if worse else "better"
+        gain = row.peer.ratio.median if row.peer and row.peer.ratio else None
+        kind = "idle" if gain is None else "better" if gain >= 1 else "worse"
         body.append(
             f'<tr><td>{what}</td><td>{ours}</td><td{absent}>{peer}</td><td class="{kind}">{_small(better)}</td>'
             f"<td>{limit}</td><td>{_small(over)}</td></tr>\n"
