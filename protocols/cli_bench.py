@@ -45,7 +45,7 @@ def bench(
     from . import benchmark
 
     try:
-        parts = benchmark.chosen(only or [])
+        parts = benchmark.chosen(only or [], quick=quick)
         suite = benchmark.find_suite()
         check_writable(report)
         with _progress(parts, quick=quick, quiet=as_json) as callbacks:
@@ -104,7 +104,7 @@ def _progress(parts: Sequence[Part], *, quick: bool, quiet: bool) -> Iterator[di
         TextColumn("{task.fields[step]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=sum(part.seconds[quick] for part in parts), step="")
+        task = progress.add_task("", total=sum(part.seconds[quick] or 1 for part in parts), step="")
         fresh = dict.fromkeys((part.name for part in parts), False)
 
         def on_start(part: Part, kept: bool) -> None:
@@ -115,7 +115,7 @@ def _progress(parts: Sequence[Part], *, quick: bool, quiet: bool) -> Iterator[di
             progress.update(task, step=step)
 
         def on_result(part: Part, result: PartResult) -> None:
-            progress.advance(task, part.seconds[quick])
+            progress.advance(task, part.seconds[quick] or 1)
             mark, colour = ("✗", "bold red") if result.failure else ("✓", "green")
             took = f"{result.seconds:.0f} s" if fresh[part.name] else "kept from an earlier run"
             line = Text.assemble(

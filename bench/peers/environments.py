@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -15,8 +17,11 @@ from typing import Any
 from side_by_side import say
 
 HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
 ENVIRONMENTS = HERE / ".venvs"
 FLOWER = ("flower", "flwr==1.41.0")
+FLOWER_WORKFLOW = ("flower-workflow", f"flwr[simulation]==1.41.0 scikit-learn --editable {shlex.quote(str(ROOT))}")
+"""Flower with its simulation engine, and ours in the same environment: the adapter runs within Flower."""
 OPENDP = ("opendp", "opendp>=0.12")
 TENSEAL = ("tenseal", "tenseal>=0.3.15 numpy")
 
@@ -36,16 +41,27 @@ def python(name: str, requirements: str) -> Path:
     if marker.exists() and marker.read_text() == requirements:
         return interpreter
     say(f"building an environment for {name}, once")
-    install = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements.split()]
+    install = [
+        interpreter,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        *shlex.split(requirements),
+    ]
     for command in ([sys.executable, "-m", "venv", "--clear", environment], install):
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
-            reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-            raise PeerMissingError(
-                f"{requirements} could not be installed: {' '.join(reasons)[:200] or 'no reason given'}"
-            )
+            raise PeerMissingError(f"{name} could not be installed: {_reason(done.stderr)}")
     marker.write_text(requirements)
     return interpreter
+
+
+def _reason(said: str) -> str:
+    """Return what pip gives as its reason, without addresses and paths, which are this machine's own affair."""
+    reasons = [line for line in said.splitlines() if line.startswith("ERROR")]
+    return re.sub(r"\S*(://|/|host=)\S*", "…", reasons[0])[:200] if reasons else "pip gives no reason"
 
 
 class Peer:

@@ -76,11 +76,14 @@ class Rival:
 
 @dataclass
 class Row:
-    """A row of the comparison table: a capability at a size, ours, a peer's, and what the machine would allow."""
+    """A row of the comparison table: a capability at a size, ours, a peer's, and what the machine would allow.
+
+    Ours is None where it can only be measured together with a peer that is not to be had.
+    """
 
     capability: str
     unit: str
-    ours: float
+    ours: float | None
     peer: Rival | None = None
     limit: Rival | None = None
 

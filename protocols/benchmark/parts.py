@@ -16,7 +16,7 @@ class Part:
         name: what names it at the command line.
         about: what is compared with what.
         tests: pytest's names of the benchmarks, from the suite's folder.
-        seconds: how long it takes, about, on two cores in full; and quick. For the progress bar alone.
+        seconds: how long it takes, about, on two cores in full; and quick, where 0 leaves it out.
     """
 
     name: str
@@ -37,6 +37,12 @@ PARTS = (
         "the server's last step, against Flower's own arithmetic on the same work",
         ("bench_unmasking.py::test_server_unmasking",),
         (90, 10),
+    ),
+    Part(
+        "flower",
+        "whole rounds in Flower, against its own SecAgg+ workflow and plain FedAvg; not with --quick",
+        ("bench_flower.py::test_flower_against_its_own_secure_aggregation",),
+        (150, 0),
     ),
     Part(
         "scaling",
@@ -75,8 +81,8 @@ PARTS = (
 )
 
 
-def chosen(only: Iterable[str]) -> tuple[Part, ...]:
-    """Return the named parts, in order; all of them if none is named.
+def chosen(only: Iterable[str], *, quick: bool = False) -> tuple[Part, ...]:
+    """Return the named parts, in order; if none is named, all of them, or all that are quick.
 
     Raises:
         ParameterError: there is no such part.
@@ -86,4 +92,4 @@ def chosen(only: Iterable[str]) -> tuple[Part, ...]:
     if unknown:
         names = ", ".join(part.name for part in PARTS)
         raise ParameterError(f"there is no benchmark {min(unknown)!r}; there are {names}")
-    return tuple(part for part in PARTS if not wanted or part.name in wanted)
+    return tuple(part for part in PARTS if (part.name in wanted if wanted else part.seconds[quick]))

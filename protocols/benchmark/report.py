@@ -10,12 +10,12 @@ from dp.errors import MissingDependencyError
 
 from .. import page
 from . import plots, tables
-from .findings import Finding
+from .findings import Finding, Rival
 from .results import Results
 
 MARKDOWN, FOLDER = "REPORT.md", "report"
 _STYLE = """
-td:first-child { min-width: 15rem; }
+table.compared td:first-child { min-width: 15rem; } table.compared small { white-space: nowrap; }
 table.compared td:nth-child(n+2) { font-variant-numeric: tabular-nums; }
 table.compared td:nth-child(2), table.compared td.better { font-weight: 600; white-space: nowrap; }
 td.better { color: var(--good); } td.worse { color: var(--bad); }
@@ -115,15 +115,23 @@ def _table(results: Results) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in tables.HEADINGS)
     body = []
     for row in results.rows:
-        what, ours, peer, better, limit, over = map(escape, tables.cells(row))
-        absent = ' class="absent"' if row.peer and row.peer.value is None else ""
+        what, ours, _, better, _, over = map(escape, tables.cells(row))
         gain = row.peer.ratio.median if row.peer and row.peer.ratio else None
         kind = "idle" if gain is None else "better" if gain >= 1 else "worse"
         body.append(
-            f'<tr><td>{what}</td><td>{ours}</td><td{absent}>{peer}</td><td class="{kind}">{_small(better)}</td>'
-            f"<td>{limit}</td><td>{_small(over)}</td></tr>\n"
+            f"<tr><td>{what}</td><td>{ours}</td><td>{_rival(row.peer, row.unit)}</td>"
+            f'<td class="{kind}">{_small(better)}</td><td>{_rival(row.limit, row.unit)}</td><td>{_small(over)}</td></tr>\n'
         )
     return f'<table class="compared"><tr>{head}</tr>\n{"".join(body)}</table>'
+
+
+def _rival(rival: Rival | None, unit: str) -> str:
+    """Put who it is beneath the figure."""
+    if rival is None:
+        return "—"
+    if rival.value is None:
+        return f'<span class="absent">not to be had</span><small>{escape(rival.name)}</small>'
+    return f"{tables.amount(rival.value, unit)}<small>{escape(rival.name)}</small>"
 
 
 def _small(ratio: str) -> str:

@@ -39,7 +39,7 @@ def cells(row: Row) -> tuple[str, str, str, str, str, str]:
     """Return a row's cells under HEADINGS."""
     return (
         row.capability,
-        amount(row.ours, row.unit),
+        "—" if row.ours is None else amount(row.ours, row.unit),
         _rival(row.peer, row.unit),
         ratio(row.peer.ratio if row.peer else None),
         _rival(row.limit, row.unit),
