@@ -21,7 +21,7 @@ pytestmark = pytest.mark.long
 
 
 def test_server_of_a_round(benchmark, report):
-    sizes = Sizes(size(1000, 60), size(100_000, 1_000), 0.1)
+    sizes = Sizes(size(1000, 60, quick=500), size(100_000, 1_000), 0.1)
     with flower_rounds() as flower:
         say("a client and the steps of a server by Flower")
         theirs = sizes.by_flower(flower) if isinstance(flower, Peer) else flower

@@ -10,6 +10,7 @@ from command import Run, run_secagg
 from floors import processor_seconds, whole_round_seconds
 from flower_costs import FlowerCost, cost
 from peers.environments import Peer
+from side_by_side import size
 
 from protocols.parameters import ThreatModel, Topology, derive_topology
 from secagg.residues import lane_dtype
@@ -106,7 +107,7 @@ class Sizes:
         masks, keys = (1 + self.degree) * self.mask_bytes, 2 + 2 * self.degree
         return statistics.median(processor_seconds(masks, keys) for _ in range(5))
 
-    def by_flower(self, flower: Peer, samples: int = 3) -> FlowerCost:
+    def by_flower(self, flower: Peer, samples: int = size(3, 1, quick=1)) -> FlowerCost:
         """The same round, graph and threshold by Flower's functions."""
         return cost(
             flower,

@@ -108,7 +108,7 @@ class Curve:
     up: str
     lines: Mapping[str, Sequence[tuple[float, float]]]
     log_across: bool = True
-    references: Sequence[str] = ()
+    references: Sequence[str] = field(default_factory=list)
 
 
 @dataclass

@@ -262,3 +262,22 @@ def test_an_interrupted_command_says_how_to_go_on(command: Path, monkeypatch: py
     done = separating_runner().invoke(app, ["bench"])
     assert done.exit_code == 130
     assert "the same command goes on" in done.stderr
+
+
+def test_a_part_of_the_real_suite_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = tmp_path / "bench"  # what is measured beside other tests must not be kept for anyone's report
+    copied.mkdir()
+    for path in (ROOT / "bench").glob("*.py"):
+        (copied / path.name).write_text(path.read_text())
+    monkeypatch.setattr(benchmark, "find_suite", lambda: copied)
+    done = separating_runner().invoke(app, ["bench", "--quick", "--only", "import", "--report", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    facts = json.loads((tmp_path / "report/report.json").read_text())
+    (row,) = facts["parts"][0]["findings"][0]["rows"]
+    assert row["capability"].startswith("import protocols")
+    assert 0.01 < row["ours"] < 60
+    assert row["limit"]["name"] == "import numpy"
+    assert 0 < row["limit"]["value"] < row["ours"]
+    text = (tmp_path / "REPORT.md").read_text() + (tmp_path / "report/report.html").read_text()
+    assert str(tmp_path) not in text
+    assert str(ROOT) not in text
