@@ -28,7 +28,7 @@ class Part:
 PARTS = (
     Part(
         "round",
-        "a whole round of 1000 clients, against Flower's SecAgg+ and the AES and X25519 that it must do",
+        "a whole round of many clients, against Flower's SecAgg+ and the AES and X25519 that it must do",
         ("bench_round.py::test_server_of_a_round",),
         (150, 45),
     ),
