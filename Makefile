@@ -115,4 +115,4 @@ wheel: $(STAMP)  ## build the wheel and import it in a clean environment
 check: lint types test docs wheel  ## all that CI asks
 
 clean:           ## remove what was built
-	rm -rf .venv .venv-flower .venv-lowest .venv-mutation .venv-wheel .mutation build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-flower .venv-lowest .venv-mutation .venv-wheel .mutation bench/peers/.venvs bench/out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
