@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from peers.environments import FLOWER, Peer, PeerMissingError
 
-SCALED = "scaled: each step of the server timed, times how often it runs; its messages left out"
+SCALED = "scaled: processor time of each step of the server, times how often it runs; its messages left out"
 NAME = "Flower 1.41 SecAgg+"
 
 
