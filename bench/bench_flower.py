@@ -39,7 +39,7 @@ def simulate(**parameters: Any) -> dict[str, Any]:
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         }
         command = [str(interpreter), str(SCRIPT), json.dumps(parameters)]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=1800)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=900)
     found = re.findall(r"^FINDINGS (.*)$", done.stdout, flags=re.MULTILINE)
     assert found, (done.stdout + done.stderr)[-3000:]
     return json.loads(found[0])
