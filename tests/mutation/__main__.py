@@ -36,7 +36,7 @@ def main() -> None:
         report.write(list(TARGETS), chosen, known_results(), Path(__file__).with_name("REPORT.md"))
         return
     os.chdir(ROOT)
-    os.nice(15 - os.nice(0))
+    os.nice(19 - os.nice(0))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped; what was done is kept"))
     processes.preload()
     if not options.tests:

@@ -72,6 +72,9 @@ def _run_module(
         if outcome == f"crash {NOT_HERE}":
             continue
         mutant = by_key[task.name]
+        if outcome == processes.LATE:
+            say(f"  undecided, the machine is too busy: {mutant.module}:{mutant.at[0]} {mutant.operator}")
+            continue
         kills[failed] += 1
         _write_down(mutant, outcome, failed)
         if not report.is_dead(outcome):
