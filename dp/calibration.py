@@ -22,6 +22,7 @@ from .sensitivity import Neighbours, Norm, Sensitivity, check_count, check_delta
 
 _ROUGH, _COARSE = 40.0, 10.0  # searches run on grids that many times coarser
 _STEPS = 60
+_WIDEST = 230.0  # logarithm of the most and the least noise that is tried: 1e100, where events end, and 1e-100
 
 
 def gaussian_sigma(epsilon: float, delta: float, sensitivity: Sensitivity, dimension: int = 1) -> float:
@@ -207,15 +208,18 @@ def _search(spent: Callable[[float], float], epsilon: float, start: float, step:
     value = excess(high)
     if value > 0:
         while value > 0:
-            low, below, high = high, value, high + step
-            value, step = excess(high), 2 * step
-            if step > 2**10:
+            if high >= _WIDEST:
                 msg = f"no noise reaches epsilon = {epsilon} at this delta; raise epsilon or delta, or use fewer rounds"
                 raise ParameterError(msg)
+            low, below, high = high, value, min(high + step, _WIDEST)
+            value, step = excess(high), 2 * step
         above = value
     else:
         while value <= 0:
-            high, above, low = low, value, low - step
+            if low <= -_WIDEST:
+                msg = f"epsilon = {epsilon} is met without noise; lower it, or let the event depend on its noise"
+                raise ParameterError(msg)
+            high, above, low = low, value, max(low - step, -_WIDEST)
             value, step = excess(low), 2 * step
         below = value
     side = 0
