@@ -204,7 +204,9 @@ def test_one_integer_in_wide_noise_is_as_gaussian_noise() -> None:
     assert multiplier * 1e5 <= sigma <= multiplier * 1e5 * (1 + 1e-9)
 
 
-@pytest.mark.parametrize(("epsilon", "move", "d"), [(1.0, 1.0, 2), (1.0, 10.0, 1000), (20.0, 1.5, 50), (0.3, 1.0, 10**6)])
+@pytest.mark.parametrize(
+    ("epsilon", "move", "d"), [(1.0, 1.0, 2), (1.0, 10.0, 1000), (20.0, 1.5, 50), (0.3, 1.0, 10**6)]
+)
 def test_vectors_get_the_least_noise_that_is_accounted_for(epsilon: float, move: float, d: int) -> None:
     sigma = discrete_gaussian_sigma(epsilon, 1e-5, move, d)
     assert epsilon_of(DiscreteGaussianEvent(sigma, move, d, ADD), 1e-5) <= epsilon

@@ -84,7 +84,9 @@ def measure(state: Path, *, jobs: int) -> Baseline:
     return baseline
 
 
-def _measured(path: Path, state: Path, sources: Mapping[str, str]) -> dict[str, tuple[float, dict[str, list[int]]]] | None:
+def _measured(
+    path: Path, state: Path, sources: Mapping[str, str]
+) -> dict[str, tuple[float, dict[str, list[int]]]] | None:
     """Return what is known of a file of tests, None if it has changed, or one of the modules that it ran."""
     note = _note_of(path, state)
     if not note.exists():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import resource
 import sys
 import time
 from collections import Counter
@@ -133,11 +135,18 @@ class _InsteadOfTests:
         if not placing.in_loaded_function(mutant):
             return NOT_HERE
         for item in items:
+            _limit(8 + 4 * self._baseline.seconds[item.nodeid])
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
             if self._failed:
                 (directory / "failed").write_text(self._failed)
                 return 1
         return 0 if items else 5
+
+
+def _limit(seconds: float) -> None:
+    """End this process when it has used so much more of the processor."""
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (min(most, math.ceil(time.process_time() + seconds)), most))
 
 
 def _import_and_run(mutant: Mutant, tests: list[str], directory: Path) -> int:

@@ -44,14 +44,14 @@ DP = {
     "rational": "test_enclosures test_samplers",
     "tables": "test_samplers",
     "_kernels": "test_samplers",
-    "mechanisms": "test_releases",
+    "mechanisms": "test_mechanisms test_releases",
     "sensitivity": "test_releases",
-    "clipping": "test_releases",
+    "clipping": "test_clipping test_releases",
     "analytic": "test_analytic",
     "zcdp": "test_analytic test_accounting",
     "calibration": "test_calibration test_accounting",
     "rdp": "test_rdp test_accounting",
-    "pld": "test_accounting",
+    "pld": "test_loss_distributions test_accounting",
 }
 TARGETS: dict[str, list[str]] = {
     f"{package}.{module}": [f"tests/{package}/{name}.py" for name in names.split()]
