@@ -1,4 +1,4 @@
-"""Releases at their edges: which grid, which sensitivity, how much room, and that no event claims more than was drawn."""
+"""Releases at their edges: which grid, which sensitivity, how much room; no event claims more noise than was drawn."""
 
 from __future__ import annotations
 

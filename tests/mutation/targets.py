@@ -63,5 +63,5 @@ KERNELS = {"secagg._field_kernels", "secagg._bit_kernels", "dp._kernels"}
 """Compiled: no line of them is seen to run, and each mutant gets a cache of its own, so that it is compiled anew."""
 
 LEFT_OUT = {"cli", "package", "paillier", "ledger", "flower"}
-"""Words in names of files: tests of commands, which run in processes of their own that do not have the mutant, and tests of
-what is not mutated."""
+"""Words in names of files: tests of commands, which run in processes of their own that do not have the mutant, and
+tests of what is not mutated."""
