@@ -13,7 +13,7 @@ PROTOCOLS = {
     "key_checks": "test_key_checks",
     "bindings": "test_vectors",
     "wire": "test_wire test_message_bounds",
-    "policy": "test_configuration test_client_refusals",
+    "policy": "test_policy test_configuration",
     "configuration": "test_given_as test_configuration",
     "lanes": "test_configuration",
     "parameters": "test_parameters",
