@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from .accounting import Method, epsilon_of
 from .analytic import gaussian_noise_multiplier, smallest
-from .discrete import SLACK, discrete_gaussian_delta, gaussian_equivalent
+from .discrete import SLACK, UNSEEN, discrete_gaussian_delta, gaussian_equivalent
 from .errors import ParameterError
 from .events import DiscreteGaussianEvent, Event, FixedSizeSampled, GaussianEvent, PoissonSampled, Repeated
 from .laws import gaussian_law
@@ -85,7 +85,7 @@ def discrete_gaussian_sigma(epsilon: float, delta: float, sensitivity: float, di
 
     def good(sigma: float) -> bool:
         if dimension == 1:
-            if sigma > 1 << 14:
+            if sigma > 1 << 14 or delta < 2 * UNSEEN:
                 equivalent = gaussian_equivalent(sigma**2, 1)
                 return equivalent is not None and equivalent >= needed
             law = gaussian_law(exact(sigma, "sigma") ** 2)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 
+import mpmath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -228,3 +229,17 @@ def test_vectors_get_the_least_noise_that_is_accounted_for(epsilon: float, move:
 def test_impossible_noise_is_refused(arguments: tuple[float, ...], words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         discrete_gaussian_sigma(*arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("delta", [1e-29, 1e-31, 1e-40, 1e-300])
+def test_deltas_below_what_sums_can_see_get_noise_all_the_same(delta: float) -> None:
+    sigma = discrete_gaussian_sigma(1.0, delta, 1.0)
+    multiplier = gaussian_noise_multiplier(1.0, delta)
+    assert multiplier * (1 - 1e-3) <= sigma <= multiplier * 1.01
+    # The tail above the loss of epsilon is a bound from below on nine tenths of delta; to 30 digits.
+    with mpmath.workdps(30):
+        x = range(math.floor(sigma**2 - 0.5) + 1, math.floor(sigma**2 - 0.5) + 400)
+        losses = [(2 * k + 1) / (2 * mpmath.mpf(sigma) ** 2) for k in x]
+        masses = [mpmath.exp(-(mpmath.mpf(k) ** 2) / (2 * mpmath.mpf(sigma) ** 2)) for k in x]
+        true = mpmath.fsum(m * (1 - mpmath.exp(1 - loss)) for m, loss in zip(masses, losses, strict=True))
+        assert true / (mpmath.mpf(sigma) * mpmath.sqrt(2 * mpmath.pi)) <= delta
