@@ -130,6 +130,17 @@ def test_gaussian_deltas_where_their_forms_meet(s: float, epsilon: float) -> Non
         assert true <= gaussian_delta(s, epsilon) <= true * (1 + mpmath.mpf("2e-11")) + mpmath.mpf("1e-322")
 
 
+def test_small_deltas_are_rounded_up_everywhere() -> None:
+    # From a = -1 to -37.4, where half the square of a has an error of its own: a hundred times that of delta's factors.
+    with mpmath.workdps(400):
+        for k in range(10, 375):
+            s, a = 0.5 + k % 7, -k / 10
+            epsilon = (0.5 / s - a) / s
+            exactly = 1 / (2 * mpmath.mpf(s)) - mpmath.mpf(epsilon) * s
+            true = mpmath.ncdf(exactly) - mpmath.exp(epsilon) * mpmath.ncdf(exactly - 1 / mpmath.mpf(s))
+            assert true <= gaussian_delta(s, epsilon) <= true * (1 + mpmath.mpf("1e-9"))
+
+
 def test_deltas_below_all_floats_are_not_taken_for_nothing() -> None:
     assert gaussian_delta(1.0, 60.0) == 5e-324
     assert gaussian_delta(1.0, 38.9) > 5e-324

@@ -131,16 +131,18 @@ through, an entry that a table lacks, a number minus one. Decorated and compiled
 Not mutated: texts (strings, the messages of errors; facts of errors are), annotations, decorators, `__repr__`,
 `zip(strict=...)`, and what would only fail at once (a required argument missing, a local set to None).
 
-**A kill** is a failing test, a crash, an import that fails, or more than 20 s + 4x of the processor time that the same
-tests take without the mutant. A mutant meets the tests that execute its statement (by coverage), its module's own
+**A kill** is a failing test, a crash, an import that fails, or more than 8 s + 4x of the processor time that the
+same test takes without the mutant (20 s + 4x for all tests of those that need a new import). A mutant meets the tests that execute its statement (by coverage), its module's own
 first, the short ones first. Tests of commands in processes of their own do not see mutants and do not count. Compiled
 loops get a cache of their own for each mutant, so that each is compiled anew.
 
-**These figures** are of samples, run with `--budget` 4 to 16 and `--longest` 2 to 8 (seconds, on a machine so busy that
-they were mostly those of waiting): the long tests of whole sessions were hardly asked, and a survivor may well die by
-them. What was run on an earlier state of the code counts only where the function or class is the same to the letter.
-Not counted for that reason, since their classes changed a little afterwards: `protocols.server` 30 of 30 and
-`protocols.client` 29 of 30 (the survivor is below), `protocols.wire` 30 of 30.
+**These figures** are of samples, run with `--budget 12 --longest 5` (seconds of the processor, on a busy machine): the
+long tests of whole sessions were hardly asked, and a survivor may well die by them. What was run on an earlier state of
+the code counts only where the function or class is the same to the letter. A mutant that got too little of the
+processor for too long is undecided and not counted.
+
+**Equivalent** mutants give what the original gives, if faster or slower; each is explained below. The last column
+leaves them out.
 
 **A sample** is drawn by lot with a fixed seed; the interval is Wilson's for the score of all mutants, corrected for a
 draw without replacement.

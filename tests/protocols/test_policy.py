@@ -103,6 +103,16 @@ def test_a_round_without_noise_or_without_honest_clients_meets_no_demand() -> No
     with pytest.raises(ParameterError, match="give no privacy"):
         PrivacyDemand(1e9, DELTA, corrupt_fraction=MAX_BAD_FRACTION).check(private(5, minimum_survivors=2))
     assert accepts(nobody, PrivacyDemand(1e9, DELTA, corrupt_fraction=0.5))  # one is left
+    with pytest.raises(ParameterError, match="0 survivors of whom 0 may be corrupt give no privacy"):
+        PrivacyDemand(1e9, DELTA, corrupt_fraction=0.55).check(nobody)  # none is
+
+
+def test_an_event_has_at_least_one_honest_client() -> None:
+    config = private(corrupt=0.25)
+    assert config.event(6) == config.lanes[0].codec.share.event(1, ADD)  # type: ignore[union-attr]
+    for survivors in (5, 4):
+        with pytest.raises(ParameterError, match=f"{survivors} survivors of whom 5 may be corrupt give no privacy"):
+            config.event(survivors)
 
 
 # Policies.
