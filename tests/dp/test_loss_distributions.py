@@ -138,7 +138,7 @@ def test_costs_of_approximations_and_convolutions_are_counted() -> None:
         (Repeated(LaplaceEvent(1.0, ADD, 1), 3), 0.0, 1),
         (Repeated(LaplaceEvent(1.0, ADD, 2), 3), 0.0, 1),
         (Composed((LaplaceEvent(1.0, ADD, 1), GaussianEvent(1.0, ADD))), 0.0, 1),
-        (Composed((Repeated(LaplaceEvent(1.0, ADD, 1), 3), *EVERY_KIND[3:8], discrete_vector)), 2 * SLACK, 7),
+        (Composed((*EVERY_KIND[3:8], Repeated(LaplaceEvent(1.0, ADD, 1), 3), discrete_vector)), 2 * SLACK, 7),
     ):
         assert loss_distribution(event, 0.05)[1:] == (slack, convolutions)
 

@@ -6,7 +6,7 @@ PROTOCOLS = {
     "client_checks": "test_client_bounds test_client_refusals",
     "client_steps": "test_client_refusals test_vectors",
     "client": "test_forgetting test_session_edges test_client_refusals",
-    "client_state": "test_forgetting test_client_refusals",
+    "client_state": "test_client_state test_forgetting",
     "server_checks": "test_server_checks test_server_faults",
     "unmasking": "test_unmasking test_server_faults",
     "server": "test_session_edges test_forgetting test_server_faults",
