@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dp import clipping
@@ -28,6 +28,9 @@ def exact_norm(values: np.ndarray, norm: Norm) -> Fraction:
     st.sampled_from([Norm.L1, Norm.L2]),
     st.integers(0, 9),
 )
+@example(1, -45, 3e7, Norm.L2, 0)
+@example(9, -48, 3e7, Norm.L2, 1)
+@example(9, -48, 3e7, Norm.L1, 1)
 def test_a_vector_a_hair_above_its_bound_is_clipped(d: int, excess: int, bound: float, norm: Norm, seed: int) -> None:
     values = np.random.default_rng(seed).normal(size=d)
     size = float(np.abs(values).sum()) if norm is Norm.L1 else float(np.linalg.norm(values))

@@ -131,9 +131,10 @@ through, an entry that a table lacks, a number minus one. Decorated and compiled
 Not mutated: texts (strings, the messages of errors; facts of errors are), annotations, decorators, `__repr__`,
 `zip(strict=...)`, and what would only fail at once (a required argument missing, a local set to None).
 
-**A kill** is a failing test, a crash, an import that fails, or more than 8 s + 4x of the processor time that the
-same test takes without the mutant (20 s + 4x for all tests of those that need a new import). A mutant meets the tests that execute its statement (by coverage), its module's own
-first, the short ones first. Tests of commands in processes of their own do not see mutants and do not count. Compiled
+**A kill** is a failing test, a crash, an import that fails, or more than 8 s + 4x of the processor time that the same
+test takes without the mutant (20 s + 4x of all tests, where a mutant needs a new import). A mutant meets the tests that
+execute its statement (by coverage), its module's own first, the short ones first. Tests of commands in processes of
+their own do not see mutants and do not count. Compiled
 loops get a cache of their own for each mutant, so that each is compiled anew.
 
 **These figures** are of samples, run with `--budget 12 --longest 5` (seconds of the processor, on a busy machine): the
