@@ -36,12 +36,12 @@ SECAGG = {
     "_bit_kernels": "test_residues",
 }
 DP = {
-    "samplers": "test_samplers",
+    "samplers": "test_sampler_edges test_samplers",
     "arbiter": "test_samplers",
     "laws": "test_enclosures test_samplers",
     "discrete": "test_discrete test_analytic",
     "randomness": "test_randomness test_samplers",
-    "rational": "test_enclosures test_samplers",
+    "rational": "test_sampler_edges test_enclosures",
     "tables": "test_samplers",
     "_kernels": "test_samplers",
     "mechanisms": "test_mechanisms test_releases",

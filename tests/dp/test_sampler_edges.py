@@ -1,0 +1,49 @@
+"""Samplers at their edges: how many, how narrow, how wide. Statistical tests: false alarms below 1e-11 each."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from dp import samplers
+from dp.errors import ParameterError
+from dp.rational import exp_neg, floor_log2, power_of_two
+
+DRAWS = [samplers.discrete_gaussian, samplers.discrete_laplace, samplers.discrete_gaussian_of_variance]
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+def test_one_sample_unless_more_are_asked_for(draw: object) -> None:
+    assert draw(3).shape == (1,)  # type: ignore[operator]
+    for size in (32, 33, (4, 8), (3, 11)):  # on either side of where the compiled walk begins
+        values = draw(3, size)  # type: ignore[operator]
+        assert values.shape == (size if isinstance(size, tuple) else (size,))
+        assert values.dtype == np.int64
+
+
+@pytest.mark.parametrize("draw", DRAWS[:2])
+def test_scales_go_from_the_least_to_the_largest(draw: object) -> None:
+    tiny = Fraction(1, 10**12)
+    assert not draw(Fraction(1, 32), 40).any()  # type: ignore[operator]
+    assert np.abs(draw(Fraction(2**50), 40)).max() > 2**44  # type: ignore[operator]
+    for outside in (Fraction(1, 32) - tiny, Fraction(2**50) + tiny):
+        with pytest.raises(ParameterError, match=r"outside \[0\.03125, 2\*\*50\]"):
+            draw(outside)  # type: ignore[operator]
+
+
+def test_powers_of_two_and_their_logarithms() -> None:
+    for exponent in range(-70, 71):
+        power = power_of_two(exponent)
+        assert power == Fraction(2) ** exponent
+        assert floor_log2(power) == exponent
+        assert floor_log2(power * Fraction(2**80 - 1, 2**80)) == exponent - 1
+        assert floor_log2(power * Fraction(2**80 + 1, 2**80)) == exponent
+
+
+def test_exponentials_at_their_ends() -> None:
+    for bits in (1, 60, 128):
+        assert exp_neg(Fraction(0), bits) == 1 << bits
+        assert exp_neg(Fraction(10**6), bits) == 0
+        assert exp_neg(Fraction(1, 10**60), bits) in range((1 << bits) - 3, (1 << bits) + 1)
