@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from fractions import Fraction
 
 import numpy as np
@@ -9,7 +11,9 @@ import pytest
 
 from dp import samplers
 from dp.errors import ParameterError
+from dp.laws import Law
 from dp.rational import exp_neg, floor_log2, power_of_two
+from dp.tables import table_for
 
 DRAWS = [samplers.discrete_gaussian, samplers.discrete_laplace, samplers.discrete_gaussian_of_variance]
 
@@ -47,3 +51,32 @@ def test_exponentials_at_their_ends() -> None:
         assert exp_neg(Fraction(0), bits) == 1 << bits
         assert exp_neg(Fraction(10**6), bits) == 0
         assert exp_neg(Fraction(1, 10**60), bits) in range((1 << bits) - 3, (1 << bits) + 1)
+
+
+@pytest.mark.parametrize("curved", [True, False])
+def test_what_the_kernel_decides_is_sure_and_what_it_leaves_open_is_near(curved: bool) -> None:
+    from dp._kernels import walk
+
+    law = Law(curved, Fraction(1 << 40))
+    table = table_for(law)
+    lower, upper = int(table.thresholds[4]), int(table.thresholds[5])
+    generator = random.Random(7)
+    open_cases = 0
+    for _ in range(200):
+        offset = generator.getrandbits(law.shift)
+        limit = law.excess(5, offset) * 2**64 / 2  # the second trial's, when the first has been won by a zero
+        for uniform in range(math.floor(limit) - 3, math.floor(limit) + 4):
+            words = np.full(80, (1 << 64) - 1, dtype=np.uint64)
+            words[:4] = ((lower + upper) // 2) << 1, offset << (64 - law.shift), 0, uniform
+            out = np.zeros(1, dtype=np.int64)
+            tables = table.thresholds, table.guide, np.uint64(table.shift), np.uint64(table.rate), curved
+            done, at, _ = walk(words, 0, out, 0, *tables)
+            if done == 1:  # won as well: the offset is kept, whatever further bits the uniform number has
+                assert uniform + 1 <= limit
+                assert out[0] == (5 << law.shift) + offset
+            elif at > 0:  # lost, and the next attempt begins
+                assert uniform >= limit
+            else:
+                assert abs(uniform - limit) <= 3
+                open_cases += 1
+    assert 200 <= open_cases <= 200 * 3
