@@ -37,6 +37,15 @@ def test_scales_go_from_the_least_to_the_largest(draw: object) -> None:
             draw(outside)  # type: ignore[operator]
 
 
+def test_where_chosen_words_end_whole_words_of_the_system_follow() -> None:
+    tail = samplers._tail(np.array([7, 2**64 - 1], dtype=np.uint64))
+    assert [next(tail), next(tail)] == [7, 2**64 - 1]
+    drawn = [next(tail) for _ in range(64)]
+    assert 2**63 <= max(drawn) < 2**64  # but with probability 2**-64
+    assert min(word.bit_length() for word in drawn) > 16
+    assert len(set(drawn)) == 64
+
+
 def test_powers_of_two_and_their_logarithms() -> None:
     for exponent in range(-70, 71):
         power = power_of_two(exponent)
