@@ -173,6 +173,9 @@ def test_impossible_goals_of_fixed_size_samples(goal: tuple[float, float]) -> No
 
 def test_scales_count_the_dimension_and_round_up() -> None:
     wide = Sensitivity(0.1, Norm.LINF, ADD)
+    assert laplace_scale(0.5, wide) == Fraction(0.1) / Fraction(0.5)  # of one entry, unless more are said
+    assert laplace_epsilon(0.5, wide) == pytest.approx(0.2, rel=1e-15)
+    assert gaussian_sigma(1.0, 1e-5, wide) == pytest.approx(0.1 * gaussian_noise_multiplier(1.0, 1e-5), rel=1e-14)
     assert gaussian_sigma(1.0, 1e-5, wide, 9) == pytest.approx(0.3 * gaussian_noise_multiplier(1.0, 1e-5), rel=1e-12)
     assert laplace_scale(0.5, wide, 9) == Fraction(wide.bound(Norm.L1, 9)) / Fraction(0.5)
     for scale in (0.1, 0.3, 7.0):
