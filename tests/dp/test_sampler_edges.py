@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dp import samplers
+from dp.arbiter import decide
 from dp.errors import ParameterError
 from dp.laws import Law
 from dp.rational import exp_neg, floor_log2, power_of_two
@@ -89,3 +90,19 @@ def test_what_the_kernel_decides_is_sure_and_what_it_leaves_open_is_near(curved:
                 assert abs(uniform - limit) <= 3
                 open_cases += 1
     assert 200 <= open_cases <= 200 * 3
+
+
+@pytest.mark.parametrize("sigma", [128, 150, 255, 256, 300, 700])
+def test_the_kernel_is_exact_where_offsets_cost_most(sigma: int) -> None:
+    law = Law(True, Fraction(sigma) ** 2)
+    generator = random.Random(sigma)
+    words = [generator.getrandbits(64) for _ in range(8000)]
+
+    class Source:
+        def chunk(self) -> np.ndarray:
+            return np.array(words, dtype=np.uint64)
+
+    out = np.empty(1500, dtype=np.int64)
+    samplers.fill(law, table_for(law), out, Source())
+    stream = iter(words)
+    assert out.tolist() == [decide(law, stream, lambda _: pytest.fail("a tie")) for _ in range(1500)]
