@@ -61,7 +61,7 @@ def divergence(p: np.ndarray, q: np.ndarray, order: float) -> float:
         (SkellamEvent(100.0, 1.0, 1.0, ADD), 8.0, 0.04 + 21 / 40_000),
         (SkellamEvent(50.0, 2.0, 3.0, ADD), 4.0, 0.16 + 46 / 10_000),
         (SkellamEvent(50.0, 2.0, 3.0, ADD), 3.2, 0.16 + 46 / 10_000),  # the next whole order
-        (SkellamEvent(0.5, 1.0, 3.0, ADD), 8.0, 8 + 9),
+        (SkellamEvent(0.25, 1.0, 3.0, ADD), 8.0, 16 + 18),
         # Proposition 14, worked out to 30 digits: its first, second and third bound, and fewer than all clients.
         (SummedDiscreteGaussianEvent(0.5, 3, 1.0, 1.0, 1, ADD), 64.0, 43.8873040138532),
         (SummedDiscreteGaussianEvent(0.7, 4, 5.0, 20.0, 1000, ADD), 2.0, 26.1399660451519),

@@ -106,3 +106,20 @@ def test_the_kernel_is_exact_where_offsets_cost_most(sigma: int) -> None:
     samplers.fill(law, table_for(law), out, Source())
     stream = iter(words)
     assert out.tolist() == [decide(law, stream, lambda _: pytest.fail("a tie")) for _ in range(1500)]
+
+
+def test_no_excess_is_overlooked_in_any_block() -> None:
+    from dp._kernels import walk
+
+    law = Law(True, Fraction(300) ** 2)
+    table = table_for(law)
+    offset = (1 << law.shift) - 1
+    for block in range(1, 500):
+        lower, upper = int(table.thresholds[block - 1]), int(table.thresholds[block])
+        words = np.full(80, (1 << 64) - 1, dtype=np.uint64)
+        words[:3] = ((lower + upper) // 2) << 1, offset << (64 - law.shift), int(law.excess(block, offset) * 2**64) - 8
+        out = np.zeros(1, dtype=np.int64)
+        tables = table.thresholds, table.guide, np.uint64(table.shift), np.uint64(table.rate), True
+        done, at, _ = walk(words, 0, out, 0, *tables)
+        assert done == 0  # the first trial is won and the second lost: this offset is not kept
+        assert at > 0
