@@ -19,6 +19,7 @@ from .sensitivity import check_delta, check_epsilon
 _SQRT_2 = math.sqrt(2)
 _SQRT_2_PI = math.sqrt(2 * math.pi)
 _MACHINE = 2.0**-50
+_TINY = 1e-323  # more than the roundings of what lies below all normal floats
 _CONTINUED_FRACTION_FROM = 12.0
 
 
@@ -63,7 +64,7 @@ def _delta(s: float, epsilon: float) -> float:
     if a < -38.5:
         return 5e-324  # below every positive float, and not zero
     near, far = _ratio(-a), _ratio(-b)
-    return min(1.0, height * (near - far + _MACHINE * near * (1 + a * a)) + doubt)
+    return min(1.0, height * (near - far + _MACHINE * near * (1 + a * a)) + doubt + _TINY)
 
 
 def gaussian_epsilon(noise_multiplier: float, delta: float) -> float:

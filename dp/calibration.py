@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from .accounting import Method, epsilon_of
 from .analytic import gaussian_noise_multiplier, smallest
-from .discrete import SLACK, discrete_gaussian_delta, gaussian_equivalent
+from .discrete import SLACK, UNSEEN, discrete_gaussian_delta, gaussian_equivalent
 from .errors import ParameterError
 from .events import DiscreteGaussianEvent, Event, FixedSizeSampled, GaussianEvent, PoissonSampled, Repeated
 from .laws import gaussian_law
@@ -22,6 +22,7 @@ from .sensitivity import Neighbours, Norm, Sensitivity, check_count, check_delta
 
 _ROUGH, _COARSE = 40.0, 10.0  # searches run on grids that many times coarser
 _STEPS = 60
+_WIDEST = 230.0  # logarithm of the most and the least noise that is tried: 1e100, where events end, and 1e-100
 
 
 def gaussian_sigma(epsilon: float, delta: float, sensitivity: Sensitivity, dimension: int = 1) -> float:
@@ -84,7 +85,7 @@ def discrete_gaussian_sigma(epsilon: float, delta: float, sensitivity: float, di
 
     def good(sigma: float) -> bool:
         if dimension == 1:
-            if sigma > 1 << 14:
+            if sigma > 1 << 14 or delta < 2 * UNSEEN:
                 equivalent = gaussian_equivalent(sigma**2, 1)
                 return equivalent is not None and equivalent >= needed
             law = gaussian_law(exact(sigma, "sigma") ** 2)
@@ -207,15 +208,18 @@ def _search(spent: Callable[[float], float], epsilon: float, start: float, step:
     value = excess(high)
     if value > 0:
         while value > 0:
-            low, below, high = high, value, high + step
-            value, step = excess(high), 2 * step
-            if step > 2**10:
+            if high >= _WIDEST:
                 msg = f"no noise reaches epsilon = {epsilon} at this delta; raise epsilon or delta, or use fewer rounds"
                 raise ParameterError(msg)
+            low, below, high = high, value, min(high + step, _WIDEST)
+            value, step = excess(high), 2 * step
         above = value
     else:
         while value <= 0:
-            high, above, low = low, value, low - step
+            if low <= -_WIDEST:
+                msg = f"epsilon = {epsilon} is met without noise; lower it, or let the event depend on its noise"
+                raise ParameterError(msg)
+            high, above, low = low, value, max(low - step, -_WIDEST)
             value, step = excess(low), 2 * step
         below = value
     side = 0

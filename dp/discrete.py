@@ -25,6 +25,7 @@ from .sensitivity import round_up
 Floats = npt.NDArray[np.float64]
 
 SLACK = 2.0**-58  # what the nearness of one release costs in epsilon, at most
+UNSEEN = 1e-30  # more than the mass beyond the reach of sums
 _ROUNDING = 2e-14
 
 
@@ -34,11 +35,11 @@ def discrete_gaussian_delta(law: Law, sensitivity: int, epsilon: float) -> float
     first = math.floor(epsilon * variance / sensitivity - sensitivity / 2) + 1  # the first with a loss above epsilon
     last = reach(law)
     if first > last:
-        return 5e-324
+        return UNSEEN
     x = np.arange(max(first, -last), last + 1, dtype=np.int64)
     loss = sensitivity * (2 * x.astype(np.float64) + sensitivity) / (2 * variance)
     delta = float((mass(law, x) * -np.expm1(np.minimum(0.0, epsilon - loss))).sum())
-    return min(1.0, delta * (1 + _ROUNDING) + 1e-30)
+    return min(1.0, delta * (1 + _ROUNDING) + UNSEEN)
 
 
 def discrete_gaussian_deltas(law: Law, sensitivity: int, epsilons: Floats) -> Floats:
@@ -57,7 +58,9 @@ def discrete_laplace_deltas(law: Law, sensitivity: int, epsilons: Floats) -> Flo
     """Return the least deltas of discrete Laplace noise on one integer, at epsilons of any sign, rounded up."""
     scale = float(law.parameter)
     # The loss at output x is (D - 2 x) / scale on 0..D, largest at x <= 0; `last` is the last x above epsilon.
-    last = (np.ceil((sensitivity - epsilons * scale) / 2) - 1).astype(np.int64)
+    # From D on it stays at -D / scale: below that, all outputs are above epsilon.
+    last = np.ceil((sensitivity - epsilons * scale) / 2) - 1
+    last = np.where(epsilons < -sensitivity / scale, reach(law) + sensitivity, last).astype(np.int64)
     mine, other = distribution(law, last), distribution(law, last - sensitivity)
     deltas = np.clip((mine - np.exp(np.minimum(epsilons, 700.0)) * other) * (1 + _ROUNDING) + 1e-15, 0.0, 1.0)
     return np.asarray(np.where(epsilons >= sensitivity / scale, 0.0, deltas))

@@ -27,11 +27,14 @@ def zcdp_delta(rho: float, epsilon: float) -> float:
         alpha = (low + high) / 2
         if not low < alpha < high:
             break
-        slope = (2 * alpha - 1) * rho - epsilon + math.log1p(-1 / alpha)
+        slope = (2 * alpha - 1) * rho - epsilon - math.log1p(1 / (alpha - 1))
         low, high = (alpha, high) if slope < 0 else (low, alpha)
     alpha = high
-    exponent = (alpha - 1) * (alpha * rho - epsilon) + alpha * math.log1p(-1 / alpha) - math.log(alpha - 1)
-    return min(1.0, round_up(math.exp(min(0.0, exponent)) * (1 + 1e-14)))
+    # log(1 - 1/alpha) = -log(1 + 1/(alpha - 1)), which keeps its digits where alpha is next to 1.
+    loss, shift = (alpha - 1) * (alpha * rho - epsilon), alpha * math.log1p(1 / (alpha - 1))
+    exponent = loss - shift - math.log(alpha - 1)
+    doubt = 2.0**-50 * ((alpha - 1) * (alpha * rho + epsilon) + shift + 1)  # more than their rounding
+    return min(1.0, round_up(math.exp(min(0.0, exponent + doubt)) * (1 + 1e-14)))
 
 
 def zcdp_epsilon(rho: float, delta: float) -> float:
@@ -61,7 +64,10 @@ def zcdp_rho(epsilon: float, delta: float) -> float:
     while zcdp_delta(1 / high, epsilon) > delta:
         low, high = high, 2 * high
     inverse = smallest(lambda x: zcdp_delta(1 / x, epsilon) <= delta, low, high)
-    return math.nextafter(1 / inverse, 0.0)
+    rho, step = math.nextafter(1 / inverse, 0.0), 2.0**-52  # and down until it is certain
+    while zcdp_delta(rho, epsilon) > delta:
+        rho, step = rho * (1 - step), 2 * step
+    return rho
 
 
 def gaussian_rho(noise_multiplier: float) -> float:

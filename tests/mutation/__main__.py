@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from . import processes, report
@@ -25,6 +26,7 @@ def main() -> None:
     add("--budget", type=float, default=60, help="seconds of tests for a mutant (60)")
     add("--longest", type=float, default=8, help="seconds of the longest test that is asked (8)")
     add("--again", action="store_true", help="run those that survived before once more")
+    add("--survivors", action="store_true", help="run those that survived before, and no others")
     add("--anew", action="store_true", help="import everything anew for each mutant: slower, and blind to nothing")
     add("--tests", nargs="+", metavar="FILE", help="ask these files and no others; nothing is measured beforehand")
     add("--report", action="store_true", help="run nothing, write REPORT.md from what is known")
@@ -36,7 +38,7 @@ def main() -> None:
         report.write(list(TARGETS), chosen, known_results(), Path(__file__).with_name("REPORT.md"))
         return
     os.chdir(ROOT)
-    os.nice(15 - os.nice(0))
+    os.nice(19 - os.nice(0))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped; what was done is kept"))
     processes.preload()
     if not options.tests:
@@ -45,17 +47,19 @@ def main() -> None:
     known = known_results()
     mutants = {module: chosen(module, options.sample) for module in modules}
     waiting = {
-        module: [
-            mutant
-            for mutant in some
-            if mutant.key not in known or (options.again and not report.is_dead(known[mutant.key]["outcome"]))
-        ]
+        module: [mutant for mutant in some if _is_wanted(known.get(mutant.key), options)]
         for module, some in mutants.items()
     }
     run(waiting, baseline, options)
     known = known_results()
     for module, some in mutants.items():
         say(report.score_line(module, [known[mutant.key] for mutant in some if mutant.key in known], len(some)))
+
+
+def _is_wanted(result: Mapping[str, str] | None, options: argparse.Namespace) -> bool:
+    if result is None:
+        return not options.survivors
+    return (options.again or options.survivors) and not report.is_dead(result["outcome"])
 
 
 def chosen(module: str, sample: int = 0) -> list[Mutant]:

@@ -31,6 +31,9 @@ PRELOADED = (
     "dp_accounting dp_accounting.pld.privacy_loss_distribution dp_accounting.rdp",
 )
 
+LATE = "late"
+"""Outcome of a process that had too little of the processor for too long: it says nothing about the mutant."""
+
 Child = Callable[[Path], int]
 """What a process does: takes a directory of its own, returns what pytest does."""
 
@@ -50,6 +53,7 @@ class _Running:
     task: Task
     directory: Path
     deadline: float
+    late: bool = False
 
 
 def preload() -> None:
@@ -76,8 +80,10 @@ def run(tasks: Iterable[Task], *, jobs: int) -> Iterator[tuple[Task, str, str]]:
                 return
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
-                for late in [pid for pid, one in running.items() if time.monotonic() > one.deadline]:
-                    _kill(late)
+                for pid, one in running.items():
+                    if time.monotonic() > one.deadline:
+                        one.late = True
+                        _kill(pid)
                 time.sleep(0.02)
                 continue
             one = running.pop(pid)
@@ -85,7 +91,7 @@ def run(tasks: Iterable[Task], *, jobs: int) -> Iterator[tuple[Task, str, str]]:
             note = one.directory / "failed"
             failed = note.read_text() if note.exists() else ""
             shutil.rmtree(one.directory, ignore_errors=True)
-            yield one.task, _outcome(status, failed), failed
+            yield one.task, LATE if one.late else _outcome(status, failed), failed
     finally:
         for pid, one in running.items():
             _kill(pid)

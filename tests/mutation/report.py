@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from .mutants import Mutant
+from .mutants import Mutant, path_of
 
 EXPLANATIONS = Path(__file__).with_name("survivors.toml")
 
@@ -41,41 +43,73 @@ def write(
     into: Path,
 ) -> None:
     """Write the report of what is known of the modules as they stand."""
-    whys = {
-        (entry["module"], entry["before"], entry["after"]): entry["why"]
-        for entry in tomllib.loads(EXPLANATIONS.read_text()).get("survivor", [])
-    }
+    whys = _explanations()
     rows, survivors = [], []
-    total = total_tried = total_dead = total_equivalent = 0
+    sums = _Score()
     for module in modules:
         mutants = chosen(module)
         tried = [(mutant, known[mutant.key]) for mutant in mutants if mutant.key in known]
-        if not tried:
-            rows.append(f"| `{module}` | {len(mutants)} | 0 | | | not yet run |")
-            continue
-        alive = [mutant for mutant, result in tried if not is_dead(result["outcome"])]
-        dead = len(tried) - len(alive)
-        low, high = interval(dead, len(tried), len(mutants))
-        spread = "all" if len(tried) == len(mutants) else f"{100 * low:.0f} to {100 * high:.0f}"
-        score = f"{100 * dead / len(tried):.1f}"
-        rows.append(f"| `{module}` | {len(mutants)} | {len(tried)} | {dead} | {score} | {spread} |")
-        total, total_tried, total_dead = total + len(mutants), total_tried + len(tried), total_dead + dead
-        for mutant in sorted(alive, key=lambda one: one.at):
-            why = whys.get((module, mutant.before, mutant.after), "**not yet explained**")
-            total_equivalent += why.startswith("Equivalent")
-            survivors.append(
-                f"| `{module}` {mutant.at[0]} | `{_cell(mutant.before)}` | `{_cell(mutant.after)}` | {why} |"
-            )
-    score = f"{100 * total_dead / max(1, total_tried):.1f}"
-    rows.append(f"| all | {total} | {total_tried} | {total_dead} | {score} | |")
+        alive = sorted((mutant for mutant, result in tried if not is_dead(result["outcome"])), key=lambda one: one.at)
+        text = path_of(module).read_text().splitlines()
+        reasons = [
+            whys.get((module, text[mutant.at[0] - 1].strip(), mutant.before, mutant.after), "**not yet explained**")
+            for mutant in alive
+        ]
+        score = _Score(
+            len(mutants), len(tried), len(tried) - len(alive), sum(why.startswith("Equivalent") for why in reasons)
+        )
+        sums += score
+        rows.append(score.row(f"`{module}`"))
+        survivors += [
+            f"| `{module}` {mutant.at[0]} | `{_cell(mutant.before)}` | `{_cell(mutant.after)}` | {why} |"
+            for mutant, why in zip(alive, reasons, strict=True)
+        ]
     into.write_text(
         HEAD
-        + "\n".join(["| module | mutants | tried | killed | % | 95 % interval |", "|---|---|---|---|---|---|", *rows])
-        + f"\n\n## Survivors\n\n{len(survivors)}, of which {total_equivalent} are equivalent: nobody could tell them "
-        + "from the original.\n\n"
+        + "\n".join([*_Score.HEAD, *rows, sums.row("all", whole=True)])
+        + f"\n\n## Survivors\n\n{len(survivors)}, of which {sums.equivalent} are equivalent: they give what the "
+        + "original gives, if faster or slower.\n\n"
         + "\n".join(["| where | original | mutant | why it lives |", "|---|---|---|---|", *survivors])
         + "\n"
     )
+
+
+@dataclass(frozen=True)
+class _Score:
+    mutants: int = 0
+    tried: int = 0
+    dead: int = 0
+    equivalent: int = 0
+
+    HEAD: ClassVar = [
+        "| module | mutants | tried | killed | % | 95 % interval | equivalent | % without them |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+
+    def __add__(self, other: _Score) -> _Score:
+        return _Score(
+            self.mutants + other.mutants,
+            self.tried + other.tried,
+            self.dead + other.dead,
+            self.equivalent + other.equivalent,
+        )
+
+    def row(self, name: str, *, whole: bool = False) -> str:
+        if not self.tried:
+            return f"| {name} | {self.mutants} | 0 | | | not yet run | | |"
+        low, high = interval(self.dead, self.tried, self.mutants)
+        spread = "all" if self.tried == self.mutants else f"{100 * low:.0f} to {100 * high:.0f}"
+        share, without = 100 * self.dead / self.tried, 100 * self.dead / max(1, self.tried - self.equivalent)
+        return (
+            f"| {name} | {self.mutants} | {self.tried} | {self.dead} | {share:.1f} | {'' if whole else spread} "
+            f"| {self.equivalent} | {without:.1f} |"
+        )
+
+
+def _explanations() -> dict[tuple[str, str, str, str], str]:
+    """Return why survivors live, by module, the text of the line that the change begins on, and the change."""
+    entries = tomllib.loads(EXPLANATIONS.read_text()).get("survivor", [])
+    return {(entry["module"], entry["line"], entry["before"], entry["after"]): entry["why"] for entry in entries}
 
 
 def _cell(code: str) -> str:
@@ -97,16 +131,19 @@ through, an entry that a table lacks, a number minus one. Decorated and compiled
 Not mutated: texts (strings, the messages of errors; facts of errors are), annotations, decorators, `__repr__`,
 `zip(strict=...)`, and what would only fail at once (a required argument missing, a local set to None).
 
-**A kill** is a failing test, a crash, an import that fails, or more than 20 s + 4x of the processor time that the same
-tests take without the mutant. A mutant meets the tests that execute its statement (by coverage), its module's own
-first, the short ones first. Tests of commands in processes of their own do not see mutants and do not count. Compiled
+**A kill** is a failing test, a crash, an import that fails, or more than 8 s + 4x of the processor time that the same
+test takes without the mutant (20 s + 4x of all tests, where a mutant needs a new import). A mutant meets the tests that
+execute its statement (by coverage), its module's own first, the short ones first. Tests of commands in processes of
+their own do not see mutants and do not count. Compiled
 loops get a cache of their own for each mutant, so that each is compiled anew.
 
-**These figures** are of samples, run with `--budget` 4 to 16 and `--longest` 2 to 8 (seconds, on a machine so busy that
-they were mostly those of waiting): the long tests of whole sessions were hardly asked, and a survivor may well die by
-them. What was run on an earlier state of the code counts only where the function or class is the same to the letter.
-Not counted for that reason, since their classes changed a little afterwards: `protocols.server` 30 of 30 and
-`protocols.client` 29 of 30 (the survivor is below), `protocols.wire` 30 of 30.
+**These figures** are of small samples, run with `--budget` 8 to 12 and `--longest` 3 to 5 (seconds of the processor):
+the long tests of whole sessions were hardly asked, and a survivor may well die by them. What was run on an earlier
+state of the code counts only where the function or class is the same to the letter. A mutant that got too little of the
+processor for too long is undecided and not counted.
+
+**Equivalent** mutants give what the original gives, if faster or slower; each is explained below. The last column
+leaves them out.
 
 **A sample** is drawn by lot with a fixed seed; the interval is Wilson's for the score of all mutants, corrected for a
 draw without replacement.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import resource
 import sys
 import time
 from collections import Counter
@@ -72,6 +74,9 @@ def _run_module(
         if outcome == f"crash {NOT_HERE}":
             continue
         mutant = by_key[task.name]
+        if outcome == processes.LATE:
+            say(f"  undecided, the machine is too busy: {mutant.module}:{mutant.at[0]} {mutant.operator}")
+            continue
         kills[failed] += 1
         _write_down(mutant, outcome, failed)
         if not report.is_dead(outcome):
@@ -130,11 +135,18 @@ class _InsteadOfTests:
         if not placing.in_loaded_function(mutant):
             return NOT_HERE
         for item in items:
+            _limit(8 + 4 * self._baseline.seconds[item.nodeid])
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
             if self._failed:
                 (directory / "failed").write_text(self._failed)
                 return 1
         return 0 if items else 5
+
+
+def _limit(seconds: float) -> None:
+    """End this process when it has used so much more of the processor."""
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (min(most, math.ceil(time.process_time() + seconds)), most))
 
 
 def _import_and_run(mutant: Mutant, tests: list[str], directory: Path) -> int:

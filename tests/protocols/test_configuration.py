@@ -56,6 +56,9 @@ def test_impossible_configurations_name_the_culprit(arguments, match):
 def test_minimum_survivors_is_the_threshold_unless_said():
     assert small_config().minimum_survivors == small_config().topology.threshold
     assert small_config(minimum_survivors=5).minimum_survivors == 5
+    sparse, complete = (small_config(30, dropout=0.2, complete_graph=asked) for asked in (False, True))
+    assert sparse.minimum_survivors == sparse.topology.threshold == 2
+    assert complete.minimum_survivors == complete.topology.threshold > 2
 
 
 @pytest.mark.parametrize(

@@ -179,3 +179,23 @@ def test_a_servers_dump_whose_sums_are_of_another_length_is_refused(change):
     for sums in ([*body["sums"], change], body["sums"][:-1], [body["sums"][0] + change, *body["sums"][1:]]):
         with pytest.raises(StateError, match="do not fit its configuration"):
             type(session.server).load(dumps.seal({**body, "sums": sums}))
+
+
+def test_in_the_sparse_graph_who_has_too_few_neighbours_left_is_left_out_and_the_others_go_on():
+    config = small_config(30, dropout=0.2)
+    topology = config.topology
+    assert not topology.complete
+    session = Session(config, random_inputs(config))
+    graph = session.server._graph
+    # Of client 1's neighbours one fewer than the threshold comes: nobody could ever reveal its secrets.
+    gone = set(sorted(graph.neighbours(1))[: topology.degree - topology.threshold + 1])
+    session.run_phase(silent=gone)
+    invited = set(session.outgoing)
+    left_out = set(range(1, 31)) - invited - gone
+    assert 1 in left_out
+    assert all(len(graph.neighbours(client) & invited) < topology.threshold for client in left_out)
+    assert all(len(graph.neighbours(client) & invited) >= topology.threshold for client in invited)
+    assert session.server.excluded.keys() == set()  # they did nothing wrong
+    session.run()
+    session.assert_exact()
+    assert session.server.result.survivors == invited

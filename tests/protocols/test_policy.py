@@ -1,0 +1,177 @@
+"""What a client demands of a round: each demand at its edge, and noise counted from the fewest that may be honest."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from dp.accounting import epsilon_of
+from dp.events import Composed, Repeated
+from dp.sensitivity import Neighbours
+from protocols.configuration import RoundConfig
+from protocols.parameters import MAX_BAD_FRACTION, Adversary, ThreatModel
+from protocols.policy import ClientPolicy, PrivacyDemand
+from protocols.vectors import FloatVector, PrivateCounts, PrivateVector
+from secagg.errors import ParameterError
+
+ADD, REPLACE = Neighbours.ADD_REMOVE, Neighbours.REPLACE_ONE
+DELTA = 1e-5
+
+
+def private(
+    num_clients: int = 20, corrupt: float = 0.0, minimum_survivors: int = 16, sigma: float = 40.0, vectors: int = 1
+) -> RoundConfig:
+    kinds = [PrivateVector(f"v{i}", 8, 1.0, 16.0, sigma) for i in range(vectors)]
+    return RoundConfig(
+        ThreatModel(num_clients, corrupt, 0.1), tuple(kinds), minimum_survivors=minimum_survivors, complete_graph=True
+    )
+
+
+def spent(config: RoundConfig, honest: int, neighbours: Neighbours = ADD, rounds: int = 1) -> float:
+    """What the noise of so many costs; as the round's own corrupt clients are not among them."""
+    [*lanes] = config.lanes
+    events = [lane.codec.share.event(honest, neighbours) for lane in lanes]  # type: ignore[union-attr]
+    return epsilon_of(Repeated(Composed(tuple(events)), rounds), DELTA)
+
+
+def accepts(config: RoundConfig, demand: PrivacyDemand) -> bool:
+    try:
+        demand.check(config)
+    except ParameterError as error:
+        if "demands at most" not in str(error):
+            raise
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("corrupt", "doubted", "honest"),
+    [
+        (0.0, 0.0, 16),  # as the round says
+        (0.1, 0.0, 14),  # the round says more than the client fears
+        (0.0, 0.1, 14),  # and less
+        (0.1, 0.25, 11),
+    ],
+)
+def test_noise_is_counted_from_the_fewest_that_may_be_honest(corrupt: float, doubted: float, honest: int) -> None:
+    config = private(corrupt=corrupt)
+    least = spent(config, honest)
+    assert accepts(config, PrivacyDemand(least * (1 + 1e-12), DELTA, corrupt_fraction=doubted))
+    assert not accepts(config, PrivacyDemand(least * (1 - 1e-9), DELTA, corrupt_fraction=doubted))
+    assert spent(config, honest + 1) < least
+
+
+def test_a_demand_counts_rounds_vectors_and_its_own_relation() -> None:
+    config = private(vectors=2)
+    for neighbours in Neighbours:
+        for rounds in (1, 5):
+            least = spent(config, 16, neighbours, rounds)
+            for size, accepted in ((least * (1 + 1e-12), True), (least * (1 - 1e-9), False)):
+                assert accepts(config, PrivacyDemand(size, DELTA, rounds, neighbours, 0.0)) is accepted
+
+
+def test_a_demand_is_for_one_round_in_which_one_in_ten_may_be_corrupt_unless_it_says_otherwise() -> None:
+    assert PrivacyDemand(1.0, DELTA) == PrivacyDemand(1.0, DELTA, 1, ADD, 0.1)
+    assert PrivacyDemand(1.0, DELTA, corrupt_fraction=MAX_BAD_FRACTION).corrupt_fraction == MAX_BAD_FRACTION
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"epsilon": 0.0}, "epsilon"),
+        ({"epsilon": math.nan}, "epsilon"),
+        ({"epsilon": None}, "either"),
+        ({"delta": 1.0}, "delta"),
+        ({"rounds": 0}, "rounds"),
+        ({"neighbours": "both"}, "Neighbours"),
+        ({"corrupt_fraction": -0.01}, "corrupt_fraction is -0.01"),
+        ({"corrupt_fraction": math.nextafter(MAX_BAD_FRACTION, 1)}, "corrupt_fraction is"),
+        ({"corrupt_fraction": math.nan}, "corrupt_fraction is nan"),
+    ],
+)
+def test_impossible_demands_are_refused(change: dict[str, object], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        PrivacyDemand(**({"epsilon": 1.0, "delta": DELTA} | change))  # type: ignore[arg-type]
+
+
+def test_a_round_without_noise_or_without_honest_clients_meets_no_demand() -> None:
+    plain = RoundConfig(ThreatModel(20, 0.0, 0.1), (FloatVector("v", 8),))
+    with pytest.raises(ParameterError, match="the round has no noise"):
+        PrivacyDemand(100.0, DELTA).check(plain)
+    nobody = private(minimum_survivors=11)
+    with pytest.raises(ParameterError, match="give no privacy"):
+        PrivacyDemand(1e9, DELTA, corrupt_fraction=MAX_BAD_FRACTION).check(private(5, minimum_survivors=2))
+    assert accepts(nobody, PrivacyDemand(1e9, DELTA, corrupt_fraction=0.5))  # one is left
+    with pytest.raises(ParameterError, match="0 survivors of whom 0 may be corrupt give no privacy"):
+        PrivacyDemand(1e9, DELTA, corrupt_fraction=0.55).check(nobody)  # none is
+
+
+def test_an_event_has_at_least_one_honest_client() -> None:
+    config = private(corrupt=0.25)
+    assert config.event(6) == config.lanes[0].codec.share.event(1, ADD)  # type: ignore[union-attr]
+    for survivors in (5, 4):
+        with pytest.raises(ParameterError, match=f"{survivors} survivors of whom 5 may be corrupt give no privacy"):
+            config.event(survivors)
+
+
+# Policies.
+
+
+@pytest.mark.parametrize(
+    ("name", "met", "missed"),
+    [
+        ("adversary", Adversary.SEMI_MALICIOUS_SERVER, Adversary.MALICIOUS_SERVER),
+        ("corrupt_fraction", 0.1, 0.1001),
+        ("minimum_clients", 20, 21),
+        ("minimum_neighbours", 19, 20),
+        ("minimum_survivors", 16, 17),
+    ],
+)
+def test_each_demand_holds_at_its_edge(name: str, met: object, missed: object) -> None:
+    config = RoundConfig(
+        ThreatModel(20, 0.1, 0.1, Adversary.SEMI_MALICIOUS_SERVER),
+        (FloatVector("v", 8),),
+        minimum_survivors=16,
+        complete_graph=True,
+    )
+    ClientPolicy(**{name: met}).check(config)  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="this client demands"):
+        ClientPolicy(**{name: missed}).check(config)  # type: ignore[arg-type]
+
+
+def test_private_sums_of_few_are_refused_plain_ones_are_not() -> None:
+    nine, ten = private(12, minimum_survivors=9), private(12, minimum_survivors=10)
+    ClientPolicy().check(ten)
+    with pytest.raises(ParameterError, match="may sum as few as 9 inputs, but this client demands 10"):
+        ClientPolicy().check(nine)
+    ClientPolicy(minimum_participants=9).check(nine)
+    with pytest.raises(ParameterError, match="demands 11"):
+        ClientPolicy(minimum_participants=11).check(ten)
+    plain = RoundConfig(ThreatModel(3, 0.0, 0.0), (FloatVector("v", 8),), minimum_survivors=2)
+    ClientPolicy(minimum_participants=11).check(plain)
+
+
+def test_by_default_two_clients_with_one_neighbour_each_are_enough() -> None:
+    pair = RoundConfig(ThreatModel(2, 0.0, 0.0), (FloatVector("v", 8),), minimum_survivors=2)
+    ClientPolicy().check(pair)
+    with pytest.raises(ParameterError, match="may sum as few as 1 inputs"):
+        ClientPolicy().check(RoundConfig(ThreatModel(3, 0.0, 0.3), (FloatVector("v", 8),), minimum_survivors=1))
+
+
+def test_a_policy_asks_for_its_noise() -> None:
+    config = private()
+    ClientPolicy(privacy=PrivacyDemand(100.0, DELTA)).check(config)
+    with pytest.raises(ParameterError, match="demands at most"):
+        ClientPolicy(privacy=PrivacyDemand(1e-3, DELTA)).check(config)
+
+
+def test_counts_are_private_too() -> None:
+    config = RoundConfig(
+        ThreatModel(20, 0.0, 0.1),
+        (PrivateCounts("c", 4, 1, 8, 20.0), PrivateCounts("e", 4, 1, 8, 20.0)),
+        minimum_survivors=16,
+    )
+    least = spent(config, 16)
+    assert accepts(config, PrivacyDemand(least * (1 + 1e-12), DELTA, corrupt_fraction=0.0))
+    assert not accepts(config, PrivacyDemand(least * (1 - 1e-9), DELTA, corrupt_fraction=0.0))
