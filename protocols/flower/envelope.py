@@ -14,13 +14,13 @@ import msgspec
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from msgspec import Meta
 
-from secagg.derivation import Label, digest
+from secagg.derivation import Label, digest, frame
 from secagg.errors import MalformedMessage, ParameterError
 
 from ..configuration import RoundConfig
 from ..messages import Bytes32
 from ..vectors import FloatVector, IntegerVector, PrivateVector
-from .settings import CLIPPED, COUNTERS, METRICS, UPDATE, WEIGHT
+from .settings import CLIPPED, COUNTER_BITS, COUNTER_LIMIT, COUNTERS, METRIC_BITS, METRICS, UPDATE, WEIGHT
 
 ADAPTER_VERSION = 1
 RECORD = "secagg"
@@ -29,6 +29,7 @@ REFUSED = 1001
 """Code of the errors with which a node refuses; Flower's own are below 100."""
 
 NODE_ID_BYTES = 8
+NONCE_BYTES = 32
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -92,14 +93,28 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
         if config.private:
             self._check_private(config)
             return
-        kinds = (FloatVector, FloatVector, FloatVector, IntegerVector, IntegerVector)
         names = (UPDATE + self.context.hex(), COUNTERS, METRICS, WEIGHT, CLIPPED)
-        if tuple(type(spec) for spec in config.vectors) != kinds or config.weighted:
-            raise ParameterError("the server proposes other vectors than this adapter knows: install the same versions")
+        match config.vectors:
+            case (
+                FloatVector() as update,
+                FloatVector(clip=float(counter_limit), value_bits=counter_bits),
+                FloatVector(length=num_metrics, value_bits=metric_bits),
+                IntegerVector(length=1),
+                IntegerVector(length=1, max_value=most_clipped),
+            ) if not config.weighted:
+                pass
+            case _:
+                raise ParameterError(
+                    "the server proposes other vectors than this adapter knows: install the same versions"
+                )
         if tuple(spec.name for spec in config.vectors) != names:
             raise ParameterError("the round is not bound to what the server announces: install the same versions")
-        if config.vectors[2].length != sum(length or 1 for _, length in self.metrics):
+        if num_metrics != sum(length or 1 for _, length in self.metrics):
             raise ParameterError("the round has another number of metrics than the server announces")
+        # No setting moves these: a node that refused because of one would tell of its update what it need not.
+        fixed = (counter_limit, counter_bits, metric_bits, most_clipped)
+        if fixed != (COUNTER_LIMIT, COUNTER_BITS, METRIC_BITS, max(1, update.length)):
+            raise ParameterError("the server proposes other limits than this adapter knows: install the same versions")
 
     def _check_private(self, config: RoundConfig) -> None:
         if len(config.vectors) != 1 or not isinstance(config.vectors[0], PrivateVector) or self.metrics:
@@ -118,6 +133,19 @@ def unpack_node_ids(packed: bytes) -> list[int]:
     if len(packed) % NODE_ID_BYTES:
         raise ParameterError("the list of nodes is cut off")
     return [int.from_bytes(packed[at : at + NODE_ID_BYTES], "big") for at in range(0, len(packed), NODE_ID_BYTES)]
+
+
+def identity_question(run_id: int, node_id: int, nonce: bytes) -> bytes:
+    """Return what a node signs to show that an identity is its own: for this node, in this run, and at this time.
+
+    Raises:
+        MalformedMessage: the nonce is not of 32 bytes.
+    """
+    if len(nonce) != NONCE_BYTES:
+        raise MalformedMessage(f"a question of {len(nonce)} bytes, not {NONCE_BYTES}")
+    return frame(
+        Label.SIGN_FLOWER_IDENTITY, *((number % 2**64).to_bytes(8, "big") for number in (run_id, node_id)), nonce
+    )
 
 
 def seal(**fields: bytes) -> ConfigRecord:

@@ -17,11 +17,12 @@ from secagg.signatures import Identity
 from ..identity_files import read_identity, read_roster
 from ..parameters import Adversary
 from ..policy import ClientPolicy, PrivacyDemand
+from .answered import ANSWERED
 
 PREFIX = "secagg-"
 IDENTITY = PREFIX + "identity"
 ROSTER = PREFIX + "roster"
-_FILES = (IDENTITY, ROSTER)
+_FILES = (IDENTITY, ROSTER, ANSWERED)
 _COUNTS = ("minimum_clients", "minimum_neighbours", "minimum_survivors", "minimum_participants")
 _PRIVACY = ("epsilon", "delta", "rounds")
 

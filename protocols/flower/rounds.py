@@ -5,6 +5,7 @@ The model travels with the message that asks for masked input, so that training 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,15 @@ from flwr.app import ArrayRecord, Error, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
 from dp.errors import LedgerError
-from secagg.errors import EncodingError, ParameterError, PeerError, SecAggError, ThresholdError
+from secagg.errors import (
+    AuthenticationFailed,
+    EncodingError,
+    ParameterError,
+    PeerError,
+    SecAggError,
+    ThresholdError,
+)
+from secagg.signatures import verify
 
 from .. import wire
 from ..identity_files import read_roster
@@ -27,10 +36,10 @@ from ..result import RoundResult
 from ..server import Server
 from ..transitions import ServerPhase
 from .content import Model, content_digest
-from .envelope import RECORD, REFUSED, Announcement, field, pack_node_ids, seal
+from .envelope import NONCE_BYTES, RECORD, REFUSED, Announcement, field, identity_question, pack_node_ids, seal
 from .logs import INFO, WARNING, log
 from .report import RoundReport
-from .settings import CLIPPED, COUNTERS, METRICS, WEIGHT, SecAggSettings
+from .settings import CLIPPED, COUNTER_BITS, COUNTER_LIMIT, COUNTERS, METRIC_BITS, METRICS, WEIGHT, SecAggSettings
 
 IDENTITIES = "identities"
 _SHOWN = 5
@@ -151,11 +160,17 @@ class Round:
         if self._settings.roster is None:
             return sorted(self._messages), {}
         trusted = set(read_roster(Path(self._settings.roster)).values())
-        asked = {node: RecordDict({RECORD: seal(ask=b"identity")}) for node in self._messages}
+        nonce = os.urandom(NONCE_BYTES)
+        asked = {node: RecordDict({RECORD: seal(ask=nonce)}) for node in self._messages}
         identities: dict[int, bytes] = {}
         for node, content in self._exchange(IDENTITIES, asked, self._settings.stage_timeout).items():
             try:
                 identity = field(content, "identity")
+                # Public keys are public: without proof, one node could take another's place.
+                verify(identity, identity_question(self._run_id, node, nonce), field(content, "proof"))
+            except AuthenticationFailed:
+                self._blame(node, "it cannot show that the identity it claims is its own")
+                continue
             except SecAggError as error:
                 self._blame(node, f"{error}; {_MOD_MISSING}")
                 continue
@@ -249,9 +264,22 @@ class Round:
         if total_weight == 0:
             raise EncodingError(f"the nodes' {self._weighted_by} sum to zero: there is no mean")
         share = self._settings.max_weight / total_weight
-        update = next(iter(result.levels))
-        arrays = self._model.plus(result.sum(update) * share, result.sum(COUNTERS) * share)
-        return RecordDict({self._array_key: arrays, "metrics": self._metrics(result, share, total_weight)})
+        update = result.sum(next(iter(result.levels))) * share
+        counters, metrics = result.sum(COUNTERS) * share, result.sum(METRICS) * share
+        settings, survivors = self._settings, len(result.survivors)
+        for what, mean, limit, bits in (
+            ("update", update, settings.clip, settings.value_bits),
+            ("integer arrays", counters, COUNTER_LIMIT, COUNTER_BITS),
+            ("metrics", metrics, settings.metric_limit, METRIC_BITS),
+        ):
+            rounding = survivors * share * limit / (2 ** (bits - 1) - 1)
+            if np.abs(mean).max(initial=0.0) > limit * (1 + 1e-9) + rounding:
+                raise EncodingError(
+                    f"the mean of the {what} is beyond {limit:g}, to which each node keeps its own: a node has lied "
+                    "about its input or its weight, and nothing tells which"
+                )
+        arrays = self._model.plus(update, counters)
+        return RecordDict({self._array_key: arrays, "metrics": self._metrics(metrics.tolist(), total_weight)})
 
     def _private_mean(self, result: RoundResult) -> RecordDict:
         """All nodes weigh the same, and no metric leaves them."""
@@ -262,8 +290,7 @@ class Round:
         metrics = MetricRecord({self._weighted_by: len(result.survivors)})
         return RecordDict({self._array_key: arrays, "metrics": metrics})
 
-    def _metrics(self, result: RoundResult, share: float, total_weight: int) -> MetricRecord:
-        means = (result.sum(METRICS) * share).tolist()
+    def _metrics(self, means: list[float], total_weight: int) -> MetricRecord:
         metrics = MetricRecord({self._weighted_by: total_weight})
         start = 0
         for name, length in self._settings.metric_lengths.items():
@@ -297,9 +324,10 @@ _FIRST = str(ServerPhase.ADVERTISE_KEYS)
 
 
 def _short(error: Error) -> str:
-    """The last line says most where Flower hands on a traceback."""
+    """The last line says most where Flower hands on a traceback. It is a node's text, and goes to a terminal."""
     lines = (error.reason or "").strip().splitlines()
-    return lines[-1][-_MAX_REASON:] if lines else f"error {error.code}"
+    last = lines[-1][-_MAX_REASON:] if lines else f"error {error.code}"
+    return "".join(character if character.isprintable() else "?" for character in last)
 
 
 def _common_content(messages: Sequence[Message], by_node: Mapping[int, Message]) -> RecordDict:

@@ -1,6 +1,6 @@
 """Run as a script: a Ray simulation of 20 nodes with dropouts in every exchange, whose findings are one line of JSON.
 
-Private rounds follow, paid from the ledger that the first argument names; one node then demands more than it is offered.
+Private rounds follow, paid from the ledger that the first argument names; one node then demands more than there is.
 Flower's engine and Ray live and end with this process; the test reads its output.
 """
 
@@ -13,9 +13,9 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 from flwr.serverapp.strategy import FedAdam, FedAvg
 from flwr.simulation import run_simulation
-
 from private_app.server_app import findings as private_findings
 from private_app.task import DELTA, settings
+
 from protocols import ClientPolicy, PrivacyDemand
 from protocols.flower import SecAgg, SecAggMod, secagg_mod
 
