@@ -8,8 +8,6 @@ app gets to see; what has been answered once is not answered again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
@@ -23,31 +21,17 @@ from secagg.signatures import Identity
 
 from .. import wire
 from ..client import Client
-from ..configuration import RoundConfig
 from ..messages import Invitation, ShareDelivery, ToClient
 from ..policy import ClientPolicy
 from ..transitions import ClientPhase
 from . import answered
+from .announcement import Announcement
 from .content import Model, content_digest
 from .contribution import contribution
-from .envelope import RECORD, Announcement, decode, field, identity_question, refusal, seal
+from .envelope import RECORD, decode, field, identity_question, refusal, seal
 from .logs import ERROR, WARNING, log
+from .memory import Memory, count_private_round, hidden, private_rounds, recall, remember
 from .node_policy import PREFIX, Credentials, strictest_policy
-
-ROUNDS = "secagg-rounds"
-"""Name of the record in a node's state that counts its private rounds."""
-
-
-class _Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """What a node remembers of its one session between messages. As secret as the dump in it."""
-
-    announcement: Announcement
-    config: RoundConfig
-    session_id: bytes
-    dump: bytes
-
-    def __repr__(self) -> str:
-        return "_Memory(...)"
 
 
 @final
@@ -84,7 +68,7 @@ class SecAggMod:
     def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         """Answer a message; errors are answers, too."""
         if message.metadata.message_type.partition(".")[0] != "train":
-            with _hidden(context):
+            with hidden(context):
                 return call_next(message, context)
         if not message.has_content() or not isinstance(message.content.get(RECORD), ConfigRecord):
             return refusal(
@@ -136,7 +120,7 @@ class SecAggMod:
         if invitation.recipient != announcement.client_id(context.node_id):
             raise ParameterError(f"the server gives this node the number {invitation.recipient}, which is another's")
         policy = strictest_policy(self._policy, context.node_config, context.run_config)
-        taken = _private_rounds(context)
+        taken = private_rounds(context)
         if policy.privacy is not None and taken >= policy.privacy.rounds:
             raise ParameterError(
                 f"this node has taken part in {taken} private rounds of this run, and its demand on privacy is for "
@@ -151,7 +135,7 @@ class SecAggMod:
         )
         response = wire.encode(client.advertise_keys(invitation))
         announcement = msgspec.structs.replace(announcement, node_ids=b"")  # checked, and long
-        _remember(context, _Memory(announcement, invitation.config, invitation.session_id, client.dump()))
+        remember(context, Memory(announcement, invitation.config, invitation.session_id, client.dump()))
         return _reply(message, message=response)
 
     def _go_on(
@@ -163,7 +147,7 @@ class SecAggMod:
         call_next: ClientAppCallable,
     ) -> Message:
         """Answer any later message of the session, if it is the one that is due."""
-        memory = _recall(context)
+        memory = recall(context)
         if memory is None or memory.announcement.run_id != context.run_id:
             raise UnexpectedMessage("this node is in no session: it was not invited, refused, or was started anew")
         announcement = memory.announcement
@@ -184,7 +168,7 @@ class SecAggMod:
                 raise UnexpectedMessage("shares of another session or for another node")
             # If training fails, the session is over.
             del context.state[RECORD]
-            with _hidden(context):
+            with hidden(context):
                 values = self._train(message, context, memory, call_next)
         step = str(client.phase)
         try:
@@ -196,15 +180,15 @@ class SecAggMod:
                 context.state.pop(RECORD, None)
             raise
         if values is not None and memory.config.private:
-            context.state[ROUNDS] = ConfigRecord({"private": _private_rounds(context) + 1})
+            count_private_round(context)
         if client.phase is ClientPhase.COMPLETED:
             context.state.pop(RECORD, None)
         else:
-            _remember(context, msgspec.structs.replace(memory, dump=client.dump()))
+            remember(context, msgspec.structs.replace(memory, dump=client.dump()))
         return _reply(message, message=response)
 
     def _train(
-        self, message: Message, context: Context, memory: _Memory, call_next: ClientAppCallable
+        self, message: Message, context: Context, memory: Memory, call_next: ClientAppCallable
     ) -> dict[str, npt.NDArray[Any]]:
         content = RecordDict({name: record for name, record in message.content.items() if name != RECORD})
         if content_digest(content) != memory.announcement.content:
@@ -262,35 +246,6 @@ def _known_identities(announcement: Announcement, credentials: Credentials, invi
     if announced[invitation.recipient - 1] != own:
         raise ParameterError("the server announces another identity for this node than its own")
     return dict(enumerate(announced, start=1))
-
-
-@contextmanager
-def _hidden(context: Context) -> Iterator[None]:
-    """Keep our records out of the reach of the app's functions, and bring them back unchanged."""
-    ours = {name: context.state.pop(name) for name in (RECORD, ROUNDS) if name in context.state}
-    try:
-        yield
-    finally:
-        for name in (RECORD, ROUNDS):
-            context.state.pop(name, None)
-        context.state.update(ours)
-
-
-def _private_rounds(context: Context) -> int:
-    """Return how many private rounds this node has given masked input to, as far as this state goes back."""
-    record = context.state.get(ROUNDS)
-    taken = record.get("private") if isinstance(record, ConfigRecord) else None
-    return taken if isinstance(taken, int) else 0
-
-
-def _remember(context: Context, memory: _Memory) -> None:
-    context.state[RECORD] = ConfigRecord({"memory": msgspec.msgpack.encode(memory)})
-
-
-def _recall(context: Context) -> _Memory | None:
-    record = context.state.get(RECORD)
-    memory = record.get("memory") if isinstance(record, ConfigRecord) else None
-    return decode(memory, _Memory) if isinstance(memory, bytes) else None
 
 
 def _reply(message: Message, /, **fields: bytes) -> Message:
