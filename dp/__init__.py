@@ -5,8 +5,7 @@ Names are loaded when first used, so that `import dp` costs next to nothing.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from ._lazy import names_of
 
 _HOMES = {
     "accounting": ("Accountant", "Method", "delta_of", "epsilon_of"),
@@ -72,20 +71,5 @@ _HOMES = {
         "zcdp_rho",
     ),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME_OF)  # noqa: PLE0605 - computed from the one table
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    value = getattr(importlib.import_module(f".{home}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME_OF})
+__all__, __getattr__, __dir__ = names_of(__name__, _HOMES)

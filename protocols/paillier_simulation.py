@@ -310,7 +310,7 @@ def _encrypted(
 _worker: list[tuple[RoundParameters, NoisePool]] = []
 
 
-def _start(parameters: RoundParameters, backend_name: str) -> None:
+def _start(parameters: RoundParameters, backend_name: str | None) -> None:
     integers.choose(backend_name)
     pool = NoisePool(ShortExponents(parameters.key.public_key))
     _worker[:] = [(parameters, pool)]

@@ -10,7 +10,6 @@ import hashlib
 import math
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -22,14 +21,11 @@ Integer = Any
 Progress = Callable[[int], None]
 """Called with how many elements have been dealt with since the last call."""
 
-_CHUNK = 64
-"""Exponentiations between two reports of progress."""
-
 
 class Backend(NamedTuple):
-    """The operations whose speed matters, from one library."""
+    """The operations whose speed matters, from one library; `name` is what `choose` takes."""
 
-    name: str
+    name: str | None
     integer: Callable[[int], Integer]
     from_bytes: Callable[[bytes, str], Integer]
     powmod: Callable[[Integer, Integer, Integer], Integer]
@@ -37,6 +33,8 @@ class Backend(NamedTuple):
     invert: Callable[[Integer, Integer], Integer]
     gcd: Callable[[Integer, Integer], Integer]
     releases_lock: bool
+    abreast: bool = False
+    """Whether much of the same at once may go to the processor's vector unit: see montgomery.py."""
 
 
 def _int_from_bytes(data: bytes, order: str) -> int:
@@ -77,50 +75,29 @@ _chosen: list[Backend] = []
 
 
 def backend() -> Backend:
-    """Return the fastest backend there is, or the one that `choose` named."""
+    """Return the fastest backend there is, with the vector unit's help, or the one that `choose` named."""
     if not _chosen:
-        _chosen.append(_gmpy2() or PYTHON)
+        _chosen.append(_fastest())
     return _chosen[0]
 
 
+def _fastest() -> Backend:
+    return (_gmpy2() or PYTHON)._replace(name=None, abreast=True)
+
+
 def choose(name: str | None) -> None:
-    """Compute with the backend of that name from now on: "gmpy2", "python", or None for the fastest there is.
+    """Compute with the backend of that name alone from now on: "gmpy2", "python", or None for the fastest there is.
 
     Keys, tables and sums that exist already keep the integers they were made of, which is harmless: the two mix.
 
     Raises:
         ParameterError: no such backend, or gmpy2 is not installed.
     """
-    known = {"python": PYTHON, "gmpy2": _gmpy2(), None: _gmpy2() or PYTHON}
+    known = {"python": PYTHON, "gmpy2": _gmpy2(), None: _fastest()}
     chosen = known.get(name)
     if chosen is None:
         raise ParameterError(f"there is no backend {name!r} here: use 'python', or install secagg[paillier] for gmpy2")
     _chosen[:] = [chosen]
-
-
-def powmod_all(
-    bases: Sequence[Integer],
-    exponent: Integer,
-    modulus: Integer,
-    *,
-    workers: int = 1,
-    progress: Progress | None = None,
-) -> list[Integer]:
-    """Raise every base to one exponent, on `workers` threads: gmpy2 releases the interpreter lock over a list."""
-    arithmetic = backend()
-    exponent, modulus = arithmetic.integer(exponent), arithmetic.integer(modulus)
-    chunks = [list(bases[start : start + _CHUNK]) for start in range(0, len(bases), _CHUNK)]
-
-    def compute(chunk: list[Integer]) -> list[Integer]:
-        return arithmetic.powmod_many([arithmetic.integer(base) for base in chunk], exponent, modulus)
-
-    results: list[Integer] = []
-    with ThreadPoolExecutor(workers if arithmetic.releases_lock else 1) as threads:
-        for powers in threads.map(compute, chunks):
-            results.extend(powers)
-            if progress is not None:
-                progress(len(powers))
-    return results
 
 
 def powmod_product(bases: Sequence[Integer], exponents: Sequence[bytes], modulus: Integer) -> Integer:

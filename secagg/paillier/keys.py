@@ -17,7 +17,8 @@ from typing import Any, final
 from ..derivation import Label, digest
 from ..errors import MalformedMessage, ParameterError
 from . import moduli
-from .integers import Integer, backend, expand, powmod_all, to_bytes, width
+from .integers import Integer, backend, expand, to_bytes, width
+from .powers import powmod_all
 
 DEFAULT_KEY_BITS = 3072
 _MAX_JWK_CHARACTERS = 1 << 14

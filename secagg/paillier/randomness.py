@@ -180,7 +180,7 @@ class NoisePool:
 _worker_source: list[NoiseSource] = []
 
 
-def _start(n: int, key_bits: int, source: Callable[[PublicKey], NoiseSource], backend_name: str) -> None:
+def _start(n: int, key_bits: int, source: Callable[[PublicKey], NoiseSource], backend_name: str | None) -> None:
     integers.choose(backend_name)
     _worker_source[:] = [source(PublicKey(n, _min_bits=key_bits))]
 

@@ -16,11 +16,12 @@ from typing import Any, Self, final
 
 from ..errors import MalformedMessage, ParameterError, StateError
 from . import integers
-from .integers import Integer, all_invertible, backend
+from .integers import backend
 from .keys import PublicKey
 from .lanes import Lanes
+from .products import products_of
 from .randomness import NoisePool
-from .vectors import EncryptedVector, check_header, in_range, rerandomise
+from .vectors import EncryptedVector, check_header, rerandomise
 
 
 @final
@@ -50,7 +51,8 @@ class Accumulator:
         size = public_key.ciphertext_bytes
         self._bounds = [(low * size, high * size) for low, high in pairwise(edges) if low < high]
         counts = [(high - low) // size for low, high in self._bounds]
-        self._slices = [_Here(public_key, number) if workers == 1 else _There(public_key, number) for number in counts]
+        part = _Here if workers == 1 else _There
+        self._slices = [part(public_key, number, max_addends) for number in counts]
 
     def add(self, vector: EncryptedVector, *, sender: int) -> None:
         """Check one vector and add it.
@@ -139,9 +141,9 @@ class Accumulator:
 class _Slice:
     """A run of positions of the sum. `stage` tries a batch, `commit` keeps all of it that no slice found fault with."""
 
-    def __init__(self, public_key: PublicKey, count: int) -> None:
-        self._key = public_key
-        self._values: list[Integer] = [backend().integer(1)] * count
+    def __init__(self, public_key: PublicKey, count: int, max_addends: int) -> None:
+        self._products = products_of(public_key, count, max_addends)
+        self._values: Any = self._products.empty()
         self._batch: list[bytes] = []
         self._bad: frozenset[int] = frozenset()
         self._staged = self._values
@@ -150,9 +152,8 @@ class _Slice:
         """Multiply a batch in on trial, and return the indices of vectors with an invalid ciphertext."""
         self._batch = batch
         bad = self._multiply(frozenset())
-        if not all_invertible(self._staged, self._key.n):
-            invalid = (i for i, data in enumerate(batch) if i not in bad and not all_invertible(*self._residues(data)))
-            bad = self._multiply(bad.union(invalid))
+        if not self._products.invertible(self._staged):
+            bad = self._multiply(bad.union(i for i, data in enumerate(batch) if i not in bad and not self._sound(data)))
         self._bad = bad
         return bad
 
@@ -164,21 +165,19 @@ class _Slice:
 
     def product(self) -> bytes:
         """Return the positions' ciphertexts."""
-        return integers.join(self._values, self._key.ciphertext_bytes)
+        return self._products.ciphertexts(self._values)
 
-    def _residues(self, data: bytes) -> tuple[list[Integer], int]:
-        return integers.split(data, self._key.ciphertext_bytes), self._key.n
+    def _sound(self, data: bytes) -> bool:
+        return self._products.invertible(self._products.times(self._products.empty(), data))
 
     def _multiply(self, skip: frozenset[int]) -> frozenset[int]:
         """Stage the product with all vectors but those to skip, and return these and those out of range."""
-        modulus = self._key.n_squared
         values, bad = self._values, set(skip)
         for index, data in enumerate(self._batch):
             if index in skip:
                 continue
-            ciphertexts, _ = self._residues(data)
-            if in_range(ciphertexts, modulus):
-                values = [value * ciphertext % modulus for value, ciphertext in zip(values, ciphertexts, strict=True)]
+            if self._products.in_range(data):
+                values = self._products.times(values, data)
             else:
                 bad.add(index)
         self._staged = values
@@ -188,8 +187,8 @@ class _Slice:
 class _Here:
     """A slice in this process."""
 
-    def __init__(self, public_key: PublicKey, count: int) -> None:
-        self._slice = _Slice(public_key, count)
+    def __init__(self, public_key: PublicKey, count: int, max_addends: int) -> None:
+        self._slice = _Slice(public_key, count, max_addends)
 
     def call(self, method: str, *arguments: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -204,8 +203,8 @@ class _Here:
 class _There:
     """A slice in a process of its own: an executor with one worker, which therefore keeps its state between calls."""
 
-    def __init__(self, public_key: PublicKey, count: int) -> None:
-        arguments = (public_key.n, public_key.key_bits, count, backend().name)
+    def __init__(self, public_key: PublicKey, count: int, max_addends: int) -> None:
+        arguments = (public_key.n, public_key.key_bits, count, max_addends, backend().name)
         self._process = ProcessPoolExecutor(1, get_context("spawn"), initializer=_start, initargs=arguments)
 
     def call(self, method: str, *arguments: Any) -> Future[Any]:
@@ -218,9 +217,9 @@ class _There:
 _worker_slice: list[_Slice] = []
 
 
-def _start(n: int, key_bits: int, count: int, backend_name: str) -> None:
+def _start(n: int, key_bits: int, count: int, max_addends: int, backend_name: str | None) -> None:
     integers.choose(backend_name)
-    _worker_slice[:] = [_Slice(PublicKey(n, _min_bits=key_bits), count)]
+    _worker_slice[:] = [_Slice(PublicKey(n, _min_bits=key_bits), count, max_addends)]
 
 
 def _call(method: str, *arguments: Any) -> Any:

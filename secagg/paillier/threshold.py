@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from ..derivation import Label, digest
 from ..errors import AuthenticationFailed, InconsistentShares, ParameterError, ThresholdError
 from . import integers, moduli
-from .integers import Integer, Progress, all_invertible, backend, powmod_all, to_bytes, width
+from .integers import Integer, Progress, all_invertible, backend, to_bytes, width
 from .keys import DEFAULT_KEY_BITS, PublicKey
 from .lanes import Lanes
-from .opening import Opener, open_all
+from .opening import Opener
+from .powers import powmod_all
 from .proofs import Proof, Statement, prove, verify
 from .vectors import EncryptedVector, checked_ciphertexts
 
@@ -242,7 +243,7 @@ def combine(
         lanes: what the vector must look like.
         context: as the members had it.
         partials: member -> what it said.
-        workers: processes, which need (as always with spawned ones) a main module that can be imported.
+        workers: threads.
         progress: told of every ciphertext that was opened.
 
     Raises:
@@ -262,8 +263,8 @@ def combine(
     liars = partials.keys() - images.keys()
     while len(images) >= key.threshold:
         opener = Opener(key.public_key.n, key.factorial, tuple(images)[: key.threshold])
-        said = {member: partials[member].roots for member in opener.members}
-        plaintexts = open_all(opener, vector.data, said, workers=workers, progress=progress)
+        said = [images[member] for member in opener.members]
+        plaintexts = opener.open(ciphertexts, said, workers=workers, progress=progress)
         if plaintexts is not None:
             return Opened(plaintexts, frozenset(liars))
         bases = [ciphertext % n for ciphertext in ciphertexts]

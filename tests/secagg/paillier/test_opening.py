@@ -1,4 +1,4 @@
-"""The combiner's arithmetic on its own: lifts, interpolation, and runs of ciphertexts on processes."""
+"""The combiner's arithmetic on its own: interpolation, and runs of ciphertexts."""
 
 import math
 
@@ -6,33 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secagg.paillier import integers
-from secagg.paillier.integers import backend, join
-from secagg.paillier.opening import Lift, Opener, interpolation, open_all
+from secagg.paillier import integers, opening
+from secagg.paillier.integers import Integer, backend
+from secagg.paillier.opening import Opener, interpolation
 from secagg.paillier.randomness import ShortExponents
 
 from .fixed_keys import dealt, private_key
 
 N = private_key().public_key.n
-SIZE = 32
-
-
-@given(st.integers(1, 1 << 200).map(lambda number: 2 * number + 1), st.integers(0, 1 << 210))
-def test_a_lift_is_the_nth_power(n: int, root: int) -> None:
-    assert Lift(n)(root) == pow(root, n, n * n)
-
-
-@pytest.mark.parametrize("name", ["python", "gmpy2"])
-@pytest.mark.parametrize("key_bits", [256, 384, 2048])
-def test_a_lift_is_the_nth_power_for_every_backend(name: str, key_bits: int) -> None:
-    n = private_key(key_bits).public_key.n
-    integers.choose(name)
-    try:
-        lift = Lift(n)
-        for root in (0, 1, 2, n - 1, n, n + 5, pow(3, n // 3, n)):
-            assert lift(root) == pow(root, n, n * n)
-    finally:
-        integers.choose(None)
 
 
 @given(st.sampled_from(range(2, 13)), st.data())
@@ -51,43 +32,49 @@ def test_members_in_a_row_need_no_multiple(first: int, count: int) -> None:
     assert interpolation(range(first, first + count))[0] == 1
 
 
-def run_of(count: int) -> tuple[Opener, bytes, dict[int, bytes], list[int]]:
+def run_of(count: int) -> tuple[Opener, list[Integer], list[list[Integer]], list[int]]:
     key, shares = dealt(3, 5)
     noise = ShortExponents(key.public_key)
     plaintexts = [pow(5, i, N) for i in range(count)]
     ciphertexts = [key.public_key.encrypt(plaintext, noise.draw()) for plaintext in plaintexts]
     members = (5, 1, 3)
-    images = {
-        member: join(
-            [pow(int(c) % N, 2 * key.factorial * shares[member - 1].secret, N) for c in ciphertexts],
-            SIZE,
-        )
+    images = [
+        [backend().integer(pow(int(c) % N, 2 * key.factorial * shares[member - 1].secret, N)) for c in ciphertexts]
         for member in members
-    }
-    return Opener(N, key.factorial, members), join(ciphertexts, 2 * SIZE), images, plaintexts
+    ]
+    return Opener(N, key.factorial, members), ciphertexts, images, plaintexts
 
 
-def test_processes_open_what_one_opens() -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_long_vector_opens_run_by_run(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    monkeypatch.setattr(opening, "_RUN", 64)
     opener, ciphertexts, images, plaintexts = run_of(150)
     done: list[int] = []
-    alone = open_all(opener, ciphertexts, images, workers=1, progress=done.append)
-    together = open_all(opener, ciphertexts, images, workers=2, progress=done.append)
-    assert alone == together == plaintexts
-    assert sum(done) == 2 * len(plaintexts)
-    # one wrong value, in the last place
-    wrong = images | {1: images[1][:-SIZE] + backend().integer(7).to_bytes(SIZE, "big")}
-    for workers in (1, 2):
-        assert open_all(opener, ciphertexts, wrong, workers=workers, progress=None) is None
+    assert opener.open(ciphertexts, images, workers=workers, progress=done.append) == plaintexts
+    assert sum(done) == len(plaintexts)
+    wrong = [*images[:2], [*images[2][:-1], backend().integer(7)]]  # one value, in the last place
+    assert opener.open(ciphertexts, wrong, workers=workers) is None
+    told: list[int] = []
+    early = [*images[:2], [backend().integer(7), *images[2][1:]]]
+    assert opener.open(ciphertexts, early, workers=workers, progress=told.append) is None
+    assert sum(told) == 64  # nobody lifts the other runs
+
+
+@pytest.mark.parametrize("name", ["python", "gmpy2", None])
+def test_every_backend_opens_the_same(name: str | None) -> None:
+    opener, ciphertexts, images, plaintexts = run_of(600)  # enough for the vector unit
+    integers.choose(name)
+    try:
+        assert opener.open(ciphertexts, images, workers=2) == plaintexts
+    finally:
+        integers.choose(None)
 
 
 def test_a_wrong_root_opens_nothing_wherever_it_is() -> None:
     opener, ciphertexts, images, plaintexts = run_of(4)
-    columns = [images[member] for member in opener.members]
-    assert opener.open(ciphertexts, columns) == plaintexts
+    assert opener.open(ciphertexts, images) == plaintexts
     for column in range(3):
         for position in range(4):
-            bent = list(columns)
-            start = position * SIZE
-            number = int.from_bytes(bent[column][start : start + SIZE], "big") * 2 % N
-            bent[column] = bent[column][:start] + number.to_bytes(SIZE, "big") + bent[column][start + SIZE :]
+            bent = [list(values) for values in images]
+            bent[column][position] = bent[column][position] * 2 % N
             assert opener.open(ciphertexts, bent) is None

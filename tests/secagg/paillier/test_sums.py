@@ -1,5 +1,6 @@
 import functools
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +10,19 @@ from hypothesis import strategies as st
 
 from secagg.encoding import FixedPoint, Rounding
 from secagg.errors import EncodingError, MalformedMessage, ParameterError, StateError
-from secagg.paillier import Accumulator, EncryptedVector, KeyHolder, Lanes, NoisePool, decrypt, encrypt, rerandomise
+from secagg.paillier import (
+    Accumulator,
+    EncryptedVector,
+    KeyHolder,
+    Lanes,
+    NoisePool,
+    decrypt,
+    encrypt,
+    products,
+    rerandomise,
+)
 from secagg.paillier.integers import join
+from secagg.paillier.montgomery import Montgomery
 
 from .fixed_keys import noise, other_private_key, private_key
 
@@ -20,6 +32,15 @@ N, SIZE = PUBLIC.n, PUBLIC.ciphertext_bytes
 CODEC = FixedPoint(1.0, 16, 50, max_weight=9, rounding=Rounding.NEAREST)
 LENGTH = 23  # three ciphertexts, the last one not full
 LANES = Lanes(256, CODEC.modulus_bits, LENGTH)
+
+
+@pytest.fixture(autouse=True, scope="module", params=["one by one", "abreast"])
+def _arithmetic(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test here with either arithmetic, however little there is to do; other processes choose for themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "abreast":
+            patch.setattr(products, "montgomery", lambda modulus, multiplications: Montgomery(modulus))
+        yield
 
 
 def update(seed: int) -> np.ndarray:
@@ -195,6 +216,23 @@ def test_sums_that_leave_are_freshly_randomised_and_bare_products_are_not() -> N
         assert (decrypt(vector, LANES, KEY) == decrypt(product, LANES, KEY)).all()
     again = encrypt(CODEC.encode(update(1)).residues, LANES, noise())
     assert again.data != encrypted(1).data
+
+
+def test_much_to_add_goes_to_the_vector_unit_and_comes_back_the_same() -> None:
+    lanes = Lanes(256, 26, 9 * 40)
+    vectors = [encrypt(np.full(360, 100 * i, np.uint32), lanes, noise()) for i in range(3)]
+    bad = replace(vectors[0], data=bytes(SIZE) + vectors[0].data[SIZE:])
+    products_of = []
+    for max_addends in (10, 10**6):
+        for workers in (1, 2):
+            with Accumulator(PUBLIC, lanes, max_addends=max_addends, workers=workers) as accumulator:
+                assert accumulator.add_batch(dict(enumerate(vectors))) == {}
+                with pytest.raises(MalformedMessage):
+                    accumulator.add(bad, sender=7)
+                accumulator.add(vectors[1], sender=8)
+                products_of.append(accumulator.product())
+    assert products_of.count(products_of[0]) == 4
+    assert (decrypt(products_of[0], lanes, KEY) == 400).all()
 
 
 def test_workers_share_the_positions_and_agree_on_culprits() -> None:

@@ -1,0 +1,132 @@
+"""Residues of one modulus, eight abreast: Montgomery's multiplication on the vector unit of the processor.
+
+Python's integers and gmpy2's are faster for a few numbers: loading the compiled loops takes longer than they need.
+`montgomery` says when it is worth it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ParameterError
+from .integers import Integer, backend, join, split, width
+
+Blocks = npt.NDArray[np.uint64]
+"""Residues (blocks, limbs, 8): limbs of 52 bits, the lowest first; the last block is filled up with ones."""
+
+_LANES = 8
+_LIMB_BITS = 52
+_WINDOW = 5
+_ALIGNMENT = 64
+_WORTH = 100_000
+"""Multiplications from which on compiled loops are worth loading: as long as gmpy2 takes for them, about a second."""
+
+
+class Montgomery:
+    """Arithmetic mod an odd modulus on blocks of eight residues. Threads may share it; they run beside one another.
+
+    Every value is below twice the modulus. `product` leaves a factor of 1 / radix behind, which whoever multiplies
+    keeps account of: see `restored`.
+
+    Args:
+        modulus: odd, of at least 53 bits.
+
+    Security: what is done depends on the modulus's and the exponent's length and on nothing else; which rows of a
+    table of powers are read depends on the exponent.
+    """
+
+    def __init__(self, modulus: int) -> None:
+        self.modulus = int(modulus)
+        self._limbs = -(-(self.modulus.bit_length() + 2) // _LIMB_BITS)  # so that 4 * modulus is below the radix
+        self.radix = 1 << (self._limbs * _LIMB_BITS)
+        self._inverse = np.array([-pow(self.modulus, -1, 1 << _LIMB_BITS) % (1 << _LIMB_BITS)], np.uint64)
+        self._row = np.ascontiguousarray(self.repeated(self.modulus)[0, :, 0])
+        self._one = self.repeated(1)
+        self._square = self.repeated(self.radix**2 % self.modulus)
+
+    def repeated(self, value: int) -> Blocks:
+        """Return one block with the same residue eight times."""
+        limbs = [value >> (_LIMB_BITS * index) & ((1 << _LIMB_BITS) - 1) for index in range(self._limbs)]
+        block = _aligned(1, self._limbs, _LANES)
+        block[0] = np.array(limbs, np.uint64)[:, None]
+        return block
+
+    def blocks(self, data: bytes, num_bytes: int) -> Blocks:
+        """Read residues of num_bytes each, big-endian, side by side; they must be below the modulus."""
+        from . import _montgomery_kernels
+
+        count = -(-len(data) // (num_bytes * _LANES))
+        blocks = _aligned(count, self._limbs, _LANES)
+        blocks[-1:] = self._one
+        _montgomery_kernels.read(np.frombuffer(data, np.uint8), num_bytes, blocks)
+        return blocks
+
+    def integers(self, blocks: Blocks, count: int) -> list[Integer]:
+        """Return the first `count` residues, from 0 to modulus - 1."""
+        from . import _montgomery_kernels
+
+        num_bytes = width(2 * self.modulus)
+        data = np.empty(count * num_bytes, np.uint8)
+        _montgomery_kernels.write(blocks, num_bytes, data)
+        modulus = backend().integer(self.modulus)
+        return [value % modulus for value in split(data.data, num_bytes)]
+
+    def product(self, a: Blocks, b: Blocks) -> Blocks:
+        """Return a * b / radix, position by position; b may be one block, for all of a's.
+
+        Raises:
+            ParameterError: the compiled loop would read beyond b.
+        """
+        from . import _montgomery_kernels
+
+        if len(b) not in (1, len(a)):
+            raise ParameterError(f"{len(a)} blocks cannot be multiplied by {len(b)}: give as many, or one for all")
+        results = _aligned(*a.shape)
+        sums = _aligned(self._limbs, _LANES)
+        _montgomery_kernels.multiply(results, a, b, self._row, self._inverse, sums)
+        return results
+
+    def restored(self, blocks: Blocks, products: int) -> Blocks:
+        """Return the blocks with the factors 1 / radix taken out that so many products have left behind."""
+        return self.product(blocks, self.repeated(pow(self.radix, products + 1, self.modulus)))
+
+    def power(self, bases: Blocks, exponent: int) -> Blocks:
+        """Return bases ** exponent, for an exponent that is not negative."""
+        from . import _montgomery_kernels
+
+        table = _aligned(1 << _WINDOW, self._limbs, _LANES)
+        table[0] = self.repeated(self.radix % self.modulus)[0]
+        mask = (1 << _WINDOW) - 1
+        places = range((max(1, exponent.bit_length()) - 1) // _WINDOW, -1, -1)
+        digits = np.array([exponent >> (_WINDOW * place) & mask for place in places], np.int64)
+        inside, powers = self.product(bases, self._square), _aligned(*bases.shape)
+        sums = _aligned(self._limbs, _LANES)
+        _montgomery_kernels.power(powers, inside, digits, table, self._row, self._inverse, sums)
+        return self.product(powers, self._one)
+
+    def power_all(self, bases: Sequence[Integer], exponent: int) -> list[Integer]:
+        """Return base ** exponent mod modulus for residues of the modulus."""
+        size = width(self.modulus)
+        return self.integers(self.power(self.blocks(join(bases, size), size), exponent), len(bases))
+
+
+def montgomery(modulus: int, multiplications: int) -> Montgomery | None:
+    """Return the arithmetic if this processor has the instructions, so much work is worth it, and nobody chose else."""
+    small = modulus.bit_length() <= _LIMB_BITS
+    if not backend().abreast or multiplications < _WORTH or small or modulus % 2 == 0:
+        return None
+    from . import _montgomery_kernels
+
+    return Montgomery(modulus) if _montgomery_kernels.has_instructions() else None
+
+
+def _aligned(*shape: int) -> Blocks:
+    """Return an array that starts where a line of the cache does: vectors that straddle two lines cost twice."""
+    size = int(np.prod(shape))
+    spare = np.empty(size + _ALIGNMENT // 8, np.uint64)
+    start = -spare.ctypes.data % _ALIGNMENT // 8
+    aligned: Blocks = spare[start : start + size].reshape(shape)
+    return aligned
