@@ -32,7 +32,7 @@ def test_the_announcement_is_hashed_as_specified():
 def test_the_content_is_hashed_as_specified():
     array = Array(np.arange(2, dtype=np.float32))
     content = RecordDict({"config": ConfigRecord({"lr": 0.5}), "arrays": ArrayRecord({"w": array})})
-    described = bytes.fromhex("93a7666c6f617433329102ab6e756d70792e6e646172726179")
+    described = bytes.fromhex("93a7666c6f617433329102ad6e756d70792e6e646172726179")
     parts = [b"ArrayRecord", b"arrays", b"\0\0\0\1", b"w", described, array.data]
     parts += [b"ConfigRecord", b"config", b"\0\0\0\1", b"lr", bytes.fromhex("cb3fe0000000000000")]
     assert content_digest(content) == hashed("secagg/v1/flower-content", *parts)
