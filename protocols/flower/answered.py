@@ -17,12 +17,13 @@ from typing import Any
 
 from secagg.errors import ParameterError, UnexpectedMessage
 
+from ..transitions import ClientPhase
 from .logs import ERROR, log
 
 ANSWERED = "secagg-answered"
 """Key of a node's configuration: the folder, where it is not Flower's own."""
 KEPT_SECONDS = 30 * 24 * 3600.0
-"""Folders of runs without an answer for so long are removed: no session lasts that long."""
+"""Folders of runs without a session for so long are removed when another run begins: no session lasts that long."""
 
 
 def folder_of(node: Mapping[str, Any]) -> Path:
@@ -33,26 +34,32 @@ def folder_of(node: Mapping[str, Any]) -> Path:
     return (Path(home) if home else Path("~/.flwr").expanduser()) / ANSWERED
 
 
-def claim(folder: Path, run_id: int, session_id: bytes, client_id: int, step: str) -> None:
-    """Note for good that a client answers a step of its session; the answer may leave once this has returned.
+def claim(folder: Path, run_id: int, node_id: int, session_id: bytes, phase: ClientPhase) -> None:
+    """Note for good that a node answers the message that finds it in a phase; the answer may leave once this returns.
 
     Raises:
         UnexpectedMessage: it is noted already, whatever the node's state says.
         ParameterError: it cannot be noted; where and why is in the node's log.
     """
     run = folder / str(run_id)
+    node = run / str(node_id)
     try:
         if not run.is_dir():
             _forget_old_runs(folder)
-            run.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = f"{session_id.hex()}-{client_id}-{step}"
-        os.close(os.open(run / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        node.mkdir(mode=0o700, parents=True, exist_ok=True)
+        session = session_id.hex()
+        os.close(os.open(node / f"{session}-{phase}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        if phase is ClientPhase.ADVERTISED:  # the state has been kept since: none of an earlier session comes back
+            os.utime(run)
+            for note in node.iterdir():
+                if not note.name.startswith(session):
+                    note.unlink(missing_ok=True)
     except FileExistsError:
         raise UnexpectedMessage(
             "this node has answered that before, and lost the state that came of it: it gives no second answer"
         ) from None
     except OSError as error:
-        log(ERROR, "secagg: cannot note answers in %s: %s; name another folder: %s", run, error.strerror, ANSWERED)
+        log(ERROR, "secagg: cannot note answers in %s: %s; name another folder: %s", node, error.strerror, ANSWERED)
         raise ParameterError("this node cannot note what it has answered: its log tells why") from None
 
 

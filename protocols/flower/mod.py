@@ -170,13 +170,13 @@ class SecAggMod:
             del context.state[RECORD]
             with hidden(context):
                 values = self._train(message, context, memory, call_next)
-        step = str(client.phase)
+        phase = client.phase
         try:
             response = client.respond_bytes(data, values)
             folder = answered.folder_of(context.node_config)
-            answered.claim(folder, context.run_id, memory.session_id, client.client_id, step)
+            answered.claim(folder, context.run_id, context.node_id, memory.session_id, phase)
         except SecAggError:
-            if client.phase is not ClientPhase(step):
+            if client.phase is not phase:
                 context.state.pop(RECORD, None)
             raise
         if values is not None and memory.config.private:

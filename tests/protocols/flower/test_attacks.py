@@ -13,6 +13,7 @@ from protocols import ClientPolicy, PrivacyDemand
 from protocols.flower import Privacy, SecAgg, SecAggGrid, SecAggMod, SecAggSettings, answered
 from protocols.flower.envelope import RECORD, REFUSED, seal
 from protocols.identity_files import read_identity, write_identity, write_roster
+from protocols.transitions import ClientPhase
 from secagg.errors import ParameterError, UnexpectedMessage
 from secagg.signatures import Identity
 
@@ -74,19 +75,34 @@ def test_what_cannot_be_noted_is_not_answered(tmp_path):
 
 
 def test_notes_are_kept_for_their_time_in_a_folder_of_ones_own(flower_home):
+    one, other = bytes(32), bytes([1] * 32)
     folder = answered.folder_of({})
     assert folder.parent == flower_home
     for run_id in (1, 2):
-        answered.claim(folder, run_id, bytes(32), 1, "shared")
-    assert (folder / "1").stat().st_mode & 0o777 == 0o700
+        answered.claim(folder, run_id, 5, one, ClientPhase.ADVERTISED)
+    assert (folder / "1" / "5").stat().st_mode & 0o777 == 0o700
     old = time.time() - answered.KEPT_SECONDS - 60
     os.utime(folder / "1", (old, old))
-    answered.claim(folder, 3, bytes(32), 1, "shared")
+    answered.claim(folder, 3, 5, one, ClientPhase.ADVERTISED)
     assert sorted(run.name for run in folder.iterdir()) == ["2", "3"]
-    answered.claim(folder, 2, bytes(32), 2, "shared")
-    answered.claim(folder, 2, bytes(32), 1, "masked")
-    with pytest.raises(UnexpectedMessage):
-        answered.claim(folder, 2, bytes(32), 1, "shared")
+    answered.claim(folder, 2, 6, one, ClientPhase.ADVERTISED)
+    answered.claim(folder, 2, 5, one, ClientPhase.SHARED)
+    answered.claim(folder, 2, 5, other, ClientPhase.SHARED)
+    for phase in (ClientPhase.ADVERTISED, ClientPhase.SHARED):
+        with pytest.raises(UnexpectedMessage):
+            answered.claim(folder, 2, 5, one, phase)
+    answered.claim(folder, 2, 5, other, ClientPhase.ADVERTISED)  # whoever begins a session has left the others
+    assert all(note.name.startswith(other.hex()) for note in (folder / "2" / "5").iterdir())
+    assert len(list((folder / "2" / "6").iterdir())) == 1
+
+
+def test_a_node_keeps_the_notes_of_one_session_alone(flower_home):
+    grid = make_grid(make_app(usual_training))
+    for _ in range(3):
+        run(grid)
+    folders = list(answered.folder_of({}).glob("*/*"))
+    assert len(folders) == 6
+    assert [len(list(folder.iterdir())) for folder in folders] == [3] * 6
 
 
 @pytest.mark.parametrize("kind", ["evaluate", "train"])
