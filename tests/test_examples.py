@@ -57,7 +57,9 @@ def check_command(words: list[str]) -> None:
             assert set(re.findall(r"[a-z]+", what)) <= set(EXTRAS)
         case ["pytest" | "python", path, *_] if path.endswith(".py"):
             assert (ROOT / path).is_file()
-        case ["flwr", "run", folder, "--stream"]:  # tests/protocols/flower runs the app itself
+        case ["flwr", "run", folder, "--stream", "--federation-config", nodes]:
+            # tests/protocols/flower runs the app itself, with such an option.
+            assert re.fullmatch(r"num-supernodes=\d+", nodes)
             assert (ROOT / folder / "pyproject.toml").is_file()
         case ["git", "clone" | "checkout", *_] | ["export", _]:
             pass

@@ -85,7 +85,7 @@ def told(terms: Terms, amounts: Amounts) -> str:
 def exceeded(terms: Terms, account: Account, charge: Amounts) -> BudgetExceededError:
     """Return the refusal, with what was asked, what is left, and what can be done."""
     composition, left = terms.budget.composition, minus(terms.limit, account.taken)
-    remedies = ["ask for less"]
+    remedies = ["ask for less, as with more noise"]
     if account.open:
         remedies.append(f"resolve what {account.open} open reservations hold ({told(terms, account.held)})")
     renewal = terms.budget.renewal_after(terms.created, account.period)

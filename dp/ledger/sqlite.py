@@ -136,7 +136,8 @@ def _prepare_file(path: Path, *, create: bool) -> None:
                     os.close(directory)
         status = path.stat()
     except FileNotFoundError:
-        msg = f"there is no ledger at {path}; check the path, or make it: secagg budget create, or create=True"
+        where = path.absolute()  # a relative path may be meant from another folder
+        msg = f"there is no ledger at {where}; check the path, or make it: secagg budget create, or create=True"
         raise LedgerStorageError(msg) from None
     except OSError as error:
         msg = f"{path} cannot be opened: {error.strerror}"

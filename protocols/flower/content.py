@@ -88,7 +88,9 @@ class Model:
         """
         if self.arrays.keys() != sent.arrays.keys():
             ours, theirs = sorted(self.arrays.keys() - sent.arrays.keys()), sorted(sent.arrays.keys() - self.arrays)
-            raise EncodingError(f"the trained arrays lack {theirs} and have {ours} too many: return those that came")
+            faults = [f"lack {theirs}"] if theirs else []
+            faults += [f"have {ours}, which did not come"] if ours else []
+            raise EncodingError(f"the trained arrays {' and '.join(faults)}: return those that came, by their names")
         differences = []
         for key in sent.keys(kind):
             trained, before = self.arrays[key], sent.arrays[key]

@@ -128,10 +128,9 @@ def _metrics(metrics: MetricRecord, announcement: Announcement, limit: float) ->
     returned = {name: value for name, value in metrics.items() if name != announcement.weighted_by}
     if returned.keys() != declared.keys():
         undeclared, missing = sorted(returned.keys() - declared.keys()), sorted(declared.keys() - returned.keys())
-        raise EncodingError(
-            f"training returned metrics that were not declared: {undeclared}, and lacks {missing}: say "
-            f"metrics={sorted(returned)} in SecAgg"
-        )
+        faults = [f"returned metrics that were not declared: {undeclared}"] if undeclared else []
+        faults += [f"did not return the declared metrics {missing}"] if missing else []
+        raise EncodingError(f"training {' and '.join(faults)}: say metrics={sorted(returned)} in SecAgg")
     values: list[float] = []
     for name, length in declared.items():
         value = returned[name]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from dp.errors import LedgerStorageError, UnknownBudgetError
 from dp.ledger import Ledger
 from dp.sensitivity import Neighbours
 from secagg.errors import ParameterError
@@ -54,6 +55,12 @@ class Privacy:
 
     def plan(self, model: ThreatModel, length: int, name: str, minimum_survivors: int, complete: bool) -> PrivateRound:
         """Return the plan of one round; raise ParameterError where none serves the goal and these nodes."""
+        participants = max(self.minimum_participants, minimum_survivors)
+        if model.num_clients < participants:
+            raise ParameterError(
+                f"the strategy trains on {model.num_clients} nodes, but a private sum needs {participants}: raise "
+                "min_train_nodes and min_available_nodes, or lower minimum_participants in Privacy"
+            )
         return PrivateRound(
             threat_model=model,
             length=length,
@@ -63,10 +70,23 @@ class Privacy:
             noise_multiplier=self.noise_multiplier,
             rounds=self.rounds,
             neighbours=self.neighbours,
-            minimum_participants=max(self.minimum_participants, minimum_survivors),
+            minimum_participants=participants,
             complete_graph=complete,
             name=name,
         )
+
+    def check_budget(self) -> None:
+        """Return if there is no budget to pay from, or it is there.
+
+        Raises:
+            ParameterError: there is no such ledger, or no such budget in it: no round of the run could be paid for.
+        """
+        try:
+            with self.purse() as purse:
+                if purse is not None:
+                    purse.ledger.status(purse.subject)
+        except (LedgerStorageError, UnknownBudgetError) as error:
+            raise ParameterError(f"no round of this run could be paid for: {error}") from None
 
     @contextmanager
     def purse(self) -> Iterator[Purse | None]:

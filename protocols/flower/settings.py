@@ -82,16 +82,18 @@ class SecAggSettings:
         adversary = ThreatModel(2, 0.0, 0.0, self.adversary).adversary
         object.__setattr__(self, "adversary", adversary)
         if adversary.needs_identities is not (self.roster is not None):
+            remedy = "make one with `secagg keygen`, and pass roster=" if self.roster is None else "leave it out"
             raise ParameterError(
                 f"a roster of public keys goes with {Adversary.MALICIOUS_SERVER}, and only with it: the adversary is "
-                f"{adversary}, and roster is {'missing' if self.roster is None else 'given'}"
+                f"{adversary}, and roster is {'missing' if self.roster is None else 'given'}: {remedy}, or change the "
+                "adversary"
             )
         if not isinstance(self.privacy, Privacy | None):
             raise ParameterError(f"privacy is a {type(self.privacy).__name__}, but must be a Privacy(...) or None")
         if self.privacy is not None and self.metrics:
             raise ParameterError(
                 f"metrics are {sorted(self.metric_lengths)}, but a private round sums none: they would tell what the "
-                "noise hides"
+                "noise hides; leave metrics out of SecAgg, and they stay on the nodes"
             )
         # Encodings and fractions are checked by the code that rounds will use; a thousand nodes are a usual number.
         ThreatModel(1000, self.corrupt_fraction, self.dropout_fraction, adversary)

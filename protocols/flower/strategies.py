@@ -13,10 +13,14 @@ from flwr.serverapp.strategy import Result, Strategy
 from secagg.errors import ParameterError
 
 from .grid import SecAggGrid
+from .logs import WARNING, log
 from .report import RoundReport
 from .settings import SecAggSettings
 
-_INDIVIDUAL = "it compares the nodes' updates with one another, and secure aggregation shows it their mean alone"
+_INDIVIDUAL = (
+    "it compares the nodes' updates with one another, and secure aggregation shows it their mean alone; take FedAvg, "
+    "where clip bounds what one node can move"
+)
 _NO_MEAN: Mapping[str, str] = {
     "Krum": _INDIVIDUAL,
     "MultiKrum": _INDIVIDUAL,
@@ -33,6 +37,7 @@ _NO_MEAN: Mapping[str, str] = {
     "DifferentialPrivacyClientSideAdaptiveClipping": "it reads each node's bit in clear; take "
     "DifferentialPrivacyClientSideFixedClipping",
 }
+_UNTRAINED = "nothing was trained, and the result has no arrays; the first round's warnings say why"
 _MEAN = ("FedAvg", "FedAvgM", "FedAdagrad", "FedAdam", "FedYogi", "FedProx")
 _WRAPPERS = ("DifferentialPrivacyClientSideFixedClipping",)
 
@@ -107,6 +112,8 @@ class SecAgg(Strategy):
     ) -> None:
         if settings is not None and options:
             raise ParameterError(f"give settings, or {sorted(options)}, but not both")
+        if isinstance(strategy, SecAgg):
+            raise ParameterError("the strategy is under secure aggregation already: put SecAgg around it once")
         check_strategy(strategy, only_needs_mean=only_needs_mean)
         self.strategy = strategy
         self.settings = settings or SecAggSettings(**options)
@@ -114,13 +121,22 @@ class SecAgg(Strategy):
         """One for each round of training of the last start."""
 
     def start(self, grid: Grid, *args: Any, **options: Any) -> Result:
-        """Start the strategy, with each round of training under secure aggregation; arguments as its own."""
+        """Start the strategy, with each round of training under secure aggregation; arguments as its own.
+
+        Raises:
+            ParameterError: the nodes, the settings and the strategy do not go together, or no such budget is there.
+        """
+        if self.settings.privacy is not None:
+            self.settings.privacy.check_budget()
         inner = self.strategy
         while hasattr(inner, "strategy"):
             inner = inner.strategy
         secure = SecAggGrid(grid, self.settings, weighted_by=getattr(inner, "weighted_by_key", "num-examples"))
         self.reports = secure.reports
-        return self.strategy.start(secure, *args, **options)
+        result = self.strategy.start(secure, *args, **options)
+        if self.reports and not any(report.survivors for report in self.reports):
+            log(WARNING, "secagg: not one of %d rounds had a mean: %s", len(self.reports), _UNTRAINED)
+        return result
 
     def summary(self) -> None:
         """Log the strategy's own summary."""

@@ -166,6 +166,16 @@ def test_a_ledger_that_is_not_there_stops_the_round_before_it_begins(tmp_path):
     assert grid.to_nodes == []
 
 
+@pytest.mark.parametrize(("file", "subject", "words"), [(0, "app", "no ledger at /"), (1, "none", "no budget 'none'")])
+def test_a_run_that_nothing_can_pay_for_does_not_begin(ledger, tmp_path, monkeypatch, file, subject, words):
+    monkeypatch.chdir(tmp_path)
+    grid = grid_of()
+    strategy = SecAgg(flower.FedAvg(), settings(budget=("none.sqlite", ledger)[file], subject=subject))
+    with pytest.raises(ParameterError, match=words):
+        strategy.start(grid, ArrayRecord(MODEL), num_rounds=1)
+    assert grid.to_nodes == []
+
+
 # What is refused.
 
 
@@ -197,7 +207,7 @@ def test_nodes_insist_on_ten_participants_by_default():
 
 
 def test_integers_and_metrics_have_no_place_in_private_rounds():
-    with pytest.raises(ParameterError, match="sums none"):
+    with pytest.raises(ParameterError, match="leave metrics out"):
         SecAggSettings(metrics=["loss"], privacy=Privacy(l2_clip=1.0, epsilon=1.0, delta=1e-5))
     secure = SecAggGrid(grid_of(), settings())
     with pytest.raises(ParameterError, match="7 integers"):
@@ -209,7 +219,7 @@ def test_integers_and_metrics_have_no_place_in_private_rounds():
     [
         ({"epsilon": -1.0}, "epsilon"),
         ({"l2_clip": 0.0}, "l2_clip"),
-        ({"minimum_participants": 11}, "invite more"),
+        ({"minimum_participants": 11}, "trains on 10 nodes, but a private sum needs 11: raise min_train_nodes"),
         ({"delta": 2.0}, "delta"),
     ],
 )

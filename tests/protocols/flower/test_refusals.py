@@ -49,7 +49,8 @@ BAD_TRAININGS = {
     "shape": (returns(changed(0, lambda a: a.T)), "of shape (3, 2) and was returned as float32 of shape (2, 3)"),
     "kind": (returns(changed(0, lambda a: a.astype(np.int64))), "was returned as int64"),
     "dtype": (returns(changed(1, lambda a: a.astype(complex))), "is of complex128"),
-    "an array too few": (returns(lambda usual: usual[:2]), "the trained arrays lack ['2']"),
+    "an array too few": (returns(lambda usual: usual[:2]), "the trained arrays lack ['2']: return those that came"),
+    "an array too many": (returns(lambda usual: [*usual, usual[0]]), "arrays have ['3'], which did not come: return"),
     "no number": (returns(changed(0, lambda a: a * np.nan)), "not finite"),
     "beyond the clip": (returns(changed(0, lambda a: a + 5)), "beyond clip (1): raise clip"),
     "counters": (returns(changed(2, lambda a: a + 2**40)), "changed by more than 2**31"),
@@ -57,8 +58,8 @@ BAD_TRAININGS = {
     "broken weight": (returns(**{"num-examples": 2.5}), "as a whole number"),
     "negative weight": (returns(**{"num-examples": -1}), "as a whole number"),
     "large weight": (returns(**{"num-examples": 10_001}), "above max_weight, 10000: raise max_weight"),
-    "undeclared metric": (returns(accuracy=0.5), "not declared: ['accuracy']"),
-    "missing metric": (returns(loss=None), "lacks ['loss']"),
+    "undeclared metric": (returns(accuracy=0.5), "not declared: ['accuracy']: say metrics="),
+    "missing metric": (returns(loss=None), "training did not return the declared metrics ['loss']: say metrics="),
     "long metric": (returns(bins=[1.0, 2.0, 3.0]), "'bins' was declared as a list of 2"),
     "scalar metric": (returns(bins=1.0), "returned a single number"),
     "large metric": (returns(loss=1e7), "beyond metric_limit, 1e+06"),
@@ -173,6 +174,20 @@ def test_unknown_strategies_need_the_callers_word():
     check_strategy(Own(), only_needs_mean=True)
     with pytest.raises(ParameterError, match="train_metrics_aggr_fn"):
         check_strategy(flower.FedAvg(train_metrics_aggr_fn=lambda records, key: MetricRecord({})))
+
+
+@pytest.mark.parametrize("insists", [False, True])
+def test_secagg_goes_around_a_strategy_once(insists):
+    with pytest.raises(ParameterError, match="around it once"):
+        SecAgg(SecAgg(flower.FedAvg()), only_needs_mean=insists)
+
+
+@pytest.mark.parametrize(("clip", "trained"), [(1.0, True), (1e-6, False)])
+def test_a_run_without_any_mean_says_so_at_its_end(clip, trained, caplog):
+    strategy = SecAgg(flower.FedAvg(fraction_evaluate=0.0), metrics=METRICS, clip=clip)
+    with caplog.at_level("WARNING", logger="flwr"):
+        strategy.start(make_grid(make_app(usual_training)), ArrayRecord(MODEL), num_rounds=2, timeout=5)
+    assert ("not one of 2 rounds had a mean" in caplog.text) is not trained
 
 
 def test_secagg_inside_another_wrapper_trains_nobody():
