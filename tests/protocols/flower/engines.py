@@ -148,6 +148,7 @@ class Deployment:
 
     def __init__(self, folder: Path, apps: Iterable[Path], num_nodes: int, stack: ExitStack) -> None:
         self.env = environment(folder / "home")
+        self._stack = stack
         certificates = folder / "certificates"
         make_certificates(certificates)
         ports = free_ports(3 + num_nodes)
@@ -180,7 +181,9 @@ class Deployment:
 
     def run(self, app: Path, log: Path, run_config: str) -> Process:
         command = (BIN / "flwr", "run", app, "test", "--stream", "--run-config", run_config)
-        return Process(log, *command, env=self.env)
+        run = Process(log, *command, env=self.env)
+        self._stack.callback(run.kill)
+        return run
 
 
 @contextmanager
