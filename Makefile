@@ -12,7 +12,7 @@ INPUTS  ?= 1000000
 SECONDS_EACH ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo audit test test-long test-lowest lint types format bench fuzz mutation vectors docs wheel check clean
+.PHONY: help run demo audit test test-long test-lowest lint types format bench bench-all fuzz mutation vectors docs wheel check clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -72,7 +72,10 @@ format: $(STAMP) ## lay the code out
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## measure against peers and physical limits, side by side
+bench: $(STAMP)  ## compare with peers and physical limits, and a report in bench-report/; BENCH=--quick for less
+	$(BIN)/secagg bench $(BENCH) --report bench-report
+
+bench-all: $(STAMP)  ## every benchmark there is, at the sizes that were asked for (an hour)
 	$(BIN)/python -m pytest bench -p no:cacheprovider --override-ini=filterwarnings= -s
 
 fuzz: $(STAMP)   ## every decoder against INPUTS hostile inputs, guided by coverage (minutes)
@@ -112,4 +115,4 @@ wheel: $(STAMP)  ## build the wheel and import it in a clean environment
 check: lint types test docs wheel  ## all that CI asks
 
 clean:           ## remove what was built
-	rm -rf .venv .venv-flower .venv-lowest .venv-mutation .venv-wheel .mutation build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-flower .venv-lowest .venv-mutation .venv-wheel .mutation bench/peers/.venvs bench/out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

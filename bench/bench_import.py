@@ -7,12 +7,12 @@ import pkgutil
 import subprocess
 import sys
 
-from side_by_side import Finding, clocked, size, take_turns
+from side_by_side import Finding, Row, clocked, size, take_turns
 
 import protocols
 import secagg
 
-TURNS = size(9, 2)
+TURNS = size(9, 2, quick=2)
 HEAVY = ("numba", "galois", "scipy", "phe")
 NOT_ROOMS = {"cli", "demo"}
 """Commands, with libraries of their own to draw tables and plots."""
@@ -78,6 +78,9 @@ def test_imports(benchmark, report):
         finding.add(f"first in this session: {name}", seconds, "s")
     finding.add_ratio("protocols, every room / numpy alone", timings.ratio("ours", "numpy"))
     finding.add(f"loads none of {', '.join(HEAVY)}", True, asked="none of them", met=True)
+    galois_row = timings.peer("galois", "import galois")
+    numpy_row = timings.limit("import numpy", "numpy")
+    finding.rows.append(Row("import protocols, every module of it", "s", timings.median("ours"), galois_row, numpy_row))
     finding.notes += [
         "the interpreter is fresh, the system's file cache is not: it cannot be emptied without privileges",
         "every room: all public modules; the commands (cli, demo) are left out",

@@ -14,7 +14,7 @@ from multiprocessing import get_context
 import gmpy2
 import numpy as np
 import pytest
-from side_by_side import Finding, clocked, size, take_turns
+from side_by_side import Finding, Row, clocked, limit, peer, size, take_turns
 
 from protocols.paillier_messages import Contribution, encode
 from secagg.encoding import FixedPoint, Rounding
@@ -33,9 +33,10 @@ from secagg.paillier import (
 from tests.secagg.paillier.fixed_keys import dealt, private_key
 
 CODEC = FixedPoint(clip=1.0, value_bits=16, num_summands=1000, rounding=Rounding.STOCHASTIC)
-CLIENTS = size(1000, 32)
+CLIENTS = size(1000, 32, quick=100)
 BATCH = 16
 CORES = 2
+PHE_ADDITIONS = 2_000
 DISTINCT = 16
 """Contributors' ciphertexts repeat from a pool of so many vectors."""
 
@@ -80,11 +81,11 @@ def known_vectors(key: PrivateKey, lanes: Lanes) -> list[EncryptedVector]:
 @pytest.mark.parametrize("key_bits", [2048, 3072])
 def test_client_encryption(benchmark, report: Callable[[Finding], None], key_bits: int) -> None:
     key = private_key(key_bits)
-    num_ciphertexts = size(128, 8)
+    num_ciphertexts = size(128, 8, quick=64)
     lanes = lanes_for(key_bits, num_ciphertexts * lanes_for(key_bits, 1).per_plaintext)
     source = ShortExponents(key.public_key)
     values = np.random.default_rng(1).uniform(-1, 1, lanes.length)
-    theirs, phe_numbers = key.to_phe().public_key, size(12, 2)
+    theirs, phe_numbers = key.to_phe().public_key, size(12, 2, quick=8)
 
     n_squared = gmpy2.mpz(key.public_key.n) ** 2
     base = gmpy2.mpz(key.public_key.noise_base)
@@ -121,7 +122,7 @@ def test_client_encryption(benchmark, report: Callable[[Finding], None], key_bit
 
     ours()
     others = {"bare": clocked(bare_fixed_base), "phe": phe_loop, "noise ahead": ahead_of_time}
-    timings = take_turns(benchmark, clocked(ours), others, turns=size(9, 2))
+    timings = take_turns(benchmark, clocked(ours), others, turns=size(9, 2, quick=3))
     per_parameter = timings.median("ours") / lanes.length
     speedup, over_bare = timings.ratio("phe", "ours"), timings.ratio("ours", "bare")
     finding = Finding(
@@ -141,6 +142,14 @@ def test_client_encryption(benchmark, report: Callable[[Finding], None], key_bit
     finding.add("ours, a ciphertext", timings.median("ours") / lanes.num_plaintexts * 1e3, "ms")
     finding.add("bare, a ciphertext", timings.median("bare") / lanes.num_plaintexts * 1e3, "ms")
     finding.add_ratio("with noise drawn ahead, faster than phe", timings.ratio("phe", "noise ahead"))
+    per = 1 / lanes.length
+    theirs_row = timings.peer(
+        "phe", "phe", scale=per, note="one float a ciphertext; a few measured in each turn, scaled"
+    )
+    bare_row = timings.limit("bare gmpy2, fixed base", "bare", scale=per)
+    finding.rows.append(
+        Row(f"Paillier, {key_bits} bits: encrypting a number", "s", per_parameter, theirs_row, bare_row)
+    )
     report(finding)
 
 
@@ -163,9 +172,9 @@ def add_all(accumulator: Accumulator, vectors: list[EncryptedVector]) -> None:
 
 def test_server_sum(benchmark, report: Callable[[Finding], None]) -> None:
     key = private_key(2048)
-    lanes = lanes_for(2048, size(100_000, 5_000))
+    lanes = lanes_for(2048, size(100_000, 5_000, quick=20_000))
     vectors = pool_of_vectors(key, lanes)
-    share = size(4, 1)  # the bare loop adds a quarter of the clients, and is scaled
+    share = size(4, 1, quick=1)  # the bare loop adds a quarter of the clients, and is scaled
 
     with ProcessPoolExecutor(CORES, get_context("spawn")) as processes:
         list(processes.map(bare_sum, [8] * CORES, [8] * CORES))
@@ -182,7 +191,15 @@ def test_server_sum(benchmark, report: Callable[[Finding], None]) -> None:
                 accumulator.product()
                 return time.perf_counter() - start
 
-        timings = take_turns(benchmark, ours, {"bare": bare}, turns=size(3, 2))
+        public = key.to_phe().public_key
+        one, other = public.encrypt(0.5), public.encrypt(0.25)
+
+        def phe_additions() -> float:
+            seconds = clocked(lambda: [one + other for _ in range(PHE_ADDITIONS)])()
+            return seconds / PHE_ADDITIONS * lanes.length * CLIENTS / CORES
+
+        others = {"bare": bare, "phe": phe_additions}
+        timings = take_turns(benchmark, ours, others, turns=size(3, 2, quick=2))
     ratio, seconds = timings.ratio("ours", "bare"), timings.median("ours")
     finding = Finding(
         "3b", f"server sum, {CLIENTS} clients x {lanes.length:,} parameters, 2048 bits, {CORES} processes"
@@ -190,6 +207,13 @@ def test_server_sum(benchmark, report: Callable[[Finding], None]) -> None:
     finding.add("ours, all checks included", seconds, "s", asked="under 60 s", met=seconds < 60)
     finding.add("bare multiply and reduce, same count, same processes", timings.median("bare"), "s")
     finding.add_ratio("ours over bare", ratio, asked="at most 1.4x", met=ratio.median <= 1.4)
+    phe = timings.peer(
+        "phe", f"phe's + on {CORES} cores", note="a number a ciphertext; a sample, scaled to all of them"
+    )
+    finding.add("phe's additions, one number a ciphertext, scaled", timings.median("phe"), "s")
+    bare_row = timings.limit(f"bare gmpy2 on {CORES} cores", "bare")
+    what = f"Paillier, 2048 bits: adding {CLIENTS:,} clients x {lanes.length:,}"
+    finding.rows.append(Row(what, "s", seconds, phe, bare_row))
     report(finding)
 
 
@@ -354,4 +378,7 @@ def test_bytes_on_the_wire(benchmark, report: Callable[[Finding], None], key_bit
     finding = Finding(f"3d {key_bits}", f"bytes on the wire, {key_bits} bits, 16-bit values, 1000 addends")
     finding.add("ours, the whole message, a parameter", per_parameter, "B", asked="at most 7 B", met=per_parameter <= 7)
     finding.add("phe, one float a ciphertext", key.public_key.ciphertext_bytes, "B")
+    theirs = peer("phe", float(key.public_key.ciphertext_bytes), per_parameter)
+    clear = limit("16 bits in clear", 2.0, per_parameter)
+    finding.rows.append(Row(f"Paillier, {key_bits} bits: bytes a number", "bytes", per_parameter, theirs, clear))
     report(finding)

@@ -3,89 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
-from command import Run, run_secagg
+from command import Run, bare_memory_bytes
 from floors import encrypt_raw, multiply_raw, whole_round_seconds
-from side_by_side import Finding, clocked, size, take_turns
+from flower_costs import NAME, SCALED, FlowerCost, flower_rounds
+from peers.environments import Peer
+from rounds import GIB, VALUE_BITS, Sizes
+from side_by_side import Finding, Row, Timings, clocked, limit, peer, say, size, take_turns
 
 from protocols.parameters import ThreatModel, derive_topology
 from secagg.prg import cpu_count
-from secagg.residues import lane_dtype
 
 pytestmark = pytest.mark.long
 
-GIB = 1 << 30
-VALUE_BITS = 16
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """A round's arguments, and what follows from them about its work."""
-
-    clients: int
-    dim: int
-    dropout: float
-    corrupt: float = 0.1
-
-    @property
-    def degree(self) -> int:
-        return derive_topology(ThreatModel(self.clients, self.corrupt, self.dropout)).degree
-
-    @property
-    def survivors(self) -> int:
-        return self.clients - ThreatModel(self.clients, self.corrupt, self.dropout).max_dropouts
-
-    @property
-    def orphaned_pairs(self) -> float:
-        """Expected: the graph is drawn anew in each session, and the dropped are each other's neighbours by chance."""
-        return (self.clients - self.survivors) * self.degree * self.survivors / (self.clients - 1)
-
-    @property
-    def mask_bytes(self) -> int:
-        return self.dim * lane_dtype(VALUE_BITS + (self.clients - 1).bit_length()).itemsize
-
-    @property
-    def server_masks(self) -> int:
-        return round(self.survivors + self.orphaned_pairs)
-
-    @property
-    def client_masks(self) -> int:
-        """A self mask and one a neighbour for each survivor; the dropped vanish before they mask."""
-        return self.survivors * (1 + self.degree)
-
-    @property
-    def multiplications(self) -> int:
-        """Two key pairs a client, a secret a neighbour for each of them that is used, orphaned pairs, rebuilt keys."""
-        dropped = self.clients - self.survivors
-        own = self.clients * (2 + self.degree) + self.survivors * self.degree
-        return round(own + self.orphaned_pairs + dropped)
-
-    def run(self, *more: str) -> Run:
-        run = run_secagg(
-            "round",
-            *("--clients", str(self.clients)),
-            *("--dim", str(self.dim)),
-            *("--dropout", str(self.dropout)),
-            *("--corrupt", str(self.corrupt)),
-            *more,
-        )
-        facts = run.facts
-        assert facts["exact"] is True
-        assert (facts["clients"], facts["survivors"]) == (self.clients, self.survivors)
-        assert facts["degree"] == self.degree
-        assert lane_dtype(facts["modulus_bits"]).itemsize * self.dim == self.mask_bytes
-        return run
-
-    def __str__(self) -> str:
-        return f"{self.clients:,} clients, {self.dim:,} numbers, {self.dropout:.0%} dropped, degree {self.degree}"
-
 
 def test_server_of_a_round(benchmark, report):
-    sizes = Sizes(size(1000, 60), size(100_000, 1_000), 0.1)
+    sizes = Sizes(size(1000, 60, quick=500), size(100_000, 1_000), 0.1)
+    with flower_rounds() as flower:
+        say("a client and the steps of a server by Flower")
+        theirs = sizes.by_flower(flower) if isinstance(flower, Peer) else flower
     cores = cpu_count()
     server_bytes, pairs = sizes.server_masks * sizes.mask_bytes, round(sizes.orphaned_pairs)
     runs: list[Run] = []
@@ -103,7 +42,7 @@ def test_server_of_a_round(benchmark, report):
             "AES on all": clocked(lambda: encrypt_raw(server_bytes, cores)),
             "X25519 on all": clocked(lambda: multiply_raw(pairs, cores)),
         },
-        turns=size(3, 1),
+        turns=size(3, 1, quick=1),
     )
     finding = Finding("d", f"The server of a round: {sizes}")
     finding.add("exact", all(run.facts["exact"] for run in runs), asked="exact", met=True)
@@ -122,7 +61,58 @@ def test_server_of_a_round(benchmark, report):
         "step, which removes the masks, runs on all cores, and receiving vectors on one",
         "the number of orphaned pairs is the expected one: the graph is random in each session (within 2 %)",
     ]
+    _add_rows(finding, sizes, timings, runs, theirs)
     report(finding)
+
+
+def _add_rows(finding: Finding, sizes: Sizes, timings: Timings, runs: list[Run], theirs: FlowerCost | str) -> None:
+    """The round as the comparison table shows it: what the server and a client compute, what a client sends, memory."""
+
+    def flowers(get: Callable[[FlowerCost], float]) -> float | str:
+        return theirs if isinstance(theirs, str) else get(theirs)
+
+    def median(get: Callable[[Mapping[str, Any]], float]) -> float:
+        return float(np.median([get(run.facts) for run in runs]))
+
+    what = f"{sizes.clients:,} clients, {sizes.dim:,} numbers, {sizes.dropout:.0%} vanish"
+    server = timings.median("ours")
+    client = median(lambda facts: facts["seconds"]["client_mean"])
+    sent = median(lambda facts: facts["bytes"]["client_sent_mean"])
+    memory = max(run.peak_memory_bytes for run in runs)
+    floors = timings.limit("AES and X25519, 1 core", "AES", "X25519")
+    flowers_server = peer(NAME, flowers(lambda cost: cost.server_seconds), server, SCALED)
+    finding.rows += [
+        Row(f"{what}: the server", "s", server, flowers_server, floors),
+        Row(
+            f"{what}: a client",
+            "s",
+            client,
+            peer(NAME, flowers(lambda cost: cost.client_seconds), client),
+            limit("AES and X25519, 1 core", sizes.client_floor(), client),
+        ),
+        Row(
+            f"{what}: a client sends",
+            "bytes",
+            sent,
+            peer(NAME, flowers(lambda cost: cost.sent_bytes), sent, "bytes of the values alone, without framing"),
+            limit(f"the vector in clear, {VALUE_BITS} bits", sizes.raw_bytes, sent),
+        ),
+        Row(
+            f"{what}: memory, all parties in one process",
+            "bytes",
+            memory,
+            None,
+            limit("an interpreter with numpy", bare_memory_bytes(), memory),
+        ),
+    ]
+    finding.add("peak memory of the whole process, all parties in it", memory / GIB, "GiB")
+    if isinstance(theirs, FlowerCost):
+        finding.add(f"{NAME}, the server", theirs.server_seconds, "s")
+        finding.add(f"{NAME}, a client", theirs.client_seconds, "s")
+        finding.add(f"{NAME}, a client sends", theirs.sent_bytes / 1024, "KiB")
+        finding.notes.append(f"{NAME}: the server is {SCALED}; the client is whole; graph and threshold are ours")
+    else:
+        finding.notes.append(f"without {NAME}: {theirs}")
 
 
 def test_a_long_vector(benchmark, report):

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
 
 @dataclass(frozen=True)
 class Run:
@@ -37,4 +39,13 @@ def run_secagg(*arguments: str | Path, cwd: Path | None = None) -> Run:
         errors.seek(0)
         assert process.returncode == 0, f"exit code {process.returncode}: {errors.read().decode()[-2000:]}"
         facts = json.loads(output.read())
-    return Run(facts, seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    return Run(facts, seconds, usage.ru_maxrss * _RSS_UNIT)
+
+
+def bare_memory_bytes() -> int:
+    """Return the peak memory of an interpreter that has imported numpy and done nothing."""
+    process = subprocess.Popen([sys.executable, "-c", "import numpy"])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss * _RSS_UNIT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from Crypto.Cipher import AES
@@ -41,10 +42,19 @@ def multiply_raw(count: int, threads: int = 1) -> None:
 
 def whole_round_seconds(aes_bytes: int, multiplications: int, threads: int) -> tuple[float, float]:
     """Return how long that much of each takes at the speed of a sample, for amounts too large to be run twice."""
-    sample_bytes, sample_points = min(aes_bytes, _SAMPLE_BYTES), min(multiplications, _SAMPLE_POINTS)
+    sample_bytes = max(1, min(aes_bytes, _SAMPLE_BYTES))
+    sample_points = max(1, min(multiplications, _SAMPLE_POINTS))
     aes = clocked(lambda: encrypt_raw(sample_bytes, threads))() * aes_bytes / sample_bytes
     x25519 = clocked(lambda: multiply_raw(sample_points, threads))() * multiplications / sample_points
     return aes, x25519
+
+
+def processor_seconds(aes_bytes: int, multiplications: int) -> float:
+    """Return how much of one processor both take: for what is measured so as well, whoever else is on the machine."""
+    start = time.thread_time()
+    encrypt_raw(aes_bytes)
+    multiply_raw(multiplications)
+    return time.thread_time() - start
 
 
 def _in_parallel(work, total: int, threads: int) -> None:

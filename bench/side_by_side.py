@@ -11,23 +11,53 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from protocols.benchmark.findings import Curve, Finding, Ratio, Rival, Row
+from protocols.benchmark.runner import SCALE_VARIABLE, STEP
+
+__all__ = [
+    "QUICK",
+    "SMALL",
+    "Contender",
+    "Curve",
+    "Finding",
+    "Ratio",
+    "Rival",
+    "Row",
+    "Timings",
+    "clocked",
+    "limit",
+    "measured_once",
+    "peer",
+    "say",
+    "show",
+    "size",
+    "take_turns",
+]
+
 SMALL = os.environ.get("SECAGG_BENCH_SMALL", "") not in ("", "0")
 """Shrinks every benchmark to seconds: whether it runs and is right can be seen, how fast it is cannot."""
+QUICK = not SMALL and os.environ.get(SCALE_VARIABLE, "") == "quick"
+"""Sizes of `secagg bench --quick`: smaller, and large enough that ratios mean something."""
 
 Contender = Callable[[], float]
 """Runs once, and returns how many seconds of it count."""
 
 
-def size(full: int, small: int) -> int:
-    """Return the size that the issue asks for, or a small one that only shows that the benchmark works."""
-    return small if SMALL else full
+def size(full: int, small: int, *, quick: int | None = None) -> int:
+    """Return the full size, the one of a quick comparison, or a small one that only shows that the benchmark works."""
+    return small if SMALL else quick if QUICK and quick is not None else full
+
+
+def say(step: str) -> None:
+    """Tell whoever watches what is going on."""
+    print(f"{STEP}{step}", flush=True)
 
 
 def clocked(function: Callable[[], Any]) -> Contender:
@@ -54,13 +84,6 @@ def measured_once(contender: Contender) -> Contender:
 
 
 @dataclass(frozen=True)
-class Ratio:
-    median: float
-    lowest: float
-    highest: float
-
-
-@dataclass(frozen=True)
 class Timings:
     """Seconds of each contender, turn by turn; ours is called "ours"."""
 
@@ -75,8 +98,28 @@ class Timings:
     def ratio_to_sum(self, numerator: str, *denominators: str) -> Ratio:
         """Return the seconds of one over those of others together, within a turn."""
         sums = [sum(turn) for turn in zip(*(self.seconds[name] for name in denominators), strict=True)]
-        ratios = [one / other for one, other in zip(self.seconds[numerator], sums, strict=True)]
-        return Ratio(statistics.median(ratios), min(ratios), max(ratios))
+        return Ratio.of([one / other for one, other in zip(self.seconds[numerator], sums, strict=True)])
+
+    def peer(self, name: str, shown: str, *, ours: str = "ours", note: str = "", scale: float = 1.0) -> Rival:
+        """Return a peer for a row of seconds times `scale`, and how much faster ours is."""
+        return Rival(shown, self.median(name) * scale, self.ratio(name, ours), note)
+
+    def limit(self, shown: str, *names: str, ours: str = "ours", note: str = "", scale: float = 1.0) -> Rival:
+        """Return a limit for a row of seconds times `scale`: what these take together."""
+        seconds = statistics.median(map(sum, zip(*(self.seconds[name] for name in names), strict=True)))
+        return Rival(shown, seconds * scale, self.ratio_to_sum(ours, *names), note)
+
+
+def peer(name: str, figure: float | str, ours: float, note: str = "") -> Rival:
+    """Return a peer for a row, from its one figure or from the reason why there is none."""
+    return (
+        Rival(name, note=figure) if isinstance(figure, str) else Rival(name, figure, Ratio.plain(figure / ours), note)
+    )
+
+
+def limit(name: str, figure: float, ours: float, note: str = "") -> Rival:
+    """Return a limit for a row, from its one figure."""
+    return Rival(name, figure, Ratio.plain(ours / figure), note)
 
 
 def take_turns(
@@ -99,6 +142,7 @@ def take_turns(
     seconds: dict[str, list[float]] = {name: [] for name in ("ours", *others)}
 
     def others_first() -> None:
+        say(f"turn {len(seconds['ours']) + 1} of {turns}")
         for name, contender in others.items():
             seconds[name].append(contender())
         prepare()
@@ -107,77 +151,18 @@ def take_turns(
     return Timings(seconds)
 
 
-@dataclass
-class Line:
-    """One figure: what it is, what the issue asks of it, and whether that is met."""
-
-    what: str
-    value: float | int | bool | str
-    unit: str = ""
-    asked: str = ""
-    met: bool | None = None
-    lowest: float | None = None
-    highest: float | None = None
-
-    @property
-    def figure(self) -> str:
-        if isinstance(self.value, bool):
-            return "yes" if self.value else "NO"
-        if isinstance(self.value, str):
-            return self.value
-        text = f"{_number(self.value)} {self.unit}".strip()
-        if self.lowest is not None and self.highest is not None and self.lowest != self.highest:
-            text += f"  ({_number(self.lowest)} to {_number(self.highest)})"
-        return text
-
-    @property
-    def verdict(self) -> str:
-        return "" if self.met is None or SMALL else "met" if self.met else "NOT met"
-
-
-@dataclass
-class Finding:
-    """What a benchmark found: its letter in the issue, its sizes in the title, its figures and what to know of them."""
-
-    letter: str
-    title: str
-    lines: list[Line] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def add(self, what: str, value: float | int | bool | str, unit: str = "", **more: Any) -> None:
-        self.lines.append(Line(what, value, unit, **more))
-
-    def add_ratio(self, what: str, ratio: Ratio, **more: Any) -> None:
-        self.lines.append(Line(what, ratio.median, "x", lowest=ratio.lowest, highest=ratio.highest, **more))
-
-    def show(self) -> None:
-        table = Table(title=f"{self.letter}. {self.title}", title_justify="left")
-        table.add_column("")
-        table.add_column("measured (range over turns)", justify="right")
-        table.add_column("asked")
-        table.add_column("")
-        for line in self.lines:
-            verdict = Text(line.verdict, style="green" if line.met else "bold red")
-            table.add_row(line.what, line.figure, line.asked, verdict)
-        console = Console(width=None if sys.stdout.isatty() else 120)
-        console.print()
-        console.print(table)
-        for note in self.notes:
-            console.print(f"  · {note}", highlight=False)
-
-    def markdown(self) -> str:
-        rows = [
-            f"## {self.letter}. {self.title}",
-            "",
-            "| | measured (range over turns) | asked | |",
-            "|---|--:|---|---|",
-        ]
-        rows += [f"| {line.what} | {line.figure} | {line.asked} | {line.verdict} |" for line in self.lines]
-        rows += ["", *(f"- {note}" for note in self.notes)]
-        return "\n".join(rows).rstrip() + "\n"
-
-
-def _number(value: float) -> str:
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+def show(finding: Finding) -> None:
+    """Print a finding as a table for people."""
+    table = Table(title=f"{finding.letter}. {finding.title}", title_justify="left")
+    table.add_column("")
+    table.add_column("measured (range over turns)", justify="right")
+    table.add_column("asked")
+    table.add_column("")
+    for line in finding.lines:
+        verdict = Text(line.verdict, style="green" if line.met else "bold red")
+        table.add_row(line.what, line.figure, line.asked, verdict)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print()
+    console.print(table)
+    for note in finding.notes:
+        console.print(f"  · {note}", highlight=False)

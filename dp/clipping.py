@@ -115,7 +115,7 @@ def rounded_l2_bound(l2_norm: float, dimension: int, beta: float) -> float:
     always = norm + math.sqrt(d)
     if beta == 0:
         return round_up(always)
-    square = norm**2 + d / 4 + math.sqrt(2 * math.log(1 / beta)) * (norm + math.sqrt(d) / 2)
+    square = norm * norm + d / 4 + math.sqrt(2 * math.log(1 / beta)) * (norm + math.sqrt(d) / 2)
     return round_up(min(always, math.sqrt(square)))
 
 

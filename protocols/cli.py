@@ -27,6 +27,7 @@ from secagg.errors import ParameterError, SecAggError
 
 from . import cli_private
 from .cli_audit import audit
+from .cli_bench import bench
 from .cli_budget import budget_app
 from .cli_dp import dp_app
 from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
@@ -51,6 +52,7 @@ app.add_typer(dp_app, name="dp")
 app.add_typer(budget_app, name="budget")
 app.command("paillier-sum")(paillier_sum)
 app.command()(audit)
+app.command()(bench)
 app.command()(keygen)
 
 Clients = Annotated[int, typer.Option(help="How many clients are invited.", min=2)]

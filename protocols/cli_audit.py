@@ -15,7 +15,7 @@ from rich.text import Text
 
 from secagg.errors import ParameterError
 
-from .cli_exit import EXIT_IMPOSSIBLE, EXIT_WRONG, tell
+from .cli_exit import EXIT_IMPOSSIBLE, EXIT_WRONG, check_writable, tell
 
 if TYPE_CHECKING:
     from .audit.outcome import Check, Outcome
@@ -52,7 +52,7 @@ def audit(
 
     try:
         checks = runner.chosen(only or [])
-        _check_writable(report)
+        check_writable(report)
         with _progress(len(checks), quiet=as_json) as (on_progress, on_outcome):
             done = runner.run(
                 checks,
@@ -70,19 +70,6 @@ def audit(
     _conclude(done, report, as_json)
     if not done.passed:
         raise typer.Exit(EXIT_WRONG)
-
-
-def _check_writable(folder: Path | None) -> None:
-    """Refuse what cannot be written before minutes are spent on it."""
-    if folder is None:
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".audit"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ParameterError(f"cannot write a report into {folder}: {error.strerror}") from None
 
 
 def _conclude(done: Audit, folder: Path | None, as_json: bool) -> None:

@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.text import Text
+
+from secagg.errors import ParameterError
 
 EXIT_IMPOSSIBLE = 2
 """The command or its parameters are impossible."""
 EXIT_NO_SUM = 3
 """The round ended without a sum, or a ledger refuses to spend or cannot be used."""
 EXIT_WRONG = 4
-"""The sum is not the plain one, noise or an audit fails its check, or a ledger contradicts its own trail."""
+"""The sum is not the plain one; noise, an audit or a benchmark fails its check; or a ledger contradicts its trail."""
 
 
 def tell(text: str, as_json: bool, error: Exception | None = None) -> None:
@@ -25,3 +28,16 @@ def tell(text: str, as_json: bool, error: Exception | None = None) -> None:
         typer.echo(json.dumps({"error": type(error).__name__ if error else "Error", "message": text}, indent=2))
     # As Text, so that brackets in what people have typed are not taken for markup.
     Console(stderr=True).print(Text.assemble(("secagg:", "bold red"), " ", text), soft_wrap=True)
+
+
+def check_writable(folder: Path | None) -> None:
+    """Refuse what cannot be written before minutes are spent on it."""
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".secagg-report"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ParameterError(f"cannot write a report into {folder}: {error.strerror}") from None

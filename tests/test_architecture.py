@@ -28,6 +28,7 @@ LAZY_ROOMS = {"secagg._bit_kernels", "secagg._field_kernels", "secagg.paillier._
 COMMAND_ROOMS = {
     "protocols.cli",
     "protocols.cli_audit",
+    "protocols.cli_bench",
     "protocols.cli_budget",
     "protocols.cli_budget_tables",
     "protocols.cli_dp",

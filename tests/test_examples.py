@@ -52,7 +52,7 @@ def check_command(words: list[str]) -> None:
             assert target in MAKE_TARGETS
         case ["pip", "install", folder] if folder.startswith("./"):
             assert (ROOT / folder / "pyproject.toml").is_file()
-        case ["pip", "install", what]:
+        case ["pip", "install", what] | ["pip", "install", "--editable", what]:
             assert re.fullmatch(r"\.(\[[a-z,]+\])?", what)
             assert set(re.findall(r"[a-z]+", what)) <= set(EXTRAS)
         case ["pytest" | "python", path, *_] if path.endswith(".py"):

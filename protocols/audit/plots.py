@@ -2,55 +2,43 @@
 
 from __future__ import annotations
 
-import io
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .outcome import Claims, Histogram, Plot, Unavailable
+from .. import drawing
+from ..drawing import INK, PALE, WARM
+from .outcome import Claims, Histogram, Plot
 
-_INK, _PALE, _WARM = "#1f4e79", "#9dbfdf", "#c0504d"
 _FEW_BINS = 20
-_STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "path"}
 
 
 def svg(plot: Plot) -> bytes:
     """Draw one plot.
 
     Raises:
-        Unavailable: matplotlib is not installed.
+        MissingDependencyError: matplotlib is not installed.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise Unavailable("plots need matplotlib: pip install 'secagg[plots]'") from None
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.2, 3.2), layout="constrained")
-        if isinstance(plot, Histogram):
-            _draw_histogram(figure, plot)
-        else:
-            _draw_claims(figure, plot)
-        out = io.BytesIO()
-        # Without a date, the same figures give the same bytes.
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()
+    if isinstance(plot, Histogram):
+        return drawing.svg(partial(_draw_histogram, plot=plot))
+    return drawing.svg(partial(_draw_claims, plot=plot))
 
 
 def _draw_histogram(figure: Any, plot: Histogram) -> None:
     """Above, counts and what the law expects; below, how many standard deviations lie between them."""
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     width = float(plot.at[1] - plot.at[0]) if plot.at.size > 1 else 1.0
-    above.bar(plot.at, plot.observed, width=0.92 * width, color=_PALE, label="drawn")
+    above.bar(plot.at, plot.observed, width=0.92 * width, color=PALE, label="drawn")
     line = "-" if plot.at.size > _FEW_BINS else ""  # between a few integers there is nothing to draw
-    above.plot(plot.at, plot.expected, line, color=_INK, marker="o", markersize=2.5, linewidth=1, label="expected")
+    above.plot(plot.at, plot.expected, line, color=INK, marker="o", markersize=2.5, linewidth=1, label="expected")
     above.set_title(plot.title, loc="left", fontsize=10)
     above.set_ylabel("counts")
     above.legend(frameon=False)
     deviations = (plot.observed - plot.expected) / np.sqrt(np.maximum(plot.expected, 1.0))
-    below.axhspan(-3, 3, color=_PALE, alpha=0.3, linewidth=0)
-    below.axhline(0, color=_INK, linewidth=0.8)
-    below.plot(plot.at, deviations, linestyle="", marker="o", markersize=3, color=_INK)
+    below.axhspan(-3, 3, color=PALE, alpha=0.3, linewidth=0)
+    below.axhline(0, color=INK, linewidth=0.8)
+    below.plot(plot.at, deviations, linestyle="", marker="o", markersize=3, color=INK)
     most = max(4.0, float(np.abs(deviations).max()) * 1.1)
     below.set_ylim(-most, most)
     below.set_ylabel("off by, in\nstd. dev.")
@@ -62,9 +50,9 @@ def _draw_claims(figure: Any, plot: Claims) -> None:
     axes = figure.subplots()
     rows = np.arange(len(plot.bounds))
     names, claimed, proven = zip(*plot.bounds, strict=True)
-    colours = [_WARM if lower > claim else _PALE for _, claim, lower in plot.bounds]
+    colours = [WARM if lower > claim else PALE for _, claim, lower in plot.bounds]
     axes.barh(rows, proven, color=colours, height=0.6, label="proven: epsilon is at least")
-    axes.plot(claimed, rows, linestyle="", marker="|", markersize=18, markeredgewidth=2, color=_INK, label="claimed")
+    axes.plot(claimed, rows, linestyle="", marker="|", markersize=18, markeredgewidth=2, color=INK, label="claimed")
     axes.set_yticks(rows, names)
     axes.invert_yaxis()
     axes.set_xlabel("epsilon")

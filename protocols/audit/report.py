@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable
 from html import escape
 from itertools import groupby
 from pathlib import Path
 
+from dp.errors import MissingDependencyError
+
+from .. import page
 from . import plots
-from .outcome import Figure, Outcome, Plot, Status, Unavailable
+from .outcome import Figure, Outcome, Plot, Status
 from .runner import Audit, versions
 
 JSON_NAME, HTML_NAME = "audit.json", "audit.html"
@@ -40,32 +42,16 @@ _GROUPS = {
 }
 
 _STYLE = """
-:root { color-scheme: light; --ink: #1b2733; --dim: #5d6b79; --line: #dde3ea; --good: #1d7a46; --bad: #b3261e;
-  --idle: #8a6d1a; --panel: #f6f8fa; }
-* { box-sizing: border-box; }
-body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: var(--ink); margin: 0; }
-main { max-width: 68rem; margin: 0 auto; padding: 2rem 1.5rem 4rem; }
-h1 { font-size: 1.6rem; margin: 0 0 1rem; }
-h2 { font-size: 1.15rem; margin: 2.2rem 0 .2rem; }
-p.about { color: var(--dim); margin: 0 0 .6rem; max-width: 50rem; }
 .verdict { border-left: .5rem solid; padding: .8rem 1.2rem; background: var(--panel); }
 .verdict strong { font-size: 1.3rem; display: block; }
 .verdict.passed { border-color: var(--good); } .verdict.passed strong { color: var(--good); }
 .verdict.failed { border-color: var(--bad); } .verdict.failed strong { color: var(--bad); }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .45rem .8rem .45rem 0; border-top: 1px solid var(--line); }
-th { font-weight: 600; color: var(--dim); font-size: .85rem; border-top: 0; }
 td.status { white-space: nowrap; font-weight: 600; width: 5.5rem; }
 td.name { width: 12rem; } td.seconds { text-align: right; white-space: nowrap; color: var(--dim); width: 4.5rem; }
 .passed-mark { color: var(--good); } .failed-mark { color: var(--bad); } .idle-mark { color: var(--idle); }
-code { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .9em; }
 .reason { color: var(--bad); } .idle-reason { color: var(--idle); }
 .figures { color: var(--dim); font-size: .87rem; }
 .figures span { white-space: nowrap; margin-right: 1.1em; display: inline-block; }
-.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(26rem, 1fr)); gap: 1rem; margin-top: 1rem; }
-.plots img { width: 100%; border: 1px solid var(--line); }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem; margin: .6rem 0; }
-dt { color: var(--dim); } dd { margin: 0; }
 """
 
 _MARKS = {
@@ -92,13 +78,8 @@ def html(audit: Audit) -> str:
     """Return the page: verdict, every check with its figures, plots, and how to have it all again."""
     groups = "".join(_group(name, list(of)) for name, of in groupby(audit.outcomes, lambda done: done.check.group))
     title = f"secagg {versions()['secagg']}: audit {'passed' if audit.passed else 'failed'}"
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style></head>\n<body><main>\n"
-        f"<h1>Audit of secagg {escape(versions()['secagg'])}</h1>\n{_verdict(audit)}\n{groups}\n{_conditions(audit)}\n"
-        f"</main></body></html>\n"
-    )
+    body = f"<h1>Audit of secagg {escape(versions()['secagg'])}</h1>\n{_verdict(audit)}\n{groups}\n{_conditions(audit)}"
+    return page.document(title, body, _STYLE)
 
 
 def summary(audit: Audit) -> str:
@@ -158,10 +139,9 @@ def _pictures(drawn: Iterable[Plot]) -> str:
     pictures = []
     for plot in drawn:
         try:
-            data = base64.b64encode(plots.svg(plot)).decode()
-        except Unavailable as missing:
+            pictures.append(page.picture(plot.title, plots.svg(plot)))
+        except MissingDependencyError as missing:
             return f'<p class="about">{escape(str(missing))}</p>'
-        pictures.append(f'<img alt="{escape(plot.title)}" src="data:image/svg+xml;base64,{data}">')
     return f'<div class="plots">{"".join(pictures)}</div>' if pictures else ""
 
 
@@ -172,9 +152,8 @@ def _conditions(audit: Audit) -> str:
         "examples a property": f"{audit.examples:,}",
         "samples a statistical check": f"{audit.samples:,}",
     } | versions()
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
     again = f"secagg audit --seed {audit.seed} --examples {audit.examples} --samples {audit.samples}"
     return (
         f'<section><h2>How to have it again</h2><p class="about"><code>{again}</code> simulates the same inputs. Keys, '
-        f"masks and noise are drawn afresh every time, as in use.</p><dl>{rows}</dl></section>"
+        f"masks and noise are drawn afresh every time, as in use.</p>{page.facts(facts)}</section>"
     )

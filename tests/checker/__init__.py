@@ -1,1 +1,1 @@
-"""A second, small and slow implementation, written from SPEC.md alone: it shares no code with the library."""
+"""A second, small and slow implementation, written after SPEC.md: it shares no code with the library."""

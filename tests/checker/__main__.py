@@ -4,8 +4,8 @@ import sys
 import time
 from pathlib import Path
 
+from .findings import Disagreement
 from .replay import check_file
-from .sessions import Disagreement
 
 failed = False
 for path in sorted((Path(__file__).parent.parent / "vectors").glob("*.json")):

@@ -4,8 +4,10 @@ from typing import Any
 
 from . import sharing, wire
 from .configuration import Session
+from .costs import check_policy
 from .lanes import pack
 from .primitives import agree, derive, frame, public_key, seal, sign, u32, unseal, verification_key, verifies
+from .private import Drawn
 from .refusal import Refused, require
 from .roster import check_keys, keys_statement, roster_digest
 
@@ -22,8 +24,11 @@ EXPECTED = {
 class Client:
     """A client with the given randomness: a dict of hexadecimal strings, as tests/vectors/README.md has it."""
 
-    def __init__(self, client_id: int, given: dict[str, Any], known: dict[int, bytes]) -> None:
+    def __init__(
+        self, client_id: int, given: dict[str, Any], known: dict[int, bytes], policy: dict[str, Any] | None = None
+    ) -> None:
         self.id, self.given, self.known, self.phase = client_id, given, known, "invited"
+        self.policy = policy or {}
         self.session: Session | None = None
 
     def respond(self, data: bytes) -> bytes:
@@ -69,7 +74,12 @@ class Client:
         self._enough(neighbours)
 
     def _advertise(self, message: dict[str, Any], phase: str) -> bytes:
-        self.session = session = Session(message["config"], message["nonce"])
+        try:
+            session = Session(message["config"], message["nonce"])
+        except Refused:
+            raise Refused("MalformedMessage") from None
+        self.session = session
+        check_policy(self.policy, session)
         require(self.id <= session.num_clients, "ParameterError")
         keys = {
             "session_id": session.id,
@@ -86,6 +96,7 @@ class Client:
             identity = self.secret("identity_private_key")
             require(self.known.get(self.id) == verification_key(identity), "ParameterError")
             require(set(self.known) >= set(range(1, session.num_clients + 1)), "ParameterError")
+            require(len(set(self.known.values())) == len(self.known), "ParameterError")
             keys["signature"] = sign(identity, keys_statement(keys))
         self.keys = keys
         return wire.encode("advertise-keys", **keys)
@@ -159,12 +170,14 @@ class Client:
                 continue
             self.shares[sender] = opened[:SHARE_BYTES], opened[SHARE_BYTES:]
         self.active = set(sealed)
-        values = {
-            name: [float.fromhex(v) if isinstance(v, str) else v for v in given]
-            for name, given in self.given["values"].items()
-        }
+        values = {name: _numbers(given) for name, given in self.given["values"].items()}
         seeds = {name: bytes.fromhex(seed) for name, seed in self.given["rounding_seeds"].items()}
-        sums = session.encode(values, self.given["weight"], seeds)
+        clipped = {name: _numbers(given) for name, given in self.given.get("clipped", {}).items()}
+        drawn = {
+            name: Drawn(bytes.fromhex(seed), seeds.get(name, b""), clipped.get(name))
+            for name, seed in self.given.get("noise_seeds", {}).items()
+        }
+        sums = session.encode(values, self.given["weight"], seeds, drawn)
         session.add(sums, session.self_mask(self.id, self.secret("self_mask_seed")))
         for peer in sorted(sealed):
             key = self.peers[peer]["mask_public_key"]
@@ -221,6 +234,10 @@ class Client:
             seeds[self.id] = self.own_share
         keys = {i: shares[1] for i, shares in self.shares.items() if i in dropped}
         return self._encode("unmasking-shares", self_mask_shares=dict(sorted(seeds.items())), mask_key_shares=keys)
+
+
+def _numbers(given: list[Any]) -> list[Any]:
+    return [float.fromhex(value) if isinstance(value, str) else value for value in given]
 
 
 def pack_all(session: Session, sums: list[list[int]]) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""SPEC sections 2, 4 and 8: a configuration as it is written down, and all that follows from it."""
+"""SPEC sections 2, 4, 8 and 28: a configuration as it is written down, and all that follows from it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,6 +6,7 @@ from typing import Any
 
 from . import lanes, messagepack, topology
 from .primitives import derive, digest, ids, stream_lanes, u32
+from .private import Drawn, Private, PrivateCounts, PrivateFloats
 from .refusal import require
 
 Written = list[Any]
@@ -15,7 +16,7 @@ Written = list[Any]
 class Lane:
     name: str
     length: int
-    codec: lanes.Floats | lanes.Integers
+    codec: lanes.Floats | lanes.Integers | Private
     weighted: bool
 
     @property
@@ -37,15 +38,26 @@ class Session:
         self.lanes = []
         for vector in vectors:
             weighted = vector.get("weighted", False)
-            codec: lanes.Floats | lanes.Integers
+            codec: lanes.Floats | lanes.Integers | Private
+            length = vector["length"]
             if vector["type"] == "floats":
                 weight = max_weight if weighted else 1
                 codec = lanes.Floats(vector["clip"], vector["value_bits"], n, weight, vector["rounding"])
-            else:
+            elif vector["type"] == "integers":
                 codec = lanes.Integers(vector["max_value"], n)
-            self.lanes.append(Lane(vector["name"], vector["length"], codec, weighted))
+            else:
+                codec = (PrivateFloats if vector["type"] == "private-floats" else PrivateCounts)(vector, n)
+                length = codec.dimension
+            self.lanes.append(Lane(vector["name"], length, codec, weighted))
+        self._check_private()
         if any(lane.weighted for lane in self.lanes):
             self.lanes.append(Lane("weight", 1, lanes.Integers(max_weight, n), weighted=False))
+
+    def _check_private(self) -> None:
+        private = [isinstance(lane.codec, Private) for lane in self.lanes]
+        if any(private):
+            require(all(private) and self.minimum_survivors > self.topology.max_corrupt, "ParameterError")
+            require(self.topology.complete or not self.equivocates, "ParameterError")
 
     @cached_property
     def neighbours(self) -> dict[int, set[int]]:
@@ -87,10 +99,18 @@ class Session:
     def survivors_parts(self, roster: bytes, shared: set[int], survivors: set[int]) -> list[bytes]:
         return [self.id, roster, ids(sorted(shared)), ids(sorted(survivors))]
 
-    def encode(self, values: dict[str, list[Any]], weight: int, seeds: dict[str, bytes]) -> list[list[int]]:
+    def rotation(self, name: str) -> bytes:
+        return digest("ROTATION", self.id, name.encode())
+
+    def encode(
+        self, values: dict[str, list[Any]], weight: int, seeds: dict[str, bytes], drawn: dict[str, Drawn]
+    ) -> list[list[int]]:
         out = []
         for lane in self.lanes:
             given = [weight] if lane.name == "weight" else values[lane.name]
+            if isinstance(lane.codec, Private):
+                out.append(lane.codec.encode(given, self.rotation(lane.name), drawn[lane.name]))
+                continue
             require(len(given) == lane.length, "EncodingError")
             if isinstance(lane.codec, lanes.Integers):
                 out.append(list(lane.codec.encode(given)))

@@ -4,12 +4,12 @@ from typing import Any
 
 from . import wire
 from .configuration import Session
+from .findings import agree
 from .lanes import pack
 from .primitives import agree as x25519_agree
 from .primitives import derive, digest, frame, public_key, stream_lanes, u32
 from .refusal import Refused
 from .roster import keys_statement, roster_digest
-from .sessions import agree
 
 
 def check(vector: dict[str, Any]) -> int:

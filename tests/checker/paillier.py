@@ -7,10 +7,10 @@ import struct
 from typing import Any
 
 from . import messagepack
+from .findings import agree
 from .lanes import Floats
 from .primitives import digest, frame, ids, sign, u32, verification_key, verifies
 from .refusal import Refused, require
-from .sessions import agree
 
 Vector = dict[str, Any]
 PHASES = ("commitments", "endorsements", "contributions", "openings")

@@ -1,42 +1,96 @@
 """SPEC part II, as far as it is deterministic: rotation, bounds, calibration, and samples from given words."""
 
 import math
+from bisect import bisect_left
+from collections.abc import Iterator
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from itertools import accumulate, count, islice
 from typing import Any
 
 from .primitives import AES, keystream
 
 Case = dict[str, Any]
+BETA = math.exp(-0.5)
 
 
 def _floats(values: list[str]) -> list[float]:
     return [float.fromhex(value) for value in values]
 
 
-def rotate(given: Case) -> list[str]:
-    values = _floats(given["values"])
-    length = 1 << (len(values) - 1).bit_length()
-    values += [0.0] * (length - len(values))
-    seed = bytes.fromhex(given["seed"])
+def _signs(seed: bytes, length: int) -> list[int]:
     blocks = b"".join(b"rotation" + i.to_bytes(8, "big") for i in range(-(-length // 128)))
     bits = AES.new(seed, AES.MODE_ECB).encrypt(blocks)
-    values = [-value if bits[i // 8] >> i % 8 & 1 else value for i, value in enumerate(values)]
+    return [-1 if bits[i // 8] >> i % 8 & 1 else 1 for i in range(length)]
+
+
+def _transformed(values: list[float]) -> list[float]:
     half = 1
-    while half < length:
-        for start in range(0, length, 2 * half):
+    while half < len(values):
+        for start in range(0, len(values), 2 * half):
             for i in range(start, start + half):
                 values[i], values[i + half] = values[i] + values[i + half], values[i] - values[i + half]
         half *= 2
-    return [(value * (1 / math.sqrt(length))).hex() for value in values]
+    return [value * (1 / math.sqrt(len(values))) for value in values]
+
+
+def rotated(values: list[float], seed: bytes) -> list[float]:
+    length = 1 << (len(values) - 1).bit_length()
+    values = values + [0.0] * (length - len(values))
+    return _transformed([value * sign for value, sign in zip(values, _signs(seed, length), strict=True)])
+
+
+def unrotated(values: list[float], seed: bytes) -> list[float]:
+    return [value * sign for value, sign in zip(_transformed(values), _signs(seed, len(values)), strict=True)]
+
+
+def rotate(given: Case) -> list[str]:
+    return [value.hex() for value in rotated(_floats(given["values"]), bytes.fromhex(given["seed"]))]
+
+
+def rounded_up(value: float) -> float:
+    """Section 16: four floats up."""
+    for _ in range(4):
+        value = math.nextafter(value, math.inf)
+    return value
+
+
+def l2_bound(norm: float, d: int, beta: float) -> float:
+    always = norm + math.sqrt(d)
+    if beta == 0:
+        return rounded_up(always)
+    square = norm * norm + d / 4 + math.sqrt(2 * math.log(1 / beta)) * (norm + math.sqrt(d) / 2)
+    return rounded_up(min(always, math.sqrt(square)))
 
 
 def rounded_bound(given: Case) -> float:
-    c, d, beta = float.fromhex(given["l2_norm"]), given["dimension"], float.fromhex(given["beta"])
-    first = c + math.sqrt(d)
-    if beta == 0:
-        return first
-    return min(first, math.sqrt(c * c + d / 4 + math.sqrt(2 * math.log(1 / beta)) * (c + math.sqrt(d) / 2)))
+    return l2_bound(float.fromhex(given["l2_norm"]), given["dimension"], float.fromhex(given["beta"]))
+
+
+def words(seed: bytes) -> Iterator[int]:
+    """Section 13: the 64-bit words of a vector's seed."""
+    for block in count(0, 256):
+        data = keystream(seed, 4096, block)
+        yield from (int.from_bytes(data[at : at + 8], "little") for at in range(0, len(data), 8))
+
+
+def conditionally_rounded(values: list[float], bound: float, stream: Iterator[int]) -> tuple[list[int], int]:
+    """Section 16: the levels, and how many tries they took."""
+    low = [math.floor(value) for value in values]
+    chances = [math.floor((value - below) * 2.0**53) for value, below in zip(values, low, strict=True)]
+    for tries in count(1):
+        draws = [word >> 11 for word in islice(stream, len(values))]
+        levels = [below + (r < chance) for below, r, chance in zip(low, draws, chances, strict=True)]
+        if sum(level * level for level in levels) <= Fraction(bound) ** 2:
+            return levels, tries
+    raise AssertionError("not reached")
+
+
+def conditionally_round(given: Case) -> Case:
+    values = _floats(given["values"])
+    bound = l2_bound(float.fromhex(given["l2_norm"]), len(values), BETA)
+    levels, tries = conditionally_rounded(values, bound, words(bytes.fromhex(given["seed"])))
+    return {"levels": levels, "tries": tries}
 
 
 def _tail(x: float) -> float:
@@ -44,14 +98,14 @@ def _tail(x: float) -> float:
     return math.erfc(x / math.sqrt(2)) / 2
 
 
-def _delta(multiplier: float, epsilon: float) -> float:
+def gaussian_delta_of(multiplier: float, epsilon: float) -> float:
     """Balle and Wang 2018, theorem 8, for sensitivity 1."""
     low, high = epsilon * multiplier - 0.5 / multiplier, epsilon * multiplier + 0.5 / multiplier
     return _tail(low) - math.exp(epsilon) * _tail(high)
 
 
 def gaussian_delta(given: Case) -> float:
-    return _delta(float.fromhex(given["noise_multiplier"]), float.fromhex(given["epsilon"]))
+    return gaussian_delta_of(float.fromhex(given["noise_multiplier"]), float.fromhex(given["epsilon"]))
 
 
 def gaussian_noise_multiplier(given: Case) -> float:
@@ -59,7 +113,7 @@ def gaussian_noise_multiplier(given: Case) -> float:
     low, high = 1e-3, 1e6
     for _ in range(200):
         middle = math.sqrt(low * high)
-        low, high = (low, middle) if _delta(middle, epsilon) <= delta else (middle, high)
+        low, high = (low, middle) if gaussian_delta_of(middle, epsilon) <= delta else (middle, high)
     return high
 
 
@@ -89,13 +143,14 @@ class Law:
         self.shift = max(0, _floor_log2_of_root(square) - (7 if self.curved else 5))
         with localcontext() as context:
             context.prec = 60
-            self.weights: list[Decimal] = []
-            while not self.weights or self.weights[-1] > Decimal(10) ** -55:
-                phi = self.phi(len(self.weights) << self.shift)
-                self.weights.append((-(Decimal(phi.numerator) / Decimal(phi.denominator))).exp())
+            weights: list[Decimal] = []
+            while not weights or weights[-1] > Decimal(10) ** -55:
+                phi = self.phi(len(weights) << self.shift)
+                weights.append((-(Decimal(phi.numerator) / Decimal(phi.denominator))).exp())
             if self.shift == 0:
-                self.weights[0] /= 2
-            self.whole = sum(self.weights)
+                weights[0] /= 2
+            sums = list(accumulate(weights))
+            self.below = [total / sums[-1] for total in sums]
 
     def phi(self, magnitude: int) -> Fraction:
         return magnitude**2 / (2 * self.parameter) if self.curved else magnitude / self.parameter
@@ -104,14 +159,11 @@ class Law:
         """The block of a uniform number of which 63 bits are known; these must settle it."""
         with localcontext() as context:
             context.prec = 60
-            below, low, high = Decimal(0), Decimal(number) / 2**63, Decimal(number + 1) / 2**63
-            for block, weight in enumerate(self.weights):
-                below += weight / self.whole
-                if high <= below:
-                    return block
-                if low < below:
-                    raise ValueError("63 bits do not settle this one: take other words for a vector")
-        raise ValueError("the number is beyond the last block")
+            low, high = Decimal(number) / 2**63, Decimal(number + 1) / 2**63
+            block = bisect_left(self.below, high)
+            if block == len(self.below) or (block and low < self.below[block - 1]):
+                raise ValueError("63 bits do not settle this one: take other words for a vector")
+            return block
 
     def sample(self, words: Any) -> int:
         while True:
@@ -136,19 +188,19 @@ def _floor_log2_of_root(square: Fraction) -> int:
 
 
 def samples(given: Case) -> list[int]:
-    law, stream = Law(given), keystream(bytes.fromhex(given["seed"]), 8 * given["words"])
-    words = iter(int.from_bytes(stream[at : at + 8], "little") for at in range(0, len(stream), 8))
-    return [law.sample(words) for _ in range(given["count"])]
+    law, stream = Law(given), islice(words(bytes.fromhex(given["seed"])), given["words"])
+    return [law.sample(stream) for _ in range(given["count"])]
 
 
 OPERATIONS = {
     "rotate": rotate,
     "samples": samples,
+    "conditionally_round": conditionally_round,
     "rounded_l2_bound": rounded_bound,
     "gaussian_delta": gaussian_delta,
     "gaussian_noise_multiplier": gaussian_noise_multiplier,
     "discrete_gaussian_delta": discrete_gaussian_delta,
     "summed_gaussians_ratio": summed_gaussians_ratio,
 }
-CLOSE = set(OPERATIONS) - {"rotate", "samples"}
+CLOSE = set(OPERATIONS) - {"rotate", "samples", "conditionally_round"}
 """Whose results are real numbers: to nine digits, since everyone rounds in a way of their own."""

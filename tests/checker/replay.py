@@ -5,10 +5,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from . import derivations, paillier, privacy, sessions
+from . import derivations, ledger, paillier, privacy, sessions
+from .findings import agree
 from .operations import OPERATIONS
 from .refusal import Refused
-from .sessions import agree
 
 
 def check_cases(vector: dict[str, Any]) -> int:
@@ -30,6 +30,8 @@ def check(name: str, vector: dict[str, Any]) -> int:
     """Replay one file's vectors; return how many things were compared; raise Disagreement."""
     if name.startswith("session-"):
         return sessions.check(vector)
+    if name == "ledger":
+        return ledger.check(vector)
     if name.startswith("paillier-round"):
         return paillier.check(vector)
     return derivations.check(vector) if name == "protocol" else check_cases(vector)

@@ -6,6 +6,7 @@ from typing import Any
 from . import lanes, sharing, wire
 from .configuration import Session
 from .primitives import agree, frame, public_key, verifies
+from .private import Private
 from .refusal import Refused, require
 from .roster import check_keys, roster_digest
 
@@ -257,13 +258,18 @@ class Server:
             for lane, total in zip(self.session.lanes, self.sums, strict=True)
         }
         weight = levels.pop("weight", [present])[0]
+        released = {
+            lane.name: lane.codec.restore(levels[lane.name], self.session.rotation(lane.name))
+            for lane in self.session.lanes
+            if isinstance(lane.codec, Private)
+        }
         return {
             "survivors": sorted(self.masked),
             "total_weight": weight,
             "levels": levels,
             "excluded": sorted(self.excluded),
             "liars": sorted(self.liars),
-        }
+        } | ({"released": released} if released else {})
 
 
 def _public_keys(keys: dict[str, Any]) -> list[bytes]:

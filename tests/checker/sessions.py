@@ -3,8 +3,10 @@
 import copy
 from typing import Any
 
+from . import private_rounds
 from .client import Client
 from .configuration import Session
+from .findings import agree
 from .primitives import verification_key
 from .refusal import Refused
 from .server import Server
@@ -12,13 +14,7 @@ from .server import Server
 Vector = dict[str, Any]
 
 
-class Disagreement(Exception):  # noqa: N818 - a finding, not a fault
-    """The vector says one thing, SPEC.md another."""
-
-
-def agree(what: str, ours: object, theirs: object) -> None:
-    if ours != theirs:
-        raise Disagreement(f"{what}: SPEC.md leads to {ours!r:.300}, the vector has {theirs!r:.300}")
+FLOATS = ("clip", "l2_clip", "scale", "local_sigma")
 
 
 class Run:
@@ -30,7 +26,8 @@ class Run:
         identities = {int(i): given.get("identity_private_key") for i, given in vector["clients"].items()}
         known = {i: verification_key(bytes.fromhex(seed)) for i, seed in identities.items() if seed}
         self.server = Server(self.session, known)
-        self.clients = {int(i): Client(int(i), given, known) for i, given in vector["clients"].items()}
+        policy = vector.get("policy")
+        self.clients = {int(i): Client(int(i), given, known, policy) for i, given in vector["clients"].items()}
         self.outgoing = self.server.invitations()
 
     def collect(self, silent: list[int], replaced: dict[str, str], until: int | None = None) -> dict[int, bytes]:
@@ -61,7 +58,8 @@ def read_configuration(given: Vector) -> list[Any]:
     """The array of SPEC section 8 from the vector's names, with its floats as they are."""
     model = given["threat_model"]
     vectors = [
-        vector | ({"clip": float.fromhex(vector["clip"])} if "clip" in vector else {}) for vector in given["vectors"]
+        vector | {name: float.fromhex(vector[name]) for name in FLOATS if isinstance(vector.get(name), str)}
+        for vector in given["vectors"]
     ]
     fractions = [float.fromhex(model[name]) for name in ("corrupt_fraction", "dropout_fraction")]
     return [
@@ -104,7 +102,7 @@ def check(vector: Vector) -> int:
         expected = {key: ending[key] for key in ("output", "error", "culprits") if key in ending}
         agree(f"ending: {ending['name']}", outcome, expected)
         compared += 1
-    return compared + 1
+    return compared + 1 + private_rounds.check(vector, run.session)
 
 
 def refusal(run: Run, case: Vector, recorded: Vector) -> tuple[str, list[int]]:

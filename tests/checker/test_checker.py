@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from .findings import Disagreement
 from .refusal import Refused
 from .replay import check, check_file
-from .sessions import Disagreement
 from .topology import derive
 
 HERE = Path(__file__).parent
@@ -40,7 +40,7 @@ def test_the_checker_shares_no_code_with_the_library(path):
 
 
 def test_there_is_a_whole_session_for_each_adversary_with_dropouts_in_several_rounds():
-    found = {}
+    found, released, private = {}, set(), set()
     for path in VECTORS:
         if path.name.startswith("session-"):
             vector = json.loads(path.read_text())
@@ -50,8 +50,11 @@ def test_there_is_a_whole_session_for_each_adversary_with_dropouts_in_several_ro
             found.setdefault(adversary, set()).update(silent)
             assert len(vector["clients"]) == 8
             assert all("error" in case for case in vector["refused"])
-    assert found.keys() == ADVERSARIES
+            private.update(spec["type"] for spec in vector["configuration"]["vectors"] if "private" in path.name)
+            released.update([adversary] if "released" in vector["output"] else [])
+    assert found.keys() == released == ADVERSARIES
     assert all(len(phases) > 1 for phases in found.values())
+    assert private == {"private-floats", "private-counts"}
 
 
 def reference_rows():
@@ -108,6 +111,22 @@ ALTERED = [
     ("session-curious-sparse", ("output", "levels", "votes", 2)),
     ("session-curious-sparse", ("refused", 0, "error")),
     ("session-curious-sparse", ("endings", 6, "culprits", 0)),
+    ("session-private-curious", ("clients", "2", "noise_seeds", "model")),
+    ("session-private-curious", ("clients", "4", "rounding_seeds", "model")),
+    ("session-private-curious", ("clients", "4", "values", "model", 7)),
+    ("session-private-curious", ("configuration", "vectors", 0, "local_sigma")),
+    ("session-private-curious", ("goal", "rounds")),
+    ("session-private-curious", ("costs", 3, "rounds")),
+    ("session-private-semi-malicious", ("output", "released", "votes", 0)),
+    ("session-private-semi-malicious", ("proposals", 2, "policy", "privacy", "rounds")),
+    ("session-private-semi-malicious", ("inputs", 1, "error")),
+    ("session-private-malicious", ("output", "levels", "model", 63)),
+    ("session-private-malicious", ("refused", 3, "error")),
+    ("session-private-malicious", ("endings", 1, "error")),
+    ("ledger", ("tables", "records", 4, "hash")),
+    ("ledger", ("heads", 0)),
+    ("ledger", ("verified", "open_reservations")),
+    ("ledger", ("refused", 30, "error")),
     ("paillier-round", ("derived", "shares", 2)),
     ("paillier-round", ("rounds", 2, "answers", "3")),
     ("paillier-round", ("members", "3", "proof_nonce")),

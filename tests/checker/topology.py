@@ -14,6 +14,7 @@ class Topology:
     num_clients: int
     degree: int
     threshold: int
+    max_corrupt: int
 
     @property
     def complete(self) -> bool:
@@ -55,12 +56,12 @@ def derive(n: int, gamma: float, delta: float, adversary: str, complete: bool = 
         for k in range(2, n - 1, 2):
             t = _sparse(n, k, corrupt, dropped, stay, curious)
             if t is not None:
-                return Topology(n, k, t)
+                return Topology(n, k, t, corrupt)
     t = max(stay, 2)
     must_exceed = corrupt if curious else math.ceil((n + gamma * n) / 2 - 1e-14)
     if t <= must_exceed:
         raise Refused("ParameterError")
-    return Topology(n, n - 1, t)
+    return Topology(n, n - 1, t, corrupt)
 
 
 def neighbours(topology: Topology, session_id: bytes, client: int) -> set[int]:

@@ -310,14 +310,16 @@ def render(primitive: str) -> str:
 
 def rendered() -> dict[str, Callable[[], str]]:
     """Every file that is generated here, without its suffix, and what writes it."""
-    from . import paillier, privacy, sessions
+    from . import ledger, paillier, privacy, private, sessions
 
     primitives = {name: partial(render, name) for name in PRIMITIVES}
     return (
         primitives
         | {name: partial(sessions.render, name) for name in sessions.SESSIONS}
+        | {name: partial(private.render, name) for name in private.SESSIONS}
         | paillier.FILES
         | privacy.FILES
+        | ledger.FILES
     )
 
 

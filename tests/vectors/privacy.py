@@ -3,9 +3,12 @@ are meant to nine digits."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import count
 from typing import Any
 
 from dp import rotation
@@ -14,7 +17,10 @@ from dp.arbiter import decide
 from dp.clipping import rounded_l2_bound
 from dp.discrete import discrete_gaussian_delta, summed_gaussians_ratio
 from dp.laws import gaussian_law, laplace_law
+from dp.preparation import BETA
 from secagg.prg import keystream
+
+from .noise import rounded_from
 
 Case = dict[str, Any]
 SEED = bytes(range(32)).hex()
@@ -42,9 +48,16 @@ def _samples(given: Case) -> list[int]:
     return [decide(law, words, _more_bits) for _ in range(given["count"])]
 
 
+def _conditionally_round(given: Case) -> Case:
+    values = [float.fromhex(value) for value in given["values"]]
+    levels, tries = rounded_from(given["seed"], values, _number(given, "l2_norm"), BETA)
+    return {"levels": levels, "tries": tries}
+
+
 OPERATIONS: dict[str, Callable[[Case], Any]] = {
     "rotate": _rotate,
     "samples": _samples,
+    "conditionally_round": _conditionally_round,
     "rounded_l2_bound": lambda g: rounded_l2_bound(_number(g, "l2_norm"), g["dimension"], _number(g, "beta")).hex(),
     "gaussian_delta": lambda g: gaussian_delta(_number(g, "noise_multiplier"), _number(g, "epsilon")).hex(),
     "gaussian_noise_multiplier": lambda g: gaussian_noise_multiplier(_number(g, "epsilon"), _number(g, "delta")).hex(),
@@ -70,6 +83,13 @@ def _cases() -> Iterator[tuple[str, str, Case]]:
     for norm, dimension, beta in ((64.0, 1000, 0.6065306597126334), (1.0, 4, 0.6065306597126334), (10.0, 100, 0.0)):
         given = {"l2_norm": norm.hex(), "dimension": dimension, "beta": beta.hex()}
         yield f"norm {norm}, {dimension} entries, beta {beta:.2g}", "rounded_l2_bound", given
+    values = [((29 * i) % 64 - 31.5) * 0.71875 for i in range(64)]
+    norm = math.sqrt(math.fsum(value * value for value in values))
+    for tries in (1, 2, 3):
+        given = {"values": [value.hex() for value in values], "l2_norm": norm.hex()}
+        seeds = (hashlib.sha256(f"secagg vectors/rounding {number}".encode()).hexdigest() for number in count())
+        seed = next(seed for seed in seeds if _conditionally_round(given | {"seed": seed})["tries"] == tries)
+        yield f"as many tries as {tries}", "conditionally_round", given | {"seed": seed}
     for multiplier, epsilon in ((1.0, 1.0), (1 / 3, 1.0), (1.0, 2.0), (4.0, 0.5)):
         given = {"noise_multiplier": multiplier.hex(), "epsilon": epsilon.hex()}
         yield f"noise {multiplier:.3g}, epsilon {epsilon}", "gaussian_delta", given

@@ -26,16 +26,19 @@ from protocols.messages import ToServer
 from protocols.parameters import Adversary, ThreatModel
 from protocols.server import Server
 from protocols.transitions import ServerPhase
-from protocols.vectors import FloatVector, IntegerVector
+from protocols.vectors import FloatVector, IntegerVector, PrivateSpec
 from secagg import aead, encoding, field, key_agreement, signatures
 from secagg.encoding import Rounding
 from secagg.errors import PeerError, SecAggError
 from secagg.field import PRIME
 from secagg.signatures import Identity
 
-from .session_defects import SECOND, defects
+from .configurations import read_policy, written
+from .noise import replaced_noise
+from .session_defects import SECOND, Defect, defects
 
 Vector = dict[str, Any]
+Silent = dict[str, list[int]]
 NUM_CLIENTS = 8
 VECTORS = (
     FloatVector("model", 5, clip=2.5, value_bits=16, weighted=True, rounding=Rounding.STOCHASTIC),
@@ -55,7 +58,7 @@ def numbers(name: str, client: int, purpose: str, count: int, below: int) -> lis
 
 
 def randomness(name: str, client: int, config: RoundConfig) -> Vector:
-    """All that a client draws in a session, and its input."""
+    """All that a client draws in a session, and its input; those of private vectors are `private`'s."""
     rows, signs = config.topology.threshold - 1, config.threat_model.adversary
     given: Vector = {
         key: drawn(name, client, key, 32).hex() for key in ("cipher_private_key", "mask_private_key", "self_mask_seed")
@@ -74,7 +77,7 @@ def randomness(name: str, client: int, config: RoundConfig) -> Vector:
     for spec in config.vectors:
         if isinstance(spec, IntegerVector):
             values[spec.name] = numbers(name, client, spec.name, spec.length, spec.max_value + 1)
-        else:
+        elif isinstance(spec, FloatVector):
             raw = numbers(name, client, spec.name, spec.length, 2401)
             values[spec.name] = [((number - 1200) / 1000 * spec.clip).hex() for number in raw]
             seeds[spec.name] = drawn(name, client, f"rounding of {spec.name}", 32).hex()
@@ -120,7 +123,7 @@ class Run:
     """One session among the library's own roles; what is said is recorded."""
 
     def __init__(self, vector: Vector, config: RoundConfig) -> None:
-        self.vector, self.config = vector, config
+        self.vector, self.config, self.policy = vector, config, read_policy(vector)
         seeds = {int(i): given.get("identity_private_key") for i, given in vector["clients"].items()}
         self.identities = {i: Identity(bytes.fromhex(seed)) for i, seed in seeds.items() if seed}
         self.known = {i: identity.public_bytes for i, identity in self.identities.items()}
@@ -128,7 +131,7 @@ class Run:
         with patch.object(server_module, "os", nonce):
             self.server = Server(config, known_identities=self.known, threads=1)
         self.clients = {
-            i: Client(i, identity=self.identities.get(i), known_identities=self.known, threads=1)
+            i: Client(i, policy=self.policy, identity=self.identities.get(i), known_identities=self.known, threads=1)
             for i in range(1, NUM_CLIENTS + 1)
         }
         self.outgoing: Any = self.server.invitations()
@@ -137,20 +140,21 @@ class Run:
         other = copy.copy(self)
         other.server = Server.load(self.server.dump(), known_identities=self.known, threads=1)
         other.clients = {
-            i: Client.load(client.dump(), identity=self.identities.get(i), known_identities=self.known, threads=1)
+            i: Client.load(
+                client.dump(),
+                policy=self.policy,
+                identity=self.identities.get(i),
+                known_identities=self.known,
+                threads=1,
+            )
             for i, client in self.clients.items()
         }
         return other
 
     def answer(self, client: int, data: bytes) -> bytes:
         given = self.vector["clients"][str(client)]
-        values = {
-            spec.name: np.array(given["values"][spec.name])
-            if isinstance(spec, IntegerVector)
-            else np.array([float.fromhex(value) for value in given["values"][spec.name]])
-            for spec in self.config.vectors
-        }
-        with replaced_randomness(given):
+        values = {name: array(given["values"][name]) for name in given["values"]}
+        with replaced_randomness(given), replaced_noise(given):
             return self.clients[client].respond_bytes(data, values, weight=given["weight"])
 
     def collect(self, silent: Any, replaced: Vector, until: int | None = None) -> dict[int, bytes]:
@@ -177,55 +181,29 @@ class Run:
 
     def output(self) -> Vector:
         result = self.server.result
+        released = {
+            spec.name: unrounded(result.sum(spec.name)) for spec in self.config.vectors if isinstance(spec, PrivateSpec)
+        }
         return {
             "survivors": sorted(result.survivors),
             "total_weight": result.total_weight,
             "levels": {name: levels.tolist() for name, levels in result.levels.items()},
             "excluded": sorted(result.excluded),
             "liars": sorted(result.liars),
-        }
+        } | ({"released": released} if released else {})
 
 
-def _written(config: RoundConfig) -> Vector:
-    """The configuration by the names of SPEC section 8."""
-    model = config.threat_model
-    vectors = [msgspec.to_builtins(spec) for spec in config.vectors]
-    return {
-        "threat_model": {
-            "num_clients": model.num_clients,
-            "corrupt_fraction": model.corrupt_fraction.hex(),
-            "dropout_fraction": model.dropout_fraction.hex(),
-            "adversary": str(model.adversary),
-        },
-        "vectors": [spec | ({"clip": spec["clip"].hex()} if "clip" in spec else {}) for spec in vectors],
-        "max_weight": config.max_weight,
-        "minimum_survivors": config.minimum_survivors,
-        "complete_graph": config.complete_graph,
-    }
+def unrounded(values: Any) -> list[Any]:
+    """Numbers as vectors have them: integers, and floats in hexadecimal."""
+    return [value.hex() if isinstance(value, float) else value for value in values.tolist()]
 
 
-def read_configuration(vector: Vector) -> RoundConfig:
-    """The configuration that a vector has."""
-    given = vector["configuration"]
-    model = given["threat_model"]
-    fractions = [float.fromhex(model[name]) for name in ("corrupt_fraction", "dropout_fraction")]
-    kinds = {"floats": FloatVector, "integers": IntegerVector}
-    specs = []
-    for spec in given["vectors"]:
-        fields = {name: value for name, value in spec.items() if name != "type"}
-        if "clip" in fields:
-            fields |= {"clip": float.fromhex(fields["clip"]), "rounding": Rounding(fields["rounding"])}
-        specs.append(kinds[spec["type"]](**fields))
-    return RoundConfig(
-        ThreatModel(model["num_clients"], *fractions, Adversary(model["adversary"])),
-        tuple(specs),
-        given["max_weight"],
-        given["minimum_survivors"],
-        given["complete_graph"],
-    )
+def array(given: list[Any]) -> Any:
+    """The array of numbers that a vector has."""
+    return np.array([float.fromhex(value) if isinstance(value, str) else value for value in given])
 
 
-def _outcome(run: Run, act: Callable[[Run], Any]) -> Vector:
+def outcome_of(run: Run, act: Callable[[Run], Any]) -> Vector:
     try:
         return {"output": act(run)}
     except SecAggError as error:
@@ -238,7 +216,7 @@ def session_vector(
     *,
     corrupt: float,
     dropout: float,
-    silent: dict[str, list[int]],
+    silent: Silent,
     weighted: bool = True,
     complete_graph: bool = False,
 ) -> Vector:
@@ -248,10 +226,17 @@ def session_vector(
     config = RoundConfig(model, specs, max_weight=10 if weighted else 1, complete_graph=complete_graph)
     vector: Vector = {
         "session": name,
-        "configuration": _written(config),
+        "configuration": written(config),
         "nonce": drawn(name, 0, "nonce", 32).hex(),
         "clients": {str(i): randomness(name, i, config) for i in range(1, NUM_CLIENTS + 1)},
     }
+    record(vector, config, silent, defects)
+    vector["endings"] = _endings(vector, config, silent)
+    return vector
+
+
+def record(vector: Vector, config: RoundConfig, silent: Silent, defects_of: Callable[..., Iterator[Defect]]) -> None:
+    """Run the session, and add to the vector what follows, what is said, and what is refused in its rounds."""
     run = Run(vector, config)
     graph: Graph = run.server._graph
     vector["derived"] = {
@@ -276,18 +261,16 @@ def session_vector(
                 "to_server": {str(i): data.hex() for i, data in answers.items()},
             }
         )
-        refused += _refusals(before, phase, quiet, to_clients, answers)
+        refused += _refusals(before, phase, quiet, defects_of(before, phase, to_clients, answers), answers)
         run.outgoing = run.server.close_round()
     vector |= {"rounds": rounds, "output": run.output(), "refused": refused}
-    vector["endings"] = _endings(vector, config, silent)
-    return vector
 
 
 def _refusals(
-    before: Run, phase: str, silent: list[int], to_clients: dict[int, bytes], answers: dict[int, bytes]
+    before: Run, phase: str, silent: list[int], found: Iterator[Defect], answers: dict[int, bytes]
 ) -> list[Vector]:
     cases = []
-    for name, to, sender, data in defects(before, phase, to_clients, answers):
+    for name, to, sender, data in found:
         fork = before.fork()
 
         def act(fork: Run, name: str = name, to: Any = to, sender: int = sender, data: bytes = data) -> Any:
@@ -296,7 +279,7 @@ def _refusals(
             fork.collect(silent, {}, until=None if name == SECOND else sender)
             return fork.server.receive_bytes(sender, data)
 
-        outcome = _outcome(fork, act)
+        outcome = outcome_of(fork, act)
         if "error" not in outcome:
             raise ValueError(f"{name} is not refused")
         where = {"phase": phase, "to": to, "from": sender, "second": name == SECOND, "bytes": data.hex()}
@@ -304,7 +287,7 @@ def _refusals(
     return cases
 
 
-def _endings(vector: Vector, config: RoundConfig, silent: dict[str, list[int]]) -> list[Vector]:
+def _endings(vector: Vector, config: RoundConfig, silent: Silent) -> list[Vector]:
     """Sessions in which more vanish, or holders lie: the same randomness, another end."""
     responses = next(r for r in vector["rounds"] if r["phase"] == "unmasking")["to_server"]
     shares_keys = next(r for r in vector["rounds"] if r["phase"] == "share-keys")["to_server"]
@@ -329,15 +312,13 @@ def _endings(vector: Vector, config: RoundConfig, silent: dict[str, list[int]]) 
         ("every holder lies", silent, lying(answering)),
         ("shares are damaged on their way, and cost their sender the session", {}, {"share-keys": torn}),
     ]
-    endings = []
-    for name, quiet, replaced in cases:
+    return [ending(vector, config, *case) for case in cases]
 
-        def act(run: Run, quiet: Vector = quiet, replaced: Vector = replaced) -> Vector:
-            return run.finish(quiet, replaced)
 
-        outcome = _outcome(Run(vector, config), act)
-        endings.append({"name": name, "silent": quiet, "replaced": replaced} | outcome)
-    return endings
+def ending(vector: Vector, config: RoundConfig, name: str, quiet: Silent, replaced: Vector) -> Vector:
+    """What comes of the session with other people silent, and other messages."""
+    outcome = outcome_of(Run(vector, config), lambda run: run.finish(quiet, replaced))
+    return {"name": name, "silent": quiet, "replaced": replaced} | outcome
 
 
 def _flip_low(share: bytes) -> bytes:
@@ -379,11 +360,18 @@ SESSIONS: dict[str, Callable[[], Vector]] = {
 }
 
 
+LISTED = ("rounds", "refused", "endings", "proposals", "inputs", "costs")
+
+
 def render(name: str) -> str:
-    """Return the contents of a session's file: one client, round, message or case a line."""
-    vector = SESSIONS[name]()
+    """Return the contents of a session's file."""
+    return laid_out(SESSIONS[name]())
+
+
+def laid_out(vector: Vector) -> str:
+    """Return the contents of a file: one client, round, message or case a line."""
     clients = ",\n".join(f'    "{i}": {json.dumps(given)}' for i, given in vector.pop("clients").items())
-    listed = {key: vector.pop(key) for key in ("rounds", "refused", "endings")}
+    listed = {key: vector.pop(key) for key in LISTED if key in vector}
     parts = [f'  "{key}": {json.dumps(value)}' for key, value in vector.items()]
     parts.append(f'  "clients": {{\n{clients}\n  }}')
     for key, items in listed.items():

@@ -2,10 +2,10 @@
 
 import pytest
 
-from . import paillier, privacy, sessions
+from . import ledger, paillier, privacy, private, sessions
 from .generate import HERE, rendered
 
-WHOLE = [*sessions.SESSIONS, *paillier.FILES, *privacy.FILES]
+WHOLE = [*sessions.SESSIONS, *private.SESSIONS, *paillier.FILES, *privacy.FILES, *ledger.FILES]
 
 
 @pytest.mark.parametrize("name", WHOLE)

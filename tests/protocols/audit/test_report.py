@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
+from protocols import drawing
 from protocols.audit import outcome, plots, report
 from protocols.audit.outcome import Check, Claims, Found, Histogram, Outcome, Refuted, Status, Trials, Unavailable
 from protocols.audit.runner import Audit, all_checks, chosen, run
@@ -203,8 +204,8 @@ def test_the_page_is_whole_needs_nothing_else_and_escapes_everything() -> None:
 
 
 def test_a_refuted_claim_looks_different() -> None:
-    assert plots._WARM.encode() in plots.svg(CLAIMS)
-    assert plots._WARM.encode() not in plots.svg(Claims("claims", CLAIMS.bounds[:1]))
+    assert drawing.WARM.encode() in plots.svg(CLAIMS)
+    assert drawing.WARM.encode() not in plots.svg(Claims("claims", CLAIMS.bounds[:1]))
 
 
 def test_without_matplotlib_the_report_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,120 @@
+"""A round by the `secagg` command at given sizes, what follows from them about its work, and its cost by Flower."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from functools import cached_property
+
+from command import Run, run_secagg
+from floors import processor_seconds, whole_round_seconds
+from flower_costs import FlowerCost, cost
+from peers.environments import Peer
+from side_by_side import size
+
+from protocols.parameters import ThreatModel, Topology, derive_topology
+from secagg.residues import lane_dtype
+
+GIB = 1 << 30
+VALUE_BITS = 16
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A round's arguments, and what follows from them about its work."""
+
+    clients: int
+    dim: int
+    dropout: float
+    corrupt: float = 0.1
+
+    @cached_property
+    def topology(self) -> Topology:
+        return derive_topology(ThreatModel(self.clients, self.corrupt, self.dropout))
+
+    @property
+    def degree(self) -> int:
+        return self.topology.degree
+
+    @property
+    def threshold(self) -> int:
+        return self.topology.threshold
+
+    @property
+    def survivors(self) -> int:
+        return self.clients - ThreatModel(self.clients, self.corrupt, self.dropout).max_dropouts
+
+    @property
+    def orphaned_pairs(self) -> float:
+        """Expected: the graph is drawn anew in each session, and the dropped are each other's neighbours by chance."""
+        return (self.clients - self.survivors) * self.degree * self.survivors / (self.clients - 1)
+
+    @property
+    def mask_bytes(self) -> int:
+        return self.dim * lane_dtype(VALUE_BITS + (self.clients - 1).bit_length()).itemsize
+
+    @property
+    def server_masks(self) -> int:
+        return round(self.survivors + self.orphaned_pairs)
+
+    @property
+    def client_masks(self) -> int:
+        """A self mask and one a neighbour for each survivor; the dropped vanish before they mask."""
+        return self.survivors * (1 + self.degree)
+
+    @property
+    def multiplications(self) -> int:
+        """Two key pairs a client, a secret a neighbour for each of them that is used, orphaned pairs, rebuilt keys."""
+        dropped = self.clients - self.survivors
+        own = self.clients * (2 + self.degree) + self.survivors * self.degree
+        return round(own + self.orphaned_pairs + dropped)
+
+    def run(self, *more: str) -> Run:
+        run = run_secagg(
+            "round",
+            *("--clients", str(self.clients)),
+            *("--dim", str(self.dim)),
+            *("--dropout", str(self.dropout)),
+            *("--corrupt", str(self.corrupt)),
+            *more,
+        )
+        facts = run.facts
+        assert facts["exact"] is True
+        assert (facts["clients"], facts["survivors"]) == (self.clients, self.survivors)
+        assert facts["degree"] == self.degree
+        assert lane_dtype(facts["modulus_bits"]).itemsize * self.dim == self.mask_bytes
+        return run
+
+    def __str__(self) -> str:
+        return f"{self.clients:,} clients, {self.dim:,} numbers, {self.dropout:.0%} dropped, degree {self.degree}"
+
+    @property
+    def raw_bytes(self) -> float:
+        """Of a client's vector in clear."""
+        return self.dim * VALUE_BITS / 8
+
+    @property
+    def dropped(self) -> int:
+        return self.clients - self.survivors
+
+    def server_floor(self, threads: int = 1) -> float:
+        """Seconds of the AES and X25519 that the server must do; the median of some."""
+        masks, pairs = self.server_masks * self.mask_bytes, round(self.orphaned_pairs)
+        return statistics.median(sum(whole_round_seconds(masks, pairs, threads)) for _ in range(3))
+
+    def client_floor(self) -> float:
+        """Seconds of a processor for the AES and X25519 that a client must do; the median of some."""
+        masks, keys = (1 + self.degree) * self.mask_bytes, 2 + 2 * self.degree
+        return statistics.median(processor_seconds(masks, keys) for _ in range(5))
+
+    def by_flower(self, flower: Peer, samples: int = size(3, 1, quick=1)) -> FlowerCost:
+        """The same round, graph and threshold by Flower's functions."""
+        return cost(
+            flower,
+            clients=self.clients,
+            dropped=self.dropped,
+            degree=self.degree,
+            threshold=self.threshold,
+            length=self.dim,
+            samples=samples,
+        )

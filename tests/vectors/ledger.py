@@ -1,0 +1,314 @@
+"""The vector of the ledger: the tables that a real one has written, and copies with one thing changed."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from dp.errors import DpError
+from dp.events import Composed, GaussianEvent, LaplaceEvent, Repeated
+from dp.ledger import Budget, Cost, Ledger, Record, Verified
+from dp.sensitivity import Neighbours
+
+Tables = dict[str, Any]
+Edits = list[Tables]
+ADD, REPLACE = Neighbours.ADD_REMOVE, Neighbours.REPLACE_ONE
+START = datetime(2026, 1, 1, tzinfo=UTC)
+COLUMNS = {
+    "records": ("seq", "time", "kind", "budget", "period", "phase", "round_id", "payload", "previous", "hash"),
+    "accounts": ("budget", "period", "seq"),
+    "participants": ("budget", "round_id", "participant", "counted"),
+}
+
+
+def _spend(ledger: Ledger, at: Callable[[float], None]) -> Iterator[str]:
+    """Fill a ledger with all kinds of records and budgets; yield heads worth keeping on the way."""
+    gaussian, laplace = GaussianEvent(2.5, ADD), LaplaceEvent(3.0, REPLACE, 1)
+    ledger.create(Budget("hospital", "3", "1e-5", neighbours=REPLACE, kind="data-set"))
+    first = ledger.reserve(
+        "hospital", Cost("0.5", "1e-6", neighbours=REPLACE), round_id="r1", participants=["é", "z", "a"]
+    )
+    at(1.5)
+    ledger.commit(first, Cost("0.1", "1e-7", neighbours=REPLACE), participants=["z", "é"])
+    yield ledger.verify().head
+    lost = ledger.reserve("hospital", laplace, round_id="r2", participants=["a"])
+    failed = ledger.reserve("hospital", Cost("1", neighbours=REPLACE), round_id="r3", participants=["a", "b"])
+    ledger.release(failed, "nobody answered")
+    ledger.resolve(lost, spent=True, reason="the server died after the sum: counted as spent")
+    unknown = ledger.reserve("hospital", Cost("0.25", neighbours=REPLACE), round_id="r4")
+    ledger.resolve(unknown, spent=False, reason="the log shows that no client answered")
+    at(40)
+    monthly = Budget(
+        "project",
+        "6",
+        "1e-6",
+        neighbours=ADD,
+        composition="renyi",
+        renews=timedelta(days=30),
+        expires=START + timedelta(900),
+    )
+    ledger.create(monthly)
+    ledger.spend("project", gaussian, round_id="s1", participants=["a"])
+    at(75)
+    late = ledger.reserve("project", Repeated(Composed((gaussian, GaussianEvent(40.0, ADD))), 2), round_id="s2")
+    ledger.create(Budget("series", "4", "1e-5", neighbours=ADD, composition="releases", event=gaussian))
+    ledger.spend("series", Repeated(gaussian, 2), round_id="t1")
+    at(101)
+    better = ledger.reserve("series", gaussian, round_id="t2", participants=["p"])
+    ledger.commit(better, GaussianEvent(2.75, ADD))
+    ledger.commit(late)
+    ledger.reserve("project", gaussian, round_id="s3", participants=["a", "b"])
+    yield ledger.verify().head
+
+
+def _real() -> tuple[Tables, list[str], Verified]:
+    now = START
+
+    def at(days: float) -> None:
+        nonlocal now
+        now = START + timedelta(days=days)
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.db"
+        with Ledger.open(str(path), create=True, clock=lambda: now) as ledger:
+            heads = list(_spend(ledger, at))
+            verified = ledger.verify()
+        with closing(sqlite3.connect(path)) as file:
+            tables: Tables = {
+                name: [
+                    dict(zip(columns, row, strict=True))
+                    for row in file.execute(f"SELECT {', '.join(columns)} FROM ledger_{name} ORDER BY 1, 2, 3")  # noqa: S608 - constants
+                ]
+                for name, columns in COLUMNS.items()
+            }
+            ((form, seq, digest),) = file.execute("SELECT format, seq, hash FROM ledger_head")
+    return tables | {"head": {"format": form, "seq": seq, "hash": digest}}, heads, verified
+
+
+# Copies behind the ledger's back
+
+
+def edited(tables: Tables, edits: Edits) -> Tables:
+    """The tables with some cells set, rows removed or added; rows are numbered as they were before."""
+    out = copy.deepcopy(tables)
+    for edit in edits:
+        if edit["table"] == "head":
+            out["head"] |= edit["set"]
+        elif "set" in edit:
+            out[edit["table"]][edit["row"]] |= edit["set"]
+        elif "insert" in edit:
+            out[edit["table"]].append(edit["insert"])
+    removed = [(edit["table"], edit["row"]) for edit in edits if edit.get("remove")]
+    for table, row in sorted(removed, reverse=True):
+        del out[table][row]
+    return out
+
+
+def _error(tables: Tables, kept_head: str | None) -> str | None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.db"
+        Ledger.open(str(path), create=True).close()
+        with closing(sqlite3.connect(path)) as file:
+            head = tables["head"]
+            file.execute("UPDATE ledger_head SET format = :format, seq = :seq, hash = :hash", head)
+            for name, columns in COLUMNS.items():
+                places = ", ".join(f":{column}" for column in columns)
+                file.executemany(
+                    f"INSERT INTO ledger_{name} ({', '.join(columns)}) VALUES ({places})",  # noqa: S608 - constants
+                    tables[name],
+                )
+            file.commit()
+        try:
+            with Ledger.open(str(path)) as ledger:
+                ledger.verify(kept_head)
+        except DpError as error:
+            return type(error).__name__
+    return None
+
+
+def rechained(tables: Tables) -> Tables:
+    """The tables with a chain and a head that fit: what a writer can do who reaches everything but a kept head."""
+    out, previous = copy.deepcopy(tables), "00" * 32
+    names = {field.name for field in fields(Record)}
+    for record in sorted(out["records"], key=lambda record: record["seq"]):
+        record["previous"] = previous
+        record["hash"] = previous = Record(**{n: v for n, v in record.items() if n in names}).computed_hash()
+    out["head"] |= {"seq": max(record["seq"] for record in out["records"]), "hash": previous}
+    return out
+
+
+def _head(**values: Any) -> Tables:
+    return {"table": "head", "set": values}
+
+
+def _set(table: str, row: int, **values: Any) -> Tables:
+    return {"table": table, "row": row, "set": values}
+
+
+def _remove(table: str, row: int) -> Tables:
+    return {"table": table, "row": row, "remove": True}
+
+
+class _Changes:
+    """One thing changed in each copy of the tables."""
+
+    def __init__(self, tables: Tables, heads: list[str]) -> None:
+        self.tables, self.heads, self.records = tables, heads, tables["records"]
+
+    def row_of(self, table: str, **values: Any) -> int:
+        return next(row for row, cells in enumerate(self.tables[table]) if values.items() <= cells.items())
+
+    def payload(self, row: int, **values: Any) -> Tables:
+        whole = json.loads(self.records[row]["payload"]) | values
+        return _set(
+            "records", row, payload=json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        )
+
+    def all(self) -> Iterator[Tables]:
+        bare = {"kept_head": None, "rechained": False}
+        for name, edits in {**self._of_the_chain(), **self._of_other_tables()}.items():
+            yield {"name": name, "edits": edits} | bare
+        for name, edits in self._of_what_records_say().items():
+            yield {"name": f"{name}, and the chain written anew", "edits": edits} | bare | {"rechained": True}
+        anew = [_set("records", 1, time=self.records[1]["time"] + 1)]
+        yield {
+            "name": "the kept head of a trail written anew",
+            "edits": anew,
+            "kept_head": self.heads[0],
+            "rechained": True,
+        }
+        cut = _cut(self.tables)
+        yield {
+            "name": "the kept head of a trail cut short",
+            "edits": cut,
+            "kept_head": self.heads[-1],
+            "rechained": False,
+        }
+
+    def _of_the_chain(self) -> dict[str, Edits]:
+        last = len(self.records) - 1
+        commit = self.row_of("records", kind="commit")
+        return {
+            "a payload changed": [self.payload(commit, charge=["0.01", "0.0000001"])],
+            "a time changed": [_set("records", 3, time=self.records[3]["time"] + 1)],
+            "a budget changed": [_set("records", 3, budget="project")],
+            "a round's id changed": [_set("records", 3, round_id="r9")],
+            "a phase changed": [_set("records", 3, phase="late")],
+            "a hash changed": [_set("records", 3, hash="11" * 32)],
+            "a predecessor changed": [_set("records", 3, previous="11" * 32)],
+            "a first record that does not start from zeros": [_set("records", 0, previous="11" * 32)],
+            "a record in the middle removed": [_remove("records", 4)],
+            "the last record removed": [_remove("records", last)],
+            "two records exchanged": [_set("records", 3, seq=5), _set("records", 4, seq=4)],
+            "a record added": [
+                {"table": "records", "insert": self.records[last] | {"seq": last + 2, "round_id": "s9"}}
+            ],
+            "a head of another record": [_head(seq=last, hash=self.records[last - 1]["hash"])],
+            "a head of another hash": [_head(hash="11" * 32)],
+        }
+
+    def _of_other_tables(self) -> dict[str, Edits]:
+        def participant(**values: Any) -> int:
+            return self.row_of("participants", **values)
+
+        def more(table: str, **row: Any) -> Edits:
+            return [{"table": table, "insert": row}]
+
+        account = self.tables["accounts"][0]["seq"]
+        return {
+            "an account of an earlier record": [_set("accounts", 0, seq=account - 1)],
+            "an account removed": [_remove("accounts", 1)],
+            "an account of no budget": more("accounts", budget="none", period=0, seq=1),
+            "a participant removed": [_remove("participants", participant(round_id="r1", counted=1))],
+            "a participant renamed": [_set("participants", participant(round_id="s3"), participant="c")],
+            "a participant marked off": [_set("participants", participant(round_id="t2"), counted=0)],
+            "a participant marked on": [_set("participants", participant(counted=0), counted=1)],
+            "a mark that is none": [_set("participants", participant(round_id="t2"), counted=2)],
+            "participants of no round": more(
+                "participants", budget="project", round_id="s9", participant="a", counted=1
+            ),
+            "a participant too many": more(
+                "participants", budget="hospital", round_id="r4", participant="q", counted=1
+            ),
+        }
+
+    def _of_what_records_say(self) -> dict[str, Edits]:
+        def row(**values: Any) -> int:
+            return self.row_of("records", **values)
+
+        commit, small = row(kind="commit"), "0.0000001"
+        after = {"held": ["0", "0"], "open": 0, "spent": ["0.1", small]}
+        return {
+            "an account that does not follow": [self.payload(commit, after=after | {"spent": ["0.2", small]})],
+            "more than was reserved": [
+                self.payload(commit, charge=["0.7", small], after=after | {"spent": ["0.7", small]})
+            ],
+            "a charge with trailing zeros": [self.payload(commit, charge=["0.10", small])],
+            "a charge of one amount": [self.payload(commit, charge=["0.1"])],
+            "other participants": [self.payload(commit, participants={"count": 0, "sha256": "11" * 32})],
+            "a release that claims to be spent": [self.payload(row(kind="release"), spent=True)],
+            "a resolution that costs less than it says": [self.payload(row(kind="resolve"), charge=["0", "0"])],
+            "a reservation of another period": [_set("records", row(round_id="s1", kind="reserve"), period=1)],
+            "a limit above the terms": [self.payload(0, limit=["4", "0.00001"])],
+            "terms that there are not": [self.payload(0, terms={"epsilon": "3"})],
+            "a time that runs back": [_set("records", row(round_id="s1", kind="commit"), time=self.records[1]["time"])],
+            "a kind that there is not": [_set("records", commit, kind="forgive")],
+            "a round closed that is not open": [_set("records", commit, round_id="r7")],
+            "a budget that nobody created": [_set("records", row(round_id="r4", kind="reserve"), budget="none")],
+        }
+
+
+def _cut(tables: Tables) -> Edits:
+    """The last record undone without a trace in the ledger itself."""
+    last = len(tables["records"]) - 1
+    record, before = tables["records"][last], tables["records"][last - 1]
+    rows = [i for i, row in enumerate(tables["participants"]) if row["round_id"] == record["round_id"]]
+    account = next(i for i, row in enumerate(tables["accounts"]) if row["seq"] == record["seq"])
+    known = [
+        row
+        for row in tables["records"][:last]
+        if (row["budget"], row["period"]) == (record["budget"], record["period"])
+    ]
+    edits = [_remove("records", last), *(_remove("participants", row) for row in rows)]
+    edits.append(_set("accounts", account, seq=known[-1]["seq"]) if known else _remove("accounts", account))
+    return [*edits, {"table": "head", "set": {"seq": before["seq"], "hash": before["hash"]}}]
+
+
+def render() -> str:
+    """Return the contents of ledger.json: one row or case a line."""
+    tables, heads, verified = _real()
+    refused = []
+    for case in _Changes(tables, heads).all():
+        changed = edited(tables, case["edits"])
+        changed = rechained(changed) if case["rechained"] else changed
+        error = _error(changed, case["kept_head"])
+        if error is None:
+            raise ValueError(f"{case['name']} goes unnoticed")
+        if case["kept_head"] is not None and _error(changed, None) is not None:
+            raise ValueError(f"{case['name']} shows without the kept head, too")
+        refused.append(case | {"error": error})
+    rows = {
+        name: ",\n".join("      " + json.dumps(row, ensure_ascii=False) for row in tables[name]) for name in COLUMNS
+    }
+    parts = [
+        f'    "head": {json.dumps(tables["head"])}',
+        *(f'    "{name}": [\n{text}\n    ]' for name, text in rows.items()),
+    ]
+    counts = {name: getattr(verified, name) for name in ("records", "budgets", "open_reservations")}
+    cases = ",\n".join("    " + json.dumps(case, ensure_ascii=False) for case in refused)
+    body = ",\n".join(parts)
+    return (
+        f'{{\n  "heads": {json.dumps(heads)},\n  "verified": {json.dumps(counts)},\n  "tables": {{\n{body}\n  }},\n'
+        f'  "refused": [\n{cases}\n  ]\n}}\n'
+    )
+
+
+FILES: dict[str, Callable[[], str]] = {"ledger": render}

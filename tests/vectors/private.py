@@ -1,0 +1,337 @@
+"""The vectors of private sessions: all of a client's noise and rounding is made of words that stand in its vector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from dp.clipping import clip
+from dp.sensitivity import Neighbours, Norm
+from protocols import wire
+from protocols.configuration import RoundConfig
+from protocols.messages import ToServer
+from protocols.parameters import Adversary, ThreatModel
+from protocols.private_round import PrivateRound
+from protocols.vectors import PrivateCounts, PrivateSpec, PrivateVector
+from secagg.errors import SecAggError
+from secagg.residues import pack, unpack
+
+from .configurations import written
+from .session_defects import Defect, change, frame_anew, read
+from .sessions import (
+    NUM_CLIENTS,
+    Run,
+    Silent,
+    Vector,
+    array,
+    drawn,
+    ending,
+    laid_out,
+    numbers,
+    outcome_of,
+    randomness,
+    record,
+    unrounded,
+)
+
+DELTA, DOUBTED = 1e-5, 0.125
+COUNTS = PrivateCounts("votes", 36, max_total=5, scale=70, local_sigma=333.25, least_count=4)
+FLOATS = PrivateVector("model", 36, l2_clip=1.5, scale=400.5, local_sigma=745.75)
+
+
+def _floats(name: str, client: int, spec: PrivateVector) -> list[float]:
+    """A vector of the clip's length, more or less: odd clients' is longer, and even ones' within it."""
+    raw = np.array(numbers(name, client, spec.name, spec.length, 2001), dtype=np.float64) - 1000
+    length = spec.l2_clip * (1.0 + client / 4 if client % 2 else 0.99 - client / 64)
+    return [float(value) for value in raw * (length / float(np.sqrt((raw * raw).sum())))]
+
+
+def _counts(name: str, client: int, spec: PrivateCounts) -> list[int]:
+    """A histogram whose votes fall into few bins."""
+    votes = [vote % 8 for vote in numbers(name, client, spec.name, spec.max_total, spec.length)]
+    return [votes.count(index) for index in range(spec.length)]
+
+
+def private_randomness(name: str, client: int, config: RoundConfig) -> Vector:
+    """All that a client draws in a private session, its input, and that input clipped, where it is too long."""
+    given = randomness(name, client, config)
+    values: Vector = {}
+    clipped: Vector = {}
+    rounding: Vector = {}
+    for spec in config.vectors:
+        if isinstance(spec, PrivateCounts):
+            values[spec.name] = _counts(name, client, spec)
+            continue
+        floats = np.array(_floats(name, client, spec))
+        values[spec.name], rounding[spec.name] = (
+            unrounded(floats),
+            drawn(name, client, f"{spec.name} rounded", 32).hex(),
+        )
+        within = clip(floats, spec.l2_clip, Norm.L2)
+        if within is not floats:
+            clipped[spec.name] = unrounded(within)
+    noise = {spec.name: drawn(name, client, f"{spec.name} noise", 32).hex() for spec in config.vectors}
+    return given | {"values": values, "clipped": clipped, "rounding_seeds": rounding, "noise_seeds": noise}
+
+
+# What must be refused
+
+
+def _configuration_defects(invitation: bytes, config: RoundConfig) -> Iterator[tuple[str, bytes]]:
+    """Invitations to sessions that no client may take part in."""
+    tag, recipient, proposed, nonce = msgspec.msgpack.decode(invitation[wire.HEADER_BYTES :])
+    model, (first, *others), max_weight, minimum, complete = proposed
+
+    def to(
+        *, of: list[Any] = model, vectors: tuple[Any, ...] = (), at_least: int = minimum, whole: bool = complete
+    ) -> bytes:
+        return _framed([tag, recipient, [of, [*(vectors or (first, *others))], max_weight, at_least, whole], nonce])
+
+    def altered(**fields: Any) -> bytes:
+        return to(vectors=(first | fields, *others))
+
+    plain = {"type": "integers", "name": "plain", "length": 1, "max_value": 1}
+    yield "a plain vector beside private ones", to(vectors=(first, *others, plain))
+    yield "a private vector of length zero", altered(length=0)
+    yield "noise of a parameter below one half", altered(local_sigma=0.49)
+    yield "noise of a parameter above 2^50", altered(local_sigma=2.0**50 * 1.5)
+    # The ranges stand in one file for each kind of vector.
+    if first["type"] == "private-floats" and others:
+        yield "a clip of less than half a step", altered(scale=0.49 / first["l2_clip"])
+        yield "a clip of more than 2^29 steps", altered(scale=2.0**30 / first["l2_clip"])
+    elif first["type"] == "private-counts":
+        yield "counts of zero in all", altered(max_total=0)
+        yield "counts in no steps", altered(scale=0)
+        yield "more than 2^40 steps", altered(max_total=2**40)
+        yield "a negative least count", altered(least_count=-1)
+    corrupt = config.threat_model.max_corrupt
+    if corrupt:
+        yield "survivors of whom all may be corrupt", to(at_least=corrupt)
+    if config.threat_model.adversary is Adversary.SEMI_MALICIOUS_SERVER:
+        sparse = [*model[:1], 0.125, 0.125, model[3]]
+        yield "a sparse graph where stories may differ", to(of=sparse, whole=False)
+    yield "fewer survivors than the client demands participants", to(at_least=config.minimum_survivors - 1)
+    yield "a tenth less noise than the client demands", altered(local_sigma=first["local_sigma"] * 0.9)
+
+
+def _framed(fields: list[Any]) -> bytes:
+    return frame_anew(msgspec.msgpack.encode(fields))
+
+
+def private_defects(
+    before: Run, phase: str, to_clients: dict[int, bytes], answers: dict[int, bytes]
+) -> Iterator[Defect]:
+    """What only private sessions refuse; the rest is in the vectors of the others."""
+    to, minimum = next(iter(answers)), before.config.minimum_survivors
+    if phase == "advertise-keys":
+        for name, data in _configuration_defects(to_clients[to], before.config):
+            yield name, to, 0, data
+    elif phase == "consistency-check":
+        survivors = read(to_clients[to]).survivors
+        fewer = (to, *[i for i in survivors if i != to][: minimum - 2])
+        yield (
+            "fewer survivors than the noise is made for",
+            to,
+            0,
+            change(to_clients[to], survivors=tuple(sorted(fewer))),
+        )
+    elif phase == "unmasking" and not read(to_clients[to]).confirmations:
+        yield "fewer survivors than the noise is made for", to, 0, change(to_clients[to], num_survivors=minimum - 1)
+
+
+def _inputs(vector: Vector, config: RoundConfig, silent: Silent) -> list[Vector]:
+    """Inputs of one client that cannot be encoded: nothing is said, and nothing changes."""
+    run = Run(vector, config)
+    for phase in ("advertise-keys", "share-keys"):
+        run.collect(silent.get(phase, []), {})
+        run.outgoing = run.server.close_round()
+    client = min(run.outgoing)
+    own = vector["clients"][str(client)]["values"]
+    cases = []
+    for spec in config.vectors:
+        nothing = [0] * (spec.length - 1) if isinstance(spec, PrivateCounts) else ["0x0p+0"] * (spec.length - 1)
+        firsts: dict[str, Any] = {"NaN": "nan", "infinity": "-inf"}
+        if isinstance(spec, PrivateCounts):
+            firsts = {"a negative count": -1, "more than max_total": spec.max_total + 1}
+        bad = [(name, [first, *nothing]) for name, first in firsts.items()]
+        if isinstance(spec, PrivateCounts):
+            bad.append(("more than max_total together", [spec.max_total, 1, *nothing[1:]]))
+        bad.append(("one value alone", nothing[:1]))
+        for name, values in bad:
+            given = {key: array(value) for key, value in (own | {spec.name: values}).items()}
+            try:
+                run.clients[client].respond_bytes(wire.encode(run.outgoing[client]), given)
+            except SecAggError as error:
+                cases.append(
+                    {"name": name, "client": client, "vector": spec.name, "values": values}
+                    | {"error": type(error).__name__}
+                )
+            else:
+                raise ValueError(f"{name} is not refused")
+    run.finish({phase: silent.get(phase, []) for phase in silent}, {})  # nothing has changed
+    return cases
+
+
+def _beyond_reach(vector: Vector, config: RoundConfig, owner: int) -> Vector:
+    """A client's masked input, shifted by half the modulus: what no noise reaches."""
+    honest = next(r for r in vector["rounds"] if r["phase"] == "masked-input")["to_server"][str(owner)]
+    message = wire.decode(bytes.fromhex(honest), ToServer, max_bytes=1 << 20)
+    lane = config.lanes[0]
+    residues = unpack(message.vectors[0], lane.modulus_bits, lane.length)
+    residues[0] = (int(residues[0]) + 2 ** (lane.modulus_bits - 1)) % 2**lane.modulus_bits
+    packed = (bytes(pack(residues, lane.modulus_bits)), *message.vectors[1:])
+    return {"masked-input": {str(owner): wire.encode(msgspec.structs.replace(message, vectors=packed)).hex()}}
+
+
+def _proposals(vector: Vector, config: RoundConfig) -> list[Vector]:
+    """The session's own invitation, and what clients of other policies say to it."""
+    own, (client, *_) = vector["policy"], range(1, NUM_CLIENTS + 1)
+    demand = own["privacy"]
+    spent = _spent(config, demand["rounds"])
+    least = own["minimum_participants"]
+    policies = {
+        "no demand but as many participants": {"minimum_participants": least},
+        "ten participants, which is the default": {},
+        "hardly more epsilon than it costs": own | {"privacy": demand | {"epsilon": (spent * (1 + 1e-6)).hex()}},
+        "hardly less epsilon than it costs": own | {"privacy": demand | {"epsilon": (spent * (1 - 1e-6)).hex()}},
+        "one round more": own | {"privacy": demand | {"epsilon": spent.hex(), "rounds": demand["rounds"] + 1}},
+        "other neighbours": own | {"privacy": demand | {"epsilon": spent.hex(), "neighbours": "replace-one"}},
+        "more colluders": own | {"privacy": demand | {"epsilon": spent.hex(), "corrupt_fraction": (0.25).hex()}},
+        "more colluders than survivors": own | {"privacy": demand | {"corrupt_fraction": (0.85).hex()}},
+    }
+    model, topology = config.threat_model, config.topology
+    least_of = {
+        "adversary": str(model.adversary),
+        "corrupt_fraction": model.corrupt_fraction.hex(),
+        "minimum_clients": model.num_clients,
+        "minimum_neighbours": topology.degree,
+        "minimum_survivors": config.minimum_survivors,
+    }
+    policies["all that there is"] = own | least_of
+    policies["more corrupt clients"] = own | {"corrupt_fraction": (model.corrupt_fraction + 0.0625).hex()}
+    for what in ("clients", "neighbours", "survivors"):
+        policies[f"more {what}"] = own | {f"minimum_{what}": least_of[f"minimum_{what}"] + 1}
+    if not model.adversary.needs_identities:
+        policies["a stronger adversary"] = own | {"adversary": str(Adversary.MALICIOUS_SERVER)}
+    cases = []
+    for name, policy in policies.items():
+        run = Run(vector | {"policy": policy}, config)
+        said = outcome_of(run, lambda run: run.answer(client, wire.encode(run.outgoing[client])))
+        cases.append({"name": name, "policy": policy, "error": said.get("error")})
+    return cases
+
+
+# What it costs
+
+
+def _epsilon(config: RoundConfig, survivors: int, delta: float, rounds: int, neighbours: str = "add-remove") -> float:
+    from dp.accounting import epsilon_of
+    from dp.events import Repeated
+
+    # To twelve digits: the last ones are those of a machine's logarithms.
+    return float(f"{epsilon_of(Repeated(config.event(survivors, Neighbours(neighbours)), rounds), delta):.12g}")
+
+
+def _spent(config: RoundConfig, rounds: int) -> float:
+    """What a client that doubts one in eight clients takes some rounds to cost."""
+    doubted = max(0, int(DOUBTED * NUM_CLIENTS) - config.threat_model.max_corrupt)
+    return _epsilon(config, config.minimum_survivors - doubted, DELTA, rounds)
+
+
+def _costs(config: RoundConfig) -> list[Vector]:
+    cases = []
+    for survivors in range(config.minimum_survivors, NUM_CLIENTS + 1):
+        for neighbours in Neighbours:
+            for rounds in (1, 10):
+                case = {"survivors": survivors, "neighbours": str(neighbours), "delta": DELTA.hex(), "rounds": rounds}
+                cases.append(case | {"epsilon": _epsilon(config, survivors, DELTA, rounds, neighbours).hex()})
+    return cases
+
+
+# The sessions
+
+
+def private_vector(name: str, config: RoundConfig, *, silent: Silent, goal: Vector | None = None) -> Vector:
+    """Run a private session and its forks, and write all of it down."""
+    rounds = goal["rounds"] if goal else 2
+    least = math.ceil(100 * _spent(config, rounds)) / 100
+    demand = {"epsilon": least.hex(), "delta": DELTA.hex(), "rounds": rounds, "neighbours": "add-remove"}
+    vector: Vector = {
+        "session": name,
+        "configuration": written(config),
+        "policy": {
+            "minimum_participants": config.minimum_survivors,
+            "privacy": demand | {"corrupt_fraction": DOUBTED.hex()},
+        },
+        "nonce": drawn(name, 0, "nonce", 32).hex(),
+        "clients": {str(i): private_randomness(name, i, config) for i in range(1, NUM_CLIENTS + 1)},
+    }
+    if goal is not None:
+        vector["goal"] = goal
+    record(vector, config, silent, private_defects)
+    answering = [int(i) for i in vector["rounds"][-1]["to_server"]]
+    vanished = list(range(config.minimum_survivors, NUM_CLIENTS + 1))
+    vector["endings"] = [
+        ending(vector, config, *case)
+        for case in (
+            ("one survivor too few for the noise", {"masked-input": vanished}, {}),
+            ("an input beyond what noise reaches", silent, _beyond_reach(vector, config, answering[0])),
+        )
+    ]
+    vector["proposals"] = _proposals(vector, config)
+    vector["inputs"] = _inputs(vector, config, silent)
+    vector["costs"] = _costs(config)
+    return vector
+
+
+def _sparse() -> Vector:
+    """The noise is what the plan of a private round asks for."""
+    model = ThreatModel(NUM_CLIENTS, 0.125, 0.25, Adversary.CURIOUS_SERVER)
+    goal = {"epsilon": (6.0).hex(), "delta": DELTA.hex(), "rounds": 4, "neighbours": "add-remove"}
+    plan = PrivateRound(
+        threat_model=model,
+        length=36,
+        l2_clip=1.5,
+        name="model",
+        epsilon=6.0,
+        delta=DELTA,
+        rounds=4,
+        minimum_participants=6,
+    )
+    (planned,) = plan.config.vectors
+    rounded = msgspec.structs.replace(planned, local_sigma=math.ceil(planned.local_sigma * 2**20) / 2**20)
+    return private_vector(
+        "private, curious server, sparse graph",
+        msgspec.structs.replace(plan.config, vectors=(rounded,)),
+        silent={"share-keys": [3], "masked-input": [6]},
+        goal=goal,
+    )
+
+
+def _of(adversary: Adversary, corrupt: float, dropout: float, minimum: int, *specs: PrivateSpec) -> RoundConfig:
+    model = ThreatModel(NUM_CLIENTS, corrupt, dropout, adversary)
+    return RoundConfig(model, specs, minimum_survivors=minimum, complete_graph=True)
+
+
+SESSIONS: dict[str, Callable[[], Vector]] = {
+    "session-private-curious": _sparse,
+    "session-private-semi-malicious": lambda: private_vector(
+        "private counts, semi-malicious server",
+        _of(Adversary.SEMI_MALICIOUS_SERVER, 0.125, 0.25, 6, COUNTS),
+        silent={"advertise-keys": [7], "masked-input": [4]},
+    ),
+    "session-private-malicious": lambda: private_vector(
+        "private floats and counts, malicious server",
+        _of(Adversary.MALICIOUS_SERVER, 0.0, 0.375, 5, FLOATS, COUNTS),
+        silent={"advertise-keys": [7], "masked-input": [2], "consistency-check": [5]},
+    ),
+}
+
+
+def render(name: str) -> str:
+    """Return the contents of a private session's file."""
+    return laid_out(SESSIONS[name]())
