@@ -66,10 +66,16 @@ def read_roster(path: Path) -> dict[str, bytes]:
     """Read public keys by name.
 
     Raises:
-        ParameterError: the file cannot be read, or is no roster, or has a bad key, or one key twice.
+        ParameterError: the file cannot be read, others than its owner may write it, or it is no roster, or has a bad
+            key, or one key twice.
     """
     try:
-        roster = json.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            if os.fstat(file.fileno()).st_mode & 0o022:
+                raise ParameterError(
+                    f"others than its owner may write {path}, and decide who is trusted: chmod go-w it"
+                )
+            roster = json.load(file)
         if roster["version"] != ROSTER_VERSION:
             raise ParameterError(f"{path} has version {roster['version']!r}, but this is version {ROSTER_VERSION}")
         identities = {str(name): bytes.fromhex(key) for name, key in roster["identities"].items()}

@@ -45,6 +45,7 @@ class Label(Enum):
     SIGN_PAILLIER_CONTRIBUTION = b"secagg/v1/sign-paillier-contribution"
     FLOWER_CONTENT = b"secagg/v1/flower-content"
     FLOWER_CONTEXT = b"secagg/v1/flower-context"
+    SIGN_FLOWER_IDENTITY = b"secagg/v1/sign-flower-identity"
 
 
 def frame(label: Label, *context: bytes) -> bytes:

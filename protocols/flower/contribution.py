@@ -17,8 +17,8 @@ from secagg.errors import EncodingError
 
 from ..configuration import RoundConfig
 from ..vectors import FloatVector, IntegerVector, PrivateVector
+from .announcement import Announcement
 from .content import Model
-from .envelope import Announcement
 from .logs import INFO, WARNING, log
 from .settings import CLIPPED, COUNTERS, METRICS, WEIGHT
 

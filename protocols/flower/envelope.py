@@ -1,26 +1,14 @@
-"""How the protocol's bytes travel in Flower's messages, and what a session is bound to beside its configuration.
-
-A train message of the adapter carries one ConfigRecord named `secagg`. With the invitation comes an announcement: which
-nodes take part, in which order, and what they will be asked to train. Its digest is in the name of the first vector,
-and so in the session id: nodes that were told different things share no masks, and their inputs do not come out.
-"""
+"""How the protocol's bytes travel in Flower's messages: in one ConfigRecord named `secagg` of a train message."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import msgspec
 from flwr.app import ConfigRecord, Error, Message, RecordDict
-from msgspec import Meta
 
-from secagg.derivation import Label, digest
+from secagg.derivation import Label, frame
 from secagg.errors import MalformedMessage, ParameterError
-
-from ..configuration import RoundConfig
-from ..messages import Bytes32
-from ..vectors import FloatVector, IntegerVector, PrivateVector
-from .settings import CLIPPED, COUNTERS, METRICS, UPDATE, WEIGHT
 
 ADAPTER_VERSION = 1
 RECORD = "secagg"
@@ -28,96 +16,22 @@ RECORD = "secagg"
 REFUSED = 1001
 """Code of the errors with which a node refuses; Flower's own are below 100."""
 
-NODE_ID_BYTES = 8
+NONCE_BYTES = 32
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """What a round is about: everything that must be the same for all of its nodes.
+def identity_question(run_id: int, node_id: int, nonce: bytes) -> bytes:
+    """Return what a node signs to show that an identity is its own: for this node, in this run, and at this time.
 
-    Attributes:
-        run_id: Flower's.
-        message_type: of the train message.
-        node_ids: Flower's ids of the nodes, ascending, eight bytes each; client i of the protocol is the i-th.
-        identities: Ed25519 public keys in the same order, against a malicious server; else none.
-        content: digest of the train message.
-        weighted_by: the key of the weight among the metrics that training returns.
-        metrics: names of the others, with the length of their lists (0 for single numbers).
-        max_clipped_fraction: a greater fraction of coordinates beyond the clip is refused.
+    Raises:
+        MalformedMessage: the nonce is not of 32 bytes.
     """
-
-    run_id: int
-    message_type: str
-    node_ids: bytes
-    identities: tuple[Bytes32, ...]
-    content: Bytes32
-    weighted_by: str
-    metrics: tuple[tuple[str, Annotated[int, Meta(ge=0)]], ...]
-    max_clipped_fraction: Annotated[float, Meta(ge=0, le=1)]
-
-    @property
-    def context(self) -> bytes:
-        """The 32 bytes that stand for all of it in the session."""
-        return digest(Label.FLOWER_CONTEXT, bytes([ADAPTER_VERSION]), msgspec.msgpack.encode(self))
-
-    @property
-    def nodes(self) -> list[int]:
-        """Flower's ids; the node at position i is client i + 1."""
-        return unpack_node_ids(self.node_ids)
-
-    def client_id(self, node_id: int) -> int:
-        """Return the id of a node in the protocol.
-
-        Raises:
-            ParameterError: the node is not listed, or ids are not ascending, so that one may stand there twice.
-        """
-        nodes = self.nodes
-        if any(one >= other for one, other in pairwise(nodes)):
-            raise ParameterError("the announced nodes are not in ascending order: the server lists a node twice")
-        if node_id not in nodes:
-            raise ParameterError("the server invites this node, but does not list it among the nodes of the round")
-        return nodes.index(node_id) + 1
-
-    def check_config(self, config: RoundConfig) -> None:
-        """Return if the configuration is of this announcement: clients, vectors in order, and the bound context.
-
-        Raises:
-            ParameterError: it is not; the text says in what.
-        """
-        if config.threat_model.num_clients != len(self.nodes):
-            raise ParameterError(
-                f"the server lists {len(self.nodes)} nodes, but proposes a round of {config.threat_model.num_clients}"
-            )
-        if config.private:
-            self._check_private(config)
-            return
-        kinds = (FloatVector, FloatVector, FloatVector, IntegerVector, IntegerVector)
-        names = (UPDATE + self.context.hex(), COUNTERS, METRICS, WEIGHT, CLIPPED)
-        if tuple(type(spec) for spec in config.vectors) != kinds or config.weighted:
-            raise ParameterError("the server proposes other vectors than this adapter knows: install the same versions")
-        if tuple(spec.name for spec in config.vectors) != names:
-            raise ParameterError("the round is not bound to what the server announces: install the same versions")
-        if config.vectors[2].length != sum(length or 1 for _, length in self.metrics):
-            raise ParameterError("the round has another number of metrics than the server announces")
-
-    def _check_private(self, config: RoundConfig) -> None:
-        if len(config.vectors) != 1 or not isinstance(config.vectors[0], PrivateVector) or self.metrics:
-            raise ParameterError("a private round sums the update and nothing else: install the same versions")
-        if config.vectors[0].name != UPDATE + self.context.hex():
-            raise ParameterError("the round is not bound to what the server announces: install the same versions")
-
-
-def pack_node_ids(node_ids: list[int]) -> bytes:
-    """Return eight bytes an id, big-endian."""
-    return b"".join((node_id % 2**64).to_bytes(NODE_ID_BYTES, "big") for node_id in node_ids)
-
-
-def unpack_node_ids(packed: bytes) -> list[int]:
-    """Return the ids; raise ParameterError if bytes are left over."""
-    if len(packed) % NODE_ID_BYTES:
-        raise ParameterError("the list of nodes is cut off")
-    return [int.from_bytes(packed[at : at + NODE_ID_BYTES], "big") for at in range(0, len(packed), NODE_ID_BYTES)]
+    if len(nonce) != NONCE_BYTES:
+        raise MalformedMessage(f"a question of {len(nonce)} bytes, not {NONCE_BYTES}")
+    return frame(
+        Label.SIGN_FLOWER_IDENTITY, *((number % 2**64).to_bytes(8, "big") for number in (run_id, node_id)), nonce
+    )
 
 
 def seal(**fields: bytes) -> ConfigRecord:

@@ -2,8 +2,8 @@
 
 Put it first: `ClientApp(mods=[secagg_mod, ...])`. Train messages are then the protocol's; the training function runs
 once a round, when the masked input is due, and what it returns is masked. Messages of other types pass untouched.
-Between messages the session lives in the node's own state (Context.state), as a dump of secrets; what has been
-answered once is not answered again.
+Between messages the session lives in the node's own state (Context.state), as a dump of secrets that no function of the
+app gets to see; what has been answered once is not answered again.
 """
 
 from __future__ import annotations
@@ -21,27 +21,17 @@ from secagg.signatures import Identity
 
 from .. import wire
 from ..client import Client
-from ..configuration import RoundConfig
 from ..messages import Invitation, ShareDelivery, ToClient
 from ..policy import ClientPolicy
 from ..transitions import ClientPhase
+from . import answered
+from .announcement import Announcement
 from .content import Model, content_digest
 from .contribution import contribution
-from .envelope import RECORD, Announcement, decode, field, refusal, seal
+from .envelope import RECORD, decode, field, identity_question, refusal, seal
 from .logs import ERROR, WARNING, log
-from .node_policy import Credentials, strictest_policy
-
-
-class _Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """What a node remembers of its one session between messages. As secret as the dump in it."""
-
-    announcement: Announcement
-    config: RoundConfig
-    session_id: bytes
-    dump: bytes
-
-    def __repr__(self) -> str:
-        return "_Memory(...)"
+from .memory import Memory, count_private_round, hidden, private_rounds, recall, remember
+from .node_policy import PREFIX, Credentials, strictest_policy
 
 
 @final
@@ -52,6 +42,8 @@ class SecAggMod:
         policy: what this app demands of a round; the node's configuration and the run's can only add to it.
         identity: this node's key or its file, for malicious-server rounds; node_config's `secagg-identity` when None.
         roster: file of the public keys that this node trusts; node_config's `secagg-roster` when None.
+        weighted_by: the one metric that updates may be weighted by. A server that chose another, which is zero for all
+            nodes but one, would read that node's update.
         threads: for masking; as many as there are processors when None.
 
     Security: a train message outside the protocol is refused, since its answer would be in clear. Errors that go to
@@ -64,17 +56,20 @@ class SecAggMod:
         policy: ClientPolicy | None = None,
         identity: Identity | str | Path | None = None,
         roster: str | Path | None = None,
+        weighted_by: str = "num-examples",
         threads: int | None = None,
     ) -> None:
         self._policy = policy or ClientPolicy()
         self._identity = identity
         self._roster = roster
+        self._weighted_by = weighted_by
         self._threads = threads
 
     def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         """Answer a message; errors are answers, too."""
         if message.metadata.message_type.partition(".")[0] != "train":
-            return call_next(message, context)
+            with hidden(context):
+                return call_next(message, context)
         if not message.has_content() or not isinstance(message.content.get(RECORD), ConfigRecord):
             return refusal(
                 message,
@@ -86,6 +81,10 @@ class SecAggMod:
         except SecAggError as error:
             log(WARNING, "secagg: refused: %s: %s", type(error).__name__, error)
             return refusal(message, f"{type(error).__name__}: {error}")
+        except Exception as error:  # Flower would send its text to the server
+            log(ERROR, "secagg: unforeseen", exc_info=True)
+            context.state.pop(RECORD, None)
+            return refusal(message, f"{type(error).__name__}, which is unforeseen: the node's log tells more")
 
     def _answer(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         try:
@@ -95,8 +94,9 @@ class SecAggMod:
             raise ParameterError("this node's identity or roster cannot be used: its log tells why") from None
         record = message.content.config_records[RECORD]
         if "ask" in record:
-            field(message.content, "ask")  # of the same version
-            return _reply(message, identity=_public_key(credentials))
+            identity = _own_identity(credentials)
+            question = identity_question(context.run_id, context.node_id, field(message.content, "ask"))
+            return _reply(message, identity=identity.public_bytes, proof=identity.sign(question))
         data = field(message.content, "message")
         if "announcement" in record:
             announcement = decode(field(message.content, "announcement"), Announcement)
@@ -112,9 +112,20 @@ class SecAggMod:
         if announcement.run_id != context.run_id or announcement.message_type != message.metadata.message_type:
             raise UnexpectedMessage("an invitation to another run, or of another type of message")
         announcement.check_config(invitation.config)
+        if not invitation.config.private and announcement.weighted_by != self._weighted_by:
+            raise ParameterError(
+                f"the server weighs updates by {announcement.weighted_by!r}, but this app by {self._weighted_by!r}: "
+                "let both name the same, SecAggMod(weighted_by=...) on the node"
+            )
         if invitation.recipient != announcement.client_id(context.node_id):
             raise ParameterError(f"the server gives this node the number {invitation.recipient}, which is another's")
         policy = strictest_policy(self._policy, context.node_config, context.run_config)
+        taken = private_rounds(context)
+        if policy.privacy is not None and taken >= policy.privacy.rounds:
+            raise ParameterError(
+                f"this node has taken part in {taken} private rounds of this run, and its demand on privacy is for "
+                f"{policy.privacy.rounds}: raise {PREFIX}rounds, which takes more noise in each"
+            )
         client = Client(
             invitation.recipient,
             policy=policy,
@@ -124,7 +135,7 @@ class SecAggMod:
         )
         response = wire.encode(client.advertise_keys(invitation))
         announcement = msgspec.structs.replace(announcement, node_ids=b"")  # checked, and long
-        _remember(context, _Memory(announcement, invitation.config, invitation.session_id, client.dump()))
+        remember(context, Memory(announcement, invitation.config, invitation.session_id, client.dump()))
         return _reply(message, message=response)
 
     def _go_on(
@@ -136,10 +147,12 @@ class SecAggMod:
         call_next: ClientAppCallable,
     ) -> Message:
         """Answer any later message of the session, if it is the one that is due."""
-        memory = _recall(context)
+        memory = recall(context)
         if memory is None or memory.announcement.run_id != context.run_id:
             raise UnexpectedMessage("this node is in no session: it was not invited, refused, or was started anew")
         announcement = memory.announcement
+        if message.metadata.message_type != announcement.message_type:
+            raise UnexpectedMessage("another type of message than that of the session: its training is another one")
         client = Client.load(
             memory.dump,
             identity=credentials.identity,
@@ -153,23 +166,29 @@ class SecAggMod:
                 raise UnexpectedMessage("this node has shared its keys and expects shares")
             if delivery.session_id != memory.session_id or delivery.recipient != client.client_id:
                 raise UnexpectedMessage("shares of another session or for another node")
-            # Nothing of the session is within the training function's reach; and if it fails, the session is over.
+            # If training fails, the session is over.
             del context.state[RECORD]
-            values = self._train(message, context, memory, call_next)
+            with hidden(context):
+                values = self._train(message, context, memory, call_next)
+        phase = client.phase
         try:
             response = client.respond_bytes(data, values)
+            folder = answered.folder_of(context.node_config)
+            answered.claim(folder, context.run_id, context.node_id, memory.session_id, phase)
         except SecAggError:
-            if client.phase is ClientPhase.ABORTED:
+            if client.phase is not phase:
                 context.state.pop(RECORD, None)
             raise
+        if values is not None and memory.config.private:
+            count_private_round(context)
         if client.phase is ClientPhase.COMPLETED:
             context.state.pop(RECORD, None)
         else:
-            _remember(context, msgspec.structs.replace(memory, dump=client.dump()))
+            remember(context, msgspec.structs.replace(memory, dump=client.dump()))
         return _reply(message, message=response)
 
     def _train(
-        self, message: Message, context: Context, memory: _Memory, call_next: ClientAppCallable
+        self, message: Message, context: Context, memory: Memory, call_next: ClientAppCallable
     ) -> dict[str, npt.NDArray[Any]]:
         content = RecordDict({name: record for name, record in message.content.items() if name != RECORD})
         if content_digest(content) != memory.announcement.content:
@@ -198,13 +217,13 @@ secagg_mod = SecAggMod()
 """The mod with nothing demanded in code: what the node's and the run's configuration demand holds."""
 
 
-def _public_key(credentials: Credentials) -> bytes:
+def _own_identity(credentials: Credentials) -> Identity:
     if credentials.identity is None:
         raise ParameterError(
             "this node has no identity: name its key file in the node's configuration, secagg-identity, and the "
             "trusted public keys in secagg-roster (`secagg keygen` makes both)"
         )
-    return credentials.identity.public_bytes
+    return credentials.identity
 
 
 def _known_identities(announcement: Announcement, credentials: Credentials, invitation: Invitation) -> dict[int, bytes]:
@@ -213,26 +232,20 @@ def _known_identities(announcement: Announcement, credentials: Credentials, invi
         if announcement.identities:
             raise ParameterError("the server announces identities, but proposes a round that does not use them")
         return {}
-    own = _public_key(credentials)
+    own = _own_identity(credentials).public_bytes
     announced = announcement.identities
     if len(announced) != invitation.config.threat_model.num_clients or len(set(announced)) != len(announced):
         raise ParameterError("the server must announce one identity for each node, all distinct")
+    if not credentials.trusted:
+        raise ParameterError(
+            "this node trusts nobody: name the file of public keys in its configuration, secagg-roster"
+        )
     strangers = len(set(announced) - credentials.trusted)
     if strangers:
         raise ParameterError(f"the server announces {strangers} identities that are not in this node's roster")
     if announced[invitation.recipient - 1] != own:
         raise ParameterError("the server announces another identity for this node than its own")
     return dict(enumerate(announced, start=1))
-
-
-def _remember(context: Context, memory: _Memory) -> None:
-    context.state[RECORD] = ConfigRecord({"memory": msgspec.msgpack.encode(memory)})
-
-
-def _recall(context: Context) -> _Memory | None:
-    record = context.state.get(RECORD)
-    memory = record.get("memory") if isinstance(record, ConfigRecord) else None
-    return decode(memory, _Memory) if isinstance(memory, bytes) else None
 
 
 def _reply(message: Message, /, **fields: bytes) -> Message:

@@ -17,11 +17,12 @@ from secagg.signatures import Identity
 from ..identity_files import read_identity, read_roster
 from ..parameters import Adversary
 from ..policy import ClientPolicy, PrivacyDemand
+from .answered import ANSWERED
 
 PREFIX = "secagg-"
 IDENTITY = PREFIX + "identity"
 ROSTER = PREFIX + "roster"
-_FILES = (IDENTITY, ROSTER)
+_FILES = (IDENTITY, ROSTER, ANSWERED)
 _COUNTS = ("minimum_clients", "minimum_neighbours", "minimum_survivors", "minimum_participants")
 _PRIVACY = ("epsilon", "delta", "rounds")
 
@@ -59,12 +60,13 @@ def strictest_policy(code: ClientPolicy, node: Mapping[str, Any], run: Mapping[s
         run: the run's, the same keys.
 
     Raises:
-        ParameterError: a value is impossible, or node has a key with our prefix that we do not know.
+        ParameterError: a value is impossible, or a key with our prefix is unknown or not the run's to set.
     """
     known = {PREFIX + name.replace("_", "-") for name in ("adversary", "corrupt_fraction", *_COUNTS, *_PRIVACY)}
-    strange = {key for key in node if key.startswith(PREFIX)} - known - set(_FILES)
-    if strange:
-        raise ParameterError(f"the node's configuration has {sorted(strange)}, but known are {sorted(known)}")
+    for whose, source, allowed in (("node", node, known.union(_FILES)), ("run", run, known)):
+        strange = {key for key in source if key.startswith(PREFIX)} - allowed
+        if strange:
+            raise ParameterError(f"the {whose}'s configuration has {sorted(strange)}, but known are {sorted(allowed)}")
     policy = code
     for source in (node, run):
         policy = _raised(policy, {key: value for key, value in source.items() if key in known})

@@ -5,18 +5,27 @@ The model travels with the message that asks for masked input, so that training 
 
 from __future__ import annotations
 
+import os
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import final
 
 import msgspec
-import numpy as np
-from flwr.app import ArrayRecord, Error, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
 from dp.errors import LedgerError
-from secagg.errors import EncodingError, ParameterError, PeerError, SecAggError, ThresholdError
+from secagg.errors import (
+    AuthenticationFailed,
+    EncodingError,
+    ParameterError,
+    PeerError,
+    SecAggError,
+    ThresholdError,
+)
+from secagg.signatures import verify
 
 from .. import wire
 from ..identity_files import read_roster
@@ -26,11 +35,13 @@ from ..purse import Payment
 from ..result import RoundResult
 from ..server import Server
 from ..transitions import ServerPhase
+from .announcement import Announcement, pack_node_ids
 from .content import Model, content_digest
-from .envelope import RECORD, REFUSED, Announcement, field, pack_node_ids, seal
+from .envelope import NONCE_BYTES, RECORD, REFUSED, field, identity_question, seal
 from .logs import INFO, WARNING, log
+from .mean import private_mean, weighted_mean
 from .report import RoundReport
-from .settings import CLIPPED, COUNTERS, METRICS, WEIGHT, SecAggSettings
+from .settings import SecAggSettings
 
 IDENTITIES = "identities"
 _SHOWN = 5
@@ -97,7 +108,7 @@ class Round:
         except ParameterError:
             raise
         except (SecAggError, LedgerError) as error:  # too few are left, an impossible sum, or nothing left to pay with
-            self.report.error = str(error)
+            self.report.error = f"{error}{self._told_most() if isinstance(error, ThresholdError) else ''}"
         self.report.seconds["server"] = time.perf_counter() - start - sum(self.report.seconds.values())
         self._tell()
         if self.report.error is not None:
@@ -126,9 +137,10 @@ class Round:
         config = plan.config if plan else self._settings.round_config(*numbers)
         server = Server(config, known_identities=dict(enumerate(announcement.identities, start=1)))
         result = self._paid(plan, server, nodes, announcement)
-        content = self._private_mean(result) if plan else self._mean(result)
+        mean_of = private_mean if plan else weighted_mean
+        arrays, metrics = mean_of(result, self._settings, self._model, self._weighted_by, self.report)
         self.report.survivors = frozenset(nodes[client_id - 1] for client_id in result.survivors)
-        return content
+        return RecordDict({self._array_key: arrays, "metrics": metrics})
 
     def _paid(
         self, plan: PrivateRound | None, server: Server, nodes: list[int], announcement: Announcement
@@ -151,11 +163,17 @@ class Round:
         if self._settings.roster is None:
             return sorted(self._messages), {}
         trusted = set(read_roster(Path(self._settings.roster)).values())
-        asked = {node: RecordDict({RECORD: seal(ask=b"identity")}) for node in self._messages}
+        nonce = os.urandom(NONCE_BYTES)
+        asked = {node: RecordDict({RECORD: seal(ask=nonce)}) for node in self._messages}
         identities: dict[int, bytes] = {}
         for node, content in self._exchange(IDENTITIES, asked, self._settings.stage_timeout).items():
             try:
                 identity = field(content, "identity")
+                # Public keys are public: without proof, one node could take another's place.
+                verify(identity, identity_question(self._run_id, node, nonce), field(content, "proof"))
+            except AuthenticationFailed:
+                self._blame(node, "it cannot show that the identity it claims is its own")
+                continue
             except SecAggError as error:
                 self._blame(node, f"{error}; {_MOD_MISSING}")
                 continue
@@ -236,40 +254,18 @@ class Round:
     def _blame(self, node: int, reason: str) -> None:
         self.report.failures.setdefault(node, reason)
 
+    def _told_most(self) -> str:
+        """What most nodes that failed say, for who reads no further than the error."""
+        for reason, count in Counter(self.report.failures.values()).most_common(1):
+            return f"; {count} of {self.report.invited} nodes failed with: {reason}"
+        return ""
+
     def _check_anyone(self, able: Collection[int]) -> None:
         """Where nobody can begin although somebody answers, it is the apps or the settings, and not bad luck."""
         failures = self.report.failures
         if not able and any("no answer" not in reason for reason in failures.values()):
             distinct = list(dict.fromkeys(failures.values()))
             raise ParameterError("no node can take part: " + "; ".join(distinct[:_SHOWN]))
-
-    def _mean(self, result: RoundResult) -> RecordDict:
-        self.report.total_weight = total_weight = int(result.sum(WEIGHT)[0])
-        self.report.num_clipped = int(result.sum(CLIPPED)[0])
-        if total_weight == 0:
-            raise EncodingError(f"the nodes' {self._weighted_by} sum to zero: there is no mean")
-        share = self._settings.max_weight / total_weight
-        update = next(iter(result.levels))
-        arrays = self._model.plus(result.sum(update) * share, result.sum(COUNTERS) * share)
-        return RecordDict({self._array_key: arrays, "metrics": self._metrics(result, share, total_weight)})
-
-    def _private_mean(self, result: RoundResult) -> RecordDict:
-        """All nodes weigh the same, and no metric leaves them."""
-        privacy = self._settings.privacy
-        self.report.total_weight = len(result.survivors)
-        self.report.epsilon = result.epsilon(privacy.delta, privacy.neighbours) if privacy else None
-        arrays = self._model.plus(result.mean(next(iter(result.levels))), np.empty(0))
-        metrics = MetricRecord({self._weighted_by: len(result.survivors)})
-        return RecordDict({self._array_key: arrays, "metrics": metrics})
-
-    def _metrics(self, result: RoundResult, share: float, total_weight: int) -> MetricRecord:
-        means = (result.sum(METRICS) * share).tolist()
-        metrics = MetricRecord({self._weighted_by: total_weight})
-        start = 0
-        for name, length in self._settings.metric_lengths.items():
-            metrics[name] = means[start : start + length] if length else means[start]
-            start += length or 1
-        return metrics
 
     def _failed(self, node: int) -> Message:
         reason = self.report.failures.get(node, f"the round has no mean: {self.report.error}")
@@ -297,9 +293,10 @@ _FIRST = str(ServerPhase.ADVERTISE_KEYS)
 
 
 def _short(error: Error) -> str:
-    """The last line says most where Flower hands on a traceback."""
+    """The last line says most where Flower hands on a traceback. It is a node's text, and goes to a terminal."""
     lines = (error.reason or "").strip().splitlines()
-    return lines[-1][-_MAX_REASON:] if lines else f"error {error.code}"
+    last = lines[-1][-_MAX_REASON:] if lines else f"error {error.code}"
+    return "".join(character if character.isprintable() else "?" for character in last)
 
 
 def _common_content(messages: Sequence[Message], by_node: Mapping[int, Message]) -> RecordDict:

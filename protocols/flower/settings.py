@@ -88,6 +88,8 @@ class SecAggSettings:
                 f"{adversary}, and roster is {'missing' if self.roster is None else 'given'}: {remedy}, or change the "
                 "adversary"
             )
+        if not isinstance(self.privacy, Privacy | None):
+            raise ParameterError(f"privacy is a {type(self.privacy).__name__}, but must be a Privacy(...) or None")
         if self.privacy is not None and self.metrics:
             raise ParameterError(
                 f"metrics are {sorted(self.metric_lengths)}, but a private round sums none: they would tell what the "

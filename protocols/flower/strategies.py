@@ -52,6 +52,9 @@ def check_strategy(strategy: Any, *, only_needs_mean: bool = False) -> None:
     Raises:
         ParameterError: it does not, with the reason, or it is not known to.
     """
+    if not isinstance(strategy, Strategy):
+        given = strategy.__name__ if isinstance(strategy, type) else type(strategy).__name__
+        raise ParameterError(f"SecAgg takes one of Flower's strategies, such as FedAvg(), but was given {given}")
     names = [kind.__name__ for kind in type(strategy).__mro__ if kind.__module__.startswith("flwr.")]
     for name in names:
         if name in _NO_MEAN:
@@ -61,8 +64,9 @@ def check_strategy(strategy: Any, *, only_needs_mean: bool = False) -> None:
             "the wrapper's accountant needs equal weights, which it can no longer see: account without it, or take "
             "secagg's own differential privacy"
         )
+    inner = getattr(strategy, "strategy", None)
     if any(isinstance(strategy, wrapper) for wrapper in _of_flower(_WRAPPERS)):
-        check_strategy(strategy.strategy, only_needs_mean=only_needs_mean)
+        check_strategy(inner, only_needs_mean=only_needs_mean)
         return
     if only_needs_mean:
         return

@@ -37,6 +37,7 @@ LABELS = {
     "SIGN_PAILLIER_CONTRIBUTION": b"secagg/v1/sign-paillier-contribution",
     "FLOWER_CONTENT": b"secagg/v1/flower-content",
     "FLOWER_CONTEXT": b"secagg/v1/flower-context",
+    "SIGN_FLOWER_IDENTITY": b"secagg/v1/sign-flower-identity",
 }
 
 FIELD = 2**255 - 19

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -145,9 +146,9 @@ def write_connection(home: Path, app: Path, address: str, extra: str) -> None:
 class Deployment:
     """A SuperLink and SuperNodes over TLS on the loopback interface."""
 
-    def __init__(self, folder: Path, app: Path, num_nodes: int, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, apps: Iterable[Path], num_nodes: int, stack: ExitStack) -> None:
         self.env = environment(folder / "home")
-        self.app = app
+        self._stack = stack
         certificates = folder / "certificates"
         make_certificates(certificates)
         ports = free_ports(3 + num_nodes)
@@ -161,7 +162,8 @@ class Deployment:
             control, fleet = f"127.0.0.1:{ports[1]}", f"127.0.0.1:{ports[0]}"
             link += ["--fleet-api-address", fleet, "--control-api-address", control]
             link += ["--serverappio-api-address", f"127.0.0.1:{ports[2]}"]
-        write_connection(folder / "home", app, control, f'root-certificates = "{certificates / "ca.crt"}"')
+        for app in apps:
+            write_connection(folder / "home", app, control, f'root-certificates = "{certificates / "ca.crt"}"')
         self.link = Process(folder / "link.log", *link, env=self.env)
         stack.callback(self.link.kill)
         wait_for_port(ports[0])
@@ -177,9 +179,11 @@ class Deployment:
             stack.callback(node.kill)
             self.nodes.append(node)
 
-    def run(self, log: Path, run_config: str) -> Process:
-        command = (BIN / "flwr", "run", self.app, "test", "--stream", "--run-config", run_config)
-        return Process(log, *command, env=self.env)
+    def run(self, app: Path, log: Path, run_config: str) -> Process:
+        command = (BIN / "flwr", "run", app, "test", "--stream", "--run-config", run_config)
+        run = Process(log, *command, env=self.env)
+        self._stack.callback(run.kill)
+        return run
 
 
 @contextmanager
@@ -209,9 +213,9 @@ def simulation(folder: Path, app: Path, num_nodes: int, log: Path, run_config: s
 
 
 @contextmanager
-def deployment(folder: Path, app: Path, num_nodes: int):
+def deployment(folder: Path, apps: Iterable[Path], num_nodes: int):
     with ExitStack() as stack:
-        yield Deployment(folder, app, num_nodes, stack)
+        yield Deployment(folder, apps, num_nodes, stack)
 
 
 def wait_for_port(port: int, seconds: float = 60) -> None:

@@ -1,5 +1,6 @@
 """Run as a script: a Ray simulation of 20 nodes with dropouts in every exchange, whose findings are one line of JSON.
 
+Private rounds follow, paid from the ledger that the first argument names; one node then demands more than there is.
 Flower's engine and Ray live and end with this process; the test reads its output.
 """
 
@@ -12,14 +13,20 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 from flwr.serverapp.strategy import FedAdam, FedAvg
 from flwr.simulation import run_simulation
+from private_app.server_app import findings as private_findings
+from private_app.task import DELTA, settings
 
-from protocols.flower import SecAgg, secagg_mod
+from protocols import ClientPolicy, PrivacyDemand
+from protocols.flower import SecAgg, SecAggMod, secagg_mod
 
 NUM_NODES = 20
 MODEL = [np.linspace(-1, 1, 60, dtype=np.float32).reshape(6, 10), np.zeros(10)]
 FAILING = {"advertise-keys": (0,), "share-keys": (1, 2), "masked-input": (3, 4), "unmasking": (5,)}
 EXCHANGES = list(FAILING)
-"""Which partitions fail in which exchange of the first round of each strategy."""
+"""Which partitions fail in which exchange of the first round."""
+PRIVATE_MODEL = [np.zeros(300), np.zeros((10, 10), dtype=np.float32)]
+DEMANDING, PLAIN_ROUNDS = 10, 3
+demanding = SecAggMod(policy=ClientPolicy(privacy=PrivacyDemand(0.25, DELTA)))
 
 
 def failing_mod(message, context, call_next):
@@ -30,7 +37,9 @@ def failing_mod(message, context, call_next):
     context.state["count"] = ConfigRecord({"messages": count + 1})
     if count < len(EXCHANGES) and context.node_config["partition-id"] in FAILING[EXCHANGES[count]]:
         return Message(Error(2, "the node's own trouble"), reply_to=message)
-    return call_next(message, context)
+    if context.node_config["partition-id"] == DEMANDING and count >= PLAIN_ROUNDS * len(EXCHANGES):
+        return demanding(message, context, call_next)
+    return secagg_mod(message, context, call_next)
 
 
 def updated(arrays, partition, server_round):
@@ -43,7 +52,7 @@ def num_examples(partition):
     return 500 + 20 * partition
 
 
-client = ClientApp(mods=[failing_mod, secagg_mod])
+client = ClientApp(mods=[failing_mod])
 
 
 @client.train()
@@ -95,6 +104,9 @@ def main(grid, context):
         "evaluated": result.evaluate_metrics_clientapp[2]["partition"],
         "adam_moved": min(float(np.abs(got - sent).min()) for got, sent in zip(moved, MODEL, strict=True)),
     }
+    strategy = SecAgg(FedAvg(fraction_evaluate=0.0, **everyone), settings(sys.argv[1]))
+    result = strategy.start(grid, ArrayRecord(PRIVATE_MODEL), num_rounds=2, timeout=60)
+    findings["private"] = private_findings(PRIVATE_MODEL, result, strategy.reports)
     sys.stdout.write("FINDINGS " + json.dumps(findings) + "\n")
     sys.stdout.flush()
 

@@ -68,6 +68,16 @@ def test_what_is_no_private_key_is_refused(tmp_path):
         read_identity(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("mode", [0o666, 0o664, 0o646])
+def test_rosters_that_others_may_write_are_refused(tmp_path, mode):
+    """Whoever writes it decides who takes part."""
+    write_roster(tmp_path / "roster.json", {"a": Identity.generate().public_bytes})
+    read_roster(tmp_path / "roster.json")
+    (tmp_path / "roster.json").chmod(mode)
+    with pytest.raises(ParameterError, match="chmod go-w"):
+        read_roster(tmp_path / "roster.json")
+
+
 ROSTERS = {
     "no JSON": "{",
     "a list": "[]",
@@ -83,6 +93,7 @@ ROSTERS = {
 @pytest.mark.parametrize("name", ROSTERS)
 def test_bad_rosters_are_refused(tmp_path, name):
     (tmp_path / "roster.json").write_text(ROSTERS[name])
+    (tmp_path / "roster.json").chmod(0o644)
     with pytest.raises(ParameterError):
         read_roster(tmp_path / "roster.json")
 

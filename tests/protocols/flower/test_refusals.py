@@ -8,7 +8,8 @@ from flwr.serverapp import strategy as flower
 
 from protocols.client import Client
 from protocols.flower import SecAgg, SecAggGrid, SecAggMod, SecAggSettings, check_strategy
-from protocols.flower.envelope import RECORD, REFUSED, Announcement, pack_node_ids, seal
+from protocols.flower.announcement import Announcement, pack_node_ids
+from protocols.flower.envelope import RECORD, REFUSED, seal
 from secagg.errors import ParameterError
 
 from .in_process import METRICS, MODEL, NODE_IDS, VanishedError, make_app, make_grid, train_messages, usual_training
@@ -157,6 +158,12 @@ def test_strategies_that_need_more_than_the_mean_are_refused(name):
             SecAgg(strategy, only_needs_mean=insists)
 
 
+@pytest.mark.parametrize(("given", "name"), [(flower.FedAvg, "FedAvg"), ("FedAvg()", "str")])
+def test_what_is_no_strategy_is_refused(given, name):
+    with pytest.raises(ParameterError, match=rf"such as FedAvg\(\), but was given {name}$"):
+        SecAgg(given)
+
+
 def test_unknown_strategies_need_the_callers_word():
     class Own(flower.FedAvg):
         def aggregate_train(self, server_round, replies):
@@ -220,7 +227,8 @@ def test_exchanges_that_cannot_be_served_are_refused_before_anything_is_sent(nam
     ("option", "value"),
     [("clip", 0.0), ("value_bits", 1), ("max_weight", 0), ("metrics", "loss"), ("metrics", {"loss": -1}),
      ("max_clipped_fraction", 1.5), ("stage_timeout", 0.0), ("dropout_fraction", 1.0), ("adversary", "nobody"),
-     ("adversary", "malicious-server"), ("roster", "roster.json"), ("metric_limit", float("nan"))],
+     ("adversary", "malicious-server"), ("roster", "roster.json"), ("metric_limit", float("nan")),
+     ("privacy", {"epsilon": 8.0})],
 )  # fmt: skip
 def test_impossible_settings_are_refused_at_once(option, value):
     with pytest.raises(ParameterError):
@@ -231,6 +239,20 @@ def test_a_node_refuses_strange_keys_of_ours_in_its_configuration():
     grid = make_grid(make_app(usual_training), node_config=lambda _: {"secagg-minimum-client": 3})
     with pytest.raises(ParameterError, match="the node's configuration has"):
         run(grid)
+
+
+@pytest.mark.parametrize("key", ["secagg-minimum-client", "secagg-identity", "secagg-answered"])
+def test_a_node_refuses_what_a_run_cannot_demand(key):
+    """A slip of the pen would be a demand that nobody makes; files are named by the node's operator alone."""
+    with pytest.raises(ParameterError, match="the run's configuration has"):
+        run(make_grid(make_app(usual_training), run_config={key: "x", "other": 1}))
+
+
+def test_where_all_nodes_say_the_same_the_error_says_it_too():
+    replies, report = run(make_grid(make_app(usual_training)), SecAggSettings())
+    assert "; 6 of 6 nodes failed with: masked-input: secagg: EncodingError: training returned metrics" in report.error
+    assert "were not declared" in report.error
+    assert all(reply.has_error() for reply in replies)
 
 
 # --- servers that cheat ---------------------------------------------------------------------------------------------
@@ -413,17 +435,17 @@ def test_a_node_that_loses_its_state_drops_out():
 
 
 def test_reprs_hold_no_secrets():
-    from protocols.flower.mod import _Memory
+    from protocols.flower.memory import Memory
 
     client = Client(1)
     grid = make_grid(make_app(usual_training))
-    memory = _Memory(
+    memory = Memory(
         Announcement(7, "train", b"", (), bytes(32), "w", (), 0.0),
         SETTINGS.round_config(6, 1, 0, b""),
         b"",
         client.dump(),
     )
-    assert repr(memory) == "_Memory(...)"
+    assert repr(memory) == "Memory(...)"
     assert "SecAggMod" in repr(SecAggMod())
     assert grid.exchange == 0
     assert seal(message=b"x")["version"] == 1

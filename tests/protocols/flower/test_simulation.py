@@ -5,15 +5,19 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from . import private_run, ray_app
 from .engines import Process, environment
 
 
 def test_a_ray_simulation_with_dropouts_in_every_exchange_is_plain_averaging_of_the_survivors(tmp_path):
     # As a script, so that no package has to be imported by Ray's workers under a name that they do not know.
     script = Path(__file__).with_name("ray_app.py")
-    process = Process(tmp_path / "simulation.log", sys.executable, script, env=environment(tmp_path / "home"))
+    ledger = private_run.make_ledger(tmp_path)
+    env = environment(tmp_path / "home") | {"PYTHONPATH": str(private_run.APP)}
+    process = Process(tmp_path / "simulation.log", sys.executable, script, ledger, env=env)
     try:
         text = process.wait(500)
     finally:
@@ -29,3 +33,10 @@ def test_a_ray_simulation_with_dropouts_in_every_exchange_is_plain_averaging_of_
     assert findings["loss"] == pytest.approx(findings["expected_loss"], abs=1e-6)
     assert findings["evaluated"] == pytest.approx(9.5)
     assert findings["adam_moved"] > 0.001
+
+    updates = [
+        np.concatenate([array.ravel() for array in ray_app.updated(ray_app.PRIVATE_MODEL, partition, 1)])
+        for partition in range(20)
+        if partition != ray_app.DEMANDING
+    ]
+    private_run.check(findings["private"], text, ledger, 20, updates)
