@@ -17,6 +17,9 @@ from .montgomery import Blocks, Montgomery, montgomery
 class Products(Protocol):
     """How to multiply ciphertexts; what a running product is made of is the implementation's own business."""
 
+    releases_lock: bool
+    """Whether threads multiply at the same time."""
+
     def empty(self) -> Any:
         """Return the product of nothing."""
 
@@ -53,6 +56,8 @@ class _Ciphertexts:
 
 
 class _OneByOne(_Ciphertexts):
+    releases_lock = False
+
     def empty(self) -> list[Integer]:
         return [backend().integer(1)] * self._count
 
@@ -69,6 +74,8 @@ class _OneByOne(_Ciphertexts):
 
 class _Abreast(_Ciphertexts):
     """A running product is (its blocks, how many factors 1 / radix these carry)."""
+
+    releases_lock = True
 
     def __init__(self, key: PublicKey, count: int, arithmetic: Montgomery) -> None:
         super().__init__(key, count)

@@ -7,19 +7,19 @@ without it. That keeps the check's price, half a multiplication when asked of ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import pairwise
 from multiprocessing import get_context
 from types import TracebackType
-from typing import Any, Self, final
+from typing import Any, Protocol, Self, final
 
 from ..errors import MalformedMessage, ParameterError, StateError
 from . import integers
 from .integers import backend
 from .keys import PublicKey
 from .lanes import Lanes
-from .products import products_of
+from .products import Products, products_of
 from .randomness import NoisePool
 from .vectors import EncryptedVector, check_header, rerandomise
 
@@ -32,8 +32,9 @@ class Accumulator:
         public_key: the key that everyone encrypts under.
         lanes: what every vector must look like.
         max_addends: the encoding's num_summands: more are refused, since a lane might overflow.
-        workers: processes that share the positions among them; 1 computes here. More than one needs (as always with
-            spawned processes) a main module that can be imported, and `close` or a with statement at the end.
+        workers: threads, or processes where the arithmetic holds the interpreter lock, that share the positions among
+            them; 1 computes here. More than one needs (as always with spawned processes) a main module that can be
+            imported, and `close` or a with statement at the end.
 
     Raises:
         ParameterError: workers or max_addends is not positive.
@@ -51,8 +52,7 @@ class Accumulator:
         size = public_key.ciphertext_bytes
         self._bounds = [(low * size, high * size) for low, high in pairwise(edges) if low < high]
         counts = [(high - low) // size for low, high in self._bounds]
-        part = _Here if workers == 1 else _There
-        self._slices = [part(public_key, number, max_addends) for number in counts]
+        self._slices = [_part(public_key, number, max_addends, alone=workers == 1) for number in counts]
 
     def add(self, vector: EncryptedVector, *, sender: int) -> None:
         """Check one vector and add it.
@@ -141,8 +141,8 @@ class Accumulator:
 class _Slice:
     """A run of positions of the sum. `stage` tries a batch, `commit` keeps all of it that no slice found fault with."""
 
-    def __init__(self, public_key: PublicKey, count: int, max_addends: int) -> None:
-        self._products = products_of(public_key, count, max_addends)
+    def __init__(self, products: Products) -> None:
+        self._products = products
         self._values: Any = self._products.empty()
         self._batch: list[bytes] = []
         self._bad: frozenset[int] = frozenset()
@@ -184,20 +184,49 @@ class _Slice:
         return frozenset(bad)
 
 
-class _Here:
-    """A slice in this process."""
+def _part(public_key: PublicKey, count: int, max_addends: int, *, alone: bool) -> _Part:
+    """Return a slice here, or on a thread beside others where these run at the same time, or else in a process."""
+    products = products_of(public_key, count, max_addends)
+    if alone:
+        return _Here(_Slice(products))
+    return _Beside(_Slice(products)) if products.releases_lock else _There(public_key, count, max_addends)
 
-    def __init__(self, public_key: PublicKey, count: int, max_addends: int) -> None:
-        self._slice = _Slice(public_key, count, max_addends)
+
+class _Part(Protocol):
+    def call(self, method: str, *arguments: Any) -> Future[Any]:
+        """Call a method of the slice."""
+
+    def close(self) -> None:
+        """End what runs the slice."""
+
+
+class _Here:
+    """A slice in this thread."""
+
+    def __init__(self, part: _Slice) -> None:
+        self._slice = part
 
     def call(self, method: str, *arguments: Any) -> Future[Any]:
         future: Future[Any] = Future()
-        bound: Callable[..., Any] = getattr(self._slice, method)
-        future.set_result(bound(*arguments))
+        future.set_result(getattr(self._slice, method)(*arguments))
         return future
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+class _Beside:
+    """A slice on a thread of its own."""
+
+    def __init__(self, part: _Slice) -> None:
+        self._slice = part
+        self._thread = ThreadPoolExecutor(1)
+
+    def call(self, method: str, *arguments: Any) -> Future[Any]:
+        return self._thread.submit(getattr(self._slice, method), *arguments)
+
+    def close(self) -> None:
+        self._thread.shutdown()
 
 
 class _There:
@@ -219,7 +248,7 @@ _worker_slice: list[_Slice] = []
 
 def _start(n: int, key_bits: int, count: int, max_addends: int, backend_name: str | None) -> None:
     integers.choose(backend_name)
-    _worker_slice[:] = [_Slice(PublicKey(n, _min_bits=key_bits), count, max_addends)]
+    _worker_slice[:] = [_Slice(products_of(PublicKey(n, _min_bits=key_bits), count, max_addends))]
 
 
 def _call(method: str, *arguments: Any) -> Any:
