@@ -52,7 +52,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     findings = config.stash[_FINDINGS]
     if not findings:
         return
-    terminalreporter.section("what the issue asks for")
+    terminalreporter.section("what is asked for")
     for finding in findings:
         for line in finding.lines:
             if line.asked:
