@@ -15,7 +15,7 @@ from rich.text import Text
 
 from secagg.errors import ParameterError
 
-from .cli_exit import EXIT_IMPOSSIBLE, EXIT_WRONG, check_writable, tell
+from .cli_exit import EXIT_IMPOSSIBLE, EXIT_INTERRUPTED, EXIT_WRONG, check_writable, tell
 
 if TYPE_CHECKING:
     from .audit.outcome import Check, Outcome
@@ -31,7 +31,7 @@ def audit(
     samples: Annotated[
         int | None, typer.Option(help="Draws of each statistical check: 1,000,000; 200,000 with --quick.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Less of everything: under a minute.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Less of everything: a minute or three.")] = False,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="CHECK", help="A group, such as noise, or a check, such as noise/shares; repeat it."),
@@ -65,6 +65,9 @@ def audit(
     except ParameterError as error:
         tell(str(error), as_json, error)
         raise typer.Exit(EXIT_IMPOSSIBLE) from None
+    except KeyboardInterrupt:
+        tell("interrupted: no verdict, and no report; --quick does less of everything, --only a part", as_json)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
         typer.echo(json.dumps(done.facts(), indent=2))
     _conclude(done, report, as_json)

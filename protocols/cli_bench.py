@@ -16,12 +16,13 @@ from rich.text import Text
 
 from secagg.errors import ParameterError
 
-from .cli_exit import EXIT_IMPOSSIBLE, EXIT_WRONG, check_writable, tell
+from .cli_exit import EXIT_IMPOSSIBLE, EXIT_INTERRUPTED, EXIT_WRONG, check_writable, tell
 
 if TYPE_CHECKING:
     from .benchmark import Part, PartResult, Results
 
-_INTERRUPTED = 130
+_WIDE = 150
+"""Columns of a terminal in which the whole table can be read."""
 
 
 def bench(
@@ -55,7 +56,7 @@ def bench(
         raise typer.Exit(EXIT_IMPOSSIBLE) from None
     except KeyboardInterrupt:
         tell("interrupted; what is finished is kept: the same command goes on from there", as_json)
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
         typer.echo(json.dumps(results.facts(), indent=2))
     else:
@@ -69,10 +70,18 @@ def _show(results: Results) -> None:
     from .benchmark import tables
 
     console = Console()
-    table = Table(*tables.HEADINGS)
-    for row in results.rows:
-        table.add_row(*map(Text, tables.cells(row)))
-    console.print(table)
+    if results.rows and console.width < _WIDE:
+        heading, *lines = tables.brief(results, console.width)
+        console.print(Text(heading, style="bold"), soft_wrap=True)
+        for line in lines:
+            console.print(Text(line), soft_wrap=True)
+        console.print(Text(tables.BRIEF, style="dim"))
+    elif results.rows:
+        table = Table(*tables.HEADINGS)
+        notes = tables.noted(results)
+        for row in results.rows:
+            table.add_row(*map(Text, tables.cells(row, notes)))
+        console.print(table)
     for remark in tables.remarks(results):
         console.print(Text(f"  · {remark}"), style="dim")
 

@@ -105,8 +105,11 @@ def chosen(only: Iterable[str]) -> tuple[Check, ...]:
     wanted = set(only)
     known = {name for check in all_checks() for name in (check.group, check.key)}
     if wanted - known:
+        absent = min(wanted - known)
+        of_group = ", ".join(check.key for check in all_checks() if check.group == absent.partition("/")[0])
         groups = ", ".join(dict.fromkeys(check.group for check in all_checks()))
-        raise ParameterError(f"there is no check {min(wanted - known)!r}; groups are {groups}")
+        there = f"this group has {of_group}" if of_group else f"groups are {groups}"
+        raise ParameterError(f"there is no check {absent!r}; {there}")
     return tuple(check for check in all_checks() if not wanted or wanted & {check.group, check.key})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from dp.errors import MissingDependencyError
 from .. import page
 from . import plots, tables
 from .findings import Finding, Rival
+from .parts import chosen
 from .results import Results
 
 MARKDOWN, FOLDER = "REPORT.md", "report"
@@ -66,10 +68,11 @@ def markdown(results: Results, pictures: dict[str, bytes]) -> str:
     lines += [f"- {name}: {value}" for name, value in tables.head(results).items()]
     lines += ["", "## Compared", "", tables.ABOUT, ""]
     lines += ["| " + " | ".join(tables.HEADINGS) + " |", "|---|--:|---|--:|---|--:|"]
-    lines += ["| " + " | ".join(map(_escape, tables.cells(row))) + " |" for row in results.rows]
+    notes = tables.noted(results)
+    lines += ["| " + " | ".join(map(_escape, tables.cells(row, notes))) + " |" for row in results.rows]
     lines += ["", *(f"- {_escape(remark)}" for remark in tables.remarks(results))]
     if pictures:
-        titles = {curve.name: curve.title for curve in results.curves}
+        titles = _titles(results)
         lines += ["", "## Over clients, length and dropouts", ""]
         lines += [f"![{_escape(titles[name])}]({FOLDER}/{name}.svg)" for name in pictures]
     lines += ["", "## Figure by figure", ""]
@@ -80,7 +83,7 @@ def markdown(results: Results, pictures: dict[str, bytes]) -> str:
 def html(results: Results, pictures: dict[str, bytes]) -> str:
     """Return the page for people."""
     title = f"{_CLAIM} {results.versions['secagg']}"
-    titles = {curve.name: curve.title for curve in results.curves}
+    titles = _titles(results)
     drawn = "".join(page.picture(titles[name], svg) for name, svg in pictures.items())
     missing = "" if pictures or not results.curves else '<p class="about">plots need matplotlib</p>'
     parts = [
@@ -98,11 +101,20 @@ def html(results: Results, pictures: dict[str, bytes]) -> str:
 
 
 def _again(results: Results) -> str:
-    quick = " --quick" if results.scale == "quick" else ""
+    quick = results.scale == "quick"
+    measured = [part.name for part in results.parts]
+    options = " --quick" if quick else ""
+    if measured != [part.name for part in chosen((), quick=quick)]:
+        options += "".join(f" --only {name}" for name in measured)
     return (
-        f"Made by `secagg bench{quick}`, from a source checkout. Contenders took turns on one machine; take ratios "
+        f"Made by `secagg bench{options}`, from a source checkout. Contenders took turns on one machine; take ratios "
         "from here, not seconds."
     )
+
+
+def _titles(results: Results) -> dict[str, str]:
+    """Return curve's name -> what it shows, for those who cannot see it; titles alone are not distinct."""
+    return {curve.name: f"{curve.up} over {curve.across}: {curve.title}" for curve in results.curves}
 
 
 def _code(text: str) -> str:
@@ -113,26 +125,27 @@ def _code(text: str) -> str:
 
 def _table(results: Results) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in tables.HEADINGS)
+    notes = tables.noted(results)
     body = []
     for row in results.rows:
         what, ours, _, better, _, over = map(escape, tables.cells(row))
         gain = row.peer.ratio.median if row.peer and row.peer.ratio else None
         kind = "idle" if gain is None else "better" if gain >= 1 else "worse"
         body.append(
-            f"<tr><td>{what}</td><td>{ours}</td><td>{_rival(row.peer, row.unit)}</td>"
-            f'<td class="{kind}">{_small(better)}</td><td>{_rival(row.limit, row.unit)}</td><td>{_small(over)}</td>'
+            f"<tr><td>{what}</td><td>{ours}</td><td>{_rival(row.peer, row.unit, notes)}</td>"
+            f'<td class="{kind}">{_small(better)}</td><td>{_rival(row.limit, row.unit, notes)}</td><td>{_small(over)}</td>'
             "</tr>\n"
         )
     return f'<table class="compared"><tr>{head}</tr>\n{"".join(body)}</table>'
 
 
-def _rival(rival: Rival | None, unit: str) -> str:
+def _rival(rival: Rival | None, unit: str, notes: Sequence[str]) -> str:
     """Put who it is beneath the figure."""
     if rival is None:
         return "—"
     if rival.value is None:
         return f'<span class="absent">not to be had</span><small>{escape(rival.name)}</small>'
-    return f"{tables.amount(rival.value, unit)}<small>{escape(rival.name)}</small>"
+    return f"{tables.amount(rival.value, unit)}{tables.mark(rival, notes)}<small>{escape(rival.name)}</small>"
 
 
 def _small(ratio: str) -> str:
@@ -147,8 +160,8 @@ def _remarks(results: Results) -> str:
 
 
 def _section(finding: Finding) -> str:
-    """One finding in Markdown, a level below the page's own sections."""
-    return "#" + finding.markdown()
+    """One finding in Markdown, a level below the page's own sections; its letter means nothing here."""
+    return "### " + finding.markdown().removeprefix(f"## {finding.letter}. ")
 
 
 def _details(finding: Finding) -> str:

@@ -65,6 +65,22 @@ def test_a_failure_is_exit_code_4_and_is_told_everywhere(tmp_path: Path, monkeyp
     assert json.loads(done.stdout)["checks"][0]["status"] == "failed"
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["people", "machines"])
+def test_an_interrupted_audit_gives_no_verdict(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("protocols.audit.runner.run", interrupt)
+    done = runner.invoke(app, ["audit", *options, "--report", str(tmp_path)])
+    assert done.exit_code == 130
+    assert "interrupted: no verdict" in done.stderr
+    assert "PASSED" not in done.stdout + done.stderr
+    assert not options or "no verdict" in json.loads(done.stdout)["message"]
+    assert not list(tmp_path.iterdir())
+
+
 def test_quick_is_less_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     for options, examples, samples in (([], 200, 1_000_000), (["--quick"], 25, 200_000)):
         done = runner.invoke(app, ["audit", *options, "--only", "vectors/aead", "--json"])
@@ -76,6 +92,7 @@ def test_quick_is_less_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "words"),
     [
         (["--only", "nonsense"], "groups are vectors, primitives"),
+        (["--only", "noise/share"], "this group has noise/"),
         (["--samples", "5", "--only", "vectors"], "100,000"),
         (["--report", "/dev/null/report", "--only", "vectors"], "cannot write"),
     ],

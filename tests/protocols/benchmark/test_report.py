@@ -16,6 +16,7 @@ import pytest
 
 from protocols.benchmark import plots, report, tables
 from protocols.benchmark.findings import Curve, Finding, Line, Ratio, Rival, Row, number
+from protocols.benchmark.parts import chosen
 from protocols.benchmark.results import PartResult, Results
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -122,9 +123,42 @@ def test_the_table_has_ours_peer_and_limit() -> None:
     assert unrivalled[1:] == ("120 bytes", "—", "—", "—", "—")
 
 
+def test_a_figure_refers_to_its_own_note_and_others_of_that_peer_do_not() -> None:
+    rows = [Row(what, "s", 1.0, Rival("P", 2.0, Ratio.plain(2.0), note)) for what, note in (("x", "scaled"), ("y", ""))]
+    shown = results(parts=[PartResult("one", "2026-01-01T10:00:00+00:00", 1.0, "0 0 0", [Finding("x", "", rows=rows)])])
+    assert [tables.cells(row, tables.noted(shown))[2] for row in rows] == ["P: 2 s [1]", "P: 2 s"]
+    assert tables.remarks(shown) == ["[1] P: scaled"]
+    assert "| P: 2 s [1] |" in report.markdown(shown, {})
+
+
+def test_the_brief_table_fits_a_terminal_and_loses_no_row() -> None:
+    peer, limit = (
+        Rival("Flower 1.41 SecAgg+", 2.0, Ratio(1207.0, 320.0, 1246.0), "scaled"),
+        Rival("AES", 1.0, note="so"),
+    )
+    limit.ratio = Ratio(0.967, 0.829, 4.13)
+    names = ("500 clients: a", "500 clients: " + "long " * 9, "alone: with a colon", "plain", "plain", "wide " * 12)
+    rows = [Row(name, "s", 0.0226, peer, limit) for name in names] + [Row("none", "s", None, Rival("absent"))]
+    shown = results(parts=[PartResult("one", "2026-01-01T10:00:00+00:00", 1.0, "0 0 0", [Finding("x", "", rows=rows)])])
+    lines = tables.brief(shown, 80)
+    assert max(map(len, lines)) <= 80
+    figures = "22.6 ms  1,207x  Flower 1.41 SecAgg+ [1]  0.967x [2]"
+    assert sum(line.endswith(figures) for line in lines) == len(names)
+    assert lines[1:3] == ["500 clients", lines[2]]
+    assert lines[2].startswith("  a ")
+    assert lines.count("500 clients") == lines.count("plain") == lines.count("alone: with a colon") == 1
+    assert lines[-1].split() == ["—", "—", "absent", "—"]
+
+
+def test_the_page_says_which_command_made_it() -> None:
+    every = [PartResult(part.name, "2026-01-01T10:00:00+00:00", 1.0, "0 0 0") for part in chosen((), quick=True)]
+    assert "`secagg bench --quick`," in report.markdown(results(parts=every, scale="quick"), {})
+    assert "`secagg bench --quick --only round`," in report.markdown(results(parts=every[:1], scale="quick"), {})
+
+
 def test_what_is_absent_scaled_or_failed_is_told_once() -> None:
     assert tables.remarks(results()) == [
-        "Peer & Co: scaled",
+        "[1] Peer & Co: scaled",
         "not to be had here: Absent: pip: <no network>",
         "two failed, and is left out: AssertionError: wrong",
     ]
@@ -133,7 +167,9 @@ def test_what_is_absent_scaled_or_failed_is_told_once() -> None:
 def test_the_head_tells_when_and_on_what() -> None:
     head = tables.head(results())
     assert head["measured"] == "2026-01-01 10:00 UTC to 2026-01-02 10:00 UTC, 1.5 minutes"
-    assert (head["load before"], head["commit"], head["sizes"]) == ("0.10 0.20 0.30", "abc", "full")
+    assert (head["commit"], head["sizes"]) == ("abc", "full")
+    assert head["load before"] == "0.10 0.20 0.30; over all parts 0.10 to 1.00 in a minute"
+    assert tables.head(results(parts=results().parts[:1]))["load before"] == "0.10 0.20 0.30"
     assert head["processor"] == "A <fast> one"
     nothing = tables.head(results(parts=[], commit="", scale="quick"))
     assert nothing["measured"].startswith("never")
@@ -148,6 +184,8 @@ def test_markdown_refers_to_pictures_that_are_written(tmp_path: Path) -> None:
     assert ET.fromstring((tmp_path / "deep" / picture).read_bytes()).tag == f"{SVG}svg"  # noqa: S314 - our own
     assert {path.name for path in written} == {"REPORT.md", "report.html", "report.json", "over-clients.svg"}
     assert "| slower \\| here | 500 µs |" in text
+    assert "![seconds over clients: a &lt;curve>](" in text
+    assert "### a <b>title</b>\n" in text, "no letter of the file's own"
     table = [line for line in text.splitlines() if line.startswith(("| faster", "| slower", "| alone", "| no rival"))]
     assert all(len(re.split(r"(?<!\\)\|", line)) == len(tables.HEADINGS) + 2 for line in table)
     assert len(table) == 4
@@ -164,7 +202,7 @@ def test_the_page_needs_nothing_else_and_shows_strange_words_as_they_are() -> No
     assert not reader.open
     for words in (
         "a <b>title</b>",
-        "2 sPeer & Co",
+        "2 s [1]Peer & Co",
         "not to be hadAbsent",
         "pip: <no network>",
         "A <fast> one",
@@ -177,7 +215,7 @@ def test_the_page_needs_nothing_else_and_shows_strange_words_as_they_are() -> No
     (picture,) = re.findall(r"data:image/svg\+xml;base64,([^\"]+)", page)
     assert ET.fromstring(base64.b64decode(picture)).tag == f"{SVG}svg"  # noqa: S314 - our own
     assert page.count('class="better"') == 1
-    assert "<code>secagg bench</code>" in page
+    assert "<code>secagg bench --only one --only two</code>" in page
     assert page.count('class="worse"') == 1, "who loses is told, too"
 
 

@@ -231,12 +231,30 @@ def test_the_command_shows_the_table_and_writes_the_report(command: Path, tmp_pa
     folder = tmp_path / "deep" / "folder"
     done = separating_runner().invoke(app, ["bench", "--quick", "--report", str(folder)])
     assert done.exit_code == 0, done.output
-    for words in ("✓ good", "4x (3.5 to 4.5)", "peer: scaled", "not to be had here: absent: no network", "REPORT.md"):
+    for words in (
+        "✓ good",
+        "4x (3.5 to 4.5)",
+        "peer: 2 s [1]",
+        "[1] peer: scaled",
+        "not to be had here: absent: no network",
+        "REPORT.md",
+    ):
         assert words in done.stdout
     assert "at scale quick" in (folder / "REPORT.md").read_text()
     again = separating_runner().invoke(app, ["bench", "--quick", "--json"])
     assert ran(command) == ["good"]
     assert json.loads(again.stdout)["parts"][0]["findings"][0]["title"] == "at scale quick"
+
+
+def test_a_narrow_terminal_gets_the_brief_table(command: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = separating_runner().invoke(app, ["bench", "--quick"])
+    assert done.exit_code == 0, done.output
+    assert "ours" in done.stdout
+    assert "    500 ms   4x      peer [1]  2x\n" in done.stdout
+    assert "┃" not in done.stdout
+    assert "--report DIR writes" in done.stdout
+    assert max(map(len, done.stdout.partition("ours")[2].splitlines())) <= 80
 
 
 def test_the_command_ends_with_4_when_a_benchmark_fails(command: Path) -> None:
