@@ -145,7 +145,8 @@ def _rival(rival: Rival | None, unit: str, notes: Sequence[str]) -> str:
         return "—"
     if rival.value is None:
         return f'<span class="absent">not to be had</span><small>{escape(rival.name)}</small>'
-    return f"{tables.amount(rival.value, unit)}{tables.mark(rival, notes)}<small>{escape(rival.name)}</small>"
+    figure = tables.amount(rival.value, unit) + tables.mark(rival, notes)
+    return f"{figure}<small>{escape(rival.name)}</small>"
 
 
 def _small(ratio: str) -> str:
