@@ -133,8 +133,8 @@ def _table(results: Results) -> str:
         kind = "idle" if gain is None else "better" if gain >= 1 else "worse"
         body.append(
             f"<tr><td>{what}</td><td>{ours}</td><td>{_rival(row.peer, row.unit, notes)}</td>"
-            f'<td class="{kind}">{_small(better)}</td><td>{_rival(row.limit, row.unit, notes)}</td><td>{_small(over)}</td>'
-            "</tr>\n"
+            f'<td class="{kind}">{_small(better)}</td><td>{_rival(row.limit, row.unit, notes)}</td>'
+            f"<td>{_small(over)}</td></tr>\n"
         )
     return f'<table class="compared"><tr>{head}</tr>\n{"".join(body)}</table>'
 
