@@ -62,10 +62,10 @@ def lines(points: list[Point], **figures: Callable[[Point], float | None]) -> di
 def seconds(points: list[Point], name: str, title: str, across: str, *, log: bool = True) -> Curve:
     drawn = lines(
         points,
-        server=lambda point: point.run.facts["seconds"]["server"],
-        client=lambda point: point.run.facts["seconds"]["client_mean"],
+        our_server=lambda point: point.run.facts["seconds"]["server"],
+        our_client=lambda point: point.run.facts["seconds"]["client_mean"],
         limit_of_the_server=lambda point: point.floor,
-        Flower_server=lambda point: point.theirs and point.theirs.server_seconds,
+        Flower_server_scaled=lambda point: point.theirs and point.theirs.server_seconds,
         Flower_client=lambda point: point.theirs and point.theirs.client_seconds,
     )
     return Curve(name, title, across, "seconds", drawn, log, ["limit of the server"])
