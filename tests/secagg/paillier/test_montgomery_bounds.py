@@ -52,9 +52,7 @@ def extreme_moduli(limbs: int) -> dict[str, int]:
         "inverse full": (1 << top) - FULL,  # 1 mod 2**52
         "heavy": heavy | HEAVY >> 2 << (BITS * (limbs - 1)),
         "sparse": (1 << (top - 1)) + 1,
-        "a full limb less": max(
-            (1 << (BITS * (limbs - 1))) - 1, (1 << BITS) + 1
-        ),  # nothing but carries in the top limb
+        "nothing in the top limb": max((1 << (BITS * (limbs - 1))) - 1, (1 << BITS) + 1),
     }
 
 
@@ -65,14 +63,15 @@ def test_unreduced_products_are_exact_at_the_extremes(limbs: int) -> None:
         radix, most = arithmetic.radix, 2 * modulus - 1
         assert radix == 1 << (BITS * limbs)
         assert radix > 4 * modulus
-        heavy = sum(HEAVY << (BITS * limb) for limb in range(limbs)) % most
-        # the factor that makes all quotients heavy, too
-        meets_heavy = (
-            -sum(HEAVY << (BITS * limb) for limb in range(limbs)) * modulus * pow(heavy | 1, -1, radix) % radix
-        )
+        all_heavy = sum(HEAVY << (BITS * limb) for limb in range(limbs))
+        heavy = all_heavy % most | 1
+        # a factor for which all quotients are heavy, too
+        inverse = -all_heavy * modulus * pow(heavy, -1, radix) % radix
+        factors = ((unit, inverse * heavy * pow(unit, -1, radix) % radix) for unit in (3**power for power in range(60)))
+        met, meets = next(((unit, factor) for unit, factor in factors if factor <= most), (1, most))
         full = (1 << (most.bit_length() - 1)) - 1
-        a = [most, most, heavy, heavy | 1, full, 0, modulus, 1]
-        b = [most, heavy, heavy, meets_heavy % most, full, most, modulus, most]
+        a = [most, most, heavy, met, full, 0, modulus, 1]
+        b = [most, heavy, heavy, meets, full, most, modulus, most]
         product = values_of(arithmetic.product(blocks_of(a, limbs), blocks_of(b, limbs)))
         assert product == [unreduced_product(x, y, modulus, radix) for x, y in zip(a, b, strict=True)]
         assert max(product) < 2 * modulus
@@ -163,7 +162,7 @@ def test_arrays_with_gaps_are_refused() -> None:
     with pytest.raises(TypingError, match="without gaps"):
         arithmetic.product(blocks[::2], blocks[:3])
     with pytest.raises(TypingError, match="without gaps"):
-        arithmetic.product(blocks.astype(np.int64), blocks)  # type: ignore[arg-type]
+        arithmetic.product(blocks.astype(np.int64), blocks)
 
 
 def test_both_rooms_mean_the_same_numbers() -> None:
