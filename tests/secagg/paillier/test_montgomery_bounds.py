@@ -206,3 +206,14 @@ def test_a_processor_without_the_instructions_computes_the_same_and_takes_no_oth
 def test_where_numba_compiles_nothing_there_are_no_instructions() -> None:
     code = "from secagg.paillier.montgomery import montgomery; assert montgomery((1 << 300) - 153, 10**9) is None"
     compute(code, NUMBA_DISABLE_JIT="1")
+
+
+@pytest.mark.parametrize("bits", range(53, 53 + 2 * BITS))
+def test_products_of_the_largest_values_fit_whatever_the_modulus_length(bits: int) -> None:
+    modulus = (1 << bits) - 1
+    arithmetic, most = Montgomery(modulus), 2 * modulus - 1
+    assert arithmetic.radix > 4 * modulus
+    limbs = (arithmetic.radix.bit_length() - 1) // BITS
+    (product,) = set(values_of(arithmetic.product(*[blocks_of([most] * LANES, limbs)] * 2)))
+    assert product == unreduced_product(most, most, modulus, arithmetic.radix)
+    assert product < 2 * modulus
