@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.core import cgutils as untyped_cgutils
+from numba.core.errors import TypingError
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np import arrayobj
@@ -32,6 +33,7 @@ LOG_WORD = np.uint64(6)
 ONE = np.uint64(1)
 ZERO = np.uint64(0)
 
+SETTINGS: Any = config
 cgutils: Any = untyped_cgutils
 make_array: Any = arrayobj.make_array
 
@@ -40,7 +42,12 @@ _WIDE = ir.VectorType(ir.IntType(128), LANES)
 
 
 def has_instructions(context: Any = cpu_target.target_context) -> bool:
-    """Tell whether numba compiles for a processor with AVX-512 IFMA; NUMBA_CPU_FEATURES has a say, too."""
+    """Tell whether numba compiles, and for a processor with AVX-512 IFMA; NUMBA_CPU_FEATURES has a say, too.
+
+    What is kept on disk is no other processor's: numba looks it up by the processor's name and these same features.
+    """
+    if SETTINGS.DISABLE_JIT:
+        return False
     features = context.codegen().magic_tuple()[2].split(",")
     return {"+avx512f", "+avx512ifma"} <= set(features)
 
@@ -72,13 +79,16 @@ def _describe_row(typing: Any, sums: Any, a: Any, digit: Any, modulus: Any, inve
 
     Args:
         typing: what numba hands to every intrinsic.
-        sums: (limbs, 8), each below 2**64 - 2**55 or so.
+        sums: (limbs, 8); each row adds less than 2**54 + 2**12 to any, hence at most 1023 rows from zero on.
         a: (limbs, 8), limbs below 2**52.
         digit: (8,) a limb of each second factor.
         modulus: (limbs,)
         inverse: (1,) -1 / modulus mod 2**52
         limbs: how many there are, at least 2.
     """
+    for array in (sums, a, digit, modulus, inverse):
+        if array.dtype != types.uint64 or array.layout != "C":
+            raise TypingError(f"{array} is not an array of uint64 without gaps: it would be read beyond its end")
     signature = types.void(sums, a, digit, modulus, inverse, limbs)
 
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:

@@ -21,6 +21,11 @@ _LANES = 8
 _LIMB_BITS = 52
 _WINDOW = 5
 _ALIGNMENT = 64
+_MAX_LIMBS = 1023
+"""A sum takes four halves of products below 2**52 and a carry below 2**12 a row: with more rows, it might pass 2**64.
+
+The square of the largest key has 316.
+"""
 _WORTH = 100_000
 """Multiplications from which on compiled loops are worth loading: as long as gmpy2 takes for them, about a second."""
 
@@ -32,14 +37,24 @@ class Montgomery:
     keeps account of: see `restored`.
 
     Args:
-        modulus: odd, of at least 53 bits.
+        modulus: odd, of 53 to 53194 bits.
 
-    Security: what is done depends on the modulus's and the exponent's length and on nothing else; which rows of a
-    table of powers are read depends on the exponent.
+    Raises:
+        ParameterError: the modulus is none of these.
+
+    Security: what the compiled loops do depends on the modulus's and the exponent's length and on nothing else, but
+    for the rows of a table of powers that are read: these are the exponent's digits. Integers go in and come out
+    through the backend, whose time depends on numbers: what is secret comes here blinded.
     """
 
     def __init__(self, modulus: int) -> None:
         self.modulus = int(modulus)
+        bits = self.modulus.bit_length()  # and no more in an error: the modulus may be the square of a secret factor
+        if self.modulus % 2 == 0 or self.modulus >> _LIMB_BITS <= 0 or bits > _MAX_LIMBS * _LIMB_BITS - 2:
+            raise ParameterError(
+                f"a modulus of {bits} bits, but it must be odd, of {_LIMB_BITS + 1} to {_MAX_LIMBS * _LIMB_BITS - 2}: "
+                "compute with integers"
+            )
         self._limbs = -(-(self.modulus.bit_length() + 2) // _LIMB_BITS)  # so that 4 * modulus is below the radix
         self.radix = 1 << (self._limbs * _LIMB_BITS)
         self._inverse = np.array([-pow(self.modulus, -1, 1 << _LIMB_BITS) % (1 << _LIMB_BITS)], np.uint64)
@@ -65,9 +80,16 @@ class Montgomery:
         return blocks
 
     def integers(self, blocks: Blocks, count: int) -> list[Integer]:
-        """Return the first `count` residues, from 0 to modulus - 1."""
+        """Return the first `count` residues, from 0 to modulus - 1.
+
+        Raises:
+            ParameterError: there are fewer, or these are not this modulus's blocks.
+        """
         from . import _montgomery_kernels
 
+        self._check(blocks)
+        if count > len(blocks) * _LANES:
+            raise ParameterError(f"{count} residues asked of {len(blocks)} blocks of {_LANES}: ask for fewer")
         num_bytes = width(2 * self.modulus)
         data = np.empty(count * num_bytes, np.uint8)
         _montgomery_kernels.write(blocks, num_bytes, data)
@@ -78,10 +100,12 @@ class Montgomery:
         """Return a * b / radix, position by position; b may be one block, for all of a's.
 
         Raises:
-            ParameterError: the compiled loop would read beyond b.
+            ParameterError: the compiled loop would read beyond a or b.
         """
         from . import _montgomery_kernels
 
+        self._check(a)
+        self._check(b)
         if len(b) not in (1, len(a)):
             raise ParameterError(f"{len(a)} blocks cannot be multiplied by {len(b)}: give as many, or one for all")
         results = _aligned(*a.shape)
@@ -106,6 +130,13 @@ class Montgomery:
         sums = _aligned(self._limbs, _LANES)
         _montgomery_kernels.power(powers, inside, digits, table, self._row, self._inverse, sums)
         return self.product(powers, self._one)
+
+    def _check(self, blocks: Blocks) -> None:
+        if blocks.shape[1:] != (self._limbs, _LANES):
+            raise ParameterError(
+                f"blocks of {blocks.shape[1:]}, but this modulus's are of {(self._limbs, _LANES)}: use the arithmetic "
+                "that made them"
+            )
 
     def power_all(self, bases: Sequence[Integer], exponent: int) -> list[Integer]:
         """Return base ** exponent mod modulus for residues of the modulus."""

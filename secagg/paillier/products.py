@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ..errors import ParameterError
 from . import integers
 from .integers import Integer, all_invertible, backend
 from .keys import PublicKey
@@ -87,6 +88,8 @@ class _Abreast(_Ciphertexts):
 
     def times(self, value: tuple[Blocks, int], data: bytes) -> tuple[Blocks, int]:
         blocks, factors = value
+        if len(data) != self._count * self._size:
+            raise ParameterError(f"{len(data)} bytes of ciphertext, but {self._count} of {self._size} bytes are summed")
         return self._arithmetic.product(blocks, self._arithmetic.blocks(data, self._size)), factors + 1
 
     def invertible(self, value: tuple[Blocks, int]) -> bool:

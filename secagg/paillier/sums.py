@@ -47,6 +47,7 @@ class Accumulator:
         self.lanes = lanes
         self.max_addends = max_addends
         self.num_addends = 0
+        self._torn = False
         count = lanes.num_plaintexts
         edges = [count * worker // workers for worker in range(workers + 1)]
         size = public_key.ciphertext_bytes
@@ -69,7 +70,11 @@ class Accumulator:
 
         Returns:
             sender -> why its vector was refused. The others are in the sum.
+
+        Raises:
+            StateError: an earlier batch was interrupted while it was kept.
         """
+        self._check_whole()
         rejected: dict[int, MalformedMessage] = {}
         accepted: list[int] = []
         addends = self.num_addends
@@ -90,15 +95,17 @@ class Accumulator:
             rejected[accepted[index]] = MalformedMessage(
                 "a ciphertext is not an invertible residue from 1 to n**2 - 1", culprits={accepted[index]}
             )
+        self._torn = True  # until all slices have kept the same vectors, and their addends are counted
         self._call("commit", [(bad,)] * len(self._slices))
         self.num_addends += sum(vectors[sender].num_addends for sender in accepted if sender not in rejected)
+        self._torn = False
         return rejected
 
     def total(self, noise: NoisePool) -> EncryptedVector:
         """Return the sum under fresh noise, ready to leave; more can be added afterwards.
 
         Raises:
-            StateError: nothing was added yet.
+            StateError: as `product`.
         """
         return rerandomise(self.product(), noise)
 
@@ -108,8 +115,9 @@ class Accumulator:
         Security: not for sending: whoever knows the addends can recognise it. `total` is.
 
         Raises:
-            StateError: nothing was added yet.
+            StateError: nothing was added yet, or a batch was interrupted while it was kept.
         """
+        self._check_whole()
         if not self.num_addends:
             raise StateError("nothing was added yet: an empty sum has no ciphertext")
         data = b"".join(self._call("product", [()] * len(self._slices)))
@@ -120,6 +128,13 @@ class Accumulator:
         """End the worker processes."""
         for part in self._slices:
             part.close()
+
+    def _check_whole(self) -> None:
+        if self._torn:
+            raise StateError(
+                "a batch was interrupted while it was kept, so that some positions may hold it and others not: start "
+                "the sum again"
+            )
 
     def _stage(self, vectors: list[memoryview]) -> frozenset[int]:
         arguments = [([bytes(vector[low:high]) for vector in vectors],) for low, high in self._bounds]

@@ -1,9 +1,4 @@
-"""Residues eight abreast: the same as Python's integers, with the processor's instructions and without."""
-
-import os
-import subprocess
-import sys
-from pathlib import Path
+"""Residues eight abreast: the same as Python's integers."""
 
 import pytest
 from hypothesis import example, given
@@ -100,23 +95,3 @@ def test_many_powers_are_the_same_however_they_are_made(name: str | None, worker
         integers.choose(None)
     assert powers == [pow(base, exponent, modulus) for base in bases]
     assert sum(told) == len(bases)
-
-
-OTHER_PROCESSOR = """
-from secagg.paillier import _montgomery_kernels
-from secagg.paillier.montgomery import Montgomery, montgomery
-assert not _montgomery_kernels.has_instructions()
-modulus = (1 << 300) - 153
-assert montgomery(modulus, 10**9) is None
-bases = [0, 1, modulus - 1, *(pow(3, 50 * i, modulus) for i in range(20))]
-for exponent in (0, 1, modulus):
-    assert Montgomery(modulus).power_all(bases, exponent) == [pow(base, exponent, modulus) for base in bases]
-"""
-
-
-def test_a_processor_without_the_instructions_computes_the_same(tmp_path: Path) -> None:
-    environment = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", OTHER_PROCESSOR], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr

@@ -272,3 +272,60 @@ def test_misuse_is_named() -> None:
         encrypt(np.zeros(3, np.uint32), Lanes(384, 26, 3), noise())
     with pytest.raises(MalformedMessage, match="another key"):
         decrypt(encrypted(1), LANES, other_private_key())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_batch_that_fails_on_trial_leaves_the_sum_as_it_was(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    with _beside(monkeypatch, workers) as accumulator:
+        accumulator.add(encrypted(1), sender=1)
+        before = accumulator.product()
+        with monkeypatch.context() as patch:
+            _fail_once(patch, accumulator, "stage")
+            with pytest.raises(MemoryError):
+                accumulator.add(encrypted(2), sender=2)
+        assert (accumulator.num_addends, accumulator.product()) == (1, before)
+        accumulator.add(encrypted(3), sender=3)
+        levels = CODEC.decode_levels(decrypt(accumulator.product(), LANES, KEY), num_summands=2)
+    assert (levels == CODEC.quantise(update(1))[0] + CODEC.quantise(update(3))[0]).all()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_batch_that_is_kept_in_part_ends_the_sum(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    with _beside(monkeypatch, workers) as accumulator:
+        accumulator.add(encrypted(1), sender=1)
+        with monkeypatch.context() as patch:
+            _fail_once(patch, accumulator, "commit")
+            with pytest.raises(MemoryError):
+                accumulator.add_batch({2: encrypted(2), 66: tampered(encrypted(3), 0, N)})
+        for forbidden in (
+            accumulator.product,
+            lambda: accumulator.total(noise()),
+            lambda: accumulator.add(encrypted(4), sender=4),
+            lambda: accumulator.add_batch({}),
+        ):
+            with pytest.raises(StateError, match="start the sum again"):
+                forbidden()
+
+
+def _beside(monkeypatch: pytest.MonkeyPatch, workers: int) -> Accumulator:
+    """Return a sum whose slices are on threads, if there are several."""
+    monkeypatch.setattr(products, "montgomery", lambda modulus, multiplications: Montgomery(modulus))
+    return Accumulator(PUBLIC, LANES, max_addends=50, workers=workers)
+
+
+def _fail_once(patch: pytest.MonkeyPatch, accumulator: Accumulator, method: str) -> None:
+    """Make the last slice fail, as it does where memory ends; those before it do as they are told."""
+    part = accumulator._slices[-1]._slice  # type: ignore[attr-defined]
+
+    def fail(*arguments: object) -> None:
+        raise MemoryError
+
+    patch.setattr(part, method, fail)
+
+
+@pytest.mark.parametrize("defect", [-1, 1, -SIZE, SIZE])
+def test_other_numbers_of_ciphertexts_do_not_reach_the_loops(defect: int) -> None:
+    room = products._Abreast(PUBLIC, LANES.num_plaintexts, Montgomery(int(PUBLIC.n_squared)))
+    data = (encrypted(1).data * 2)[: LANES.num_plaintexts * SIZE + defect]
+    with pytest.raises(ParameterError, match="are summed"):
+        room.times(room.empty(), data)
