@@ -167,7 +167,7 @@ def test_noise_of_an_update(benchmark: Any, report: Report) -> None:
 
 
 def test_calibration(benchmark: Any, report: Report) -> None:
-    rounds, rate = size(1000, 50, quick=100), 0.01
+    rounds, rate = size(1000, 50), 0.01
     finding = Finding("dp c", f"calibration; loss distributions for T={rounds}, q={rate}, goal (2, 1e-5)")
     gaussian_noise_multiplier(1.0, 1e-5)
     analytic = min(clocked(lambda: gaussian_noise_multiplier(1.0, 1e-5))() for _ in range(50))
@@ -191,7 +191,7 @@ def test_calibration(benchmark: Any, report: Report) -> None:
         benchmark,
         lambda: cpu_seconds(ours),
         {"dp_accounting": measured_once(lambda: cpu_seconds(theirs))},
-        turns=size(3, 1, quick=2),
+        turns=size(3, 1, quick=1),
     )
     median = timings.median("ours")
     finding.add("loss distributions, CPU time", median, "s", asked="< 3", met=median < 3)

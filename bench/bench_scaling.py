@@ -98,7 +98,7 @@ def memory(points: list[Point], name: str, title: str, across: str) -> Curve:
 
 def test_over_clients(benchmark, report):
     dim = 1_000 if SMALL else 10_000
-    counts = sizes([10, 20], [20, 50, 100, 200], [20, 50, 100, 200, 500, 1000])
+    counts = sizes([10, 20], [20, 50, 100], [20, 50, 100, 200, 500, 1000])
     points, missing = measure(benchmark, {count: Sizes(int(count), dim, 0.1) for count in counts})
     finding = Finding("s1", f"A round over its clients: {dim:,} numbers, 10% vanish")
     describe(finding, points, missing)

@@ -23,7 +23,7 @@ from secagg.residues import reduce_in_place
 NUM_CLIENTS = size(50, 20, quick=30)
 NUM_DROPPED = size(5, 2, quick=3)
 LENGTH = size(100_000, 1_000, quick=50_000)
-TURNS = size(3, 1, quick=2)
+TURNS = size(3, 1, quick=1)
 MODULUS_BITS = 32
 VALUE_RANGE = 1 << 16
 

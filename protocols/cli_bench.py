@@ -27,7 +27,7 @@ _WIDE = 150
 
 def bench(
     quick: Annotated[
-        bool, typer.Option("--quick", help="Smaller sizes: about 3 minutes, once the peers are installed.")
+        bool, typer.Option("--quick", help="Smaller sizes: under 3 minutes, once the peers are installed.")
     ] = False,
     only: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="One comparison, such as round or shamir; repeat it.")

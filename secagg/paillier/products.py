@@ -28,7 +28,7 @@ class Products(Protocol):
         """Return the product with one more vector's ciphertexts, which are in range."""
 
     def in_range(self, data: bytes) -> bool:
-        """Tell whether all ciphertexts are from 1 to n**2 - 1."""
+        """Tell whether all ciphertexts are below n**2; zero is not invertible, and falls by that."""
 
     def invertible(self, value: Any) -> bool:
         """Tell whether all positions are invertible mod n."""
@@ -48,12 +48,11 @@ class _Ciphertexts:
         self._n, self._n_squared, self._size = key.n, backend().integer(key.n_squared), key.ciphertext_bytes
         self._count = count
         self._limit = integers.to_bytes(self._n_squared, self._size)
-        self._none = bytes(self._size)
 
     def in_range(self, data: bytes) -> bool:
         """Compare bytes: big-endian numbers of one length are in the order of their bytes."""
         each = [data[start : start + self._size] for start in range(0, len(data), self._size)]
-        return not each or (min(each) > self._none and max(each) < self._limit)
+        return all(one < self._limit for one in each)
 
 
 class _OneByOne(_Ciphertexts):
