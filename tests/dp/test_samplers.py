@@ -11,10 +11,11 @@ import math
 import random
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import dp.arbiter
@@ -92,6 +93,27 @@ def test_words_that_tie_go_to_the_arbiter_and_are_settled_by_further_bits(law: L
         top = Fraction(total.sums[block] + total.error(block), total.total)
         assert low <= value < top
         assert block <= h if sure else block > h or tie != int(table.thresholds[h])
+
+
+@given(laws, st.data())
+def test_only_numbers_within_doubt_of_a_boundary_wait_for_more_bits(law: Law, data: st.DataObject) -> None:
+    class AskedError(Exception):
+        pass
+
+    def ask(count: int) -> int:
+        raise AskedError
+
+    table, bits = cumulative(law, 128), 192
+    heavy = sum(after - before > 1 << 100 for before, after in pairwise(table.sums))
+    assume(heavy)
+    h = data.draw(st.integers(0, heavy - 1))
+    first = (table.sums[h] << bits) // (table.total + table.slack)
+    last = -(-((table.sums[h] + table.error(h)) << bits) // table.total) - 1
+    assert invert(law, Uniform(first - 1, bits, ask)) == h
+    assert invert(law, Uniform(last + 1, bits, ask)) == h + 1
+    for doubtful in (first, last):
+        with pytest.raises(AskedError):
+            invert(law, Uniform(doubtful, bits, ask))
 
 
 def test_the_kernel_stops_at_ties_and_the_draw_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
