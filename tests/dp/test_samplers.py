@@ -34,7 +34,7 @@ from dp.mass import distribution, mass, reach, variance
 from dp.randomness import SystemWords, system_bits
 from dp.rational import exp_neg, floor_log2, positive
 from dp.reference import reference_sample
-from dp.tables import table_for
+from dp.tables import _thresholds, table_for
 
 FALSE_ALARM = 1e-9
 SCALES = [0.3, 0.5, 1.0, math.sqrt(3), 7.25, 100.0, 255.9, 256, 300.0, 1e4, 1e6, 2.0**40]
@@ -187,6 +187,14 @@ def test_thresholds_are_the_true_distribution_rounded_down(law: Law) -> None:
     cumulated = np.cumsum(weights) / weights.sum()
     assert table.thresholds[-1] == 2**63 - 1
     assert np.allclose(table.thresholds / 2.0**63, cumulated[: len(table.thresholds)], rtol=1e-11, atol=0)
+
+
+@given(laws)
+def test_thresholds_that_the_precision_leaves_open_are_not_taken(law: Law) -> None:
+    true = table_for(law).thresholds
+    for bits in (60, 66, 72, 80, 200):
+        floors = _thresholds(law, bits)
+        assert floors is None if bits == 60 else floors is None or floors == true.tolist()
 
 
 @given(st.fractions(0, 400), st.integers(60, 300))
