@@ -48,8 +48,9 @@ PHASES = {
     RecordKind.RESOLVE: Phase.CLOSE,
 }
 
-_ENDING = {"after": dict, "charge": list, "reason": str, "spent": bool}
-_HOLDS: dict[str, dict[str, type | tuple[type, ...]]] = {
+_Holds = dict[str, type | tuple[type, ...]]
+_ENDING: _Holds = {"after": dict, "charge": list, "reason": str, "spent": bool}
+_HOLDS: dict[str, _Holds] = {
     RecordKind.CREATE: {"after": dict, "terms": dict, "limit": list},
     RecordKind.RESERVE: {"after": dict, "cost": dict, "charge": list, "participants": dict},
     RecordKind.COMMIT: {"after": dict, "cost": (dict, NoneType), "charge": list, "participants": dict},

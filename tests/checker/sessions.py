@@ -96,7 +96,8 @@ def check(vector: Vector) -> int:
     agree("output", run.server.output(), vector["output"])
     for ending in vector["endings"]:
         try:
-            outcome: Any = {"output": Run(vector).finish(ending["silent"], ending["replaced"])}
+            given = vector | {key: ending[key] for key in ("policy",) if key in ending}
+            outcome: Any = {"output": Run(given).finish(ending["silent"], ending["replaced"])}
         except Refused as refused:
             outcome = {"error": refused.error, "culprits": refused.culprits}
         expected = {key: ending[key] for key in ("output", "error", "culprits") if key in ending}
