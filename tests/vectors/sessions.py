@@ -334,8 +334,10 @@ def ending(
 ) -> Vector:
     """What comes of the session with other people silent, and other messages; clients may have another policy."""
     given = {} if policy is None else {"policy": policy}
-    outcome = outcome_of(Run(vector | given, config), lambda run: run.finish(quiet, replaced))
-    return {"name": name, "silent": quiet, "replaced": replaced} | given | outcome
+    run = Run(vector | given, config)
+    outcome = outcome_of(run, lambda run: run.finish(quiet, replaced))
+    where = {"phase": str(run.server.phase)} if given and "error" in outcome else {}
+    return {"name": name, "silent": quiet, "replaced": replaced} | given | outcome | where
 
 
 def _flip_low(share: bytes) -> bytes:
