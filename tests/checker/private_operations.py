@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .costs import epsilon
 from .private import Drawn, Private, PrivateCounts, PrivateFloats
 
 Case = dict[str, Any]
@@ -39,11 +40,18 @@ def _prepare(given: Case) -> list[int]:
     return _codec(given).prepare(values, bytes.fromhex(given["rotation_seed"]), drawn)
 
 
+def _epsilon(given: Case) -> str:
+    codecs = [read(vector, given["clients"]) for vector in given["vectors"]]
+    terms = given["neighbours"], float.fromhex(given["delta"]), given["rounds"]
+    return epsilon(codecs, given["honest"], *terms).hex()
+
+
 OPERATIONS = {
+    "private_epsilon": _epsilon,
     "private_encoding": _encoding,
     "prepare": _prepare,
     "decode_private": lambda g: _codec(g).decode(g["residues"], g["summands"]),
     "released_counts": lambda g: _codec(g).restore(g["levels"], b""),
 }
-CLOSE = {"private_encoding"}
+CLOSE = {"private_encoding", "private_epsilon"}
 """Whose real numbers are met to nine digits, and everything else in them exactly."""

@@ -21,7 +21,7 @@ from dp.preparation import BETA
 from secagg.errors import SecAggError
 from secagg.prg import keystream
 
-from . import private_encodings
+from . import private_costs, private_encodings
 from .noise import rounded_from
 
 Case = dict[str, Any]
@@ -68,6 +68,7 @@ OPERATIONS: dict[str, Callable[[Case], Any]] = {
     ).hex(),
     "summed_gaussians_ratio": lambda g: summed_gaussians_ratio(_number(g, "local_sigma"), g["clients"]).hex(),
     **private_encodings.OPERATIONS,
+    **private_costs.OPERATIONS,
 }
 
 
@@ -107,6 +108,7 @@ def _cases() -> Iterator[tuple[str, str, Case]]:
         given = {"local_sigma": sigma.hex(), "clients": 100}
         yield f"100 clients, local sigma {sigma}", "summed_gaussians_ratio", given
     yield from private_encodings.cases()
+    yield from private_costs.cases()
 
 
 def _outcome(operation: str, given: Case) -> Case:
