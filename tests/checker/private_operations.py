@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from .costs import epsilon
+from .configuration import Session
+from .costs import check_policy, epsilon
 from .private import Drawn, Private, PrivateCounts, PrivateFloats
+from .sessions import read_configuration
 
 Case = dict[str, Any]
 KINDS = {"private-floats": PrivateFloats, "private-counts": PrivateCounts}
@@ -46,7 +48,12 @@ def _epsilon(given: Case) -> str:
     return epsilon(codecs, given["honest"], *terms).hex()
 
 
+def _check_policy(given: Case) -> None:
+    check_policy(given["policy"], Session(read_configuration(given["configuration"]), bytes(32)))
+
+
 OPERATIONS = {
+    "check_policy": _check_policy,
     "private_epsilon": _epsilon,
     "private_encoding": _encoding,
     "prepare": _prepare,

@@ -21,7 +21,7 @@ from dp.preparation import BETA
 from secagg.errors import SecAggError
 from secagg.prg import keystream
 
-from . import private_costs, private_encodings
+from . import policies, private_costs, private_encodings
 from .noise import rounded_from
 
 Case = dict[str, Any]
@@ -69,6 +69,7 @@ OPERATIONS: dict[str, Callable[[Case], Any]] = {
     "summed_gaussians_ratio": lambda g: summed_gaussians_ratio(_number(g, "local_sigma"), g["clients"]).hex(),
     **private_encodings.OPERATIONS,
     **private_costs.OPERATIONS,
+    **policies.OPERATIONS,
 }
 
 
@@ -109,6 +110,7 @@ def _cases() -> Iterator[tuple[str, str, Case]]:
         yield f"100 clients, local sigma {sigma}", "summed_gaussians_ratio", given
     yield from private_encodings.cases()
     yield from private_costs.cases()
+    yield from policies.cases()
 
 
 def _outcome(operation: str, given: Case) -> Case:
