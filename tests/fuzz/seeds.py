@@ -11,12 +11,12 @@ from protocols import dumps, wire
 from protocols.configuration import RoundConfig
 from protocols.messages import Invitation
 from protocols.parameters import Adversary, ThreatModel
+from protocols.audit.recorded_sessions import Run
 from protocols.vectors import PrivateCounts, PrivateVector
 from secagg.paillier import PublicKey
 from secagg.signatures import Identity
 from tests.secagg.paillier.fixed_keys import private_key
 from tests.vectors import paillier as paillier_rounds
-from tests.vectors import sessions
 from tests.vectors.configurations import read_configuration
 from tests.vectors.generate import HERE
 
@@ -36,7 +36,7 @@ def own_identity() -> Identity:
 def recorded_states() -> tuple[list[bytes], list[bytes], dict[int, bytes]]:
     """Client 1 and the server before each round of the session against a malicious server."""
     recorded = vector(SESSION)
-    run = sessions.Run(recorded, read_configuration(recorded))
+    run = Run(recorded, read_configuration(recorded))
     clients, servers = [], []
     for each in recorded["rounds"]:
         clients.append(run.clients[1].dump())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ import numpy as np
 from dp.clipping import clip
 from dp.sensitivity import Neighbours, Norm
 from protocols import wire
+from protocols.audit.recorded_private import epsilon
+from protocols.audit.recorded_sessions import Run, array, outcome_of, unrounded
 from protocols.configuration import RoundConfig
 from protocols.messages import ToServer
 from protocols.parameters import Adversary, ThreatModel
@@ -24,18 +27,14 @@ from .configurations import written
 from .session_defects import Defect, change, frame_anew, read
 from .sessions import (
     NUM_CLIENTS,
-    Run,
     Silent,
     Vector,
-    array,
     drawn,
     ending,
     laid_out,
     numbers,
-    outcome_of,
     randomness,
     record,
-    unrounded,
 )
 
 DELTA, DOUBTED = 1e-5, 0.125
@@ -220,7 +219,7 @@ def _proposals(vector: Vector, config: RoundConfig) -> list[Vector]:
     cases = []
     for name, policy in policies.items():
         run = Run(vector | {"policy": policy}, config)
-        said = outcome_of(run, lambda run: run.answer(client, wire.encode(run.outgoing[client])))
+        said = outcome_of(partial(run.answer, client, wire.encode(run.outgoing[client])))
         cases.append({"name": name, "policy": policy, "error": said.get("error")})
     return cases
 
@@ -228,18 +227,10 @@ def _proposals(vector: Vector, config: RoundConfig) -> list[Vector]:
 # What it costs
 
 
-def _epsilon(config: RoundConfig, survivors: int, delta: float, rounds: int, neighbours: str = "add-remove") -> float:
-    from dp.accounting import epsilon_of
-    from dp.events import Repeated
-
-    # To twelve digits: the last ones are those of a machine's logarithms.
-    return float(f"{epsilon_of(Repeated(config.event(survivors, Neighbours(neighbours)), rounds), delta):.12g}")
-
-
 def _spent(config: RoundConfig, rounds: int) -> float:
     """What a client that doubts one in eight clients takes some rounds to cost."""
     doubted = max(0, int(DOUBTED * NUM_CLIENTS) - config.threat_model.max_corrupt)
-    return _epsilon(config, config.minimum_survivors - doubted, DELTA, rounds)
+    return epsilon(config, config.minimum_survivors - doubted, DELTA, rounds)
 
 
 def _costs(config: RoundConfig) -> list[Vector]:
@@ -248,7 +239,7 @@ def _costs(config: RoundConfig) -> list[Vector]:
         for neighbours in Neighbours:
             for rounds in (1, 10):
                 case = {"survivors": survivors, "neighbours": str(neighbours), "delta": DELTA.hex(), "rounds": rounds}
-                cases.append(case | {"epsilon": _epsilon(config, survivors, DELTA, rounds, neighbours).hex()})
+                cases.append(case | {"epsilon": epsilon(config, survivors, DELTA, rounds, neighbours).hex()})
     return cases
 
 

@@ -12,7 +12,7 @@ from protocols import wire
 from protocols.messages import ToClient, ToServer
 
 if TYPE_CHECKING:
-    from .sessions import Run
+    from protocols.audit.recorded_sessions import Run
 
 Defect = tuple[str, Any, int, bytes]
 """What is wrong, to whom it goes ("server" or a client's id), from which client (0: the server), the bytes.

@@ -5,36 +5,25 @@ Every fork of a session that must fail differs in one thing from the session its
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from types import SimpleNamespace
+from functools import partial
 from typing import Any
-from unittest.mock import patch
 
 import msgspec
-import numpy as np
 
-from protocols import client_steps, wire
-from protocols import server as server_module
-from protocols.client import Client
+from protocols import wire
+from protocols.audit.recorded_sessions import Run, outcome_of
 from protocols.configuration import RoundConfig
-from protocols.graph import Graph
 from protocols.messages import ToServer
 from protocols.parameters import Adversary, ThreatModel
-from protocols.server import Server
 from protocols.transitions import ServerPhase
-from protocols.vectors import FloatVector, IntegerVector, PrivateSpec
-from secagg import aead, encoding, field, key_agreement, signatures
+from protocols.vectors import FloatVector, IntegerVector
 from secagg.encoding import Rounding
-from secagg.errors import PeerError, SecAggError
 from secagg.field import PRIME
-from secagg.signatures import Identity
 
-from .configurations import read_policy, written
-from .noise import replaced_noise
+from .configurations import written
 from .session_defects import SECOND, Defect, defects
 
 Vector = dict[str, Any]
@@ -86,130 +75,6 @@ def randomness(name: str, client: int, config: RoundConfig) -> Vector:
     return given
 
 
-@contextmanager
-def replaced_randomness(given: Vector) -> Iterator[None]:
-    """Let what a client draws in one step be what its vector says."""
-    keys = iter([given["cipher_private_key"], given["mask_private_key"]])
-    seeds = iter(given["rounding_seeds"].values())
-    rows = iter([given["seed_coefficients"], given["mask_key_coefficients"]])
-
-    def source(next_value: Callable[[], str]) -> SimpleNamespace:
-        return SimpleNamespace(urandom=lambda size: bytes.fromhex(next_value())[:size])
-
-    def seal(key: bytes, plaintext: bytes, *, associated_data: bytes) -> bytes:
-        recipient = int.from_bytes(associated_data[-4:], "big")
-        return aead._seal(key, plaintext, associated_data, bytes.fromhex(given["nonces"][str(recipient)]))
-
-    def elements(count: int) -> Any:
-        flat = np.array(next(rows), dtype=np.uint64).reshape(-1)
-        if flat.size != count:
-            raise ValueError(f"{count} field elements are drawn, but the vector has {flat.size}")
-        return flat
-
-    with ExitStack() as stack:
-        for module, replacement in (
-            (key_agreement, source(lambda: next(keys))),
-            (signatures, source(lambda: given["confirmation_private_key"])),
-            (client_steps, source(lambda: given["self_mask_seed"])),
-            (encoding, source(lambda: next(seeds))),
-        ):
-            stack.enter_context(patch.object(module, "os", replacement))
-        stack.enter_context(patch.object(client_steps.aead, "seal", seal))
-        stack.enter_context(patch.object(field, "random_elements", elements))
-        yield
-
-
-class Run:
-    """One session among the library's own roles; what is said is recorded."""
-
-    def __init__(self, vector: Vector, config: RoundConfig) -> None:
-        self.vector, self.config, self.policy = vector, config, read_policy(vector)
-        seeds = {int(i): given.get("identity_private_key") for i, given in vector["clients"].items()}
-        self.identities = {i: Identity(bytes.fromhex(seed)) for i, seed in seeds.items() if seed}
-        self.known = {i: identity.public_bytes for i, identity in self.identities.items()}
-        nonce = SimpleNamespace(urandom=lambda size: bytes.fromhex(vector["nonce"])[:size])
-        with patch.object(server_module, "os", nonce):
-            self.server = Server(config, known_identities=self.known, threads=1)
-        self.clients = {
-            i: Client(i, policy=self.policy, identity=self.identities.get(i), known_identities=self.known, threads=1)
-            for i in range(1, NUM_CLIENTS + 1)
-        }
-        self.outgoing: Any = self.server.invitations()
-
-    def fork(self) -> Run:
-        other = copy.copy(self)
-        other.server = Server.load(self.server.dump(), known_identities=self.known, threads=1)
-        other.clients = {
-            i: Client.load(
-                client.dump(),
-                policy=self.policy,
-                identity=self.identities.get(i),
-                known_identities=self.known,
-                threads=1,
-            )
-            for i, client in self.clients.items()
-        }
-        return other
-
-    def answer(self, client: int, data: bytes) -> bytes:
-        given = self.vector["clients"][str(client)]
-        values = {name: array(given["values"][name]) for name in given["values"]}
-        with replaced_randomness(given), replaced_noise(given):
-            return self.clients[client].respond_bytes(data, values, weight=given["weight"])
-
-    def collect(self, silent: Any, replaced: Vector, until: int | None = None) -> dict[int, bytes]:
-        answers = {}
-        for i, message in self.outgoing.items():
-            if i == until:
-                break
-            if i in silent:
-                continue
-            answers[i] = self.answer(i, wire.encode(message))
-            try:
-                self.server.receive_bytes(i, bytes.fromhex(replaced[str(i)]) if str(i) in replaced else answers[i])
-            except PeerError:
-                if str(i) not in replaced:
-                    raise
-        return answers
-
-    def finish(self, silent: Vector, replaced: Vector) -> Vector:
-        while self.server.phase is not ServerPhase.COMPLETED:
-            phase = str(self.server.phase)
-            self.collect(silent.get(phase, []), replaced.get(phase, {}))
-            self.outgoing = self.server.close_round()
-        return self.output()
-
-    def output(self) -> Vector:
-        result = self.server.result
-        released = {
-            spec.name: unrounded(result.sum(spec.name)) for spec in self.config.vectors if isinstance(spec, PrivateSpec)
-        }
-        return {
-            "survivors": sorted(result.survivors),
-            "total_weight": result.total_weight,
-            "levels": {name: levels.tolist() for name, levels in result.levels.items()},
-            "excluded": sorted(result.excluded),
-            "liars": sorted(result.liars),
-        } | ({"released": released} if released else {})
-
-
-def unrounded(values: Any) -> list[Any]:
-    """Numbers as vectors have them: integers, and floats in hexadecimal."""
-    return [value.hex() if isinstance(value, float) else value for value in values.tolist()]
-
-
-def array(given: list[Any]) -> Any:
-    """The array of numbers that a vector has."""
-    return np.array([float.fromhex(value) if isinstance(value, str) else value for value in given])
-
-
-def outcome_of(run: Run, act: Callable[[Run], Any]) -> Vector:
-    try:
-        return {"output": act(run)}
-    except SecAggError as error:
-        return {"error": type(error).__name__, "culprits": sorted(getattr(error, "culprits", ()))}
-
-
 def session_vector(
     name: str,
     adversary: Adversary,
@@ -238,13 +103,7 @@ def session_vector(
 def record(vector: Vector, config: RoundConfig, silent: Silent, defects_of: Callable[..., Iterator[Defect]]) -> None:
     """Run the session, and add to the vector what follows, what is said, and what is refused in its rounds."""
     run = Run(vector, config)
-    graph: Graph = run.server._graph
-    vector["derived"] = {
-        "degree": config.topology.degree,
-        "threshold": config.topology.threshold,
-        "session_id": run.server.session_id.hex(),
-        "neighbours": {str(i): sorted(graph.neighbours(i)) for i in range(1, NUM_CLIENTS + 1)},
-    }
+    vector["derived"] = run.derived()
     rounds: list[Vector] = []
     refused: list[Vector] = []
     while run.server.phase is not ServerPhase.COMPLETED:
@@ -279,7 +138,7 @@ def _refusals(
             fork.collect(silent, {}, until=None if name == SECOND else sender)
             return fork.server.receive_bytes(sender, data)
 
-        outcome = outcome_of(fork, act)
+        outcome = outcome_of(partial(act, fork))
         if "error" not in outcome:
             raise ValueError(f"{name} is not refused")
         where = {"phase": phase, "to": to, "from": sender, "second": name == SECOND, "bytes": data.hex()}
@@ -335,7 +194,7 @@ def ending(
     """What comes of the session with other people silent, and other messages; clients may have another policy."""
     given = {} if policy is None else {"policy": policy}
     run = Run(vector | given, config)
-    outcome = outcome_of(run, lambda run: run.finish(quiet, replaced))
+    outcome = outcome_of(partial(run.finish, quiet, replaced))
     where = {"phase": str(run.server.phase)} if given and "error" in outcome else {}
     return {"name": name, "silent": quiet, "replaced": replaced} | given | outcome | where
 

@@ -1,0 +1,103 @@
+"""What only private sessions' records hold: what others' policies say to a round, inputs that are none, and costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from dp.accounting import epsilon_of
+from dp.events import Repeated
+from dp.sensitivity import Neighbours
+
+from .. import wire
+from ..configuration import RoundConfig
+from ..vectors import PrivateSpec
+from .configurations import read_configuration
+from .outcome import demand
+from .recorded_sessions import Run, Vector, array, outcome_of
+
+BEFORE_INPUTS = ("advertise-keys", "share-keys")
+_DIGITS = 1e-9
+"""How far costs may be apart: the last digits are those of a machine's logarithms."""
+
+
+def size(vector: Vector) -> int:
+    """Return how many proposals, inputs, costs and goals are compared in `check`."""
+    return sum(len(vector[name]) for name in ("proposals", "inputs", "costs")) + ("goal" in vector)
+
+
+def check(vector: Vector, on_progress: Callable[[float], None]) -> int:
+    """Replay what a private session's record has beyond the session; return how much was compared.
+
+    Raises:
+        Refuted: the library says or does something else than was recorded.
+    """
+    config = read_configuration(vector)
+    compared, total = 0, size(vector)
+    for step in (_proposals, _inputs, _costs, _goal):
+        compared += step(vector, config)
+        on_progress(compared / total)
+    return compared
+
+
+def epsilon(
+    config: RoundConfig, survivors: int, delta: float, rounds: int, neighbours: str = Neighbours.ADD_REMOVE
+) -> float:
+    """Return what some rounds of so many survivors cost, to twelve digits."""
+    return float(f"{epsilon_of(Repeated(config.event(survivors, Neighbours(neighbours)), rounds), delta):.12g}")
+
+
+def _proposals(vector: Vector, config: RoundConfig) -> int:
+    client = min(map(int, vector["clients"]))
+    for case in vector["proposals"]:
+        run = Run(vector | {"policy": case["policy"]}, config)
+        said = outcome_of(partial(run.answer, client, wire.encode(run.outgoing[client]))).get("error")
+        demand(said == case["error"], f"a client's policy: {case['name']}: {said}, where {case['error']} was recorded")
+    return len(vector["proposals"])
+
+
+def _inputs(vector: Vector, config: RoundConfig) -> int:
+    """Inputs of one client that cannot be encoded: nothing is said, and nothing changes by it."""
+    silent = {each["phase"]: each["silent"] for each in vector["rounds"]}
+    run = Run(vector, config)
+    for phase in BEFORE_INPUTS:
+        run.collect(silent[phase], {})
+        run.outgoing = run.server.close_round()
+    for case in vector["inputs"]:
+        i = case["client"]
+        given = vector["clients"][str(i)]["values"] | {case["vector"]: case["values"]}
+        values: dict[str, Any] = {name: array(numbers) for name, numbers in given.items()}
+        said = outcome_of(partial(run.clients[i].respond_bytes, wire.encode(run.outgoing[i]), values)).get("error")
+        demand(said == case["error"], f"an input: {case['name']}: {said}, where {case['error']} was recorded")
+    demand(run.finish(silent, {}) == vector["output"], "inputs that were refused have changed the session")
+    return len(vector["inputs"])
+
+
+def _costs(vector: Vector, config: RoundConfig) -> int:
+    for case in vector["costs"]:
+        terms = case["survivors"], float.fromhex(case["delta"]), case["rounds"], case["neighbours"]
+        ours, theirs = epsilon(config, *terms), float.fromhex(case["epsilon"])
+        same = math.isclose(ours, theirs, rel_tol=_DIGITS)
+        demand(same, f"{terms[2]} sums of {terms[0]} survivors cost {ours:.9g}, where {theirs:.9g} was recorded")
+    return len(vector["costs"])
+
+
+def _goal(vector: Vector, config: RoundConfig) -> int:
+    """The planned noise serves the goal; noise that is a millionth less does not."""
+    if "goal" not in vector:
+        return 0
+    goal = vector["goal"]
+    terms = config.minimum_survivors, float.fromhex(goal["delta"]), goal["rounds"], goal["neighbours"]
+    weaker = tuple(
+        msgspec.structs.replace(spec, local_sigma=spec.local_sigma * (1 - 1e-6)) if isinstance(spec, PrivateSpec) else spec
+        for spec in config.vectors
+    )
+    wanted = float.fromhex(goal["epsilon"])
+    demand(epsilon(config, *terms) <= wanted, "noise that was planned for a goal does not serve it")
+    less = msgspec.structs.replace(config, vectors=weaker)
+    demand(epsilon(less, *terms) > wanted, "noise that is a millionth less than was planned serves the goal, too")
+    return 1
