@@ -1,4 +1,4 @@
-"""Configurations and policies as vectors have them: by the names of SPEC sections 8, 9 and 28, floats in hexadecimal."""
+"""Configurations and policies as vectors have them: by the names of SPEC, floats in hexadecimal."""
 
 from __future__ import annotations
 

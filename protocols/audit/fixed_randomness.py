@@ -13,8 +13,9 @@ operating system. And contexts neither nest nor overlap: a second one is refused
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Lock, get_ident
 from types import ModuleType
 from typing import Any
@@ -67,7 +68,11 @@ def _replaced(replacements: Iterable[Replacement]) -> Iterator[None]:
 
 def _of_this_thread(replacement: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
     owner = get_ident()
-    return lambda *args, **kwargs: (replacement if get_ident() == owner else original)(*args, **kwargs)
+
+    def either(*args: Any, **kwargs: Any) -> Any:
+        return (replacement if get_ident() == owner else original)(*args, **kwargs)
+
+    return either
 
 
 class _System:
@@ -101,17 +106,17 @@ def _urandom(recorded: Iterable[str]) -> _System:
     return _System(os, "urandom", urandom)
 
 
-def for_server(nonce: str) -> Any:
+def for_server(nonce: str) -> AbstractContextManager[None]:
     """Return a context in which a server that is made draws this nonce."""
     return _replaced([(server_room, "os", _urandom([nonce]))])
 
 
-def for_rounding(seed: str) -> Any:
+def for_rounding(seed: str) -> AbstractContextManager[None]:
     """Return a context in which stochastic rounding of one vector takes this seed."""
     return _replaced([(encoding, "os", _urandom([seed]))])
 
 
-def for_client(given: Given) -> Any:
+def for_client(given: Given) -> AbstractContextManager[None]:
     """Return a context in which a client draws, in one step, what its entry in a vector says."""
     return _replaced(
         [
@@ -126,15 +131,17 @@ def for_client(given: Given) -> Any:
     )
 
 
-def for_secrets(room: ModuleType, function: str, drawn: Iterable[Callable[[int], int]]) -> Any:
+def for_secrets(room: ModuleType, function: str, drawn: Iterable[Callable[[int], int]]) -> AbstractContextManager[None]:
     """Return a context in which a function of `secrets` that a room calls returns what these make of its argument."""
     left = iter(drawn)
-    import secrets
 
-    return _replaced([(room, "secrets", _System(secrets, function, lambda bound: _next(left)(bound)))])
+    def draw(bound: int) -> Any:
+        return _next(left)(bound)
+
+    return _replaced([(room, "secrets", _System(secrets, function, draw))])
 
 
-def for_conditional_rounding(words: Words) -> Any:
+def for_conditional_rounding(words: Words) -> AbstractContextManager[None]:
     """Return a context in which `conditionally_round` takes these words."""
     return _replaced([(clipping, "SystemWords", lambda expected_words: _Chunks(words, expected_words))])
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
-from importlib import resources
 from typing import Any
 
 from dp.analytic import gaussian_delta, gaussian_noise_multiplier
@@ -17,6 +15,7 @@ from secagg.errors import SecAggError
 from .. import wire
 from ..messages import Confirmation, ToClient, ToServer
 from ..parameters import Adversary, ThreatModel, derive_topology
+from . import shipped
 from .operations import OPERATIONS
 from .outcome import Check, Found, Refuted, Trials, demand
 
@@ -24,13 +23,19 @@ PRIMITIVES = ("encoding", "residues", "prg", "shamir", "derivation", "aead", "ke
 _MAX_BYTES = 1 << 16
 
 
-def vectors(name: str) -> Any:
-    """Return one of the files of vectors that are shipped with the audit."""
-    return json.loads((resources.files(__package__) / "vectors" / f"{name}.json").read_text(encoding="utf-8"))
+def size(vector: dict[str, Any]) -> int:
+    """Return how many cases a file of a primitive has, or that of single messages."""
+    return len(vector["cases"]) if "cases" in vector else len(vector["messages"]) + len(vector["broken_messages"])
+
+
+def _vectors(name: str) -> Any:
+    vector = shipped.vectors(name)
+    demand(size(vector) == shipped.cases(name) > 0, f"{name} has {size(vector)} cases, not {shipped.cases(name)}")
+    return vector
 
 
 def _primitive(name: str, trials: Trials) -> Found:
-    cases = vectors(name)["cases"]
+    cases = _vectors(name)["cases"]
     wrong = [f"{case['operation']}: {case['name']}" for case in cases if not _is_met(case)]
     negative = sum("error" in case for case in cases)
     demand(not wrong, f"{len(wrong)} vectors are not met, first {wrong[:1]}", vectors=len(cases))
@@ -48,7 +53,7 @@ def _is_met(case: dict[str, Any]) -> bool:
 
 
 def _messages(trials: Trials) -> Found:
-    known = vectors("protocol")
+    known = _vectors("protocol")
     for name, text in known["messages"].items():
         data = bytes.fromhex(text)
         message: Any = wire.decode(data, ToClient | ToServer, max_bytes=_MAX_BYTES)

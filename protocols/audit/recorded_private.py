@@ -93,7 +93,9 @@ def _goal(vector: Vector, config: RoundConfig) -> int:
     goal = vector["goal"]
     terms = config.minimum_survivors, float.fromhex(goal["delta"]), goal["rounds"], goal["neighbours"]
     weaker = tuple(
-        msgspec.structs.replace(spec, local_sigma=spec.local_sigma * (1 - 1e-6)) if isinstance(spec, PrivateSpec) else spec
+        msgspec.structs.replace(spec, local_sigma=spec.local_sigma * (1 - 1e-6))
+        if isinstance(spec, PrivateSpec)
+        else spec
         for spec in config.vectors
     )
     wanted = float.fromhex(goal["epsilon"])

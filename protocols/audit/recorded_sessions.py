@@ -1,4 +1,4 @@
-"""Whole sessions that were recorded: the library's own roles say it all again, byte by byte, and refuse what they must."""
+"""Whole sessions that were recorded: the library's own roles say it again, byte by byte, and refuse what they must."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def check(vector: Vector, on_progress: Callable[[float], None]) -> int:
         compared += _same(phase, "to", {i: wire.encode(message) for i, message in run.outgoing.items()}, recorded)
         for case in (case for case in vector["refused"] if case["phase"] == phase):
             said = outcome_of(_standing_in(run, case, recorded))
-            _demand_same(f"{phase}: {case['name']}, to {case['to']}", said, case)
+            demand_same(f"{phase}: {case['name']}, to {case['to']}", said, case)
             compared += 1
             on_progress(compared / total)
         compared += _same(phase, "from", run.collect(recorded["silent"], {}), recorded)
@@ -181,7 +181,7 @@ def check(vector: Vector, on_progress: Callable[[float], None]) -> int:
     for ending in vector["endings"]:
         ended = Run(vector | {key: ending[key] for key in ("policy",) if key in ending}, config)
         said = outcome_of(partial(ended.finish, ending["silent"], ending["replaced"]))
-        _demand_same(f"ending: {ending['name']}", said, ending)
+        demand_same(f"ending: {ending['name']}", said, ending)
         when = ending.get("phase", ended.server.phase)
         demand(when == ended.server.phase, f"ending: {ending['name']}: in {ended.server.phase}, not in {when}")
         compared += 1
@@ -191,9 +191,7 @@ def check(vector: Vector, on_progress: Callable[[float], None]) -> int:
 
 def _same(phase: str, way: str, messages: dict[int, bytes], recorded: Vector) -> int:
     expected = recorded["to_clients" if way == "to" else "to_server"]
-    demand(
-        messages.keys() == {int(i) for i in expected}, f"{phase}: messages {way} other clients than was recorded"
-    )
+    demand(messages.keys() == {int(i) for i in expected}, f"{phase}: messages {way} other clients than was recorded")
     other = [i for i, data in messages.items() if data.hex() != expected[str(i)]]
     demand(not other, f"{phase}: the message {way} client {other[:1]} has other bytes than was recorded")
     return len(messages)
@@ -211,7 +209,8 @@ def _standing_in(run: Run, case: Vector, recorded: Vector) -> Callable[[], Any]:
     return partial(server.receive_bytes, case["from"], data)
 
 
-def _demand_same(what: str, said: Vector, recorded: Vector) -> None:
+def demand_same(what: str, said: Vector, recorded: Vector) -> None:
+    """Raise Refuted unless an outcome is what was recorded."""
     ours, theirs = said.get("error", "no error"), recorded.get("error", "no error")
     demand(ours == theirs, f"{what}: {ours}, where {theirs} was recorded")
     expected = {key: recorded[key] for key in ("output", "error", "culprits") if key in recorded}

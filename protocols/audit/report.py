@@ -19,6 +19,10 @@ JSON_NAME, HTML_NAME = "audit.json", "audit.html"
 
 _GROUPS = {
     "vectors": ("Known answers", "The committed vectors, and values that others have published."),
+    "replay": (
+        "Replayed sessions",
+        "With recorded randomness: every byte that roles say, what they must refuse, and other endings.",
+    ),
     "primitives": ("Primitives", "Properties, each tried with many simulated examples."),
     "sessions": ("Whole sessions", "Every message through bytes, with dropouts and tampering."),
     "equivocation": (

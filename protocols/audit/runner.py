@@ -90,9 +90,21 @@ class Audit:
 @cache
 def all_checks() -> tuple[Check, ...]:
     """Return every check, in the order in which they run: from what others stand on upwards."""
-    from . import epsilon, known_answers, ledgers, noise, paillier, primitives, private, sessions, stories
+    from . import (
+        epsilon,
+        known_answers,
+        ledgers,
+        noise,
+        paillier,
+        primitives,
+        private,
+        replay,
+        sessions,
+        shipped,
+        stories,
+    )
 
-    rooms = (known_answers, primitives, sessions, stories, noise, epsilon, private, ledgers, paillier)
+    rooms = (shipped, known_answers, replay, primitives, sessions, stories, noise, epsilon, private, ledgers, paillier)
     return tuple(check for room in rooms for check in room.CHECKS)
 
 

@@ -8,10 +8,10 @@ from functools import cache
 from typing import Any
 
 from protocols import dumps, wire
+from protocols.audit.recorded_sessions import Run
 from protocols.configuration import RoundConfig
 from protocols.messages import Invitation
 from protocols.parameters import Adversary, ThreatModel
-from protocols.audit.recorded_sessions import Run
 from protocols.vectors import PrivateCounts, PrivateVector
 from secagg.paillier import PublicKey
 from secagg.signatures import Identity

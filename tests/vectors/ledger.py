@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dp.errors import DpError
 from dp.events import (
     ApproximateEvent,
     Composed,
@@ -25,8 +22,9 @@ from dp.events import (
     SummedDiscreteGaussianEvent,
     ZCDPEvent,
 )
-from dp.ledger import Budget, Cost, Ledger, Record, Verified
+from dp.ledger import Budget, Cost, Ledger, Verified
 from dp.sensitivity import Neighbours
+from protocols.audit.recorded_ledger import COLUMNS, counts, edited, outcome, rechained, record_of
 
 from . import ledger_defects
 
@@ -34,11 +32,6 @@ Tables = dict[str, Any]
 Edits = list[Tables]
 ADD, REPLACE = Neighbours.ADD_REMOVE, Neighbours.REPLACE_ONE
 START = datetime(2026, 1, 1, tzinfo=UTC)
-COLUMNS = {
-    "records": ("seq", "time", "kind", "budget", "period", "phase", "round_id", "payload", "previous", "hash"),
-    "accounts": ("budget", "period", "seq"),
-    "participants": ("budget", "round_id", "participant", "counted"),
-}
 
 
 def _spend(ledger: Ledger, at: Callable[[float], None]) -> Iterator[str]:
@@ -121,63 +114,6 @@ def _real() -> tuple[Tables, list[str], Verified]:
 # Copies behind the ledger's back
 
 
-def edited(tables: Tables, edits: Edits) -> Tables:
-    """The tables with some cells set, rows removed or added; rows are numbered as they were before."""
-    out = copy.deepcopy(tables)
-    for edit in edits:
-        if edit["table"] == "head":
-            out["head"] |= edit["set"]
-        elif "set" in edit:
-            out[edit["table"]][edit["row"]] |= edit["set"]
-        elif "insert" in edit:
-            out[edit["table"]].append(edit["insert"])
-    removed = [(edit["table"], edit["row"]) for edit in edits if edit.get("remove")]
-    for table, row in sorted(removed, reverse=True):
-        del out[table][row]
-    return out
-
-
-ANY_RECORDS = f"CREATE TABLE ledger_records ({', '.join(COLUMNS['records'])})"
-"""Whoever writes to the file may undo what keeps rounds unique there."""
-
-
-def _outcome(tables: Tables, kept_head: str | None = None) -> Verified | str:
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "ledger.db"
-        Ledger.open(str(path), create=True).close()
-        with closing(sqlite3.connect(path)) as file:
-            file.execute("DROP TABLE ledger_records")
-            file.execute(ANY_RECORDS)
-            head = tables["head"]
-            file.execute("UPDATE ledger_head SET format = :format, seq = :seq, hash = :hash", head)
-            for name, columns in COLUMNS.items():
-                places = ", ".join(f":{column}" for column in columns)
-                file.executemany(
-                    f"INSERT INTO ledger_{name} ({', '.join(columns)}) VALUES ({places})",  # noqa: S608 - constants
-                    tables[name],
-                )
-            file.commit()
-        try:
-            with Ledger.open(str(path)) as ledger:
-                return ledger.verify(kept_head)
-        except DpError as error:
-            return type(error).__name__
-
-
-def _record(row: Tables) -> Record:
-    return Record(**{field.name: row[field.name] for field in fields(Record)})
-
-
-def rechained(tables: Tables) -> Tables:
-    """The tables with a chain and a head that fit: what a writer can do who reaches everything but a kept head."""
-    out, previous = copy.deepcopy(tables), "00" * 32
-    for record in sorted(out["records"], key=lambda record: record["seq"]):
-        record["previous"] = previous
-        record["hash"] = previous = _record(record).computed_hash()
-    out["head"] |= {"seq": max(record["seq"] for record in out["records"]), "hash": previous}
-    return out
-
-
 def _head(**values: Any) -> Tables:
     return {"table": "head", "set": values}
 
@@ -232,7 +168,7 @@ class _Changes:
         last = len(self.records) - 1
         commit = self.row_of("records", kind="commit")
         other = self.records[last] | {"previous": self.records[last - 2]["hash"]}
-        other = {"previous": other["previous"], "hash": _record(other).computed_hash()}
+        other = {"previous": other["previous"], "hash": record_of(other).computed_hash()}
         return {
             "a payload changed": [self.payload(commit, charge=["0.01", "0.0000001"])],
             "nothing but a reason changed": [
@@ -329,24 +265,20 @@ def _refused(tables: Tables, heads: list[str]) -> Iterator[Tables]:
     for case in _Changes(tables, heads).all():
         changed = edited(tables, case["edits"])
         changed = rechained(changed) if case["rechained"] else changed
-        error = _outcome(changed, case["kept_head"])
+        error = outcome(changed, case["kept_head"])
         if not isinstance(error, str):
             raise ValueError(f"{case['name']} goes unnoticed")
-        if case["kept_head"] is not None and isinstance(_outcome(changed), str):
+        if case["kept_head"] is not None and isinstance(outcome(changed), str):
             raise ValueError(f"{case['name']} shows without the kept head, too")
         yield case | {"error": error}
 
 
 def _accepted(tables: Tables) -> Iterator[Tables]:
     for name, edits in ledger_defects.accepted(tables):
-        found = _outcome(rechained(edited(tables, edits)))
+        found = outcome(rechained(edited(tables, edits)))
         if isinstance(found, str):
             raise ValueError(f"{name} is refused")
-        yield {"name": name, "edits": edits, "kept_head": None, "rechained": True, "verified": _counts(found)}
-
-
-def _counts(verified: Verified) -> Tables:
-    return {name: getattr(verified, name) for name in ("records", "budgets", "open_reservations")}
+        yield {"name": name, "edits": edits, "kept_head": None, "rechained": True, "verified": counts(found)}
 
 
 def _lines(rows: Iterable[Tables], indent: int) -> str:
@@ -360,7 +292,7 @@ def render() -> str:
     parts += [f'    "{name}": [\n{_lines(tables[name], 6)}\n    ]' for name in COLUMNS]
     body = ",\n".join(parts)
     return (
-        f'{{\n  "heads": {json.dumps(heads)},\n  "verified": {json.dumps(_counts(verified))},\n'
+        f'{{\n  "heads": {json.dumps(heads)},\n  "verified": {json.dumps(counts(verified))},\n'
         f'  "tables": {{\n{body}\n  }},\n  "accepted": [\n{_lines(_accepted(tables), 4)}\n  ],\n'
         f'  "refused": [\n{_lines(_refused(tables, heads), 4)}\n  ]\n}}\n'
     )

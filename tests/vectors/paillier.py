@@ -5,33 +5,22 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from functools import partial
 from typing import Any
-from unittest.mock import patch
 
 import msgspec
-import numpy as np
 
+from protocols.audit.recorded_paillier import KINDS, Run
+from protocols.audit.recorded_sessions import outcome_of
 from protocols.paillier_messages import (
-    Commitment,
     CommitmentList,
     Contribution,
-    Endorsement,
-    Message,
     Opening,
     OpenRequest,
     RevealRequest,
     decode,
     encode,
 )
-from protocols.paillier_parameters import RoundParameters
-from protocols.paillier_roles import CommitteeMember, Contributor
-from protocols.paillier_sum import Aggregator, Result
-from secagg import encoding
-from secagg.encoding import FixedPoint, Rounding
-from secagg.errors import SecAggError
-from secagg.paillier import NoisePool, ShortExponents, proofs, threshold
-from secagg.signatures import Identity
 from tests.secagg.paillier.fixed_keys import _PRIMES
 
 from .sessions import drawn, numbers
@@ -40,13 +29,6 @@ Vector = dict[str, Any]
 KEY_BITS, MEMBERS, THRESHOLD, CONTRIBUTORS, LENGTH = 512, 5, 3, 8, 30
 NAME = "paillier"
 SILENT: dict[str, list[int]] = {"commitments": [7], "endorsements": [2], "contributions": [4], "openings": [5]}
-KINDS: dict[str, tuple[type[Message], type[Message]]] = {
-    "commitments": (Message, Commitment),
-    "endorsements": (CommitmentList, Endorsement),
-    "contributions": (RevealRequest, Contribution),
-    "openings": (OpenRequest, Opening),
-}
-"""What each round sends to its parties, and what they answer."""
 
 
 def _given() -> Vector:
@@ -85,113 +67,6 @@ def _given() -> Vector:
     }
 
 
-class Run:
-    """One round among the library's own roles."""
-
-    def __init__(self, vector: Vector) -> None:
-        self.vector = vector
-        dealer, own = vector["dealer"], vector["parameters"]
-        draws = iter([dealer["generator_root"], *dealer["coefficients"]])
-        with patch.object(threshold, "secrets", SimpleNamespace(randbelow=lambda below: next(draws))):
-            key, shares = threshold._deal(THRESHOLD, MEMBERS, dealer["p"], dealer["q"], min_bits=KEY_BITS)
-        identities = {
-            role: {int(i): Identity(bytes.fromhex(one["identity_private_key"])) for i, one in vector[role].items()}
-            for role in ("contributors", "members")
-        }
-        public = {role: {i: one.public_bytes for i, one in ones.items()} for role, ones in identities.items()}
-        self.parameters = RoundParameters(
-            key,
-            FixedPoint(
-                float.fromhex(own["clip"]),
-                own["value_bits"],
-                own["num_summands"],
-                own["max_weight"],
-                Rounding(own["rounding"]),
-            ),
-            own["length"],
-            public["contributors"],
-            public["members"],
-            own["min_contributors"],
-            bytes.fromhex(vector["nonce"]),
-            own["corrupt_members"],
-        )
-        self.shares = shares
-        self.noise = ShortExponents(key.public_key)
-        self.aggregator = Aggregator(self.parameters)
-        self.contributors = {i: Contributor(self.parameters, i, one) for i, one in identities["contributors"].items()}
-        self.members = {
-            share.member: CommitteeMember(self.parameters, share, identities["members"][share.member])
-            for share in shares
-        }
-        self.request: Any = None
-
-    @property
-    def phase(self) -> str:
-        return self.aggregator.phase.value
-
-    def parties(self) -> list[int]:
-        return sorted(self.members if self.phase in ("endorsements", "openings") else self.contributors)
-
-    def answer(self, party: int, data: bytes) -> bytes:
-        """What a party says to the request of this round (to nothing, in the first)."""
-        if self.phase == "commitments":
-            return encode(self._commit(party))
-        request: Any = decode(data, KINDS[self.phase][0], max_bytes=1 << 20)
-        if self.phase == "contributions":
-            return encode(self.contributors[party].reveal(request))
-        if self.phase == "endorsements":
-            return encode(self.members[party].endorse(request))
-        nonce = self.vector["members"][str(party)]["proof_nonce"]
-        fixed = SimpleNamespace(randbits=lambda bits: nonce % (1 << bits))
-        with patch.object(proofs, "secrets", fixed):
-            return encode(self.members[party].open(request))
-
-    def _commit(self, party: int) -> Commitment:
-        given = self.vector["contributors"][str(party)]
-        pool = NoisePool(self.noise)
-        pool._ready.extend(self.noise._power(bytes.fromhex(one)) for one in given["noise_exponents"])
-        seed = bytes.fromhex(given["rounding_seed"])
-        values = np.array([float.fromhex(value) for value in given["values"]])
-        with patch.object(encoding, "os", SimpleNamespace(urandom=lambda size: seed[:size])):
-            return self.contributors[party].commit(values, pool, weight=given["weight"])
-
-    def deliver(self, party: int, data: bytes) -> None:
-        """To the aggregator, and a contribution on to every member that endorsed."""
-        message: Any = decode(data, KINDS[self.phase][1], max_bytes=1 << 20)
-        self.aggregator.receive(party, message)
-        if self.phase == "contributions":
-            for member in self.members.values():
-                if member.phase.value == "endorsed":
-                    member.receive(party, message)
-
-    def collect(self, silent: list[int], replaced: Vector, until: int | None = None) -> dict[int, bytes]:
-        data = b"" if self.request is None else encode(self.request)
-        answers = {}
-        for party in self.parties():
-            if party == until:
-                break
-            able = self.phase != "openings" or self.members[party].phase.value == "endorsed"
-            able = able and (self.phase != "contributions" or self.contributors[party].phase.value == "committed")
-            if party in silent or not able:
-                continue
-            answers[party] = self.answer(party, data)
-            self.deliver(party, bytes.fromhex(replaced.get(str(party), answers[party].hex())))
-        return answers
-
-    def close(self) -> Result | None:
-        self.request = self.aggregator.close_round()
-        return self.request if isinstance(self.request, Result) else None
-
-
-def _result(result: Result) -> Vector:
-    return {
-        "levels": result.levels.tolist(),
-        "total_weight": result.total_weight,
-        "contributors": sorted(result.contributors),
-        "liars": sorted(result.liars),
-    }
-
-
 def _up_to(vector: Vector, phase: str) -> Run:
     run = Run(vector)
     while run.phase != phase:
@@ -207,15 +82,8 @@ def _refused(vector: Vector, rounds: list[Vector]) -> Iterator[Vector]:
         party = min(parties)
         for name, to, data in _defects(phase, bytes.fromhex(recorded["request"]), parties[party]):
             run = _up_to(vector, phase)
-            try:
-                if to == "party":
-                    run.answer(party, data)
-                else:
-                    run.deliver(party, data)
-            except SecAggError as error:
-                culprits = sorted(getattr(error, "culprits", ()))
-                outcome = {"error": type(error).__name__, "culprits": culprits}
-            else:
+            outcome = outcome_of(partial(run.answer if to == "party" else run.deliver, party, data))
+            if "error" not in outcome:
                 raise ValueError(f"{name} is not refused")
             yield {"name": name, "phase": phase, "to": to, "party": party, "bytes": data.hex()} | outcome
 
@@ -292,48 +160,25 @@ def _endings(vector: Vector, rounds: list[Vector]) -> Iterator[Vector]:
     ]
     for name, silent, replaced in cases:
         run = Run(vector)
-        result = None
-        outcome: Vector
-        try:
-            while result is None:
-                phase = run.phase
-                run.collect(silent.get(phase, []), replaced.get(phase, {}))
-                result = run.close()
-            outcome = {"output": _result(result)}
-        except SecAggError as error:
-            outcome = {"error": type(error).__name__, "culprits": sorted(getattr(error, "culprits", ()))}
-        yield {"name": name, "silent": silent, "replaced": replaced} | outcome
+        yield {"name": name, "silent": silent, "replaced": replaced} | outcome_of(partial(run.finish, silent, replaced))
 
 
 def paillier_vector() -> Vector:
     """Run a round and its forks, and write all of it down."""
     vector = _given()
     run = Run(vector)
-    key = run.parameters.key
-    vector["derived"] = {
-        "n": key.public_key.n,
-        "fingerprint": key.public_key.fingerprint.hex(),
-        "noise_base": int(key.public_key.noise_base),
-        "generator": key.generator,
-        "shares": [share.secret for share in run.shares],
-        "member_keys": list(key.member_keys),
-        "key_digest": key.digest().hex(),
-        "session": run.parameters.session.hex(),
-        "lane_bits": run.parameters.lanes.lane_bits,
-        "lanes_in_a_plaintext": run.parameters.lanes.per_plaintext,
-    }
+    vector["derived"] = run.derived()
     rounds: list[Vector] = []
-    result = None
-    while result is None:
+    while run.result is None:
         phase, silent = run.phase, SILENT.get(run.phase, [])
         request = b"" if run.request is None else encode(run.request)
         answers = run.collect(silent, {})
         said = {str(i): data.hex() for i, data in answers.items()}
         rounds.append({"phase": phase, "silent": silent, "request": request.hex(), "answers": said})
-        result = run.close()
+        run.close()
     untouched = copy.deepcopy(vector)
     return vector | {
-        "output": _result(result),
+        "output": run.output(),
         "rounds": rounds,
         "refused": list(_refused(untouched, rounds)),
         "endings": list(_endings(untouched, rounds)),
