@@ -25,7 +25,6 @@ def read_configuration(vector: Vector) -> RoundConfig:
     """The configuration that a vector has."""
     given = vector["configuration"]
     model = given["threat_model"]
-    fractions = [float.fromhex(model[name]) for name in ("corrupt_fraction", "dropout_fraction")]
     specs = []
     for spec in given["vectors"]:
         fields = {name: value for name, value in spec.items() if name != "type"}
@@ -36,7 +35,12 @@ def read_configuration(vector: Vector) -> RoundConfig:
             fields["rounding"] = Rounding(fields["rounding"])
         specs.append(KINDS[spec["type"]](**fields))
     return RoundConfig(
-        ThreatModel(model["num_clients"], *fractions, Adversary(model["adversary"])),
+        ThreatModel(
+            model["num_clients"],
+            float.fromhex(model["corrupt_fraction"]),
+            float.fromhex(model["dropout_fraction"]),
+            Adversary(model["adversary"]),
+        ),
         tuple(specs),
         given["max_weight"],
         given["minimum_survivors"],
@@ -59,7 +63,7 @@ def read_policy(vector: Vector) -> ClientPolicy | None:
 
 
 def _read_demand(given: Vector) -> PrivacyDemand:
-    fields = {
+    fields: dict[str, Any] = {
         name: value if name in {"rounds", "neighbours"} else float.fromhex(value) for name, value in given.items()
     }
     if "neighbours" in fields:

@@ -65,8 +65,8 @@ def _replay(name: str, trials: Trials) -> Found:
 
 
 _CLAIMS = {
-    "session": "with recorded randomness, every message of a session has the recorded bytes, and its forks end as they did",
-    "paillier": "with recorded randomness, every message of a round has the recorded bytes, and its forks end as they did",
+    "session": "each message of a session has the recorded bytes, given its randomness, and forks end alike",
+    "paillier": "each message of a round has the recorded bytes, given its randomness, and forks end alike",
     "ledger": "a recorded ledger verifies, and so does no copy of it in which one thing is changed",
 }
 

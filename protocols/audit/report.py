@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from html import escape
 from itertools import groupby
@@ -15,6 +16,7 @@ from . import plots
 from .outcome import Figure, Outcome, Plot, Status
 from .runner import Audit, versions
 
+_DIGEST = re.compile("[0-9a-f]{64}")
 JSON_NAME, HTML_NAME = "audit.json", "audit.html"
 
 _GROUPS = {
@@ -136,7 +138,9 @@ def _row(outcome: Outcome) -> str:
 
 
 def _number(value: Figure) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.5g}" if isinstance(value, float) else value
+    if isinstance(value, str):
+        return f"{value[:12]}…" if _DIGEST.fullmatch(value) else value  # whole in the JSON
+    return f"{value:,}" if isinstance(value, int) else f"{value:.5g}"
 
 
 def _pictures(drawn: Iterable[Plot]) -> str:

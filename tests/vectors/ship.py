@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 AUDIT = HERE.parent.parent / "protocols" / "audit"
 SHIPPED = AUDIT / "vectors"
 NAMES = (*known_answers.PRIMITIVES, "protocol", *replay.FILES)
-_HEAD = '''"""The files in `vectors`: SHA-256, and how many cases there are. Written by `python -m tests.vectors.ship`."""
+_HEAD = '''"""The files in `vectors`: SHA-256 and number of cases. Written by `python -m tests.vectors.ship`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from dp.goodness import Verdict
 from dp.ledger import Ledger
 from dp.ledger import ledger as ledger_room
 from protocols import configuration, paillier_simulation, wire
-from protocols.audit import known_answers, noise, paillier, primitives, sessions
+from protocols.audit import known_answers, noise, paillier, primitives, sessions, shipped
 from protocols.audit.outcome import Status
 from protocols.audit.runner import all_checks, chosen, run
 from protocols.audit.stage import configuration as configuration_of
@@ -31,14 +31,11 @@ from secagg.encoding import Encoded, FixedPoint
 from secagg.errors import SecAggError
 from secagg.key_agreement import KeyPair
 
+from . import breaks
+from .breaks import wrap
+
 Patch = pytest.MonkeyPatch
 KEYS = [check.key for check in all_checks()]
-
-
-def wrap(patch: Patch, owner: Any, name: str, around: Callable[..., Any]) -> None:
-    """Replace a function by one that gets it as its first argument."""
-    original = getattr(owner, name)
-    patch.setattr(owner, name, lambda *args, **kwargs: around(original, *args, **kwargs))
 
 
 def swallowing(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -134,6 +131,8 @@ BREAKS: dict[str, Callable[[Patch], None]] = {
     "vectors/messages": accepting_broken_messages,
     "vectors/accounting": lambda patch: wrap(patch, known_answers, "gaussian_delta", lambda of, *a: of(*a) * 1.00001),
     "vectors/topology": lambda patch: wrap(patch, known_answers, "derive_topology", low_threshold),
+    **dict(breaks.BREAKS.values()),
+    "vectors/files": lambda patch: patch.setattr(shipped, "_data", lambda name: b"{}"),
     "primitives/encoding": overflowing,
     "primitives/residues": lambda patch: wrap(patch, primitives, "unpack", zeros_for_refusals),
     "primitives/masks": lambda patch: wrap(patch, masking, "mask", only_adding),
