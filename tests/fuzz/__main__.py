@@ -34,9 +34,9 @@ def guided(name: str, inputs: int, seconds: int, scratch: Path) -> None:
     """Run one target in this process; libFuzzer does not return."""
     import atheris
 
-    with atheris.instrument_imports(include=["secagg", "protocols"]):
+    with atheris.instrument_imports(include=["secagg", "dp", "protocols"]):
         from . import targets
-    targets.states()
+    targets.run(name, b"")  # what is made once is made now
     arguments = [sys.argv[0], f"-runs={inputs}", f"-timeout={MAX_INPUT_SECONDS}", f"-rss_limit_mb={MAX_MEMORY_MIB}"]
     arguments += [
         f"-max_len={targets.MAX_INPUT}",
