@@ -19,7 +19,7 @@ Amounts = tuple[int, ...]
 Number = Real | Decimal | str
 
 _DIGITS = 30
-_WIDEST = 400  # decimal exponents beyond are no privacy parameters, and costly to make exact
+_WIDEST = 300  # decimal exponents beyond are no privacy parameters, costly to make exact, and no floats
 
 
 def rational(value: Number, name: str) -> Fraction:
@@ -36,6 +36,9 @@ def rational(value: Number, name: str) -> Fraction:
         result = Fraction(decimal)
     else:
         result = exact(value, name)
+    if result > 10**_WIDEST:
+        msg = f"{name} is out of range; give at most 1e{_WIDEST}"
+        raise ParameterError(msg)
     if result < 0:
         msg = f"{name} = {value} must not be negative"
         raise ParameterError(msg)

@@ -31,6 +31,8 @@ from .costs import Cost, Spend
 from .kinds import Composition, conversion
 
 MOST_RELEASES = 1_000_000
+_BEYOND = Fraction(10) ** 308
+"""An epsilon that no budget allows, and still a float."""
 
 
 def limit_of(budget: Budget) -> Amounts:
@@ -196,4 +198,4 @@ def _releases_epsilon(budget: Budget, count: int) -> Fraction:
     if event is None:
         raise ParameterError("a budget of releases needs the event of one release")
     epsilon = epsilon_of(Repeated(event, count), float(budget.delta))
-    return exact(epsilon, "epsilon") if math.isfinite(epsilon) else Fraction(10) ** 400
+    return exact(epsilon, "epsilon") if math.isfinite(epsilon) else _BEYOND

@@ -10,6 +10,7 @@ from .amounts import Amounts, minus, plus, within
 from .book import Account, Book, Terms, account_in, terms_in
 from .compositions import limit_of
 from .records import GENESIS, PHASES, Phase, Record, RecordKind
+from .views import reservation
 
 _PAGE = 1000
 
@@ -131,6 +132,7 @@ class _Replay:
         if not within(after.taken, terms.limit):
             raise _contradiction(record, "exceeds its budget")
         self.book.check_participants(record, counted=False)
+        reservation(terms, record, None)  # what the ledger tells of it can be read
         return after
 
     def _close(self, record: Record) -> Account:
@@ -148,6 +150,7 @@ class _Replay:
             if charge != (reserved if facts.get("spent") is True else (0,) * len(reserved)):
                 raise _contradiction(record, "costs something else than what it says")
             self.book.check_participants(opened, counted=True)  # nobody was excused
+        reservation(self.terms[record.budget], opened, record)
         before = self._before(record)
         held = minus(before.held, reserved)
         return Account(before.period, plus(before.spent, charge), held, before.open - 1)

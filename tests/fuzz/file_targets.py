@@ -1,4 +1,4 @@
-"""What commands read that people hand over: key files, rosters, lists of participants, and options of their own making."""
+"""What commands read that people hand over: key files, rosters, lists of participants, and their own options."""
 
 from __future__ import annotations
 

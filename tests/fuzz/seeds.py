@@ -27,6 +27,7 @@ from tests.vectors.generate import HERE
 from . import ledger_targets
 
 SESSION = "session-malicious"
+DEEP = b"[" * 2000
 
 
 @cache
@@ -81,6 +82,9 @@ def core_seeds() -> dict[str, list[bytes]]:
             add("message_body", body(text))
         add("client_answer", bytes([at]) + body(down))
         add("server_receive", bytes([at]) + body(up))
+    coloured = body(recorded["rounds"][2]["to_server"]["3"]).replace(b"masked-input", b"masked-\x1b[31m")
+    add("message_body", coloured)
+    add("server_receive", b"\2" + coloured)
     private = body(wire.encode(Invitation(1, _private_round(), bytes(32))).hex())
     add("message_body", private)
     add("client_answer", b"\0" + private)
@@ -141,20 +145,26 @@ def file_seeds() -> dict[str, list[bytes]]:
         write_roster(roster, {"node-1": own_identity().public_bytes})
         return {
             "identity_file": [key.read_bytes()],
-            "roster_file": [roster.read_bytes()],
+            "roster_file": [roster.read_bytes(), DEEP],
             "participants_file": ["ann\n bob \n\nc\u00e9line\n".encode()],
-            "command_options": [b"\x0030d", b"\x012030-12-31T18:00+01:00", b"\x02masked-input=0.25"],
+            "command_options": [
+                b"\x0030d",
+                b"\x012030-12-31T18:00+01:00",
+                b"\x019999-12-31T23:59-14:00",
+                b"\x02masked-input=0.25",
+            ],
         }
 
 
 def ledger_seeds() -> dict[str, list[bytes]]:
     """Amounts, heads, URLs, the payloads of a ledger, and edits of each kind that its audit finds or does not."""
     records = list(ledger_targets._known().values())
-    payloads = [bytes([at]) + record.payload.encode() for at, record in enumerate(records)]
+    payloads = [b"\0" + DEEP, *(bytes([at]) + record.payload.encode() for at, record in enumerate(records))]
     changed_payload = [bytes([1, row, 3, 0]) + b'"0"' for row in (0, 3, 4, 12)]
     changed_cells = [bytes([0, 3, at, at]) + b"7" for at in range(len(ledger_targets.CELLS))]
     removed = [bytes([0, 5, at, 0]) for at in (0, 10, 14, 17)]
     urls = [b"ledger.db", b"sqlite:////var/ledger.db", b"postgresql://user:secret@host:5432/database?sslmode=require"]
+    urls += [b"postgresql://host/database?plugin=any", b"postgresql://ho\x1b[1mst/database"]
     return {
         "ledger_amount": [b"\x000.125", b"\xff1e-6"],
         "ledger_head": [b"12:" + b"0f" * 32],
@@ -194,6 +204,8 @@ def flower_seeds() -> dict[str, list[bytes]]:
     for at, array in enumerate(recorded.asked[3]["arrays"].values()):
         add("flower_node", bytes([3, 4, at]) + array.data)
         add("flower_arrays", array.data)
+    add("flower_arrays", b"\x93NUMPY\x01\0\x0a\0{'descr': (")
+    add("flower_arrays", b"PK\3\4")
     for at in range(2, flower.EXCHANGES):
         memory = flower.from_bytes(recorded.states[at])["secagg"]["memory"]
         add("flower_memory", bytes([at - 2]) + memory)

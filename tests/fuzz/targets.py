@@ -13,6 +13,7 @@ from dp.errors import DpError
 from secagg.errors import SecAggError
 
 from . import core_targets, file_targets, ledger_targets
+from .texts import check_text
 
 MAX_INPUT = 1 << 14
 """The longest input that the fuzzer makes; decoders are told the round's own limits."""
@@ -38,5 +39,5 @@ def run(name: str, data: bytes) -> None:
     """One input: the value is thrown away, an error on purpose is what is wanted, and any other goes up."""
     try:
         TARGETS[name](data)
-    except (SecAggError, DpError):
-        return
+    except (SecAggError, DpError) as error:
+        check_text(str(error))
