@@ -36,8 +36,8 @@ audit: $(STAMP)  ## what a relying party checks for itself, and a report in audi
 	$(BIN)/secagg audit --report audit-report
 
 test: $(STAMP) .venv-flower/.installed  ## the test suite (some minutes on two cores)
-	$(BIN)/python -m pytest -n auto -m "not long" --ignore $(FLOWER_TESTS)
-	.venv-flower/bin/python -m pytest -n auto -m "not long" $(FLOWER_TESTS)
+	$(BIN)/python -m pytest -n auto -p no:benchmark -m "not long" --ignore $(FLOWER_TESTS)
+	.venv-flower/bin/python -m pytest -n auto -p no:benchmark -m "not long" $(FLOWER_TESTS)
 
 test-long: $(STAMP) .venv-flower/.installed  ## what takes too long for every day: full-size rounds, deeper property tests
 	$(BIN)/python -m pytest -m long --ignore $(FLOWER_TESTS)
@@ -52,7 +52,7 @@ test-long: $(STAMP) .venv-flower/.installed  ## what takes too long for every da
 
 test-lowest:     ## the suite against the lowest versions that pyproject.toml admits
 	$(MAKE) --no-print-directory VENV=.venv-lowest .venv-lowest/.lowest
-	.venv-lowest/bin/python -m pytest -n auto -m "not long"
+	.venv-lowest/bin/python -m pytest -n auto -p no:benchmark -m "not long"
 
 .venv-lowest/.lowest: pyproject.toml tests/constraints-lowest.txt
 	$(PYTHON) -m venv .venv-lowest

@@ -22,8 +22,8 @@ ENVIRONMENTS = HERE / ".venvs"
 FLOWER = ("flower", "flwr==1.41.0")
 FLOWER_WORKFLOW = ("flower-workflow", f"flwr[simulation]==1.41.0 scikit-learn --editable {shlex.quote(str(ROOT))}")
 """Flower with its simulation engine, and ours in the same environment: the adapter runs within Flower."""
-OPENDP = ("opendp", "opendp>=0.12")
-TENSEAL = ("tenseal", "tenseal>=0.3.15 numpy")
+OPENDP = ("opendp", "opendp==0.16.0")
+TENSEAL = ("tenseal", "tenseal==0.3.18 numpy")
 
 
 class PeerMissingError(Exception):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from .findings import Ratio, Rival, Row, number
 from .results import Results
 
-HEADINGS = ("capability", "ours", "peer", "ours is better by", "physical limit", "ours / limit")
+HEADINGS = ("capability", "ours", "peer", "ours is better by", "limit", "ours / limit")
 ABOUT = (
     "Better by: how many times less time or fewer bytes ours takes than the peer, or how many times faster it goes. "
     "Ours / limit: how many times as much as nothing but the work that cannot be avoided. Medians of ratios that were "

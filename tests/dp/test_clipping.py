@@ -58,7 +58,9 @@ def test_sizes_that_squares_do_not_fit_are_clipped_all_the_same(size: float, nor
 def test_what_is_within_its_bound_stays_as_it_is() -> None:
     for norm, size in ((Norm.L1, 7.0), (Norm.L2, 5.0)):
         # A last place is given away on the bound itself, where no float could tell.
-        assert clipping.clip([3.0, -4.0], size * (1 + 2.0**-48), norm).tolist() == [3.0, -4.0]
+        for scale in (1.0, 2.0**900, 2.0**-900):  # whose squares no float holds
+            values = [3.0 * scale, -4.0 * scale]
+            assert clipping.clip(values, size * scale * (1 + 2.0**-48), norm).tolist() == values
         assert clipping.clip([3.0, -4.0], size, norm) == pytest.approx(np.array([3.0, -4.0]), rel=1e-11)
     assert clipping.clip([3.0, -4.0], 4, Norm.LINF).tolist() == [3.0, -4.0]
     assert clipping.clip(np.zeros((2, 3)), 1e-300, Norm.L2).tolist() == np.zeros((2, 3)).tolist()

@@ -29,6 +29,11 @@ FALSE_ALARM = 1e-9
 vectors = arrays(np.float64, st.integers(1, 70), elements=st.floats(-1e6, 1e6, allow_subnormal=False))
 
 
+def test_a_sensitivity_is_a_float_whatever_it_was_given_as() -> None:
+    for value in (1, Fraction(1, 2), np.float32(0.25)):
+        assert type(Sensitivity(value, Norm.L2, ADD).value) is float
+
+
 def test_gaussian_release() -> None:
     values = np.linspace(-5, 5, 100_000).reshape(100, -1)
     sensitivity = Sensitivity(0.5, Norm.L2, ADD)

@@ -11,10 +11,11 @@ import math
 import random
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import dp.arbiter
@@ -33,7 +34,7 @@ from dp.mass import distribution, mass, reach, variance
 from dp.randomness import SystemWords, system_bits
 from dp.rational import exp_neg, floor_log2, positive
 from dp.reference import reference_sample
-from dp.tables import table_for
+from dp.tables import _thresholds, table_for
 
 FALSE_ALARM = 1e-9
 SCALES = [0.3, 0.5, 1.0, math.sqrt(3), 7.25, 100.0, 255.9, 256, 300.0, 1e4, 1e6, 2.0**40]
@@ -92,6 +93,27 @@ def test_words_that_tie_go_to_the_arbiter_and_are_settled_by_further_bits(law: L
         top = Fraction(total.sums[block] + total.error(block), total.total)
         assert low <= value < top
         assert block <= h if sure else block > h or tie != int(table.thresholds[h])
+
+
+@given(laws, st.data())
+def test_only_numbers_within_doubt_of_a_boundary_wait_for_more_bits(law: Law, data: st.DataObject) -> None:
+    class AskedError(Exception):
+        pass
+
+    def ask(count: int) -> int:
+        raise AskedError
+
+    table, bits = cumulative(law, 128), 192
+    heavy = sum(after - before > 1 << 100 for before, after in pairwise(table.sums))
+    assume(heavy)
+    h = data.draw(st.integers(0, heavy - 1))
+    first = (table.sums[h] << bits) // (table.total + table.slack)
+    last = -(-((table.sums[h] + table.error(h)) << bits) // table.total) - 1
+    assert invert(law, Uniform(first - 1, bits, ask)) == h
+    assert invert(law, Uniform(last + 1, bits, ask)) == h + 1
+    for doubtful in (first, last):
+        with pytest.raises(AskedError):
+            invert(law, Uniform(doubtful, bits, ask))
 
 
 def test_the_kernel_stops_at_ties_and_the_draw_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,6 +187,14 @@ def test_thresholds_are_the_true_distribution_rounded_down(law: Law) -> None:
     cumulated = np.cumsum(weights) / weights.sum()
     assert table.thresholds[-1] == 2**63 - 1
     assert np.allclose(table.thresholds / 2.0**63, cumulated[: len(table.thresholds)], rtol=1e-11, atol=0)
+
+
+@given(laws)
+def test_thresholds_that_the_precision_leaves_open_are_not_taken(law: Law) -> None:
+    true = table_for(law).thresholds
+    for bits in (60, 66, 72, 80, 200):
+        floors = _thresholds(law, bits)
+        assert floors is None if bits == 60 else floors is None or floors == true.tolist()
 
 
 @given(st.fractions(0, 400), st.integers(60, 300))

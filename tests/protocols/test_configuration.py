@@ -1,7 +1,8 @@
+import msgspec
 import numpy as np
 import pytest
 
-from protocols.configuration import RoundConfig
+from protocols.configuration import MAX_CONFIG_BYTES, RoundConfig, written_down
 from protocols.parameters import Adversary, ThreatModel
 from protocols.policy import ClientPolicy
 from protocols.vectors import FloatVector, IntegerVector
@@ -14,12 +15,15 @@ MODEL = ThreatModel(6, 0.0, 0.3)
 
 def test_a_configuration_knows_its_lanes_and_bytes():
     config = RoundConfig(
-        MODEL, (FloatVector("model", 10, weighted=True), IntegerVector("votes", 3, max_value=1)), max_weight=100
+        MODEL,
+        (FloatVector("model", 10, weighted=True), FloatVector("loss", 1), IntegerVector("votes", 3, max_value=1)),
+        max_weight=100,
     )
-    assert [lane.name for lane in config.lanes] == ["model", "votes", "weight"]
+    assert [lane.name for lane in config.lanes] == ["model", "loss", "votes", "weight"]
     assert config.lanes[0].modulus_bits == (2 * 32767 * 6 * 100).bit_length()
-    assert config.lanes[1].modulus_bits == 3  # up to 6
-    assert config.lanes[2].modulus_bits == 10  # up to 600
+    assert config.lanes[1].modulus_bits == (2 * 32767 * 6).bit_length()
+    assert config.lanes[2].modulus_bits == 3  # up to 6
+    assert config.lanes[3].modulus_bits == 10  # up to 600
     assert config.input_bytes == sum(lane.packed_bytes for lane in config.lanes)
     assert config.modulus_bits == 26
 
@@ -51,6 +55,16 @@ def test_a_configuration_knows_its_lanes_and_bytes():
 def test_impossible_configurations_name_the_culprit(arguments, match):
     with pytest.raises(ParameterError, match=match):
         RoundConfig(MODEL, **arguments)
+
+
+def test_names_may_be_long_until_nobody_would_accept_the_configuration():
+    def named(length):
+        return RoundConfig(MODEL, (FloatVector("a" * length, 1),))
+
+    longest = MAX_CONFIG_BYTES - len(msgspec.msgpack.encode(named(1000))) + 1000
+    assert len(msgspec.msgpack.encode(written_down(named(longest)))) == MAX_CONFIG_BYTES
+    with pytest.raises(ParameterError, match=f"takes {MAX_CONFIG_BYTES + 1} bytes, but at most {MAX_CONFIG_BYTES} are"):
+        written_down(named(longest + 1))
 
 
 def test_minimum_survivors_is_the_threshold_unless_said():

@@ -177,6 +177,7 @@ ONE_WAY = {
         False,
     ),
     "a number in a long form": (lambda body: body.replace(b"\x81\x02", b"\x81\xcc\x02"), False),
+    "a number as a signed one": (lambda body: body.replace(b"\xcd\x01\x2c", b"\xd1\x01\x2c"), False),
     "a map in a long form": (lambda body: body.replace(b"\x81\x02", b"\xde\x00\x01\x02"), False),
 }
 
@@ -184,7 +185,7 @@ ONE_WAY = {
 @pytest.mark.parametrize("name", ONE_WAY)
 def test_a_message_can_be_written_in_one_way_only(name):
     change, accepted = ONE_WAY[name]
-    data = rewritten(ShareKeys(bytes(32), 1, {2: bytes(100)}), change)
+    data = rewritten(ShareKeys(bytes(32), 300, {2: bytes(100)}), change)
     if accepted:
         assert wire.decode(data, ToServer, max_bytes=1 << 16).sealed.keys() == {2}
         return

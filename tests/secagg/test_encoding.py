@@ -242,6 +242,15 @@ def test_levels_never_leave_the_range_of_the_clip(data: st.DataObject, codec: Fi
     assert np.abs(levels).max() == codec.max_level
 
 
+@pytest.mark.parametrize(("value_bits", "clip"), [(52, 0.9000854644726045), (51, 0.6226148935285906)])
+def test_a_clip_whose_level_rounds_up_gives_its_largest_level(value_bits: int, clip: float) -> None:
+    codec = FixedPoint(clip, value_bits, 1)
+    beyond = clip * codec.scale - codec.max_level
+    assert 0 < beyond < 1  # by so much a value would be rounded up once too often in as many cases
+    levels, _ = codec.quantise(np.full(400, clip))
+    assert set(levels.tolist()) == {codec.max_level}
+
+
 @given(st.data(), fixed_points())
 def test_clipped_coordinates_are_counted(data: st.DataObject, codec: FixedPoint) -> None:
     values = data.draw(float_vectors(6, reach=3 * codec.clip))
