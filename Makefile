@@ -10,6 +10,7 @@ DIM     ?= 100000
 DROPOUT ?= 0.1
 INPUTS  ?= 1000000
 SECONDS_EACH ?= 0
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo audit test test-long test-lowest lint types format bench bench-all fuzz mutation vectors docs wheel check clean
@@ -78,10 +79,11 @@ bench: $(STAMP)  ## compare with peers and physical limits, and a report in benc
 bench-all: $(STAMP)  ## every benchmark there is, at the sizes that were asked for (an hour)
 	$(BIN)/python -m pytest bench -p no:cacheprovider --override-ini=filterwarnings= -s
 
-fuzz: $(STAMP)   ## every decoder against INPUTS hostile inputs, guided by coverage (minutes)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]' || \
+# Where Flower is, since its adapter has decoders, too.
+fuzz: .venv-flower/.installed  ## every decoder against INPUTS hostile inputs, guided by coverage (some minutes on two cores)
+	.venv-flower/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[flower,fuzz]' || \
 		echo "atheris cannot be installed here: the fuzzer goes unguided"
-	$(BIN)/python -m tests.fuzz --inputs $(INPUTS) --seconds $(SECONDS_EACH)
+	.venv-flower/bin/python -m tests.fuzz --inputs $(INPUTS) --seconds $(SECONDS_EACH) --jobs $(JOBS)
 
 vectors: $(STAMP) ## replay all test vectors with the second implementation, which shares no code
 	$(BIN)/python -m tests.checker
