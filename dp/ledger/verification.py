@@ -132,7 +132,6 @@ class _Replay:
         if not within(after.taken, terms.limit):
             raise _contradiction(record, "exceeds its budget")
         self.book.check_participants(record, counted=False)
-        reservation(terms, record, None)  # what the ledger tells of it can be read
         return after
 
     def _close(self, record: Record) -> Account:
@@ -150,7 +149,7 @@ class _Replay:
             if charge != (reserved if facts.get("spent") is True else (0,) * len(reserved)):
                 raise _contradiction(record, "costs something else than what it says")
             self.book.check_participants(opened, counted=True)  # nobody was excused
-        reservation(self.terms[record.budget], opened, record)
+        reservation(self.terms[record.budget], opened, record)  # what the ledger tells of it can be read
         before = self._before(record)
         held = minus(before.held, reserved)
         return Account(before.period, plus(before.spent, charge), held, before.open - 1)
@@ -165,6 +164,7 @@ class _Replay:
         """Raise LedgerCorruptError unless the other tables hold what follows from the trail, and nothing else."""
         for opened in self.open.values():
             self.book.check_participants(opened, counted=True)  # nobody is excused before the round is committed
+            reservation(self.terms[opened.budget], opened, None)
         accounts = self.book.tx.rows("SELECT budget, period, seq FROM ledger_accounts")
         if {(budget, period): seq for budget, period, seq in accounts} != {
             key: seq for key, (_, seq) in self.accounts.items()
