@@ -69,7 +69,7 @@ def spell(units: int) -> str:
 def read(text: object) -> int:
     """Return the amount of a spelling; raise ValueError for anything that `spell` would not write."""
     whole, _, rest = text.partition(".") if isinstance(text, str) else ("", "", "")
-    if not (whole.isascii() and whole.isdigit() and len(whole) <= _WIDEST and len(rest) <= _DIGITS):
+    if not (whole.isascii() and whole.isdigit() and len(whole) <= _WIDEST + 1 and len(rest) <= _DIGITS):
         raise ValueError("no amount")
     if rest and not (rest.isascii() and rest.isdigit()):
         raise ValueError("no amount")

@@ -49,6 +49,17 @@ def test_a_period_that_does_not_end_in_this_calendar_has_no_renewal(tmp_path):
         assert soon.renewal is not None
 
 
+def test_the_largest_limit_is_kept_and_counts(tmp_path):
+    with Ledger.open(str(tmp_path / "ledger.db"), create=True) as ledger:
+        for composition in ("sum", "renyi"):
+            ledger.create(Budget(composition, "1e300", "1e-6", neighbours=ADD, composition=composition))
+            ledger.spend(composition, Cost("9e299", neighbours=ADD), round_id="r", participants=["ann"])
+            with pytest.raises(LedgerError, match="exceeded"):
+                ledger.spend(composition, Cost("2e299", neighbours=ADD), round_id="s")
+            assert ledger.participants(composition)[0].epsilon == ledger.status(composition).epsilon
+        ledger.verify()
+
+
 def test_a_url_loads_no_plugin():
     pytest.importorskip("sqlalchemy")
     with pytest.raises(ParameterError, match="plugin"):

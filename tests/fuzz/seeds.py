@@ -176,17 +176,17 @@ def ledger_seeds() -> dict[str, list[bytes]]:
 
 def flower_seeds() -> dict[str, list[bytes]]:
     """Messages of the recorded session, as what they are and as Flower's records."""
-    from . import flower_targets as flower
+    from . import flower_session as flower
 
     recorded, found = flower.session(), {}
 
     def add(target: str, data: bytes) -> None:
         found.setdefault(target, []).append(data)
 
-    announced = flower._record(recorded.asked[1])["announcement"]
+    announced = flower.fields_of(recorded.asked[1])["announcement"]
     add("flower_announcement", announced)
     for at, (asked, answered) in enumerate(zip(recorded.asked, recorded.answered, strict=True)):
-        down, up = flower._record(asked), flower._record(answered)
+        down, up = flower.fields_of(asked), flower.fields_of(answered)
         if "message" in down:
             add("flower_node", bytes([at, 0]) + down["message"][wire.HEADER_BYTES :])
             add("flower_replies", bytes([at, 0]) + up["message"][wire.HEADER_BYTES :])
@@ -196,7 +196,7 @@ def flower_seeds() -> dict[str, list[bytes]]:
         add("flower_replies", bytes([at, 2]) + b"\x03\xe9secagg: refused")
         if at:
             add("flower_envelope", flower.to_bytes(answered))
-    question, answer = flower._record(recorded.asked[0])["ask"], flower._record(recorded.answered[0])
+    question, answer = flower.fields_of(recorded.asked[0])["ask"], flower.fields_of(recorded.answered[0])
     add("flower_node", bytes([0, 2]) + question)
     add("flower_node", bytes([1, 1]) + announced)
     add("flower_replies", bytes([0, 3]) + answer["identity"] + answer["proof"])

@@ -9,7 +9,7 @@ from flwr.app import Array, ArrayRecord
 
 from protocols.flower.content import Model
 from secagg.errors import EncodingError, SecAggError
-from tests.fuzz import flower_targets, targets
+from tests.fuzz import flower_session, flower_targets, targets
 from tests.fuzz.__main__ import CORPUS
 
 NAMES = [target.__name__ for target in flower_targets.TARGETS]
@@ -43,18 +43,20 @@ def test_the_seeds_reach_beyond_the_door(name):
     assert accepted
 
 
-@pytest.mark.parametrize("exchange", range(flower_targets.EXCHANGES))
+@pytest.mark.parametrize("exchange", range(flower_session.EXCHANGES))
 def test_the_recorded_node_and_server_answer_what_the_corpus_holds(exchange, monkeypatch):
     """The session is the same in every run, so that the corpus is of it."""
-    asked = flower_targets.to_bytes(flower_targets.session().asked[exchange])
-    answered = flower_targets.to_bytes(flower_targets.session().answered[exchange])
+    asked = flower_session.to_bytes(flower_session.session().asked[exchange])
+    answered = flower_session.to_bytes(flower_session.session().answered[exchange])
     assert bytes([exchange, 3]) + asked in inputs("flower_node")
     assert bytes([exchange, 1]) + answered in inputs("flower_replies")
     replies = []
     monkeypatch.setattr(flower_targets, "_check_answer", replies.append)
     targets.run("flower_node", bytes([exchange, 3]) + asked)
-    (reply,) = replies
-    assert not reply.has_error(), reply.error.reason
+    announced = flower_session.fields_of(flower_session.session().asked[1])["announcement"]
+    targets.run("flower_node", bytes([1, 1]) + announced)
+    assert [reply.error.reason for reply in replies if reply.has_error()] == []
+    assert len(replies) == 2
 
 
 def zipped(name):
