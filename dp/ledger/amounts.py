@@ -20,27 +20,29 @@ Number = Real | Decimal | str
 
 _DIGITS = 30
 _WIDEST = 300  # decimal exponents beyond are no privacy parameters, costly to make exact, and no floats
+_SHOWN = 60
 
 
 def rational(value: Number, name: str) -> Fraction:
     """Return the number that `value` means, exactly; raise ParameterError unless it is finite and not negative."""
     if isinstance(value, str | Decimal):
+        shown = str(value).strip()[:_SHOWN]
         try:
             decimal = Decimal(value)
         except InvalidOperation:
-            msg = f"{name} = {value!r} is no number; write for example 0.5 or 1e-6"
+            msg = f"{name} = {shown!r} is no number; write for example 0.5 or 1e-6"
             raise ParameterError(msg) from None
         if not decimal.is_finite() or abs(decimal.adjusted()) > _WIDEST:
-            msg = f"{name} = {value} is out of range; give a finite number"
+            msg = f"{name} = {shown} is out of range; give a finite number"
             raise ParameterError(msg)
         result = Fraction(decimal)
     else:
         result = exact(value, name)
-    if result > 10**_WIDEST:
+    if abs(result) > 10**_WIDEST:
         msg = f"{name} is out of range; give at most 1e{_WIDEST}"
         raise ParameterError(msg)
     if result < 0:
-        msg = f"{name} = {value} must not be negative"
+        msg = f"{name} = {float(result):g} must not be negative"
         raise ParameterError(msg)
     return result
 

@@ -29,6 +29,16 @@ def test_a_limit_that_is_no_float_is_refused(epsilon, composition):
     assert Budget("b", "1e300", "1e-6", neighbours=ADD, composition=composition).epsilon == 10**300
 
 
+@pytest.mark.parametrize(
+    "epsilon", [10**5000, -(10**5000), "9" * 5000, "-" + "9" * 5000, "x" * 5000, "-2\r"], ids=range(6)
+)
+def test_a_limit_of_many_digits_is_refused_in_few_words(epsilon):
+    with pytest.raises(ParameterError) as raised:
+        Budget("b", epsilon, neighbours=ADD)
+    assert len(str(raised.value)) < 150
+    assert str(raised.value).isprintable()
+
+
 @pytest.mark.parametrize("hours", [14, -14])
 @pytest.mark.parametrize("year", [1, 9999])
 def test_an_end_beyond_the_calendar_is_refused(year, hours):

@@ -166,7 +166,7 @@ def ledger_seeds() -> dict[str, list[bytes]]:
     urls = [b"ledger.db", b"sqlite:////var/ledger.db", b"postgresql://user:secret@host:5432/database?sslmode=require"]
     urls += [b"postgresql://host/database?plugin=any", b"postgresql://ho\x1b[1mst/database"]
     return {
-        "ledger_amount": [b"\x000.125", b"\xff1e-6"],
+        "ledger_amount": [b"\x000.125", b"\xff1e-6", b"\xff-2\r"],
         "ledger_head": [b"12:" + b"0f" * 32],
         "ledger_url": urls,
         "ledger_payload": payloads,
