@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..errors import LedgerCorruptError, ParameterError
 from .amounts import Amounts, minus, plus, within
 from .book import Account, Book, Terms, account_in, terms_in
-from .compositions import limit_of
+from .compositions import gives
 from .records import GENESIS, PHASES, Phase, Record, RecordKind
 from .views import reservation
 
@@ -107,7 +107,11 @@ class _Replay:
         terms = terms_in(record)
         if record.budget in self.terms or record.round_id or record.period:
             raise _contradiction(record, "creates a budget for the second time, or out of place")
-        if terms.budget.composition != "releases" and limit_of(terms.budget) != terms.limit:
+        try:
+            given = gives(terms.budget, terms.limit)
+        except ParameterError:  # these terms give no limit at all
+            given = False
+        if not given:
             raise _contradiction(record, "has another limit than its terms allow")
         self.terms[record.budget] = terms
         nothing = (0,) * len(terms.limit)

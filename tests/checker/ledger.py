@@ -1,287 +1,350 @@
-"""SPEC part V: a ledger's tables, verified; the chain, the accounts, limits and charges are recomputed."""
+"""SPEC part V: the tables of a ledger, verified row by row, and what its budgets and records must count."""
 
 import copy
 import hashlib
 import json
 import math
-from decimal import Decimal
+import re
+from bisect import bisect_right
+from dataclasses import dataclass, field
 from fractions import Fraction
+from types import NoneType
 from typing import Any
 
 from .costs import gaussian_epsilon
 from .findings import agree
+from .primitives import u32
 from .refusal import Refused, require
 
-CORRUPT = "LedgerCorruptError"
-GRID = 10**30
-GENESIS = "00" * 32
-PHASES = {"create": "create", "reserve": "open", "commit": "close", "release": "close", "resolve": "close"}
-COUNTED = {"sum": 2, "renyi": 1, "releases": 1}
-NEAR = 1e-9
+Row = dict[str, Any]
 Tables = dict[str, Any]
-Amounts = list[int]
+
+FORMAT, ZEROS = 1, "0" * 64
+AMOUNT = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]{0,29}[1-9])?")
+UNIT = 10**30
+LARGEST_COUNT = 10**6
+ORDERS = [*(tenths / 10 for tenths in range(11, 110)), *map(float, range(11, 513))]
+PHASES = {"create": "create", "reserve": "open", "commit": "close", "release": "close", "resolve": "close"}
+CLOSED = {"reason": (str,), "spent": (bool,), "charge": (list,)}
+FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
+    "create": {"terms": (dict,), "limit": (list,)},
+    "reserve": {"cost": (dict,), "charge": (list,), "participants": (dict,)},
+    "commit": {"cost": (dict, NoneType), "charge": (list,), "participants": (dict,)},
+    "release": CLOSED,
+    "resolve": CLOSED,
+}
+AFTER = {"spent": (list,), "held": (list,), "open": (int,)}
+PARTICIPANTS = {"count": (int,), "sha256": (str,)}
+TERMS = {
+    **dict.fromkeys(("epsilon", "delta", "neighbours", "composition", "kind"), (str,)),
+    "order": (int, float, NoneType),
+    "event": (dict, NoneType),
+    **dict.fromkeys(("renews", "expires"), (int, NoneType)),
+}
 
 
-def _u64(value: int) -> bytes:
-    require(0 <= value < 2**64, CORRUPT)
-    return value.to_bytes(8, "big")
+def insist(condition: object) -> None:
+    require(condition, "LedgerCorruptError")
 
 
-def _long(text: str) -> bytes:
-    return len(text.encode()).to_bytes(4, "big") + text.encode()
+# Section 33: amounts, limits, charges
 
 
-def record_hash(record: Tables) -> str:
-    data = b"secagg/v1/ledger-record" + bytes.fromhex(record["previous"])
-    data += _u64(record["seq"]) + _u64(record["time"]) + _u64(record["period"])
-    data += b"".join(_long(record[name]) for name in ("kind", "budget", "round_id", "payload"))
-    return hashlib.sha256(data).hexdigest()
+def amount(text: object) -> Fraction:
+    insist(isinstance(text, str) and AMOUNT.fullmatch(text))
+    return Fraction(str(text))
 
 
-def participants_digest(names: list[str]) -> Tables:
-    data = b"secagg/v1/ledger-participants" + b"".join(map(_long, sorted(names, key=str.encode)))
+def conversion(order: float, delta: float) -> float:
+    """What a divergence at an order is less than the epsilon that follows from it."""
+    return math.log(1 - 1 / order) - (math.log(delta) + math.log(order)) / (order - 1)
+
+
+def default_order(terms: Row) -> float:
+    goal, delta = float(terms["epsilon"]), float(terms["delta"])
+    return max(ORDERS, key=lambda order: (goal - conversion(order, delta)) / order)
+
+
+def limit_of(terms: Row) -> list[Fraction]:
+    """The limit that these terms give, rounding apart."""
+    goal, delta = float(terms["epsilon"]), float(terms["delta"])
+    if terms["composition"] == "sum":
+        return [amount(terms["epsilon"]), amount(terms["delta"])]
+    if terms["composition"] == "renyi":
+        shift = conversion(terms["order"], delta)
+        return [Fraction(goal - shift - 1e-12 * (goal + abs(shift)))]
+
+    def cost(count: int) -> float:
+        return gaussian_epsilon(_multiplier(terms["event"]) / math.sqrt(count), delta)
+
+    return [Fraction(bisect_right(range(1, LARGEST_COUNT + 1), goal, key=cost))]
+
+
+def _multiplier(event: Row) -> float:
+    agree("an event that the checker accounts for", event["type"], "GaussianEvent")
+    return event["noise_multiplier"]
+
+
+def charge_of(cost: Row, terms: Row) -> list[Fraction]:
+    """What a cost charges a budget of these terms, rounding apart."""
+    kind, composition = cost["type"], terms["composition"]
+    if kind in {"Repeated", "Composed"}:
+        parts = cost["events"] if kind == "Composed" else [cost["event"]] * cost["count"]
+        return [sum(column, Fraction(0)) for column in zip(*(charge_of(part, terms) for part in parts), strict=True)]
+    agree("neighbours", cost["neighbours"], terms["neighbours"])
+    if composition == "renyi":
+        return [Fraction(terms["order"]) / (2 * Fraction(_multiplier(cost)) ** 2)]
+    if composition == "releases":
+        agree("a planned event, or more noise", _multiplier(cost) >= _multiplier(terms["event"]), True)
+        return [Fraction(1)]
+    if kind == "Cost":
+        return [amount(cost["epsilon"]), amount(cost["delta"])]
+    agree("an event of pure epsilon", kind, "LaplaceEvent")
+    return [1 / Fraction(cost["noise_multiplier"]), Fraction(0)]
+
+
+def is_near(written: list[Fraction], true: list[Fraction], terms: Row) -> bool:
+    """Divergences and their limits to nine digits, all else to the last unit."""
+    if terms["composition"] != "renyi":
+        return written == true
+    return len(written) == 1 and math.isclose(written[0], true[0], rel_tol=1e-9)
+
+
+# Section 34: records, their chain, and verification
+
+
+def record_hash(record: Row) -> str:
+    numbers = b"".join(record[name].to_bytes(8, "big") for name in ("seq", "time", "period"))
+    texts = [record[name].encode() for name in ("kind", "budget", "round_id", "payload")]
+    data = b"secagg/v1/ledger-record" + bytes.fromhex(record["previous"]) + numbers
+    return hashlib.sha256(data + b"".join(u32(len(text)) + text for text in texts)).hexdigest()
+
+
+def participants_hash(names: list[str]) -> Row:
+    texts = sorted(name.encode() for name in names)
+    data = b"secagg/v1/ledger-participants" + b"".join(u32(len(text)) + text for text in texts)
     return {"count": len(names), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def amount(text: Any) -> int:
-    """Section 33: decimals without exponent or trailing zeros, on the grid."""
-    require(isinstance(text, str) and set(text) <= set("0123456789."), CORRUPT)
-    units = Fraction(Decimal(text)) * GRID
-    require(units.denominator == 1 and spelled(int(units)) == text, CORRUPT)
-    return int(units)
+@dataclass
+class Account:
+    """What a budget has spent and holds in one period."""
+
+    spent: list[Fraction]
+    held: list[Fraction]
+    open: int = 0
 
 
-def spelled(units: int) -> str:
-    whole, rest = divmod(units, GRID)
-    return f"{whole}.{rest:030d}".rstrip("0").rstrip(".")
+@dataclass
+class Round:
+    period: int
+    charge: list[Fraction]
+    reserved: Row
+    committed: Row | None = None
+    closed: bool = False
 
 
-def _amounts(texts: Any, kinds: int) -> Amounts:
-    require(isinstance(texts, list) and len(texts) == kinds, CORRUPT)
-    return [amount(text) for text in texts]
+@dataclass
+class Budget:
+    created: int
+    terms: Row
+    limit: list[Fraction]
+    accounts: dict[int, Account] = field(default_factory=dict)
+    rounds: dict[str, Round] = field(default_factory=dict)
+
+    def account(self, period: int) -> Account:
+        nothing = [Fraction(0)] * len(self.limit)
+        return self.accounts.setdefault(period, Account(nothing, nothing))
+
+    def period(self, time: int) -> int:
+        return (time - self.created) // self.terms["renews"] if self.terms["renews"] else 0
 
 
-def _within(ones: Amounts, limits: Amounts) -> bool:
-    return all(one <= limit for one, limit in zip(ones, limits, strict=True))
+def _hold(value: Row, fields: dict[str, tuple[type, ...]]) -> None:
+    insist(all(name in value and type(value[name]) in kinds for name, kinds in fields.items()))
 
 
-class Replay:
-    """What follows from the records so far."""
+def read_payload(record: Row) -> Row:
+    try:
+        payload = json.loads(record["payload"])
+    except ValueError:
+        raise Refused("LedgerCorruptError") from None
+    insist(type(payload) is dict)
+    _hold(payload, {"after": (dict,)} | FIELDS[record["kind"]])
+    _hold(payload["after"], AFTER)
+    if "participants" in FIELDS[record["kind"]]:
+        _hold(payload["participants"], PARTICIPANTS)
+    if record["kind"] == "create":
+        terms = payload["terms"]
+        _hold(terms, TERMS)
+        insist(terms["composition"] in {"sum", "renyi", "releases"})
+        insist((terms["order"] is not None) == (terms["composition"] == "renyi"))
+        insist((terms["event"] is not None) == (terms["composition"] == "releases"))
+        insist(terms["neighbours"] in {"add-remove", "replace-one"})
+        insist(terms["kind"] in {"data-subject", "data-set", "project"})
+        insist(terms["renews"] is None or terms["renews"] > 0)
+        insist(amount(terms["epsilon"]) >= 0 and (amount(terms["delta"]) > 0 or terms["composition"] == "sum"))
+        insist(terms["order"] is None or terms["order"] > 1)
+    return payload
 
-    def __init__(self, tables: Tables, *, prices: bool) -> None:
-        self.tables, self.prices, self.priced = tables, prices, 0
-        self.budgets: dict[str, Tables] = {}
-        self.accounts: dict[tuple[str, int], Tables] = {}
-        self.opened: dict[tuple[str, str], Tables] = {}
-        self.ever: set[tuple[str, str]] = set()
 
-    def follow(self, record: Tables) -> None:
-        facts = json.loads(record["payload"])
-        require(PHASES.get(record["kind"]) == record["phase"], CORRUPT)
+class Trail:
+    """A trail that is gone through, record by record."""
+
+    def __init__(self) -> None:
+        self.budgets: dict[str, Budget] = {}
+        self.seq, self.time, self.hash = 0, 0, ZEROS
+        self.accounts: dict[tuple[str, int], int] = {}
+
+    def follow(self, record: Row) -> None:
+        insist(record["seq"] == self.seq + 1 and record["previous"] == self.hash and record["time"] >= self.time)
+        insist(record["kind"] in PHASES and record["phase"] == PHASES[record["kind"]])
+        insist(record["period"] >= 0 and record["hash"] == record_hash(record))
+        payload = read_payload(record)
         if record["kind"] == "create":
-            self._create(record, facts)
+            self._create(record, payload)
         else:
-            require(record["budget"] in self.budgets, CORRUPT)
-        budget = self.budgets[record["budget"]]
-        kinds, key = len(budget["limit"]), (record["budget"], record["period"])
-        account = copy.deepcopy(self.accounts.get(key, {"spent": [0] * kinds, "held": [0] * kinds, "open": 0}))
-        if record["phase"] == "open":
-            self._open(record, facts, budget, account)
-        elif record["phase"] == "close":
-            self._close(record, facts, account, kinds)
-        require(facts["after"]["open"] == account["open"], CORRUPT)
-        for name in ("spent", "held"):
-            require(_amounts(facts["after"][name], kinds) == account[name], CORRUPT)
-        self.accounts[key] = account | {"seq": record["seq"]}
+            insist(record["budget"] in self.budgets)
+            (self._reserve if record["kind"] == "reserve" else self._close)(record, payload)
+        account = self.budgets[record["budget"]].account(record["period"])
+        after = payload["after"]
+        insist([amount(text) for text in after["spent"]] == account.spent)
+        insist([amount(text) for text in after["held"]] == account.held)
+        insist(after["open"] == account.open)
+        self.seq, self.time, self.hash = record["seq"], record["time"], record["hash"]
+        self.accounts[record["budget"], record["period"]] = record["seq"]
 
-    def _create(self, record: Tables, facts: Tables) -> None:
-        require(record["budget"] not in self.budgets and not record["round_id"] and not record["period"], CORRUPT)
-        terms = facts["terms"]
-        limit = _amounts(facts["limit"], COUNTED[terms["composition"]])
+    def _create(self, record: Row, payload: Row) -> None:
+        insist(record["budget"] not in self.budgets and record["period"] == 0 and record["round_id"] == "")
+        terms, limit = payload["terms"], [amount(text) for text in payload["limit"]]
         if terms["composition"] == "releases":
-            agree("releases that fit", not self.prices or limit == [GRID * most_releases(terms)], True)
-        elif terms["composition"] == "sum":
-            require(limit == [amount(terms["epsilon"]), amount(terms["delta"])], CORRUPT)
+            insist(len(limit) == 1)
         else:
-            require(math.isclose(limit[0] / GRID, renyi_limit(terms), rel_tol=NEAR), CORRUPT)
-        self.budgets[record["budget"]] = {"terms": terms, "limit": limit, "created": record["time"]}
+            insist(is_near(limit, limit_of(terms), terms))
+        self.budgets[record["budget"]] = Budget(record["time"], terms, limit)
 
-    def _open(self, record: Tables, facts: Tables, budget: Tables, account: Tables) -> None:
-        key, charge = (record["budget"], record["round_id"]), _amounts(facts["charge"], len(budget["limit"]))
-        require(key not in self.ever, CORRUPT)
-        renews = budget["terms"]["renews"]
-        period = (record["time"] - budget["created"]) // renews if renews else 0
-        require(record["period"] == period, CORRUPT)
-        self.ever.add(key)
-        self.opened[key] = {"record": record, "charge": charge, "participants": facts["participants"]}
-        account["held"] = [a + b for a, b in zip(account["held"], charge, strict=True)]
-        account["open"] += 1
-        taken = [a + b for a, b in zip(account["held"], account["spent"], strict=True)]
-        require(_within(taken, budget["limit"]), CORRUPT)
-        require(facts["participants"] == participants_digest(self._names(key, {0, 1})), CORRUPT)
-        self._check_price(facts["cost"], charge, budget["terms"])
+    def _reserve(self, record: Row, payload: Row) -> None:
+        budget, charge = self.budgets[record["budget"]], [amount(text) for text in payload["charge"]]
+        insist(record["round_id"] not in budget.rounds and record["period"] == budget.period(record["time"]))
+        account = budget.account(record["period"])
+        insist(len(charge) == len(budget.limit))
+        account.held = [a + b for a, b in zip(account.held, charge, strict=True)]
+        account.open += 1
+        full = zip(account.spent, account.held, budget.limit, strict=True)
+        insist(all(spent + held <= limit for spent, held, limit in full))
+        budget.rounds[record["round_id"]] = Round(record["period"], charge, payload["participants"])
 
-    def _close(self, record: Tables, facts: Tables, account: Tables, kinds: int) -> None:
-        key, charge = (record["budget"], record["round_id"]), _amounts(facts["charge"], kinds)
-        opened = self.opened.pop(key, None)
-        require(opened and opened["record"]["period"] == record["period"], CORRUPT)
-        assert opened
-        require(_within(charge, opened["charge"]), CORRUPT)
-        counted = participants_digest(self._names(key, {1}))
+    def _close(self, record: Row, payload: Row) -> None:
+        budget, charge = self.budgets[record["budget"]], [amount(text) for text in payload["charge"]]
+        insist(record["round_id"] in budget.rounds)
+        opened = budget.rounds[record["round_id"]]
+        insist(not opened.closed and opened.period == record["period"])
+        insist(len(charge) == len(opened.charge) and all(a <= b for a, b in zip(charge, opened.charge, strict=True)))
         if record["kind"] == "commit":
-            require(facts["participants"] == counted, CORRUPT)
-            terms = self.budgets[record["budget"]]["terms"]
-            if facts["cost"] is not None and terms["composition"] == "releases":
-                agree("no less noise", facts["cost"]["noise_multiplier"] >= terms["event"]["noise_multiplier"], True)
-                agree("as reserved", charge, opened["charge"])
-            elif facts["cost"] is not None:
-                self._check_price(facts["cost"], charge, terms)
+            opened.committed = payload["participants"]
+            insist(payload["cost"] is not None or charge == opened.charge)
         else:
-            require(charge == (opened["charge"] if facts["spent"] is True else [0] * kinds), CORRUPT)
-            require(opened["participants"] == counted, CORRUPT)
-        account["held"] = [a - b for a, b in zip(account["held"], opened["charge"], strict=True)]
-        account["spent"] = [a + b for a, b in zip(account["spent"], charge, strict=True)]
-        account["open"] -= 1
+            insist(not (payload["spent"] and record["kind"] == "release"))
+            insist(charge == (opened.charge if payload["spent"] else [0] * len(charge)))
+        opened.closed = True
+        account = budget.account(record["period"])
+        account.held = [a - b for a, b in zip(account.held, opened.charge, strict=True)]
+        account.spent = [a + b for a, b in zip(account.spent, charge, strict=True)]
+        account.open -= 1
 
-    def _names(self, key: tuple[str, str], marks: set[int]) -> list[str]:
-        """All of a round's participants for the marks 0 and 1, those who count for 1; any other mark does not."""
-        rows = [row for row in self.tables["participants"] if (row["budget"], row["round_id"]) == key]
-        return [row["participant"] for row in rows if row["counted"] in marks or 0 in marks]
-
-    def _check_price(self, cost: Tables, charge: Amounts, terms: Tables) -> None:
-        """Verification believes the costs that it is told (section 31); the honest trail of a vector has them right."""
-        if not self.prices:
-            return
-        ours = price(cost, terms)
-        exact = all(isinstance(part, int) for part in ours)
-        near = all(math.isclose(a / GRID, b, rel_tol=NEAR) for a, b in zip(charge, ours, strict=True))
-        agree(f"charge of {cost}", charge == ours if exact else near, True)
-        self.priced += 1
-
-    def finish(self) -> None:
-        """The other tables hold what follows from the records, and nothing else."""
-        for key, opened in self.opened.items():
-            require(opened["participants"] == participants_digest(self._names(key, {1})), CORRUPT)
-        filed = {(row["budget"], row["period"]): row["seq"] for row in self.tables["accounts"]}
-        require(filed == {key: account["seq"] for key, account in self.accounts.items()}, CORRUPT)
-        require({(row["budget"], row["round_id"]) for row in self.tables["participants"]} <= self.ever, CORRUPT)
+    def check_participants(self, filed: list[Row]) -> None:
+        names: dict[tuple[str, str], list[Row]] = {}
+        for row in filed:
+            insist(row["counted"] in {0, 1})
+            names.setdefault((row["budget"], row["round_id"]), []).append(row)
+        for name, budget in self.budgets.items():
+            for round_id, opened in budget.rounds.items():
+                rows = names.pop((name, round_id), [])
+                counted = [row["participant"] for row in rows if row["counted"]]
+                insist(participants_hash([row["participant"] for row in rows]) == opened.reserved)
+                insist(participants_hash(counted) == (opened.committed or opened.reserved))
+        insist(not names)
 
 
-def verify(tables: Tables, kept_head: str | None, *, prices: bool = False) -> Replay:
-    """Section 34: all of a ledger; `LedgerCorruptError` where anything contradicts its trail."""
-    replay, previous, time = Replay(tables, prices=prices), GENESIS, 0
-    records = sorted(tables["records"], key=lambda record: record["seq"])
-    for number, record in enumerate(records, 1):
-        require(record["seq"] == number and record["previous"] == previous, CORRUPT)
-        require(record["time"] >= time and record_hash(record) == record["hash"], CORRUPT)
-        previous, time = record["hash"], record["time"]
-        replay.follow(record)
-    require(tables["head"] == {"format": 1, "seq": len(records), "hash": previous}, CORRUPT)
-    if kept_head is not None:
-        seq, _, kept = kept_head.partition(":")
-        require(int(seq) <= len(records), CORRUPT)
-        require(kept == ([GENESIS] + [record["hash"] for record in records])[int(seq)], CORRUPT)
-    replay.finish()
-    return replay
-
-
-# Limits and charges
-
-
-def renyi_limit(terms: Tables) -> float:
-    epsilon, delta, a = float(Fraction(terms["epsilon"])), float(Fraction(terms["delta"])), terms["order"]
-    added = math.log1p(-1 / a) - (math.log(delta) + math.log(a)) / (a - 1)
-    return epsilon - added - 1e-12 * (epsilon + abs(added))
-
-
-def most_releases(terms: Tables) -> int:
-    assert terms["event"]["type"] == "GaussianEvent", "no closed form: take another event for a vector"
-    multiplier, delta = terms["event"]["noise_multiplier"], float(Fraction(terms["delta"]))
-    fits = 0
-    while gaussian_epsilon(multiplier / math.sqrt(fits + 1), delta) <= float(Fraction(terms["epsilon"])):
-        fits += 1
-    return fits
-
-
-def price(cost: Tables, terms: Tables) -> list[Any]:
-    """The charge: in units where it is exact, else what it is about."""
-    if terms["composition"] == "releases":
-        count = 1
-        while cost["type"] == "Repeated":
-            count, cost = count * cost["count"], cost["event"]
-        agree("the planned release", cost, terms["event"])
-        return [count * GRID]
-    if terms["composition"] == "renyi":
-        return [_divergence(cost, terms["order"])]
-    if cost["type"] == "Cost":
-        return [amount(cost["epsilon"]), amount(cost["delta"])]
-    assert cost["type"] == "LaplaceEvent"
-    return [math.ceil(GRID / Fraction(cost["noise_multiplier"])), 0]
-
-
-def _divergence(cost: Tables, order: float) -> float:
-    if cost["type"] == "Repeated":
-        return float(cost["count"] * _divergence(cost["event"], order))
-    if cost["type"] == "Composed":
-        return sum(_divergence(part, order) for part in cost["events"])
-    assert cost["type"] == "GaussianEvent"
-    return float(order / (2 * cost["noise_multiplier"] ** 2))
+def verify(tables: Tables, kept_head: str | None = None) -> dict[str, int]:
+    """Section 34, verification: what a ledger holds, or LedgerCorruptError."""
+    head, trail, passed = tables["head"], Trail(), set()
+    require(head["format"] == FORMAT, "LedgerError")
+    for record in sorted(tables["records"], key=lambda row: row["seq"]):
+        trail.follow(record)
+        passed.add(f"{record['seq']}:{record['hash']}")
+    insist((head["seq"], head["hash"]) == (trail.seq, trail.hash))
+    insist(kept_head is None or kept_head in passed)
+    accounts = sorted(((row["budget"], row["period"]), row["seq"]) for row in tables["accounts"])
+    insist(accounts == sorted(trail.accounts.items()))
+    trail.check_participants(tables["participants"])
+    reservations = sum(a.open for budget in trail.budgets.values() for a in budget.accounts.values())
+    return {"records": trail.seq, "budgets": len(trail.budgets), "open_reservations": reservations}
 
 
 # The vector
 
 
-def edited(tables: Tables, edits: list[Tables]) -> Tables:
-    """The tables with some cells set, rows removed or added; rows are numbered as they were before."""
-    out = copy.deepcopy(tables)
-    removed: list[tuple[str, int]] = []
-    for edit in edits:
-        if edit["table"] == "head":
-            out["head"] |= edit["set"]
-        elif "set" in edit:
-            out[edit["table"]][edit["row"]] |= edit["set"]
+def check(vector: dict[str, Any]) -> int:
+    """Verify the ledger, recompute what it counts, and refuse its changed copies."""
+    tables = vector["tables"]
+    for kept in (None, *vector["heads"]):
+        agree(f"verified, kept head {kept}", _outcome(tables, kept), vector["verified"])
+    compared = 1 + len(vector["heads"]) + _check_amounts(tables["records"])
+    for case in vector["refused"]:
+        changed = _changed(tables, case)
+        agree(f"refused: {case['name']}", _outcome(changed, case["kept_head"]), case["error"])
+        if case["kept_head"]:
+            agree(f"{case['name']}, without the kept head", type(_outcome(changed, None)), dict)
+    return compared + len(vector["refused"])
+
+
+def _check_amounts(records: list[Row]) -> int:
+    """Section 33: limits and charges follow from terms and costs, and are written as section 34 says."""
+    terms: dict[str, Row] = {}
+    for record in records:
+        payload = json.loads(record["payload"])
+        text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        agree(f"payload {record['seq']}", record["payload"], text)
+        what = f"record {record['seq']}"
+        if record["kind"] == "create":
+            given = terms[record["budget"]] = payload["terms"]
+            if given["composition"] == "renyi":
+                agree(f"{what}, order", given["order"], default_order(given))
+            limit = [amount(text) for text in payload["limit"]]
+            agree(f"{what}, limit", is_near(limit, limit_of(given), given), True)
+        elif payload.get("cost"):
+            given = terms[record["budget"]]
+            due = [Fraction(math.ceil(part * UNIT), UNIT) for part in charge_of(payload["cost"], given)]
+            agree(f"{what}, charge", is_near([amount(text) for text in payload["charge"]], due, given), True)
+    return len(records)
+
+
+def _changed(tables: Tables, case: Row) -> Tables:
+    """A copy with edits; rows are numbered as they were before any."""
+    changed = copy.deepcopy(tables)
+    rows = {name: list(changed[name]) for name in ("records", "accounts", "participants")}
+    for edit in case["edits"]:
+        name = edit["table"]
+        if name == "head":
+            changed["head"] |= edit["set"]
         elif "insert" in edit:
-            out[edit["table"]].append(edit["insert"])
+            changed[name].append(edit["insert"])
+        elif "set" in edit:
+            rows[name][edit["row"]] |= edit["set"]
         else:
-            removed.append((edit["table"], edit["row"]))
-    for table, row in sorted(removed, reverse=True):
-        del out[table][row]
-    return out
+            changed[name] = [row for row in changed[name] if row is not rows[name][edit["row"]]]
+    if case["rechained"]:
+        previous = ZEROS
+        for record in sorted(changed["records"], key=lambda row: row["seq"]):
+            record["previous"] = previous
+            previous = record["hash"] = record_hash(record)
+            changed["head"] |= {"seq": record["seq"], "hash": previous}
+    return changed
 
 
-def rechained(tables: Tables) -> Tables:
-    """The same records with a chain and a head that fit."""
-    previous = GENESIS
-    for record in sorted(tables["records"], key=lambda record: record["seq"]):
-        record["previous"] = previous
-        record["hash"] = previous = record_hash(record)
-    tables["head"] |= {"hash": previous}
-    return tables
-
-
-def verdict(tables: Tables, kept_head: str | None) -> str:
+def _outcome(tables: Tables, kept_head: str | None) -> dict[str, int] | str:
     try:
-        verify(tables, kept_head)
+        return verify(tables, kept_head)
     except Refused as refused:
         return refused.error
-    except (KeyError, ValueError):  # a payload that is no such thing
-        return CORRUPT
-    return "accepted"
-
-
-def check(vector: Tables) -> int:
-    """Verify the ledger and all that is wrong with its changed copies; return how many things were compared."""
-    tables = vector["tables"]
-    for head in (None, *vector["heads"]):
-        agree(f"the trail, held against {head}", verdict(tables, head), "accepted")
-    replay = verify(tables, None, prices=True)
-    agree("records", len(tables["records"]), vector["verified"]["records"])
-    agree("budgets", len(replay.budgets), vector["verified"]["budgets"])
-    agree("open reservations", len(replay.opened), vector["verified"]["open_reservations"])
-    for case in vector["refused"]:
-        changed = edited(tables, case["edits"])
-        changed = rechained(changed) if case["rechained"] else changed
-        agree(case["name"], verdict(changed, case["kept_head"]), case["error"])
-        if case["kept_head"] is not None:
-            agree(f"{case['name']}, which nothing else shows", verdict(changed, None), "accepted")
-    return len(tables["records"]) + replay.priced + len(vector["heads"]) + len(vector["refused"]) + 3

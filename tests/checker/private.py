@@ -1,4 +1,4 @@
-"""SPEC section 27: the private encodings, with every random choice given."""
+"""SPEC section 27: private vectors, with every random word given (and section 16: what clipping may do)."""
 
 import math
 from dataclasses import dataclass
@@ -7,117 +7,123 @@ from functools import cache
 from typing import Any
 
 from .findings import agree
-from .lanes import MAX_MODULUS_BITS
 from .privacy import BETA, Law, conditionally_rounded, l2_bound, rotated, unrotated, words
 from .refusal import require
 
-CUT_BITS, WRAP_BITS, LEAST_LOCAL_SIGMA, MOST_LOCAL_SIGMA = 20, 40, 0.5, 2.0**50
-LEAST_NORM, MOST_NORM, MOST_STEPS = 0.5, 2.0**29, 2**40
-ROOM = 2.0**-37
-"""How far below the bound a clipped vector may be (section 16)."""
+CUT_BITS, WRAP_BITS, MAX_MODULUS_BITS, MAX_LENGTH = 20, 40, 64, 2**32
+MAX_NORM, MAX_STEPS = 2.0**29, 2**40
+LEAST_LOCAL_SIGMA, MAX_LOCAL_SIGMA = 0.5, 2.0**50
 
 
-@dataclass
+@dataclass(frozen=True)
 class Drawn:
-    """What a client draws for one private vector: seeds of words (section 13), and what clipping made of its input."""
+    """What a client draws for one private vector, and what became of an input that was too long."""
 
     noise_seed: bytes
-    rounding_seed: bytes = b""
-    clipped: list[float] | None = None
-
-
-@cache
-def gaussian(local_sigma: float) -> Law:
-    square = Fraction(local_sigma) ** 2
-    return Law({"parameter": [square.numerator, square.denominator], "law": "discrete-gaussian"})
-
-
-@cache  # the forks of a session draw the same again and again
-def noise(local_sigma: float, seed: bytes, length: int) -> tuple[int, ...]:
-    stream = words(seed)
-    return tuple(gaussian(local_sigma).sample(stream) for _ in range(length))
+    rounding_seed: bytes
+    clipped: list[float] | None
 
 
 class Private:
-    """What both kinds share: modulus, noise, decoding. `dimension` lanes, entries up to `max_level`, norm `bound`."""
+    """Vectors of `dimension` lanes, none beyond `largest`, of L2 norm `bound` at most, and their noise."""
 
-    def __init__(self, vector: dict[str, Any], summands: int, dimension: int, max_level: int, bound: float) -> None:
-        self.vector, self.summands, self.dimension = vector, summands, dimension
-        self.max_level, self.bound, self.local_sigma = max_level, bound, vector["local_sigma"]
-        require(LEAST_LOCAL_SIGMA <= self.local_sigma <= MOST_LOCAL_SIGMA, "ParameterError")
-        self.bits = (2 * self.reach(summands)).bit_length()
+    def __init__(self, vector: dict[str, Any], n_clients: int, dimension: int, bound: float, largest: int) -> None:
+        self.length, self.scale, self.local_sigma = vector["length"], vector["scale"], vector["local_sigma"]
+        self.dimension, self.bound, self.largest = dimension, bound, largest
+        require(LEAST_LOCAL_SIGMA <= self.local_sigma <= MAX_LOCAL_SIGMA, "ParameterError")
+        self.bits = (2 * self.reach(n_clients)).bit_length()
         require(self.bits <= MAX_MODULUS_BITS, "ParameterError")
 
     def reach(self, clients: int) -> int:
-        tail = math.sqrt(2 * math.log(2 * self.dimension * 2.0**WRAP_BITS))
-        return clients * self.max_level + math.ceil(self.local_sigma * math.sqrt(clients) * tail * (1 + 1e-12))
-
-    def prepare(self, values: list[Any], rotation: bytes, drawn: Drawn) -> list[int]:
-        raise NotImplementedError
-
-    def restore(self, levels: list[int], rotation: bytes) -> list[Any]:
-        raise NotImplementedError
+        """n M + R(n), which sums of so many hardly ever exceed."""
+        tail = math.sqrt(2 * math.log(2 * self.dimension * 2**WRAP_BITS))
+        noise = math.ceil(self.local_sigma * math.sqrt(clients) * tail * (1 + 1e-12))
+        return clients * self.largest + noise
 
     def encode(self, values: list[Any], rotation: bytes, drawn: Drawn) -> list[int]:
-        prepared = self.prepare(values, rotation, drawn)
-        agree("within the norm", sum(level * level for level in prepared) <= Fraction(self.bound) ** 2, True)
-        agree("within the levels", max(map(abs, prepared)) <= self.max_level, True)
-        added = noise(self.local_sigma, drawn.noise_seed, self.dimension)
-        return [(level + more) % 2**self.bits for level, more in zip(prepared, added, strict=True)]
+        require(len(values) == self.length, "EncodingError")
+        law, stream = _gaussian(self.local_sigma), words(drawn.noise_seed)
+        return [(level + law.sample(stream)) % 2**self.bits for level in self.prepare(values, rotation, drawn)]
 
     def decode(self, sums: list[int], present: int) -> list[int]:
         levels = [s - 2**self.bits if s >= 2 ** (self.bits - 1) else s for s in sums]
         require(all(abs(level) <= self.reach(present) for level in levels), "EncodingError")
         return levels
 
+    def prepare(self, values: list[Any], rotation: bytes, drawn: Drawn) -> list[int]:
+        """The levels before noise."""
+        raise NotImplementedError
+
+    def restore(self, levels: list[int], rotation: bytes) -> list[Any]:
+        """What is released, floats in hexadecimal."""
+        raise NotImplementedError
+
 
 class PrivateFloats(Private):
-    def __init__(self, vector: dict[str, Any], summands: int) -> None:
-        require(vector["length"] >= 1 and vector["l2_clip"] > 0 and vector["scale"] > 0, "ParameterError")
-        self.norm = vector["l2_clip"] * vector["scale"]
-        require(LEAST_NORM <= self.norm <= MOST_NORM, "ParameterError")
-        d = 1 << (vector["length"] - 1).bit_length()
-        bound = l2_bound(self.norm, d, BETA)
-        tail = math.sqrt(2 * math.log(2 * d * 2.0**CUT_BITS) / d)
-        super().__init__(vector, summands, d, math.floor(min(bound, math.ceil(self.norm * min(1.0, tail)) + 1)), bound)
-
-    def clip(self, values: list[float], drawn: Drawn) -> list[float]:
-        """The values where they are within the bound; else what is given for them, if it is them, clipped."""
-        square, limit = sum(Fraction(v) ** 2 for v in values), Fraction(self.vector["l2_clip"])
-        if drawn.clipped is None:
-            agree("what is not clipped is within the clip", square <= limit**2, True)
-            return values
-        largest = max(range(len(values)), key=lambda i: abs(values[i]))
-        factor = drawn.clipped[largest] / values[largest]
-        alike = [math.isclose(c, v * factor, rel_tol=1e-15) for c, v in zip(drawn.clipped, values, strict=True)]
-        agree("clipped by one factor", all(alike), True)
-        shorter = sum(Fraction(c) ** 2 for c in drawn.clipped)
-        agree("clipped to the clip", (limit * (1 - Fraction(ROOM))) ** 2 <= shorter <= limit**2 < square, True)
-        return drawn.clipped
+    def __init__(self, vector: dict[str, Any], n_clients: int) -> None:
+        self.l2_clip = vector["l2_clip"]
+        require(1 <= vector["length"] <= MAX_LENGTH and 0 < self.l2_clip < math.inf, "ParameterError")
+        dimension = 1 << (vector["length"] - 1).bit_length()
+        norm = self.l2_clip * vector["scale"]
+        require(0.5 <= norm <= MAX_NORM, "ParameterError")
+        bound = l2_bound(norm, dimension, BETA)
+        spread = norm * min(1.0, math.sqrt(2 * math.log(2 * dimension * 2**CUT_BITS) / dimension))
+        super().__init__(vector, n_clients, dimension, bound, math.floor(min(bound, math.ceil(spread) + 1)))
 
     def prepare(self, values: list[Any], rotation: bytes, drawn: Drawn) -> list[int]:
-        require(len(values) == self.vector["length"] and all(map(math.isfinite, values)), "EncodingError")
-        scaled = [v * self.vector["scale"] for v in rotated(self.clip(values, drawn), rotation)]
+        require(all(map(math.isfinite, values)), "EncodingError")
+        if drawn.clipped is None:
+            agree("an input that needs no clipping", _square(values) <= Fraction(self.l2_clip) ** 2, True)
+        else:
+            check_clipped(values, drawn.clipped, self.l2_clip)
+            values = drawn.clipped
+        scaled = [value * self.scale for value in rotated(values, rotation)]
         levels, _ = conditionally_rounded(scaled, self.bound, words(drawn.rounding_seed))
-        return [max(-self.max_level, min(self.max_level, level)) for level in levels]
+        return [max(-self.largest, min(self.largest, level)) for level in levels]
 
     def restore(self, levels: list[int], rotation: bytes) -> list[str]:
-        back = unrotated([level / self.vector["scale"] for level in levels], rotation)
-        return [value.hex() for value in back[: self.vector["length"]]]
+        values = unrotated([level / self.scale for level in levels], rotation)
+        return [value.hex() for value in values[: self.length]]
 
 
 class PrivateCounts(Private):
-    def __init__(self, vector: dict[str, Any], summands: int) -> None:
-        require(vector["length"] >= 1 and vector["max_total"] >= 1 and vector["scale"] >= 1, "ParameterError")
-        steps = vector["max_total"] * vector["scale"]
-        require(vector["least_count"] >= 0 and steps <= MOST_STEPS, "ParameterError")
-        super().__init__(vector, summands, vector["length"], steps, float(steps))
+    def __init__(self, vector: dict[str, Any], n_clients: int) -> None:
+        self.max_total, self.least_count = vector["max_total"], vector["least_count"]
+        require(1 <= vector["length"] <= MAX_LENGTH and self.least_count >= 0, "ParameterError")
+        require(self.max_total >= 1 and vector["scale"] >= 1, "ParameterError")
+        steps = self.max_total * vector["scale"]
+        require(steps <= MAX_STEPS, "ParameterError")
+        super().__init__(vector, n_clients, vector["length"], float(steps), steps)
 
     def prepare(self, values: list[Any], rotation: bytes, drawn: Drawn) -> list[int]:
-        whole = all(isinstance(v, int) and v >= 0 for v in values)
-        require(whole and len(values) == self.dimension and sum(values) <= self.vector["max_total"], "EncodingError")
-        return [value * self.vector["scale"] for value in values]
+        require(all(value >= 0 for value in values) and sum(values) <= self.max_total, "EncodingError")
+        return [value * self.scale for value in values]
 
     def restore(self, levels: list[int], rotation: bytes) -> list[int]:
-        counts = [round(level / self.vector["scale"]) for level in levels]  # ties to even
-        return [0 if c < self.vector["least_count"] else c for c in counts]
+        counts = [round(level / self.scale) for level in levels]  # ties to even
+        return [count if count >= self.least_count else 0 for count in counts]
+
+
+def check_clipped(values: list[float], clipped: list[float], bound: float) -> None:
+    """Section 16: all entries times one float, within the bound and no more than a part in 2^37 below it."""
+    agree(
+        "an input that is clipped is too long",
+        _square(values) > (Fraction(bound) * (1 - Fraction(1, 2**40))) ** 2,
+        True,
+    )
+    longest = max(range(len(values)), key=lambda i: abs(values[i]))
+    factors = [clipped[longest] / values[longest]]
+    for _ in range(4):
+        factors = [math.nextafter(factors[0], 0), *factors, math.nextafter(factors[-1], math.inf)]
+    agree("one factor", any([value * factor for value in values] == clipped for factor in factors), True)
+    least = Fraction(bound) * (1 - Fraction(1, 2**37))
+    agree("the norm after clipping", least**2 <= _square(clipped) <= Fraction(bound) ** 2, True)
+
+
+def _square(values: list[float]) -> Fraction:
+    return sum((Fraction(value) ** 2 for value in values), Fraction(0))
+
+
+@cache  # its table is the same for all clients and forks
+def _gaussian(local_sigma: float) -> Law:
+    return Law({"law": "discrete-gaussian", "parameter": (Fraction(local_sigma) ** 2).as_integer_ratio()})

@@ -1,58 +1,64 @@
-"""What the vectors of private sessions have beside the session itself: costs, policies, and inputs that are refused."""
+"""SPEC part IV, as the vectors of private sessions have it: what only they hold."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
-from .costs import check_policy, epsilon
+from .configuration import Session
+from .costs import check_policy, epsilon, private_codecs
 from .findings import agree
 from .private import Drawn, Private
 from .refusal import Refused
 
-NEAR = 1e-9
-"""Costs are real numbers, and everyone rounds them in a way of their own."""
+Vector = dict[str, Any]
 
 
-def check(vector: dict[str, Any], session: Any) -> int:
-    """Compare all of them; return how many there were."""
-    private = {lane.name: lane.codec for lane in session.lanes if isinstance(lane.codec, Private)}
-    for case in vector.get("costs", ()):
-        agree(f"cost of {case['survivors']} survivors", _cost(private, session, case, case["survivors"]), True)
-    for case in vector.get("proposals", ()):
-        agree(f"proposal: {case['name']}", _refused(lambda c=case: check_policy(c["policy"], session)), case["error"])
-    for case in vector.get("inputs", ()):
-        given = [float.fromhex(value) if isinstance(value, str) else value for value in case["values"]]
-        codec, rotation = private[case["vector"]], session.rotation(case["vector"])
-        error = _refused(lambda c=codec, g=given, r=rotation: c.encode(g, r, Drawn(bytes(32), bytes(32))))
-        agree(f"input: {case['name']}", error, case["error"])
+def check(vector: Vector, session: Session) -> int:
+    """Compare a private session's goal, costs, proposals and inputs; return how many there are."""
+    codecs = private_codecs(session)
+    if not codecs:
+        return 0
+    for case in vector["costs"]:
+        honest = case["survivors"] - session.topology.max_corrupt
+        terms = case["neighbours"], float.fromhex(case["delta"]), case["rounds"]
+        ours, theirs = epsilon(codecs, honest, *terms), float.fromhex(case["epsilon"])
+        agree(f"cost of {case}", theirs if math.isclose(ours, theirs, rel_tol=1e-9) else ours, theirs)
+    for case in vector["proposals"]:
+        agree(f"proposal: {case['name']}", _error(check_policy, case["policy"], session), case["error"])
+    for case in vector["inputs"]:
+        agree(f"input: {case['name']}", _error(_encode, case, vector, session), case["error"])
     if "goal" in vector:
-        _check_goal(vector["goal"], private, session)
-    return sum(len(vector.get(key, ())) for key in ("costs", "proposals", "inputs")) + ("goal" in vector)
+        _check_goal(vector["goal"], session, codecs)
+    return len(vector["costs"]) + len(vector["proposals"]) + len(vector["inputs"]) + ("goal" in vector)
 
 
-def _honest(session: Any, survivors: int) -> int:
-    return survivors - session.topology.max_corrupt
-
-
-def _cost(private: dict[str, Private], session: Any, case: dict[str, Any], survivors: int) -> bool:
-    delta, rounds = float.fromhex(case["delta"]), case["rounds"]
-    ours = epsilon(list(private.values()), _honest(session, survivors), delta, rounds, case["neighbours"])
-    return math.isclose(ours, float.fromhex(case["epsilon"]), rel_tol=NEAR)
-
-
-def _check_goal(goal: dict[str, Any], private: dict[str, Private], session: Any) -> None:
-    """The noise serves the goal, and hardly less noise would not."""
-    (codec,) = private.values()
-    delta, rounds, honest = float.fromhex(goal["delta"]), goal["rounds"], _honest(session, session.minimum_survivors)
-    most, planned = float.fromhex(goal["epsilon"]), codec.local_sigma
-    agree("the goal is met", epsilon([codec], honest, delta, rounds, goal["neighbours"]) <= most * (1 + NEAR), True)
-    codec.local_sigma = planned * (1 - 1e-6)
-    agree("with the least noise", epsilon([codec], honest, delta, rounds, goal["neighbours"]) > most, True)
-    codec.local_sigma = planned
-
-
-def _refused(act: Any) -> str | None:
+def _error(step: Callable[..., object], *given: object) -> str | None:
     try:
-        act()
+        step(*given)
     except Refused as refused:
         return refused.error
     return None
+
+
+def _encode(case: Vector, vector: Vector, session: Session) -> None:
+    """An input of one client for one vector; what it would draw is what it drew."""
+    codec = next(lane.codec for lane in session.lanes if lane.name == case["vector"])
+    if not isinstance(codec, Private):
+        raise TypeError(case["vector"])
+    given, name = vector["clients"][str(case["client"])], case["vector"]
+    seeds = [bytes.fromhex(given[kind].get(name, "")) for kind in ("noise_seeds", "rounding_seeds")]
+    values = [float.fromhex(value) if isinstance(value, str) else value for value in case["values"]]
+    codec.encode(values, session.rotation(name), Drawn(*seeds, None))
+
+
+def _check_goal(goal: Vector, session: Session, codecs: list[Private]) -> None:
+    """The planned noise serves the goal; noise that is a millionth less does not."""
+    honest = session.minimum_survivors - session.topology.max_corrupt
+    terms = goal["neighbours"], float.fromhex(goal["delta"]), goal["rounds"]
+    weaker = [
+        type(codec)(written | {"local_sigma": codec.local_sigma * (1 - 1e-6)}, session.num_clients)
+        for codec, written in zip(codecs, session.written[1], strict=True)
+    ]
+    wanted = float.fromhex(goal["epsilon"])
+    agree("the noise serves its goal", epsilon(codecs, honest, *terms) <= wanted, True)
+    agree("a millionth less does not", epsilon(weaker, honest, *terms) <= wanted, False)

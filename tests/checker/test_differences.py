@@ -48,7 +48,7 @@ def _outcome(codec):
 
 
 def _checked(codec):
-    return codec.bits, codec.max_level, codec.dimension, codec.bound
+    return codec.bits, codec.largest, codec.dimension, codec.bound
 
 
 @given(
@@ -107,6 +107,6 @@ def test_costs_in_closed_form(honest, multipliers, local_sigma, length, rounds, 
         vectors.append(CheckedCounts(fields, honest))
         bound = float(factor * steps)
         events.append(SummedDiscreteGaussianEvent(local_sigma, honest, bound, bound, length, neighbours))
-    theirs = epsilon(vectors, honest, delta, rounds, str(neighbours))
+    theirs = epsilon(vectors, honest, str(neighbours), delta, rounds)
     ours = epsilon_of(Repeated(Composed(tuple(events)), rounds), delta)
     assert math.isclose(ours, theirs, rel_tol=1e-7, abs_tol=1e-9)
