@@ -1,7 +1,7 @@
 """Fuzz every decoder, guided by coverage: python -m tests.fuzz [--inputs N] [--seconds S] [--jobs J].
 
 Each target runs in a process of its own under atheris (libFuzzer), which is told to stop at an input that takes longer
-than a minute or more than two gigabytes. Without atheris, hypothesis mutates the seeds instead, unguided.
+than a minute or more than two gigabytes. Without atheris, the seeds are mutated at random instead, unguided.
 """
 
 from __future__ import annotations
