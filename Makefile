@@ -80,7 +80,7 @@ bench-all: $(STAMP)  ## every benchmark there is, at the sizes that were asked f
 	$(BIN)/python -m pytest bench -p no:cacheprovider --override-ini=filterwarnings= -s
 
 # Where Flower is, since its adapter has decoders, too.
-fuzz: .venv-flower/.installed  ## every decoder against INPUTS hostile inputs, guided by coverage (some minutes on two cores)
+fuzz: .venv-flower/.installed  ## every decoder against INPUTS hostile inputs, guided by coverage (up to half an hour)
 	.venv-flower/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[flower,fuzz]' || \
 		echo "atheris cannot be installed here: the fuzzer goes unguided"
 	.venv-flower/bin/python -m tests.fuzz --inputs $(INPUTS) --seconds $(SECONDS_EACH) --jobs $(JOBS)
