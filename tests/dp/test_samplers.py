@@ -222,10 +222,11 @@ def test_floor_log2(value: Fraction) -> None:
     assert Fraction(2) ** e <= value < Fraction(2) ** (e + 1)
 
 
-def test_keep_has_the_probability_of_an_exponential() -> None:
-    # 40,000 trials at exp(-0.9); Hoeffding: the mean strays by 0.0164 with probability below 1e-9.
-    kept = sum(keep(Fraction(9, 10), iter(lambda: system_bits(64), None), system_bits) for _ in range(40_000))
-    assert abs(kept / 40_000 - math.exp(-0.9)) < math.sqrt(math.log(2 / FALSE_ALARM) / 80_000)
+@pytest.mark.parametrize("excess", [Fraction(9, 10), Fraction(1), Fraction(3, 2), Fraction(5, 2)], ids=str)
+def test_keep_has_the_probability_of_an_exponential(excess: Fraction) -> None:
+    # 40,000 trials; Hoeffding: the mean strays by 0.0164 with probability below 1e-9.
+    kept = sum(keep(excess, iter(lambda: system_bits(64), None), system_bits) for _ in range(40_000))
+    assert abs(kept / 40_000 - math.exp(-excess)) < math.sqrt(math.log(2 / FALSE_ALARM) / 80_000)
 
 
 @pytest.mark.parametrize("scale", SCALES)
