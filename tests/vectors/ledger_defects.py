@@ -272,6 +272,8 @@ def _budgets(tables: Tables) -> Iterator[tuple[str, Continued]]:
         ("a delta of 1", _terms(delta="1"), ["2", "1"]),
         ("a further term", _terms(note="x"), sums),
         ("a limit of one amount for two", _terms(), ["2"]),
+        ("a limit of two amounts for one", divergence, [*renyi, "0"]),
+        ("a limit of a sum with another delta", _terms(), ["2", "0.000002"]),
     ):
         yield f"a budget of {name}", Continued(tables).on("other", 0).create(terms, limit)
     yield "a budget created in a later period", Continued(tables).on("other", 1).create(_terms(), sums)
