@@ -10,6 +10,7 @@ DIM     ?= 100000
 DROPOUT ?= 0.1
 INPUTS  ?= 1000000
 SECONDS_EACH ?= 0
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo audit test test-long test-lowest lint types format bench bench-all fuzz mutation vectors docs wheel check clean
@@ -78,10 +79,11 @@ bench: $(STAMP)  ## compare with peers and physical limits, and a report in benc
 bench-all: $(STAMP)  ## every benchmark there is, at the sizes that were asked for (an hour)
 	$(BIN)/python -m pytest bench -p no:cacheprovider --override-ini=filterwarnings= -s
 
-fuzz: $(STAMP)   ## every decoder against INPUTS hostile inputs, guided by coverage (minutes)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]' || \
+# Where Flower is, since its adapter has decoders, too.
+fuzz: .venv-flower/.installed  ## every decoder against INPUTS hostile inputs, guided by coverage (up to half an hour)
+	.venv-flower/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[flower,fuzz]' || \
 		echo "atheris cannot be installed here: the fuzzer goes unguided"
-	$(BIN)/python -m tests.fuzz --inputs $(INPUTS) --seconds $(SECONDS_EACH)
+	.venv-flower/bin/python -m tests.fuzz --inputs $(INPUTS) --seconds $(SECONDS_EACH) --jobs $(JOBS)
 
 vectors: $(STAMP) ## replay all test vectors with the second implementation, which shares no code
 	$(BIN)/python -m tests.checker
@@ -95,12 +97,14 @@ mutation:        ## mutants of what security hangs on, against the tests that re
 	.venv-mutation/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[mutation]'
 	@touch $@
 
-docs: $(STAMP) $(VENV)/.docs  ## the site, with the API reference, into build/site; warnings are errors
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+docs: .venv-docs/.installed  ## the site, with the API reference, into build/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict
 	@echo "open build/site/index.html"
 
-$(VENV)/.docs: $(STAMP) pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+# The reference describes the Flower adapter, too, and so brings the slower pycryptodome.
+.venv-docs/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
 
 wheel: $(STAMP)  ## build the wheel and import it in a clean environment
@@ -115,4 +119,4 @@ wheel: $(STAMP)  ## build the wheel and import it in a clean environment
 check: lint types test docs wheel  ## all that CI asks
 
 clean:           ## remove what was built
-	rm -rf .venv .venv-flower .venv-lowest .venv-mutation .venv-wheel .mutation bench/peers/.venvs bench/out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-flower .venv-lowest .venv-mutation .venv-docs .venv-wheel .mutation bench/peers/.venvs bench/out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

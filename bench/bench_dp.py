@@ -132,7 +132,9 @@ def test_samplers_over_sigma(benchmark: Any, report: Report, law: str) -> None:
         "no limit: what noise costs that is not exact",
     )
     what = f"a million exact discrete {law.capitalize()} samples, scale 1,000"
-    finding.rows.append(Row(what, "s", median, peer("OpenDP 0.16", theirs, median, "processor time, one core"), inexact_row))
+    finding.rows.append(
+        Row(what, "s", median, peer("OpenDP 0.16", theirs, median, "processor time, one core"), inexact_row)
+    )
     if isinstance(rates, str):
         finding.notes.append(f"without OpenDP: {rates}")
     start = time.perf_counter()

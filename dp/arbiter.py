@@ -65,7 +65,11 @@ def invert(law: Law, uniform: Uniform) -> int:
 
 
 def keep(excess: Fraction, words: Iterator[int], more_bits: MoreBits) -> bool:
-    """Return True with probability exp(-excess), for 0 <= excess <= 1 (Canonne, Kamath, Steinke 2020, alg. 1)."""
+    """Return True with probability exp(-excess), for excess >= 0 (Canonne, Kamath, Steinke 2020, algorithm 1)."""
+    while excess > 1:  # 128 standard deviations out, where no kernel goes
+        if not keep(Fraction(1), words, more_bits):
+            return False
+        excess -= 1
     trial = 1
     while Uniform(next(words), 64, more_bits).below(excess / trial):
         trial += 1

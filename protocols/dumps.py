@@ -13,6 +13,8 @@ import msgspec
 
 from secagg.errors import StateError
 
+from .wire import printable
+
 T = TypeVar("T")
 
 MAGIC = b"SAGGDUMP"
@@ -38,4 +40,4 @@ def open(dumped: bytes, state_type: type[T]) -> T:
     try:
         return msgspec.msgpack.decode(body, type=state_type)
     except (msgspec.DecodeError, ValueError) as error:
-        raise StateError(f"these bytes are no dump of this kind: {error}") from None
+        raise StateError(f"these bytes are no dump of this kind: {printable(error)}") from None

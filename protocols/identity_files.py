@@ -83,7 +83,7 @@ def read_roster(path: Path) -> dict[str, bytes]:
         raise ParameterError(f"{path} cannot be read: {error.strerror}") from None
     except ParameterError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ParameterError(f"{path} is no roster of public keys: make one with `secagg keygen`") from None
     for name, key in identities.items():
         try:

@@ -28,6 +28,7 @@ BYTES_PER_PEER = 512
 """More than any message says about one peer, framing included."""
 BYTES_PER_LISTED_CLIENT = 10
 """Two ids, framing included: who shared keys, and whose input arrived."""
+_LONGEST_TEXT = 500
 
 
 def encode(message: Message) -> bytes:
@@ -60,7 +61,7 @@ def decode(data: bytes, message_type: type[M] | Any, *, max_bytes: int) -> M:
     try:
         message: M = _decoder(message_type).decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise MalformedMessage(f"the message cannot be decoded: {error}") from None
+        raise MalformedMessage(f"the message cannot be decoded: {printable(error)}") from None
     written = msgspec.msgpack.encode(message)
     if len(written) != len(body) or not data.endswith(written):
         # The decoder overlooks what this finds: a key twice in a map, a last field left out, a number in a long form.
@@ -78,6 +79,11 @@ def max_request_bytes(config: RoundConfig) -> int:
     per_peer = BYTES_PER_PEER * (config.topology.degree + 2)
     lists = BYTES_PER_LISTED_CLIENT * config.threat_model.num_clients
     return HEADER_BYTES + per_peer + lists + MAX_INVITATION_BYTES
+
+
+def printable(text: object) -> str:
+    """Return a text that may hold a peer's words as one that is fit for a log or a terminal: visible, and short."""
+    return "".join(character if character.isprintable() else "?" for character in str(text)[-_LONGEST_TEXT:])
 
 
 def _digest(body: bytes | memoryview) -> bytes:

@@ -210,7 +210,8 @@ def test_ledger_compositions_costs_and_kinds():
 
 def test_the_checker_has_the_same_tables():
     """The second implementation was written from SPEC.md; what it repeats of its tables is what they say now."""
-    from tests.checker.ledger import COUNTED, PHASES
+    from tests.checker.costs import DEMAND, POLICY
+    from tests.checker.ledger import FIELDS, PHASES
     from tests.checker.primitives import LABELS
     from tests.checker.wire import MESSAGES
 
@@ -219,7 +220,12 @@ def test_the_checker_has_the_same_tables():
         tag: [name for name, _ in fields] for tag, fields in MESSAGES.items()
     }
     assert {row[0]: row[1] for row in table("record kind")} == PHASES
-    assert {row[0] for row in table("composition")} == COUNTED.keys()
+    assert {row[0]: [part.split()[0].strip("`") for part in row[2].split(", ")] for row in table("record kind")} == {
+        kind: list(fields) for kind, fields in FIELDS.items()
+    }
+    assert [row[0] for row in table("demand")] == list(POLICY)
+    stated = {name: default for name, default in table("privacy demand") if default != "must be given"}
+    assert stated == {name: str(default) for name, default in DEMAND.items()}
 
 
 def test_ledger_lock():

@@ -19,25 +19,30 @@ Amounts = tuple[int, ...]
 Number = Real | Decimal | str
 
 _DIGITS = 30
-_WIDEST = 400  # decimal exponents beyond are no privacy parameters, and costly to make exact
+_WIDEST = 300  # decimal exponents beyond are no privacy parameters, costly to make exact, and no floats
+_SHOWN = 60
 
 
 def rational(value: Number, name: str) -> Fraction:
     """Return the number that `value` means, exactly; raise ParameterError unless it is finite and not negative."""
     if isinstance(value, str | Decimal):
+        shown = str(value).strip()[:_SHOWN]
         try:
             decimal = Decimal(value)
         except InvalidOperation:
-            msg = f"{name} = {value!r} is no number; write for example 0.5 or 1e-6"
+            msg = f"{name} = {shown!r} is no number; write for example 0.5 or 1e-6"
             raise ParameterError(msg) from None
         if not decimal.is_finite() or abs(decimal.adjusted()) > _WIDEST:
-            msg = f"{name} = {value} is out of range; give a finite number"
+            msg = f"{name} = {shown} is out of range; give a finite number"
             raise ParameterError(msg)
         result = Fraction(decimal)
     else:
         result = exact(value, name)
+    if abs(result) > 10**_WIDEST:
+        msg = f"{name} is out of range; give at most 1e{_WIDEST}"
+        raise ParameterError(msg)
     if result < 0:
-        msg = f"{name} = {value} must not be negative"
+        msg = f"{name} = {float(result):g} must not be negative"
         raise ParameterError(msg)
     return result
 
@@ -66,7 +71,7 @@ def spell(units: int) -> str:
 def read(text: object) -> int:
     """Return the amount of a spelling; raise ValueError for anything that `spell` would not write."""
     whole, _, rest = text.partition(".") if isinstance(text, str) else ("", "", "")
-    if not (whole.isascii() and whole.isdigit() and len(whole) <= _WIDEST and len(rest) <= _DIGITS):
+    if not (whole.isascii() and whole.isdigit() and len(whole) <= _WIDEST + 1 and len(rest) <= _DIGITS):
         raise ValueError("no amount")
     if rest and not (rest.isascii() and rest.isdigit()):
         raise ValueError("no amount")

@@ -11,10 +11,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ..errors import LedgerCorruptError, LedgerError, ParameterError, UnknownBudgetError
+from ..errors import LedgerCorruptError, LedgerError, UnknownBudgetError
 from .amounts import Amounts
 from .budgets import Budget
-from .records import FORMAT, GENESIS, PHASES, Phase, Record, RecordKind, chained, participants_digest, spelled
+from .records import (
+    FORMAT,
+    GENESIS,
+    PHASES,
+    UNREADABLE,
+    Phase,
+    Record,
+    RecordKind,
+    chained,
+    participants_digest,
+    spelled,
+)
 from .store import TABLES, Transaction
 
 _COLUMNS = "seq, time, kind, budget, period, round_id, payload, previous, hash"
@@ -205,7 +216,7 @@ def terms_in(record: Record) -> Terms:
     """Return the terms that a create record holds; raise LedgerCorruptError if it holds none."""
     try:
         budget = Budget.from_plain(record.budget, record.facts()["terms"])
-    except (KeyError, TypeError, ValueError, ParameterError):
+    except UNREADABLE:
         msg = f"record {record.seq} holds no terms that this version reads"
         raise LedgerCorruptError(msg, seq=record.seq) from None
     limit = record.amounts("limit")

@@ -16,11 +16,11 @@ from ..sensitivity import Neighbours
 from .amounts import Number, read, spell, up
 from .costs import Cost, check_neighbours, floor_fraction, from_plain, relation_of, to_plain
 from .kinds import Composition, Kind, best_order
+from .records import LATEST
 
 LONGEST_NAME = 200
 MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -43,7 +43,7 @@ def to_microseconds(moment: datetime, what: str = "the time") -> int:
     if not isinstance(moment, datetime) or moment.tzinfo is None or moment.utcoffset() is None:
         msg = f"{what} = {moment} needs a time zone; for example datetime.now(timezone.utc)"
         raise ParameterError(msg)
-    if not _EPOCH <= moment < _LATEST:
+    if not _EPOCH <= moment < LATEST:
         msg = f"{what} = {moment} must lie between 1970 and 9000"
         raise ParameterError(msg)
     return (moment - _EPOCH) // MICROSECOND
@@ -112,14 +112,14 @@ class Budget:
         keep("order", order)
         keep("event", event)
         keep("renews", renews)
-        keep("expires", None if expires is None else expires.astimezone(UTC) if expires.tzinfo else expires)
+        if expires is not None:
+            to_microseconds(expires, "expires")
+        keep("expires", None if expires is None else expires.astimezone(UTC))
         self._check_limit()
         self._check_composition()
         if renews is not None and not (isinstance(renews, timedelta) and timedelta(seconds=1) <= renews):
             msg = f"renews = {renews!r} must be a period of at least a second"
             raise ParameterError(msg)
-        if expires is not None:
-            to_microseconds(expires, "expires")
 
     def _check_limit(self) -> None:
         if not 0 <= self.delta < 1 or self.epsilon <= 0:
@@ -193,10 +193,11 @@ class Budget:
         return self.expires is not None and now >= to_microseconds(self.expires)
 
     def renewal_after(self, created: int, period: int) -> datetime | None:
-        """Return when the period ends, None if it never does."""
+        """Return when the period ends, None if it never does, or not before the year 9000."""
         if self.renews is None:
             return None
-        return from_microseconds(created + (period + 1) * (self.renews // MICROSECOND))
+        end = created + (period + 1) * (self.renews // MICROSECOND)
+        return from_microseconds(end) if end < to_microseconds(LATEST - MICROSECOND) else None
 
 
 def _member(kind: type[StrEnum], value: object, what: str) -> StrEnum:

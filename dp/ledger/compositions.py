@@ -31,6 +31,8 @@ from .costs import Cost, Spend
 from .kinds import Composition, conversion
 
 MOST_RELEASES = 1_000_000
+_BEYOND = Fraction(10) ** 308
+"""An epsilon that no budget allows, and still a float."""
 
 
 def limit_of(budget: Budget) -> Amounts:
@@ -44,9 +46,8 @@ def limit_of(budget: Budget) -> Amounts:
         case Composition.SUM:
             return (int(epsilon * GRID), int(delta * GRID))
         case Composition.RENYI:
-            added = conversion(budget.order or math.inf, float(delta))
-            # Rounded down by more than the conversion back is rounded up.
-            allowed = float(epsilon) - added - 1e-12 * (float(epsilon) + abs(added))
+            added, margin = _conversion(budget)
+            allowed = float(epsilon) - added - margin
             if not allowed > 0:
                 msg = (
                     f"order = {budget.order} leaves nothing of epsilon = {float(epsilon):g} at "
@@ -55,6 +56,30 @@ def limit_of(budget: Budget) -> Amounts:
                 raise ParameterError(msg)
             return (int(exact(allowed, "limit") * GRID),)
     return (_most_releases(budget) * GRID,)
+
+
+def gives(budget: Budget, limit: Amounts) -> bool:
+    """Tell whether these terms give such a limit; logarithms may differ by machine, within what they are rounded down.
+
+    What a budget of releases allows is believed: only an accountant could recompute it. A limit has as many amounts as
+    its composition counts.
+
+    Raises:
+        ParameterError: these terms give none.
+    """
+    match budget.composition:
+        case Composition.SUM:
+            return limit == limit_of(budget)
+        case Composition.RENYI:
+            _, margin = _conversion(budget)
+            return abs(fraction(limit[0] - limit_of(budget)[0])) <= margin
+    return True
+
+
+def _conversion(budget: Budget) -> tuple[float, float]:
+    """Return what turns a divergence into an epsilon, and a margin above all rounding, there and back."""
+    added = conversion(budget.order or math.inf, float(budget.delta))
+    return added, 1e-12 * (float(budget.epsilon) + abs(added))
 
 
 def charge_of(budget: Budget, spend: Spend) -> Amounts:
@@ -196,4 +221,4 @@ def _releases_epsilon(budget: Budget, count: int) -> Fraction:
     if event is None:
         raise ParameterError("a budget of releases needs the event of one release")
     epsilon = epsilon_of(Repeated(event, count), float(budget.delta))
-    return exact(epsilon, "epsilon") if math.isfinite(epsilon) else Fraction(10) ** 400
+    return exact(epsilon, "epsilon") if math.isfinite(epsilon) else _BEYOND

@@ -22,6 +22,8 @@ _KINDS = {
         events.Composed,
     )
 }
+_DEEPEST = 100
+"""Far from where Python's own stack ends, in all that walks through events."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,16 @@ def relation_of(spend: Spend) -> Neighbours:
     return relation
 
 
-def to_plain(spend: Spend) -> dict[str, Any]:
+def to_plain(spend: Spend, depth: int = 0) -> dict[str, Any]:
     """Return the spend as values that JSON can hold and `from_plain` reads back to an equal one.
 
     Raises:
-        ParameterError: a parameter that is neither a whole number nor a float.
+        ParameterError: a parameter that is neither a whole number nor a float, or events within events too deep to be
+            read back.
     """
+    if depth > _DEEPEST:
+        msg = f"events stand within events more than {_DEEPEST} deep; compose them side by side, in one Composed"
+        raise ParameterError(msg)
     if isinstance(spend, Cost):
         parts = {"epsilon": spell(up(spend.epsilon)), "delta": spell(up(spend.delta))}
         return {"type": "Cost", **parts, "neighbours": str(spend.neighbours)}
@@ -91,18 +97,18 @@ def to_plain(spend: Spend) -> dict[str, Any]:
         elif hasattr(value, "__index__") and not isinstance(value, bool):
             plain[field.name] = int(value)
         elif isinstance(value, tuple(_KINDS.values())):
-            plain[field.name] = to_plain(cast(Event, value))
+            plain[field.name] = to_plain(cast(Event, value), depth + 1)
         elif isinstance(spend, Composed):
-            plain[field.name] = [to_plain(part) for part in value]
+            plain[field.name] = [to_plain(part, depth + 1) for part in value]
         else:
             msg = f"{field.name} = {value!r} of {type(spend).__name__} must be an int or a float to be kept"
             raise ParameterError(msg)
     return plain
 
 
-def from_plain(plain: Any) -> Spend:
+def from_plain(plain: Any, depth: int = 0) -> Spend:
     """Return the spend that `to_plain` has written; raise ValueError for anything else."""
-    if not isinstance(plain, Mapping):
+    if not isinstance(plain, Mapping) or depth > _DEEPEST:
         raise ValueError("no event")
     values = dict(plain)
     kind = values.pop("type", None)
@@ -115,9 +121,9 @@ def from_plain(plain: Any) -> Spend:
         if name == "neighbours":
             values[name] = Neighbours(value)
         elif isinstance(value, Mapping):
-            values[name] = from_plain(value)
+            values[name] = from_plain(value, depth + 1)
         elif isinstance(value, list):
-            values[name] = tuple(from_plain(part) for part in value)
+            values[name] = tuple(from_plain(part, depth + 1) for part in value)
     event: Event = _KINDS[kind](**values)
     return event
 

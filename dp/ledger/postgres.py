@@ -78,8 +78,12 @@ class PostgresStore:
             raise ParameterError(msg)
         port = f":{parsed.port}" if parsed.port else ""
         self.name = f"postgresql://{place}{port}/{parsed.database or ''}"
+        if not self.name.isprintable():
+            raise ParameterError("host or database of the URL hold characters that cannot be shown; mend them")
         self._process = os.getpid()
         self._busy_seconds = busy_seconds
+        if "plugin" in parsed.query:
+            raise ParameterError("the URL names a plugin, and nothing is loaded for one; leave it out")
         self._engine = create_engine(
             parsed, isolation_level="READ COMMITTED", pool_pre_ping=True, hide_parameters=True, pool_size=1
         )

@@ -7,11 +7,12 @@ import json
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from types import NoneType
 from typing import Any
 
-from ..errors import LedgerCorruptError
+from ..errors import LedgerCorruptError, ParameterError
 from .amounts import Amounts, read, spell
 
 FORMAT = 1
@@ -20,6 +21,12 @@ CHAIN_LABEL = b"secagg/v1/ledger-record"
 PARTICIPANTS_LABEL = b"secagg/v1/ledger-participants"
 GENESIS = "00" * 32
 """What the first record has for its predecessor's hash."""
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+"""Moments from then on are refused: calendars end soon after."""
+UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError, ParameterError)
+"""What can come of taking apart a payload that this version did not write."""
+
+_LATEST_MICROSECONDS = int(LATEST.timestamp()) * 10**6
 
 
 class RecordKind(StrEnum):
@@ -88,15 +95,19 @@ class Record:
 
     def check(self) -> None:
         """Raise LedgerCorruptError unless the record carries its own hash."""
-        if self.computed_hash() != self.hash:
+        computed = self.computed_hash()
+        if not computed or computed != self.hash:
             msg = f"record {self.seq} does not carry its own hash: it was altered; restore the ledger from a backup"
             raise LedgerCorruptError(msg, seq=self.seq if isinstance(self.seq, int) else None)
+        if self.time >= _LATEST_MICROSECONDS:
+            msg = f"record {self.seq} is of after the year 9000; restore the ledger from a backup"
+            raise LedgerCorruptError(msg, seq=self.seq)
 
     def facts(self) -> dict[str, Any]:
         """Return the payload; raise LedgerCorruptError if it is none."""
         try:
             facts = json.loads(self.payload)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             facts = None
         if not isinstance(facts, dict):
             msg = f"record {self.seq} has no readable payload; restore the ledger from a backup"

@@ -28,8 +28,11 @@ class SqliteTransaction:
         self._connection = connection
 
     def rows(self, sql: str, **values: Any) -> list[Row]:
-        """Return what a SELECT finds."""
-        return self._connection.execute(sql, values).fetchall()
+        """Return what a SELECT finds; raise LedgerCorruptError for bytes, which SQLite keeps in columns of any type."""
+        rows = self._connection.execute(sql, values).fetchall()
+        if any(isinstance(value, bytes) for row in rows for value in row):
+            raise LedgerCorruptError("the ledger holds bytes where text or numbers belong; restore it from a backup")
+        return rows
 
     def run(self, sql: str, **values: Any) -> None:
         """Execute a statement."""
@@ -138,6 +141,8 @@ def _prepare_file(path: Path, *, create: bool) -> None:
     except FileNotFoundError:
         where = path.absolute()  # a relative path may be meant from another folder
         msg = f"there is no ledger at {where}; check the path, or make it: secagg budget create, or create=True"
+        if create:
+            msg = f"{where} cannot be made: there is no such folder; make it, or name another"
         raise LedgerStorageError(msg) from None
     except OSError as error:
         msg = f"{path} cannot be opened: {error.strerror}"

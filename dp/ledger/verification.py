@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from ..errors import LedgerCorruptError, ParameterError
 from .amounts import Amounts, minus, plus, within
 from .book import Account, Book, Terms, account_in, terms_in
-from .compositions import limit_of
+from .compositions import gives
 from .records import GENESIS, PHASES, Phase, Record, RecordKind
+from .views import reservation
 
 _PAGE = 1000
 
@@ -109,7 +110,11 @@ class _Replay:
         terms = terms_in(record)
         if record.budget in self.terms or record.round_id or record.period:
             raise _contradiction(record, "creates a budget for the second time, or out of place")
-        if terms.budget.composition != "releases" and limit_of(terms.budget) != terms.limit:
+        try:
+            given = gives(terms.budget, terms.limit)
+        except ParameterError:  # these terms give no limit at all
+            given = False
+        if not given:
             raise _contradiction(record, "has another limit than its terms allow")
         self.terms[record.budget] = terms
         nothing = (0,) * len(terms.limit)
@@ -152,6 +157,7 @@ class _Replay:
             self.book.check_participants(record, counted=True)
         else:
             self.book.check_participants(opened, counted=True)  # nobody was excused
+        reservation(self.terms[record.budget], opened, record)  # what the ledger tells of it can be read
         before = self._before(record)
         held = minus(before.held, reserved)
         return Account(before.period, plus(before.spent, charge), held, before.open - 1)
@@ -175,6 +181,7 @@ class _Replay:
         """Raise LedgerCorruptError unless the other tables hold what follows from the trail, and nothing else."""
         for opened in self.open.values():
             self.book.check_participants(opened, counted=True)  # nobody is excused before the round is committed
+            reservation(self.terms[opened.budget], opened, None)
         accounts = self.book.tx.rows("SELECT budget, period, seq FROM ledger_accounts")
         if {(budget, period): seq for budget, period, seq in accounts} != {
             key: seq for key, (_, seq) in self.accounts.items()

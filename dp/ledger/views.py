@@ -7,14 +7,14 @@ from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
 
-from ..errors import LedgerCorruptError, ParameterError
+from ..errors import LedgerCorruptError
 from .amounts import Amounts, fraction, plus
 from .book import Account, Book, Terms
 from .budgets import Budget, from_microseconds
 from .compositions import guarantee_of
 from .costs import Spend, from_plain
 from .kinds import Composition
-from .records import Phase, Record, RecordKind
+from .records import UNREADABLE, Phase, Record, RecordKind
 
 
 class ReservationStatus(StrEnum):
@@ -112,7 +112,7 @@ def reservation(terms: Terms, opened: Record, closed: Record | None) -> Reservat
             int((ending.get("participants") or facts["participants"])["count"]),
             str(ending.get("reason", "")),
         )
-    except (KeyError, TypeError, ValueError, ParameterError):
+    except UNREADABLE:
         msg = f"record {opened.seq} or its end is not what this version writes"
         raise LedgerCorruptError(msg, seq=opened.seq) from None
 

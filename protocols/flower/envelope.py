@@ -10,6 +10,8 @@ from flwr.app import ConfigRecord, Error, Message, RecordDict
 from secagg.derivation import Label, frame
 from secagg.errors import MalformedMessage, ParameterError
 
+from ..wire import printable
+
 ADAPTER_VERSION = 1
 RECORD = "secagg"
 """Name of our record in a train message, and in a node's state."""
@@ -65,7 +67,7 @@ def decode(data: bytes, kind: type[S]) -> S:
     try:
         return msgspec.msgpack.decode(data, type=kind, strict=True)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise MalformedMessage(f"a {kind.__name__} cannot be decoded: {error}") from None
+        raise MalformedMessage(f"a {kind.__name__} cannot be decoded: {printable(error)}") from None
 
 
 def refusal(message: Message, reason: str) -> Message:

@@ -45,7 +45,6 @@ from .settings import SecAggSettings
 
 IDENTITIES = "identities"
 _SHOWN = 5
-_MAX_REASON = 500
 _MOD_MISSING = "is secagg_mod missing in the node's app, ClientApp(mods=[secagg_mod]), or not the first of its mods?"
 _TTL_MARGIN = 5.0
 
@@ -295,8 +294,7 @@ _FIRST = str(ServerPhase.ADVERTISE_KEYS)
 def _short(error: Error) -> str:
     """The last line says most where Flower hands on a traceback. It is a node's text, and goes to a terminal."""
     lines = (error.reason or "").strip().splitlines()
-    last = lines[-1][-_MAX_REASON:] if lines else f"error {error.code}"
-    return "".join(character if character.isprintable() else "?" for character in last)
+    return wire.printable(lines[-1] if lines else f"error {error.code}")
 
 
 def _common_content(messages: Sequence[Message], by_node: Mapping[int, Message]) -> RecordDict:

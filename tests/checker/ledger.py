@@ -25,6 +25,7 @@ AMOUNT = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]{0,29}[1-9])?")
 UNIT = 10**30
 LARGEST_COUNT, SECOND = 10**6, 10**6
 PHASES = {"create": "create", "reserve": "open", "commit": "close", "release": "close", "resolve": "close"}
+COUNTED = {"sum": 2, "renyi": 1, "releases": 1}
 CLOSED = {"reason": (str,), "spent": (bool,), "charge": (list,)}
 FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     "create": {"terms": (dict,), "limit": (list,)},
@@ -60,6 +61,12 @@ def default_order(terms: Row) -> float:
     return max(BUDGET_ORDERS, key=lambda order: (goal - conversion(order, delta)) / order)
 
 
+def margin_of(terms: Row) -> float:
+    """By how much a limit may differ: that of a divergence comes of logarithms."""
+    goal, delta = float(terms["epsilon"]), float(terms["delta"])
+    return 1e-12 * (goal + abs(conversion(terms["order"], delta))) if terms["composition"] == "renyi" else 0.0
+
+
 def limit_of(terms: Row) -> list[Fraction]:
     """The limit that these terms give, rounding apart."""
     goal, delta = float(terms["epsilon"]), float(terms["delta"])
@@ -67,7 +74,7 @@ def limit_of(terms: Row) -> list[Fraction]:
         return [amount(terms["epsilon"]), amount(terms["delta"])]
     if terms["composition"] == "renyi":
         shift = conversion(terms["order"], delta)
-        return [Fraction(goal - shift - 1e-12 * (goal + abs(shift)))]
+        return [Fraction(goal - shift - margin_of(terms))]
 
     def cost(count: int) -> float:
         return gaussian_epsilon(_multiplier(terms["event"]) / math.sqrt(count), delta)
@@ -175,7 +182,7 @@ def read_payload(record: Row) -> Row:
     if record["kind"] == "create":
         terms = payload["terms"]
         _hold(terms, TERMS)
-        insist(terms["composition"] in {"sum", "renyi", "releases"})
+        insist(terms["composition"] in COUNTED)
         insist((terms["order"] is not None) == (terms["composition"] == "renyi"))
         insist((terms["event"] is not None) == (terms["composition"] == "releases"))
         insist(terms["neighbours"] in {"add-remove", "replace-one"})
@@ -216,10 +223,9 @@ class Trail:
     def _create(self, record: Row, payload: Row) -> None:
         insist(record["budget"] not in self.budgets and record["period"] == 0 and record["round_id"] == "")
         terms, limit = payload["terms"], [amount(text) for text in payload["limit"]]
-        if terms["composition"] == "releases":
-            insist(len(limit) == 1)
-        else:
-            insist(is_near(limit, limit_of(terms), terms))
+        insist(len(limit) == COUNTED[terms["composition"]])
+        insist(terms["composition"] == "releases" or abs(limit[0] - limit_of(terms)[0]) <= margin_of(terms))
+        insist(terms["composition"] != "sum" or limit == limit_of(terms))
         self.budgets[record["budget"]] = Budget(record["time"], terms, limit)
 
     def _reserve(self, record: Row, payload: Row) -> None:

@@ -172,12 +172,19 @@ class Law:
             if self.shift:
                 offset = next(words) >> (64 - self.shift)
                 magnitude = (block << self.shift) + offset
-                excess, trial = self.phi(magnitude) - self.phi(block << self.shift), 1
-                while Fraction(next(words), 2**64) < excess / trial:
-                    trial += 1
-                if trial % 2 == 0 or (word & 1 and magnitude == 0):
+                excess = self.phi(magnitude) - self.phi(block << self.shift)
+                if not _kept(excess, words) or (word & 1 and magnitude == 0):
                     continue
             return -magnitude if word & 1 else magnitude
+
+
+def _kept(excess: Fraction, words: Any) -> bool:
+    if excess > 1:
+        return _kept(Fraction(1), words) and _kept(excess - 1, words)
+    trial = 1
+    while Fraction(next(words), 2**64) < excess / trial:
+        trial += 1
+    return trial % 2 == 1
 
 
 def _floor_log2_of_root(square: Fraction) -> int:

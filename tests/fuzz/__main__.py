@@ -1,7 +1,7 @@
-"""Fuzz every decoder, guided by coverage: python -m tests.fuzz [--inputs N] [--seconds S] [--target NAME] [--write].
+"""Fuzz every decoder, guided by coverage: python -m tests.fuzz [--inputs N] [--seconds S] [--jobs J].
 
 Each target runs in a process of its own under atheris (libFuzzer), which is told to stop at an input that takes longer
-than a minute or more than two gigabytes. Without atheris, hypothesis mutates the seeds instead, unguided.
+than a minute or more than two gigabytes. Without atheris, the seeds are mutated at random instead, unguided.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -34,9 +35,9 @@ def guided(name: str, inputs: int, seconds: int, scratch: Path) -> None:
     """Run one target in this process; libFuzzer does not return."""
     import atheris
 
-    with atheris.instrument_imports(include=["secagg", "protocols"]):
+    with atheris.instrument_imports(include=["secagg", "dp", "protocols"]):
         from . import targets
-    targets.states()
+    targets.run(name, b"")  # what is made once is made now
     arguments = [sys.argv[0], f"-runs={inputs}", f"-timeout={MAX_INPUT_SECONDS}", f"-rss_limit_mb={MAX_MEMORY_MIB}"]
     arguments += [
         f"-max_len={targets.MAX_INPUT}",
@@ -71,6 +72,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=1_000_000, help="in all, over all targets")
     parser.add_argument("--seconds", type=int, default=0, help="at most, for each target; 0: as long as it takes")
+    parser.add_argument("--jobs", type=int, default=1, help="so many targets at a time")
     parser.add_argument("--target", help="this one alone")
     parser.add_argument("--write", action="store_true", help="write the seeds to the committed corpus, and stop")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -88,15 +90,16 @@ def main() -> int:
 
     names = [options.target] if options.target else list(TARGETS)
     whole = sum(WEIGHTS.get(name, 1) for name in names)
-    crashed = []
-    for name in names:
+
+    def one(name: str) -> bool:
+        """Run a target, say how it went, and tell whether it held."""
         share = -int(-options.inputs * WEIGHTS.get(name, 1) // whole)
         start = time.perf_counter()
         scratch = Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
         if not can_guide:
             unguided(name, share, options.seconds)
             print(f"{name:24} {share:>8} inputs, unguided  {time.perf_counter() - start:7.1f} s", flush=True)
-            continue
+            return True
         command = [sys.executable, "-m", "tests.fuzz", "--target", name, "--inputs", str(share)]
         command += ["--seconds", str(options.seconds), "--child", str(scratch)]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
@@ -104,8 +107,12 @@ def main() -> int:
         verdict = f"{tail[-1].split()[-1]} run" if tail and not done.returncode else f"CRASHED, see {scratch}"
         print(f"{name:24} {share:>8} inputs  {time.perf_counter() - start:7.1f} s  {verdict}", flush=True)
         if done.returncode or not tail:
-            crashed.append(name)
             (scratch / "log").write_text(done.stdout + done.stderr)
+            return False
+        return True
+
+    with ThreadPoolExecutor(options.jobs if can_guide else 1) as pool:
+        crashed = [name for name, held in zip(names, pool.map(one, names), strict=True) if not held]
     print(f"{len(names)} targets, {len(crashed)} crashed {' '.join(crashed)}")
     return bool(crashed)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import struct
+import tempfile
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from protocols import dumps, wire
 from protocols.audit.recorded_sessions import Run
 from protocols.configuration import RoundConfig
+from protocols.identity_files import write_identity, write_roster
 from protocols.messages import Invitation
 from protocols.parameters import Adversary, ThreatModel
 from protocols.vectors import PrivateCounts, PrivateVector
@@ -20,7 +24,10 @@ from tests.vectors import paillier as paillier_rounds
 from tests.vectors.configurations import read_configuration
 from tests.vectors.generate import HERE
 
+from . import ledger_targets
+
 SESSION = "session-malicious"
+DEEP = b"[" * 2000
 
 
 @cache
@@ -53,7 +60,13 @@ def _private_round() -> RoundConfig:
 
 
 def seeds() -> dict[str, list[bytes]]:
-    """Target -> valid inputs."""
+    """Target -> valid inputs; Flower's are among them where Flower is."""
+    flower = flower_seeds() if importlib.util.find_spec("flwr") else {}
+    return core_seeds() | file_seeds() | ledger_seeds() | flower
+
+
+def core_seeds() -> dict[str, list[bytes]]:
+    """Valid messages, dumps and keys, from the vectors of whole sessions."""
     found: dict[str, list[bytes]] = {}
     recorded = vector(SESSION)
 
@@ -69,6 +82,9 @@ def seeds() -> dict[str, list[bytes]]:
             add("message_body", body(text))
         add("client_answer", bytes([at]) + body(down))
         add("server_receive", bytes([at]) + body(up))
+    coloured = body(recorded["rounds"][2]["to_server"]["3"]).replace(b"masked-input", b"masked-\x1b[31m")
+    add("message_body", coloured)
+    add("server_receive", b"\2" + coloured)
     private = body(wire.encode(Invitation(1, _private_round(), bytes(32))).hex())
     add("message_body", private)
     add("client_answer", b"\0" + private)
@@ -118,4 +134,79 @@ def seeds() -> dict[str, list[bytes]]:
     add("paillier_plaintexts", struct.pack("<HH", 20, 3) + (5).to_bytes(32, "big"))
     add("public_key_json", public.to_jwk().encode())
     add("private_key_json", key.to_jwk().encode())
+    return found
+
+
+def file_seeds() -> dict[str, list[bytes]]:
+    """What commands read: a key, a roster, names, a period and a moment."""
+    with tempfile.TemporaryDirectory() as folder:
+        key, roster = Path(folder) / "key.pem", Path(folder) / "roster.json"
+        write_identity(key, own_identity())
+        write_roster(roster, {"node-1": own_identity().public_bytes})
+        return {
+            "identity_file": [key.read_bytes()],
+            "roster_file": [roster.read_bytes(), DEEP],
+            "participants_file": ["ann\n bob \n\nc\u00e9line\n".encode()],
+            "command_options": [
+                b"\x0030d",
+                b"\x012030-12-31T18:00+01:00",
+                b"\x019999-12-31T23:59-14:00",
+                b"\x02masked-input=0.25",
+            ],
+        }
+
+
+def ledger_seeds() -> dict[str, list[bytes]]:
+    """Amounts, heads, URLs, the payloads of a ledger, and edits of each kind that its audit finds or does not."""
+    records = list(ledger_targets._known().values())
+    payloads = [b"\0" + DEEP, *(bytes([at]) + record.payload.encode() for at, record in enumerate(records))]
+    changed_payload = [bytes([1, row, 3, 0]) + b'"0"' for row in (0, 3, 4, 12)]
+    changed_cells = [bytes([0, 3, at, at]) + b"7" for at in range(len(ledger_targets.CELLS))]
+    removed = [bytes([0, 5, at, 0]) for at in (0, 10, 14, 17)]
+    urls = [b"ledger.db", b"sqlite:////var/ledger.db", b"postgresql://user:secret@host:5432/database?sslmode=require"]
+    urls += [b"postgresql://host/database?plugin=any", b"postgresql://ho\x1b[1mst/database"]
+    return {
+        "ledger_amount": [b"\x000.125", b"\xff1e-6", b"\xff-2\r"],
+        "ledger_head": [b"12:" + b"0f" * 32],
+        "ledger_url": urls,
+        "ledger_payload": payloads,
+        "ledger_trail": changed_payload + changed_cells + removed,
+    }
+
+
+def flower_seeds() -> dict[str, list[bytes]]:
+    """Messages of the recorded session, as what they are and as Flower's records."""
+    from . import flower_session as flower
+
+    recorded, found = flower.session(), {}
+
+    def add(target: str, data: bytes) -> None:
+        found.setdefault(target, []).append(data)
+
+    announced = flower.fields_of(recorded.asked[1])["announcement"]
+    add("flower_announcement", announced)
+    for at, (asked, answered) in enumerate(zip(recorded.asked, recorded.answered, strict=True)):
+        down, up = flower.fields_of(asked), flower.fields_of(answered)
+        if "message" in down:
+            add("flower_node", bytes([at, 0]) + down["message"][wire.HEADER_BYTES :])
+            add("flower_replies", bytes([at, 0]) + up["message"][wire.HEADER_BYTES :])
+            add("flower_round", bytes([at, 0]) + up["message"][wire.HEADER_BYTES :])
+        add("flower_node", bytes([at, 3]) + flower.to_bytes(asked))
+        add("flower_replies", bytes([at, 1]) + flower.to_bytes(answered))
+        add("flower_replies", bytes([at, 2]) + b"\x03\xe9secagg: refused")
+        if at:
+            add("flower_envelope", flower.to_bytes(answered))
+    question, answer = flower.fields_of(recorded.asked[0])["ask"], flower.fields_of(recorded.answered[0])
+    add("flower_node", bytes([0, 2]) + question)
+    add("flower_node", bytes([1, 1]) + announced)
+    add("flower_replies", bytes([0, 3]) + answer["identity"] + answer["proof"])
+    add("flower_round", bytes([0, 3]) + answer["identity"] + answer["proof"])
+    for at, array in enumerate(recorded.asked[3]["arrays"].values()):
+        add("flower_node", bytes([3, 4, at]) + array.data)
+        add("flower_arrays", array.data)
+    add("flower_arrays", b"\x93NUMPY\x01\0\x0a\0{'descr': (")
+    add("flower_arrays", b"PK\3\4")
+    for at in range(2, flower.EXCHANGES):
+        memory = flower.from_bytes(recorded.states[at])["secagg"]["memory"]
+        add("flower_memory", bytes([at - 2]) + memory)
     return found

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols import messages, wire
+from protocols import dumps, messages, wire
 from protocols.messages import AdvertiseKeys, ShareKeys, ToClient, ToServer
-from secagg.errors import MalformedMessage
+from protocols.server_state import ServerState
+from secagg.errors import MalformedMessage, StateError
 
 from .harness import Session, random_inputs, small_config
 
@@ -72,6 +73,22 @@ def seal(body: bytes, version: int = messages.VERSION) -> bytes:
 def test_random_bodies_are_no_message(body):
     with pytest.raises(MalformedMessage):
         wire.decode(seal(body), ToServer | ToClient, max_bytes=1 << 20)
+
+
+def test_a_peers_words_are_shown_without_their_colours_and_not_at_any_length():
+    """They go to logs and terminals."""
+    coloured = msgspec.msgpack.encode(["masked-\x1b[31minput\n"])
+    with pytest.raises(MalformedMessage) as raised:
+        wire.decode(seal(coloured), ToServer, max_bytes=1 << 20)
+    assert "masked-?[31minput?" in str(raised.value)
+    spec = {"type": "floats", "x" * 10_000: 1}
+    invitation = msgspec.msgpack.encode(["invitation", 1, [[2, 0.0, 0.0, "curious-server"], [spec]], bytes(32)])
+    with pytest.raises(MalformedMessage) as raised:
+        wire.decode(seal(invitation), ToClient, max_bytes=1 << 20)
+    assert "xxx" in str(raised.value)
+    assert len(str(raised.value)) < 600
+    with pytest.raises(StateError, match=r"\?\[31m"):
+        dumps.open(dumps.seal({"\x1b[31m": 1}), ServerState)
 
 
 @given(st.data())

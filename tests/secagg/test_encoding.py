@@ -300,6 +300,13 @@ def test_other_arrays_than_float_vectors_are_refused(values: np.ndarray) -> None
         assert str(values.shape) in str(caught.value)
 
 
+@pytest.mark.parametrize("values", [[0.0, 1.0], 0.0, None, "text"], ids=str)
+def test_what_is_no_array_is_refused_by_its_kind(values: object) -> None:
+    for call in (CODEC.encode, CODEC.quantise, Integers(3, 2).encode):
+        with pytest.raises(EncodingError, match=f"not {type(values).__name__}"):
+            call(values)  # type: ignore[operator]
+
+
 def test_empty_and_byte_swapped_and_strided_vectors_are_fine() -> None:
     assert CODEC.encode(np.empty(0)).residues.shape == (0,)
     values = np.array([0.25, -1.0, 0.5, 3.0])

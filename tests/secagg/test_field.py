@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -96,6 +97,18 @@ def test_errors_are_located_up_to_half_the_redundancy(data: st.DataObject, point
         values[at] = (values[at] + data.draw(nonzero)) % PRIME
     syndromes = field.syndromes(array(points), array(values)[:, np.newaxis], threshold)
     assert field.locate_errors(array(points), syndromes[:, 0]).tolist() == sorted(wrong)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
+def test_errors_whose_first_syndromes_vanish_are_located(count: int) -> None:
+    """Weights 1 / prod (x - y) make all but the last of the first `count` power sums zero."""
+    points = list(range(3, 40))
+    wrong = list(range(0, 4 * count, 4))
+    located = [points[at] for at in wrong]
+    weights = [pow(math.prod(x - y for y in located if y != x), -1, PRIME) for x in located]
+    sums = [sum(w * pow(x, k, PRIME) for w, x in zip(weights, located, strict=True)) % PRIME for k in range(2 * count)]
+    assert not any(sums[: count - 1])
+    assert field.locate_errors(array(points), array(sums)).tolist() == wrong
 
 
 # Against galois

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -204,3 +205,10 @@ def test_a_bad_seed_anywhere_changes_nothing() -> None:
 def test_streams_end() -> None:
     with pytest.raises(ParameterError, match="pass its end"):
         prg.keystream(bytes(32), 32, first_block=2**64 - 1)
+
+
+def test_processors_are_counted_where_processes_cannot_be_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    for found, expected in ((6, 6), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda found=found: found)
+        assert prg.cpu_count() == expected

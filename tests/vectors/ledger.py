@@ -78,7 +78,7 @@ def _spend(ledger: Ledger, at: Callable[[float], None]) -> Iterator[str]:
         DiscreteGaussianEvent(17.5, 3.5, 9, ADD),
         LaplaceEvent(12.5, ADD, 4),
         DiscreteLaplaceEvent(31.0, 2, 1, ADD),
-        SummedDiscreteGaussianEvent(0.75, 40, 0.5, 1.5, 9, ADD),
+        SummedDiscreteGaussianEvent(0.75, 40, 0.5, 4.0, 9, ADD),
         SummedDiscreteGaussianEvent(0.75, 40, 0.5, 0.5, 400, ADD),  # one client's noise alone has the better bound
     )
     for number, event in enumerate(others):

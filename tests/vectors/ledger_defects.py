@@ -254,8 +254,8 @@ def _budgets(tables: Tables) -> Iterator[tuple[str, Continued]]:
     event = {"type": "GaussianEvent", "noise_multiplier": 2.5, "neighbours": "add-remove"}
     divergence = _terms(composition="renyi", order=8.0)
     for name, terms, limit in (
-        ("a limit of divergence a part in a million above its terms", divergence, _renyi_limit(8.0, 1 + 1e-6)),
-        ("a limit of divergence a part in a million below its terms", divergence, _renyi_limit(8.0, 1 - 1e-6)),
+        ("a limit of divergence hardly above its terms", divergence, _renyi_limit(8.0, 1 + 2e-11)),
+        ("a limit of divergence hardly below its terms", divergence, _renyi_limit(8.0, 1 - 2e-11)),
         ("a limit of a sum below its terms", _terms(), ["1.9", "0.000001"]),
         ("an order where there is no divergence", _terms(order=8.0), sums),
         ("divergence at no order", _terms(composition="renyi"), renyi),
@@ -272,6 +272,8 @@ def _budgets(tables: Tables) -> Iterator[tuple[str, Continued]]:
         ("a delta of 1", _terms(delta="1"), ["2", "1"]),
         ("a further term", _terms(note="x"), sums),
         ("a limit of one amount for two", _terms(), ["2"]),
+        ("a limit of two amounts for one", divergence, [*renyi, "0"]),
+        ("a limit of a sum with another delta", _terms(), ["2", "0.000002"]),
     ):
         yield f"a budget of {name}", Continued(tables).on("other", 0).create(terms, limit)
     yield "a budget created in a later period", Continued(tables).on("other", 1).create(_terms(), sums)

@@ -69,6 +69,7 @@ def _cases() -> Iterator[tuple[str, list[Case], int, float, int]]:
     yield "hardly less noise than discreteness takes", [votes(64, 1, least * (1 - 1e-6))], 1, 1e-5, 2
     yield "divergences at low orders", [votes(9, 2, 1.0)], 5, 1e-5, 3
     yield "divergences at an order of some ten", [votes(9, 1, 1.125)], 60, 1e-6, 1
+    yield "divergences at the order 96", [votes(2, 1, 1.25)], 400, 5e-6, 1
     yield "divergences at an order of some hundred", [votes(2, 1, 1.25)], 400, 1e-12, 1
     yield "divergences at an order of several hundred", [votes(1, 1, 1.25)], 400, 1e-100, 1
     yield "the least noise", [votes(36, 1, 0.5)], 20, 1e-5, 1

@@ -87,6 +87,7 @@ ROSTERS = {
     "short key": '{"version": 1, "identities": {"a": "00"}}',
     "small order": json.dumps({"version": 1, "identities": {"a": bytes(32).hex()}}),
     "number": '{"version": 1, "identities": {"a": 5}}',
+    "deep": "[" * 100_000,
 }
 
 

@@ -1,0 +1,51 @@
+"""What a budget's terms allow, as a verification recomputes it, perhaps on another machine than wrote it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from dp.errors import LedgerCorruptError, ParameterError
+from dp.events import GaussianEvent
+from dp.ledger.budgets import Budget
+from dp.ledger.compositions import gives, limit_of
+from dp.ledger.kinds import Composition, conversion
+from dp.ledger.records import RecordKind, chained, spelled
+from dp.ledger.verification import _Replay
+from dp.sensitivity import Neighbours
+
+ADD = Neighbours.ADD_REMOVE
+RENYI = Budget("b", "4", "1e-5", neighbours=ADD, composition=Composition.RENYI, order=8.0)
+NOTHING_LEFT = {"epsilon": "0.001", "order": 1.001}
+
+
+def test_limits_of_logarithms_are_met_within_their_margin_and_never_exceed_the_budget() -> None:
+    (limit,) = limit_of(RENYI)
+    assert gives(RENYI, (limit,))
+    added = Fraction(conversion(8.0, 1e-5))
+    margin = (4 + abs(added)) / 10**12
+    for part, accepted in ((Fraction(9, 10), True), (Fraction(11, 10), False)):
+        step = int(part * margin * 10**30)
+        assert gives(RENYI, (limit + step,)) is gives(RENYI, (limit - step,)) is accepted
+        assert (Fraction(limit + step, 10**30) + added <= 4) is accepted
+
+
+def test_other_limits_are_met_to_the_last_unit_or_believed() -> None:
+    plain = Budget("b", "4", "1e-5", neighbours=ADD)
+    epsilon, delta = limit_of(plain)
+    assert gives(plain, (epsilon, delta))
+    assert not gives(plain, (epsilon + 1, delta))
+    assert not gives(plain, (epsilon, delta - 1))
+    releases = Budget("b", "4", "1e-5", neighbours=ADD, composition=Composition.RELEASES, event=GaussianEvent(9.0, ADD))
+    assert gives(releases, (10**36,))
+
+
+def test_terms_that_give_no_limit_are_corrupt() -> None:
+    terms = RENYI.plain() | NOTHING_LEFT
+    with pytest.raises(ParameterError, match="leaves nothing"):
+        limit_of(Budget.from_plain("b", terms))
+    after = {"spent": spelled((0,)), "held": spelled((0,)), "open": 0}
+    facts = {"terms": terms, "limit": spelled((10**30,)), "after": after}
+    with pytest.raises(LedgerCorruptError, match="another limit than its terms allow"):
+        _Replay(None)._create(chained(None, 1, RecordKind.CREATE, "b", 0, "", facts))  # type: ignore[arg-type]

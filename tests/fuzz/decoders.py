@@ -1,0 +1,56 @@
+"""Which target reads what each module decodes, and which modules read nothing of a stranger's.
+
+A test finds the modules that decode by the calls that do it, so that no decoder comes without a line here.
+"""
+
+from __future__ import annotations
+
+CALLS = (
+    r"json\.loads?\(",
+    r"msgpack\.decode\(",
+    r"json\.decode\(",
+    r"\bDecoder\(",
+    r"np\.load\(",
+    r"frombuffer\(",
+    r"\bfromhex\(",
+    r"b64decode\(",
+    r"import_(private_|public_|x25519_private_)?key\(",
+    r"\.read_(text|bytes)\(",
+    r"fromisoformat\(",
+    r"make_url\(",
+    r"\.numpy\(\)",
+    r"\.fetchall\(",
+)
+
+DECODERS: dict[str, tuple[str, ...]] = {
+    "dp.ledger.postgres": ("ledger_url",),
+    "dp.ledger.records": ("ledger_payload", "ledger_trail"),
+    "dp.ledger.sqlite": ("ledger_trail",),
+    "protocols.cli_budget": ("participants_file", "command_options"),
+    "protocols.dumps": ("client_dump", "server_dump", "dump_bytes", "paillier_dump"),
+    "protocols.flower.content": ("flower_arrays", "flower_node"),
+    "protocols.flower.envelope": ("flower_envelope", "flower_announcement", "flower_memory", "flower_replies"),
+    "protocols.identity_files": ("identity_file", "roster_file"),
+    "protocols.paillier_messages": ("paillier_message",),
+    "protocols.server": ("server_dump",),
+    "protocols.wire": ("message_bytes", "message_body", "client_answer", "server_receive"),
+    "secagg.key_agreement": ("public_key", "client_dump"),
+    "secagg.paillier.keys": ("public_key_json", "private_key_json"),
+    "secagg.paillier.montgomery": ("paillier_ciphertexts",),
+    "secagg.residues": ("unpack",),
+    "secagg.shamir": ("shares",),
+    "secagg.signatures": ("signature", "identity_file"),
+}
+
+NOT_FROM_OUTSIDE = {
+    "dp.rotation": "a key stream of its own",
+    "protocols.audit.known_answers": "vectors that come with the package",
+    "protocols.audit.operations": "the same vectors",
+    "protocols.benchmark.machine": "the operating system's and the package's own files",
+    "protocols.benchmark.results": "the benchmark's own files, which are made anew where they cannot be read",
+    "protocols.benchmark.runner": "what pytest-benchmark wrote a moment ago",
+    "protocols.configuration": "what it has just written itself",
+    "secagg.encoding": "a key stream of its own",
+    "secagg.field": "the operating system's randomness",
+    "secagg.prg": "a key stream of its own",
+}
