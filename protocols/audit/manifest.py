@@ -19,5 +19,5 @@ FILES: dict[str, tuple[str, int]] = {
     "session-private-semi-malicious": ("2a4024e599066436fe0fb9520a002733b40160d789776fb065b808d1fcdf6736", 111),
     "session-private-malicious": ("78dfbe6ebcf9f780a1bd1bdacbd5fb101d8dd7e16ba30282c79cdc0176777468", 110),
     "paillier-round": ("99a598dd42d90bf6fb5a417f11cf67dbd658bd28e89ed12d5f02c04548f46080", 77),
-    "ledger": ("095da3121a65191483d84ed68234d8f851bca7b2fb007319c9d37c033916344e", 119),
+    "ledger": ("7c68a1c4c6fff5229ef0edb569c7dcabdd9ad005751c537d37ae11ffa1f59116", 121),
 }

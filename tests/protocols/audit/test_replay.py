@@ -185,15 +185,20 @@ def given() -> Any:
     return recorded("session-private-curious")["clients"]["1"]
 
 
+def draw_two_keys_and_fail(one: Any) -> None:
+    with fixed_randomness.for_client(one):
+        assert KeyPair.generate().private_bytes.hex() == one["cipher_private_key"]
+        assert KeyPair.generate().private_bytes.hex() == one["mask_private_key"]
+        _ = 1 / 0
+
+
 def test_randomness_is_fixed_for_the_time_of_a_context_and_put_back() -> None:
     before = {room: room.os for room in (key_agreement, aead, server_room)}
     elements, seal = field.random_elements, aead.seal
     one = given()
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError), fixed_randomness.for_client(one):
-            assert KeyPair.generate().private_bytes.hex() == one["cipher_private_key"]
-            assert KeyPair.generate().private_bytes.hex() == one["mask_private_key"]
-            _ = 1 / 0
+        with pytest.raises(ZeroDivisionError):
+            draw_two_keys_and_fail(one)
         assert (field.random_elements, aead.seal) == (elements, seal)
         assert all(room.os is os is module for room, module in before.items())
         assert KeyPair.generate().private_bytes != KeyPair.generate().private_bytes
