@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from dp.accounting import epsilon_of
@@ -10,21 +10,12 @@ from dp.events import Repeated
 from dp.sensitivity import Neighbours
 from protocols.configuration import RoundConfig
 from protocols.parameters import Adversary, ThreatModel
-from protocols.policy import ClientPolicy
 from protocols.vectors import IntegerVector, PrivateCounts
 
-from .configurations import read_configuration, read_policy, written
+from .configurations import written
 
 Case = dict[str, Any]
 DELTA = 1e-5
-
-
-def _check(given: Case) -> None:
-    policy = read_policy(given)
-    (policy or ClientPolicy()).check(read_configuration(given))
-
-
-OPERATIONS: dict[str, Callable[[Case], Any]] = {"check_policy": _check}
 
 
 def _private(clients: int, survivors: int, corrupt: float = 0.0, scale: int = 3) -> RoundConfig:

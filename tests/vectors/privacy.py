@@ -7,70 +7,16 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from itertools import count
 from typing import Any
 
-from dp import rotation
-from dp.analytic import gaussian_delta, gaussian_noise_multiplier
-from dp.arbiter import decide
-from dp.clipping import rounded_l2_bound
-from dp.discrete import discrete_gaussian_delta, summed_gaussians_ratio
-from dp.laws import gaussian_law, laplace_law
-from dp.preparation import BETA
+from protocols.audit.private_operations import OPERATIONS
 from secagg.errors import SecAggError
-from secagg.prg import keystream
 
 from . import policies, private_costs, private_encodings
-from .noise import rounded_from
 
 Case = dict[str, Any]
 SEED = bytes(range(32)).hex()
-
-
-def _number(given: Case, name: str) -> float:
-    return float.fromhex(given[name])
-
-
-def _rotate(given: Case) -> list[str]:
-    rotated = rotation.rotate([float.fromhex(value) for value in given["values"]], bytes.fromhex(given["seed"]))
-    return [value.hex() for value in rotated.tolist()]
-
-
-def _more_bits(count: int) -> int:
-    raise ValueError("these words do not settle every decision: a vector needs others")
-
-
-def _samples(given: Case) -> list[int]:
-    law = {"discrete-gaussian": gaussian_law, "discrete-laplace": laplace_law}[given["law"]](
-        Fraction(*given["parameter"])
-    )
-    stream = keystream(bytes.fromhex(given["seed"]), 8 * given["words"])
-    words: Iterator[int] = iter(int.from_bytes(stream[at : at + 8], "little") for at in range(0, len(stream), 8))
-    return [decide(law, words, _more_bits) for _ in range(given["count"])]
-
-
-def _conditionally_round(given: Case) -> Case:
-    values = [float.fromhex(value) for value in given["values"]]
-    levels, tries = rounded_from(given["seed"], values, _number(given, "l2_norm"), BETA)
-    return {"levels": levels, "tries": tries}
-
-
-OPERATIONS: dict[str, Callable[[Case], Any]] = {
-    "rotate": _rotate,
-    "samples": _samples,
-    "conditionally_round": _conditionally_round,
-    "rounded_l2_bound": lambda g: rounded_l2_bound(_number(g, "l2_norm"), g["dimension"], _number(g, "beta")).hex(),
-    "gaussian_delta": lambda g: gaussian_delta(_number(g, "noise_multiplier"), _number(g, "epsilon")).hex(),
-    "gaussian_noise_multiplier": lambda g: gaussian_noise_multiplier(_number(g, "epsilon"), _number(g, "delta")).hex(),
-    "discrete_gaussian_delta": lambda g: discrete_gaussian_delta(
-        gaussian_law(Fraction(*g["sigma_squared"])), g["sensitivity"], _number(g, "epsilon")
-    ).hex(),
-    "summed_gaussians_ratio": lambda g: summed_gaussians_ratio(_number(g, "local_sigma"), g["clients"]).hex(),
-    **private_encodings.OPERATIONS,
-    **private_costs.OPERATIONS,
-    **policies.OPERATIONS,
-}
 
 
 def _cases() -> Iterator[tuple[str, str, Case]]:
@@ -93,7 +39,9 @@ def _cases() -> Iterator[tuple[str, str, Case]]:
     for tries in (1, 2, 3):
         given = {"values": [value.hex() for value in values], "l2_norm": norm.hex()}
         seeds = (hashlib.sha256(f"secagg vectors/rounding {number}".encode()).hexdigest() for number in count())
-        seed = next(seed for seed in seeds if _conditionally_round(given | {"seed": seed})["tries"] == tries)
+        seed = next(
+            seed for seed in seeds if OPERATIONS["conditionally_round"](given | {"seed": seed})["tries"] == tries
+        )
         yield f"as many tries as {tries}", "conditionally_round", given | {"seed": seed}
     for multiplier, epsilon in ((1.0, 1.0), (1 / 3, 1.0), (1.0, 2.0), (4.0, 0.5)):
         given = {"noise_multiplier": multiplier.hex(), "epsilon": epsilon.hex()}

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from dp.accounting import epsilon_of
 from dp.discrete import smoothing_variance, summed_gaussians_ratio
-from dp.events import Composed, Repeated
 from dp.nearness import LARGEST_SUM_SLACK
-from dp.sensitivity import Neighbours
 
-from .private_encodings import codec_of, counts, floats
+from .private_encodings import counts, floats
 
 Case = dict[str, Any]
-
-
-def _epsilon(given: Case) -> str:
-    shares = [codec_of(vector, given["clients"]).share for vector in given["vectors"]]
-    events = tuple(share.event(given["honest"], Neighbours(given["neighbours"])) for share in shares)
-    spent = epsilon_of(Repeated(Composed(events), given["rounds"]), float.fromhex(given["delta"]))
-    return float(f"{spent:.12g}").hex()  # the last digits are those of a machine's logarithms
-
-
-OPERATIONS: dict[str, Callable[[Case], Any]] = {"private_epsilon": _epsilon}
 
 
 def _nearly(dimension: int, clients: int, part: float) -> float:

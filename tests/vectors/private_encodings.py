@@ -2,66 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from dp import rotation
-from dp.preparation import Preparation
-from protocols.noisy import Noisy, NoisyCounts, NoisyFloats
-from protocols.vectors import PrivateCounts, PrivateVector
-
-from .noise import prepared_from
+from protocols.audit.private_operations import codec_of
 
 Case = dict[str, Any]
 SEED, OTHER = bytes(range(32)).hex(), bytes(range(32, 64)).hex()
-
-
-def codec_of(vector: Case, clients: int) -> Noisy:
-    """The library's encoding of a vector whose floats are hexadecimal."""
-    fields = {name: float.fromhex(v) if isinstance(v, str) else v for name, v in vector.items() if name != "type"}
-    if vector["type"] == "private-floats":
-        return NoisyFloats(PrivateVector("v", **fields), clients)
-    return NoisyCounts(PrivateCounts("v", **fields), clients)
-
-
-def _encoding(given: Case) -> Case:
-    codec = codec_of(given["vector"], given["clients"])
-    reach = given["summands"] * codec.max_level + codec.share.reach(given["summands"])
-    return {
-        "dimension": codec.length,
-        "l2_bound": codec.share.l2_bound.hex(),
-        "max_level": codec.max_level,
-        "modulus_bits": codec.modulus_bits,
-        "reach": reach,
-    }
-
-
-def _prepare(given: Case) -> list[int]:
-    vector, values = given["vector"], [float.fromhex(value) for value in given["values"]]
-    made = Preparation(vector["length"], float.fromhex(vector["l2_clip"]), float.fromhex(vector["scale"]))
-    return prepared_from(given["rounding_seed"], values, made, bytes.fromhex(given["rotation_seed"]))
-
-
-def _decode(given: Case) -> list[int]:
-    codec = codec_of(given["vector"], given["clients"])
-    kind = np.uint32 if codec.modulus_bits <= 32 else np.uint64
-    sums = np.array(given["residues"], dtype=kind)
-    return [int(level) for level in codec.decode_levels(sums, num_summands=given["summands"])]
-
-
-def _released(given: Case) -> list[int]:
-    codec = codec_of(given["vector"], given["clients"])
-    return [int(count) for count in codec.restore(np.array(given["levels"], dtype=np.int64), b"")]
-
-
-OPERATIONS: dict[str, Callable[[Case], Any]] = {
-    "private_encoding": _encoding,
-    "prepare": _prepare,
-    "decode_private": _decode,
-    "released_counts": _released,
-}
 
 
 def floats(length: int, l2_clip: float, scale: float, local_sigma: float = 100.0) -> Case:

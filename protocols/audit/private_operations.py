@@ -1,0 +1,156 @@
+"""What a vector's operation is in `privacy`: what is deterministic in dp, private encodings, costs and demands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from dp import clipping, rotation
+from dp.accounting import epsilon_of
+from dp.analytic import gaussian_delta, gaussian_noise_multiplier
+from dp.arbiter import decide
+from dp.clipping import rounded_l2_bound
+from dp.discrete import discrete_gaussian_delta, summed_gaussians_ratio
+from dp.events import Composed, Repeated
+from dp.laws import gaussian_law, laplace_law
+from dp.preparation import BETA, Preparation
+from dp.sensitivity import Neighbours
+from secagg.prg import keystream
+
+from ..noisy import Noisy, NoisyCounts, NoisyFloats
+from ..policy import ClientPolicy
+from ..vectors import PrivateCounts, PrivateVector
+from .configurations import read_configuration, read_policy
+from .fixed_randomness import OtherRandomness, Words, for_conditional_rounding
+
+Case = dict[str, Any]
+EXACT = {
+    "rotate",
+    "samples",
+    "conditionally_round",
+    "prepare",
+    "decode_private",
+    "released_counts",
+    "check_policy",
+}
+"""Operations without a number that formulas round differently: of all others, floats are met to nine digits."""
+
+
+def near(ours: Any, theirs: Any) -> bool:
+    """Tell whether floats are the same to nine digits, and all else the same."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return ours.keys() == theirs.keys() and all(near(ours[key], value) for key, value in theirs.items())
+    if isinstance(ours, str) and isinstance(theirs, str):
+        return math.isclose(float.fromhex(ours), float.fromhex(theirs), rel_tol=1e-9)
+    return bool(ours == theirs)
+
+
+def codec_of(vector: Case, clients: int) -> Noisy:
+    """Return the library's encoding of a vector whose floats are hexadecimal."""
+    fields: dict[str, Any] = {
+        name: float.fromhex(v) if isinstance(v, str) else v for name, v in vector.items() if name != "type"
+    }
+    if vector["type"] == "private-floats":
+        return NoisyFloats(PrivateVector("v", **fields), clients)
+    return NoisyCounts(PrivateCounts("v", **fields), clients)
+
+
+def _number(given: Case, name: str) -> float:
+    return float.fromhex(given[name])
+
+
+def _numbers(given: Case) -> list[float]:
+    return [float.fromhex(value) for value in given["values"]]
+
+
+def _rotate(given: Case) -> list[str]:
+    return [value.hex() for value in rotation.rotate(_numbers(given), bytes.fromhex(given["seed"])).tolist()]
+
+
+def _more_bits(count: int) -> int:
+    raise OtherRandomness("these words do not settle every decision, as those of a vector do")
+
+
+def _samples(given: Case) -> list[int]:
+    law = {"discrete-gaussian": gaussian_law, "discrete-laplace": laplace_law}[given["law"]](
+        Fraction(*given["parameter"])
+    )
+    stream = keystream(bytes.fromhex(given["seed"]), 8 * given["words"])
+    words: Iterator[int] = iter(int.from_bytes(stream[at : at + 8], "little") for at in range(0, len(stream), 8))
+    return [decide(law, words, _more_bits) for _ in range(given["count"])]
+
+
+def _conditionally_round(given: Case) -> Case:
+    values, words = _numbers(given), Words(given["seed"])
+    with for_conditional_rounding(words):
+        levels = clipping.conditionally_round(np.array(values), _number(given, "l2_norm"), BETA)
+    return {"levels": levels.tolist(), "tries": words.taken // len(values)}
+
+
+def _encoding(given: Case) -> Case:
+    codec = codec_of(given["vector"], given["clients"])
+    reach = given["summands"] * codec.max_level + codec.share.reach(given["summands"])
+    return {
+        "dimension": codec.length,
+        "l2_bound": codec.share.l2_bound.hex(),
+        "max_level": codec.max_level,
+        "modulus_bits": codec.modulus_bits,
+        "reach": reach,
+    }
+
+
+def _prepare(given: Case) -> list[int] | None:
+    """None if values were clipped: nobody else can tell what becomes of them."""
+    vector = given["vector"]
+    made = Preparation(vector["length"], _number(vector, "l2_clip"), _number(vector, "scale"))
+    with for_conditional_rounding(Words(given["rounding_seed"])):
+        levels, clipped = made.prepare(np.array(_numbers(given)), bytes.fromhex(given["rotation_seed"]))
+    return None if clipped else [int(level) for level in levels]
+
+
+def _decode(given: Case) -> list[int]:
+    codec = codec_of(given["vector"], given["clients"])
+    kind = np.uint32 if codec.modulus_bits <= 32 else np.uint64
+    sums = np.array(given["residues"], dtype=kind)
+    return [int(level) for level in codec.decode_levels(sums, num_summands=given["summands"])]
+
+
+def _released(given: Case) -> list[int]:
+    codec = codec_of(given["vector"], given["clients"])
+    return [int(count) for count in codec.restore(np.array(given["levels"], dtype=np.int64), b"")]
+
+
+def _epsilon(given: Case) -> str:
+    shares = [codec_of(vector, given["clients"]).share for vector in given["vectors"]]
+    events = tuple(share.event(given["honest"], Neighbours(given["neighbours"])) for share in shares)
+    spent = epsilon_of(Repeated(Composed(events), given["rounds"]), _number(given, "delta"))
+    return float(f"{spent:.12g}").hex()  # the last digits are those of a machine's logarithms
+
+
+def _check_policy(given: Case) -> None:
+    policy = read_policy(given)
+    (policy or ClientPolicy()).check(read_configuration(given))
+
+
+OPERATIONS: dict[str, Callable[[Case], Any]] = {
+    "rotate": _rotate,
+    "samples": _samples,
+    "conditionally_round": _conditionally_round,
+    "rounded_l2_bound": lambda g: rounded_l2_bound(_number(g, "l2_norm"), g["dimension"], _number(g, "beta")).hex(),
+    "gaussian_delta": lambda g: gaussian_delta(_number(g, "noise_multiplier"), _number(g, "epsilon")).hex(),
+    "gaussian_noise_multiplier": lambda g: gaussian_noise_multiplier(_number(g, "epsilon"), _number(g, "delta")).hex(),
+    "discrete_gaussian_delta": lambda g: discrete_gaussian_delta(
+        gaussian_law(Fraction(*g["sigma_squared"])), g["sensitivity"], _number(g, "epsilon")
+    ).hex(),
+    "summed_gaussians_ratio": lambda g: summed_gaussians_ratio(_number(g, "local_sigma"), g["clients"]).hex(),
+    "private_encoding": _encoding,
+    "prepare": _prepare,
+    "decode_private": _decode,
+    "released_counts": _released,
+    "private_epsilon": _epsilon,
+    "check_policy": _check_policy,
+}
