@@ -15,12 +15,15 @@ from dp.sensitivity import Neighbours
 
 from .. import wire
 from ..configuration import RoundConfig
-from ..vectors import PrivateSpec
+from ..private_round import PrivateRound
+from ..vectors import PrivateVector
 from .configurations import read_configuration
-from .outcome import demand
+from .outcome import Refuted, demand
 from .recorded_sessions import Run, Vector, array, outcome_of
 
 BEFORE_INPUTS = ("advertise-keys", "share-keys")
+_ROUNDED_UP = 1e-7
+"""A recorded parameter is a multiple of 2**-20, which is the next above the plan's."""
 _DIGITS = 1e-9
 """How far costs may be apart: the last digits are those of a machine's logarithms."""
 
@@ -87,19 +90,31 @@ def _costs(vector: Vector, config: RoundConfig) -> int:
 
 
 def _goal(vector: Vector, config: RoundConfig) -> int:
-    """The planned noise serves the goal; noise that is a millionth less does not."""
+    """A plan for the goal asks for this noise, which serves it; noise that is a millionth less does not."""
     if "goal" not in vector:
         return 0
     goal = vector["goal"]
-    terms = config.minimum_survivors, float.fromhex(goal["delta"]), goal["rounds"], goal["neighbours"]
-    weaker = tuple(
-        msgspec.structs.replace(spec, local_sigma=spec.local_sigma * (1 - 1e-6))
-        if isinstance(spec, PrivateSpec)
-        else spec
-        for spec in config.vectors
+    (spec,) = config.vectors
+    if not isinstance(spec, PrivateVector):
+        raise Refuted("a goal was recorded for a vector that no plan makes")
+    plan = PrivateRound(
+        threat_model=config.threat_model,
+        length=spec.length,
+        l2_clip=spec.l2_clip,
+        epsilon=float.fromhex(goal["epsilon"]),
+        delta=float.fromhex(goal["delta"]),
+        rounds=goal["rounds"],
+        neighbours=Neighbours(goal["neighbours"]),
+        minimum_participants=config.minimum_survivors,
     )
+    (planned,) = plan.config.vectors
+    asked = planned.local_sigma if isinstance(planned, PrivateVector) else 0.0
+    same = math.isclose(asked, spec.local_sigma, rel_tol=_ROUNDED_UP)
+    demand(same, f"a plan asks for noise of {asked:.9g}, where {spec.local_sigma:.9g} was recorded")
+    terms = config.minimum_survivors, float.fromhex(goal["delta"]), goal["rounds"], goal["neighbours"]
+    weaker = msgspec.structs.replace(spec, local_sigma=spec.local_sigma * (1 - 1e-6))
     wanted = float.fromhex(goal["epsilon"])
     demand(epsilon(config, *terms) <= wanted, "noise that was planned for a goal does not serve it")
-    less = msgspec.structs.replace(config, vectors=weaker)
+    less = msgspec.structs.replace(config, vectors=(weaker,))
     demand(epsilon(less, *terms) > wanted, "noise that is a millionth less than was planned serves the goal, too")
     return 1

@@ -12,7 +12,7 @@ import pytest
 import dp.distributed
 from dp import rotation
 from dp.ledger import Ledger
-from protocols import bindings, client_checks, configuration, unmasking
+from protocols import bindings, client_checks, configuration, private_round, unmasking
 from protocols.audit import private_operations
 from protocols.policy import ClientPolicy
 from secagg import aead, key_agreement, masking, prg, shamir
@@ -102,12 +102,18 @@ def halved_costs(patch: Patch) -> None:
     wrap(patch, private_operations, "epsilon_of", lambda of, *args: of(*args) / 2)
 
 
+def half_the_noise_planned(patch: Patch) -> None:
+    """With an accountant that calls it enough."""
+    wrap(patch, private_round, "local_sigma_for", lambda of, *args: of(*args) / 2)
+
+
 BREAKS: dict[str, tuple[str, Callable[[Patch], None]]] = {
     "half of what rounds cost": ("vectors/privacy", halved_costs),
     "samples that are one too large": (
         "vectors/privacy",
         lambda patch: wrap(patch, private_operations, "decide", lambda of, law, words, more: of(law, words, more) + 1),
     ),
+    "half the noise planned": ("replay/private-curious", half_the_noise_planned),
     "no pairwise masks": ("replay/private-curious", no_pairwise_masks),
     "no pairwise masks, in a sparse graph": ("replay/curious-sparse", no_pairwise_masks),
     "no self masks": ("replay/private-semi-malicious", no_self_masks),
