@@ -44,8 +44,15 @@ DECODERS: dict[str, tuple[str, ...]] = {
 
 NOT_FROM_OUTSIDE = {
     "dp.rotation": "a key stream of its own",
-    "protocols.audit.known_answers": "vectors that come with the package",
+    "protocols.audit.configurations": "vectors that come with the package",
+    "protocols.audit.fixed_randomness": "the same vectors",
+    "protocols.audit.known_answers": "the same vectors",
     "protocols.audit.operations": "the same vectors",
+    "protocols.audit.private_operations": "the same vectors",
+    "protocols.audit.recorded_paillier": "the same vectors",
+    "protocols.audit.recorded_private": "the same vectors",
+    "protocols.audit.recorded_sessions": "the same vectors",
+    "protocols.audit.shipped": "the same vectors",
     "protocols.benchmark.machine": "the operating system's and the package's own files",
     "protocols.benchmark.results": "the benchmark's own files, which are made anew where they cannot be read",
     "protocols.benchmark.runner": "what pytest-benchmark wrote a moment ago",

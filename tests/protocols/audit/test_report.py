@@ -91,7 +91,7 @@ def test_quick_is_less_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--only", "nonsense"], "groups are vectors, primitives"),
+        (["--only", "nonsense"], "groups are vectors, replay, primitives"),
         (["--only", "noise/share"], "this group has noise/"),
         (["--samples", "5", "--only", "vectors"], "100,000"),
         (["--report", "/dev/null/report", "--only", "vectors"], "cannot write"),
