@@ -9,7 +9,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from .manifest import FILES
-from .outcome import Check, Found, Trials, demand
+from .outcome import Check, Found, Refuted, Trials, demand
 
 
 def folder() -> Traversable:
@@ -37,9 +37,8 @@ def cases(name: str) -> int:
 def _data(name: str) -> bytes:
     try:
         return (folder() / f"{name}.json").read_bytes()
-    except OSError:
-        demand(False, f"{name}.json is missing")
-        raise
+    except FileNotFoundError:
+        raise Refuted(f"{name}.json is missing") from None
 
 
 def _files(trials: Trials) -> Found:
