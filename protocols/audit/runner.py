@@ -90,9 +90,9 @@ class Audit:
 @cache
 def all_checks() -> tuple[Check, ...]:
     """Return every check, in the order in which they run: from what others stand on upwards."""
-    from . import epsilon, known_answers, ledgers, noise, paillier, primitives, private, sessions, stories
+    from . import epsilon, freshness, known_answers, ledgers, noise, paillier, primitives, private, sessions, stories
 
-    rooms = (known_answers, primitives, sessions, stories, noise, epsilon, private, ledgers, paillier)
+    rooms = (known_answers, primitives, sessions, stories, freshness, noise, epsilon, private, ledgers, paillier)
     return tuple(check for room in rooms for check in room.CHECKS)
 
 
