@@ -80,9 +80,7 @@ def _parties(trials: Trials) -> Found:
 def _identities(trials: Trials) -> Found:
     made = [Identity.generate() for _ in trials.each(_draws(trials))]
     strings.distinct([identity.public_bytes for identity in made], _ID_BYTES, "Ed25519 public keys")
-    return Found(
-        strings.fresh([identity.private_bytes for identity in made], _ID_BYTES, "Ed25519 keys", _FALSE_ALARM)
-    )
+    return Found(strings.fresh([identity.private_bytes for identity in made], _ID_BYTES, "Ed25519 keys", _FALSE_ALARM))
 
 
 def _nonces(trials: Trials) -> Found:

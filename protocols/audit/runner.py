@@ -90,9 +90,13 @@ class Audit:
 @cache
 def all_checks() -> tuple[Check, ...]:
     """Return every check, in the order in which they run: from what others stand on upwards."""
-    from . import epsilon, freshness, known_answers, ledgers, noise, paillier, primitives, private, sessions, stories
+    from . import epsilon, known_answers, ledgers, noise, paillier, primitives, private, sessions, stories
+    from . import accounts, draws, freshness, releases, thresholds  # isort: skip
 
-    rooms = (known_answers, primitives, sessions, stories, freshness, noise, epsilon, private, ledgers, paillier)
+    rooms = (
+        *(known_answers, thresholds, primitives, sessions, stories, freshness),
+        *(noise, draws, epsilon, private, releases, ledgers, accounts, paillier),
+    )
     return tuple(check for room in rooms for check in room.CHECKS)
 
 

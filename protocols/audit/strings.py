@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from dp.goodness import chi_squared_quantile
 
 from .outcome import Figure, demand
 
+_quantile = lru_cache(maxsize=64)(chi_squared_quantile)
 _MARGIN = 64
 """So many strings more than bits, and any affine dependence would be seen by chance less than once in 2**62 times."""
 _BINS = 256
@@ -98,7 +100,7 @@ def even(counts: npt.NDArray[np.int64], what: str, level: float) -> float:
     """Raise Refuted unless counts pass Pearson's test of uniformity; return statistic over critical value."""
     expected = counts.sum() / counts.size
     statistic = float(((counts - expected) ** 2 / expected).sum())
-    critical = chi_squared_quantile(level, counts.size - 1)
+    critical = _quantile(level, counts.size - 1)
     demand(
         statistic <= critical,
         f"{what} are not uniform: chi-squared {statistic:.1f}, critical {critical:.1f}",
