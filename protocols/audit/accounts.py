@@ -155,7 +155,7 @@ def _gaussian_delta(epsilon: float, multiplier: float) -> float:
 
 
 def _releases(trials: Trials) -> Found:
-    """A budget of releases allows as many as keep delta: k releases are as one with a k-th of the squared multiplier."""
+    """As many releases are allowed as keep delta: k are as one with a k-th of the squared multiplier."""
     allowed, count = 0, trials.share(50) + 1
     for rng in trials.each(count):
         multiplier, epsilon = round(float(rng.uniform(5, 9)), 3), round(float(rng.uniform(1.5, 3)), 3)

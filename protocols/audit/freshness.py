@@ -36,6 +36,7 @@ _THRESHOLDS = (2, 3, 5, 9)
 _BITS = 256
 """Coins tossed at once, where only their outcomes can be seen."""
 
+_ENOUGH_FOR_BYTES = 2500
 _ROWS = 4000
 """Polynomials whose coefficients are looked at bit by bit: more would take memory, and show no more."""
 
@@ -209,7 +210,9 @@ def _sessions(trials: Trials) -> Found:
         size = aead.NONCE_BYTES if what == stage.NONCES else _ID_BYTES
         strings.distinct(drawn, size, what)
         figures[what] = len(drawn)
-        if len(drawn) >= max(1000, strings.enough(size)):
+        if len(drawn) >= strings.enough(size):
+            strings.independent(strings.bits(drawn), what)
+        if len(drawn) >= _ENOUGH_FOR_BYTES:
             figures |= strings.fresh(drawn, size, what, _FALSE_ALARM / 8)
     _dealt(one)
     return Found(figures)

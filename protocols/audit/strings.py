@@ -1,8 +1,9 @@
 """Whether byte strings that should be random are: of full length, all distinct, and free of what weak sources show.
 
-Every test has a rate of false alarms that is a bound, not an estimate: a union bound over pairs for repetition, one over
-all affine functions for bits that depend on one another, Hoeffding's inequality for bits that lean to a side. Repetition
-is what shows few bits behind a hash: of 1,500 strings of 16 bits some are equal but with a probability below 10^-7.
+Rates of false alarms are bounds: a union bound over pairs for repetition, one over all affine functions for bits that
+depend on one another, Hoeffding's inequality for bits that lean to a side; only Pearson's test of bytes is as good as
+its approximation. Repetition is what shows few bits behind a hash: of 1,500 strings of 16 bits some are equal but with
+a probability below 10^-7.
 """
 
 from __future__ import annotations
@@ -50,12 +51,17 @@ def fresh(drawn: Sequence[bytes], size: int, what: str, level: float) -> dict[st
         level: the rate of false alarms, on top of less than 2**-60.
     """
     distinct(drawn, size, what)
-    table = np.unpackbits(np.frombuffer(b"".join(drawn), dtype=np.uint8).reshape(len(drawn), size), axis=1)
+    table = bits(drawn)
     independent(table, what)
     worst = level_bits(table, what, level / _TESTS)
     counts = np.bincount(np.frombuffer(b"".join(drawn), dtype=np.uint8), minlength=_BINS)
     even(counts, f"bytes of {what}", level / _TESTS)
     return {what: len(drawn), f"{what}: farthest of a bit from half": round(worst, 4)}
+
+
+def bits(drawn: Sequence[bytes]) -> Bits:
+    """Return the bits of strings of one length, a row for each."""
+    return np.unpackbits(np.frombuffer(b"".join(drawn), dtype=np.uint8).reshape(len(drawn), -1), axis=1)
 
 
 def independent(table: Bits, what: str) -> None:

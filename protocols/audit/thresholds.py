@@ -123,7 +123,7 @@ CHECKS = (
     Check(
         "vectors",
         "thresholds",
-        "degrees and thresholds, complete graphs and refusals included, are those of the specification in exact numbers",
+        "degrees and thresholds, of complete graphs too, are those of the specification in exact numbers",
         _thresholds,
     ),
 )
