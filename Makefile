@@ -97,12 +97,14 @@ mutation:        ## mutants of what security hangs on, against the tests that re
 	.venv-mutation/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[mutation]'
 	@touch $@
 
-docs: $(STAMP) $(VENV)/.docs  ## the site, with the API reference, into build/site; warnings are errors
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+docs: .venv-docs/.installed  ## the site, with the API reference, into build/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict
 	@echo "open build/site/index.html"
 
-$(VENV)/.docs: $(STAMP) pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+# The reference describes the Flower adapter, too, and so brings the slower pycryptodome.
+.venv-docs/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
 
 wheel: $(STAMP)  ## build the wheel and import it in a clean environment
@@ -117,4 +119,4 @@ wheel: $(STAMP)  ## build the wheel and import it in a clean environment
 check: lint types test docs wheel  ## all that CI asks
 
 clean:           ## remove what was built
-	rm -rf .venv .venv-flower .venv-lowest .venv-mutation .venv-wheel .mutation bench/peers/.venvs bench/out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-flower .venv-lowest .venv-mutation .venv-docs .venv-wheel .mutation bench/peers/.venvs bench/out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,6 +8,7 @@ takes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
@@ -30,6 +31,14 @@ _64 = U64(64)
 _ERROR = U64(3)
 
 
+def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """Compile a loop, and keep what was compiled; where nothing can be written, each process compiles for itself."""
+    try:
+        return numba.njit(cache=True, nogil=True, **options)(function)  # type: ignore[no-any-return]
+    except RuntimeError:  # numba found no place
+        return numba.njit(nogil=True, **options)(function)  # type: ignore[no-any-return]
+
+
 def _high_product(a: np.uint64, b: np.uint64) -> np.uint64:
     """Return floor(a * b / 2**64)."""
     a_low, a_high, b_low, b_high = a & _LOW, a >> _32, b & _LOW, b >> _32
@@ -38,9 +47,7 @@ def _high_product(a: np.uint64, b: np.uint64) -> np.uint64:
     return U64(a_high * b_high + (cross >> _32) + (other >> _32))
 
 
-high_product: Callable[[np.uint64, np.uint64], np.uint64] = numba.njit(cache=True, nogil=True, inline="always")(
-    _high_product
-)
+high_product: Callable[[np.uint64, np.uint64], np.uint64] = _compiled(_high_product, inline="always")
 
 
 def _walk(  # noqa: PLR0912 - one compiled loop
@@ -116,4 +123,4 @@ def _walk(  # noqa: PLR0912 - one compiled loop
     return done, position, False
 
 
-walk: Callable[..., tuple[int, int, bool]] = numba.njit(cache=True, nogil=True)(_walk)
+walk: Callable[..., tuple[int, int, bool]] = _compiled(_walk)

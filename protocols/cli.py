@@ -7,6 +7,7 @@ own, for what nobody foresaw.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import sys
@@ -30,7 +31,7 @@ from .cli_audit import audit
 from .cli_bench import bench
 from .cli_budget import budget_app
 from .cli_dp import dp_app
-from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
+from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, Commands, tell
 from .cli_keygen import keygen
 from .cli_paillier import paillier_sum
 from .cli_tables import show_round, size_of, table_of
@@ -43,17 +44,12 @@ from .vectors import FloatVector
 
 app = typer.Typer(
     name="secagg",
+    cls=Commands,
     help="The sum of many private vectors, and nothing else.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(dp_app, name="dp")
-app.add_typer(budget_app, name="budget")
-app.command("paillier-sum")(paillier_sum)
-app.command()(audit)
-app.command()(bench)
-app.command()(keygen)
 
 Clients = Annotated[int, typer.Option(help="How many clients are invited.", min=2)]
 Dim = Annotated[int, typer.Option(help="How many numbers each client sends.", min=0)]
@@ -266,14 +262,13 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Train on handwritten digits with federated averaging, in the clear and through secure aggregation."""
-    try:
-        from .demo import run_demo
-        from .demo_private import run_private_demo
-    except ImportError as error:
-        tell(f"the demo needs scikit-learn and matplotlib: pip install 'secagg[demo]' ({error})", as_json)
-        raise typer.Exit(EXIT_IMPOSSIBLE) from None
+    from .demo import run_demo
+    from .demo_private import run_private_demo
+
     console = None if as_json else Console()
     with _errors(as_json):
+        if any(importlib.util.find_spec(name) is None for name in ("sklearn", "matplotlib")):
+            raise ParameterError("the demo needs scikit-learn and matplotlib: pip install 'secagg[demo]'")
         if private:
             facts = run_private_demo(
                 clients or 200,
@@ -295,6 +290,14 @@ def demo(
             _print_json(facts)
 
 
+app.command("paillier-sum")(paillier_sum)
+app.command()(keygen)
+app.command()(audit)
+app.command()(bench)
+app.add_typer(dp_app, name="dp")
+app.add_typer(budget_app, name="budget")
+
+
 def main() -> None:
     """Run the command."""
     app()
@@ -310,7 +313,7 @@ def _config(
 
 
 def _drop_fractions(dropout: float, drop_in: list[str]) -> dict[ServerPhase, float]:
-    fractions = {ServerPhase.MASKED_INPUT: dropout}
+    fractions, named = {ServerPhase.MASKED_INPUT: dropout}, set[ServerPhase]()
     for item in drop_in:
         name, _, text = item.partition("=")
         try:
@@ -322,6 +325,9 @@ def _drop_fractions(dropout: float, drop_in: list[str]) -> dict[ServerPhase, flo
             raise ParameterError(
                 f"--drop-in is {item!r}, but must be ROUND=F with F from 0 to 1 and ROUND of: {rounds}"
             )
+        if phase in named:
+            raise ParameterError(f"--drop-in names {phase} twice: give one fraction")
+        named.add(phase)
         fractions[phase] = fractions.get(phase, 0.0) + fraction
     if not 0 <= dropout < 1:
         raise ParameterError(f"--dropout is {dropout}, but must be at least 0 and below 1")

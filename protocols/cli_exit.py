@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
+from typer.core import TyperGroup
 
 from secagg.errors import ParameterError
 
@@ -24,6 +27,38 @@ EXIT_INCOMPLETE = 5
 """An audit refuted nothing, but a check could not run, or none did: there is no verdict."""
 EXIT_INTERRUPTED = 130
 """Ctrl-C, as shells have it."""
+
+
+_AS_JSON = "as_json"
+
+
+class Commands(TyperGroup):
+    """Commands that end in a sentence also when people interrupt them, or the machine has no more to give."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Remember whether machines listen."""
+        ctx.meta[_AS_JSON] = "--json" in args
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        as_json = ctx.meta[_AS_JSON]
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            tell("interrupted", as_json)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except MemoryError as error:
+            tell("this takes more memory than there is: ask for less", as_json, error)
+            raise typer.Exit(EXIT_IMPOSSIBLE) from None
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            tell(f"{where}{error.strerror or error}", as_json, error)
+            raise typer.Exit(EXIT_IMPOSSIBLE) from None
+        return result
 
 
 def tell(text: str, as_json: bool, error: Exception | None = None) -> None:
@@ -44,4 +79,4 @@ def check_writable(folder: Path | None) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ParameterError(f"cannot write a report into {folder}: {error.strerror}") from None
+        raise ParameterError(f"cannot write into {folder}: {error.strerror}") from None

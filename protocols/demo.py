@@ -7,7 +7,6 @@ small network on them in each round, and send what changed and their accuracy, w
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -125,8 +124,13 @@ def check_place(plot: Path) -> None:
         raise ParameterError(f"--plot is {plot}, but there is no folder {folder}")
     if plot.is_dir():
         raise ParameterError(f"--plot is {plot}, but that is a folder; name a file in it")
-    if not os.access(plot if plot.exists() else folder, os.W_OK):
-        raise ParameterError(f"--plot is {plot}, but nothing may be written there: see the permissions of {folder}")
+    there = plot.exists()
+    try:
+        plot.open("ab").close()
+    except OSError as error:
+        raise ParameterError(f"--plot is {plot}, but nothing can be written there: {error.strerror}") from None
+    if not there:
+        plot.unlink()
 
 
 def _train(num_clients: int, rounds: int, dropout: float, seed: int) -> Iterator[DemoRound]:

@@ -189,7 +189,9 @@ class RoundParameters:
 
 
 def check_quorum(threshold: int, members: int, corrupt: int = 0) -> None:
-    """Return if any two quorums of a committee share an honest member; raise ParameterError otherwise."""
+    """Return if there are quorums, and any two share an honest member; raise ParameterError otherwise."""
+    if threshold > members:
+        raise ParameterError(f"threshold {threshold} of {members} members: nobody could open a sum; lower it")
     if corrupt < 0 or threshold <= corrupt:
         raise ParameterError(f"{corrupt} corrupt members would open on their own: raise the threshold {threshold}")
     if 2 * threshold <= members + corrupt:

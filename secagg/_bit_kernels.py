@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from ._compiling import compiled
 
 ONE = np.uint64(1)
 WORD = np.uint64(64)
@@ -18,7 +19,7 @@ LOG_WORD = np.uint64(6)
 ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def pack(lanes: Any, bits: Any, words: Any) -> None:
     """Write the low `bits` (1 to 63) bits of each lane; `words` has one word to spare and need not be zero."""
     mask = ALL >> (WORD - bits)
@@ -37,7 +38,7 @@ def pack(lanes: Any, bits: Any, words: Any) -> None:
     words[at] = window
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def unpack(words: Any, bits: Any, lanes: Any) -> None:
     """Read lanes.size elements of `bits` (1 to 63) bits; `words` has one word to spare."""
     mask = ALL >> (WORD - bits)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ._compiling import compiled
+
 P = np.uint64(2**31 - 1)
 SHIFT = np.uint64(31)
 ZERO = np.uint64(0)
@@ -47,7 +49,7 @@ def _power(base: Any, exponent: Any) -> Any:
     return result
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def evaluate(coefficients: Any, points: Any, values: Any) -> None:
     """values[i, l] = sum over j of coefficients[j, l] * points[i]**j, for every point i and column l."""
     accumulator = np.empty(LANES, dtype=np.uint64)
@@ -69,7 +71,7 @@ def evaluate(coefficients: Any, points: Any, values: Any) -> None:
                 values[start + i, column] = _reduce(accumulator[i])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def inverse_difference_products(points: Any, result: Any) -> None:
     """result[i] = 1 / product over j != i of (points[j] - points[i]); points distinct."""
     accumulator = np.empty(LANES, dtype=np.uint64)
@@ -92,7 +94,7 @@ def inverse_difference_products(points: Any, result: Any) -> None:
     _invert_all(result)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def lagrange_at_zero(points: Any, weights: Any) -> None:
     """weights[i] = product over j != i of points[j] / (points[j] - points[i]); points distinct and non-zero."""
     product = ONE
@@ -105,7 +107,7 @@ def lagrange_at_zero(points: Any, weights: Any) -> None:
         weights[i] = _reduce(_reduce(product * inverses[i]) * weights[i])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _invert_all(values: Any) -> None:
     """Montgomery's trick: one inversion for all, in place; no value may be zero."""
     count = values.size
@@ -120,7 +122,7 @@ def _invert_all(values: Any) -> None:
         inverse = _reduce(inverse * value)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def weighted_sums(weights: Any, values: Any, sums: Any) -> None:
     """sums[l] = sum over i of weights[i] * values[i, l]; folded products are added up, so up to 2**31 rows fit."""
     sums[:] = ZERO
@@ -132,7 +134,7 @@ def weighted_sums(weights: Any, values: Any, sums: Any) -> None:
         sums[column] = _reduce(sums[column])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def syndromes(points: Any, weights: Any, columns: Any, result: Any) -> None:
     """result[k, l] = sum over i of weights[i] * columns[l, i] * points[i]**k: zero on polynomials of low degree."""
     powers = weights.copy()
@@ -147,7 +149,7 @@ def syndromes(points: Any, weights: Any, columns: Any, result: Any) -> None:
             powers[i] = _reduce(_product(powers[i], points[i]))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def error_locator(sequence: Any) -> Any:
     """Berlekamp-Massey: the shortest recurrence of a sequence, as coefficients 1, c1, ... of its locator polynomial."""
     size = sequence.size + 1
@@ -179,7 +181,7 @@ def error_locator(sequence: Any) -> Any:
     return current[: length + 1]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def locator_roots(locator: Any, points: Any, is_root: Any) -> None:
     """is_root[i] says whether the locator vanishes at 1 / points[i]."""
     for i in range(points.size):

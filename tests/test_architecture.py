@@ -23,7 +23,13 @@ HEAVY = {
     "psycopg",
 }
 # Rooms that are themselves only entered from inside a function may import what is heavy.
-LAZY_ROOMS = {"secagg._bit_kernels", "secagg._field_kernels", "secagg.paillier._montgomery_kernels", "dp._kernels"}
+LAZY_ROOMS = {
+    "secagg._compiling",
+    "secagg._bit_kernels",
+    "secagg._field_kernels",
+    "secagg.paillier._montgomery_kernels",
+    "dp._kernels",
+}
 # Only these may speak to people or the operating system's terminal.
 COMMAND_ROOMS = {
     "protocols.cli",

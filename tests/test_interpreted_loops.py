@@ -1,10 +1,12 @@
 """Compiled loops do not notice when they leave their arrays. Interpreted, numpy does, on the same tests."""
 
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import pytest
 
 HERE = Path(__file__).parent
@@ -26,3 +28,15 @@ def test_loops_stay_within_their_arrays(tests):
         command, cwd=HERE, env=plain | {"NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+@pytest.mark.parametrize("module", ["secagg._compiling", "dp._kernels"])
+def test_loops_that_can_be_kept_nowhere_are_compiled_all_the_same(module):
+    """What stands in no file, numba has no place for."""
+    namespace = {}
+    exec("def more(value): return value + 1", namespace)  # noqa: S102 - our own text
+    with pytest.raises(RuntimeError, match="cannot cache"):
+        numba.njit(cache=True)(namespace["more"])
+    room = importlib.import_module(module)
+    compiled = getattr(room, "compiled", None) or room._compiled
+    assert compiled(namespace["more"])(2) == 3

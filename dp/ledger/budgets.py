@@ -188,6 +188,10 @@ class Budget:
         """Return the number of the period at a time, both in microseconds; 0 is the one in which it was created."""
         return 0 if self.renews is None else max(0, now - created) // (self.renews // MICROSECOND)
 
+    def is_over(self, now: int) -> bool:
+        """Tell whether nothing can be reserved any more at a time in microseconds."""
+        return self.expires is not None and now >= to_microseconds(self.expires)
+
     def renewal_after(self, created: int, period: int) -> datetime | None:
         """Return when the period ends, None if it never does, or not before the year 9000."""
         if self.renews is None:

@@ -17,7 +17,7 @@ from ..errors import (
 from . import views
 from .amounts import Amounts, minus, plus, within
 from .book import Account, Book, Terms, prepare
-from .budgets import Budget, check_name, from_microseconds, to_microseconds
+from .budgets import Budget, check_name, to_microseconds
 from .checks import (
     actual_charge,
     check_participants,
@@ -340,9 +340,10 @@ class Ledger:
         if terms != self._terms.get(terms.budget.name):
             msg = f"the terms of budget {terms.budget.name!r} have changed since the ledger was opened; open it anew"
             raise LedgerCorruptError(msg)
-        expires = terms.budget.expires
-        if expires is not None and from_microseconds(book.now) >= expires:
-            msg = f"budget {terms.budget.name!r} expired at {expires:%Y-%m-%d %H:%M} UTC; create another one"
+        if terms.budget.is_over(book.now):
+            msg = (
+                f"budget {terms.budget.name!r} expired at {terms.budget.expires:%Y-%m-%d %H:%M} UTC; create another one"
+            )
             raise BudgetExpiredError(msg)
         period = terms.budget.period_at(terms.created, book.now)
         account = book.account(terms, period)

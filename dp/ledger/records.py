@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from types import NoneType
 from typing import Any
 
 from ..errors import LedgerCorruptError, ParameterError
@@ -53,6 +54,17 @@ PHASES = {
     RecordKind.RELEASE: Phase.CLOSE,
     RecordKind.RESOLVE: Phase.CLOSE,
 }
+
+_Holds = dict[str, type | tuple[type, ...]]
+_ENDING: _Holds = {"after": dict, "charge": list, "reason": str, "spent": bool}
+_HOLDS: dict[str, _Holds] = {
+    RecordKind.CREATE: {"after": dict, "terms": dict, "limit": list},
+    RecordKind.RESERVE: {"after": dict, "cost": dict, "charge": list, "participants": dict},
+    RecordKind.COMMIT: {"after": dict, "cost": (dict, NoneType), "charge": list, "participants": dict},
+    RecordKind.RELEASE: _ENDING,
+    RecordKind.RESOLVE: _ENDING,
+}
+_ACCOUNT = {"spent", "held", "open"}
 
 
 @dataclass(frozen=True)
@@ -102,12 +114,20 @@ class Record:
             raise LedgerCorruptError(msg, seq=self.seq)
         return facts
 
+    def says_what_it_should(self) -> bool:
+        """Tell whether the payload holds what one of this kind holds, and nothing else."""
+        facts, holds = self.facts(), _HOLDS[self.kind]
+        whole = facts.keys() == holds.keys() and all(isinstance(facts[name], kind) for name, kind in holds.items())
+        return whole and facts["after"].keys() == _ACCOUNT
+
     def amounts(self, *path: str) -> Amounts:
         """Return the amounts at a place of the payload; raise LedgerCorruptError if there are none."""
         value: Any = self.facts()
         try:
             for name in path:
                 value = value[name]
+            if not isinstance(value, list):
+                raise TypeError("no list")
             return tuple(read(text) for text in value)
         except (KeyError, TypeError, ValueError):
             msg = f"record {self.seq} has no amounts at {'.'.join(path)}; restore the ledger from a backup"

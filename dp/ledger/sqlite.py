@@ -141,6 +141,8 @@ def _prepare_file(path: Path, *, create: bool) -> None:
     except FileNotFoundError:
         where = path.absolute()  # a relative path may be meant from another folder
         msg = f"there is no ledger at {where}; check the path, or make it: secagg budget create, or create=True"
+        if create:
+            msg = f"{where} cannot be made: there is no such folder; make it, or name another"
         raise LedgerStorageError(msg) from None
     except OSError as error:
         msg = f"{path} cannot be opened: {error.strerror}"

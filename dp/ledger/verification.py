@@ -28,9 +28,10 @@ class Verified:
 def verify(book: Book, head: str | None = None) -> Verified:
     """Verify the whole ledger; raise LedgerCorruptError at the first contradiction.
 
-    Checks that numbers follow one another, hashes chain, times do not run back, each round is opened once and closed
-    at most once, amounts follow from one another and stay within limits, participants are those that were hashed, and
-    that head, accounts and the kept `head` agree with the trail.
+    Checks that numbers follow one another, hashes chain, times do not run back, records hold what their kind does, each
+    round is opened once, before its budget expires, and closed at most once, amounts follow from one another and stay
+    within limits, participants are those that were hashed, and that head, accounts and the kept `head` agree with the
+    trail.
     """
     pin = _pin(head)
     replay = _Replay(book)
@@ -93,6 +94,8 @@ class _Replay:
         phase = PHASES.get(record.kind)  # type: ignore[call-overload]
         if phase is None:
             raise _contradiction(record, f"is of the unknown kind {record.kind!r}")
+        if not record.says_what_it_should():
+            raise _contradiction(record, "does not hold what a record of its kind holds, or more than that")
         if phase is Phase.CREATE:
             expected = self._create(record)
         elif record.budget not in self.terms:
@@ -129,6 +132,8 @@ class _Replay:
             raise _contradiction(record, "reserves for a round for the second time")
         if record.period != terms.budget.period_at(terms.created, record.time):
             raise _contradiction(record, "is filed in another period than its time")
+        if terms.budget.is_over(record.time):
+            raise _contradiction(record, "reserves when its budget had expired")
         self.ever.add(key)
         self.open[key] = record
         before = self._before(record)
@@ -146,17 +151,25 @@ class _Replay:
         charge = self._charge(record, len(reserved))
         if not within(charge, reserved):
             raise _contradiction(record, "costs more than was reserved")
-        facts = record.facts()
+        if charge != self._stated(record, charge, reserved):
+            raise _contradiction(record, "costs something else than what it says")
         if record.kind == RecordKind.COMMIT:
             self.book.check_participants(record, counted=True)
         else:
-            if charge != (reserved if facts.get("spent") is True else (0,) * len(reserved)):
-                raise _contradiction(record, "costs something else than what it says")
             self.book.check_participants(opened, counted=True)  # nobody was excused
         reservation(self.terms[record.budget], opened, record)  # what the ledger tells of it can be read
         before = self._before(record)
         held = minus(before.held, reserved)
         return Account(before.period, plus(before.spent, charge), held, before.open - 1)
+
+    def _stated(self, record: Record, charge: Amounts, reserved: Amounts) -> Amounts:
+        """Return what a closing record charges if it charges what it says; what a cost amounts to is believed."""
+        facts = record.facts()
+        if record.kind == RecordKind.COMMIT:
+            return reserved if facts["cost"] is None else charge
+        if facts["spent"] and record.kind == RecordKind.RELEASE:
+            raise _contradiction(record, "gives back what it says was spent")
+        return reserved if facts["spent"] else (0,) * len(reserved)
 
     def _charge(self, record: Record, kinds: int) -> Amounts:
         charge = record.amounts("charge")

@@ -122,7 +122,6 @@ def status(terms: Terms, account: Account, now: int) -> Status:
     composition = terms.budget.composition
     taken = account.taken
     epsilon, delta = guarantee_of(terms.budget, taken)
-    expires = terms.budget.expires
     return Status(
         terms.budget,
         named(composition, terms.limit),
@@ -135,7 +134,7 @@ def status(terms: Terms, account: Account, now: int) -> Status:
         account.period,
         from_microseconds(terms.created),
         terms.budget.renewal_after(terms.created, account.period),
-        expires is not None and from_microseconds(now) >= expires,
+        terms.budget.is_over(now),
     )
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from .findings import Ratio, Rival, Row, number
+from .parts import PARTS
 from .results import Results
 
 HEADINGS = ("capability", "ours", "peer", "ours is better by", "limit", "ours / limit")
@@ -100,6 +101,8 @@ def mark(rival: Rival, notes: Sequence[str]) -> str:
 def remarks(results: Results) -> list[str]:
     """Return what must be known of the table: what is scaled or measured once, what is absent, what failed."""
     said = [f"[{number}] {note}" for number, note in enumerate(noted(results), 1)]
+    if results.scale != "full" and (left := [part.name for part in PARTS if not part.seconds[True]]):
+        said += [f"left out of quick comparisons: {', '.join(left)}"]
     said += [f"not to be had here: {absent}" for absent in results.absent]
     said += [f"{part.name} failed, and is left out: {part.failure.splitlines()[0]}" for part in results.failed]
     return list(dict.fromkeys(said))

@@ -22,6 +22,8 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
+from .._compiling import compiled
+
 LANES = 8
 LIMB_BITS = 52
 WINDOW = 5
@@ -140,7 +142,7 @@ def _describe_row(typing: Any, sums: Any, a: Any, digit: Any, modulus: Any, inve
 _row: Any = intrinsic(_describe_row)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _multiply(result: Any, a: Any, b: Any, modulus: Any, inverse: Any, sums: Any) -> None:
     """One block: result := a * b / 2**(52 limbs) mod modulus, below twice the modulus if both factors are."""
     limbs = modulus.size
@@ -155,14 +157,14 @@ def _multiply(result: Any, a: Any, b: Any, modulus: Any, inverse: Any, sums: Any
             carries[lane] >>= SHIFT
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def multiply(results: Any, a: Any, b: Any, modulus: Any, inverse: Any, sums: Any) -> None:
     """Multiply blocks (count, limbs, 8) by blocks, or by one block (1, limbs, 8) all of them."""
     for index in range(a.shape[0]):
         _multiply(results[index], a[index], b[min(index, b.shape[0] - 1)], modulus, inverse, sums)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def power(results: Any, bases: Any, digits: Any, table: Any, modulus: Any, inverse: Any, sums: Any) -> None:
     """Raise blocks in Montgomery's form to one exponent, given as digits to the base 2**window, the highest first.
 
@@ -194,7 +196,7 @@ def _word(data: Any, end: int) -> Any:
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def read(data: Any, num_bytes: int, blocks: Any) -> None:
     """Cut numbers of num_bytes big-endian bytes each, side by side, into limbs; other columns stay as they are."""
     words = np.zeros(max(blocks.shape[1] * LIMB_BITS >> 6, num_bytes >> 3) + 2, np.uint64)
@@ -214,7 +216,7 @@ def read(data: Any, num_bytes: int, blocks: Any) -> None:
             blocks[block, limb, lane] = (words[word] >> shift | high) & LIMB
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def write(blocks: Any, num_bytes: int, data: Any) -> None:
     """Undo `read`; what does not fit into num_bytes must be zero."""
     for number in range(data.size // num_bytes):

@@ -4,7 +4,7 @@ from typing import Any
 
 from . import sharing, wire
 from .configuration import Session
-from .costs import check_policy
+from .costs import POLICY, check_policy
 from .lanes import pack
 from .primitives import agree, derive, frame, public_key, seal, sign, u32, unseal, verification_key, verifies
 from .private import Drawn
@@ -62,16 +62,20 @@ class Client:
         assert self.session
         return wire.encode(tag, session_id=self.session.id, sender=self.id, **fields)
 
-    def _enough(self, neighbours: int) -> None:
-        """In the complete graph a client holds a share itself."""
+    def _enough(self, neighbours: int, demanded: int | None = None) -> None:
+        """In the complete graph a client holds a share itself; its policy may demand more than are needed."""
         assert self.session
         own = 1 if self.session.topology.complete else 0
-        require(neighbours >= max(self.session.topology.threshold - own, 1), "ThresholdError")
+        least = self._demanded("minimum_neighbours") if demanded is None else demanded
+        require(neighbours >= max(self.session.topology.threshold - own, least), "ThresholdError")
 
     def _enough_survivors(self, survivors: int, neighbours: int) -> None:
         assert self.session
-        require(survivors >= max(self.session.minimum_survivors, 2), "ThresholdError")
+        require(survivors >= max(self.session.minimum_survivors, self._demanded("minimum_survivors")), "ThresholdError")
         self._enough(neighbours)
+
+    def _demanded(self, name: str) -> int:
+        return int((POLICY | self.policy)[name])
 
     def _advertise(self, message: dict[str, Any], phase: str) -> bytes:
         try:
@@ -220,7 +224,7 @@ class Client:
             for signer, signature in others.items():
                 key = self.peers[signer]["confirmation_public_key"]
                 require(verifies(key, self.statement, signature), "AuthenticationFailed", signer)
-            self._enough(len(others))
+            self._enough(len(others), demanded=1)  # confirmations come of as many as are needed
         require(len(dropped) == len(message["dropped"]) and self.id not in dropped, "ContradictoryRequest")
         require(dropped <= self.active, "ContradictoryRequest", *(dropped - self.active))
         neighbours = len(self.active) - len(dropped)

@@ -1,4 +1,4 @@
-"""SPEC sections 9, 28 and 29: what a client demands, and what a private round costs in the closed form."""
+"""SPEC sections 9, 28 and 29: what a client demands, and what a private round costs."""
 
 import math
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from .configuration import Session
 from .privacy import gaussian_delta_of, summed_gaussians_ratio
 from .private import Private
 from .refusal import require
+from .renyi import epsilon_from, sums_of
 from .topology import SLACK
 
 ADVERSARIES = ("curious-server", "semi-malicious-server", "malicious-server")
@@ -40,24 +41,38 @@ def gaussian_epsilon(multiplier: float, delta: float) -> float:
     return high
 
 
-def as_gaussian(codec: Private, honest: int, neighbours: str) -> tuple[float, float]:
+def as_gaussian(codec: Private, honest: int, neighbours: str) -> tuple[float, float] | None:
     """Section 29: the multiplier of Gaussian noise that one sum is near to, and the slack that this costs."""
     lost = math.log(14 * codec.dimension * 2**58) / (2 * math.pi**2)
     for clients in range(honest, -(-honest // 2) - 1, -1):
         ratio = summed_gaussians_ratio({"local_sigma": codec.local_sigma.hex(), "clients": clients})
         slack, variance = 2 * codec.dimension * ratio, clients * codec.local_sigma**2
         if slack <= LARGEST_SUM_SLACK and variance > 1.25 * lost:
-            move = codec.bound * (2 if neighbours == "replace-one" else 1)
-            return math.sqrt(variance - lost) / move, slack + DISCRETENESS
-    raise NotImplementedError("this noise is accounted for by RDP, which the checker leaves out")
+            return math.sqrt(variance - lost) / (codec.bound * _factor(neighbours)), slack + DISCRETENESS
+    return None
+
+
+def _factor(neighbours: str) -> int:
+    return 2 if neighbours == "replace-one" else 1
 
 
 def epsilon(codecs: Sequence[Private], honest: int, neighbours: str, delta: float, rounds: int) -> float:
     """Section 29: what so many rounds cost, each with the noise of so many honest clients."""
     sums = [as_gaussian(codec, honest, neighbours) for codec in codecs]
-    multiplier = 1 / math.sqrt(rounds * math.fsum(1 / m**2 for m, _ in sums))
-    slack = rounds * math.fsum(z for _, z in sums)
+    near = [found for found in sums if found is not None]
+    if len(near) < len(sums):
+        return _by_divergence(codecs, honest, _factor(neighbours), delta, rounds)
+    multiplier = 1 / math.sqrt(rounds * math.fsum(1 / m**2 for m, _ in near))
+    slack = rounds * math.fsum(z for _, z in near)
     return gaussian_epsilon(multiplier, delta * math.exp(-slack)) + slack
+
+
+def _by_divergence(codecs: Sequence[Private], honest: int, factor: int, delta: float, rounds: int) -> float:
+    """Sections 14 and 15: where a vector's noise is not near enough, that of all goes by its divergence."""
+    parts = [
+        sums_of(codec.local_sigma, honest, factor * codec.bound, factor * codec.l1, codec.dimension) for codec in codecs
+    ]
+    return epsilon_from(lambda order: rounds * math.fsum(part(order) for part in parts), delta)
 
 
 def private_codecs(session: Session) -> list[Private]:

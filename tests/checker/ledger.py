@@ -15,6 +15,7 @@ from .costs import gaussian_epsilon
 from .findings import agree
 from .primitives import u32
 from .refusal import Refused, require
+from .renyi import BUDGET_ORDERS, conversion, of_event
 
 Row = dict[str, Any]
 Tables = dict[str, Any]
@@ -22,9 +23,9 @@ Tables = dict[str, Any]
 FORMAT, ZEROS = 1, "0" * 64
 AMOUNT = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]{0,29}[1-9])?")
 UNIT = 10**30
-LARGEST_COUNT = 10**6
-ORDERS = [*(tenths / 10 for tenths in range(11, 110)), *map(float, range(11, 513))]
+LARGEST_COUNT, SECOND = 10**6, 10**6
 PHASES = {"create": "create", "reserve": "open", "commit": "close", "release": "close", "resolve": "close"}
+COUNTED = {"sum": 2, "renyi": 1, "releases": 1}
 CLOSED = {"reason": (str,), "spent": (bool,), "charge": (list,)}
 FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     "create": {"terms": (dict,), "limit": (list,)},
@@ -55,14 +56,15 @@ def amount(text: object) -> Fraction:
     return Fraction(str(text))
 
 
-def conversion(order: float, delta: float) -> float:
-    """What a divergence at an order is less than the epsilon that follows from it."""
-    return math.log(1 - 1 / order) - (math.log(delta) + math.log(order)) / (order - 1)
-
-
 def default_order(terms: Row) -> float:
     goal, delta = float(terms["epsilon"]), float(terms["delta"])
-    return max(ORDERS, key=lambda order: (goal - conversion(order, delta)) / order)
+    return max(BUDGET_ORDERS, key=lambda order: (goal - conversion(order, delta)) / order)
+
+
+def margin_of(terms: Row) -> float:
+    """By how much a limit may differ: that of a divergence comes of logarithms."""
+    goal, delta = float(terms["epsilon"]), float(terms["delta"])
+    return 1e-12 * (goal + abs(conversion(terms["order"], delta))) if terms["composition"] == "renyi" else 0.0
 
 
 def limit_of(terms: Row) -> list[Fraction]:
@@ -72,7 +74,7 @@ def limit_of(terms: Row) -> list[Fraction]:
         return [amount(terms["epsilon"]), amount(terms["delta"])]
     if terms["composition"] == "renyi":
         shift = conversion(terms["order"], delta)
-        return [Fraction(goal - shift - 1e-12 * (goal + abs(shift)))]
+        return [Fraction(goal - shift - margin_of(terms))]
 
     def cost(count: int) -> float:
         return gaussian_epsilon(_multiplier(terms["event"]) / math.sqrt(count), delta)
@@ -93,14 +95,17 @@ def charge_of(cost: Row, terms: Row) -> list[Fraction]:
         return [sum(column, Fraction(0)) for column in zip(*(charge_of(part, terms) for part in parts), strict=True)]
     agree("neighbours", cost["neighbours"], terms["neighbours"])
     if composition == "renyi":
-        return [Fraction(terms["order"]) / (2 * Fraction(_multiplier(cost)) ** 2)]
+        return [Fraction(of_event(cost, terms["order"]))]
     if composition == "releases":
         agree("a planned event, or more noise", _multiplier(cost) >= _multiplier(terms["event"]), True)
         return [Fraction(1)]
-    if kind == "Cost":
-        return [amount(cost["epsilon"]), amount(cost["delta"])]
-    agree("an event of pure epsilon", kind, "LaplaceEvent")
-    return [1 / Fraction(cost["noise_multiplier"]), Fraction(0)]
+    spent = {
+        "Cost": lambda: [amount(cost["epsilon"]), amount(cost["delta"])],
+        "ApproximateEvent": lambda: [Fraction(cost["epsilon"]), Fraction(cost["delta"])],
+        "LaplaceEvent": lambda: [1 / Fraction(cost["noise_multiplier"]), Fraction(0)],
+        "DiscreteLaplaceEvent": lambda: [cost["sensitivity"] / Fraction(cost["scale"]), Fraction(0)],
+    }
+    return spent[kind]()
 
 
 def is_near(written: list[Fraction], true: list[Fraction], terms: Row) -> bool:
@@ -161,7 +166,7 @@ class Budget:
 
 
 def _hold(value: Row, fields: dict[str, tuple[type, ...]]) -> None:
-    insist(all(name in value and type(value[name]) in kinds for name, kinds in fields.items()))
+    insist(value.keys() == fields.keys() and all(type(value[name]) in kinds for name, kinds in fields.items()))
 
 
 def read_payload(record: Row) -> Row:
@@ -177,13 +182,14 @@ def read_payload(record: Row) -> Row:
     if record["kind"] == "create":
         terms = payload["terms"]
         _hold(terms, TERMS)
-        insist(terms["composition"] in {"sum", "renyi", "releases"})
+        insist(terms["composition"] in COUNTED)
         insist((terms["order"] is not None) == (terms["composition"] == "renyi"))
         insist((terms["event"] is not None) == (terms["composition"] == "releases"))
         insist(terms["neighbours"] in {"add-remove", "replace-one"})
         insist(terms["kind"] in {"data-subject", "data-set", "project"})
-        insist(terms["renews"] is None or terms["renews"] > 0)
-        insist(amount(terms["epsilon"]) >= 0 and (amount(terms["delta"]) > 0 or terms["composition"] == "sum"))
+        insist(terms["renews"] is None or terms["renews"] >= SECOND)
+        insist(amount(terms["epsilon"]) > 0 and amount(terms["delta"]) < 1)
+        insist(amount(terms["delta"]) > 0 or terms["composition"] == "sum")
         insist(terms["order"] is None or terms["order"] > 1)
     return payload
 
@@ -217,15 +223,15 @@ class Trail:
     def _create(self, record: Row, payload: Row) -> None:
         insist(record["budget"] not in self.budgets and record["period"] == 0 and record["round_id"] == "")
         terms, limit = payload["terms"], [amount(text) for text in payload["limit"]]
-        if terms["composition"] == "releases":
-            insist(len(limit) == 1)
-        else:
-            insist(is_near(limit, limit_of(terms), terms))
+        insist(len(limit) == COUNTED[terms["composition"]])
+        insist(terms["composition"] == "releases" or abs(limit[0] - limit_of(terms)[0]) <= margin_of(terms))
+        insist(terms["composition"] != "sum" or limit == limit_of(terms))
         self.budgets[record["budget"]] = Budget(record["time"], terms, limit)
 
     def _reserve(self, record: Row, payload: Row) -> None:
         budget, charge = self.budgets[record["budget"]], [amount(text) for text in payload["charge"]]
         insist(record["round_id"] not in budget.rounds and record["period"] == budget.period(record["time"]))
+        insist(budget.terms["expires"] is None or record["time"] < budget.terms["expires"])
         account = budget.account(record["period"])
         insist(len(charge) == len(budget.limit))
         account.held = [a + b for a, b in zip(account.held, charge, strict=True)]
@@ -290,7 +296,9 @@ def check(vector: dict[str, Any]) -> int:
     tables = vector["tables"]
     for kept in (None, *vector["heads"]):
         agree(f"verified, kept head {kept}", _outcome(tables, kept), vector["verified"])
-    compared = 1 + len(vector["heads"]) + _check_amounts(tables["records"])
+    compared = 1 + len(vector["heads"]) + _check_amounts(tables["records"]) + len(vector["accepted"])
+    for case in vector["accepted"]:
+        agree(f"accepted: {case['name']}", _outcome(_changed(tables, case), None), case["verified"])
     for case in vector["refused"]:
         changed = _changed(tables, case)
         agree(f"refused: {case['name']}", _outcome(changed, case["kept_head"]), case["error"])

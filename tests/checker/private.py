@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from .findings import agree
-from .privacy import BETA, Law, conditionally_rounded, l2_bound, rotated, unrotated, words
+from .privacy import BETA, Law, conditionally_rounded, l2_bound, rotated, rounded_up, unrotated, words
 from .refusal import require
 
 CUT_BITS, WRAP_BITS, MAX_MODULUS_BITS, MAX_LENGTH = 20, 40, 64, 2**32
@@ -33,6 +33,11 @@ class Private:
         require(LEAST_LOCAL_SIGMA <= self.local_sigma <= MAX_LOCAL_SIGMA, "ParameterError")
         self.bits = (2 * self.reach(n_clients)).bit_length()
         require(self.bits <= MAX_MODULUS_BITS, "ParameterError")
+
+    @property
+    def l1(self) -> float:
+        """Section 16: the L1 norm that no vector exceeds."""
+        return rounded_up(self.bound * min(math.sqrt(self.dimension), self.bound))
 
     def reach(self, clients: int) -> int:
         """n M + R(n), which sums of so many hardly ever exceed."""
@@ -94,6 +99,10 @@ class PrivateCounts(Private):
         steps = self.max_total * vector["scale"]
         require(steps <= MAX_STEPS, "ParameterError")
         super().__init__(vector, n_clients, vector["length"], float(steps), steps)
+
+    @property
+    def l1(self) -> float:
+        return self.bound
 
     def prepare(self, values: list[Any], rotation: bytes, drawn: Drawn) -> list[int]:
         require(all(value >= 0 for value in values) and sum(values) <= self.max_total, "EncodingError")

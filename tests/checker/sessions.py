@@ -95,11 +95,13 @@ def check(vector: Vector) -> int:
         run.outgoing = run.server.close()
     agree("output", run.server.output(), vector["output"])
     for ending in vector["endings"]:
+        ended = Run(vector | {key: ending[key] for key in ("policy",) if key in ending})
         try:
-            outcome: Any = {"output": Run(vector).finish(ending["silent"], ending["replaced"])}
+            outcome: Any = {"output": ended.finish(ending["silent"], ending["replaced"])}
         except Refused as refused:
             outcome = {"error": refused.error, "culprits": refused.culprits}
-        expected = {key: ending[key] for key in ("output", "error", "culprits") if key in ending}
+            outcome |= {"phase": ended.server.phase} if "phase" in ending else {}
+        expected = {key: ending[key] for key in ("output", "error", "culprits", "phase") if key in ending}
         agree(f"ending: {ending['name']}", outcome, expected)
         compared += 1
     return compared + 1 + private_rounds.check(vector, run.session)

@@ -110,3 +110,25 @@ def test_costs_in_closed_form(honest, multipliers, local_sigma, length, rounds, 
     theirs = epsilon(vectors, honest, str(neighbours), delta, rounds)
     ours = epsilon_of(Repeated(Composed(tuple(events)), rounds), delta)
     assert math.isclose(ours, theirs, rel_tol=1e-7, abs_tol=1e-9)
+
+
+@given(
+    honest=st.integers(1, 60),
+    scales=st.lists(st.integers(1, 6), min_size=1, max_size=2),
+    clip=st.floats(0.5, 20.0),
+    local_sigma=st.floats(0.5, 2.0),
+    length=st.integers(1, 5000),
+    rounds=st.integers(1, 20),
+    delta=st.sampled_from([1e-10, 1e-6, 1e-3]),
+    neighbours=st.sampled_from(list(Neighbours)),
+)
+def test_costs_by_divergence(honest, scales, clip, local_sigma, length, rounds, delta, neighbours):
+    floats = {"length": length, "l2_clip": clip, "scale": 1.0, "local_sigma": local_sigma}
+    vectors, ours = [CheckedFloats(floats, honest)], [NoisyFloats(PrivateVector("v", **floats), honest)]
+    for scale in scales:
+        fields = {"length": length, "max_total": 1, "scale": scale, "local_sigma": local_sigma, "least_count": 0}
+        vectors.append(CheckedCounts(fields, honest))
+        ours.append(NoisyCounts(PrivateCounts("v", **fields), honest))
+    theirs = epsilon(vectors, honest, str(neighbours), delta, rounds)
+    event = Repeated(Composed(tuple(codec.share.event(honest, neighbours) for codec in ours)), rounds)
+    assert theirs == math.inf or math.isclose(epsilon_of(event, delta), theirs, rel_tol=1e-9)

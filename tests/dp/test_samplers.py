@@ -160,20 +160,21 @@ def test_ties_of_the_acceptance_stop_the_kernel(curved: bool) -> None:
         assert (stopped and at == 0) is undecided
 
 
-def test_the_kernel_hands_a_very_long_attempt_to_the_arbiter() -> None:
-    from dp._kernels import walk
+@pytest.mark.parametrize("first", [0, 40])
+def test_the_kernel_hands_a_very_long_attempt_to_the_arbiter(first: int) -> None:
+    from dp._kernels import ATTEMPT_WORDS, walk
 
     law = gaussian_law(Fraction(1 << 40))
     table = table_for(law)
-    words = np.zeros(64, dtype=np.uint64)
-    words[0] = int(table.thresholds[900]) << 1
-    words[1] = (1 << 64) - 1
-    words[0] += np.uint64(2 * (int(table.thresholds[901] - table.thresholds[900]) // 2))
+    words = np.zeros(first + 64, dtype=np.uint64)
+    block_word = int(table.thresholds[900] + table.thresholds[901]) // 2
+    words[first : first + 2] = block_word << 1, (1 << 64) - 1
+    words[first + ATTEMPT_WORDS :] = (1 << 64) - 1  # which would end it
     out = np.zeros(1, dtype=np.int64)
     _, at, stopped = walk(
-        words, 0, out, 0, table.thresholds, table.guide, np.uint64(table.shift), np.uint64(table.rate), True
+        words, first, out, 0, table.thresholds, table.guide, np.uint64(table.shift), np.uint64(table.rate), True
     )
-    assert (stopped, at) == (True, 0)
+    assert (stopped, at) == (True, first)
 
 
 @pytest.mark.parametrize("law", [gaussian_law(Fraction(2)), gaussian_law(Fraction(10**6)), laplace_law(Fraction(90))])

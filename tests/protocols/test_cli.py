@@ -1,10 +1,9 @@
 """The command, as people and scripts use it."""
 
+import importlib.util
 import json
-import os
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -86,6 +85,7 @@ def test_round_with_the_complete_graph():
         (["--clients", "10", "--dim", "5", "--drop-in", "lunch=0.1"], "lunch=0.1"),
         (["--clients", "10", "--dim", "5", "--drop-in", "unmasking=2"], "unmasking=2"),
         (["--clients", "10", "--dim", "5", "--drop-in", "unmasking"], "unmasking"),
+        (["--clients", "10", "--dim", "5", "--drop-in", "unmasking=.1", "--drop-in", "unmasking=.2"], "twice"),
         (["--clients", "10", "--dim", "5", "--drop-in", "consistency-check=0.1"], "no such round against a curious"),
     ],
 )
@@ -116,7 +116,7 @@ def test_messages_show_what_was_typed_brackets_and_all(text):
 
 
 def test_the_hint_to_install_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "protocols.demo", None)  # what importing it is like without scikit-learn
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # what it says without scikit-learn
     outcome = runner.invoke(app, ["demo"])
     assert outcome.exit_code == 2
     assert "pip install 'secagg[demo]'" in outcome.stderr
@@ -188,13 +188,12 @@ def test_demo_refuses_more_clients_than_its_data_serve(tmp_path):
 
 @pytest.mark.parametrize(
     ("plot", "words"),
-    [("/nonexistent/p.png", "no folder /nonexistent"), (".", "is a folder"), ("/proc/p.png", "permissions")],
+    [("/nonexistent/p.png", "no folder /nonexistent"), (".", "is a folder"), ("/proc/p.png", "p.png, but n")],
 )
 def test_demo_refuses_a_place_for_the_plot_before_training(plot, words, monkeypatch):
     import protocols.demo
 
     monkeypatch.setattr(protocols.demo, "_train", None)
-    monkeypatch.setattr(protocols.demo, "os", SimpleNamespace(access=lambda path, mode: False, W_OK=os.W_OK))
     facts = run_json("demo", "--plot", plot, exit_code=2)
     assert facts["error"] == "ParameterError"
     assert words in facts["message"]
@@ -226,3 +225,25 @@ def test_tables_of_a_round_are_readable():
     assert outcome.exit_code == 0
     assert "the sum is exact" in outcome.stdout
     assert "the server computes" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "words"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (MemoryError(), 2, "more memory than there is"),
+        (OSError(28, "No space left on device", "picture.png"), 2, "picture.png: No space left on device"),
+    ],
+    ids=lambda part: type(part).__name__ if isinstance(part, BaseException) else None,
+)
+@pytest.mark.parametrize("arguments", [["params", "--clients", "10"], ["dp", "noise", "gaussian", "--scale", "5"]])
+def test_what_ends_a_command_from_outside_is_told_in_a_sentence(error, exit_code, words, arguments, monkeypatch):
+    def end(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("protocols.traffic.estimate", end)
+    monkeypatch.setattr("dp.samplers.discrete_gaussian", end)
+    outcome = runner.invoke(app, [*arguments, "--json"])
+    assert outcome.exit_code == exit_code
+    assert words in json.loads(outcome.stdout)["message"]
+    assert outcome.stderr.count("\n") == 1

@@ -70,17 +70,19 @@ def read_policy(vector: Vector) -> ClientPolicy | None:
     given = vector.get("policy")
     if given is None:
         return None
-    demand = given.get("privacy")
-    privacy = demand and PrivacyDemand(
-        epsilon=float.fromhex(demand["epsilon"]),
-        delta=float.fromhex(demand["delta"]),
-        rounds=demand["rounds"],
-        neighbours=Neighbours(demand["neighbours"]),
-        corrupt_fraction=float.fromhex(demand["corrupt_fraction"]),
-    )
+    privacy = given.get("privacy") and _read_demand(given["privacy"])
     plain = {name: given[name] for name in given if name.startswith("minimum_")}
     if "adversary" in given:
         plain["adversary"] = Adversary(given["adversary"])
     if "corrupt_fraction" in given:
         plain["corrupt_fraction"] = float.fromhex(given["corrupt_fraction"])
     return ClientPolicy(privacy=privacy, **plain)
+
+
+def _read_demand(given: Vector) -> PrivacyDemand:
+    fields = {
+        name: value if name in {"rounds", "neighbours"} else float.fromhex(value) for name, value in given.items()
+    }
+    if "neighbours" in fields:
+        fields["neighbours"] = Neighbours(fields["neighbours"])
+    return PrivacyDemand(**fields)

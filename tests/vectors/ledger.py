@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -14,9 +14,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from dp.errors import DpError
-from dp.events import Composed, GaussianEvent, LaplaceEvent, Repeated
+from dp.events import (
+    ApproximateEvent,
+    Composed,
+    DiscreteGaussianEvent,
+    DiscreteLaplaceEvent,
+    GaussianEvent,
+    LaplaceEvent,
+    Repeated,
+    SummedDiscreteGaussianEvent,
+    ZCDPEvent,
+)
 from dp.ledger import Budget, Cost, Ledger, Record, Verified
 from dp.sensitivity import Neighbours
+
+from . import ledger_defects
 
 Tables = dict[str, Any]
 Edits = list[Tables]
@@ -65,6 +77,19 @@ def _spend(ledger: Ledger, at: Callable[[float], None]) -> Iterator[str]:
     better = ledger.reserve("series", gaussian, round_id="t2", participants=["p"])
     ledger.commit(better, GaussianEvent(2.75, ADD))
     ledger.commit(late)
+    discrete = DiscreteLaplaceEvent(70.0, 3, 2, REPLACE)
+    for number, pure in enumerate((ApproximateEvent(0.1, 2e-7, REPLACE), discrete, Repeated(Composed((laplace,)), 2))):
+        ledger.spend("hospital", pure, round_id=f"q{number}")
+    others = (
+        ZCDPEvent(0.03125, ADD),
+        DiscreteGaussianEvent(17.5, 3.5, 9, ADD),
+        LaplaceEvent(12.5, ADD, 4),
+        DiscreteLaplaceEvent(31.0, 2, 1, ADD),
+        SummedDiscreteGaussianEvent(0.75, 40, 0.5, 4.0, 9, ADD),
+        SummedDiscreteGaussianEvent(0.75, 40, 0.5, 0.5, 400, ADD),  # one client's noise alone has the better bound
+    )
+    for number, event in enumerate(others):
+        ledger.spend("project", event, round_id=f"e{number}")
     ledger.reserve("project", gaussian, round_id="s3", participants=["a", "b"])
     yield ledger.verify().head
 
@@ -112,11 +137,17 @@ def edited(tables: Tables, edits: Edits) -> Tables:
     return out
 
 
-def _error(tables: Tables, kept_head: str | None) -> str | None:
+ANY_RECORDS = f"CREATE TABLE ledger_records ({', '.join(COLUMNS['records'])})"
+"""Whoever writes to the file may undo what keeps rounds unique there."""
+
+
+def _outcome(tables: Tables, kept_head: str | None = None) -> Verified | str:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
         Ledger.open(str(path), create=True).close()
         with closing(sqlite3.connect(path)) as file:
+            file.execute("DROP TABLE ledger_records")
+            file.execute(ANY_RECORDS)
             head = tables["head"]
             file.execute("UPDATE ledger_head SET format = :format, seq = :seq, hash = :hash", head)
             for name, columns in COLUMNS.items():
@@ -128,19 +159,21 @@ def _error(tables: Tables, kept_head: str | None) -> str | None:
             file.commit()
         try:
             with Ledger.open(str(path)) as ledger:
-                ledger.verify(kept_head)
+                return ledger.verify(kept_head)
         except DpError as error:
             return type(error).__name__
-    return None
+
+
+def _record(row: Tables) -> Record:
+    return Record(**{field.name: row[field.name] for field in fields(Record)})
 
 
 def rechained(tables: Tables) -> Tables:
     """The tables with a chain and a head that fit: what a writer can do who reaches everything but a kept head."""
     out, previous = copy.deepcopy(tables), "00" * 32
-    names = {field.name for field in fields(Record)}
     for record in sorted(out["records"], key=lambda record: record["seq"]):
         record["previous"] = previous
-        record["hash"] = previous = Record(**{n: v for n, v in record.items() if n in names}).computed_hash()
+        record["hash"] = previous = _record(record).computed_hash()
     out["head"] |= {"seq": max(record["seq"] for record in out["records"]), "hash": previous}
     return out
 
@@ -179,6 +212,8 @@ class _Changes:
         for name, edits in self._of_what_records_say().items():
             yield {"name": f"{name}, and the chain written anew", "edits": edits} | bare | {"rechained": True}
         anew = [_set("records", 1, time=self.records[1]["time"] + 1)]
+        for name, edits in ledger_defects.continued(self.tables):
+            yield {"name": f"{name}, after the end", "edits": edits} | bare | {"rechained": True}
         yield {
             "name": "the kept head of a trail written anew",
             "edits": anew,
@@ -196,8 +231,16 @@ class _Changes:
     def _of_the_chain(self) -> dict[str, Edits]:
         last = len(self.records) - 1
         commit = self.row_of("records", kind="commit")
+        other = self.records[last] | {"previous": self.records[last - 2]["hash"]}
+        other = {"previous": other["previous"], "hash": _record(other).computed_hash()}
         return {
             "a payload changed": [self.payload(commit, charge=["0.01", "0.0000001"])],
+            "nothing but a reason changed": [
+                self.payload(self.row_of("records", kind="release"), reason="nobody asked")
+            ],
+            "a last hash changed, and the head": [_set("records", last, hash="11" * 32), _head(hash="11" * 32)],
+            "a last record of another predecessor": [_set("records", last, **other), _head(hash=other["hash"])],
+            "a ledger of another format": [_head(format=2)],
             "a time changed": [_set("records", 3, time=self.records[3]["time"] + 1)],
             "a budget changed": [_set("records", 3, budget="project")],
             "a round's id changed": [_set("records", 3, round_id="r9")],
@@ -282,32 +325,44 @@ def _cut(tables: Tables) -> Edits:
     return [*edits, {"table": "head", "set": {"seq": before["seq"], "hash": before["hash"]}}]
 
 
-def render() -> str:
-    """Return the contents of ledger.json: one row or case a line."""
-    tables, heads, verified = _real()
-    refused = []
+def _refused(tables: Tables, heads: list[str]) -> Iterator[Tables]:
     for case in _Changes(tables, heads).all():
         changed = edited(tables, case["edits"])
         changed = rechained(changed) if case["rechained"] else changed
-        error = _error(changed, case["kept_head"])
-        if error is None:
+        error = _outcome(changed, case["kept_head"])
+        if not isinstance(error, str):
             raise ValueError(f"{case['name']} goes unnoticed")
-        if case["kept_head"] is not None and _error(changed, None) is not None:
+        if case["kept_head"] is not None and isinstance(_outcome(changed), str):
             raise ValueError(f"{case['name']} shows without the kept head, too")
-        refused.append(case | {"error": error})
-    rows = {
-        name: ",\n".join("      " + json.dumps(row, ensure_ascii=False) for row in tables[name]) for name in COLUMNS
-    }
-    parts = [
-        f'    "head": {json.dumps(tables["head"])}',
-        *(f'    "{name}": [\n{text}\n    ]' for name, text in rows.items()),
-    ]
-    counts = {name: getattr(verified, name) for name in ("records", "budgets", "open_reservations")}
-    cases = ",\n".join("    " + json.dumps(case, ensure_ascii=False) for case in refused)
+        yield case | {"error": error}
+
+
+def _accepted(tables: Tables) -> Iterator[Tables]:
+    for name, edits in ledger_defects.accepted(tables):
+        found = _outcome(rechained(edited(tables, edits)))
+        if isinstance(found, str):
+            raise ValueError(f"{name} is refused")
+        yield {"name": name, "edits": edits, "kept_head": None, "rechained": True, "verified": _counts(found)}
+
+
+def _counts(verified: Verified) -> Tables:
+    return {name: getattr(verified, name) for name in ("records", "budgets", "open_reservations")}
+
+
+def _lines(rows: Iterable[Tables], indent: int) -> str:
+    return ",\n".join(" " * indent + json.dumps(row, ensure_ascii=False) for row in rows)
+
+
+def render() -> str:
+    """Return the contents of ledger.json: one row or case a line."""
+    tables, heads, verified = _real()
+    parts = [f'    "head": {json.dumps(tables["head"])}']
+    parts += [f'    "{name}": [\n{_lines(tables[name], 6)}\n    ]' for name in COLUMNS]
     body = ",\n".join(parts)
     return (
-        f'{{\n  "heads": {json.dumps(heads)},\n  "verified": {json.dumps(counts)},\n  "tables": {{\n{body}\n  }},\n'
-        f'  "refused": [\n{cases}\n  ]\n}}\n'
+        f'{{\n  "heads": {json.dumps(heads)},\n  "verified": {json.dumps(_counts(verified))},\n'
+        f'  "tables": {{\n{body}\n  }},\n  "accepted": [\n{_lines(_accepted(tables), 4)}\n  ],\n'
+        f'  "refused": [\n{_lines(_refused(tables, heads), 4)}\n  ]\n}}\n'
     )
 
 

@@ -10,6 +10,7 @@ from unittest.mock import patch
 import numpy as np
 
 from dp import clipping, samplers
+from dp.preparation import Preparation
 from secagg.prg import keystream
 
 _WORDS = 4096
@@ -51,6 +52,16 @@ def rounded_from(seed: str, values: Any, l2_norm: float, beta: float) -> tuple[l
     with patch.object(clipping, "SystemWords", lambda expected_words: _Chunks(words, expected_words)):
         levels = clipping.conditionally_round(values, l2_norm, beta)
     return levels.tolist(), words.taken // len(values)
+
+
+def prepared_from(seed: str, values: Any, preparation: Preparation, rotation_seed: bytes) -> list[int]:
+    """What a preparation makes of values that need no clipping, and of a seed's words."""
+    words = Words(seed)
+    with patch.object(clipping, "SystemWords", lambda expected_words: _Chunks(words, expected_words)):
+        levels, clipped = preparation.prepare(values, rotation_seed)
+    if clipped:
+        raise ValueError("values that are clipped: nobody else can tell what becomes of them")
+    return [int(level) for level in levels]
 
 
 @contextmanager

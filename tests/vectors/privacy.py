@@ -18,8 +18,10 @@ from dp.clipping import rounded_l2_bound
 from dp.discrete import discrete_gaussian_delta, summed_gaussians_ratio
 from dp.laws import gaussian_law, laplace_law
 from dp.preparation import BETA
+from secagg.errors import SecAggError
 from secagg.prg import keystream
 
+from . import policies, private_costs, private_encodings
 from .noise import rounded_from
 
 Case = dict[str, Any]
@@ -65,6 +67,9 @@ OPERATIONS: dict[str, Callable[[Case], Any]] = {
         gaussian_law(Fraction(*g["sigma_squared"])), g["sensitivity"], _number(g, "epsilon")
     ).hex(),
     "summed_gaussians_ratio": lambda g: summed_gaussians_ratio(_number(g, "local_sigma"), g["clients"]).hex(),
+    **private_encodings.OPERATIONS,
+    **private_costs.OPERATIONS,
+    **policies.OPERATIONS,
 }
 
 
@@ -103,12 +108,22 @@ def _cases() -> Iterator[tuple[str, str, Case]]:
     for sigma in (0.5, 1.0, 2.0):
         given = {"local_sigma": sigma.hex(), "clients": 100}
         yield f"100 clients, local sigma {sigma}", "summed_gaussians_ratio", given
+    yield from private_encodings.cases()
+    yield from private_costs.cases()
+    yield from policies.cases()
+
+
+def _outcome(operation: str, given: Case) -> Case:
+    try:
+        return {"output": OPERATIONS[operation](given)}
+    except SecAggError as error:
+        return {"error": type(error).__name__}
 
 
 def render() -> str:
     """Return the contents of privacy.json: one case a line."""
     cases = [
-        {"name": name, "operation": operation, "input": given, "output": OPERATIONS[operation](given)}
+        {"name": name, "operation": operation, "input": given} | _outcome(operation, given)
         for name, operation, given in _cases()
     ]
     lines = ",\n".join("    " + json.dumps(case) for case in cases)

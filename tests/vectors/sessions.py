@@ -312,13 +312,32 @@ def _endings(vector: Vector, config: RoundConfig, silent: Silent) -> list[Vector
         ("every holder lies", silent, lying(answering)),
         ("shares are damaged on their way, and cost their sender the session", {}, {"share-keys": torn}),
     ]
-    return [ending(vector, config, *case) for case in cases]
+    return [ending(vector, config, *case) for case in cases] + list(_demanding(vector, config))
 
 
-def ending(vector: Vector, config: RoundConfig, name: str, quiet: Silent, replaced: Vector) -> Vector:
-    """What comes of the session with other people silent, and other messages."""
-    outcome = outcome_of(Run(vector, config), lambda run: run.finish(quiet, replaced))
-    return {"name": name, "silent": quiet, "replaced": replaced} | outcome
+def _demanding(vector: Vector, config: RoundConfig) -> Iterator[Vector]:
+    """Clients who demand all neighbours, or all but one, where one vanishes."""
+    everyone, phases = config.topology.degree, ("advertise-keys", "share-keys", "masked-input")
+    for phase in phases:
+        policy = {"minimum_neighbours": everyone}
+        yield ending(vector, config, f"every neighbour demanded, one vanishes in {phase}", {phase: [4]}, {}, policy)
+    for phase in phases:
+        policy = {"minimum_neighbours": everyone - 1}
+        found = ending(vector, config, f"all neighbours but one demanded, as in {phase}", {phase: [4]}, {}, policy)
+        if "output" not in found:
+            raise ValueError(f"{found['name']}: {found['error']}")
+        yield found
+
+
+def ending(
+    vector: Vector, config: RoundConfig, name: str, quiet: Silent, replaced: Vector, policy: Vector | None = None
+) -> Vector:
+    """What comes of the session with other people silent, and other messages; clients may have another policy."""
+    given = {} if policy is None else {"policy": policy}
+    run = Run(vector | given, config)
+    outcome = outcome_of(run, lambda run: run.finish(quiet, replaced))
+    where = {"phase": str(run.server.phase)} if given and "error" in outcome else {}
+    return {"name": name, "silent": quiet, "replaced": replaced} | given | outcome | where
 
 
 def _flip_low(share: bytes) -> bytes:

@@ -1,0 +1,152 @@
+"""The vectors of SPEC section 27: private encodings at their edges, and vectors that are cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from dp import rotation
+from dp.preparation import Preparation
+from protocols.noisy import Noisy, NoisyCounts, NoisyFloats
+from protocols.vectors import PrivateCounts, PrivateVector
+
+from .noise import prepared_from
+
+Case = dict[str, Any]
+SEED, OTHER = bytes(range(32)).hex(), bytes(range(32, 64)).hex()
+
+
+def codec_of(vector: Case, clients: int) -> Noisy:
+    """The library's encoding of a vector whose floats are hexadecimal."""
+    fields = {name: float.fromhex(v) if isinstance(v, str) else v for name, v in vector.items() if name != "type"}
+    if vector["type"] == "private-floats":
+        return NoisyFloats(PrivateVector("v", **fields), clients)
+    return NoisyCounts(PrivateCounts("v", **fields), clients)
+
+
+def _encoding(given: Case) -> Case:
+    codec = codec_of(given["vector"], given["clients"])
+    reach = given["summands"] * codec.max_level + codec.share.reach(given["summands"])
+    return {
+        "dimension": codec.length,
+        "l2_bound": codec.share.l2_bound.hex(),
+        "max_level": codec.max_level,
+        "modulus_bits": codec.modulus_bits,
+        "reach": reach,
+    }
+
+
+def _prepare(given: Case) -> list[int]:
+    vector, values = given["vector"], [float.fromhex(value) for value in given["values"]]
+    made = Preparation(vector["length"], float.fromhex(vector["l2_clip"]), float.fromhex(vector["scale"]))
+    return prepared_from(given["rounding_seed"], values, made, bytes.fromhex(given["rotation_seed"]))
+
+
+def _decode(given: Case) -> list[int]:
+    codec = codec_of(given["vector"], given["clients"])
+    kind = np.uint32 if codec.modulus_bits <= 32 else np.uint64
+    sums = np.array(given["residues"], dtype=kind)
+    return [int(level) for level in codec.decode_levels(sums, num_summands=given["summands"])]
+
+
+def _released(given: Case) -> list[int]:
+    codec = codec_of(given["vector"], given["clients"])
+    return [int(count) for count in codec.restore(np.array(given["levels"], dtype=np.int64), b"")]
+
+
+OPERATIONS: dict[str, Callable[[Case], Any]] = {
+    "private_encoding": _encoding,
+    "prepare": _prepare,
+    "decode_private": _decode,
+    "released_counts": _released,
+}
+
+
+def floats(length: int, l2_clip: float, scale: float, local_sigma: float = 100.0) -> Case:
+    numbers = {"l2_clip": l2_clip.hex(), "scale": scale.hex(), "local_sigma": local_sigma.hex()}
+    return {"type": "private-floats", "length": length} | numbers
+
+
+def counts(length: int, max_total: int, scale: int, local_sigma: float = 100.0, least_count: int = 0) -> Case:
+    given = {"type": "private-counts", "length": length, "max_total": max_total, "scale": scale}
+    return given | {"local_sigma": local_sigma.hex(), "least_count": least_count}
+
+
+def cases() -> Iterator[tuple[str, str, Case]]:
+    for name, vector, clients, summands in _encodings():
+        yield name, "private_encoding", {"vector": vector, "clients": clients, "summands": summands}
+    yield from _prepared()
+    yield from _decoded()
+    votes = counts(12, 5, 4, least_count=3)
+    levels = [0, 2, 6, 10, 14, 18, 22, 11, 12, 13, -2, -40]
+    for least in (0, 2, 3):
+        given = {"vector": votes | {"least_count": least}, "clients": 10, "levels": levels}
+        yield f"ties to even, least count {least}", "released_counts", given
+
+
+def _encodings() -> Iterator[tuple[str, Case, int, int]]:
+    yield "one entry: the norm bounds it", floats(1, 2.5, 4.0), 10, 7
+    yield "few entries: one may hold all", floats(32, 1.0, 1.0), 10, 7
+    yield "few entries: no more than the norm after rounding", floats(20, 1.0, 9.75), 10, 7
+    yield "many entries", floats(4096, 1.0, 100.0), 10, 7
+    yield "many entries, a large clip", floats(40_000, 64.0, 16384.0), 1000, 999
+    yield "the least clip", floats(3, 0.5, 1.0), 2, 1
+    yield "the greatest clip", floats(1000, 1.0, 2.0**29), 100, 60
+    yield "most entries", floats(2**32, 1.0, 2.0**20, 3.5), 5, 5
+    yield "a power of two, and", floats(1024, 3.0, 80.5), 12, 11
+    yield "one entry more", floats(1025, 3.0, 80.5), 12, 11
+    yield "the least noise", floats(64, 1.0, 50.0, 0.5), 40, 1
+    yield "much noise: its factor against rounding counts", floats(64, 1.0, 50.0, 2.0**42 * 1.375), 100, 81
+    yield "no summands", floats(64, 1.0, 50.0), 40, 0
+    yield "counts", counts(36, 5, 70, 333.25), 8, 6
+    yield "one count of one", counts(1, 1, 1, 0.5), 2, 1
+    yield "as many steps as there may be", counts(100, 2**20, 2**20), 50, 49
+    yield "64 bits", counts(1, 2**20, 2**20), 2**22, 2**21
+    yield "65 bits", counts(1, 2**20, 2**20), 2**23, 2**21
+    yield "the most noise", counts(16, 5, 7, 2.0**50), 100, 0
+    yield "more noise than there may be", counts(16, 5, 7, 2.0**50 + 0.25), 100, 70
+    yield "less noise than there may be", floats(64, 1.0, 50.0, 0.49999), 40, 20
+    yield "counts with less noise than there may be", counts(16, 5, 7, 0.49999), 40, 20
+    yield "a clip below half a step", floats(3, 0.5, 0.999), 2, 1
+    yield "a clip above 2^29 steps", floats(1000, 1.0, 2.0**29 + 1), 100, 60
+    yield "a clip and a scale below zero", floats(64, -1.0, -50.0), 40, 20
+    yield "a scale of zero", floats(64, 1.0, 0.0), 40, 20
+    yield "a clip that is infinite", floats(64, float("inf"), 50.0), 40, 20
+    yield "a clip that is no number", floats(64, float("nan"), 50.0), 40, 20
+    yield "noise that is no number", floats(64, 1.0, 50.0, float("nan")), 40, 20
+    yield "no entries", floats(0, 1.0, 50.0), 40, 20
+    yield "more than 2^40 steps", counts(100, 2**20, 2**20 + 1), 50, 49
+    yield "counts of nothing", counts(16, 0, 7), 40, 20
+    yield "counts in no steps", counts(16, 5, 0), 40, 20
+    yield "a negative least count", counts(16, 5, 7, least_count=-1), 40, 20
+
+
+def _prepared() -> Iterator[tuple[str, str, Case]]:
+    seeds = {"rotation_seed": SEED, "rounding_seed": OTHER}
+    for length, entry, sign in ((64, 5, 1), (64, 0, -1), (128, 77, -1)):
+        vector = floats(length, 1.5, 64.0)
+        one = np.zeros(length)
+        one[entry] = sign * 1.5 * (1 - 2.0**-20)
+        values = rotation.rotate_back(one, bytes.fromhex(SEED), length).tolist()
+        given = {"vector": vector, "values": [value.hex() for value in values]} | seeds
+        name = f"entry {entry} of {length} holds {'minus ' if sign < 0 else ''}all, and is cut"
+        yield name, "prepare", given
+    values = [((23 * i) % 40 - 19.5) / 128 for i in range(40)]
+    yield "nothing is cut", "prepare", {"vector": floats(40, 1.5, 64.0), "values": [v.hex() for v in values]} | seeds
+
+
+def _decoded() -> Iterator[tuple[str, str, Case]]:
+    for vector in (floats(2, 1.0, 50.0), counts(2, 5, 7)):
+        codec = codec_of(vector, 20)
+        for summands in (0, 11, 20):
+            reach = summands * codec.max_level + codec.share.reach(summands)
+            for name, levels in (
+                ("as far as it goes", [reach, -reach]),
+                ("a step above", [reach + 1, 0]),
+                ("a step below", [0, -reach - 1]),
+            ):
+                residues = [level % 2**codec.modulus_bits for level in levels]
+                given = {"vector": vector, "clients": 20, "summands": summands, "residues": residues}
+                yield f"{vector['type']} of {summands} summands, {name}", "decode_private", given
