@@ -73,8 +73,8 @@ def audit(
     except ParameterError as error:
         tell(str(error), as_json, error)
         raise typer.Exit(EXIT_IMPOSSIBLE) from None
-    except (MemoryError, OSError, RuntimeError) as error:  # before any check, such as a compiler without its cache
-        tell(f"the audit could not run here, and there is no verdict: {type(error).__name__}: {error}", as_json, error)
+    except RuntimeError as error:  # before any check, such as a compiler that finds no place for its cache
+        tell(f"the audit could not run here, and there is no verdict: {error}", as_json, error)
         raise typer.Exit(EXIT_INCOMPLETE) from None
     except KeyboardInterrupt:
         tell("interrupted: no verdict, and no report; --quick does less of everything, --only a part", as_json)

@@ -31,7 +31,7 @@ def check_fresh(drawn: list[bytes], size: int) -> None:
     """Check length, repetition, and that each bit is set in about half of the strings and depends on no neighbour.
 
     2,000 coins stay within 160 of 1,000 heads but with a probability of 2 exp(-25.6) (Hoeffding's inequality), below
-    10^-10; there are at most 512 such tests here.
+    2 * 10^-11. There are about 6,000 such tests in this file, so that one run in five million fails by chance.
     """
     assert {len(text) for text in drawn} == {size}
     assert len(set(drawn)) == len(drawn)

@@ -215,6 +215,8 @@ def _run_one(check: Check, trials: Trials) -> Outcome:
         found, status, reason = Found(refuted.figures, refuted.plots), Status.FAILED, str(refuted)
     except (Unavailable, MissingDependencyError) as missing:
         status, reason = Status.NOT_RUN, str(missing)
+    except BrokenPipeError:  # whoever watched has gone
+        raise
     except Exception as error:
         status = Status.ERROR if _is_the_machines(error) else Status.FAILED
         reason = f"unexpected {type(error).__name__}: {error}"
