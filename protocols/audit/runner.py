@@ -221,7 +221,7 @@ def _run_one(check: Check, trials: Trials) -> Outcome:
         status = Status.ERROR if _is_the_machines(error) else Status.FAILED
         reason = f"unexpected {type(error).__name__}: {error}"
         if status is Status.ERROR:
-            reason += "; nothing was refuted: see to it and run this check again, or fewer --samples"
+            reason += "; nothing was refuted: see to it and run this check again, or with fewer --samples"
     if status is Status.FAILED and trials.current is not None:
         reason += f" (example {trials.current} of seed {trials.seed})"
     return Outcome(check, status, reason, found.figures, found.plots, time.perf_counter() - start)

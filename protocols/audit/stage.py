@@ -33,7 +33,13 @@ ENDS = (ServerPhase.COMPLETED, ServerPhase.ABORTED)
 MALICIOUS = Adversary.MALICIOUS_SERVER
 
 NONCES = "nonces of clients' shares"
+_MOST_NOTES = 100_000
 _notes: dict[str, list[bytes]] = defaultdict(list)
+
+
+def _note(kind: str, *drawn: bytes) -> None:
+    if len(_notes[kind]) < _MOST_NOTES:  # enough for any check, and not so many as to fill the memory
+        _notes[kind] += drawn
 
 
 def take_notes() -> dict[str, list[bytes]]:
@@ -89,7 +95,7 @@ class Stage:
         self.clients = {i: Client(i, **self._credentials(i)) for i in range(1, self.num_clients + 1)}
         self.inputs = {i: self._draw() for i in self.clients}
         self.outgoing: Mapping[int, Any] = self.server.invitations()
-        _notes["sessions' ids"].append(self.server.session_id)
+        _note("sessions' ids", self.server.session_id)
 
     def _draw(self) -> tuple[dict[str, Any], int]:
         model, votes = self.config.vectors
@@ -122,21 +128,21 @@ class Stage:
             self.server = Server.load(self.server.dump(), known_identities=self.known, threads=1)
         values, weight = self.inputs[client_id]
         made = self.clients[client_id].respond_bytes(data, values, weight=weight)
-        self._note(phase, client_id, made)
+        self._note_secrets(phase, client_id, made)
         answer = self.hook(phase, client_id, True, made)
         if answer is not None:
             self.server.receive_bytes(client_id, answer)
 
-    def _note(self, phase: ServerPhase, client_id: int, made: bytes) -> None:
+    def _note_secrets(self, phase: ServerPhase, client_id: int, made: bytes) -> None:
         state = self.clients[client_id]._state
         if isinstance(state, Advertised):
-            _notes["clients' X25519 keys"] += [state.cipher_private_key, state.mask_private_key]
-            _notes["clients' self-mask seeds"].append(state.self_mask_seed)
+            _note("clients' X25519 keys", state.cipher_private_key, state.mask_private_key)
+            _note("clients' self-mask seeds", state.self_mask_seed)
             if state.confirmation_private_key:
-                _notes["clients' confirmation keys"].append(state.confirmation_private_key)
+                _note("clients' confirmation keys", state.confirmation_private_key)
         elif phase is ServerPhase.SHARE_KEYS:
             dealt: ShareKeys = wire.decode(made, ShareKeys, max_bytes=wire.max_bytes(self.config))
-            _notes[NONCES] += [sealed[: aead.NONCE_BYTES] for sealed in dealt.sealed.values()]
+            _note(NONCES, *(sealed[: aead.NONCE_BYTES] for sealed in dealt.sealed.values()))
 
     def run(self, drops: Mapping[ServerPhase, Collection[int]]) -> None:
         """Run to the end; raises what ends the session without a sum."""
