@@ -19,6 +19,6 @@ FILES: dict[str, tuple[str, int]] = {
     "session-private-curious": ("fb6c38e753a304ab17b878b636c53ff85ee4c43887ad45dc92072eb07ca5efe8", 96),
     "session-private-semi-malicious": ("2a4024e599066436fe0fb9520a002733b40160d789776fb065b808d1fcdf6736", 111),
     "session-private-malicious": ("78dfbe6ebcf9f780a1bd1bdacbd5fb101d8dd7e16ba30282c79cdc0176777468", 110),
-    "paillier-round": ("99a598dd42d90bf6fb5a417f11cf67dbd658bd28e89ed12d5f02c04548f46080", 77),
+    "paillier-round": ("5391296d50014968e014b8440156d9ecb101e1e3e4760e0fb92c7898d94f0e80", 78),
     "ledger": ("7c68a1c4c6fff5229ef0edb569c7dcabdd9ad005751c537d37ae11ffa1f59116", 121),
 }

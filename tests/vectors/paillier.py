@@ -80,12 +80,28 @@ def _refused(vector: Vector, rounds: list[Vector]) -> Iterator[Vector]:
         phase = recorded["phase"]
         parties = {int(i): bytes.fromhex(data) for i, data in recorded["answers"].items()}
         party = min(parties)
-        for name, to, data in _defects(phase, bytes.fromhex(recorded["request"]), parties[party]):
+        found = _defects(phase, bytes.fromhex(recorded["request"]), parties[party])
+        signed = _other_update(vector, party, parties[party]) if phase == "contributions" else ()
+        for name, to, data in (*found, *signed):
             run = _up_to(vector, phase)
             outcome = outcome_of(partial(run.answer if to == "party" else run.deliver, party, data))
             if "error" not in outcome:
                 raise ValueError(f"{name} is not refused")
             yield {"name": name, "phase": phase, "to": to, "party": party, "bytes": data.hex()} | outcome
+
+
+def _other_update(vector: Vector, party: int, up: bytes) -> Iterator[tuple[str, str, bytes]]:
+    """What a contributor says that changes its mind after it has committed, and signs that."""
+    run, said = Run(vector), decode(up, Contribution, max_bytes=1 << 20)
+    other = msgspec.structs.replace(said, ciphertexts=said.ciphertexts[:-1] + bytes([said.ciphertexts[-1] ^ 1]))
+    digest = run.parameters.contribution_digest(party, other.vector())
+    text = run.parameters.contribution_text(party, said.commitments_digest, digest)
+    signature = run.identities["contributors"][party].sign(text)
+    yield (
+        "not what was committed to, and signed",
+        "aggregator",
+        encode(msgspec.structs.replace(other, signature=signature)),
+    )
 
 
 def _defects(phase: str, down: bytes, up: bytes) -> Iterator[tuple[str, str, bytes]]:

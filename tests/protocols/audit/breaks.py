@@ -14,6 +14,7 @@ from dp import rotation
 from dp.ledger import Ledger
 from protocols import bindings, client_checks, configuration, private_round, unmasking
 from protocols.audit import private_operations
+from protocols.paillier_parameters import RoundParameters
 from protocols.policy import ClientPolicy
 from secagg import aead, key_agreement, masking, prg, shamir
 from secagg.key_agreement import KeyPair
@@ -107,6 +108,19 @@ def half_the_noise_planned(patch: Patch) -> None:
     wrap(patch, private_round, "local_sigma_for", lambda of, *args: of(*args) / 2)
 
 
+def _any_commitment(patch: Patch) -> None:
+    """The list of commitments is taken to hold whatever comes."""
+
+    def check(original: Callable[..., Any], self: Any, contributor: int, contribution: Any, commitments: Any) -> Any:
+        listed = self.commitments_digest(commitments)
+        said = self.contribution_digest(contributor, contribution.vector())
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(RoundParameters, "commitments_digest", lambda *_: listed)
+            return original(self, contributor, contribution, {**commitments, contributor: said})
+
+    wrap(patch, RoundParameters, "check_contribution", check)
+
+
 BREAKS: dict[str, tuple[str, Callable[[Patch], None]]] = {
     "half of what rounds cost": ("vectors/privacy", halved_costs),
     "samples that are one too large": (
@@ -159,6 +173,7 @@ BREAKS: dict[str, tuple[str, Callable[[Patch], None]]] = {
         "replay/paillier-round",
         lambda patch: patch.setattr(threshold, "verify", lambda *_: None),
     ),
+    "updates other than were committed to": ("replay/paillier-round", _any_commitment),
     "a ledger whose kept head says nothing": ("replay/ledger", forgetting_heads),
 }
 """What is broken -> the check that turns, and how it is broken."""
