@@ -15,21 +15,28 @@ from rich.text import Text
 
 from secagg.errors import ParameterError
 
-from .cli_exit import EXIT_IMPOSSIBLE, EXIT_INTERRUPTED, EXIT_WRONG, check_writable, tell
+from .cli_exit import EXIT_IMPOSSIBLE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WRONG, check_writable, tell
 
 if TYPE_CHECKING:
     from .audit.outcome import Check, Outcome
     from .audit.runner import Audit
 
-_MARKS = {"passed": ("✓", "green"), "failed": ("✗", "bold red"), "not run": ("·", "yellow")}
+_MARKS = {
+    "passed": ("✓", "green"),
+    "failed": ("✗", "bold red"),
+    "not run": ("·", "yellow"),
+    "could not run": ("!", "yellow"),
+}
+_COLOURS = {"passed": "bold green", "failed": "bold red", "incomplete": "bold yellow"}
 
 
 def audit(
     examples: Annotated[
-        int | None, typer.Option(help="Examples for each property: 200; 25 with --quick.", min=1)
+        int | None, typer.Option(help="Examples for each property: 200; 25 with --quick; up to 100,000.")
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(help="Draws of each statistical check: 1,000,000; 200,000 with --quick.")
+        int | None,
+        typer.Option(help="Draws of each statistical check: 1,000,000; 200,000 with --quick; 100,000 to 10,000,000."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Less of everything: a minute or three.")] = False,
     only: Annotated[
@@ -40,13 +47,14 @@ def audit(
         Path | None, typer.Option(metavar="DIR", help="Write audit.html and audit.json into this folder.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seeds the simulated inputs, to have a failure again; drawn if not given.", min=0)
+        int | None, typer.Option(help="Seeds the simulated inputs, to have a failure again; drawn if not given.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines, no lines for people.")] = False,
 ) -> None:
     """Check this copy: known answers, properties, sessions, attacks, noise, privacy claims, ledger.
 
-    Exit code 0: nothing was refuted. 4: a check failed. 2: the options are impossible or the report cannot be written.
+    Exit code 0: nothing was refuted. 4: a check failed. 5: a check could not run, or none did, so there is no verdict.
+    2: the options are impossible or the report cannot be written.
     """
     from .audit import runner
 
@@ -57,7 +65,7 @@ def audit(
             done = runner.run(
                 checks,
                 seed=seed,
-                examples=examples or (runner.QUICK_EXAMPLES if quick else runner.EXAMPLES),
+                examples=examples if examples is not None else (runner.QUICK_EXAMPLES if quick else runner.EXAMPLES),
                 samples=samples if samples is not None else (runner.QUICK_SAMPLES if quick else runner.SAMPLES),
                 on_progress=on_progress,
                 on_outcome=on_outcome,
@@ -65,6 +73,9 @@ def audit(
     except ParameterError as error:
         tell(str(error), as_json, error)
         raise typer.Exit(EXIT_IMPOSSIBLE) from None
+    except RuntimeError as error:  # before any check, such as a compiler that finds no place for its cache
+        tell(f"the audit could not run here, and there is no verdict: {error}", as_json, error)
+        raise typer.Exit(EXIT_INCOMPLETE) from None
     except KeyboardInterrupt:
         tell("interrupted: no verdict, and no report; --quick does less of everything, --only a part", as_json)
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -72,15 +83,22 @@ def audit(
         typer.echo(json.dumps(done.facts(), indent=2))
     _conclude(done, report, as_json)
     if not done.passed:
-        raise typer.Exit(EXIT_WRONG)
+        raise typer.Exit(_code(done))
+
+
+def _code(done: Audit) -> int:
+    return {"passed": 0, "failed": EXIT_WRONG, "incomplete": EXIT_INCOMPLETE}[done.verdict]
 
 
 def _conclude(done: Audit, folder: Path | None, as_json: bool) -> None:
     from .audit import report
 
     console = Console(stderr=as_json)
-    word, colour = ("PASSED", "bold green") if done.passed else ("FAILED", "bold red")
-    console.print(Text.assemble((word, colour), f": {report.summary(done)}, in {done.seconds:.0f} s, seed {done.seed}"))
+    word, rest = done.verdict.upper(), report.headline(done).removeprefix(done.verdict)
+    if done.verdict == "incomplete":
+        word, rest = "NO VERDICT", ""
+    told = f"{rest}: {report.summary(done)}, in {done.seconds:.0f} s, seed {done.seed}"
+    console.print(Text.assemble((word, _COLOURS[done.verdict]), told))
     console.print(f"a library without fault fails with a probability of at most {done.false_alarm:.1g}", style="dim")
     if folder is None:
         return
@@ -88,7 +106,7 @@ def _conclude(done: Audit, folder: Path | None, as_json: bool) -> None:
         html_path, json_path = report.write(done, folder)
     except OSError as error:
         tell(f"cannot write the report into {folder}: {error.strerror}", as_json=False)
-        raise typer.Exit(EXIT_WRONG if not done.passed else EXIT_IMPOSSIBLE) from None
+        raise typer.Exit(EXIT_IMPOSSIBLE if done.passed else _code(done)) from None
     console.print(Text(f"report: {html_path} and {json_path}"), soft_wrap=True)
 
 

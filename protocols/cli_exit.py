@@ -23,6 +23,8 @@ EXIT_NO_SUM = 3
 """The round ended without a sum, or a ledger refuses to spend or cannot be used."""
 EXIT_WRONG = 4
 """The sum is not the plain one; noise, an audit or a benchmark fails its check; or a ledger contradicts its trail."""
+EXIT_INCOMPLETE = 5
+"""An audit refuted nothing, but a check could not run, or none did: there is no verdict."""
 EXIT_INTERRUPTED = 130
 """Ctrl-C, as shells have it."""
 

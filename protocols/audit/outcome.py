@@ -15,11 +15,16 @@ Numbers = npt.NDArray[np.float64]
 
 
 class Status(StrEnum):
-    """How a check ended. What did not run shows nothing, and the report says so."""
+    """How a check ended. What did not run shows nothing, and the report says so.
+
+    NOT_RUN: something optional is not installed. ERROR: the machine did not let it finish (no memory, no room, no
+    permission), which says nothing about the library, and leaves the audit without a verdict.
+    """
 
     PASSED = "passed"
     FAILED = "failed"
     NOT_RUN = "not run"
+    ERROR = "could not run"
 
 
 class Unavailable(Exception):  # noqa: N818
@@ -138,8 +143,8 @@ class Outcome:
 
     Attributes:
         check: what was checked.
-        status: passed, failed or not run.
-        reason: why it failed or did not run; empty if it passed.
+        status: passed, failed, not run, or could not run.
+        reason: why it did not pass; empty if it did.
         figures: what was measured.
         plots: what there is to be drawn.
         seconds: wall-clock time.

@@ -13,7 +13,7 @@ from dp.errors import MissingDependencyError
 from .. import page
 from . import plots
 from .outcome import Figure, Outcome, Plot, Status
-from .runner import Audit, versions
+from .runner import Audit, Verdict, versions
 
 JSON_NAME, HTML_NAME = "audit.json", "audit.html"
 
@@ -26,9 +26,16 @@ _GROUPS = {
         "The attack is real: secrets are reconstructed from the shares that were collected, and the masks taken off. "
         "The control runs it where nothing is promised, and it must succeed there.",
     ),
+    "freshness": (
+        "Freshness",
+        "Nothing is replaced here: keys, seeds, nonces, coefficients, roundings and noise are drawn as in use. They "
+        "must be distinct, whole, and without pattern. The control is strings that are slightly wrong; they must be "
+        "rejected.",
+    ),
     "noise": (
         "Noise",
-        "Chi-squared, Kolmogorov-Smirnov, symmetry, tails and repetition. The control is noise that is slightly wrong; "
+        "Chi-squared, Kolmogorov-Smirnov, symmetry, tails and repetition, of many values and of few; variance of one "
+        "client's share; rounding without bias. The control is noise that is slightly wrong; "
         "it must be rejected.",
     ),
     "epsilon": (
@@ -36,8 +43,11 @@ _GROUPS = {
         "Lower bounds on epsilon from many releases on two neighbouring inputs. A bound above the claim refutes it; "
         "one below proves nothing. The control has two fifths of the noise; it must be refuted.",
     ),
-    "private": ("Private rounds", "What dropouts leave of the noise, and what clients refuse."),
-    "ledger": ("Privacy ledger", "Spending in a race, and changes behind the ledger's back."),
+    "private": ("Private rounds", "What dropouts leave of the noise, what clients refuse, counts and rotations."),
+    "ledger": (
+        "Privacy ledger",
+        "Spending in a race, accounts computed once more, and changes behind the ledger's back.",
+    ),
     "paillier": ("Paillier summation", "Sums under encryption, and their opening by a committee."),
 }
 
@@ -46,6 +56,7 @@ _STYLE = """
 .verdict strong { font-size: 1.3rem; display: block; }
 .verdict.passed { border-color: var(--good); } .verdict.passed strong { color: var(--good); }
 .verdict.failed { border-color: var(--bad); } .verdict.failed strong { color: var(--bad); }
+.verdict.incomplete { border-color: var(--idle); } .verdict.incomplete strong { color: var(--idle); }
 td.status { white-space: nowrap; font-weight: 600; width: 5.5rem; }
 td.name { width: 12rem; } td.seconds { text-align: right; white-space: nowrap; color: var(--dim); width: 4.5rem; }
 .passed-mark { color: var(--good); } .failed-mark { color: var(--bad); } .idle-mark { color: var(--idle); }
@@ -58,6 +69,7 @@ _MARKS = {
     Status.PASSED: ("passed-mark", "✓ passed"),
     Status.FAILED: ("failed-mark", "✗ failed"),
     Status.NOT_RUN: ("idle-mark", "· not run"),
+    Status.ERROR: ("idle-mark", "! could not run"),
 }
 
 
@@ -77,28 +89,36 @@ def write(audit: Audit, folder: Path) -> tuple[Path, Path]:
 def html(audit: Audit) -> str:
     """Return the page: verdict, every check with its figures, plots, and how to have it all again."""
     groups = "".join(_group(name, list(of)) for name, of in groupby(audit.outcomes, lambda done: done.check.group))
-    title = f"secagg {versions()['secagg']}: audit {'passed' if audit.passed else 'failed'}"
+    title = f"secagg {versions()['secagg']}: audit {audit.verdict}"
     body = f"<h1>Audit of secagg {escape(versions()['secagg'])}</h1>\n{_verdict(audit)}\n{groups}\n{_conditions(audit)}"
     return page.document(title, body, _STYLE)
 
 
 def summary(audit: Audit) -> str:
-    """Return one sentence: how many checks passed, failed and did not run."""
-    parts = [f"{audit.count(Status.PASSED)} checks passed"]
-    for status in (Status.FAILED, Status.NOT_RUN):
-        if audit.count(status):
-            parts.append(f"{audit.count(status)} {'failed' if status is Status.FAILED else 'did not run'}")
+    """Return one sentence: how many checks passed, failed, did not run and could not run."""
+    passed = audit.count(Status.PASSED)
+    parts = [f"{passed} check{'' if passed == 1 else 's'} passed"]
+    words = {Status.FAILED: "failed", Status.NOT_RUN: "did not run", Status.ERROR: "could not run"}
+    parts += [f"{audit.count(status)} {word}" for status, word in words.items() if audit.count(status)]
     return ", ".join(parts)
 
 
+def headline(audit: Audit) -> str:
+    """Return the verdict in a word or few: what it does without is part of it."""
+    if audit.verdict is Verdict.INCOMPLETE:
+        return "no verdict"
+    without = ", ".join(name if "/" in name else name.capitalize() for name in audit.without)
+    return f"{audit.verdict}, without {without}" if without and audit.passed else str(audit.verdict)
+
+
 def _verdict(audit: Audit) -> str:
-    word = "passed" if audit.passed else "failed"
-    failed = [done for done in audit.outcomes if done.status is Status.FAILED]
+    failed = [done for done in audit.outcomes if done.status in (Status.FAILED, Status.ERROR)]
+    head = headline(audit)
     listed = "".join(f"<li><code>{escape(done.check.key)}</code> {escape(done.reason)}</li>" for done in failed)
     return (
-        f'<div class="verdict {word}"><strong>{word.capitalize()}</strong>{escape(summary(audit))}, in '
-        f"{audit.seconds:.0f} s. A library without fault fails this audit with a probability of at most "
-        f"{audit.false_alarm:.1g}. What passes is not proven: it was not refuted."
+        f'<div class="verdict {audit.verdict}"><strong>{escape(head[0].upper() + head[1:])}</strong>'
+        f"{escape(summary(audit))}, in {audit.seconds:.0f} s. A library without fault fails this "
+        f"audit with a probability of at most {audit.false_alarm:.1g}. What passes is not proven: it was not refuted."
         f"{f'<ul>{listed}</ul>' if listed else ''}</div>"
     )
 

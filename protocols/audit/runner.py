@@ -9,19 +9,34 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from dp.errors import MissingDependencyError
+from dp.errors import DpError, LedgerBusyError, LedgerStorageError, MissingDependencyError
 from secagg import __version__
-from secagg.errors import ParameterError
+from secagg.errors import ParameterError, SecAggError
 
 from .outcome import Check, Found, Outcome, Refuted, Status, Trials, Unavailable
 
 EXAMPLES, QUICK_EXAMPLES = 200, 25
 SAMPLES, QUICK_SAMPLES = 1_000_000, 200_000
+MOST_EXAMPLES = 100_000
+LEAST_SAMPLES, MOST_SAMPLES = 100_000, 10_000_000
+"""With fewer samples noise a twentieth too narrow is not told; with more, arrays of them take gigabytes."""
+
+_MACHINE = (MemoryError, OSError, ImportError, RuntimeError)
+"""What is no finding about the library: no memory, disk or permission, no thread or place for a compiler's cache."""
 
 _LIBRARIES = ("numpy", "numba", "pycryptodome", "msgspec", "dp-accounting", "gmpy2", "phe", "matplotlib")
+
+
+class Verdict(StrEnum):
+    """What an audit comes to. INCOMPLETE: nothing was refuted, but something could not run, or nothing ran."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    INCOMPLETE = "incomplete"
 
 
 @dataclass(frozen=True)
@@ -46,13 +61,29 @@ class Audit:
 
     @property
     def passed(self) -> bool:
-        """Whether something was checked and nothing failed."""
-        return self.count(Status.FAILED) == 0 and self.count(Status.PASSED) > 0
+        """Whether something was checked, nothing failed, and nothing that is installed was left unchecked."""
+        return self.verdict is Verdict.PASSED
+
+    @property
+    def verdict(self) -> Verdict:
+        """What came of it all: one failure decides; without one, a check that could not run leaves no verdict."""
+        if self.count(Status.FAILED):
+            return Verdict.FAILED
+        complete = self.count(Status.PASSED) and not self.count(Status.ERROR)
+        return Verdict.PASSED if complete else Verdict.INCOMPLETE
+
+    @property
+    def without(self) -> tuple[str, ...]:
+        """What did not run for want of a library: groups of which nothing ran, and single checks of others."""
+        missing = [done.check for done in self.outcomes if done.status is Status.NOT_RUN]
+        ran = {done.check.group for done in self.outcomes if done.status is not Status.NOT_RUN}
+        return tuple(dict.fromkeys(check.key if check.group in ran else check.group for check in missing))
 
     @property
     def false_alarm(self) -> float:
         """A bound on the probability that a right library fails any check: the sum over the checks that ran."""
-        return sum(outcome.check.false_alarm for outcome in self.outcomes if outcome.status is not Status.NOT_RUN)
+        idle = (Status.NOT_RUN, Status.ERROR)
+        return sum(outcome.check.false_alarm for outcome in self.outcomes if outcome.status not in idle)
 
     def count(self, status: Status) -> int:
         """Return how many checks ended so."""
@@ -61,10 +92,12 @@ class Audit:
     def facts(self) -> dict[str, Any]:
         """Return all that JSON can hold of it."""
         return {
-            "verdict": "passed" if self.passed else "failed",
+            "verdict": str(self.verdict),
             "passed": self.count(Status.PASSED),
             "failed": self.count(Status.FAILED),
             "not_run": self.count(Status.NOT_RUN),
+            "could_not_run": self.count(Status.ERROR),
+            "without": list(self.without),
             "false_alarm": self.false_alarm,
             "seed": self.seed,
             "examples": self.examples,
@@ -91,8 +124,12 @@ class Audit:
 def all_checks() -> tuple[Check, ...]:
     """Return every check, in the order in which they run: from what others stand on upwards."""
     from . import epsilon, known_answers, ledgers, noise, paillier, primitives, private, sessions, stories
+    from . import accounts, draws, freshness, releases, thresholds  # isort: skip
 
-    rooms = (known_answers, primitives, sessions, stories, noise, epsilon, private, ledgers, paillier)
+    rooms = (
+        *(known_answers, thresholds, primitives, sessions, stories, freshness),
+        *(noise, draws, epsilon, private, releases, ledgers, accounts, paillier),
+    )
     return tuple(check for room in rooms for check in room.CHECKS)
 
 
@@ -127,19 +164,16 @@ def run(
     Args:
         checks: which; see `chosen`.
         seed: of simulated inputs, from 0; drawn afresh if None.
-        examples: how many examples each property is tried with, at least 1.
-        samples: how many numbers each statistical check draws, at least 100,000: with fewer it could not tell noise
-            that is a twentieth too narrow.
+        examples: how many examples each property is tried with, 1 to 100,000.
+        samples: how many numbers each statistical check draws, 100,000 to 10,000,000: with fewer it could not tell
+            noise that is a twentieth too narrow, with more it would take gigabytes.
         on_progress: called with a check and how much of it is done, from 0 to 1.
         on_outcome: called with each outcome.
 
     Raises:
-        ParameterError: too few examples or samples, or a negative seed.
+        ParameterError: too few or too many examples or samples, or a negative seed; the text names each.
     """
-    if examples < 1 or samples < 100_000 or (seed is not None and seed < 0):
-        raise ParameterError(
-            f"examples is {examples}, samples {samples}, seed {seed}, but they must be at least 1, 100,000 and 0"
-        )
+    _check_numbers(seed, examples, samples)
     used = int.from_bytes(os.urandom(4), "big") if seed is None else seed
     started, start = datetime.now(UTC), time.perf_counter()
     outcomes = []
@@ -155,6 +189,23 @@ def run(
     return Audit(tuple(outcomes), used, examples, samples, started, time.perf_counter() - start)
 
 
+def _check_numbers(seed: int | None, examples: int, samples: int) -> None:
+    """Raise ParameterError that names each number out of range, its limits and what to do; and no others."""
+    again = "for more, run the audit several times, as each draws afresh"
+    wrong = []
+    if seed is not None and seed < 0:
+        wrong.append(f"seed is {seed}, but must be at least 0: leave it out to have one drawn")
+    if not 1 <= examples <= MOST_EXAMPLES:
+        wrong.append(f"examples is {examples}, but must be from 1 to {MOST_EXAMPLES:,}: {again}")
+    if not LEAST_SAMPLES <= samples <= MOST_SAMPLES:
+        wrong.append(
+            f"samples is {samples}, but must be from {LEAST_SAMPLES:,} to {MOST_SAMPLES:,}: fewer tell too little, and "
+            f"{again}"
+        )
+    if wrong:
+        raise ParameterError("; ".join(wrong))
+
+
 def _run_one(check: Check, trials: Trials) -> Outcome:
     start = time.perf_counter()
     found, status, reason = Found({}), Status.PASSED, ""
@@ -164,11 +215,26 @@ def _run_one(check: Check, trials: Trials) -> Outcome:
         found, status, reason = Found(refuted.figures, refuted.plots), Status.FAILED, str(refuted)
     except (Unavailable, MissingDependencyError) as missing:
         status, reason = Status.NOT_RUN, str(missing)
+    except BrokenPipeError:  # whoever watched has gone
+        raise
     except Exception as error:
-        status, reason = Status.FAILED, f"unexpected {type(error).__name__}: {error}"
+        status = Status.ERROR if _is_the_machines(error) else Status.FAILED
+        reason = f"unexpected {type(error).__name__}: {error}"
+        if status is Status.ERROR:
+            reason += "; nothing was refuted: see to it and run this check again, or with fewer --samples"
     if status is Status.FAILED and trials.current is not None:
         reason += f" (example {trials.current} of seed {trials.seed})"
     return Outcome(check, status, reason, found.figures, found.plots, time.perf_counter() - start)
+
+
+def _is_the_machines(error: Exception) -> bool:
+    """Tell what the machine has refused from what the library has done; a doubtful one counts against the library."""
+    if isinstance(error, LedgerBusyError | LedgerStorageError):
+        return True
+    # Ours, and what means a fault in code, say something about the library.
+    if isinstance(error, SecAggError | DpError | NotImplementedError | RecursionError):
+        return False
+    return isinstance(error, _MACHINE)
 
 
 def versions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from secagg import aead
 from secagg.encoding import Rounding
 from secagg.errors import SecAggError
 from secagg.signatures import Identity
 
 from .. import wire
 from ..client import Client
+from ..client_state import Advertised
 from ..configuration import RoundConfig
+from ..messages import ShareKeys
 from ..parameters import Adversary, ThreatModel
 from ..server import Server
 from ..transitions import ServerPhase
@@ -27,6 +31,25 @@ Hook = Callable[[ServerPhase, int, bool, bytes], bytes | None]
 
 ENDS = (ServerPhase.COMPLETED, ServerPhase.ABORTED)
 MALICIOUS = Adversary.MALICIOUS_SERVER
+
+NONCES = "nonces of clients' shares"
+_MOST_NOTES = 100_000
+_notes: dict[str, list[bytes]] = defaultdict(list)
+
+
+def _note(kind: str, *drawn: bytes) -> None:
+    if len(_notes[kind]) < _MOST_NOTES:  # enough for any check, and not so many as to fill the memory
+        _notes[kind] += drawn
+
+
+def take_notes() -> dict[str, list[bytes]]:
+    """Return what the parties of all sessions have drawn since this was asked last, by kind; and forget it.
+
+    For the freshness check alone. Inputs and parties are simulated, so that nobody's secrets are in it.
+    """
+    taken = dict(_notes)
+    _notes.clear()
+    return taken
 
 
 @cache
@@ -72,6 +95,7 @@ class Stage:
         self.clients = {i: Client(i, **self._credentials(i)) for i in range(1, self.num_clients + 1)}
         self.inputs = {i: self._draw() for i in self.clients}
         self.outgoing: Mapping[int, Any] = self.server.invitations()
+        _note("sessions' ids", self.server.session_id)
 
     def _draw(self) -> tuple[dict[str, Any], int]:
         model, votes = self.config.vectors
@@ -103,9 +127,22 @@ class Stage:
             self.clients[client_id] = Client.load(self.clients[client_id].dump(), **credentials)
             self.server = Server.load(self.server.dump(), known_identities=self.known, threads=1)
         values, weight = self.inputs[client_id]
-        answer = self.hook(phase, client_id, True, self.clients[client_id].respond_bytes(data, values, weight=weight))
+        made = self.clients[client_id].respond_bytes(data, values, weight=weight)
+        self._note_secrets(phase, client_id, made)
+        answer = self.hook(phase, client_id, True, made)
         if answer is not None:
             self.server.receive_bytes(client_id, answer)
+
+    def _note_secrets(self, phase: ServerPhase, client_id: int, made: bytes) -> None:
+        state = self.clients[client_id]._state
+        if isinstance(state, Advertised):
+            _note("clients' X25519 keys", state.cipher_private_key, state.mask_private_key)
+            _note("clients' self-mask seeds", state.self_mask_seed)
+            if state.confirmation_private_key:
+                _note("clients' confirmation keys", state.confirmation_private_key)
+        elif phase is ServerPhase.SHARE_KEYS:
+            dealt: ShareKeys = wire.decode(made, ShareKeys, max_bytes=wire.max_bytes(self.config))
+            _note(NONCES, *(sealed[: aead.NONCE_BYTES] for sealed in dealt.sealed.values()))
 
     def run(self, drops: Mapping[ServerPhase, Collection[int]]) -> None:
         """Run to the end; raises what ends the session without a sum."""

@@ -15,13 +15,14 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
+from dp.errors import LedgerCorruptError, LedgerStorageError
 from protocols import drawing
 from protocols.audit import outcome, plots, report
 from protocols.audit.outcome import Check, Claims, Found, Histogram, Outcome, Refuted, Status, Trials, Unavailable
-from protocols.audit.runner import Audit, all_checks, chosen, run
+from protocols.audit.runner import MOST_SAMPLES, Audit, Verdict, all_checks, chosen, run
 from protocols.cli import app
 from secagg import aead
-from secagg.errors import ParameterError
+from secagg.errors import ParameterError, StateError
 from tests.command_line import separating_runner
 from tests.vectors.ship import HERE, NAMES, SHIPPED
 
@@ -93,7 +94,11 @@ def test_quick_is_less_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--only", "nonsense"], "groups are vectors, primitives"),
         (["--only", "noise/share"], "this group has noise/"),
-        (["--samples", "5", "--only", "vectors"], "100,000"),
+        (["--samples", "5", "--only", "vectors"], "samples is 5, but must be from 100,000 to 10,000,000"),
+        (["--samples", "10000001", "--only", "vectors"], "run the audit several times"),
+        (["--examples", "0", "--only", "vectors"], "examples is 0, but must be from 1 to 100,000"),
+        (["--examples", "100001", "--only", "vectors"], "run the audit several times"),
+        (["--seed", "-1", "--only", "vectors"], "seed is -1, but must be at least 0"),
         (["--report", "/dev/null/report", "--only", "vectors"], "cannot write"),
     ],
 )
@@ -134,12 +139,126 @@ def test_what_cannot_run_is_told_and_is_no_pass() -> None:
     done = run([check(missing)], seed=1)
     assert done.outcomes[0].status is Status.NOT_RUN
     assert not done.passed
+    assert done.verdict is Verdict.INCOMPLETE
     assert done.false_alarm == 0
     assert "needs something: pip install it" in report.html(done)
     passing = check(lambda trials: Found({"ran": 1}))
     done = run([check(missing), passing], seed=1)
     assert done.passed
-    assert report.summary(done) == "1 checks passed, 1 did not run"
+    assert report.summary(done) == "1 check passed, 1 did not run"
+
+
+def test_every_bad_number_is_named_and_no_good_one() -> None:
+    with pytest.raises(ParameterError) as told:
+        run([], seed=3, examples=200, samples=10)
+    assert str(told.value).startswith("samples is 10, but must be from")
+    assert "examples" not in str(told.value)
+    assert "seed" not in str(told.value)
+    with pytest.raises(ParameterError, match=r"seed is -1.*; examples is 0.*; samples is 10000001") as told:
+        run([], seed=-1, examples=0, samples=MOST_SAMPLES + 1)
+
+
+def raising(error: Exception) -> Any:
+    def raise_it(trials: Trials) -> Found:
+        raise error
+
+    return raise_it
+
+
+MACHINES = [
+    MemoryError("no room for an array"),
+    OSError(28, "No space left on device"),
+    PermissionError(13, "Permission denied"),
+    RuntimeError("cannot cache function 'walk': no locator available"),
+    ImportError("libgmp.so.10: cannot open shared object file"),
+    LedgerStorageError("no durable ledger there"),
+]
+
+
+@pytest.mark.parametrize("error", MACHINES, ids=lambda error: type(error).__name__)
+def test_what_the_machine_refuses_is_neither_a_finding_nor_a_pass(error: Exception) -> None:
+    fine = check(lambda trials: Found({}), "fine")
+    done = run([check(raising(error)), fine], seed=1)
+    assert [each.status for each in done.outcomes] == [Status.ERROR, Status.PASSED]
+    assert "nothing was refuted" in done.outcomes[0].reason
+    assert done.verdict is Verdict.INCOMPLETE
+    assert not done.passed
+    facts = done.facts()
+    assert (facts["verdict"], facts["failed"], facts["could_not_run"]) == ("incomplete", 0, 1)
+    page = report.html(done)
+    assert "No verdict" in page
+    assert "! could not run" in page
+    assert "audit incomplete" in page
+    assert "Failed" not in page
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ZeroDivisionError(),
+        RecursionError(),
+        NotImplementedError(),
+        StateError("out of order"),
+        LedgerCorruptError("bad"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_the_library_raises_unasked_is_a_finding(error: Exception) -> None:
+    done = run([check(raising(error))], seed=1)
+    assert done.outcomes[0].status is Status.FAILED
+    assert done.verdict is Verdict.FAILED
+
+
+def test_a_failure_decides_although_another_check_could_not_run() -> None:
+    done = run([check(raising(MemoryError())), check(raising(Refuted("it does not hold")))], seed=1)
+    assert done.verdict is Verdict.FAILED
+
+
+def invoked(monkeypatch: pytest.MonkeyPatch, *checks: Check, options: tuple[str, ...] = ()) -> Any:
+    monkeypatch.setattr("protocols.audit.runner.chosen", lambda only: checks)
+    return runner.invoke(app, ["audit", "--seed", "1", *options])
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["people", "machines"])
+def test_the_command_has_an_exit_code_of_its_own_for_what_could_not_run(
+    options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = invoked(
+        monkeypatch, check(raising(MemoryError("too much"))), check(lambda trials: Found({})), options=options
+    )
+    told = done.stdout + done.stderr
+    assert done.exit_code == 5
+    assert "NO VERDICT: 1 check passed, 1 could not run" in told
+    assert "FAILED" not in told
+    assert "PASSED" not in told
+    assert not options or json.loads(done.stdout)["verdict"] == "incomplete"
+
+
+def test_what_did_not_run_for_want_of_a_library_is_part_of_the_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(trials: Trials) -> Found:
+        raise Unavailable("phe is not installed: pip install 'secagg[paillier]'")
+
+    paillier = Check("paillier", "sums", "sums are right", missing)
+    done = invoked(monkeypatch, check(lambda trials: Found({})), paillier, options=("--report", str(tmp_path)))
+    assert done.exit_code == 0
+    assert "PASSED, without Paillier: 1 check passed, 1 did not run" in done.stdout
+    assert "<strong>Passed, without Paillier</strong>" in (tmp_path / "audit.html").read_text()
+    assert json.loads((tmp_path / "audit.json").read_text())["without"] == ["paillier"]
+    other = Check("paillier", "round", "rounds are right", lambda trials: Found({}))
+    done = invoked(monkeypatch, paillier, other)
+    assert "PASSED, without paillier/sums: 1 check passed, 1 did not run" in done.stdout
+
+
+def test_a_compiler_without_its_cache_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chosen(only: list[str]) -> None:
+        raise RuntimeError("cannot cache function 'walk': no locator available")
+
+    monkeypatch.setattr("protocols.audit.runner.chosen", chosen)
+    done = runner.invoke(app, ["audit"])
+    assert done.exit_code == 5
+    assert "could not run here, and there is no verdict: cannot cache" in done.stderr
 
 
 def test_one_refutation_among_passes_decides() -> None:
@@ -162,9 +281,9 @@ def test_a_refusal_that_does_not_come_is_a_finding_and_another_error_passes_thro
 
 def test_nothing_chosen_is_everything_and_order_is_kept() -> None:
     assert chosen([]) == all_checks()
-    assert [each.key for each in chosen(["ledger", "vectors/aead"])] == [
-        "vectors/aead", "ledger/overspending", "ledger/tampering",
-    ]  # fmt: skip
+    few = ["ledger/tampering", "noise", "vectors/aead"]
+    assert [each.key for each in chosen(few) if each.group != "noise"] == ["vectors/aead", "ledger/tampering"]
+    assert {each.key for each in chosen(few)} > {"noise/control", "noise/rounding"}
     with pytest.raises(ParameterError, match="nope"):
         chosen(["nope", "ledger"])
 

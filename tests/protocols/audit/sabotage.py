@@ -1,0 +1,207 @@
+"""What the audit's checks on real randomness, statistics and accounts must notice: faults put into the library."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dp.distributed
+from dp import clipping, randomness, rotation, samplers
+from dp.ledger import compositions, views
+from dp.ledger.book import Account, Book
+from protocols import bindings, client_steps, noisy, parameters, server
+from protocols.audit import strings, thresholds
+from protocols.messages import Invitation
+from secagg import aead, encoding, field, key_agreement, shamir, signatures
+
+Patch = pytest.MonkeyPatch
+Sabotage = Callable[[Patch], None]
+
+
+def drawing(module: Any, draw: Callable[[int], bytes]) -> Sabotage:
+    """Let one module take its randomness from something else than the operating system."""
+    return lambda patch: patch.setattr(module, "os", SimpleNamespace(urandom=draw))
+
+
+def constant(size: int) -> bytes:
+    return b"\x17" * size
+
+
+def padded(size: int) -> bytes:
+    """Only 16 bits, and zeros."""
+    return os.urandom(2).ljust(size, b"\0")
+
+
+def repeated(size: int) -> bytes:
+    return os.urandom(2) * (size // 2)
+
+
+def hashed(size: int) -> bytes:
+    """Only 16 bits, in a disguise that no test of uniformity sees through."""
+    return hashlib.sha256(os.urandom(2)).digest()[:size]
+
+
+def around(owner: Any, name: str, wrapper: Callable[..., Any]) -> Sabotage:
+    """Replace a function by one that gets it as its first argument."""
+    original = getattr(owner, name)
+    return lambda patch: patch.setattr(owner, name, lambda *args, **given: wrapper(original, *args, **given))
+
+
+def _split(change: Callable[[Any], Any]) -> Sabotage:
+    return around(shamir, "_split", lambda split, secrets, random, points: split(secrets, change(random), points))
+
+
+def _of_degree_one(random: Any) -> Any:
+    return np.concatenate([random[:1], np.zeros_like(random[1:])])
+
+
+def _all_alike(random: Any) -> Any:
+    return np.repeat(random[:1], len(random), axis=0)
+
+
+def _session_shares_of_degree_one(patch: Patch) -> None:
+    def split(secret: bytes, *, threshold: int, indices: Any) -> dict[int, bytes]:
+        elements = shamir._to_elements(secret)
+        random = _of_degree_one(field.random_elements((threshold - 1) * elements.size).reshape(threshold - 1, -1))
+        shares = shamir._split(elements, random, shamir._points(indices)).astype("<u4")
+        return {index: share.tobytes() for index, share in zip(indices, shares, strict=True)}
+
+    patch.setattr(client_steps, "shamir", SimpleNamespace(split=split))
+
+
+def _narrower(factor: float) -> Sabotage:
+    return around(dp.distributed, "discrete_gaussian", lambda draw, sigma, size: draw(sigma * factor, size))
+
+
+def _threshold_of_complete_graphs(change: int) -> Sabotage:
+    def off(derive: Any, *args: Any, **given: Any) -> Any:
+        found = derive(*args, **given)
+        return replace(found, threshold=found.threshold + change) if found.complete else found
+
+    return around(thresholds, "derive_topology", off)
+
+
+def _two_stories_forgotten(patch: Patch) -> None:
+    patch.setattr(thresholds, "derive_topology", parameters.derive_topology.__wrapped__)
+    patch.setattr(parameters.Adversary, "may_equivocate", property(lambda self: False))
+
+
+def _counts_without_noise(patch: Patch) -> None:
+    def encode(self: noisy.NoisyCounts, values: Any, rotation_seed: bytes) -> encoding.Encoded:
+        return encoding.Encoded(encoding.to_residues(values.astype(np.int64) * self.spec.scale, self.modulus_bits), 0)
+
+    patch.setattr(noisy.NoisyCounts, "encode", encode)
+
+
+def _nothing_drawn_when_few(patch: Patch) -> None:
+    patch.setattr(samplers, "reference_sample", lambda law: 0)
+
+
+def _rotated_by(seed: Callable[[bytes, str], bytes]) -> Sabotage:
+    return lambda patch: patch.setattr(bindings, "rotation_seed", seed)
+
+
+SABOTAGES: tuple[tuple[str, str, Sabotage], ...] = (
+    ("freshness/parties", "constant self-mask seed", drawing(client_steps, constant)),
+    ("freshness/parties", "self-mask seed of 16 bits", drawing(client_steps, hashed)),
+    ("freshness/parties", "constant session nonce", drawing(server, constant)),
+    ("freshness/parties", "session nonce of 16 bits", drawing(server, padded)),
+    (
+        "freshness/parties",
+        "constant session id",
+        lambda patch: patch.setattr(Invitation, "session_id", property(lambda self: constant(32))),
+    ),
+    ("freshness/parties", "X25519 keys of 16 bits, repeated", drawing(key_agreement, repeated)),
+    ("freshness/parties", "X25519 keys of 16 bits, hashed", drawing(key_agreement, hashed)),
+    ("freshness/identities", "Ed25519 keys of 16 bits, repeated", drawing(signatures, repeated)),
+    ("freshness/identities", "Ed25519 keys of 16 bits, hashed", drawing(signatures, hashed)),
+    ("freshness/nonces", "nonces of 16 bits", drawing(aead, padded)),
+    ("freshness/nonces", "nonces of 16 bits, hashed", drawing(aead, hashed)),
+    (
+        "freshness/coefficients",
+        "low 16 bits zero",
+        around(field, "random_elements", lambda draw, count: draw(count) & np.uint64(0x7FFF0000)),
+    ),
+    ("freshness/coefficients", "a bit too few", around(field, "random_elements", lambda draw, count: draw(count) >> 1)),
+    ("freshness/coefficients", "nothing above x", _split(_of_degree_one)),
+    ("freshness/coefficients", "all powers alike", _split(_all_alike)),
+    ("freshness/coins", "constant seed of roundings", drawing(encoding, constant)),
+    ("freshness/coins", "constant key of noise", drawing(randomness, constant)),
+    ("freshness/coins", "key of noise of 16 bits", drawing(randomness, hashed)),
+    ("freshness/sessions", "nonces of 16 bits", drawing(aead, padded)),
+    ("freshness/sessions", "constant self-mask seed", drawing(client_steps, constant)),
+    ("freshness/sessions", "clients' shares of degree one", _session_shares_of_degree_one),
+    ("freshness/control", "a test that passes all", lambda patch: patch.setattr(strings, "fresh", lambda *_: {})),
+    ("noise/few-gaussian", "always zero", _nothing_drawn_when_few),
+    ("noise/few-laplace", "always zero", _nothing_drawn_when_few),
+    ("noise/few-encoded", "always zero", _nothing_drawn_when_few),
+    ("noise/few-encoded", "counts without noise", _counts_without_noise),
+    ("noise/client", "a fortieth too narrow", _narrower(0.975)),
+    ("noise/client", "a fortieth too wide", _narrower(1.025)),
+    ("noise/rounding", "plain, up by 1 %", around(encoding, "_uniforms", lambda draw, *given: draw(*given) * 0.99)),
+    (
+        "noise/rounding",
+        "private, up by 1 %",
+        around(clipping, "_uniform_53", lambda draw, count: draw(count) // np.uint64(100) * np.uint64(99)),
+    ),
+    ("vectors/thresholds", "one too few in complete graphs", _threshold_of_complete_graphs(-1)),
+    ("vectors/thresholds", "one too many in complete graphs", _threshold_of_complete_graphs(1)),
+    ("vectors/thresholds", "two stories are not thought of", _two_stories_forgotten),
+    ("private/counts", "counts without noise", _counts_without_noise),
+    ("private/small", "always zero", _nothing_drawn_when_few),
+    ("private/small", "counts without noise", _counts_without_noise),
+    ("private/rotation", "a constant seed", _rotated_by(lambda session_id, name: constant(32))),
+    ("private/rotation", "the same for all vectors", _rotated_by(lambda session_id, name: session_id)),
+    (
+        "private/rotation",
+        "the same in all sessions",
+        _rotated_by(lambda session_id, name: hashlib.sha256(name.encode()).digest()),
+    ),
+    ("private/rotation", "all signs alike", lambda patch: patch.setattr(rotation, "_signs", lambda _, n: np.ones(n))),
+    (
+        "ledger/sums",
+        "delta is not charged",
+        around(compositions, "_sum_charge", lambda charge, spend: (charge(spend)[0], 0)),
+    ),
+    (
+        "ledger/reservations",
+        "reservations hold nothing",
+        lambda patch: patch.setattr(Account, "taken", property(lambda self: self.spent)),
+    ),
+    (
+        "ledger/renyi",
+        "a tenth is charged",
+        around(compositions, "_renyi_charge", lambda charge, *given: tuple(one // 10 for one in charge(*given))),
+    ),
+    (
+        "ledger/renyi",
+        "a thousandth less is charged",
+        around(
+            compositions, "_renyi_charge", lambda charge, *given: tuple(one * 999 // 1000 for one in charge(*given))
+        ),
+    ),
+    ("ledger/releases", "releases are not counted", around(compositions, "_release_charge", lambda *_: (0,))),
+    (
+        "ledger/releases",
+        "two more than fit",
+        around(compositions, "_most_releases", lambda most, budget: most(budget) + 2),
+    ),
+    (
+        "ledger/participants",
+        "who was absent is charged",
+        lambda patch: patch.setattr(Book, "excuse", lambda *_: None),
+    ),
+    (
+        "ledger/participants",
+        "rounds are left out",
+        around(views, "participants", lambda find, *a, **k: find(*a, **k)[:0]),
+    ),
+)
+"""Which check must turn, what is wrong, and what makes it so."""

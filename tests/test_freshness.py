@@ -1,0 +1,93 @@
+"""What parties draw is drawn anew each time, at full length: keys, seeds, nonces, ids.
+
+Replaced randomness cannot show this, and neither can round trips: a nonce of 16 bits opens as well as one of 96. Among
+2,000 values of 16 bits two are equal but with a probability below 10^-13; among 2,000 of 96 bits with one below 10^-22.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from protocols.client import Client
+from protocols.client_state import Advertised
+from protocols.configuration import RoundConfig
+from protocols.parameters import Adversary, ThreatModel
+from protocols.server import Server
+from protocols.vectors import IntegerVector
+from secagg import aead, field
+from secagg.encoding import FixedPoint
+from secagg.key_agreement import KeyPair
+from secagg.signatures import Identity
+
+DRAWS = 2000
+CONFIG = RoundConfig(ThreatModel(5, 0.0, 0.3, Adversary.SEMI_MALICIOUS_SERVER), (IntegerVector("votes", 1),))
+
+
+def check_fresh(drawn: list[bytes], size: int) -> None:
+    """Check length, repetition, and that each bit is set in about half of the strings and depends on no neighbour.
+
+    2,000 coins stay within 160 of 1,000 heads but with a probability of 2 exp(-25.6) (Hoeffding's inequality), below
+    2 * 10^-11. There are about 6,000 such tests in this file, so that one run in five million fails by chance.
+    """
+    assert {len(text) for text in drawn} == {size}
+    assert len(set(drawn)) == len(drawn)
+    table = np.unpackbits(np.frombuffer(b"".join(drawn), dtype=np.uint8).reshape(len(drawn), size), axis=1)
+    allowed = 160 * (len(drawn) / DRAWS) ** 0.5
+    assert np.abs(table.sum(axis=0) - len(drawn) / 2).max() <= allowed
+    # A shorter seed that is repeated: each byte against the next, and against the one two further on.
+    for step in (8, 16):
+        alike = (table[:, step:] == table[:, :-step]).sum(axis=0)
+        assert np.abs(alike - len(drawn) / 2).max() <= allowed
+
+
+def nonce() -> bytes:
+    return aead.seal(bytes(32), b"text", associated_data=b"context")[: aead.NONCE_BYTES]
+
+
+@pytest.mark.parametrize(
+    ("draw", "size"),
+    [
+        (nonce, 12),
+        (lambda: KeyPair.generate().private_bytes, 32),
+        (lambda: Identity.generate().private_bytes, 32),
+        (lambda: Server(CONFIG, threads=1).invitations()[1].nonce, 32),
+        (lambda: Server(CONFIG, threads=1).session_id, 32),
+    ],
+    ids=["nonce of a sealed text", "X25519 key", "Ed25519 key", "session nonce", "session id"],
+)
+def test_what_is_drawn_is_fresh_and_whole(draw: Callable[[], bytes], size: int) -> None:
+    check_fresh([draw() for _ in range(DRAWS)], size)
+
+
+def advertised(invitation: object) -> Advertised:
+    client = Client(1, threads=1)
+    client.respond(invitation)  # type: ignore[arg-type]
+    state = client._state
+    assert isinstance(state, Advertised)
+    return state
+
+
+def test_clients_draw_all_their_secrets_anew_even_in_one_session() -> None:
+    invitation = Server(CONFIG, threads=1).invitations()[1]
+    states = [advertised(invitation) for _ in range(DRAWS)]
+    check_fresh([state.self_mask_seed for state in states], 32)
+    keys = [[state.cipher_private_key, state.mask_private_key, state.confirmation_private_key] for state in states]
+    check_fresh([key for three in keys for key in three], 32)
+
+
+@pytest.mark.parametrize("power", range(31))
+def test_each_bit_of_a_coefficient_is_random(power: int) -> None:
+    elements = field.random_elements(DRAWS)
+    assert abs(int(((elements >> np.uint64(power)) & np.uint64(1)).sum()) - DRAWS // 2) <= 160
+
+
+def test_roundings_are_drawn_anew() -> None:
+    codec = FixedPoint(1.0, 16, 3)
+    halves = np.full(256, 0.5 / codec.scale)
+    rounded = [codec.quantise(halves)[0] for _ in range(DRAWS)]
+    check_fresh([np.packbits((levels & 1).astype(np.uint8)).tobytes() for levels in rounded], 32)
+    assert not any(np.array_equal(one, other) for one, other in pairwise(rounded))
