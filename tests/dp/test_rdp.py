@@ -212,3 +212,12 @@ def test_costly_curves_are_asked_at_fewer_orders() -> None:
     assert orders_for(FixedSizeSampled(1, 2, GaussianEvent(1.0, REPLACE))).tolist() == dear.tolist()
     assert dear.size == np.unique(dear).size
     assert orders_for(ZCDPEvent(1.0, ADD), [[2, 3], [4, 5]]).tolist() == [2.0, 3.0, 4.0, 5.0]  # type: ignore[list-item]
+
+
+def test_the_orders_are_those_that_others_must_try_to_come_to_the_same() -> None:
+    """SPEC section 15."""
+    common = [tenths / 10 for tenths in range(11, 110)] + [float(order) for order in range(11, 65)]
+    common += [96.0, 128.0, 256.0, 512.0, 1024.0]
+    plain, sampled = GaussianEvent(1.0, ADD), PoissonSampled(0.1, GaussianEvent(1.0, ADD))
+    assert orders_for(sampled).tolist() == pytest.approx(common, rel=1e-15)
+    assert orders_for(plain).tolist() == pytest.approx(common + [2 ** (j / 4) for j in range(24, 96)], rel=1e-15)
