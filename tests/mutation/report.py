@@ -137,9 +137,9 @@ execute its statement (by coverage), its module's own first, the short ones firs
 their own do not see mutants and do not count. Compiled
 loops get a cache of their own for each mutant, so that each is compiled anew.
 
-**These figures** are of small samples, run with `--budget` 6 to 12 and `--longest` 1.5 to 5 (seconds of the processor):
-the long tests of whole sessions were hardly asked, those of `test_tweaks.py` not at all, and a survivor may well die by
-them. What was run on an earlier
+**These figures** are of samples, about 30 mutants a module, run with `--budget` 6 to 60 and `--longest` 1.5 to 30
+(seconds of the processor): the long tests of whole sessions were hardly asked, those of `test_tweaks.py` not at all,
+and a survivor may well die by them. What was run on an earlier
 state of the code counts only where the function or class is the same to the letter. A mutant that got too little of the
 processor for too long is undecided and not counted.
 
