@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from dp.goodness import chi_squared_quantile
 from secagg import aead, field, masking, shamir
 from secagg.encoding import FixedPoint, Rounding
 from secagg.errors import AuthenticationFailed, EncodingError, ThresholdError
@@ -14,6 +13,7 @@ from secagg.residues import lane_dtype, pack, packed_bytes, reduce_in_place, unp
 from secagg.signatures import Identity, verify
 
 from .outcome import Check, Found, Trials, demand, demand_refusal
+from .strings import even
 
 _FALSE_ALARM = 1e-9
 _BINS = 256
@@ -91,20 +91,6 @@ def _lanes(rng: np.random.Generator, bits: int, length: int) -> npt.NDArray[np.u
     return rng.integers(0, (1 << bits) - 1, length, dtype=np.uint64, endpoint=True).astype(lane_dtype(bits))
 
 
-def uniform(counts: npt.NDArray[np.int64], what: str) -> dict[str, float | int]:
-    """Return the figures of Pearson's chi-squared test of uniformity; raise Refuted if it fails at the stated rate."""
-    expected = counts.sum() / counts.size
-    statistic = float(((counts - expected) ** 2 / expected).sum())
-    critical = chi_squared_quantile(_FALSE_ALARM, counts.size - 1)
-    demand(
-        statistic <= critical,
-        f"{what} are not uniform: chi-squared {statistic:.1f}, critical {critical:.1f}",
-        statistic=statistic,
-        critical=critical,
-    )
-    return {"samples": int(counts.sum()), "chi-squared": round(statistic, 2), "critical": round(critical, 2)}
-
-
 def _masked_uniform(trials: Trials) -> Found:
     # All inputs are zero: what is seen is the masks alone.
     (rng,) = trials.each(1)
@@ -113,7 +99,7 @@ def _masked_uniform(trials: Trials) -> Found:
         [masked], client_id=2, self_mask_seed=rng.bytes(32), pairwise_seeds={1: rng.bytes(32), 3: rng.bytes(32)}
     )
     counts = np.bincount(masked.view(np.uint8), minlength=_BINS)
-    return Found(uniform(counts, "bytes of a masked input"))
+    return Found(even(counts, "bytes of a masked input", _FALSE_ALARM))
 
 
 def _shamir(trials: Trials) -> Found:
@@ -145,7 +131,7 @@ def _shamir_uniform(trials: Trials) -> Found:
     secrets = np.zeros(trials.samples, dtype=np.uint64)
     shares = shamir.split_elements(secrets, threshold=2, indices=[1, 2])
     top = shares[0].astype(np.uint64) >> np.uint64(field.PRIME.bit_length() - 8)
-    return Found(uniform(np.bincount(top.astype(np.int64), minlength=_BINS), "shares of a fixed secret"))
+    return Found(even(np.bincount(top.astype(np.int64), minlength=_BINS), "shares of a fixed secret", _FALSE_ALARM))
 
 
 def _aead(trials: Trials) -> Found:

@@ -102,8 +102,8 @@ def level_bits(table: Bits, what: str, level: float) -> float:
     return float(off[at])
 
 
-def even(counts: npt.NDArray[np.int64], what: str, level: float) -> float:
-    """Raise Refuted unless counts pass Pearson's test of uniformity; return statistic over critical value."""
+def even(counts: npt.NDArray[np.int64], what: str, level: float) -> dict[str, Figure]:
+    """Return the figures of Pearson's chi-squared test of uniformity; raise Refuted if it fails at this false alarm."""
     expected = counts.sum() / counts.size
     statistic = float(((counts - expected) ** 2 / expected).sum())
     critical = _quantile(level, counts.size - 1)
@@ -113,4 +113,4 @@ def even(counts: npt.NDArray[np.int64], what: str, level: float) -> float:
         statistic=statistic,
         critical=critical,
     )
-    return statistic / critical
+    return {"samples": int(counts.sum()), "chi-squared": round(statistic, 2), "critical": round(critical, 2)}

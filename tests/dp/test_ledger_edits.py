@@ -71,7 +71,6 @@ def test_the_largest_limit_is_kept_and_counts(tmp_path):
 
 
 def test_a_url_loads_no_plugin():
-    pytest.importorskip("sqlalchemy")
     with pytest.raises(ParameterError, match="plugin"):
         open_store("postgresql://host/name?plugin=anything", create=False, busy_seconds=1.0)
     with pytest.raises(ParameterError, match="cannot be shown"):

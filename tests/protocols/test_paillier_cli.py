@@ -82,7 +82,12 @@ def test_impossible_rounds_are_refused_with_a_reason(arguments: list[str]) -> No
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--committee", "4", "--threshold", "2"], ["--clients", "3", "--dropout", "0.9"]]
+    "arguments",
+    [
+        ["--committee", "4", "--threshold", "2"],
+        ["--committee", "3", "--threshold", "4"],
+        ["--clients", "3", "--dropout", "0.9"],
+    ],
 )
 def test_impossible_rounds_are_refused_before_a_key_is_dealt(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch
