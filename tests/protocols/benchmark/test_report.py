@@ -16,7 +16,7 @@ import pytest
 
 from protocols.benchmark import plots, report, tables
 from protocols.benchmark.findings import Curve, Finding, Line, Ratio, Rival, Row, number
-from protocols.benchmark.parts import chosen
+from protocols.benchmark.parts import PARTS, chosen
 from protocols.benchmark.results import PartResult, Results
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -247,3 +247,10 @@ def test_without_matplotlib_the_report_says_what_is_missing(tmp_path: Path, monk
     assert "plots need matplotlib" in page
     assert "<img" not in page
     assert "![" not in (tmp_path / "REPORT.md").read_text()
+
+
+def test_a_quick_comparison_says_what_it_leaves_out() -> None:
+    left = {part.name for part in PARTS} - {part.name for part in chosen([], quick=True)}
+    assert left == {"flower"}
+    assert "left out of quick comparisons: flower" in tables.remarks(results(scale="quick"))
+    assert not any("left out of" in remark for remark in tables.remarks(results()))
