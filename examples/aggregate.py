@@ -11,7 +11,7 @@ server = Server(config)
 clients = {i: Client(i) for i in range(1, 11)}
 updates = {i: np.linspace(-1, 1, 4) * i / 10 for i in clients}
 
-outgoing = server.invitations()
+outgoing = server.outgoing()
 while outgoing:
     for i, message in outgoing.items():
         if i == 7 and server.phase == "masked-input":

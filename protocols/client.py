@@ -11,8 +11,10 @@ equivocate gives nothing before enough neighbours are shown to have signed the s
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any, TypeVar, final
 
@@ -60,6 +62,8 @@ class _Dump(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=
     client_id: Annotated[int, msgspec.Meta(ge=1, le=MAX_CLIENTS)]
     policy: ClientPolicy
     state: ClientState
+    request_digest: bytes = b""
+    answer: bytes = b""
 
 
 @final
@@ -91,7 +95,8 @@ class Client:
             client_id, policy or ClientPolicy(), identity, dict(known_identities or {}), threads
         )
         self._state: ClientState = Invited()
-        self._stepping = threading.Lock()
+        self._request_digest, self._answer = b"", b""
+        self._stepping = threading.RLock()
 
     @property
     def client_id(self) -> int:
@@ -124,11 +129,26 @@ class Client:
     def respond_bytes(
         self, data: bytes, values: Mapping[str, npt.NDArray[Any]] | None = None, *, weight: int = 1
     ) -> bytes:
-        """Answer bytes with bytes; raises MalformedMessage, which changes nothing, and whatever `respond` raises."""
-        session = _session(self._state)
-        limit = wire.max_request_bytes(session.config) if session else wire.MAX_INVITATION_BYTES
-        message: ToClient = wire.decode(data, ToClient, max_bytes=limit)
-        return wire.encode(self.respond(message, values, weight=weight))
+        """Answer bytes with bytes. The same bytes again get the same answer, which `dump` keeps for that.
+
+        Raises:
+            MalformedMessage: the bytes are no message to a client; nothing changes. Otherwise as `respond`.
+        """
+        request_digest = hashlib.sha256(data).digest()
+        with self._alone():
+            if request_digest == self._request_digest:
+                return self._answer
+            session = _session(self._state)
+            limit = wire.max_request_bytes(session.config) if session else wire.MAX_INVITATION_BYTES
+            message: ToClient = wire.decode(data, ToClient, max_bytes=limit)
+            answer = wire.encode(self.respond(message, values, weight=weight))
+            self._request_digest, self._answer = request_digest, answer
+            return answer
+
+    @property
+    def outgoing(self) -> bytes:
+        """The last answer of `respond_bytes`, to be sent again where it may have been lost; empty if there is none."""
+        return self._answer
 
     def advertise_keys(self, invitation: Invitation) -> AdvertiseKeys:
         """Answer an invitation with fresh public keys, if the round is acceptable.
@@ -205,12 +225,14 @@ class Client:
         return self._step(Masked, request, lambda state: client_steps.unmask_unconfirmed(self._party, state, request))
 
     def dump(self) -> bytes:
-        """Return all that is needed to go on in another process, the policy included; identities are not.
+        """Return all that is needed to go on in another process, the last answer and the policy included.
+
+        Identities are not. Keep the dump before the answer leaves: then the answer can be sent after a crash.
 
         Security: as secret as the keys that it holds. Restore a dump once, and never an older one than the last answer:
         a second masked input under the same masks would reveal the difference of the two.
         """
-        return dumps.seal(_Dump(self.client_id, self._party.policy, self._state))
+        return dumps.seal(_Dump(self.client_id, self._party.policy, self._state, self._request_digest, self._answer))
 
     @classmethod
     def load(
@@ -237,6 +259,7 @@ class Client:
             threads=threads,
         )
         client._state = restored.state
+        client._request_digest, client._answer = restored.request_digest, restored.answer
         session = _session(restored.state)
         if session is not None:
             client._party.policy.check(session.config)
@@ -260,12 +283,11 @@ class Client:
 
     def _step(self, state_type: type[S], message: ToClient, compute: Callable[[S], tuple[ClientState, R]]) -> R:
         """Take one step of the table: all of it, or into Aborted."""
-        if not self._stepping.acquire(blocking=False):
-            raise UnexpectedMessage(f"client {self.client_id} is answering another message")
-        try:
+        with self._alone():
             state = self._expect(state_type, message)
             expected = CLIENT_TRANSITIONS[self.phase, str(type(message).__struct_config__.tag)]
             self._state = Aborted("interrupted")  # until the step has succeeded
+            self._request_digest, self._answer = b"", b""
             try:
                 following, response = compute(state)
             except BaseException as error:
@@ -275,6 +297,14 @@ class Client:
                 raise StateError(f"a step led to {type(following).__name__} instead of {expected}")
             self._state = following
             return response
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Refuse a second thread: two answers to one message would be two inputs under one mask."""
+        if not self._stepping.acquire(blocking=False):
+            raise UnexpectedMessage(f"client {self.client_id} is answering another message")
+        try:
+            yield
         finally:
             self._stepping.release()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import final
+from typing import TypeVar, final
 
 import numpy as np
 
@@ -37,9 +37,12 @@ from .paillier_messages import (
     Opening,
     OpenRequest,
     RevealRequest,
+    encode,
 )
 from .paillier_parameters import RoundParameters
 from .paillier_state import ContributorState, MemberState, Phase, accumulator_of, load, product_of
+
+A = TypeVar("A", Commitment, Contribution, Endorsement, Opening)
 
 
 class _Role:
@@ -48,7 +51,17 @@ class _Role:
     def __init__(self, parameters: RoundParameters) -> None:
         self.parameters = parameters
         self.phase = Phase.NEW
+        self._answer = b""
         self._stepping = threading.Lock()
+
+    @property
+    def outgoing(self) -> bytes:
+        """The last answer as bytes, to be sent again where it may have been lost; empty if there is none."""
+        return self._answer
+
+    def _say(self, answer: A) -> A:
+        self._answer = encode(answer)
+        return answer
 
     @contextmanager
     def _step(self, expected: Phase, reached: Phase) -> Iterator[None]:
@@ -56,6 +69,7 @@ class _Role:
             if self.phase is not expected:
                 raise StateError(f"this step follows {expected.value}, but the round is {self.phase.value}")
             self.phase = Phase.ABORTED
+            self._answer = b""
             yield
             self.phase = reached
 
@@ -119,7 +133,7 @@ class Contributor(_Role):
         with self._step(Phase.NEW, Phase.COMMITTED):
             self._vector = vector
             contribution_digest = self.parameters.contribution_digest(self.contributor, vector)
-        return Commitment(self.parameters.session, contribution_digest)
+            return self._say(Commitment(self.parameters.session, contribution_digest))
 
     def reveal(self, request: RevealRequest) -> Contribution:
         """Check that a quorum of members stands by one list of commitments, and show the encrypted update.
@@ -143,7 +157,7 @@ class Contributor(_Role):
             listed = parameters.commitments_digest(request.commitments)
             _check_endorsements(parameters, listed, request.endorsements)
             text = parameters.contribution_text(self.contributor, listed, contribution_digest)
-            return Contribution(
+            answer = Contribution(
                 parameters.session,
                 commitments_digest=listed,
                 fingerprint=vector.fingerprint,
@@ -153,6 +167,7 @@ class Contributor(_Role):
                 ciphertexts=vector.data,
                 signature=self._identity.sign(text),
             )
+            return self._say(answer)
 
     def dump(self) -> bytes:
         """Return all that is needed to go on in another process, but for parameters and identity.
@@ -161,7 +176,8 @@ class Contributor(_Role):
         """
         with self._alone():
             vector = self._vector if self.phase is Phase.COMMITTED else None
-            return dumps.seal(ContributorState(self.parameters.session, self.contributor, self.phase, vector))
+            state = ContributorState(self.parameters.session, self.contributor, self.phase, vector, self._answer)
+            return dumps.seal(state)
 
     @classmethod
     def load(cls, dumped: bytes, parameters: RoundParameters, identity: Identity) -> Contributor:
@@ -173,7 +189,7 @@ class Contributor(_Role):
         """
         state = load(dumped, ContributorState, parameters)
         contributor = cls(parameters, state.contributor, identity)
-        contributor.phase, contributor._vector = state.phase, state.vector
+        contributor.phase, contributor._vector, contributor._answer = state.phase, state.vector, state.answer
         return contributor
 
 
@@ -238,7 +254,7 @@ class CommitteeMember(_Role):
             self._sum = accumulator_of(parameters, self._workers)
             listed = parameters.commitments_digest(self._commitments)
             signature = self._identity.sign(parameters.endorsement_text(self.member, listed))
-            return Endorsement(parameters.session, listed, signature)
+            return self._say(Endorsement(parameters.session, listed, signature))
 
     def receive(self, contributor: int, contribution: Contribution) -> None:
         """Check a contribution as its author signed it, and add it.
@@ -299,13 +315,14 @@ class CommitteeMember(_Role):
                 share, product, parameters.lanes, context=context, workers=self._workers, progress=progress
             )
             response = partial.proof.response
-            return Opening(
+            answer = Opening(
                 parameters.session,
                 sum_digest=context,
                 roots=partial.roots,
                 challenge=partial.proof.challenge,
                 response=response.to_bytes((response.bit_length() + 7) // 8, "big"),
             )
+            return self._say(answer)
 
     def dump(self) -> bytes:
         """Return all that is needed to go on in another process, but for parameters, key share and identity.
@@ -316,9 +333,10 @@ class CommitteeMember(_Role):
         with self._alone():
             session, phase = self.parameters.session, self.phase
             if phase is not Phase.ENDORSED:
-                return dumps.seal(MemberState(session, self.member, phase))
+                return dumps.seal(MemberState(session, self.member, phase, self._answer))
             accepted, product = frozenset(self._accepted), product_of(self._sum)
-            return dumps.seal(MemberState(session, self.member, phase, self._commitments, accepted, product))
+            state = MemberState(session, self.member, phase, self._answer, self._commitments, accepted, product)
+            return dumps.seal(state)
 
     @classmethod
     def load(
@@ -339,7 +357,7 @@ class CommitteeMember(_Role):
             member._sum = accumulator_of(parameters, workers, state.product, state.accepted)
         elif state.phase is not Phase.NEW:
             member._share = None
-        member.phase = state.phase
+        member.phase, member._answer = state.phase, state.answer
         return member
 
 

@@ -48,18 +48,20 @@ class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ContributorState(_State, frozen=True, tag="contributor"):
-    """The encrypted update is held until it was shown."""
+    """The encrypted update is held until it was shown, and the last answer for good."""
 
     contributor: int
     phase: Phase
     vector: EncryptedVector | None = None
+    answer: bytes = b""
 
 
 class MemberState(_State, frozen=True, tag="member"):
-    """The list that was endorsed, whose contributions are in the sum, and the sum."""
+    """The list that was endorsed, whose contributions are in the sum, the sum, and the last answer."""
 
     member: int
     phase: Phase
+    answer: bytes = b""
     commitments: dict[PartyId, Digest] = {}
     accepted: frozenset[PartyId] = frozenset()
     product: EncryptedVector | None = None

@@ -1,12 +1,14 @@
 """The aggregator of Paillier summation: adds what it cannot read. A machine without I/O.
 
 Rounds: commitments, endorsements, contributions, openings. The transport delivers messages to `receive`, which raises
-if the message is refused; `close_round` ends a round and returns what to send to everyone next, or the result. Each
-accepted contribution is also sent on to every member as it is: members add for themselves (SPEC, part III).
+if the message is refused; `close_round` ends a round and returns what to send to everyone next, or the result. Threads
+may call any method at any time. Each accepted contribution is also sent on to every member as it is: members add for
+themselves (SPEC, part III).
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -82,6 +84,7 @@ class Aggregator:
 
     def __init__(self, parameters: RoundParameters, *, workers: int = 1, progress: Progress | None = None) -> None:
         self.parameters = parameters
+        self._lock = threading.RLock()
         self.phase = AggregatorPhase.COMMITMENTS
         self.rejected: dict[str, set[int]] = {"contributors": set(), "members": set()}
         self._workers = workers
@@ -112,6 +115,10 @@ class Aggregator:
         Returns:
             sender -> why its message was refused.
         """
+        with self._lock:
+            return self._receive_batch(messages)
+
+    def _receive_batch(self, messages: Mapping[int, Message]) -> dict[int, PeerError]:
         expected = _EXPECTED.get(self.phase)
         if expected is None:
             raise StateError(f"the round is {self.phase.value}")
@@ -141,23 +148,46 @@ class Aggregator:
             EncodingError: what was opened is no sum of encodings: some contributor encrypted something else.
             StateError: the session is over.
         """
-        steps: dict[AggregatorPhase, tuple[Callable[[], Request | Result], AggregatorPhase]] = {
+        steps: dict[AggregatorPhase, tuple[Callable[[], Result | None], AggregatorPhase]] = {
             AggregatorPhase.COMMITMENTS: (self._list_commitments, AggregatorPhase.ENDORSEMENTS),
             AggregatorPhase.ENDORSEMENTS: (self._request_contributions, AggregatorPhase.CONTRIBUTIONS),
             AggregatorPhase.CONTRIBUTIONS: (self._request_openings, AggregatorPhase.OPENINGS),
             AggregatorPhase.OPENINGS: (self._finish, AggregatorPhase.COMPLETED),
         }
-        if self.phase not in steps:
-            raise StateError(f"the round is {self.phase.value}")
-        step, reached = steps[self.phase]
-        self.phase = AggregatorPhase.ABORTED
-        try:
-            output = step()
-        except BaseException:  # an interrupt, too, must leave no worker behind
-            self.close()
-            raise
-        self.phase = reached
-        return output
+        with self._lock:
+            if self.phase not in steps:
+                raise StateError(f"the round is {self.phase.value}")
+            step, reached = steps[self.phase]
+            self.phase = AggregatorPhase.ABORTED
+            try:
+                result = step()
+            except BaseException:  # an interrupt, too, must leave no worker behind
+                self.close()
+                raise
+            self.phase = reached
+            request = self.outgoing()
+        if result is not None:
+            return result
+        if request is None:
+            raise StateError(f"the round is {reached.value}, in which there is nothing to ask")
+        return request
+
+    def outgoing(self) -> Request | None:
+        """Return what everyone who is to speak is sent in this phase, until it is closed; None where that is nothing.
+
+        `load` restores it, so that it may be sent again.
+        """
+        parameters = self.parameters
+        with self._lock:
+            match self.phase:
+                case AggregatorPhase.ENDORSEMENTS:
+                    return CommitmentList(parameters.session, dict(self._commitments))
+                case AggregatorPhase.CONTRIBUTIONS:
+                    return RevealRequest(parameters.session, dict(self._commitments), dict(self._endorsements))
+                case AggregatorPhase.OPENINGS:
+                    return OpenRequest(parameters.session, sorted(self._accepted), self._context)
+                case _:
+                    return None
 
     def dump(self) -> bytes:
         """Return all that is needed to go on in another process, but for the parameters.
@@ -165,21 +195,22 @@ class Aggregator:
         It holds no secret: contributions are encrypted, and only their sum is kept; but keep partial openings from
         whoever may not see the sum.
         """
-        session, phase = self.parameters.session, self.phase
-        if phase in (AggregatorPhase.COMPLETED, AggregatorPhase.ABORTED):
-            return dumps.seal(AggregatorState(session, phase, self.rejected))
-        return dumps.seal(
-            AggregatorState(
-                session,
-                phase,
-                self.rejected,
-                commitments=self._commitments,
-                endorsements=self._endorsements,
-                accepted=frozenset(self._accepted),
-                product=self._product or product_of(self._sum),
-                openings=self._openings,
+        session = self.parameters.session
+        with self._lock:
+            if self.phase in (AggregatorPhase.COMPLETED, AggregatorPhase.ABORTED):
+                return dumps.seal(AggregatorState(session, self.phase, self.rejected))
+            return dumps.seal(
+                AggregatorState(
+                    session,
+                    self.phase,
+                    self.rejected,
+                    commitments=self._commitments,
+                    endorsements=self._endorsements,
+                    accepted=frozenset(self._accepted),
+                    product=self._product or product_of(self._sum),
+                    openings=self._openings,
+                )
             )
-        )
 
     @classmethod
     def load(
@@ -247,25 +278,20 @@ class Aggregator:
                 raise UnexpectedMessage("a partial opening of another sum", culprits={sender})
             _store(self._openings, sender, message)
 
-    def _list_commitments(self) -> CommitmentList:
+    def _list_commitments(self) -> None:
         self._check_enough(self._commitments, self.parameters.min_contributors, "contributors committed")
         self._listed = self.parameters.commitments_digest(self._commitments)
-        return CommitmentList(self.parameters.session, dict(self._commitments))
 
-    def _request_contributions(self) -> RevealRequest:
-        parameters = self.parameters
-        self._check_enough(self._endorsements, parameters.key.threshold, "members endorsed the commitments")
-        self._sum = accumulator_of(parameters, self._workers)
-        return RevealRequest(parameters.session, dict(self._commitments), dict(self._endorsements))
+    def _request_contributions(self) -> None:
+        self._check_enough(self._endorsements, self.parameters.key.threshold, "members endorsed the commitments")
+        self._sum = accumulator_of(self.parameters, self._workers)
 
-    def _request_openings(self) -> OpenRequest:
-        parameters = self.parameters
-        self._check_enough(self._accepted, parameters.min_contributors, "contributions arrived")
+    def _request_openings(self) -> None:
+        self._check_enough(self._accepted, self.parameters.min_contributors, "contributions arrived")
         if self._sum is None:
             raise StateError("there is no sum")
         with self._sum as accumulator:
             self._keep(accumulator.product())
-        return OpenRequest(parameters.session, sorted(self._accepted), self._context)
 
     def _keep(self, product: EncryptedVector) -> None:
         self._product = product

@@ -2,22 +2,31 @@
 
 Source: Bonawitz et al. 2017, figure 4, and Bell et al. 2020, algorithm 2. Time is the caller's: it hands in what
 arrives with `receive`, and calls `close_round` when all have answered or it will not wait any longer. A bad message
-costs its sender the session, and nobody else. Inputs are added as they arrive; none is kept.
+costs its sender the session, and nobody else. Inputs are added as they arrive; none is kept. Threads may call any
+method at any time: steps are taken one after another. What is to be sent stays in `outgoing` until the round is closed.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterable, Mapping
+import threading
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import final
 
 import msgspec
 import numpy as np
 
-from secagg.errors import MalformedMessage, ParameterError, PeerError, StateError, ThresholdError, UnexpectedMessage
+from secagg.errors import (
+    MalformedMessage,
+    ParameterError,
+    PeerError,
+    StateError,
+    ThresholdError,
+    UnexpectedMessage,
+)
 from secagg.residues import Residues, reduce_in_place
 
-from . import bindings, dumps, server_checks, unmasking, wire
+from . import bindings, dumps, server_checks, server_outgoing, unmasking, wire
 from .configuration import RoundConfig, written_down
 from .graph import Graph
 from .key_checks import check_advertised_keys
@@ -26,13 +35,9 @@ from .messages import (
     Confirmation,
     Invitation,
     MaskedInput,
-    Roster,
-    ShareDelivery,
     ShareKeys,
-    SurvivorList,
     ToClient,
     ToServer,
-    UnmaskingRequest,
     UnmaskingShares,
 )
 from .result import RoundResult
@@ -73,6 +78,7 @@ class Server:
         threads: int | None,
     ) -> None:
         config = state.config
+        self._lock = threading.RLock()
         self._state = state
         self._known_identities = dict(known_identities or {})
         self._threads = threads
@@ -110,8 +116,9 @@ class Server:
     @property
     def awaited(self) -> frozenset[int]:
         """Clients that may still answer in this round; when it is empty there is nothing to wait for."""
-        silent = (client for client in self._speakers if client not in self._heard)
-        return frozenset(silent) - self._state.excluded.keys()
+        with self._lock:
+            silent = (client for client in self._speakers if client not in self._heard)
+            return frozenset(silent) - self._state.excluded.keys()
 
     @property
     def result(self) -> RoundResult:
@@ -120,13 +127,13 @@ class Server:
             raise StateError(f"there is no result: the session is in {self.phase}")
         return self._result
 
-    def invitations(self) -> dict[int, Invitation]:
-        """Return the message that starts the session, for each client."""
-        num_clients = self._state.config.threat_model.num_clients
-        return {
-            client_id: msgspec.structs.replace(self._invitation, recipient=client_id)
-            for client_id in range(1, num_clients + 1)
-        }
+    def outgoing(self) -> Mapping[int, ToClient]:
+        """Return what each client is to be sent in this round: invitations at first, nothing once the session ended.
+
+        It stays the same until the round is closed, and `load` restores it, so that a message may be sent again.
+        """
+        with self._lock:
+            return server_outgoing.compose(self._state, self._invitation, self._graph, sorted(self._speakers))
 
     def receive_bytes(self, client_id: int, data: bytes) -> None:
         """Decode and `receive` what a client sent. Raises as `receive`."""
@@ -144,6 +151,24 @@ class Server:
             MalformedMessage, AuthenticationFailed: the content is bad; the sender is excluded from here on. What
                 others sent stands.
         """
+        with self._lock:
+            self._admit(client_id, message)
+        vectors: Sequence[Residues] = ()
+        try:
+            # Unpacking takes long and needs nothing that changes: others need not wait for it.
+            if isinstance(message, MaskedInput):
+                vectors = server_checks.unpack_input(message, self._state.config.lanes)
+        except PeerError as error:
+            raise self._exclude(client_id, error) from None
+        with self._lock:
+            self._admit(client_id, message)
+            try:
+                self._take(client_id, message, vectors)
+            except PeerError as error:
+                raise self._exclude(client_id, error) from None
+
+    def _admit(self, client_id: int, message: ToServer) -> None:
+        """Raise UnexpectedMessage unless this client may send this message now."""
         tag = str(type(message).__struct_config__.tag)
         if (self.phase, tag) not in SERVER_TRANSITIONS:
             raise UnexpectedMessage(f"a {tag} during {self.phase}", culprits={client_id})
@@ -155,13 +180,9 @@ class Server:
             raise UnexpectedMessage(f"a second {tag}", culprits={client_id})
         if message.session_id != self._session_id or message.sender != client_id:
             raise UnexpectedMessage(f"a {tag} of another session or sender", culprits={client_id})
-        try:
-            self._take(client_id, message)
-        except PeerError as error:
-            raise self._exclude(client_id, error) from None
 
     def close_round(self) -> Mapping[int, ToClient]:
-        """End the round with whoever has answered, and return the next round's message for each client.
+        """End the round with whoever has answered, and return the next round's message for each client (`outgoing`).
 
         After the last round the mapping is empty and `result` is there.
 
@@ -171,33 +192,33 @@ class Server:
             EncodingError: the sum is beyond what its summands can reach, so some input was no encoding; aborted.
             StateError: the session has ended.
         """
-        steps: dict[ServerPhase, Callable[[], Mapping[int, ToClient]]] = {
+        steps: dict[ServerPhase, Callable[[], None]] = {
             ServerPhase.ADVERTISE_KEYS: self._close_advertise_keys,
             ServerPhase.SHARE_KEYS: self._close_share_keys,
             ServerPhase.MASKED_INPUT: self._close_masked_input,
             ServerPhase.CONSISTENCY_CHECK: self._close_consistency_check,
             ServerPhase.UNMASKING: self._close_unmasking,
         }
-        if self.phase not in steps:
-            raise StateError(f"the session has ended: it is {self.phase}")
-        following = self._following_phase()
-        try:
-            messages = steps[self.phase]()
-        except BaseException:  # an interrupt, too, must leave no round half closed
-            self._abort()
-            raise
-        self._enter(following)
-        return messages
+        with self._lock:
+            if self.phase not in steps:
+                raise StateError(f"the session has ended: it is {self.phase}")
+            following = self._following_phase()
+            try:
+                steps[self.phase]()
+            except BaseException:  # an interrupt, too, must leave no round half closed
+                self._abort()
+                raise
+            self._enter(following)
+            return self.outgoing()
 
     def dump(self) -> bytes:
         """Return all that is needed to go on in another process.
 
         Security: during Unmasking it holds shares of secrets; keep it as safe as the server's memory.
         """
-        self._state.sums = [lanes.tobytes() for lanes in self._sums]
-        dumped = dumps.seal(self._state)
-        self._state.sums = []
-        return dumped
+        with self._lock:
+            sums = [lanes.tobytes() for lanes in self._sums]
+            return dumps.seal(msgspec.structs.replace(self._state, sums=sums))
 
     @classmethod
     def load(
@@ -259,12 +280,13 @@ class Server:
 
     def _exclude(self, client_id: int, error: PeerError) -> PeerError:
         """Let a client pay for a bad message; return the error with its name."""
-        if client_id in self.awaited:
-            self._state.excluded[client_id] = f"{type(error).__name__}: {error.reason}"
+        with self._lock:
+            if client_id in self.awaited:
+                self._state.excluded[client_id] = f"{type(error).__name__}: {error.reason}"
         return type(error)(error.reason, culprits={client_id})
 
-    def _take(self, client_id: int, message: ToServer) -> None:
-        """Check the whole message, then keep what is needed of it."""
+    def _take(self, client_id: int, message: ToServer, vectors: Sequence[Residues]) -> None:
+        """Check the whole message, then keep what is needed of it; of an input, the vectors that it was unpacked to."""
         state = self._state
         match message:
             case AdvertiseKeys():
@@ -276,7 +298,6 @@ class Server:
                 server_checks.check_recipients(message, self._graph.neighbours(client_id) & self._speakers)
                 state.sealed[client_id] = message.sealed
             case MaskedInput():
-                vectors = server_checks.unpack_input(message, state.config.lanes)
                 for lanes, vector in zip(self._sums, vectors, strict=True):
                     np.add(lanes, vector, out=lanes)
                 state.masked.add(client_id)
@@ -288,41 +309,21 @@ class Server:
                 server_checks.check_response(message, neighbours & state.masked, neighbours - state.masked)
                 state.responses[client_id] = message
 
-    def _close_advertise_keys(self) -> Mapping[int, ToClient]:
+    def _close_advertise_keys(self) -> None:
         advertised = self._recoverable(self._state.advertised)
         self._state.advertised = {client_id: self._state.advertised[client_id] for client_id in advertised}
-        rosters = {}
-        for client_id in advertised:
-            members = sorted((self._graph.neighbours(client_id) | {client_id}) & advertised)
-            entries = tuple(self._state.advertised[member] for member in members)
-            rosters[client_id] = Roster(self._session_id, client_id, entries)
-        return rosters
 
-    def _close_share_keys(self) -> Mapping[int, ToClient]:
-        state = self._state
-        shared = self._recoverable(state.sealed)
-        state.shared = set(shared)
-        deliveries = {}
-        for client_id in shared:
-            senders = sorted(self._graph.neighbours(client_id) & shared)
-            sealed = {sender: state.sealed[sender][client_id] for sender in senders}
-            deliveries[client_id] = ShareDelivery(self._session_id, client_id, sealed)
-        state.sealed = {}
-        return deliveries
+    def _close_share_keys(self) -> None:
+        self._state.shared = set(self._recoverable(self._state.sealed))
 
-    def _close_masked_input(self) -> Mapping[int, ToClient]:
-        state = self._state
-        self._check_survivors(state.masked)
-        if not self._confirms:
-            return self._unmasking_requests(state.masked)
-        shared, survivors = tuple(sorted(state.shared)), tuple(sorted(state.masked))
-        return {client_id: SurvivorList(self._session_id, client_id, shared, survivors) for client_id in survivors}
+    def _close_masked_input(self) -> None:
+        self._check_survivors(self._state.masked)
+        self._state.sealed = {}
 
-    def _close_consistency_check(self) -> Mapping[int, ToClient]:
+    def _close_consistency_check(self) -> None:
         self._check_survivors(self._state.confirmations)
-        return self._unmasking_requests(self._state.confirmations)
 
-    def _close_unmasking(self) -> Mapping[int, ToClient]:
+    def _close_unmasking(self) -> None:
         state = self._state
         self._check_survivors(state.responses)
         seed_shares, key_shares = unmasking.collect_shares(state.responses.values())
@@ -347,30 +348,12 @@ class Server:
         state.liars = set(recovered.liars)
         state.responses = {}
         self._result = self._decode()
-        return {}
 
     def _decode(self) -> RoundResult:
         state = self._state
         return RoundResult.decode(
             state.config, self._session_id, self._sums, frozenset(state.masked), state.excluded, state.liars
         )
-
-    def _unmasking_requests(self, recipients: Iterable[int]) -> Mapping[int, ToClient]:
-        state = self._state
-        dropped = state.shared - state.masked
-        threshold = state.config.topology.threshold
-        requests = {}
-        for client_id in sorted(recipients):
-            # As many of its neighbours' confirmations as a client wants to see; there are none in curious sessions.
-            confirming = sorted(self._graph.neighbours(client_id) & state.confirmations.keys())[:threshold]
-            requests[client_id] = UnmaskingRequest(
-                self._session_id,
-                client_id,
-                len(state.masked),
-                tuple(sorted(self._graph.neighbours(client_id) & dropped)),
-                {signer: state.confirmations[signer] for signer in confirming},
-            )
-        return requests
 
     def _recoverable(self, clients: Iterable[int]) -> frozenset[int]:
         """Leave out clients whose secrets too few of the others would hold, until none is left that must be left out.

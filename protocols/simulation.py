@@ -145,7 +145,7 @@ class Simulation:
                 response = None
             return client_id, response, time.thread_time() - started - paused, len(data)
 
-        outgoing: Mapping[int, ToClient] = server.invitations()
+        outgoing: Mapping[int, ToClient] = server.outgoing()
         with ThreadPoolExecutor(self.threads or cpu_count()) as pool:
             while outgoing:
                 phase = server.phase

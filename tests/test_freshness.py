@@ -54,7 +54,7 @@ def nonce() -> bytes:
         (nonce, 12),
         (lambda: KeyPair.generate().private_bytes, 32),
         (lambda: Identity.generate().private_bytes, 32),
-        (lambda: Server(CONFIG, threads=1).invitations()[1].nonce, 32),
+        (lambda: Server(CONFIG, threads=1).outgoing()[1].nonce, 32),
         (lambda: Server(CONFIG, threads=1).session_id, 32),
     ],
     ids=["nonce of a sealed text", "X25519 key", "Ed25519 key", "session nonce", "session id"],
@@ -72,7 +72,7 @@ def advertised(invitation: object) -> Advertised:
 
 
 def test_clients_draw_all_their_secrets_anew_even_in_one_session() -> None:
-    invitation = Server(CONFIG, threads=1).invitations()[1]
+    invitation = Server(CONFIG, threads=1).outgoing()[1]
     states = [advertised(invitation) for _ in range(DRAWS)]
     check_fresh([state.self_mask_seed for state in states], 32)
     keys = [[state.cipher_private_key, state.mask_private_key, state.confirmation_private_key] for state in states]

@@ -21,7 +21,7 @@ from secagg.signatures import Identity
 
 from ..client import Client
 from ..client_state import Advertised, Masked
-from ..messages import SECRET_BYTES
+from ..messages import SECRET_BYTES, Invitation
 from ..parameters import Adversary
 from ..server import Server
 from . import stage, strings
@@ -54,11 +54,11 @@ def _parties(trials: Trials) -> Found:
     drawn: dict[str, list[bytes]] = {kind: [] for kind in ("nonces", "ids", "seeds", "private", "public")}
     for _ in trials.each(_draws(trials)):
         server = Server(config, threads=1)
-        invitation = server.invitations()[1]
+        invitation = server.outgoing()[1]
         client = Client(1, threads=1)
         client.respond(invitation)
         state = client._state
-        if not isinstance(state, Advertised):
+        if not (isinstance(invitation, Invitation) and isinstance(state, Advertised)):
             raise Refuted("a client that has advertised its keys holds something else than them")
         keys = state.advertised
         drawn["nonces"].append(invitation.nonce)

@@ -44,7 +44,7 @@ class Run:
             i: Client(i, policy=self.policy, identity=self.identities.get(i), known_identities=self.known, threads=1)
             for i in seeds
         }
-        self.outgoing: Any = self.server.invitations()
+        self.outgoing: Any = self.server.outgoing()
 
     def fork(self) -> Run:
         """Return a copy of the session, which goes its own way."""

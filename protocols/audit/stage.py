@@ -94,7 +94,7 @@ class Stage:
         self.server = Server(self.config, known_identities=self.known, threads=1)
         self.clients = {i: Client(i, **self._credentials(i)) for i in range(1, self.num_clients + 1)}
         self.inputs = {i: self._draw() for i in self.clients}
-        self.outgoing: Mapping[int, Any] = self.server.invitations()
+        self.outgoing: Mapping[int, Any] = self.server.outgoing()
         _note("sessions' ids", self.server.session_id)
 
     def _draw(self) -> tuple[dict[str, Any], int]:

@@ -190,7 +190,7 @@ class Round:
     def _exchange_all(
         self, server: Server, nodes: list[int], announcement: Announcement, payment: Payment | None = None
     ) -> RoundResult:
-        outgoing: Mapping[int, ToClient] = server.invitations()
+        outgoing: Mapping[int, ToClient] = server.outgoing()
         announced = msgspec.msgpack.encode(announcement)
         while outgoing:
             phase = server.phase

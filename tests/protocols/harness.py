@@ -113,7 +113,7 @@ class Session:
         self.known = known_identities(n) if self.config.threat_model.adversary is Adversary.MALICIOUS_SERVER else {}
         self.server = Server(self.config, known_identities=self.known, threads=1)
         self.clients = {i: self.make_client(i) for i in range(1, n + 1)}
-        self.outgoing: Mapping[int, Any] = self.server.invitations()
+        self.outgoing: Mapping[int, Any] = self.server.outgoing()
 
     def _credentials(self, client_id: int) -> dict[str, Any]:
         return {

@@ -44,8 +44,9 @@ def test_the_server_drops_what_it_has_passed_on_and_what_it_has_used():
     server = session.server
     session.run_phase()
     session.run_phase()
-    assert server._state.sealed == {}
     assert server._state.shared == set(range(1, 8))
+    session.run_phase()
+    assert server._state.sealed == {}
     session.run()
     assert server._state.responses == {}
     assert server.awaited == frozenset()
@@ -100,7 +101,8 @@ def test_a_step_that_is_interrupted_ends_the_session():
     with pytest.raises(KeyboardInterrupt):
         client._step(Invited, session.outgoing[1], interrupted)
     assert client._state == Aborted("KeyboardInterrupt")
-    assert not client._stepping.locked()
+    with pytest.raises(UnexpectedMessage, match="is aborted"):
+        client.respond(session.outgoing[1])
 
 
 def test_an_interrupted_close_aborts_the_server(monkeypatch):

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from protocols import dumps
-from protocols.paillier_messages import CommitmentList
+from protocols.paillier_messages import CommitmentList, encode
 from protocols.paillier_parameters import RoundParameters
 from protocols.paillier_roles import CommitteeMember, Contributor
 from protocols.paillier_state import AggregatorPhase, MemberState, Phase
@@ -121,14 +121,16 @@ def test_a_member_that_has_answered_answers_no_more_after_a_restart() -> None:
         assert session.members[member]._share is None
 
 
-def test_a_contributor_that_has_shown_its_update_keeps_nothing() -> None:
+def test_a_contributor_that_has_shown_its_update_keeps_that_answer_alone() -> None:
     session = Session(make_parameters())
     contributor = session.contributors[1]
     request = session.endorse(session.commit())
     before = contributor.dump()
-    ciphertexts = contributor.reveal(request).ciphertexts
-    assert ciphertexts in before
-    assert ciphertexts[:16] not in contributor.dump()
+    contribution = contributor.reveal(request)
+    assert contribution.ciphertexts in before
+    restored = Contributor.load(contributor.dump(), session.parameters, identity(1))
+    assert restored._vector is None
+    assert restored.outgoing == encode(contribution)
 
 
 @pytest.mark.parametrize("role", LOADS)
@@ -221,3 +223,26 @@ def test_two_threads_get_one_answer() -> None:
         member.endorse(listed)
     with member._alone(), pytest.raises(StateError, match="another thread"):
         member.receive_batch({})
+
+
+def test_what_was_to_be_sent_is_in_the_dumps() -> None:
+    """A crash between closing and sending, on every side: the restored party says the same again."""
+    session = Restarted(make_parameters())
+    listed = session.commit()
+    session.restart()
+    assert session.aggregator.outgoing() == listed
+    request = session.endorse(listed)
+    said = {i: member.outgoing for i, member in session.members.items()}
+    session.restart()
+    assert session.aggregator.outgoing() == request
+    assert {i: member.outgoing for i, member in session.members.items()} == said
+    session.reveal(request)
+    to_open = session.ask()
+    said = {i: contributor.outgoing for i, contributor in session.contributors.items()}
+    session.restart()
+    assert session.aggregator.outgoing() == to_open
+    assert {i: contributor.outgoing for i, contributor in session.contributors.items()} == said
+    for contributor, contribution in session.contributions.items():
+        assert said[contributor] == encode(contribution)
+    session.check(session.open(to_open), set(session.contributors))
+    assert session.aggregator.outgoing() is None

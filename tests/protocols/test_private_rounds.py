@@ -126,7 +126,7 @@ def test_a_server_that_sums_too_few_gets_no_shares() -> None:
     plan = small_plan()
     server = Server(plan.config)
     clients = {i: Client(i, policy=LENIENT) for i in range(1, 13)}
-    outgoing: Any = server.invitations()
+    outgoing: Any = server.outgoing()
     server._check_minimum = lambda have: None  # type: ignore[method-assign]
     refused = 0
     for _ in range(4):
@@ -156,7 +156,7 @@ def demand(**changes: Any) -> ClientPolicy:
 
 
 def accepts(config: RoundConfig, policy: ClientPolicy) -> bool:
-    invitation = Server(config).invitations()[1]
+    invitation = Server(config).outgoing()[1]
     try:
         Client(1, policy=policy).advertise_keys(invitation)
     except ParameterError:
@@ -228,7 +228,7 @@ def test_impossible_demands_are_named(bad: dict[str, Any]) -> None:
 def test_a_stricter_policy_holds_for_a_restored_session_too() -> None:
     plan = small_plan()
     client = Client(1, policy=LENIENT)
-    client.advertise_keys(Server(plan.config).invitations()[1])
+    client.advertise_keys(Server(plan.config).outgoing()[1])
     assert Client.load(client.dump()).phase == client.phase
     with pytest.raises(ParameterError, match="demands at most 1"):
         Client.load(client.dump(), policy=demand(epsilon=1.0))
@@ -249,7 +249,7 @@ def test_the_demand_survives_a_dump() -> None:
     plan = small_plan()
     client = Client.load(Client(1, policy=demand(epsilon=1.0)).dump())
     with pytest.raises(ParameterError, match="demands at most 1"):
-        client.advertise_keys(Server(plan.config).invitations()[1])
+        client.advertise_keys(Server(plan.config).outgoing()[1])
 
 
 # What no configuration may say.
@@ -297,7 +297,7 @@ def test_small_groups_on_sparse_graphs_are_not_left_to_a_server_that_may_equivoc
     [("local_sigma", 0.1), ("scale", -1.0), ("l2_clip", math.nan), ("length", -3), ("length", 1 << 40)],
 )
 def test_hostile_noise_parameters_are_malformed_messages(name: str, value: float) -> None:
-    good = wire.encode(Server(small_plan().config).invitations()[1])
+    good = wire.encode(Server(small_plan().config).outgoing()[1])
     start, body = wire.HEADER_BYTES, msgspec.msgpack.decode(good[wire.HEADER_BYTES :])
     assert wire.decode(good, ToClient, max_bytes=1 << 20) is not None
     body[2][1][0][name] = value
@@ -360,7 +360,7 @@ def test_clipping_is_told_to_the_client_alone() -> None:
     plan = small_plan()
     server = Server(plan.config)
     clients = {i: Client(i, policy=LENIENT) for i in range(1, 13)}
-    outgoing: Any = server.invitations()
+    outgoing: Any = server.outgoing()
     while outgoing:
         for i, message in outgoing.items():
             server.receive(i, clients[i].respond(message, {"update": np.full(20, 1.0 if i == 4 else 0.01)}))

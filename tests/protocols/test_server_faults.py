@@ -113,9 +113,9 @@ def test_late_early_double_and_foreign_messages_are_ignored():
         return data
 
     session.to_server = keep
+    late = session.clients[5].advertise_keys(session.outgoing[5])
     session.run_phase(silent={5})
     server = session.server
-    late = session.clients[5].advertise_keys(server.invitations()[5])
     for client_id, message, match in (
         (5, late, "during share-keys"),
         (1, decode_to_server(record[ServerPhase.ADVERTISE_KEYS, 1]), "during share-keys"),
@@ -277,13 +277,14 @@ def test_a_finished_or_aborted_session_says_so():
     with pytest.raises(StateError, match="completed"):
         session.server.close_round()
     aborted = Session(config, random_inputs(config))
+    invitation = wire.encode(aborted.outgoing[1])
     with pytest.raises(ThresholdError):
         aborted.run({ServerPhase.ADVERTISE_KEYS: range(1, 7)})
     with pytest.raises(StateError, match="aborted"):
         aborted.server.close_round()
     assert aborted.server.awaited == frozenset()
     with pytest.raises(PeerError):
-        aborted.server.receive_bytes(1, wire.encode(session.server.invitations()[1]))
+        aborted.server.receive_bytes(1, invitation)
 
 
 def test_a_completed_server_keeps_its_result_through_dump_and_load():
@@ -337,12 +338,12 @@ while session.server.phase is not phase:
     session.run_phase()
 for number, (client_id, message) in enumerate(session.outgoing.items()):
     if number == after:
-        # Everything that lives on is on disk: the server's dump, the clients', and the messages on their way.
+        # Everything that lives on is on disk: the server's dump and the clients'. One answer was not sent.
+        lost = session.answer(client_id, wire.encode(message))
+        (folder / "lost").write_bytes(lost)
         (folder / "server").write_bytes(session.server.dump())
         for i, client in session.clients.items():
             (folder / f"client-{i}").write_bytes(client.dump())
-        for i, waiting in list(session.outgoing.items())[number:]:
-            (folder / f"message-{i}").write_bytes(wire.encode(waiting))
         os.kill(os.getpid(), signal.SIGKILL)
     session.deliver(client_id, session.answer(client_id, wire.encode(message)))
 """
@@ -372,10 +373,34 @@ def test_a_server_killed_in_mid_round_finishes_it_in_another_process(tmp_path, p
     for i in session.clients:
         data = (tmp_path / f"client-{i}").read_bytes()
         session.clients[i] = Client.load(data, **session._credentials(i))
-    for path in sorted(tmp_path.glob("message-*")):
-        client_id = int(path.name.partition("-")[2])
-        session.deliver(client_id, session.answer(client_id, path.read_bytes()))
+    lost = (tmp_path / "lost").read_bytes()
+    assert [i for i, client in session.clients.items() if client.outgoing == lost] == [5]
+    # Everyone is asked again: the first four had answered, and the fifth says again what was lost.
+    for client_id, message in session.server.outgoing().items():
+        answer = session.answer(client_id, wire.encode(message))
+        assert (answer == lost) is (client_id == 5)
+        if client_id > 4:
+            session.deliver(client_id, answer)
     assert session.server.awaited == frozenset()
     session.outgoing = session.server.close_round()
     session.run().assert_exact()
     assert session.server.result.survivors == set(range(1, 10))
+
+
+@pytest.mark.parametrize("adversary", list(Adversary))
+def test_a_crash_between_closing_and_sending_loses_nothing(adversary):
+    """Both sides: after each step a party lives on from its dump alone, and says again what it had said."""
+    config = small_config(9, adversary, dropout=0.34, complete_graph=True, max_weight=20)
+    session = Session(config, random_inputs(config, 3))
+    while session.server.phase is not ServerPhase.COMPLETED:
+        before = {i: wire.encode(message) for i, message in session.server.outgoing().items()}
+        session.server = Server.load(session.server.dump(), known_identities=session.known)
+        assert {i: wire.encode(message) for i, message in session.server.outgoing().items()} == before
+        for i, data in before.items():
+            answer = session.answer(i, data)
+            session.clients[i] = type(session.clients[i]).load(session.clients[i].dump(), **session._credentials(i))
+            assert session.clients[i].outgoing == answer == session.answer(i, data)
+            session.deliver(i, answer)
+        session.server.close_round()
+    session.assert_exact()
+    assert session.server.outgoing() == {}
