@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from secagg import aead, derivation, prg, residues, shamir
+from secagg import aead, derivation, prg, residues, shamir, signatures
 from secagg.derivation import Label
 from secagg.encoding import FixedPoint, Integers, Rounding
 from secagg.key_agreement import KeyPair
+from secagg.signatures import Identity
 
 Case = dict[str, Any]
 
@@ -126,6 +127,19 @@ def _agree(given: Case) -> str:
     return KeyPair(bytes.fromhex(given["private"])).agree(bytes.fromhex(given["peer_public"])).hex()
 
 
+def _identity(given: Case) -> str:
+    return Identity(bytes.fromhex(given["private"])).public_bytes.hex()
+
+
+def _sign(given: Case) -> str:
+    return Identity(bytes.fromhex(given["private"])).sign(bytes.fromhex(given["message"])).hex()
+
+
+def _verify(given: Case) -> None:
+    public, message, signature = (bytes.fromhex(given[k]) for k in ("public", "message", "signature"))
+    signatures.verify(public, message, signature)
+
+
 OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "encode": _encode,
     "decode": _decode,
@@ -144,4 +158,7 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "open": _open,
     "public": _public,
     "agree": _agree,
+    "identity": _identity,
+    "sign": _sign,
+    "verify": _verify,
 }

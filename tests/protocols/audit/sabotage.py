@@ -35,8 +35,7 @@ def drawing(module: Any, draw: Callable[[int], bytes]) -> Sabotage:
 
 def by_default(function: Any, draw: Callable[[int], bytes]) -> Sabotage:
     """Let a function of `secagg` that is handed no source draw from this one."""
-    function = getattr(function, "__func__", function)
-    return lambda patch: patch.setattr(function, "__kwdefaults__", function.__kwdefaults__ | {"random": draw})
+    return lambda patch: patch.setitem(function.__kwdefaults__, "random", draw)
 
 
 def constant(size: int) -> bytes:
