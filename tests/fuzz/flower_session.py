@@ -1,6 +1,6 @@
 """One session of Flower nodes against a malicious server, recorded for the fuzzer: the same in every run.
 
-The corpus holds messages of it. Needs flwr, which has an environment of its own.
+The corpus holds messages of it. Needs flwr.
 """
 
 from __future__ import annotations
