@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-FLOWER_TESTS := tests/protocols/flower
 CLIENTS ?= 1000
 DIM     ?= 100000
 DROPOUT ?= 0.1
@@ -36,21 +35,13 @@ demo: $(STAMP)   ## federated learning on real data, in the clear and through se
 audit: $(STAMP)  ## what a relying party checks for itself, and a report in audit-report/
 	$(BIN)/secagg audit --report audit-report
 
-test: $(STAMP) .venv-flower/.installed  ## the test suite (some minutes on two cores)
-	$(BIN)/python -m pytest -n auto -p no:benchmark -m "not long" --ignore $(FLOWER_TESTS)
-	.venv-flower/bin/python -m pytest -n auto -p no:benchmark -m "not long" $(FLOWER_TESTS)
+test: $(STAMP)   ## the test suite (some minutes on two cores)
+	$(BIN)/python -m pytest -n auto -p no:benchmark -m "not long"
 
-test-long: $(STAMP) .venv-flower/.installed  ## what takes too long for every day: full-size rounds, deeper property tests
-	$(BIN)/python -m pytest -m long --ignore $(FLOWER_TESTS)
-	.venv-flower/bin/python -m pytest -m long $(FLOWER_TESTS)
+test-long: $(STAMP)  ## what takes too long for every day: full-size rounds, deeper property tests
+	$(BIN)/python -m pytest -m long
 
-# Flower holds pycryptodome below 4, whose curves are many times slower: it gets an environment of its own.
-.venv-flower/.installed: pyproject.toml
-	$(PYTHON) -m venv .venv-flower
-	@echo "installing into .venv-flower (a minute or two)"
-	.venv-flower/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,flower]'
-	@touch $@
-
+# Has other versions of everything, and so an environment of its own.
 test-lowest:     ## the suite against the lowest versions that pyproject.toml admits
 	$(MAKE) --no-print-directory VENV=.venv-lowest .venv-lowest/.lowest
 	.venv-lowest/bin/python -m pytest -n auto -p no:benchmark -m "not long"
@@ -66,8 +57,8 @@ lint: $(STAMP)   ## ruff, rules and layout
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: .venv-flower/.installed  ## mypy --strict, Flower's types included
-	.venv-flower/bin/mypy
+types: $(STAMP)  ## mypy --strict
+	$(BIN)/mypy
 
 format: $(STAMP) ## lay the code out
 	$(BIN)/ruff check --fix .
@@ -79,34 +70,27 @@ bench: $(STAMP)  ## compare with peers and physical limits, and a report in benc
 bench-all: $(STAMP)  ## every benchmark there is, at the sizes that were asked for (an hour)
 	$(BIN)/python -m pytest bench -p no:cacheprovider --override-ini=filterwarnings= -s
 
-# Where Flower is, since its adapter has decoders, too.
-fuzz: .venv-flower/.installed  ## every decoder against INPUTS hostile inputs, guided by coverage (up to half an hour)
-	.venv-flower/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[flower,fuzz]' || \
+fuzz: $(STAMP)   ## every decoder against INPUTS hostile inputs, guided by coverage (up to half an hour)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]' || \
 		echo "atheris cannot be installed here: the fuzzer goes unguided"
-	.venv-flower/bin/python -m tests.fuzz --inputs $(INPUTS) --seconds $(SECONDS_EACH) --jobs $(JOBS)
+	$(BIN)/python -m tests.fuzz --inputs $(INPUTS) --seconds $(SECONDS_EACH) --jobs $(JOBS)
 
 vectors: $(STAMP) ## replay all test vectors with the second implementation, which shares no code
 	$(BIN)/python -m tests.checker
 
-mutation:        ## mutants of what security hangs on, against the tests that reach them (hours; goes on where it stopped)
-	$(MAKE) --no-print-directory .venv-mutation/.installed
-	.venv-mutation/bin/python -m tests.mutation $(MUTATION)
+mutation: $(VENV)/.with-mutation  ## mutants of what security hangs on, against the tests that reach them (hours; goes on where it stopped)
+	$(BIN)/python -m tests.mutation $(MUTATION)
 
-.venv-mutation/.installed: pyproject.toml
-	$(PYTHON) -m venv .venv-mutation
-	.venv-mutation/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[mutation]'
-	@touch $@
-
-docs: .venv-docs/.installed  ## the site, with the API reference, into build/site; warnings are errors
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict
+docs: $(VENV)/.with-docs  ## the site, with the API reference, into build/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "open build/site/index.html"
 
-# The reference describes the Flower adapter, too, and so brings the slower pycryptodome.
-.venv-docs/.installed: pyproject.toml
-	$(PYTHON) -m venv .venv-docs
-	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+# What few commands need is added when the first of them runs.
+$(VENV)/.with-%: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
+# Shows that the wheel brings all it needs: its environment holds nothing else.
 wheel: $(STAMP)  ## build the wheel and import it in a clean environment
 	rm -rf build dist .venv-wheel
 	$(BIN)/python -m build --wheel --outdir dist .
@@ -119,4 +103,4 @@ wheel: $(STAMP)  ## build the wheel and import it in a clean environment
 check: lint types test docs wheel  ## all that CI asks
 
 clean:           ## remove what was built
-	rm -rf .venv .venv-flower .venv-lowest .venv-mutation .venv-docs .venv-wheel .mutation bench/peers/.venvs bench/out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .venv-wheel .mutation bench/peers/.venvs bench/out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

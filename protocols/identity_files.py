@@ -6,20 +6,20 @@ decides who takes part.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from Crypto.PublicKey import ECC
-
 from secagg.errors import AuthenticationFailed, ParameterError
-from secagg.signatures import Identity, check_public_key
+from secagg.signatures import PRIVATE_KEY_BYTES, Identity, check_public_key
 
 ROSTER_VERSION = 1
-_CURVE = "Ed25519"
 _PKCS8_PREFIX = bytes.fromhex("302e020100300506032b657004220420")
 """What stands before the 32 bytes of an Ed25519 private key in PKCS #8 (RFC 8410, section 7)."""
+
+_BEGIN, _END = "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"
 
 
 def write_identity(path: Path, identity: Identity) -> None:
@@ -28,13 +28,12 @@ def write_identity(path: Path, identity: Identity) -> None:
     Raises:
         ParameterError: the file exists, or cannot be written.
     """
-    key: ECC.EccKey = ECC.import_key(_PKCS8_PREFIX + identity.private_bytes)
-    pem = key.export_key(format="PEM")
-    _write_new(path, f"{pem}\n", mode=0o600)
+    line = base64.b64encode(_PKCS8_PREFIX + identity.private_bytes).decode("ascii")
+    _write_new(path, f"{_BEGIN}\n{line}\n{_END}\n", mode=0o600)
 
 
 def read_identity(path: Path) -> Identity:
-    """Read a private key.
+    """Read a private key, as `write_identity` and `openssl genpkey -algorithm ed25519` write it.
 
     Raises:
         ParameterError: the file cannot be read, others than its owner may read or write it, or it is no Ed25519 key.
@@ -44,16 +43,18 @@ def read_identity(path: Path) -> Identity:
             if os.fstat(file.fileno()).st_mode & 0o077:
                 raise ParameterError(f"others than its owner may read {path}: chmod 600 it, and think of a new key")
             pem = file.read()
-        key = ECC.import_key(pem)
+        begin, line, end = pem.splitlines()
+        key = base64.b64decode(line, validate=True)
     except ParameterError:
         raise
     except OSError as error:
         raise ParameterError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, IndexError, TypeError):
-        raise ParameterError(f"{path} is no private key in PEM: make one with `secagg keygen`") from None
-    if key.curve != _CURVE or not key.has_private():
+    except ValueError:
+        raise ParameterError(f"{path} is no private Ed25519 key in PEM: make one with `secagg keygen`") from None
+    prefix, private_bytes = key[: len(_PKCS8_PREFIX)], key[len(_PKCS8_PREFIX) :]
+    if (begin, prefix, end) != (_BEGIN, _PKCS8_PREFIX, _END) or len(private_bytes) != PRIVATE_KEY_BYTES:
         raise ParameterError(f"{path} is no private Ed25519 key: make one with `secagg keygen`")
-    return Identity(key.seed)
+    return Identity(private_bytes)
 
 
 def write_roster(path: Path, identities: Mapping[str, bytes]) -> None:

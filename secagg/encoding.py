@@ -8,7 +8,6 @@ reach, so a sum never wraps; decoding checks that bound again for the summands t
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from .errors import EncodingError, ParameterError
 from .prg import SEED_BYTES, keystream
+from .randomness import SYSTEM, RandomBytes
 from .residues import MAX_MODULUS_BITS, Residues, lane_dtype, reduce_in_place
 
 Levels = npt.NDArray[np.int64]
@@ -124,30 +124,34 @@ class FixedPoint:
         """Bits of a residue: what num_summands values of weight max_weight can sum to, and its negative."""
         return sum_bits(self.max_level * self.num_summands * self.max_weight)
 
-    def quantise(self, values: Floats) -> tuple[Levels, int]:
+    def quantise(self, values: Floats, *, random: RandomBytes = SYSTEM) -> tuple[Levels, int]:
         """Clip, scale and round: floats (length,) to int64 levels (length,), and the number of clipped coordinates.
+
+        The source gives one seed, 32 bytes, whatever the rounding. Stochastic rounding takes bits 11 to 63 of lane i of
+        the seed's stream for element i.
 
         Raises:
             EncodingError: not a one-dimensional float array, or a NaN or infinity, with its index.
         """
         _check_vector(values, "f", _FLOATS_WANTED)
-        return _quantise(self, values, os.urandom(SEED_BYTES))
+        levels = np.empty(values.size, dtype=np.int64)
+        num_clipped = 0
+        for at, chunk, clipped in _quantised_chunks(self, values, random(SEED_BYTES)):
+            levels[at] = chunk
+            num_clipped += clipped
+        return levels, num_clipped
 
-    def encode(self, values: Floats, *, weight: int = 1) -> Encoded:
-        """Encode floats (length,) to residues (length,), each multiplied by `weight`.
+    def encode(self, values: Floats, *, weight: int = 1, random: RandomBytes = SYSTEM) -> Encoded:
+        """Encode floats (length,) to residues (length,), each multiplied by `weight`; draws as `quantise`.
 
         Raises:
             EncodingError: as `quantise`, or the weight is not an integer from 0 to max_weight.
         """
-        return self._encode(values, weight, os.urandom(SEED_BYTES))
-
-    def _encode(self, values: Floats, weight: int, seed: bytes) -> Encoded:
-        """The deterministic core."""
         check_weight(weight, self.max_weight)
         _check_vector(values, "f", _FLOATS_WANTED)
         residues = np.empty(values.size, dtype=lane_dtype(self.modulus_bits))
         num_clipped = 0
-        for at, levels, clipped in _quantised_chunks(self, values, seed):
+        for at, levels, clipped in _quantised_chunks(self, values, random(SEED_BYTES)):
             np.multiply(levels, int(weight), out=levels)
             residues[at] = to_residues(levels, self.modulus_bits)
             num_clipped += clipped
@@ -282,16 +286,6 @@ def _check_vector(values: Any, kinds: str, wanted: str) -> None:
     if not is_array or values.ndim != 1 or values.dtype.kind not in kinds or values.dtype.itemsize > 8:
         given = f"{values.dtype} of shape {values.shape}" if is_array else type(values).__name__
         raise EncodingError(f"{wanted} arrays, not {given}: flatten with secagg.arrays, or convert")
-
-
-def _quantise(codec: FixedPoint, values: Floats, seed: bytes) -> tuple[Levels, int]:
-    """The deterministic core: stochastic rounding takes bits 11 to 63 of lane i of the seed's stream for element i."""
-    levels = np.empty(values.size, dtype=np.int64)
-    num_clipped = 0
-    for at, chunk, clipped in _quantised_chunks(codec, values, seed):
-        levels[at] = chunk
-        num_clipped += clipped
-    return levels, num_clipped
 
 
 def _quantised_chunks(codec: FixedPoint, values: Floats, seed: bytes) -> Iterator[tuple[slice, Levels, int]]:

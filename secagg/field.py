@@ -6,13 +6,13 @@ size limits the number of parties, not the length or the entropy of a secret, wh
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import ParameterError
+from .randomness import SYSTEM, RandomBytes
 
 PRIME = 2**31 - 1
 
@@ -29,11 +29,11 @@ def elements(values: Any, *, name: str = "values") -> Elements:
     return np.ascontiguousarray(array, dtype=np.uint64)
 
 
-def random_elements(count: int) -> Elements:
-    """Return `count` uniform field elements from the operating system's randomness (31 bits; p itself is redrawn)."""
+def random_elements(count: int, *, random: RandomBytes = SYSTEM) -> Elements:
+    """Return `count` uniform field elements: the low 31 bits of four little-endian bytes each; p itself is redrawn."""
     drawn = np.empty(0, dtype=np.uint64)
     while drawn.size < count:
-        raw = np.frombuffer(os.urandom(4 * (count - drawn.size)), dtype="<u4") & np.uint32(PRIME)
+        raw = np.frombuffer(random(4 * (count - drawn.size)), dtype="<u4") & np.uint32(PRIME)
         drawn = np.concatenate([drawn, raw[raw != PRIME].astype(np.uint64)])
     return drawn
 

@@ -1,14 +1,16 @@
-"""X25519 key agreement (RFC 7748), on pycryptodome."""
+"""X25519 key agreement (RFC 7748), on libsodium.
+
+As RFC 7748, section 5, has it, bit 255 of a public key is ignored and the rest is taken mod 2**255 - 19.
+"""
 
 from __future__ import annotations
 
-import os
 from typing import final
 
-from Crypto.Protocol.DH import import_x25519_private_key
-from Crypto.PublicKey.ECC import EccKey, EccXPoint  # type: ignore[attr-defined]
+from nacl.bindings import crypto_scalarmult, crypto_scalarmult_base
 
 from .errors import AuthenticationFailed, ParameterError
+from .randomness import SYSTEM, RandomBytes
 
 KEY_BYTES = 32
 
@@ -22,12 +24,15 @@ _LOW_ORDER = frozenset(
         39382357235489614581723060781553021112529911719440698176882885853963445705823,
     }
 )
-"""The u-coordinates of points of order 1, 2, 4 and 8 on the curve and its twist."""
+"""The u-coordinates of points of order 1, 2, 4 and 8 on the curve and its twist: all that agree on zeros."""
 
 
 def check_public_key(public_bytes: bytes) -> None:
     """Raise AuthenticationFailed if every agreement with this public key would be refused, without agreeing on one."""
-    _coordinate(public_bytes)
+    if len(public_bytes) != KEY_BYTES:
+        raise AuthenticationFailed(f"an X25519 public key is {KEY_BYTES} bytes long, not {len(public_bytes)}")
+    if (int.from_bytes(public_bytes, "little") & ((1 << 255) - 1)) % _FIELD in _LOW_ORDER:
+        raise AuthenticationFailed("an X25519 public key is of low order")
 
 
 @final
@@ -37,20 +42,19 @@ class KeyPair:
     Security: a pair is for one session; `private_bytes` is as secret as everything agreed on with it.
     """
 
-    __slots__ = ("_private", "_private_bytes", "public_bytes")
+    __slots__ = ("_private_bytes", "public_bytes")
 
     def __init__(self, private_bytes: bytes) -> None:
         """Take 32 secret bytes, as `private_bytes` gave them. Raises ParameterError on any other length."""
         if len(private_bytes) != KEY_BYTES:
             raise ParameterError(f"an X25519 private key is {KEY_BYTES} bytes long, not {len(private_bytes)}")
         self._private_bytes = bytes(private_bytes)
-        self._private: EccKey = import_x25519_private_key(self._private_bytes)
-        self.public_bytes: bytes = self._private.public_key().export_key(format="raw")
+        self.public_bytes = crypto_scalarmult_base(self._private_bytes)
 
     @classmethod
-    def generate(cls) -> KeyPair:
-        """Make a fresh pair from the operating system's randomness."""
-        return cls(os.urandom(KEY_BYTES))
+    def generate(cls, *, random: RandomBytes = SYSTEM) -> KeyPair:
+        """Make a fresh pair from 32 random bytes."""
+        return cls(random(KEY_BYTES))
 
     @property
     def private_bytes(self) -> bytes:
@@ -64,23 +68,8 @@ class KeyPair:
             AuthenticationFailed: the peer's key is malformed or of low order, so that the secret would be all zero
                 (RFC 7748, section 6.1).
         """
-        point = EccXPoint(_coordinate(peer_public_bytes), "Curve25519")
-        point *= self._private.d
-        try:
-            x = point.x
-        except ValueError:  # the point at infinity has none
-            raise AuthenticationFailed("an X25519 public key is of low order") from None
-        return int(x).to_bytes(KEY_BYTES, "little")
+        check_public_key(peer_public_bytes)
+        return crypto_scalarmult(self._private_bytes, bytes(peer_public_bytes))
 
     def __repr__(self) -> str:
         return f"KeyPair(public_bytes={self.public_bytes.hex()})"
-
-
-def _coordinate(public_bytes: bytes) -> int:
-    """Return the u-coordinate that 32 bytes stand for (RFC 7748, section 5), unless it is of low order."""
-    if len(public_bytes) != KEY_BYTES:
-        raise AuthenticationFailed(f"an X25519 public key is {KEY_BYTES} bytes long, not {len(public_bytes)}")
-    coordinate = (int.from_bytes(public_bytes, "little") & ((1 << 255) - 1)) % _FIELD
-    if coordinate in _LOW_ORDER:
-        raise AuthenticationFailed("an X25519 public key is of low order")
-    return coordinate

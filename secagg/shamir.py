@@ -15,6 +15,7 @@ import numpy as np
 from . import field
 from .errors import EncodingError, InconsistentShares, ParameterError, ThresholdError
 from .field import PRIME, Elements
+from .randomness import SYSTEM, RandomBytes
 from .residues import pack, packed_bytes, unpack
 
 CHUNK_BITS = 30
@@ -34,13 +35,14 @@ def share_bytes(num_bytes: int) -> int:
     return ELEMENT_BYTES * num_elements(num_bytes)
 
 
-def split(secret: bytes, *, threshold: int, indices: Sequence[int]) -> dict[int, bytes]:
+def split(secret: bytes, *, threshold: int, indices: Sequence[int], random: RandomBytes = SYSTEM) -> dict[int, bytes]:
     """Split a byte string into one share for each index.
 
     Args:
         secret: any length.
         threshold: how many shares reconstruct, 1 to len(indices); 1 gives everyone the secret.
         indices: distinct and non-zero mod p, one a party.
+        random: gives the coefficients, as `split_elements` takes them.
 
     Returns:
         index -> share, each `share_bytes(len(secret))` long.
@@ -50,14 +52,19 @@ def split(secret: bytes, *, threshold: int, indices: Sequence[int]) -> dict[int,
 
     Security: shares are secret; send each to its party alone.
     """
-    shares = split_elements(_to_elements(secret), threshold=threshold, indices=indices)
+    shares = split_elements(_to_elements(secret), threshold=threshold, indices=indices, random=random)
     packed = shares.astype("<u4").tobytes()
     size = share_bytes(len(secret))
     return {index: packed[row * size : (row + 1) * size] for row, index in enumerate(indices)}
 
 
-def split_elements(secrets: Elements, *, threshold: int, indices: Sequence[int]) -> Elements:
+def split_elements(
+    secrets: Elements, *, threshold: int, indices: Sequence[int], random: RandomBytes = SYSTEM
+) -> Elements:
     """Split a vector of field elements: secrets (columns,); returns the shares (len(indices), columns), row by index.
+
+    All coefficients are drawn at once (`field.random_elements`): those of x for all columns, then those of x**2, and so
+    on.
 
     Raises:
         ParameterError: as `split`, or a secret is not a field element.
@@ -67,8 +74,8 @@ def split_elements(secrets: Elements, *, threshold: int, indices: Sequence[int])
     secrets = field.elements(secrets, name="secrets")
     if secrets.ndim != 1:
         raise ParameterError(f"secrets must be one vector of field elements, not of shape {secrets.shape}")
-    random = field.random_elements((threshold - 1) * secrets.size)
-    return _split(secrets, random.reshape(threshold - 1, secrets.size), points)
+    coefficients = field.random_elements((threshold - 1) * secrets.size, random=random)
+    return field.evaluate(np.concatenate([secrets, coefficients]).reshape(threshold, secrets.size), points)
 
 
 def reconstruct(shares: Mapping[int, bytes], *, threshold: int, num_bytes: int) -> bytes:
@@ -193,11 +200,6 @@ def reconstruct_elements_robust(
     wrong = frozenset(int(indices[i]) for i in np.setdiff1d(np.arange(points.size), good))
     chosen = good[:threshold]
     return field.weighted_sums(field.lagrange_at_zero(points[chosen]), values[chosen]), wrong
-
-
-def _split(secrets: Elements, random: Elements, points: Elements) -> Elements:
-    """The deterministic core: row j of `random` holds the coefficients of x**(j + 1)."""
-    return field.evaluate(np.concatenate([secrets[np.newaxis], random]), points)
 
 
 def _points(indices: Sequence[int]) -> Elements:

@@ -13,18 +13,21 @@ operating system. And contexts neither nest nor overlap: a second one is refused
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock, get_ident
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from dp import clipping, samplers
-from secagg import aead, encoding, field, key_agreement, signatures
+from secagg import aead, shamir
+from secagg.encoding import FixedPoint
+from secagg.key_agreement import KeyPair
+from secagg.paillier import open_partially
 from secagg.prg import keystream
+from secagg.randomness import SYSTEM, RandomBytes
+from secagg.signatures import Identity
 
 from .. import client_steps
 from .. import server as server_room
@@ -57,8 +60,7 @@ def _replaced(replacements: Iterable[Replacement]) -> Iterator[None]:
         for owner, name, replacement in replacements:
             original = getattr(owner, name)
             undo.append((owner, name, original))
-            private = replacement if isinstance(replacement, _System) else _of_this_thread(replacement, original)
-            setattr(owner, name, private)
+            setattr(owner, name, _of_this_thread(replacement, original) if callable(replacement) else replacement)
         yield
     finally:
         for owner, name, original in reversed(undo):
@@ -76,14 +78,13 @@ def _of_this_thread(replacement: Callable[..., Any], original: Callable[..., Any
 
 
 class _System:
-    """Stands in for the module `os`, or `secrets`: one of its functions is another in this thread."""
+    """Stands in for the module `os`: its `urandom` is another in this thread."""
 
-    def __init__(self, module: ModuleType, name: str, function: Callable[..., Any]) -> None:
-        self._module = module
-        setattr(self, name, _of_this_thread(function, getattr(module, name)))
+    def __init__(self, source: RandomBytes) -> None:
+        self.urandom = _of_this_thread(source, os.urandom)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
+        return getattr(os, name)
 
 
 def _next(of: Iterator[Any]) -> Any:
@@ -93,17 +94,27 @@ def _next(of: Iterator[Any]) -> Any:
         raise OtherRandomness("the library draws more often than when this was recorded") from None
 
 
-def _urandom(recorded: Iterable[str]) -> _System:
-    """An `os` whose `urandom` hands out byte strings, one after the other."""
+def _source(recorded: Iterable[str]) -> RandomBytes:
+    """A source that hands out byte strings, one after the other."""
     left = iter(recorded)
 
-    def urandom(size: int) -> bytes:
+    def random(size: int) -> bytes:
         drawn = bytes.fromhex(_next(left))
         if len(drawn) != size:
             raise OtherRandomness(f"the library draws {size} bytes, where {len(drawn)} were recorded")
         return drawn
 
-    return _System(os, "urandom", urandom)
+    return random
+
+
+def _urandom(recorded: Iterable[str]) -> _System:
+    return _System(_source(recorded))
+
+
+def _by_default(function: Any, source: RandomBytes) -> Replacement:
+    """Let a function of `secagg` draw from this source where it is handed none."""
+    function = getattr(function, "__func__", function)
+    return function, "__kwdefaults__", function.__kwdefaults__ | {"random": _of_this_thread(source, SYSTEM)}
 
 
 def for_server(nonce: str) -> AbstractContextManager[None]:
@@ -113,32 +124,31 @@ def for_server(nonce: str) -> AbstractContextManager[None]:
 
 def for_rounding(seed: str) -> AbstractContextManager[None]:
     """Return a context in which stochastic rounding of one vector takes this seed."""
-    return _replaced([(encoding, "os", _urandom([seed]))])
+    return _replaced([_by_default(FixedPoint.encode, _source([seed]))])
 
 
 def for_client(given: Given) -> AbstractContextManager[None]:
     """Return a context in which a client draws, in one step, what its entry in a vector says."""
     return _replaced(
         [
-            (key_agreement, "os", _urandom([given["cipher_private_key"], given["mask_private_key"]])),
-            (signatures, "os", _urandom([given[key] for key in ("confirmation_private_key",) if key in given])),
+            _by_default(KeyPair.generate, _source([given["cipher_private_key"], given["mask_private_key"]])),
+            _by_default(
+                Identity.generate, _source([given[key] for key in ("confirmation_private_key",) if key in given])
+            ),
             (client_steps, "os", _urandom([given["self_mask_seed"]])),
-            (encoding, "os", _urandom(given["rounding_seeds"].values())),
-            (field, "random_elements", _elements(given)),
-            *_nonces(given["nonces"]),
+            _by_default(FixedPoint.encode, _source(given["rounding_seeds"].values())),
+            _by_default(shamir.split, _source(_coefficients(given))),
+            (aead, "seal", _sealing(given["nonces"])),
             *_noise(given),
         ]
     )
 
 
-def for_secrets(room: ModuleType, function: str, drawn: Iterable[Callable[[int], int]]) -> AbstractContextManager[None]:
-    """Return a context in which a function of `secrets` that a room calls returns what these make of its argument."""
-    left = iter(drawn)
-
-    def draw(bound: int) -> Any:
-        return _next(left)(bound)
-
-    return _replaced([(room, "secrets", _System(secrets, function, draw))])
+def for_proof(nonce: int) -> AbstractContextManager[None]:
+    """Return a context in which a partial opening is proven with this nonce."""
+    left = iter([nonce])
+    source = lambda size: (_next(left) % (1 << 8 * size)).to_bytes(size, "little")  # noqa: E731
+    return _replaced([_by_default(open_partially, source)])
 
 
 def for_conditional_rounding(words: Words) -> AbstractContextManager[None]:
@@ -146,33 +156,21 @@ def for_conditional_rounding(words: Words) -> AbstractContextManager[None]:
     return _replaced([(clipping, "SystemWords", lambda expected_words: _Chunks(words, expected_words))])
 
 
-def _elements(given: Given) -> Callable[[int], Any]:
-    rows = iter([given["seed_coefficients"], given["mask_key_coefficients"]])
-
-    def elements(count: int) -> Any:
-        flat = np.array(_next(rows), dtype=np.uint64).reshape(-1)
-        if flat.size != count:
-            raise OtherRandomness(f"the library draws {count} field elements, where {flat.size} were recorded")
-        return flat
-
-    return elements
+def _coefficients(given: Given) -> Iterator[str]:
+    for rows in (given["seed_coefficients"], given["mask_key_coefficients"]):
+        yield np.array(rows, dtype="<u4").tobytes().hex()
 
 
-def _nonces(recorded: dict[str, str]) -> Iterator[Replacement]:
+def _sealing(recorded: dict[str, str]) -> Callable[..., bytes]:
     """Nonces are recorded by recipient: who that is says the associated data."""
-    seal, current = aead.seal, [""]
+    seal = aead.seal
 
     def sealing(key: bytes, plaintext: bytes, *, associated_data: bytes) -> bytes:
         recipient = str(int.from_bytes(associated_data[-4:], "big"))
-        current[0] = recorded.get(recipient, "00" * aead.NONCE_BYTES)  # for whoever is none, bytes that nobody recorded
-        return seal(key, plaintext, associated_data=associated_data)
+        nonce = recorded.get(recipient, "00" * aead.NONCE_BYTES)  # for whoever is none, bytes that nobody recorded
+        return seal(key, plaintext, associated_data=associated_data, random=_source([nonce]))
 
-    def nonces() -> Iterator[str]:
-        while True:
-            yield current[0]
-
-    yield aead, "seal", sealing
-    yield aead, "os", _urandom(nonces())
+    return sealing
 
 
 # The noise and the rounding of private vectors

@@ -20,7 +20,7 @@ from .fixed_randomness import OtherRandomness
 from .operations import OPERATIONS
 from .outcome import Check, Found, Refuted, Trials, demand
 
-PRIMITIVES = ("encoding", "residues", "prg", "shamir", "derivation", "aead", "key_agreement", "privacy")
+PRIMITIVES = ("encoding", "residues", "prg", "shamir", "derivation", "aead", "key_agreement", "signatures", "privacy")
 _MAX_BYTES = 1 << 16
 
 

@@ -10,6 +10,7 @@ FILES: dict[str, tuple[str, int]] = {
     "derivation": ("1b32c22fcd892a56e151a06d66d143df4f186610aa12b17d575dc53e7dcad83b", 60),
     "aead": ("a11919e995e708059766303165493433101aa59cbd22b79a0a7f3c49cc3db42a", 15),
     "key_agreement": ("8135045be0801ed0f93b1904c5abfb07ec2428cb2764c82938e62ce1a02f7a94", 23),
+    "signatures": ("df00b51bfc4e0700a6c7b0e645cb7afc1320a8e7f7111afdccf3d666e4bd9226", 41),
     "privacy": ("f93ef090c988c570d7504a4c0e268b3e6337b705151ba2755b495319a05ae9bb", 157),
     "protocol": ("d3e4c0c44de8af5757b5c6c0c0fb4c92c1c437b4ffbed0043276078df9a39773", 18),
     "session-curious-sparse": ("cee53f2051ca1e67422f11d9d5ec32ee707e9eb928ba065b230cc1f35e2f6285", 161),

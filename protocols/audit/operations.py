@@ -1,7 +1,4 @@
-"""What a vector's operation is: from a case's input, as it stands in JSON, to its output.
-
-Some call the deterministic core beneath a function that draws randomness, since a vector states what is random in use.
-"""
+"""What a vector's operation is: from a case's input, as it stands in JSON, to its output; it states what is drawn."""
 
 from __future__ import annotations
 
@@ -10,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from secagg import aead, derivation, prg, residues, shamir
+from secagg import aead, derivation, prg, residues, shamir, signatures
 from secagg.derivation import Label
 from secagg.encoding import FixedPoint, Integers, Rounding
 from secagg.key_agreement import KeyPair
+from secagg.signatures import Identity
 
 Case = dict[str, Any]
 
@@ -35,7 +33,7 @@ def _lanes(given: Case, bits: int) -> Any:
 def _encode(given: Case) -> Case:
     codec = _codec(given)
     values = np.array([float.fromhex(value) for value in given["values"]], dtype=given["dtype"])
-    encoded = codec._encode(values, given["weight"], bytes.fromhex(given["seed"]))
+    encoded = codec.encode(values, weight=given["weight"], random=lambda size: bytes.fromhex(given["seed"]))
     return {
         "modulus_bits": codec.modulus_bits,
         "residues": encoded.residues.tolist(),
@@ -76,11 +74,10 @@ def _streams(given: Case) -> list[list[int]]:
 
 
 def _split(given: Case) -> list[str]:
-    elements = shamir._to_elements(bytes.fromhex(given["secret"]))
-    random = np.array(given["coefficients"], dtype=np.uint64).reshape(-1, elements.size)
-    points = shamir._points(given["indices"])
-    shamir._check_threshold(len(random) + 1, points.size)
-    return [row.astype("<u4").tobytes().hex() for row in shamir._split(elements, random, points)]
+    secret, rows = bytes.fromhex(given["secret"]), np.array(given["coefficients"], dtype="<u4")
+    threshold = len(rows) + 1
+    shares = shamir.split(secret, threshold=threshold, indices=given["indices"], random=lambda size: rows.tobytes())
+    return [shares[index].hex() for index in given["indices"]]
 
 
 def _shares(given: Case) -> dict[int, bytes]:
@@ -114,7 +111,7 @@ def _digest(given: Case) -> str:
 
 def _seal(given: Case) -> str:
     key, text, data, nonce = (bytes.fromhex(given[k]) for k in ("key", "plaintext", "associated_data", "nonce"))
-    return aead._seal(key, text, data, nonce).hex()
+    return aead.seal(key, text, associated_data=data, random=lambda size: nonce).hex()
 
 
 def _open(given: Case) -> str:
@@ -128,6 +125,19 @@ def _public(given: Case) -> str:
 
 def _agree(given: Case) -> str:
     return KeyPair(bytes.fromhex(given["private"])).agree(bytes.fromhex(given["peer_public"])).hex()
+
+
+def _identity(given: Case) -> str:
+    return Identity(bytes.fromhex(given["private"])).public_bytes.hex()
+
+
+def _sign(given: Case) -> str:
+    return Identity(bytes.fromhex(given["private"])).sign(bytes.fromhex(given["message"])).hex()
+
+
+def _verify(given: Case) -> None:
+    public, message, signature = (bytes.fromhex(given[k]) for k in ("public", "message", "signature"))
+    signatures.verify(public, message, signature)
 
 
 OPERATIONS: dict[str, Callable[[Any], Any]] = {
@@ -148,4 +158,7 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "open": _open,
     "public": _public,
     "agree": _agree,
+    "identity": _identity,
+    "sign": _sign,
+    "verify": _verify,
 }

@@ -7,12 +7,13 @@ another.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from secagg.encoding import FixedPoint, Rounding
-from secagg.paillier import NoisePool, ShortExponents, proofs, threshold
+from secagg.paillier import NoisePool, ShortExponents, threshold
 from secagg.signatures import Identity
 
 from ..paillier_messages import (
@@ -49,12 +50,16 @@ class Run:
     def __init__(self, vector: Vector) -> None:
         self.vector = vector
         dealer, own = vector["dealer"], vector["parameters"]
-        draws = [partial(_drawn_below, number) for number in (dealer["generator_root"], *dealer["coefficients"])]
+        draws = iter((dealer["generator_root"], *dealer["coefficients"]))
         p, q = dealer["p"], dealer["q"]
-        with fixed_randomness.for_secrets(threshold, "randbelow", draws):
-            key, shares = threshold._deal(
-                dealer["threshold"], len(vector["members"]), p, q, min_bits=(p * q).bit_length()
-            )
+        key, shares = threshold._deal(
+            dealer["threshold"],
+            len(vector["members"]),
+            p,
+            q,
+            min_bits=(p * q).bit_length(),
+            random=lambda size: _next_number(draws).to_bytes(size, "little"),
+        )
         self.identities = identities = {
             role: {int(i): Identity(bytes.fromhex(one["identity_private_key"])) for i, one in vector[role].items()}
             for role in ("contributors", "members")
@@ -77,7 +82,8 @@ class Run:
             own["corrupt_members"],
         )
         self.shares = shares
-        self.noise = ShortExponents(key.public_key)
+        self.exponents: deque[bytes] = deque()
+        self.noise = ShortExponents(key.public_key, random=lambda size: self.exponents.popleft())
         self.aggregator = Aggregator(self.parameters)
         self.contributors = {i: Contributor(self.parameters, i, one) for i, one in identities["contributors"].items()}
         self.members = {
@@ -121,15 +127,16 @@ class Run:
         if self.phase == "endorsements":
             return encode(self.members[party].endorse(request))
         nonce = self.vector["members"][str(party)]["proof_nonce"]
-        with fixed_randomness.for_secrets(proofs, "randbits", [lambda bits: nonce % (1 << bits)]):
+        with fixed_randomness.for_proof(nonce):
             return encode(self.members[party].open(request))
 
     def _commit(self, party: int) -> Commitment:
         given = self.vector["contributors"][str(party)]
-        pool = NoisePool(self.noise)
-        pool._ready.extend(self.noise._power(bytes.fromhex(one)) for one in given["noise_exponents"])
+        self.exponents.extend(map(bytes.fromhex, given["noise_exponents"]))
         with fixed_randomness.for_rounding(given["rounding_seed"]):
-            return self.contributors[party].commit(array(given["values"]), pool, weight=given["weight"])
+            return self.contributors[party].commit(
+                array(given["values"]), NoisePool(self.noise), weight=given["weight"]
+            )
 
     def deliver(self, party: int, data: bytes) -> None:
         """Hand an answer to the aggregator, and a contribution on to every member that endorsed."""
@@ -199,10 +206,11 @@ class Run:
         }
 
 
-def _drawn_below(number: int, bound: int) -> int:
-    if not 0 <= number < bound:
-        raise fixed_randomness.OtherRandomness("the dealer draws below another bound than when this was recorded")
-    return number
+def _next_number(draws: Iterator[int]) -> int:
+    try:
+        return next(draws)
+    except StopIteration:  # one was not below the bound
+        raise fixed_randomness.OtherRandomness("the dealer draws more often than when this was recorded") from None
 
 
 # Holding the library against a record

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from secagg.prg import cpu_count
 
-LIBRARIES = ("secagg", "numpy", "numba", "pycryptodome", "msgspec", "gmpy2", "phe", "galois", "dp-accounting")
+LIBRARIES = ("secagg", "numpy", "numba", "pycryptodome", "pynacl", "msgspec", "gmpy2", "phe", "galois", "dp-accounting")
 _CODE = ("secagg", "dp", "protocols", "bench")
 _NOT_MEASURED = ("benchmark", "audit")
 """Rooms of `protocols` that only report: what they become changes no figure."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import secrets
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 from ..derivation import Label, frame
 from ..errors import ParameterError
+from ..randomness import SYSTEM, below
 
 Integer = Any
 
@@ -143,7 +143,7 @@ def is_probable_prime(candidate: int, rounds: int = 40) -> bool:
     twos = ((candidate - 1) & -(candidate - 1)).bit_length() - 1
     odd = (candidate - 1) >> twos
     for _ in range(rounds):
-        power = powmod(secrets.randbelow(candidate - 3) + 2, odd, candidate)
+        power = powmod(below(candidate - 3, SYSTEM) + 2, odd, candidate)
         if power in (1, candidate - 1):
             continue
         for _ in range(twos - 1):

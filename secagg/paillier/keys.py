@@ -10,12 +10,12 @@ import base64
 import binascii
 import json
 import math
-import secrets
 from functools import cached_property
 from typing import Any, final
 
 from ..derivation import Label, digest
 from ..errors import MalformedMessage, ParameterError
+from ..randomness import SYSTEM, RandomBytes, below
 from . import moduli
 from .integers import Integer, backend, expand, to_bytes, width
 from .powers import powmod_all
@@ -193,14 +193,14 @@ class PrivateKey:
             noise = noise * noise % n_squared
         return blinded
 
-    def noise(self) -> Integer:
+    def noise(self, *, random: RandomBytes = SYSTEM) -> Integer:
         """Draw a uniform n-th residue mod n**2: noise at full strength, for a third of what r**n mod n**2 costs.
 
         x**p mod p**2 for x uniform mod p is a uniform element of order dividing p - 1, and the n-th residues mod n**2
         are exactly the pairs of such elements mod p**2 and mod q**2.
         """
         powmod = backend().powmod
-        at_p, at_q = (powmod(secrets.randbelow(int(p) - 1) + 1, p, p_squared) for p, p_squared, _ in self._halves)
+        at_p, at_q = (powmod(below(p - 1, random) + 1, p, p_squared) for p, p_squared, _ in self._halves)
         p_squared, q_squared = self._halves[0][1], self._halves[1][1]
         return at_p + (at_q - at_p) * backend().invert(p_squared, q_squared) % q_squared * p_squared
 
@@ -241,8 +241,9 @@ class PrivateKey:
 def generate(key_bits: int = DEFAULT_KEY_BITS, *, _min_bits: int = moduli.MIN_KEY_BITS) -> PrivateKey:
     """Make a key with phe, whoever is to hold it alone. At 3072 bits this takes seconds.
 
-    Keys are drawn until both primes are 3 mod 4 and (p - 1) / 2 and (q - 1) / 2 have no common factor, which one pair
-    in six satisfies and short-exponent noise asks for (Damgard, Jurik, Nielsen 2010).
+    phe draws from the operating system, and takes no other source. Keys are drawn until both primes are 3 mod 4 and
+    (p - 1) / 2 and (q - 1) / 2 have no common factor, which one pair in six satisfies and short-exponent noise asks for
+    (Damgard, Jurik, Nielsen 2010).
 
     Raises:
         ParameterError: fewer than 2048 bits or more than 8192, an odd number, or phe is not installed.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import secrets
 from functools import cache
 
 from ..errors import ParameterError
+from ..randomness import SYSTEM, RandomBytes, bits
 from .integers import Progress, backend, is_probable_prime
 
 MIN_KEY_BITS = 2048
@@ -42,11 +42,13 @@ def check_modulus(modulus: int, *, min_bits: int = MIN_KEY_BITS) -> None:
     """
     if isinstance(modulus, bool) or not isinstance(modulus, int) or modulus < 1:
         raise ParameterError("a modulus is a positive integer")
-    bits = modulus.bit_length()
-    if bits < min_bits:
-        raise ParameterError(f"the modulus has {bits} bits, but fewer than {min_bits} are not secure: use a larger key")
-    if bits > MAX_KEY_BITS:
-        raise ParameterError(f"the modulus has {bits} bits, but at most {MAX_KEY_BITS} are accepted")
+    num_bits = modulus.bit_length()
+    if num_bits < min_bits:
+        raise ParameterError(
+            f"the modulus has {num_bits} bits, but fewer than {min_bits} are not secure: use a larger key"
+        )
+    if num_bits > MAX_KEY_BITS:
+        raise ParameterError(f"the modulus has {num_bits} bits, but at most {MAX_KEY_BITS} are accepted")
     if modulus % 2 == 0:
         raise ParameterError("the modulus is even: it is no product of two large primes")
     if math.gcd(_primorial() % modulus, modulus) != 1:
@@ -59,8 +61,8 @@ def check_modulus(modulus: int, *, min_bits: int = MIN_KEY_BITS) -> None:
 
 def is_perfect_power(number: int) -> bool:
     """Tell whether an odd number without factors below 2**16 is a k-th power for some k above 1."""
-    bits = number.bit_length()
-    return any(_integer_root(number, k) ** k == number for k in (2, *small_primes()) if 16 * k <= bits)
+    num_bits = number.bit_length()
+    return any(_integer_root(number, k) ** k == number for k in (2, *small_primes()) if 16 * k <= num_bits)
 
 
 def _integer_root(number: int, k: int) -> int:
@@ -88,17 +90,17 @@ def check_factors(p: int, q: int) -> None:
         raise ParameterError("the modulus shares a factor with its totient: ciphertexts would not decrypt")
 
 
-def safe_prime(bits: int, *, progress: Progress | None = None) -> int:
-    """Find a prime p = 2 p' + 1 of exactly `bits` bits, p' prime too, its two highest bits set.
+def safe_prime(num_bits: int, *, progress: Progress | None = None, random: RandomBytes = SYSTEM) -> int:
+    """Find a prime p = 2 p' + 1 of exactly `num_bits` bits, p' prime too, its two highest bits set.
 
     With gmpy2 on one core 1 to 4 s at 1024 bits and 3 to 10 s or more at 1536, as chance has it. Each sieve
     interval starts at a fresh random place. `progress` is called once an interval.
     """
     while True:
-        found = _search(secrets.randbits(bits - 1) | (3 << (bits - 3)) | 1)
+        found = _search(bits(num_bits - 1, random) | (3 << (num_bits - 3)) | 1)
         if progress is not None:
             progress(1)
-        if found.bit_length() == bits:
+        if found.bit_length() == num_bits:
             return found
 
 

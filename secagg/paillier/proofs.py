@@ -8,12 +8,13 @@ a vector of any length. Sound because n is a product of safe primes, so the squa
 from __future__ import annotations
 
 import hashlib
-import secrets
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..derivation import Label, digest
 from ..errors import AuthenticationFailed
+from ..randomness import SYSTEM, RandomBytes, bits
 from . import integers
 from .integers import Integer, backend, expand, powmod_product, to_bytes, width
 
@@ -84,9 +85,19 @@ def response_bits(n: int) -> int:
     return n.bit_length() + 8 * CHALLENGE_BYTES + _HIDING_BITS + 1
 
 
-def prove(statement: Statement, secret: Integer) -> Proof:
-    """Prove the statement with the member's secret, which is below n."""
-    return _prove(statement, secret, secrets.randbits(response_bits(statement.n) - 1))
+def prove(statement: Statement, secret: Integer, *, random: RandomBytes = SYSTEM) -> Proof:
+    """Prove the statement with the member's secret, which is below n.
+
+    Security: the nonce, one bit shorter than a response can be, comes from `random`; used twice, it gives the secret
+    away.
+    """
+    nonce = bits(response_bits(statement.n) - 1, random)
+    transcript = statement.digest()
+    base, image = statement.combined(transcript)
+    powmod, n = backend().powmod, statement.n
+    announcements = powmod(statement.generator, nonce, n), powmod(base, nonce, n)
+    challenge = _challenge(statement, transcript, base, image, *announcements)
+    return Proof(challenge, int(nonce + int.from_bytes(challenge, "big") * secret))
 
 
 def verify(statement: Statement, proof: Proof) -> None:
@@ -107,18 +118,8 @@ def verify(statement: Statement, proof: Proof) -> None:
         return arithmetic.powmod(power_of, proof.response, n) * inverse % n
 
     announcements = (announcement(statement.generator, statement.member_key), announcement(base, image))
-    if not secrets.compare_digest(_challenge(statement, transcript, base, image, *announcements), proof.challenge):
+    if not hmac.compare_digest(_challenge(statement, transcript, base, image, *announcements), proof.challenge):
         raise failed
-
-
-def _prove(statement: Statement, secret: Integer, nonce: int) -> Proof:
-    """The deterministic core. Security: a nonce that is used twice gives the secret away."""
-    transcript = statement.digest()
-    base, image = statement.combined(transcript)
-    powmod, n = backend().powmod, statement.n
-    announcements = powmod(statement.generator, nonce, n), powmod(base, nonce, n)
-    challenge = _challenge(statement, transcript, base, image, *announcements)
-    return Proof(challenge, int(nonce + int.from_bytes(challenge, "big") * secret))
 
 
 def _challenge(statement: Statement, transcript: bytes, *values: Integer) -> bytes:

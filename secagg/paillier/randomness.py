@@ -8,7 +8,6 @@ Wilson 1992) with one-byte windows, so that an exponent's bytes *are* its digits
 from __future__ import annotations
 
 import os
-import secrets
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +16,7 @@ from multiprocessing import get_context
 from typing import NoReturn, Protocol, final
 
 from ..errors import ParameterError
+from ..randomness import SYSTEM, RandomBytes, below
 from . import integers
 from .integers import Integer, Progress, backend
 from .keys import PrivateKey, PublicKey
@@ -29,6 +29,7 @@ class NoiseSource(Protocol):
     """Draws n-th residues mod n**2 for one key; every draw is fresh."""
 
     public_key: PublicKey
+    random: RandomBytes
 
     def draw(self) -> Integer:
         """Return a fresh n-th residue."""
@@ -45,8 +46,9 @@ class ShortExponents:
     depend on the secret exponent and are not constant-time.
     """
 
-    def __init__(self, public_key: PublicKey) -> None:
+    def __init__(self, public_key: PublicKey, *, random: RandomBytes = SYSTEM) -> None:
         self.public_key = public_key
+        self.random = random
         self.exponent_bytes = -(-public_key.key_bits // 16)
         modulus, power = public_key.n_squared, public_key.noise_base
         self._table: list[list[Integer]] = []
@@ -58,11 +60,8 @@ class ShortExponents:
             self._table.append(row)
 
     def draw(self) -> Integer:
-        """Return a fresh n-th residue."""
-        return self._power(secrets.token_bytes(self.exponent_bytes))
-
-    def _power(self, exponent: bytes) -> Integer:
-        """The deterministic core: noise_base ** (the exponent, read as a little-endian integer)."""
+        """Return noise_base to the power of `exponent_bytes` random bytes, read as a little-endian integer."""
+        exponent = self.random(self.exponent_bytes)
         modulus = self.public_key.n_squared
         digits = zip(self._table, exponent, strict=True)
         row, digit = next(digits)
@@ -79,13 +78,14 @@ class ShortExponents:
 class FullExponents:
     """Noise as Paillier has it, r**n for r uniform mod n: no assumption beyond his, and thirteen times slower."""
 
-    def __init__(self, public_key: PublicKey) -> None:
+    def __init__(self, public_key: PublicKey, *, random: RandomBytes = SYSTEM) -> None:
         self.public_key = public_key
+        self.random = random
 
     def draw(self) -> Integer:
         """Return a fresh n-th residue."""
         n = self.public_key.n
-        while gcd(root := secrets.randbelow(n), n) != 1:
+        while gcd(root := below(n, self.random), n) != 1:
             pass  # never, unless the key's factors are found by chance
         return backend().powmod(root, n, self.public_key.n_squared)
 
@@ -94,13 +94,14 @@ class FullExponents:
 class KeyHolder:
     """Noise at full strength for whoever holds the private key, by the Chinese remainder theorem."""
 
-    def __init__(self, private_key: PrivateKey) -> None:
+    def __init__(self, private_key: PrivateKey, *, random: RandomBytes = SYSTEM) -> None:
         self.public_key = private_key.public_key
+        self.random = random
         self._private_key = private_key
 
     def draw(self) -> Integer:
         """Return a fresh n-th residue."""
-        return self._private_key.noise()
+        return self._private_key.noise(random=self.random)
 
 
 @final
@@ -137,10 +138,11 @@ class NoisePool:
         """Draw `count` more ahead of time, on `workers` processes.
 
         More than one worker needs a source that is built from the public key alone, and (as always with spawned
-        processes) a main module that can be imported.
+        processes) a main module that can be imported, and draws from the operating system.
 
         Raises:
-            ParameterError: count is negative, workers is not positive, or the source is a key holder's.
+            ParameterError: count is negative, workers is not positive, or several are to draw from a key holder's
+                source or from randomness that was handed in.
         """
         if count < 0 or workers < 1:
             raise ParameterError(f"count is {count} and workers {workers}, but must be at least 0 and 1")
@@ -158,6 +160,8 @@ class NoisePool:
             return
         if isinstance(self.source, KeyHolder):
             raise ParameterError("a key holder's noise is drawn on one worker: the private key stays in its process")
+        if self.source.random is not SYSTEM:
+            raise ParameterError("randomness that was handed in is drawn on one worker: it stays in its process")
         key = self.public_key
         arguments = (key.n, key.key_bits, type(self.source), backend().name)
         context = get_context("spawn")

@@ -9,12 +9,12 @@ root can check it, so proofs are looked at only to name who lied (SPEC, part III
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..derivation import Label, digest
 from ..errors import AuthenticationFailed, InconsistentShares, ParameterError, ThresholdError
+from ..randomness import SYSTEM, RandomBytes, below
 from . import integers, moduli
 from .integers import Integer, Progress, all_invertible, backend, to_bytes, width
 from .keys import DEFAULT_KEY_BITS, PublicKey
@@ -115,7 +115,12 @@ class PartialOpening:
 
 
 def deal(
-    threshold: int, num_members: int, *, key_bits: int = DEFAULT_KEY_BITS, progress: Progress | None = None
+    threshold: int,
+    num_members: int,
+    *,
+    key_bits: int = DEFAULT_KEY_BITS,
+    progress: Progress | None = None,
+    random: RandomBytes = SYSTEM,
 ) -> tuple[ThresholdKey, list[KeyShare]]:
     """Make a key and deal it; a party that everyone trusts does this once and forgets everything.
 
@@ -133,16 +138,22 @@ def deal(
         raise ParameterError(
             f"key_bits is {key_bits}, but must be even and from {moduli.MIN_KEY_BITS} to {moduli.MAX_KEY_BITS}"
         )
-    p = q = moduli.safe_prime(key_bits // 2, progress=progress)
+    p = q = moduli.safe_prime(key_bits // 2, progress=progress, random=random)
     while p == q:
-        q = moduli.safe_prime(key_bits // 2, progress=progress)
-    return _deal(threshold, num_members, p, q)
+        q = moduli.safe_prime(key_bits // 2, progress=progress, random=random)
+    return _deal(threshold, num_members, p, q, random=random)
 
 
 def _deal(
-    threshold: int, num_members: int, p: int, q: int, *, min_bits: int = moduli.MIN_KEY_BITS
+    threshold: int,
+    num_members: int,
+    p: int,
+    q: int,
+    *,
+    min_bits: int = moduli.MIN_KEY_BITS,
+    random: RandomBytes = SYSTEM,
 ) -> tuple[ThresholdKey, list[KeyShare]]:
-    """Deal with given safe primes."""
+    """Deal with given safe primes: draw the generator's root, then the coefficients of x, x**2 and so on."""
     if not 2 <= num_members <= MAX_MEMBERS or not 2 <= threshold <= num_members:
         raise ParameterError(
             f"threshold {threshold} of {num_members} members, but 2 <= threshold <= members <= {MAX_MEMBERS}"
@@ -152,8 +163,8 @@ def _deal(
     powmod = backend().powmod
     generator = 1
     while generator == 1 or math.gcd(generator - 1, n) != 1:  # of full order p'q', as all but a few squares are
-        generator = int(powmod(secrets.randbelow(n), 2, n))
-    coefficients = [pow(n, -1, order), *(secrets.randbelow(order) for _ in range(threshold - 1))]
+        generator = int(powmod(below(n, random), 2, n))
+    coefficients = [pow(n, -1, order), *(below(order, random) for _ in range(threshold - 1))]
     points = []
     for member in range(1, num_members + 1):
         point = 0
@@ -172,6 +183,7 @@ def open_partially(
     context: bytes,
     workers: int = 1,
     progress: Progress | None = None,
+    random: RandomBytes = SYSTEM,
 ) -> PartialOpening:
     """Do one member's part in opening a vector.
 
@@ -182,6 +194,7 @@ def open_partially(
         context: the session and the agreement, hashed; the proof holds for no other.
         workers: threads.
         progress: told of every ciphertext.
+        random: gives the proof's nonce.
 
     Raises:
         MalformedMessage: the vector is not valid.
@@ -197,14 +210,14 @@ def open_partially(
     blinded = [base * mask % n for base, mask in zip(bases, masks, strict=True)]
     powers = powmod_all(blinded, exponent, n, workers=workers, progress=progress)
     images = [power * unmask % n for power, unmask in zip(powers, unmasks, strict=True)]
-    proof = prove(_statement(key, share.member, context, bases, images), share.secret)
+    proof = prove(_statement(key, share.member, context, bases, images), share.secret, random=random)
     return PartialOpening(share.member, integers.join(images, width(key.public_key.n)), proof)
 
 
 def _blinding(n: Integer, exponent: Integer, count: int) -> tuple[list[Integer], list[Integer]]:
     """Return masks, and the inverses of their powers: one pair is drawn, each next one is the square of the last."""
     arithmetic = backend()
-    mask = arithmetic.integer(secrets.randbelow(int(n) - 1) + 1)
+    mask = arithmetic.integer(below(n - 1, SYSTEM) + 1)
     unmask = arithmetic.invert(arithmetic.powmod(mask, exponent, n), n)
     masks, unmasks = [], []
     for _ in range(count):

@@ -5,8 +5,9 @@ from typing import Any
 from . import sharing, wire
 from .configuration import Session
 from .costs import POLICY, check_policy
+from .edwards import sign, verification_key, verifies
 from .lanes import pack
-from .primitives import agree, derive, frame, public_key, seal, sign, u32, unseal, verification_key, verifies
+from .primitives import agree, derive, frame, public_key, seal, u32, unseal
 from .private import Drawn
 from .refusal import Refused, require
 from .roster import check_keys, keys_statement, roster_digest

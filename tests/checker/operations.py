@@ -3,7 +3,7 @@
 import struct
 from typing import Any
 
-from . import lanes, primitives, sharing
+from . import edwards, lanes, primitives, sharing
 from .refusal import require
 
 Case = dict[str, Any]
@@ -63,6 +63,10 @@ def _context(given: Case) -> list[bytes]:
     return [bytes.fromhex(part) for part in given["context"]]
 
 
+def _verify(given: Case) -> None:
+    require(edwards.verifies(*_hex(given, "public", "message", "signature")), "AuthenticationFailed")
+
+
 OPERATIONS = {
     "encode": _encode,
     "decode": lambda g: _codec(g).decode(g["residues"], g["present"]),
@@ -82,5 +86,8 @@ OPERATIONS = {
     "seal": lambda g: primitives.seal(*_hex(g, "key", "plaintext", "associated_data", "nonce")).hex(),
     "open": lambda g: primitives.unseal(*_hex(g, "key", "sealed", "associated_data")).hex(),
     "public": lambda g: primitives.public_key(bytes.fromhex(g["private"])).hex(),
+    "identity": lambda g: edwards.verification_key(*_hex(g, "private")).hex(),
+    "sign": lambda g: edwards.sign(*_hex(g, "private", "message")).hex(),
+    "verify": _verify,
     "agree": lambda g: primitives.agree(*_hex(g, "private", "peer_public")).hex(),
 }

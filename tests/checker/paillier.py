@@ -7,9 +7,10 @@ import struct
 from typing import Any
 
 from . import messagepack
+from .edwards import sign, verification_key, verifies
 from .findings import agree
 from .lanes import Floats
-from .primitives import digest, frame, ids, sign, u32, verification_key, verifies
+from .primitives import digest, frame, ids, u32
 from .refusal import Refused, require
 
 Vector = dict[str, Any]

@@ -1,4 +1,4 @@
-"""SPEC sections 3 and 5: derivations, X25519 (RFC 7748), sealing, signatures, streams."""
+"""SPEC sections 3 and 5: derivations, X25519 (RFC 7748), sealing, streams."""
 
 import hashlib
 import hmac
@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from functools import cache
 
 from Crypto.Cipher import AES, ChaCha20_Poly1305
-from Crypto.PublicKey import ECC
-from Crypto.Signature import eddsa
 
 from .refusal import Refused, require
 
@@ -140,22 +138,6 @@ def unseal(key: bytes, sealed: bytes, data: bytes) -> bytes:
         return cipher.decrypt_and_verify(sealed[NONCE_BYTES:-TAG_BYTES], sealed[-TAG_BYTES:])
     except ValueError:
         raise Refused("AuthenticationFailed") from None
-
-
-def verification_key(seed: bytes) -> bytes:
-    return ECC.construct(curve="Ed25519", seed=seed).public_key().export_key(format="raw")
-
-
-def sign(seed: bytes, message: bytes) -> bytes:
-    return eddsa.new(ECC.construct(curve="Ed25519", seed=seed), "rfc8032").sign(message)
-
-
-def verifies(public: bytes, message: bytes, signature: bytes) -> bool:
-    try:
-        eddsa.new(eddsa.import_public_key(public), "rfc8032").verify(message, signature)
-    except ValueError:
-        return False
-    return True
 
 
 def ids(numbers: Iterable[int]) -> bytes:

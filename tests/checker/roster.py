@@ -3,17 +3,10 @@
 from typing import Any
 
 from .configuration import Session
-from .primitives import FIELD, digest, frame, u32, verifies
+from .edwards import admitted, verifies
+from .primitives import digest, frame, u32
 from .refusal import require
 from .wire import body
-
-SMALL_ORDER = {
-    0,
-    1,
-    FIELD - 1,
-    2707385501144840649318225287225658788936804267575313519463743609750303402022,
-    55188659117513257062267467217118295137698188065244968500265048394206261417927,
-}
 
 Keys = dict[str, Any]
 
@@ -36,8 +29,7 @@ def roster_digest(entries: list[Keys]) -> bytes:
 
 
 def check_signing_key(public: bytes, culprit: int) -> None:
-    y = int.from_bytes(public, "little") % 2**255
-    require(y < FIELD and y not in SMALL_ORDER, "AuthenticationFailed", culprit)
+    require(admitted(public), "AuthenticationFailed", culprit)
 
 
 def check_keys(keys: Keys, session: Session, known: dict[int, bytes]) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 from . import lanes, sharing, wire
 from .configuration import Session
-from .primitives import agree, frame, public_key, verifies
+from .edwards import verifies
+from .primitives import agree, frame, public_key
 from .private import Private
 from .refusal import Refused, require
 from .roster import check_keys, roster_digest

@@ -6,8 +6,8 @@ from typing import Any
 from . import private_rounds
 from .client import Client
 from .configuration import Session
+from .edwards import verification_key
 from .findings import agree
-from .primitives import verification_key
 from .refusal import Refused
 from .server import Server
 

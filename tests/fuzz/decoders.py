@@ -14,7 +14,7 @@ CALLS = (
     r"frombuffer\(",
     r"\bfromhex\(",
     r"b64decode\(",
-    r"import_(private_|public_|x25519_private_)?key\(",
+    r"crypto_(scalarmult|sign_open)\(",
     r"\.read_(text|bytes)\(",
     r"fromisoformat\(",
     r"make_url\(",

@@ -1,6 +1,6 @@
 """One session of Flower nodes against a malicious server, recorded for the fuzzer: the same in every run.
 
-The corpus holds messages of it. Needs flwr, which has an environment of its own.
+The corpus holds messages of it. Needs flwr.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -31,8 +31,9 @@ from protocols.flower.rounds import Round
 from protocols.identity_files import write_roster
 from protocols.parameters import Adversary
 from protocols.server import Server
-from secagg import aead, encoding, key_agreement, signatures
-from secagg import field as prime_field
+from secagg import aead, shamir
+from secagg.encoding import FixedPoint
+from secagg.key_agreement import KeyPair
 from secagg.signatures import Identity
 from tests.protocols.flower.in_process import (
     METRICS,
@@ -60,16 +61,14 @@ def _drawn(label: str) -> Callable[[int], bytes]:
 
 @contextmanager
 def same_randomness(label: str) -> Iterator[None]:
-    source = SimpleNamespace(urandom=_drawn(label))
-    modules = (aead, encoding, key_agreement, prime_field, signatures, client_steps, server_module, rounds)
-    patches = [patch.object(module, "os", source) for module in modules]
-    for each in patches:
-        each.start()
-    try:
+    draw = _drawn(label)
+    drawing: tuple[Any, ...] = (KeyPair.generate, Identity.generate, aead.seal, shamir.split, FixedPoint.encode)
+    with ExitStack() as stack:
+        for module in (client_steps, server_module, rounds):
+            stack.enter_context(patch.object(module, "os", SimpleNamespace(urandom=draw)))
+        for function in drawing:
+            stack.enter_context(patch.dict(function.__kwdefaults__, random=draw))
         yield
-    finally:
-        for each in patches:
-            each.stop()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ MAX_INPUT = 1 << 14
 """The longest input that the fuzzer makes; decoders are told the round's own limits."""
 
 HAS_FLOWER = importlib.util.find_spec("flwr") is not None
-"""Flower has an environment of its own; its targets are there only."""
+"""Its targets are there only where it is: users of the other extras may fuzz as well."""
 
 TARGETS: dict[str, Callable[[bytes], None]] = {}
 WEIGHTS: dict[str, float] = {}

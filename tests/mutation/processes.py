@@ -27,7 +27,7 @@ PYTEST += ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:benchmark"]
 PRELOADED = (
     "pytest hypothesis hypothesis.strategies hypothesis.extra.numpy numpy numba msgspec coverage mpmath scipy.stats",
     "galois",
-    "Crypto.Cipher.AES Crypto.Cipher.ChaCha20_Poly1305 Crypto.PublicKey.ECC Crypto.Signature.eddsa",
+    "nacl.bindings Crypto.Cipher.AES Crypto.Cipher.ChaCha20_Poly1305 Crypto.Signature.eddsa",
     "dp_accounting dp_accounting.pld.privacy_loss_distribution dp_accounting.rdp",
 )
 

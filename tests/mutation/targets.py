@@ -32,6 +32,7 @@ SECAGG = {
     "prg": "test_prg",
     "field": "test_field",
     "arrays": "test_arrays",
+    "randomness": "test_randomness",
     "_field_kernels": "test_field test_shamir",
     "_bit_kernels": "test_residues",
 }

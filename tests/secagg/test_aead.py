@@ -29,8 +29,12 @@ RFC_SEALED = RFC_NONCE + bytes.fromhex(
 )
 
 
+def seal(plaintext: bytes) -> bytes:
+    return aead.seal(KEY, plaintext, associated_data=AD, random=lambda size: NONCE)
+
+
 def test_sealing_gives_the_ciphertext_and_tag_of_rfc_8439() -> None:
-    assert aead._seal(RFC_KEY, RFC_TEXT, RFC_AD, RFC_NONCE) == RFC_SEALED
+    assert aead.seal(RFC_KEY, RFC_TEXT, associated_data=RFC_AD, random=lambda size: RFC_NONCE) == RFC_SEALED
     assert aead.open(RFC_KEY, RFC_SEALED, associated_data=RFC_AD) == RFC_TEXT
 
 
@@ -47,7 +51,7 @@ def test_opening_undoes_sealing(key: bytes, plaintext: bytes, associated_data: b
 
 @pytest.mark.parametrize("plaintext", [b"", b"x", bytes(40)])
 def test_every_single_bit_of_a_ciphertext_counts(plaintext: bytes) -> None:
-    sealed = aead._seal(KEY, plaintext, AD, NONCE)
+    sealed = seal(plaintext)
     for bit in range(8 * len(sealed)):
         flipped = bytearray(sealed)
         flipped[bit // 8] ^= 1 << (bit % 8)
@@ -56,7 +60,7 @@ def test_every_single_bit_of_a_ciphertext_counts(plaintext: bytes) -> None:
 
 
 def test_every_single_bit_of_the_key_and_the_associated_data_counts() -> None:
-    sealed = aead._seal(KEY, b"plaintext", AD, NONCE)
+    sealed = seal(b"plaintext")
     for bit in range(8 * len(KEY)):
         key = bytearray(KEY)
         key[bit // 8] ^= 1 << (bit % 8)
@@ -72,11 +76,11 @@ def test_every_single_bit_of_the_key_and_the_associated_data_counts() -> None:
 @pytest.mark.parametrize("other", [AD[:-1], AD + b"\0", AD + AD, b"\0" + AD])
 def test_associated_data_of_another_length_is_refused(other: bytes) -> None:
     with pytest.raises(AuthenticationFailed):
-        aead.open(KEY, aead._seal(KEY, b"plaintext", AD, NONCE), associated_data=other)
+        aead.open(KEY, seal(b"plaintext"), associated_data=other)
 
 
 def test_every_truncation_and_extension_is_refused() -> None:
-    sealed = aead._seal(KEY, bytes(40), AD, NONCE)
+    sealed = seal(bytes(40))
     for size in range(len(sealed)):
         for part in (sealed[:size], sealed[len(sealed) - size :]):
             with pytest.raises(AuthenticationFailed):
@@ -94,7 +98,7 @@ def test_bytes_that_nobody_sealed_are_refused(sealed: bytes) -> None:
 
 def test_the_plaintext_cannot_be_moved_into_the_associated_data() -> None:
     # Ciphertext and associated data are each authenticated with their length.
-    sealed = aead._seal(KEY, bytes(16), AD, NONCE)
+    sealed = seal(bytes(16))
     with pytest.raises(AuthenticationFailed):
         aead.open(KEY, NONCE + sealed[-TAG_BYTES:], associated_data=AD + sealed[NONCE_BYTES:-TAG_BYTES])
 

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from types import SimpleNamespace
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -14,12 +12,17 @@ from hypothesis import strategies as st
 from secagg import encoding
 from secagg.encoding import FixedPoint, Integers, Rounding, check_weight, from_residues, sum_bits, to_residues
 from secagg.errors import EncodingError, ParameterError
+from secagg.randomness import RandomBytes
 from secagg.residues import lane_dtype, reduce_in_place
 from tests.strategies import fixed_points, float_vectors, integer_codecs
 
 SEED = bytes(range(32))
 
 CODEC = FixedPoint(clip=1.0, value_bits=8, num_summands=10, max_weight=5, rounding=Rounding.NEAREST)
+
+
+def seeded(seed: bytes) -> RandomBytes:
+    return lambda size: seed[:size]
 
 
 def sum_lanes(vectors: list[np.ndarray], bits: int, length: int) -> np.ndarray:
@@ -41,10 +44,8 @@ def test_a_decoded_sum_is_the_weighted_sum_of_the_quantised_values(data: st.Data
         values = data.draw(float_vectors(length, reach=2 * codec.clip))
         weight = data.draw(st.one_of(st.integers(0, codec.max_weight), st.just(codec.max_weight)))
         seed = bytes([number]) * 32
-        # The operating system's randomness, replaced by a known seed: encode() is to round as the core does.
-        with patch.object(encoding, "os", SimpleNamespace(urandom=lambda size, seed=seed: seed[:size])):
-            encoded = codec.encode(values, weight=weight)
-        levels, num_clipped = encoding._quantise(codec, values, seed)
+        encoded = codec.encode(values, weight=weight, random=seeded(seed))
+        levels, num_clipped = codec.quantise(values, random=seeded(seed))
         assert encoded.num_clipped == num_clipped
         assert encoded.residues.dtype == lane_dtype(codec.modulus_bits)
         encodings.append(encoded.residues)
@@ -151,13 +152,13 @@ def test_stochastic_rounding_is_the_specified_function_of_the_seed(
     data: st.DataObject, codec: FixedPoint, seed: bytes
 ) -> None:
     values = data.draw(float_vectors(data.draw(st.integers(0, 9)), reach=1.5 * codec.clip))
-    assert encoding._quantise(codec, values, seed)[0].tolist() == slow_stochastic(codec, values, seed)
+    assert codec.quantise(values, random=seeded(seed))[0].tolist() == slow_stochastic(codec, values, seed)
 
 
 def test_stochastic_rounding_has_no_seam_between_chunks() -> None:
     codec = FixedPoint(clip=1.0, value_bits=10, num_summands=1)
     values = np.random.default_rng(4).uniform(-1.1, 1.1, size=2 * encoding._CHUNK + 3)
-    levels, num_clipped = encoding._quantise(codec, values, SEED)
+    levels, num_clipped = codec.quantise(values, random=seeded(SEED))
     for border in (encoding._CHUNK, 2 * encoding._CHUNK):
         around = slow_stochastic(codec, values[: border + 3], SEED, start=border - 50)
         assert levels[border - 50 : border + 3].tolist() == around
@@ -182,7 +183,7 @@ def is_biased(rounded: np.ndarray, value: float) -> bool:
 @pytest.mark.parametrize("base", [3, -4])
 def test_stochastic_rounding_is_unbiased(fraction: float, base: int) -> None:
     codec = FixedPoint(clip=127.0, value_bits=8, num_summands=1)  # one level a unit
-    levels, _ = encoding._quantise(codec, np.full(N, base + fraction), SEED)
+    levels, _ = codec.quantise(np.full(N, base + fraction), random=seeded(SEED))
     assert set(levels.tolist()) == {base, base + 1}
     assert not is_biased(levels, base + fraction)
 

@@ -76,7 +76,7 @@ def spoilt_shares() -> dict[int, bytes]:
 
 
 LONG = SECRET + b"\1"
-SEALED = aead._seal(SECRET, SECRET, b"x", bytes(12))
+SEALED = aead.seal(SECRET, SECRET, associated_data=b"x", random=bytes)
 CODEC = FixedPoint(clip=1.0, value_bits=8, num_summands=3)
 
 # Every way to raise that has a secret in its hands.

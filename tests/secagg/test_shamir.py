@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from secagg import shamir
 from secagg.errors import EncodingError, InconsistentShares, ParameterError, ThresholdError
 from secagg.field import PRIME
+from secagg.randomness import RandomBytes
 from secagg.shamir import (
     num_elements,
     reconstruct,
@@ -36,6 +36,11 @@ nonzero = st.integers(1, PRIME - 1)
 
 def array(values: Any) -> np.ndarray:
     return np.array(values, dtype=np.uint64)
+
+
+def drawing(coefficients: np.ndarray) -> RandomBytes:
+    """A source of these field elements, to be taken at once."""
+    return lambda size: coefficients.astype("<u4").tobytes()
 
 
 def alter(share: bytes, column: int, by: int) -> bytes:
@@ -74,7 +79,7 @@ def test_every_subset_of_the_threshold_reconstructs() -> None:
 def test_shares_are_the_polynomial_at_the_indices(values: list[int], sharing: Sharing, seed: int) -> None:
     threshold, indices = sharing
     random = np.random.default_rng(seed).integers(0, PRIME, size=(threshold - 1, len(values)), dtype=np.uint64)
-    shares = shamir._split(array(values), random, array(indices))
+    shares = split_elements(array(values), threshold=threshold, indices=indices, random=drawing(random))
     for column, value in enumerate(values):
         polynomial = [value, *random[:, column].tolist()]
         assert shares[:, column].tolist() == [reference.evaluate(polynomial, index) for index in indices]
@@ -123,22 +128,24 @@ def test_fewer_shares_than_the_threshold_are_consistent_with_any_secret(
 ) -> None:
     threshold, indices = sharing
     random = np.array([[data.draw(field_elements)] for _ in range(threshold - 1)], dtype=np.uint64).reshape(-1, 1)
-    seen = data.draw(st.permutations(indices))[: threshold - 1]
-    shares = shamir._split(array([secret]), random, array(seen))
+    order = data.draw(st.permutations(indices))
+    seen = order[: threshold - 1]
+    shares = split_elements(array([secret]), threshold=threshold, indices=order, random=drawing(random))[: len(seen)]
     # The one polynomial through what was seen and through another secret: its coefficients were as likely.
     alternative = reference.interpolate([(0, other), *zip(seen, shares[:, 0].tolist(), strict=True)])
     assert alternative[0] == other
     assert len(alternative) == threshold
-    again = shamir._split(array([other]), array(alternative[1:]).reshape(-1, 1), array(seen))
-    assert np.array_equal(again, shares)
+    likely = drawing(array(alternative[1:]))
+    again = split_elements(array([other]), threshold=threshold, indices=order, random=likely)
+    assert np.array_equal(again[: len(seen)], shares)
 
 
 @pytest.mark.parametrize("raw", [b"\0\0\0\0", b"\x01\0\0\0", b"\xfe\xff\xff\x7f"])
-def test_coefficients_are_what_was_drawn_even_zero(monkeypatch: pytest.MonkeyPatch, raw: bytes) -> None:
+def test_coefficients_are_what_was_drawn_even_zero(raw: bytes) -> None:
     # A leading coefficient that is never zero would rule secrets out. Whatever the randomness says must be taken: all
     # zeros give the constant polynomial, of which every share is the secret.
-    monkeypatch.setattr(os, "urandom", lambda size: raw * (size // 4))
-    shares = split_elements(array([123, 0]), threshold=4, indices=[1, 2, 5, 9])
+    indices = [1, 2, 5, 9]
+    shares = split_elements(array([123, 0]), threshold=4, indices=indices, random=lambda size: raw * (size // 4))
     drawn = int.from_bytes(raw, "little")
     for column, secret in enumerate([123, 0]):
         expected = [reference.evaluate([secret, drawn, drawn, drawn], index) for index in (1, 2, 5, 9)]

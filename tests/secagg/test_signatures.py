@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
+import itertools
+from contextlib import nullcontext, suppress
 
 import pytest
 from Crypto.Signature import eddsa
 from hypothesis import given
 from hypothesis import strategies as st
+from nacl.bindings import crypto_sign_open
+from nacl.exceptions import BadSignatureError
 
 from secagg.errors import AuthenticationFailed, ParameterError
 from secagg.signatures import (
@@ -17,38 +20,15 @@ from secagg.signatures import (
     check_public_key,
     verify,
 )
+from tests.checker import edwards
 from tests.strategies import seeds
+from tests.vectors.signatures import RFC_8032, off_by
 
 GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
 
 IDENTITY = Identity(bytes(range(32)))
 MESSAGE = b"a message"
 SIGNATURE = IDENTITY.sign(MESSAGE)
-
-# RFC 8032, section 7.1: private key, public key, message, signature.
-RFC_8032 = [
-    (
-        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
-        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
-        "",
-        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46b"
-        "d25bf5f0595bbe24655141438e7a100b",
-    ),
-    (
-        "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
-        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
-        "72",
-        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c"
-        "387b2eaeb4302aeeb00d291612bb0c00",
-    ),
-    (
-        "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
-        "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
-        "af82",
-        "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc659"
-        "4a7c15e9716ed28dc027beceea1ec40a",
-    ),
-]
 
 
 def flipped(data: bytes, bit: int) -> bytes:
@@ -147,6 +127,8 @@ def test_generated_identities_are_all_different() -> None:
     assert len({Identity.generate().private_bytes for _ in range(20)}) == 20
 
 
+# What libraries differ on
+
 FIELD = 2**255 - 19
 SMALL_ORDER_Y = (
     0,
@@ -187,7 +169,7 @@ def test_a_key_that_is_the_neutral_point_verifies_nothing_although_the_equation_
     forged = IDENTITY.public_bytes + (scalar_of(IDENTITY.private_bytes) % GROUP_ORDER).to_bytes(32, "little")
     key = eddsa.import_public_key(NEUTRAL)
     eddsa.new(key, "rfc8032").verify(b"anything", forged)  # the library takes it
-    with pytest.raises(AuthenticationFailed, match="small order"):
+    with pytest.raises(AuthenticationFailed, match="not of prime order"):
         verify(NEUTRAL, b"anything", forged)
 
 
@@ -199,3 +181,34 @@ def test_a_commitment_that_is_the_neutral_point_is_refused_even_from_the_keys_ow
     eddsa.new(key, "rfc8032").verify(MESSAGE, signature)  # the library takes it
     with pytest.raises(AuthenticationFailed, match="does not verify"):
         verify(IDENTITY.public_bytes, MESSAGE, signature)
+
+
+def test_whoever_is_off_the_subgroup_is_refused_although_the_equation_with_the_cofactor_holds() -> None:
+    taken_by_libsodium = 0
+    for key, commitment in itertools.product(range(8), repeat=2):
+        public, signature = off_by(key, commitment, MESSAGE)
+        eddsa.new(eddsa.import_public_key(public), "rfc8032").verify(MESSAGE, signature)  # another library takes all
+        if key == commitment == 0:
+            verify(public, MESSAGE, signature)
+            continue
+        with pytest.raises(AuthenticationFailed):
+            verify(public, MESSAGE, signature)
+        if key:
+            with pytest.raises(AuthenticationFailed):
+                check_public_key(public)
+        with suppress(BadSignatureError):
+            crypto_sign_open(signature + MESSAGE, public)
+            taken_by_libsodium += 1
+    assert taken_by_libsodium  # of those that satisfy the equation without the cofactor as well
+
+
+@given(st.binary(min_size=PUBLIC_KEY_BYTES, max_size=PUBLIC_KEY_BYTES))
+def test_a_public_key_is_sound_if_the_second_implementation_has_it_in_the_subgroup(public: bytes) -> None:
+    with nullcontext() if edwards.admitted(public) else pytest.raises(AuthenticationFailed):
+        check_public_key(public)
+
+
+def test_a_key_that_is_no_point_is_refused() -> None:
+    for y in (2, 7, FIELD - 2):
+        with pytest.raises(AuthenticationFailed):
+            check_public_key(y.to_bytes(32, "little"))

@@ -15,6 +15,9 @@ from typing import Any
 from protocols.audit.operations import OPERATIONS, Case
 from secagg.derivation import Label
 from secagg.errors import SecAggError
+from tests.checker.edwards import ORDER
+
+from .signatures import RFC_8032, SPECCHECK, off_the_subgroup
 
 HERE = Path(__file__).parent
 
@@ -291,6 +294,40 @@ def _key_agreement_cases() -> list[Case]:
     ]
 
 
+def _signature_cases() -> list[Case]:
+    cases = []
+    for number, (private, public, message, signature) in enumerate(RFC_8032, start=1):
+        said, source = {"private": private, "message": message}, "RFC 8032, 7.1"
+        cases += [
+            _good(f"test {number}", "identity", {"private": private}, public, source),
+            _good(f"test {number}", "sign", said, signature, source),
+            _good(f"test {number}", "verify", {"public": public, "message": message, "signature": signature}),
+        ]
+    _, public, message, signature = RFC_8032[1]
+    one = {"public": public, "message": message, "signature": signature}
+    response = int.from_bytes(bytes.fromhex(signature[64:]), "little")
+    others = {
+        "another message": one | {"message": "73"},
+        "S + L": one | {"signature": signature[:64] + (response + ORDER).to_bytes(32, "little").hex()},
+        "bit 255 of S": one | {"signature": signature[:-2] + f"{int(signature[-2:], 16) ^ 0x80:02x}"},
+        "bit 255 of R": one | {"signature": _negated(signature[:64]) + signature[64:]},
+        "bit 255 of A": one | {"public": _negated(public)},
+        "signature of 63 bytes": one | {"signature": signature[:-2]},
+        "signature of 65 bytes": one | {"signature": signature + "00"},
+        "public key of 31 bytes": one | {"public": public[:-2]},
+        "public key that is no point": one | {"public": (2).to_bytes(32, "little").hex()},
+        "R that is no point": one | {"signature": (2).to_bytes(32, "little").hex() + signature[64:]},
+        **{name: dict(zip(one, texts, strict=True)) for name, *texts in off_the_subgroup()},
+        **{name: dict(zip(one, texts, strict=True)) for name, *texts in SPECCHECK},
+    }
+    cases += [_bad(name, "verify", given, "AuthenticationFailed") for name, given in others.items()]
+    return [*cases, _bad("private key of 31 bytes", "identity", {"private": SEED[2:]}, "ParameterError")]
+
+
+def _negated(point: str) -> str:
+    return point[:-2] + f"{int(point[-2:], 16) ^ 0x80:02x}"
+
+
 PRIMITIVES: dict[str, Callable[[], list[Case]]] = {
     "encoding": _encoding_cases,
     "residues": _residues_cases,
@@ -299,6 +336,7 @@ PRIMITIVES: dict[str, Callable[[], list[Case]]] = {
     "derivation": _derivation_cases,
     "aead": _aead_cases,
     "key_agreement": _key_agreement_cases,
+    "signatures": _signature_cases,
 }
 
 

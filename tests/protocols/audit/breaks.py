@@ -16,9 +16,10 @@ from protocols import bindings, client_checks, configuration, private_round, unm
 from protocols.audit import private_operations
 from protocols.paillier_parameters import RoundParameters
 from protocols.policy import ClientPolicy
-from secagg import aead, key_agreement, masking, prg, shamir
+from secagg import aead, field, masking, prg
 from secagg.key_agreement import KeyPair
 from secagg.paillier import threshold
+from secagg.randomness import SYSTEM, RandomBytes
 
 Patch = pytest.MonkeyPatch
 
@@ -47,11 +48,16 @@ def no_self_masks(patch: Patch) -> None:
 
 
 def shamir_of_degree_one(patch: Patch) -> None:
-    def flat(original: Callable[..., Any], secrets: Any, random: Any, points: Any) -> Any:
-        random[1:] = 0
-        return original(secrets, random, points)
+    def flat(original: Callable[..., Any], coefficients: Any, points: Any) -> Any:
+        coefficients[2:] = 0
+        return original(coefficients, points)
 
-    wrap(patch, shamir, "_split", flat)
+    wrap(patch, field, "evaluate", flat)
+
+
+def no_associated_data(patch: Patch) -> None:
+    for name in ("crypto_aead_chacha20poly1305_ietf_encrypt", "crypto_aead_chacha20poly1305_ietf_decrypt"):
+        wrap(patch, aead, name, lambda of, text, data, nonce, key: of(text, b"always the same", nonce, key))
 
 
 def no_session_in_pairwise_seeds(patch: Patch) -> None:
@@ -88,7 +94,10 @@ def threshold_off_by(amount: int) -> Callable[[Patch], None]:
 
 
 def little_entropy(patch: Patch) -> None:
-    patch.setattr(KeyPair, "generate", classmethod(lambda cls: cls(key_agreement.os.urandom(2) * 16)))
+    def generate(cls: type[KeyPair], *, random: RandomBytes = SYSTEM) -> KeyPair:
+        return cls(random(32)[:2] * 16)
+
+    patch.setattr(KeyPair, "generate", classmethod(generate))
 
 
 def no_noise(patch: Patch) -> None:
@@ -136,10 +145,7 @@ BREAKS: dict[str, tuple[str, Callable[[Patch], None]]] = {
         "replay/private-curious",
         lambda patch: patch.setattr(bindings, "share_associated_data", lambda *_: b"always the same"),
     ),
-    "one associated data in the cipher": (
-        "replay/private-curious",
-        lambda patch: wrap(patch, aead, "_cipher", lambda of, key, nonce, data: of(key, nonce, b"always the same")),
-    ),
+    "one associated data in the cipher": ("replay/private-curious", no_associated_data),
     "pairwise seeds that forget the session": ("replay/private-curious", no_session_in_pairwise_seeds),
     "confirmations that nobody checks": (
         "replay/malicious",

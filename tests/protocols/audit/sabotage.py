@@ -19,7 +19,10 @@ from dp.ledger.book import Account, Book
 from protocols import bindings, client_steps, noisy, parameters, server
 from protocols.audit import strings, thresholds
 from protocols.messages import Invitation
-from secagg import aead, encoding, field, key_agreement, shamir, signatures
+from secagg import aead, encoding, field, shamir
+from secagg.encoding import FixedPoint
+from secagg.key_agreement import KeyPair
+from secagg.signatures import Identity
 
 Patch = pytest.MonkeyPatch
 Sabotage = Callable[[Patch], None]
@@ -28,6 +31,11 @@ Sabotage = Callable[[Patch], None]
 def drawing(module: Any, draw: Callable[[int], bytes]) -> Sabotage:
     """Let one module take its randomness from something else than the operating system."""
     return lambda patch: patch.setattr(module, "os", SimpleNamespace(urandom=draw))
+
+
+def by_default(function: Any, draw: Callable[[int], bytes]) -> Sabotage:
+    """Let a function of `secagg` that is handed no source draw from this one."""
+    return lambda patch: patch.setitem(function.__kwdefaults__, "random", draw)
 
 
 def constant(size: int) -> bytes:
@@ -55,7 +63,10 @@ def around(owner: Any, name: str, wrapper: Callable[..., Any]) -> Sabotage:
 
 
 def _split(change: Callable[[Any], Any]) -> Sabotage:
-    return around(shamir, "_split", lambda split, secrets, random, points: split(secrets, change(random), points))
+    def evaluate(original: Any, coefficients: Any, points: Any) -> Any:
+        return original(np.concatenate([coefficients[:1], change(coefficients[1:])]), points)
+
+    return around(field, "evaluate", evaluate)
 
 
 def _of_degree_one(random: Any) -> Any:
@@ -68,10 +79,9 @@ def _all_alike(random: Any) -> Any:
 
 def _session_shares_of_degree_one(patch: Patch) -> None:
     def split(secret: bytes, *, threshold: int, indices: Any) -> dict[int, bytes]:
-        elements = shamir._to_elements(secret)
-        random = _of_degree_one(field.random_elements((threshold - 1) * elements.size).reshape(threshold - 1, -1))
-        shares = shamir._split(elements, random, shamir._points(indices)).astype("<u4")
-        return {index: share.tobytes() for index, share in zip(indices, shares, strict=True)}
+        row = 4 * shamir.num_elements(len(secret))
+        one = lambda size: os.urandom(min(row, size)).ljust(size, b"\0")  # noqa: E731
+        return shamir.split(secret, threshold=threshold, indices=indices, random=one)
 
     patch.setattr(client_steps, "shamir", SimpleNamespace(split=split))
 
@@ -118,24 +128,28 @@ SABOTAGES: tuple[tuple[str, str, Sabotage], ...] = (
         "constant session id",
         lambda patch: patch.setattr(Invitation, "session_id", property(lambda self: constant(32))),
     ),
-    ("freshness/parties", "X25519 keys of 16 bits, repeated", drawing(key_agreement, repeated)),
-    ("freshness/parties", "X25519 keys of 16 bits, hashed", drawing(key_agreement, hashed)),
-    ("freshness/identities", "Ed25519 keys of 16 bits, repeated", drawing(signatures, repeated)),
-    ("freshness/identities", "Ed25519 keys of 16 bits, hashed", drawing(signatures, hashed)),
-    ("freshness/nonces", "nonces of 16 bits", drawing(aead, padded)),
-    ("freshness/nonces", "nonces of 16 bits, hashed", drawing(aead, hashed)),
+    ("freshness/parties", "X25519 keys of 16 bits, repeated", by_default(KeyPair.generate, repeated)),
+    ("freshness/parties", "X25519 keys of 16 bits, hashed", by_default(KeyPair.generate, hashed)),
+    ("freshness/identities", "Ed25519 keys of 16 bits, repeated", by_default(Identity.generate, repeated)),
+    ("freshness/identities", "Ed25519 keys of 16 bits, hashed", by_default(Identity.generate, hashed)),
+    ("freshness/nonces", "nonces of 16 bits", by_default(aead.seal, padded)),
+    ("freshness/nonces", "nonces of 16 bits, hashed", by_default(aead.seal, hashed)),
     (
         "freshness/coefficients",
         "low 16 bits zero",
-        around(field, "random_elements", lambda draw, count: draw(count) & np.uint64(0x7FFF0000)),
+        around(field, "random_elements", lambda draw, count, **given: draw(count, **given) & np.uint64(0x7FFF0000)),
     ),
-    ("freshness/coefficients", "a bit too few", around(field, "random_elements", lambda draw, count: draw(count) >> 1)),
+    (
+        "freshness/coefficients",
+        "a bit too few",
+        around(field, "random_elements", lambda draw, count, **given: draw(count, **given) >> 1),
+    ),
     ("freshness/coefficients", "nothing above x", _split(_of_degree_one)),
     ("freshness/coefficients", "all powers alike", _split(_all_alike)),
-    ("freshness/coins", "constant seed of roundings", drawing(encoding, constant)),
+    ("freshness/coins", "constant seed of roundings", by_default(FixedPoint.quantise, constant)),
     ("freshness/coins", "constant key of noise", drawing(randomness, constant)),
     ("freshness/coins", "key of noise of 16 bits", drawing(randomness, hashed)),
-    ("freshness/sessions", "nonces of 16 bits", drawing(aead, padded)),
+    ("freshness/sessions", "nonces of 16 bits", by_default(aead.seal, padded)),
     ("freshness/sessions", "constant self-mask seed", drawing(client_steps, constant)),
     ("freshness/sessions", "clients' shares of degree one", _session_shares_of_degree_one),
     ("freshness/control", "a test that passes all", lambda patch: patch.setattr(strings, "fresh", lambda *_: {})),

@@ -26,7 +26,7 @@ from protocols.policy import PrivacyDemand
 from protocols.private_round import PrivateRound
 from protocols.server import Server
 from protocols.transitions import ServerPhase
-from secagg import aead, derivation, field, masking, prg, residues, shamir, signatures
+from secagg import derivation, field, masking, prg, residues, shamir, signatures
 from secagg.encoding import Encoded, FixedPoint
 from secagg.errors import SecAggError
 from secagg.key_agreement import KeyPair
@@ -100,10 +100,6 @@ def no_minimum(patch: Patch) -> None:
         patch.setattr(Server, name, lambda self, have: None)
 
 
-def no_associated_data(patch: Patch) -> None:
-    wrap(patch, aead, "_cipher", lambda original, key, nonce, data: original(key, nonce, b"always the same"))
-
-
 def overflowing(patch: Patch) -> None:
     wide = FixedPoint.modulus_bits.fget  # type: ignore[attr-defined]
     patch.setattr(FixedPoint, "modulus_bits", property(lambda self: max(2, wide(self) - 2)))
@@ -120,15 +116,16 @@ def forgetful_ledger(patch: Patch) -> None:
 NARROW = scaled(0.95)
 
 BREAKS: dict[str, Callable[[Patch], None]] = {
-    "vectors/encoding": lambda patch: wrap(patch, FixedPoint, "_encode", one_level_off),
+    "vectors/encoding": lambda patch: wrap(patch, FixedPoint, "encode", one_level_off),
     "vectors/residues": lambda patch: wrap(patch, residues, "pack", lambda pack, *args: pack(*args)[::-1]),
     "vectors/prg": lambda patch: wrap(patch, prg, "keystream", lambda _, seed, size, **__: bytes(max(0, size))),
     "vectors/shamir": lambda patch: wrap(
         patch, shamir, "reconstruct", lambda _, *__, num_bytes, **___: bytes(num_bytes)
     ),
     "vectors/derivation": lambda patch: wrap(patch, derivation, "hkdf", lambda _, *__, length, **___: bytes(length)),
-    "vectors/aead": no_associated_data,
+    "vectors/aead": breaks.no_associated_data,
     "vectors/key_agreement": lambda patch: wrap(patch, KeyPair, "agree", lambda *_: bytes(32)),
+    "vectors/signatures": signature_of_anyone,
     "vectors/messages": accepting_broken_messages,
     "vectors/accounting": lambda patch: wrap(patch, known_answers, "gaussian_delta", lambda of, *a: of(*a) * 1.00001),
     "vectors/topology": lambda patch: wrap(patch, known_answers, "derive_topology", low_threshold),
@@ -141,8 +138,8 @@ BREAKS: dict[str, Callable[[Patch], None]] = {
     "primitives/shamir": lambda patch: wrap(
         patch, shamir, "reconstruct_robust", lambda of, *a, **k: (of(*a, **k)[0], frozenset())
     ),
-    "primitives/shamir-uniform": lambda patch: wrap(patch, field, "random_elements", lambda of, n: of(n) // 2),
-    "primitives/aead": no_associated_data,
+    "primitives/shamir-uniform": lambda patch: wrap(patch, field, "random_elements", lambda of, n, **_: of(n) // 2),
+    "primitives/aead": breaks.no_associated_data,
     "primitives/key-agreement": lambda patch: wrap(patch, KeyPair, "agree", lambda *_: bytes(32)),
     "primitives/signatures": lambda patch: patch.setattr(primitives, "verify", lambda *_: None),
     "sessions/dropouts": lambda patch: wrap(patch, masking, "unmask", without_orphans),

@@ -18,7 +18,7 @@ from protocols.audit.fixed_randomness import AlreadyFixed, OtherRandomness
 from protocols.audit.manifest import FILES
 from protocols.audit.outcome import Refuted, Status
 from protocols.audit.runner import chosen, run
-from secagg import aead, field, key_agreement
+from secagg import aead, shamir
 from secagg.key_agreement import KeyPair
 from tests.test_architecture import MODULES, imports
 from tests.vectors.ship import AUDIT, NAMES, SHIPPED, manifest
@@ -193,14 +193,14 @@ def draw_two_keys_and_fail(one: Any) -> None:
 
 
 def test_randomness_is_fixed_for_the_time_of_a_context_and_put_back() -> None:
-    before = {room: room.os for room in (key_agreement, aead, server_room)}
-    elements, seal = field.random_elements, aead.seal
+    seal, defaults = aead.seal, shamir.split.__kwdefaults__
     one = given()
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             draw_two_keys_and_fail(one)
-        assert (field.random_elements, aead.seal) == (elements, seal)
-        assert all(room.os is os is module for room, module in before.items())
+        assert aead.seal is seal
+        assert shamir.split.__kwdefaults__ is defaults
+        assert server_room.os is os
         assert KeyPair.generate().private_bytes != KeyPair.generate().private_bytes
 
 
@@ -210,9 +210,9 @@ def test_only_the_thread_that_fixes_randomness_meets_it() -> None:
         elsewhere = {pool.submit(lambda: KeyPair.generate().private_bytes).result().hex() for _ in range(20)}
         assert len(elsewhere) == 20
         assert not elsewhere & {one["cipher_private_key"], one["mask_private_key"]}
-        drawn = pool.submit(field.random_elements, 9).result()
+        shares = pool.submit(shamir.split, b"x", threshold=2, indices=[1, 2]).result()
         sealed = {pool.submit(aead.seal, bytes(32), b"", associated_data=b"x").result() for _ in range(20)}
-        assert drawn.size == 9
+        assert len(shares) == 2
         assert len(sealed) == 20
         assert KeyPair.generate().private_bytes.hex() == one["cipher_private_key"]
 
@@ -241,8 +241,8 @@ def test_more_draws_than_were_recorded_are_told() -> None:
         assert server_room.os.urandom(32).hex() == NONCE
         with pytest.raises(OtherRandomness, match="more often"):
             server_room.os.urandom(32)
-    with fixed_randomness.for_client(given()), pytest.raises(OtherRandomness, match="1 field elements"):
-        field.random_elements(1)
+    with fixed_randomness.for_client(given()), pytest.raises(OtherRandomness, match="draws 4 bytes, where"):
+        shamir.split(b"x", threshold=2, indices=[1, 2])
 
 
 def test_a_session_elsewhere_is_not_touched_by_a_replay() -> None:

@@ -53,10 +53,15 @@ def test_keys_that_others_may_read_are_refused(tmp_path, mode):
 
 
 def test_what_is_no_private_key_is_refused(tmp_path):
+    write_identity(tmp_path / "written", Identity.generate())
+    written = (tmp_path / "written").read_text()
     texts = {
         "garbage": "hello",
         "public": ECC.generate(curve="Ed25519").public_key().export_key(format="PEM"),
         "other curve": ECC.generate(curve="P-256").export_key(format="PEM"),
+        "short": written.replace("\n-----END", "A\n-----END"),
+        "of another kind": written.replace("PRIVATE", "PUBLIC"),
+        "not base64": written.replace("\n-----END", "*\n-----END"),
     }
     for name, text in texts.items():
         path = tmp_path / name

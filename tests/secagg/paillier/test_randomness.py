@@ -23,9 +23,9 @@ def is_nth_residue(value: int) -> bool:
 
 @given(st.binary(min_size=16, max_size=16))
 def test_the_table_computes_powers_of_the_base(exponent: bytes) -> None:
-    source = ShortExponents(KEY.public_key)
+    source = ShortExponents(KEY.public_key, random=lambda size: exponent[:size])
     expected = pow(int(KEY.public_key.noise_base), int.from_bytes(exponent, "little"), int(N2))
-    assert source._power(exponent) == expected
+    assert source.draw() == expected
 
 
 @pytest.mark.parametrize("key_bits", [256, 384, 2048])
@@ -78,6 +78,8 @@ def test_workers_fill_a_pool_with_distinct_noise() -> None:
     assert all(is_nth_residue(value) for value in taken)
     with pytest.raises(ParameterError, match="stays in its process"):
         NoisePool(KeyHolder(KEY)).fill(2, workers=2)
+    with pytest.raises(ParameterError, match="handed in"):
+        NoisePool(ShortExponents(KEY.public_key, random=bytes)).fill(2, workers=2)
     for count, workers in ((-1, 1), (1, 0)):
         with pytest.raises(ParameterError):
             pool.fill(count, workers=workers)
