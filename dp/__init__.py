@@ -29,7 +29,7 @@ _HOMES = {
     ),
     "discrete": ("summed_gaussians_ratio",),
     "distributed": ("Goal", "NoiseShare"),
-    "errors": ("DpError", "MissingDependencyError", "ParameterError"),
+    "errors": ("DpError", "MissingDependencyError", "PrivacyParameterError"),
     "events": (
         "ApproximateEvent",
         "Composed",
@@ -61,7 +61,7 @@ _HOMES = {
     "quantile": ("AdaptiveClip",),
     "rotation": ("padded_length", "rotate", "rotate_back"),
     "samplers": ("discrete_gaussian", "discrete_gaussian_of_variance", "discrete_laplace"),
-    "sensitivity": ("Neighbours", "Norm", "Sensitivity"),
+    "sensitivity": ("Adjacency", "Norm", "Sensitivity"),
     "zcdp": (
         "advanced_composition",
         "basic_composition",

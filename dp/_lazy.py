@@ -22,8 +22,7 @@ def names_of(
     def load(name: str) -> Any:
         home = home_of.get(name)
         if home is None:
-            msg = f"module {package!r} has no attribute {name!r}"
-            raise AttributeError(msg)
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(importlib.import_module(f".{home}", package), name)
         setattr(sys.modules[package], name, value)
         return value

@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ParameterError
+from .errors import PrivacyParameterError
 from .randomness import SystemWords
 from .rational import Real, exact, positive
 from .sensitivity import Norm, check_count, round_up
@@ -20,7 +20,7 @@ from .sensitivity import Norm, check_count, round_up
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 
-_LARGEST = float(1 << 30)  # entries that are rounded, with room to spare in an int64
+_LARGEST = float(1 << 30)  # entries that are rounded: far below the limits of an int64
 _TRIES = 1000
 _DOUBT = Fraction(1, 1 << 40)  # a norm in floats errs by less, whatever the length
 
@@ -40,7 +40,7 @@ def clip(vector: npt.ArrayLike, bound: Real, norm: Norm) -> Floats:
         float64 of the same shape.
 
     Raises:
-        ParameterError: NaN, infinity, an empty vector, or a bound <= 0.
+        PrivacyParameterError: NaN, infinity, an empty vector, or a bound <= 0.
     """
     limit = positive(bound, "bound")
     values = _finite(vector)
@@ -87,8 +87,7 @@ def integer_norm_squared(vector: npt.NDArray[np.integer]) -> int:
     """Return the exact sum of squares of an integer vector."""
     values = np.asarray(vector)
     if values.dtype.kind not in "iu":
-        msg = f"integers expected, got {values.dtype}"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"integers expected, got {values.dtype}")
     largest = max(-int(values.min()), int(values.max())) if values.size else 0
     if largest**2 * values.size >= 1 << 63:
         return sum(int(v) ** 2 for v in values.ravel().tolist())
@@ -110,8 +109,7 @@ def rounded_l2_bound(l2_norm: float, dimension: int, beta: float) -> float:
     norm = float(positive(l2_norm, "l2_norm"))
     d = check_count(dimension, "dimension")
     if not 0 <= exact(beta, "beta") < 1:
-        msg = f"beta = {beta} must lie in [0, 1); exp(-1/2) is usual"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"beta = {beta} must lie in [0, 1); exp(-1/2) is usual")
     always = norm + math.sqrt(d)
     if beta == 0:
         return round_up(always)
@@ -131,12 +129,13 @@ def randomised_round(vector: npt.ArrayLike) -> Int64s:
     exactly elsewhere; the operating system's randomness decides by integer comparison.
 
     Raises:
-        ParameterError: NaN, infinity, an empty vector, entries of 2**30 or more in magnitude.
+        PrivacyParameterError: NaN, infinity, an empty vector, entries of 2**30 or more in magnitude.
     """
     values = _finite(vector)
     if float(np.abs(values).max()) >= _LARGEST:
-        msg = f"entries up to {np.abs(values).max():.3g} exceed 2**30 grid steps; use a coarser grid"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            f"entries up to {np.abs(values).max():.3g} exceed 2**30 grid steps; use a coarser grid"
+        )
     low = np.floor(values)
     chance = ((values - low) * 2.0**53).astype(
         np.uint64
@@ -157,22 +156,22 @@ def conditionally_round(vector: npt.ArrayLike, l2_norm: Real, beta: float) -> In
         beta: in [0, 1); exp(-1/2) is usual. A try succeeds with probability at least 1 - beta.
 
     Raises:
-        ParameterError: a vector longer than `l2_norm`, or bad entries.
+        PrivacyParameterError: a vector longer than `l2_norm`, or bad entries.
     """
     values = _finite(vector)
     limit = positive(l2_norm, "l2_norm")
     norm = _norm(values, Norm.L2)
     if norm > float(limit) * (1 + 1e-12):  # the rounded vector's norm is what counts, and is exact
-        msg = f"the vector's norm {norm:.6g} exceeds l2_norm = {float(limit):.6g}; clip it first"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"the vector's norm {norm:.6g} exceeds l2_norm = {float(limit):.6g}; clip it first")
     bound = rounded_l2_bound(float(limit), values.size, beta)
     most = math.floor(Fraction(bound) ** 2)
     for _ in range(_TRIES):
         rounded = randomised_round(values)
         if integer_norm_squared(rounded) <= most:
             return rounded
-    msg = f"{_TRIES} roundings exceeded the bound, which has probability below beta**{_TRIES}; raise beta's bound"
-    raise ParameterError(msg)
+    raise PrivacyParameterError(
+        f"{_TRIES} roundings exceeded the bound, which has probability below beta**{_TRIES}; raise beta's bound"
+    )
 
 
 def _uniform_53(count: int) -> npt.NDArray[np.uint64]:
@@ -187,10 +186,8 @@ def _uniform_53(count: int) -> npt.NDArray[np.uint64]:
 def _finite(vector: npt.ArrayLike) -> Floats:
     values = np.asarray(vector, dtype=np.float64)
     if values.size == 0:
-        msg = "an empty vector cannot be clipped or rounded; skip it"
-        raise ParameterError(msg)
+        raise PrivacyParameterError("an empty vector cannot be clipped or rounded; skip it")
     if not np.isfinite(values).all():
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-        msg = f"the entry at index {index} is {values[index]}; replace NaN and infinities first"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"the entry at index {index} is {values[index]}; replace NaN and infinities first")
     return values

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ParameterError
+from .errors import PrivacyParameterError
 from .laws import Law
 from .mass import distribution, mass, reach, scale_of, variance
 
@@ -69,15 +69,13 @@ def check_noise(values: npt.ArrayLike, law: Law, *, granularity: float = 1.0, fa
         false_alarm: probability, in (0, 1), that noise of exactly this law fails.
 
     Raises:
-        ParameterError: fewer than 1000 values, or a false-alarm rate outside (0, 1).
+        PrivacyParameterError: fewer than 1000 values, or a false-alarm rate outside (0, 1).
     """
     if not 0 < false_alarm < 1:
-        msg = f"false_alarm = {false_alarm} must lie in (0, 1), for example 1e-6"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"false_alarm = {false_alarm} must lie in (0, 1), for example 1e-6")
     scaled = np.asarray(values).ravel() / granularity if granularity != 1.0 else np.asarray(values).ravel()
     if scaled.size < _FEWEST:
-        msg = f"{scaled.size} samples cannot tell one law from another; draw at least {_FEWEST}"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"{scaled.size} samples cannot tell one law from another; draw at least {_FEWEST}")
     n = scaled.size
     level = false_alarm / _QUESTIONS
     off_grid = int(np.count_nonzero(~np.isfinite(scaled) | (scaled != np.rint(scaled))))

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .clipping import clip, conditionally_round, rounded_l1_bound, rounded_l2_bound
-from .errors import ParameterError
+from .errors import PrivacyParameterError
 from .rational import positive
 from .rotation import padded_length, rotate, rotate_back
 from .sensitivity import Norm, check_count
@@ -41,7 +41,7 @@ class Preparation:
         scale: integer steps to a unit; > 0.
 
     Raises:
-        ParameterError: an argument out of range; a clip of less than half a step, or of more than 2**29 steps.
+        PrivacyParameterError: an argument out of range; a clip of less than half a step, or of more than 2**29 steps.
     """
 
     length: int
@@ -53,11 +53,10 @@ class Preparation:
         positive(self.l2_clip, "l2_clip")
         positive(self.scale, "scale")
         if not 0.5 <= self.norm <= _MAX_NORM:
-            msg = (
+            raise PrivacyParameterError(
                 f"l2_clip * scale is {self.norm:.4g} steps, but must lie in [0.5, 2**29]: "
                 f"{'raise' if self.norm < 1 else 'lower'} the scale"
             )
-            raise ParameterError(msg)
 
     @property
     def dimension(self) -> int:
@@ -98,12 +97,13 @@ class Preparation:
             rotation_seed: 32 bytes, the same for all clients of the sum and the receiver; public.
 
         Raises:
-            ParameterError: another shape, NaN or infinity.
+            PrivacyParameterError: another shape, NaN or infinity.
         """
         floats = np.asarray(values, dtype=np.float64)
         if floats.shape != (self.length,):
-            msg = f"values have shape {floats.shape}, but the preparation is for ({self.length},)"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(
+                f"values have shape {floats.shape}, but the preparation is for ({self.length},)"
+            )
         clipped = clip(floats, self.l2_clip, Norm.L2)
         scaled = rotate(clipped, rotation_seed)
         scaled *= self.scale

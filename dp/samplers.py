@@ -3,7 +3,7 @@
 No float decides an outcome: each decision compares integers, and a tie is settled with as many further
 random bits as it takes (`arbiter`). The probability error is zero for uniform words; words are AES-256 over
 a counter under a fresh key of the operating system (`randomness`). Sampling is not constant-time: the time
-tells little of magnitudes, but not nothing (one draw takes longer where a proposal is rejected).
+reveals little of magnitudes, but not nothing (one draw takes longer where a proposal is rejected).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arbiter import decide
-from .errors import ParameterError
+from .errors import PrivacyParameterError
 from .laws import Law, gaussian_law, laplace_law
 from .randomness import SystemWords, WordSource, system_bits
 from .rational import Real, positive
@@ -46,7 +46,7 @@ def discrete_gaussian(sigma: Real, size: Shape = 1) -> Int64s:
         OverflowError.
 
     Raises:
-        ParameterError: sigma out of range, NaN or no real number; negative or empty size.
+        PrivacyParameterError: sigma out of range, NaN or no real number; negative or empty size.
 
     Security: fresh operating-system randomness for each call; never reuse noise for two releases.
     """
@@ -61,8 +61,9 @@ def discrete_gaussian_of_variance(sigma_squared: Real, size: Shape = 1) -> Int64
     """
     value = positive(sigma_squared, "sigma_squared")
     if not MIN_SCALE**2 <= value <= MAX_SCALE**2:
-        msg = f"sigma_squared = {float(value):.6g} is outside [1/1024, 2**100]; rescale the data to another grid"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            f"sigma_squared = {float(value):.6g} is outside [1/1024, 2**100]; rescale the data to another grid"
+        )
     return _draw(gaussian_law(value), size)
 
 
@@ -80,7 +81,7 @@ def discrete_laplace(scale: Real, size: Shape = 1) -> Int64s:
         OverflowError.
 
     Raises:
-        ParameterError: scale out of range, NaN or no real number; negative or empty size.
+        PrivacyParameterError: scale out of range, NaN or no real number; negative or empty size.
 
     Security: fresh operating-system randomness for each call; never reuse noise for two releases.
     """
@@ -90,19 +91,19 @@ def discrete_laplace(scale: Real, size: Shape = 1) -> Int64s:
 def _scale(value: Real, name: str) -> Fraction:
     result = positive(value, name)
     if not MIN_SCALE <= result <= MAX_SCALE:
-        msg = (
+        raise PrivacyParameterError(
             f"{name} = {float(result):.6g} is outside [{float(MIN_SCALE):g}, 2**50]; "
             "rescale the data to a finer or coarser grid"
         )
-        raise ParameterError(msg)
     return result
 
 
 def _shape(size: Shape) -> tuple[int, ...]:
     shape = size if isinstance(size, tuple) else (size,)
     if not all(isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0 for n in shape):
-        msg = f"size = {size!r} must be a positive integer or a tuple of them; an empty draw is refused"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            f"size = {size!r} must be a positive integer or a tuple of them; an empty draw is refused"
+        )
     return tuple(int(n) for n in shape)
 
 
@@ -139,7 +140,7 @@ def fill(law: Law, table: Table, out: Int64s, source: WordSource) -> None:
             )
             if not undecided:
                 break
-            # Words that no one has looked at may be dropped, so the walk resumes after the whole attempt.
+            # Unused words may be dropped, so the walk resumes after the whole attempt.
             end = position + ATTEMPT_WORDS
             out[done] = decide(law, _tail(words[position:end]), system_bits)
             done, position = done + 1, end

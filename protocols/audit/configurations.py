@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from secagg.encoding import Rounding
 
 from ..configuration import RoundConfig
@@ -67,5 +67,5 @@ def _read_demand(given: Vector) -> PrivacyDemand:
         name: value if name in {"rounds", "neighbours"} else float.fromhex(value) for name, value in given.items()
     }
     if "neighbours" in fields:
-        fields["neighbours"] = Neighbours(fields["neighbours"])
+        fields["adjacency"] = Adjacency(fields.pop("neighbours"))
     return PrivacyDemand(**fields)

@@ -18,7 +18,7 @@ from dp.discrete import discrete_gaussian_delta, summed_gaussians_ratio
 from dp.events import Composed, Repeated
 from dp.laws import gaussian_law, laplace_law
 from dp.preparation import BETA, Preparation
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from secagg.prg import keystream
 
 from ..noisy import Noisy, NoisyCounts, NoisyFloats
@@ -126,7 +126,7 @@ def _released(given: Case) -> list[int]:
 
 def _epsilon(given: Case) -> str:
     shares = [codec_of(vector, given["clients"]).share for vector in given["vectors"]]
-    events = tuple(share.event(given["honest"], Neighbours(given["neighbours"])) for share in shares)
+    events = tuple(share.event(given["honest"], Adjacency(given["neighbours"])) for share in shares)
     spent = epsilon_of(Repeated(Composed(events), given["rounds"]), _number(given, "delta"))
     return float(f"{spent:.12g}").hex()  # the last digits are those of a machine's logarithms
 

@@ -11,7 +11,7 @@ import msgspec
 
 from dp.accounting import epsilon_of
 from dp.events import Repeated
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 
 from .. import wire
 from ..configuration import RoundConfig
@@ -48,10 +48,10 @@ def check(vector: Vector, on_progress: Callable[[float], None]) -> int:
 
 
 def epsilon(
-    config: RoundConfig, survivors: int, delta: float, rounds: int, neighbours: str = Neighbours.ADD_REMOVE
+    config: RoundConfig, survivors: int, delta: float, rounds: int, adjacency: str = Adjacency.ADD_REMOVE
 ) -> float:
     """Return what some rounds of so many survivors cost, to twelve digits."""
-    return float(f"{epsilon_of(Repeated(config.event(survivors, Neighbours(neighbours)), rounds), delta):.12g}")
+    return float(f"{epsilon_of(Repeated(config.event(survivors, Adjacency(adjacency)), rounds), delta):.12g}")
 
 
 def _proposals(vector: Vector, config: RoundConfig) -> int:
@@ -104,7 +104,7 @@ def _goal(vector: Vector, config: RoundConfig) -> int:
         epsilon=float.fromhex(goal["epsilon"]),
         delta=float.fromhex(goal["delta"]),
         rounds=goal["rounds"],
-        neighbours=Neighbours(goal["neighbours"]),
+        adjacency=Adjacency(goal["neighbours"]),
         minimum_participants=config.minimum_survivors,
     )
     (planned,) = plan.config.vectors

@@ -11,7 +11,7 @@ import pytest
 
 from dp import samplers
 from dp.arbiter import decide
-from dp.errors import ParameterError
+from dp.errors import PrivacyParameterError
 from dp.laws import Law
 from dp.rational import exp_neg, floor_log2, power_of_two
 from dp.tables import table_for
@@ -34,7 +34,7 @@ def test_scales_go_from_the_least_to_the_largest(draw: object) -> None:
     assert not draw(Fraction(1, 32), 40).any()  # type: ignore[operator]
     assert np.abs(draw(Fraction(2**50), 40)).max() > 2**44  # type: ignore[operator]
     for outside in (Fraction(1, 32) - tiny, Fraction(2**50) + tiny):
-        with pytest.raises(ParameterError, match=r"outside \[0\.03125, 2\*\*50\]"):
+        with pytest.raises(PrivacyParameterError, match=r"outside \[0\.03125, 2\*\*50\]"):
             draw(outside)  # type: ignore[operator]
 
 

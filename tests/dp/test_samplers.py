@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import dp.arbiter
 from dp import samplers
 from dp.arbiter import Uniform, decide, invert, keep
-from dp.errors import ParameterError
+from dp.errors import PrivacyParameterError
 from dp.goodness import (
     check_noise,
     chi_squared_quantile,
@@ -363,7 +363,7 @@ def test_bad_scales_draw_nothing(draw: object, bad: object, monkeypatch: pytest.
     if draw is samplers.discrete_gaussian_of_variance and bad in {2.0**51, 1e-3}:
         bad = 2.0**101
     monkeypatch.setattr(samplers, "_draw", lambda *_: pytest.fail("noise was drawn"))
-    with pytest.raises(ParameterError):
+    with pytest.raises(PrivacyParameterError):
         draw(bad, 10)  # type: ignore[operator]
 
 
@@ -371,7 +371,7 @@ def test_variances_go_from_the_least_scale_squared_to_the_largest() -> None:
     for inside in (Fraction(1, 1024), Fraction(2**100)):
         assert samplers.discrete_gaussian_of_variance(inside).shape == (1,)
     for outside in (Fraction(1, 1024) - Fraction(1, 10**9), Fraction(2**100 + 1)):
-        with pytest.raises(ParameterError, match=r"sigma_squared = .* is outside"):
+        with pytest.raises(PrivacyParameterError, match=r"sigma_squared = .* is outside"):
             samplers.discrete_gaussian_of_variance(outside)
 
 
@@ -380,7 +380,7 @@ def test_bad_sizes(size: object) -> None:
     if size == ():
         assert samplers.discrete_gaussian(1, ()).shape == ()
         return
-    with pytest.raises(ParameterError, match="size"):
+    with pytest.raises(PrivacyParameterError, match="size"):
         samplers.discrete_gaussian(1, size)  # type: ignore[arg-type]
 
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from dp.clipping import clip
-from dp.sensitivity import Neighbours, Norm
+from dp.sensitivity import Adjacency, Norm
 from protocols import wire
 from protocols.audit.recorded_private import epsilon
 from protocols.audit.recorded_sessions import Run, array, outcome_of, unrounded
@@ -236,10 +236,10 @@ def _spent(config: RoundConfig, rounds: int) -> float:
 def _costs(config: RoundConfig) -> list[Vector]:
     cases = []
     for survivors in range(config.minimum_survivors, NUM_CLIENTS + 1):
-        for neighbours in Neighbours:
+        for adjacency in Adjacency:
             for rounds in (1, 10):
-                case = {"survivors": survivors, "neighbours": str(neighbours), "delta": DELTA.hex(), "rounds": rounds}
-                cases.append(case | {"epsilon": epsilon(config, survivors, DELTA, rounds, neighbours).hex()})
+                case = {"survivors": survivors, "neighbours": str(adjacency), "delta": DELTA.hex(), "rounds": rounds}
+                cases.append(case | {"epsilon": epsilon(config, survivors, DELTA, rounds, adjacency).hex()})
     return cases
 
 
