@@ -117,7 +117,7 @@ def from_plain(plain: Any, depth: int = 0) -> Spend:
     if kind == "Cost":
         epsilon, delta = fraction(read(values.get("epsilon"))), fraction(read(values.get("delta")))
         return Cost(epsilon, delta, adjacency=values.get(ADJACENCY))  # type: ignore[arg-type]
-    if kind not in _KINDS or set(values) != {_kept_as(field.name) for field in fields(_KINDS[kind])}:
+    if kind not in _KINDS or set(values) != {kept_as(field.name) for field in fields(_KINDS[kind])}:
         raise ValueError("no event of ours")
     if ADJACENCY in values:
         values["adjacency"] = Adjacency(values.pop(ADJACENCY))
@@ -130,7 +130,8 @@ def from_plain(plain: Any, depth: int = 0) -> Spend:
     return event
 
 
-def _kept_as(name: str) -> str:
+def kept_as(name: str) -> str:
+    """Return the key of an event's parameter in what a ledger keeps."""
     return ADJACENCY if name == "adjacency" else name
 
 

@@ -126,7 +126,7 @@ def _released(given: Case) -> list[int]:
 
 def _epsilon(given: Case) -> str:
     shares = [codec_of(vector, given["clients"]).share for vector in given["vectors"]]
-    events = tuple(share.event(given["honest"], Adjacency(given["neighbours"])) for share in shares)
+    events = tuple(share.event(given["honest"], Adjacency(given["adjacency"])) for share in shares)
     spent = epsilon_of(Repeated(Composed(events), given["rounds"]), _number(given, "delta"))
     return float(f"{spent:.12g}").hex()  # the last digits are those of a machine's logarithms
 
