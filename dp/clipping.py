@@ -7,13 +7,14 @@ and never taken from the floats. Source: Kairouz, Liu, Steinke (2021), sections 
 from __future__ import annotations
 
 import math
+import os
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import PrivacyParameterError
-from .randomness import SystemWords
+from .randomness import RandomBytes, WordStream
 from .rational import Real, exact, positive
 from .sensitivity import Norm, check_count, round_up
 
@@ -122,28 +123,26 @@ def rounded_l1_bound(l2_bound: float, dimension: int) -> float:
     return round_up(l2_bound * min(math.sqrt(check_count(dimension, "dimension")), l2_bound))
 
 
-def randomised_round(vector: npt.ArrayLike) -> Int64s:
+def randomised_round(vector: npt.ArrayLike, *, random: RandomBytes = os.urandom) -> Int64s:
     """Round each entry up or down at random so that its expectation is the entry itself, to 2**-53.
 
     An entry x becomes floor(x) + 1 with probability x - floor(x), to 2**-53 where x is below 1 in magnitude and
-    exactly elsewhere; the operating system's randomness decides by integer comparison.
+    exactly elsewhere; random integers decide by comparison.
+
+    Args:
+        vector: finite floats.
+        random: where random bytes come from; other than os.urandom only to replay what was recorded.
 
     Raises:
         PrivacyParameterError: NaN, infinity, an empty vector, entries of 2**30 or more in magnitude.
     """
     values = _finite(vector)
-    if float(np.abs(values).max()) >= _LARGEST:
-        raise PrivacyParameterError(
-            f"entries up to {np.abs(values).max():.3g} exceed 2**30 grid steps; use a coarser grid"
-        )
-    low = np.floor(values)
-    chance = ((values - low) * 2.0**53).astype(
-        np.uint64
-    )  # 0 .. 2**53, of which 2**53 only by rounding of tiny negatives
-    return low.astype(np.int64) + (_uniform_53(values.size).reshape(values.shape) < chance)
+    return round_with(values, WordStream(values.size, random=random))
 
 
-def conditionally_round(vector: npt.ArrayLike, l2_norm: Real, beta: float) -> Int64s:
+def conditionally_round(
+    vector: npt.ArrayLike, l2_norm: Real, beta: float, *, random: RandomBytes = os.urandom
+) -> Int64s:
     """Round at random until the integer vector's own L2 norm is within `rounded_l2_bound`.
 
     Run by the client. Source: Kairouz, Liu, Steinke (2021), algorithm 1: rejection conditions the rounding, so that
@@ -154,6 +153,7 @@ def conditionally_round(vector: npt.ArrayLike, l2_norm: Real, beta: float) -> In
         vector: floats in grid units, of L2 norm at most `l2_norm`.
         l2_norm: the clipping norm in grid units.
         beta: in [0, 1); exp(-1/2) is usual. A try succeeds with probability at least 1 - beta.
+        random: where random bytes come from; other than os.urandom only to replay what was recorded.
 
     Raises:
         PrivacyParameterError: a vector longer than `l2_norm`, or bad entries.
@@ -165,8 +165,9 @@ def conditionally_round(vector: npt.ArrayLike, l2_norm: Real, beta: float) -> In
         raise PrivacyParameterError(f"the vector's norm {norm:.6g} exceeds l2_norm = {float(limit):.6g}; clip it first")
     bound = rounded_l2_bound(float(limit), values.size, beta)
     most = math.floor(Fraction(bound) ** 2)
+    source = WordStream(values.size, random=random)
     for _ in range(_TRIES):
-        rounded = randomised_round(values)
+        rounded = round_with(values, source)
         if integer_norm_squared(rounded) <= most:
             return rounded
     raise PrivacyParameterError(
@@ -174,13 +175,17 @@ def conditionally_round(vector: npt.ArrayLike, l2_norm: Real, beta: float) -> In
     )
 
 
-def _uniform_53(count: int) -> npt.NDArray[np.uint64]:
-    source = SystemWords(count)
-    chunks, have = [], 0
-    while have < count:
-        chunks.append(source.chunk() >> np.uint64(11))
-        have += chunks[-1].size
-    return np.concatenate(chunks)[:count]
+def round_with(values: Floats, source: WordStream) -> Int64s:
+    """Round at random with one word of the source for each entry."""
+    if float(np.abs(values).max()) >= _LARGEST:
+        raise PrivacyParameterError(
+            f"entries up to {np.abs(values).max():.3g} exceed 2**30 grid steps; use a coarser grid"
+        )
+    low = np.floor(values)
+    # 0 to 2**53, and 2**53 itself only by the rounding of tiny negatives.
+    chance = ((values - low) * 2.0**53).astype(np.uint64)
+    uniform = source.take(values.size).reshape(values.shape) >> np.uint64(11)
+    return low.astype(np.int64) + (uniform < chance)
 
 
 def _finite(vector: npt.ArrayLike) -> Floats:

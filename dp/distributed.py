@@ -8,6 +8,7 @@ noise, never less. (Dividing by the number of invited clients, as others do, pro
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -21,6 +22,7 @@ from .discrete import gaussian_equivalent, smoothing_variance, summed_gaussians_
 from .errors import PrivacyParameterError
 from .events import Event, PoissonSampled, Repeated, SummedDiscreteGaussianEvent
 from .nearness import LARGEST_SUM_SLACK
+from .randomness import RandomBytes
 from .rational import positive
 from .samplers import MAX_SCALE, discrete_gaussian
 from .sensitivity import Adjacency, check_count, check_delta, check_epsilon
@@ -62,12 +64,15 @@ class NoiseShare:
                 f"local_sigma = {self.local_sigma} is above 2**50, where nothing is drawn; use a coarser scale"
             )
 
-    def draw(self) -> Int64s:
+    def draw(self, *, random: RandomBytes = os.urandom) -> Int64s:
         """Return fresh noise, int64 (dimension,).
+
+        Args:
+            random: where random bytes come from; other than os.urandom only to replay what was recorded.
 
         Security: drawn once for one vector; whoever knows it can take it off the sum.
         """
-        return discrete_gaussian(self.local_sigma, (self.dimension,))
+        return discrete_gaussian(self.local_sigma, (self.dimension,), random=random)
 
     def reach(self, clients: int) -> int:
         """Return the magnitude that no entry of the noise of `clients` exceeds, but with probability 2**-WRAP_BITS.

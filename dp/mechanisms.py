@@ -9,6 +9,7 @@ to d grid steps more in L1, sqrt(d) in L2.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, TypeVar
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from .calibration import discrete_gaussian_sigma, gaussian_sigma, laplace_scale
 from .errors import PrivacyParameterError
 from .events import DiscreteGaussianEvent, DiscreteLaplaceEvent, Event
+from .randomness import RandomBytes
 from .rational import Real, floor_log2, positive, power_of_two
 from .samplers import MAX_SCALE, MIN_SCALE, discrete_gaussian, discrete_laplace
 from .sensitivity import Norm, Sensitivity, round_up
@@ -54,6 +56,7 @@ def gaussian(
     epsilon: float | None = None,
     delta: float | None = None,
     granularity: float | None = None,
+    random: RandomBytes = os.urandom,
 ) -> Release[npt.NDArray[np.float64]]:
     """Add Gaussian noise to floats, as discrete Gaussian noise on a fine grid; run by whoever holds the raw value.
 
@@ -67,6 +70,7 @@ def gaussian(
         delta: the goal of this release alone, in (0, 1).
         granularity: the grid, a power of two; by default so fine that rounding raises the sensitivity by less than a
             millionth.
+        random: where random bytes come from; other than os.urandom only to replay what was recorded.
 
     Returns:
         Release: float64 of the same shape, exact multiples of the granularity; DiscreteGaussianEvent.
@@ -84,7 +88,9 @@ def gaussian(
         in_steps = positive(_given(sigma), "sigma") / grid
     else:
         in_steps = Fraction(discrete_gaussian_sigma(_given(epsilon), _given(delta), max(1.0, steps), d))
-    return _on_grid(floats, grid, in_steps, DiscreteGaussianEvent(_below(in_steps), steps, d, sensitivity.adjacency))
+    return _on_grid(
+        floats, grid, in_steps, DiscreteGaussianEvent(_below(in_steps), steps, d, sensitivity.adjacency), random
+    )
 
 
 def laplace(
@@ -94,6 +100,7 @@ def laplace(
     scale: Real | None = None,
     epsilon: float | None = None,
     granularity: float | None = None,
+    random: RandomBytes = os.urandom,
 ) -> Release[npt.NDArray[np.float64]]:
     """Add Laplace noise to floats, as discrete Laplace noise on a fine grid; pure epsilon-DP.
 
@@ -109,7 +116,7 @@ def laplace(
     else:
         in_steps = steps / positive(_given(epsilon), "epsilon")
     event = DiscreteLaplaceEvent(_below(in_steps), steps, d, sensitivity.adjacency)
-    return _on_grid(floats, grid, in_steps, event)
+    return _on_grid(floats, grid, in_steps, event, random)
 
 
 def discrete_gaussian_mechanism(
@@ -119,6 +126,7 @@ def discrete_gaussian_mechanism(
     sigma: Real | None = None,
     epsilon: float | None = None,
     delta: float | None = None,
+    random: RandomBytes = os.urandom,
 ) -> Release[npt.NDArray[np.int64]]:
     """Add discrete Gaussian noise to integers (Canonne, Kamath, Steinke 2020).
 
@@ -133,7 +141,7 @@ def discrete_gaussian_mechanism(
         chosen = Fraction(discrete_gaussian_sigma(_given(epsilon), _given(delta), bound, d))
     _check_room(integers, chosen, _EXACT_INT)
     event = DiscreteGaussianEvent(_below(chosen), bound, d, sensitivity.adjacency)
-    noise = discrete_gaussian(_in_range(chosen), integers.shape)
+    noise = discrete_gaussian(_in_range(chosen), integers.shape, random=random)
     return Release(integers + noise, event, float(chosen), 1.0)
 
 
@@ -143,6 +151,7 @@ def discrete_laplace_mechanism(
     *,
     scale: Real | None = None,
     epsilon: float | None = None,
+    random: RandomBytes = os.urandom,
 ) -> Release[npt.NDArray[np.int64]]:
     """Add discrete Laplace (two-sided geometric) noise to integers: pure (L1 sensitivity / scale)-DP, exactly."""
     integers = _integers(values)
@@ -152,7 +161,7 @@ def discrete_laplace_mechanism(
     )
     _check_room(integers, chosen, _EXACT_INT)
     event = DiscreteLaplaceEvent(_below(chosen), math.ceil(bound), integers.size, sensitivity.adjacency)
-    noise = discrete_laplace(_in_range(chosen), integers.shape)
+    noise = discrete_laplace(_in_range(chosen), integers.shape, random=random)
     return Release(integers + noise, event, float(chosen), 1.0)
 
 
@@ -161,7 +170,12 @@ geometric_mechanism = discrete_laplace_mechanism
 
 
 def histogram(
-    counts: npt.ArrayLike, sensitivity: Sensitivity, epsilon: float, delta: float = 0.0
+    counts: npt.ArrayLike,
+    sensitivity: Sensitivity,
+    epsilon: float,
+    delta: float = 0.0,
+    *,
+    random: RandomBytes = os.urandom,
 ) -> Release[npt.NDArray[np.int64]]:
     """Release a histogram of integer counts: discrete Laplace for delta = 0, discrete Gaussian otherwise.
 
@@ -170,8 +184,8 @@ def histogram(
     come from the data leak which values occur.
     """
     if delta == 0:
-        return discrete_laplace_mechanism(counts, sensitivity, epsilon=epsilon)
-    return discrete_gaussian_mechanism(counts, sensitivity, epsilon=epsilon, delta=delta)
+        return discrete_laplace_mechanism(counts, sensitivity, epsilon=epsilon, random=random)
+    return discrete_gaussian_mechanism(counts, sensitivity, epsilon=epsilon, delta=delta, random=random)
 
 
 def _laplace(epsilon: float | None, bound: float, sensitivity: Sensitivity) -> Fraction:
@@ -257,6 +271,7 @@ def _on_grid(
     grid: Fraction,
     in_steps: Fraction,
     event: DiscreteGaussianEvent | DiscreteLaplaceEvent,
+    random: RandomBytes,
 ) -> Release[npt.NDArray[np.float64]]:
     width = float(grid)
     if width == 0 or not math.isfinite(1 / width):
@@ -272,7 +287,7 @@ def _on_grid(
     _check_room(rounded, in_steps, _EXACT_FLOAT)
     scale = _in_range(in_steps)
     draw = discrete_gaussian if isinstance(event, DiscreteGaussianEvent) else discrete_laplace
-    noisy = rounded.astype(np.int64) + draw(scale, floats.shape)
+    noisy = rounded.astype(np.int64) + draw(scale, floats.shape, random=random)
     return Release(noisy.astype(np.float64) * width, event, float(in_steps * grid), width)
 
 

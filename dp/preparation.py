@@ -9,6 +9,7 @@ so that sums cannot overflow whatever the input.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from .clipping import clip, conditionally_round, rounded_l1_bound, rounded_l2_bound
 from .errors import PrivacyParameterError
+from .randomness import RandomBytes
 from .rational import positive
 from .rotation import padded_length, rotate, rotate_back
 from .sensitivity import Norm, check_count
@@ -89,12 +91,15 @@ class Preparation:
         tail = math.sqrt(2 * math.log(2 * d * 2.0**CUT_BITS) / d)
         return math.floor(min(self.l2_bound, math.ceil(self.norm * min(1.0, tail)) + 1))
 
-    def prepare(self, values: npt.ArrayLike, rotation_seed: bytes) -> tuple[Int64s, bool]:
+    def prepare(
+        self, values: npt.ArrayLike, rotation_seed: bytes, *, random: RandomBytes = os.urandom
+    ) -> tuple[Int64s, bool]:
         """Return the prepared vector, int64 (dimension,), and whether it had to be clipped. Run by a client.
 
         Args:
             values: finite floats, shape (length,).
             rotation_seed: 32 bytes, the same for all clients of the sum and the receiver; public.
+            random: where random bytes come from; other than os.urandom only to replay what was recorded.
 
         Raises:
             PrivacyParameterError: another shape, NaN or infinity.
@@ -107,7 +112,7 @@ class Preparation:
         clipped = clip(floats, self.l2_clip, Norm.L2)
         scaled = rotate(clipped, rotation_seed)
         scaled *= self.scale
-        levels = conditionally_round(scaled, self.norm, BETA)
+        levels = conditionally_round(scaled, self.norm, BETA, random=random)
         np.clip(levels, -self.max_level, self.max_level, out=levels)
         return levels, clipped is not floats
 

@@ -8,10 +8,12 @@ wanted are within the clip it shrinks; a plus sign there would run away.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, replace
 
 from .errors import PrivacyParameterError
 from .events import DiscreteGaussianEvent
+from .randomness import RandomBytes
 from .rational import positive
 from .samplers import discrete_gaussian
 from .sensitivity import Adjacency, check_count
@@ -49,17 +51,19 @@ class AdaptiveClip:
         """What one update's private count costs; compose it beside the update's own event."""
         return DiscreteGaussianEvent(self.count_sigma, 1.0, 1, self.adjacency)
 
-    def update(self, count_within: int, clients: int) -> AdaptiveClip:
+    def update(self, count_within: int, clients: int, *, random: RandomBytes = os.urandom) -> AdaptiveClip:
         """Return the next state from the true count; noise is added here. Run by whoever may see the true count.
 
         Args:
             count_within: how many clients were within the clip, 0 to `clients`.
             clients: how many reported, public.
+            random: where random bytes come from; other than os.urandom only to replay what was recorded.
         """
         check_count(clients, "clients")
         if not 0 <= count_within <= clients:
             raise PrivacyParameterError(f"count_within = {count_within} must lie between 0 and clients = {clients}")
-        return self.update_from_noisy(count_within + int(discrete_gaussian(self.count_sigma, 1)[0]), clients)
+        noise = int(discrete_gaussian(self.count_sigma, 1, random=random)[0])
+        return self.update_from_noisy(count_within + noise, clients)
 
     def update_from_noisy(self, noisy_count: float, clients: int) -> AdaptiveClip:
         """Return the next state from a count that already carries its noise: post-processing, no further cost."""

@@ -137,12 +137,12 @@ def test_rounding_goes_both_ways_and_entries_are_independent() -> None:
 def test_conditional_rounding_tries_until_it_succeeds_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     tries = 0
 
-    def too_long(values: np.ndarray) -> np.ndarray:
+    def too_long(values: np.ndarray, source: object) -> np.ndarray:
         nonlocal tries
         tries += 1
         return np.full(values.shape, 100 if tries < wanted else 1, dtype=np.int64)
 
-    monkeypatch.setattr(clipping, "randomised_round", too_long)
+    monkeypatch.setattr(clipping, "round_with", too_long)
     wanted = 1000
     assert clipping.conditionally_round([1.0, 1.0], 1.5, 0.5).tolist() == [1, 1]
     assert tries == 1000

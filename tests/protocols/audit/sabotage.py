@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import dp.distributed
-from dp import clipping, randomness, rotation, samplers
+from dp import rotation, samplers
 from dp.ledger import compositions, views
 from dp.ledger.book import Account, Book
+from dp.randomness import WordStream
 from protocols import bindings, client_steps, noisy, parameters, server
 from protocols.audit import strings, thresholds
 from protocols.messages import Invitation
@@ -52,6 +53,10 @@ def around(owner: Any, name: str, wrapper: Callable[..., Any]) -> Sabotage:
     """Replace a function by one that gets it as its first argument."""
     original = getattr(owner, name)
     return lambda patch: patch.setattr(owner, name, lambda *args, **given: wrapper(original, *args, **given))
+
+
+def _keys_of_noise(draw: Callable[[int], bytes]) -> Sabotage:
+    return around(WordStream, "__init__", lambda init, *args, random: init(*args, random=draw))
 
 
 def _split(change: Callable[[Any], Any]) -> Sabotage:
@@ -101,7 +106,7 @@ def _counts_without_noise(patch: Patch) -> None:
 
 
 def _nothing_drawn_when_few(patch: Patch) -> None:
-    patch.setattr(samplers, "reference_sample", lambda law: 0)
+    patch.setattr(samplers, "reference_sample", lambda law, random: 0)
 
 
 def _rotated_by(seed: Callable[[bytes, str], bytes]) -> Sabotage:
@@ -133,8 +138,8 @@ SABOTAGES: tuple[tuple[str, str, Sabotage], ...] = (
     ("freshness/coefficients", "nothing above x", _split(_of_degree_one)),
     ("freshness/coefficients", "all powers alike", _split(_all_alike)),
     ("freshness/coins", "constant seed of roundings", drawing(encoding, constant)),
-    ("freshness/coins", "constant key of noise", drawing(randomness, constant)),
-    ("freshness/coins", "key of noise of 16 bits", drawing(randomness, hashed)),
+    ("freshness/coins", "constant key of noise", _keys_of_noise(constant)),
+    ("freshness/coins", "key of noise of 16 bits", _keys_of_noise(hashed)),
     ("freshness/sessions", "nonces of 16 bits", drawing(aead, padded)),
     ("freshness/sessions", "constant self-mask seed", drawing(client_steps, constant)),
     ("freshness/sessions", "clients' shares of degree one", _session_shares_of_degree_one),
@@ -149,7 +154,7 @@ SABOTAGES: tuple[tuple[str, str, Sabotage], ...] = (
     (
         "noise/rounding",
         "private, up by 1 %",
-        around(clipping, "_uniform_53", lambda draw, count: draw(count) // np.uint64(100) * np.uint64(99)),
+        around(WordStream, "take", lambda take, *given: take(*given) // np.uint64(100) * np.uint64(99)),
     ),
     ("vectors/thresholds", "one too few in complete graphs", _threshold_of_complete_graphs(-1)),
     ("vectors/thresholds", "one too many in complete graphs", _threshold_of_complete_graphs(1)),
