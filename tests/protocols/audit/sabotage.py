@@ -82,7 +82,9 @@ def _session_shares_of_degree_one(patch: Patch) -> None:
 
 
 def _narrower(factor: float) -> Sabotage:
-    return around(dp.distributed, "discrete_gaussian", lambda draw, sigma, size: draw(sigma * factor, size))
+    return around(
+        dp.distributed, "discrete_gaussian", lambda draw, sigma, *args, **given: draw(sigma * factor, *args, **given)
+    )
 
 
 def _threshold_of_complete_graphs(change: int) -> Sabotage:
