@@ -78,8 +78,9 @@ fuzz: $(STAMP)   ## every decoder against INPUTS hostile inputs, guided by cover
 vectors: $(STAMP) ## replay all test vectors with the second implementation, which shares no code
 	$(BIN)/python -m tests.checker
 
-mutation: $(VENV)/.with-mutation  ## mutants of what security hangs on, against the tests that reach them (hours; goes on where it stopped)
-	$(BIN)/python -m tests.mutation $(MUTATION)
+mutation: $(VENV)/.with-mutation  ## mutants of what security hangs on (many hours; goes on where it stopped); MUTATION='dp.zcdp*' for some
+	HYPOTHESIS_PROFILE=mutation $(BIN)/python -m mutmut run --max-children $(JOBS) $(MUTATION)
+	$(BIN)/python -m mutmut results
 
 docs: $(VENV)/.with-docs  ## the site, with the API reference, into build/site; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
@@ -103,4 +104,4 @@ wheel: $(STAMP)  ## build the wheel and import it in a clean environment
 check: lint types test docs wheel  ## all that CI asks
 
 clean:           ## remove what was built
-	rm -rf .venv .venv-lowest .venv-wheel .mutation bench/peers/.venvs bench/out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .venv-wheel mutants bench/peers/.venvs bench/out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

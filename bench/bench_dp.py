@@ -29,7 +29,7 @@ from dp.calibration import noise_multiplier
 from dp.laws import gaussian_law
 from dp.mechanisms import gaussian
 from dp.reference import reference_sample
-from dp.sensitivity import Neighbours, Norm, Sensitivity
+from dp.sensitivity import Adjacency, Norm, Sensitivity
 
 Report = Callable[[Finding], None]
 HERE = Path(__file__).parent
@@ -150,7 +150,7 @@ def test_samplers_over_sigma(benchmark: Any, report: Report, law: str) -> None:
 def test_noise_of_an_update(benchmark: Any, report: Report) -> None:
     finding = Finding("dp b", f"noise for an update of {COUNT:,} coordinates")
     update = np.random.default_rng(0).normal(size=COUNT)
-    bound = Sensitivity(1.0, Norm.L2, Neighbours.ADD_REMOVE)
+    bound = Sensitivity(1.0, Norm.L2, Adjacency.ADD_REMOVE)
     samplers.discrete_gaussian(1e6, COUNT)
     timings = take_turns(
         benchmark,

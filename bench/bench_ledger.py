@@ -20,7 +20,7 @@ from dp.ledger import Budget, Composition, Cost, Ledger
 from dp.ledger.amounts import GRID
 from dp.ledger.costs import to_plain
 from dp.ledger.records import RecordKind, participants_digest, spelled
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' PostgreSQL, where this is run as a program of its own
 
@@ -29,18 +29,18 @@ from tests.dp.postgres_server import running_server
 Report = Callable[[Finding], None]
 OUT = Path(__file__).parent / "out"  # on the disk, where temporary files may live in memory
 OUT.mkdir(exist_ok=True)
-ADD = Neighbours.ADD_REMOVE
+ADD = Adjacency.ADD_REMOVE
 BATCH = size(300, 20)
 TURNS = size(5, 2)
 HISTORIES = size([0, 10_000, 100_000], [0, 200])
-ONE = Cost("0.1", "1e-9", neighbours=ADD)
+ONE = Cost("0.1", "1e-9", adjacency=ADD)
 
 
 class Spender:
     """Spends from a budget that never ends, each time under a new id."""
 
     def __init__(self, ledger: Ledger, name: str = "big", **terms: Any) -> None:
-        ledger.create(Budget(name, terms.pop("epsilon", 10**9), "0.9", neighbours=ADD, **terms))
+        ledger.create(Budget(name, terms.pop("epsilon", 10**9), "0.9", adjacency=ADD, **terms))
         self.ledger, self.name, self.count = ledger, name, 0
 
     def spend(self, cost: Any = ONE) -> None:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from .analytic import gaussian_delta, gaussian_epsilon
-from .errors import ParameterError
+from .errors import PrivacyParameterError
 from .events import (
     ApproximateEvent,
     Composed,
@@ -24,13 +24,13 @@ from .events import (
     LaplaceEvent,
     PoissonSampled,
     Repeated,
+    adjacency_of,
     flatten,
-    neighbours_of,
 )
 from .nearness import ideal
 from .pld import FOURIER_ERROR, INTERVAL, NoDistributionError, loss_distribution
 from .rdp import delta_from_rdp, epsilon_from_rdp, orders_for, rdp_curve
-from .sensitivity import Neighbours, check_count, check_delta, check_epsilon, round_up
+from .sensitivity import Adjacency, check_count, check_delta, check_epsilon, round_up
 
 
 class Method(StrEnum):
@@ -64,12 +64,12 @@ def epsilon_of(
         orders: Renyi orders above 1 that RDP tries instead of ours, to compare with others; any choice is sound.
 
     Raises:
-        ParameterError: delta outside [0, 1), mixed neighbouring relations, bad orders, or a part the method cannot
+        PrivacyParameterError: delta outside [0, 1), mixed adjacencies, bad orders, or a part the method cannot
             take.
         MissingDependencyError: without the extra `dp`.
     """
     delta = check_delta(delta, zero=True)
-    neighbours_of(event)
+    adjacency_of(event)
     if delta == 0:
         return _pure_epsilon(event)
     gaussian = _one_gaussian(event) if method == Method.AUTO else None
@@ -100,10 +100,10 @@ def delta_of(
     As `epsilon_of`. With AUTO, when PLD finds a delta too small to trust, RDP answers if its bound is smaller.
 
     Raises:
-        ParameterError: epsilon < 0, mixed neighbouring relations, bad orders, or a part the method cannot take.
+        PrivacyParameterError: epsilon < 0, mixed adjacencies, bad orders, or a part the method cannot take.
     """
     epsilon = check_epsilon(epsilon, zero=True)
-    neighbours_of(event)
+    adjacency_of(event)
     gaussian = _one_gaussian(event) if method == Method.AUTO else None
     if gaussian is not None and epsilon >= gaussian[1]:
         multiplier, slack = gaussian
@@ -118,7 +118,7 @@ def delta_of(
         try:
             tried = orders_for(event, orders)
             curve, slack = rdp_curve(event, tried)
-        except ParameterError:
+        except PrivacyParameterError:
             if pld is None:
                 raise
         else:
@@ -129,8 +129,7 @@ def delta_of(
 def _distribution(event: Event, method: Method, interval: float, trusted: bool) -> tuple[Any, float, int] | None:
     """Return the loss distribution, or None where RDP shall answer."""
     if method not in list(Method):
-        msg = f"method = {method!r} must be one of {', '.join(Method)}"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"method = {method!r} must be one of {', '.join(Method)}")
     if method == Method.RDP or (method == Method.AUTO and not trusted):
         return None
     try:
@@ -183,7 +182,7 @@ def _pure_epsilon(event: Event) -> float:
 
 
 class Accountant:
-    """A running account of releases on the same data, for one neighbouring relation.
+    """A running account of releases on the same data, for one adjacency.
 
     What is asked may depend on earlier results; how much noise there is must not: events whose parameters are chosen
     in view of what was released before add up safely only under a limit fixed beforehand (`dp.ledger`). Not
@@ -192,24 +191,25 @@ class Accountant:
 
     def __init__(
         self,
-        neighbours: Neighbours,
+        adjacency: Adjacency,
         method: Method = Method.AUTO,
         interval: float = INTERVAL,
         orders: Sequence[float] | None = None,
     ) -> None:
-        self.neighbours = Neighbours(neighbours)
+        self.adjacency = Adjacency(adjacency)
         self.method = Method(method)
         self.interval = interval
         self.orders = orders
         self._events: list[tuple[Event, int]] = []
 
     def compose(self, event: Event, count: int = 1) -> Accountant:
-        """Add `count` releases of `event`; raise ParameterError if it was stated for other neighbours."""
+        """Add `count` releases of `event`; raise PrivacyParameterError if it was stated for another adjacency."""
         count = check_count(count, "count")
-        relation = neighbours_of(event)
-        if relation not in (None, self.neighbours):
-            msg = f"the event is stated for {relation} neighbours, the account for {self.neighbours}"
-            raise ParameterError(msg)
+        relation = adjacency_of(event)
+        if relation not in (None, self.adjacency):
+            raise PrivacyParameterError(
+                f"the event is stated for {relation} adjacency, the account for {self.adjacency}"
+            )
         if self._events and self._events[-1][0] == event:
             self._events[-1] = (event, self._events[-1][1] + count)
         else:

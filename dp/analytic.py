@@ -43,7 +43,7 @@ def gaussian_delta(noise_multiplier: float, epsilon: float) -> float:
     Valid for any epsilon >= 0. Rounded up by a bound on its own rounding error.
 
     Raises:
-        ParameterError: noise_multiplier <= 0 or epsilon < 0, NaN or infinite.
+        PrivacyParameterError: noise_multiplier <= 0 or epsilon < 0, NaN or infinite.
     """
     return _delta(_multiplier(noise_multiplier), check_epsilon(epsilon, zero=True))
 
@@ -71,7 +71,7 @@ def gaussian_epsilon(noise_multiplier: float, delta: float) -> float:
     """Return the least epsilon >= 0 with gaussian_delta(noise_multiplier, epsilon) <= delta, on the private side.
 
     Raises:
-        ParameterError: noise_multiplier <= 0; delta outside (0, 1).
+        PrivacyParameterError: noise_multiplier <= 0; delta outside (0, 1).
     """
     s = _multiplier(noise_multiplier)
     delta = check_delta(delta)
@@ -90,7 +90,7 @@ def gaussian_noise_multiplier(epsilon: float, delta: float) -> float:
     sqrt(2 log(1.25 / delta)) / epsilon.
 
     Raises:
-        ParameterError: epsilon <= 0, or delta outside (0, 1): Gaussian noise gives no pure DP, use Laplace noise.
+        PrivacyParameterError: epsilon <= 0, or delta outside (0, 1): Gaussian noise gives no pure DP, use Laplace.
     """
     epsilon, delta = check_epsilon(epsilon), check_delta(delta)
     target = math.log(delta)

@@ -1,4 +1,4 @@
-"""An empirical lower bound on epsilon: run a mechanism on two neighbours and see how well they can be told apart.
+"""An empirical lower bound on epsilon: run a mechanism on two adjacent inputs and see how well they can be told apart.
 
 If a mechanism is (epsilon, delta)-DP, any event E has P(E | x) <= exp(epsilon) P(E | x') + delta. The audit finds an
 event on half of the runs, bounds both probabilities on the other half by Clopper and Pearson (1934), and reports the
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ParameterError
+from .errors import PrivacyParameterError
 from .sensitivity import check_count, check_delta
 
 Floats = npt.NDArray[np.float64]
@@ -27,7 +27,7 @@ class AuditResult:
     """The mechanism is not (e, delta)-DP for any e < epsilon_lower, with probability `confidence`.
 
     threshold: the event was "output above it" (or below, if `above` is false). hits: how often it occurred on the
-    first and on the second neighbour, among `runs` each.
+    first and on the second input, among `runs` each.
     """
 
     epsilon_lower: float
@@ -44,13 +44,12 @@ def clopper_pearson(hits: int, runs: int, alpha: float) -> tuple[float, float]:
     Exact binomial tails, by bisection, rounded outwards. Source: Clopper, Pearson (1934).
 
     Raises:
-        ParameterError: hits outside 0..runs, or alpha outside (0, 1).
+        PrivacyParameterError: hits outside 0..runs, or alpha outside (0, 1).
     """
     check_count(runs, "runs")
     check_delta(alpha)
     if not 0 <= hits <= runs:
-        msg = f"hits = {hits} must lie between 0 and runs = {runs}"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"hits = {hits} must lie between 0 and runs = {runs}")
     upper = 1.0 if hits == runs else 1.0 - _lower(runs - hits, runs, alpha)
     return (0.0 if hits == 0 else _lower(hits, runs, alpha)), upper
 
@@ -88,12 +87,12 @@ def audit_epsilon(
     delta: float = 0.0,
     confidence: float = 0.99,
 ) -> AuditResult:
-    """Run a mechanism on two neighbouring inputs and return a lower bound on its epsilon at delta.
+    """Run a mechanism on two adjacent inputs and return a lower bound on its epsilon at delta.
 
     Args:
         on_first: takes n, returns n outputs of the mechanism on one input, as one number each (for vectors: a score
             such as the projection on the difference of the inputs).
-        on_second: the same for the neighbour.
+        on_second: the same for the other input.
         runs: runs on each input, at least 100; half choose the event, half measure it.
         delta: the delta of the claim, in [0, 1).
         confidence: in (0, 1).
@@ -102,13 +101,12 @@ def audit_epsilon(
         AuditResult. A claim "(epsilon, delta)-DP" with epsilon < epsilon_lower is refuted.
 
     Raises:
-        ParameterError: too few runs, or outputs that are no numbers, or not as many as asked for.
+        PrivacyParameterError: too few runs, or outputs that are no numbers, or not as many as asked for.
     """
     delta = check_delta(delta, zero=True)
     alpha = 1 - check_delta(confidence)
     if check_count(runs, "runs") < 100:
-        msg = f"runs = {runs} can show nothing; take at least 100, better 20,000"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"runs = {runs} can show nothing; take at least 100, better 20,000")
     half = runs // 2
     first, second = _scores(on_first, 2 * half), _scores(on_second, 2 * half)
     threshold, above, swapped = _best_event(first[:half], second[:half], delta, alpha)
@@ -123,8 +121,9 @@ def audit_epsilon(
 def _scores(mechanism: Callable[[int], npt.ArrayLike], runs: int) -> Floats:
     scores = np.asarray(mechanism(runs), dtype=np.float64)
     if scores.shape != (runs,) or np.isnan(scores).any():
-        msg = f"the mechanism returned shape {scores.shape}, not one number for each of {runs} runs"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            f"the mechanism returned shape {scores.shape}, not one number for each of {runs} runs"
+        )
     return scores
 
 

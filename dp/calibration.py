@@ -13,12 +13,12 @@ from fractions import Fraction
 from .accounting import Method, epsilon_of
 from .analytic import gaussian_noise_multiplier, smallest
 from .discrete import SLACK, UNSEEN, discrete_gaussian_delta, gaussian_equivalent
-from .errors import ParameterError
+from .errors import PrivacyParameterError
 from .events import DiscreteGaussianEvent, Event, FixedSizeSampled, GaussianEvent, PoissonSampled, Repeated
 from .laws import gaussian_law
 from .pld import INTERVAL
 from .rational import Real, exact
-from .sensitivity import Neighbours, Norm, Sensitivity, check_count, check_delta, check_epsilon, round_up
+from .sensitivity import Adjacency, Norm, Sensitivity, check_count, check_delta, check_epsilon, round_up
 
 _ROUGH, _COARSE = 40.0, 10.0  # searches run on grids that many times coarser
 _STEPS = 60
@@ -37,7 +37,7 @@ def gaussian_sigma(epsilon: float, delta: float, sensitivity: Sensitivity, dimen
         dimension: entries of the query, needed where the sensitivity is in another norm.
 
     Raises:
-        ParameterError: a goal that no Gaussian noise meets, named.
+        PrivacyParameterError: a goal that no Gaussian noise meets, named.
     """
     return round_up(gaussian_noise_multiplier(epsilon, delta) * sensitivity.bound(Norm.L2, dimension))
 
@@ -71,13 +71,14 @@ def discrete_gaussian_sigma(epsilon: float, delta: float, sensitivity: float, di
         dimension: number of integers.
 
     Raises:
-        ParameterError: impossible goals; a sensitivity below 1.
+        PrivacyParameterError: impossible goals; a sensitivity below 1.
     """
     epsilon, delta = check_epsilon(epsilon), check_delta(delta)
     check_count(dimension, "dimension")
     if not sensitivity >= 1:
-        msg = f"sensitivity = {sensitivity} is below 1, but integers move by whole steps; use a finer grid"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            f"sensitivity = {sensitivity} is below 1, but integers move by whole steps; use a finer grid"
+        )
     start = gaussian_noise_multiplier(epsilon, delta) * sensitivity
     # What the nearness to Gaussian noise costs is taken off the goal beforehand.
     left = epsilon - SLACK
@@ -90,7 +91,7 @@ def discrete_gaussian_sigma(epsilon: float, delta: float, sensitivity: float, di
                 return equivalent is not None and equivalent >= needed
             law = gaussian_law(exact(sigma, "sigma") ** 2)
             return all(discrete_gaussian_delta(law, d, epsilon) <= delta for d in _moves(sensitivity))
-        event = DiscreteGaussianEvent(sigma, sensitivity, dimension, Neighbours.ADD_REMOVE)
+        event = DiscreteGaussianEvent(sigma, sensitivity, dimension, Adjacency.ADD_REMOVE)
         equivalent = gaussian_equivalent(sigma**2, dimension)
         if equivalent is not None and equivalent >= needed:
             return True
@@ -113,7 +114,7 @@ def noise_multiplier(
     *,
     rounds: int,
     sampling_rate: float = 1.0,
-    neighbours: Neighbours = Neighbours.ADD_REMOVE,
+    adjacency: Adjacency = Adjacency.ADD_REMOVE,
     method: Method = Method.AUTO,
     tolerance: float = 1e-5,
     interval: float = INTERVAL,
@@ -128,21 +129,22 @@ def noise_multiplier(
         delta: the goal for all rounds together, in (0, 1).
         rounds: number of releases, >= 1.
         sampling_rate: probability, in (0, 1], with which each record takes part in a round.
-        neighbours: the relation that the sensitivity is stated for.
+        adjacency: what the sensitivity is stated for.
         method: accountant to satisfy.
         tolerance: relative excess of noise that is accepted, > 0.
         interval: grid of the loss distribution.
 
     Raises:
-        ParameterError: an impossible goal. MissingDependencyError: without the extra `dp` (not needed at rate 1).
+        PrivacyParameterError: an impossible goal.
+        MissingDependencyError: without the extra `dp` (not needed at rate 1).
     """
     epsilon, delta, rounds = check_epsilon(epsilon), check_delta(delta), check_count(rounds, "rounds")
-    PoissonSampled(sampling_rate, GaussianEvent(1.0, neighbours))
+    PoissonSampled(sampling_rate, GaussianEvent(1.0, adjacency))
     if sampling_rate == 1 and method is not Method.RDP:
         return round_up(gaussian_noise_multiplier(epsilon, delta) * math.sqrt(rounds))
 
     def event(multiplier: float) -> Event:
-        return Repeated(PoissonSampled(sampling_rate, GaussianEvent(multiplier, neighbours)), rounds)
+        return Repeated(PoissonSampled(sampling_rate, GaussianEvent(multiplier, adjacency)), rounds)
 
     return least_parameter(event, epsilon, delta, method=method, tolerance=tolerance, interval=interval)
 
@@ -150,11 +152,11 @@ def noise_multiplier(
 def fixed_size_noise_multiplier(
     epsilon: float, delta: float, *, rounds: int, batch: int, population: int, tolerance: float = 1e-5
 ) -> float:
-    """Return the least multiplier for samples of a fixed size without replacement, for replace-one neighbours (RDP)."""
+    """Return the least multiplier for samples of a fixed size without replacement, for replace-one adjacency (RDP)."""
     epsilon, delta = check_epsilon(epsilon), check_delta(delta)
 
     def event(multiplier: float) -> Event:
-        return Repeated(FixedSizeSampled(batch, population, GaussianEvent(multiplier, Neighbours.REPLACE_ONE)), rounds)
+        return Repeated(FixedSizeSampled(batch, population, GaussianEvent(multiplier, Adjacency.REPLACE_ONE)), rounds)
 
     return least_parameter(event, epsilon, delta, method=Method.RDP, tolerance=tolerance)
 
@@ -173,8 +175,7 @@ def least_parameter(
     The result r is checked: epsilon_of(event(r), delta) <= epsilon. It exceeds the least by about r * tolerance.
     """
     if not tolerance > 0:
-        msg = f"tolerance = {tolerance} must be greater than 0"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"tolerance = {tolerance} must be greater than 0")
 
     def spent(x: float, grid: float = 1.0) -> float:
         return epsilon_of(event(x), delta, method, grid * interval)
@@ -209,16 +210,18 @@ def _search(spent: Callable[[float], float], epsilon: float, start: float, step:
     if value > 0:
         while value > 0:
             if high >= _WIDEST:
-                msg = f"no noise reaches epsilon = {epsilon} at this delta; raise epsilon or delta, or use fewer rounds"
-                raise ParameterError(msg)
+                raise PrivacyParameterError(
+                    f"no noise reaches epsilon = {epsilon} at this delta; raise epsilon or delta, or use fewer rounds"
+                )
             low, below, high = high, value, min(high + step, _WIDEST)
             value, step = excess(high), 2 * step
         above = value
     else:
         while value <= 0:
             if low <= -_WIDEST:
-                msg = f"epsilon = {epsilon} is met without noise; lower it, or let the event depend on its noise"
-                raise ParameterError(msg)
+                raise PrivacyParameterError(
+                    f"epsilon = {epsilon} is met without noise; lower it, or let the event depend on its noise"
+                )
             high, above, low = low, value, max(low - step, -_WIDEST)
             value, step = excess(low), 2 * step
         below = value

@@ -7,20 +7,21 @@ and never taken from the floats. Source: Kairouz, Liu, Steinke (2021), sections 
 from __future__ import annotations
 
 import math
+import os
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ParameterError
-from .randomness import SystemWords
+from .errors import PrivacyParameterError
+from .randomness import RandomBytes, WordStream
 from .rational import Real, exact, positive
 from .sensitivity import Norm, check_count, round_up
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 
-_LARGEST = float(1 << 30)  # entries that are rounded, with room to spare in an int64
+_LARGEST = float(1 << 30)  # entries that are rounded: far below the limits of an int64
 _TRIES = 1000
 _DOUBT = Fraction(1, 1 << 40)  # a norm in floats errs by less, whatever the length
 
@@ -40,7 +41,7 @@ def clip(vector: npt.ArrayLike, bound: Real, norm: Norm) -> Floats:
         float64 of the same shape.
 
     Raises:
-        ParameterError: NaN, infinity, an empty vector, or a bound <= 0.
+        PrivacyParameterError: NaN, infinity, an empty vector, or a bound <= 0.
     """
     limit = positive(bound, "bound")
     values = _finite(vector)
@@ -87,8 +88,7 @@ def integer_norm_squared(vector: npt.NDArray[np.integer]) -> int:
     """Return the exact sum of squares of an integer vector."""
     values = np.asarray(vector)
     if values.dtype.kind not in "iu":
-        msg = f"integers expected, got {values.dtype}"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"integers expected, got {values.dtype}")
     largest = max(-int(values.min()), int(values.max())) if values.size else 0
     if largest**2 * values.size >= 1 << 63:
         return sum(int(v) ** 2 for v in values.ravel().tolist())
@@ -110,8 +110,7 @@ def rounded_l2_bound(l2_norm: float, dimension: int, beta: float) -> float:
     norm = float(positive(l2_norm, "l2_norm"))
     d = check_count(dimension, "dimension")
     if not 0 <= exact(beta, "beta") < 1:
-        msg = f"beta = {beta} must lie in [0, 1); exp(-1/2) is usual"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"beta = {beta} must lie in [0, 1); exp(-1/2) is usual")
     always = norm + math.sqrt(d)
     if beta == 0:
         return round_up(always)
@@ -124,27 +123,26 @@ def rounded_l1_bound(l2_bound: float, dimension: int) -> float:
     return round_up(l2_bound * min(math.sqrt(check_count(dimension, "dimension")), l2_bound))
 
 
-def randomised_round(vector: npt.ArrayLike) -> Int64s:
+def randomised_round(vector: npt.ArrayLike, *, random: RandomBytes = os.urandom) -> Int64s:
     """Round each entry up or down at random so that its expectation is the entry itself, to 2**-53.
 
     An entry x becomes floor(x) + 1 with probability x - floor(x), to 2**-53 where x is below 1 in magnitude and
-    exactly elsewhere; the operating system's randomness decides by integer comparison.
+    exactly elsewhere; random integers decide by comparison.
+
+    Args:
+        vector: finite floats.
+        random: where random bytes come from; other than os.urandom only to replay what was recorded.
 
     Raises:
-        ParameterError: NaN, infinity, an empty vector, entries of 2**30 or more in magnitude.
+        PrivacyParameterError: NaN, infinity, an empty vector, entries of 2**30 or more in magnitude.
     """
     values = _finite(vector)
-    if float(np.abs(values).max()) >= _LARGEST:
-        msg = f"entries up to {np.abs(values).max():.3g} exceed 2**30 grid steps; use a coarser grid"
-        raise ParameterError(msg)
-    low = np.floor(values)
-    chance = ((values - low) * 2.0**53).astype(
-        np.uint64
-    )  # 0 .. 2**53, of which 2**53 only by rounding of tiny negatives
-    return low.astype(np.int64) + (_uniform_53(values.size).reshape(values.shape) < chance)
+    return round_with(values, WordStream(values.size, random=random))
 
 
-def conditionally_round(vector: npt.ArrayLike, l2_norm: Real, beta: float) -> Int64s:
+def conditionally_round(
+    vector: npt.ArrayLike, l2_norm: Real, beta: float, *, random: RandomBytes = os.urandom
+) -> Int64s:
     """Round at random until the integer vector's own L2 norm is within `rounded_l2_bound`.
 
     Run by the client. Source: Kairouz, Liu, Steinke (2021), algorithm 1: rejection conditions the rounding, so that
@@ -155,42 +153,46 @@ def conditionally_round(vector: npt.ArrayLike, l2_norm: Real, beta: float) -> In
         vector: floats in grid units, of L2 norm at most `l2_norm`.
         l2_norm: the clipping norm in grid units.
         beta: in [0, 1); exp(-1/2) is usual. A try succeeds with probability at least 1 - beta.
+        random: where random bytes come from; other than os.urandom only to replay what was recorded.
 
     Raises:
-        ParameterError: a vector longer than `l2_norm`, or bad entries.
+        PrivacyParameterError: a vector longer than `l2_norm`, or bad entries.
     """
     values = _finite(vector)
     limit = positive(l2_norm, "l2_norm")
     norm = _norm(values, Norm.L2)
     if norm > float(limit) * (1 + 1e-12):  # the rounded vector's norm is what counts, and is exact
-        msg = f"the vector's norm {norm:.6g} exceeds l2_norm = {float(limit):.6g}; clip it first"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"the vector's norm {norm:.6g} exceeds l2_norm = {float(limit):.6g}; clip it first")
     bound = rounded_l2_bound(float(limit), values.size, beta)
     most = math.floor(Fraction(bound) ** 2)
+    source = WordStream(values.size, random=random)
     for _ in range(_TRIES):
-        rounded = randomised_round(values)
+        rounded = round_with(values, source)
         if integer_norm_squared(rounded) <= most:
             return rounded
-    msg = f"{_TRIES} roundings exceeded the bound, which has probability below beta**{_TRIES}; raise beta's bound"
-    raise ParameterError(msg)
+    raise PrivacyParameterError(
+        f"{_TRIES} roundings exceeded the bound, which has probability below beta**{_TRIES}; raise beta's bound"
+    )
 
 
-def _uniform_53(count: int) -> npt.NDArray[np.uint64]:
-    source = SystemWords(count)
-    chunks, have = [], 0
-    while have < count:
-        chunks.append(source.chunk() >> np.uint64(11))
-        have += chunks[-1].size
-    return np.concatenate(chunks)[:count]
+def round_with(values: Floats, source: WordStream) -> Int64s:
+    """Round at random with one word of the source for each entry."""
+    if float(np.abs(values).max()) >= _LARGEST:
+        raise PrivacyParameterError(
+            f"entries up to {np.abs(values).max():.3g} exceed 2**30 grid steps; use a coarser grid"
+        )
+    low = np.floor(values)
+    # 0 to 2**53, and 2**53 itself only by the rounding of tiny negatives.
+    chance = ((values - low) * 2.0**53).astype(np.uint64)
+    uniform = source.take(values.size).reshape(values.shape) >> np.uint64(11)
+    return low.astype(np.int64) + (uniform < chance)
 
 
 def _finite(vector: npt.ArrayLike) -> Floats:
     values = np.asarray(vector, dtype=np.float64)
     if values.size == 0:
-        msg = "an empty vector cannot be clipped or rounded; skip it"
-        raise ParameterError(msg)
+        raise PrivacyParameterError("an empty vector cannot be clipped or rounded; skip it")
     if not np.isfinite(values).all():
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-        msg = f"the entry at index {index} is {values[index]}; replace NaN and infinities first"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"the entry at index {index} is {values[index]}; replace NaN and infinities first")
     return values

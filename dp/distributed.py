@@ -8,6 +8,7 @@ noise, never less. (Dividing by the number of invited clients, as others do, pro
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -18,12 +19,13 @@ from .accounting import Method, epsilon_of
 from .analytic import gaussian_noise_multiplier
 from .calibration import least_parameter, noise_multiplier
 from .discrete import gaussian_equivalent, smoothing_variance, summed_gaussians_ratio
-from .errors import ParameterError
+from .errors import PrivacyParameterError
 from .events import Event, PoissonSampled, Repeated, SummedDiscreteGaussianEvent
 from .nearness import LARGEST_SUM_SLACK
+from .randomness import RandomBytes
 from .rational import positive
 from .samplers import MAX_SCALE, discrete_gaussian
-from .sensitivity import Neighbours, check_count, check_delta, check_epsilon
+from .sensitivity import Adjacency, check_count, check_delta, check_epsilon
 
 Int64s = npt.NDArray[np.int64]
 
@@ -54,18 +56,23 @@ class NoiseShare:
             positive(getattr(self, name), name)
         check_count(self.dimension, "dimension")
         if not positive(self.local_sigma, "local_sigma") >= Fraction(1, 2):
-            msg = f"local_sigma = {self.local_sigma} is below 1/2, where no bound is known; use a finer scale"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(
+                f"local_sigma = {self.local_sigma} is below 1/2, where no bound is known; use a finer scale"
+            )
         if self.local_sigma > MAX_SCALE:
-            msg = f"local_sigma = {self.local_sigma} is above 2**50, where nothing is drawn; use a coarser scale"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(
+                f"local_sigma = {self.local_sigma} is above 2**50, where nothing is drawn; use a coarser scale"
+            )
 
-    def draw(self) -> Int64s:
+    def draw(self, *, random: RandomBytes = os.urandom) -> Int64s:
         """Return fresh noise, int64 (dimension,).
+
+        Args:
+            random: where random bytes come from; other than os.urandom only to replay what was recorded.
 
         Security: drawn once for one vector; whoever knows it can take it off the sum.
         """
-        return discrete_gaussian(self.local_sigma, (self.dimension,))
+        return discrete_gaussian(self.local_sigma, (self.dimension,), random=random)
 
     def reach(self, clients: int) -> int:
         """Return the magnitude that no entry of the noise of `clients` exceeds, but with probability 2**-WRAP_BITS.
@@ -76,15 +83,15 @@ class NoiseShare:
         tail = math.sqrt(2 * math.log(2 * self.dimension * 2.0**WRAP_BITS))
         return math.ceil(self.local_sigma * math.sqrt(max(0, clients)) * tail * (1 + 1e-12))
 
-    def event(self, honest: int, neighbours: Neighbours) -> SummedDiscreteGaussianEvent:
+    def event(self, honest: int, adjacency: Adjacency) -> SummedDiscreteGaussianEvent:
         """Return what a sum reveals that has the noise of `honest` clients.
 
         With ADD_REMOVE, one client's contribution is there or is zero (that it took part is no secret); with
         REPLACE_ONE it is another one, which moves the sum by up to twice the bounds.
         """
-        factor = 2 if neighbours is Neighbours.REPLACE_ONE else 1
+        factor = 2 if adjacency is Adjacency.REPLACE_ONE else 1
         return SummedDiscreteGaussianEvent(
-            self.local_sigma, honest, factor * self.l2_bound, factor * self.l1_bound, self.dimension, neighbours
+            self.local_sigma, honest, factor * self.l2_bound, factor * self.l1_bound, self.dimension, adjacency
         )
 
 
@@ -93,20 +100,20 @@ class Goal:
     """What a series of sums may cost a client: (epsilon, delta) for `rounds` of them together, or a given noise.
 
     Args:
-        neighbours: never implicit.
+        adjacency: never implicit.
         delta: in (0, 1).
         epsilon: the goal, or None where the noise is given.
         noise_multiplier: sigma / sensitivity of the noise that all honest clients of a sum bring together, or None
             where the goal is given.
         rounds: how many sums a client may be part of.
-        sampling_rate: probability with which a client is part of each, drawn independently and told to nobody. A
+        sampling_rate: probability with which a client is part of each, drawn independently and kept secret. A
             server that invites the clients knows who takes part: against it, sampling protects nothing.
 
     Raises:
-        ParameterError: not exactly one of epsilon and noise_multiplier, or a value out of range.
+        PrivacyParameterError: not exactly one of epsilon and noise_multiplier, or a value out of range.
     """
 
-    neighbours: Neighbours
+    adjacency: Adjacency
     delta: float
     epsilon: float | None = None
     noise_multiplier: float | None = None
@@ -115,11 +122,9 @@ class Goal:
 
     def __post_init__(self) -> None:
         if (self.epsilon is None) == (self.noise_multiplier is None):
-            msg = "give either epsilon or noise_multiplier"
-            raise ParameterError(msg)
-        if self.neighbours not in list(Neighbours):
-            msg = f"{self.neighbours!r} is no Neighbours; choose one of {', '.join(Neighbours)}"
-            raise ParameterError(msg)
+            raise PrivacyParameterError("give either epsilon or noise_multiplier")
+        if self.adjacency not in list(Adjacency):
+            raise PrivacyParameterError(f"{self.adjacency!r} is no Adjacency; choose one of {', '.join(Adjacency)}")
         check_delta(self.delta)
         check_count(self.rounds, "rounds")
         if self.epsilon is not None:
@@ -127,8 +132,7 @@ class Goal:
         if self.noise_multiplier is not None:
             positive(self.noise_multiplier, "noise_multiplier")
         if not 0 < positive(self.sampling_rate, "sampling_rate") <= 1:
-            msg = f"sampling_rate = {self.sampling_rate} is a probability; it must lie in (0, 1]"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(f"sampling_rate = {self.sampling_rate} is a probability; it must lie in (0, 1]")
 
     def series(self, event: Event) -> Event:
         """Return what all rounds together reveal to those who see the sums, but not who takes part."""
@@ -148,15 +152,16 @@ class Goal:
             self.delta * (left / epsilon),
             rounds=self.rounds,
             sampling_rate=self.sampling_rate,
-            neighbours=self.neighbours,
+            adjacency=self.adjacency,
         )
 
     def _after_price(self, epsilon: float) -> float:
         """Take off the goal what discrete noise costs beyond Gaussian noise."""
         price = self.rounds * 2 * LARGEST_SUM_SLACK
         if price >= epsilon / 2:
-            msg = f"epsilon = {epsilon} is too little for {self.rounds} rounds: raise epsilon or lower rounds"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(
+                f"epsilon = {epsilon} is too little for {self.rounds} rounds: raise epsilon or lower rounds"
+            )
         return epsilon - price
 
 
@@ -176,7 +181,7 @@ def least_fine_sigma(clients: int, dimension: int) -> float:
 
 
 def local_sigma_for(goal: Goal, multiplier: float, share: NoiseShare, honest: int) -> float:
-    """Return the least local_sigma with which `honest` clients' noise meets the goal; that of `share` is not looked at.
+    """Return the least local_sigma with which `honest` clients' noise meets the goal; `share.local_sigma` is ignored.
 
     Args:
         goal: what to meet.
@@ -185,31 +190,33 @@ def local_sigma_for(goal: Goal, multiplier: float, share: NoiseShare, honest: in
         honest: the fewest honest clients of a sum.
 
     Raises:
-        ParameterError: the noise would be too coarse for what is known of sums: use a finer scale.
+        PrivacyParameterError: the noise would be too coarse for what is known of sums: use a finer scale.
     """
     check_count(honest, "honest")
-    sensitivity = share.event(honest, goal.neighbours).l2_sensitivity
+    sensitivity = share.event(honest, goal.adjacency).l2_sensitivity
     # As if the sum were one discrete Gaussian, whose equivalent is narrower by a constant variance.
     variance = (multiplier * sensitivity) ** 2 + smoothing_variance(share.dimension)
     sigma = math.sqrt(variance / honest) * (1 + 1e-12)
     if is_fine(sigma, honest, share.dimension):
         return sigma if goal.epsilon is None else _settle(goal, share, honest, sigma)
     if goal.sampling_rate < 1:
-        msg = f"noise of {sigma:.3g} steps a client is too coarse to be accounted with sampling; {_FINER}"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            f"noise of {sigma:.3g} steps a client is too coarse to be accounted with sampling; {_FINER}"
+        )
     if goal.epsilon is None:
         return max(LEAST_LOCAL_SIGMA, multiplier * sensitivity / math.sqrt(honest))
 
     def event(x: float) -> Event:
-        return goal.series(_with_sigma(share, LEAST_LOCAL_SIGMA + x).event(honest, goal.neighbours))
+        return goal.series(_with_sigma(share, LEAST_LOCAL_SIGMA + x).event(honest, goal.adjacency))
 
     if epsilon_of(event(0.0), goal.delta, Method.RDP) <= goal.epsilon:
         return LEAST_LOCAL_SIGMA
     try:
         return LEAST_LOCAL_SIGMA + least_parameter(event, goal.epsilon, goal.delta, method=Method.RDP)
-    except ParameterError:
-        msg = f"noise of {sigma:.3g} steps a client is too coarse to be accounted for at this goal; {_FINER}"
-        raise ParameterError(msg) from None
+    except PrivacyParameterError:
+        raise PrivacyParameterError(
+            f"noise of {sigma:.3g} steps a client is too coarse to be accounted for at this goal; {_FINER}"
+        ) from None
 
 
 _FINER = "use a finer scale (more modulus_bits), fewer clients, or more noise"
@@ -219,7 +226,7 @@ def _settle(goal: Goal, share: NoiseShare, honest: int, sigma: float) -> float:
     """Raise sigma until the accountant itself agrees, which it does at once but for rounding."""
     step = 1e-12
     epsilon = check_epsilon(goal.epsilon or 0)
-    while epsilon_of(goal.series(_with_sigma(share, sigma).event(honest, goal.neighbours)), goal.delta) > epsilon:
+    while epsilon_of(goal.series(_with_sigma(share, sigma).event(honest, goal.adjacency)), goal.delta) > epsilon:
         sigma, step = sigma * (1 + step), 2 * step
     return sigma
 

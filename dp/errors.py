@@ -9,7 +9,7 @@ class DpError(Exception):
     """The root: catch this to catch everything that dp raises on purpose."""
 
 
-class ParameterError(DpError, ValueError):
+class PrivacyParameterError(DpError, ValueError):
     """An impossible or unsafe privacy parameter; no noise was drawn."""
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Union
 
-from .errors import ParameterError
+from .errors import PrivacyParameterError
 from .rational import positive
-from .sensitivity import Neighbours, check_count, check_delta, check_epsilon
+from .sensitivity import Adjacency, check_count, check_delta, check_epsilon
 
 MAX_COUNT = 2**53
 """More repetitions than a float counts exactly are refused."""
@@ -23,12 +23,13 @@ class GaussianEvent:
     """Gaussian noise; noise_multiplier = sigma / (L2 sensitivity)."""
 
     noise_multiplier: float
-    neighbours: Neighbours
+    adjacency: Adjacency
 
     def __post_init__(self) -> None:
         if not 1e-100 <= positive(self.noise_multiplier, "noise_multiplier") <= 10**100:
-            msg = f"noise_multiplier = {self.noise_multiplier:g} must lie between 1e-100 and 1e100"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(
+                f"noise_multiplier = {self.noise_multiplier:g} must lie between 1e-100 and 1e100"
+            )
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class LaplaceEvent:
     """Laplace noise; noise_multiplier = scale / (L1 sensitivity). `dimension` is the number of noisy coordinates."""
 
     noise_multiplier: float
-    neighbours: Neighbours
+    adjacency: Adjacency
     dimension: int
 
     def __post_init__(self) -> None:
@@ -51,7 +52,7 @@ class DiscreteGaussianEvent:
     sigma: float
     sensitivity: float
     dimension: int
-    neighbours: Neighbours
+    adjacency: Adjacency
 
     def __post_init__(self) -> None:
         positive(self.sigma, "sigma")
@@ -66,7 +67,7 @@ class DiscreteLaplaceEvent:
     scale: float
     sensitivity: int
     dimension: int
-    neighbours: Neighbours
+    adjacency: Adjacency
 
     def __post_init__(self) -> None:
         positive(self.scale, "scale")
@@ -86,7 +87,7 @@ class SummedDiscreteGaussianEvent:
     l2_sensitivity: float
     l1_sensitivity: float
     dimension: int
-    neighbours: Neighbours
+    adjacency: Adjacency
 
     def __post_init__(self) -> None:
         for name in ("local_sigma", "l2_sensitivity", "l1_sensitivity"):
@@ -94,8 +95,9 @@ class SummedDiscreteGaussianEvent:
         check_count(self.clients, "clients")
         check_count(self.dimension, "dimension")
         if self.local_sigma < 0.5:
-            msg = f"local_sigma = {self.local_sigma} is below 1/2, where no bound is known; use a finer grid"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(
+                f"local_sigma = {self.local_sigma} is below 1/2, where no bound is known; use a finer grid"
+            )
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class SkellamEvent:
     variance: float
     l2_sensitivity: float
     l1_sensitivity: float
-    neighbours: Neighbours
+    adjacency: Adjacency
 
     def __post_init__(self) -> None:
         for name in ("variance", "l2_sensitivity", "l1_sensitivity"):
@@ -117,7 +119,7 @@ class ZCDPEvent:
     """Anything that satisfies rho-zCDP."""
 
     rho: float
-    neighbours: Neighbours
+    adjacency: Adjacency
 
     def __post_init__(self) -> None:
         positive(self.rho, "rho")
@@ -129,7 +131,7 @@ class ApproximateEvent:
 
     epsilon: float
     delta: float
-    neighbours: Neighbours
+    adjacency: Adjacency
 
     def __post_init__(self) -> None:
         check_epsilon(self.epsilon)
@@ -148,8 +150,7 @@ class PoissonSampled:
 
     def __post_init__(self) -> None:
         if positive(self.rate, "rate") > 1:
-            msg = f"rate = {self.rate} is a probability; it must lie in (0, 1]"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(f"rate = {self.rate} is a probability; it must lie in (0, 1]")
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,7 @@ class FixedSizeSampled:
 
     def __post_init__(self) -> None:
         if check_count(self.batch, "batch") > check_count(self.population, "population"):
-            msg = f"batch = {self.batch} exceeds the population of {self.population}"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(f"batch = {self.batch} exceeds the population of {self.population}")
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,7 @@ class Repeated:
 
     def __post_init__(self) -> None:
         if check_count(self.count, "count") > MAX_COUNT:
-            msg = f"count = {self.count} is beyond {MAX_COUNT}"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(f"count = {self.count} is beyond {MAX_COUNT}")
 
 
 @dataclass(frozen=True)
@@ -211,17 +210,16 @@ def flatten(event: Event, count: int = 1) -> Iterator[tuple[Leaf | Sampled, int]
         yield event, count
 
 
-def neighbours_of(event: Event) -> Neighbours | None:
-    """Return the neighbouring relation all parts share, None for an empty composition; raise if they differ."""
-    found: set[Neighbours] = set()
+def adjacency_of(event: Event) -> Adjacency | None:
+    """Return the adjacency that all parts share, None for an empty composition; raise if they differ."""
+    found: set[Adjacency] = set()
     for part, _ in flatten(event):
         if isinstance(part, PoissonSampled | FixedSizeSampled):
-            inner = neighbours_of(part.event)
+            inner = adjacency_of(part.event)
             if inner is not None:
                 found.add(inner)
         else:
-            found.add(part.neighbours)
+            found.add(part.adjacency)
     if len(found) > 1:
-        msg = "events with different neighbouring relations do not compose; state all of them for one relation"
-        raise ParameterError(msg)
+        raise PrivacyParameterError("events of different adjacencies do not compose; state all of them for one")
     return found.pop() if found else None

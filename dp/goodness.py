@@ -14,9 +14,10 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ParameterError
+from .errors import PrivacyParameterError
 from .laws import Law
 from .mass import distribution, mass, reach, scale_of, variance
+from .randomness import RandomBytes, random_bits
 
 _QUESTIONS = 5
 _BINS = 64
@@ -54,7 +55,14 @@ class Verdict:
         return all(finding.passed for finding in self.findings)
 
 
-def check_noise(values: npt.ArrayLike, law: Law, *, granularity: float = 1.0, false_alarm: float = 1e-6) -> Verdict:
+def check_noise(
+    values: npt.ArrayLike,
+    law: Law,
+    *,
+    granularity: float = 1.0,
+    false_alarm: float = 1e-6,
+    random: RandomBytes = os.urandom,
+) -> Verdict:
     """Test noise against the law it claims; whoever draws noise can run it.
 
     Chi-squared and Kolmogorov-Smirnov critical values are exact quantiles, the latter of the finite sample (for a
@@ -67,17 +75,16 @@ def check_noise(values: npt.ArrayLike, law: Law, *, granularity: float = 1.0, fa
         law: `gaussian_law(sigma**2)` or `laplace_law(scale)`, in units of the granularity.
         granularity: the grid that the values lie on.
         false_alarm: probability, in (0, 1), that noise of exactly this law fails.
+        random: where the key of the search for repetitions comes from.
 
     Raises:
-        ParameterError: fewer than 1000 values, or a false-alarm rate outside (0, 1).
+        PrivacyParameterError: fewer than 1000 values, or a false-alarm rate outside (0, 1).
     """
     if not 0 < false_alarm < 1:
-        msg = f"false_alarm = {false_alarm} must lie in (0, 1), for example 1e-6"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"false_alarm = {false_alarm} must lie in (0, 1), for example 1e-6")
     scaled = np.asarray(values).ravel() / granularity if granularity != 1.0 else np.asarray(values).ravel()
     if scaled.size < _FEWEST:
-        msg = f"{scaled.size} samples cannot tell one law from another; draw at least {_FEWEST}"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"{scaled.size} samples cannot tell one law from another; draw at least {_FEWEST}")
     n = scaled.size
     level = false_alarm / _QUESTIONS
     off_grid = int(np.count_nonzero(~np.isfinite(scaled) | (scaled != np.rint(scaled))))
@@ -89,7 +96,7 @@ def check_noise(values: npt.ArrayLike, law: Law, *, granularity: float = 1.0, fa
         Finding("Kolmogorov-Smirnov", _distance(x, law), kolmogorov_quantile(level, n)),
         Finding("asymmetry", abs(float(np.sign(x).sum())), math.sqrt(2 * n * math.log(2 / level))),
         Finding("largest magnitude", float(np.abs(x).max()), _farthest(law, n, level)),
-        _repetition(x, law, level),
+        _repetition(x, law, level, random),
     )
     return Verdict(findings, n, false_alarm)
 
@@ -134,7 +141,7 @@ def _farthest(law: Law, n: int, level: float) -> float:
     return 1 + scale * math.log(2 * n / level)
 
 
-def _repetition(x: npt.NDArray[np.int64], law: Law, level: float) -> Finding:
+def _repetition(x: npt.NDArray[np.int64], law: Law, level: float, random: RandomBytes) -> Finding:
     """Count windows that occur twice; they are long enough for that to be rarer than `level`."""
     n = x.size
     around = mass(law, np.arange(0, min(reach(law), 1 << 16)))
@@ -147,7 +154,7 @@ def _repetition(x: npt.NDArray[np.int64], law: Law, level: float) -> Finding:
     )
     if length > _LONGEST_RUN:  # noise that is almost always 0 repeats by nature
         return Finding("repetition (not applicable)", 0.0, 0.0)
-    factor = np.uint64(int.from_bytes(os.urandom(8), "little") | 1)
+    factor = np.uint64(random_bits(64, random=random) | 1)
     spread = x.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     spread ^= spread >> np.uint64(29)
     hashes = np.zeros(n - length + 1, dtype=np.uint64)

@@ -9,6 +9,7 @@ to d grid steps more in L1, sqrt(d) in L2.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, TypeVar
@@ -17,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .calibration import discrete_gaussian_sigma, gaussian_sigma, laplace_scale
-from .errors import ParameterError
+from .errors import PrivacyParameterError
 from .events import DiscreteGaussianEvent, DiscreteLaplaceEvent, Event
+from .randomness import RandomBytes
 from .rational import Real, floor_log2, positive, power_of_two
 from .samplers import MAX_SCALE, MIN_SCALE, discrete_gaussian, discrete_laplace
 from .sensitivity import Norm, Sensitivity, round_up
@@ -54,6 +56,7 @@ def gaussian(
     epsilon: float | None = None,
     delta: float | None = None,
     granularity: float | None = None,
+    random: RandomBytes = os.urandom,
 ) -> Release[npt.NDArray[np.float64]]:
     """Add Gaussian noise to floats, as discrete Gaussian noise on a fine grid; run by whoever holds the raw value.
 
@@ -67,12 +70,13 @@ def gaussian(
         delta: the goal of this release alone, in (0, 1).
         granularity: the grid, a power of two; by default so fine that rounding raises the sensitivity by less than a
             millionth.
+        random: where random bytes come from; other than os.urandom only to replay what was recorded.
 
     Returns:
         Release: float64 of the same shape, exact multiples of the granularity; DiscreteGaussianEvent.
 
     Raises:
-        ParameterError: NaN or infinite values, an empty array, sigma too small or too large for the grid, values
+        PrivacyParameterError: NaN or infinite values, an empty array, sigma too small or too large for the grid, values
             beyond 2**53 grid steps, or not exactly one of sigma and (epsilon, delta). No noise is drawn then.
     """
     floats = _floats(values)
@@ -84,7 +88,9 @@ def gaussian(
         in_steps = positive(_given(sigma), "sigma") / grid
     else:
         in_steps = Fraction(discrete_gaussian_sigma(_given(epsilon), _given(delta), max(1.0, steps), d))
-    return _on_grid(floats, grid, in_steps, DiscreteGaussianEvent(_below(in_steps), steps, d, sensitivity.neighbours))
+    return _on_grid(
+        floats, grid, in_steps, DiscreteGaussianEvent(_below(in_steps), steps, d, sensitivity.adjacency), random
+    )
 
 
 def laplace(
@@ -94,6 +100,7 @@ def laplace(
     scale: Real | None = None,
     epsilon: float | None = None,
     granularity: float | None = None,
+    random: RandomBytes = os.urandom,
 ) -> Release[npt.NDArray[np.float64]]:
     """Add Laplace noise to floats, as discrete Laplace noise on a fine grid; pure epsilon-DP.
 
@@ -108,8 +115,8 @@ def laplace(
         in_steps = positive(_given(scale), "scale") / grid
     else:
         in_steps = steps / positive(_given(epsilon), "epsilon")
-    event = DiscreteLaplaceEvent(_below(in_steps), steps, d, sensitivity.neighbours)
-    return _on_grid(floats, grid, in_steps, event)
+    event = DiscreteLaplaceEvent(_below(in_steps), steps, d, sensitivity.adjacency)
+    return _on_grid(floats, grid, in_steps, event, random)
 
 
 def discrete_gaussian_mechanism(
@@ -119,6 +126,7 @@ def discrete_gaussian_mechanism(
     sigma: Real | None = None,
     epsilon: float | None = None,
     delta: float | None = None,
+    random: RandomBytes = os.urandom,
 ) -> Release[npt.NDArray[np.int64]]:
     """Add discrete Gaussian noise to integers (Canonne, Kamath, Steinke 2020).
 
@@ -132,8 +140,8 @@ def discrete_gaussian_mechanism(
     else:
         chosen = Fraction(discrete_gaussian_sigma(_given(epsilon), _given(delta), bound, d))
     _check_room(integers, chosen, _EXACT_INT)
-    event = DiscreteGaussianEvent(_below(chosen), bound, d, sensitivity.neighbours)
-    noise = discrete_gaussian(_in_range(chosen), integers.shape)
+    event = DiscreteGaussianEvent(_below(chosen), bound, d, sensitivity.adjacency)
+    noise = discrete_gaussian(_in_range(chosen), integers.shape, random=random)
     return Release(integers + noise, event, float(chosen), 1.0)
 
 
@@ -143,6 +151,7 @@ def discrete_laplace_mechanism(
     *,
     scale: Real | None = None,
     epsilon: float | None = None,
+    random: RandomBytes = os.urandom,
 ) -> Release[npt.NDArray[np.int64]]:
     """Add discrete Laplace (two-sided geometric) noise to integers: pure (L1 sensitivity / scale)-DP, exactly."""
     integers = _integers(values)
@@ -151,8 +160,8 @@ def discrete_laplace_mechanism(
         positive(_given(scale), "scale") if _explicit(scale, epsilon, None) else _laplace(epsilon, bound, sensitivity)
     )
     _check_room(integers, chosen, _EXACT_INT)
-    event = DiscreteLaplaceEvent(_below(chosen), math.ceil(bound), integers.size, sensitivity.neighbours)
-    noise = discrete_laplace(_in_range(chosen), integers.shape)
+    event = DiscreteLaplaceEvent(_below(chosen), math.ceil(bound), integers.size, sensitivity.adjacency)
+    noise = discrete_laplace(_in_range(chosen), integers.shape, random=random)
     return Release(integers + noise, event, float(chosen), 1.0)
 
 
@@ -161,7 +170,12 @@ geometric_mechanism = discrete_laplace_mechanism
 
 
 def histogram(
-    counts: npt.ArrayLike, sensitivity: Sensitivity, epsilon: float, delta: float = 0.0
+    counts: npt.ArrayLike,
+    sensitivity: Sensitivity,
+    epsilon: float,
+    delta: float = 0.0,
+    *,
+    random: RandomBytes = os.urandom,
 ) -> Release[npt.NDArray[np.int64]]:
     """Release a histogram of integer counts: discrete Laplace for delta = 0, discrete Gaussian otherwise.
 
@@ -170,26 +184,26 @@ def histogram(
     come from the data leak which values occur.
     """
     if delta == 0:
-        return discrete_laplace_mechanism(counts, sensitivity, epsilon=epsilon)
-    return discrete_gaussian_mechanism(counts, sensitivity, epsilon=epsilon, delta=delta)
+        return discrete_laplace_mechanism(counts, sensitivity, epsilon=epsilon, random=random)
+    return discrete_gaussian_mechanism(counts, sensitivity, epsilon=epsilon, delta=delta, random=random)
 
 
 def _laplace(epsilon: float | None, bound: float, sensitivity: Sensitivity) -> Fraction:
-    return laplace_scale(_given(epsilon), Sensitivity(math.ceil(bound), Norm.L1, sensitivity.neighbours))
+    return laplace_scale(_given(epsilon), Sensitivity(math.ceil(bound), Norm.L1, sensitivity.adjacency))
 
 
 def _explicit(noise: object, epsilon: object, delta: object) -> bool:
     """Tell whether the noise itself is given; raise unless exactly one of noise and goal is."""
     if (noise is None) == (epsilon is None) or (noise is not None and delta is not None):
-        msg = "give either the noise (sigma or scale) or the goal (epsilon, and delta for Gaussian noise)"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            "give either the noise (sigma or scale) or the goal (epsilon, and delta for Gaussian noise)"
+        )
     return noise is not None
 
 
 def _given(value: T | None) -> T:
     if value is None:
-        msg = "Gaussian noise needs delta beside epsilon; for delta = 0 use Laplace noise"
-        raise ParameterError(msg)
+        raise PrivacyParameterError("Gaussian noise needs delta beside epsilon; for delta = 0 use Laplace noise")
     return value
 
 
@@ -202,26 +216,23 @@ def _below(value: Fraction) -> float:
 def _floats(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     floats = np.asarray(values, dtype=np.float64)
     if floats.size == 0:
-        msg = "an empty array has nothing to release; skip it"
-        raise ParameterError(msg)
+        raise PrivacyParameterError("an empty array has nothing to release; skip it")
     if not np.isfinite(floats).all():
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(floats))[0])
-        msg = f"the value at index {index} is {floats[index]}; clip or drop NaN and infinities before releasing"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            f"the value at index {index} is {floats[index]}; clip or drop NaN and infinities before releasing"
+        )
     return floats
 
 
 def _integers(values: npt.ArrayLike) -> npt.NDArray[np.int64]:
     array = np.asarray(values)
     if array.size == 0:
-        msg = "an empty array has nothing to release; skip it"
-        raise ParameterError(msg)
+        raise PrivacyParameterError("an empty array has nothing to release; skip it")
     if array.dtype.kind not in "iu":
-        msg = f"integers expected, got {array.dtype}; use `gaussian` or `laplace` for floats"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"integers expected, got {array.dtype}; use `gaussian` or `laplace` for floats")
     if array.dtype.kind == "u" and array.max() > np.iinfo(np.int64).max:
-        msg = f"the value {array.max()} exceeds a signed 64-bit lane; reduce the values first"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"the value {array.max()} exceeds a signed 64-bit integer; reduce the values first")
     return array.astype(np.int64)
 
 
@@ -231,29 +242,28 @@ def _grid(granularity: float | None, per_coordinate: float) -> Fraction:
         return power_of_two(floor_log2(Fraction(per_coordinate)) - _FINENESS)
     grid = positive(granularity, "granularity")
     if grid != power_of_two(floor_log2(grid)):
-        msg = f"granularity = {granularity} must be a power of two; {float(power_of_two(floor_log2(grid)))} is near"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            f"granularity = {granularity} must be a power of two; {float(power_of_two(floor_log2(grid)))} is near"
+        )
     return grid
 
 
 def _in_range(scale: Fraction) -> Fraction:
     if not MIN_SCALE <= scale <= MAX_SCALE:
-        msg = (
+        raise PrivacyParameterError(
             f"the noise is {float(scale):.4g} grid steps wide, outside [{float(MIN_SCALE)}, 2**50]; "
             "choose a finer grid (or scale integers up) if too small, a coarser one if too large"
         )
-        raise ParameterError(msg)
     return scale
 
 
 def _check_room(steps: Array, scale: Fraction, limit: int) -> None:
     largest = max(abs(int(steps.min())), abs(int(steps.max())))
     if largest + math.ceil(_DEVIATIONS * scale) >= limit:
-        msg = (
+        raise PrivacyParameterError(
             f"values of up to {largest} grid steps with noise of {float(scale):.4g} do not fit below {limit}; "
             "choose a coarser granularity or smaller values"
         )
-        raise ParameterError(msg)
 
 
 def _on_grid(
@@ -261,22 +271,23 @@ def _on_grid(
     grid: Fraction,
     in_steps: Fraction,
     event: DiscreteGaussianEvent | DiscreteLaplaceEvent,
+    random: RandomBytes,
 ) -> Release[npt.NDArray[np.float64]]:
     width = float(grid)
     if width == 0 or not math.isfinite(1 / width):
-        msg = f"a grid of 2**{floor_log2(grid)} is beyond floats; state the sensitivity in a larger unit"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            f"a grid of 2**{floor_log2(grid)} is beyond floats; state the sensitivity in a larger unit"
+        )
     with np.errstate(over="ignore"):
         rounded = np.rint(floats / width)  # exact: the grid is a power of two
     if not np.isfinite(rounded).all():
-        msg = (
+        raise PrivacyParameterError(
             f"values up to {np.abs(floats).max():.3g} are beyond the grid of {width:.3g}; choose a coarser granularity"
         )
-        raise ParameterError(msg)
     _check_room(rounded, in_steps, _EXACT_FLOAT)
     scale = _in_range(in_steps)
     draw = discrete_gaussian if isinstance(event, DiscreteGaussianEvent) else discrete_laplace
-    noisy = rounded.astype(np.int64) + draw(scale, floats.shape)
+    noisy = rounded.astype(np.int64) + draw(scale, floats.shape, random=random)
     return Release(noisy.astype(np.float64) * width, event, float(in_steps * grid), width)
 
 

@@ -50,4 +50,4 @@ def _gaussian(
     deviation = gaussian_equivalent(variance, dimension)
     if deviation is None:
         return event, 0.0
-    return GaussianEvent(deviation / sensitivity, event.neighbours), cost + SLACK
+    return GaussianEvent(deviation / sensitivity, event.adjacency), cost + SLACK

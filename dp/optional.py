@@ -9,13 +9,14 @@ from .errors import MissingDependencyError
 
 
 def accounting_library() -> Any:
-    """Return the dp_accounting module with its `pld` and `rdp` rooms; raise MissingDependencyError without it."""
+    """Return the dp_accounting module with its modules `pld` and `rdp`; raise MissingDependencyError without it."""
     try:
         library = importlib.import_module("dp_accounting")
         importlib.import_module("dp_accounting.pld.privacy_loss_distribution")
         importlib.import_module("dp_accounting.pld.pld_pmf")
         importlib.import_module("dp_accounting.rdp")
     except ImportError as error:
-        msg = "composition needs the accountant library; install it with: pip install 'secagg[dp]'"
-        raise MissingDependencyError(msg) from error
+        raise MissingDependencyError(
+            "composition needs the accountant library; install it with: pip install 'secagg[dp]'"
+        ) from error
     return library

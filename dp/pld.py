@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .discrete import discrete_gaussian_deltas, discrete_laplace_deltas
-from .errors import ParameterError
+from .errors import PrivacyParameterError
 from .events import (
     ApproximateEvent,
     DiscreteGaussianEvent,
@@ -31,14 +31,14 @@ from .laws import gaussian_law, laplace_law
 from .nearness import ideal
 from .optional import accounting_library
 from .rational import exact
-from .sensitivity import Neighbours
+from .sensitivity import Adjacency
 
 INTERVAL = 1e-4
 FOURIER_ERROR = 1e-12
 _WIDEST_EXACT = 4096.0  # discrete Gaussians up to this sigma are tabled by themselves
 
 
-class NoDistributionError(ParameterError):
+class NoDistributionError(PrivacyParameterError):
     """A part of the event has no privacy loss distribution here; RDP may have a bound."""
 
 
@@ -74,11 +74,11 @@ def _part(part: Any, count: int, interval: float) -> tuple[Callable[[], Any], fl
         leaves = list(flatten(inner))
         if len(leaves) == 1 and leaves[0][1] == 1 and isinstance(leaves[0][0], GaussianEvent | LaplaceEvent):
             return _sampled(leaves[0][0], part.rate, interval), count * cost, False
-        msg = "Poisson sampling is analysed around one Gaussian or scalar Laplace release; split the event"
-        raise NoDistributionError(msg)
+        raise NoDistributionError(
+            "Poisson sampling is analysed around one Gaussian or scalar Laplace release; split the event"
+        )
     if isinstance(part, FixedSizeSampled):
-        msg = "samples of a fixed size have no loss distribution here; use method='rdp'"
-        raise NoDistributionError(msg)
+        raise NoDistributionError("samples of a fixed size have no loss distribution here; use method='rdp'")
     alone = _exact_integer(part, interval)
     if alone is not None:
         return alone, 0.0, False
@@ -94,20 +94,18 @@ def _part(part: Any, count: int, interval: float) -> tuple[Callable[[], Any], fl
         return partial(_pure, leaf.sensitivity / leaf.scale, 0.0, interval), 0.0, False
     if isinstance(leaf, ApproximateEvent):
         return partial(_pure, leaf.epsilon, leaf.delta, interval), 0.0, False
-    msg = f"{type(leaf).__name__} has no loss distribution here; use method='rdp'"
-    raise NoDistributionError(msg)
+    raise NoDistributionError(f"{type(leaf).__name__} has no loss distribution here; use method='rdp'")
 
 
 def _sampled(leaf: GaussianEvent | LaplaceEvent, rate: float, interval: float) -> Callable[[], Any]:
-    replace = leaf.neighbours is Neighbours.REPLACE_ONE
+    replace = leaf.adjacency is Adjacency.REPLACE_ONE
     if isinstance(leaf, GaussianEvent):
         # For replacement the library's unit is the norm of one contribution, half of the sensitivity.
         factor = 2.0 if replace else 1.0
         relation = "REPLACE_ONE" if replace else "ADD_OR_REMOVE_ONE"
         return partial(_gaussian, factor * leaf.noise_multiplier, rate, relation, interval)
     if replace or leaf.dimension != 1:
-        msg = "sampled Laplace noise is analysed for add-remove neighbours and single values only"
-        raise NoDistributionError(msg)
+        raise NoDistributionError("sampled Laplace noise is analysed for add-remove adjacency and single values only")
     return partial(_laplace, leaf.noise_multiplier, rate, interval)
 
 

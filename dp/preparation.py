@@ -9,6 +9,7 @@ so that sums cannot overflow whatever the input.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .clipping import clip, conditionally_round, rounded_l1_bound, rounded_l2_bound
-from .errors import ParameterError
+from .errors import PrivacyParameterError
+from .randomness import RandomBytes
 from .rational import positive
 from .rotation import padded_length, rotate, rotate_back
 from .sensitivity import Norm, check_count
@@ -41,7 +43,7 @@ class Preparation:
         scale: integer steps to a unit; > 0.
 
     Raises:
-        ParameterError: an argument out of range; a clip of less than half a step, or of more than 2**29 steps.
+        PrivacyParameterError: an argument out of range; a clip of less than half a step, or of more than 2**29 steps.
     """
 
     length: int
@@ -53,11 +55,10 @@ class Preparation:
         positive(self.l2_clip, "l2_clip")
         positive(self.scale, "scale")
         if not 0.5 <= self.norm <= _MAX_NORM:
-            msg = (
+            raise PrivacyParameterError(
                 f"l2_clip * scale is {self.norm:.4g} steps, but must lie in [0.5, 2**29]: "
                 f"{'raise' if self.norm < 1 else 'lower'} the scale"
             )
-            raise ParameterError(msg)
 
     @property
     def dimension(self) -> int:
@@ -90,24 +91,28 @@ class Preparation:
         tail = math.sqrt(2 * math.log(2 * d * 2.0**CUT_BITS) / d)
         return math.floor(min(self.l2_bound, math.ceil(self.norm * min(1.0, tail)) + 1))
 
-    def prepare(self, values: npt.ArrayLike, rotation_seed: bytes) -> tuple[Int64s, bool]:
+    def prepare(
+        self, values: npt.ArrayLike, rotation_seed: bytes, *, random: RandomBytes = os.urandom
+    ) -> tuple[Int64s, bool]:
         """Return the prepared vector, int64 (dimension,), and whether it had to be clipped. Run by a client.
 
         Args:
             values: finite floats, shape (length,).
             rotation_seed: 32 bytes, the same for all clients of the sum and the receiver; public.
+            random: where random bytes come from; other than os.urandom only to replay what was recorded.
 
         Raises:
-            ParameterError: another shape, NaN or infinity.
+            PrivacyParameterError: another shape, NaN or infinity.
         """
         floats = np.asarray(values, dtype=np.float64)
         if floats.shape != (self.length,):
-            msg = f"values have shape {floats.shape}, but the preparation is for ({self.length},)"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(
+                f"values have shape {floats.shape}, but the preparation is for ({self.length},)"
+            )
         clipped = clip(floats, self.l2_clip, Norm.L2)
         scaled = rotate(clipped, rotation_seed)
         scaled *= self.scale
-        levels = conditionally_round(scaled, self.norm, BETA)
+        levels = conditionally_round(scaled, self.norm, BETA, random=random)
         np.clip(levels, -self.max_level, self.max_level, out=levels)
         return levels, clipped is not floats
 

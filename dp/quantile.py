@@ -8,13 +8,15 @@ wanted are within the clip it shrinks; a plus sign there would run away.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, replace
 
-from .errors import ParameterError
+from .errors import PrivacyParameterError
 from .events import DiscreteGaussianEvent
+from .randomness import RandomBytes
 from .rational import positive
 from .samplers import discrete_gaussian
-from .sensitivity import Neighbours, check_count
+from .sensitivity import Adjacency, check_count
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class AdaptiveClip:
     """The state of adaptive clipping: immutable, `update` returns the next one.
 
     clip: current norm, > 0. target: wanted fraction of clients within it, in (0, 1). rate: step, > 0 (0.2 is usual).
-    count_sigma: noise on the count of clients within the clip. neighbours: replacing a client moves the count by 1,
+    count_sigma: noise on the count of clients within the clip. adjacency: replacing a client moves the count by 1,
     as does adding one.
     """
 
@@ -30,14 +32,15 @@ class AdaptiveClip:
     target: float
     count_sigma: float
     rate: float = 0.2
-    neighbours: Neighbours = Neighbours.ADD_REMOVE
+    adjacency: Adjacency = Adjacency.ADD_REMOVE
 
     def __post_init__(self) -> None:
         for name in ("clip", "rate", "count_sigma"):
             positive(getattr(self, name), name)
         if not 0 < self.target < 1:
-            msg = f"target = {self.target} is a quantile; it must lie in (0, 1), 0.5 for the median"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(
+                f"target = {self.target} is a quantile; it must lie in (0, 1), 0.5 for the median"
+            )
 
     def within(self, norm: float) -> int:
         """Return a client's bit: 1 if its norm is at most the clip. Secret: it goes into the secure sum."""
@@ -46,20 +49,21 @@ class AdaptiveClip:
     @property
     def event(self) -> DiscreteGaussianEvent:
         """What one update's private count costs; compose it beside the update's own event."""
-        return DiscreteGaussianEvent(self.count_sigma, 1.0, 1, self.neighbours)
+        return DiscreteGaussianEvent(self.count_sigma, 1.0, 1, self.adjacency)
 
-    def update(self, count_within: int, clients: int) -> AdaptiveClip:
+    def update(self, count_within: int, clients: int, *, random: RandomBytes = os.urandom) -> AdaptiveClip:
         """Return the next state from the true count; noise is added here. Run by whoever may see the true count.
 
         Args:
             count_within: how many clients were within the clip, 0 to `clients`.
             clients: how many reported, public.
+            random: where random bytes come from; other than os.urandom only to replay what was recorded.
         """
         check_count(clients, "clients")
         if not 0 <= count_within <= clients:
-            msg = f"count_within = {count_within} must lie between 0 and clients = {clients}"
-            raise ParameterError(msg)
-        return self.update_from_noisy(count_within + int(discrete_gaussian(self.count_sigma, 1)[0]), clients)
+            raise PrivacyParameterError(f"count_within = {count_within} must lie between 0 and clients = {clients}")
+        noise = int(discrete_gaussian(self.count_sigma, 1, random=random)[0])
+        return self.update_from_noisy(count_within + noise, clients)
 
     def update_from_noisy(self, noisy_count: float, clients: int) -> AdaptiveClip:
         """Return the next state from a count that already carries its noise: post-processing, no further cost."""

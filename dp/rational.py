@@ -7,7 +7,7 @@ from fractions import Fraction
 from numbers import Integral
 from numbers import Real as AnyReal
 
-from .errors import ParameterError
+from .errors import PrivacyParameterError
 
 Real = int | float | Fraction
 
@@ -17,27 +17,24 @@ _GUARD_BITS = 24
 def exact(value: object, name: str) -> Fraction:
     """Return the rational number that `value` means: a float means its binary value, to the last bit.
 
-    Raises ParameterError for NaN, infinities, booleans and anything that is not a real number.
+    Raises PrivacyParameterError for NaN, infinities, booleans and anything that is not a real number.
     """
     if isinstance(value, Fraction):
         return value
     if isinstance(value, bool) or not isinstance(value, AnyReal):
-        msg = f"{name} must be a real number, not {type(value).__name__}"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"{name} must be a real number, not {type(value).__name__}")
     if isinstance(value, Integral):
         return Fraction(int(value))
     if not math.isfinite(value):
-        msg = f"{name} = {value} is not finite; give a finite number"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"{name} = {value} is not finite; give a finite number")
     return Fraction(float(value))
 
 
 def positive(value: object, name: str) -> Fraction:
-    """Return `value` exactly; raise ParameterError unless it is finite and > 0."""
+    """Return `value` exactly; raise PrivacyParameterError unless it is finite and > 0."""
     result = exact(value, name)
     if result <= 0:
-        msg = f"{name} = {value} must be greater than 0"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"{name} = {value} must be greater than 0")
     return result
 
 

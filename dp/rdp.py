@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .discrete import counted, summed_gaussians_ratios
-from .errors import ParameterError
+from .errors import PrivacyParameterError
 from .events import (
     ApproximateEvent,
     DiscreteGaussianEvent,
@@ -33,7 +33,7 @@ from .events import (
 )
 from .nearness import ideal
 from .optional import accounting_library
-from .sensitivity import Neighbours
+from .sensitivity import Adjacency
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,13 +48,14 @@ def orders_for(event: Event, orders: Sequence[float] | Floats | None = None) -> 
     """Return the caller's orders, or those to try: many where a curve has a closed form, fewer where each is costly.
 
     Raises:
-        ParameterError: no orders at all, or one that is not a finite number above 1.
+        PrivacyParameterError: no orders at all, or one that is not a finite number above 1.
     """
     if orders is not None:
         chosen = np.asarray(orders, dtype=np.float64).ravel()
         if not (chosen.size and np.all(np.isfinite(chosen) & (chosen > 1))):
-            msg = "orders must be finite numbers above 1, at least one of them, for example [1.5, 2, 8, 32]"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(
+                "orders must be finite numbers above 1, at least one of them, for example [1.5, 2, 8, 32]"
+            )
         return chosen
     sampled = any(isinstance(part, PoissonSampled | FixedSizeSampled) for part, _ in flatten(event))
     return ORDERS if sampled else _CHEAP_ORDERS
@@ -64,7 +65,7 @@ def rdp_curve(event: Event, orders: Floats) -> tuple[Floats, float]:
     """Return the RDP of `event` at each order (float64, same shape) and what its approximations cost in epsilon.
 
     Raises:
-        ParameterError: a part that has no RDP bound here, named with the method that can take it.
+        PrivacyParameterError: a part that has no RDP bound here, named with the method that can take it.
         MissingDependencyError: dp-accounting is not installed and a part needs it.
     """
     total = np.zeros_like(orders)
@@ -97,8 +98,7 @@ def _leaf(event: Leaf, orders: Floats) -> Floats:  # noqa: PLR0911 - one a kind
             return _pure(event.sensitivity / event.scale, orders)
         case ApproximateEvent(delta=0.0):
             return _pure(event.epsilon, orders)
-    msg = f"{type(event).__name__} with delta > 0 has no RDP bound; use method='pld'"
-    raise ParameterError(msg)
+    raise PrivacyParameterError(f"{type(event).__name__} with delta > 0 has no RDP bound; use method='pld'")
 
 
 def _pure(epsilon: float, orders: Floats) -> Floats:
@@ -141,16 +141,18 @@ def _sampled(part: PoissonSampled | FixedSizeSampled, inner: Event, orders: Floa
     """Return the curve of sampled Gaussian noise from dp_accounting."""
     multiplier, relation = _multiplier(inner)
     if isinstance(part, PoissonSampled):
-        if relation is not Neighbours.ADD_REMOVE:
-            msg = "RDP of Poisson sampling is known for add-remove neighbours only; use method='pld'"
-            raise ParameterError(msg)
+        if relation is not Adjacency.ADD_REMOVE:
+            raise PrivacyParameterError(
+                "RDP of Poisson sampling is known for add-remove adjacency only; use method='pld'"
+            )
         curve = _library_curve("PoissonSampledDpEvent", (part.rate,), multiplier, "ADD_OR_REMOVE_ONE", orders)
         for i in np.flatnonzero((orders != np.rint(orders)) & (orders < _HIGHEST_FRACTION)):
             curve[i] = min(curve[i], fractional_rdp(part.rate, multiplier, float(orders[i])))
         return curve
-    if relation is not Neighbours.REPLACE_ONE:
-        msg = "sampling a fixed size is analysed for replace-one neighbours; state the sensitivity for them"
-        raise ParameterError(msg)
+    if relation is not Adjacency.REPLACE_ONE:
+        raise PrivacyParameterError(
+            "sampling a fixed size is analysed for replace-one adjacency; state the sensitivity for it"
+        )
     sizes = (part.population, part.batch)
     return _library_curve("SampledWithoutReplacementDpEvent", sizes, multiplier, "REPLACE_ONE", orders)
 
@@ -180,16 +182,17 @@ def fractional_rdp(rate: float, multiplier: float, order: float) -> float:
     return value if math.isfinite(value) else math.inf
 
 
-def _multiplier(event: Event) -> tuple[float, Neighbours]:
+def _multiplier(event: Event) -> tuple[float, Adjacency]:
     """Return the multiplier that Gaussian noise, or Gaussian noises on the same sample, amount to."""
     inverse_square = 0.0
-    relation = Neighbours.ADD_REMOVE
+    relation = Adjacency.ADD_REMOVE
     for part, count in flatten(event):
         if not isinstance(part, GaussianEvent):
-            msg = f"RDP of sampled {type(part).__name__} is not known here; sample Gaussian noise or use method='pld'"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(
+                f"RDP of sampled {type(part).__name__} is not known here; sample Gaussian noise or use method='pld'"
+            )
         inverse_square += count / part.noise_multiplier**2
-        relation = part.neighbours
+        relation = part.adjacency
     return 1 / math.sqrt(inverse_square), relation
 
 

@@ -7,55 +7,56 @@ values and small vectors are drawn with it, so that a scalar release loads no co
 from __future__ import annotations
 
 import math
-import secrets
+import os
 from fractions import Fraction
 
 from .laws import Law
+from .randomness import RandomBytes, random_below, random_bits
 
 
-def bernoulli(p: Fraction) -> bool:
+def bernoulli(p: Fraction, random: RandomBytes) -> bool:
     """Return True with probability p, 0 <= p <= 1, exactly."""
-    return secrets.randbelow(p.denominator) < p.numerator
+    return random_below(p.denominator, random=random) < p.numerator
 
 
-def bernoulli_exp(x: Fraction) -> bool:
+def bernoulli_exp(x: Fraction, random: RandomBytes) -> bool:
     """Return True with probability exp(-x), x >= 0, exactly (algorithm 1)."""
     while x > 1:
-        if not bernoulli_exp(Fraction(1)):
+        if not bernoulli_exp(Fraction(1), random):
             return False
         x -= 1
     k = 1
-    while bernoulli(x / k):
+    while bernoulli(x / k, random):
         k += 1
     return k % 2 == 1
 
 
-def laplace_sample(scale: Fraction) -> int:
+def laplace_sample(scale: Fraction, random: RandomBytes) -> int:
     """Return one discrete Laplace sample, P(x) proportional to exp(-|x| / scale) (algorithm 2)."""
     numerator, denominator = scale.numerator, scale.denominator
     while True:
-        remainder = secrets.randbelow(numerator)
-        if not bernoulli_exp(Fraction(remainder, numerator)):
+        remainder = random_below(numerator, random=random)
+        if not bernoulli_exp(Fraction(remainder, numerator), random):
             continue
         quotient = 0
-        while bernoulli_exp(Fraction(1)):
+        while bernoulli_exp(Fraction(1), random):
             quotient += 1
         magnitude = (remainder + numerator * quotient) // denominator
-        negative = secrets.randbits(1)
+        negative = random_bits(1, random=random)
         if not (negative and magnitude == 0):
             return -magnitude if negative else magnitude
 
 
-def gaussian_sample(sigma_squared: Fraction) -> int:
+def gaussian_sample(sigma_squared: Fraction, random: RandomBytes) -> int:
     """Return one discrete Gaussian sample, P(x) proportional to exp(-x**2 / (2 sigma**2)) (algorithm 3)."""
     scale = math.isqrt(sigma_squared.numerator // sigma_squared.denominator) + 1
     while True:
-        candidate = laplace_sample(Fraction(scale))
+        candidate = laplace_sample(Fraction(scale), random)
         distance = abs(candidate) - sigma_squared / scale
-        if bernoulli_exp(distance * distance / (2 * sigma_squared)):
+        if bernoulli_exp(distance * distance / (2 * sigma_squared), random):
             return candidate
 
 
-def reference_sample(law: Law) -> int:
+def reference_sample(law: Law, *, random: RandomBytes = os.urandom) -> int:
     """Return one sample of `law`."""
-    return gaussian_sample(law.parameter) if law.curved else laplace_sample(law.parameter)
+    return gaussian_sample(law.parameter, random) if law.curved else laplace_sample(law.parameter, random)

@@ -12,7 +12,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ParameterError
+from .errors import PrivacyParameterError
 
 Floats = npt.NDArray[np.float64]
 SEED_BYTES = 32
@@ -21,8 +21,7 @@ SEED_BYTES = 32
 def padded_length(length: int) -> int:
     """Return the power of two that a vector of `length` entries is padded to."""
     if length < 1:
-        msg = f"length = {length} must be at least 1"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"length = {length} must be at least 1")
     return 1 << (length - 1).bit_length()
 
 
@@ -34,12 +33,13 @@ def rotate(vector: npt.ArrayLike, seed: bytes) -> Floats:
         seed: 32 bytes shared by the round's clients and the server; fresh for each round, not secret.
 
     Raises:
-        ParameterError: a seed of another length, a vector that is not flat, NaN or infinity.
+        PrivacyParameterError: a seed of another length, a vector that is not flat, NaN or infinity.
     """
     values = np.asarray(vector, dtype=np.float64)
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
-        msg = f"rotate takes a flat vector of finite floats, not shape {values.shape}; ravel and clip it first"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            f"rotate takes a flat vector of finite floats, not shape {values.shape}; ravel and clip it first"
+        )
     length = padded_length(values.size)
     padded = np.zeros(length)
     padded[: values.size] = values
@@ -54,15 +54,17 @@ def rotate_back(rotated: npt.ArrayLike, seed: bytes, length: int) -> Floats:
     """
     values = np.array(rotated, dtype=np.float64)
     if values.ndim != 1 or values.size != padded_length(max(1, length)):
-        msg = f"{values.shape} does not fit length = {length}: expected ({padded_length(max(1, length))},)"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            f"{values.shape} does not fit length = {length}: expected ({padded_length(max(1, length))},)"
+        )
     return np.asarray((_hadamard(values) * _signs(seed, values.size))[:length])
 
 
 def _signs(seed: bytes, length: int) -> Floats:
     if len(seed) != SEED_BYTES:
-        msg = f"the seed has {len(seed)} bytes, not {SEED_BYTES}; draw it with os.urandom({SEED_BYTES})"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            f"the seed has {len(seed)} bytes, not {SEED_BYTES}; draw it with os.urandom({SEED_BYTES})"
+        )
     from Crypto.Cipher import AES
 
     stream = AES.new(seed, AES.MODE_CTR, nonce=b"rotation").encrypt(bytes(-(-length // 8)))

@@ -1,4 +1,4 @@
-"""How far a query can move: a norm, a bound, and the neighbouring relation, none of them ever implicit."""
+"""How far a query can move: a norm, a bound, and the adjacency of data sets, none of them ever implicit."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .errors import ParameterError
+from .errors import PrivacyParameterError
 from .rational import Real, positive
 
 
-class Neighbours(StrEnum):
-    """Which pairs of data sets are neighbours.
+class Adjacency(StrEnum):
+    """Which pairs of data sets are adjacent.
 
     ADD_REMOVE: one has a record more than the other. REPLACE_ONE: equally many records, one of them different; a sum
     of contributions of norm at most C then moves by up to 2 C.
@@ -31,28 +31,27 @@ class Norm(StrEnum):
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """The most that a query changes between neighbours: `value` > 0, finite, in the units of the query.
+    """The most that a query changes between adjacent data sets: `value` > 0, finite, in the units of the query.
 
-    Raises ParameterError for anything else than a positive finite value, a Norm and a Neighbours.
+    Raises PrivacyParameterError for anything else than a positive finite value, a Norm and an Adjacency.
     """
 
     value: float
     norm: Norm
-    neighbours: Neighbours
+    adjacency: Adjacency
 
     def __post_init__(self) -> None:
         positive(self.value, "sensitivity")
-        for given, kind in ((self.norm, Norm), (self.neighbours, Neighbours)):
+        for given, kind in ((self.norm, Norm), (self.adjacency, Adjacency)):
             if given not in list(kind):
-                msg = f"{given!r} is no {kind.__name__}; choose one of {', '.join(kind)}"
-                raise ParameterError(msg)
+                raise PrivacyParameterError(f"{given!r} is no {kind.__name__}; choose one of {', '.join(kind)}")
         object.__setattr__(self, "value", float(self.value))
 
     @classmethod
-    def of_sum(cls, clip: float, norm: Norm, neighbours: Neighbours) -> Sensitivity:
+    def of_sum(cls, clip: float, norm: Norm, adjacency: Adjacency) -> Sensitivity:
         """Return the sensitivity of a sum of contributions clipped to `clip`: doubled when one is replaced."""
-        factor = 2 if neighbours is Neighbours.REPLACE_ONE else 1
-        return cls(factor * clip, norm, neighbours)
+        factor = 2 if adjacency is Adjacency.REPLACE_ONE else 1
+        return cls(factor * clip, norm, adjacency)
 
     def bound(self, norm: Norm, dimension: int) -> float:
         """Return a bound in another norm for vectors of `dimension` entries, rounded up.
@@ -60,8 +59,7 @@ class Sensitivity:
         L2 <= L1, L1 <= sqrt(d) L2, L2 <= sqrt(d) Linf, L1 <= d Linf; Linf is at most any of them.
         """
         if dimension < 1:
-            msg = f"dimension = {dimension} must be at least 1"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(f"dimension = {dimension} must be at least 1")
         if norm is self.norm or dimension == 1 or norm is Norm.LINF or (self.norm, norm) == (Norm.L1, Norm.L2):
             return self.value
         factor = dimension if self.norm is Norm.LINF and norm is Norm.L1 else math.sqrt(dimension)
@@ -78,25 +76,25 @@ def round_up(value: float, steps: int = 4) -> float:
 
 
 def check_epsilon(epsilon: Real, *, zero: bool = False) -> float:
-    """Return epsilon as a float; raise ParameterError unless it is finite and > 0 (or 0 where `zero` allows it)."""
+    """Return epsilon as a float; raise PrivacyParameterError unless finite and > 0 (or 0 where `zero` allows it)."""
     if not isinstance(epsilon, bool) and zero and epsilon == 0:
         return 0.0
     return float(positive(epsilon, "epsilon"))
 
 
 def check_delta(delta: Real, *, zero: bool = False) -> float:
-    """Return delta as a float; raise ParameterError unless 0 < delta < 1 (or 0 where `zero` allows it)."""
+    """Return delta as a float; raise PrivacyParameterError unless 0 < delta < 1 (or 0 where `zero` allows it)."""
     good = isinstance(delta, int | float) or hasattr(delta, "numerator")
     if isinstance(delta, bool) or not good or not (0 < delta < 1 or (zero and delta == 0)):
         low = "[0" if zero else "(0"
-        msg = f"delta = {delta} must lie in {low}, 1); choose well below one over the number of records, such as 1e-6"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            f"delta = {delta} must lie in {low}, 1); choose well below one over the number of records, such as 1e-6"
+        )
     return float(delta)
 
 
 def check_count(count: int, name: str) -> int:
-    """Return `count` as an int; raise ParameterError unless it is a whole number >= 1."""
+    """Return `count` as an int; raise PrivacyParameterError unless it is a whole number >= 1."""
     if isinstance(count, bool) or not hasattr(count, "__index__") or count < 1:
-        msg = f"{name} = {count!r} must be a whole number of at least 1"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"{name} = {count!r} must be a whole number of at least 1")
     return int(count)

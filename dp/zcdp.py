@@ -18,7 +18,7 @@ def zcdp_delta(rho: float, epsilon: float) -> float:
     """Return a delta for which rho-zCDP implies (epsilon, delta)-DP.
 
     Raises:
-        ParameterError: rho <= 0 or epsilon < 0, NaN or infinite.
+        PrivacyParameterError: rho <= 0 or epsilon < 0, NaN or infinite.
     """
     rho = float(positive(rho, "rho"))
     epsilon = check_epsilon(epsilon, zero=True)
@@ -41,7 +41,7 @@ def zcdp_epsilon(rho: float, delta: float) -> float:
     """Return the least epsilon that `zcdp_delta` grants for delta, rounded up.
 
     Raises:
-        ParameterError: rho <= 0; delta outside (0, 1).
+        PrivacyParameterError: rho <= 0; delta outside (0, 1).
     """
     rho = float(positive(rho, "rho"))
     delta = check_delta(delta)
@@ -57,7 +57,7 @@ def zcdp_rho(epsilon: float, delta: float) -> float:
     """Return the largest rho whose `zcdp_delta` stays within delta at epsilon, rounded down.
 
     Raises:
-        ParameterError: epsilon <= 0; delta outside (0, 1).
+        PrivacyParameterError: epsilon <= 0; delta outside (0, 1).
     """
     epsilon, delta = check_epsilon(epsilon), check_delta(delta)
     low = high = 1 / (2 * epsilon + 2)

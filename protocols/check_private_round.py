@@ -52,7 +52,7 @@ class CheckedPrivateRound:
         result, plan = self.report.result, self.plan
         survivors = len(result.survivors)
         privacy = plan.facts() | {
-            "epsilon_achieved": result.epsilon(plan.delta, plan.neighbours),
+            "epsilon_achieved": result.epsilon(plan.delta, plan.adjacency),
             "honest_achieved": plan.config.honest(survivors),
             "noise_expected": plan.codec.share.local_sigma * math.sqrt(survivors),
             "noise_measured": self.noise_measured,

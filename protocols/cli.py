@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dp.errors import DpError, LedgerError
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from secagg import __version__
 from secagg.encoding import Rounding
 from secagg.errors import ParameterError, SecAggError
@@ -90,7 +90,7 @@ def params(
     clip: cli_private.Clip = 1.0,
     rounds: cli_private.Rounds = 1,
     sampling_rate: cli_private.SamplingRate = 1.0,
-    neighbours: cli_private.Relation = Neighbours.ADD_REMOVE,
+    adjacency: cli_private.Relation = Adjacency.ADD_REMOVE,
     max_modulus_bits: cli_private.MaxBits = 63,
     minimum_participants: cli_private.MinimumParticipants = MINIMUM_PARTICIPANTS,
     as_json: AsJson = False,
@@ -108,7 +108,7 @@ def params(
             clip=clip,
             rounds=rounds,
             sampling_rate=sampling_rate,
-            neighbours=neighbours,
+            adjacency=adjacency,
             max_modulus_bits=max_modulus_bits,
             minimum_participants=minimum_participants,
         )
@@ -174,7 +174,7 @@ def run_round(
     delta: cli_private.Delta = None,
     noise_multiplier: cli_private.NoiseMultiplier = None,
     clip: cli_private.Clip = 1.0,
-    neighbours: cli_private.Relation = Neighbours.ADD_REMOVE,
+    adjacency: cli_private.Relation = Adjacency.ADD_REMOVE,
     max_modulus_bits: cli_private.MaxBits = 63,
     minimum_participants: cli_private.MinimumParticipants = MINIMUM_PARTICIPANTS,
     budget: cli_private.BudgetUrl = None,
@@ -197,7 +197,7 @@ def run_round(
             delta=delta,
             noise_multiplier=noise_multiplier,
             clip=clip,
-            neighbours=neighbours,
+            adjacency=adjacency,
             max_modulus_bits=max_modulus_bits,
             minimum_participants=minimum_participants,
         )

@@ -22,10 +22,10 @@ from dp.errors import (
     DpError,
     LedgerCorruptError,
     LedgerError,
-    ParameterError,
+    PrivacyParameterError,
     UnknownBudgetError,
 )
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 
 from .cli_budget_tables import (
     decimals,
@@ -64,7 +64,7 @@ Epsilon = Annotated[str | None, typer.Option(help="An exact decimal, such as 0.1
 Delta = Annotated[str | None, typer.Option(help="An exact decimal, such as 1e-6.")]
 Multiplier = Annotated[float | None, typer.Option(help="Instead of epsilon: Gaussian noise, sigma / sensitivity.")]
 Rate = Annotated[float, typer.Option(help="Probability with which a record takes part (Poisson), with the multiplier.")]
-Relation = Annotated[Neighbours, typer.Option(help="What neighbouring data sets differ in.")]
+Relation = Annotated[Adjacency, typer.Option(help="What adjacent data sets differ in.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables for people.")]
 CompositionName = Annotated[
     str, typer.Option(help="sum: epsilons add up. renyi: divergences do. releases: equal releases are counted.")
@@ -109,7 +109,7 @@ def create(
     delta: Annotated[str, typer.Option(help="The limit; an exact decimal. Above 0 unless composition is sum.")] = "0",
     composition: CompositionName = "sum",
     kind: Annotated[str, typer.Option(help="data-subject, data-set or project.")] = "project",
-    neighbours: Relation = Neighbours.ADD_REMOVE,
+    adjacency: Relation = Adjacency.ADD_REMOVE,
     order: Annotated[float | None, typer.Option(help="For renyi: its order; by default the best for Gaussian.")] = None,
     noise_multiplier: Annotated[float | None, typer.Option(help="For releases: the Gaussian noise of one.")] = None,
     sampling_rate: Rate = 1.0,
@@ -123,12 +123,12 @@ def create(
     with _named_ends(as_json):
         from dp.ledger import Budget, Composition, Kind, Ledger
 
-        event = None if noise_multiplier is None else _gaussian(noise_multiplier, sampling_rate, neighbours)
+        event = None if noise_multiplier is None else _gaussian(noise_multiplier, sampling_rate, adjacency)
         terms = Budget(
             name,
             epsilon,
             delta,
-            neighbours=neighbours,
+            adjacency=adjacency,
             composition=_choice(Composition, composition, "--composition"),
             kind=_choice(Kind, kind, "--kind"),
             order=order,
@@ -167,14 +167,14 @@ def reserve(
     delta: Delta = None,
     noise_multiplier: Multiplier = None,
     sampling_rate: Rate = 1.0,
-    neighbours: Relation = Neighbours.ADD_REMOVE,
+    adjacency: Relation = Adjacency.ADD_REMOVE,
     participant: Annotated[list[str] | None, typer.Option(help="Who may take part; repeat it.")] = None,
     participants_file: Annotated[Path | None, typer.Option(help="A file with one participant a line.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take what a round may cost at most, before anything is revealed."""
     with _open(ledger, as_json) as opened:
-        cost = _cost(epsilon, delta, noise_multiplier, sampling_rate, neighbours)
+        cost = _cost(epsilon, delta, noise_multiplier, sampling_rate, adjacency)
         names = [*(participant or []), *_lines(participants_file)]
         show_reservation(opened.reserve(name, cost, round_id=round_id, participants=names), as_json)
 
@@ -188,13 +188,13 @@ def commit(
     delta: Delta = None,
     noise_multiplier: Multiplier = None,
     sampling_rate: Rate = 1.0,
-    neighbours: Relation = Neighbours.ADD_REMOVE,
+    adjacency: Relation = Adjacency.ADD_REMOVE,
     as_json: AsJson = False,
 ) -> None:
     """Say that a round's result will be published; at its actual cost if that is given, at most what was reserved."""
     with _open(ledger, as_json) as opened:
         given = (epsilon, delta, noise_multiplier) != (None, None, None)
-        actual = _cost(epsilon, delta, noise_multiplier, sampling_rate, neighbours) if given else None
+        actual = _cost(epsilon, delta, noise_multiplier, sampling_rate, adjacency) if given else None
         show_reservation(opened.commit(opened.reservation(name, round_id), actual), as_json)
 
 
@@ -289,30 +289,28 @@ def verify(
         console.print(Text.assemble("head ", (found.head, "bold")), soft_wrap=True)
 
 
-def _cost(
-    epsilon: str | None, delta: str | None, multiplier: float | None, rate: float, neighbours: Neighbours
-) -> Spend:
+def _cost(epsilon: str | None, delta: str | None, multiplier: float | None, rate: float, adjacency: Adjacency) -> Spend:
     from dp.ledger import Cost
 
     if (multiplier is None) == (epsilon is None) or (multiplier is not None and delta is not None):
         msg = "give --epsilon (and --delta), or --noise-multiplier (and --sampling-rate)"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(msg)
     if multiplier is not None:
-        return _gaussian(multiplier, rate, neighbours)
-    return Cost(epsilon or "0", delta or "0", neighbours=neighbours)
+        return _gaussian(multiplier, rate, adjacency)
+    return Cost(epsilon or "0", delta or "0", adjacency=adjacency)
 
 
-def _gaussian(multiplier: float, rate: float, neighbours: Neighbours) -> Event:
+def _gaussian(multiplier: float, rate: float, adjacency: Adjacency) -> Event:
     from dp.events import GaussianEvent, PoissonSampled
 
-    event = GaussianEvent(multiplier, neighbours)
+    event = GaussianEvent(multiplier, adjacency)
     return event if rate == 1 else PoissonSampled(rate, event)
 
 
 def _choice(kind: Any, text: str, option: str) -> Any:
     if text not in list(kind):
         msg = f"{option} is {text!r}, but must be one of {', '.join(kind)}"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(msg)
     return kind(text)
 
 
@@ -322,7 +320,7 @@ def _period(text: str | None) -> timedelta | None:
     found = re.fullmatch(r"([0-9]{1,6})([mhdw])", text)
     if found is None or not int(found[1]):
         msg = f"--renews is {text!r}, but must be a number and m, h, d or w, such as 30d"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(msg)
     return timedelta(seconds=int(found[1]) * _PERIODS[found[2]])
 
 
@@ -333,7 +331,7 @@ def _moment(text: str | None) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         msg = f"--expires is {text!r}, but must be a date such as 2030-12-31 or 2030-12-31T18:00+01:00"
-        raise ParameterError(msg) from None
+        raise PrivacyParameterError(msg) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -344,4 +342,4 @@ def _lines(path: Path | None) -> list[str]:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         msg = f"cannot read participants from {path}: {type(error).__name__}"
-        raise ParameterError(msg) from None
+        raise PrivacyParameterError(msg) from None

@@ -61,7 +61,7 @@ def show_statuses(found: list[Status], as_json: bool) -> None:
             amounts = (one.spent[name], one.held[name], one.left[name], limit)
             rows.add_row(f"  {name}", *(f"{float(amount):.6g}" for amount in amounts))
         console.print(rows)
-        notes = [f"{budget.composition}, {budget.neighbours}, {budget.kind}"]
+        notes = [f"{budget.composition}, {budget.adjacency}, {budget.kind}"]
         if budget.composition != "sum":
             notes.append(f"limit epsilon {float(budget.epsilon):g} at delta {float(budget.delta):g}")
         if one.renewal:

@@ -18,8 +18,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dp.errors import DpError, ParameterError
-from dp.sensitivity import Neighbours, Norm, Sensitivity, round_up
+from dp.errors import DpError, PrivacyParameterError
+from dp.sensitivity import Adjacency, Norm, Sensitivity, round_up
 
 from .cli_exit import EXIT_IMPOSSIBLE, EXIT_WRONG, tell
 
@@ -60,7 +60,7 @@ class MethodName(StrEnum):
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables for people.")]
-Relation = Annotated[Neighbours, typer.Option(help="What neighbouring data sets differ in.")]
+Relation = Annotated[Adjacency, typer.Option(help="What adjacent data sets differ in.")]
 Rounds = Annotated[int, typer.Option(help="How many releases.")]
 Rate = Annotated[float, typer.Option(help="Probability with which a record takes part in a round (Poisson).")]
 Accounting = Annotated[MethodName, typer.Option(help="Accountant: loss distributions, Renyi DP, or the tightest.")]
@@ -158,7 +158,7 @@ def _plot(values: Any, law: Law, verdict: Verdict, title: str, path: Path) -> No
         from matplotlib.figure import Figure
     except ImportError as error:
         msg = "drawing needs matplotlib; install it with: pip install 'secagg[plots]'"
-        raise ParameterError(msg) from error
+        raise PrivacyParameterError(msg) from error
     import numpy as np
 
     from dp.mass import distribution
@@ -194,7 +194,7 @@ def _plot(values: Any, law: Law, verdict: Verdict, title: str, path: Path) -> No
         figure.savefig(path, dpi=110, format="png")
     except OSError as error:
         msg = f"cannot write {path}: {error.strerror}"
-        raise ParameterError(msg) from error
+        raise PrivacyParameterError(msg) from error
 
 
 @dp_app.command()
@@ -202,9 +202,9 @@ def calibrate(
     epsilon: Annotated[float, typer.Option(help="Privacy goal for all rounds together.")],
     delta: Annotated[float, typer.Option(help="Privacy goal; 0 for Laplace.")] = 0.0,
     mechanism: Annotated[MechanismName, typer.Option(help="Which noise.")] = MechanismName.GAUSSIAN,
-    sensitivity: Annotated[float, typer.Option(help="How far the query moves between neighbours.")] = 1.0,
+    sensitivity: Annotated[float, typer.Option(help="How far the query moves between adjacent data sets.")] = 1.0,
     norm: Annotated[Norm | None, typer.Option(help="Norm of the sensitivity; l1 for Laplace, else l2.")] = None,
-    neighbours: Relation = Neighbours.ADD_REMOVE,
+    adjacency: Relation = Adjacency.ADD_REMOVE,
     dimension: Annotated[int, typer.Option(help="How many numbers are released.")] = 1,
     rounds: Rounds = 1,
     sampling_rate: Rate = 1.0,
@@ -217,7 +217,7 @@ def calibrate(
         from dp.calibration import discrete_gaussian_sigma, laplace_scale, noise_multiplier
 
         own = Norm.L1 if mechanism is MechanismName.LAPLACE else Norm.L2
-        bound = Sensitivity(sensitivity, norm or own, neighbours).bound(own, dimension)
+        bound = Sensitivity(sensitivity, norm or own, adjacency).bound(own, dimension)
         facts: dict[str, Any] = {"mechanism": mechanism.value, "epsilon": epsilon, "delta": delta}
         if mechanism is MechanismName.GAUSSIAN:
             multiplier = noise_multiplier(
@@ -225,23 +225,23 @@ def calibrate(
                 delta,
                 rounds=rounds,
                 sampling_rate=sampling_rate,
-                neighbours=neighbours,
+                adjacency=adjacency,
                 method=Method(method.value),
             )
             facts |= {"noise_multiplier": multiplier, "sigma": round_up(multiplier * bound)}
         elif rounds != 1 or sampling_rate != 1:
             msg = f"{mechanism} noise is calibrated for one round; use --mechanism gaussian for several"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(msg)
         elif mechanism is MechanismName.LAPLACE:
             if delta:
                 msg = f"delta = {delta}: Laplace noise gives pure DP; leave delta out, or take Gaussian noise"
-                raise ParameterError(msg)
-            least = laplace_scale(epsilon, Sensitivity(bound, Norm.L1, neighbours))
+                raise PrivacyParameterError(msg)
+            least = laplace_scale(epsilon, Sensitivity(bound, Norm.L1, adjacency))
             scale = float(least)
             facts["scale"] = scale if scale >= least else math.nextafter(scale, math.inf)
         else:
             facts["sigma"] = discrete_gaussian_sigma(epsilon, delta, bound, dimension)
-        facts |= {"sensitivity": bound, "norm": own.value, "neighbours": neighbours.value, "rounds": rounds}
+        facts |= {"sensitivity": bound, "norm": own.value, "adjacency": adjacency.value, "rounds": rounds}
         facts["sampling_rate"] = sampling_rate
     _print("the least noise", facts, as_json)
 
@@ -252,7 +252,7 @@ def account(
     delta: Annotated[float | None, typer.Option(help="Ask for epsilon at this delta.")] = None,
     epsilon: Annotated[float | None, typer.Option(help="Ask for delta at this epsilon.")] = None,
     law: Annotated[LawName, typer.Option(help="Which noise.")] = LawName.GAUSSIAN,
-    neighbours: Relation = Neighbours.ADD_REMOVE,
+    adjacency: Relation = Adjacency.ADD_REMOVE,
     rounds: Rounds = 1,
     sampling_rate: Rate = 1.0,
     batch: Annotated[int | None, typer.Option(help="Fixed sample size, with --population.")] = None,
@@ -267,14 +267,14 @@ def account(
 
         if (delta is None) == (epsilon is None):
             msg = "give --delta to learn epsilon, or --epsilon to learn delta"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(msg)
         if (batch is None) != (population is None) or (batch is not None and sampling_rate != 1):
             msg = "a fixed-size sample takes --batch and --population together, and no --sampling-rate"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(msg)
         event: Event = (
-            GaussianEvent(noise_multiplier, neighbours)
+            GaussianEvent(noise_multiplier, adjacency)
             if law is LawName.GAUSSIAN
-            else LaplaceEvent(noise_multiplier, neighbours, 1)
+            else LaplaceEvent(noise_multiplier, adjacency, 1)
         )
         if batch is not None and population is not None:
             event = FixedSizeSampled(batch, population, event)
@@ -295,7 +295,7 @@ def account(
         "sampling_rate": sampling_rate if batch is None else None,
         "batch": batch,
         "population": population,
-        "neighbours": neighbours.value,
+        "adjacency": adjacency.value,
         "method": method.value,
     }
     _print("what it costs", {k: v for k, v in facts.items() if as_json or v is not None}, as_json)

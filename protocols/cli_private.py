@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from dp.ledger import Ledger
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from secagg.errors import ParameterError
 
 from .parameters import ThreatModel
@@ -32,7 +32,7 @@ SamplingRate = Annotated[
     typer.Option(help="Probability of being in a round, unknown to who sees the sums.", rich_help_panel=_PANEL),
 ]
 Relation = Annotated[
-    Neighbours, typer.Option("--neighbours", help="What may differ of one client.", rich_help_panel=_PANEL)
+    Adjacency, typer.Option("--adjacency", help="What may differ of one client.", rich_help_panel=_PANEL)
 ]
 MaxBits = Annotated[int, typer.Option(help="Most bits of a residue.", rich_help_panel=_PANEL)]
 BudgetUrl = Annotated[
@@ -52,7 +52,7 @@ def plan(
     clip: float = 1.0,
     rounds: int = 1,
     sampling_rate: float = 1.0,
-    neighbours: Neighbours = Neighbours.ADD_REMOVE,
+    adjacency: Adjacency = Adjacency.ADD_REMOVE,
     max_modulus_bits: int = 63,
     minimum_participants: int = MINIMUM_PARTICIPANTS,
 ) -> PrivateRound | None:
@@ -76,7 +76,7 @@ def plan(
         noise_multiplier=noise_multiplier,
         rounds=rounds,
         sampling_rate=sampling_rate,
-        neighbours=neighbours,
+        adjacency=adjacency,
         max_modulus_bits=max_modulus_bits,
         minimum_participants=minimum_participants,
     )

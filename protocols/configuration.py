@@ -14,7 +14,7 @@ import msgspec
 import numpy.typing as npt
 
 from dp.events import Composed, Event
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from secagg.encoding import Encoded, check_weight
 from secagg.errors import EncodingError, ParameterError
 
@@ -127,7 +127,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         """Return how many of so many survivors are honest at least, and so have noise in the sum that nobody knows."""
         return survivors - self.threat_model.max_corrupt
 
-    def event(self, survivors: int, neighbours: Neighbours = Neighbours.ADD_REMOVE) -> Event:
+    def event(self, survivors: int, adjacency: Adjacency = Adjacency.ADD_REMOVE) -> Event:
         """Return what a private round of so many inputs reveals, for an accountant.
 
         Raises:
@@ -141,7 +141,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
                 f"{survivors} survivors of whom {self.threat_model.max_corrupt} may be corrupt give no privacy"
             )
         shares = [lane.codec.share for lane in self.lanes if isinstance(lane.codec, NoisyFloats | NoisyCounts)]
-        events = [share.event(honest, neighbours) for share in shares]
+        events = [share.event(honest, adjacency) for share in shares]
         return events[0] if len(events) == 1 else Composed(tuple(events))
 
     @property

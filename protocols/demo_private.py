@@ -142,7 +142,7 @@ def _purse(url: str | None, subject: str, plan: PrivateRound) -> Iterator[Purse]
                 subject,
                 plan.epsilon or 0.0,
                 plan.delta,
-                neighbours=plan.neighbours,
+                adjacency=plan.adjacency,
                 composition=Composition.RELEASES,
                 event=plan.event(),
             )

@@ -10,7 +10,7 @@ from dp.accounting import epsilon_of
 from dp.distributed import Goal
 from dp.errors import DpError
 from dp.events import Repeated
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from secagg.errors import ParameterError
 
 from .configuration import RoundConfig
@@ -29,7 +29,7 @@ class PrivacyDemand:
         delta: in (0, 1).
         rounds: how many rounds the client is ready to take part in. A `Client` is one session and remembers no others:
             whoever runs it counts, and accepts no more than these.
-        neighbours: ADD_REMOVE: its contribution could as well be zero; REPLACE_ONE: any other.
+        adjacency: ADD_REMOVE: its contribution could as well be zero; REPLACE_ONE: any other.
         corrupt_fraction: the fraction of the invited whose noise is not counted on, even if the round says fewer.
 
     Raises:
@@ -39,13 +39,13 @@ class PrivacyDemand:
     epsilon: float
     delta: float
     rounds: int = 1
-    neighbours: Neighbours = Neighbours.ADD_REMOVE
+    adjacency: Adjacency = Adjacency.ADD_REMOVE
     corrupt_fraction: float = 0.1
 
     def __post_init__(self) -> None:
         """Check every field."""
         try:
-            Goal(self.neighbours, self.delta, epsilon=self.epsilon, rounds=self.rounds)
+            Goal(self.adjacency, self.delta, epsilon=self.epsilon, rounds=self.rounds)
         except DpError as error:
             raise ParameterError(f"a demand on privacy: {error}") from None
         if not 0 <= self.corrupt_fraction <= MAX_BAD_FRACTION:
@@ -58,7 +58,7 @@ class PrivacyDemand:
         if not config.private:
             raise ParameterError("the round has no noise, but this client demands it: propose a private round")
         try:
-            event = config.event(config.minimum_survivors - self._doubted(config), Neighbours(self.neighbours))
+            event = config.event(config.minimum_survivors - self._doubted(config), Adjacency(self.adjacency))
             spent = epsilon_of(Repeated(event, self.rounds), self.delta)
         except DpError as error:
             raise ParameterError(f"this client's demand on privacy cannot be checked: {error}") from None

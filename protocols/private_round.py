@@ -19,7 +19,7 @@ from dp.events import Event, Repeated
 from dp.preparation import Preparation
 from dp.rational import positive
 from dp.rotation import padded_length
-from dp.sensitivity import Neighbours, check_count
+from dp.sensitivity import Adjacency, check_count
 from secagg.errors import ParameterError
 
 from .configuration import RoundConfig
@@ -53,7 +53,7 @@ class _PrivateRound(ABC):
     noise_multiplier: float | None = None
     rounds: int = 1
     sampling_rate: float = 1.0
-    neighbours: Neighbours = Neighbours.ADD_REMOVE
+    adjacency: Adjacency = Adjacency.ADD_REMOVE
     minimum_participants: int = MINIMUM_PARTICIPANTS
     max_modulus_bits: int = _MAX_BITS
     complete_graph: bool = False
@@ -86,7 +86,7 @@ class _PrivateRound(ABC):
         """The goal in the words of `dp`."""
         try:
             return Goal(
-                self.neighbours, self.delta, self.epsilon, self.noise_multiplier, self.rounds, self.sampling_rate
+                self.adjacency, self.delta, self.epsilon, self.noise_multiplier, self.rounds, self.sampling_rate
             )
         except DpError as error:
             raise ParameterError(str(error)) from None
@@ -122,7 +122,7 @@ class _PrivateRound(ABC):
 
     def event(self, survivors: int | None = None) -> Event:
         """Return what one sum reveals: of so many inputs, or of the fewest that it may have."""
-        return self.config.event(self.minimum_survivors if survivors is None else survivors, self.neighbours)
+        return self.config.event(self.minimum_survivors if survivors is None else survivors, self.adjacency)
 
     @cached_property
     def spent(self) -> float:
@@ -150,7 +150,7 @@ class _PrivateRound(ABC):
             f"each client adds discrete Gaussian noise of {share.local_sigma:.4g} steps; that of {self.honest} makes "
             f"{share.local_sigma * math.sqrt(self.honest):.4g} steps, "
             f"{share.local_sigma * math.sqrt(self.honest) / self._sensitivity():.4g} times what one client can change "
-            f"({self.neighbours} neighbours)",
+            f"({self.adjacency} adjacency)",
             f"{codec.modulus_bits} bits hold every sum of {everyone} inputs, and the noise but with a probability "
             "below 2^-40",
             f"{self.rounds} such round{'s' if self.rounds > 1 else ''} cost epsilon {self.spent:.4g} at delta "
@@ -174,7 +174,7 @@ class _PrivateRound(ABC):
             "delta": self.delta,
             "rounds": self.rounds,
             "sampling_rate": self.sampling_rate,
-            "neighbours": str(self.neighbours),
+            "adjacency": str(self.adjacency),
             "scale": self.codec.spec.scale,
             "local_sigma": self.codec.share.local_sigma,
             "minimum_survivors": self.minimum_survivors,
@@ -191,7 +191,7 @@ class _PrivateRound(ABC):
     def _explain_encoding(self) -> tuple[str, ...]: ...
 
     def _sensitivity(self) -> float:
-        factor = 2 if self.neighbours is Neighbours.REPLACE_ONE else 1
+        factor = 2 if self.adjacency is Adjacency.REPLACE_ONE else 1
         return factor * self.codec.share.l2_bound
 
     def _too_many_bits(self, fit: _Fit) -> ParameterError:
@@ -224,7 +224,7 @@ class PrivateRound(_PrivateRound):
         noise_multiplier: sigma over sensitivity of the noise in a sum, or None where epsilon is given.
         rounds: how many such rounds the goal is for.
         sampling_rate: see `dp.Goal`; below 1, the goal is one towards those who see the sums only.
-        neighbours: ADD_REMOVE (a contribution could be zero) or REPLACE_ONE.
+        adjacency: ADD_REMOVE (a contribution could be zero) or REPLACE_ONE.
         minimum_participants: fewer inputs are never summed.
         max_modulus_bits: the most bits of a residue, 2 to 63; the traffic grows with what is needed of them.
         complete_graph: make everyone everyone's neighbour, as is done anyway where the adversary may equivocate.
@@ -266,7 +266,7 @@ class PrivateRound(_PrivateRound):
     def _full_norm(self, goal: Goal, multiplier: float) -> float:
         """Return the clip in steps beyond which finer ones gain next to nothing."""
         dimension = padded_length(self.length)
-        factor = 2 if self.neighbours is Neighbours.REPLACE_ONE else 1
+        factor = 2 if self.adjacency is Adjacency.REPLACE_ONE else 1
         fine = 1.05 * least_fine_sigma(self.honest, dimension) * math.sqrt(self.honest) / (multiplier * factor)
         return max(_STEPS_A_COORDINATE * math.sqrt(dimension), fine)
 
@@ -313,7 +313,7 @@ class PrivateHistogram(_PrivateRound):
         check_count(self.bins, "bins")
         check_count(self.max_total, "max_total")
         multiplier = goal.gaussian_multiplier()
-        factor = 2 if self.neighbours is Neighbours.REPLACE_ONE else 1
+        factor = 2 if self.adjacency is Adjacency.REPLACE_ONE else 1
         fine = 1.05 * least_fine_sigma(self.honest, self.bins) * math.sqrt(self.honest)
         scale = max(1, math.ceil(fine / (multiplier * factor * self.max_total)))
         bound = float(self.max_total * scale)

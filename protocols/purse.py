@@ -55,7 +55,7 @@ class Purse:
 
     def commit(self, payment: Payment, plan: PrivateRound, result: RoundResult, survivors: Collection[str]) -> None:
         """Say that a sum will be used, and what it did cost; if this raises, it must not be."""
-        self.ledger.commit(payment.reservation, result.event(plan.neighbours), participants=survivors)
+        self.ledger.commit(payment.reservation, result.event(plan.adjacency), participants=survivors)
 
     def pay(self, plan: PrivateRound, simulation: Simulation) -> SimulationReport:
         """Run a simulated round between reservation and commitment; the clients are the ledger's participants.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dp.accounting import epsilon_of
 from dp.events import Event
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from secagg.encoding import FixedPoint, Integers, Levels
 from secagg.errors import StateError
 from secagg.residues import Residues
@@ -89,7 +89,7 @@ class RoundResult:
             raise StateError("the survivors' total weight is zero: there is no mean")
         return np.asarray(self.sum(name) / divisor, dtype=np.float64)
 
-    def event(self, neighbours: Neighbours = Neighbours.ADD_REMOVE) -> Event:
+    def event(self, adjacency: Adjacency = Adjacency.ADD_REMOVE) -> Event:
         """Return what a private round has revealed, given who survived, for `dp.Accountant` or a ledger.
 
         At least what `RoundConfig.event` promised: more survivors have brought more noise. Who survives must not
@@ -98,11 +98,11 @@ class RoundResult:
         Raises:
             ParameterError: the round was not private.
         """
-        return self._config.event(len(self.survivors), neighbours)
+        return self._config.event(len(self.survivors), adjacency)
 
-    def epsilon(self, delta: float, neighbours: Neighbours = Neighbours.ADD_REMOVE) -> float:
+    def epsilon(self, delta: float, adjacency: Adjacency = Adjacency.ADD_REMOVE) -> float:
         """Return the epsilon at delta that this round, by itself, has cost each client. Raises as `event`."""
-        return epsilon_of(self.event(neighbours), delta)
+        return epsilon_of(self.event(adjacency), delta)
 
     def _lane(self, name: str) -> Lane:
         return next(lane for lane in self._config.lanes if lane.name == name)

@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from protocols.audit import strings
 from protocols.client import Client
 from protocols.client_state import Advertised
 from protocols.configuration import RoundConfig
@@ -24,24 +25,13 @@ from secagg.key_agreement import KeyPair
 from secagg.signatures import Identity
 
 DRAWS = 2000
+FALSE_ALARM = 1e-9
+"""Of each of less than a hundred tests here."""
 CONFIG = RoundConfig(ThreatModel(5, 0.0, 0.3, Adversary.SEMI_MALICIOUS_SERVER), (IntegerVector("votes", 1),))
 
 
 def check_fresh(drawn: list[bytes], size: int) -> None:
-    """Check length, repetition, and that each bit is set in about half of the strings and depends on no neighbour.
-
-    2,000 coins stay within 160 of 1,000 heads but with a probability of 2 exp(-25.6) (Hoeffding's inequality), below
-    2 * 10^-11. There are about 6,000 such tests in this file, so that one run in five million fails by chance.
-    """
-    assert {len(text) for text in drawn} == {size}
-    assert len(set(drawn)) == len(drawn)
-    table = np.unpackbits(np.frombuffer(b"".join(drawn), dtype=np.uint8).reshape(len(drawn), size), axis=1)
-    allowed = 160 * (len(drawn) / DRAWS) ** 0.5
-    assert np.abs(table.sum(axis=0) - len(drawn) / 2).max() <= allowed
-    # A shorter seed that is repeated: each byte against the next, and against the one two further on.
-    for step in (8, 16):
-        alike = (table[:, step:] == table[:, :-step]).sum(axis=0)
-        assert np.abs(alike - len(drawn) / 2).max() <= allowed
+    strings.fresh(drawn, size, "strings", FALSE_ALARM)
 
 
 def nonce() -> bytes:
@@ -79,10 +69,11 @@ def test_clients_draw_all_their_secrets_anew_even_in_one_session() -> None:
     check_fresh([key for three in keys for key in three], 32)
 
 
-@pytest.mark.parametrize("power", range(31))
-def test_each_bit_of_a_coefficient_is_random(power: int) -> None:
+def test_each_bit_of_a_coefficient_is_random() -> None:
     elements = field.random_elements(DRAWS)
-    assert abs(int(((elements >> np.uint64(power)) & np.uint64(1)).sum()) - DRAWS // 2) <= 160
+    bits = np.stack([(elements >> np.uint64(power)) & np.uint64(1) for power in range(31)], axis=1).astype(np.uint8)
+    strings.level_bits(bits, "coefficients", FALSE_ALARM)
+    strings.independent(bits, "coefficients")
 
 
 def test_roundings_are_drawn_anew() -> None:

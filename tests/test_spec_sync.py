@@ -198,12 +198,13 @@ def test_ledger_tables():
 
 def test_ledger_compositions_costs_and_kinds():
     from dp.ledger import Composition, Cost, Kind
-    from dp.ledger.costs import _KINDS
+    from dp.ledger.costs import _KINDS, kept_as
 
     counted = {name: counts for name, counts, *_ in table("composition")}
     assert counted.keys() == set(Composition)
     assert all(counted[kind].startswith(", ".join(kind.counted)) for kind in Composition)
-    code = {name: [field.name for field in dataclasses.fields(kind)] for name, kind in {"Cost": Cost, **_KINDS}.items()}
+    kinds = {"Cost": Cost, **_KINDS}
+    code = {name: [kept_as(field.name) for field in dataclasses.fields(kind)] for name, kind in kinds.items()}
     assert {name: parameters.split(", ") for name, parameters in table("cost")} == code
     assert all(f"`{kind}`" in SPEC for kind in Kind)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
-from ..errors import ParameterError
+from ..errors import PrivacyParameterError
 from ..rational import Real, exact
 
 GRID = 10**30
@@ -24,26 +24,22 @@ _SHOWN = 60
 
 
 def rational(value: Number, name: str) -> Fraction:
-    """Return the number that `value` means, exactly; raise ParameterError unless it is finite and not negative."""
+    """Return the number that `value` means, exactly; raise PrivacyParameterError unless finite and not negative."""
     if isinstance(value, str | Decimal):
         shown = str(value).strip()[:_SHOWN]
         try:
             decimal = Decimal(value)
         except InvalidOperation:
-            msg = f"{name} = {shown!r} is no number; write for example 0.5 or 1e-6"
-            raise ParameterError(msg) from None
+            raise PrivacyParameterError(f"{name} = {shown!r} is no number; write for example 0.5 or 1e-6") from None
         if not decimal.is_finite() or abs(decimal.adjusted()) > _WIDEST:
-            msg = f"{name} = {shown} is out of range; give a finite number"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(f"{name} = {shown} is out of range; give a finite number")
         result = Fraction(decimal)
     else:
         result = exact(value, name)
     if abs(result) > 10**_WIDEST:
-        msg = f"{name} is out of range; give at most 1e{_WIDEST}"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"{name} is out of range; give at most 1e{_WIDEST}")
     if result < 0:
-        msg = f"{name} = {float(result):g} must not be negative"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"{name} = {float(result):g} must not be negative")
     return result
 
 

@@ -63,15 +63,15 @@ def prepare(tx: Transaction, *, create: bool, name: str) -> None:
     """Make the tables if there are none and `create` allows it; refuse another format."""
     if not tx.has_tables():
         if not create:
-            msg = f"there is no ledger in {name}; check the name, or make it: secagg budget create, or create=True"
-            raise LedgerError(msg)
+            raise LedgerError(
+                f"there is no ledger in {name}; check the name, or make it: secagg budget create, or create=True"
+            )
         for statement in TABLES:
             tx.run(statement)
         tx.run("INSERT INTO ledger_head VALUES (1, :format, 0, :hash)", format=FORMAT, hash=GENESIS)
     head = tx.rows("SELECT format FROM ledger_head WHERE id = 1")
     if head != [(FORMAT,)]:
-        msg = f"{name} is a ledger of format {head[0][0] if head else None}, this version reads {FORMAT}"
-        raise LedgerError(msg)
+        raise LedgerError(f"{name} is a ledger of format {head[0][0] if head else None}, this version reads {FORMAT}")
 
 
 class Book:
@@ -84,11 +84,11 @@ class Book:
         last = self._records("ORDER BY seq DESC LIMIT 1")
         expected = [(last[0].seq, last[0].hash)] if last else [(0, GENESIS)]
         if head != expected:
-            msg = (
+            raise LedgerCorruptError(
                 f"the trail ends with record {expected[0][0]}, its head says {head[0][0] if head else None}: records "
-                "were removed or added; restore the ledger from a backup"
+                "were removed or added; restore the ledger from a backup",
+                seq=expected[0][0],
             )
-            raise LedgerCorruptError(msg, seq=expected[0][0])
         self.last = last[0] if last else None
         # A clock that was set back does not bring an earlier period back.
         self.now = max(now, self.last.time) if self.last else now
@@ -122,16 +122,17 @@ class Book:
         if not found:
             return None
         if PHASES.get(found[0].kind) is not phase:  # type: ignore[call-overload]
-            msg = f"record {found[0].seq} is filed as {phase}, but is a {found[0].kind}; restore from a backup"
-            raise LedgerCorruptError(msg, seq=found[0].seq)
+            raise LedgerCorruptError(
+                f"record {found[0].seq} is filed as {phase}, but is a {found[0].kind}; restore from a backup",
+                seq=found[0].seq,
+            )
         return found[0]
 
     def terms(self, name: str) -> Terms:
         """Return a budget's terms; raise UnknownBudgetError if there is no such budget."""
         record = self.find(Phase.CREATE, name)
         if record is None:
-            msg = f"there is no budget {name!r}; see `secagg budget status`, or create it"
-            raise UnknownBudgetError(msg)
+            raise UnknownBudgetError(f"there is no budget {name!r}; see `secagg budget status`, or create it")
         return terms_in(record)
 
     def account(self, terms: Terms, period: int) -> Account:
@@ -146,11 +147,11 @@ class Book:
             "SELECT seq FROM ledger_accounts WHERE budget = :budget AND period = :period", budget=name, period=period
         )
         if filed != [(record.seq,) for record in last]:
-            msg = (
+            raise LedgerCorruptError(
                 f"the account of {name!r}, period {period}, ends with record {filed[0][0] if filed else None}, the "
-                f"trail with {last[0].seq if last else None}: rows were removed; restore the ledger from a backup"
+                f"trail with {last[0].seq if last else None}: rows were removed; restore the ledger from a backup",
+                seq=last[0].seq if last else None,
             )
-            raise LedgerCorruptError(msg, seq=last[0].seq if last else None)
         nothing = (0,) * len(terms.limit)
         return account_in(last[0]) if last else Account(period, nothing, nothing, 0)
 
@@ -191,8 +192,9 @@ class Book:
         """Raise LedgerCorruptError unless the participants filed are those that the record has hashed."""
         found = participants_digest(self.participants(record.budget, record.round_id, counted=counted))
         if record.facts().get("participants") != found:
-            msg = f"the participants of round {record.round_id!r} are not those of record {record.seq}"
-            raise LedgerCorruptError(msg, seq=record.seq)
+            raise LedgerCorruptError(
+                f"the participants of round {record.round_id!r} are not those of record {record.seq}", seq=record.seq
+            )
 
     def enrol(self, budget: str, round_id: str, participants: Iterable[str]) -> None:
         """File a round's participants."""
@@ -217,12 +219,14 @@ def terms_in(record: Record) -> Terms:
     try:
         budget = Budget.from_plain(record.budget, record.facts()["terms"])
     except UNREADABLE:
-        msg = f"record {record.seq} holds no terms that this version reads"
-        raise LedgerCorruptError(msg, seq=record.seq) from None
+        raise LedgerCorruptError(
+            f"record {record.seq} holds no terms that this version reads", seq=record.seq
+        ) from None
     limit = record.amounts("limit")
     if len(limit) != len(budget.composition.counted):
-        msg = f"record {record.seq} has {len(limit)} limits for {len(budget.composition.counted)} amounts"
-        raise LedgerCorruptError(msg, seq=record.seq)
+        raise LedgerCorruptError(
+            f"record {record.seq} has {len(limit)} limits for {len(budget.composition.counted)} amounts", seq=record.seq
+        )
     return Terms(budget, limit, record.time)
 
 
@@ -231,6 +235,5 @@ def account_in(record: Record) -> Account:
     spent, held = record.amounts("after", "spent"), record.amounts("after", "held")
     count = record.facts()["after"].get("open")
     if len(spent) != len(held) or isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        msg = f"record {record.seq} does not say what its account has come to"
-        raise LedgerCorruptError(msg, seq=record.seq)
+        raise LedgerCorruptError(f"record {record.seq} does not say what its account has come to", seq=record.seq)
     return Account(record.period, spent, held, count)

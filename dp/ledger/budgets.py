@@ -10,11 +10,11 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
-from ..errors import ParameterError
+from ..errors import PrivacyParameterError
 from ..events import Event
-from ..sensitivity import Neighbours
+from ..sensitivity import Adjacency
 from .amounts import Number, read, spell, up
-from .costs import Cost, check_neighbours, floor_fraction, from_plain, relation_of, to_plain
+from .costs import ADJACENCY, Cost, check_adjacency, floor_fraction, from_plain, relation_of, to_plain
 from .kinds import Composition, Kind, best_order
 from .records import LATEST
 
@@ -25,7 +25,7 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def check_name(value: object, what: str, longest: int = LONGEST_NAME) -> str:
-    """Return a name that is safe to print and has one spelling; raise ParameterError otherwise."""
+    """Return a name that is safe to print and has one spelling; raise PrivacyParameterError otherwise."""
     good = isinstance(value, str) and 0 < len(value) <= longest and value == value.strip()
     if not (
         isinstance(value, str)
@@ -33,19 +33,18 @@ def check_name(value: object, what: str, longest: int = LONGEST_NAME) -> str:
         and unicodedata.is_normalized("NFC", value)
         and not any(unicodedata.category(character) in _HIDDEN for character in value)
     ):
-        msg = f"{what} = {value!r} must be text of 1 to {longest} visible characters (NFC), without spaces at its ends"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            f"{what} = {value!r} must be text of 1 to {longest} visible characters (NFC), without spaces at its ends"
+        )
     return value
 
 
 def to_microseconds(moment: datetime, what: str = "the time") -> int:
-    """Return whole microseconds since 1970 UTC; raise ParameterError for a moment without a time zone."""
+    """Return whole microseconds since 1970 UTC; raise PrivacyParameterError for a moment without a time zone."""
     if not isinstance(moment, datetime) or moment.tzinfo is None or moment.utcoffset() is None:
-        msg = f"{what} = {moment} needs a time zone; for example datetime.now(timezone.utc)"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"{what} = {moment} needs a time zone; for example datetime.now(timezone.utc)")
     if not _EPOCH <= moment < LATEST:
-        msg = f"{what} = {moment} must lie between 1970 and 9000"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"{what} = {moment} must lie between 1970 and 9000")
     return (moment - _EPOCH) // MICROSECOND
 
 
@@ -62,7 +61,7 @@ class Budget:
         name: of the data subject, data set or project; 1 to 200 visible characters.
         epsilon, delta: the limit for each period. Strings and Decimals are exact decimals, floats their binary values;
             kept as Fractions on the ledger's grid of 10**-30, rounded down. delta > 0 unless the composition is SUM.
-        neighbours: the relation that every spend must be stated for.
+        adjacency: what every spend must be stated for.
         composition: how spends add up; see `Composition`.
         kind: whose budget this is.
         order: RENYI only: the order above 1 at which divergence is added up; by default the best for Gaussian noise.
@@ -72,13 +71,13 @@ class Budget:
         expires: no reservations from this moment on (with a time zone), None for never.
 
     Raises:
-        ParameterError: terms that are impossible or contradict one another.
+        PrivacyParameterError: terms that are impossible or contradict one another.
     """
 
     name: str
     epsilon: Fraction
     delta: Fraction
-    neighbours: Neighbours
+    adjacency: Adjacency
     composition: Composition
     kind: Kind
     order: float | None
@@ -92,7 +91,7 @@ class Budget:
         epsilon: Number,
         delta: Number = 0,
         *,
-        neighbours: Neighbours | str,
+        adjacency: Adjacency | str,
         composition: Composition | str = Composition.SUM,
         kind: Kind | str = Kind.PROJECT,
         order: float | None = None,
@@ -106,7 +105,7 @@ class Budget:
         keep("name", check_name(name, "name"))
         keep("epsilon", floor_fraction(epsilon, "epsilon"))
         keep("delta", floor_fraction(delta, "delta"))
-        keep("neighbours", check_neighbours(neighbours))
+        keep("adjacency", check_adjacency(adjacency))
         keep("composition", _member(Composition, composition, "composition"))
         keep("kind", _member(Kind, kind, "kind"))
         keep("order", order)
@@ -118,36 +117,36 @@ class Budget:
         self._check_limit()
         self._check_composition()
         if renews is not None and not (isinstance(renews, timedelta) and timedelta(seconds=1) <= renews):
-            msg = f"renews = {renews!r} must be a period of at least a second"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(f"renews = {renews!r} must be a period of at least a second")
 
     def _check_limit(self) -> None:
         if not 0 <= self.delta < 1 or self.epsilon <= 0:
-            msg = (
+            raise PrivacyParameterError(
                 f"a limit of epsilon = {float(self.epsilon):g}, delta = {float(self.delta):g} allows nothing or "
                 "everything; give epsilon > 0 and 0 <= delta < 1, well below one over the number of records"
             )
-            raise ParameterError(msg)
         if self.delta == 0 and self.composition is not Composition.SUM:
-            msg = f"composition {self.composition} converts at a delta; give delta > 0, such as 1e-6"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(
+                f"composition {self.composition} converts at a delta; give delta > 0, such as 1e-6"
+            )
 
     def _check_composition(self) -> None:
         if (self.order is not None and self.composition is not Composition.RENYI) or (
             (self.event is not None) is not (self.composition is Composition.RELEASES)
         ):
-            msg = "order goes with composition 'renyi'; event goes with composition 'releases', which needs it"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(
+                "order goes with composition 'renyi'; event goes with composition 'releases', which needs it"
+            )
         if self.composition is Composition.RENYI:
             order = best_order(float(self.epsilon), float(self.delta)) if self.order is None else self.order
             if isinstance(order, bool) or not isinstance(order, int | float) or not 1 < order <= 2**20:
-                msg = f"order = {order!r} must be a number above 1 and at most {2**20}"
-                raise ParameterError(msg)
+                raise PrivacyParameterError(f"order = {order!r} must be a number above 1 and at most {2**20}")
             object.__setattr__(self, "order", float(order))
         if self.event is not None:
-            if isinstance(self.event, Cost) or relation_of(self.event) is not self.neighbours:
-                msg = f"the event of one release must be an event for {self.neighbours} neighbours, as the budget is"
-                raise ParameterError(msg)
+            if isinstance(self.event, Cost) or relation_of(self.event) is not self.adjacency:
+                raise PrivacyParameterError(
+                    f"the event of one release must be an event for {self.adjacency} adjacency, as the budget is"
+                )
             to_plain(self.event)
 
     def plain(self) -> dict[str, Any]:
@@ -155,7 +154,7 @@ class Budget:
         return {
             "epsilon": spell(up(self.epsilon)),
             "delta": spell(up(self.delta)),
-            "neighbours": str(self.neighbours),
+            ADJACENCY: str(self.adjacency),
             "composition": str(self.composition),
             "kind": str(self.kind),
             "order": self.order,
@@ -166,13 +165,13 @@ class Budget:
 
     @classmethod
     def from_plain(cls, name: str, plain: dict[str, Any]) -> Budget:
-        """Return the budget whose terms these are; raise ValueError or ParameterError for anything else."""
+        """Return the budget whose terms these are; raise ValueError or PrivacyParameterError for anything else."""
         renews, expires, event = plain["renews"], plain["expires"], plain["event"]
         budget = cls(
             name,
             Fraction(read(plain["epsilon"]), 10**30),
             Fraction(read(plain["delta"]), 10**30),
-            neighbours=plain["neighbours"],
+            adjacency=plain[ADJACENCY],
             composition=plain["composition"],
             kind=plain["kind"],
             order=plain["order"],
@@ -204,5 +203,4 @@ def _member(kind: type[StrEnum], value: object, what: str) -> StrEnum:
     try:
         return kind(value)  # type: ignore[arg-type]
     except ValueError:
-        msg = f"{what} = {value!r} must be one of {', '.join(kind)}"
-        raise ParameterError(msg) from None
+        raise PrivacyParameterError(f"{what} = {value!r} must be one of {', '.join(kind)}") from None

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from itertools import pairwise
 from typing import Any
 
-from ..errors import BudgetExceededError, LedgerConflictError, ParameterError, UnknownBudgetError
+from ..errors import BudgetExceededError, LedgerConflictError, PrivacyParameterError, UnknownBudgetError
 from .amounts import Amounts, minus, spell
 from .book import Account, Book, Terms
 from .budgets import Budget, check_name
@@ -23,8 +23,9 @@ def opened_in(book: Book, budget: str, round_id: str) -> Record:
     """Return the record that opened a round; raise UnknownBudgetError if there is none."""
     opened = book.find(Phase.OPEN, budget, round_id)
     if opened is None:
-        msg = f"budget {budget!r} has no reservation for round {round_id!r}; reserve before the round"
-        raise UnknownBudgetError(msg)
+        raise UnknownBudgetError(
+            f"budget {budget!r} has no reservation for round {round_id!r}; reserve before the round"
+        )
     return opened
 
 
@@ -38,36 +39,33 @@ def actual_charge(budget: Budget, actual: Spend) -> Amounts | None:
 
 
 def check_relation(budget: Budget, spend: Spend) -> None:
-    """Raise ParameterError unless a spend is stated for the budget's neighbours."""
+    """Raise PrivacyParameterError unless a spend is stated for the budget's adjacency."""
     relation = relation_of(spend)
-    if relation is not budget.neighbours:
-        msg = (
-            f"the spend is stated for {relation} neighbours, budget {budget.name!r} for {budget.neighbours}; they do "
-            "not add up: state the sensitivity for the budget's neighbours"
+    if relation is not budget.adjacency:
+        raise PrivacyParameterError(
+            f"the spend is stated for {relation} adjacency, budget {budget.name!r} for {budget.adjacency}; they do "
+            "not add up: state the sensitivity for the budget's adjacency"
         )
-        raise ParameterError(msg)
 
 
 def check_same(record: Record, facts: dict[str, Any]) -> None:
     """Raise LedgerConflictError unless the record says the same: then this is a call that is repeated."""
     before = record.facts()
     if any(before.get(name) != value for name, value in facts.items()):
-        msg = (
+        raise LedgerConflictError(
             f"round {record.round_id!r} of budget {record.budget!r} was used before with another cost, reason or other "
             f"participants (record {record.seq}); take a new id"
         )
-        raise LedgerConflictError(msg)
 
 
 def check_participants(participants: Collection[str]) -> list[str]:
-    """Return the names in order; raise ParameterError for bad ones and repetitions."""
+    """Return the names in order; raise PrivacyParameterError for bad ones and repetitions."""
     if isinstance(participants, str):
-        raise ParameterError("participants must be a collection of names, not one text")
+        raise PrivacyParameterError("participants must be a collection of names, not one text")
     names = sorted(check_name(name, "participant") for name in participants)
     for one, other in pairwise(names):
         if one == other:
-            msg = f"participant {one!r} is named twice"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(f"participant {one!r} is named twice")
     return names
 
 
@@ -76,7 +74,7 @@ def check_reason(reason: str, *, needed: bool) -> str:
     return check_name(reason, "reason", LONGEST_REASON) if reason or needed else ""
 
 
-def told(terms: Terms, amounts: Amounts) -> str:
+def shown(terms: Terms, amounts: Amounts) -> str:
     """Say amounts to people."""
     pairs = zip(terms.budget.composition.counted, amounts, strict=True)
     return ", ".join(f"{name} {float(spell(units)):.10g}" for name, units in pairs)
@@ -87,16 +85,13 @@ def exceeded(terms: Terms, account: Account, charge: Amounts) -> BudgetExceededE
     composition, left = terms.budget.composition, minus(terms.limit, account.taken)
     remedies = ["ask for less, as with more noise"]
     if account.open:
-        remedies.append(f"resolve what {account.open} open reservations hold ({told(terms, account.held)})")
+        remedies.append(f"resolve what {account.open} open reservations hold ({shown(terms, account.held)})")
     renewal = terms.budget.renewal_after(terms.created, account.period)
     if renewal is not None:
         remedies.append(f"wait for the renewal at {renewal:%Y-%m-%d %H:%M} UTC")
-    msg = (
-        f"budget {terms.budget.name!r} would be exceeded: asked {told(terms, charge)}; left {told(terms, left)} of "
-        f"{told(terms, terms.limit)}; {', or '.join(remedies)}"
-    )
     return BudgetExceededError(
-        msg,
+        f"budget {terms.budget.name!r} would be exceeded: asked {shown(terms, charge)}; left {shown(terms, left)} of "
+        f"{shown(terms, terms.limit)}; {', or '.join(remedies)}",
         budget=terms.budget.name,
         asked=named(composition, charge),
         left=named(composition, left),

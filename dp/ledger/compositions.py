@@ -12,7 +12,7 @@ import math
 from dataclasses import replace
 from fractions import Fraction
 
-from ..errors import ParameterError
+from ..errors import PrivacyParameterError
 from ..events import (
     ApproximateEvent,
     DiscreteLaplaceEvent,
@@ -39,7 +39,7 @@ def limit_of(budget: Budget) -> Amounts:
     """Return what a budget allows in one period, in grid units.
 
     Raises:
-        ParameterError: not even the smallest release would fit.
+        PrivacyParameterError: not even the smallest release would fit.
     """
     epsilon, delta = budget.epsilon, budget.delta
     match budget.composition:
@@ -49,11 +49,10 @@ def limit_of(budget: Budget) -> Amounts:
             added, margin = _conversion(budget)
             allowed = float(epsilon) - added - margin
             if not allowed > 0:
-                msg = (
+                raise PrivacyParameterError(
                     f"order = {budget.order} leaves nothing of epsilon = {float(epsilon):g} at "
                     f"delta = {float(delta):g}; give a higher order, or leave it out"
                 )
-                raise ParameterError(msg)
             return (int(exact(allowed, "limit") * GRID),)
     return (_most_releases(budget) * GRID,)
 
@@ -65,7 +64,7 @@ def gives(budget: Budget, limit: Amounts) -> bool:
     its composition counts.
 
     Raises:
-        ParameterError: these terms give none.
+        PrivacyParameterError: these terms give none.
     """
     match budget.composition:
         case Composition.SUM:
@@ -86,7 +85,7 @@ def charge_of(budget: Budget, spend: Spend) -> Amounts:
     """Return what a spend takes from a budget, in grid units, rounded up.
 
     Raises:
-        ParameterError: the budget cannot count such a spend; the text says what to do.
+        PrivacyParameterError: the budget cannot count such a spend; the text says what to do.
     """
     match budget.composition:
         case Composition.SUM:
@@ -123,20 +122,20 @@ def _sum_charge(spend: Spend) -> Amounts:
             case DiscreteLaplaceEvent():
                 epsilon += count * part.sensitivity / exact(part.scale, "scale")
             case _:
-                msg = (
+                raise PrivacyParameterError(
                     f"a budget of composition 'sum' cannot count {type(part).__name__}; state its guarantee as "
                     "Cost(epsilon, delta), for instance by dp.epsilon_of, or take composition 'renyi'"
                 )
-                raise ParameterError(msg)
     return up(epsilon), up(delta)
 
 
 def _renyi_charge(budget: Budget, spend: Spend) -> Amounts:
     if isinstance(spend, Cost):
         if spend.delta:
-            msg = f"delta = {float(spend.delta):g}: a Renyi budget counts events; reserve the event of the release"
-            raise ParameterError(msg)
-        spend = ApproximateEvent(round_up(float(spend.epsilon)), 0.0, spend.neighbours)
+            raise PrivacyParameterError(
+                f"delta = {float(spend.delta):g}: a Renyi budget counts events; reserve the event of the release"
+            )
+        spend = ApproximateEvent(round_up(float(spend.epsilon)), 0.0, spend.adjacency)
     import numpy as np
 
     from ..rdp import rdp_curve
@@ -146,8 +145,9 @@ def _renyi_charge(budget: Budget, spend: Spend) -> Amounts:
     # Being within exp(+-slack) costs slack in epsilon and as much in log(delta); at this order both are linear.
     divergence = float(curve[0]) * (1 + 1e-14) + slack * order / (order - 1)
     if not 0 < divergence < math.inf:
-        msg = f"the event has no finite Renyi divergence at order {order:g}; add noise, or make a budget of lower order"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            f"the event has no finite Renyi divergence at order {order:g}; add noise, or make a budget of lower order"
+        )
     return (up(exact(round_up(divergence), "divergence")),)
 
 
@@ -157,30 +157,27 @@ def _release_charge(budget: Budget, spend: Spend) -> Amounts:
         count *= spend.count
         spend = spend.event
     if spend != budget.event:
-        msg = (
+        raise PrivacyParameterError(
             f"the budget counts releases of {budget.event}, and this is {spend}; reserve the planned event, or make a "
             "budget of composition 'renyi', which takes them all"
         )
-        raise ParameterError(msg)
     return (count * GRID,)
 
 
 def check_achieved(budget: Budget, spend: Spend) -> None:
-    """Raise ParameterError unless what was achieved is the release that the budget counts, with more noise or as much.
+    """Raise PrivacyParameterError unless the achieved event is the release that the budget counts, with no less noise.
 
     To cost less epsilon at one delta, alone, is not enough: releases of another kind may add up to more.
     """
     if isinstance(spend, Cost) or budget.event is None:
-        msg = "a budget of releases keeps the achieved event; give an event"
-        raise ParameterError(msg)
+        raise PrivacyParameterError("a budget of releases keeps the achieved event; give an event")
     planned, achieved = list(flatten(budget.event)), list(flatten(spend))
     alike = len(planned) == len(achieved)
     if not alike or not all(n == m and _as_private(a, p) for (a, n), (p, m) in zip(achieved, planned, strict=True)):
-        msg = (
+        raise PrivacyParameterError(
             f"the budget counts releases of {budget.event}, and what was achieved is not that with more noise or as "
             f"much, but {spend}; do not release the result"
         )
-        raise ParameterError(msg)
 
 
 def _as_private(achieved: Event, planned: Event) -> bool:
@@ -190,18 +187,17 @@ def _as_private(achieved: Event, planned: Event) -> bool:
             return achieved.clients >= planned.clients and replace(achieved, clients=planned.clients) == planned
         case GaussianEvent(), GaussianEvent():
             more = achieved.noise_multiplier >= planned.noise_multiplier
-            return more and achieved.neighbours == planned.neighbours
+            return more and achieved.adjacency == planned.adjacency
     return achieved == planned
 
 
 def _most_releases(budget: Budget) -> int:
     """Return how many releases fit; what is returned has been checked, not interpolated."""
     if _releases_epsilon(budget, 1) > budget.epsilon:
-        msg = (
+        raise PrivacyParameterError(
             f"one release costs epsilon = {float(_releases_epsilon(budget, 1)):.6g} at delta = "
             f"{float(budget.delta):g}, above the limit of {float(budget.epsilon):g}; add noise or raise the limit"
         )
-        raise ParameterError(msg)
     fits, too_many = 1, 2
     while too_many <= MOST_RELEASES and _releases_epsilon(budget, too_many) <= budget.epsilon:
         fits, too_many = too_many, 2 * too_many
@@ -219,6 +215,6 @@ def _releases_epsilon(budget: Budget, count: int) -> Fraction:
 
     event: Event | None = budget.event
     if event is None:
-        raise ParameterError("a budget of releases needs the event of one release")
+        raise PrivacyParameterError("a budget of releases needs the event of one release")
     epsilon = epsilon_of(Repeated(event, count), float(budget.delta))
     return exact(epsilon, "epsilon") if math.isfinite(epsilon) else _BEYOND

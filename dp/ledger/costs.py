@@ -8,9 +8,9 @@ from fractions import Fraction
 from typing import Any, cast, get_args
 
 from .. import events
-from ..errors import ParameterError
-from ..events import Composed, Event, neighbours_of
-from ..sensitivity import Neighbours
+from ..errors import PrivacyParameterError
+from ..events import Composed, Event, adjacency_of
+from ..sensitivity import Adjacency
 from .amounts import Number, down, fraction, rational, read, spell, up
 
 _KINDS = {
@@ -22,6 +22,8 @@ _KINDS = {
         events.Composed,
     )
 }
+ADJACENCY = "neighbours"
+"""The key of an adjacency in what a ledger keeps."""
 _DEEPEST = 100
 """Far from where Python's own stack ends, in all that walks through events."""
 
@@ -30,47 +32,45 @@ _DEEPEST = 100
 class Cost:
     """A stated (epsilon, delta) guarantee. Exact: "0.1" and Decimal mean decimals, floats their binary values.
 
-    Both are kept as Fractions on the ledger's grid of 10**-30, rounded up. Raises ParameterError unless epsilon >= 0,
-    0 <= delta < 1, and one of them is positive.
+    Both are kept as Fractions on the ledger's grid of 10**-30, rounded up. Raises PrivacyParameterError unless
+    epsilon >= 0, 0 <= delta < 1, and one of them is positive.
     """
 
     epsilon: Fraction
     delta: Fraction
-    neighbours: Neighbours
+    adjacency: Adjacency
 
-    def __init__(self, epsilon: Number, delta: Number = 0, *, neighbours: Neighbours | str) -> None:
+    def __init__(self, epsilon: Number, delta: Number = 0, *, adjacency: Adjacency | str) -> None:
         for name, value in (("epsilon", epsilon), ("delta", delta)):
             object.__setattr__(self, name, fraction(up(rational(value, name))))
         if self.delta >= 1 or self.epsilon == self.delta == 0:
-            msg = f"a cost of epsilon = {epsilon}, delta = {delta} means nothing; give epsilon > 0 and delta below 1"
-            raise ParameterError(msg)
-        object.__setattr__(self, "neighbours", check_neighbours(neighbours))
+            raise PrivacyParameterError(
+                f"a cost of epsilon = {epsilon}, delta = {delta} means nothing; give epsilon > 0 and delta below 1"
+            )
+        object.__setattr__(self, "adjacency", check_adjacency(adjacency))
 
 
 Spend = Event | Cost
 """What can be reserved."""
 
 
-def check_neighbours(value: object) -> Neighbours:
-    """Return the relation; raise ParameterError if there is none of that name."""
+def check_adjacency(value: object) -> Adjacency:
+    """Return the relation; raise PrivacyParameterError if there is none of that name."""
     try:
-        return Neighbours(str(value))
+        return Adjacency(str(value))
     except ValueError:
-        msg = f"neighbours = {value!r} must be one of {', '.join(Neighbours)}"
-        raise ParameterError(msg) from None
+        raise PrivacyParameterError(f"adjacency = {value!r} must be one of {', '.join(Adjacency)}") from None
 
 
-def relation_of(spend: Spend) -> Neighbours:
-    """Return the neighbouring relation that a spend is stated for; raise ParameterError if it has none."""
+def relation_of(spend: Spend) -> Adjacency:
+    """Return the adjacency that a spend is stated for; raise PrivacyParameterError if it has none."""
     if isinstance(spend, Cost):
-        return spend.neighbours
+        return spend.adjacency
     if not isinstance(spend, tuple(_KINDS.values())):
-        msg = f"{type(spend).__name__} is neither a Cost nor an event of dp.events"
-        raise ParameterError(msg)
-    relation = neighbours_of(spend)
+        raise PrivacyParameterError(f"{type(spend).__name__} is neither a Cost nor an event of dp.events")
+    relation = adjacency_of(spend)
     if relation is None:
-        msg = "an empty composition costs nothing and cannot be reserved"
-        raise ParameterError(msg)
+        raise PrivacyParameterError("an empty composition costs nothing and cannot be reserved")
     return relation
 
 
@@ -78,20 +78,21 @@ def to_plain(spend: Spend, depth: int = 0) -> dict[str, Any]:
     """Return the spend as values that JSON can hold and `from_plain` reads back to an equal one.
 
     Raises:
-        ParameterError: a parameter that is neither a whole number nor a float, or events within events too deep to be
-            read back.
+        PrivacyParameterError: a parameter that is neither a whole number nor a float, or events within events too deep
+            to be read back.
     """
     if depth > _DEEPEST:
-        msg = f"events stand within events more than {_DEEPEST} deep; compose them side by side, in one Composed"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            f"events stand within events more than {_DEEPEST} deep; compose them side by side, in one Composed"
+        )
     if isinstance(spend, Cost):
         parts = {"epsilon": spell(up(spend.epsilon)), "delta": spell(up(spend.delta))}
-        return {"type": "Cost", **parts, "neighbours": str(spend.neighbours)}
+        return {"type": "Cost", **parts, ADJACENCY: str(spend.adjacency)}
     plain: dict[str, Any] = {"type": type(spend).__name__}
     for field in fields(spend):
         value = getattr(spend, field.name)
-        if isinstance(value, Neighbours):
-            plain[field.name] = str(value)
+        if isinstance(value, Adjacency):
+            plain[ADJACENCY] = str(value)
         elif isinstance(value, float):
             plain[field.name] = float(value)
         elif hasattr(value, "__index__") and not isinstance(value, bool):
@@ -101,8 +102,9 @@ def to_plain(spend: Spend, depth: int = 0) -> dict[str, Any]:
         elif isinstance(spend, Composed):
             plain[field.name] = [to_plain(part, depth + 1) for part in value]
         else:
-            msg = f"{field.name} = {value!r} of {type(spend).__name__} must be an int or a float to be kept"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(
+                f"{field.name} = {value!r} of {type(spend).__name__} must be an int or a float to be kept"
+            )
     return plain
 
 
@@ -114,18 +116,23 @@ def from_plain(plain: Any, depth: int = 0) -> Spend:
     kind = values.pop("type", None)
     if kind == "Cost":
         epsilon, delta = fraction(read(values.get("epsilon"))), fraction(read(values.get("delta")))
-        return Cost(epsilon, delta, neighbours=values.get("neighbours"))  # type: ignore[arg-type]
-    if kind not in _KINDS or set(values) != {field.name for field in fields(_KINDS[kind])}:
+        return Cost(epsilon, delta, adjacency=values.get(ADJACENCY))  # type: ignore[arg-type]
+    if kind not in _KINDS or set(values) != {kept_as(field.name) for field in fields(_KINDS[kind])}:
         raise ValueError("no event of ours")
+    if ADJACENCY in values:
+        values["adjacency"] = Adjacency(values.pop(ADJACENCY))
     for name, value in values.items():
-        if name == "neighbours":
-            values[name] = Neighbours(value)
-        elif isinstance(value, Mapping):
+        if isinstance(value, Mapping):
             values[name] = from_plain(value, depth + 1)
         elif isinstance(value, list):
             values[name] = tuple(from_plain(part, depth + 1) for part in value)
     event: Event = _KINDS[kind](**values)
     return event
+
+
+def kept_as(name: str) -> str:
+    """Return the key of an event's parameter in what a ledger keeps."""
+    return ADJACENCY if name == "adjacency" else name
 
 
 def floor_fraction(value: Number, name: str) -> Fraction:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from enum import StrEnum
 
-from ..errors import ParameterError
+from ..errors import PrivacyParameterError
 
 ORDERS = tuple([1 + k / 10 for k in range(1, 100)] + [float(k) for k in range(11, 513)])
 """Renyi orders that a budget chooses from, unless it names its own."""
@@ -41,10 +41,11 @@ def best_order(epsilon: float, delta: float) -> float:
     """Return the order at which (epsilon, delta) holds the most Gaussian noise, whose divergence grows like the order.
 
     Raises:
-        ParameterError: no order leaves anything.
+        PrivacyParameterError: no order leaves anything.
     """
     order = max(ORDERS, key=lambda alpha: (epsilon - conversion(alpha, delta)) / alpha)
     if not epsilon - conversion(order, delta) > 0:
-        msg = f"epsilon = {epsilon:g} at delta = {delta:g} is too small for Renyi divergence; raise either"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            f"epsilon = {epsilon:g} at delta = {delta:g} is too small for Renyi divergence; raise either"
+        )
     return order

@@ -12,7 +12,7 @@ from ..errors import (
     BudgetExpiredError,
     LedgerConflictError,
     LedgerCorruptError,
-    ParameterError,
+    PrivacyParameterError,
 )
 from . import views
 from .amounts import Amounts, minus, plus, within
@@ -26,7 +26,7 @@ from .checks import (
     check_same,
     exceeded,
     opened_in,
-    told,
+    shown,
 )
 from .compositions import charge_of, limit_of
 from .costs import Spend, to_plain
@@ -78,7 +78,7 @@ class Ledger:
             busy_seconds: how long to wait for other processes' transactions.
 
         Raises:
-            ParameterError: no URL of a ledger.
+            PrivacyParameterError: no URL of a ledger.
             LedgerStorageError: no ledger there, or no durable one.
             MissingDependencyError: PostgreSQL without the extra `postgres`.
         """
@@ -131,7 +131,7 @@ class Ledger:
 
         Raises:
             LedgerConflictError: a budget of this name has other terms.
-            ParameterError: not even the smallest release would fit.
+            PrivacyParameterError: not even the smallest release would fit.
         """
         limit = limit_of(budget)
         with self._writing() as book:
@@ -141,8 +141,9 @@ class Ledger:
                 account, terms = Account(0, nothing, nothing, 0), Terms(budget, limit, book.now)
                 book.append(RecordKind.CREATE, terms, account, "", {"terms": budget.plain(), "limit": spelled(limit)})
             elif book.terms(budget.name).budget != budget:
-                msg = f"budget {budget.name!r} has other terms, and terms are fixed at creation; choose another name"
-                raise LedgerConflictError(msg)
+                raise LedgerConflictError(
+                    f"budget {budget.name!r} has other terms, and terms are fixed at creation; choose another name"
+                )
             return self._status(book, budget.name)
 
     def reserve(self, budget: str, spend: Spend, *, round_id: str, participants: Collection[str] = ()) -> Reservation:
@@ -163,7 +164,7 @@ class Ledger:
             BudgetExpiredError: the budget's time is over.
             UnknownBudgetError: no such budget.
             LedgerConflictError: the id was used for something else, or its round is over.
-            ParameterError: other neighbours than the budget's, or a spend that it cannot count.
+            PrivacyParameterError: another adjacency than the budget's, or a spend that it cannot count.
             LedgerBusyError, LedgerStorageError, LedgerCorruptError: nothing was reserved.
         """
         facts, charge, names = self._priced(budget, spend, round_id, participants)
@@ -177,8 +178,9 @@ class Ledger:
                 closed = book.find(Phase.CLOSE, budget, round_id)
                 if closed is not None:
                     done = views.reservation(terms, opened, closed).status
-                    msg = f"round {round_id!r} was {done} before; a round that runs again takes a new id"
-                    raise LedgerConflictError(msg)
+                    raise LedgerConflictError(
+                        f"round {round_id!r} was {done} before; a round that runs again takes a new id"
+                    )
             return views.reservation(terms, opened, None)
 
     def commit(
@@ -197,7 +199,7 @@ class Ledger:
             participants: those whose data are in the result, among those reserved for; None for all of them.
 
         Raises:
-            ParameterError: the actual cost exceeds the reserved one: do not publish, and resolve the reservation.
+            PrivacyParameterError: the actual cost exceeds the reserved one: do not publish, resolve the reservation.
             LedgerConflictError: the round was released, or committed differently.
         """
         name, round_id = reservation.budget, reservation.round_id
@@ -212,8 +214,9 @@ class Ledger:
             everyone = book.participants(name, round_id, counted=False)
             if names is not None and not set(names) <= set(everyone):
                 strangers = sorted(set(names) - set(everyone))
-                msg = f"{strangers[0]!r} was not reserved for; reserve for everyone who may take part"
-                raise ParameterError(msg)
+                raise PrivacyParameterError(
+                    f"{strangers[0]!r} was not reserved for; reserve for everyone who may take part"
+                )
             facts = {
                 "cost": None if actual is None else to_plain(actual),
                 "participants": participants_digest(everyone if names is None else names),
@@ -307,7 +310,7 @@ class Ledger:
 
         Raises:
             LedgerCorruptError: the first contradiction, with its record in `seq`.
-            ParameterError: `head` is no head.
+            PrivacyParameterError: `head` is no head.
         """
         with self._reading() as book:
             return verify(book, head)
@@ -322,7 +325,7 @@ class Ledger:
     def _priced(
         self, name: str, spend: Spend, round_id: str, participants: Collection[str]
     ) -> tuple[dict[str, Any], Amounts, list[str]]:
-        """Return what a reservation's record says, computed while nobody waits for the lock: terms never change."""
+        """Return what a reservation's record says, computed before the lock is taken: terms never change."""
         check_name(round_id, "round_id")
         names = check_participants(participants)
         if name not in self._terms:
@@ -338,13 +341,13 @@ class Ledger:
         self, book: Book, terms: Terms, charge: Amounts, round_id: str, facts: dict[str, Any], names: list[str]
     ) -> Record:
         if terms != self._terms.get(terms.budget.name):
-            msg = f"the terms of budget {terms.budget.name!r} have changed since the ledger was opened; open it anew"
-            raise LedgerCorruptError(msg)
+            raise LedgerCorruptError(
+                f"the terms of budget {terms.budget.name!r} have changed since the ledger was opened; open it anew"
+            )
         if terms.budget.is_over(book.now):
-            msg = (
+            raise BudgetExpiredError(
                 f"budget {terms.budget.name!r} expired at {terms.budget.expires:%Y-%m-%d %H:%M} UTC; create another one"
             )
-            raise BudgetExpiredError(msg)
         period = terms.budget.period_at(terms.created, book.now)
         account = book.account(terms, period)
         if not within(plus(account.taken, charge), terms.limit):
@@ -381,21 +384,21 @@ class Ledger:
         if closed is not None:
             if closed.kind != kind:
                 status = views.reservation(terms, opened, closed).status
-                msg = f"round {round_id!r} was {status} before ({closed.kind}), and that stands"
-                raise LedgerConflictError(msg)
+                raise LedgerConflictError(f"round {round_id!r} was {status} before ({closed.kind}), and that stands")
             check_same(closed, facts)
             return views.reservation(terms, opened, closed)
         if not within(charge, reserved):
-            msg = (
-                f"the round cost {told(terms, charge)}, but {told(terms, reserved)} was reserved: do not publish its "
+            raise PrivacyParameterError(
+                f"the round cost {shown(terms, charge)}, but {shown(terms, reserved)} was reserved: do not publish its "
                 "result; resolve the reservation"
             )
-            raise ParameterError(msg)
         account = book.account(terms, opened.period)
         held = minus(account.held, reserved)
         if min(held) < 0 or account.open < 1:
-            msg = f"the account of {name!r} holds less than round {round_id!r} reserved; restore from a backup"
-            raise LedgerCorruptError(msg, seq=opened.seq)
+            raise LedgerCorruptError(
+                f"the account of {name!r} holds less than round {round_id!r} reserved; restore from a backup",
+                seq=opened.seq,
+            )
         after = Account(account.period, plus(account.spent, charge), held, account.open - 1)
         closed = book.append(kind, terms, after, round_id, facts)
         book.excuse(name, round_id, absent)

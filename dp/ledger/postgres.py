@@ -14,7 +14,7 @@ from ..errors import (
     LedgerError,
     LedgerStorageError,
     MissingDependencyError,
-    ParameterError,
+    PrivacyParameterError,
 )
 from .store import BUSY_SECONDS, Row
 
@@ -62,28 +62,29 @@ class PostgresStore:
             from sqlalchemy import create_engine, make_url
             from sqlalchemy.exc import ArgumentError
         except ImportError as error:
-            msg = (
+            raise MissingDependencyError(
                 "a ledger in PostgreSQL needs SQLAlchemy and psycopg; install them with: pip install 'secagg[postgres]'"
-            )
-            raise MissingDependencyError(msg) from error
+            ) from error
         try:
             parsed = make_url(url)
         except (ArgumentError, ValueError):
-            msg = "that is no URL of a database; write postgresql://user@host/database (the URL is not repeated here)"
-            raise ParameterError(msg) from None
+            raise PrivacyParameterError(
+                "that is no URL of a database; write postgresql://user@host/database (the URL is not repeated here)"
+            ) from None
         # Options may hold secrets as well, and a host with an @ is the rest of a password that was not quoted.
         place = parsed.host or "local"
         if "@" in place or "@" in (parsed.username or ""):
-            msg = "user, password or host hold an @; write it as %40 (the URL is not repeated here)"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(
+                "user, password or host hold an @; write it as %40 (the URL is not repeated here)"
+            )
         port = f":{parsed.port}" if parsed.port else ""
         self.name = f"postgresql://{place}{port}/{parsed.database or ''}"
         if not self.name.isprintable():
-            raise ParameterError("host or database of the URL hold characters that cannot be shown; mend them")
+            raise PrivacyParameterError("host or database of the URL hold characters that cannot be shown; mend them")
         self._process = os.getpid()
         self._busy_seconds = busy_seconds
         if "plugin" in parsed.query:
-            raise ParameterError("the URL names a plugin, and nothing is loaded for one; leave it out")
+            raise PrivacyParameterError("the URL names a plugin, and nothing is loaded for one; leave it out")
         self._engine = create_engine(
             parsed, isolation_level="READ COMMITTED", pool_pre_ping=True, hide_parameters=True, pool_size=1
         )
@@ -97,8 +98,9 @@ class PostgresStore:
     def _check_durable(self, tx: PostgresTransaction) -> None:
         for setting in ("fsync", "full_page_writes"):
             if tx.rows(f"SHOW {setting}") != [("on",)]:
-                msg = f"{self.name} runs with {setting} off, and would forget spends in a crash; turn it on"
-                raise LedgerStorageError(msg)
+                raise LedgerStorageError(
+                    f"{self.name} runs with {setting} off, and would forget spends in a crash; turn it on"
+                )
 
     @contextmanager
     def write(self) -> Iterator[PostgresTransaction]:
@@ -127,8 +129,7 @@ class PostgresStore:
         from sqlalchemy.exc import SQLAlchemyError
 
         if os.getpid() != self._process:
-            msg = f"{self.name} was opened in another process; a forked process must open the ledger again"
-            raise LedgerError(msg)
+            raise LedgerError(f"{self.name} was opened in another process; a forked process must open the ledger again")
         try:
             yield
         except DpError:
@@ -139,16 +140,17 @@ class PostgresStore:
     def _named(self, error: Exception) -> LedgerError:
         state = getattr(getattr(error, "orig", None), "sqlstate", None)
         if state in _BUSY:
-            msg = f"{self.name} was locked by others for {self._busy_seconds:g} s; nothing was written, try again"
-            return LedgerBusyError(msg)
+            return LedgerBusyError(
+                f"{self.name} was locked by others for {self._busy_seconds:g} s; nothing was written, try again"
+            )
         if state is not None and state[:2] in _CORRUPT_CLASSES:
-            msg = (
+            return LedgerCorruptError(
                 f"{self.name} is damaged (SQLSTATE {state}); nothing was spent, restore it from a backup and verify it"
             )
-            return LedgerCorruptError(msg)
         what = f"SQLSTATE {state}" if state else "no answer; check host, port, user, password and database"
-        msg = f"{self.name} cannot be used ({what}); mend that, then repeat the call with the same id"
-        return LedgerStorageError(msg)
+        return LedgerStorageError(
+            f"{self.name} cannot be used ({what}); mend that, then repeat the call with the same id"
+        )
 
     def close(self) -> None:
         """Close all connections; harmless if repeated."""

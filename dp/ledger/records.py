@@ -12,7 +12,7 @@ from enum import StrEnum
 from types import NoneType
 from typing import Any
 
-from ..errors import LedgerCorruptError, ParameterError
+from ..errors import LedgerCorruptError, PrivacyParameterError
 from .amounts import Amounts, read, spell
 
 FORMAT = 1
@@ -23,7 +23,7 @@ GENESIS = "00" * 32
 """What the first record has for its predecessor's hash."""
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 """Moments from then on are refused: calendars end soon after."""
-UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError, ParameterError)
+UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError, PrivacyParameterError)
 """What can come of taking apart a payload that this version did not write."""
 
 _LATEST_MICROSECONDS = int(LATEST.timestamp()) * 10**6
@@ -97,11 +97,14 @@ class Record:
         """Raise LedgerCorruptError unless the record carries its own hash."""
         computed = self.computed_hash()
         if not computed or computed != self.hash:
-            msg = f"record {self.seq} does not carry its own hash: it was altered; restore the ledger from a backup"
-            raise LedgerCorruptError(msg, seq=self.seq if isinstance(self.seq, int) else None)
+            raise LedgerCorruptError(
+                f"record {self.seq} does not carry its own hash: it was altered; restore the ledger from a backup",
+                seq=self.seq if isinstance(self.seq, int) else None,
+            )
         if self.time >= _LATEST_MICROSECONDS:
-            msg = f"record {self.seq} is of after the year 9000; restore the ledger from a backup"
-            raise LedgerCorruptError(msg, seq=self.seq)
+            raise LedgerCorruptError(
+                f"record {self.seq} is of after the year 9000; restore the ledger from a backup", seq=self.seq
+            )
 
     def facts(self) -> dict[str, Any]:
         """Return the payload; raise LedgerCorruptError if it is none."""
@@ -110,8 +113,9 @@ class Record:
         except (TypeError, ValueError, RecursionError):
             facts = None
         if not isinstance(facts, dict):
-            msg = f"record {self.seq} has no readable payload; restore the ledger from a backup"
-            raise LedgerCorruptError(msg, seq=self.seq)
+            raise LedgerCorruptError(
+                f"record {self.seq} has no readable payload; restore the ledger from a backup", seq=self.seq
+            )
         return facts
 
     def says_what_it_should(self) -> bool:
@@ -130,8 +134,9 @@ class Record:
                 raise TypeError("no list")
             return tuple(read(text) for text in value)
         except (KeyError, TypeError, ValueError):
-            msg = f"record {self.seq} has no amounts at {'.'.join(path)}; restore the ledger from a backup"
-            raise LedgerCorruptError(msg, seq=self.seq) from None
+            raise LedgerCorruptError(
+                f"record {self.seq} has no amounts at {'.'.join(path)}; restore the ledger from a backup", seq=self.seq
+            ) from None
 
 
 def chained(

@@ -70,13 +70,15 @@ class SqliteStore:
     def _make_durable(self) -> None:
         ask = self._connection.execute
         if ask("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
-            msg = f"{self.name} cannot keep a write-ahead log; put the ledger on a local file system"
-            raise LedgerStorageError(msg)
+            raise LedgerStorageError(
+                f"{self.name} cannot keep a write-ahead log; put the ledger on a local file system"
+            )
         for pragma in (*_DURABLE, "cell_size_check = ON", f"wal_autocheckpoint = {_CHECKPOINT_PAGES}"):
             ask(f"PRAGMA {pragma}")
         if ask("PRAGMA synchronous").fetchone() != (2,):
-            msg = f"this SQLite does not synchronise {self.name} at every commit; a ledger needs that"
-            raise LedgerStorageError(msg)
+            raise LedgerStorageError(
+                f"this SQLite does not synchronise {self.name} at every commit; a ledger needs that"
+            )
 
     @contextmanager
     def write(self) -> Iterator[SqliteTransaction]:
@@ -93,8 +95,7 @@ class SqliteStore:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[SqliteTransaction]:
         if os.getpid() != self._process:
-            msg = f"{self.name} was opened in another process; a forked process must open the ledger again"
-            raise LedgerError(msg)
+            raise LedgerError(f"{self.name} was opened in another process; a forked process must open the ledger again")
         with self._lock, self._named_errors():
             self._connection.execute(begin)
             try:
@@ -112,13 +113,16 @@ class SqliteStore:
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code in _BUSY:
-                msg = f"{self.name} was locked by others for {self._busy_seconds:g} s; nothing was written, try again"
-                raise LedgerBusyError(msg) from error
+                raise LedgerBusyError(
+                    f"{self.name} was locked by others for {self._busy_seconds:g} s; nothing was written, try again"
+                ) from error
             if code in _CORRUPT or isinstance(error, sqlite3.IntegrityError):
-                msg = f"{self.name} is damaged ({error}); nothing was spent, restore it from a backup and verify it"
-                raise LedgerCorruptError(msg) from error
-            msg = f"{self.name} cannot be used ({error}); mend that, then repeat the call with the same id"
-            raise LedgerStorageError(msg) from error
+                raise LedgerCorruptError(
+                    f"{self.name} is damaged ({error}); nothing was spent, restore it from a backup and verify it"
+                ) from error
+            raise LedgerStorageError(
+                f"{self.name} cannot be used ({error}); mend that, then repeat the call with the same id"
+            ) from error
 
     def close(self) -> None:
         """Close the file; harmless if repeated."""
@@ -140,16 +144,16 @@ def _prepare_file(path: Path, *, create: bool) -> None:
         status = path.stat()
     except FileNotFoundError:
         where = path.absolute()  # a relative path may be meant from another folder
-        msg = f"there is no ledger at {where}; check the path, or make it: secagg budget create, or create=True"
-        if create:
-            msg = f"{where} cannot be made: there is no such folder; make it, or name another"
-        raise LedgerStorageError(msg) from None
+        raise LedgerStorageError(
+            f"{where} cannot be made: there is no such folder; make it, or name another"
+            if create
+            else f"there is no ledger at {where}; check the path, or make it: secagg budget create, or create=True"
+        ) from None
     except OSError as error:
-        msg = f"{path} cannot be opened: {error.strerror}"
-        raise LedgerStorageError(msg) from error
+        raise LedgerStorageError(f"{path} cannot be opened: {error.strerror}") from error
     if not stat.S_ISREG(status.st_mode):
-        msg = f"{path} is no file; a ledger needs one of its own"
-        raise LedgerStorageError(msg)
+        raise LedgerStorageError(f"{path} is no file; a ledger needs one of its own")
     if status.st_mode & _FOR_OTHERS:
-        msg = f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):o}); close it with: chmod 600 {path}"
-        raise LedgerStorageError(msg)
+        raise LedgerStorageError(
+            f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):o}); close it with: chmod 600 {path}"
+        )

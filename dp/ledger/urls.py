@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import ParameterError
+from ..errors import PrivacyParameterError
 from .sqlite import SqliteStore
 from .store import Store
 
@@ -14,8 +14,7 @@ _FORMS = "a path, sqlite:///path, or postgresql://user@host/database"
 def open_store(url: str, *, create: bool, busy_seconds: float) -> Store:
     """Return the store that a URL names; see `Ledger.open` for forms and errors."""
     if not isinstance(url, str | Path) or not str(url) or "\0" in str(url):
-        msg = f"a ledger is named by {_FORMS}"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"a ledger is named by {_FORMS}")
     scheme, separator, rest = str(url).partition("://")
     if scheme in {"postgres", "postgresql", "postgresql+psycopg"} and separator:
         from .postgres import PostgresStore
@@ -24,14 +23,13 @@ def open_store(url: str, *, create: bool, busy_seconds: float) -> Store:
     if scheme == "sqlite" and separator:
         path = rest.removeprefix("/")
         if path == rest or "?" in path:
-            msg = "write sqlite:///path for a relative path, sqlite:////path for an absolute one, without options"
-            raise ParameterError(msg)
+            raise PrivacyParameterError(
+                "write sqlite:///path for a relative path, sqlite:////path for an absolute one, without options"
+            )
     elif separator:
-        msg = f"no ledger is kept in {scheme!r} databases; give {_FORMS}"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"no ledger is kept in {scheme!r} databases; give {_FORMS}")
     else:
         path = str(url)
     if not path or path.startswith((":memory:", "file:")):
-        msg = f"a ledger must outlive its process: memory is no place for it; give {_FORMS}"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(f"a ledger must outlive its process: memory is no place for it; give {_FORMS}")
     return SqliteStore(Path(path), create=create, busy_seconds=busy_seconds)

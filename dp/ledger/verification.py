@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ..errors import LedgerCorruptError, ParameterError
+from ..errors import LedgerCorruptError, PrivacyParameterError
 from .amounts import Amounts, minus, plus, within
 from .book import Account, Book, Terms, account_in, terms_in
 from .compositions import gives
@@ -40,18 +40,20 @@ def verify(book: Book, head: str | None = None) -> Verified:
         for record in page:
             _check_link(previous, record)
             if pin is not None and pin[0] == record.seq and pin[1] != record.hash:
-                msg = f"record {record.seq} has another hash than the head that you kept: the trail was rewritten"
-                raise LedgerCorruptError(msg, seq=record.seq)
+                raise LedgerCorruptError(
+                    f"record {record.seq} has another hash than the head that you kept: the trail was rewritten",
+                    seq=record.seq,
+                )
             replay.follow(record)
             previous = record
     end = previous.seq if previous else 0
     if pin is not None and pin[0] > end:
-        msg = f"the trail ends with record {end}, the head that you kept names {pin[0]}: its end was cut off"
-        raise LedgerCorruptError(msg, seq=end)
+        raise LedgerCorruptError(
+            f"the trail ends with record {end}, the head that you kept names {pin[0]}: its end was cut off", seq=end
+        )
     last = (book.last.seq, book.last.hash) if book.last else (0, GENESIS)
     if last != ((previous.seq, previous.hash) if previous else (0, GENESIS)):
-        msg = "the trail does not end with its head"
-        raise LedgerCorruptError(msg, seq=end)
+        raise LedgerCorruptError("the trail does not end with its head", seq=end)
     replay.compare()
     return Verified(f"{last[0]}:{last[1]}", end, len(replay.terms), len(replay.open))
 
@@ -61,22 +63,23 @@ def _pin(head: str | None) -> tuple[int, str] | None:
         return None
     found = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64})", head)
     if found is None or (found[1] == "0" and found[2] != GENESIS):
-        msg = "a head is a number, a colon and 64 hexadecimal digits, as an earlier verification printed it"
-        raise ParameterError(msg)
+        raise PrivacyParameterError(
+            "a head is a number, a colon and 64 hexadecimal digits, as an earlier verification printed it"
+        )
     return int(found[1]), found[2]
 
 
 def _check_link(previous: Record | None, record: Record) -> None:
     wanted = (previous.seq + 1, previous.hash) if previous else (1, GENESIS)
     if record.seq != wanted[0]:
-        msg = f"record {wanted[0]} is missing: the trail goes on with {record.seq}"
-        raise LedgerCorruptError(msg, seq=wanted[0])
+        raise LedgerCorruptError(f"record {wanted[0]} is missing: the trail goes on with {record.seq}", seq=wanted[0])
     if record.previous != wanted[1]:
-        msg = f"record {record.seq} does not follow from record {wanted[0] - 1}: the trail was rewritten there"
-        raise LedgerCorruptError(msg, seq=record.seq)
+        raise LedgerCorruptError(
+            f"record {record.seq} does not follow from record {wanted[0] - 1}: the trail was rewritten there",
+            seq=record.seq,
+        )
     if previous is not None and record.time < previous.time:
-        msg = f"record {record.seq} is older than the one before it"
-        raise LedgerCorruptError(msg, seq=record.seq)
+        raise LedgerCorruptError(f"record {record.seq} is older than the one before it", seq=record.seq)
 
 
 class _Replay:
@@ -112,7 +115,7 @@ class _Replay:
             raise _contradiction(record, "creates a budget for the second time, or out of place")
         try:
             given = gives(terms.budget, terms.limit)
-        except ParameterError:  # these terms give no limit at all
+        except PrivacyParameterError:  # these terms give no limit at all
             given = False
         if not given:
             raise _contradiction(record, "has another limit than its terms allow")
@@ -157,7 +160,7 @@ class _Replay:
             self.book.check_participants(record, counted=True)
         else:
             self.book.check_participants(opened, counted=True)  # nobody was excused
-        reservation(self.terms[record.budget], opened, record)  # what the ledger tells of it can be read
+        reservation(self.terms[record.budget], opened, record)  # what the ledger shows of it can be read
         before = self._before(record)
         held = minus(before.held, reserved)
         return Account(before.period, plus(before.spent, charge), held, before.open - 1)
@@ -186,22 +189,19 @@ class _Replay:
         if {(budget, period): seq for budget, period, seq in accounts} != {
             key: seq for key, (_, seq) in self.accounts.items()
         }:
-            msg = "the accounts do not follow from the trail: rows were removed, added or changed"
-            raise LedgerCorruptError(msg)
+            raise LedgerCorruptError("the accounts do not follow from the trail: rows were removed, added or changed")
         strangers = self.book.tx.rows(
             "SELECT budget, round_id FROM ledger_participants AS p WHERE NOT EXISTS (SELECT 1 FROM ledger_records AS r "
             "WHERE r.phase = 'open' AND r.budget = p.budget AND r.round_id = p.round_id) LIMIT 1"
         )
         if strangers:
-            msg = f"round {strangers[0][1]!r} has participants and no record"
-            raise LedgerCorruptError(msg)
+            raise LedgerCorruptError(f"round {strangers[0][1]!r} has participants and no record")
         misfiled = self.book.tx.rows(
             "SELECT seq FROM ledger_records WHERE phase <> CASE kind WHEN 'create' THEN 'create' "
             "WHEN 'reserve' THEN 'open' ELSE 'close' END ORDER BY seq LIMIT 1"
         )
         if misfiled:
-            msg = f"record {misfiled[0][0]} is misfiled"
-            raise LedgerCorruptError(msg, seq=misfiled[0][0])
+            raise LedgerCorruptError(f"record {misfiled[0][0]} is misfiled", seq=misfiled[0][0])
 
 
 def _contradiction(record: Record, what: str) -> LedgerCorruptError:

@@ -113,8 +113,9 @@ def reservation(terms: Terms, opened: Record, closed: Record | None) -> Reservat
             str(ending.get("reason", "")),
         )
     except UNREADABLE:
-        msg = f"record {opened.seq} or its end is not what this version writes"
-        raise LedgerCorruptError(msg, seq=opened.seq) from None
+        raise LedgerCorruptError(
+            f"record {opened.seq} or its end is not what this version writes", seq=opened.seq
+        ) from None
 
 
 def status(terms: Terms, account: Account, now: int) -> Status:
@@ -160,8 +161,7 @@ def participants(book: Book, terms: Terms, only: str | None = None) -> list[Part
     for round_id in {round_id for _, round_id in rows}:
         opened, closed = (book.find(phase, terms.budget.name, round_id) for phase in (Phase.OPEN, Phase.CLOSE))
         if opened is None:
-            msg = f"round {round_id!r} has participants and no record"
-            raise LedgerCorruptError(msg)
+            raise LedgerCorruptError(f"round {round_id!r} has participants and no record")
         rounds[round_id] = (reservation(terms, opened, closed), charge_in(opened, closed), opened.seq)
     by_name: dict[str, list[str]] = {}
     for name, round_id in rows:

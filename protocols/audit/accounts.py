@@ -15,11 +15,11 @@ import numpy as np
 from dp.errors import BudgetExceededError
 from dp.events import GaussianEvent
 from dp.ledger import Budget, Composition, Cost, Ledger
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 
 from .outcome import Check, Found, Trials, demand, demand_refusal
 
-_ADD = Neighbours.ADD_REMOVE
+_ADD = Adjacency.ADD_REMOVE
 _DELTA = 1e-6
 _CLOSE = 1e-9
 
@@ -42,7 +42,7 @@ def _sums(trials: Trials) -> Found:
     for rng in trials.each(trials.share(25) + 1):
         # Now the one, now the other is scarce.
         limits = {"epsilon": Fraction(int(rng.integers(5, 40)), 10), "delta": Fraction(int(rng.integers(5, 40)), 10**7)}
-        budget = Budget("audited", limits["epsilon"], limits["delta"], neighbours=_ADD)
+        budget = Budget("audited", limits["epsilon"], limits["delta"], adjacency=_ADD)
         taken = {"epsilon": Fraction(0), "delta": Fraction(0)}
         with _ledger(budget) as ledger:
             while True:
@@ -50,7 +50,7 @@ def _sums(trials: Trials) -> Found:
                     "epsilon": Fraction(int(rng.integers(1, 1000)), 1000),
                     "delta": Fraction(int(rng.integers(1, 1000)), 10**9),
                 }
-                cost = Cost(asked["epsilon"], asked["delta"], neighbours=_ADD)
+                cost = Cost(asked["epsilon"], asked["delta"], adjacency=_ADD)
                 # What is beyond the ledger's grid is rounded down in limits.
                 over = [name for name in taken if taken[name] + asked[name] > ledger.status("audited").limit[name]]
                 if over:
@@ -62,9 +62,9 @@ def _sums(trials: Trials) -> Found:
                 taken = {name: taken[name] + asked[name] for name in taken}
                 spends += 1
             _demand_account(ledger, spent=taken, held=dict.fromkeys(taken, Fraction(0)))
-    with _ledger(Budget("audited", "100", "1e-6", neighbours=_ADD)) as ledger:
-        ledger.spend("audited", Cost("0.1", "9e-7", neighbours=_ADD), round_id="first")
-        _refused(ledger, Cost("0.1", "2e-7", neighbours=_ADD), "more delta than there is")
+    with _ledger(Budget("audited", "100", "1e-6", adjacency=_ADD)) as ledger:
+        ledger.spend("audited", Cost("0.1", "9e-7", adjacency=_ADD), round_id="first")
+        _refused(ledger, Cost("0.1", "2e-7", adjacency=_ADD), "more delta than there is")
     return Found({"spends": spends, "refused for want of epsilon": scarce["epsilon"], "of delta": scarce["delta"] + 1})
 
 
@@ -89,26 +89,26 @@ def _reservations(trials: Trials) -> Found:
     """Open reservations count as spent; what is committed is charged, what is released comes back."""
     count = trials.share(25)
     for rng in trials.each(count):
-        with _ledger(Budget("audited", "1", "1e-5", neighbours=_ADD)) as ledger:
+        with _ledger(Budget("audited", "1", "1e-5", adjacency=_ADD)) as ledger:
             first, second = (Fraction(int(rng.integers(300, 500)), 1000) for _ in range(2))
             delta = Fraction(1, 10**6)
             one, other = (
-                ledger.reserve("audited", Cost(epsilon, delta, neighbours=_ADD), round_id=f"{epsilon}-{at}")
+                ledger.reserve("audited", Cost(epsilon, delta, adjacency=_ADD), round_id=f"{epsilon}-{at}")
                 for at, epsilon in enumerate((first, second))
             )
             nothing = {"epsilon": Fraction(0), "delta": Fraction(0)}
             _demand_account(ledger, spent=nothing, held={"epsilon": first + second, "delta": 2 * delta})
-            beyond = Cost(1 - first - second + Fraction(1, 10**6), 0, neighbours=_ADD)
+            beyond = Cost(1 - first - second + Fraction(1, 10**6), 0, adjacency=_ADD)
             _refused(ledger, beyond, "what open reservations hold")
             demand(ledger.status("audited").open == 2, "open reservations are not counted")
             # Half of the first is charged, the second comes back.
-            ledger.commit(one, Cost(first / 2, delta, neighbours=_ADD))
+            ledger.commit(one, Cost(first / 2, delta, adjacency=_ADD))
             _demand_account(
                 ledger, spent={"epsilon": first / 2, "delta": delta}, held={"epsilon": second, "delta": delta}
             )
             ledger.release(other)
             _demand_account(ledger, spent={"epsilon": first / 2, "delta": delta}, held=nothing)
-            orphan = ledger.reserve("audited", Cost(second, 0, neighbours=_ADD), round_id="orphan")
+            orphan = ledger.reserve("audited", Cost(second, 0, adjacency=_ADD), round_id="orphan")
             ledger.resolve(orphan, spent=True, reason="nobody knows what was revealed")
             _demand_account(ledger, spent={"epsilon": first / 2 + second, "delta": delta}, held=nothing)
             demand(ledger.status("audited").open == 0, "closed reservations are counted as open")
@@ -125,7 +125,7 @@ def _renyi(trials: Trials) -> Found:
         added = math.log1p(-1 / order) - (math.log(_DELTA) + math.log(order)) / (order - 1)
         fits = int(rng.integers(2, 8))
         epsilon = added + (fits + 0.5) * charge
-        budget = Budget("audited", epsilon, _DELTA, neighbours=_ADD, composition=Composition.RENYI, order=order)
+        budget = Budget("audited", epsilon, _DELTA, adjacency=_ADD, composition=Composition.RENYI, order=order)
         event = GaussianEvent(multiplier, _ADD)
         with _ledger(budget) as ledger:
             for number in range(fits):
@@ -160,7 +160,7 @@ def _releases(trials: Trials) -> Found:
     for rng in trials.each(count):
         multiplier, epsilon = round(float(rng.uniform(5, 9)), 3), round(float(rng.uniform(1.5, 3)), 3)
         event = GaussianEvent(multiplier, _ADD)
-        budget = Budget("audited", epsilon, _DELTA, neighbours=_ADD, composition=Composition.RELEASES, event=event)
+        budget = Budget("audited", epsilon, _DELTA, adjacency=_ADD, composition=Composition.RELEASES, event=event)
         # One more or less is rounding, where delta is met all but exactly.
         fits = {
             max(k for k in range(1, 100) if _gaussian_delta(epsilon * slack, multiplier / math.sqrt(k)) <= _DELTA)
@@ -183,12 +183,12 @@ def _participants(trials: Trials) -> Found:
     people, rounds, count = ("ann", "bob", "eve"), 6, trials.share(50) + 1
     for rng in trials.each(count):
         expected: dict[str, tuple[set[str], Fraction]] = {name: (set(), Fraction(0)) for name in people}
-        with _ledger(Budget("audited", "10", "1e-6", neighbours=_ADD)) as ledger:
+        with _ledger(Budget("audited", "10", "1e-6", adjacency=_ADD)) as ledger:
             for number in range(rounds):
                 name, epsilon = f"round-{number}", Fraction(int(rng.integers(1, 1000)), 1000)
                 invited = _some(rng, people)
                 reserved = ledger.reserve(
-                    "audited", Cost(epsilon, 0, neighbours=_ADD), round_id=name, participants=invited
+                    "audited", Cost(epsilon, 0, adjacency=_ADD), round_id=name, participants=invited
                 )
                 counted = _some(rng, invited) if number % 3 else invited
                 match number % 3:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from secagg.encoding import Rounding
 
 from ..configuration import RoundConfig
@@ -64,8 +64,8 @@ def read_policy(vector: Vector) -> ClientPolicy | None:
 
 def _read_demand(given: Vector) -> PrivacyDemand:
     fields: dict[str, Any] = {
-        name: value if name in {"rounds", "neighbours"} else float.fromhex(value) for name, value in given.items()
+        name: value if name in {"rounds", "adjacency"} else float.fromhex(value) for name, value in given.items()
     }
-    if "neighbours" in fields:
-        fields["neighbours"] = Neighbours(fields["neighbours"])
+    if "adjacency" in fields:
+        fields["adjacency"] = Adjacency(fields["adjacency"])
     return PrivacyDemand(**fields)

@@ -123,7 +123,10 @@ def _rounding(trials: Trials) -> Found:
     def plain(values: npt.NDArray[np.float64]) -> Int64s:
         return codec.decode_levels(codec.encode(values / codec.scale).residues, num_summands=1)
 
-    ways = {"plain vectors": plain, "private vectors": clipping.randomised_round}
+    ways: dict[str, Callable[[npt.NDArray[np.float64]], Int64s]] = {
+        "plain vectors": plain,
+        "private vectors": clipping.randomised_round,
+    }
     bound = math.log(2 * len(ways) * len(_FRACTIONS) / _FALSE_ALARM)
     worst = 0.0
     for fraction, _ in zip(_FRACTIONS, trials.each(len(_FRACTIONS)), strict=False):

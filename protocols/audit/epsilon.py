@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from dp import mechanisms
 from dp.audit import audit_epsilon
-from dp.sensitivity import Neighbours, Norm, Sensitivity
+from dp.sensitivity import Adjacency, Norm, Sensitivity
 
 from .outcome import Check, Claims, Found, Trials, demand
 
@@ -51,7 +51,7 @@ class _Claim:
 
 
 def _moved(norm: Norm) -> Sensitivity:
-    return Sensitivity(_MOVED, norm, Neighbours.ADD_REMOVE)
+    return Sensitivity(_MOVED, norm, Adjacency.ADD_REMOVE)
 
 
 def _gaussian(values: Released, sigma: float) -> Released:

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from dp import clipping, samplers
+from dp.randomness import WordStream
 from secagg import aead, shamir
 from secagg.encoding import FixedPoint
 from secagg.key_agreement import KeyPair
 from secagg.paillier import open_partially
-from secagg.prg import keystream
 from secagg.randomness import SYSTEM, RandomBytes
 from secagg.signatures import Identity
 
@@ -34,8 +34,6 @@ from .. import server as server_room
 
 Given = dict[str, Any]
 _IN_USE = Lock()
-_WORDS = 4096
-"""More than any draw of a vector's takes."""
 
 
 class OtherRandomness(Exception):  # noqa: N818 - a finding about the library, not an error of the audit's
@@ -151,11 +149,6 @@ def for_proof(nonce: int) -> AbstractContextManager[None]:
     return _replaced([_by_default(open_partially, source)])
 
 
-def for_conditional_rounding(words: Words) -> AbstractContextManager[None]:
-    """Return a context in which `conditionally_round` takes these words."""
-    return _replaced([(clipping, "SystemWords", lambda expected_words: _Chunks(words, expected_words))])
-
-
 def _coefficients(given: Given) -> Iterator[str]:
     for rows in (given["seed_coefficients"], given["mask_key_coefficients"]):
         yield np.array(rows, dtype="<u4").tobytes().hex()
@@ -176,55 +169,34 @@ def _sealing(recorded: dict[str, str]) -> Callable[..., bytes]:
 # The noise and the rounding of private vectors
 
 
-class Words:
-    """The 64-bit words of a seed's stream, little-endian, each handed out once."""
-
-    def __init__(self, seed: str) -> None:
-        self._words = np.frombuffer(bytes(keystream(bytes.fromhex(seed), 8 * _WORDS)), dtype="<u8").astype(np.uint64)
-        self._at = 0
-
-    @property
-    def taken(self) -> int:
-        """How many were handed out."""
-        return self._at
-
-    def take(self, count: int) -> Any:
-        """Hand out the next `count` words, uint64 (count,)."""
-        self._at += count
-        if self._at > _WORDS:
-            raise OtherRandomness("a vector's draw takes more words than there are")
-        return self._words[self._at - count : self._at]
-
-
-class _Chunks:
-    """Stands in for `SystemWords`."""
-
-    def __init__(self, words: Words, count: int) -> None:
-        self._words, self._count = words, count
-
-    def chunk(self) -> Any:
-        return self._words.take(self._count)
-
-
 def _noise(given: Given) -> Iterator[Replacement]:
-    """Noise is made of the words that a client's vector has, and rounding takes its words one try after another."""
+    """Rounding and noise take the streams of the seeds that a client's vectors have, one vector after the other."""
     names = iter(given.get("noise_seeds", ()))
-    rounding: dict[str, Words] = {}
     current = next(names, "")
 
-    def for_rounding(expected_words: int) -> _Chunks:
-        if current not in rounding:
-            if current not in given["rounding_seeds"]:
-                raise OtherRandomness("the library rounds at random where no rounding was recorded")
-            rounding[current] = Words(given["rounding_seeds"][current])
-        return _Chunks(rounding[current], expected_words)
+    def for_rounding(expected_words: int, *, random: RandomBytes) -> WordStream:
+        if current not in given["rounding_seeds"]:
+            raise OtherRandomness("the library rounds at random where no rounding was recorded")
+        return WordStream(expected_words, random=always(given["rounding_seeds"][current]))
 
-    def for_noise(expected_words: int) -> _Chunks:
+    def for_noise(expected_words: int, *, random: RandomBytes) -> WordStream:
         nonlocal current
         if not current:
             raise OtherRandomness("the library draws noise where none was recorded")
-        words, current = Words(given["noise_seeds"][current]), next(names, "")
-        return _Chunks(words, _WORDS)
+        seed, current = given["noise_seeds"][current], next(names, "")
+        return WordStream(expected_words, random=always(seed))
 
-    yield clipping, "SystemWords", for_rounding
-    yield samplers, "SystemWords", for_noise
+    yield clipping, "WordStream", for_rounding
+    yield samplers, "WordStream", for_noise
+
+
+def always(seed: str) -> RandomBytes:
+    """Return a source of random bytes that is this seed, whenever it is asked."""
+
+    def draw(size: int) -> bytes:
+        drawn = bytes.fromhex(seed)
+        if len(drawn) != size:
+            raise OtherRandomness(f"the library draws {size} bytes, where {len(drawn)} were recorded")
+        return drawn
+
+    return draw

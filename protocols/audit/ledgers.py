@@ -12,22 +12,22 @@ from tempfile import TemporaryDirectory
 
 from dp.errors import BudgetExceededError, DpError
 from dp.ledger import Budget, Cost, Ledger
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 
 from .outcome import Check, Found, Refuted, Trials, demand
 
-_ADD = Neighbours.ADD_REMOVE
+_ADD = Adjacency.ADD_REMOVE
 
 
 def _cost(epsilon: str) -> Cost:
-    return Cost(epsilon, "0", neighbours=_ADD)
+    return Cost(epsilon, "0", adjacency=_ADD)
 
 
 def _overspending(trials: Trials) -> Found:
     spent = refused = 0
     for rng in trials.each(trials.share(25)):
         with TemporaryDirectory() as folder, Ledger.open(str(Path(folder) / "ledger.db"), create=True) as ledger:
-            ledger.create(Budget("audited", "1", "1e-6", neighbours=_ADD))
+            ledger.create(Budget("audited", "1", "1e-6", adjacency=_ADD))
             costs = [f"0.{digits:03}" for digits in rng.integers(1, 200, 24).tolist()]
 
             def spend(item: tuple[int, str], ledger: Ledger = ledger) -> Fraction:
@@ -58,7 +58,7 @@ def _tampering(trials: Trials) -> Found:
     with TemporaryDirectory() as folder:
         original = Path(folder) / "ledger.db"
         with Ledger.open(str(original), create=True) as ledger:
-            ledger.create(Budget("audited", "1", "1e-6", neighbours=_ADD))
+            ledger.create(Budget("audited", "1", "1e-6", adjacency=_ADD))
             ledger.spend("audited", _cost("0.2"), round_id="one", participants=["a", "b"])
             ledger.spend("audited", _cost("0.3"), round_id="two", participants=["a"])
             ledger.reserve("audited", _cost("0.1"), round_id="three", participants=["c"])

@@ -7,7 +7,7 @@ from functools import partial
 
 import msgspec
 
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from secagg.errors import ParameterError, ThresholdError
 
 from ..check_private_round import run_checked_private_round
@@ -19,11 +19,11 @@ from .outcome import Check, Found, Trials, demand, demand_refusal
 
 _DELTA = 1e-5
 _FALSE_ALARM = 1e-9
-_REPLACE = Neighbours.REPLACE_ONE
+_REPLACE = Adjacency.REPLACE_ONE
 
 
 def _plan(
-    adversary: Adversary, epsilon: float, length: int, neighbours: Neighbours = Neighbours.ADD_REMOVE
+    adversary: Adversary, epsilon: float, length: int, adjacency: Adjacency = Adjacency.ADD_REMOVE
 ) -> PrivateRound:
     return PrivateRound(
         threat_model=ThreatModel(24, 0.1, 0.2, adversary),
@@ -31,16 +31,16 @@ def _plan(
         l2_clip=1.0,
         epsilon=epsilon,
         delta=_DELTA,
-        neighbours=neighbours,
+        adjacency=adjacency,
     )
 
 
 def _rounds(trials: Trials) -> Found:
     figures: dict[str, int | float | str] = {}
-    goals = [(Adversary.CURIOUS_SERVER, 1.0, Neighbours.ADD_REMOVE), (Adversary.SEMI_MALICIOUS_SERVER, 4.0, _REPLACE)]
+    goals = [(Adversary.CURIOUS_SERVER, 1.0, Adjacency.ADD_REMOVE), (Adversary.SEMI_MALICIOUS_SERVER, 4.0, _REPLACE)]
     fractions = {ServerPhase.SHARE_KEYS: 0.05, ServerPhase.MASKED_INPUT: 0.1, ServerPhase.UNMASKING: 0.05}
-    for (adversary, epsilon, neighbours), rng in zip(goals, trials.each(len(goals)), strict=False):
-        plan = _plan(adversary, epsilon, trials.samples // 40, neighbours)
+    for (adversary, epsilon, adjacency), rng in zip(goals, trials.each(len(goals)), strict=False):
+        plan = _plan(adversary, epsilon, trials.samples // 40, adjacency)
         outcome = run_checked_private_round(plan, fractions, seed=int(rng.integers(1 << 32)))
         facts = outcome.facts()["privacy"]
         ratio = outcome.noise_measured / facts["noise_expected"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -18,14 +19,15 @@ from dp.discrete import discrete_gaussian_delta, summed_gaussians_ratio
 from dp.events import Composed, Repeated
 from dp.laws import gaussian_law, laplace_law
 from dp.preparation import BETA, Preparation
-from dp.sensitivity import Neighbours
+from dp.randomness import WordStream
+from dp.sensitivity import Adjacency
 from secagg.prg import keystream
 
 from ..noisy import Noisy, NoisyCounts, NoisyFloats
 from ..policy import ClientPolicy
 from ..vectors import PrivateCounts, PrivateVector
 from .configurations import read_configuration, read_policy
-from .fixed_randomness import OtherRandomness, Words, for_conditional_rounding
+from .fixed_randomness import OtherRandomness, always
 
 Case = dict[str, Any]
 EXACT = {
@@ -85,10 +87,11 @@ def _samples(given: Case) -> list[int]:
 
 
 def _conditionally_round(given: Case) -> Case:
-    values, words = _numbers(given), Words(given["seed"])
-    with for_conditional_rounding(words):
-        levels = clipping.conditionally_round(np.array(values), _number(given, "l2_norm"), BETA)
-    return {"levels": levels.tolist(), "tries": words.taken // len(values)}
+    values, seed = np.array(_numbers(given)), always(given["seed"])
+    levels = clipping.conditionally_round(values, _number(given, "l2_norm"), BETA, random=seed)
+    words = WordStream(random=seed)
+    tries = next(number for number in itertools.count(1) if np.array_equal(clipping.round_with(values, words), levels))
+    return {"levels": levels.tolist(), "tries": tries}
 
 
 def _encoding(given: Case) -> Case:
@@ -107,8 +110,8 @@ def _prepare(given: Case) -> list[int] | None:
     """None if values were clipped: nobody else can tell what becomes of them."""
     vector = given["vector"]
     made = Preparation(vector["length"], _number(vector, "l2_clip"), _number(vector, "scale"))
-    with for_conditional_rounding(Words(given["rounding_seed"])):
-        levels, clipped = made.prepare(np.array(_numbers(given)), bytes.fromhex(given["rotation_seed"]))
+    rotation_seed, random = bytes.fromhex(given["rotation_seed"]), always(given["rounding_seed"])
+    levels, clipped = made.prepare(np.array(_numbers(given)), rotation_seed, random=random)
     return None if clipped else [int(level) for level in levels]
 
 
@@ -126,7 +129,7 @@ def _released(given: Case) -> list[int]:
 
 def _epsilon(given: Case) -> str:
     shares = [codec_of(vector, given["clients"]).share for vector in given["vectors"]]
-    events = tuple(share.event(given["honest"], Neighbours(given["neighbours"])) for share in shares)
+    events = tuple(share.event(given["honest"], Adjacency(given["adjacency"])) for share in shares)
     spent = epsilon_of(Repeated(Composed(events), given["rounds"]), _number(given, "delta"))
     return float(f"{spent:.12g}").hex()  # the last digits are those of a machine's logarithms
 

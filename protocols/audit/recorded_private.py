@@ -11,7 +11,7 @@ import msgspec
 
 from dp.accounting import epsilon_of
 from dp.events import Repeated
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 
 from .. import wire
 from ..configuration import RoundConfig
@@ -48,10 +48,10 @@ def check(vector: Vector, on_progress: Callable[[float], None]) -> int:
 
 
 def epsilon(
-    config: RoundConfig, survivors: int, delta: float, rounds: int, neighbours: str = Neighbours.ADD_REMOVE
+    config: RoundConfig, survivors: int, delta: float, rounds: int, adjacency: str = Adjacency.ADD_REMOVE
 ) -> float:
     """Return what some rounds of so many survivors cost, to twelve digits."""
-    return float(f"{epsilon_of(Repeated(config.event(survivors, Neighbours(neighbours)), rounds), delta):.12g}")
+    return float(f"{epsilon_of(Repeated(config.event(survivors, Adjacency(adjacency)), rounds), delta):.12g}")
 
 
 def _proposals(vector: Vector, config: RoundConfig) -> int:
@@ -82,7 +82,7 @@ def _inputs(vector: Vector, config: RoundConfig) -> int:
 
 def _costs(vector: Vector, config: RoundConfig) -> int:
     for case in vector["costs"]:
-        terms = case["survivors"], float.fromhex(case["delta"]), case["rounds"], case["neighbours"]
+        terms = case["survivors"], float.fromhex(case["delta"]), case["rounds"], case["adjacency"]
         ours, theirs = epsilon(config, *terms), float.fromhex(case["epsilon"])
         same = math.isclose(ours, theirs, rel_tol=_DIGITS)
         demand(same, f"{terms[2]} sums of {terms[0]} survivors cost {ours:.9g}, where {theirs:.9g} was recorded")
@@ -104,14 +104,14 @@ def _goal(vector: Vector, config: RoundConfig) -> int:
         epsilon=float.fromhex(goal["epsilon"]),
         delta=float.fromhex(goal["delta"]),
         rounds=goal["rounds"],
-        neighbours=Neighbours(goal["neighbours"]),
+        adjacency=Adjacency(goal["adjacency"]),
         minimum_participants=config.minimum_survivors,
     )
     (planned,) = plan.config.vectors
     asked = planned.local_sigma if isinstance(planned, PrivateVector) else 0.0
     same = math.isclose(asked, spec.local_sigma, rel_tol=_ROUNDED_UP)
     demand(same, f"a plan asks for noise of {asked:.9g}, where {spec.local_sigma:.9g} was recorded")
-    terms = config.minimum_survivors, float.fromhex(goal["delta"]), goal["rounds"], goal["neighbours"]
+    terms = config.minimum_survivors, float.fromhex(goal["delta"]), goal["rounds"], goal["adjacency"]
     weaker = msgspec.structs.replace(spec, local_sigma=spec.local_sigma * (1 - 1e-6))
     wanted = float.fromhex(goal["epsilon"])
     demand(epsilon(config, *terms) <= wanted, "noise that was planned for a goal does not serve it")

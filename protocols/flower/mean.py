@@ -57,6 +57,6 @@ def private_mean(
     """
     privacy = settings.privacy
     report.total_weight = len(result.survivors)
-    report.epsilon = result.epsilon(privacy.delta, privacy.neighbours) if privacy else None
+    report.epsilon = result.epsilon(privacy.delta, privacy.adjacency) if privacy else None
     arrays = sent.plus(result.mean(next(iter(result.levels))), np.empty(0))
     return arrays, MetricRecord({weighted_by: len(result.survivors)})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dp.errors import LedgerStorageError, UnknownBudgetError
 from dp.ledger import Ledger
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from secagg.errors import ParameterError
 
 from ..parameters import ThreatModel
@@ -29,7 +29,7 @@ class Privacy:
         epsilon: the goal for all rounds together, or None where noise_multiplier is given.
         noise_multiplier: sigma over sensitivity of the noise in a sum, or None where epsilon is given.
         rounds: how many rounds the goal is for.
-        neighbours: ADD_REMOVE or REPLACE_ONE.
+        adjacency: ADD_REMOVE or REPLACE_ONE.
         minimum_participants: fewer updates are never summed.
         budget: URL of the ledger that pays (a path, sqlite:/// or postgresql://), with `subject`; None for none.
         subject: the budget in the ledger.
@@ -43,7 +43,7 @@ class Privacy:
     epsilon: float | None = None
     noise_multiplier: float | None = None
     rounds: int = 1
-    neighbours: Neighbours = Neighbours.ADD_REMOVE
+    adjacency: Adjacency = Adjacency.ADD_REMOVE
     minimum_participants: int = MINIMUM_PARTICIPANTS
     budget: str | None = None
     subject: str | None = None
@@ -69,7 +69,7 @@ class Privacy:
             epsilon=self.epsilon,
             noise_multiplier=self.noise_multiplier,
             rounds=self.rounds,
-            neighbours=self.neighbours,
+            adjacency=self.adjacency,
             minimum_participants=participants,
             complete_graph=complete,
             name=name,

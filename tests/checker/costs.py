@@ -21,7 +21,7 @@ POLICY = {
     "privacy": None,
     "minimum_participants": 10,
 }
-DEMAND = {"rounds": 1, "neighbours": "add-remove", "corrupt_fraction": 0.1}
+DEMAND = {"rounds": 1, "adjacency": "add-remove", "corrupt_fraction": 0.1}
 FLOATS = ("corrupt_fraction", "epsilon", "delta")
 DISCRETENESS, LARGEST_SUM_SLACK, MAX_EPSILON = 2.0**-58, 1e-9, 700.0
 
@@ -41,27 +41,27 @@ def gaussian_epsilon(multiplier: float, delta: float) -> float:
     return high
 
 
-def as_gaussian(codec: Private, honest: int, neighbours: str) -> tuple[float, float] | None:
+def as_gaussian(codec: Private, honest: int, adjacency: str) -> tuple[float, float] | None:
     """Section 29: the multiplier of Gaussian noise that one sum is near to, and the slack that this costs."""
     lost = math.log(14 * codec.dimension * 2**58) / (2 * math.pi**2)
     for clients in range(honest, -(-honest // 2) - 1, -1):
         ratio = summed_gaussians_ratio({"local_sigma": codec.local_sigma.hex(), "clients": clients})
         slack, variance = 2 * codec.dimension * ratio, clients * codec.local_sigma**2
         if slack <= LARGEST_SUM_SLACK and variance > 1.25 * lost:
-            return math.sqrt(variance - lost) / (codec.bound * _factor(neighbours)), slack + DISCRETENESS
+            return math.sqrt(variance - lost) / (codec.bound * _factor(adjacency)), slack + DISCRETENESS
     return None
 
 
-def _factor(neighbours: str) -> int:
-    return 2 if neighbours == "replace-one" else 1
+def _factor(adjacency: str) -> int:
+    return 2 if adjacency == "replace-one" else 1
 
 
-def epsilon(codecs: Sequence[Private], honest: int, neighbours: str, delta: float, rounds: int) -> float:
+def epsilon(codecs: Sequence[Private], honest: int, adjacency: str, delta: float, rounds: int) -> float:
     """Section 29: what so many rounds cost, each with the noise of so many honest clients."""
-    sums = [as_gaussian(codec, honest, neighbours) for codec in codecs]
+    sums = [as_gaussian(codec, honest, adjacency) for codec in codecs]
     near = [found for found in sums if found is not None]
     if len(near) < len(sums):
-        return _by_divergence(codecs, honest, _factor(neighbours), delta, rounds)
+        return _by_divergence(codecs, honest, _factor(adjacency), delta, rounds)
     multiplier = 1 / math.sqrt(rounds * math.fsum(1 / m**2 for m, _ in near))
     slack = rounds * math.fsum(z for _, z in near)
     return gaussian_epsilon(multiplier, delta * math.exp(-slack)) + slack
@@ -99,5 +99,5 @@ def check_policy(policy: dict[str, Any], session: Session) -> None:
     corrupt = max(session.topology.max_corrupt, math.floor((demand["corrupt_fraction"] + SLACK) * session.num_clients))
     honest = session.minimum_survivors - corrupt
     require(codecs and honest >= 1, "ParameterError")
-    cost = epsilon(codecs, honest, demand["neighbours"], demand["delta"], demand["rounds"])
+    cost = epsilon(codecs, honest, demand["adjacency"], demand["delta"], demand["rounds"])
     require(cost <= demand["epsilon"], "ParameterError")

@@ -44,7 +44,7 @@ def _prepare(given: Case) -> list[int]:
 
 def _epsilon(given: Case) -> str:
     codecs = [read(vector, given["clients"]) for vector in given["vectors"]]
-    terms = given["neighbours"], float.fromhex(given["delta"]), given["rounds"]
+    terms = given["adjacency"], float.fromhex(given["delta"]), given["rounds"]
     return epsilon(codecs, given["honest"], *terms).hex()
 
 

@@ -20,7 +20,7 @@ def check(vector: Vector, session: Session) -> int:
         return 0
     for case in vector["costs"]:
         honest = case["survivors"] - session.topology.max_corrupt
-        terms = case["neighbours"], float.fromhex(case["delta"]), case["rounds"]
+        terms = case["adjacency"], float.fromhex(case["delta"]), case["rounds"]
         ours, theirs = epsilon(codecs, honest, *terms), float.fromhex(case["epsilon"])
         agree(f"cost of {case}", theirs if math.isclose(ours, theirs, rel_tol=1e-9) else ours, theirs)
     for case in vector["proposals"]:
@@ -54,7 +54,7 @@ def _encode(case: Vector, vector: Vector, session: Session) -> None:
 def _check_goal(goal: Vector, session: Session, codecs: list[Private]) -> None:
     """The planned noise serves the goal; noise that is a millionth less does not."""
     honest = session.minimum_survivors - session.topology.max_corrupt
-    terms = goal["neighbours"], float.fromhex(goal["delta"]), goal["rounds"]
+    terms = goal["adjacency"], float.fromhex(goal["delta"]), goal["rounds"]
     weaker = [
         type(codec)(written | {"local_sigma": codec.local_sigma * (1 - 1e-6)}, session.num_clients)
         for codec, written in zip(codecs, session.written[1], strict=True)

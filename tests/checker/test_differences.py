@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dp.accounting import epsilon_of
 from dp.events import Composed, Repeated, SummedDiscreteGaussianEvent
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from protocols.noisy import NoisyCounts, NoisyFloats
 from protocols.parameters import Adversary, ThreatModel, derive_topology
 from protocols.vectors import PrivateCounts, PrivateVector
@@ -97,17 +97,17 @@ def test_moduli_and_bounds_of_counts(length, max_total, scale, local_sigma, clie
     length=st.integers(1, 10**6),
     rounds=st.integers(1, 4),
     delta=st.sampled_from([1e-10, 1e-6, 1e-3]),
-    neighbours=st.sampled_from(list(Neighbours)),
+    adjacency=st.sampled_from(list(Adjacency)),
 )
-def test_costs_in_closed_form(honest, multipliers, local_sigma, length, rounds, delta, neighbours):
-    vectors, events, factor = [], [], 2 if neighbours is Neighbours.REPLACE_ONE else 1
+def test_costs_in_closed_form(honest, multipliers, local_sigma, length, rounds, delta, adjacency):
+    vectors, events, factor = [], [], 2 if adjacency is Adjacency.REPLACE_ONE else 1
     for multiplier in multipliers:
         steps = max(1, round(local_sigma * math.sqrt(honest) / multiplier))
         fields = {"length": length, "max_total": 1, "scale": steps, "local_sigma": local_sigma, "least_count": 0}
         vectors.append(CheckedCounts(fields, honest))
         bound = float(factor * steps)
-        events.append(SummedDiscreteGaussianEvent(local_sigma, honest, bound, bound, length, neighbours))
-    theirs = epsilon(vectors, honest, str(neighbours), delta, rounds)
+        events.append(SummedDiscreteGaussianEvent(local_sigma, honest, bound, bound, length, adjacency))
+    theirs = epsilon(vectors, honest, str(adjacency), delta, rounds)
     ours = epsilon_of(Repeated(Composed(tuple(events)), rounds), delta)
     assert math.isclose(ours, theirs, rel_tol=1e-7, abs_tol=1e-9)
 
@@ -120,15 +120,15 @@ def test_costs_in_closed_form(honest, multipliers, local_sigma, length, rounds, 
     length=st.integers(1, 5000),
     rounds=st.integers(1, 20),
     delta=st.sampled_from([1e-10, 1e-6, 1e-3]),
-    neighbours=st.sampled_from(list(Neighbours)),
+    adjacency=st.sampled_from(list(Adjacency)),
 )
-def test_costs_by_divergence(honest, scales, clip, local_sigma, length, rounds, delta, neighbours):
+def test_costs_by_divergence(honest, scales, clip, local_sigma, length, rounds, delta, adjacency):
     floats = {"length": length, "l2_clip": clip, "scale": 1.0, "local_sigma": local_sigma}
     vectors, ours = [CheckedFloats(floats, honest)], [NoisyFloats(PrivateVector("v", **floats), honest)]
     for scale in scales:
         fields = {"length": length, "max_total": 1, "scale": scale, "local_sigma": local_sigma, "least_count": 0}
         vectors.append(CheckedCounts(fields, honest))
         ours.append(NoisyCounts(PrivateCounts("v", **fields), honest))
-    theirs = epsilon(vectors, honest, str(neighbours), delta, rounds)
-    event = Repeated(Composed(tuple(codec.share.event(honest, neighbours) for codec in ours)), rounds)
+    theirs = epsilon(vectors, honest, str(adjacency), delta, rounds)
+    event = Repeated(Composed(tuple(codec.share.event(honest, adjacency) for codec in ours)), rounds)
     assert theirs == math.inf or math.isclose(epsilon_of(event, delta), theirs, rel_tol=1e-9)

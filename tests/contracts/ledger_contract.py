@@ -17,7 +17,7 @@ from dp.errors import (
     LedgerConflictError,
     LedgerCorruptError,
     LedgerError,
-    ParameterError,
+    PrivacyParameterError,
     UnknownBudgetError,
 )
 from dp.events import (
@@ -30,9 +30,9 @@ from dp.events import (
     SummedDiscreteGaussianEvent,
 )
 from dp.ledger import Budget, Composition, Cost, Kind, Ledger, Reservation, ReservationStatus
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 
-ADD, REPLACE = Neighbours.ADD_REMOVE, Neighbours.REPLACE_ONE
+ADD, REPLACE = Adjacency.ADD_REMOVE, Adjacency.REPLACE_ONE
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -47,7 +47,7 @@ class Clock:
 
 
 def cost(epsilon: Any, delta: Any = 0) -> Cost:
-    return Cost(epsilon, delta, neighbours=ADD)
+    return Cost(epsilon, delta, adjacency=ADD)
 
 
 class LedgerContract:
@@ -68,7 +68,7 @@ class LedgerContract:
     @pytest.fixture
     def ledger(self, url: str, clock: Clock) -> Iterator[Ledger]:
         with Ledger.open(url, create=True, clock=clock) as opened:
-            opened.create(Budget("alice", "1", "1e-5", neighbours=ADD, kind=Kind.DATA_SUBJECT))
+            opened.create(Budget("alice", "1", "1e-5", adjacency=ADD, kind=Kind.DATA_SUBJECT))
             yield opened
 
     def test_a_round_is_reserved_committed_and_remembered(self, ledger: Ledger, url: str) -> None:
@@ -111,7 +111,7 @@ class LedgerContract:
             ledger.spend("alice", cost("0.1"), round_id=str(i))
         assert ledger.status("alice").left["epsilon"] == 0
         # The same as floats: ten times the float 0.1 is a little more than 1, and rounding never favours the spender.
-        ledger.create(Budget("floats", 1.0, neighbours=ADD))
+        ledger.create(Budget("floats", 1.0, adjacency=ADD))
         for i in range(9):
             ledger.spend("floats", cost(0.1), round_id=str(i))
         with pytest.raises(BudgetExceededError):
@@ -137,9 +137,9 @@ class LedgerContract:
         spent = ledger.spend("alice", cost("0.1"), round_id="s")
         assert ledger.spend("alice", cost("0.1"), round_id="s") == spent
         assert ledger.status("alice").spent["epsilon"] == Fraction(1, 5)
-        assert ledger.create(Budget("alice", "1.0", "0.00001", neighbours=ADD, kind=Kind.DATA_SUBJECT)).open == 0
+        assert ledger.create(Budget("alice", "1.0", "0.00001", adjacency=ADD, kind=Kind.DATA_SUBJECT)).open == 0
         with pytest.raises(LedgerConflictError, match="other terms"):
-            ledger.create(Budget("alice", "2", "1e-5", neighbours=ADD, kind=Kind.DATA_SUBJECT))
+            ledger.create(Budget("alice", "2", "1e-5", adjacency=ADD, kind=Kind.DATA_SUBJECT))
 
     def test_a_released_round_costs_nothing_and_does_not_run_again(self, ledger: Ledger) -> None:
         taken = ledger.reserve("alice", cost(1), round_id="r", participants=["a"])
@@ -165,7 +165,7 @@ class LedgerContract:
             assert later.participant("alice", "a").epsilon == 0.6
             orphans = later.open_reservations("alice")
             assert [orphan.round_id for orphan in orphans] == ["died", "died too"]
-            with pytest.raises(ParameterError, match="reason"):
+            with pytest.raises(PrivacyParameterError, match="reason"):
                 later.resolve(orphans[0], spent=False, reason="")
             assert later.resolve(orphans[0], spent=False, reason="no one was invited").status == "released"
             assert later.resolve(orphans[1], spent=True, reason="the sum was seen").status == "committed"
@@ -176,24 +176,24 @@ class LedgerContract:
     def test_more_than_reserved_is_never_committed(self, ledger: Ledger) -> None:
         taken = ledger.reserve("alice", cost("0.3"), round_id="r", participants=["a"])
         for actual in (cost("0.31"), cost("0.3", "1e-9")):
-            with pytest.raises(ParameterError, match="do not publish"):
+            with pytest.raises(PrivacyParameterError, match="do not publish"):
                 ledger.commit(taken, actual)
-        with pytest.raises(ParameterError, match="'c' was not reserved for"):
+        with pytest.raises(PrivacyParameterError, match="'c' was not reserved for"):
             ledger.commit(taken, participants=["a", "c"])
         assert ledger.status("alice").open == 1
 
     def test_neighbours_do_not_mix(self, ledger: Ledger) -> None:
-        with pytest.raises(ParameterError, match="replace-one neighbours, budget 'alice' for add-remove"):
-            ledger.reserve("alice", Cost("0.1", neighbours=REPLACE), round_id="r")
+        with pytest.raises(PrivacyParameterError, match="replace-one adjacency, budget 'alice' for add-remove"):
+            ledger.reserve("alice", Cost("0.1", adjacency=REPLACE), round_id="r")
         taken = ledger.reserve("alice", cost("0.1"), round_id="r")
-        with pytest.raises(ParameterError, match="replace-one"):
-            ledger.commit(taken, Cost("0.1", neighbours=REPLACE))
+        with pytest.raises(PrivacyParameterError, match="replace-one"):
+            ledger.commit(taken, Cost("0.1", adjacency=REPLACE))
 
     def test_pure_events_add_up_and_others_must_be_stated(self, ledger: Ledger) -> None:
         ledger.spend("alice", Repeated(LaplaceEvent(10.0, ADD, 3), 2), round_id="laplace")
         ledger.spend("alice", ApproximateEvent(0.25, 1e-6, ADD), round_id="approximate")
         assert ledger.status("alice").left["epsilon"] == Fraction(55, 100)
-        with pytest.raises(ParameterError, match="cannot count GaussianEvent"):
+        with pytest.raises(PrivacyParameterError, match="cannot count GaussianEvent"):
             ledger.spend("alice", GaussianEvent(5.0, ADD), round_id="gaussian")
 
     def test_unknown_names_are_told(self, ledger: Ledger) -> None:
@@ -211,19 +211,19 @@ class LedgerContract:
         for wrong in (
             lambda: ledger.reserve("alice", cost("0.1"), round_id=name),
             lambda: ledger.reserve("alice", cost("0.1"), round_id="r", participants=[name]),
-            lambda: Budget(name, 1, neighbours=ADD),
+            lambda: Budget(name, 1, adjacency=ADD),
         ):
-            with pytest.raises(ParameterError, match="visible"):
+            with pytest.raises(PrivacyParameterError, match="visible"):
                 wrong()
 
     def test_names_may_be_in_any_language(self, ledger: Ledger) -> None:
-        ledger.create(Budget("Ærøskøbing 研究 :x 'q' \"d\" %s", 1, neighbours=ADD))
+        ledger.create(Budget("Ærøskøbing 研究 :x 'q' \"d\" %s", 1, adjacency=ADD))
         ledger.spend(ledger.budgets()[1], cost(1), round_id="тур", participants=["žofie", "zo"])
         assert [view.participant for view in ledger.participants(ledger.budgets()[1])] == ["zo", "žofie"]
         ledger.verify()
 
     def test_a_budget_renews_and_the_past_stays(self, ledger: Ledger, clock: Clock) -> None:
-        ledger.create(Budget("monthly", 1, neighbours=ADD, renews=timedelta(days=30)))
+        ledger.create(Budget("monthly", 1, adjacency=ADD, renews=timedelta(days=30)))
         late = ledger.reserve("monthly", cost(1), round_id="march")
         with pytest.raises(BudgetExceededError, match="renewal at 2026-03-31"):
             ledger.reserve("monthly", cost("0.1"), round_id="early")
@@ -238,7 +238,7 @@ class LedgerContract:
         ledger.verify()
 
     def test_a_clock_that_is_set_back_gives_nothing_back(self, ledger: Ledger, clock: Clock) -> None:
-        ledger.create(Budget("daily", 1, neighbours=ADD, renews=timedelta(days=1)))
+        ledger.create(Budget("daily", 1, adjacency=ADD, renews=timedelta(days=1)))
         clock.now = START + timedelta(days=1)
         ledger.spend("daily", cost(1), round_id="today")
         clock.now = START
@@ -248,11 +248,11 @@ class LedgerContract:
         times = [record.time for record in ledger.history()]
         assert times == sorted(times)
         clock.now = datetime(2026, 3, 1, 12)
-        with pytest.raises(ParameterError, match="time zone"):
+        with pytest.raises(PrivacyParameterError, match="time zone"):
             ledger.status("daily")
 
     def test_an_expired_budget_ends_what_it_began(self, ledger: Ledger, clock: Clock) -> None:
-        ledger.create(Budget("short", 1, neighbours=ADD, expires=START + timedelta(hours=1)))
+        ledger.create(Budget("short", 1, adjacency=ADD, expires=START + timedelta(hours=1)))
         taken = ledger.reserve("short", cost("0.5"), round_id="in time")
         clock.now = START + timedelta(hours=1)
         assert ledger.status("short").expired
@@ -261,7 +261,7 @@ class LedgerContract:
         assert ledger.commit(taken).status == ReservationStatus.COMMITTED
 
     def test_renyi_budgets_take_all_events_and_keep_their_limit(self, ledger: Ledger) -> None:
-        ledger.create(Budget("renyi", 4, 1e-5, neighbours=ADD, composition=Composition.RENYI))
+        ledger.create(Budget("renyi", 4, 1e-5, adjacency=ADD, composition=Composition.RENYI))
         events: list[Event] = [GaussianEvent(5.0, ADD), LaplaceEvent(9.0, ADD, 1), ApproximateEvent(0.1, 0.0, ADD)]
         done: list[Event] = []
         for i in range(200):
@@ -277,16 +277,16 @@ class LedgerContract:
 
         assert epsilon_of(Composed(tuple(done)), 1e-5) <= 4
         assert 3 < ledger.status("renyi").epsilon <= 4
-        with pytest.raises(ParameterError, match="reserve the event"):
+        with pytest.raises(PrivacyParameterError, match="reserve the event"):
             ledger.spend("renyi", cost("0.1", "1e-9"), round_id="approximate")
-        ledger.create(Budget("sampled", 1, 1e-5, neighbours=ADD, composition=Composition.RENYI, order=16))
+        ledger.create(Budget("sampled", 1, 1e-5, adjacency=ADD, composition=Composition.RENYI, order=16))
         ledger.spend("sampled", PoissonSampled(0.01, GaussianEvent(2.0, ADD)), round_id="0")
         assert 0 < ledger.status("sampled").spent["divergence"] < Fraction(1, 100)
 
     def test_a_renyi_budget_is_as_tight_as_zcdp_and_rejects_one_release_more(self, ledger: Ledger) -> None:
         from dp.zcdp import zcdp_rho
 
-        ledger.create(Budget("many", 2, 1e-6, neighbours=ADD, composition=Composition.RENYI))
+        ledger.create(Budget("many", 2, 1e-6, adjacency=ADD, composition=Composition.RENYI))
         fits = int(zcdp_rho(2, 1e-6) / (0.5 / 20.0**2))
         limit = ledger.status("many").limit["divergence"]
         one = ledger.spend("many", GaussianEvent(20.0, ADD), round_id="one").charge["divergence"]
@@ -295,13 +295,13 @@ class LedgerContract:
     def test_a_budget_of_releases_takes_no_other_kind_of_release_for_the_planned_one(self, ledger: Ledger) -> None:
         # Alone it costs less at the budget's delta; 44 of them cost 192 where 44 of the planned ones cost 50.
         planned = GaussianEvent(1.0, ADD)
-        ledger.create(Budget("gaussian", 50, 1e-5, neighbours=ADD, composition=Composition.RELEASES, event=planned))
+        ledger.create(Budget("gaussian", 50, 1e-5, adjacency=ADD, composition=Composition.RELEASES, event=planned))
         taken = ledger.reserve("gaussian", planned, round_id="0")
         other = ApproximateEvent(0.999 * epsilon_of(planned, 1e-5), 0.0, ADD)
         assert epsilon_of(other, 1e-5) < epsilon_of(planned, 1e-5)
         assert epsilon_of(Repeated(other, 44), 1e-5) > 3 * epsilon_of(Repeated(planned, 44), 1e-5)
         for wrong in (other, Repeated(GaussianEvent(2.0, ADD), 2)):
-            with pytest.raises(ParameterError, match="do not release"):
+            with pytest.raises(PrivacyParameterError, match="do not release"):
                 ledger.commit(taken, wrong)
         assert ledger.status("gaussian").open == 1
 
@@ -309,21 +309,21 @@ class LedgerContract:
         def summed(clients: int, sigma: float = 4.0) -> Event:
             return SummedDiscreteGaussianEvent(sigma, clients, 8.0, 8.0, 4, ADD)
 
-        terms = {"neighbours": ADD, "composition": Composition.RELEASES, "event": summed(10)}
+        terms = {"adjacency": ADD, "composition": Composition.RELEASES, "event": summed(10)}
         ledger.create(Budget("rounds", 8, 1e-5, **terms))
         taken = ledger.reserve("rounds", summed(10), round_id="0")
         for wrong in (summed(9), summed(10, 3.9), summed(11, 3.9)):
-            with pytest.raises(ParameterError, match="do not release"):
+            with pytest.raises(PrivacyParameterError, match="do not release"):
                 ledger.commit(taken, wrong)
         assert ledger.commit(taken, summed(12)).cost == summed(12)
 
     def test_a_budget_of_releases_counts_what_loss_distributions_allow(self, ledger: Ledger) -> None:
         event = GaussianEvent(5.0, ADD)
-        ledger.create(Budget("planned", 1.5, 1e-5, neighbours=ADD, composition=Composition.RELEASES, event=event))
+        ledger.create(Budget("planned", 1.5, 1e-5, adjacency=ADD, composition=Composition.RELEASES, event=event))
         most = int(ledger.status("planned").limit["releases"])
         assert epsilon_of(Repeated(event, most), 1e-5) <= 1.5 < epsilon_of(Repeated(event, most + 1), 1e-5)
         taken = ledger.reserve("planned", event, round_id="0")
-        with pytest.raises(ParameterError, match="do not release"):
+        with pytest.raises(PrivacyParameterError, match="do not release"):
             ledger.commit(taken, GaussianEvent(4.9, ADD))
         done = ledger.commit(taken, GaussianEvent(5.1, ADD))
         assert (done.cost, done.charge["releases"]) == (GaussianEvent(5.1, ADD), 1)
@@ -331,7 +331,7 @@ class LedgerContract:
         assert ledger.status("planned").epsilon == epsilon_of(Repeated(event, most), 1e-5)
         with pytest.raises(BudgetExceededError):
             ledger.spend("planned", event, round_id="more")
-        with pytest.raises(ParameterError, match="reserve the planned event"):
+        with pytest.raises(PrivacyParameterError, match="reserve the planned event"):
             ledger.spend("planned", GaussianEvent(6.0, ADD), round_id="other")
         ledger.verify()
 
@@ -358,7 +358,7 @@ class LedgerContract:
         with pytest.raises(LedgerCorruptError, match="another hash"):
             ledger.verify("7:" + "0" * 64)
         for nonsense in ("", "7", "7:zz", "0:" + "1" * 64, f"{head} "):
-            with pytest.raises(ParameterError):
+            with pytest.raises(PrivacyParameterError):
                 ledger.verify(nonsense)
 
     TAMPERING: ClassVar = {

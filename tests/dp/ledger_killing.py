@@ -20,9 +20,9 @@ from typing import Any, NoReturn
 
 from dp.errors import BudgetExceededError
 from dp.ledger import Budget, Cost, Ledger, ReservationStatus, postgres, sqlite
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 
-ADD = Neighbours.ADD_REMOVE
+ADD = Adjacency.ADD_REMOVE
 LIMIT = 10**6
 
 
@@ -49,7 +49,7 @@ def spend_forever(url: str, journal: Path, name: str, go: int) -> NoReturn:
     with Ledger.open(url) as ledger, journal.open("a", buffering=1) as notes:
         os.write(go, b"x")
         for i in range(LIMIT):
-            one = Cost(1, neighbours=ADD)
+            one = Cost(1, adjacency=ADD)
             if i % 3 == 2:
                 ledger.spend("b", one, round_id=f"{name}-{i}", participants=["p"])
                 notes.write(f"committed {name}-{i}\n")
@@ -81,7 +81,7 @@ def child(body: Any, *arguments: Any) -> int:
 def kill(url: str, journal: Path, kills: int, seed: int) -> None:
     choose = random.Random(seed)
     with Ledger.open(url, create=True) as ledger:
-        ledger.create(Budget("b", LIMIT, neighbours=ADD))
+        ledger.create(Budget("b", LIMIT, adjacency=ADD))
     journal.touch()
     killed = orphans = 0
     while killed < kills:
@@ -149,7 +149,7 @@ def race(url: str, workers: int) -> None:
     """Let processes spend at once until all is gone; each reserves 3, then commits 2 or 3 of it, or releases it."""
     limit = 120
     with Ledger.open(url, create=True) as ledger:
-        ledger.create(Budget("b", limit, neighbours=ADD))
+        ledger.create(Budget("b", limit, adjacency=ADD))
     read, write = os.pipe()
 
     def body(name: str) -> None:
@@ -157,7 +157,7 @@ def race(url: str, workers: int) -> None:
         with Ledger.open(url, busy_seconds=60) as ledger:
             for i in range(LIMIT):
                 try:
-                    taken = ledger.reserve("b", Cost(3, neighbours=ADD), round_id=f"{name}-{i}")
+                    taken = ledger.reserve("b", Cost(3, adjacency=ADD), round_id=f"{name}-{i}")
                 except BudgetExceededError:
                     refused += 1
                     status = ledger.status("b")
@@ -169,7 +169,7 @@ def race(url: str, workers: int) -> None:
                     ledger.release(taken)
                     continue
                 actual = 2 + i % 2
-                ledger.commit(taken, Cost(actual, neighbours=ADD))
+                ledger.commit(taken, Cost(actual, adjacency=ADD))
                 got += actual
         os.write(write, f"{got} {refused}\n".encode())
 

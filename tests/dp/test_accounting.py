@@ -21,7 +21,7 @@ from dp.calibration import (
     laplace_scale,
     noise_multiplier,
 )
-from dp.errors import MissingDependencyError, ParameterError
+from dp.errors import MissingDependencyError, PrivacyParameterError
 from dp.events import (
     ApproximateEvent,
     Composed,
@@ -39,14 +39,14 @@ from dp.events import (
 )
 from dp.pld import loss_distribution
 from dp.rdp import ORDERS, _library_curve, fractional_rdp, rdp_curve
-from dp.sensitivity import Neighbours, Norm, Sensitivity
+from dp.sensitivity import Adjacency, Norm, Sensitivity
 from dp.zcdp import zcdp_epsilon
 
-ADD, REPLACE = Neighbours.ADD_REMOVE, Neighbours.REPLACE_ONE
+ADD, REPLACE = Adjacency.ADD_REMOVE, Adjacency.REPLACE_ONE
 
 
-def sampled(rate: float, multiplier: float, count: int, neighbours: Neighbours = ADD) -> Event:
-    return Repeated(PoissonSampled(rate, GaussianEvent(multiplier, neighbours)), count)
+def sampled(rate: float, multiplier: float, count: int, adjacency: Adjacency = ADD) -> Event:
+    return Repeated(PoissonSampled(rate, GaussianEvent(multiplier, adjacency)), count)
 
 
 def test_composed_gaussians() -> None:
@@ -119,7 +119,7 @@ def test_fractional_orders_fit_between_whole_ones() -> None:
 @pytest.mark.parametrize("orders", [[], [1.0], [0.5, 2.0], [math.nan], [math.inf]])
 def test_impossible_orders(orders: list[float]) -> None:
     for call in (epsilon_of, delta_of):
-        with pytest.raises(ParameterError, match="orders"):
+        with pytest.raises(PrivacyParameterError, match="orders"):
             call(sampled(0.1, 1.0, 1), 0.1, Method.RDP, orders=orders)
 
 
@@ -178,7 +178,7 @@ def test_replacing_one_of_a_sample_is_no_worse_than_without_sampling() -> None:
 def test_fixed_size_samples() -> None:
     event = Repeated(FixedSizeSampled(100, 10_000, GaussianEvent(2.0, REPLACE)), 20)
     assert 0 < epsilon_of(event, 1e-5) < epsilon_of(Repeated(GaussianEvent(2.0, REPLACE), 20), 1e-5, interval=1e-3)
-    with pytest.raises(ParameterError, match="replace-one"):
+    with pytest.raises(PrivacyParameterError, match="replace-one"):
         epsilon_of(FixedSizeSampled(10, 100, GaussianEvent(1.0, ADD)), 1e-5)
 
 
@@ -223,22 +223,22 @@ def test_the_accountant_adds_up_and_keeps_to_its_relation() -> None:
     assert account.event == Composed((Repeated(event, 25),))
     assert account.epsilon(1e-5) == pytest.approx(gaussian_epsilon(2.0, 1e-5), rel=1e-6)
     assert account.delta(1.0) == pytest.approx(gaussian_delta(2.0, 1.0), rel=1e-6)
-    with pytest.raises(ParameterError, match="replace-one"):
+    with pytest.raises(PrivacyParameterError, match="replace-one"):
         account.compose(GaussianEvent(1.0, REPLACE))
-    with pytest.raises(ParameterError, match="relation"):
+    with pytest.raises(PrivacyParameterError, match="different adjacencies"):
         epsilon_of(Composed((GaussianEvent(1.0, REPLACE), event)), 1e-5)
 
 
 def test_what_a_method_cannot_take_is_named() -> None:
     for event in (ZCDPEvent(0.1, ADD), SkellamEvent(9.0, 1.0, 1.0, ADD)):
         assert epsilon_of(event, 1e-5) > 0
-        with pytest.raises(ParameterError, match="rdp"):
+        with pytest.raises(PrivacyParameterError, match="rdp"):
             epsilon_of(event, 1e-5, Method.PLD)
-    with pytest.raises(ParameterError, match="pld"):
+    with pytest.raises(PrivacyParameterError, match="pld"):
         epsilon_of(ApproximateEvent(1.0, 1e-6, ADD), 1e-5, Method.RDP)
-    with pytest.raises(ParameterError):
+    with pytest.raises(PrivacyParameterError):
         epsilon_of(PoissonSampled(0.1, SkellamEvent(9.0, 1.0, 1.0, ADD)), 1e-5)
-    with pytest.raises(ParameterError, match="method"):
+    with pytest.raises(PrivacyParameterError, match="method"):
         epsilon_of(GaussianEvent(1.0, ADD), 1e-5, "best")  # type: ignore[arg-type]
 
 
@@ -261,7 +261,7 @@ def test_what_a_method_cannot_take_is_named() -> None:
     ],
 )
 def test_impossible_events(make: object) -> None:
-    with pytest.raises(ParameterError):
+    with pytest.raises(PrivacyParameterError):
         make()  # type: ignore[operator]
 
 
@@ -326,11 +326,11 @@ def test_discrete_gaussian_calibration(epsilon: float, move: int, d: int) -> Non
     sigma = discrete_gaussian_sigma(epsilon, 1e-5, move, d)
     assert epsilon_of(DiscreteGaussianEvent(sigma, float(move), d, ADD), 1e-5) <= epsilon * (1 + 1e-4)
     assert sigma >= 0.9 * gaussian_noise_multiplier(epsilon, 1e-5) * move
-    with pytest.raises(ParameterError, match="whole steps"):
+    with pytest.raises(PrivacyParameterError, match="whole steps"):
         discrete_gaussian_sigma(1.0, 1e-5, 0.5)
 
 
 @pytest.mark.parametrize("bad", [{"rounds": 0}, {"rounds": 1.5}, {"sampling_rate": 0.0}, {"tolerance": 0.0}])
 def test_impossible_goals(bad: dict[str, float]) -> None:
-    with pytest.raises(ParameterError):
+    with pytest.raises(PrivacyParameterError):
         noise_multiplier(1.0, 1e-5, **({"rounds": 2, "sampling_rate": 0.5} | bad))  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from dp.discrete import (
     gaussian_equivalent,
     summed_gaussians_ratio,
 )
-from dp.errors import ParameterError
+from dp.errors import PrivacyParameterError
 from dp.laws import gaussian_law, laplace_law
 from dp.mass import mass
 from dp.zcdp import advanced_composition, basic_composition, gaussian_rho, zcdp_delta, zcdp_epsilon, zcdp_rho
@@ -165,5 +165,5 @@ def test_bad_parameters(bad: object) -> None:
         lambda: basic_composition([(-1.0, bad)]),  # type: ignore[list-item]
         lambda: advanced_composition(bad, 0.0, 3, 1e-6),  # type: ignore[arg-type]
     ):
-        with pytest.raises(ParameterError):
+        with pytest.raises(PrivacyParameterError):
             call()

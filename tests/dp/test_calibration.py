@@ -24,7 +24,7 @@ from dp.calibration import (
     noise_multiplier,
 )
 from dp.discrete import discrete_gaussian_delta
-from dp.errors import ParameterError
+from dp.errors import PrivacyParameterError
 from dp.events import (
     DiscreteGaussianEvent,
     Event,
@@ -35,9 +35,9 @@ from dp.events import (
 )
 from dp.laws import gaussian_law
 from dp.rational import exact
-from dp.sensitivity import Neighbours, Norm, Sensitivity
+from dp.sensitivity import Adjacency, Norm, Sensitivity
 
-ADD, REPLACE = Neighbours.ADD_REMOVE, Neighbours.REPLACE_ONE
+ADD, REPLACE = Adjacency.ADD_REMOVE, Adjacency.REPLACE_ONE
 
 
 class Counting:
@@ -77,9 +77,9 @@ def test_a_search_passes_through_what_is_infinite_and_what_is_nothing() -> None:
 @pytest.mark.parametrize("method", [Method.AUTO, Method.RDP])
 def test_a_search_without_an_end_is_refused(method: Method) -> None:
     # The noise of such an event does not depend on what is searched for.
-    with pytest.raises(ParameterError, match=r"no noise reaches epsilon = 0\.5"):
+    with pytest.raises(PrivacyParameterError, match=r"no noise reaches epsilon = 0\.5"):
         least_parameter(lambda _: GaussianEvent(5.0, ADD), 0.5, 1e-5, method=method, interval=1e-2)
-    with pytest.raises(ParameterError, match=r"epsilon = 5\.0 is met without noise"):
+    with pytest.raises(PrivacyParameterError, match=r"epsilon = 5\.0 is met without noise"):
         least_parameter(lambda _: GaussianEvent(5.0, ADD), 5.0, 1e-5, method=method, interval=1e-2)
 
 
@@ -124,7 +124,7 @@ def test_coarse_grids_foresee_the_fine_one(tolerance: float) -> None:
 
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, math.nan])
 def test_a_tolerance_of_nothing_is_refused(tolerance: float) -> None:
-    with pytest.raises(ParameterError, match="tolerance"):
+    with pytest.raises(PrivacyParameterError, match="tolerance"):
         least_parameter(lambda x: GaussianEvent(x, ADD), 1.0, 1e-5, tolerance=tolerance)
 
 
@@ -143,8 +143,8 @@ def test_bisection_ends_at_neighbouring_floats(share: float, scale: float) -> No
     [{"sampling_rate": True}, {"sampling_rate": 1.01}, {"epsilon": 0.0}, {"delta": 1.0}],
 )
 def test_goals_are_checked_where_a_closed_form_answers(change: dict[str, object]) -> None:
-    arguments = {"epsilon": 1.0, "delta": 1e-5, "rounds": 3, "sampling_rate": 1.0, "neighbours": ADD} | change
-    with pytest.raises(ParameterError):
+    arguments = {"epsilon": 1.0, "delta": 1e-5, "rounds": 3, "sampling_rate": 1.0, "adjacency": ADD} | change
+    with pytest.raises(PrivacyParameterError):
         noise_multiplier(**arguments)  # type: ignore[arg-type]
 
 
@@ -157,9 +157,7 @@ def test_without_sampling_many_rounds_are_one_gaussian() -> None:
 
 def test_replacing_needs_more_noise_on_a_sample_than_removing() -> None:
     remove = noise_multiplier(1.0, 1e-5, rounds=5, sampling_rate=0.2, tolerance=1e-2, interval=1e-3)
-    replace = noise_multiplier(
-        1.0, 1e-5, rounds=5, sampling_rate=0.2, neighbours=REPLACE, tolerance=1e-2, interval=1e-3
-    )
+    replace = noise_multiplier(1.0, 1e-5, rounds=5, sampling_rate=0.2, adjacency=REPLACE, tolerance=1e-2, interval=1e-3)
     event = Repeated(PoissonSampled(0.2, GaussianEvent(replace, REPLACE)), 5)
     assert epsilon_of(event, 1e-5, interval=1e-3) <= 1.0
     assert replace != pytest.approx(remove, rel=1e-2)
@@ -167,7 +165,7 @@ def test_replacing_needs_more_noise_on_a_sample_than_removing() -> None:
 
 @pytest.mark.parametrize("goal", [(0.0, 1e-5), (1.0, 0.0), (1.0, 1.0)])
 def test_impossible_goals_of_fixed_size_samples(goal: tuple[float, float]) -> None:
-    with pytest.raises(ParameterError, match="must"):
+    with pytest.raises(PrivacyParameterError, match="must"):
         fixed_size_noise_multiplier(*goal, rounds=3, batch=10, population=100)
 
 
@@ -183,7 +181,7 @@ def test_scales_count_the_dimension_and_round_up() -> None:
         true = Fraction(wide.bound(Norm.L1, 9)) / Fraction(scale)
         assert true <= Fraction(bound) <= true * (1 + Fraction(1, 2**50))
     for epsilon in (0.0, -1.0, math.inf):
-        with pytest.raises(ParameterError, match="epsilon"):
+        with pytest.raises(PrivacyParameterError, match="epsilon"):
             laplace_scale(epsilon, wide)
 
 
@@ -230,7 +228,7 @@ def test_vectors_get_the_least_noise_that_is_accounted_for(epsilon: float, move:
     ],
 )
 def test_impossible_noise_is_refused(arguments: tuple[float, ...], words: str) -> None:
-    with pytest.raises(ParameterError, match=words):
+    with pytest.raises(PrivacyParameterError, match=words):
         discrete_gaussian_sigma(*arguments)  # type: ignore[arg-type]
 
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dp.analytic import gaussian_delta, gaussian_epsilon, gaussian_noise_multiplier, smallest
-from dp.errors import ParameterError
+from dp.errors import PrivacyParameterError
 from dp.zcdp import advanced_composition, basic_composition, gaussian_rho, zcdp_delta, zcdp_epsilon, zcdp_rho
 
 deltas = st.floats(-30, -0.2).map(lambda e: 10**e)
@@ -91,7 +91,7 @@ def test_advanced_composition_counts_every_delta_and_beats_the_sum_or_equals_it(
     few, _ = advanced_composition(0.1, 0.0, 2, 1e-6)
     assert 0.2 <= few <= 0.2 * (1 + 1e-14)
     for bad in ((0.1, 0.0, 0, 1e-6), (0.1, 0.0, 2, 0.0), (0.1, 1.0, 2, 1e-6), (0.0, 0.0, 2, 1e-6)):
-        with pytest.raises(ParameterError):
+        with pytest.raises(PrivacyParameterError):
             advanced_composition(*bad)
 
 

@@ -14,7 +14,7 @@ from dp.accounting import epsilon_of
 from dp.analytic import gaussian_noise_multiplier
 from dp.discrete import summed_gaussians_ratio
 from dp.distributed import Goal, NoiseShare, is_fine, least_fine_sigma, local_sigma_for
-from dp.errors import ParameterError
+from dp.errors import PrivacyParameterError
 from dp.events import GaussianEvent, Repeated
 from dp.laws import gaussian_law
 from dp.mass import mass
@@ -22,7 +22,7 @@ from dp.nearness import ideal
 from dp.preparation import Preparation
 from dp.rational import exact
 from dp.rotation import rotate, rotate_back
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 
 FALSE_ALARM = 1e-9
 SAMPLES = 1 << 18
@@ -72,7 +72,7 @@ def test_the_sum_of_shares_has_exactly_its_law(local_sigma: float, clients: int)
 def test_what_is_left_after_dropouts_and_colluders_is_what_was_promised(
     invited: int, dropped: int, corrupt: int
 ) -> None:
-    goal = Goal(Neighbours.ADD_REMOVE, 1e-5, noise_multiplier=3.0)
+    goal = Goal(Adjacency.ADD_REMOVE, 1e-5, noise_multiplier=3.0)
     promised_honest = invited - 2 - 2  # two may drop out, two collude
     bounds = NoiseShare(0.5, 1, 4.0, 4.0)
     sigma = local_sigma_for(goal, goal.gaussian_multiplier(), bounds, promised_honest)
@@ -102,7 +102,7 @@ def test_noise_divided_by_the_invited_is_rejected_as_soon_as_one_in_five_drops_o
     honest=st.integers(1, 5000),
     length=st.integers(1, 1 << 20),
     steps=st.floats(3, 50),
-    neighbours=st.sampled_from(Neighbours),
+    adjacency=st.sampled_from(Adjacency),
     rounds=st.integers(1, 200),
 )
 def test_calibrated_noise_meets_its_goal_and_wastes_next_to_nothing(
@@ -111,39 +111,39 @@ def test_calibrated_noise_meets_its_goal_and_wastes_next_to_nothing(
     honest: int,
     length: int,
     steps: float,
-    neighbours: Neighbours,
+    adjacency: Adjacency,
     rounds: int,
 ) -> None:
     delta = math.exp(log_delta)
-    goal = Goal(neighbours, delta, epsilon=epsilon, rounds=rounds)
+    goal = Goal(adjacency, delta, epsilon=epsilon, rounds=rounds)
     made = Preparation(length, 1.0, steps * math.sqrt(1 << (length - 1).bit_length()))
     bounds = NoiseShare(0.5, made.dimension, made.l2_bound, made.l1_bound)
     try:
         sigma = local_sigma_for(goal, goal.gaussian_multiplier(), bounds, honest)
-    except ParameterError as error:
+    except PrivacyParameterError as error:
         if "finer scale" not in str(error):
             raise
         return
     share = NoiseShare(sigma, made.dimension, made.l2_bound, made.l1_bound)
-    event = Repeated(share.event(honest, neighbours), rounds)
+    event = Repeated(share.event(honest, adjacency), rounds)
     assert epsilon_of(event, delta) <= epsilon
     if is_fine(sigma, honest, made.dimension):
-        sensitivity = share.event(honest, neighbours).l2_sensitivity
+        sensitivity = share.event(honest, adjacency).l2_sensitivity
         least = gaussian_noise_multiplier(epsilon, delta) * math.sqrt(rounds) * sensitivity
         assert honest * sigma**2 <= (1.0001 * least) ** 2 + 6
 
 
 def test_one_part_in_a_hundred_less_noise_misses_the_goal() -> None:
-    goal = Goal(Neighbours.ADD_REMOVE, 1e-5, epsilon=1.0)
+    goal = Goal(Adjacency.ADD_REMOVE, 1e-5, epsilon=1.0)
     made = Preparation(1000, 1.0, 200.0)
     sigma = local_sigma_for(
         goal, goal.gaussian_multiplier(), NoiseShare(1, made.dimension, made.l2_bound, made.l1_bound), 50
     )
     less = NoiseShare(0.99 * sigma, made.dimension, made.l2_bound, made.l1_bound)
-    assert epsilon_of(less.event(50, Neighbours.ADD_REMOVE), 1e-5) > 1.0
+    assert epsilon_of(less.event(50, Adjacency.ADD_REMOVE), 1e-5) > 1.0
     fewer = NoiseShare(sigma, made.dimension, made.l2_bound, made.l1_bound)
-    assert epsilon_of(fewer.event(49, Neighbours.ADD_REMOVE), 1e-5) > 1.0
-    assert epsilon_of(fewer.event(51, Neighbours.ADD_REMOVE), 1e-5) < 1.0
+    assert epsilon_of(fewer.event(49, Adjacency.ADD_REMOVE), 1e-5) > 1.0
+    assert epsilon_of(fewer.event(51, Adjacency.ADD_REMOVE), 1e-5) < 1.0
 
 
 def test_replacing_takes_twice_the_noise_of_removing() -> None:
@@ -151,16 +151,16 @@ def test_replacing_takes_twice_the_noise_of_removing() -> None:
     bounds = NoiseShare(1, made.dimension, made.l2_bound, made.l1_bound)
     remove, replace = (
         local_sigma_for(goal, goal.gaussian_multiplier(), bounds, 20)
-        for goal in (Goal(relation, 1e-5, epsilon=1.0) for relation in (Neighbours.ADD_REMOVE, Neighbours.REPLACE_ONE))
+        for goal in (Goal(relation, 1e-5, epsilon=1.0) for relation in (Adjacency.ADD_REMOVE, Adjacency.REPLACE_ONE))
     )
     assert replace == pytest.approx(2 * remove, rel=1e-3)
 
 
 def test_replacing_moves_a_sum_by_twice_either_bound() -> None:
     share = NoiseShare(1.0, 4, 3.0, 5.0)
-    moves = {relation: share.event(7, relation) for relation in Neighbours}
-    assert (moves[Neighbours.ADD_REMOVE].l2_sensitivity, moves[Neighbours.ADD_REMOVE].l1_sensitivity) == (3.0, 5.0)
-    assert (moves[Neighbours.REPLACE_ONE].l2_sensitivity, moves[Neighbours.REPLACE_ONE].l1_sensitivity) == (6.0, 10.0)
+    moves = {relation: share.event(7, relation) for relation in Adjacency}
+    assert (moves[Adjacency.ADD_REMOVE].l2_sensitivity, moves[Adjacency.ADD_REMOVE].l1_sensitivity) == (3.0, 5.0)
+    assert (moves[Adjacency.REPLACE_ONE].l2_sensitivity, moves[Adjacency.REPLACE_ONE].l1_sensitivity) == (6.0, 10.0)
 
 
 @given(
@@ -242,12 +242,12 @@ def test_fine_noise_is_accounted_as_one_discrete_gaussian(clients: int) -> None:
         ({"delta": 0.0}, "delta"),
         ({"rounds": 0}, "rounds"),
         ({"sampling_rate": 1.5}, "sampling_rate"),
-        ({"neighbours": "both"}, "Neighbours"),
+        ({"adjacency": "both"}, "Adjacency"),
     ],
 )
 def test_impossible_goals_are_named(change: dict[str, object], words: str) -> None:
-    with pytest.raises(ParameterError, match=words):
-        Goal(**({"neighbours": Neighbours.ADD_REMOVE, "delta": 1e-5, "epsilon": 1.0} | change))
+    with pytest.raises(PrivacyParameterError, match=words):
+        Goal(**({"adjacency": Adjacency.ADD_REMOVE, "delta": 1e-5, "epsilon": 1.0} | change))
 
 
 @pytest.mark.parametrize(
@@ -261,28 +261,28 @@ def test_impossible_goals_are_named(change: dict[str, object], words: str) -> No
     ],
 )
 def test_impossible_preparations_are_named(arguments: tuple[int, float, float], words: str) -> None:
-    with pytest.raises(ParameterError, match=words):
+    with pytest.raises(PrivacyParameterError, match=words):
         Preparation(*arguments)
 
 
 def test_noise_too_small_for_any_theorem_is_refused() -> None:
-    with pytest.raises(ParameterError, match="below 1/2"):
+    with pytest.raises(PrivacyParameterError, match="below 1/2"):
         NoiseShare(0.49, 10, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("sigma", [math.nextafter(2.0**50, math.inf), 1e200, 1e308])
 def test_noise_that_nobody_can_draw_is_refused_before_a_round_begins(sigma: float) -> None:
-    with pytest.raises(ParameterError, match=r"above 2\*\*50"):
+    with pytest.raises(PrivacyParameterError, match=r"above 2\*\*50"):
         NoiseShare(sigma, 10, 1.0, 1.0)
     assert NoiseShare(2.0**50, 10, 1.0, 1.0).draw().shape == (10,)
 
 
 def test_sampling_needs_a_fine_scale_and_makes_the_same_goal_cheaper() -> None:
-    everyone = Goal(Neighbours.ADD_REMOVE, 1e-5, epsilon=2.0, rounds=20)
-    some = Goal(Neighbours.ADD_REMOVE, 1e-5, epsilon=2.0, rounds=20, sampling_rate=0.1)
+    everyone = Goal(Adjacency.ADD_REMOVE, 1e-5, epsilon=2.0, rounds=20)
+    some = Goal(Adjacency.ADD_REMOVE, 1e-5, epsilon=2.0, rounds=20, sampling_rate=0.1)
     assert some.gaussian_multiplier() < everyone.gaussian_multiplier() / 3
     coarse = Preparation(64, 1.0, 2.0)
-    with pytest.raises(ParameterError, match="finer scale"):
+    with pytest.raises(PrivacyParameterError, match="finer scale"):
         local_sigma_for(some, 0.7, NoiseShare(0.5, coarse.dimension, coarse.l2_bound, coarse.l1_bound), 1000)
 
 
@@ -298,13 +298,13 @@ def test_sampling_needs_a_fine_scale_and_makes_the_same_goal_cheaper() -> None:
 )
 def test_more_clients_never_cost_more(dimension: int, local_sigma: float, clients: int, more: int, norm: float) -> None:
     share = NoiseShare(local_sigma, dimension, norm, norm * min(math.sqrt(dimension), norm))
-    few, many = (epsilon_of(share.event(count, Neighbours.ADD_REMOVE), 1e-5) for count in (clients, clients + more))
+    few, many = (epsilon_of(share.event(count, Adjacency.ADD_REMOVE), 1e-5) for count in (clients, clients + more))
     assert many <= few * (1 + 1e-9)
 
 
 def test_sums_of_shares_pay_for_not_being_one_discrete_gaussian() -> None:
     sigma, clients, dimension = 1.95, 100, 1 << 12
     share = NoiseShare(sigma, dimension, 100.0, 1000.0)
-    event, cost = ideal(share.event(clients, Neighbours.ADD_REMOVE))
+    event, cost = ideal(share.event(clients, Adjacency.ADD_REMOVE))
     assert isinstance(event, GaussianEvent)
     assert cost >= 2 * dimension * summed_gaussians_ratio(sigma, clients) > 2**-58

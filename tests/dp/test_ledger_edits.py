@@ -7,34 +7,34 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from dp.errors import LedgerCorruptError, LedgerError, ParameterError
+from dp.errors import LedgerCorruptError, LedgerError, PrivacyParameterError
 from dp.events import Event, GaussianEvent, Repeated
 from dp.ledger import Budget, Composition, Cost, Ledger
 from dp.ledger.book import terms_in
 from dp.ledger.records import GENESIS, Record, RecordKind, chained
 from dp.ledger.urls import open_store
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 
 from ..contracts.ledger_contract import sqlite_tamper
 
-ADD = Neighbours.ADD_REMOVE
+ADD = Adjacency.ADD_REMOVE
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("epsilon", ["1e301", "1e400", 10**301, float("inf")], ids=str)
 @pytest.mark.parametrize("composition", ["sum", "renyi"])
 def test_a_limit_that_is_no_float_is_refused(epsilon, composition):
-    with pytest.raises(ParameterError, match=r"range|finite"):
-        Budget("b", epsilon, "1e-6", neighbours=ADD, composition=composition)
-    assert Budget("b", "1e300", "1e-6", neighbours=ADD, composition=composition).epsilon == 10**300
+    with pytest.raises(PrivacyParameterError, match=r"range|finite"):
+        Budget("b", epsilon, "1e-6", adjacency=ADD, composition=composition)
+    assert Budget("b", "1e300", "1e-6", adjacency=ADD, composition=composition).epsilon == 10**300
 
 
 @pytest.mark.parametrize(
     "epsilon", [10**5000, -(10**5000), "9" * 5000, "-" + "9" * 5000, "x" * 5000, "-2\r"], ids=range(6)
 )
 def test_a_limit_of_many_digits_is_refused_in_few_words(epsilon):
-    with pytest.raises(ParameterError) as raised:
-        Budget("b", epsilon, neighbours=ADD)
+    with pytest.raises(PrivacyParameterError) as raised:
+        Budget("b", epsilon, adjacency=ADD)
     assert len(str(raised.value)) < 150
     assert str(raised.value).isprintable()
 
@@ -43,37 +43,37 @@ def test_a_limit_of_many_digits_is_refused_in_few_words(epsilon):
 @pytest.mark.parametrize("year", [1, 9999])
 def test_an_end_beyond_the_calendar_is_refused(year, hours):
     end = datetime(year, 1 if year == 1 else 12, 1 if year == 1 else 31, tzinfo=timezone(timedelta(hours=hours)))
-    with pytest.raises(ParameterError, match="between 1970 and 9000"):
-        Budget("b", 1, neighbours=ADD, expires=end)
-    with pytest.raises(ParameterError, match="time zone"):
-        Budget("b", 1, neighbours=ADD, expires="2030-12-31")
+    with pytest.raises(PrivacyParameterError, match="between 1970 and 9000"):
+        Budget("b", 1, adjacency=ADD, expires=end)
+    with pytest.raises(PrivacyParameterError, match="time zone"):
+        Budget("b", 1, adjacency=ADD, expires="2030-12-31")
 
 
 def test_a_period_that_does_not_end_in_this_calendar_has_no_renewal(tmp_path):
     with Ledger.open(str(tmp_path / "ledger.db"), create=True) as ledger:
-        created = ledger.create(Budget("b", 1, neighbours=ADD, renews=timedelta(weeks=999_999)))
+        created = ledger.create(Budget("b", 1, adjacency=ADD, renews=timedelta(weeks=999_999)))
         assert created.renewal is None
         with pytest.raises(LedgerError, match="exceeded"):
-            ledger.spend("b", Cost(2, neighbours=ADD), round_id="r")
-        soon = ledger.create(Budget("c", 1, neighbours=ADD, renews=timedelta(weeks=1)))
+            ledger.spend("b", Cost(2, adjacency=ADD), round_id="r")
+        soon = ledger.create(Budget("c", 1, adjacency=ADD, renews=timedelta(weeks=1)))
         assert soon.renewal is not None
 
 
 def test_the_largest_limit_is_kept_and_counts(tmp_path):
     with Ledger.open(str(tmp_path / "ledger.db"), create=True) as ledger:
         for composition in ("sum", "renyi"):
-            ledger.create(Budget(composition, "1e300", "1e-6", neighbours=ADD, composition=composition))
-            ledger.spend(composition, Cost("9e299", neighbours=ADD), round_id="r", participants=["ann"])
+            ledger.create(Budget(composition, "1e300", "1e-6", adjacency=ADD, composition=composition))
+            ledger.spend(composition, Cost("9e299", adjacency=ADD), round_id="r", participants=["ann"])
             with pytest.raises(LedgerError, match="exceeded"):
-                ledger.spend(composition, Cost("2e299", neighbours=ADD), round_id="s")
+                ledger.spend(composition, Cost("2e299", adjacency=ADD), round_id="s")
             assert ledger.participants(composition)[0].epsilon == ledger.status(composition).epsilon
         ledger.verify()
 
 
 def test_a_url_loads_no_plugin():
-    with pytest.raises(ParameterError, match="plugin"):
+    with pytest.raises(PrivacyParameterError, match="plugin"):
         open_store("postgresql://host/name?plugin=anything", create=False, busy_seconds=1.0)
-    with pytest.raises(ParameterError, match="cannot be shown"):
+    with pytest.raises(PrivacyParameterError, match="cannot be shown"):
         open_store("postgresql://host\x1b/name", create=False, busy_seconds=1.0)
 
 
@@ -102,7 +102,7 @@ def test_a_payload_that_is_none_is_corrupt(payload):
     ids=str,
 )
 def test_terms_that_nobody_can_have_written_are_corrupt(changed):
-    budget = Budget("b", 1, "1e-6", neighbours=ADD, composition=Composition.RENYI)
+    budget = Budget("b", 1, "1e-6", adjacency=ADD, composition=Composition.RENYI)
     terms = budget.plain()
     good = json.dumps({"terms": terms, "limit": ["1"]})
     assert terms_in(record(good)).budget == budget
@@ -118,9 +118,9 @@ def nested(depth: int) -> Event:
 
 
 def test_events_within_events_without_end_are_refused_and_corrupt():
-    budget = Budget("b", 9, "1e-6", neighbours=ADD, composition="releases", event=nested(100))
-    with pytest.raises(ParameterError, match="more than 100 deep"):
-        Budget("b", 9, "1e-6", neighbours=ADD, composition="releases", event=nested(101))
+    budget = Budget("b", 9, "1e-6", adjacency=ADD, composition="releases", event=nested(100))
+    with pytest.raises(PrivacyParameterError, match="more than 100 deep"):
+        Budget("b", 9, "1e-6", adjacency=ADD, composition="releases", event=nested(101))
     terms = budget.plain()
     assert terms_in(record(json.dumps({"terms": terms, "limit": ["1"]}))).budget == budget
     deeper = terms | {"event": {"type": "Repeated", "event": terms["event"], "count": 1}}
@@ -146,8 +146,8 @@ def test_a_record_from_after_the_calendar_is_corrupt():
 def path(tmp_path):
     path = tmp_path / "ledger.db"
     with Ledger.open(str(path), create=True, clock=lambda: START) as ledger:
-        ledger.create(Budget("b", 10, neighbours=ADD))
-        ledger.spend("b", Cost(1, neighbours=ADD), round_id="r", participants=["ann"])
+        ledger.create(Budget("b", 10, adjacency=ADD))
+        ledger.spend("b", Cost(1, adjacency=ADD), round_id="r", participants=["ann"])
     return path
 
 

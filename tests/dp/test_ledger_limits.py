@@ -6,17 +6,17 @@ from fractions import Fraction
 
 import pytest
 
-from dp.errors import LedgerCorruptError, ParameterError
+from dp.errors import LedgerCorruptError, PrivacyParameterError
 from dp.events import GaussianEvent
 from dp.ledger.budgets import Budget
 from dp.ledger.compositions import gives, limit_of
 from dp.ledger.kinds import Composition, conversion
 from dp.ledger.records import RecordKind, chained, spelled
 from dp.ledger.verification import _Replay
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 
-ADD = Neighbours.ADD_REMOVE
-RENYI = Budget("b", "4", "1e-5", neighbours=ADD, composition=Composition.RENYI, order=8.0)
+ADD = Adjacency.ADD_REMOVE
+RENYI = Budget("b", "4", "1e-5", adjacency=ADD, composition=Composition.RENYI, order=8.0)
 NOTHING_LEFT = {"epsilon": "0.001", "order": 1.001}
 
 
@@ -32,18 +32,18 @@ def test_limits_of_logarithms_are_met_within_their_margin_and_never_exceed_the_b
 
 
 def test_other_limits_are_met_to_the_last_unit_or_believed() -> None:
-    plain = Budget("b", "4", "1e-5", neighbours=ADD)
+    plain = Budget("b", "4", "1e-5", adjacency=ADD)
     epsilon, delta = limit_of(plain)
     assert gives(plain, (epsilon, delta))
     assert not gives(plain, (epsilon + 1, delta))
     assert not gives(plain, (epsilon, delta - 1))
-    releases = Budget("b", "4", "1e-5", neighbours=ADD, composition=Composition.RELEASES, event=GaussianEvent(9.0, ADD))
+    releases = Budget("b", "4", "1e-5", adjacency=ADD, composition=Composition.RELEASES, event=GaussianEvent(9.0, ADD))
     assert gives(releases, (10**36,))
 
 
 def test_terms_that_give_no_limit_are_corrupt() -> None:
     terms = RENYI.plain() | NOTHING_LEFT
-    with pytest.raises(ParameterError, match="leaves nothing"):
+    with pytest.raises(PrivacyParameterError, match="leaves nothing"):
         limit_of(Budget.from_plain("b", terms))
     after = {"spent": spelled((0,)), "held": spelled((0,)), "open": 0}
     facts = {"terms": terms, "limit": spelled((10**30,)), "after": after}

@@ -15,13 +15,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from dp.errors import BudgetExceededError, LedgerConflictError, ParameterError, UnknownBudgetError
+from dp.errors import BudgetExceededError, LedgerConflictError, PrivacyParameterError, UnknownBudgetError
 from dp.ledger import Budget, Cost, Ledger
 from dp.ledger.book import Book
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from tests.dp.postgres_server import execute
 
-ADD = Neighbours.ADD_REMOVE
+ADD = Adjacency.ADD_REMOVE
 LIMIT = Fraction(1)
 PERIOD = timedelta(days=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -48,7 +48,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.periods: dict[str, int] = {}
         self.url = self.make_url()
         self.ledger = Ledger.open(self.url, create=True, clock=lambda: self.now)
-        self.ledger.create(Budget("b", LIMIT, neighbours=ADD, renews=PERIOD))
+        self.ledger.create(Budget("b", LIMIT, adjacency=ADD, renews=PERIOD))
 
     def teardown(self) -> None:
         if hasattr(self, "ledger"):
@@ -85,7 +85,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def reserve(self, round_id: str, amount: Fraction) -> None:
         error = self.reserving_fails(round_id, amount)
         known, period, latest = round_id in self.reserved, self.period(), self.latest
-        self.expect(error, lambda: self.ledger.reserve("b", Cost(amount, neighbours=ADD), round_id=round_id))
+        self.expect(error, lambda: self.ledger.reserve("b", Cost(amount, adjacency=ADD), round_id=round_id))
         if error is None and not known:
             self.reserved[round_id], self.periods[round_id] = amount, period
         elif error is None:
@@ -102,7 +102,7 @@ class LedgerMachine(RuleBasedStateMachine):
         elif self.taken() + amount > LIMIT:
             error = BudgetExceededError
         written, period, latest = round_id not in self.ended, self.period(), self.latest
-        self.expect(error, lambda: self.ledger.spend("b", Cost(amount, neighbours=ADD), round_id=round_id))
+        self.expect(error, lambda: self.ledger.spend("b", Cost(amount, adjacency=ADD), round_id=round_id))
         if error is None:
             self.reserved[round_id], self.ended[round_id] = amount, ("commit", amount)
             self.periods.setdefault(round_id, period)
@@ -118,7 +118,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if round_id in self.ended:
             error = None if self.ended[round_id] == ending else LedgerConflictError
         elif ending[1] > self.reserved[round_id]:
-            error = ParameterError
+            error = PrivacyParameterError
         done = round_id in self.ended
         self.expect(error, lambda: call(taken))
         if error is None:
@@ -131,7 +131,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if self.ended.get(round_id, ("", 0))[0] == "commit":
             return
         ending = ("stated", amount)
-        self.close(round_id, ending, lambda r: self.ledger.commit(r, Cost(amount, neighbours=ADD)))
+        self.close(round_id, ending, lambda r: self.ledger.commit(r, Cost(amount, adjacency=ADD)))
 
     @rule(round_id=rounds)
     def commit(self, round_id: str) -> None:
@@ -163,7 +163,7 @@ class LedgerMachine(RuleBasedStateMachine):
         setattr(Book, point, dies)
         try:
             with suppress(LedgerConflictError, BudgetExceededError, Crash):
-                self.ledger.reserve("b", Cost(amount, neighbours=ADD), round_id=round_id)
+                self.ledger.reserve("b", Cost(amount, adjacency=ADD), round_id=round_id)
         finally:
             setattr(Book, point, whole)
         self.reopen()

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from dp.errors import LedgerBusyError, LedgerError, LedgerStorageError, ParameterError
+from dp.errors import LedgerBusyError, LedgerError, LedgerStorageError, PrivacyParameterError
 from dp.ledger import Budget, Ledger
 from tests.contracts.ledger_contract import ADD, LedgerContract, cost
 from tests.dp.postgres_server import execute, running_server
@@ -31,7 +31,7 @@ def test_a_locked_ledger_is_busy_and_nothing_is_spent(url: str) -> None:
         Ledger.open(url, create=True) as holder,
         Ledger.open(url, busy_seconds=0.05) as ledger,
     ):
-        holder.create(Budget("b", 2, neighbours=ADD))
+        holder.create(Budget("b", 2, adjacency=ADD))
         with holder._store.write(), pytest.raises(LedgerBusyError, match="try again"):
             ledger.spend("b", cost(1), round_id="r")
         ledger.spend("b", cost(1), round_id="r")
@@ -52,7 +52,7 @@ def test_a_server_that_forgets_or_stops_is_a_named_error_and_nothing_is_lost() -
                 time.sleep(0.01)
         execute(url, "ALTER SYSTEM RESET fsync", "SELECT pg_reload_conf()", "SELECT pg_sleep(1)")
         ledger = Ledger.open(url, create=True)
-        ledger.create(Budget("b", 2, neighbours=ADD))
+        ledger.create(Budget("b", 2, adjacency=ADD))
         ledger.spend("b", cost(1), round_id="before")
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
         execute(url, f"{others} AND backend_type = 'client backend'")
@@ -65,7 +65,7 @@ def test_a_server_that_forgets_or_stops_is_a_named_error_and_nothing_is_lost() -
 
 def test_a_connection_that_dies_within_a_transaction_spends_nothing(url: str, postgres: str) -> None:
     with Ledger.open(url, create=True) as ledger:
-        ledger.create(Budget("b", 2, neighbours=ADD))
+        ledger.create(Budget("b", 2, adjacency=ADD))
         with pytest.raises(LedgerStorageError, match="repeat the call"), ledger._store.write() as tx:  # noqa: PT012
             tx.run("UPDATE ledger_head SET seq = 99")
             (pid,) = tx.rows("SELECT pg_backend_pid()")[0]
@@ -83,7 +83,7 @@ def test_passwords_are_never_repeated(postgres: str) -> None:
         postgres.replace("ledger@", "nobody:hunter2@"),
     ]
     for url in wrong:
-        with pytest.raises((LedgerStorageError, ParameterError)) as caught:
+        with pytest.raises((LedgerStorageError, PrivacyParameterError)) as caught:
             Ledger.open(url)
         everything = f"{caught.value!r} {caught.value} {caught.value.__cause__!r}"
         assert "hunter2" not in everything, url

@@ -16,7 +16,7 @@ from dp.errors import (
     LedgerError,
     LedgerStorageError,
     MissingDependencyError,
-    ParameterError,
+    PrivacyParameterError,
 )
 from dp.ledger import Budget, Ledger
 from dp.ledger.sqlite import SqliteStore
@@ -36,7 +36,7 @@ class TestSqliteLedger(LedgerContract):
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "ledger.db"
     with Ledger.open(str(path), create=True) as ledger:
-        ledger.create(Budget("b", 10_000, "0.1", neighbours=ADD))
+        ledger.create(Budget("b", 10_000, "0.1", adjacency=ADD))
         ledger.spend("b", cost(1), round_id="first")
     return path
 
@@ -65,7 +65,7 @@ def test_commits_are_synchronised(path: Path) -> None:
             "sqlite:///x?mode=memory", "a\0b"],
 )  # fmt: skip
 def test_places_that_hold_no_ledger_are_refused(url: str) -> None:
-    with pytest.raises(ParameterError) as caught:
+    with pytest.raises(PrivacyParameterError) as caught:
         Ledger.open(url, create=True)
     assert "secret" not in str(caught.value)
 
@@ -130,12 +130,12 @@ with Ledger.open(sys.argv[1]) as ledger:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, resource.RLIM_INFINITY))
     try:
         for i in range(5000):
-            ledger.spend("b", Cost(1, neighbours="add-remove"), round_id=f"r{i}", participants=["a", "b"])
+            ledger.spend("b", Cost(1, adjacency="add-remove"), round_id=f"r{i}", participants=["a", "b"])
             done += 1
     except LedgerStorageError as found:
         error = type(found).__name__
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    ledger.spend("b", Cost(1, neighbours="add-remove"), round_id=f"r{done}", participants=["a", "b"])
+    ledger.spend("b", Cost(1, adjacency="add-remove"), round_id=f"r{done}", participants=["a", "b"])
     print(json.dumps([done, error, float(ledger.status("b").spent["epsilon"])]))
 """
 

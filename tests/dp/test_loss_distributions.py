@@ -10,7 +10,7 @@ import pytest
 from dp.accounting import Method, delta_of, epsilon_of
 from dp.analytic import gaussian_delta
 from dp.discrete import SLACK, discrete_gaussian_delta, discrete_laplace_deltas
-from dp.errors import ParameterError
+from dp.errors import PrivacyParameterError
 from dp.events import (
     ApproximateEvent,
     Composed,
@@ -29,9 +29,9 @@ from dp.laws import gaussian_law, laplace_law
 from dp.nearness import ideal
 from dp.pld import NoDistributionError, loss_distribution
 from dp.rational import exact
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 
-ADD, REPLACE = Neighbours.ADD_REMOVE, Neighbours.REPLACE_ONE
+ADD, REPLACE = Adjacency.ADD_REMOVE, Adjacency.REPLACE_ONE
 INTERVAL = 1e-2
 
 discrete_vector = DiscreteGaussianEvent(300.0, 20.0, 1000, ADD)
@@ -172,5 +172,5 @@ def test_the_cost_of_an_approximation_is_in_the_answer() -> None:
 def test_what_has_no_distribution_is_refused(event: Event) -> None:
     with pytest.raises(NoDistributionError):
         loss_distribution(Composed((GaussianEvent(1.0, ADD), event)))
-    with pytest.raises(ParameterError):
+    with pytest.raises(PrivacyParameterError):
         delta_of(event, 1.0, Method.PLD)

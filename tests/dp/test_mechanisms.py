@@ -11,12 +11,12 @@ import pytest
 from dp import mechanisms
 from dp.accounting import epsilon_of
 from dp.calibration import discrete_gaussian_sigma
-from dp.errors import ParameterError
+from dp.errors import PrivacyParameterError
 from dp.events import DiscreteGaussianEvent, DiscreteLaplaceEvent
 from dp.samplers import MAX_SCALE, MIN_SCALE
-from dp.sensitivity import Neighbours, Norm, Sensitivity, round_up
+from dp.sensitivity import Adjacency, Norm, Sensitivity, round_up
 
-ADD, REPLACE = Neighbours.ADD_REMOVE, Neighbours.REPLACE_ONE
+ADD, REPLACE = Adjacency.ADD_REMOVE, Adjacency.REPLACE_ONE
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_integers_that_move_by_fractions_move_by_whole_steps() -> None:
     )
     assert isinstance(release.event, DiscreteGaussianEvent)
     assert release.scale == release.event.sigma == discrete_gaussian_sigma(1.0, 1e-5, 2.0, 2)
-    assert (release.event.neighbours, release.granularity) == (REPLACE, 1.0)
+    assert (release.event.adjacency, release.granularity) == (REPLACE, 1.0)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -108,7 +108,7 @@ def test_values_get_as_much_room_as_noise_may_need(sign: int) -> None:
         lambda: mechanisms.laplace([sign * float(2**53 - 64 * 3)], one, scale=3, granularity=1),
         lambda: mechanisms.gaussian([sign * float(2**53 - 64 * 3)], one, sigma=3, granularity=1),
     ):
-        with pytest.raises(ParameterError, match="do not fit below"):
+        with pytest.raises(PrivacyParameterError, match="do not fit below"):
             call()
 
 
@@ -117,29 +117,29 @@ def test_noise_is_as_narrow_and_as_wide_as_samplers_draw() -> None:
     for scale in (MIN_SCALE, MAX_SCALE):
         assert mechanisms.discrete_laplace_mechanism([0], one, scale=scale).scale == scale
     for scale in (MIN_SCALE * (1 - Fraction(1, 10**9)), MAX_SCALE * (1 + Fraction(1, 10**9))):
-        with pytest.raises(ParameterError, match="grid steps wide"):
+        with pytest.raises(PrivacyParameterError, match="grid steps wide"):
             mechanisms.discrete_laplace_mechanism([0], one, scale=scale)
 
 
 def test_grids_are_powers_of_two_that_floats_hold() -> None:
     one = Sensitivity(1.0, Norm.L2, ADD)
-    with pytest.raises(ParameterError, match=r"granularity = 0\.3 must be a power of two; 0\.25 is near"):
+    with pytest.raises(PrivacyParameterError, match=r"granularity = 0\.3 must be a power of two; 0\.25 is near"):
         mechanisms.gaussian([1.0], one, sigma=1.0, granularity=0.3)
     tiny = Sensitivity(2.0**-1000, Norm.L2, ADD)
     assert mechanisms.gaussian([0.0], tiny, sigma=2.0**-1000).granularity == 2.0**-1020
-    with pytest.raises(ParameterError, match="beyond floats"):
+    with pytest.raises(PrivacyParameterError, match="beyond floats"):
         mechanisms.gaussian([0.0], Sensitivity(2.0**-1010, Norm.L2, ADD), sigma=2.0**-1010)
-    with pytest.raises(ParameterError, match="beyond the grid"):
+    with pytest.raises(PrivacyParameterError, match="beyond the grid"):
         mechanisms.gaussian([1.7e308], one, sigma=1.0)
 
 
 def test_bad_entries_are_named_by_their_place() -> None:
     one = Sensitivity(1.0, Norm.L2, ADD)
-    with pytest.raises(ParameterError, match=r"index \(1, 0\) is nan"):
+    with pytest.raises(PrivacyParameterError, match=r"index \(1, 0\) is nan"):
         mechanisms.gaussian([[1.0, 2.0], [math.nan, math.inf]], one, sigma=1.0)
-    with pytest.raises(ParameterError, match="got float64"):
+    with pytest.raises(PrivacyParameterError, match="got float64"):
         mechanisms.discrete_gaussian_mechanism([1.0], one, sigma=1.0)
-    with pytest.raises(ParameterError, match="9223372036854775808 exceeds"):
+    with pytest.raises(PrivacyParameterError, match="9223372036854775808 exceeds"):
         mechanisms.discrete_gaussian_mechanism(np.array([2**63], np.uint64), one, sigma=1.0)
     release = mechanisms.discrete_gaussian_mechanism(np.array([7, 2**40], np.uint64), one, sigma=1.0)
     assert np.abs(release.value - np.array([7, 2**40])).max() < 64
@@ -158,12 +158,12 @@ def test_bad_entries_are_named_by_their_place() -> None:
 def test_either_the_noise_or_the_goal(goal: dict[str, float]) -> None:
     one = Sensitivity(1.0, Norm.L2, ADD)
     for release, value in ((mechanisms.gaussian, 1.0), (mechanisms.discrete_gaussian_mechanism, 1)):
-        with pytest.raises(ParameterError, match="either the noise"):
+        with pytest.raises(PrivacyParameterError, match="either the noise"):
             release([value], one, **goal)  # type: ignore[operator]
-        with pytest.raises(ParameterError, match="needs delta"):
+        with pytest.raises(PrivacyParameterError, match="needs delta"):
             release([value], one, epsilon=1.0)  # type: ignore[operator]
     goal = {"scale" if name == "sigma" else name: size for name, size in goal.items() if name != "delta"}
     if goal != {"scale": 1.0}:
         for release, value in ((mechanisms.laplace, 1.0), (mechanisms.discrete_laplace_mechanism, 1)):
-            with pytest.raises(ParameterError, match="either the noise"):
+            with pytest.raises(PrivacyParameterError, match="either the noise"):
                 release([value], one, **goal)  # type: ignore[operator]

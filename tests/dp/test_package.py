@@ -73,7 +73,7 @@ def test_what_is_missing_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch
     assert (outcome.exit_code, outcome.stdout) == (2, "")
     assert "pip install 'secagg[plots]'" in outcome.stderr
     told = json.loads(separating_runner().invoke(dp_app, [*arguments, "--json"]).stdout)
-    assert (told["error"], "[plots]" in told["message"]) == ("ParameterError", True)
+    assert (told["error"], "[plots]" in told["message"]) == ("PrivacyParameterError", True)
 
 
 def test_calibrate_command() -> None:
@@ -93,7 +93,7 @@ def test_account_command() -> None:
     assert json.loads(out)["epsilon"] == pytest.approx(1, rel=1e-5)
     code, out = run("account", "--noise-multiplier", "1", "--epsilon", "1", "--json")
     assert json.loads(out)["delta"] == pytest.approx(0.12693674, rel=1e-5)
-    fixed = ["--batch", "10", "--population", "1000", "--neighbours", "replace-one", "--delta", "1e-5"]
+    fixed = ["--batch", "10", "--population", "1000", "--adjacency", "replace-one", "--delta", "1e-5"]
     assert run("account", "--noise-multiplier", "2", *fixed)[0] == 0
 
 

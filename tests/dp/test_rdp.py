@@ -12,7 +12,7 @@ from scipy import stats
 
 from dp.accounting import delta_of, epsilon_of
 from dp.discrete import SLACK
-from dp.errors import ParameterError
+from dp.errors import PrivacyParameterError
 from dp.events import (
     ApproximateEvent,
     Composed,
@@ -33,9 +33,9 @@ from dp.mass import mass
 from dp.nearness import ideal
 from dp.rational import exact
 from dp.rdp import delta_from_rdp, epsilon_from_rdp, fractional_rdp, orders_for, rdp_curve
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 
-ADD, REPLACE = Neighbours.ADD_REMOVE, Neighbours.REPLACE_ONE
+ADD, REPLACE = Adjacency.ADD_REMOVE, Adjacency.REPLACE_ONE
 
 
 def at(event: Event, order: float) -> float:
@@ -153,7 +153,7 @@ def test_samples_are_analysed_for_their_own_relation_only() -> None:
         (PoissonSampled(0.1, LaplaceEvent(1.0, ADD, 1)), "LaplaceEvent"),
         (ApproximateEvent(1.0, 1e-9, ADD), "pld"),
     ):
-        with pytest.raises(ParameterError, match=words):
+        with pytest.raises(PrivacyParameterError, match=words):
             rdp_curve(event, orders)
 
 

@@ -14,15 +14,15 @@ from hypothesis.extra.numpy import arrays
 from dp import clipping, mechanisms, samplers
 from dp.accounting import epsilon_of
 from dp.audit import audit_epsilon, clopper_pearson, epsilon_lower_bound
-from dp.errors import ParameterError
+from dp.errors import PrivacyParameterError
 from dp.events import DiscreteGaussianEvent, DiscreteLaplaceEvent
 from dp.goodness import check_noise
 from dp.laws import gaussian_law, laplace_law
 from dp.quantile import AdaptiveClip
 from dp.rotation import padded_length, rotate, rotate_back
-from dp.sensitivity import Neighbours, Norm, Sensitivity
+from dp.sensitivity import Adjacency, Norm, Sensitivity
 
-ADD, REPLACE = Neighbours.ADD_REMOVE, Neighbours.REPLACE_ONE
+ADD, REPLACE = Adjacency.ADD_REMOVE, Adjacency.REPLACE_ONE
 ONE_L1, ONE_L2 = Sensitivity(1.0, Norm.L1, ADD), Sensitivity(1.0, Norm.L2, ADD)
 FALSE_ALARM = 1e-9
 
@@ -135,7 +135,7 @@ def test_histograms() -> None:
 )
 def test_bad_input_draws_no_noise(release: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samplers, "_draw", lambda *_: pytest.fail("noise was drawn"))
-    with pytest.raises(ParameterError):
+    with pytest.raises(PrivacyParameterError):
         release()  # type: ignore[operator]
 
 
@@ -206,7 +206,7 @@ def test_norms_of_integers_are_exact() -> None:
     ],
 )
 def test_bad_vectors(call: object) -> None:
-    with pytest.raises(ParameterError):
+    with pytest.raises(PrivacyParameterError):
         call()  # type: ignore[operator]
 
 
@@ -249,9 +249,9 @@ def test_the_sign_is_right() -> None:
 
 @pytest.mark.parametrize("bad", [{"clip": 0.0}, {"target": 1.0}, {"rate": -1.0}, {"count_sigma": math.nan}])
 def test_bad_clips(bad: dict[str, float]) -> None:
-    with pytest.raises(ParameterError):
+    with pytest.raises(PrivacyParameterError):
         AdaptiveClip(**({"clip": 1.0, "target": 0.5, "count_sigma": 1.0} | bad))
-    with pytest.raises(ParameterError):
+    with pytest.raises(PrivacyParameterError):
         AdaptiveClip(1.0, 0.5, 1.0).update(11, 10)
 
 
@@ -294,6 +294,6 @@ def test_audits_refuse_what_shows_nothing() -> None:
         lambda: audit_epsilon(lambda n: np.zeros(n - 1), np.zeros),
         lambda: clopper_pearson(11, 10, 0.1),
     ):
-        with pytest.raises(ParameterError):
+        with pytest.raises(PrivacyParameterError):
             call()
     assert audit_epsilon(np.zeros, np.zeros, runs=200).epsilon_lower == 0

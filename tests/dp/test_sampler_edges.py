@@ -11,8 +11,9 @@ import pytest
 
 from dp import samplers
 from dp.arbiter import decide
-from dp.errors import ParameterError
+from dp.errors import PrivacyParameterError
 from dp.laws import Law
+from dp.randomness import random_bits
 from dp.rational import exp_neg, floor_log2, power_of_two
 from dp.tables import table_for
 
@@ -34,12 +35,12 @@ def test_scales_go_from_the_least_to_the_largest(draw: object) -> None:
     assert not draw(Fraction(1, 32), 40).any()  # type: ignore[operator]
     assert np.abs(draw(Fraction(2**50), 40)).max() > 2**44  # type: ignore[operator]
     for outside in (Fraction(1, 32) - tiny, Fraction(2**50) + tiny):
-        with pytest.raises(ParameterError, match=r"outside \[0\.03125, 2\*\*50\]"):
+        with pytest.raises(PrivacyParameterError, match=r"outside \[0\.03125, 2\*\*50\]"):
             draw(outside)  # type: ignore[operator]
 
 
 def test_where_chosen_words_end_whole_words_of_the_system_follow() -> None:
-    tail = samplers._tail(np.array([7, 2**64 - 1], dtype=np.uint64))
+    tail = samplers._tail(np.array([7, 2**64 - 1], dtype=np.uint64), random_bits)
     assert [next(tail), next(tail)] == [7, 2**64 - 1]
     drawn = [next(tail) for _ in range(64)]
     assert 2**63 <= max(drawn) < 2**64  # but with probability 2**-64
@@ -99,7 +100,7 @@ def test_the_kernel_is_exact_where_offsets_cost_most(sigma: int) -> None:
     words = [generator.getrandbits(64) for _ in range(8000)]
 
     class Source:
-        def chunk(self) -> np.ndarray:
+        def chunk(self, unread: int = 0) -> np.ndarray:
             return np.array(words, dtype=np.uint64)
 
     out = np.empty(1500, dtype=np.int64)

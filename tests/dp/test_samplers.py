@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import dp.arbiter
 from dp import samplers
 from dp.arbiter import Uniform, decide, invert, keep
-from dp.errors import ParameterError
+from dp.errors import PrivacyParameterError
 from dp.goodness import (
     check_noise,
     chi_squared_quantile,
@@ -31,7 +31,7 @@ from dp.goodness import (
 )
 from dp.laws import Law, cumulative, gaussian_law, laplace_law
 from dp.mass import distribution, mass, reach, variance
-from dp.randomness import SystemWords, system_bits
+from dp.randomness import WordStream, random_bits
 from dp.rational import exp_neg, floor_log2, positive
 from dp.reference import reference_sample
 from dp.tables import _thresholds, table_for
@@ -54,7 +54,7 @@ class Chosen:
     def __init__(self, words: list[int]) -> None:
         self.words = np.array(words, dtype=np.uint64)
 
-    def chunk(self) -> np.ndarray:
+    def chunk(self, unread: int = 0) -> np.ndarray:
         """Hand the words out; ask once."""
         words, self.words = self.words, np.zeros(0, dtype=np.uint64)
         assert words.size, "the source ran dry"
@@ -226,7 +226,7 @@ def test_floor_log2(value: Fraction) -> None:
 @pytest.mark.parametrize("excess", [Fraction(9, 10), Fraction(1), Fraction(3, 2), Fraction(5, 2)], ids=str)
 def test_keep_has_the_probability_of_an_exponential(excess: Fraction) -> None:
     # 40,000 trials; Hoeffding: the mean strays by 0.0164 with probability below 1e-9.
-    kept = sum(keep(excess, iter(lambda: system_bits(64), None), system_bits) for _ in range(40_000))
+    kept = sum(keep(excess, iter(lambda: random_bits(64), None), random_bits) for _ in range(40_000))
     assert abs(kept / 40_000 - math.exp(-excess)) < math.sqrt(math.log(2 / FALSE_ALARM) / 80_000)
 
 
@@ -251,8 +251,8 @@ def test_the_reference_has_the_same_laws(law: Law) -> None:
     "law", [gaussian_law(Fraction(10**5)), laplace_law(Fraction(1000, 7)), gaussian_law(Fraction(2))]
 )
 def test_the_arbiter_alone_has_the_same_laws(law: Law) -> None:
-    words = iter(lambda: system_bits(64), None)
-    values = [decide(law, words, system_bits) for _ in range(5_000)]
+    words = iter(lambda: random_bits(64), None)
+    values = [decide(law, words, random_bits) for _ in range(5_000)]
     assert check_noise(values, law, false_alarm=FALSE_ALARM).passed
 
 
@@ -363,7 +363,7 @@ def test_bad_scales_draw_nothing(draw: object, bad: object, monkeypatch: pytest.
     if draw is samplers.discrete_gaussian_of_variance and bad in {2.0**51, 1e-3}:
         bad = 2.0**101
     monkeypatch.setattr(samplers, "_draw", lambda *_: pytest.fail("noise was drawn"))
-    with pytest.raises(ParameterError):
+    with pytest.raises(PrivacyParameterError):
         draw(bad, 10)  # type: ignore[operator]
 
 
@@ -371,7 +371,7 @@ def test_variances_go_from_the_least_scale_squared_to_the_largest() -> None:
     for inside in (Fraction(1, 1024), Fraction(2**100)):
         assert samplers.discrete_gaussian_of_variance(inside).shape == (1,)
     for outside in (Fraction(1, 1024) - Fraction(1, 10**9), Fraction(2**100 + 1)):
-        with pytest.raises(ParameterError, match=r"sigma_squared = .* is outside"):
+        with pytest.raises(PrivacyParameterError, match=r"sigma_squared = .* is outside"):
             samplers.discrete_gaussian_of_variance(outside)
 
 
@@ -380,13 +380,13 @@ def test_bad_sizes(size: object) -> None:
     if size == ():
         assert samplers.discrete_gaussian(1, ()).shape == ()
         return
-    with pytest.raises(ParameterError, match="size"):
+    with pytest.raises(PrivacyParameterError, match="size"):
         samplers.discrete_gaussian(1, size)  # type: ignore[arg-type]
 
 
 def test_words_never_repeat_across_chunks_keys_and_streams() -> None:
-    stream = SystemWords()
-    chunks = [stream.chunk().copy() for _ in range(70)] + [SystemWords().chunk().copy()]
+    stream = WordStream()
+    chunks = [stream.chunk().copy() for _ in range(70)] + [WordStream().chunk().copy()]
     everything = np.concatenate(chunks)
     # Birthday: 2.3 million words of 64 bits repeat with probability 1.5e-7 if they are random; allow none
     # but one.
@@ -394,12 +394,12 @@ def test_words_never_repeat_across_chunks_keys_and_streams() -> None:
 
 
 def test_bits_are_balanced() -> None:
-    words = np.concatenate([SystemWords().chunk().copy() for _ in range(4)])
+    words = np.concatenate([WordStream().chunk().copy() for _ in range(4)])
     ones = np.array([int(np.count_nonzero(words >> np.uint64(b) & np.uint64(1))) for b in range(64)])
     # Hoeffding over 64 positions.
     limit = math.sqrt(words.size * math.log(2 * 64 / FALSE_ALARM) / 2)
     assert np.abs(ones - words.size / 2).max() < limit
 
 
-def test_large_draws_settle_ties_with_system_bits() -> None:
-    assert dp.arbiter.decide(gaussian_law(positive(3.5, "") ** 2), iter([2**64 - 1] * 3), system_bits) < -20
+def test_large_draws_settle_ties_with_further_bits() -> None:
+    assert dp.arbiter.decide(gaussian_law(positive(3.5, "") ** 2), iter([2**64 - 1] * 3), random_bits) < -20

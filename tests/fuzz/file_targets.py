@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from dp.ledger import Budget
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from protocols import cli, cli_budget
 from protocols.identity_files import read_identity, read_roster, write_identity, write_roster
 
@@ -57,7 +57,7 @@ def command_options(data: bytes) -> None:
             cli_budget._period(text)
         case 1:
             moment = cli_budget._moment(text)
-            Budget("b", "1", neighbours=Neighbours.ADD_REMOVE, expires=moment)
+            Budget("b", "1", adjacency=Adjacency.ADD_REMOVE, expires=moment)
         case _:
             fractions = cli._drop_fractions(0.0, [text])
             if not all(0 <= fraction < 1 for fraction in fractions.values()):

@@ -14,17 +14,17 @@ from functools import cache
 from typing import Any
 from unittest.mock import patch
 
-from dp.errors import DpError, LedgerCorruptError, LedgerError, ParameterError, UnknownBudgetError
+from dp.errors import DpError, LedgerCorruptError, LedgerError, PrivacyParameterError, UnknownBudgetError
 from dp.events import GaussianEvent, LaplaceEvent, Repeated
 from dp.ledger import Budget, Composition, Cost, Ledger, amounts, urls, verification, views
 from dp.ledger.book import account_in, prepare, terms_in
 from dp.ledger.budgets import from_microseconds
 from dp.ledger.records import GENESIS, PHASES, Phase, Record, RecordKind
 from dp.ledger.sqlite import SqliteStore
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ADD = Neighbours.ADD_REMOVE
+ADD = Adjacency.ADD_REMOVE
 
 
 def ledger_amount(data: bytes) -> None:
@@ -99,12 +99,12 @@ def trail() -> bytes:
     ledger = Ledger(store, lambda: now[0])
     event = GaussianEvent(16.0, ADD)
     month, end = timedelta(days=30), START + timedelta(days=900)
-    ledger.create(Budget("sum", "4", "0.001", neighbours=ADD, renews=month, expires=end))
-    ledger.create(Budget("renyi", "8", "0.000001", neighbours=ADD, composition=Composition.RENYI))
-    ledger.create(Budget("one", "9", "0.00001", neighbours=ADD, composition=Composition.RELEASES, event=event))
+    ledger.create(Budget("sum", "4", "0.001", adjacency=ADD, renews=month, expires=end))
+    ledger.create(Budget("renyi", "8", "0.000001", adjacency=ADD, composition=Composition.RENYI))
+    ledger.create(Budget("one", "9", "0.00001", adjacency=ADD, composition=Composition.RELEASES, event=event))
     for day, (budget, spend) in enumerate(
         [
-            ("sum", Cost("0.5", "0.0001", neighbours=ADD)),
+            ("sum", Cost("0.5", "0.0001", adjacency=ADD)),
             ("renyi", Repeated(LaplaceEvent(16.0, ADD, 1), 2)),
             ("one", event),
         ]
@@ -118,7 +118,7 @@ def trail() -> bytes:
                 ledger.release(taken, "nobody came")
     ledger.resolve(ledger.reservation("renyi", "open"), spent=True, reason="it was published")
     now[0] += timedelta(days=40)
-    ledger.spend("sum", Cost("0.25", neighbours=ADD), round_id="later", participants=["bob"])
+    ledger.spend("sum", Cost("0.25", adjacency=ADD), round_id="later", participants=["bob"])
     return store.connection.serialize()
 
 
@@ -257,7 +257,7 @@ def ledger_trail(data: bytes) -> None:
                     raise ValueError("the audit finds nothing, but the ledger cannot be read") from error
         if verified:
             with suppress(LedgerError):
-                ledger.spend("sum", Cost("0.125", neighbours=ADD), round_id="next", participants=["ann"])
+                ledger.spend("sum", Cost("0.125", adjacency=ADD), round_id="next", participants=["ann"])
             ledger.verify()
             for name in ledger.budgets():
                 found = ledger.status(name)
@@ -294,7 +294,7 @@ def ledger_payload(data: bytes) -> None:
             if any(not isinstance(amount, Fraction) or amount < 0 for amount in found.charge.values()):
                 raise ValueError("a charge below nothing")
             from_microseconds(record.time)
-    except ParameterError as error:
+    except PrivacyParameterError as error:
         raise ValueError("a record is nobody's parameter: it is corrupt or it is not") from error
     except LedgerCorruptError:
         return

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dp.ledger import Cost, Ledger
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from protocols.cli import app
 from tests.command_line import separating_runner
 from tests.contracts.ledger_contract import sqlite_tamper
@@ -109,7 +109,7 @@ def test_planned_releases_are_counted(ledger: str) -> None:
         ["reserve", "a", "--round", "r"],
         ["reserve", "a", "--round", "r", "--epsilon", "0.1", "--noise-multiplier", "2"],
         ["reserve", "a", "--round", "r", "--epsilon", "-1"],
-        ["reserve", "a", "--round", "r", "--epsilon", "0.1", "--neighbours", "replace-one"],
+        ["reserve", "a", "--round", "r", "--epsilon", "0.1", "--adjacency", "replace-one"],
         ["reserve", "a", "--round", "r", "--epsilon", "0.1", "--participants-file", "/nowhere/at/all"],
         ["reserve", "nobody", "--round", "r", "--epsilon", "0.1"],
         ["commit", "a", "--round", "never"],
@@ -132,7 +132,7 @@ def test_impossible_terms_leave_no_ledger_behind(ledger: str) -> None:
 def test_a_tampered_trail_is_an_exit_code_of_its_own(ledger: str) -> None:
     run("create", "b", "--epsilon", "1")
     with Ledger.open(ledger) as opened:
-        opened.spend("b", Cost("0.5", neighbours=Neighbours.ADD_REMOVE), round_id="r")
+        opened.spend("b", Cost("0.5", adjacency=Adjacency.ADD_REMOVE), round_id="r")
     sqlite_tamper(ledger, "UPDATE ledger_records SET payload = replace(payload, '0.5', '0.1') WHERE seq = 2")
     assert "record 2" in run("verify", exit_code=4)
 

@@ -8,14 +8,14 @@ import pytest
 
 from dp.accounting import epsilon_of
 from dp.events import Composed, Repeated
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from protocols.configuration import RoundConfig
 from protocols.parameters import MAX_BAD_FRACTION, Adversary, ThreatModel
 from protocols.policy import ClientPolicy, PrivacyDemand
 from protocols.vectors import FloatVector, PrivateCounts, PrivateVector
 from secagg.errors import ParameterError
 
-ADD, REPLACE = Neighbours.ADD_REMOVE, Neighbours.REPLACE_ONE
+ADD, REPLACE = Adjacency.ADD_REMOVE, Adjacency.REPLACE_ONE
 DELTA = 1e-5
 
 
@@ -28,10 +28,10 @@ def private(
     )
 
 
-def spent(config: RoundConfig, honest: int, neighbours: Neighbours = ADD, rounds: int = 1) -> float:
+def spent(config: RoundConfig, honest: int, adjacency: Adjacency = ADD, rounds: int = 1) -> float:
     """What the noise of so many costs; as the round's own corrupt clients are not among them."""
     [*lanes] = config.lanes
-    events = [lane.codec.share.event(honest, neighbours) for lane in lanes]  # type: ignore[union-attr]
+    events = [lane.codec.share.event(honest, adjacency) for lane in lanes]  # type: ignore[union-attr]
     return epsilon_of(Repeated(Composed(tuple(events)), rounds), DELTA)
 
 
@@ -64,11 +64,11 @@ def test_noise_is_counted_from_the_fewest_that_may_be_honest(corrupt: float, dou
 
 def test_a_demand_counts_rounds_vectors_and_its_own_relation() -> None:
     config = private(vectors=2)
-    for neighbours in Neighbours:
+    for adjacency in Adjacency:
         for rounds in (1, 5):
-            least = spent(config, 16, neighbours, rounds)
+            least = spent(config, 16, adjacency, rounds)
             for size, accepted in ((least, True), (least * (1 - 1e-9), False)):
-                assert accepts(config, PrivacyDemand(size, DELTA, rounds, neighbours, 0.0)) is accepted
+                assert accepts(config, PrivacyDemand(size, DELTA, rounds, adjacency, 0.0)) is accepted
 
 
 def test_a_demand_is_for_one_round_in_which_one_in_ten_may_be_corrupt_unless_it_says_otherwise() -> None:
@@ -84,7 +84,7 @@ def test_a_demand_is_for_one_round_in_which_one_in_ten_may_be_corrupt_unless_it_
         ({"epsilon": None}, "either"),
         ({"delta": 1.0}, "delta"),
         ({"rounds": 0}, "rounds"),
-        ({"neighbours": "both"}, "Neighbours"),
+        ({"adjacency": "both"}, "Adjacency"),
         ({"corrupt_fraction": -0.01}, "corrupt_fraction is -0.01"),
         ({"corrupt_fraction": math.nextafter(MAX_BAD_FRACTION, 1)}, "corrupt_fraction is"),
         ({"corrupt_fraction": math.nan}, "corrupt_fraction is nan"),

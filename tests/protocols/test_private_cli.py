@@ -12,7 +12,7 @@ import pytest
 from dp.distributed import NoiseShare
 from dp.errors import BudgetExceededError
 from dp.ledger import Budget, Composition, Ledger, ReservationStatus
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from protocols.cli import app
 from protocols.parameters import ThreatModel
 from protocols.private_round import PrivateRound
@@ -101,7 +101,7 @@ def test_impossible_private_rounds_exit_with_2_and_a_remedy(arguments: list[str]
 def test_rounds_are_paid_for_until_the_budget_is_gone(tmp_path: Path) -> None:
     url, budget = str(tmp_path / "ledger.sqlite"), ("--budget", str(tmp_path / "ledger.sqlite"), "--subject", "study")
     with Ledger.open(url, create=True) as ledger:
-        ledger.create(Budget("study", 8, "1e-5", neighbours=Neighbours.ADD_REMOVE, composition=Composition.RENYI))
+        ledger.create(Budget("study", 8, "1e-5", adjacency=Adjacency.ADD_REMOVE, composition=Composition.RENYI))
     paid = 0
     for _ in range(10):
         outcome = runner.invoke(app, ["round", "--clients", "12", "--dim", "10", "--json", *PRIVATE, *budget])
@@ -132,7 +132,7 @@ def test_a_missing_ledger_or_budget_is_named(tmp_path: Path) -> None:
 @pytest.fixture
 def purse(tmp_path: Path) -> Any:
     with Ledger.open(str(tmp_path / "ledger.sqlite"), create=True) as ledger:
-        ledger.create(Budget("study", 8, "1e-5", neighbours=Neighbours.ADD_REMOVE, composition=Composition.RENYI))
+        ledger.create(Budget("study", 8, "1e-5", adjacency=Adjacency.ADD_REMOVE, composition=Composition.RENYI))
         yield Purse(ledger, "study")
 
 

@@ -19,7 +19,7 @@ from dp.audit import audit_epsilon
 from dp.distributed import NoiseShare
 from dp.events import Repeated
 from dp.preparation import Preparation
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from protocols import bindings, wire
 from protocols.client import Client
 from protocols.configuration import RoundConfig
@@ -170,9 +170,9 @@ def test_a_client_checks_the_noise_by_itself() -> None:
     assert not accepts(plan.config, demand(epsilon=1.99))
     assert not accepts(plan.config, demand(delta=9e-6))
     assert not accepts(plan.config, demand(rounds=2))
-    assert not accepts(plan.config, demand(neighbours=Neighbours.REPLACE_ONE))
+    assert not accepts(plan.config, demand(adjacency=Adjacency.REPLACE_ONE))
     assert accepts(small_plan(rounds=2).config, demand(rounds=2))
-    assert accepts(small_plan(neighbours=Neighbours.REPLACE_ONE).config, demand(neighbours=Neighbours.REPLACE_ONE))
+    assert accepts(small_plan(adjacency=Adjacency.REPLACE_ONE).config, demand(adjacency=Adjacency.REPLACE_ONE))
 
 
 def test_a_client_believes_neither_fewer_colluders_nor_fewer_survivors_nor_less_noise() -> None:
@@ -218,10 +218,10 @@ def test_a_client_counts_its_own_colluders_even_if_the_round_says_there_are_none
 
 @pytest.mark.parametrize(
     "bad",
-    [{"epsilon": 0.0}, {"delta": 1.0}, {"rounds": 0}, {"neighbours": "both"}, {"corrupt_fraction": 1.0}],
+    [{"epsilon": 0.0}, {"delta": 1.0}, {"rounds": 0}, {"adjacency": "both"}, {"corrupt_fraction": 1.0}],
 )
 def test_impossible_demands_are_named(bad: dict[str, Any]) -> None:
-    with pytest.raises(ParameterError, match="|".join(("Neighbours", *bad))):
+    with pytest.raises(ParameterError, match="|".join(("Adjacency", *bad))):
         demand(**bad)
 
 
@@ -411,11 +411,11 @@ def test_bad_counts_are_refused(values: np.ndarray, words: str) -> None:
     length=st.integers(1, 200_000),
     epsilon=st.floats(0.1, 16),
     rounds=st.integers(1, 50),
-    neighbours=st.sampled_from(Neighbours),
+    adjacency=st.sampled_from(Adjacency),
 )
 @settings(max_examples=25)
 def test_every_plan_keeps_its_promise(
-    num_clients: int, corrupt: float, dropout: float, length: int, epsilon: float, rounds: int, neighbours: Neighbours
+    num_clients: int, corrupt: float, dropout: float, length: int, epsilon: float, rounds: int, adjacency: Adjacency
 ) -> None:
     model = ThreatModel(num_clients, corrupt, dropout)
     plan = PrivateRound(
@@ -425,16 +425,16 @@ def test_every_plan_keeps_its_promise(
         epsilon=epsilon,
         delta=1e-6,
         rounds=rounds,
-        neighbours=neighbours,
+        adjacency=adjacency,
     )
     assert plan.honest == max(10, model.min_survivors) - model.max_corrupt
     assert plan.spent <= epsilon
-    worst = plan.config.event(plan.config.minimum_survivors, neighbours)
+    worst = plan.config.event(plan.config.minimum_survivors, adjacency)
     assert epsilon_of(Repeated(worst, rounds), 1e-6) <= epsilon
-    policy = PrivacyDemand(epsilon, 1e-6, rounds, neighbours, corrupt_fraction=0.0)  # the plan's, if greater
+    policy = PrivacyDemand(epsilon, 1e-6, rounds, adjacency, corrupt_fraction=0.0)  # the plan's, if greater
     policy.check(plan.config)
     with pytest.raises(ParameterError, match="demands at most"):
-        PrivacyDemand(0.98 * epsilon, 1e-6, rounds, neighbours, 0.0).check(plan.config)
+        PrivacyDemand(0.98 * epsilon, 1e-6, rounds, adjacency, 0.0).check(plan.config)
 
 
 def test_a_narrow_modulus_costs_noise_or_says_what_would_do() -> None:

@@ -23,39 +23,39 @@ from dp.events import (
     ZCDPEvent,
 )
 from dp.ledger import Budget, Cost, Ledger, Verified
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from protocols.audit.recorded_ledger import COLUMNS, counts, edited, outcome, rechained, record_of
 
 from . import ledger_defects
 
 Tables = dict[str, Any]
 Edits = list[Tables]
-ADD, REPLACE = Neighbours.ADD_REMOVE, Neighbours.REPLACE_ONE
+ADD, REPLACE = Adjacency.ADD_REMOVE, Adjacency.REPLACE_ONE
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def _spend(ledger: Ledger, at: Callable[[float], None]) -> Iterator[str]:
     """Fill a ledger with all kinds of records and budgets; yield heads worth keeping on the way."""
     gaussian, laplace = GaussianEvent(2.5, ADD), LaplaceEvent(3.0, REPLACE, 1)
-    ledger.create(Budget("hospital", "3", "1e-5", neighbours=REPLACE, kind="data-set"))
+    ledger.create(Budget("hospital", "3", "1e-5", adjacency=REPLACE, kind="data-set"))
     first = ledger.reserve(
-        "hospital", Cost("0.5", "1e-6", neighbours=REPLACE), round_id="r1", participants=["é", "z", "a"]
+        "hospital", Cost("0.5", "1e-6", adjacency=REPLACE), round_id="r1", participants=["é", "z", "a"]
     )
     at(1.5)
-    ledger.commit(first, Cost("0.1", "1e-7", neighbours=REPLACE), participants=["z", "é"])
+    ledger.commit(first, Cost("0.1", "1e-7", adjacency=REPLACE), participants=["z", "é"])
     yield ledger.verify().head
     lost = ledger.reserve("hospital", laplace, round_id="r2", participants=["a"])
-    failed = ledger.reserve("hospital", Cost("1", neighbours=REPLACE), round_id="r3", participants=["a", "b"])
+    failed = ledger.reserve("hospital", Cost("1", adjacency=REPLACE), round_id="r3", participants=["a", "b"])
     ledger.release(failed, "nobody answered")
     ledger.resolve(lost, spent=True, reason="the server died after the sum: counted as spent")
-    unknown = ledger.reserve("hospital", Cost("0.25", neighbours=REPLACE), round_id="r4")
+    unknown = ledger.reserve("hospital", Cost("0.25", adjacency=REPLACE), round_id="r4")
     ledger.resolve(unknown, spent=False, reason="the log shows that no client answered")
     at(40)
     monthly = Budget(
         "project",
         "6",
         "1e-6",
-        neighbours=ADD,
+        adjacency=ADD,
         composition="renyi",
         renews=timedelta(days=30),
         expires=START + timedelta(900),
@@ -64,7 +64,7 @@ def _spend(ledger: Ledger, at: Callable[[float], None]) -> Iterator[str]:
     ledger.spend("project", gaussian, round_id="s1", participants=["a"])
     at(75)
     late = ledger.reserve("project", Repeated(Composed((gaussian, GaussianEvent(40.0, ADD))), 2), round_id="s2")
-    ledger.create(Budget("series", "4", "1e-5", neighbours=ADD, composition="releases", event=gaussian))
+    ledger.create(Budget("series", "4", "1e-5", adjacency=ADD, composition="releases", event=gaussian))
     ledger.spend("series", Repeated(gaussian, 2), round_id="t1")
     at(101)
     better = ledger.reserve("series", gaussian, round_id="t2", participants=["p"])

@@ -7,7 +7,7 @@ from typing import Any
 
 from dp.accounting import epsilon_of
 from dp.events import Repeated
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from protocols.configuration import RoundConfig
 from protocols.parameters import Adversary, ThreatModel
 from protocols.vectors import IntegerVector, PrivateCounts
@@ -31,7 +31,7 @@ def _plain(clients: int, survivors: int) -> RoundConfig:
 
 def _demand(config: RoundConfig, less: float, corrupt: int, rounds: int = 1, /, **stated: Any) -> Case:
     """A demand a millionth above or below what the round costs with so many corrupt clients."""
-    event = config.event(config.minimum_survivors - corrupt + config.threat_model.max_corrupt, Neighbours.ADD_REMOVE)
+    event = config.event(config.minimum_survivors - corrupt + config.threat_model.max_corrupt, Adjacency.ADD_REMOVE)
     spent = float(f"{epsilon_of(Repeated(event, rounds), DELTA):.9g}")
     return {"privacy": {"epsilon": (spent * (1 + less * 1e-6)).hex(), "delta": DELTA.hex()} | stated}
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from dp.clipping import clip
-from dp.sensitivity import Neighbours, Norm
+from dp.sensitivity import Adjacency, Norm
 from protocols import wire
 from protocols.audit.recorded_private import epsilon
 from protocols.audit.recorded_sessions import Run, array, outcome_of, unrounded
@@ -198,7 +198,7 @@ def _proposals(vector: Vector, config: RoundConfig) -> list[Vector]:
         "hardly more epsilon than it costs": own | {"privacy": demand | {"epsilon": (spent * (1 + 1e-6)).hex()}},
         "hardly less epsilon than it costs": own | {"privacy": demand | {"epsilon": (spent * (1 - 1e-6)).hex()}},
         "one round more": own | {"privacy": demand | {"epsilon": spent.hex(), "rounds": demand["rounds"] + 1}},
-        "other neighbours": own | {"privacy": demand | {"epsilon": spent.hex(), "neighbours": "replace-one"}},
+        "another adjacency": own | {"privacy": demand | {"epsilon": spent.hex(), "adjacency": "replace-one"}},
         "more colluders": own | {"privacy": demand | {"epsilon": spent.hex(), "corrupt_fraction": (0.25).hex()}},
         "more colluders than survivors": own | {"privacy": demand | {"corrupt_fraction": (0.85).hex()}},
     }
@@ -236,10 +236,10 @@ def _spent(config: RoundConfig, rounds: int) -> float:
 def _costs(config: RoundConfig) -> list[Vector]:
     cases = []
     for survivors in range(config.minimum_survivors, NUM_CLIENTS + 1):
-        for neighbours in Neighbours:
+        for adjacency in Adjacency:
             for rounds in (1, 10):
-                case = {"survivors": survivors, "neighbours": str(neighbours), "delta": DELTA.hex(), "rounds": rounds}
-                cases.append(case | {"epsilon": epsilon(config, survivors, DELTA, rounds, neighbours).hex()})
+                case = {"survivors": survivors, "adjacency": str(adjacency), "delta": DELTA.hex(), "rounds": rounds}
+                cases.append(case | {"epsilon": epsilon(config, survivors, DELTA, rounds, adjacency).hex()})
     return cases
 
 
@@ -250,7 +250,7 @@ def private_vector(name: str, config: RoundConfig, *, silent: Silent, goal: Vect
     """Run a private session and its forks, and write all of it down."""
     rounds = goal["rounds"] if goal else 2
     least = math.ceil(100 * _spent(config, rounds)) / 100
-    demand = {"epsilon": least.hex(), "delta": DELTA.hex(), "rounds": rounds, "neighbours": "add-remove"}
+    demand = {"epsilon": least.hex(), "delta": DELTA.hex(), "rounds": rounds, "adjacency": "add-remove"}
     vector: Vector = {
         "session": name,
         "configuration": written(config),
@@ -282,7 +282,7 @@ def private_vector(name: str, config: RoundConfig, *, silent: Silent, goal: Vect
 def _sparse() -> Vector:
     """The noise is what the plan of a private round asks for."""
     model = ThreatModel(NUM_CLIENTS, 0.125, 0.25, Adversary.CURIOUS_SERVER)
-    goal = {"epsilon": (6.0).hex(), "delta": DELTA.hex(), "rounds": 4, "neighbours": "add-remove"}
+    goal = {"epsilon": (6.0).hex(), "delta": DELTA.hex(), "rounds": 4, "adjacency": "add-remove"}
     plan = PrivateRound(
         threat_model=model,
         length=36,

@@ -33,10 +33,10 @@ def _between(dimension: int, clients: int) -> float:
 
 def cases() -> Iterator[tuple[str, str, Case]]:
     for name, vectors, honest, delta, rounds in _cases():
-        for neighbours in ("add-remove", "replace-one"):
+        for adjacency in ("add-remove", "replace-one"):
             given = {"vectors": vectors, "clients": honest + 2, "honest": honest}
-            given |= {"neighbours": neighbours, "delta": delta.hex(), "rounds": rounds}
-            yield f"{name}, {neighbours}", "private_epsilon", given
+            given |= {"adjacency": adjacency, "delta": delta.hex(), "rounds": rounds}
+            yield f"{name}, {adjacency}", "private_epsilon", given
 
 
 def _cases() -> Iterator[tuple[str, list[Case], int, float, int]]:

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import dp.distributed
-from dp import clipping, randomness, rotation, samplers
+from dp import rotation, samplers
 from dp.ledger import compositions, views
 from dp.ledger.book import Account, Book
+from dp.randomness import WordStream
 from protocols import bindings, client_steps, noisy, parameters, server
 from protocols.audit import strings, thresholds
 from protocols.messages import Invitation
@@ -62,6 +63,10 @@ def around(owner: Any, name: str, wrapper: Callable[..., Any]) -> Sabotage:
     return lambda patch: patch.setattr(owner, name, lambda *args, **given: wrapper(original, *args, **given))
 
 
+def _keys_of_noise(draw: Callable[[int], bytes]) -> Sabotage:
+    return around(WordStream, "__init__", lambda init, *args, random: init(*args, random=draw))
+
+
 def _split(change: Callable[[Any], Any]) -> Sabotage:
     def evaluate(original: Any, coefficients: Any, points: Any) -> Any:
         return original(np.concatenate([coefficients[:1], change(coefficients[1:])]), points)
@@ -87,7 +92,9 @@ def _session_shares_of_degree_one(patch: Patch) -> None:
 
 
 def _narrower(factor: float) -> Sabotage:
-    return around(dp.distributed, "discrete_gaussian", lambda draw, sigma, size: draw(sigma * factor, size))
+    return around(
+        dp.distributed, "discrete_gaussian", lambda draw, sigma, *args, **given: draw(sigma * factor, *args, **given)
+    )
 
 
 def _threshold_of_complete_graphs(change: int) -> Sabotage:
@@ -111,7 +118,7 @@ def _counts_without_noise(patch: Patch) -> None:
 
 
 def _nothing_drawn_when_few(patch: Patch) -> None:
-    patch.setattr(samplers, "reference_sample", lambda law: 0)
+    patch.setattr(samplers, "reference_sample", lambda law, random: 0)
 
 
 def _rotated_by(seed: Callable[[bytes, str], bytes]) -> Sabotage:
@@ -147,8 +154,8 @@ SABOTAGES: tuple[tuple[str, str, Sabotage], ...] = (
     ("freshness/coefficients", "nothing above x", _split(_of_degree_one)),
     ("freshness/coefficients", "all powers alike", _split(_all_alike)),
     ("freshness/coins", "constant seed of roundings", by_default(FixedPoint.quantise, constant)),
-    ("freshness/coins", "constant key of noise", drawing(randomness, constant)),
-    ("freshness/coins", "key of noise of 16 bits", drawing(randomness, hashed)),
+    ("freshness/coins", "constant key of noise", _keys_of_noise(constant)),
+    ("freshness/coins", "key of noise of 16 bits", _keys_of_noise(hashed)),
     ("freshness/sessions", "nonces of 16 bits", by_default(aead.seal, padded)),
     ("freshness/sessions", "constant self-mask seed", drawing(client_steps, constant)),
     ("freshness/sessions", "clients' shares of degree one", _session_shares_of_degree_one),
@@ -163,7 +170,7 @@ SABOTAGES: tuple[tuple[str, str, Sabotage], ...] = (
     (
         "noise/rounding",
         "private, up by 1 %",
-        around(clipping, "_uniform_53", lambda draw, count: draw(count) // np.uint64(100) * np.uint64(99)),
+        around(WordStream, "take", lambda take, *given: take(*given) // np.uint64(100) * np.uint64(99)),
     ),
     ("vectors/thresholds", "one too few in complete graphs", _threshold_of_complete_graphs(-1)),
     ("vectors/thresholds", "one too many in complete graphs", _threshold_of_complete_graphs(1)),

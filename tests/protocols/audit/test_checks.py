@@ -63,7 +63,7 @@ def one_level_off(original: Callable[..., Encoded], *args: Any, **kwargs: Any) -
 
 
 def scaled(factor: float) -> Callable[..., Any]:
-    return lambda original, scale, size=1: original(scale * factor, size)
+    return lambda original, scale, *args, **given: original(scale * factor, *args, **given)
 
 
 def only_adding(original: Callable[..., None], vectors: Any, **given: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dp.ledger import Budget, Composition, Ledger
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 
 APP = Path(__file__).with_name("private")
 sys.path.append(str(APP))
@@ -24,7 +24,7 @@ def make_ledger(folder: Path) -> Path:
     """A budget that pays one round of epsilon 8 at most, and no second one."""
     path = folder / "ledger.sqlite"
     with Ledger.open(str(path), create=True) as ledger:
-        ledger.create(Budget(BUDGET, 9, "1e-5", neighbours=Neighbours.ADD_REMOVE, composition=Composition.RENYI))
+        ledger.create(Budget(BUDGET, 9, "1e-5", adjacency=Adjacency.ADD_REMOVE, composition=Composition.RENYI))
     return path
 
 

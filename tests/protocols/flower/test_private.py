@@ -8,7 +8,7 @@ from flwr.app import ArrayRecord
 from flwr.serverapp import strategy as flower
 
 from dp.ledger import Budget, Composition, Ledger
-from dp.sensitivity import Neighbours
+from dp.sensitivity import Adjacency
 from protocols import ClientPolicy, PrivacyDemand
 from protocols.flower import Privacy, SecAgg, SecAggGrid, SecAggMod, SecAggSettings
 from secagg.errors import ParameterError
@@ -110,7 +110,7 @@ def test_strategies_train_on():
 def ledger(tmp_path: Path) -> str:
     url = str(tmp_path / "ledger.sqlite")
     with Ledger.open(url, create=True) as opened:
-        opened.create(Budget("app", 14, "1e-5", neighbours=Neighbours.ADD_REMOVE, composition=Composition.RENYI))
+        opened.create(Budget("app", 14, "1e-5", adjacency=Adjacency.ADD_REMOVE, composition=Composition.RENYI))
     return url
 
 
