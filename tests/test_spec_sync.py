@@ -20,6 +20,7 @@ from secagg.derivation import Label
 from tests.documents import ROOT, specification
 
 SPEC = specification()
+DECISIONS = ROOT / "docs/decisions"
 PROMISES = ("promise", "attack")
 CONSTANTS = {
     "MIN_VALUE_BITS": "secagg.encoding:MIN_VALUE_BITS",
@@ -310,3 +311,15 @@ def test_ledger_lock():
     from dp.ledger.postgres import _LOCK
 
     assert f"0x{_LOCK:016x}" in " ".join(SPEC.split())
+
+
+def test_decisions_are_listed_with_their_titles_and_status():
+    listed = re.findall(
+        r"^\| \[(\d{4})\]\((\S+)\) \| (.*) \| (.*) \|$", (DECISIONS / "README.md").read_text(), re.MULTILINE
+    )
+    notes = []
+    for path in sorted(DECISIONS.glob("0*.md")):
+        title, status = re.match(r"# (\d{4}: .*)\n\nStatus: (.*)\.\n\nContext: ", path.read_text()).groups()
+        assert re.fullmatch(r"(accepted|superseded by \d{4}), \d{4}-\d\d-\d\d", status)
+        notes.append((path.name[:4], path.name, title.removeprefix(f"{path.name[:4]}: "), status))
+    assert listed == notes
