@@ -49,7 +49,6 @@ def on_files(files: Any, config: Any) -> Any:
     for page, (title, packages) in REFERENCE.items():
         files.append(File.generated(config, f"reference/{page}.md", content=reference_page(title, packages)))
     files.append(File.generated(config, "reference/index.md", content=reference_index()))
-    files.append(File.generated(config, "decisions/index.md", content=decisions_index()))
     return files
 
 
@@ -64,8 +63,8 @@ def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
             return target
         wanted = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
         uri = ROOT_PAGES.get(wanted, wanted.removeprefix("docs/"))
-        if uri in ("decisions", "guides"):
-            uri += "/index.md"
+        if uri == "decisions":
+            uri += "/README.md"
         if files.get_file_from_path(uri):
             return posixpath.relpath(uri, posixpath.dirname(here) or ".") + mark + anchor
         return None if (ROOT / wanted).exists() else target
@@ -119,13 +118,4 @@ def reference_index() -> str:
     """Return the reference's first page."""
     lines = ["# API reference", "", "Written from the docstrings of all public names.", ""]
     lines += [f"- [{title}]({page}.md)" for page, (title, _) in REFERENCE.items()]
-    return "\n".join(lines)
-
-
-def decisions_index() -> str:
-    """Return the list of decisions, each by its own title."""
-    lines = ["# Decisions", "", "Why things are as they are: context, choice and price of each.", ""]
-    for note in sorted((ROOT / "docs/decisions").glob("0*.md")):
-        title = note.read_text().splitlines()[0].removeprefix("# ")
-        lines.append(f"- [{title}]({note.name})")
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """The encodings of private vectors: `dp` prepares and draws, this room puts the result into residues and back.
 
-Source: Kairouz, Liu, Steinke 2021 (SPEC part IV). The modulus has room for all that honest and lying clients can
+Source: Kairouz, Liu, Steinke 2021 (SPEC section 27). The modulus has room for all that honest and lying clients can
 contribute, and for the noise of all of them up to a bound that it passes with a probability below 2**-40.
 """
 

@@ -3,7 +3,7 @@
 Rounds: commitments, endorsements, contributions, openings. The transport delivers messages to `receive`, which raises
 if the message is refused; `close_round` ends a round and returns what to send to everyone next, or the result. Threads
 may call any method at any time. Each accepted contribution is also sent on to every member as it is: members add for
-themselves (SPEC, part III).
+themselves (SPEC section 22).
 """
 
 from __future__ import annotations

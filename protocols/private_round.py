@@ -1,7 +1,7 @@
 """Private rounds from a goal: who takes part, what is asked, how private; scale, noise and modulus are derived.
 
 Source: Kairouz, Liu, Steinke 2021, with the noise calibrated to the fewest honest clients that the sum may have (SPEC
-part IV). Run by whoever plans the rounds; clients check the outcome by themselves (`PrivacyDemand`).
+section 29). Run by whoever plans the rounds; clients check the outcome by themselves (`PrivacyDemand`).
 """
 
 from __future__ import annotations

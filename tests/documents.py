@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 DOCUMENTS += sorted((ROOT / "docs/guides").glob("*.md"))
+SPECIFICATION = [ROOT / "SPEC.md", *sorted((ROOT / "docs/spec").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 
 
@@ -19,6 +20,11 @@ class Block:
     language: str
     text: str
     output: str | None
+
+
+def specification() -> str:
+    """SPEC.md and its chapters, one after another."""
+    return "\n".join(page.read_text() for page in SPECIFICATION)
 
 
 def blocks(document: Path) -> list[Block]:

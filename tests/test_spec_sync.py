@@ -1,9 +1,10 @@
-"""SPEC.md is executable: its tables are parsed here and compared with the code."""
+"""SPEC.md and its chapters are executable: their tables are parsed here and compared with the code."""
 
 import dataclasses
 import importlib
+import itertools
+import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -16,57 +17,104 @@ from protocols.transitions import CLIENT_TRANSITIONS, SERVER_TRANSITIONS
 from protocols.vectors import VectorSpec
 from secagg import errors
 from secagg.derivation import Label
+from tests.documents import ROOT, specification
 
-ROOT = Path(__file__).parent.parent
-SPEC = (ROOT / "SPEC.md").read_text()
-PROTOCOL_MODULES = {"parameters", "configuration", "messages", "wire", "private_round", "noisy"}
-DP_MODULES = {"preparation", "distributed", "rotation", "samplers", "clipping", "discrete", "nearness", "pld"}
-PROMISES = ("promise", "dp promise", "ciphertext promise", "attack", "private promise", "ledger promise")
+SPEC = specification()
+DECISIONS = ROOT / "docs/decisions"
+PROMISES = ("promise", "attack")
+CONSTANTS = {
+    "MIN_VALUE_BITS": "secagg.encoding:MIN_VALUE_BITS",
+    "MAX_VALUE_BITS": "secagg.encoding:MAX_VALUE_BITS",
+    "MAX_CLIP": "secagg.encoding:_MAX_CLIP",
+    "MAX_MODULUS_BITS": "secagg.residues:MAX_MODULUS_BITS",
+    "STREAM_SEED_BYTES": "secagg.prg:SEED_BYTES",
+    "STREAM_BLOCK_BYTES": "secagg.prg:BLOCK_BYTES",
+    "SEALING_NONCE_BYTES": "secagg.aead:NONCE_BYTES",
+    "SEALING_TAG_BYTES": "secagg.aead:TAG_BYTES",
+    "SHARING_PRIME": "secagg.field:PRIME",
+    "SHARING_CHUNK_BITS": "secagg.shamir:CHUNK_BITS",
+    "SHARING_ELEMENT_BYTES": "secagg.shamir:ELEMENT_BYTES",
+    "SECURITY_BITS": "protocols.parameters:SECURITY_BITS",
+    "CORRECTNESS_BITS": "protocols.parameters:CORRECTNESS_BITS",
+    "MAX_CLIENTS": "protocols.parameters:MAX_CLIENTS",
+    "MAX_BAD_FRACTION": "protocols.parameters:MAX_BAD_FRACTION",
+    "MAX_VECTORS": "protocols.configuration:MAX_VECTORS",
+    "MAX_LENGTH": "protocols.configuration:MAX_LENGTH",
+    "MAX_CONFIG_BYTES": "protocols.configuration:MAX_CONFIG_BYTES",
+    "VERSION": "protocols.messages:VERSION",
+    "SHARE_BYTES": "protocols.messages:SHARE_BYTES",
+    "SEALED_SHARES_BYTES": "protocols.messages:SEALED_SHARES_BYTES",
+    "DIGEST_BYTES": "protocols.wire:DIGEST_BYTES",
+    "HEADER_BYTES": "protocols.wire:HEADER_BYTES",
+    "MAX_INVITATION_BYTES": "protocols.wire:MAX_INVITATION_BYTES",
+    "BYTES_PER_PEER": "protocols.wire:BYTES_PER_PEER",
+    "BYTES_PER_LISTED_CLIENT": "protocols.wire:BYTES_PER_LISTED_CLIENT",
+    "MAX_TRIALS": "protocols.unmasking:MAX_TRIALS",
+    "CUT_BITS": "dp.preparation:CUT_BITS",
+    "MAX_NORM": "dp.preparation:_MAX_NORM",
+    "WRAP_BITS": "dp.distributed:WRAP_BITS",
+    "LEAST_LOCAL_SIGMA": "dp.distributed:LEAST_LOCAL_SIGMA",
+    "ROTATION_SEED_BYTES": "dp.rotation:SEED_BYTES",
+    "MINIMUM_PARTICIPANTS": "protocols.private_round:MINIMUM_PARTICIPANTS",
+    "MAX_STEPS": "protocols.noisy:_MAX_STEPS",
+    "MIN_SCALE": "dp.samplers:MIN_SCALE",
+    "MAX_SCALE": "dp.samplers:MAX_SCALE",
+    "SMALL_DRAW": "dp.samplers:_SMALL_DRAW",
+    "ROUNDING_TRIES": "dp.clipping:_TRIES",
+    "DISCRETE_SLACK": "dp.discrete:SLACK",
+    "LARGEST_SUM_SLACK": "dp.nearness:LARGEST_SUM_SLACK",
+    "PLD_INTERVAL": "dp.pld:INTERVAL",
+    "FOURIER_ERROR": "dp.pld:FOURIER_ERROR",
+}
+"""A constant of a chapter's table -> where the code has it."""
+
+
+def tables(first_header: str) -> list[list[list[str]]]:
+    """The rows of every checked table whose first column has this header, without backticks."""
+    lines = SPEC.splitlines()
+    found = []
+    for start, line in enumerate(lines):
+        if re.match(rf"\| {re.escape(first_header)}(, shown by)?( \*\(checked\)\*)? \|", line) and "(checked)" in line:
+            body = itertools.takewhile(lambda row: row.startswith("|"), lines[start + 2 :])
+            found.append([[cell.strip().strip("`") for cell in row.strip("|").split(" | ")] for row in body])
+    return found
 
 
 def table(first_header: str) -> list[list[str]]:
-    """The rows of the checked table whose first column has this header, without backticks."""
-    lines = SPEC.splitlines()
-    (start,) = [i for i, line in enumerate(lines) if line.startswith(f"| {first_header}") and "(checked)" in line]
-    rows = []
-    for line in lines[start + 2 :]:
-        if not line.startswith("|"):
-            break
-        rows.append([cell.strip().strip("`") for cell in line.strip("|").split(" | ")])
+    """The rows of the only checked table whose first column has this header."""
+    (rows,) = tables(first_header)
     return rows
 
 
 def test_every_checked_table_is_checked():
-    headers = [
-        "adversary",
-        "promise",
-        "n ",
-        "name",
-        "constant",
-        "private constant",
-        "private promise",
-        "tag *",
-        "part of `config`",
-        "demand",
-        "privacy demand",
-        "client phase",
-        "server phase",
-        "error",
-        "dp promise",
-        "ciphertext promise",
-        "bits of n",
-        "tag after",
-        "attack",
-        "ledger promise",
-        "composition",
-        "record kind",
-        "cost",
-        "table",
-        "dp error",
-    ]
-    for header in headers:
-        assert table(header)
-    assert SPEC.count("*(checked)*") == len(headers) + 1  # and the sentence that explains the mark
+    headers = {
+        "adversary": 1,
+        "promise": 10,  # of the first page and four chapters, and of the tests that show them
+        "attack": 2,
+        "n": 1,
+        "name": 1,
+        "constant": 4,
+        "tag": 1,
+        "part of `config`": 1,
+        "demand": 1,
+        "privacy demand": 1,
+        "client phase": 1,
+        "server phase": 1,
+        "check": 2,
+        "error": 1,
+        "bits of N": 1,
+        "tag after `paillier/v1/`": 1,
+        "composition": 1,
+        "record kind": 1,
+        "cost": 1,
+        "table": 1,
+        "dp error": 1,
+    }
+    for header, count in headers.items():
+        found = tables(header)
+        assert len(found) == count, header
+        assert all(found)
+    assert SPEC.count("*(checked)*") == sum(headers.values()) + 1  # and the sentence that explains the mark
 
 
 def test_adversaries():
@@ -74,7 +122,7 @@ def test_adversaries():
 
 
 def test_reference_parameters():
-    for n, gamma, delta, adversary, degree, threshold in table("n "):
+    for n, gamma, delta, adversary, degree, threshold in table("n"):
         topology = derive_topology(ThreatModel(int(n), float(gamma), float(delta), Adversary(adversary)))
         assert (topology.degree, topology.threshold) == (int(degree), int(threshold))
 
@@ -83,15 +131,16 @@ def test_labels():
     assert {row[0]: row[1].encode() for row in table("name")} == {label.name: label.value for label in Label}
 
 
-@pytest.mark.parametrize(("name", "value"), [row[:2] for row in table("constant") + table("private constant")])
-def test_constants(name, value):
-    module, constant = name.split(".")
-    package = "protocols" if module in PROTOCOL_MODULES else "dp" if module in DP_MODULES else "secagg"
-    assert getattr(importlib.import_module(f"{package}.{module}"), constant) == float(value)
+def test_constants():
+    rows = [row for found in tables("constant") for row in found]
+    assert sorted(name for name, *_ in rows) == sorted(CONSTANTS)
+    for name, value, _ in rows:
+        module, _, attribute = CONSTANTS[name].partition(":")
+        assert getattr(importlib.import_module(module), attribute) == float(value), name
 
 
 def test_messages():
-    rows = {tag: (sender, fields.split(", ")) for tag, sender, fields in table("tag *")}
+    rows = {tag: (sender, fields.split(", ")) for tag, sender, fields in table("tag")}
     code = {
         str(kind.__struct_config__.tag): (sender, list(kind.__struct_fields__))
         for sender, union in (("server", ToClient), ("client", ToServer))
@@ -132,7 +181,7 @@ def test_lanes_of_paillier():
     from secagg.encoding import FixedPoint
     from secagg.paillier.lanes import Lanes
 
-    for key_bits, lane_bits, lanes, per_parameter in table("bits of n"):
+    for key_bits, lane_bits, lanes, per_parameter in table("bits of N"):
         codec = FixedPoint(clip=1.0, value_bits=16, num_summands=1000)
         assert codec.modulus_bits == int(lane_bits)
         assert Lanes(int(key_bits), codec.modulus_bits, 1).per_plaintext == int(lanes)
@@ -146,7 +195,7 @@ def test_paillier_messages():
         str(kind.__struct_config__.tag).removeprefix("paillier/v1/"): list(kind.__struct_fields__[1:])
         for kind in paillier_messages.Message.__subclasses__()
     }
-    assert {tag: fields.split(", ") for tag, fields in table("tag after")} == code
+    assert {tag: fields.split(", ") for tag, fields in table("tag after `paillier/v1/`")} == code
 
 
 @pytest.mark.parametrize(
@@ -162,17 +211,47 @@ def test_errors(header, module, root):
     assert rows == code
 
 
-def test_the_tests_that_show_the_promises_exist():
+def test_every_promise_is_shown_by_tests_that_exist():
     existing = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
     assert set(re.findall(r"(test_\w+\.py)", SPEC)) <= existing
-    rows = [(row[0], row[-1]) for header in PROMISES for row in table(header)]
-    assert len({row[0] for row in rows}) == len(rows)
-    for promise, shown_by in rows:
+    promised, shown = [], {}
+    for rows in (found for header in PROMISES for found in tables(header)):
+        if "::" in rows[0][-1]:
+            shown |= {row[0]: row[1] for row in rows}
+        else:
+            promised += [row[0] for row in rows]
+    assert len(set(promised)) == len(promised)
+    assert set(promised) == shown.keys()
+    for promise, shown_by in shown.items():
         named = re.findall(r"([\w/]+\.py)::(test_\w+)", shown_by)
         assert named, f"nothing shows: {promise}"
         assert len(named) == shown_by.count(",") + 1
         for path, test in named:
             assert re.search(rf"^ *def {test}\(", (ROOT / "tests" / path).read_text(), re.MULTILINE), f"{path}::{test}"
+
+
+def test_every_refused_message_of_the_vectors_has_its_check():
+    """Each refused message is named by one check, with the error that it raises, and each name is that of one."""
+    stated: dict[tuple[str, str], tuple[str, str]] = {}
+    for rows in tables("check"):
+        for check, _, _, error, *_, names in rows:
+            party = "client" if check.startswith("C") else "server"
+            for name in () if names == "(none)" else names.split("; "):
+                assert stated.setdefault((party, name), (check, error)) == (check, error), f"{name}: two checks"
+    recorded: dict[tuple[str, str], set[str]] = {}
+    for path in (ROOT / "tests/vectors").glob("session-*.json"):
+        for case in json.loads(path.read_text())["refused"]:
+            party = "server" if case["to"] == "server" else "client"
+            recorded.setdefault((party, case["name"]), set()).add(case["error"])
+    assert stated.keys() == recorded.keys()
+    for case, errors_raised in recorded.items():
+        check, error = stated[case]
+        assert errors_raised == set(re.findall(r"[A-Z]\w+(?=;|$| where| in )", error)), (check, case)
+
+
+def test_checks_are_numbered():
+    for rows, letter in zip(tables("check"), "CS", strict=True):
+        assert [row[0] for row in rows] == [f"{letter}{number + 1}" for number in range(len(rows))]
 
 
 def test_ledger_records():
@@ -217,7 +296,7 @@ def test_the_checker_has_the_same_tables():
     from tests.checker.wire import MESSAGES
 
     assert {row[0]: row[1].encode() for row in table("name")} == LABELS
-    assert {tag: fields.split(", ") for tag, _, fields in table("tag *")} == {
+    assert {tag: fields.split(", ") for tag, _, fields in table("tag")} == {
         tag: [name for name, _ in fields] for tag, fields in MESSAGES.items()
     }
     assert {row[0]: row[1] for row in table("record kind")} == PHASES
@@ -233,3 +312,15 @@ def test_ledger_lock():
     from dp.ledger.postgres import _LOCK
 
     assert f"0x{_LOCK:016x}" in " ".join(SPEC.split())
+
+
+def test_decisions_are_listed_with_their_titles_and_status():
+    listed = re.findall(
+        r"^\| \[(\d{4})\]\((\S+)\) \| (.*) \| (.*) \|$", (DECISIONS / "README.md").read_text(), re.MULTILINE
+    )
+    notes = []
+    for path in sorted(DECISIONS.glob("0*.md")):
+        title, status = re.match(r"# (\d{4}: .*)\n\nStatus: (.*)\.\n\nContext: ", path.read_text()).groups()
+        assert re.fullmatch(r"(accepted|superseded by \d{4}), \d{4}-\d\d-\d\d", status)
+        notes.append((path.name[:4], path.name, title.removeprefix(f"{path.name[:4]}: "), status))
+    assert listed == notes

@@ -42,7 +42,7 @@ class ShortExponents:
 
     The table takes key_bits / 16 rows of 256 residues: 17 MB at 2048 bits, 38 MB at 3072. Build it once a key.
 
-    Security: assumes that short powers of h are indistinguishable from uniform ones (SPEC, part III). Table look-ups
+    Security: assumes that short powers of h are indistinguishable from uniform ones (SPEC section 20). Table look-ups
     depend on the secret exponent and are not constant-time.
     """
 

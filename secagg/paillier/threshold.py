@@ -3,7 +3,7 @@
 Source: Shoup 2000 (threshold RSA) applied to Paillier's own trapdoor: the noise r of c = (1 + n)**m * r**n is the n-th
 root of c mod n, so d = n**-1 mod p'q' is the secret that is shared, as in Damgard and Jurik 2001 their d is. Exponents
 are half as long and the modulus too, which makes a partial opening eight times cheaper than theirs; and whoever has the
-root can check it, so proofs are looked at only to name who lied (SPEC, part III).
+root can check it, so proofs are verified only to name who lied (SPEC section 21).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""SPEC part V: the tables of a ledger, verified row by row, and what its budgets and records must count."""
+"""SPEC sections 31 to 35: the tables of a ledger, verified row by row, and what its budgets and records must count."""
 
 import copy
 import hashlib

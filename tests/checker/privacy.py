@@ -1,4 +1,4 @@
-"""SPEC part II, as far as it is deterministic: rotation, bounds, calibration, and samples from given words."""
+"""SPEC sections 13 to 16, as far as deterministic: rotation, bounds, calibration, and samples from given words."""
 
 import math
 from bisect import bisect_left

@@ -1,4 +1,4 @@
-"""SPEC part IV, as the vectors of private sessions have it: what only they hold."""
+"""SPEC sections 26 to 29, as the vectors of private sessions have it: what only they hold."""
 
 import math
 from collections.abc import Callable

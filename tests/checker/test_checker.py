@@ -59,7 +59,7 @@ def test_there_is_a_whole_session_for_each_adversary_with_dropouts_in_several_ro
 
 def reference_rows():
     """The rows of SPEC section 2."""
-    lines = (HERE.parent.parent / "SPEC.md").read_text().splitlines()
+    lines = (HERE.parent.parent / "docs/spec/masking.md").read_text().splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("| n | gamma"))
     for line in lines[start + 2 :]:
         if not line.startswith("|"):

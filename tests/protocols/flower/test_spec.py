@@ -1,4 +1,4 @@
-"""Part VI of SPEC.md names the keys, vectors and strategies that there are."""
+"""The chapter on Flower names the keys, vectors and strategies that there are."""
 
 import re
 from pathlib import Path
@@ -7,32 +7,31 @@ import msgspec
 
 from protocols.flower import mod, node_policy, settings, strategies
 
-SPEC = (Path(__file__).parents[3] / "SPEC.md").read_text()
-PART = SPEC[SPEC.index("## Part VI: Flower adapter") :]
+CHAPTER = (Path(__file__).parents[3] / "docs/spec/flower.md").read_text()
 
 
 def test_the_keys_of_a_nodes_configuration():
     policy = ("adversary", "corrupt_fraction", *node_policy._COUNTS, *node_policy._PRIVACY)
     known = {node_policy.PREFIX + name.replace("_", "-") for name in policy} | set(node_policy._FILES)
-    assert set(re.findall(r"`(secagg-[a-z-]+)`", PART)) == known
+    assert set(re.findall(r"`(secagg-[a-z-]+)`", CHAPTER)) == known
 
 
 def test_the_vectors_and_their_encodings():
-    rows = dict(re.findall(r"^\| `([^`]+)` \| (floats|integer)[^|]* \|", PART, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([^`]+)` \| (floats|integer)[^|]* \|", CHAPTER, re.MULTILINE))
     names = (settings.UPDATE + "...", settings.COUNTERS, settings.METRICS, settings.WEIGHT, settings.CLIPPED)
     assert list(rows) == list(names)
     assert list(rows.values()) == ["floats", "floats", "floats", "integer", "integer"]
     limit = settings.COUNTER_LIMIT
     assert limit == 2.0**31
-    assert f"| `counters` | floats, 2^31, {settings.COUNTER_BITS} bits |" in PART
-    assert f"| `metrics` | floats, `metric_limit`, {settings.METRIC_BITS} bits |" in PART
+    assert f"| `counters` | floats, 2^31, {settings.COUNTER_BITS} bits |" in CHAPTER
+    assert f"| `metrics` | floats, `metric_limit`, {settings.METRIC_BITS} bits |" in CHAPTER
 
 
 def test_the_announcement_is_an_array_in_the_stated_order():
     kind = mod.Announcement
     assert kind.__struct_config__.array_like
     words = ("run id", "message type", "nodes' ids", "identities", "content", "the weight", "metrics", "max_clipped")
-    text = PART[PART.index("*Announcement*") :]
+    text = CHAPTER[CHAPTER.index("*Announcement*") :]
     places = [text.index(word) for word in words]
     assert places == sorted(places)
     assert len(words) == len(kind.__struct_fields__)
@@ -41,7 +40,7 @@ def test_the_announcement_is_an_array_in_the_stated_order():
 
 
 def test_every_strategy_that_is_served_is_named():
-    text = PART[PART.index("### 39") :]
+    text = CHAPTER[CHAPTER.index("## 39") :]
     served = text[text.index("Served:") : text.index("Refused")]
     assert set(re.findall(r"\b(?:Fed|Differential)\w+", served)) == {*strategies._MEAN, *strategies._WRAPPERS}
     named = set(re.findall(r"\b(?:Fed\w+|\w*Krum|Bulyan|QFedAvg)\b", text[text.index("Refused") :]))
