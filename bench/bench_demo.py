@@ -19,17 +19,17 @@ QUANTISATION = 0.02
 
 def train_in_the_clear() -> None:
     """What the demonstration does beside the protocol, by its own functions: nobody drops out, nothing is masked."""
-    from protocols import demo
+    from protocols.cli.demo import plain
 
     rng = np.random.default_rng(0)
-    training, test = demo.load_digits(rng)
-    shares = demo.split_unequally(training, CLIENTS, rng)
-    model = demo.initial_model(rng)
+    training, test = plain.load_digits(rng)
+    shares = plain.split_unequally(training, CLIENTS, rng)
+    model = plain.initial_model(rng)
     everyone = frozenset(range(1, CLIENTS + 1))
     for number in range(ROUNDS):
         vector, layout = flatten(model)
-        model = layout.restore(vector + demo.plain_mean(model, shares, everyone, (0, number)))
-        demo.accuracy(model, test)
+        model = layout.restore(vector + plain.plain_mean(model, shares, everyone, (0, number)))
+        plain.accuracy(model, test)
 
 
 def test_demo(benchmark, report, tmp_path):

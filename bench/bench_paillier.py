@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from side_by_side import Finding, Row, clocked, limit, peer, size, take_turns
 
-from protocols.paillier_messages import Contribution, encode
+from protocols.paillier.messages import Contribution, encode
 from secagg.encoding import FixedPoint, Rounding
 from secagg.paillier import (
     Accumulator,

@@ -18,13 +18,13 @@ import numpy as np
 from bench.command import run_secagg
 from bench.side_by_side import Finding, clocked, size, take_turns
 from dp.analytic import gaussian_noise_multiplier
-from protocols import demo_private
-from protocols.check_round import warm_up
-from protocols.configuration import RoundConfig
-from protocols.demo import load_digits, split_unequally
-from protocols.parameters import ThreatModel
-from protocols.private_round import PrivateRound
-from protocols.vectors import FloatVector
+from protocols.cli.demo import private
+from protocols.cli.demo.plain import load_digits, split_unequally
+from protocols.inputs.vectors import FloatVector
+from protocols.masking.config import RoundConfig
+from protocols.masking.topology import ThreatModel
+from protocols.privacy.plans import PrivateRound
+from protocols.simulation.checked import warm_up
 from secagg.residues import reduce_in_place
 
 CLIENTS = size(300, 30)
@@ -40,8 +40,8 @@ def train(epsilon: float, seed: int) -> dict[str, float]:
     shares = split_unequally(training, CLIENTS, rng)
     plan = PrivateRound(
         threat_model=ThreatModel(CLIENTS, 0.05, 0.05),
-        length=demo_private.PARAMETERS,
-        l2_clip=demo_private.L2_CLIP,
+        length=private.PARAMETERS,
+        l2_clip=private.L2_CLIP,
         epsilon=epsilon,
         delta=DELTA,
         rounds=ROUNDS,
@@ -66,9 +66,9 @@ def train(epsilon: float, seed: int) -> dict[str, float]:
     for name, aggregate in (("shared", shared), ("trusted", trusted), ("none", lambda u: np.mean(u, axis=0))):
         weights = np.zeros(plan.length)
         for _ in range(ROUNDS):
-            updates = [demo_private.local_update(weights, share) for share in shares]
-            weights = weights + demo_private.SERVER_RATE * aggregate(updates)
-        accuracies[name] = demo_private.accuracy(weights, test)
+            updates = [private.local_update(weights, share) for share in shares]
+            weights = weights + private.SERVER_RATE * aggregate(updates)
+        accuracies[name] = private.accuracy(weights, test)
     return accuracies
 
 

@@ -14,7 +14,7 @@ from peers.environments import Peer
 from rounds import GIB, VALUE_BITS, Sizes
 from side_by_side import Finding, Row, Timings, clocked, limit, peer, say, size, take_turns
 
-from protocols.parameters import ThreatModel, derive_topology
+from protocols.masking.topology import ThreatModel, derive_topology
 from secagg.prg import cpu_count
 
 pytestmark = pytest.mark.long
@@ -141,7 +141,7 @@ def test_many_clients(benchmark, report):
 
 def test_expected_orphans():
     """The expectation against graphs as sessions draw them."""
-    from protocols.graph import Graph
+    from protocols.masking.graph import Graph
 
     sizes = Sizes(500, 1, 0.1)
     topology = derive_topology(ThreatModel(sizes.clients, sizes.corrupt, sizes.dropout))

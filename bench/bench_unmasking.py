@@ -12,9 +12,10 @@ from flower_costs import NAME
 from peers.environments import FLOWER, Peer, PeerMissingError
 from side_by_side import Finding, Rival, Row, Timings, clocked, size, take_turns
 
-from protocols import bindings, unmasking
-from protocols.messages import AdvertiseKeys, UnmaskingShares
-from protocols.parameters import ThreatModel, derive_topology
+from protocols.masking import derivations
+from protocols.masking.messages import AdvertiseKeys, UnmaskingShares
+from protocols.masking.server import unmasking
+from protocols.masking.topology import ThreatModel, derive_topology
 from secagg import masking, shamir
 from secagg.key_agreement import KeyPair
 from secagg.prg import cpu_count
@@ -45,7 +46,7 @@ class Session:
                 sender=client,
                 cipher_public_key=os.urandom(32),  # plays no part in unmasking
                 mask_public_key=keys[client].public_bytes,
-                self_mask_commitment=bindings.self_mask_commitment(self.session_id, client, seeds[client]),
+                self_mask_commitment=derivations.self_mask_commitment(self.session_id, client, seeds[client]),
             )
             for client in clients
         }
@@ -70,13 +71,13 @@ class Session:
             self.plain_sum += vector
             end = (client, keys[client].public_bytes)
             pairwise = {
-                peer: bindings.pairwise_mask_seed(
+                peer: derivations.pairwise_mask_seed(
                     keys[client].agree(keys[peer].public_bytes), self.session_id, end, (peer, keys[peer].public_bytes)
                 )
                 for peer in clients
                 if peer != client
             }
-            own = bindings.self_mask_stream_seed(self.session_id, client, seeds[client])
+            own = derivations.self_mask_stream_seed(self.session_id, client, seeds[client])
             masking.mask([vector], client_id=client, self_mask_seed=own, pairwise_seeds=pairwise)
             self.masked_sum += vector
         self.sums = self.masked_sum.copy()

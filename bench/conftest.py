@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from side_by_side import QUICK, SMALL, Finding, say, show
 
-from protocols.benchmark import machine
-from protocols.benchmark.runner import SCALE_VARIABLE
+from bench.suite import machine
+from bench.suite.runner import SCALE_VARIABLE
 
 HERE = Path(__file__).parent
 OUT = HERE / "out"

@@ -12,7 +12,7 @@ from flower_costs import FlowerCost, cost
 from peers.environments import Peer
 from side_by_side import size
 
-from protocols.parameters import ThreatModel, Topology, derive_topology
+from protocols.masking.topology import ThreatModel, Topology, derive_topology
 from secagg.residues import lane_dtype
 
 GIB = 1 << 30

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from protocols.benchmark.findings import Curve, Finding, Ratio, Rival, Row
-from protocols.benchmark.runner import SCALE_VARIABLE, STEP
+from bench.suite.findings import Curve, Finding, Ratio, Rival, Row
+from bench.suite.runner import SCALE_VARIABLE, STEP
 
 __all__ = [
     "QUICK",

@@ -31,7 +31,7 @@ PRIMITIVES = (
 REFERENCE = {
     "protocols": (
         "protocols: the round",
-        ("protocols", "protocols.wire", *(f"protocols.{module}" for module in ROLES)),
+        ("protocols", "protocols.masking.wire", *(f"protocols.{module}" for module in ROLES)),
     ),
     "flower": ("protocols.flower: the Flower adapter", ("protocols.flower",)),
     "secagg": ("secagg: the primitives", ("secagg", *(f"secagg.{module}" for module in PRIMITIVES))),

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from protocols import Client, FloatVector, RoundConfig, Server, ThreatModel, wire
+from protocols import Client, FloatVector, RoundConfig, Server, ThreatModel
+from protocols.masking import wire
 
 config = RoundConfig(
     ThreatModel(num_clients=10, corrupt_fraction=0.1, dropout_fraction=0.3), (FloatVector("update", 4),)

@@ -1,13 +1,13 @@
 """Who says what to whom, and in which order: secure aggregation as state machines without I/O."""
 
-from .client import Client
-from .configuration import RoundConfig
-from .parameters import Adversary, ThreatModel
-from .policy import ClientPolicy, PrivacyDemand
-from .private_round import PrivateHistogram, PrivateRound
-from .result import RoundResult
-from .server import Server
-from .vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
+from .inputs.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
+from .masking.client.client import Client
+from .masking.config import RoundConfig
+from .masking.policy import ClientPolicy, PrivacyDemand
+from .masking.result import RoundResult
+from .masking.server.server import Server
+from .masking.topology import Adversary, ThreatModel
+from .privacy.plans import PrivateHistogram, PrivateRound
 
 __all__ = [
     "Adversary",

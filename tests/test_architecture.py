@@ -33,18 +33,18 @@ LAZY_ROOMS = {
 # Only these may speak to people or the operating system's terminal.
 COMMAND_ROOMS = {
     "protocols.cli",
-    "protocols.cli_audit",
-    "protocols.cli_bench",
-    "protocols.cli_budget",
-    "protocols.cli_budget_tables",
-    "protocols.cli_dp",
-    "protocols.cli_exit",
-    "protocols.cli_keygen",
-    "protocols.cli_paillier",
-    "protocols.cli_private",
-    "protocols.cli_tables",
-    "protocols.demo",
-    "protocols.demo_private",
+    "protocols.cli.audit",
+    "bench.suite.__main__",
+    "protocols.cli.budget",
+    "protocols.cli.budget_tables",
+    "protocols.cli.dp",
+    "protocols.cli.errors",
+    "protocols.cli.keygen",
+    "protocols.cli.paillier",
+    "protocols.cli.private_options",
+    "protocols.cli.tables",
+    "protocols.cli.demo.plain",
+    "protocols.cli.demo.private",
 }
 
 
@@ -124,21 +124,21 @@ def test_rooms_are_small(module: str) -> None:
 
 # Simulated data, and nothing that is secret, may be drawn from numpy's generators.
 SIMULATED_DATA = {
-    "protocols.simulation",
-    "protocols.check_round",
-    "protocols.check_private_round",
-    "protocols.demo",
-    "protocols.demo_private",
-    "protocols.paillier_simulation",
-    "protocols.audit.accounts",
-    "protocols.audit.epsilon",
-    "protocols.audit.freshness",
-    "protocols.audit.noise",
+    "protocols.simulation.masked",
+    "protocols.simulation.checked",
+    "protocols.simulation.checked_private",
+    "protocols.cli.demo.plain",
+    "protocols.cli.demo.private",
+    "protocols.simulation.paillier",
+    "protocols.audit.checks.accounts",
+    "protocols.audit.checks.epsilon",
+    "protocols.audit.checks.freshness",
+    "protocols.audit.checks.noise",
     "protocols.audit.outcome",
-    "protocols.audit.primitives",
-    "protocols.audit.sessions",
+    "protocols.audit.checks.primitives",
+    "protocols.audit.checks.sessions",
     "protocols.audit.stage",
-    "protocols.audit.stories",
+    "protocols.audit.checks.equivocation",
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import typer
 
-from protocols.cli import app
+from protocols.cli.rounds import app
 from tests.command_line import separating_runner
 from tests.documents import DOCUMENTS, Block, blocks, commands, of_language
 

@@ -9,12 +9,12 @@ import re
 import pytest
 
 from dp import errors as dp_errors
-from protocols.configuration import RoundConfig
-from protocols.messages import ToClient, ToServer
-from protocols.parameters import Adversary, ThreatModel, derive_topology
-from protocols.policy import ClientPolicy, PrivacyDemand
-from protocols.transitions import CLIENT_TRANSITIONS, SERVER_TRANSITIONS
-from protocols.vectors import VectorSpec
+from protocols.inputs.vectors import VectorSpec
+from protocols.masking.config import RoundConfig
+from protocols.masking.messages import ToClient, ToServer
+from protocols.masking.policy import ClientPolicy, PrivacyDemand
+from protocols.masking.topology import Adversary, ThreatModel, derive_topology
+from protocols.masking.transitions import CLIENT_TRANSITIONS, SERVER_TRANSITIONS
 from secagg import errors
 from secagg.derivation import Label
 from tests.documents import ROOT, specification
@@ -34,29 +34,29 @@ CONSTANTS = {
     "SHARING_PRIME": "secagg.field:PRIME",
     "SHARING_CHUNK_BITS": "secagg.shamir:CHUNK_BITS",
     "SHARING_ELEMENT_BYTES": "secagg.shamir:ELEMENT_BYTES",
-    "SECURITY_BITS": "protocols.parameters:SECURITY_BITS",
-    "CORRECTNESS_BITS": "protocols.parameters:CORRECTNESS_BITS",
-    "MAX_CLIENTS": "protocols.parameters:MAX_CLIENTS",
-    "MAX_BAD_FRACTION": "protocols.parameters:MAX_BAD_FRACTION",
-    "MAX_VECTORS": "protocols.configuration:MAX_VECTORS",
-    "MAX_LENGTH": "protocols.configuration:MAX_LENGTH",
-    "MAX_CONFIG_BYTES": "protocols.configuration:MAX_CONFIG_BYTES",
-    "VERSION": "protocols.messages:VERSION",
-    "SHARE_BYTES": "protocols.messages:SHARE_BYTES",
-    "SEALED_SHARES_BYTES": "protocols.messages:SEALED_SHARES_BYTES",
-    "DIGEST_BYTES": "protocols.wire:DIGEST_BYTES",
-    "HEADER_BYTES": "protocols.wire:HEADER_BYTES",
-    "MAX_INVITATION_BYTES": "protocols.wire:MAX_INVITATION_BYTES",
-    "BYTES_PER_PEER": "protocols.wire:BYTES_PER_PEER",
-    "BYTES_PER_LISTED_CLIENT": "protocols.wire:BYTES_PER_LISTED_CLIENT",
-    "MAX_TRIALS": "protocols.unmasking:MAX_TRIALS",
+    "SECURITY_BITS": "protocols.masking.topology:SECURITY_BITS",
+    "CORRECTNESS_BITS": "protocols.masking.topology:CORRECTNESS_BITS",
+    "MAX_CLIENTS": "protocols.masking.topology:MAX_CLIENTS",
+    "MAX_BAD_FRACTION": "protocols.masking.topology:MAX_BAD_FRACTION",
+    "MAX_VECTORS": "protocols.masking.config:MAX_VECTORS",
+    "MAX_LENGTH": "protocols.masking.config:MAX_LENGTH",
+    "MAX_CONFIG_BYTES": "protocols.masking.config:MAX_CONFIG_BYTES",
+    "VERSION": "protocols.masking.messages:VERSION",
+    "SHARE_BYTES": "protocols.masking.messages:SHARE_BYTES",
+    "SEALED_SHARES_BYTES": "protocols.masking.messages:SEALED_SHARES_BYTES",
+    "DIGEST_BYTES": "protocols.masking.wire:DIGEST_BYTES",
+    "HEADER_BYTES": "protocols.masking.wire:HEADER_BYTES",
+    "MAX_INVITATION_BYTES": "protocols.masking.wire:MAX_INVITATION_BYTES",
+    "BYTES_PER_PEER": "protocols.masking.wire:BYTES_PER_PEER",
+    "BYTES_PER_LISTED_CLIENT": "protocols.masking.wire:BYTES_PER_LISTED_CLIENT",
+    "MAX_TRIALS": "protocols.masking.server.unmasking:MAX_TRIALS",
     "CUT_BITS": "dp.preparation:CUT_BITS",
     "MAX_NORM": "dp.preparation:_MAX_NORM",
     "WRAP_BITS": "dp.distributed:WRAP_BITS",
     "LEAST_LOCAL_SIGMA": "dp.distributed:LEAST_LOCAL_SIGMA",
     "ROTATION_SEED_BYTES": "dp.rotation:SEED_BYTES",
-    "MINIMUM_PARTICIPANTS": "protocols.private_round:MINIMUM_PARTICIPANTS",
-    "MAX_STEPS": "protocols.noisy:_MAX_STEPS",
+    "MINIMUM_PARTICIPANTS": "protocols.privacy.plans:MINIMUM_PARTICIPANTS",
+    "MAX_STEPS": "protocols.inputs.private_codecs:_MAX_STEPS",
     "MIN_SCALE": "dp.samplers:MIN_SCALE",
     "MAX_SCALE": "dp.samplers:MAX_SCALE",
     "SMALL_DRAW": "dp.samplers:_SMALL_DRAW",
@@ -189,7 +189,7 @@ def test_lanes_of_paillier():
 
 
 def test_paillier_messages():
-    from protocols import paillier_messages
+    from protocols.paillier import messages as paillier_messages
 
     code = {
         str(kind.__struct_config__.tag).removeprefix("paillier/v1/"): list(kind.__struct_fields__[1:])

@@ -14,12 +14,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from protocols.cli.errors import EXIT_IMPOSSIBLE, EXIT_INTERRUPTED, EXIT_WRONG, check_writable, tell
 from secagg.errors import ParameterError
 
-from .cli_exit import EXIT_IMPOSSIBLE, EXIT_INTERRUPTED, EXIT_WRONG, check_writable, tell
-
 if TYPE_CHECKING:
-    from .benchmark import Part, PartResult, Results
+    from . import Part, PartResult, Results
 
 _WIDE = 150
 """Columns of a terminal in which the whole table can be read."""
@@ -43,7 +42,7 @@ def bench(
     Runs from a source checkout. Peers get environments of their own, built when first needed. What is finished is kept:
     after an interruption, the same command goes on. Exit code 4: a benchmark failed; 2: it cannot run here.
     """
-    from . import benchmark
+    from .. import suite as benchmark
 
     try:
         parts = benchmark.chosen(only or [], quick=quick)
@@ -67,7 +66,7 @@ def bench(
 
 
 def _show(results: Results) -> None:
-    from .benchmark import tables
+    from . import tables
 
     console = Console()
     if results.rows and console.width < _WIDE:
@@ -89,7 +88,7 @@ def _show(results: Results) -> None:
 def _write(results: Results, folder: Path | None, as_json: bool) -> None:
     if folder is None:
         return
-    from .benchmark import report
+    from . import report
 
     try:
         page, html, *_ = report.write(results, folder)

@@ -6,7 +6,8 @@ from functools import partial
 from math import log
 from typing import Any
 
-from .. import drawing
+from protocols.reporting import drawing
+
 from .findings import Curve
 
 _SIZE = (5.6, 3.4)

@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 
 from dp.errors import MissingDependencyError
+from protocols.reporting import page
 
-from .. import page
 from . import plots, tables
 from .findings import Finding, Rival
 from .parts import chosen

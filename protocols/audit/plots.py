@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import drawing
-from ..drawing import INK, PALE, WARM
+from ..reporting import drawing
+from ..reporting.drawing import INK, PALE, WARM
 from .outcome import Claims, Histogram, Plot
 
 _FEW_BINS = 20

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dp.errors import MissingDependencyError
 
-from .. import page
+from ..reporting import page
 from . import plots
 from .outcome import Figure, Outcome, Plot, Status
 from .runner import Audit, Verdict, versions

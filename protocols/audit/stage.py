@@ -15,15 +15,15 @@ from secagg.encoding import Rounding
 from secagg.errors import SecAggError
 from secagg.signatures import Identity
 
-from .. import wire
-from ..client import Client
-from ..client_state import Advertised
-from ..configuration import RoundConfig
-from ..messages import ShareKeys
-from ..parameters import Adversary, ThreatModel
-from ..server import Server
-from ..transitions import ServerPhase
-from ..vectors import FloatVector, IntegerVector
+from ..inputs.vectors import FloatVector, IntegerVector
+from ..masking import wire
+from ..masking.client.client import Client
+from ..masking.client.state import Advertised
+from ..masking.config import RoundConfig
+from ..masking.messages import ShareKeys
+from ..masking.server.server import Server
+from ..masking.topology import Adversary, ThreatModel
+from ..masking.transitions import ServerPhase
 from .outcome import demand
 
 Hook = Callable[[ServerPhase, int, bool, bytes], bytes | None]

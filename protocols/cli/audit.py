@@ -15,11 +15,11 @@ from rich.text import Text
 
 from secagg.errors import ParameterError
 
-from .cli_exit import EXIT_IMPOSSIBLE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WRONG, check_writable, tell
+from .errors import EXIT_IMPOSSIBLE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WRONG, check_writable, tell
 
 if TYPE_CHECKING:
-    from .audit.outcome import Check, Outcome
-    from .audit.runner import Audit
+    from ..audit.outcome import Check, Outcome
+    from ..audit.runner import Audit
 
 _MARKS = {
     "passed": ("✓", "green"),
@@ -56,7 +56,7 @@ def audit(
     Exit code 0: nothing was refuted. 4: a check failed. 5: a check could not run, or none did, so there is no verdict.
     2: the options are impossible or the report cannot be written.
     """
-    from .audit import runner
+    from ..audit import runner
 
     try:
         checks = runner.chosen(only or [])
@@ -91,7 +91,7 @@ def _code(done: Audit) -> int:
 
 
 def _conclude(done: Audit, folder: Path | None, as_json: bool) -> None:
-    from .audit import report
+    from ..audit import report
 
     console = Console(stderr=as_json)
     word, rest = done.verdict.upper(), report.headline(done).removeprefix(done.verdict)

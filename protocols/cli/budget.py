@@ -27,7 +27,7 @@ from dp.errors import (
 )
 from dp.sensitivity import Adjacency
 
-from .cli_budget_tables import (
+from .budget_tables import (
     decimals,
     reservation_facts,
     show_history,
@@ -36,7 +36,7 @@ from .cli_budget_tables import (
     show_statuses,
     table,
 )
-from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
+from .errors import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
 
 if TYPE_CHECKING:
     from dp.events import Event

@@ -21,7 +21,7 @@ from rich.table import Table
 from dp.errors import DpError, PrivacyParameterError
 from dp.sensitivity import Adjacency, Norm, Sensitivity, round_up
 
-from .cli_exit import EXIT_IMPOSSIBLE, EXIT_WRONG, tell
+from .errors import EXIT_IMPOSSIBLE, EXIT_WRONG, tell
 
 if TYPE_CHECKING:
     from dp.events import Event

@@ -11,8 +11,8 @@ import typer
 from secagg.errors import ParameterError
 from secagg.signatures import Identity
 
-from .cli_exit import EXIT_IMPOSSIBLE, tell
-from .identity_files import write_identity, write_roster
+from ..core.identity_files import write_identity, write_roster
+from .errors import EXIT_IMPOSSIBLE, tell
 
 ROSTER_NAME = "roster.json"
 

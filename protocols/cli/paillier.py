@@ -14,8 +14,8 @@ from rich.table import Table
 
 from secagg.errors import ParameterError, SecAggError
 
-from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
-from .paillier_simulation import Report, simulate
+from ..simulation.paillier import Report, simulate
+from .errors import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
 
 
 def paillier_sum(

@@ -13,9 +13,9 @@ from dp.ledger import Ledger
 from dp.sensitivity import Adjacency
 from secagg.errors import ParameterError
 
-from .parameters import ThreatModel
-from .private_round import MINIMUM_PARTICIPANTS, PrivateRound
-from .purse import Purse
+from ..masking.topology import ThreatModel
+from ..privacy.payment import Purse
+from ..privacy.plans import MINIMUM_PARTICIPANTS, PrivateRound
 
 _PANEL = "Private rounds"
 

@@ -20,27 +20,27 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from bench.suite.__main__ import bench
 from dp.errors import DpError, LedgerError
 from dp.sensitivity import Adjacency
 from secagg import __version__
 from secagg.encoding import Rounding
 from secagg.errors import ParameterError, SecAggError
 
-from . import cli_private
-from .cli_audit import audit
-from .cli_bench import bench
-from .cli_budget import budget_app
-from .cli_dp import dp_app
-from .cli_exit import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, Commands, tell
-from .cli_keygen import keygen
-from .cli_paillier import paillier_sum
-from .cli_tables import show_round, size_of, table_of
-from .configuration import RoundConfig
-from .parameters import Adversary, ThreatModel
-from .private_round import MINIMUM_PARTICIPANTS, PrivateRound
-from .simulation import COLLECTED_PHASES
-from .transitions import ServerPhase
-from .vectors import FloatVector
+from ..inputs.vectors import FloatVector
+from ..masking.config import RoundConfig
+from ..masking.topology import Adversary, ThreatModel
+from ..masking.transitions import ServerPhase
+from ..privacy.plans import MINIMUM_PARTICIPANTS, PrivateRound
+from ..simulation.masked import COLLECTED_PHASES
+from . import private_options
+from .audit import audit
+from .budget import budget_app
+from .dp import dp_app
+from .errors import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, Commands, tell
+from .keygen import keygen
+from .paillier import paillier_sum
+from .tables import show_round, size_of, table_of
 
 app = typer.Typer(
     name="secagg",
@@ -84,22 +84,22 @@ def params(
     dim: Dim = 100_000,
     bits: Bits = 16,
     complete_graph: CompleteGraph = False,
-    epsilon: cli_private.Epsilon = None,
-    delta: cli_private.Delta = None,
-    noise_multiplier: cli_private.NoiseMultiplier = None,
-    clip: cli_private.Clip = 1.0,
-    rounds: cli_private.Rounds = 1,
-    sampling_rate: cli_private.SamplingRate = 1.0,
-    adjacency: cli_private.Relation = Adjacency.ADD_REMOVE,
-    max_modulus_bits: cli_private.MaxBits = 63,
-    minimum_participants: cli_private.MinimumParticipants = MINIMUM_PARTICIPANTS,
+    epsilon: private_options.Epsilon = None,
+    delta: private_options.Delta = None,
+    noise_multiplier: private_options.NoiseMultiplier = None,
+    clip: private_options.Clip = 1.0,
+    rounds: private_options.Rounds = 1,
+    sampling_rate: private_options.SamplingRate = 1.0,
+    adjacency: private_options.Relation = Adjacency.ADD_REMOVE,
+    max_modulus_bits: private_options.MaxBits = 63,
+    minimum_participants: private_options.MinimumParticipants = MINIMUM_PARTICIPANTS,
     as_json: AsJson = False,
 ) -> None:
     """Show what follows from a threat model, and from a privacy goal: graph, modulus, noise, bytes, and why."""
-    from . import traffic
+    from ..masking import traffic
 
     with _errors(as_json):
-        private = cli_private.plan(
+        private = private_options.plan(
             ThreatModel(clients, corrupt, dropout, adversary),
             dim,
             epsilon=epsilon,
@@ -147,7 +147,7 @@ def params(
         table.add_row("a client sends", f"{size_of(cost.sent_bytes)} for {dim:,} numbers")
         table.add_row("a client receives", size_of(cost.received_bytes))
         if private:
-            cli_private.add_plan(table, private)
+            private_options.add_plan(table, private)
         console = Console()
         console.print(table)
         for reason in (*topology.why, *(private.explain() if private else ())):
@@ -170,15 +170,15 @@ def run_round(
     seed: Annotated[
         int, typer.Option(help="Seeds the simulated data and dropouts; keys, masks and noise are never seeded.", min=0)
     ] = 0,
-    epsilon: cli_private.Epsilon = None,
-    delta: cli_private.Delta = None,
-    noise_multiplier: cli_private.NoiseMultiplier = None,
-    clip: cli_private.Clip = 1.0,
-    adjacency: cli_private.Relation = Adjacency.ADD_REMOVE,
-    max_modulus_bits: cli_private.MaxBits = 63,
-    minimum_participants: cli_private.MinimumParticipants = MINIMUM_PARTICIPANTS,
-    budget: cli_private.BudgetUrl = None,
-    subject: cli_private.Subject = None,
+    epsilon: private_options.Epsilon = None,
+    delta: private_options.Delta = None,
+    noise_multiplier: private_options.NoiseMultiplier = None,
+    clip: private_options.Clip = 1.0,
+    adjacency: private_options.Relation = Adjacency.ADD_REMOVE,
+    max_modulus_bits: private_options.MaxBits = 63,
+    minimum_participants: private_options.MinimumParticipants = MINIMUM_PARTICIPANTS,
+    budget: private_options.BudgetUrl = None,
+    subject: private_options.Subject = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a whole round in one process, every message through bytes, and compare the sum with the plain one.
@@ -186,11 +186,11 @@ def run_round(
     With --epsilon (or --noise-multiplier), each client adds its share of noise, and what the sum is off by is compared
     with what was promised; with --budget and --subject, the round is paid for from a privacy ledger.
     """
-    from .check_round import run_checked_round
+    from ..simulation.checked import run_checked_round
 
     with _errors(as_json):
         fractions = _drop_fractions(dropout, drop_in or [])
-        private = cli_private.plan(
+        private = private_options.plan(
             ThreatModel(clients, corrupt, sum(fractions.values()), adversary),
             dim,
             epsilon=epsilon,
@@ -226,11 +226,11 @@ def _run_private_round(
     subject: str | None,
     as_json: bool,
 ) -> None:
-    from .check_private_round import run_checked_private_round
+    from ..simulation.checked_private import run_checked_private_round
 
-    with cli_private.purse(private, budget, subject) as purse, _round_progress(quiet=as_json) as on_progress:
+    with private_options.purse(private, budget, subject) as purse, _round_progress(quiet=as_json) as on_progress:
         outcome = run_checked_private_round(
-            cli_private.present(private), fractions, seed=seed, purse=purse, on_progress=on_progress
+            private_options.present(private), fractions, seed=seed, purse=purse, on_progress=on_progress
         )
     facts = outcome.facts()
     if as_json:
@@ -255,15 +255,15 @@ def demo(
     private: Annotated[
         bool, typer.Option("--private", help="Train under a privacy budget, and stop when it is gone.")
     ] = False,
-    epsilon: cli_private.Epsilon = None,
-    delta: cli_private.Delta = None,
-    budget: cli_private.BudgetUrl = None,
-    subject: cli_private.Subject = None,
+    epsilon: private_options.Epsilon = None,
+    delta: private_options.Delta = None,
+    budget: private_options.BudgetUrl = None,
+    subject: private_options.Subject = None,
     as_json: AsJson = False,
 ) -> None:
     """Train on handwritten digits with federated averaging, in the clear and through secure aggregation."""
-    from .demo import run_demo
-    from .demo_private import run_private_demo
+    from .demo.plain import run_demo
+    from .demo.private import run_private_demo
 
     console = None if as_json else Console()
     with _errors(as_json):

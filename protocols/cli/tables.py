@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from . import cli_private
+from . import private_options
 
 
 def show_round(facts: Mapping[str, Any], title: str) -> None:
@@ -25,7 +25,7 @@ def show_round(facts: Mapping[str, Any], title: str) -> None:
     table.add_row("a client receives", size_of(size["client_received_mean"]))
     table.add_row("the server receives", size_of(size["server_received"]))
     if "privacy" in facts:
-        cli_private.add_outcome(table, facts)
+        private_options.add_outcome(table, facts)
     table.add_row("everyone, here", f"{seconds['wall']:.1f} s, {size_of(facts['peak_memory_bytes'])} of memory")
     Console().print(table)
 

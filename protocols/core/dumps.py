@@ -13,7 +13,7 @@ import msgspec
 
 from secagg.errors import StateError
 
-from .wire import printable
+from ..masking.wire import printable
 
 T = TypeVar("T")
 

@@ -15,9 +15,9 @@ from msgspec import Meta
 from secagg.derivation import Label, digest
 from secagg.errors import ParameterError
 
-from ..configuration import RoundConfig
-from ..messages import Bytes32
-from ..vectors import FloatVector, IntegerVector, PrivateVector
+from ..inputs.vectors import FloatVector, IntegerVector, PrivateVector
+from ..masking.config import RoundConfig
+from ..masking.messages import Bytes32
 from .envelope import ADAPTER_VERSION
 from .settings import CLIPPED, COUNTER_BITS, COUNTER_LIMIT, COUNTERS, METRIC_BITS, METRICS, UPDATE, WEIGHT
 

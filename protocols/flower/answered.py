@@ -17,7 +17,7 @@ from typing import Any
 
 from secagg.errors import ParameterError, UnexpectedMessage
 
-from ..transitions import ClientPhase
+from ..masking.transitions import ClientPhase
 from .logs import ERROR, log
 
 ANSWERED = "secagg-answered"

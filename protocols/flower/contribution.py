@@ -15,8 +15,8 @@ from flwr.app import MetricRecord, RecordDict
 
 from secagg.errors import EncodingError
 
-from ..configuration import RoundConfig
-from ..vectors import FloatVector, IntegerVector, PrivateVector
+from ..inputs.vectors import FloatVector, IntegerVector, PrivateVector
+from ..masking.config import RoundConfig
 from .announcement import Announcement
 from .content import Model
 from .logs import INFO, WARNING, log

@@ -7,7 +7,7 @@ from flwr.app import ArrayRecord, MetricRecord
 
 from secagg.errors import EncodingError
 
-from ..result import RoundResult
+from ..masking.result import RoundResult
 from .content import Model
 from .report import RoundReport
 from .settings import CLIPPED, COUNTER_BITS, COUNTER_LIMIT, COUNTERS, METRIC_BITS, METRICS, WEIGHT, SecAggSettings

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import msgspec
 from flwr.app import ConfigRecord, Context
 
-from ..configuration import RoundConfig
+from ..masking.config import RoundConfig
 from .announcement import Announcement
 from .envelope import RECORD, decode
 

@@ -19,11 +19,11 @@ from flwr.clientapp.typing import ClientAppCallable
 from secagg.errors import EncodingError, MalformedMessage, ParameterError, SecAggError, UnexpectedMessage
 from secagg.signatures import Identity
 
-from .. import wire
-from ..client import Client
-from ..messages import Invitation, ShareDelivery, ToClient
-from ..policy import ClientPolicy
-from ..transitions import ClientPhase
+from ..masking import wire
+from ..masking.client.client import Client
+from ..masking.messages import Invitation, ShareDelivery, ToClient
+from ..masking.policy import ClientPolicy
+from ..masking.transitions import ClientPhase
 from . import answered
 from .announcement import Announcement
 from .content import Model, content_digest

@@ -14,9 +14,9 @@ from typing import Any
 from secagg.errors import ParameterError
 from secagg.signatures import Identity
 
-from ..identity_files import read_identity, read_roster
-from ..parameters import Adversary
-from ..policy import ClientPolicy, PrivacyDemand
+from ..core.identity_files import read_identity, read_roster
+from ..masking.policy import ClientPolicy, PrivacyDemand
+from ..masking.topology import Adversary
 from .answered import ANSWERED
 
 PREFIX = "secagg-"

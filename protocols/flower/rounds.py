@@ -27,14 +27,14 @@ from secagg.errors import (
 )
 from secagg.signatures import verify
 
-from .. import wire
-from ..identity_files import read_roster
-from ..messages import ToClient
-from ..private_round import PrivateRound
-from ..purse import Payment
-from ..result import RoundResult
-from ..server import Server
-from ..transitions import ServerPhase
+from ..core.identity_files import read_roster
+from ..masking import wire
+from ..masking.messages import ToClient
+from ..masking.result import RoundResult
+from ..masking.server.server import Server
+from ..masking.transitions import ServerPhase
+from ..privacy.payment import Payment
+from ..privacy.plans import PrivateRound
 from .announcement import Announcement, pack_node_ids
 from .content import Model, content_digest
 from .envelope import NONCE_BYTES, RECORD, REFUSED, field, identity_question, seal

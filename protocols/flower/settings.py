@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from secagg.errors import ParameterError
 
-from ..configuration import RoundConfig
-from ..parameters import Adversary, ThreatModel
-from ..private_round import PrivateRound
-from ..vectors import FloatVector, IntegerVector
+from ..inputs.vectors import FloatVector, IntegerVector
+from ..masking.config import RoundConfig
+from ..masking.topology import Adversary, ThreatModel
+from ..privacy.plans import PrivateRound
 from .privacy import Privacy
 
 UPDATE = "update of "

@@ -13,7 +13,7 @@ from secagg.encoding import Encoded, FixedPoint, Integers
 from secagg.errors import EncodingError
 from secagg.residues import lane_dtype, packed_bytes
 
-from .noisy import NoisyCounts, NoisyFloats
+from .private_codecs import NoisyCounts, NoisyFloats
 from .vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector, VectorSpec
 
 WEIGHT_LANE = "weight"

@@ -18,10 +18,10 @@ from dp.sensitivity import Adjacency
 from secagg.encoding import Encoded, check_weight
 from secagg.errors import EncodingError, ParameterError
 
-from .lanes import WEIGHT_LANE, Lane, lane_of, weight_lane
-from .noisy import NoisyCounts, NoisyFloats
-from .parameters import ThreatModel, Topology, derive_topology
-from .vectors import FloatVector, PrivateSpec, VectorSpec
+from ..inputs.codecs import WEIGHT_LANE, Lane, lane_of, weight_lane
+from ..inputs.private_codecs import NoisyCounts, NoisyFloats
+from ..inputs.vectors import FloatVector, PrivateSpec, VectorSpec
+from .topology import ThreatModel, Topology, derive_topology
 
 MAX_VECTORS = 64
 MAX_LENGTH = 1 << 32

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from secagg.prg import stream_residues
 
-from .parameters import Topology
+from .topology import Topology
 
 
 class Graph:

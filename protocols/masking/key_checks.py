@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from secagg import signatures
 from secagg.errors import AuthenticationFailed, MalformedMessage
 
-from . import bindings
+from . import derivations
 from .messages import AdvertiseKeys
-from .parameters import Adversary
+from .topology import Adversary
 
 
 def check_advertised_keys(keys: AdvertiseKeys, adversary: Adversary, known_identities: Mapping[int, bytes]) -> None:
@@ -30,6 +30,6 @@ def check_advertised_keys(keys: AdvertiseKeys, adversary: Adversary, known_ident
             identity = known_identities.get(keys.sender)
             if identity is None:
                 raise AuthenticationFailed("advertises keys, but has no known identity")
-            signatures.verify(identity, bindings.keys_statement(keys), keys.signature)
+            signatures.verify(identity, derivations.keys_statement(keys), keys.signature)
     except AuthenticationFailed as error:
         raise AuthenticationFailed(error.reason, culprits={keys.sender}) from None

@@ -16,10 +16,10 @@ from secagg.encoding import FixedPoint, Integers, Levels
 from secagg.errors import StateError
 from secagg.residues import Residues
 
-from . import bindings
-from .configuration import RoundConfig
-from .lanes import WEIGHT_LANE, Lane
-from .noisy import NoisyCounts, NoisyFloats
+from ..inputs.codecs import WEIGHT_LANE, Lane
+from ..inputs.private_codecs import NoisyCounts, NoisyFloats
+from . import derivations
+from .config import RoundConfig
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class RoundResult:
         levels = self.levels[name]
         match self._lane(name).codec:
             case NoisyFloats() | NoisyCounts() as codec:
-                return codec.restore(levels, bindings.rotation_seed(self._session_id, name))
+                return codec.restore(levels, derivations.rotation_seed(self._session_id, name))
             case FixedPoint() as codec:
                 return levels / codec.scale
             case Integers():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import wire
-from .configuration import RoundConfig
+from .config import RoundConfig
 from .messages import (
     SEALED_SHARES_BYTES,
     SHARE_BYTES,

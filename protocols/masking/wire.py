@@ -15,7 +15,7 @@ import msgspec
 
 from secagg.errors import MalformedMessage
 
-from .configuration import RoundConfig
+from .config import RoundConfig
 from .messages import VERSION, Message
 
 M = TypeVar("M", bound=Message)

@@ -23,8 +23,9 @@ from secagg.paillier import Accumulator, combine
 from secagg.paillier.integers import Progress
 from secagg.paillier.vectors import EncryptedVector
 
-from . import dumps
-from .paillier_messages import (
+from ..core import dumps
+from .member import add_contributions, check_endorsement
+from .messages import (
     Commitment,
     CommitmentList,
     Contribution,
@@ -34,9 +35,8 @@ from .paillier_messages import (
     OpenRequest,
     RevealRequest,
 )
-from .paillier_parameters import RoundParameters
-from .paillier_roles import add_contributions, check_endorsement
-from .paillier_state import AggregatorPhase, AggregatorState, accumulator_of, load, product_of
+from .parameters import RoundParameters
+from .state import AggregatorPhase, AggregatorState, accumulator_of, load, product_of
 
 
 @dataclass(frozen=True)

@@ -28,19 +28,10 @@ from secagg.paillier import Accumulator, EncryptedVector, KeyShare, NoisePool, e
 from secagg.paillier.integers import Progress
 from secagg.signatures import Identity
 
-from . import dumps
-from .paillier_messages import (
-    Commitment,
-    CommitmentList,
-    Contribution,
-    Endorsement,
-    Opening,
-    OpenRequest,
-    RevealRequest,
-    encode,
-)
-from .paillier_parameters import RoundParameters
-from .paillier_state import ContributorState, MemberState, Phase, accumulator_of, load, product_of
+from ..core import dumps
+from .messages import Commitment, CommitmentList, Contribution, Endorsement, Opening, OpenRequest, RevealRequest, encode
+from .parameters import RoundParameters
+from .state import ContributorState, MemberState, Phase, accumulator_of, load, product_of
 
 A = TypeVar("A", Commitment, Contribution, Endorsement, Opening)
 

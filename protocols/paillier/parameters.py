@@ -14,7 +14,7 @@ from secagg.encoding import FixedPoint
 from secagg.errors import AuthenticationFailed, MalformedMessage, ParameterError, UnexpectedMessage
 from secagg.paillier import EncryptedVector, Lanes, ThresholdKey
 
-from .paillier_messages import MAX_PARTIES, Contribution, Message
+from .messages import MAX_PARTIES, Contribution, Message
 
 _OVERHEAD_BYTES = 4096
 

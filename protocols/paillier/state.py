@@ -14,9 +14,9 @@ import msgspec
 from secagg.errors import MalformedMessage, StateError
 from secagg.paillier import Accumulator, EncryptedVector
 
-from . import dumps
-from .paillier_messages import Digest, Opening, PartyId, Signature
-from .paillier_parameters import RoundParameters
+from ..core import dumps
+from .messages import Digest, Opening, PartyId, Signature
+from .parameters import RoundParameters
 
 
 class Phase(Enum):

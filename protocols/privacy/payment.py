@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from dp.ledger import Ledger, Reservation
 from secagg.errors import ThresholdError
 
-from .private_round import PrivateRound
-from .result import RoundResult
-from .simulation import Simulation, SimulationReport
-from .transitions import ServerPhase
+from ..masking.result import RoundResult
+from ..masking.transitions import ServerPhase
+from ..simulation.masked import Simulation, SimulationReport
+from .plans import PrivateRound
 
 
 @dataclass

@@ -22,10 +22,10 @@ from dp.rotation import padded_length
 from dp.sensitivity import Adjacency, check_count
 from secagg.errors import ParameterError
 
-from .configuration import RoundConfig
-from .noisy import NoisyCounts, NoisyFloats
-from .parameters import ThreatModel
-from .vectors import PrivateCounts, PrivateVector
+from ..inputs.private_codecs import NoisyCounts, NoisyFloats
+from ..inputs.vectors import PrivateCounts, PrivateVector
+from ..masking.config import RoundConfig
+from ..masking.topology import ThreatModel
 
 MINIMUM_PARTICIPANTS = 10
 _STEPS_A_COORDINATE = 4.0

@@ -14,12 +14,12 @@ from secagg import shamir
 from secagg.encoding import FixedPoint
 from secagg.residues import pack, unpack
 
-from . import bindings
-from .configuration import RoundConfig
-from .graph import Graph
-from .noisy import NoisyCounts, NoisyFloats
-from .simulation import Simulation, SimulationReport, choose_drops, peak_memory_bytes
-from .transitions import ServerPhase
+from ..inputs.private_codecs import NoisyCounts, NoisyFloats
+from ..masking import derivations
+from ..masking.config import RoundConfig
+from ..masking.graph import Graph
+from ..masking.transitions import ServerPhase
+from .masked import Simulation, SimulationReport, choose_drops, peak_memory_bytes
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class CheckedRound:
 
 def orphaned_pairs(config: RoundConfig, report: SimulationReport, drops: Mapping[ServerPhase, frozenset[int]]) -> int:
     """Return how many pairwise masks the server had to undo: survivors' with who shared keys and vanished."""
-    graph = Graph(config.topology, config.threat_model.num_clients, bindings.graph_seed(report.session_id))
+    graph = Graph(config.topology, config.threat_model.num_clients, derivations.graph_seed(report.session_id))
     dropped = drops[ServerPhase.MASKED_INPUT]
     return sum(len(graph.neighbours(client_id) & report.result.survivors) for client_id in dropped)
 

@@ -17,13 +17,13 @@ import numpy.typing as npt
 
 from dp.rotation import rotate
 
-from . import bindings
-from .check_round import round_facts, warm_up
-from .noisy import NoisyFloats
-from .private_round import PrivateRound
-from .purse import Purse
-from .simulation import Simulation, SimulationReport, choose_drops
-from .transitions import ServerPhase
+from ..inputs.private_codecs import NoisyFloats
+from ..masking import derivations
+from ..masking.transitions import ServerPhase
+from ..privacy.payment import Purse
+from ..privacy.plans import PrivateRound
+from .checked import round_facts, warm_up
+from .masked import Simulation, SimulationReport, choose_drops
 
 _DOUBT = math.log(2e9)
 """True noise is called wrong less than once in 10**9 rounds."""
@@ -101,7 +101,7 @@ def run_checked_private_round(
     warm_up(config)
     simulation = Simulation(config, inputs, drops, on_progress=on_progress)
     report = simulation.run() if purse is None else purse.pay(plan, simulation)
-    signs = bindings.rotation_seed(report.session_id, plan.name)
+    signs = derivations.rotation_seed(report.session_id, plan.name)
     off = report.result.levels[plan.name] - rotate(plain_sum, signs) * codec.spec.scale
     measured, entries = float(np.dot(off, off)), off.size
     survivors = len(report.result.survivors)

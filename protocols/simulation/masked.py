@@ -22,14 +22,14 @@ from secagg.errors import PeerError
 from secagg.prg import cpu_count
 from secagg.signatures import Identity
 
-from . import wire
-from .client import Client
-from .configuration import RoundConfig
-from .messages import Invitation, ShareDelivery, ToClient
-from .policy import ClientPolicy
-from .result import RoundResult
-from .server import Server
-from .transitions import ServerPhase
+from ..masking import wire
+from ..masking.client.client import Client
+from ..masking.config import RoundConfig
+from ..masking.messages import Invitation, ShareDelivery, ToClient
+from ..masking.policy import ClientPolicy
+from ..masking.result import RoundResult
+from ..masking.server.server import Server
+from ..masking.transitions import ServerPhase
 
 COLLECTED_PHASES = (
     ServerPhase.ADVERTISE_KEYS,

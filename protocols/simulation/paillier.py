@@ -23,7 +23,9 @@ from secagg.errors import ParameterError, PeerError, SecAggError
 from secagg.paillier import EncryptedVector, KeyShare, NoisePool, ShortExponents, ThresholdKey, deal, integers
 from secagg.signatures import Identity
 
-from .paillier_messages import (
+from ..paillier.aggregator import Aggregator, Result
+from ..paillier.member import CommitteeMember, Contributor, encrypt_update
+from ..paillier.messages import (
     Commitment,
     CommitmentList,
     Contribution,
@@ -35,9 +37,7 @@ from .paillier_messages import (
     decode,
     encode,
 )
-from .paillier_parameters import RoundParameters, check_quorum
-from .paillier_roles import CommitteeMember, Contributor, encrypt_update
-from .paillier_sum import Aggregator, Result
+from ..paillier.parameters import RoundParameters, check_quorum
 
 VALUE_BITS = 16
 _BATCH = 16

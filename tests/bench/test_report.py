@@ -14,10 +14,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from protocols.benchmark import plots, report, tables
-from protocols.benchmark.findings import Curve, Finding, Line, Ratio, Rival, Row, number
-from protocols.benchmark.parts import PARTS, chosen
-from protocols.benchmark.results import PartResult, Results
+from bench.suite import plots, report, tables
+from bench.suite.findings import Curve, Finding, Line, Ratio, Rival, Row, number
+from bench.suite.parts import PARTS, chosen
+from bench.suite.results import PartResult, Results
 
 SVG = "{http://www.w3.org/2000/svg}"
 CURVE = Curve(

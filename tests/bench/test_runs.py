@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from protocols import benchmark
-from protocols.benchmark import machine, runner
-from protocols.benchmark.findings import Curve, Finding, Ratio, Rival, Row
-from protocols.benchmark.parts import PARTS, Part, chosen
-from protocols.benchmark.results import PartResult, Shelf
-from protocols.cli import app
+from bench import suite as benchmark
+from bench.suite import machine, runner
+from bench.suite.findings import Curve, Finding, Ratio, Rival, Row
+from bench.suite.parts import PARTS, Part, chosen
+from bench.suite.results import PartResult, Shelf
+from protocols.cli.rounds import app
 from secagg.errors import ParameterError
 from tests.command_line import separating_runner
 

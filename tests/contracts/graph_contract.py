@@ -2,7 +2,7 @@
 
 import pytest
 
-from protocols.graph import Graph
+from protocols.masking.graph import Graph
 
 
 class GraphContract:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import dp
-from protocols.cli_dp import dp_app
+from protocols.cli.dp import dp_app
 from tests.command_line import separating_runner
 
 # Old matplotlib on new pyparsing warns; that is not our concern here.
@@ -26,7 +26,7 @@ def test_every_promised_name_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "statement", ["import dp", "import dp; dp.discrete_gaussian(2.0, 8)", "import protocols.cli_dp"]
+    "statement", ["import dp", "import dp; dp.discrete_gaussian(2.0, 8)", "import protocols.cli.dp"]
 )
 def test_importing_and_small_draws_load_nothing_heavy(statement: str) -> None:
     heavy = ("scipy", "numba", "dp_accounting", "matplotlib")

@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from protocols import dumps, wire
-from protocols.client import Client
-from protocols.messages import VERSION, ToClient, ToServer
-from protocols.paillier_messages import (
+from protocols.core import dumps
+from protocols.masking import wire
+from protocols.masking.client.client import Client
+from protocols.masking.messages import VERSION, ToClient, ToServer
+from protocols.masking.server.server import Server
+from protocols.paillier.aggregator import Aggregator
+from protocols.paillier.member import CommitteeMember, Contributor
+from protocols.paillier.messages import (
     Commitment,
     CommitmentList,
     Contribution,
@@ -21,10 +25,7 @@ from protocols.paillier_messages import (
     OpenRequest,
     RevealRequest,
 )
-from protocols.paillier_messages import decode as decode_paillier
-from protocols.paillier_roles import CommitteeMember, Contributor
-from protocols.paillier_sum import Aggregator
-from protocols.server import Server
+from protocols.paillier.messages import decode as decode_paillier
 from secagg import aead, key_agreement, residues, shamir, signatures
 from secagg.encoding import FixedPoint, Integers, Rounding
 from secagg.errors import SecAggError

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from dp.ledger import Budget
 from dp.sensitivity import Adjacency
-from protocols import cli, cli_budget
-from protocols.identity_files import read_identity, read_roster, write_identity, write_roster
+from protocols.cli import budget, rounds
+from protocols.core.identity_files import read_identity, read_roster, write_identity, write_roster
 
 
 @cache
@@ -44,7 +44,7 @@ def roster_file(data: bytes) -> None:
 
 
 def participants_file(data: bytes) -> None:
-    names = cli_budget._lines(_file("names", data))
+    names = budget._lines(_file("names", data))
     if any(name != name.strip() or not name for name in names):
         raise ValueError("a participant without a name")
 
@@ -54,12 +54,12 @@ def command_options(data: bytes) -> None:
     text = data[1:].decode("utf-8", "replace")
     match (data[0] if data else 0) % 3:
         case 0:
-            cli_budget._period(text)
+            budget._period(text)
         case 1:
-            moment = cli_budget._moment(text)
+            moment = budget._moment(text)
             Budget("b", "1", adjacency=Adjacency.ADD_REMOVE, expires=moment)
         case _:
-            fractions = cli._drop_fractions(0.0, [text])
+            fractions = rounds._drop_fractions(0.0, [text])
             if not all(0 <= fraction < 1 for fraction in fractions.values()):
                 raise ValueError("a fraction that is none")
 

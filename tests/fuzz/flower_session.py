@@ -22,15 +22,15 @@ from flwr.app import Context, Message, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 
-from protocols import client_steps
-from protocols import server as server_module
+from protocols.core.identity_files import write_roster
 from protocols.flower import SecAggMod, SecAggSettings, rounds
 from protocols.flower.envelope import RECORD
 from protocols.flower.memory import Memory, recall
 from protocols.flower.rounds import Round
-from protocols.identity_files import write_roster
-from protocols.parameters import Adversary
-from protocols.server import Server
+from protocols.masking.client import steps
+from protocols.masking.server import server as server_module
+from protocols.masking.server.server import Server
+from protocols.masking.topology import Adversary
 from secagg import aead, shamir
 from secagg.encoding import FixedPoint
 from secagg.key_agreement import KeyPair
@@ -64,7 +64,7 @@ def same_randomness(label: str) -> Iterator[None]:
     draw = _drawn(label)
     drawing: tuple[Any, ...] = (KeyPair.generate, Identity.generate, aead.seal, shamir.split, FixedPoint.encode)
     with ExitStack() as stack:
-        for module in (client_steps, server_module, rounds):
+        for module in (steps, server_module, rounds):
             stack.enter_context(patch.object(module, "os", SimpleNamespace(urandom=draw)))
         for function in drawing:
             stack.enter_context(patch.dict(function.__kwdefaults__, random=draw))

@@ -12,15 +12,15 @@ import msgspec
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 
-from protocols import wire
 from protocols.flower import SecAggMod
 from protocols.flower.announcement import Announcement, pack_node_ids
 from protocols.flower.content import Model, content_digest
 from protocols.flower.envelope import RECORD, REFUSED, decode, field, seal
 from protocols.flower.memory import Memory, recall, remember
 from protocols.flower.settings import UPDATE
-from protocols.messages import Invitation
-from protocols.server import Server
+from protocols.masking import wire
+from protocols.masking.messages import Invitation
+from protocols.masking.server.server import Server
 from secagg.errors import MalformedMessage, ParameterError, ThresholdError
 from tests.protocols.flower.in_process import MODEL, plain_mean, train_messages, usual_training
 

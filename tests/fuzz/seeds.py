@@ -10,13 +10,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from protocols import dumps, wire
-from protocols.audit.recorded_sessions import Run
-from protocols.configuration import RoundConfig
-from protocols.identity_files import write_identity, write_roster
-from protocols.messages import Invitation
-from protocols.parameters import Adversary, ThreatModel
-from protocols.vectors import PrivateCounts, PrivateVector
+from protocols.audit.replay.recorded_sessions import Run
+from protocols.core import dumps
+from protocols.core.identity_files import write_identity, write_roster
+from protocols.inputs.vectors import PrivateCounts, PrivateVector
+from protocols.masking import wire
+from protocols.masking.config import RoundConfig
+from protocols.masking.messages import Invitation
+from protocols.masking.topology import Adversary, ThreatModel
 from secagg.paillier import PublicKey
 from secagg.signatures import Identity
 from tests.secagg.paillier.fixed_keys import private_key

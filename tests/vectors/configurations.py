@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from protocols.audit.configurations import read_configuration, read_policy
-from protocols.configuration import RoundConfig
+from protocols.audit.replay.configurations import read_configuration, read_policy
+from protocols.masking.config import RoundConfig
 
 __all__ = ["read_configuration", "read_policy", "written"]
 Vector = dict[str, Any]

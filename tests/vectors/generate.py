@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from protocols.audit.operations import OPERATIONS, Case
+from protocols.audit.replay.operations import OPERATIONS, Case
 from secagg.derivation import Label
 from secagg.errors import SecAggError
 from tests.checker.edwards import ORDER

@@ -24,7 +24,7 @@ from dp.events import (
 )
 from dp.ledger import Budget, Cost, Ledger, Verified
 from dp.sensitivity import Adjacency
-from protocols.audit.recorded_ledger import COLUMNS, counts, edited, outcome, rechained, record_of
+from protocols.audit.replay.recorded_ledger import COLUMNS, counts, edited, outcome, rechained, record_of
 
 from . import ledger_defects
 

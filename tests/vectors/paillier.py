@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from protocols.audit.recorded_paillier import KINDS, Run
-from protocols.audit.recorded_sessions import outcome_of
-from protocols.paillier_messages import (
+from protocols.audit.replay.recorded_paillier import KINDS, Run
+from protocols.audit.replay.recorded_sessions import outcome_of
+from protocols.paillier.messages import (
     CommitmentList,
     Contribution,
     Opening,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
-from protocols.audit.private_operations import OPERATIONS
+from protocols.audit.replay.private_operations import OPERATIONS
 from secagg.errors import SecAggError
 
 from . import policies, private_costs, private_encodings

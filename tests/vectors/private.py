@@ -12,30 +12,20 @@ import numpy as np
 
 from dp.clipping import clip
 from dp.sensitivity import Adjacency, Norm
-from protocols import wire
-from protocols.audit.recorded_private import epsilon
-from protocols.audit.recorded_sessions import Run, array, outcome_of, unrounded
-from protocols.configuration import RoundConfig
-from protocols.messages import ToServer
-from protocols.parameters import Adversary, ThreatModel
-from protocols.private_round import PrivateRound
-from protocols.vectors import PrivateCounts, PrivateSpec, PrivateVector
+from protocols.audit.replay.recorded_private import epsilon
+from protocols.audit.replay.recorded_sessions import Run, array, outcome_of, unrounded
+from protocols.inputs.vectors import PrivateCounts, PrivateSpec, PrivateVector
+from protocols.masking import wire
+from protocols.masking.config import RoundConfig
+from protocols.masking.messages import ToServer
+from protocols.masking.topology import Adversary, ThreatModel
+from protocols.privacy.plans import PrivateRound
 from secagg.errors import SecAggError
 from secagg.residues import pack, unpack
 
 from .configurations import written
 from .session_defects import Defect, change, frame_anew, read
-from .sessions import (
-    NUM_CLIENTS,
-    Silent,
-    Vector,
-    drawn,
-    ending,
-    laid_out,
-    numbers,
-    randomness,
-    record,
-)
+from .sessions import NUM_CLIENTS, Silent, Vector, drawn, ending, laid_out, numbers, randomness, record
 
 DELTA, DOUBTED = 1e-5, 0.125
 COUNTS = PrivateCounts("votes", 36, max_total=5, scale=70, local_sigma=333.25, least_count=4)

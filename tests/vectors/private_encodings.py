@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dp import rotation
-from protocols.audit.private_operations import codec_of
+from protocols.audit.replay.private_operations import codec_of
 
 Case = dict[str, Any]
 SEED, OTHER = bytes(range(32)).hex(), bytes(range(32, 64)).hex()

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from protocols import wire
-from protocols.messages import ToClient, ToServer
+from protocols.masking import wire
+from protocols.masking.messages import ToClient, ToServer
 
 if TYPE_CHECKING:
-    from protocols.audit.recorded_sessions import Run
+    from protocols.audit.replay.recorded_sessions import Run
 
 Defect = tuple[str, Any, int, bytes]
 """What is wrong, to whom it goes ("server" or a client's id), from which client (0: the server), the bytes.

@@ -13,13 +13,13 @@ from typing import Any
 
 import msgspec
 
-from protocols import wire
-from protocols.audit.recorded_sessions import Run, outcome_of
-from protocols.configuration import RoundConfig
-from protocols.messages import ToServer
-from protocols.parameters import Adversary, ThreatModel
-from protocols.transitions import ServerPhase
-from protocols.vectors import FloatVector, IntegerVector
+from protocols.audit.replay.recorded_sessions import Run, outcome_of
+from protocols.inputs.vectors import FloatVector, IntegerVector
+from protocols.masking import wire
+from protocols.masking.config import RoundConfig
+from protocols.masking.messages import ToServer
+from protocols.masking.topology import Adversary, ThreatModel
+from protocols.masking.transitions import ServerPhase
 from secagg.encoding import Rounding
 from secagg.field import PRIME
 

@@ -10,7 +10,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from protocols.audit import known_answers, replay
+from protocols.audit.checks import known_answers
+from protocols.audit.replay import replay
 
 HERE = Path(__file__).parent
 AUDIT = HERE.parent.parent / "protocols" / "audit"

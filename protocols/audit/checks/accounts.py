@@ -17,7 +17,7 @@ from dp.events import GaussianEvent
 from dp.ledger import Budget, Composition, Cost, Ledger
 from dp.sensitivity import Adjacency
 
-from .outcome import Check, Found, Trials, demand, demand_refusal
+from ..outcome import Check, Found, Trials, demand, demand_refusal
 
 _ADD = Adjacency.ADD_REMOVE
 _DELTA = 1e-6

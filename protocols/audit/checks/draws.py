@@ -21,9 +21,9 @@ from dp.goodness import check_noise
 from dp.laws import Law, gaussian_law, laplace_law
 from secagg.encoding import FixedPoint
 
-from ..noisy import NoisyCounts, NoisyFloats
-from ..vectors import PrivateCounts, PrivateVector
-from .outcome import Check, Figure, Found, Trials, demand
+from ...inputs.private_codecs import NoisyCounts, NoisyFloats
+from ...inputs.vectors import PrivateCounts, PrivateVector
+from ..outcome import Check, Figure, Found, Trials, demand
 
 _FALSE_ALARM = 1e-9
 _MOST_AT_ONCE = 32

@@ -15,7 +15,7 @@ from dp import mechanisms
 from dp.audit import audit_epsilon
 from dp.sensitivity import Adjacency, Norm, Sensitivity
 
-from .outcome import Check, Claims, Found, Trials, demand
+from ..outcome import Check, Claims, Found, Trials, demand
 
 _FALSE_ALARM = 1e-9
 _DELTA = 1e-5

@@ -23,13 +23,13 @@ from secagg.key_agreement import KeyPair
 from secagg.residues import Residues, reduce_in_place, unpack
 from secagg.signatures import Identity
 
-from .. import bindings
-from ..client_state import Masked
-from ..configuration import RoundConfig
-from ..messages import SECRET_BYTES, AdvertiseKeys, MaskedInput, SurvivorList, UnmaskingRequest
-from ..parameters import Adversary
-from .outcome import Check, Found, Refuted, Trials, demand, demand_refusal
-from .stage import Stage, configuration
+from ...masking import derivations
+from ...masking.client.state import Masked
+from ...masking.config import RoundConfig
+from ...masking.messages import SECRET_BYTES, AdvertiseKeys, MaskedInput, SurvivorList, UnmaskingRequest
+from ...masking.topology import Adversary
+from ..outcome import Check, Found, Refuted, Trials, demand, demand_refusal
+from ..stage import Stage, configuration
 
 _VICTIM = 1
 _SEMI, _MALICIOUS = Adversary.SEMI_MALICIOUS_SERVER, Adversary.MALICIOUS_SERVER
@@ -89,7 +89,7 @@ class Storyteller:
             for survivors, signatures in signed.items():
                 for i in self.corrupt:
                     state = self.states[i]
-                    statement = bindings.survivors_statement(session_id, state.roster_digest, everyone, survivors)
+                    statement = derivations.survivors_statement(session_id, state.roster_digest, everyone, survivors)
                     signatures[i] = Identity(state.confirmation_private_key).sign(statement)
         for i in sorted(everyone - self.corrupt):
             peers = set(self.states[i].peers)
@@ -121,12 +121,12 @@ class Storyteller:
         orphans = []
         for peer in self.neighbours:
             ends = (_VICTIM, key.public_bytes), (peer, public[peer])
-            orphans.append((_VICTIM, peer, bindings.pairwise_mask_seed(key.agree(public[peer]), session_id, *ends)))
+            orphans.append((_VICTIM, peer, derivations.pairwise_mask_seed(key.agree(public[peer]), session_id, *ends)))
         lanes: list[Residues] = [
             unpack(vector, lane.modulus_bits, lane.length)
             for vector, lane in zip(self.inputs[_VICTIM].vectors, self.stage.config.lanes, strict=True)
         ]
-        own = bindings.self_mask_stream_seed(session_id, _VICTIM, seed)
+        own = derivations.self_mask_stream_seed(session_id, _VICTIM, seed)
         masking.unmask(lanes, self_mask_seeds=[own], orphaned_seeds=orphans)
         model = self.stage.config.lanes[0]
         plain = self.stage.levels({_VICTIM})[model.name]

@@ -19,14 +19,14 @@ from secagg import aead, shamir
 from secagg.encoding import FixedPoint
 from secagg.signatures import Identity
 
-from ..client import Client
-from ..client_state import Advertised, Masked
-from ..messages import SECRET_BYTES, Invitation
-from ..parameters import Adversary
-from ..server import Server
-from . import stage, strings
-from .outcome import Check, Figure, Found, Refuted, Trials, demand
-from .stage import Stage, configuration
+from ...masking.client.client import Client
+from ...masking.client.state import Advertised, Masked
+from ...masking.messages import SECRET_BYTES, Invitation
+from ...masking.server.server import Server
+from ...masking.topology import Adversary
+from .. import stage, strings
+from ..outcome import Check, Figure, Found, Refuted, Trials, demand
+from ..stage import Stage, configuration
 
 _FALSE_ALARM = 1e-9
 _ID_BYTES = 32

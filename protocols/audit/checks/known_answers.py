@@ -12,13 +12,13 @@ from dp.zcdp import zcdp_delta, zcdp_epsilon, zcdp_rho
 from secagg import errors
 from secagg.errors import SecAggError
 
-from .. import wire
-from ..messages import Confirmation, ToClient, ToServer
-from ..parameters import Adversary, ThreatModel, derive_topology
-from . import private_operations, shipped
-from .fixed_randomness import OtherRandomness
-from .operations import OPERATIONS
-from .outcome import Check, Found, Refuted, Trials, demand
+from ...masking import wire
+from ...masking.messages import Confirmation, ToClient, ToServer
+from ...masking.topology import Adversary, ThreatModel, derive_topology
+from ..outcome import Check, Found, Refuted, Trials, demand
+from ..replay import private_operations, shipped
+from ..replay.fixed_randomness import OtherRandomness
+from ..replay.operations import OPERATIONS
 
 PRIMITIVES = ("encoding", "residues", "prg", "shamir", "derivation", "aead", "key_agreement", "signatures", "privacy")
 _MAX_BYTES = 1 << 16

@@ -14,7 +14,7 @@ from dp.errors import BudgetExceededError, DpError
 from dp.ledger import Budget, Cost, Ledger
 from dp.sensitivity import Adjacency
 
-from .outcome import Check, Found, Refuted, Trials, demand
+from ..outcome import Check, Found, Refuted, Trials, demand
 
 _ADD = Adjacency.ADD_REMOVE
 

@@ -16,7 +16,7 @@ from dp.goodness import check_noise
 from dp.laws import Law, gaussian_law, laplace_law
 from dp.mass import distribution, variance
 
-from .outcome import Check, Found, Histogram, Refuted, Trials, demand
+from ..outcome import Check, Found, Histogram, Refuted, Trials, demand
 
 Int64s = npt.NDArray[np.int64]
 

@@ -12,7 +12,7 @@ from secagg.encoding import FixedPoint, Rounding
 from secagg.errors import MalformedMessage
 from secagg.paillier import Accumulator, KeyHolder, Lanes, NoisePool, deal, decrypt, encrypt, generate
 
-from .outcome import Check, Found, Trials, Unavailable, demand, demand_refusal
+from ..outcome import Check, Found, Trials, Unavailable, demand, demand_refusal
 
 _KEY_BITS = 2048
 _LENGTH = 50
@@ -61,7 +61,7 @@ def _sums(trials: Trials) -> Found:
 
 
 def _round(trials: Trials) -> Found:
-    from ..paillier_simulation import run_round
+    from ...simulation.paillier import run_round
 
     _need("gmpy2")
     (_,) = trials.each(1)

@@ -12,8 +12,8 @@ from secagg.key_agreement import KeyPair
 from secagg.residues import lane_dtype, pack, packed_bytes, reduce_in_place, unpack
 from secagg.signatures import Identity, verify
 
-from .outcome import Check, Found, Trials, demand, demand_refusal
-from .strings import even
+from ..outcome import Check, Found, Trials, demand, demand_refusal
+from ..strings import even
 
 _FALSE_ALARM = 1e-9
 _BINS = 256

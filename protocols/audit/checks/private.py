@@ -10,12 +10,12 @@ import msgspec
 from dp.sensitivity import Adjacency
 from secagg.errors import ParameterError, ThresholdError
 
-from ..check_private_round import run_checked_private_round
-from ..parameters import Adversary, ThreatModel
-from ..policy import ClientPolicy, PrivacyDemand
-from ..private_round import PrivateRound
-from ..transitions import ServerPhase
-from .outcome import Check, Found, Trials, demand, demand_refusal
+from ...masking.policy import ClientPolicy, PrivacyDemand
+from ...masking.topology import Adversary, ThreatModel
+from ...masking.transitions import ServerPhase
+from ...privacy.plans import PrivateRound
+from ...simulation.checked_private import run_checked_private_round
+from ..outcome import Check, Found, Trials, demand, demand_refusal
 
 _DELTA = 1e-5
 _FALSE_ALARM = 1e-9

@@ -14,12 +14,12 @@ import numpy.typing as npt
 from dp.goodness import check_noise
 from dp.laws import gaussian_law
 
-from ..configuration import RoundConfig
-from ..parameters import Adversary, ThreatModel
-from ..result import RoundResult
-from ..simulation import Simulation
-from ..vectors import PrivateCounts, PrivateVector
-from .outcome import Check, Found, Trials, demand
+from ...inputs.vectors import PrivateCounts, PrivateVector
+from ...masking.config import RoundConfig
+from ...masking.result import RoundResult
+from ...masking.topology import Adversary, ThreatModel
+from ...simulation.masked import Simulation
+from ..outcome import Check, Found, Trials, demand
 
 _FALSE_ALARM = 1e-9
 _CLIENTS = 12

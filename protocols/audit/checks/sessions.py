@@ -10,14 +10,14 @@ import numpy as np
 from secagg.errors import MalformedMessage, SecAggError, ThresholdError
 from secagg.residues import pack
 
-from .. import wire
-from ..messages import ToClient, ToServer
-from ..parameters import Adversary
-from ..simulation import COLLECTED_PHASES
-from ..transitions import ServerPhase
-from .outcome import Check, Found, Refuted, Trials, demand, demand_refusal
+from ...masking import wire
+from ...masking.messages import ToClient, ToServer
+from ...masking.topology import Adversary
+from ...masking.transitions import ServerPhase
+from ...simulation.masked import COLLECTED_PHASES
+from ..outcome import Check, Found, Refuted, Trials, demand, demand_refusal
+from ..stage import Stage, configuration
 from .primitives import flipped
-from .stage import Stage, configuration
 
 CLIENTS = (5, 25)
 """From how many to below how many: with fewer, some adversaries leave no threshold."""

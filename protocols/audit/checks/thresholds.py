@@ -7,8 +7,8 @@ from fractions import Fraction
 
 from secagg.errors import ParameterError
 
-from ..parameters import Adversary, ThreatModel, derive_topology
-from .outcome import Check, Found, Trials, demand, demand_refusal
+from ...masking.topology import Adversary, ThreatModel, derive_topology
+from ..outcome import Check, Found, Trials, demand, demand_refusal
 
 _CURIOUS, _SEMI, _MALICIOUS = Adversary
 _SECURITY = Fraction(1, 2**41)

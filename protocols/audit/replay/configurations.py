@@ -7,10 +7,10 @@ from typing import Any
 from dp.sensitivity import Adjacency
 from secagg.encoding import Rounding
 
-from ..configuration import RoundConfig
-from ..parameters import Adversary, ThreatModel
-from ..policy import ClientPolicy, PrivacyDemand
-from ..vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
+from ...inputs.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
+from ...masking.config import RoundConfig
+from ...masking.policy import ClientPolicy, PrivacyDemand
+from ...masking.topology import Adversary, ThreatModel
 
 Vector = dict[str, Any]
 KINDS: dict[str, Any] = {

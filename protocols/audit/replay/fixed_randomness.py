@@ -29,8 +29,8 @@ from secagg.paillier import open_partially
 from secagg.randomness import SYSTEM, RandomBytes
 from secagg.signatures import Identity
 
-from .. import client_steps
-from .. import server as server_room
+from ...masking.client import steps
+from ...masking.server import server as server_room
 
 Given = dict[str, Any]
 _IN_USE = Lock()
@@ -133,7 +133,7 @@ def for_client(given: Given) -> AbstractContextManager[None]:
             _by_default(
                 Identity.generate, _source([given[key] for key in ("confirmation_private_key",) if key in given])
             ),
-            (client_steps, "os", _urandom([given["self_mask_seed"]])),
+            (steps, "os", _urandom([given["self_mask_seed"]])),
             _by_default(FixedPoint.encode, _source(given["rounding_seeds"].values())),
             _by_default(shamir.split, _source(_coefficients(given))),
             (aead, "seal", _sealing(given["nonces"])),

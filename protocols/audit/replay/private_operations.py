@@ -23,9 +23,9 @@ from dp.randomness import WordStream
 from dp.sensitivity import Adjacency
 from secagg.prg import keystream
 
-from ..noisy import Noisy, NoisyCounts, NoisyFloats
-from ..policy import ClientPolicy
-from ..vectors import PrivateCounts, PrivateVector
+from ...inputs.private_codecs import Noisy, NoisyCounts, NoisyFloats
+from ...inputs.vectors import PrivateCounts, PrivateVector
+from ...masking.policy import ClientPolicy
 from .configurations import read_configuration, read_policy
 from .fixed_randomness import OtherRandomness, always
 

@@ -14,7 +14,7 @@ from typing import Any
 from dp.errors import DpError, MissingDependencyError
 from dp.ledger import Ledger, Record, Verified
 
-from .outcome import demand
+from ..outcome import demand
 
 Tables = dict[str, Any]
 Edits = list[Tables]

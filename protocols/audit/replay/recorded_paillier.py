@@ -16,7 +16,9 @@ from secagg.encoding import FixedPoint, Rounding
 from secagg.paillier import NoisePool, ShortExponents, threshold
 from secagg.signatures import Identity
 
-from ..paillier_messages import (
+from ...paillier.aggregator import Aggregator, Result
+from ...paillier.member import CommitteeMember, Contributor
+from ...paillier.messages import (
     Commitment,
     CommitmentList,
     Contribution,
@@ -28,11 +30,9 @@ from ..paillier_messages import (
     decode,
     encode,
 )
-from ..paillier_parameters import RoundParameters
-from ..paillier_roles import CommitteeMember, Contributor
-from ..paillier_sum import Aggregator, Result
+from ...paillier.parameters import RoundParameters
+from ..outcome import Refuted, demand
 from . import fixed_randomness
-from .outcome import Refuted, demand
 from .recorded_sessions import Vector, array, demand_same, outcome_of
 
 KINDS: dict[str, tuple[type[Message], type[Message]]] = {

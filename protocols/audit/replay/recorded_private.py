@@ -13,12 +13,12 @@ from dp.accounting import epsilon_of
 from dp.events import Repeated
 from dp.sensitivity import Adjacency
 
-from .. import wire
-from ..configuration import RoundConfig
-from ..private_round import PrivateRound
-from ..vectors import PrivateVector
+from ...inputs.vectors import PrivateVector
+from ...masking import wire
+from ...masking.config import RoundConfig
+from ...privacy.plans import PrivateRound
+from ..outcome import Refuted, demand
 from .configurations import read_configuration
-from .outcome import Refuted, demand
 from .recorded_sessions import Run, Vector, array, outcome_of
 
 BEFORE_INPUTS = ("advertise-keys", "share-keys")

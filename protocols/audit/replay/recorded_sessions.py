@@ -12,15 +12,15 @@ import numpy as np
 from secagg.errors import PeerError, SecAggError
 from secagg.signatures import Identity
 
-from .. import wire
-from ..client import Client
-from ..configuration import RoundConfig
-from ..server import Server
-from ..transitions import ServerPhase
-from ..vectors import PrivateSpec
+from ...inputs.vectors import PrivateSpec
+from ...masking import wire
+from ...masking.client.client import Client
+from ...masking.config import RoundConfig
+from ...masking.server.server import Server
+from ...masking.transitions import ServerPhase
+from ..outcome import demand
 from . import fixed_randomness
 from .configurations import read_configuration, read_policy
-from .outcome import demand
 
 Vector = dict[str, Any]
 

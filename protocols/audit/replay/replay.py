@@ -9,9 +9,9 @@ from typing import Any
 from dp.errors import DpError, MissingDependencyError
 from secagg.errors import SecAggError
 
+from ..outcome import Check, Found, Refuted, Trials, demand
 from . import recorded_ledger, recorded_paillier, recorded_private, recorded_sessions, shipped
 from .fixed_randomness import OtherRandomness
-from .outcome import Check, Found, Refuted, Trials, demand
 
 Vector = dict[str, Any]
 Part = Any

@@ -8,8 +8,8 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
+from ..outcome import Check, Found, Refuted, Trials, demand
 from .manifest import FILES
-from .outcome import Check, Found, Refuted, Trials, demand
 
 
 def folder() -> Traversable:

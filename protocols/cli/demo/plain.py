@@ -22,11 +22,11 @@ from rich.table import Table
 from secagg.arrays import flatten
 from secagg.errors import ParameterError
 
-from .configuration import RoundConfig
-from .parameters import ThreatModel
-from .simulation import Simulation, SimulationReport, choose_drops
-from .transitions import ServerPhase
-from .vectors import FloatVector
+from ...inputs.vectors import FloatVector
+from ...masking.config import RoundConfig
+from ...masking.topology import ThreatModel
+from ...masking.transitions import ServerPhase
+from ...simulation.masked import Simulation, SimulationReport, choose_drops
 
 Array = npt.NDArray[np.float64]
 Model = list[Array]

@@ -24,12 +24,12 @@ from rich.table import Table
 from dp.errors import BudgetExceededError
 from dp.ledger import Budget, Composition, Ledger
 
-from .demo import CLASSES, Array, Examples, check_place, load_digits, split_unequally
-from .parameters import ThreatModel
-from .private_round import PrivateRound
-from .purse import Purse
-from .simulation import Simulation, choose_drops
-from .transitions import ServerPhase
+from ...masking.topology import ThreatModel
+from ...masking.transitions import ServerPhase
+from ...privacy.payment import Purse
+from ...privacy.plans import PrivateRound
+from ...simulation.masked import Simulation, choose_drops
+from .plain import CLASSES, Array, Examples, check_place, load_digits, split_unequally
 
 PIXELS = 64
 PARAMETERS = (PIXELS + 1) * CLASSES

@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping
 from secagg import signatures
 from secagg.errors import AuthenticationFailed, ContradictoryRequest, MalformedMessage, ParameterError, ThresholdError
 
-from . import bindings
-from .client_state import Confirmed, Masked, Session
-from .configuration import RoundConfig
-from .graph import Graph
-from .key_checks import check_advertised_keys
-from .messages import AdvertiseKeys, Roster, ShareDelivery, SurvivorList, UnmaskingRequest
-from .policy import ClientPolicy
+from .. import derivations
+from ..config import RoundConfig
+from ..graph import Graph
+from ..key_checks import check_advertised_keys
+from ..messages import AdvertiseKeys, Roster, ShareDelivery, SurvivorList, UnmaskingRequest
+from ..policy import ClientPolicy
+from .state import Confirmed, Masked, Session
 
 
 def check_own_id(config: RoundConfig, client_id: int) -> None:
@@ -42,7 +42,7 @@ def check_roster(
     if entries.pop(own.sender, None) != own:
         raise ContradictoryRequest(f"the roster lacks client {own.sender} or changes its keys")
     config = session.config
-    graph = Graph(config.topology, config.threat_model.num_clients, bindings.graph_seed(session.session_id))
+    graph = Graph(config.topology, config.threat_model.num_clients, derivations.graph_seed(session.session_id))
     strangers = entries.keys() - graph.neighbours(own.sender)
     if strangers:
         raise ContradictoryRequest("the roster lists clients that are no neighbours", culprits=strangers)
@@ -85,7 +85,7 @@ def check_survivor_list(state: Masked, policy: ClientPolicy, own_id: int, surviv
         raise ContradictoryRequest("the survivor list has clients that shared no keys", culprits=survivors - shared)
     if max(shared) > config.threat_model.num_clients:
         raise ContradictoryRequest("the survivor list has clients that were not invited")
-    graph = Graph(config.topology, config.threat_model.num_clients, bindings.graph_seed(state.session.session_id))
+    graph = Graph(config.topology, config.threat_model.num_clients, derivations.graph_seed(state.session.session_id))
     others = (graph.neighbours(own_id) & shared) ^ state.peers.keys()
     if others:
         raise ContradictoryRequest("other neighbours shared keys than those whose shares came", culprits=others)
@@ -105,7 +105,7 @@ def check_confirmations(state: Confirmed, own_id: int, request: UnmaskingRequest
     strangers = request.confirmations.keys() - (peers.keys() & survivors) - {own_id}
     if strangers:
         raise ContradictoryRequest("confirmations by others than surviving neighbours", culprits=strangers)
-    statement = bindings.survivors_statement(
+    statement = derivations.survivors_statement(
         session.session_id, state.masked.roster_digest, state.shared, state.survivors
     )
     others = {signer: signature for signer, signature in request.confirmations.items() if signer != own_id}

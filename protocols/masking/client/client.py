@@ -24,9 +24,9 @@ import numpy.typing as npt
 from secagg.errors import StateError, UnexpectedMessage
 from secagg.signatures import Identity
 
-from . import bindings, client_steps, dumps, wire
-from .client_state import Aborted, Advertised, ClientState, Completed, Confirmed, Invited, Masked, Session, Shared
-from .messages import (
+from ...core import dumps
+from .. import derivations, wire
+from ..messages import (
     AdvertiseKeys,
     Confirmation,
     Invitation,
@@ -40,9 +40,11 @@ from .messages import (
     UnmaskingRequest,
     UnmaskingShares,
 )
-from .parameters import MAX_CLIENTS
-from .policy import ClientPolicy
-from .transitions import CLIENT_TRANSITIONS, ClientPhase
+from ..policy import ClientPolicy
+from ..topology import MAX_CLIENTS
+from ..transitions import CLIENT_TRANSITIONS, ClientPhase
+from . import steps
+from .state import Aborted, Advertised, ClientState, Completed, Confirmed, Invited, Masked, Session, Shared
 
 S = TypeVar("S", Invited, Advertised, Shared, Masked, Confirmed)
 R = TypeVar("R")
@@ -91,9 +93,7 @@ class Client:
     ) -> None:
         self.num_clipped: dict[str, int] = {}
         """After `mask_input`: how many coordinates of each vector were clipped. Not part of a dump."""
-        self._party = client_steps.Party(
-            client_id, policy or ClientPolicy(), identity, dict(known_identities or {}), threads
-        )
+        self._party = steps.Party(client_id, policy or ClientPolicy(), identity, dict(known_identities or {}), threads)
         self._state: ClientState = Invited()
         self._request_digest, self._answer = b"", b""
         self._stepping = threading.RLock()
@@ -157,7 +157,7 @@ class Client:
             ParameterError: the round does not meet the client's policy, or needs identities that the client lacks.
             UnexpectedMessage: not invited, or not at this time; nothing changes.
         """
-        return self._step(Invited, invitation, lambda _: client_steps.advertise(self._party, invitation))
+        return self._step(Invited, invitation, lambda _: steps.advertise(self._party, invitation))
 
     def share_keys(self, roster: Roster) -> ShareKeys:
         """Answer the roster of neighbours with sealed shares of the self-mask seed and of the mask key.
@@ -168,7 +168,7 @@ class Client:
             ThresholdError: too few neighbours.
             UnexpectedMessage: for another session or recipient, or not at this time; nothing changes.
         """
-        return self._step(Advertised, roster, lambda state: client_steps.share(self._party, state, roster))
+        return self._step(Advertised, roster, lambda state: steps.share(self._party, state, roster))
 
     def mask_input(
         self, delivery: ShareDelivery, values: Mapping[str, npt.NDArray[Any]], *, weight: int = 1
@@ -190,9 +190,9 @@ class Client:
         # Encoded before the step, so that a bad input can be corrected: only a failed step ends the session.
         session = self._expect(Shared, delivery).session
         config = session.config
-        encoded = config.encode(values, weight, rotation_seed=partial(bindings.rotation_seed, session.session_id))
+        encoded = config.encode(values, weight, rotation_seed=partial(derivations.rotation_seed, session.session_id))
         vectors = [part.residues for part in encoded]
-        response = self._step(Shared, delivery, lambda state: client_steps.mask(self._party, state, delivery, vectors))
+        response = self._step(Shared, delivery, lambda state: steps.mask(self._party, state, delivery, vectors))
         lanes = config.lanes
         self.num_clipped = {lane.name: part.num_clipped for lane, part in zip(lanes, encoded, strict=True)}
         return response
@@ -206,7 +206,7 @@ class Client:
             ThresholdError: too few survivors.
             UnexpectedMessage: for another session or recipient, or not at this time; nothing changes.
         """
-        return self._step(Masked, survivor_list, lambda state: client_steps.confirm(self._party, state, survivor_list))
+        return self._step(Masked, survivor_list, lambda state: steps.confirm(self._party, state, survivor_list))
 
     def unmask(self, request: UnmaskingRequest) -> UnmaskingShares:
         """Give one share of each neighbour: of its mask key if it dropped, of its self-mask seed if not.
@@ -219,10 +219,8 @@ class Client:
             UnexpectedMessage: for another session or recipient, or not at this time; nothing changes.
         """
         if isinstance(self._state, Confirmed):
-            return self._step(
-                Confirmed, request, lambda state: client_steps.unmask_confirmed(self._party, state, request)
-            )
-        return self._step(Masked, request, lambda state: client_steps.unmask_unconfirmed(self._party, state, request))
+            return self._step(Confirmed, request, lambda state: steps.unmask_confirmed(self._party, state, request))
+        return self._step(Masked, request, lambda state: steps.unmask_unconfirmed(self._party, state, request))
 
     def dump(self) -> bytes:
         """Return all that is needed to go on in another process, the last answer and the policy included.

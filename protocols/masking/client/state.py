@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from .configuration import RoundConfig
-from .messages import AdvertiseKeys
+from ..config import RoundConfig
+from ..messages import AdvertiseKeys
 
 
 class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):

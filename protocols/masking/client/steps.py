@@ -14,10 +14,9 @@ from secagg.key_agreement import KeyPair
 from secagg.residues import Residues, pack, reduce_in_place
 from secagg.signatures import Identity
 
-from . import bindings, client_checks
-from .client_state import Advertised, Completed, Confirmed, Masked, Peer, Session, Shared
-from .configuration import RoundConfig
-from .messages import (
+from .. import derivations
+from ..config import RoundConfig
+from ..messages import (
     SECRET_BYTES,
     SHARE_BYTES,
     AdvertiseKeys,
@@ -31,7 +30,9 @@ from .messages import (
     UnmaskingRequest,
     UnmaskingShares,
 )
-from .policy import ClientPolicy
+from ..policy import ClientPolicy
+from . import checks
+from .state import Advertised, Completed, Confirmed, Masked, Peer, Session, Shared
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def advertise(party: Party, invitation: Invitation) -> tuple[Advertised, Adverti
     """Accept the round, and make the keys of the session."""
     config = invitation.config
     party.policy.check(config)
-    client_checks.check_own_id(config, party.client_id)
+    checks.check_own_id(config, party.client_id)
     party.check_identities(config)
     session = Session(config, invitation.session_id)
     adversary = config.threat_model.adversary
@@ -78,11 +79,11 @@ def advertise(party: Party, invitation: Invitation) -> tuple[Advertised, Adverti
         sender=party.client_id,
         cipher_public_key=cipher.public_bytes,
         mask_public_key=mask.public_bytes,
-        self_mask_commitment=bindings.self_mask_commitment(session.session_id, party.client_id, self_mask_seed),
+        self_mask_commitment=derivations.self_mask_commitment(session.session_id, party.client_id, self_mask_seed),
         confirmation_public_key=confirmation.public_bytes if confirmation else None,
     )
     if adversary.needs_identities and party.identity is not None:
-        keys = msgspec.structs.replace(keys, signature=party.identity.sign(bindings.keys_statement(keys)))
+        keys = msgspec.structs.replace(keys, signature=party.identity.sign(derivations.keys_statement(keys)))
     following = Advertised(
         session,
         cipher.private_bytes,
@@ -97,7 +98,7 @@ def advertise(party: Party, invitation: Invitation) -> tuple[Advertised, Adverti
 def share(party: Party, state: Advertised, roster: Roster) -> tuple[Shared, ShareKeys]:
     """Deal shares of both secrets to the neighbours, each sealed for one."""
     session, own_id = state.session, party.client_id
-    entries = client_checks.check_roster(session, party.policy, state.advertised, roster, party.known_identities)
+    entries = checks.check_roster(session, party.policy, state.advertised, roster, party.known_identities)
     topology = session.config.topology
     holders = [*sorted(entries), own_id] if topology.complete else sorted(entries)
     seed_shares = shamir.split(state.self_mask_seed, threshold=topology.threshold, indices=holders)
@@ -110,12 +111,12 @@ def share(party: Party, state: Advertised, roster: Roster) -> tuple[Shared, Shar
     for peer_id, entry in entries.items():
         peer_end = (peer_id, entry.cipher_public_key)
         agreed = _agree(cipher, peer_id, entry.cipher_public_key)
-        opening_key = bindings.share_encryption_key(agreed, session.session_id, peer_end, own_end)
+        opening_key = derivations.share_encryption_key(agreed, session.session_id, peer_end, own_end)
         peers[peer_id] = Peer(entry.mask_public_key, entry.confirmation_public_key or b"", opening_key)
         sealed[peer_id] = aead.seal(
-            bindings.share_encryption_key(agreed, session.session_id, own_end, peer_end),
+            derivations.share_encryption_key(agreed, session.session_id, own_end, peer_end),
             seed_shares[peer_id] + key_shares[peer_id],
-            associated_data=bindings.share_associated_data(session.session_id, own_id, peer_id),
+            associated_data=derivations.share_associated_data(session.session_id, own_id, peer_id),
         )
     following = Shared(
         session,
@@ -126,7 +127,7 @@ def share(party: Party, state: Advertised, roster: Roster) -> tuple[Shared, Shar
         seed_shares.get(own_id, b""),
         peers,
         # Only in the complete graph does everyone see the same roster.
-        bindings.roster_digest(roster.entries) if topology.complete else b"",
+        derivations.roster_digest(roster.entries) if topology.complete else b"",
     )
     return following, ShareKeys(session.session_id, own_id, sealed)
 
@@ -136,7 +137,7 @@ def mask(
 ) -> tuple[Masked, MaskedInput]:
     """Mask the encoded vectors, in place, with the self mask and one mask for each peer that shared keys."""
     session, own_id = state.session, party.client_id
-    client_checks.check_delivery(session, party.policy, state.peers.keys(), delivery)
+    checks.check_delivery(session, party.policy, state.peers.keys(), delivery)
     shares = _open_shares(party, state, delivery)
     mask_key = KeyPair(state.mask_private_key)
     own_end = (own_id, state.mask_public_key)
@@ -144,11 +145,13 @@ def mask(
     for peer_id in sorted(delivery.sealed):
         peer_key = state.peers[peer_id].mask_public_key
         agreed = _agree(mask_key, peer_id, peer_key)
-        pairwise_seeds[peer_id] = bindings.pairwise_mask_seed(agreed, session.session_id, own_end, (peer_id, peer_key))
+        pairwise_seeds[peer_id] = derivations.pairwise_mask_seed(
+            agreed, session.session_id, own_end, (peer_id, peer_key)
+        )
     masking.mask(
         vectors,
         client_id=own_id,
-        self_mask_seed=bindings.self_mask_stream_seed(session.session_id, own_id, state.self_mask_seed),
+        self_mask_seed=derivations.self_mask_stream_seed(session.session_id, own_id, state.self_mask_seed),
         pairwise_seeds=pairwise_seeds,
         threads=party.threads,
     )
@@ -171,9 +174,9 @@ def confirm(party: Party, state: Masked, survivor_list: SurvivorList) -> tuple[C
     """Sign who shared keys and whose input arrived."""
     if not state.confirmation_private_key:
         raise ContradictoryRequest("a curious-server session has no consistency check")
-    client_checks.check_survivor_list(state, party.policy, party.client_id, survivor_list)
+    checks.check_survivor_list(state, party.policy, party.client_id, survivor_list)
     session_id = state.session.session_id
-    statement = bindings.survivors_statement(
+    statement = derivations.survivors_statement(
         session_id, state.roster_digest, survivor_list.shared, survivor_list.survivors
     )
     signature = Identity(state.confirmation_private_key).sign(statement)
@@ -184,7 +187,7 @@ def confirm(party: Party, state: Masked, survivor_list: SurvivorList) -> tuple[C
 
 def unmask_confirmed(party: Party, state: Confirmed, request: UnmaskingRequest) -> tuple[Completed, UnmaskingShares]:
     """Give shares once enough neighbours are shown to have signed the same."""
-    client_checks.check_confirmations(state, party.client_id, request)
+    checks.check_confirmations(state, party.client_id, request)
     return _give_shares(party, state.masked, request)
 
 
@@ -196,7 +199,7 @@ def unmask_unconfirmed(party: Party, state: Masked, request: UnmaskingRequest) -
 
 
 def _give_shares(party: Party, state: Masked, request: UnmaskingRequest) -> tuple[Completed, UnmaskingShares]:
-    client_checks.check_unmasking_request(state, party.policy, party.client_id, request)
+    checks.check_unmasking_request(state, party.policy, party.client_id, request)
     dropped = set(request.dropped)
     seed_shares = {peer_id: shares[0] for peer_id, shares in state.shares.items() if peer_id not in dropped}
     key_shares = {peer_id: shares[1] for peer_id, shares in state.shares.items() if peer_id in dropped}
@@ -215,7 +218,7 @@ def _open_shares(party: Party, state: Shared, delivery: ShareDelivery) -> dict[i
     session_id = state.session.session_id
     shares = {}
     for peer_id, sealed in sorted(delivery.sealed.items()):
-        associated_data = bindings.share_associated_data(session_id, peer_id, party.client_id)
+        associated_data = derivations.share_associated_data(session_id, peer_id, party.client_id)
         try:
             opened = aead.open(state.peers[peer_id].opening_key, sealed, associated_data=associated_data)
         except AuthenticationFailed as error:

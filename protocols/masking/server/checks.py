@@ -10,8 +10,8 @@ from secagg.errors import AuthenticationFailed, EncodingError, MalformedMessage
 from secagg.key_agreement import check_public_key
 from secagg.residues import Residues, unpack
 
-from .lanes import Lane
-from .messages import AdvertiseKeys, Confirmation, MaskedInput, ShareKeys, UnmaskingShares
+from ...inputs.codecs import Lane
+from ..messages import AdvertiseKeys, Confirmation, MaskedInput, ShareKeys, UnmaskingShares
 
 
 def public_keys(message: AdvertiseKeys) -> list[bytes]:

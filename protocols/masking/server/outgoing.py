@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from .graph import Graph
-from .messages import Invitation, Roster, ShareDelivery, SurvivorList, ToClient, UnmaskingRequest
-from .server_state import ServerState
-from .transitions import ServerPhase
+from ..graph import Graph
+from ..messages import Invitation, Roster, ShareDelivery, SurvivorList, ToClient, UnmaskingRequest
+from ..transitions import ServerPhase
+from .state import ServerState
 
 
 def compose(

@@ -26,11 +26,12 @@ from secagg.errors import (
 )
 from secagg.residues import Residues, reduce_in_place
 
-from . import bindings, dumps, server_checks, server_outgoing, unmasking, wire
-from .configuration import RoundConfig, written_down
-from .graph import Graph
-from .key_checks import check_advertised_keys
-from .messages import (
+from ...core import dumps
+from .. import derivations, wire
+from ..config import RoundConfig, written_down
+from ..graph import Graph
+from ..key_checks import check_advertised_keys
+from ..messages import (
     AdvertiseKeys,
     Confirmation,
     Invitation,
@@ -40,9 +41,10 @@ from .messages import (
     ToServer,
     UnmaskingShares,
 )
-from .result import RoundResult
-from .server_state import ServerState
-from .transitions import SERVER_TRANSITIONS, ServerPhase
+from ..result import RoundResult
+from ..transitions import SERVER_TRANSITIONS, ServerPhase
+from . import checks, outgoing, unmasking
+from .state import ServerState
 
 
 @final
@@ -84,7 +86,7 @@ class Server:
         self._threads = threads
         self._invitation = Invitation(1, config, state.nonce)
         self._session_id = self._invitation.session_id
-        seed = bindings.graph_seed(self._session_id)
+        seed = derivations.graph_seed(self._session_id)
         self._graph = Graph(config.topology, config.threat_model.num_clients, seed)
         adversary = config.threat_model.adversary
         self._confirms = adversary.may_equivocate
@@ -92,7 +94,7 @@ class Server:
         if adversary.needs_identities and missing:
             raise ParameterError(f"known_identities lacks {len(missing)} clients, first {min(missing)}")
         self._max_bytes = wire.max_bytes(config)
-        self._public_keys = {key for keys in state.advertised.values() for key in server_checks.public_keys(keys)}
+        self._public_keys = {key for keys in state.advertised.values() for key in checks.public_keys(keys)}
         self._sums = sums
         self._statement = b""
         self._result: RoundResult | None = None
@@ -133,7 +135,7 @@ class Server:
         It stays the same until the round is closed, and `load` restores it, so that a message may be sent again.
         """
         with self._lock:
-            return server_outgoing.compose(self._state, self._invitation, self._graph, sorted(self._speakers))
+            return outgoing.compose(self._state, self._invitation, self._graph, sorted(self._speakers))
 
     def receive_bytes(self, client_id: int, data: bytes) -> None:
         """Decode and `receive` what a client sent. Raises as `receive`."""
@@ -157,7 +159,7 @@ class Server:
         try:
             # Unpacking takes long and needs nothing that changes: others need not wait for it.
             if isinstance(message, MaskedInput):
-                vectors = server_checks.unpack_input(message, self._state.config.lanes)
+                vectors = checks.unpack_input(message, self._state.config.lanes)
         except PeerError as error:
             raise self._exclude(client_id, error) from None
         with self._lock:
@@ -268,8 +270,8 @@ class Server:
         self._speakers = frozenset(speakers)
         if phase is ServerPhase.CONSISTENCY_CHECK:
             complete = state.config.topology.complete
-            roster = bindings.roster_digest(state.advertised.values()) if complete else b""
-            self._statement = bindings.survivors_statement(self._session_id, roster, state.shared, state.masked)
+            roster = derivations.roster_digest(state.advertised.values()) if complete else b""
+            self._statement = derivations.survivors_statement(self._session_id, roster, state.shared, state.masked)
 
     def _abort(self) -> None:
         """Forget everything but who was excluded."""
@@ -291,22 +293,22 @@ class Server:
         match message:
             case AdvertiseKeys():
                 check_advertised_keys(message, state.config.threat_model.adversary, self._known_identities)
-                server_checks.check_keys(message, self._public_keys)
-                self._public_keys |= set(server_checks.public_keys(message))
+                checks.check_keys(message, self._public_keys)
+                self._public_keys |= set(checks.public_keys(message))
                 state.advertised[client_id] = message
             case ShareKeys():
-                server_checks.check_recipients(message, self._graph.neighbours(client_id) & self._speakers)
+                checks.check_recipients(message, self._graph.neighbours(client_id) & self._speakers)
                 state.sealed[client_id] = message.sealed
             case MaskedInput():
                 for lanes, vector in zip(self._sums, vectors, strict=True):
                     np.add(lanes, vector, out=lanes)
                 state.masked.add(client_id)
             case Confirmation():
-                server_checks.check_confirmation(message, self._statement, state.advertised[client_id])
+                checks.check_confirmation(message, self._statement, state.advertised[client_id])
                 state.confirmations[client_id] = message.signature
             case UnmaskingShares():
                 neighbours = self._graph.holders(client_id) & state.shared
-                server_checks.check_response(message, neighbours & state.masked, neighbours - state.masked)
+                checks.check_response(message, neighbours & state.masked, neighbours - state.masked)
                 state.responses[client_id] = message
 
     def _close_advertise_keys(self) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from .configuration import RoundConfig
-from .messages import AdvertiseKeys, UnmaskingShares
-from .transitions import ServerPhase
+from ..config import RoundConfig
+from ..messages import AdvertiseKeys, UnmaskingShares
+from ..transitions import ServerPhase
 
 
 class ServerState(msgspec.Struct, forbid_unknown_fields=True):

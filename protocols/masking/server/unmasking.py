@@ -21,8 +21,8 @@ from secagg.key_agreement import KeyPair
 from secagg.prg import cpu_count
 from secagg.residues import Residues
 
-from . import bindings
-from .messages import SECRET_BYTES, AdvertiseKeys, UnmaskingShares
+from .. import derivations
+from ..messages import SECRET_BYTES, AdvertiseKeys, UnmaskingShares
 
 Shares = Mapping[int, bytes]
 """holder id -> its share"""
@@ -72,7 +72,7 @@ def recover(
     liars: set[int] = set()
 
     def is_seed(owner: int, secret: bytes) -> bool:
-        commitment = bindings.self_mask_commitment(session_id, owner, secret)
+        commitment = derivations.self_mask_commitment(session_id, owner, secret)
         return commitment == advertised[owner].self_mask_commitment
 
     mask_keys: dict[int, KeyPair] = {}
@@ -118,7 +118,7 @@ def remove_masks(
         for survivor in orphans[dropped]:
             survivor_key = advertised[survivor].mask_public_key
             agreed = key.agree(survivor_key)
-            seed = bindings.pairwise_mask_seed(agreed, session_id, end, (survivor, survivor_key))
+            seed = derivations.pairwise_mask_seed(agreed, session_id, end, (survivor, survivor_key))
             seeds.append((survivor, dropped, seed))
         return seeds
 
@@ -127,7 +127,8 @@ def remove_masks(
     masking.unmask(
         sums,
         self_mask_seeds=[
-            bindings.self_mask_stream_seed(session_id, owner, seed) for owner, seed in recovered.self_mask_seeds.items()
+            derivations.self_mask_stream_seed(session_id, owner, seed)
+            for owner, seed in recovered.self_mask_seeds.items()
         ],
         orphaned_seeds=orphaned,
         threads=threads,

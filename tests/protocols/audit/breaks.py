@@ -12,10 +12,14 @@ import pytest
 import dp.distributed
 from dp import rotation
 from dp.ledger import Ledger
-from protocols import bindings, client_checks, configuration, private_round, unmasking
-from protocols.audit import private_operations
-from protocols.paillier_parameters import RoundParameters
-from protocols.policy import ClientPolicy
+from protocols.audit.replay import private_operations
+from protocols.masking import config as configuration
+from protocols.masking import derivations
+from protocols.masking.client import checks as client_checks
+from protocols.masking.policy import ClientPolicy
+from protocols.masking.server import unmasking
+from protocols.paillier.parameters import RoundParameters
+from protocols.privacy import plans
 from secagg import aead, field, masking, prg
 from secagg.key_agreement import KeyPair
 from secagg.paillier import threshold
@@ -61,7 +65,7 @@ def no_associated_data(patch: Patch) -> None:
 
 
 def no_session_in_pairwise_seeds(patch: Patch) -> None:
-    wrap(patch, bindings, "pairwise_mask_seed", lambda of, agreed, session_id, *ends: of(agreed, b"", *ends))
+    wrap(patch, derivations, "pairwise_mask_seed", lambda of, agreed, session_id, *ends: of(agreed, b"", *ends))
 
 
 class _EqualToAll:
@@ -77,7 +81,7 @@ class _Bindings:
     """The room of that name, but for its commitments."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(bindings, name)
+        return getattr(derivations, name)
 
     def self_mask_commitment(self, *_: Any) -> _EqualToAll:
         return _EqualToAll()
@@ -114,7 +118,7 @@ def halved_costs(patch: Patch) -> None:
 
 def half_the_noise_planned(patch: Patch) -> None:
     """With an accountant that calls it enough."""
-    wrap(patch, private_round, "local_sigma_for", lambda of, *args: of(*args) / 2)
+    wrap(patch, plans, "local_sigma_for", lambda of, *args: of(*args) / 2)
 
 
 def _any_commitment(patch: Patch) -> None:
@@ -143,7 +147,7 @@ BREAKS: dict[str, tuple[str, Callable[[Patch], None]]] = {
     "Shamir's polynomials of degree one": ("replay/semi-malicious", shamir_of_degree_one),
     "one associated data for all": (
         "replay/private-curious",
-        lambda patch: patch.setattr(bindings, "share_associated_data", lambda *_: b"always the same"),
+        lambda patch: patch.setattr(derivations, "share_associated_data", lambda *_: b"always the same"),
     ),
     "one associated data in the cipher": ("replay/private-curious", no_associated_data),
     "pairwise seeds that forget the session": ("replay/private-curious", no_session_in_pairwise_seeds),

@@ -17,9 +17,13 @@ from dp import rotation, samplers
 from dp.ledger import compositions, views
 from dp.ledger.book import Account, Book
 from dp.randomness import WordStream
-from protocols import bindings, client_steps, noisy, parameters, server
-from protocols.audit import strings, thresholds
-from protocols.messages import Invitation
+from protocols.audit import strings
+from protocols.audit.checks import thresholds
+from protocols.inputs import private_codecs
+from protocols.masking import derivations, topology
+from protocols.masking.client import steps
+from protocols.masking.messages import Invitation
+from protocols.masking.server import server
 from secagg import aead, encoding, field, shamir
 from secagg.encoding import FixedPoint
 from secagg.key_agreement import KeyPair
@@ -88,7 +92,7 @@ def _session_shares_of_degree_one(patch: Patch) -> None:
         one = lambda size: os.urandom(min(row, size)).ljust(size, b"\0")  # noqa: E731
         return shamir.split(secret, threshold=threshold, indices=indices, random=one)
 
-    patch.setattr(client_steps, "shamir", SimpleNamespace(split=split))
+    patch.setattr(steps, "shamir", SimpleNamespace(split=split))
 
 
 def _narrower(factor: float) -> Sabotage:
@@ -106,15 +110,15 @@ def _threshold_of_complete_graphs(change: int) -> Sabotage:
 
 
 def _two_stories_forgotten(patch: Patch) -> None:
-    patch.setattr(thresholds, "derive_topology", parameters.derive_topology.__wrapped__)
-    patch.setattr(parameters.Adversary, "may_equivocate", property(lambda self: False))
+    patch.setattr(thresholds, "derive_topology", topology.derive_topology.__wrapped__)
+    patch.setattr(topology.Adversary, "may_equivocate", property(lambda self: False))
 
 
 def _counts_without_noise(patch: Patch) -> None:
-    def encode(self: noisy.NoisyCounts, values: Any, rotation_seed: bytes) -> encoding.Encoded:
+    def encode(self: private_codecs.NoisyCounts, values: Any, rotation_seed: bytes) -> encoding.Encoded:
         return encoding.Encoded(encoding.to_residues(values.astype(np.int64) * self.spec.scale, self.modulus_bits), 0)
 
-    patch.setattr(noisy.NoisyCounts, "encode", encode)
+    patch.setattr(private_codecs.NoisyCounts, "encode", encode)
 
 
 def _nothing_drawn_when_few(patch: Patch) -> None:
@@ -122,12 +126,12 @@ def _nothing_drawn_when_few(patch: Patch) -> None:
 
 
 def _rotated_by(seed: Callable[[bytes, str], bytes]) -> Sabotage:
-    return lambda patch: patch.setattr(bindings, "rotation_seed", seed)
+    return lambda patch: patch.setattr(derivations, "rotation_seed", seed)
 
 
 SABOTAGES: tuple[tuple[str, str, Sabotage], ...] = (
-    ("freshness/parties", "constant self-mask seed", drawing(client_steps, constant)),
-    ("freshness/parties", "self-mask seed of 16 bits", drawing(client_steps, hashed)),
+    ("freshness/parties", "constant self-mask seed", drawing(steps, constant)),
+    ("freshness/parties", "self-mask seed of 16 bits", drawing(steps, hashed)),
     ("freshness/parties", "constant session nonce", drawing(server, constant)),
     ("freshness/parties", "session nonce of 16 bits", drawing(server, padded)),
     (
@@ -157,7 +161,7 @@ SABOTAGES: tuple[tuple[str, str, Sabotage], ...] = (
     ("freshness/coins", "constant key of noise", _keys_of_noise(constant)),
     ("freshness/coins", "key of noise of 16 bits", _keys_of_noise(hashed)),
     ("freshness/sessions", "nonces of 16 bits", by_default(aead.seal, padded)),
-    ("freshness/sessions", "constant self-mask seed", drawing(client_steps, constant)),
+    ("freshness/sessions", "constant self-mask seed", drawing(steps, constant)),
     ("freshness/sessions", "clients' shares of degree one", _session_shares_of_degree_one),
     ("freshness/control", "a test that passes all", lambda patch: patch.setattr(strings, "fresh", lambda *_: {})),
     ("noise/few-gaussian", "always zero", _nothing_drawn_when_few),

@@ -14,18 +14,21 @@ from dp import mechanisms, samplers
 from dp.goodness import Verdict
 from dp.ledger import Ledger
 from dp.ledger import ledger as ledger_room
-from protocols import configuration, paillier_simulation, wire
-from protocols.audit import known_answers, noise, paillier, primitives, sessions, shipped
+from protocols.audit.checks import known_answers, noise, paillier, primitives, sessions
 from protocols.audit.outcome import Status
+from protocols.audit.replay import shipped
 from protocols.audit.runner import all_checks, chosen, run
 from protocols.audit.stage import configuration as configuration_of
-from protocols.client import Client
-from protocols.messages import Confirmation
-from protocols.parameters import Adversary
-from protocols.policy import PrivacyDemand
-from protocols.private_round import PrivateRound
-from protocols.server import Server
-from protocols.transitions import ServerPhase
+from protocols.masking import config as configuration
+from protocols.masking import wire
+from protocols.masking.client.client import Client
+from protocols.masking.messages import Confirmation
+from protocols.masking.policy import PrivacyDemand
+from protocols.masking.server.server import Server
+from protocols.masking.topology import Adversary
+from protocols.masking.transitions import ServerPhase
+from protocols.privacy.plans import PrivateRound
+from protocols.simulation import paillier as paillier_simulation
 from secagg import derivation, field, masking, prg, residues, shamir, signatures
 from secagg.encoding import Encoded, FixedPoint
 from secagg.errors import SecAggError

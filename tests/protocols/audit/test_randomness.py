@@ -8,7 +8,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from protocols.audit import draws, freshness, releases, stage, strings
+from protocols.audit import stage, strings
+from protocols.audit.checks import draws, freshness, releases
 from protocols.audit.outcome import Refuted, Status
 from protocols.audit.runner import chosen, run
 from tests.protocols.audit.sabotage import SABOTAGES, Sabotage, _narrower

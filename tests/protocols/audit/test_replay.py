@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from protocols import server as server_room
-from protocols.audit import fixed_randomness, recorded_sessions, replay, report, shipped
-from protocols.audit.configurations import read_configuration
-from protocols.audit.fixed_randomness import AlreadyFixed, OtherRandomness
-from protocols.audit.manifest import FILES
+from protocols.audit import report
 from protocols.audit.outcome import Refuted, Status
+from protocols.audit.replay import fixed_randomness, recorded_sessions, replay, shipped
+from protocols.audit.replay.configurations import read_configuration
+from protocols.audit.replay.fixed_randomness import AlreadyFixed, OtherRandomness
+from protocols.audit.replay.manifest import FILES
 from protocols.audit.runner import chosen, run
+from protocols.masking.server import server as server_room
 from secagg import aead, shamir
 from secagg.key_agreement import KeyPair
 from tests.test_architecture import MODULES, imports
@@ -253,11 +254,11 @@ def test_a_session_elsewhere_is_not_touched_by_a_replay() -> None:
 
 
 FIXING = {
-    "protocols.audit.known_answers",
-    "protocols.audit.private_operations",
-    "protocols.audit.recorded_paillier",
-    "protocols.audit.recorded_sessions",
-    "protocols.audit.replay",
+    "protocols.audit.checks.known_answers",
+    "protocols.audit.replay.private_operations",
+    "protocols.audit.replay.recorded_paillier",
+    "protocols.audit.replay.recorded_sessions",
+    "protocols.audit.replay.replay",
 }
 
 

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from dp.errors import LedgerCorruptError, LedgerStorageError
-from protocols import drawing
 from protocols.audit import outcome, plots, report
 from protocols.audit.outcome import Check, Claims, Found, Histogram, Outcome, Refuted, Status, Trials, Unavailable
 from protocols.audit.runner import MOST_SAMPLES, Audit, Verdict, all_checks, chosen, run
-from protocols.cli import app
+from protocols.cli.rounds import app
+from protocols.reporting import drawing
 from secagg.errors import ParameterError, StateError
 from tests.command_line import separating_runner
 from tests.vectors.ship import HERE, NAMES, SHIPPED
@@ -357,7 +357,7 @@ def test_histograms_count_what_there_is() -> None:
     from fractions import Fraction
 
     from dp.laws import gaussian_law
-    from protocols.audit.noise import histogram
+    from protocols.audit.checks.noise import histogram
 
     values = np.array([-3, 0, 0, 1, 1, 1, 40])
     found = histogram(values, gaussian_law(Fraction(4)), "few")

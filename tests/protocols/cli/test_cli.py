@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import secagg
-from protocols.cli import app
+from protocols.cli.rounds import app
 from tests.command_line import separating_runner
 
 runner = separating_runner()
@@ -134,11 +134,11 @@ def test_dp_is_mounted():
 
 def test_a_round_without_a_sum_exits_with_3(monkeypatch):
     # The command makes the threat model allow for what it drops, so the shortage has to come from elsewhere.
-    import protocols.check_round
-    from protocols.transitions import ServerPhase
+    import protocols.simulation.checked
+    from protocols.masking.transitions import ServerPhase
 
     monkeypatch.setattr(
-        protocols.check_round,
+        protocols.simulation.checked,
         "choose_drops",
         lambda n, fractions, rng: {ServerPhase.MASKED_INPUT: frozenset(range(1, n))},
     )
@@ -149,7 +149,7 @@ def test_a_round_without_a_sum_exits_with_3(monkeypatch):
 def test_a_wrong_sum_exits_with_4(monkeypatch):
     import numpy as np
 
-    from protocols.result import RoundResult
+    from protocols.masking.result import RoundResult
 
     right = RoundResult.decode
 
@@ -191,9 +191,9 @@ def test_demo_refuses_more_clients_than_its_data_serve(tmp_path):
     [("/nonexistent/p.png", "no folder /nonexistent"), (".", "is a folder"), ("/proc/p.png", "p.png, but n")],
 )
 def test_demo_refuses_a_place_for_the_plot_before_training(plot, words, monkeypatch):
-    import protocols.demo
+    import protocols.cli.demo.plain
 
-    monkeypatch.setattr(protocols.demo, "_train", None)
+    monkeypatch.setattr(protocols.cli.demo.plain, "_train", None)
     facts = run_json("demo", "--plot", plot, exit_code=2)
     assert facts["error"] == "ParameterError"
     assert words in facts["message"]
@@ -241,7 +241,7 @@ def test_what_ends_a_command_from_outside_is_told_in_a_sentence(error, exit_code
     def end(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr("protocols.traffic.estimate", end)
+    monkeypatch.setattr("protocols.masking.traffic.estimate", end)
     monkeypatch.setattr("dp.samplers.discrete_gaussian", end)
     outcome = runner.invoke(app, [*arguments, "--json"])
     assert outcome.exit_code == exit_code

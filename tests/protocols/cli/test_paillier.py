@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import typer
 
-from protocols import cli, cli_paillier, paillier_simulation
+from protocols.cli import paillier as cli_paillier
+from protocols.cli import rounds
+from protocols.simulation import paillier as paillier_simulation
 from secagg.errors import ParameterError, ThresholdError
 from tests.command_line import separating_runner
 from tests.secagg.paillier.fixed_keys import dealt
@@ -115,8 +117,8 @@ def test_a_round_without_a_sum_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_it_is_mounted() -> None:
-    assert separating_runner().invoke(cli.app, ["paillier-sum", "--key-bits", "1024"]).exit_code == 2
-    outcome = separating_runner().invoke(cli.app, ["paillier-sum", *SMALL, "--json"])
+    assert separating_runner().invoke(rounds.app, ["paillier-sum", "--key-bits", "1024"]).exit_code == 2
+    outcome = separating_runner().invoke(rounds.app, ["paillier-sum", *SMALL, "--json"])
     assert json.loads(outcome.stdout)["exact"] is True
 
 

@@ -13,12 +13,12 @@ from dp.distributed import NoiseShare
 from dp.errors import BudgetExceededError
 from dp.ledger import Budget, Composition, Ledger, ReservationStatus
 from dp.sensitivity import Adjacency
-from protocols.cli import app
-from protocols.parameters import ThreatModel
-from protocols.private_round import PrivateRound
-from protocols.purse import Purse
-from protocols.simulation import Simulation
-from protocols.transitions import ServerPhase
+from protocols.cli.rounds import app
+from protocols.masking.topology import ThreatModel
+from protocols.masking.transitions import ServerPhase
+from protocols.privacy.payment import Purse
+from protocols.privacy.plans import PrivateRound
+from protocols.simulation.masked import Simulation
 from secagg.errors import EncodingError, ThresholdError
 from tests.command_line import separating_runner
 

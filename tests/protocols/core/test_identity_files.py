@@ -6,8 +6,8 @@ import stat
 import pytest
 from Crypto.PublicKey import ECC
 
-from protocols.cli import app
-from protocols.identity_files import read_identity, read_roster, write_identity, write_roster
+from protocols.cli.rounds import app
+from protocols.core.identity_files import read_identity, read_roster, write_identity, write_roster
 from secagg.errors import ParameterError
 from secagg.signatures import Identity
 from tests.command_line import separating_runner

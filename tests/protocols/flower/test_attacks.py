@@ -10,10 +10,10 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.serverapp import strategy as flower
 
 from protocols import ClientPolicy, PrivacyDemand
+from protocols.core.identity_files import read_identity, write_identity, write_roster
 from protocols.flower import Privacy, SecAgg, SecAggGrid, SecAggMod, SecAggSettings, answered
 from protocols.flower.envelope import RECORD, REFUSED, seal
-from protocols.identity_files import read_identity, write_identity, write_roster
-from protocols.transitions import ClientPhase
+from protocols.masking.transitions import ClientPhase
 from secagg.errors import ParameterError, UnexpectedMessage
 from secagg.signatures import Identity
 

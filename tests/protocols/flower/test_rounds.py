@@ -252,7 +252,7 @@ MALICIOUS = {"adversary": "malicious-server"}
 
 @pytest.fixture
 def keys(tmp_path):
-    from protocols.identity_files import write_identity, write_roster
+    from protocols.core.identity_files import write_identity, write_roster
     from secagg.signatures import Identity
 
     identities = {f"node-{i}": Identity.generate() for i in range(6)}
@@ -280,13 +280,13 @@ def test_malicious_server_rounds_use_identities_from_files(keys):
 
 
 def test_nodes_refuse_identities_that_they_do_not_trust(keys, tmp_path):
-    from protocols.identity_files import write_identity, write_roster
+    from protocols.core.identity_files import write_identity, write_roster
     from secagg.signatures import Identity
 
     stranger = Identity.generate()
     write_identity(tmp_path / "stranger.pem", stranger)
     everyone = {f"node-{i}": b"" for i in range(5)}
-    from protocols.identity_files import read_roster
+    from protocols.core.identity_files import read_roster
 
     trusted = read_roster(keys / "roster.json")
     write_roster(tmp_path / "server.json", {name: trusted[name] for name in everyone} | {"x": stranger.public_bytes})

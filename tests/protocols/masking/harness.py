@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from protocols import wire
-from protocols.client import Client
-from protocols.configuration import RoundConfig
-from protocols.messages import ToClient, ToServer
-from protocols.parameters import Adversary, ThreatModel
-from protocols.policy import ClientPolicy
-from protocols.server import Server
-from protocols.transitions import ServerPhase
-from protocols.vectors import FloatVector, IntegerVector
+from protocols.inputs.vectors import FloatVector, IntegerVector
+from protocols.masking import wire
+from protocols.masking.client.client import Client
+from protocols.masking.config import RoundConfig
+from protocols.masking.messages import ToClient, ToServer
+from protocols.masking.policy import ClientPolicy
+from protocols.masking.server.server import Server
+from protocols.masking.topology import Adversary, ThreatModel
+from protocols.masking.transitions import ServerPhase
 from secagg.encoding import Rounding
 from secagg.errors import SecAggError
 from secagg.signatures import Identity

@@ -7,7 +7,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from protocols.client_state import ClientState, Confirmed, Masked, Peer, Session
+from protocols.masking.client.state import ClientState, Confirmed, Masked, Peer, Session
 
 from .harness import small_config
 

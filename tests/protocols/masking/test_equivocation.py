@@ -19,11 +19,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols import bindings
-from protocols.graph import Graph
-from protocols.messages import SurvivorList, UnmaskingRequest
-from protocols.parameters import Adversary
-from protocols.transitions import ClientPhase
+from protocols.masking import derivations
+from protocols.masking.graph import Graph
+from protocols.masking.messages import SurvivorList, UnmaskingRequest
+from protocols.masking.topology import Adversary
+from protocols.masking.transitions import ClientPhase
 from secagg.errors import AuthenticationFailed, ContradictoryRequest, SecAggError, ThresholdError, UnexpectedMessage
 from secagg.key_agreement import KeyPair
 from secagg.signatures import Identity
@@ -45,7 +45,7 @@ class Attack:
         self.session = Session(config, random_inputs(config))
         self.corrupt = frozenset(corrupt)
         self.everyone = frozenset(self.session.clients)
-        self.graph = Graph(config.topology, len(self.everyone), bindings.graph_seed(self.session.server.session_id))
+        self.graph = Graph(config.topology, len(self.everyone), derivations.graph_seed(self.session.server.session_id))
         self.session.run_phase()
         self.session.run_phase()
         if delivered_to_victim is not None:
@@ -69,7 +69,7 @@ class Attack:
                     signatures.setdefault(story_of(i), {})[i] = clients[i].confirm_survivors(message).signature
             for (shared, survivors), signed in signatures.items():
                 for i, state in self.known_to_corrupt.items():
-                    statement = bindings.survivors_statement(
+                    statement = derivations.survivors_statement(
                         self.session.server.session_id, state.roster_digest, shared, survivors
                     )
                     signed[i] = Identity(state.confirmation_private_key).sign(statement)
@@ -182,7 +182,7 @@ def _with_narrow_delivery(config, corrupt, least):
     session = Session(config, random_inputs(config))
     attack.session, attack.corrupt = session, frozenset(corrupt)
     attack.everyone = frozenset(session.clients)
-    attack.graph = Graph(config.topology, len(attack.everyone), bindings.graph_seed(session.server.session_id))
+    attack.graph = Graph(config.topology, len(attack.everyone), derivations.graph_seed(session.server.session_id))
     session.run_phase()
     session.run_phase()
     delivery = session.outgoing[VICTIM]

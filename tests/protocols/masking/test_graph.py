@@ -1,7 +1,7 @@
 from collections import Counter
 
-from protocols.graph import Graph
-from protocols.parameters import Topology
+from protocols.masking.graph import Graph
+from protocols.masking.topology import Topology
 from tests.contracts.graph_contract import GraphContract
 
 

@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from protocols import bindings
-from protocols.key_checks import check_advertised_keys
-from protocols.messages import AdvertiseKeys
-from protocols.parameters import Adversary
+from protocols.masking import derivations
+from protocols.masking.key_checks import check_advertised_keys
+from protocols.masking.messages import AdvertiseKeys
+from protocols.masking.topology import Adversary
 from secagg.errors import AuthenticationFailed, MalformedMessage
 from secagg.key_agreement import KeyPair
 from secagg.signatures import Identity
@@ -33,7 +33,7 @@ def advertised(adversary: Adversary) -> AdvertiseKeys:
 
 
 def signed(keys: AdvertiseKeys, by: int = SENDER) -> AdvertiseKeys:
-    return replace(keys, signature=identity(by).sign(bindings.keys_statement(keys)))
+    return replace(keys, signature=identity(by).sign(derivations.keys_statement(keys)))
 
 
 @pytest.mark.parametrize("adversary", Adversary)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from protocols import wire
-from protocols.configuration import RoundConfig
-from protocols.messages import (
+from protocols.inputs.vectors import FloatVector
+from protocols.masking import wire
+from protocols.masking.config import RoundConfig
+from protocols.masking.messages import (
     SEALED_SHARES_BYTES,
     AdvertiseKeys,
     Invitation,
@@ -13,8 +14,7 @@ from protocols.messages import (
     SurvivorList,
     UnmaskingRequest,
 )
-from protocols.parameters import Adversary, ThreatModel
-from protocols.vectors import FloatVector
+from protocols.masking.topology import Adversary, ThreatModel
 
 SESSION = b"\xff" * 32
 KEY = b"\xff" * 32

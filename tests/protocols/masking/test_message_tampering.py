@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols import wire
-from protocols.messages import ToClient, ToServer
-from protocols.parameters import Adversary
-from protocols.simulation import COLLECTED_PHASES
-from protocols.transitions import ServerPhase
+from protocols.masking import wire
+from protocols.masking.messages import ToClient, ToServer
+from protocols.masking.topology import Adversary
+from protocols.masking.transitions import ServerPhase
+from protocols.simulation.masked import COLLECTED_PHASES
 from secagg.errors import SecAggError
 
 from .harness import Session, random_inputs, small_config

@@ -10,17 +10,17 @@ from functools import partial
 import numpy as np
 import pytest
 
-from protocols import wire
-from protocols.configuration import RoundConfig
-from protocols.paillier_state import AggregatorPhase
-from protocols.parameters import ThreatModel
-from protocols.transitions import ServerPhase
-from protocols.vectors import IntegerVector
+from protocols.inputs.vectors import IntegerVector
+from protocols.masking import wire
+from protocols.masking.config import RoundConfig
+from protocols.masking.topology import ThreatModel
+from protocols.masking.transitions import ServerPhase
+from protocols.paillier.state import AggregatorPhase
 from secagg.errors import SecAggError, UnexpectedMessage
 
+from ..paillier.harness import Session as PaillierSession
+from ..paillier.harness import make_parameters
 from .harness import Session, small_config
-from .paillier_harness import Session as PaillierSession
-from .paillier_harness import make_parameters
 
 THREADS = 8
 

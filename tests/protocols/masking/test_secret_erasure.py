@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from protocols.client import Client
-from protocols.client_state import Aborted, Completed, Invited
-from protocols.parameters import Adversary
-from protocols.transitions import ClientPhase, ServerPhase
+from protocols.masking.client.client import Client
+from protocols.masking.client.state import Aborted, Completed, Invited
+from protocols.masking.topology import Adversary
+from protocols.masking.transitions import ClientPhase, ServerPhase
 from secagg.errors import StateError, ThresholdError, UnexpectedMessage
 
 from .harness import Session, random_inputs, small_config

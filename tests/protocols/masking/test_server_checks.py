@@ -3,8 +3,16 @@
 import msgspec
 import pytest
 
-from protocols import bindings, server_checks
-from protocols.messages import SEALED_SHARES_BYTES, SHARE_BYTES, AdvertiseKeys, Confirmation, ShareKeys, UnmaskingShares
+from protocols.masking import derivations
+from protocols.masking.messages import (
+    SEALED_SHARES_BYTES,
+    SHARE_BYTES,
+    AdvertiseKeys,
+    Confirmation,
+    ShareKeys,
+    UnmaskingShares,
+)
+from protocols.masking.server import checks as server_checks
 from secagg.errors import AuthenticationFailed, MalformedMessage
 from secagg.key_agreement import KeyPair
 from secagg.signatures import Identity
@@ -64,10 +72,10 @@ def test_shares_are_sealed_for_every_neighbour_and_for_nobody_else():
 
 
 def test_a_confirmation_is_of_what_this_server_told_everyone():
-    statement = bindings.survivors_statement(SESSION, b"", {1, 2, 3}, {1, 2})
+    statement = derivations.survivors_statement(SESSION, b"", {1, 2, 3}, {1, 2})
     message = Confirmation(SESSION, 2, IDENTITY.sign(statement))
     server_checks.check_confirmation(message, statement, KEYS)
-    other_story = bindings.survivors_statement(SESSION, b"", {1, 2, 3}, {1, 2, 3})
+    other_story = derivations.survivors_statement(SESSION, b"", {1, 2, 3}, {1, 2, 3})
     with pytest.raises(AuthenticationFailed, match="does not verify"):
         server_checks.check_confirmation(message, other_story, KEYS)
     with pytest.raises(AuthenticationFailed, match="without a confirmation key"):

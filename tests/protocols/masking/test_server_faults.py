@@ -8,13 +8,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from protocols import wire
-from protocols.configuration import RoundConfig
-from protocols.messages import MaskedInput, UnmaskingShares
-from protocols.parameters import Adversary, ThreatModel
-from protocols.server import Server
-from protocols.transitions import ServerPhase
-from protocols.vectors import FloatVector
+from protocols.inputs.vectors import FloatVector
+from protocols.masking import wire
+from protocols.masking.config import RoundConfig
+from protocols.masking.messages import MaskedInput, UnmaskingShares
+from protocols.masking.server.server import Server
+from protocols.masking.topology import Adversary, ThreatModel
+from protocols.masking.transitions import ServerPhase
 from secagg.errors import (
     EncodingError,
     InconsistentShares,
@@ -326,10 +326,10 @@ def test_the_server_holds_one_sum_however_many_inputs_arrive():
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.protocols.harness import Session, random_inputs, small_config
+from tests.protocols.masking.harness import Session, random_inputs, small_config
 from protocols import wire
-from protocols.parameters import Adversary
-from protocols.transitions import ServerPhase
+from protocols.masking.topology import Adversary
+from protocols.masking.transitions import ServerPhase
 
 folder, phase, after = Path(sys.argv[1]), ServerPhase(sys.argv[2]), int(sys.argv[3])
 config = small_config(9, Adversary(sys.argv[4]), dropout=0.34, complete_graph=True, max_weight=20)
@@ -366,7 +366,7 @@ def test_a_server_killed_in_mid_round_finishes_it_in_another_process(tmp_path, p
     assert killed.returncode == -9, killed.stderr.decode()
     config = small_config(9, adversary, dropout=0.34, complete_graph=True, max_weight=20)
     session = Session(config, random_inputs(config, 3))
-    from protocols.client import Client
+    from protocols.masking.client.client import Client
 
     session.known = known_identities(9) if adversary is Adversary.MALICIOUS_SERVER else {}
     session.server = Server.load((tmp_path / "server").read_bytes(), known_identities=session.known)

@@ -3,10 +3,12 @@
 import msgspec
 import pytest
 
-from protocols import dumps, server_checks, wire
-from protocols.messages import MaskedInput
-from protocols.parameters import Adversary
-from protocols.transitions import ServerPhase
+from protocols.core import dumps
+from protocols.masking import wire
+from protocols.masking.messages import MaskedInput
+from protocols.masking.server import checks as server_checks
+from protocols.masking.topology import Adversary
+from protocols.masking.transitions import ServerPhase
 from secagg.errors import InconsistentShares, MalformedMessage, StateError, ThresholdError, UnexpectedMessage
 
 from .harness import Session, decode_to_server, random_inputs, small_config

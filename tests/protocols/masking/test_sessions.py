@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.client_state import Completed
-from protocols.configuration import RoundConfig
-from protocols.parameters import Adversary, ThreatModel
-from protocols.policy import ClientPolicy
-from protocols.simulation import COLLECTED_PHASES
-from protocols.transitions import ClientPhase, ServerPhase
-from protocols.vectors import FloatVector, IntegerVector
+from protocols.inputs.vectors import FloatVector, IntegerVector
+from protocols.masking.client.state import Completed
+from protocols.masking.config import RoundConfig
+from protocols.masking.policy import ClientPolicy
+from protocols.masking.topology import Adversary, ThreatModel
+from protocols.masking.transitions import ClientPhase, ServerPhase
+from protocols.simulation.masked import COLLECTED_PHASES
 from secagg.encoding import Rounding
 from secagg.errors import ParameterError, ThresholdError
 
@@ -201,7 +201,7 @@ def test_a_bad_input_changes_nothing_and_can_be_corrected():
     session = Session(config, inputs)
     session.run_phase()
     session.run_phase()
-    from protocols import wire
+    from protocols.masking import wire
     from secagg.errors import EncodingError
 
     data = wire.encode(session.outgoing[1])

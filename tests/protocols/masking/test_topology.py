@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from protocols.parameters import Adversary, ThreatModel, _HypergeometricTails, derive_topology
+from protocols.masking.topology import Adversary, ThreatModel, _HypergeometricTails, derive_topology
 from secagg.errors import ParameterError
 
 CURIOUS, SEMI, MALICIOUS = Adversary

@@ -2,8 +2,9 @@
 
 import pytest
 
-from protocols import bindings, unmasking
-from protocols.messages import SECRET_BYTES, AdvertiseKeys, UnmaskingShares
+from protocols.masking import derivations
+from protocols.masking.messages import SECRET_BYTES, AdvertiseKeys, UnmaskingShares
+from protocols.masking.server import unmasking
 from secagg import shamir
 from secagg.errors import InconsistentShares
 from secagg.field import PRIME
@@ -27,7 +28,7 @@ class Dealt:
                 client,
                 KeyPair.generate().public_bytes,
                 self.key.public_bytes,
-                bindings.self_mask_commitment(SESSION, client, self.seed),
+                derivations.self_mask_commitment(SESSION, client, self.seed),
             )
             for client in (1, 2)
         }

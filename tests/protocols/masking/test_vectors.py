@@ -1,6 +1,6 @@
 """Committed vectors of the protocol: derivations, messages on the wire, and requests that break one thing.
 
-tests/vectors/protocol.json is written by `python -m tests.protocols.test_vectors` and must come out the same.
+tests/vectors/protocol.json is written by `python -m tests.protocols.masking.test_vectors` and must come out the same.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from protocols import bindings, wire
-from protocols.graph import Graph
-from protocols.messages import (
+from protocols.masking import derivations as bindings
+from protocols.masking import wire
+from protocols.masking.graph import Graph
+from protocols.masking.messages import (
     SEALED_SHARES_BYTES,
     SHARE_BYTES,
     AdvertiseKeys,
@@ -29,7 +30,7 @@ from protocols.messages import (
     UnmaskingRequest,
     UnmaskingShares,
 )
-from protocols.parameters import Adversary
+from protocols.masking.topology import Adversary
 from secagg import errors
 from secagg.key_agreement import KeyPair
 from secagg.prg import stream_residues

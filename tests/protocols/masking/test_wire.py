@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols import dumps, messages, wire
-from protocols.messages import AdvertiseKeys, ShareKeys, ToClient, ToServer
-from protocols.server_state import ServerState
+from protocols.core import dumps
+from protocols.masking import messages, wire
+from protocols.masking.messages import AdvertiseKeys, ShareKeys, ToClient, ToServer
+from protocols.masking.server.state import ServerState
 from secagg.errors import MalformedMessage, StateError
 
 from .harness import Session, random_inputs, small_config
@@ -16,8 +17,8 @@ from .harness import Session, random_inputs, small_config
 
 def recorded_messages() -> list[bytes]:
     """Every kind of message, as a malicious-server session with a dropout produces them."""
-    from protocols.parameters import Adversary
-    from protocols.transitions import ServerPhase
+    from protocols.masking.topology import Adversary
+    from protocols.masking.transitions import ServerPhase
 
     record: list[bytes] = []
 

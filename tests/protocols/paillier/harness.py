@@ -6,10 +6,10 @@ from functools import cache
 
 import numpy as np
 
-from protocols.paillier_messages import CommitmentList, Contribution, OpenRequest, RevealRequest
-from protocols.paillier_parameters import RoundParameters
-from protocols.paillier_roles import CommitteeMember, Contributor
-from protocols.paillier_sum import Aggregator, Result
+from protocols.paillier.aggregator import Aggregator, Result
+from protocols.paillier.member import CommitteeMember, Contributor
+from protocols.paillier.messages import CommitmentList, Contribution, OpenRequest, RevealRequest
+from protocols.paillier.parameters import RoundParameters
 from secagg.encoding import FixedPoint, Floats, Levels, Rounding
 from secagg.signatures import Identity
 from tests.secagg.paillier.fixed_keys import dealt, noise

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from protocols.paillier_messages import Contribution, OpenRequest, RevealRequest
-from protocols.paillier_state import Phase
+from protocols.paillier.messages import Contribution, OpenRequest, RevealRequest
+from protocols.paillier.state import Phase
 from secagg.errors import (
     AuthenticationFailed,
     InconsistentShares,
@@ -15,7 +15,7 @@ from secagg.errors import (
 )
 from secagg.paillier import Accumulator, combine
 
-from .paillier_harness import Session, identity, make_parameters, update
+from .harness import Session, identity, make_parameters, update
 
 
 def until_opening() -> tuple[Session, OpenRequest]:

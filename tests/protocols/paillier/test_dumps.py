@@ -10,18 +10,18 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from protocols import dumps
-from protocols.paillier_messages import CommitmentList, encode
-from protocols.paillier_parameters import RoundParameters
-from protocols.paillier_roles import CommitteeMember, Contributor
-from protocols.paillier_state import AggregatorPhase, MemberState, Phase
-from protocols.paillier_sum import Aggregator
+from protocols.core import dumps
+from protocols.paillier.aggregator import Aggregator
+from protocols.paillier.member import CommitteeMember, Contributor
+from protocols.paillier.messages import CommitmentList, encode
+from protocols.paillier.parameters import RoundParameters
+from protocols.paillier.state import AggregatorPhase, MemberState, Phase
 from secagg.encoding import FixedPoint, Rounding
 from secagg.errors import ContradictoryRequest, ParameterError, PeerError, StateError
 from secagg.paillier import Lanes, encrypt
 from tests.secagg.paillier.fixed_keys import dealt, noise
 
-from .paillier_harness import LENGTH, Session, identity, make_parameters, update
+from .harness import LENGTH, Session, identity, make_parameters, update
 
 LOADS: dict[str, Callable[[bytes, RoundParameters], object]] = {
     "contributor": lambda dumped, parameters: Contributor.load(dumped, parameters, identity(1)),

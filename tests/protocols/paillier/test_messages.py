@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.paillier_messages import (
+from protocols.paillier.messages import (
     Commitment,
     CommitmentList,
     Contribution,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.paillier_messages import Commitment, Contribution, Opening
-from protocols.paillier_roles import CommitteeMember, Contributor
-from protocols.paillier_state import AggregatorPhase, Phase
-from protocols.paillier_sum import Aggregator
+from protocols.paillier.aggregator import Aggregator
+from protocols.paillier.member import CommitteeMember, Contributor
+from protocols.paillier.messages import Commitment, Contribution, Opening
+from protocols.paillier.state import AggregatorPhase, Phase
 from secagg.errors import (
     AuthenticationFailed,
     EncodingError,
@@ -26,7 +26,7 @@ from secagg.errors import (
 from secagg.paillier import encrypt
 from tests.secagg.paillier.fixed_keys import dealt, noise, private_key
 
-from .paillier_harness import LENGTH, Session, identity, make_parameters, update
+from .harness import LENGTH, Session, identity, make_parameters, update
 
 
 @given(st.data())

@@ -20,18 +20,18 @@ from dp.distributed import NoiseShare
 from dp.events import Repeated
 from dp.preparation import Preparation
 from dp.sensitivity import Adjacency
-from protocols import bindings, wire
-from protocols.client import Client
-from protocols.configuration import RoundConfig
-from protocols.messages import ToClient
-from protocols.noisy import NoisyFloats
-from protocols.parameters import Adversary, ThreatModel
-from protocols.policy import ClientPolicy, PrivacyDemand
-from protocols.private_round import PrivateHistogram, PrivateRound
-from protocols.server import Server
-from protocols.simulation import Simulation
-from protocols.transitions import ServerPhase
-from protocols.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
+from protocols.inputs.private_codecs import NoisyFloats
+from protocols.inputs.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
+from protocols.masking import derivations, wire
+from protocols.masking.client.client import Client
+from protocols.masking.config import RoundConfig
+from protocols.masking.messages import ToClient
+from protocols.masking.policy import ClientPolicy, PrivacyDemand
+from protocols.masking.server.server import Server
+from protocols.masking.topology import Adversary, ThreatModel
+from protocols.masking.transitions import ServerPhase
+from protocols.privacy.plans import PrivateHistogram, PrivateRound
+from protocols.simulation.masked import Simulation
 from secagg.errors import EncodingError, MalformedMessage, ParameterError, ThresholdError
 
 PHASES = (ServerPhase.ADVERTISE_KEYS, ServerPhase.SHARE_KEYS, ServerPhase.MASKED_INPUT, ServerPhase.UNMASKING)
@@ -348,11 +348,11 @@ def test_noisy_sums_decode_exactly(length: int, num_clients: int, survivors: int
 def test_bad_private_vectors_are_refused_and_can_be_corrected(values: Any, words: str) -> None:
     config = small_plan().config
     with pytest.raises(EncodingError, match=words):
-        config.encode({"update": values}, rotation_seed=partial(bindings.rotation_seed, bytes(32)))
+        config.encode({"update": values}, rotation_seed=partial(derivations.rotation_seed, bytes(32)))
 
 
 def test_the_rotation_is_the_sessions_and_the_vectors_own() -> None:
-    seeds = {bindings.rotation_seed(s, n) for s in (bytes(32), b"1" * 32) for n in ("update", "other")}
+    seeds = {derivations.rotation_seed(s, n) for s in (bytes(32), b"1" * 32) for n in ("update", "other")}
     assert len(seeds) == 4
 
 

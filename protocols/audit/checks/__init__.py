@@ -1,0 +1,1 @@
+"""What the audit checks, a module a group."""

@@ -1,0 +1,1 @@
+"""The vectors that come with the audit, and how they are replayed."""

@@ -1,0 +1,1 @@
+"""What every protocol is made of, and what knows none of them."""

@@ -1,0 +1,1 @@
+"""What a client contributes: named vectors, and how they are encoded."""

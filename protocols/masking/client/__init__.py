@@ -1,0 +1,1 @@
+"""The client of secure aggregation: a machine without I/O."""

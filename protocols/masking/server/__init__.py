@@ -1,0 +1,1 @@
+"""The server of secure aggregation: a machine without I/O."""

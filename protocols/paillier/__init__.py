@@ -1,0 +1,1 @@
+"""Encrypted sums: contributors encrypt, an aggregator adds, and a committee opens the sum."""

@@ -1,0 +1,1 @@
+"""Private rounds: planned from a goal, and paid for from a ledger."""

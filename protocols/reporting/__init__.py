@@ -1,0 +1,1 @@
+"""Reports for people: one HTML page, one canvas for pictures."""

@@ -1,0 +1,1 @@
+"""Everyone in one process: what commands, the audit, tests and benchmarks drive."""
