@@ -65,7 +65,7 @@ format: $(STAMP) ## lay the code out
 	$(BIN)/ruff format .
 
 bench: $(STAMP)  ## compare with peers and physical limits, and a report in bench-report/; BENCH=--quick for less
-	$(BIN)/secagg bench $(BENCH) --report bench-report
+	$(BIN)/python -m bench.suite $(BENCH) --report bench-report
 
 bench-all: $(STAMP)  ## every benchmark there is, at the sizes that were asked for (an hour)
 	$(BIN)/python -m pytest bench -p no:cacheprovider --override-ini=filterwarnings= -s

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from command import Run
-from peers.environments import TENSEAL, Peer, PeerMissingError
-from rounds import Sizes
-from side_by_side import Finding, Row, limit, peer, size, take_turns
+
+from bench.command import Run
+from bench.peers.environments import TENSEAL, Peer, PeerMissingError
+from bench.rounds import Sizes
+from bench.side_by_side import Finding, Row, limit, peer, size, take_turns
 
 pytestmark = pytest.mark.long
 

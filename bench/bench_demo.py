@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from command import Run, run_secagg
-from side_by_side import Finding, clocked, size, take_turns
 
+from bench.command import Run, run_secagg
+from bench.side_by_side import Finding, clocked, size, take_turns
 from secagg.arrays import flatten
 
 pytestmark = pytest.mark.long

@@ -20,9 +20,9 @@ import dp_accounting
 import numpy as np
 import pytest
 from dp_accounting.pld import PLDAccountant
-from peers import environments
-from side_by_side import QUICK, Finding, Ratio, Rival, Row, clocked, measured_once, peer, size, take_turns
 
+from bench.peers import environments
+from bench.side_by_side import QUICK, Finding, Ratio, Rival, Row, clocked, measured_once, peer, size, take_turns
 from dp import pld, samplers
 from dp.analytic import gaussian_noise_multiplier
 from dp.calibration import noise_multiplier

@@ -15,9 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from flower_costs import NAME
-from peers.environments import FLOWER_WORKFLOW, PeerMissingError, python
-from side_by_side import Finding, Row, limit, peer, say, size
+from bench.flower_costs import NAME
+from bench.peers.environments import FLOWER_WORKFLOW, PeerMissingError, python
+from bench.side_by_side import Finding, Row, limit, peer, say, size
 
 SCRIPT = Path(__file__).parent / "peers" / "flower_apps.py"
 NODES = size(20, 6)

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from side_by_side import Finding, clocked, size, take_turns
-
 from dp.events import GaussianEvent
 from dp.ledger import Budget, Composition, Cost, Ledger
 from dp.ledger.amounts import GRID
@@ -24,6 +22,7 @@ from dp.sensitivity import Adjacency
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' PostgreSQL, where this is run as a program of its own
 
+from bench.side_by_side import Finding, clocked, size, take_turns
 from tests.dp.postgres_server import running_server
 
 Report = Callable[[Finding], None]

@@ -7,9 +7,9 @@ import os
 import numpy as np
 import pytest
 from Crypto.Cipher import AES
-from floors import encrypt_raw
-from side_by_side import Finding, Row, clocked, size, take_turns
 
+from bench.floors import encrypt_raw
+from bench.side_by_side import Finding, Row, clocked, size, take_turns
 from secagg.prg import add_streams
 
 NUM_MASKS = size(100, 10)

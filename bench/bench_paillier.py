@@ -14,8 +14,8 @@ from multiprocessing import get_context
 import gmpy2
 import numpy as np
 import pytest
-from side_by_side import Finding, Row, clocked, limit, peer, size, take_turns
 
+from bench.side_by_side import Finding, Row, clocked, limit, peer, size, take_turns
 from protocols.paillier.messages import Contribution, encode
 from secagg.encoding import FixedPoint, Rounding
 from secagg.paillier import (

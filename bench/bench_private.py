@@ -19,10 +19,10 @@ from bench.command import run_secagg
 from bench.side_by_side import Finding, clocked, size, take_turns
 from dp.analytic import gaussian_noise_multiplier
 from protocols.cli.demo import private
-from protocols.cli.demo.plain import load_digits, split_unequally
+from protocols.cli.demo.digits import load_digits, split_unequally
+from protocols.core.threat_model import ThreatModel
 from protocols.inputs.vectors import FloatVector
 from protocols.masking.config import RoundConfig
-from protocols.masking.topology import ThreatModel
 from protocols.privacy.plans import PrivateRound
 from protocols.simulation.checked import warm_up
 from secagg.residues import reduce_in_place

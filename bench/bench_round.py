@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command import Run, bare_memory_bytes
-from floors import encrypt_raw, multiply_raw, whole_round_seconds
-from flower_costs import NAME, SCALED, FlowerCost, flower_rounds
-from peers.environments import Peer
-from rounds import GIB, VALUE_BITS, Sizes
-from side_by_side import Finding, Row, Timings, clocked, limit, peer, say, size, take_turns
 
-from protocols.masking.topology import ThreatModel, derive_topology
+from bench.command import Run, bare_memory_bytes
+from bench.floors import encrypt_raw, multiply_raw, whole_round_seconds
+from bench.flower_costs import NAME, SCALED, FlowerCost, flower_rounds
+from bench.peers.environments import Peer
+from bench.rounds import GIB, VALUE_BITS, Sizes
+from bench.side_by_side import Finding, Row, Timings, clocked, limit, peer, say, size, take_turns
+from protocols.core.threat_model import ThreatModel
+from protocols.masking.topology import derive_topology
 from secagg.prg import cpu_count
 
 pytestmark = pytest.mark.long

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from command import Run
-from flower_costs import NAME, SCALED, FlowerCost, flower_rounds
-from peers.environments import Peer
-from rounds import Sizes
-from side_by_side import QUICK, SMALL, Curve, Finding, say
+
+from bench.command import Run
+from bench.flower_costs import NAME, SCALED, FlowerCost, flower_rounds
+from bench.peers.environments import Peer
+from bench.rounds import Sizes
+from bench.side_by_side import QUICK, SMALL, Curve, Finding, say
 
 pytestmark = pytest.mark.long
 

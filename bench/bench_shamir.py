@@ -10,8 +10,8 @@ import galois
 import numpy as np
 import pytest
 from Crypto.Protocol.SecretSharing import Shamir
-from side_by_side import QUICK, Finding, Row, clocked, measured_once, size, take_turns
 
+from bench.side_by_side import QUICK, Finding, Row, clocked, measured_once, size, take_turns
 from secagg import shamir
 from secagg.field import PRIME
 

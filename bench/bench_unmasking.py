@@ -7,15 +7,16 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from floors import encrypt_raw, multiply_raw
-from flower_costs import NAME
-from peers.environments import FLOWER, Peer, PeerMissingError
-from side_by_side import Finding, Rival, Row, Timings, clocked, size, take_turns
 
+from bench.floors import encrypt_raw, multiply_raw
+from bench.flower_costs import NAME
+from bench.peers.environments import FLOWER, Peer, PeerMissingError
+from bench.side_by_side import Finding, Rival, Row, Timings, clocked, size, take_turns
+from protocols.core.threat_model import ThreatModel
 from protocols.masking import derivations
 from protocols.masking.messages import AdvertiseKeys, UnmaskingShares
 from protocols.masking.server import unmasking
-from protocols.masking.topology import ThreatModel, derive_topology
+from protocols.masking.topology import derive_topology
 from secagg import masking, shamir
 from secagg.key_agreement import KeyPair
 from secagg.prg import cpu_count

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from side_by_side import QUICK, SMALL, Finding, say, show
 
+from bench.side_by_side import QUICK, SMALL, Finding, say, show
 from bench.suite import machine
 from bench.suite.runner import SCALE_VARIABLE
 
@@ -38,7 +38,7 @@ def report(benchmark: Any, request: pytest.FixtureRequest) -> Callable[[Finding]
         benchmark.extra_info["finding"] = dataclasses.asdict(finding)
         request.config.stash[_FINDINGS].append(finding)
         show(finding)
-        if SCALE_VARIABLE not in os.environ:  # `secagg bench` makes a report of its own
+        if SCALE_VARIABLE not in os.environ:  # `python -m bench.suite` makes a report of its own
             _write_summary(request.config)
 
     return keep

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from Crypto.Cipher import AES
 from nacl.bindings import crypto_scalarmult
-from side_by_side import clocked
+
+from bench.side_by_side import clocked
 
 CHUNK_BYTES = 256 * 1024
 _SAMPLE_BYTES = 1 << 30

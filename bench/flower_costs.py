@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from peers.environments import FLOWER, Peer, PeerMissingError
+from bench.peers.environments import FLOWER, Peer, PeerMissingError
 
 SCALED = "scaled: processor time of each step of the server, times how often it runs; its messages left out"
 NAME = "Flower 1.41 SecAgg+"

@@ -6,13 +6,13 @@ import statistics
 from dataclasses import dataclass
 from functools import cached_property
 
-from command import Run, run_secagg
-from floors import processor_seconds, whole_round_seconds
-from flower_costs import FlowerCost, cost
-from peers.environments import Peer
-from side_by_side import size
-
-from protocols.masking.topology import ThreatModel, Topology, derive_topology
+from bench.command import Run, run_secagg
+from bench.floors import processor_seconds, whole_round_seconds
+from bench.flower_costs import FlowerCost, cost
+from bench.peers.environments import Peer
+from bench.side_by_side import size
+from protocols.core.threat_model import ThreatModel
+from protocols.masking.topology import Topology, derive_topology
 from secagg.residues import lane_dtype
 
 GIB = 1 << 30

@@ -44,7 +44,7 @@ __all__ = [
 SMALL = os.environ.get("SECAGG_BENCH_SMALL", "") not in ("", "0")
 """Shrinks every benchmark to seconds: whether it runs and is right can be seen, how fast it is cannot."""
 QUICK = not SMALL and os.environ.get(SCALE_VARIABLE, "") == "quick"
-"""Sizes of `secagg bench --quick`: smaller, and large enough that ratios mean something."""
+"""Sizes of `python -m bench.suite --quick`: smaller, and large enough that ratios mean something."""
 
 Contender = Callable[[], float]
 """Runs once, and returns how many seconds of it count."""

@@ -22,7 +22,6 @@ LINK = re.compile(r"(?<!!)\[([^\]\[]*)\]\(([^)\s]+)\)")
 IMAGE = re.compile(r"(!\[[^\]]*\])\(([^)\s]+)\)")
 FENCE = re.compile(r"(^```.*?^```$)", flags=re.DOTALL | re.MULTILINE)
 
-ROLES = ("paillier_parameters", "paillier_roles", "paillier_sum")
 PRIMITIVES = (
     *("arrays", "encoding", "residues", "prg", "masking", "shamir"),
     *("key_agreement", "aead", "signatures", "derivation"),
@@ -31,7 +30,7 @@ PRIMITIVES = (
 REFERENCE = {
     "protocols": (
         "protocols: the round",
-        ("protocols", "protocols.masking.wire", *(f"protocols.{module}" for module in ROLES)),
+        ("protocols", "protocols.masking.wire", "protocols.paillier"),
     ),
     "flower": ("protocols.flower: the Flower adapter", ("protocols.flower",)),
     "secagg": ("secagg: the primitives", ("secagg", *(f"secagg.{module}" for module in PRIMITIVES))),

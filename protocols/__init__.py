@@ -1,13 +1,13 @@
-"""Who says what to whom, and in which order: secure aggregation as state machines without I/O."""
+"""Who says what to whom, and in which order: secure aggregation as state machines without I/O.
 
-from .inputs.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
-from .masking.client.client import Client
-from .masking.config import RoundConfig
-from .masking.policy import ClientPolicy, PrivacyDemand
-from .masking.result import RoundResult
-from .masking.server.server import Server
-from .masking.topology import Adversary, ThreatModel
-from .privacy.plans import PrivateHistogram, PrivateRound
+Read as layers, lowest first: `core`, `reporting` and `inputs`; `masking` and `paillier`; `privacy`; `simulation`;
+`flower`; `audit`; `cli`. A folder imports from layers beneath its own and from no other.
+"""
+
+from .core import Adversary, ThreatModel
+from .inputs import FloatVector, IntegerVector, PrivateCounts, PrivateVector
+from .masking import Client, ClientPolicy, PrivacyDemand, RoundConfig, RoundResult, Server
+from .privacy import PrivateHistogram, PrivateRound
 
 __all__ = [
     "Adversary",

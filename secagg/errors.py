@@ -18,6 +18,10 @@ class ParameterError(SecAggError, ValueError):
     """An impossible or unsafe configuration; the text says what change would make it possible."""
 
 
+class MissingDependencyError(SecAggError, ImportError):
+    """An optional package is not installed; the text says which extra brings it."""
+
+
 class EncodingError(SecAggError, ValueError):
     """A value that cannot be encoded or decoded. `index` is where it stands, when one element is to blame."""
 

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import typer
 
-from protocols.cli.rounds import app
+from bench.suite.__main__ import app as comparison
+from protocols.cli.app import app
 from tests.command_line import separating_runner
 from tests.documents import DOCUMENTS, Block, blocks, commands, of_language
 
@@ -55,6 +56,8 @@ def check_command(words: list[str]) -> None:
         case ["pip", "install", what] | ["pip", "install", "--editable", what]:
             assert re.fullmatch(r"\.(\[[a-z,]+\])?", what)
             assert set(re.findall(r"[a-z]+", what)) <= set(EXTRAS)
+        case ["python", "-m", "bench.suite", *arguments]:
+            typer.main.get_command(comparison).make_context("bench.suite", arguments)
         case ["pytest" | "python", path, *_] if path.endswith(".py"):
             assert (ROOT / path).is_file()
         case ["flwr", "run", folder, "--stream", "--federation-config", nodes]:

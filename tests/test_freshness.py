@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from protocols.audit import strings
+from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import IntegerVector
-from protocols.masking.client.client import Client
+from protocols.masking.client import Client
 from protocols.masking.client.state import Advertised
 from protocols.masking.config import RoundConfig
-from protocols.masking.server.server import Server
-from protocols.masking.topology import Adversary, ThreatModel
+from protocols.masking.server import Server
 from secagg import aead, field
 from secagg.encoding import FixedPoint
 from secagg.key_agreement import KeyPair

@@ -9,11 +9,12 @@ import re
 import pytest
 
 from dp import errors as dp_errors
+from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import VectorSpec
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import ToClient, ToServer
 from protocols.masking.policy import ClientPolicy, PrivacyDemand
-from protocols.masking.topology import Adversary, ThreatModel, derive_topology
+from protocols.masking.topology import derive_topology
 from protocols.masking.transitions import CLIENT_TRANSITIONS, SERVER_TRANSITIONS
 from secagg import errors
 from secagg.derivation import Label
@@ -36,16 +37,16 @@ CONSTANTS = {
     "SHARING_ELEMENT_BYTES": "secagg.shamir:ELEMENT_BYTES",
     "SECURITY_BITS": "protocols.masking.topology:SECURITY_BITS",
     "CORRECTNESS_BITS": "protocols.masking.topology:CORRECTNESS_BITS",
-    "MAX_CLIENTS": "protocols.masking.topology:MAX_CLIENTS",
-    "MAX_BAD_FRACTION": "protocols.masking.topology:MAX_BAD_FRACTION",
+    "MAX_CLIENTS": "protocols.core.threat_model:MAX_CLIENTS",
+    "MAX_BAD_FRACTION": "protocols.core.threat_model:MAX_BAD_FRACTION",
     "MAX_VECTORS": "protocols.masking.config:MAX_VECTORS",
     "MAX_LENGTH": "protocols.masking.config:MAX_LENGTH",
     "MAX_CONFIG_BYTES": "protocols.masking.config:MAX_CONFIG_BYTES",
     "VERSION": "protocols.masking.messages:VERSION",
     "SHARE_BYTES": "protocols.masking.messages:SHARE_BYTES",
     "SEALED_SHARES_BYTES": "protocols.masking.messages:SEALED_SHARES_BYTES",
-    "DIGEST_BYTES": "protocols.masking.wire:DIGEST_BYTES",
-    "HEADER_BYTES": "protocols.masking.wire:HEADER_BYTES",
+    "DIGEST_BYTES": "protocols.core.framing:DIGEST_BYTES",
+    "HEADER_BYTES": "protocols.core.framing:HEADER_BYTES",
     "MAX_INVITATION_BYTES": "protocols.masking.wire:MAX_INVITATION_BYTES",
     "BYTES_PER_PEER": "protocols.masking.wire:BYTES_PER_PEER",
     "BYTES_PER_LISTED_CLIENT": "protocols.masking.wire:BYTES_PER_LISTED_CLIENT",
@@ -239,7 +240,7 @@ def test_every_refused_message_of_the_vectors_has_its_check():
             for name in () if names == "(none)" else names.split("; "):
                 assert stated.setdefault((party, name), (check, error)) == (check, error), f"{name}: two checks"
     recorded: dict[tuple[str, str], set[str]] = {}
-    for path in (ROOT / "tests/vectors").glob("session-*.json"):
+    for path in (ROOT / "protocols/audit/vectors").glob("session-*.json"):
         for case in json.loads(path.read_text())["refused"]:
             party = "server" if case["to"] == "server" else "client"
             recorded.setdefault((party, case["name"]), set()).add(case["error"])

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from side_by_side import say
+from bench.side_by_side import say
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

@@ -1,4 +1,4 @@
-"""The `secagg bench` command: ours against peers and physical limits, on the machine that it runs on."""
+"""The comparison, `python -m bench.suite`: ours against peers and physical limits, on the machine that it runs on."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def bench(
     Runs from a source checkout. Peers get environments of their own, built when first needed. What is finished is kept:
     after an interruption, the same command goes on. Exit code 4: a benchmark failed; 2: it cannot run here.
     """
-    from .. import suite as benchmark
+    from .. import suite
 
     try:
-        parts = benchmark.chosen(only or [], quick=quick)
-        suite = benchmark.find_suite()
+        parts = suite.chosen(only or [], quick=quick)
+        folder = suite.find_suite()
         check_writable(report)
         with _progress(parts, quick=quick, quiet=as_json) as callbacks:
-            results = benchmark.run(parts, suite, quick=quick, again=again, **callbacks)
+            results = suite.run(parts, folder, quick=quick, again=again, **callbacks)
     except ParameterError as error:
         tell(str(error), as_json, error)
         raise typer.Exit(EXIT_IMPOSSIBLE) from None
@@ -134,3 +134,10 @@ def _progress(parts: Sequence[Part], *, quick: bool, quiet: bool) -> Iterator[di
                 console.print(Text(f"  {result.failure}", style=colour), soft_wrap=True)
 
         yield {"on_start": on_start, "on_step": on_step, "on_result": on_result}
+
+
+app = typer.Typer(name="bench", add_completion=False, pretty_exceptions_enable=False)
+app.command()(bench)
+
+if __name__ == "__main__":
+    app()

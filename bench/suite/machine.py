@@ -15,8 +15,8 @@ from secagg.prg import cpu_count
 
 LIBRARIES = ("secagg", "numpy", "numba", "pycryptodome", "pynacl", "msgspec", "gmpy2", "phe", "galois", "dp-accounting")
 _CODE = ("secagg", "dp", "protocols", "bench")
-_NOT_MEASURED = ("benchmark", "audit")
-"""Rooms of `protocols` that only report: what they become changes no figure."""
+_NOT_MEASURED = ("bench/suite", "protocols/audit", "protocols/reporting")
+"""Folders that only report: what they become changes no figure."""
 
 
 def facts() -> dict[str, str]:
@@ -54,7 +54,7 @@ def commit(root: Path) -> str:
 
     def ask(*words: str) -> subprocess.CompletedProcess[str]:
         command = [git, "-C", str(root), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+        return subprocess.run(command, capture_output=True, text=True, check=False)
 
     found = ask("rev-parse", "--short=12", "HEAD")
     if found.returncode:
@@ -68,7 +68,7 @@ def fingerprint(root: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(path for folder in _CODE for path in (root / folder).rglob("*.py")):
         parts = path.relative_to(root).parts
-        if (parts[0] == "protocols" and parts[1] in _NOT_MEASURED) or any(part.startswith(".") for part in parts):
+        if "/".join(parts[:2]) in _NOT_MEASURED or any(part.startswith(".") for part in parts):
             continue
         digest.update("/".join(parts).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     for name, value in (facts() | versions()).items():

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from dp.errors import MissingDependencyError
 from protocols.reporting import page
+from secagg.errors import MissingDependencyError
 
 from . import plots, tables
 from .findings import Finding, Rival
@@ -107,8 +107,8 @@ def _again(results: Results) -> str:
     if measured != [part.name for part in chosen((), quick=quick)]:
         options += "".join(f" --only {name}" for name in measured)
     return (
-        f"Made by `secagg bench{options}`, from a source checkout. Contenders took turns on one machine; take ratios "
-        "from here, not seconds."
+        f"Made by `python -m bench.suite{options}`, from a source checkout. Contenders took turns on one machine; take "
+        "ratios from here, not seconds."
     )
 
 

@@ -9,7 +9,7 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
-from dp.errors import MissingDependencyError
+from secagg.errors import MissingDependencyError
 
 from ..reporting import page
 from . import plots

@@ -15,14 +15,14 @@ from secagg.encoding import Rounding
 from secagg.errors import SecAggError
 from secagg.signatures import Identity
 
+from ..core.threat_model import Adversary, ThreatModel
 from ..inputs.vectors import FloatVector, IntegerVector
 from ..masking import wire
-from ..masking.client.client import Client
+from ..masking.client import Client
 from ..masking.client.state import Advertised
 from ..masking.config import RoundConfig
 from ..masking.messages import ShareKeys
-from ..masking.server.server import Server
-from ..masking.topology import Adversary, ThreatModel
+from ..masking.server import Server
 from ..masking.transitions import ServerPhase
 from .outcome import demand
 

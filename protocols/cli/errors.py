@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from secagg.errors import ParameterError
+from dp.errors import DpError, LedgerError
+from secagg.errors import ParameterError, SecAggError
 
 EXIT_IMPOSSIBLE = 2
 """The command or its parameters are impossible."""
@@ -80,3 +83,22 @@ def check_writable(folder: Path | None) -> None:
         probe.unlink()
     except OSError as error:
         raise ParameterError(f"cannot write into {folder}: {error.strerror}") from None
+
+
+@contextmanager
+def exit_on_errors(as_json: bool) -> Iterator[None]:
+    """Turn what the library raises on purpose into a sentence and an exit code."""
+    try:
+        yield
+    except ParameterError as error:
+        tell(str(error), as_json, error)
+        raise typer.Exit(EXIT_IMPOSSIBLE) from None
+    except LedgerError as error:
+        tell(str(error), as_json, error)
+        raise typer.Exit(EXIT_NO_SUM) from None
+    except DpError as error:
+        tell(str(error), as_json, error)
+        raise typer.Exit(EXIT_IMPOSSIBLE) from None
+    except SecAggError as error:
+        tell(str(error), as_json, error)
+        raise typer.Exit(EXIT_NO_SUM) from None

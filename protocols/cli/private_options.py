@@ -13,7 +13,7 @@ from dp.ledger import Ledger
 from dp.sensitivity import Adjacency
 from secagg.errors import ParameterError
 
-from ..masking.topology import ThreatModel
+from ..core.threat_model import ThreatModel
 from ..privacy.payment import Purse
 from ..privacy.plans import MINIMUM_PARTICIPANTS, PrivateRound
 

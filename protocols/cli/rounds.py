@@ -1,81 +1,48 @@
-"""The `secagg` command: parameters, whole rounds in one process, and a demonstration on real data.
-
-Exit codes: 0 all is well; 2 the command or its parameters are impossible; 3 the round ended without a sum, as it must
-when too few are left; 4 a round ended with another sum than the plain one, or an audit found a fault; 5 an audit could
-not run a check. 1 is Python's own, for what nobody foresaw.
-"""
+"""The commands `secagg params` and `secagg round`."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from bench.suite.__main__ import bench
-from dp.errors import DpError, LedgerError
 from dp.sensitivity import Adjacency
-from secagg import __version__
 from secagg.encoding import Rounding
-from secagg.errors import ParameterError, SecAggError
+from secagg.errors import ParameterError
 
+from ..core.threat_model import Adversary, ThreatModel
 from ..inputs.vectors import FloatVector
 from ..masking.config import RoundConfig
-from ..masking.topology import Adversary, ThreatModel
 from ..masking.transitions import ServerPhase
 from ..privacy.plans import MINIMUM_PARTICIPANTS, PrivateRound
 from ..simulation.masked import COLLECTED_PHASES
 from . import private_options
-from .audit import audit
-from .budget import budget_app
-from .dp import dp_app
-from .errors import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, Commands, tell
-from .keygen import keygen
-from .paillier import paillier_sum
-from .tables import show_round, size_of, table_of
-
-app = typer.Typer(
-    name="secagg",
-    cls=Commands,
-    help="The sum of many private vectors, and nothing else.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+from .errors import EXIT_WRONG, exit_on_errors
+from .tables import AsJson, print_json, show_round, size_of, table_of
 
 Clients = Annotated[int, typer.Option(help="How many clients are invited.", min=2)]
+
+
 Dim = Annotated[int, typer.Option(help="How many numbers each client sends.", min=0)]
+
+
 Bits = Annotated[int, typer.Option(help="Bits of one encoded number, sign included.")]
+
+
 Corrupt = Annotated[float, typer.Option(help="Fraction of clients that may collude with the server.")]
+
+
 Adversaries = Annotated[Adversary, typer.Option(help="What the server may do.")]
+
+
 CompleteGraph = Annotated[bool, typer.Option("--complete-graph", help="Everyone is everyone's neighbour (SecAgg).")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables for people.")]
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        sys.stdout.write(f"secagg {__version__}\n")
-        raise typer.Exit
-
-
-@app.callback()
-def secagg(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """The sum of many private vectors, and nothing else."""
-
-
-@app.command()
 def params(
     clients: Clients,
     corrupt: Corrupt = 0.1,
@@ -97,8 +64,9 @@ def params(
 ) -> None:
     """Show what follows from a threat model, and from a privacy goal: graph, modulus, noise, bytes, and why."""
     from ..masking import traffic
+    from ..privacy import explanation
 
-    with _errors(as_json):
+    with exit_on_errors(as_json):
         private = private_options.plan(
             ThreatModel(clients, corrupt, dropout, adversary),
             dim,
@@ -128,9 +96,9 @@ def params(
             "why": list(topology.why),
         }
         if private:
-            facts["privacy"] = private.facts()
+            facts["privacy"] = explanation.facts(private)
         if as_json:
-            _print_json(facts)
+            print_json(facts)
             return
         table = table_of(f"{clients} clients against a {adversary}")
         table.add_row("graph", "complete (SecAgg)" if topology.complete else "random, sparse (SecAgg+)")
@@ -150,11 +118,10 @@ def params(
             private_options.add_plan(table, private)
         console = Console()
         console.print(table)
-        for reason in (*topology.why, *(private.explain() if private else ())):
+        for reason in (*topology.why, *(explanation.explain(private) if private else ())):
             console.print(f"  · {reason}", highlight=False, markup=False)
 
 
-@app.command("round")
 def run_round(
     clients: Clients,
     dim: Dim,
@@ -188,7 +155,7 @@ def run_round(
     """
     from ..simulation.checked import run_checked_round
 
-    with _errors(as_json):
+    with exit_on_errors(as_json):
         fractions = _drop_fractions(dropout, drop_in or [])
         private = private_options.plan(
             ThreatModel(clients, corrupt, sum(fractions.values()), adversary),
@@ -211,7 +178,7 @@ def run_round(
         with _round_progress(quiet=as_json) as on_progress:
             outcome = run_checked_round(config, fractions, seed=seed, on_progress=on_progress)
         if as_json:
-            _print_json(outcome.facts())
+            print_json(outcome.facts())
         else:
             show_round(outcome.facts(), "the sum is exact" if outcome.exact else "THE SUM IS WRONG")
         if not outcome.exact:
@@ -234,73 +201,11 @@ def _run_private_round(
         )
     facts = outcome.facts()
     if as_json:
-        _print_json(facts)
+        print_json(facts)
     else:
         show_round(facts, "the noise is as promised" if outcome.as_promised else "THE NOISE IS NOT AS PROMISED")
     if not outcome.as_promised:
         raise typer.Exit(EXIT_WRONG)
-
-
-@app.command()
-def demo(
-    clients: Annotated[
-        int | None, typer.Option(help="How many clients share the data: 100; 200 if private.", min=10)
-    ] = None,
-    rounds: Annotated[
-        int | None, typer.Option(help="Rounds: 20; 15 planned if private, where the budget decides.", min=1)
-    ] = None,
-    dropout: Annotated[float, typer.Option(help="Fraction that vanishes in each round.")] = 0.05,
-    plot: Annotated[Path, typer.Option(help="Where the picture of both curves goes.")] = Path("secagg-demo.png"),
-    seed: Annotated[int, typer.Option(help="Seeds the split of the data, training and dropouts.", min=0)] = 0,
-    private: Annotated[
-        bool, typer.Option("--private", help="Train under a privacy budget, and stop when it is gone.")
-    ] = False,
-    epsilon: private_options.Epsilon = None,
-    delta: private_options.Delta = None,
-    budget: private_options.BudgetUrl = None,
-    subject: private_options.Subject = None,
-    as_json: AsJson = False,
-) -> None:
-    """Train on handwritten digits with federated averaging, in the clear and through secure aggregation."""
-    from .demo.plain import run_demo
-    from .demo.private import run_private_demo
-
-    console = None if as_json else Console()
-    with _errors(as_json):
-        if any(importlib.util.find_spec(name) is None for name in ("sklearn", "matplotlib")):
-            raise ParameterError("the demo needs scikit-learn and matplotlib: pip install 'secagg[demo]'")
-        if private:
-            facts = run_private_demo(
-                clients or 200,
-                rounds or 15,
-                dropout,
-                8.0 if epsilon is None else epsilon,
-                1e-5 if delta is None else delta,
-                plot,
-                seed,
-                budget=budget,
-                subject=subject or "digits",
-                console=console,
-            )
-        elif (epsilon, delta, budget, subject) != (None, None, None, None):
-            raise ParameterError("--epsilon, --delta, --budget and --subject belong to --private: give it as well")
-        else:
-            facts = run_demo(clients or 100, rounds or 20, dropout, plot, seed, console=console)
-        if as_json:
-            _print_json(facts)
-
-
-app.command("paillier-sum")(paillier_sum)
-app.command()(keygen)
-app.command()(audit)
-app.command()(bench)
-app.add_typer(dp_app, name="dp")
-app.add_typer(budget_app, name="budget")
-
-
-def main() -> None:
-    """Run the command."""
-    app()
 
 
 def _config(
@@ -342,25 +247,6 @@ def _check_rounds_exist(adversary: Adversary, fractions: Mapping[ServerPhase, fl
 
 
 @contextmanager
-def _errors(as_json: bool) -> Iterator[None]:
-    """Turn what the library raises on purpose into a sentence and an exit code."""
-    try:
-        yield
-    except ParameterError as error:
-        tell(str(error), as_json, error)
-        raise typer.Exit(EXIT_IMPOSSIBLE) from None
-    except LedgerError as error:
-        tell(str(error), as_json, error)
-        raise typer.Exit(EXIT_NO_SUM) from None
-    except DpError as error:
-        tell(str(error), as_json, error)
-        raise typer.Exit(EXIT_IMPOSSIBLE) from None
-    except SecAggError as error:
-        tell(str(error), as_json, error)
-        raise typer.Exit(EXIT_NO_SUM) from None
-
-
-@contextmanager
 def _round_progress(*, quiet: bool) -> Iterator[Any]:
     """Show a bar for each round of the protocol; on standard error, so that output stays clean."""
     if quiet:
@@ -382,7 +268,3 @@ def _round_progress(*, quiet: bool) -> Iterator[Any]:
             progress.update(tasks[phase], completed=done)
 
         yield on_progress
-
-
-def _print_json(facts: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(facts, indent=2) + "\n")

@@ -13,7 +13,7 @@ import msgspec
 
 from secagg.errors import StateError
 
-from ..masking.wire import printable
+from .framing import printable
 
 T = TypeVar("T")
 
@@ -22,14 +22,14 @@ DUMP_VERSION = 1
 HEADER_BYTES = len(MAGIC) + 1 + hashlib.sha256().digest_size
 
 
-def seal(state: object) -> bytes:
+def encode_state(state: object) -> bytes:
     """Return a state as bytes."""
     body = msgspec.msgpack.encode(state)
     return b"".join((MAGIC, bytes([DUMP_VERSION]), hashlib.sha256(body).digest(), body))
 
 
-def open(dumped: bytes, state_type: type[T]) -> T:
-    """Return the state that `seal` wrote; raise StateError for anything else."""
+def decode_state(dumped: bytes, state_type: type[T]) -> T:
+    """Return the state that `encode_state` wrote; raise StateError for anything else."""
     if dumped[: len(MAGIC)] != MAGIC or len(dumped) < HEADER_BYTES:
         raise StateError("these bytes are no dump of ours")
     if dumped[len(MAGIC)] != DUMP_VERSION:

@@ -10,7 +10,7 @@ from flwr.app import ConfigRecord, Error, Message, RecordDict
 from secagg.derivation import Label, frame
 from secagg.errors import MalformedMessage, ParameterError
 
-from ..masking.wire import printable
+from ..core.framing import printable
 
 ADAPTER_VERSION = 1
 RECORD = "secagg"

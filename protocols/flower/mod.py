@@ -20,7 +20,7 @@ from secagg.errors import EncodingError, MalformedMessage, ParameterError, SecAg
 from secagg.signatures import Identity
 
 from ..masking import wire
-from ..masking.client.client import Client
+from ..masking.client import Client
 from ..masking.messages import Invitation, ShareDelivery, ToClient
 from ..masking.policy import ClientPolicy
 from ..masking.transitions import ClientPhase

@@ -15,8 +15,8 @@ from secagg.errors import ParameterError
 from secagg.signatures import Identity
 
 from ..core.identity_files import read_identity, read_roster
+from ..core.threat_model import Adversary
 from ..masking.policy import ClientPolicy, PrivacyDemand
-from ..masking.topology import Adversary
 from .answered import ANSWERED
 
 PREFIX = "secagg-"

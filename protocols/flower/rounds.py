@@ -27,11 +27,12 @@ from secagg.errors import (
 )
 from secagg.signatures import verify
 
+from ..core import framing
 from ..core.identity_files import read_roster
 from ..masking import wire
 from ..masking.messages import ToClient
 from ..masking.result import RoundResult
-from ..masking.server.server import Server
+from ..masking.server import Server
 from ..masking.transitions import ServerPhase
 from ..privacy.payment import Payment
 from ..privacy.plans import PrivateRound
@@ -294,7 +295,7 @@ _FIRST = str(ServerPhase.ADVERTISE_KEYS)
 def _short(error: Error) -> str:
     """The last line says most where Flower hands on a traceback. It is a node's text, and goes to a terminal."""
     lines = (error.reason or "").strip().splitlines()
-    return wire.printable(lines[-1] if lines else f"error {error.code}")
+    return framing.printable(lines[-1] if lines else f"error {error.code}")
 
 
 def _common_content(messages: Sequence[Message], by_node: Mapping[int, Message]) -> RecordDict:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from secagg.errors import ParameterError
 
+from ..core.threat_model import Adversary, ThreatModel
 from ..inputs.vectors import FloatVector, IntegerVector
 from ..masking.config import RoundConfig
-from ..masking.topology import Adversary, ThreatModel
 from ..privacy.plans import PrivateRound
 from .privacy import Privacy
 

@@ -1,1 +1,9 @@
 """Secure aggregation by masks: SecAgg (Bonawitz et al. 2017) and SecAgg+ (Bell et al. 2020)."""
+
+from .client import Client
+from .config import RoundConfig
+from .policy import ClientPolicy, PrivacyDemand
+from .result import RoundResult
+from .server import Server
+
+__all__ = ["Client", "ClientPolicy", "PrivacyDemand", "RoundConfig", "RoundResult", "Server"]

@@ -18,10 +18,11 @@ from dp.sensitivity import Adjacency
 from secagg.encoding import Encoded, check_weight
 from secagg.errors import EncodingError, ParameterError
 
+from ..core.threat_model import ThreatModel
 from ..inputs.codecs import WEIGHT_LANE, Lane, lane_of, weight_lane
 from ..inputs.private_codecs import NoisyCounts, NoisyFloats
 from ..inputs.vectors import FloatVector, PrivateSpec, VectorSpec
-from .topology import ThreatModel, Topology, derive_topology
+from .topology import Topology, derive_topology
 
 MAX_VECTORS = 64
 MAX_LENGTH = 1 << 32

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from secagg import signatures
 from secagg.errors import AuthenticationFailed, MalformedMessage
 
+from ..core.threat_model import Adversary
 from . import derivations
 from .messages import AdvertiseKeys
-from .topology import Adversary
 
 
 def check_advertised_keys(keys: AdvertiseKeys, adversary: Adversary, known_identities: Mapping[int, bytes]) -> None:

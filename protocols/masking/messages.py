@@ -15,8 +15,8 @@ from secagg.aead import OVERHEAD_BYTES
 from secagg.derivation import Label, digest
 from secagg.shamir import share_bytes
 
+from ..core.threat_model import MAX_CLIENTS
 from .config import MAX_VECTORS, RoundConfig
-from .topology import MAX_CLIENTS
 
 VERSION = 1
 SECRET_BYTES = 32

@@ -13,8 +13,8 @@ from dp.events import Repeated
 from dp.sensitivity import Adjacency
 from secagg.errors import ParameterError
 
+from ..core.threat_model import MAX_BAD_FRACTION, Adversary
 from .config import RoundConfig
-from .topology import MAX_BAD_FRACTION, Adversary
 
 
 @dataclass(frozen=True)

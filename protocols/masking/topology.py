@@ -1,4 +1,4 @@
-"""A threat model in, a checked round configuration out: degree and threshold are derived, never guessed.
+"""A threat model in, a graph out: degree and threshold are derived, never guessed.
 
 Source: Bell et al. 2020, section 3 and appendix, with statistical security 2**-40 and failure probability 2**-20, as
 google-parfait/federated-compute derives them (SPEC section 2).
@@ -8,109 +8,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from secagg.errors import ParameterError
 
+from ..core.threat_model import ROUNDING_SLACK, ThreatModel
+
 SECURITY_BITS = 40
+
+
 CORRECTNESS_BITS = 20
-MAX_CLIENTS = 1_000_000
-MAX_BAD_FRACTION = 0.9
-
-_SMALL = 1e-14
-"""Keeps the rounding error of fraction * n from being magnified by floor or ceil in the unsafe direction."""
-
-
-class Adversary(StrEnum):
-    """What the server, together with the corrupt clients, is assumed to do. Each includes the ones before."""
-
-    CURIOUS_SERVER = "curious-server"
-    """Follows the protocol, and learns what it can from what it sees."""
-    SEMI_MALICIOUS_SERVER = "semi-malicious-server"
-    """Follows the protocol while keys are exchanged; then may tell different clients different stories."""
-    MALICIOUS_SERVER = "malicious-server"
-    """Does anything; clients know each other's identities beforehand."""
-
-    @property
-    def strength(self) -> int:
-        """Position in the order of strength, from 0."""
-        return list(Adversary).index(self)
-
-    @property
-    def may_equivocate(self) -> bool:
-        """Whether it may tell different clients different stories, so that thresholds must not be met twice."""
-        match self:
-            case Adversary.CURIOUS_SERVER:
-                return False
-            case Adversary.SEMI_MALICIOUS_SERVER | Adversary.MALICIOUS_SERVER:
-                return True
-
-    @property
-    def needs_identities(self) -> bool:
-        """Whether keys are signed and survivors confirmed, on the complete graph."""
-        match self:
-            case Adversary.CURIOUS_SERVER | Adversary.SEMI_MALICIOUS_SERVER:
-                return False
-            case Adversary.MALICIOUS_SERVER:
-                return True
-
-
-class ThreatModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """Who takes part, and what may go wrong.
-
-    Attributes:
-        num_clients: how many clients are invited (n), 2 to 1,000,000.
-        corrupt_fraction: the largest fraction of them that colludes with the server (gamma).
-        dropout_fraction: the largest fraction of them that vanishes, in all rounds together (delta).
-        adversary: what the server may do.
-
-    Raises:
-        ParameterError: a value is out of range, or the fractions leave too few honest survivors.
-    """
-
-    num_clients: int
-    corrupt_fraction: float = 0.1
-    dropout_fraction: float = 0.1
-    adversary: Adversary = Adversary.CURIOUS_SERVER
-
-    def __post_init__(self) -> None:
-        """Check every field and their sum."""
-        if not (isinstance(self.num_clients, int) and 2 <= self.num_clients <= MAX_CLIENTS):
-            raise ParameterError(f"num_clients is {self.num_clients!r}, but must be an integer from 2 to {MAX_CLIENTS}")
-        for name, fraction in (("corrupt", self.corrupt_fraction), ("dropout", self.dropout_fraction)):
-            if not 0 <= fraction < 1:  # False for NaN
-                raise ParameterError(f"{name}_fraction is {fraction!r}, but must be at least 0 and below 1")
-        if self.adversary not in tuple(Adversary):
-            raise ParameterError(f"adversary is {self.adversary!r}, but must be one of {', '.join(Adversary)}")
-        msgspec.structs.force_setattr(self, "adversary", Adversary(self.adversary))
-        curious = not self.adversary.may_equivocate
-        bad = self.corrupt_fraction + (1 if curious else 2) * self.dropout_fraction
-        if bad > MAX_BAD_FRACTION:
-            weight = "" if curious else "2 * "
-            raise ParameterError(
-                f"corrupt_fraction + {weight}dropout_fraction is {bad:.3g} against a {self.adversary}, but must be at "
-                f"most {MAX_BAD_FRACTION}: assume fewer corrupt clients or dropouts"
-            )
-
-    @property
-    def max_corrupt(self) -> int:
-        """The largest number of corrupt clients: floor(gamma n)."""
-        return math.floor((self.corrupt_fraction + _SMALL) * self.num_clients)
-
-    @property
-    def max_dropouts(self) -> int:
-        """The largest number of dropouts: floor(delta n)."""
-        return math.floor((self.dropout_fraction + _SMALL) * self.num_clients)
-
-    @property
-    def min_survivors(self) -> int:
-        """The number of clients that are left when all dropouts have happened: ceil((1 - delta) n)."""
-        return math.ceil((1 - self.dropout_fraction - _SMALL) * self.num_clients)
 
 
 @dataclass(frozen=True)
@@ -197,7 +107,7 @@ def _complete_topology(model: ThreatModel) -> Topology:
     threshold = max(model.min_survivors, 2)
     must_exceed, reason = model.max_corrupt, "the number of corrupt clients"
     if model.adversary.may_equivocate:
-        must_exceed = math.ceil((n + model.corrupt_fraction * n) / 2 - _SMALL)
+        must_exceed = math.ceil((n + model.corrupt_fraction * n) / 2 - ROUNDING_SLACK)
         reason = "half of the clients plus half of the corrupt ones, so that no two requests can get both shares"
     if threshold <= must_exceed:
         raise ParameterError(

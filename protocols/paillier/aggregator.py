@@ -24,7 +24,7 @@ from secagg.paillier.integers import Progress
 from secagg.paillier.vectors import EncryptedVector
 
 from ..core import dumps
-from .member import add_contributions, check_endorsement
+from .contributions import add_contributions, check_endorsement
 from .messages import (
     Commitment,
     CommitmentList,
@@ -198,8 +198,8 @@ class Aggregator:
         session = self.parameters.session
         with self._lock:
             if self.phase in (AggregatorPhase.COMPLETED, AggregatorPhase.ABORTED):
-                return dumps.seal(AggregatorState(session, self.phase, self.rejected))
-            return dumps.seal(
+                return dumps.encode_state(AggregatorState(session, self.phase, self.rejected))
+            return dumps.encode_state(
                 AggregatorState(
                     session,
                     self.phase,

@@ -6,8 +6,7 @@ means that its fields have the right types and lengths.
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +14,8 @@ from msgspec import Meta
 from secagg.errors import MalformedMessage
 from secagg.paillier import EncryptedVector, PartialOpening
 from secagg.paillier.proofs import CHALLENGE_BYTES, Proof
+
+from ..core.framing import decode_body
 
 MAX_PARTIES = 1 << 20
 _MAX_RESPONSE_BYTES = 2048
@@ -95,6 +96,9 @@ class Opening(Message, frozen=True, tag="paillier/v1/opening"):
 
 M = TypeVar("M", bound=Message)
 
+# All at once: a decoder of one kind lets the tag, and with it the version, be left out.
+_MESSAGES = Commitment | CommitmentList | Contribution | Endorsement | Opening | OpenRequest | RevealRequest
+
 
 def encode(message: Message) -> bytes:
     """Write a message as bytes."""
@@ -114,18 +118,7 @@ def decode(data: bytes, kind: type[M], *, max_bytes: int) -> M:
     """
     if len(data) > max_bytes:
         raise MalformedMessage(f"a message of {len(data)} bytes, but at most {max_bytes} are accepted")
-    try:
-        message = _decoder().decode(data)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        raise MalformedMessage(f"bytes that are no {kind.__name__}") from None
-    if type(message) is not kind or msgspec.msgpack.encode(message) != data:
-        # The decoder overlooks what the second finds: a key twice in a map, a number in a long form, another order.
+    message = decode_body(data, _MESSAGES)
+    if type(message) is not kind:
         raise MalformedMessage(f"bytes that are no {kind.__name__}")
     return message
-
-
-@cache
-def _decoder() -> msgspec.msgpack.Decoder[Any]:
-    # of all kinds at once: a decoder of one kind lets the tag, and with it the version, be left out
-    kinds = Commitment | CommitmentList | Contribution | Endorsement | Opening | OpenRequest | RevealRequest
-    return msgspec.msgpack.Decoder(kinds, strict=True)

@@ -88,7 +88,7 @@ def load(dumped: bytes, kind: type[S], parameters: RoundParameters) -> S:
     Raises:
         StateError: the bytes are no dump of this kind and version, damaged, or of another round.
     """
-    state = dumps.open(dumped, kind)
+    state = dumps.decode_state(dumped, kind)
     if state.session != parameters.session:
         raise StateError("the dump is of another round: load it with the parameters that it was made with")
     return state

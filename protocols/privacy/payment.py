@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from dp.ledger import Ledger, Reservation
 from secagg.errors import ThresholdError
 
 from ..masking.result import RoundResult
-from ..masking.transitions import ServerPhase
-from ..simulation.masked import Simulation, SimulationReport
+
+if TYPE_CHECKING:
+    from dp.ledger import Ledger, Reservation
 from .plans import PrivateRound
 
 
@@ -56,25 +56,3 @@ class Purse:
     def commit(self, payment: Payment, plan: PrivateRound, result: RoundResult, survivors: Collection[str]) -> None:
         """Say that a sum will be used, and what it did cost; if this raises, it must not be."""
         self.ledger.commit(payment.reservation, result.event(plan.adjacency), participants=survivors)
-
-    def pay(self, plan: PrivateRound, simulation: Simulation) -> SimulationReport:
-        """Run a simulated round between reservation and commitment; the clients are the ledger's participants.
-
-        Raises:
-            SecAggError: the round ended without a sum.
-            LedgerError: the budget does not allow the round, which was not run; or it ran and could not be committed:
-                its reservation stays, and its result is not returned.
-        """
-        tell = simulation.on_progress
-        everyone = [f"client-{i}" for i in range(1, plan.threat_model.num_clients + 1)]
-        with self.reserving(plan, os.urandom(16).hex(), everyone) as payment:
-
-            def on_progress(phase: ServerPhase, done: int, total: int) -> None:
-                payment.revealing |= phase is ServerPhase.UNMASKING
-                tell(phase, done, total)
-
-            simulation.on_progress = on_progress
-            report = simulation.run()
-        survivors = [f"client-{i}" for i in sorted(report.result.survivors)]
-        self.commit(payment, plan, report.result, survivors)
-        return report

@@ -10,7 +10,6 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from dp.accounting import epsilon_of
 from dp.distributed import LEAST_LOCAL_SIGMA, Goal, NoiseShare, least_fine_sigma, local_sigma_for
@@ -22,10 +21,10 @@ from dp.rotation import padded_length
 from dp.sensitivity import Adjacency, check_count
 from secagg.errors import ParameterError
 
+from ..core.threat_model import ThreatModel
 from ..inputs.private_codecs import NoisyCounts, NoisyFloats
 from ..inputs.vectors import PrivateCounts, PrivateVector
 from ..masking.config import RoundConfig
-from ..masking.topology import ThreatModel
 
 MINIMUM_PARTICIPANTS = 10
 _STEPS_A_COORDINATE = 4.0
@@ -138,61 +137,9 @@ class _PrivateRound(ABC):
         """Return the standard deviation of the noise on each entry of a sum, in the units of the values."""
         return self.codec.share.local_sigma * math.sqrt(survivors) / self.codec.spec.scale
 
-    def explain(self) -> tuple[str, ...]:
-        """Return the derivation, a sentence for each step."""
-        model, codec = self.threat_model, self.codec
-        everyone = model.num_clients
-        share = codec.share
-        lines = [
-            f"a sum has at least {self.minimum_survivors} inputs of {everyone}, or it fails; {model.max_corrupt} of "
-            f"them may be corrupt and know their own noise, so that of {self.honest} honest clients counts",
-            *self._explain_encoding(),
-            f"each client adds discrete Gaussian noise of {share.local_sigma:.4g} steps; that of {self.honest} makes "
-            f"{share.local_sigma * math.sqrt(self.honest):.4g} steps, "
-            f"{share.local_sigma * math.sqrt(self.honest) / self._sensitivity():.4g} times what one client can change "
-            f"({self.adjacency} adjacency)",
-            f"{codec.modulus_bits} bits hold every sum of {everyone} inputs, and the noise but with a probability "
-            "below 2^-40",
-            f"{self.rounds} such round{'s' if self.rounds > 1 else ''} cost epsilon {self.spent:.4g} at delta "
-            f"{self.delta:g}"
-            + (
-                f", if each client is in a round with probability {self.sampling_rate:g} and nobody "
-                f"knows in which; epsilon {self.spent_to_server:.4g} towards the server, which does"
-                if self.sampling_rate < 1
-                else ""
-            ),
-            f"with everyone present each number of the sum is off by {self.sum_deviation(everyone):.4g} (standard "
-            f"deviation), of the mean by {self.sum_deviation(everyone) / everyone:.4g}",
-        ]
-        return tuple(lines)
-
-    def facts(self) -> dict[str, Any]:
-        """Return the plan as JSON holds it, the derivation included."""
-        return {
-            "epsilon": self.spent,
-            "epsilon_to_server": self.spent_to_server,
-            "delta": self.delta,
-            "rounds": self.rounds,
-            "sampling_rate": self.sampling_rate,
-            "adjacency": str(self.adjacency),
-            "scale": self.codec.spec.scale,
-            "local_sigma": self.codec.share.local_sigma,
-            "minimum_survivors": self.minimum_survivors,
-            "honest": self.honest,
-            "sum_deviation": self.sum_deviation(self.threat_model.num_clients),
-            "why": list(self.explain()),
-        }
-
     @abstractmethod
     def _fit(self, goal: Goal) -> _Fit:
         """Return the encoding that serves a goal and fits the modulus, if there is one."""
-
-    @abstractmethod
-    def _explain_encoding(self) -> tuple[str, ...]: ...
-
-    def _sensitivity(self) -> float:
-        factor = 2 if self.adjacency is Adjacency.REPLACE_ONE else 1
-        return factor * self.codec.share.l2_bound
 
     def _too_many_bits(self, fit: _Fit) -> ParameterError:
         """Say which knob to turn, and by how much."""
@@ -279,18 +226,6 @@ class PrivateRound(_PrivateRound):
             PrivateVector(self.name, self.length, self.l2_clip, scale, sigma), self.threat_model.num_clients
         )
 
-    def _explain_encoding(self) -> tuple[str, ...]:
-        codec = self.codec
-        if not isinstance(codec, NoisyFloats):  # pragma: no cover - made so above
-            raise TypeError("floats expected")
-        made = codec.preparation
-        return (
-            f"vectors of {self.length:,} numbers are clipped to an L2 norm of {self.l2_clip:g}, rotated ("
-            f"{made.dimension:,} entries) and rounded to steps of {1 / made.scale:.4g}",
-            f"the clip is {made.norm:.4g} steps; rounded vectors stay within {made.l2_bound:.4g}, "
-            f"{made.l2_bound / made.norm - 1:.2%} more, which the noise allows for",
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class PrivateHistogram(_PrivateRound):
@@ -323,9 +258,3 @@ class PrivateHistogram(_PrivateRound):
         codec = NoisyCounts(spec, self.threat_model.num_clients)
         bits = codec.modulus_bits
         return _Fit(codec if bits <= self.max_modulus_bits else None, bits, bits)
-
-    def _explain_encoding(self) -> tuple[str, ...]:
-        return (
-            f"each client's counts over {self.bins:,} bins sum to at most {self.max_total}, in steps of "
-            f"{1 / self.codec.spec.scale:.4g}; released counts below {self.least_count} are 0",
-        )

@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from dp.errors import MissingDependencyError
+from secagg.errors import MissingDependencyError
 
 INK, PALE, WARM = "#1f4e79", "#9dbfdf", "#c0504d"
 COLOURS = (INK, WARM, "#5b8c5a", "#8a6d1a", "#7b5ea7")

@@ -20,10 +20,12 @@ from dp.rotation import rotate
 from ..inputs.private_codecs import NoisyFloats
 from ..masking import derivations
 from ..masking.transitions import ServerPhase
+from ..privacy.explanation import facts as plan_facts
 from ..privacy.payment import Purse
 from ..privacy.plans import PrivateRound
 from .checked import round_facts, warm_up
 from .masked import Simulation, SimulationReport, choose_drops
+from .paid import pay
 
 _DOUBT = math.log(2e9)
 """True noise is called wrong less than once in 10**9 rounds."""
@@ -51,7 +53,7 @@ class CheckedPrivateRound:
         """Return what the command prints as JSON."""
         result, plan = self.report.result, self.plan
         survivors = len(result.survivors)
-        privacy = plan.facts() | {
+        privacy = plan_facts(plan) | {
             "epsilon_achieved": result.epsilon(plan.delta, plan.adjacency),
             "honest_achieved": plan.config.honest(survivors),
             "noise_expected": plan.codec.share.local_sigma * math.sqrt(survivors),
@@ -100,7 +102,7 @@ def run_checked_private_round(
 
     warm_up(config)
     simulation = Simulation(config, inputs, drops, on_progress=on_progress)
-    report = simulation.run() if purse is None else purse.pay(plan, simulation)
+    report = simulation.run() if purse is None else pay(purse, plan, simulation)
     signs = derivations.rotation_seed(report.session_id, plan.name)
     off = report.result.levels[plan.name] - rotate(plain_sum, signs) * codec.spec.scale
     measured, entries = float(np.dot(off, off)), off.size

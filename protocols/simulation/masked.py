@@ -23,12 +23,12 @@ from secagg.prg import cpu_count
 from secagg.signatures import Identity
 
 from ..masking import wire
-from ..masking.client.client import Client
+from ..masking.client import Client
 from ..masking.config import RoundConfig
 from ..masking.messages import Invitation, ShareDelivery, ToClient
 from ..masking.policy import ClientPolicy
 from ..masking.result import RoundResult
-from ..masking.server.server import Server
+from ..masking.server import Server
 from ..masking.transitions import ServerPhase
 
 COLLECTED_PHASES = (

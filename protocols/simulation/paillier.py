@@ -24,7 +24,8 @@ from secagg.paillier import EncryptedVector, KeyShare, NoisePool, ShortExponents
 from secagg.signatures import Identity
 
 from ..paillier.aggregator import Aggregator, Result
-from ..paillier.member import CommitteeMember, Contributor, encrypt_update
+from ..paillier.contributor import Contributor, encrypt_update
+from ..paillier.member import CommitteeMember
 from ..paillier.messages import (
     Commitment,
     CommitmentList,

@@ -199,7 +199,7 @@ def open_partially(
     Raises:
         MalformedMessage: the vector is not valid.
 
-    Security: never run this on a ciphertext that one contributor made: `protocols.paillier.aggregator` sees to it. Bases are
+    Security: never run this on a ciphertext that one contributor made: `protocols.paillier` sees to it. Bases are
     blinded, so that the time that the secret exponent takes says nothing about a base that a peer chose.
     """
     key = share.key

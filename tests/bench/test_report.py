@@ -152,8 +152,10 @@ def test_the_brief_table_fits_a_terminal_and_loses_no_row() -> None:
 
 def test_the_page_says_which_command_made_it() -> None:
     every = [PartResult(part.name, "2026-01-01T10:00:00+00:00", 1.0, "0 0 0") for part in chosen((), quick=True)]
-    assert "`secagg bench --quick`," in report.markdown(results(parts=every, scale="quick"), {})
-    assert "`secagg bench --quick --only round`," in report.markdown(results(parts=every[:1], scale="quick"), {})
+    assert "`python -m bench.suite --quick`," in report.markdown(results(parts=every, scale="quick"), {})
+    assert "`python -m bench.suite --quick --only round`," in report.markdown(
+        results(parts=every[:1], scale="quick"), {}
+    )
 
 
 def test_what_is_absent_scaled_or_failed_is_told_once() -> None:
@@ -215,7 +217,7 @@ def test_the_page_needs_nothing_else_and_shows_strange_words_as_they_are() -> No
     (picture,) = re.findall(r"data:image/svg\+xml;base64,([^\"]+)", page)
     assert ET.fromstring(base64.b64decode(picture)).tag == f"{SVG}svg"  # noqa: S314 - our own
     assert page.count('class="better"') == 1
-    assert "<code>secagg bench --only one --only two</code>" in page
+    assert "<code>python -m bench.suite --only one --only two</code>" in page
     assert page.count('class="worse"') == 1, "who loses is told, too"
 
 

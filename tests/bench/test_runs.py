@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from bench import suite as benchmark
+from bench import suite as comparison
 from bench.suite import machine, runner
+from bench.suite.__main__ import app
 from bench.suite.findings import Curve, Finding, Ratio, Rival, Row
 from bench.suite.parts import PARTS, Part, chosen
 from bench.suite.results import PartResult, Shelf
-from protocols.cli.rounds import app
 from secagg.errors import ParameterError
 from tests.command_line import separating_runner
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 SUITE = """
 import json, os, pathlib
 HERE = pathlib.Path(__file__).parent
@@ -136,14 +136,14 @@ def test_an_interruption_keeps_what_is_finished_and_leaves_nothing_running(suite
 
 def test_results_of_other_code_or_another_machine_do_not_count(suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = suite.parent
-    for name in ("secagg", "protocols/benchmark", "protocols/audit"):
-        (root / name).mkdir(parents=True)
-        (root / name / "room.py").write_text("x = 1\n")
+    for name in ("secagg", "bench/suite", "protocols/audit"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        (root / name / "module.py").write_text("x = 1\n")
     before = machine.fingerprint(root)
     (suite / "note.txt").write_text("no code")
-    (root / "protocols/benchmark/room.py").write_text("x = 2\n")
+    (root / "bench/suite/module.py").write_text("x = 2\n")
     assert machine.fingerprint(root) == before, "reports may change"
-    (root / "secagg/room.py").write_text("x = 2\n")
+    (root / "secagg/module.py").write_text("x = 2\n")
     changed = machine.fingerprint(root)
     assert changed != before
     monkeypatch.setattr(machine, "facts", lambda: {"processor": "another"})
@@ -199,18 +199,10 @@ def test_unknown_parts_are_refused() -> None:
         chosen(["masks", "nonsense"])
 
 
-def test_a_wheel_has_no_benchmarks_and_says_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "__file__", str(tmp_path / "site-packages/protocols/benchmark/runner.py"))
-    done = separating_runner().invoke(app, ["bench", "--json"])
-    assert done.exit_code == 2
-    assert "clone the sources" in json.loads(done.stdout)["message"]
-    assert "make bench" in done.stderr
-
-
 def test_missing_libraries_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pytest_benchmark" else find(name))
-    done = separating_runner().invoke(app, ["bench"])
+    done = separating_runner().invoke(app, [])
     assert done.exit_code == 2
     assert "benchmarks need pytest_benchmark: pip install --editable '.[bench]'" in done.stderr
 
@@ -219,9 +211,9 @@ def test_missing_libraries_are_named_with_the_remedy(monkeypatch: pytest.MonkeyP
 def command(suite: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The command, on the suite of this test and three of its parts."""
     parts = tuple(map(part, ("good", "bad", "slow")))
-    monkeypatch.setattr(benchmark, "find_suite", lambda: suite)
+    monkeypatch.setattr(comparison, "find_suite", lambda: suite)
     monkeypatch.setattr(
-        benchmark, "chosen", lambda only, quick: tuple(each for each in parts if each.name in (only or ["good"]))
+        comparison, "chosen", lambda only, quick: tuple(each for each in parts if each.name in (only or ["good"]))
     )
     monkeypatch.setenv("COLUMNS", "200")
     return suite
@@ -229,7 +221,7 @@ def command(suite: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_the_command_shows_the_table_and_writes_the_report(command: Path, tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "folder"
-    done = separating_runner().invoke(app, ["bench", "--quick", "--report", str(folder)])
+    done = separating_runner().invoke(app, ["--quick", "--report", str(folder)])
     assert done.exit_code == 0, done.output
     for words in (
         "✓ good",
@@ -241,14 +233,14 @@ def test_the_command_shows_the_table_and_writes_the_report(command: Path, tmp_pa
     ):
         assert words in done.stdout
     assert "at scale quick" in (folder / "REPORT.md").read_text()
-    again = separating_runner().invoke(app, ["bench", "--quick", "--json"])
+    again = separating_runner().invoke(app, ["--quick", "--json"])
     assert ran(command) == ["good"]
     assert json.loads(again.stdout)["parts"][0]["findings"][0]["title"] == "at scale quick"
 
 
 def test_a_narrow_terminal_gets_the_brief_table(command: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    done = separating_runner().invoke(app, ["bench", "--quick"])
+    done = separating_runner().invoke(app, ["--quick"])
     assert done.exit_code == 0, done.output
     assert "ours" in done.stdout
     assert "    500 ms   4x      peer [1]  2x\n" in done.stdout
@@ -258,7 +250,7 @@ def test_a_narrow_terminal_gets_the_brief_table(command: Path, monkeypatch: pyte
 
 
 def test_the_command_ends_with_4_when_a_benchmark_fails(command: Path) -> None:
-    done = separating_runner().invoke(app, ["bench", "--only", "good", "--only", "bad"])
+    done = separating_runner().invoke(app, ["--only", "good", "--only", "bad"])
     assert done.exit_code == 4
     assert "✗ bad" in done.stdout
     assert "the sum is wrong" in done.stdout
@@ -266,7 +258,7 @@ def test_the_command_ends_with_4_when_a_benchmark_fails(command: Path) -> None:
 
 
 def test_the_command_refuses_a_folder_that_it_cannot_write_before_it_measures(command: Path) -> None:
-    done = separating_runner().invoke(app, ["bench", "--report", "/dev/null/report"])
+    done = separating_runner().invoke(app, ["--report", "/dev/null/report"])
     assert done.exit_code == 2
     assert "cannot write into" in done.stderr
     assert ran(command) == []
@@ -276,19 +268,21 @@ def test_an_interrupted_command_says_how_to_go_on(command: Path, monkeypatch: py
     def interrupt(*arguments: object, **more: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(benchmark, "run", interrupt)
-    done = separating_runner().invoke(app, ["bench"])
+    monkeypatch.setattr(comparison, "run", interrupt)
+    done = separating_runner().invoke(app, [])
     assert done.exit_code == 130
     assert "the same command goes on" in done.stderr
 
 
 def test_a_part_of_the_real_suite_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copied = tmp_path / "bench"  # what is measured beside other tests must not be kept for anyone's report
-    copied.mkdir()
-    for path in (ROOT / "bench").glob("*.py"):
-        (copied / path.name).write_text(path.read_text())
-    monkeypatch.setattr(benchmark, "find_suite", lambda: copied)
-    done = separating_runner().invoke(app, ["bench", "--quick", "--only", "import", "--report", str(tmp_path)])
+    for path in (ROOT / "bench").rglob("*.py"):
+        place = copied / path.relative_to(ROOT / "bench")
+        if not any(part.startswith(".") for part in place.relative_to(copied).parts):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(path.read_text())
+    monkeypatch.setattr(comparison, "find_suite", lambda: copied)
+    done = separating_runner().invoke(app, ["--quick", "--only", "import", "--report", str(tmp_path)])
     assert done.exit_code == 0, done.output
     facts = json.loads((tmp_path / "report/report.json").read_text())
     (row,) = facts["parts"][0]["findings"][0]["rows"]

@@ -8,7 +8,7 @@ from .findings import Disagreement
 from .replay import check_file
 
 failed = False
-for path in sorted((Path(__file__).parent.parent / "vectors").glob("*.json")):
+for path in sorted((Path(__file__).parents[2] / "protocols/audit/vectors").glob("*.json")):
     start = time.perf_counter()
     try:
         verdict = f"{check_file(path):5} agree"

@@ -1,4 +1,4 @@
-"""Replays tests/vectors/protocol.json: what is derived from the keys that its notes name, and single messages."""
+"""Replays the vectors in protocol.json: what is derived from the keys that its notes name, and single messages."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Replays a whole session of tests/vectors/session-*.json: every message, byte by byte, and every fork."""
+"""Replays a whole session of protocols/audit/vectors/session-*.json: every message, byte by byte, and every fork."""
 
 import copy
 from typing import Any

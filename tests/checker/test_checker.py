@@ -14,7 +14,8 @@ from .replay import check, check_file
 from .topology import derive
 
 HERE = Path(__file__).parent
-VECTORS = sorted((HERE.parent / "vectors").glob("*.json"))
+FOLDER = Path(__file__).parents[2] / "protocols/audit/vectors"
+VECTORS = sorted(FOLDER.glob("*.json"))
 ADVERSARIES = {"curious-server", "semi-malicious-server", "malicious-server"}
 
 
@@ -148,6 +149,6 @@ ALTERED = [
     ("name", "place"), ALTERED, ids=lambda part: part if isinstance(part, str) else "-".join(map(str, part))
 )
 def test_the_checker_disagrees_with_a_vector_that_is_off_by_a_digit(name, place):
-    vector = json.loads((HERE.parent / "vectors" / f"{name}.json").read_text())
+    vector = json.loads((FOLDER / f"{name}.json").read_text())
     with pytest.raises(Disagreement):
         check(name, alter(vector, *place))

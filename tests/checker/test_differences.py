@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from dp.accounting import epsilon_of
 from dp.events import Composed, Repeated, SummedDiscreteGaussianEvent
 from dp.sensitivity import Adjacency
+from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.private_codecs import NoisyCounts, NoisyFloats
 from protocols.inputs.vectors import PrivateCounts, PrivateVector
-from protocols.masking.topology import Adversary, ThreatModel, derive_topology
+from protocols.masking.topology import derive_topology
 from secagg.errors import ParameterError
 
 from .costs import epsilon

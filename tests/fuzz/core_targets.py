@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from protocols.core import dumps
+from protocols.core import dumps, framing
 from protocols.masking import wire
-from protocols.masking.client.client import Client
+from protocols.masking.client import Client
 from protocols.masking.messages import VERSION, ToClient, ToServer
-from protocols.masking.server.server import Server
+from protocols.masking.server import Server
 from protocols.paillier.aggregator import Aggregator
-from protocols.paillier.member import CommitteeMember, Contributor
+from protocols.paillier.contributor import Contributor
+from protocols.paillier.member import CommitteeMember
 from protocols.paillier.messages import (
     Commitment,
     CommitmentList,
@@ -37,7 +38,7 @@ MAX_BYTES = 1 << 16
 
 
 def framed(body: bytes) -> bytes:
-    return wire.MAGIC + bytes([VERSION]) + hashlib.sha256(body).digest()[: wire.DIGEST_BYTES] + body
+    return framing.MAGIC + bytes([VERSION]) + hashlib.sha256(body).digest()[: framing.DIGEST_BYTES] + body
 
 
 def dumped(body: bytes) -> bytes:

@@ -23,14 +23,14 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 
 from protocols.core.identity_files import write_roster
+from protocols.core.threat_model import Adversary
 from protocols.flower import SecAggMod, SecAggSettings, rounds
 from protocols.flower.envelope import RECORD
 from protocols.flower.memory import Memory, recall
 from protocols.flower.rounds import Round
 from protocols.masking.client import steps
+from protocols.masking.server import Server
 from protocols.masking.server import server as server_module
-from protocols.masking.server.server import Server
-from protocols.masking.topology import Adversary
 from secagg import aead, shamir
 from secagg.encoding import FixedPoint
 from secagg.key_agreement import KeyPair

@@ -20,7 +20,7 @@ from protocols.flower.memory import Memory, recall, remember
 from protocols.flower.settings import UPDATE
 from protocols.masking import wire
 from protocols.masking.messages import Invitation
-from protocols.masking.server.server import Server
+from protocols.masking.server import Server
 from secagg.errors import MalformedMessage, ParameterError, ThresholdError
 from tests.protocols.flower.in_process import MODEL, plain_mean, train_messages, usual_training
 

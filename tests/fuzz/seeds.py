@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from protocols.audit.replay.recorded_sessions import Run
-from protocols.core import dumps
+from protocols.core import dumps, framing
 from protocols.core.identity_files import write_identity, write_roster
+from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import PrivateCounts, PrivateVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import Invitation
-from protocols.masking.topology import Adversary, ThreatModel
 from secagg.paillier import PublicKey
 from secagg.signatures import Identity
 from tests.secagg.paillier.fixed_keys import private_key
 from tests.vectors import paillier as paillier_rounds
 from tests.vectors.configurations import read_configuration
-from tests.vectors.generate import HERE
+from tests.vectors.generate import VECTORS
 
 from . import ledger_targets
 
@@ -33,7 +33,7 @@ DEEP = b"[" * 2000
 
 @cache
 def vector(name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((HERE / f"{name}.json").read_text())
+    loaded: dict[str, Any] = json.loads((VECTORS / f"{name}.json").read_text())
     return loaded
 
 
@@ -75,7 +75,7 @@ def core_seeds() -> dict[str, list[bytes]]:
         found.setdefault(target, []).append(data)
 
     def body(text: str) -> bytes:
-        return bytes.fromhex(text)[wire.HEADER_BYTES :]
+        return bytes.fromhex(text)[framing.HEADER_BYTES :]
 
     for at, each in enumerate(recorded["rounds"]):
         down, up = each["to_clients"]["1"], each["to_server"].get("3")
@@ -189,9 +189,9 @@ def flower_seeds() -> dict[str, list[bytes]]:
     for at, (asked, answered) in enumerate(zip(recorded.asked, recorded.answered, strict=True)):
         down, up = flower.fields_of(asked), flower.fields_of(answered)
         if "message" in down:
-            add("flower_node", bytes([at, 0]) + down["message"][wire.HEADER_BYTES :])
-            add("flower_replies", bytes([at, 0]) + up["message"][wire.HEADER_BYTES :])
-            add("flower_round", bytes([at, 0]) + up["message"][wire.HEADER_BYTES :])
+            add("flower_node", bytes([at, 0]) + down["message"][framing.HEADER_BYTES :])
+            add("flower_replies", bytes([at, 0]) + up["message"][framing.HEADER_BYTES :])
+            add("flower_round", bytes([at, 0]) + up["message"][framing.HEADER_BYTES :])
         add("flower_node", bytes([at, 3]) + flower.to_bytes(asked))
         add("flower_replies", bytes([at, 1]) + flower.to_bytes(answered))
         add("flower_replies", bytes([at, 2]) + b"\x03\xe9secagg: refused")

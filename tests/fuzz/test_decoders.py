@@ -12,7 +12,7 @@ PATTERN = re.compile("|".join(CALLS))
 
 
 def decoding_modules():
-    for package in ("secagg", "dp", "protocols"):
+    for package in ("secagg", "dp", "protocols", "bench/suite"):
         for path in sorted((ROOT / package).rglob("*.py")):
             if PATTERN.search(path.read_text(encoding="utf-8")):
                 yield ".".join(path.relative_to(ROOT).with_suffix("").parts)

@@ -16,6 +16,7 @@ from secagg.errors import (
     EncodingError,
     InconsistentShares,
     MalformedMessage,
+    MissingDependencyError,
     ParameterError,
     PeerError,
     SecAggError,
@@ -130,6 +131,7 @@ def test_the_error_tree_is_the_documented_one() -> None:
     assert {error: error.__bases__ for error in all_errors()} == {
         SecAggError: (Exception,),
         ParameterError: (SecAggError, ValueError),
+        MissingDependencyError: (SecAggError, ImportError),
         EncodingError: (SecAggError, ValueError),
         StateError: (SecAggError, RuntimeError),
         ThresholdError: (SecAggError,),

@@ -7,12 +7,12 @@ import pytest
 
 from secagg import errors
 from secagg.errors import SecAggError
-from tests.vectors.generate import HERE, OPERATIONS, PRIMITIVES, render
+from tests.vectors.generate import OPERATIONS, PRIMITIVES, VECTORS, render
 
 CASES = [
     pytest.param(case, id=f"{primitive}-{case['operation']}-{case['name']}")
     for primitive in PRIMITIVES
-    for case in json.loads((HERE / f"{primitive}.json").read_text())["cases"]
+    for case in json.loads((VECTORS / f"{primitive}.json").read_text())["cases"]
 ]
 
 
@@ -29,12 +29,12 @@ def test_a_committed_vector_is_met(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("primitive", PRIMITIVES)
 def test_the_vectors_are_regenerated_identically(primitive: str) -> None:
-    assert (HERE / f"{primitive}.json").read_text() == render(primitive)
+    assert (VECTORS / f"{primitive}.json").read_text() == render(primitive)
 
 
 @pytest.mark.parametrize("primitive", PRIMITIVES)
 def test_every_primitive_has_vectors_that_must_fail_and_names_none_twice(primitive: str) -> None:
-    cases = json.loads((HERE / f"{primitive}.json").read_text())["cases"]
+    cases = json.loads((VECTORS / f"{primitive}.json").read_text())["cases"]
     names = [(case["operation"], case["name"]) for case in cases]
     assert len(set(names)) == len(names)
     assert any("error" in case for case in cases)

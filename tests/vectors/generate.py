@@ -1,4 +1,4 @@
-"""Regenerates the vectors: python -m tests.vectors.generate (from the repository's root).
+"""Regenerates the vectors, and pins them: python -m tests.vectors.generate (from the repository's root).
 
 The inputs and the outputs marked as published stand here; the other outputs are computed by secagg. So a changed file
 is a changed format: it takes a new version of the labels, not a new vector.
@@ -6,12 +6,15 @@ is a changed format: it takes a new version of the labels, not a new vector.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from protocols.audit.checks import known_answers
+from protocols.audit.replay import replay
 from protocols.audit.replay.operations import OPERATIONS, Case
 from secagg.derivation import Label
 from secagg.errors import SecAggError
@@ -19,7 +22,8 @@ from tests.checker.edwards import ORDER
 
 from .signatures import RFC_8032, SPECCHECK, off_the_subgroup
 
-HERE = Path(__file__).parent
+AUDIT = Path(__file__).parents[2] / "protocols" / "audit"
+VECTORS, MANIFEST = AUDIT / "vectors", AUDIT / "replay" / "manifest.py"
 
 
 # Cases
@@ -361,6 +365,27 @@ def rendered() -> dict[str, Callable[[], str]]:
     )
 
 
+NAMES = (*known_answers.PRIMITIVES, "protocol", *replay.FILES)
+_HEAD = '''"""The files in `vectors`: SHA-256 and number of cases. Written by `python -m tests.vectors.generate`."""
+
+from __future__ import annotations
+
+FILES: dict[str, tuple[str, int]] = {
+'''
+
+
+def manifest() -> str:
+    """Return the module that pins the files: a wheel has no tests, so the audit holds them against it."""
+    rows = []
+    for name in NAMES:
+        data = (VECTORS / f"{name}.json").read_bytes()
+        vector = json.loads(data)
+        cases = replay.size(name, vector) if name in replay.FILES else known_answers.size(vector)
+        rows.append(f'    "{name}": ("{hashlib.sha256(data).hexdigest()}", {cases}),\n')
+    return f"{_HEAD}{''.join(rows)}}}\n"
+
+
 if __name__ == "__main__":
     for name, contents in rendered().items():
-        (HERE / f"{name}.json").write_text(contents())
+        (VECTORS / f"{name}.json").write_text(contents())
+    MANIFEST.write_text(manifest())

@@ -8,9 +8,9 @@ from typing import Any
 from dp.accounting import epsilon_of
 from dp.events import Repeated
 from dp.sensitivity import Adjacency
+from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import IntegerVector, PrivateCounts
 from protocols.masking.config import RoundConfig
-from protocols.masking.topology import Adversary, ThreatModel
 
 from .configurations import written
 

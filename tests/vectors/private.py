@@ -14,11 +14,12 @@ from dp.clipping import clip
 from dp.sensitivity import Adjacency, Norm
 from protocols.audit.replay.recorded_private import epsilon
 from protocols.audit.replay.recorded_sessions import Run, array, outcome_of, unrounded
+from protocols.core import framing
+from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import PrivateCounts, PrivateSpec, PrivateVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import ToServer
-from protocols.masking.topology import Adversary, ThreatModel
 from protocols.privacy.plans import PrivateRound
 from secagg.errors import SecAggError
 from secagg.residues import pack, unpack
@@ -72,7 +73,7 @@ def private_randomness(name: str, client: int, config: RoundConfig) -> Vector:
 
 def _configuration_defects(invitation: bytes, config: RoundConfig) -> Iterator[tuple[str, bytes]]:
     """Invitations to sessions that no client may take part in."""
-    tag, recipient, proposed, nonce = msgspec.msgpack.decode(invitation[wire.HEADER_BYTES :])
+    tag, recipient, proposed, nonce = msgspec.msgpack.decode(invitation[framing.HEADER_BYTES :])
     model, (first, *others), max_weight, minimum, complete = proposed
 
     def to(

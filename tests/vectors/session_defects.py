@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from protocols.core import framing
 from protocols.masking import wire
 from protocols.masking.messages import ToClient, ToServer
 
@@ -33,7 +34,7 @@ def read(data: bytes) -> Any:
 
 
 def frame_anew(body: bytes) -> bytes:
-    return wire.MAGIC + b"\x01" + hashlib.sha256(body).digest()[: wire.DIGEST_BYTES] + body
+    return framing.MAGIC + b"\x01" + hashlib.sha256(body).digest()[: framing.DIGEST_BYTES] + body
 
 
 def flip(data: bytes, at: int = -1) -> bytes:
@@ -68,7 +69,7 @@ def defects(before: Run, phase: str, to_clients: dict[int, bytes], answers: dict
 
 
 def _bytes_of(data: bytes, to: Any, sender: int) -> Iterator[Defect]:
-    body = data[wire.HEADER_BYTES :]
+    body = data[framing.HEADER_BYTES :]
     yield "empty", to, sender, b""
     yield "another magic", to, sender, b"X" + data[1:]
     yield "another version", to, sender, data[:4] + b"\x02" + data[5:]
@@ -131,8 +132,8 @@ def _shares(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterat
     peer = min(sealed)
     yield "no shares for a neighbour", "server", sender, change(up, sealed=without(sealed, peer))
     yield "shares for itself", "server", sender, change(up, sealed=sealed | {sender: sealed[peer]})
-    head = len(msgspec.msgpack.encode(msgspec.msgpack.decode(up[wire.HEADER_BYTES :])[:-1]))
-    body = up[wire.HEADER_BYTES :]
+    head = len(msgspec.msgpack.encode(msgspec.msgpack.decode(up[framing.HEADER_BYTES :])[:-1]))
+    body = up[framing.HEADER_BYTES :]
     first_pair = body[head + 1 : head + 1 + 1 + 2 + 100]
     twice = body[:head] + bytes([body[head] + 1]) + first_pair + body[head + 1 :]
     yield "shares for one neighbour twice", "server", sender, frame_anew(twice)

@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 
 from protocols.audit.replay.recorded_sessions import Run, outcome_of
+from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector, IntegerVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import ToServer
-from protocols.masking.topology import Adversary, ThreatModel
 from protocols.masking.transitions import ServerPhase
 from secagg.encoding import Rounding
 from secagg.field import PRIME

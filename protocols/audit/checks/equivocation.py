@@ -23,11 +23,11 @@ from secagg.key_agreement import KeyPair
 from secagg.residues import Residues, reduce_in_place, unpack
 from secagg.signatures import Identity
 
+from ...core.threat_model import Adversary
 from ...masking import derivations
 from ...masking.client.state import Masked
 from ...masking.config import RoundConfig
 from ...masking.messages import SECRET_BYTES, AdvertiseKeys, MaskedInput, SurvivorList, UnmaskingRequest
-from ...masking.topology import Adversary
 from ..outcome import Check, Found, Refuted, Trials, demand, demand_refusal
 from ..stage import Stage, configuration
 

@@ -19,11 +19,11 @@ from secagg import aead, shamir
 from secagg.encoding import FixedPoint
 from secagg.signatures import Identity
 
-from ...masking.client.client import Client
+from ...core.threat_model import Adversary
+from ...masking.client import Client
 from ...masking.client.state import Advertised, Masked
 from ...masking.messages import SECRET_BYTES, Invitation
-from ...masking.server.server import Server
-from ...masking.topology import Adversary
+from ...masking.server import Server
 from .. import stage, strings
 from ..outcome import Check, Figure, Found, Refuted, Trials, demand
 from ..stage import Stage, configuration

@@ -12,9 +12,10 @@ from dp.zcdp import zcdp_delta, zcdp_epsilon, zcdp_rho
 from secagg import errors
 from secagg.errors import SecAggError
 
+from ...core.threat_model import Adversary, ThreatModel
 from ...masking import wire
 from ...masking.messages import Confirmation, ToClient, ToServer
-from ...masking.topology import Adversary, ThreatModel, derive_topology
+from ...masking.topology import derive_topology
 from ..outcome import Check, Found, Refuted, Trials, demand
 from ..replay import private_operations, shipped
 from ..replay.fixed_randomness import OtherRandomness

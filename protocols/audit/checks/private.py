@@ -10,8 +10,8 @@ import msgspec
 from dp.sensitivity import Adjacency
 from secagg.errors import ParameterError, ThresholdError
 
+from ...core.threat_model import Adversary, ThreatModel
 from ...masking.policy import ClientPolicy, PrivacyDemand
-from ...masking.topology import Adversary, ThreatModel
 from ...masking.transitions import ServerPhase
 from ...privacy.plans import PrivateRound
 from ...simulation.checked_private import run_checked_private_round

@@ -14,10 +14,10 @@ import numpy.typing as npt
 from dp.goodness import check_noise
 from dp.laws import gaussian_law
 
+from ...core.threat_model import Adversary, ThreatModel
 from ...inputs.vectors import PrivateCounts, PrivateVector
 from ...masking.config import RoundConfig
 from ...masking.result import RoundResult
-from ...masking.topology import Adversary, ThreatModel
 from ...simulation.masked import Simulation
 from ..outcome import Check, Found, Trials, demand
 

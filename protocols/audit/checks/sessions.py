@@ -10,9 +10,10 @@ import numpy as np
 from secagg.errors import MalformedMessage, SecAggError, ThresholdError
 from secagg.residues import pack
 
+from ...core import framing
+from ...core.threat_model import Adversary
 from ...masking import wire
 from ...masking.messages import ToClient, ToServer
-from ...masking.topology import Adversary
 from ...masking.transitions import ServerPhase
 from ...simulation.masked import COLLECTED_PHASES
 from ..outcome import Check, Found, Refuted, Trials, demand, demand_refusal
@@ -107,7 +108,7 @@ class _Tweaker:
 
 def repaired(data: bytes) -> bytes:
     """Return the same body behind a digest that fits: what a malicious peer would send."""
-    body = data[wire.HEADER_BYTES :]
+    body = data[framing.HEADER_BYTES :]
     return data[:5] + hashlib.sha256(body).digest()[:16] + body
 
 

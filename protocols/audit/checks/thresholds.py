@@ -7,7 +7,8 @@ from fractions import Fraction
 
 from secagg.errors import ParameterError
 
-from ...masking.topology import Adversary, ThreatModel, derive_topology
+from ...core.threat_model import Adversary, ThreatModel
+from ...masking.topology import derive_topology
 from ..outcome import Check, Found, Trials, demand, demand_refusal
 
 _CURIOUS, _SEMI, _MALICIOUS = Adversary

@@ -7,10 +7,10 @@ from typing import Any
 from dp.sensitivity import Adjacency
 from secagg.encoding import Rounding
 
+from ...core.threat_model import Adversary, ThreatModel
 from ...inputs.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
 from ...masking.config import RoundConfig
 from ...masking.policy import ClientPolicy, PrivacyDemand
-from ...masking.topology import Adversary, ThreatModel
 
 Vector = dict[str, Any]
 KINDS: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The files in `vectors`: SHA-256 and number of cases. Written by `python -m tests.vectors.ship`."""
+"""The files in `vectors`: SHA-256 and number of cases. Written by `python -m tests.vectors.generate`."""
 
 from __future__ import annotations
 

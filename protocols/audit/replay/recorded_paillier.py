@@ -17,7 +17,8 @@ from secagg.paillier import NoisePool, ShortExponents, threshold
 from secagg.signatures import Identity
 
 from ...paillier.aggregator import Aggregator, Result
-from ...paillier.member import CommitteeMember, Contributor
+from ...paillier.contributor import Contributor
+from ...paillier.member import CommitteeMember
 from ...paillier.messages import (
     Commitment,
     CommitmentList,

@@ -14,9 +14,9 @@ from secagg.signatures import Identity
 
 from ...inputs.vectors import PrivateSpec
 from ...masking import wire
-from ...masking.client.client import Client
+from ...masking.client import Client
 from ...masking.config import RoundConfig
-from ...masking.server.server import Server
+from ...masking.server import Server
 from ...masking.transitions import ServerPhase
 from ..outcome import demand
 from . import fixed_randomness

@@ -14,7 +14,7 @@ from .manifest import FILES
 
 def folder() -> Traversable:
     """Return where the files are."""
-    return resources.files(__package__) / "vectors"
+    return resources.files("protocols.audit") / "vectors"
 
 
 def vectors(name: str) -> Any:

@@ -20,37 +20,33 @@ from rich.live import Live
 from rich.table import Table
 
 from secagg.arrays import flatten
-from secagg.errors import ParameterError
 
+from ...core.threat_model import ThreatModel
 from ...inputs.vectors import FloatVector
 from ...masking.config import RoundConfig
-from ...masking.topology import ThreatModel
 from ...masking.transitions import ServerPhase
 from ...simulation.masked import Simulation, SimulationReport, choose_drops
+from .digits import CLASSES, Array, Examples, check_place, load_digits, split_unequally
 
-Array = npt.NDArray[np.float64]
 Model = list[Array]
 
+
 HIDDEN = 32
-CLASSES = 10
+
+
 LEARNING_RATE = 0.1
+
+
 LOCAL_EPOCHS = 3
+
+
 BATCH = 8
+
+
 CLIP = 1.0
+
+
 VALUE_BITS = 16
-TEST_FRACTION = 0.25
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Images (n, 64) from 0 to 1, and labels (n,)."""
-
-    images: Array
-    labels: npt.NDArray[np.intp]
-
-    def take(self, indices: npt.NDArray[Any]) -> Examples:
-        """Return some of the examples."""
-        return Examples(self.images[indices], self.labels[indices])
 
 
 @dataclass(frozen=True)
@@ -117,22 +113,6 @@ def run_demo(
     return facts
 
 
-def check_place(plot: Path) -> None:
-    """Return if a file can be written there, as far as can be told before it is; else raise ParameterError."""
-    folder = plot.absolute().parent
-    if not folder.is_dir():
-        raise ParameterError(f"--plot is {plot}, but there is no folder {folder}")
-    if plot.is_dir():
-        raise ParameterError(f"--plot is {plot}, but that is a folder; name a file in it")
-    there = plot.exists()
-    try:
-        plot.open("ab").close()
-    except OSError as error:
-        raise ParameterError(f"--plot is {plot}, but nothing can be written there: {error.strerror}") from None
-    if not there:
-        plot.unlink()
-
-
 def _train(num_clients: int, rounds: int, dropout: float, seed: int) -> Iterator[DemoRound]:
     rng = np.random.default_rng(seed)
     training, test = load_digits(rng)
@@ -191,34 +171,6 @@ def plain_mean(model: Model, shares: list[Examples], survivors: frozenset[int], 
         weights += share.labels.size
     mean: Array = total / weights
     return mean
-
-
-def load_digits(rng: np.random.Generator) -> tuple[Examples, Examples]:
-    """Return the digits, shuffled, as training and test examples."""
-    from sklearn.datasets import load_digits as load
-
-    images, labels = load(return_X_y=True)
-    everything = Examples(np.asarray(images, dtype=np.float64) / 16.0, np.asarray(labels, dtype=np.intp))
-    order = rng.permutation(labels.size)
-    num_test = int(labels.size * TEST_FRACTION)
-    return everything.take(order[num_test:]), everything.take(order[:num_test])
-
-
-def split_unequally(examples: Examples, num_clients: int, rng: np.random.Generator) -> list[Examples]:
-    """Give each client at least two examples, and some many times more than others.
-
-    Raises:
-        ParameterError: the examples are too few.
-    """
-    spare = examples.labels.size - 2 * num_clients
-    if spare < 0:
-        raise ParameterError(
-            f"{num_clients} clients are too many: {examples.labels.size} examples, at least two each, serve at most "
-            f"{examples.labels.size // 2}"
-        )
-    sizes = 2 + rng.multinomial(spare, rng.dirichlet(np.ones(num_clients)))
-    ends = np.cumsum(sizes)
-    return [examples.take(np.arange(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
 
 
 def initial_model(rng: np.random.Generator) -> Model:

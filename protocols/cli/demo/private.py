@@ -24,12 +24,13 @@ from rich.table import Table
 from dp.errors import BudgetExceededError
 from dp.ledger import Budget, Composition, Ledger
 
-from ...masking.topology import ThreatModel
+from ...core.threat_model import ThreatModel
 from ...masking.transitions import ServerPhase
 from ...privacy.payment import Purse
 from ...privacy.plans import PrivateRound
 from ...simulation.masked import Simulation, choose_drops
-from .plain import CLASSES, Array, Examples, check_place, load_digits, split_unequally
+from ...simulation.paid import pay
+from .digits import CLASSES, Array, Examples, check_place, load_digits, split_unequally
 
 PIXELS = 64
 PARAMETERS = (PIXELS + 1) * CLASSES
@@ -160,7 +161,7 @@ def _train(plan: PrivateRound, purse: Purse, dropout: float, seed: int) -> Itera
     while True:
         drops = choose_drops(num_clients, {ServerPhase.MASKED_INPUT: dropout}, rng)
         try:
-            report = purse.pay(plan, _round(plan, private, shares, drops))
+            report = pay(purse, plan, _round(plan, private, shares, drops))
         except BudgetExceededError:
             if number == 0:
                 raise

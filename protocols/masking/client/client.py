@@ -25,6 +25,7 @@ from secagg.errors import StateError, UnexpectedMessage
 from secagg.signatures import Identity
 
 from ...core import dumps
+from ...core.threat_model import MAX_CLIENTS
 from .. import derivations, wire
 from ..messages import (
     AdvertiseKeys,
@@ -41,7 +42,6 @@ from ..messages import (
     UnmaskingShares,
 )
 from ..policy import ClientPolicy
-from ..topology import MAX_CLIENTS
 from ..transitions import CLIENT_TRANSITIONS, ClientPhase
 from . import steps
 from .state import Aborted, Advertised, ClientState, Completed, Confirmed, Invited, Masked, Session, Shared
@@ -230,7 +230,9 @@ class Client:
         Security: as secret as the keys that it holds. Restore a dump once, and never an older one than the last answer:
         a second masked input under the same masks would reveal the difference of the two.
         """
-        return dumps.seal(_Dump(self.client_id, self._party.policy, self._state, self._request_digest, self._answer))
+        return dumps.encode_state(
+            _Dump(self.client_id, self._party.policy, self._state, self._request_digest, self._answer)
+        )
 
     @classmethod
     def load(
@@ -248,7 +250,7 @@ class Client:
             StateError: the bytes are no dump of this version, or damaged.
             ParameterError: the session needs identities that are not given, or does not meet the policy that is.
         """
-        restored = dumps.open(dumped, _Dump)
+        restored = dumps.decode_state(dumped, _Dump)
         client = cls(
             restored.client_id,
             policy=policy or restored.policy,

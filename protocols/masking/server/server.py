@@ -220,7 +220,7 @@ class Server:
         """
         with self._lock:
             sums = [lanes.tobytes() for lanes in self._sums]
-            return dumps.seal(msgspec.structs.replace(self._state, sums=sums))
+            return dumps.encode_state(msgspec.structs.replace(self._state, sums=sums))
 
     @classmethod
     def load(
@@ -235,7 +235,7 @@ class Server:
         Raises:
             StateError: the bytes are no dump of this version, or damaged.
         """
-        state = dumps.open(dumped, ServerState)
+        state = dumps.decode_state(dumped, ServerState)
         lanes = state.config.lanes
         if [len(data) for data in state.sums] != [lane.length * lane.dtype.itemsize for lane in lanes]:
             raise StateError("the dump's sums do not fit its configuration")

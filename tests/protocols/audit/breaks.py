@@ -77,7 +77,7 @@ class _EqualToAll:
         return True
 
 
-class _Bindings:
+class _Derivations:
     """The room of that name, but for its commitments."""
 
     def __getattr__(self, name: str) -> Any:
@@ -169,7 +169,7 @@ BREAKS: dict[str, tuple[str, Callable[[Patch], None]]] = {
     ),
     "commitments that every seed opens": (
         "replay/curious-complete",
-        lambda patch: patch.setattr(unmasking, "bindings", _Bindings()),
+        lambda patch: patch.setattr(unmasking, "derivations", _Derivations()),
     ),
     "one share too few in complete graphs": ("replay/curious-complete", threshold_off_by(-1)),
     "one share too many in complete graphs": ("replay/malicious", threshold_off_by(1)),

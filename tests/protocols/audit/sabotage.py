@@ -19,6 +19,7 @@ from dp.ledger.book import Account, Book
 from dp.randomness import WordStream
 from protocols.audit import strings
 from protocols.audit.checks import thresholds
+from protocols.core.threat_model import Adversary
 from protocols.inputs import private_codecs
 from protocols.masking import derivations, topology
 from protocols.masking.client import steps
@@ -111,7 +112,7 @@ def _threshold_of_complete_graphs(change: int) -> Sabotage:
 
 def _two_stories_forgotten(patch: Patch) -> None:
     patch.setattr(thresholds, "derive_topology", topology.derive_topology.__wrapped__)
-    patch.setattr(topology.Adversary, "may_equivocate", property(lambda self: False))
+    patch.setattr(Adversary, "may_equivocate", property(lambda self: False))
 
 
 def _counts_without_noise(patch: Patch) -> None:

@@ -19,13 +19,14 @@ from protocols.audit.outcome import Status
 from protocols.audit.replay import shipped
 from protocols.audit.runner import all_checks, chosen, run
 from protocols.audit.stage import configuration as configuration_of
+from protocols.core import framing
+from protocols.core.threat_model import Adversary
 from protocols.masking import config as configuration
 from protocols.masking import wire
-from protocols.masking.client.client import Client
+from protocols.masking.client import Client
 from protocols.masking.messages import Confirmation
 from protocols.masking.policy import PrivacyDemand
-from protocols.masking.server.server import Server
-from protocols.masking.topology import Adversary
+from protocols.masking.server import Server
 from protocols.masking.transitions import ServerPhase
 from protocols.privacy.plans import PrivateRound
 from protocols.simulation import paillier as paillier_simulation
@@ -92,7 +93,7 @@ def accepting_broken_messages(patch: Patch) -> None:
 
 
 def no_digest(patch: Patch) -> None:
-    patch.setattr(wire, "_digest", lambda body: bytes(16))
+    patch.setattr(framing, "_digest", lambda body: bytes(16))
     patch.setattr(sessions, "repaired", lambda data: data)
     patch.setattr(sessions, "_TWEAKS", ("flip",))
     patch.setattr(sessions, "COLLECTED_PHASES", (ServerPhase.MASKED_INPUT,) * 5)

@@ -22,7 +22,7 @@ from protocols.masking.server import server as server_room
 from secagg import aead, shamir
 from secagg.key_agreement import KeyPair
 from tests.test_architecture import MODULES, imports
-from tests.vectors.ship import AUDIT, NAMES, SHIPPED, manifest
+from tests.vectors.generate import AUDIT, MANIFEST, NAMES, VECTORS, manifest
 
 from .breaks import BREAKS
 
@@ -44,7 +44,7 @@ def test_what_is_broken_shows(broken: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_manifest_pins_what_is_shipped() -> None:
-    assert (AUDIT / "manifest.py").read_text() == manifest(), "python -m tests.vectors.ship"
+    assert MANIFEST.read_text() == manifest(), "python -m tests.vectors.generate"
     assert FILES.keys() == set(NAMES)
     assert all(cases > 0 for _, cases in FILES.values())
 
@@ -53,7 +53,7 @@ def test_the_manifest_pins_what_is_shipped() -> None:
 def copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Another folder of vectors, which the audit takes for its own."""
     folder = tmp_path / "vectors"
-    shutil.copytree(SHIPPED, folder)
+    shutil.copytree(VECTORS, folder)
     monkeypatch.setattr(shipped, "folder", lambda: folder)
     return folder
 

@@ -11,7 +11,7 @@ import pytest
 
 from dp.ledger import Cost, Ledger
 from dp.sensitivity import Adjacency
-from protocols.cli.rounds import app
+from protocols.cli.app import app
 from tests.command_line import separating_runner
 from tests.contracts.ledger_contract import sqlite_tamper
 

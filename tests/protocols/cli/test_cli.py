@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import secagg
-from protocols.cli.rounds import app
+from protocols.cli.app import app
 from tests.command_line import separating_runner
 
 runner = separating_runner()

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from protocols.cli import paillier as cli_paillier
-from protocols.cli import rounds
+from protocols.cli.app import app as mounted
 from protocols.simulation import paillier as paillier_simulation
 from secagg.errors import ParameterError, ThresholdError
 from tests.command_line import separating_runner
@@ -117,8 +117,8 @@ def test_a_round_without_a_sum_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_it_is_mounted() -> None:
-    assert separating_runner().invoke(rounds.app, ["paillier-sum", "--key-bits", "1024"]).exit_code == 2
-    outcome = separating_runner().invoke(rounds.app, ["paillier-sum", *SMALL, "--json"])
+    assert separating_runner().invoke(mounted, ["paillier-sum", "--key-bits", "1024"]).exit_code == 2
+    outcome = separating_runner().invoke(mounted, ["paillier-sum", *SMALL, "--json"])
     assert json.loads(outcome.stdout)["exact"] is True
 
 

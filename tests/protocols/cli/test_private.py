@@ -13,12 +13,13 @@ from dp.distributed import NoiseShare
 from dp.errors import BudgetExceededError
 from dp.ledger import Budget, Composition, Ledger, ReservationStatus
 from dp.sensitivity import Adjacency
-from protocols.cli.rounds import app
-from protocols.masking.topology import ThreatModel
+from protocols.cli.app import app
+from protocols.core.threat_model import ThreatModel
 from protocols.masking.transitions import ServerPhase
 from protocols.privacy.payment import Purse
 from protocols.privacy.plans import PrivateRound
 from protocols.simulation.masked import Simulation
+from protocols.simulation.paid import pay
 from secagg.errors import EncodingError, ThresholdError
 from tests.command_line import separating_runner
 
@@ -144,7 +145,7 @@ def simulation(**changes: Any) -> Simulation:
 
 
 def test_what_a_round_did_cost_is_committed_and_who_was_in_it(purse: Purse) -> None:
-    purse.pay(PLAN, simulation(drops={ServerPhase.SHARE_KEYS: {5}}))
+    pay(purse, PLAN, simulation(drops={ServerPhase.SHARE_KEYS: {5}}))
     (opened, closed) = purse.ledger.history("study")[1:]
     assert closed.amounts("charge") < opened.amounts("charge")  # fifteen survived, twelve were promised
     assert len(purse.ledger.participant("study", "client-4").rounds) == 1
@@ -154,14 +155,14 @@ def test_what_a_round_did_cost_is_committed_and_who_was_in_it(purse: Purse) -> N
 @pytest.mark.parametrize("phase", [ServerPhase.ADVERTISE_KEYS, ServerPhase.SHARE_KEYS, ServerPhase.MASKED_INPUT])
 def test_a_round_that_revealed_nothing_is_given_back(purse: Purse, phase: ServerPhase) -> None:
     with pytest.raises(ThresholdError):
-        purse.pay(PLAN, simulation(drops={phase: range(1, 9)}))
+        pay(purse, PLAN, simulation(drops={phase: range(1, 9)}))
     assert purse.ledger.status("study").epsilon == 0
     assert purse.ledger.open_reservations("study") == []
 
 
 def test_a_round_that_failed_when_shares_were_asked_for_counts_as_spent(purse: Purse) -> None:
     with pytest.raises(ThresholdError):
-        purse.pay(PLAN, simulation(drops={ServerPhase.UNMASKING: range(1, 16)}))
+        pay(purse, PLAN, simulation(drops={ServerPhase.UNMASKING: range(1, 16)}))
     (orphan,) = purse.ledger.open_reservations("study")
     assert orphan.status is ReservationStatus.RESERVED
     assert purse.ledger.status("study").epsilon > 0
@@ -172,7 +173,7 @@ def test_a_round_that_broke_counts_as_spent(purse: Purse, error: BaseException) 
     broken = simulation()
     broken.run = lambda: (_ for _ in ()).throw(error)  # type: ignore[method-assign,misc]
     with pytest.raises(type(error)):
-        purse.pay(PLAN, broken)
+        pay(purse, PLAN, broken)
     assert len(purse.ledger.open_reservations("study")) == 1
 
 
@@ -181,7 +182,7 @@ def test_a_round_beyond_the_budget_is_not_run(purse: Purse) -> None:
     unrun = simulation()
     unrun.run = None  # type: ignore[method-assign,assignment]
     with pytest.raises(BudgetExceededError):
-        purse.pay(greedy, unrun)
+        pay(purse, greedy, unrun)
 
 
 # The demonstration.

@@ -6,7 +6,7 @@ import stat
 import pytest
 from Crypto.PublicKey import ECC
 
-from protocols.cli.rounds import app
+from protocols.cli.app import app
 from protocols.core.identity_files import read_identity, read_roster, write_identity, write_roster
 from secagg.errors import ParameterError
 from secagg.signatures import Identity

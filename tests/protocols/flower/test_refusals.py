@@ -9,7 +9,7 @@ from flwr.serverapp import strategy as flower
 from protocols.flower import SecAgg, SecAggGrid, SecAggMod, SecAggSettings, check_strategy
 from protocols.flower.announcement import Announcement, pack_node_ids
 from protocols.flower.envelope import RECORD, REFUSED, seal
-from protocols.masking.client.client import Client
+from protocols.masking.client import Client
 from secagg.errors import ParameterError
 
 from .in_process import METRICS, MODEL, NODE_IDS, VanishedError, make_app, make_grid, train_messages, usual_training

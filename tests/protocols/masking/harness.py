@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector, IntegerVector
 from protocols.masking import wire
-from protocols.masking.client.client import Client
+from protocols.masking.client import Client
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import ToClient, ToServer
 from protocols.masking.policy import ClientPolicy
-from protocols.masking.server.server import Server
-from protocols.masking.topology import Adversary, ThreatModel
+from protocols.masking.server import Server
 from protocols.masking.transitions import ServerPhase
 from secagg.encoding import Rounding
 from secagg.errors import SecAggError

@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
+from protocols.core.threat_model import Adversary
 from protocols.masking.client import checks as client_checks
 from protocols.masking.policy import ClientPolicy
-from protocols.masking.topology import Adversary
 from secagg.errors import ContradictoryRequest, MalformedMessage, ParameterError, ThresholdError
 
 from .harness import Session, random_inputs, small_config

@@ -7,10 +7,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import Invitation, Roster, ShareDelivery, SurvivorList, UnmaskingRequest
 from protocols.masking.policy import ClientPolicy
-from protocols.masking.topology import Adversary, ThreatModel
 from protocols.masking.transitions import ClientPhase
 from secagg.errors import (
     AuthenticationFailed,
@@ -83,7 +83,7 @@ def test_a_round_below_the_policy_is_refused(policy):
 
 
 def test_identities_are_needed_against_a_malicious_server():
-    from protocols.masking.client.client import Client
+    from protocols.masking.client import Client
 
     session = session_at(0, MALICIOUS)
     for identity, known in (
@@ -366,7 +366,7 @@ def test_a_request_that_claims_too_few_or_too_many_survivors_is_refused():
 def test_a_small_sum_is_not_unmasked_below_the_clients_own_minimum():
     session = session_at(3)
     policy = ClientPolicy(minimum_survivors=7)
-    from protocols.masking.client.client import Client
+    from protocols.masking.client import Client
 
     with pytest.raises(ParameterError, match="may sum as few as"):
         Client.load(session.clients[1].dump(), policy=policy)
@@ -399,8 +399,8 @@ def test_an_aborted_client_says_nothing_more():
 
 @pytest.mark.parametrize("data", [b"", b"\x00", b"not a dump", bytes(100)])
 def test_what_is_no_dump_is_refused(data):
-    from protocols.masking.client.client import Client
-    from protocols.masking.server.server import Server
+    from protocols.masking.client import Client
+    from protocols.masking.server import Server
 
     for role in (Client, Server):
         with pytest.raises(StateError, match="no dump"):
@@ -408,7 +408,7 @@ def test_what_is_no_dump_is_refused(data):
 
 
 def test_dumps_of_other_versions_are_refused():
-    from protocols.masking.client.client import Client
+    from protocols.masking.client import Client
 
     dumped = bytearray(session_at(0).clients[1].dump())
     dumped[8] = 2
@@ -418,8 +418,8 @@ def test_dumps_of_other_versions_are_refused():
 
 @pytest.mark.parametrize("role", ["client", "server"])
 def test_damaged_dumps_are_refused(role):
-    from protocols.masking.client.client import Client
-    from protocols.masking.server.server import Server
+    from protocols.masking.client import Client
+    from protocols.masking.server import Server
 
     session = session_at(3)
     dumped = session.clients[1].dump() if role == "client" else session.server.dump()
@@ -436,7 +436,7 @@ def test_damaged_dumps_are_refused(role):
 
 
 def test_a_dump_keeps_the_policy():
-    from protocols.masking.client.client import Client
+    from protocols.masking.client import Client
 
     session = session_at(0)
     session.policy = ClientPolicy(minimum_survivors=5)
@@ -446,8 +446,8 @@ def test_a_dump_keeps_the_policy():
 
 
 def test_a_malicious_server_session_is_not_restored_without_its_identities():
-    from protocols.masking.client.client import Client
-    from protocols.masking.server.server import Server
+    from protocols.masking.client import Client
+    from protocols.masking.server import Server
 
     session = session_at(2, MALICIOUS)
     with pytest.raises(ParameterError, match="identit"):

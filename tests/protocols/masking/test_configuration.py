@@ -2,10 +2,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector, IntegerVector
 from protocols.masking.config import MAX_CONFIG_BYTES, RoundConfig, written_down
 from protocols.masking.policy import ClientPolicy
-from protocols.masking.topology import Adversary, ThreatModel
 from secagg.errors import EncodingError, ParameterError
 
 from .harness import small_config

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from protocols.core.threat_model import MAX_CLIENTS, Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector, IntegerVector
 from protocols.masking.config import MAX_LENGTH, MAX_VECTORS, RoundConfig
-from protocols.masking.topology import MAX_CLIENTS, Adversary, ThreatModel
 from secagg.errors import EncodingError, ParameterError
 
 MODEL = ThreatModel(6, 0.0, 0.3)

@@ -19,10 +19,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols.core.threat_model import Adversary
 from protocols.masking import derivations
 from protocols.masking.graph import Graph
 from protocols.masking.messages import SurvivorList, UnmaskingRequest
-from protocols.masking.topology import Adversary
 from protocols.masking.transitions import ClientPhase
 from secagg.errors import AuthenticationFailed, ContradictoryRequest, SecAggError, ThresholdError, UnexpectedMessage
 from secagg.key_agreement import KeyPair

@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
+from protocols.core.threat_model import Adversary
 from protocols.masking import derivations
 from protocols.masking.key_checks import check_advertised_keys
 from protocols.masking.messages import AdvertiseKeys
-from protocols.masking.topology import Adversary
 from secagg.errors import AuthenticationFailed, MalformedMessage
 from secagg.key_agreement import KeyPair
 from secagg.signatures import Identity

@@ -2,6 +2,8 @@
 
 import pytest
 
+from protocols.core import framing
+from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
@@ -14,7 +16,7 @@ from protocols.masking.messages import (
     SurvivorList,
     UnmaskingRequest,
 )
-from protocols.masking.topology import Adversary, ThreatModel
+from secagg.errors import MalformedMessage
 
 SESSION = b"\xff" * 32
 KEY = b"\xff" * 32
@@ -56,11 +58,11 @@ def test_the_bounds_are_a_header_so_much_a_peer_so_much_a_client_and_an_invitati
 def test_a_header_is_the_least_that_a_message_is():
     data = wire.encode(Invitation(1, COMPLETE, KEY))
     assert data[:5] == b"SAGG\x01"
-    for length in (0, 4, 5, wire.HEADER_BYTES - 1):
-        with pytest.raises(wire.MalformedMessage, match="no message of ours"):
+    for length in (0, 4, 5, framing.HEADER_BYTES - 1):
+        with pytest.raises(MalformedMessage, match="no message of ours"):
             wire.decode(data[:length], Invitation, max_bytes=1 << 20)
-    with pytest.raises(wire.MalformedMessage, match="damaged"):
-        wire.decode(data[: wire.HEADER_BYTES], Invitation, max_bytes=1 << 20)
+    with pytest.raises(MalformedMessage, match="damaged"):
+        wire.decode(data[: framing.HEADER_BYTES], Invitation, max_bytes=1 << 20)
     assert wire.decode(data, Invitation, max_bytes=len(data)) == Invitation(1, COMPLETE, KEY)
-    with pytest.raises(wire.MalformedMessage, match="longer than"):
+    with pytest.raises(MalformedMessage, match="longer than"):
         wire.decode(data, Invitation, max_bytes=len(data) - 1)

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols.core import framing
+from protocols.core.threat_model import Adversary
 from protocols.masking import wire
 from protocols.masking.messages import ToClient, ToServer
-from protocols.masking.topology import Adversary
 from protocols.masking.transitions import ServerPhase
 from protocols.simulation.masked import COLLECTED_PHASES
 from secagg.errors import SecAggError
@@ -41,7 +42,7 @@ def repaired(data: bytes) -> bytes:
     """The same body behind a fresh digest: what a malicious peer would send."""
     import hashlib
 
-    body = data[wire.HEADER_BYTES :]
+    body = data[framing.HEADER_BYTES :]
     return data[:5] + hashlib.sha256(body).digest()[:16] + body
 
 

@@ -9,10 +9,10 @@ import pytest
 from dp.accounting import epsilon_of
 from dp.events import Composed, Repeated
 from dp.sensitivity import Adjacency
+from protocols.core.threat_model import MAX_BAD_FRACTION, Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector, PrivateCounts, PrivateVector
 from protocols.masking.config import RoundConfig
 from protocols.masking.policy import ClientPolicy, PrivacyDemand
-from protocols.masking.topology import MAX_BAD_FRACTION, Adversary, ThreatModel
 from secagg.errors import ParameterError
 
 ADD, REPLACE = Adjacency.ADD_REMOVE, Adjacency.REPLACE_ONE

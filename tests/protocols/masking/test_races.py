@@ -10,10 +10,10 @@ from functools import partial
 import numpy as np
 import pytest
 
+from protocols.core.threat_model import ThreatModel
 from protocols.inputs.vectors import IntegerVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
-from protocols.masking.topology import ThreatModel
 from protocols.masking.transitions import ServerPhase
 from protocols.paillier.state import AggregatorPhase
 from secagg.errors import SecAggError, UnexpectedMessage

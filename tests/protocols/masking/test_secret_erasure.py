@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from protocols.masking.client.client import Client
+from protocols.core.threat_model import Adversary
+from protocols.masking.client import Client
 from protocols.masking.client.state import Aborted, Completed, Invited
-from protocols.masking.topology import Adversary
 from protocols.masking.transitions import ClientPhase, ServerPhase
 from secagg.errors import StateError, ThresholdError, UnexpectedMessage
 

@@ -8,12 +8,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import MaskedInput, UnmaskingShares
-from protocols.masking.server.server import Server
-from protocols.masking.topology import Adversary, ThreatModel
+from protocols.masking.server import Server
 from protocols.masking.transitions import ServerPhase
 from secagg.errors import (
     EncodingError,
@@ -327,8 +327,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.protocols.masking.harness import Session, random_inputs, small_config
-from protocols import wire
-from protocols.masking.topology import Adversary
+from protocols.masking import wire
+from protocols.core.threat_model import Adversary
 from protocols.masking.transitions import ServerPhase
 
 folder, phase, after = Path(sys.argv[1]), ServerPhase(sys.argv[2]), int(sys.argv[3])
@@ -359,14 +359,14 @@ for number, (client_id, message) in enumerate(session.outgoing.items()):
     ],
 )
 def test_a_server_killed_in_mid_round_finishes_it_in_another_process(tmp_path, phase, adversary):
-    root = Path(__file__).parent.parent.parent
+    root = Path(__file__).parents[3]
     killed = subprocess.run(  # noqa: S603
         [sys.executable, "-c", KILLED, str(tmp_path), phase, "4", adversary], cwd=root, check=False, capture_output=True
     )
     assert killed.returncode == -9, killed.stderr.decode()
     config = small_config(9, adversary, dropout=0.34, complete_graph=True, max_weight=20)
     session = Session(config, random_inputs(config, 3))
-    from protocols.masking.client.client import Client
+    from protocols.masking.client import Client
 
     session.known = known_identities(9) if adversary is Adversary.MALICIOUS_SERVER else {}
     session.server = Server.load((tmp_path / "server").read_bytes(), known_identities=session.known)

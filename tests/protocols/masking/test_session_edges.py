@@ -4,10 +4,10 @@ import msgspec
 import pytest
 
 from protocols.core import dumps
+from protocols.core.threat_model import Adversary
 from protocols.masking import wire
 from protocols.masking.messages import MaskedInput
 from protocols.masking.server import checks as server_checks
-from protocols.masking.topology import Adversary
 from protocols.masking.transitions import ServerPhase
 from secagg.errors import InconsistentShares, MalformedMessage, StateError, ThresholdError, UnexpectedMessage
 
@@ -168,10 +168,10 @@ def test_a_dump_with_a_field_too_many_is_no_dump(role):
     session = session_after(1)
     party = session.clients[1] if role == "client" else session.server
     body = msgspec.msgpack.decode(party.dump()[dumps.HEADER_BYTES :])
-    type(party).load(dumps.seal(body))
+    type(party).load(dumps.encode_state(body))
     more = [*body, 0] if isinstance(body, list) else {**body, "more": 0}
     with pytest.raises(StateError, match="no dump of this kind"):
-        type(party).load(dumps.seal(more))
+        type(party).load(dumps.encode_state(more))
 
 
 @pytest.mark.parametrize("change", [bytes(1), b"\xff" * 8])
@@ -180,7 +180,7 @@ def test_a_servers_dump_whose_sums_are_of_another_length_is_refused(change):
     body = msgspec.msgpack.decode(session.server.dump()[dumps.HEADER_BYTES :])
     for sums in ([*body["sums"], change], body["sums"][:-1], [body["sums"][0] + change, *body["sums"][1:]]):
         with pytest.raises(StateError, match="do not fit its configuration"):
-            type(session.server).load(dumps.seal({**body, "sums": sums}))
+            type(session.server).load(dumps.encode_state({**body, "sums": sums}))
 
 
 def test_in_the_sparse_graph_who_has_too_few_neighbours_left_is_left_out_and_the_others_go_on():

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector, IntegerVector
 from protocols.masking.client.state import Completed
 from protocols.masking.config import RoundConfig
 from protocols.masking.policy import ClientPolicy
-from protocols.masking.topology import Adversary, ThreatModel
 from protocols.masking.transitions import ClientPhase, ServerPhase
 from protocols.simulation.masked import COLLECTED_PHASES
 from secagg.encoding import Rounding

@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from protocols.masking.topology import Adversary, ThreatModel, _HypergeometricTails, derive_topology
+from protocols.core.threat_model import Adversary, ThreatModel
+from protocols.masking.topology import _HypergeometricTails, derive_topology
 from secagg.errors import ParameterError
 
 CURIOUS, SEMI, MALICIOUS = Adversary

@@ -1,6 +1,6 @@
 """Committed vectors of the protocol: derivations, messages on the wire, and requests that break one thing.
 
-tests/vectors/protocol.json is written by `python -m tests.protocols.masking.test_vectors` and must come out the same.
+The file protocol.json is written by `python -m tests.protocols.masking.test_vectors` and must come out the same.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from protocols.masking import derivations as bindings
-from protocols.masking import wire
+from protocols.core import framing
+from protocols.core.threat_model import Adversary
+from protocols.masking import derivations, wire
 from protocols.masking.graph import Graph
 from protocols.masking.messages import (
     SEALED_SHARES_BYTES,
@@ -30,7 +31,6 @@ from protocols.masking.messages import (
     UnmaskingRequest,
     UnmaskingShares,
 )
-from protocols.masking.topology import Adversary
 from secagg import errors
 from secagg.key_agreement import KeyPair
 from secagg.prg import stream_residues
@@ -38,7 +38,7 @@ from secagg.residues import pack, reduce_in_place
 
 from .harness import Session, identity, random_inputs, small_config
 
-PATH = Path(__file__).parent.parent / "vectors" / "protocol.json"
+PATH = Path(__file__).parents[3] / "protocols/audit/vectors/protocol.json"
 NONCE = bytes(range(32))
 CONFIG = small_config(9, Adversary.SEMI_MALICIOUS_SERVER, dropout=0.2, max_weight=10)
 INVITATION = Invitation(1, CONFIG, NONCE)
@@ -53,32 +53,32 @@ def advertised() -> AdvertiseKeys:
         1,
         KEYS[0].public_bytes,
         KEYS[1].public_bytes,
-        bindings.self_mask_commitment(SESSION_ID, 1, SEED),
+        derivations.self_mask_commitment(SESSION_ID, 1, SEED),
     )
-    return msgspec.structs.replace(keys, signature=identity(1).sign(bindings.keys_statement(keys)))
+    return msgspec.structs.replace(keys, signature=identity(1).sign(derivations.keys_statement(keys)))
 
 
-def derivations() -> dict[str, str]:
+def derived() -> dict[str, str]:
     agreed = KEYS[1].agree(KEYS[3].public_bytes)
     one, other = (1, KEYS[1].public_bytes), (2, KEYS[3].public_bytes)
-    pairwise = bindings.pairwise_mask_seed(agreed, SESSION_ID, one, other)
+    pairwise = derivations.pairwise_mask_seed(agreed, SESSION_ID, one, other)
     lanes = reduce_in_place(stream_residues(pairwise, 16, "<u4"), 20)
     values = {
         "session_id": SESSION_ID,
-        "graph_seed": bindings.graph_seed(SESSION_ID),
+        "graph_seed": derivations.graph_seed(SESSION_ID),
         "agreed": agreed,
         "pairwise_mask_seed": pairwise,
         "pairwise_mask_20_bits_16_lanes": pack(lanes, 20),
-        "self_mask_stream_seed": bindings.self_mask_stream_seed(SESSION_ID, 1, SEED),
-        "self_mask_commitment": bindings.self_mask_commitment(SESSION_ID, 1, SEED),
-        "share_encryption_key_1_to_2": bindings.share_encryption_key(agreed, SESSION_ID, one, other),
-        "share_encryption_key_2_to_1": bindings.share_encryption_key(agreed, SESSION_ID, other, one),
-        "share_associated_data": bindings.share_associated_data(SESSION_ID, 1, 2),
-        "keys_statement": bindings.keys_statement(advertised()),
-        "roster_digest": bindings.roster_digest([advertised()]),
-        "survivors_statement": bindings.survivors_statement(SESSION_ID, bytes(32), [1, 2, 3], [3, 1]),
+        "self_mask_stream_seed": derivations.self_mask_stream_seed(SESSION_ID, 1, SEED),
+        "self_mask_commitment": derivations.self_mask_commitment(SESSION_ID, 1, SEED),
+        "share_encryption_key_1_to_2": derivations.share_encryption_key(agreed, SESSION_ID, one, other),
+        "share_encryption_key_2_to_1": derivations.share_encryption_key(agreed, SESSION_ID, other, one),
+        "share_associated_data": derivations.share_associated_data(SESSION_ID, 1, 2),
+        "keys_statement": derivations.keys_statement(advertised()),
+        "roster_digest": derivations.roster_digest([advertised()]),
+        "survivors_statement": derivations.survivors_statement(SESSION_ID, bytes(32), [1, 2, 3], [3, 1]),
     }
-    graph = Graph(CONFIG.topology, 9, bindings.graph_seed(SESSION_ID))
+    graph = Graph(CONFIG.topology, 9, derivations.graph_seed(SESSION_ID))
     return {name: value.hex() for name, value in values.items()} | {
         f"neighbours_of_{i}": ",".join(map(str, sorted(graph.neighbours(i)))) for i in (1, 2)
     }
@@ -130,7 +130,7 @@ def broken_bytes() -> dict[str, dict[str, str]]:
     import hashlib
 
     good = bytes.fromhex(messages()["Confirmation"])
-    head, body = good[: wire.HEADER_BYTES], good[wire.HEADER_BYTES :]
+    head, body = good[: framing.HEADER_BYTES], good[framing.HEADER_BYTES :]
     vectors = {}
     for name, (where, at, replacement) in BROKEN_BYTES.items():
         new = bytes.fromhex(replacement)
@@ -144,7 +144,7 @@ def broken_bytes() -> dict[str, dict[str, str]]:
 
 def everything() -> dict[str, object]:
     return {
-        "derivations": derivations(),
+        "derivations": derived(),
         "messages": messages(),
         "broken_messages": broken_bytes(),
         "unmasking_requests": {

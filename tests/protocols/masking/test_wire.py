@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.core import dumps
+from protocols.core import dumps, framing
 from protocols.masking import messages, wire
 from protocols.masking.messages import AdvertiseKeys, ShareKeys, ToClient, ToServer
 from protocols.masking.server.state import ServerState
@@ -17,7 +17,7 @@ from .harness import Session, random_inputs, small_config
 
 def recorded_messages() -> list[bytes]:
     """Every kind of message, as a malicious-server session with a dropout produces them."""
-    from protocols.masking.topology import Adversary
+    from protocols.core.threat_model import Adversary
     from protocols.masking.transitions import ServerPhase
 
     record: list[bytes] = []
@@ -89,7 +89,7 @@ def test_a_peers_words_are_shown_without_their_colours_and_not_at_any_length():
     assert "xxx" in str(raised.value)
     assert len(str(raised.value)) < 600
     with pytest.raises(StateError, match=r"\?\[31m"):
-        dumps.open(dumps.seal({"\x1b[31m": 1}), ServerState)
+        dumps.decode_state(dumps.encode_state({"\x1b[31m": 1}), ServerState)
 
 
 @given(st.data())
@@ -105,7 +105,7 @@ def test_any_flipped_bit_is_noticed(data):
 @given(st.data())
 def test_mutated_bodies_with_honest_digests_decode_or_raise_a_named_error(data):
     original = data.draw(st.sampled_from(RECORDED))
-    body = bytearray(original[wire.HEADER_BYTES :])
+    body = bytearray(original[framing.HEADER_BYTES :])
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(body) - 1))
         match data.draw(st.sampled_from(["set", "cut", "repeat"])):
@@ -137,7 +137,7 @@ def test_size_is_checked_first():
 
 
 def test_other_versions_are_refused_by_number():
-    body = RECORDED[0][wire.HEADER_BYTES :]
+    body = RECORDED[0][framing.HEADER_BYTES :]
     with pytest.raises(MalformedMessage, match="version 2, but this is version 1"):
         wire.decode(seal(body, version=2), ToClient, max_bytes=1 << 20)
 
@@ -161,7 +161,7 @@ def test_claims_of_enormous_lengths_allocate_nothing(header):
 
 @pytest.mark.parametrize("kind", BY_TYPE, ids=lambda kind: kind.__name__)
 def test_unknown_and_missing_fields_are_refused(kind):
-    fields = msgspec.msgpack.decode(BY_TYPE[kind][wire.HEADER_BYTES :])
+    fields = msgspec.msgpack.decode(BY_TYPE[kind][framing.HEADER_BYTES :])
     for broken in (fields[:1], [*fields, 1]):
         if kind is messages.AdvertiseKeys and broken == fields[:-1]:
             continue
@@ -185,7 +185,7 @@ def test_every_message_of_a_round_fits_its_limit():
 def rewritten(message: object, change: Callable[[bytes], bytes]) -> bytes:
     """The message with another body that says the same, and an honest digest."""
     body = change(msgspec.msgpack.encode(message))
-    return wire.MAGIC + b"\x01" + hashlib.sha256(body).digest()[: wire.DIGEST_BYTES] + body
+    return framing.MAGIC + b"\x01" + hashlib.sha256(body).digest()[: framing.DIGEST_BYTES] + body
 
 
 ONE_WAY = {

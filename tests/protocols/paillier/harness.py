@@ -7,7 +7,8 @@ from functools import cache
 import numpy as np
 
 from protocols.paillier.aggregator import Aggregator, Result
-from protocols.paillier.member import CommitteeMember, Contributor
+from protocols.paillier.contributor import Contributor
+from protocols.paillier.member import CommitteeMember
 from protocols.paillier.messages import CommitmentList, Contribution, OpenRequest, RevealRequest
 from protocols.paillier.parameters import RoundParameters
 from secagg.encoding import FixedPoint, Floats, Levels, Rounding

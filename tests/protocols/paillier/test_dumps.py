@@ -12,7 +12,8 @@ import pytest
 
 from protocols.core import dumps
 from protocols.paillier.aggregator import Aggregator
-from protocols.paillier.member import CommitteeMember, Contributor
+from protocols.paillier.contributor import Contributor
+from protocols.paillier.member import CommitteeMember
 from protocols.paillier.messages import CommitmentList, encode
 from protocols.paillier.parameters import RoundParameters
 from protocols.paillier.state import AggregatorPhase, MemberState, Phase
@@ -171,7 +172,7 @@ def test_a_dump_whose_sum_does_not_fit_is_refused(bend: str) -> None:
     session = Session(make_parameters())
     session.reveal(session.endorse(session.commit()), {2, 3})
     parameters, share = session.parameters, dealt(4, 5)[1][0]
-    state = dumps.open(session.members[1].dump(), MemberState)
+    state = dumps.decode_state(session.members[1].dump(), MemberState)
     product = state.product
     assert product is not None
     codec = FixedPoint(1.0, 16, 50, rounding=Rounding.NEAREST)
@@ -182,7 +183,7 @@ def test_a_dump_whose_sum_does_not_fit_is_refused(bend: str) -> None:
         "other lanes": {"product": longer, "accepted": frozenset({2})},
         "not invertible": {"product": replace(product, data=bytes(len(product.data)))},
     }
-    bent = dumps.seal(msgspec.structs.replace(state, **changes[bend]))
+    bent = dumps.encode_state(msgspec.structs.replace(state, **changes[bend]))
     with pytest.raises(StateError, match="sum"):
         CommitteeMember.load(bent, parameters, share, identity(1001))
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.paillier.aggregator import Aggregator
-from protocols.paillier.member import CommitteeMember, Contributor
+from protocols.paillier.contributor import Contributor
+from protocols.paillier.member import CommitteeMember
 from protocols.paillier.messages import Commitment, Contribution, Opening
 from protocols.paillier.state import AggregatorPhase, Phase
 from secagg.errors import (

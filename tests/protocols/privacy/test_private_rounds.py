@@ -20,16 +20,18 @@ from dp.distributed import NoiseShare
 from dp.events import Repeated
 from dp.preparation import Preparation
 from dp.sensitivity import Adjacency
+from protocols.core import framing
+from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.private_codecs import NoisyFloats
 from protocols.inputs.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
 from protocols.masking import derivations, wire
-from protocols.masking.client.client import Client
+from protocols.masking.client import Client
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import ToClient
 from protocols.masking.policy import ClientPolicy, PrivacyDemand
-from protocols.masking.server.server import Server
-from protocols.masking.topology import Adversary, ThreatModel
+from protocols.masking.server import Server
 from protocols.masking.transitions import ServerPhase
+from protocols.privacy.explanation import explain
 from protocols.privacy.plans import PrivateHistogram, PrivateRound
 from protocols.simulation.masked import Simulation
 from secagg.errors import EncodingError, MalformedMessage, ParameterError, ThresholdError
@@ -298,11 +300,11 @@ def test_small_groups_on_sparse_graphs_are_not_left_to_a_server_that_may_equivoc
 )
 def test_hostile_noise_parameters_are_malformed_messages(name: str, value: float) -> None:
     good = wire.encode(Server(small_plan().config).outgoing()[1])
-    start, body = wire.HEADER_BYTES, msgspec.msgpack.decode(good[wire.HEADER_BYTES :])
+    start, body = framing.HEADER_BYTES, msgspec.msgpack.decode(good[framing.HEADER_BYTES :])
     assert wire.decode(good, ToClient, max_bytes=1 << 20) is not None
     body[2][1][0][name] = value
     changed = msgspec.msgpack.encode(body)
-    data = good[: start - wire.DIGEST_BYTES] + hashlib.sha256(changed).digest()[: wire.DIGEST_BYTES] + changed
+    data = good[: start - framing.DIGEST_BYTES] + hashlib.sha256(changed).digest()[: framing.DIGEST_BYTES] + changed
     with pytest.raises(MalformedMessage, match="cannot be decoded"):
         wire.decode(data, ToClient, max_bytes=1 << 20)
 
@@ -475,12 +477,12 @@ def test_impossible_plans_are_named(changes: dict[str, Any], words: str) -> None
 
 
 def test_a_plan_explains_itself_and_tells_the_server_apart() -> None:
-    text = "\n".join(small_plan(rounds=3).explain())
+    text = "\n".join(explain(small_plan(rounds=3)))
     for words in ("at least 9 inputs of 12", "8 honest", "clipped to an L2 norm of 1", "3 such rounds cost epsilon 2"):
         assert words in text
     sampled = small_plan(30, epsilon=4.0, rounds=10, sampling_rate=0.2)
     assert sampled.spent <= 4.0 < sampled.spent_to_server
-    assert "towards the server" in "\n".join(sampled.explain())
+    assert "towards the server" in "\n".join(explain(sampled))
     multiplier = small_plan(epsilon=None, noise_multiplier=3.0)
     assert multiplier.spent == pytest.approx(epsilon_of(multiplier.event(), 1e-5))
 

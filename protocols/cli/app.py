@@ -1,0 +1,58 @@
+"""The `secagg` command: parameters, whole rounds in one process, and a demonstration on real data.
+
+Exit codes: 0 all is well; 2 the command or its parameters are impossible; 3 the round ended without a sum, as it must
+when too few are left; 4 a round ended with another sum than the plain one, or an audit found a fault; 5 an audit could
+not run a check. 1 is Python's own, for what nobody foresaw.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from secagg import __version__
+
+from .audit import audit
+from .budget import budget_app
+from .demo.command import demo
+from .dp import dp_app
+from .errors import Commands
+from .keygen import keygen
+from .paillier import paillier_sum
+from .rounds import params, run_round
+
+app = typer.Typer(
+    name="secagg",
+    cls=Commands,
+    help="The sum of many private vectors, and nothing else.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"secagg {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def secagg(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """The sum of many private vectors, and nothing else."""
+
+
+app.command()(params)
+app.command("round")(run_round)
+app.command()(demo)
+app.command("paillier-sum")(paillier_sum)
+app.command()(keygen)
+app.command()(audit)
+app.add_typer(dp_app, name="dp")
+app.add_typer(budget_app, name="budget")

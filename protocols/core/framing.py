@@ -1,0 +1,76 @@
+"""Messages as bytes: a frame that tells damage, a limit before anything is read, and one way to write a message.
+
+A frame is the magic `SAGG`, one byte of version, 16 bytes of the SHA-256 of the body, and the body in MessagePack (SPEC
+section 8). The digest tells damage, not malice: authenticity is the business of the transport, of the sealed shares,
+and of signatures. Nothing is decoded before its size and digest are checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from secagg.errors import MalformedMessage
+
+MAGIC = b"SAGG"
+DIGEST_BYTES = 16
+HEADER_BYTES = len(MAGIC) + 1 + DIGEST_BYTES
+_LONGEST_TEXT = 500
+
+
+def encode(message: msgspec.Struct, *, version: int) -> bytes:
+    """Return a message in its frame."""
+    body = msgspec.msgpack.encode(message)
+    return b"".join((MAGIC, bytes([version]), _digest(body), body))
+
+
+def decode(data: bytes, message_type: Any, *, version: int, max_bytes: int) -> Any:
+    """Return the message of the given type (or union of types) that the frame holds, and nothing else.
+
+    Raises:
+        MalformedMessage: longer than `max_bytes`, another version, damaged, of another type, or with a field out of
+            bounds.
+    """
+    if len(data) > max_bytes:
+        raise MalformedMessage(f"a message of {len(data)} bytes is longer than the {max_bytes} that this round allows")
+    if len(data) < HEADER_BYTES or data[: len(MAGIC)] != MAGIC:
+        raise MalformedMessage("these bytes are no message of ours")
+    if data[len(MAGIC)] != version:
+        raise MalformedMessage(f"the message has version {data[len(MAGIC)]}, but this is version {version}")
+    body = memoryview(data)[HEADER_BYTES:]
+    if data[len(MAGIC) + 1 : HEADER_BYTES] != _digest(body):
+        raise MalformedMessage("the message was damaged on its way")
+    return decode_body(body, message_type)
+
+
+def decode_body(body: bytes | memoryview, message_type: Any) -> Any:
+    """Return the message that these bytes of MessagePack are, if they are written in the one way that it can be.
+
+    Raises:
+        MalformedMessage: of another type, with a field out of bounds, or written in another way.
+    """
+    try:
+        message = _decoder(message_type).decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise MalformedMessage(f"the message cannot be decoded: {printable(error)}") from None
+    if msgspec.msgpack.encode(message) != body:
+        # The decoder overlooks what this finds: a key twice in a map, a last field left out, a number in a long form.
+        raise MalformedMessage("the message is not written in the one way that it can be")
+    return message
+
+
+def printable(text: object) -> str:
+    """Return a text that may hold a peer's words as one that is fit for a log or a terminal: visible, and short."""
+    return "".join(character if character.isprintable() else "?" for character in str(text)[-_LONGEST_TEXT:])
+
+
+def _digest(body: bytes | memoryview) -> bytes:
+    return hashlib.sha256(body).digest()[:DIGEST_BYTES]
+
+
+@lru_cache(maxsize=64)
+def _decoder(message_type: Any) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(message_type, strict=True)

@@ -1,0 +1,133 @@
+"""The contributor of Paillier summation: a client with an update. A machine without I/O.
+
+Contributors commit to their encrypted updates before anyone shows one, so that no update can be made from
+another's.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+
+from secagg.encoding import Floats
+from secagg.errors import ContradictoryRequest, ParameterError, StateError
+from secagg.paillier import EncryptedVector, NoisePool, encrypt
+from secagg.paillier.integers import Progress
+from secagg.signatures import Identity
+
+from ..core import dumps
+from .contributions import check_endorsements
+from .messages import Commitment, Contribution, RevealRequest
+from .parameters import RoundParameters
+from .role import Role
+from .state import ContributorState, Phase, load
+
+
+def encrypt_update(
+    parameters: RoundParameters, values: Floats, noise: NoisePool, *, weight: int = 1, progress: Progress | None = None
+) -> EncryptedVector:
+    """Encode and encrypt a contributor's update: floats (length,) times an integer weight.
+
+    Raises:
+        ParameterError: the noise is of another key.
+        EncodingError: not floats of that shape, not finite, or the weight is out of range.
+    """
+    if noise.public_key != parameters.key.public_key:
+        raise ParameterError("the noise is for another key than the round's")
+    residues = parameters.codec.encode(values, weight=weight).residues
+    if parameters.weighted:
+        residues = np.append(residues, residues.dtype.type(weight))
+    return encrypt(residues, parameters.lanes, noise, progress=progress)
+
+
+@final
+class Contributor(Role):
+    """A client with an update.
+
+    Args:
+        parameters: the round's.
+        contributor: this client's id.
+        identity: its Ed25519 identity, the public half of which is in the parameters.
+
+    Raises:
+        ParameterError: the identity is not the one in the parameters.
+    """
+
+    def __init__(self, parameters: RoundParameters, contributor: int, identity: Identity) -> None:
+        super().__init__(parameters)
+        if parameters.contributors.get(contributor) != identity.public_bytes:
+            raise ParameterError(f"contributor {contributor} has another identity in this round, or no part in it")
+        self.contributor = contributor
+        self._identity = identity
+        self._vector: EncryptedVector | None = None
+
+    def commit(self, values: Floats, noise: NoisePool, *, weight: int = 1) -> Commitment:
+        """Encrypt the update and commit to it. Raises as `encrypt_update`."""
+        with self._step(Phase.NEW, Phase.NEW):
+            vector = encrypt_update(self.parameters, values, noise, weight=weight)
+        return self.commit_to(vector)
+
+    def commit_to(self, vector: EncryptedVector) -> Commitment:
+        """Commit to an update that `encrypt_update` encrypted before, in another process perhaps."""
+        with self._step(Phase.NEW, Phase.COMMITTED):
+            self._vector = vector
+            contribution_digest = self.parameters.contribution_digest(self.contributor, vector)
+            return self._say(Commitment(self.parameters.session, contribution_digest))
+
+    def reveal(self, request: RevealRequest) -> Contribution:
+        """Check that a quorum of members stands by one list of commitments, and show the encrypted update.
+
+        Raises:
+            UnexpectedMessage: another session, or a list with strangers or of too few.
+            ContradictoryRequest: this client's commitment is not on the list as it was made.
+            AuthenticationFailed: an endorsement does not verify; its member is the culprit.
+            ThresholdError: too few endorsements.
+        """
+        parameters = self.parameters
+        with self._step(Phase.COMMITTED, Phase.COMPLETED):
+            vector, self._vector = self._vector, None
+            if vector is None:
+                raise StateError("there is no update to reveal")
+            parameters.check_session(request)
+            parameters.check_commitments(request.commitments)
+            contribution_digest = parameters.contribution_digest(self.contributor, vector)
+            if request.commitments.get(self.contributor) != contribution_digest:
+                raise ContradictoryRequest("the list of commitments has another one of this contributor, or none")
+            listed = parameters.commitments_digest(request.commitments)
+            check_endorsements(parameters, listed, request.endorsements)
+            text = parameters.contribution_text(self.contributor, listed, contribution_digest)
+            answer = Contribution(
+                parameters.session,
+                commitments_digest=listed,
+                fingerprint=vector.fingerprint,
+                lane_bits=vector.lane_bits,
+                length=vector.length,
+                num_addends=vector.num_addends,
+                ciphertexts=vector.data,
+                signature=self._identity.sign(text),
+            )
+            return self._say(answer)
+
+    def dump(self) -> bytes:
+        """Return all that is needed to go on in another process, but for parameters and identity.
+
+        It holds the encrypted update, not the update.
+        """
+        with self._alone():
+            vector = self._vector if self.phase is Phase.COMMITTED else None
+            state = ContributorState(self.parameters.session, self.contributor, self.phase, vector, self._answer)
+            return dumps.encode_state(state)
+
+    @classmethod
+    def load(cls, dumped: bytes, parameters: RoundParameters, identity: Identity) -> Contributor:
+        """Restore what `dump` returned; the other arguments as on construction.
+
+        Raises:
+            StateError: the bytes are no dump of this kind and version, damaged, or of another round.
+            ParameterError: the identity is not the one in the parameters.
+        """
+        state = load(dumped, ContributorState, parameters)
+        contributor = cls(parameters, state.contributor, identity)
+        contributor.phase, contributor._vector, contributor._answer = state.phase, state.vector, state.answer
+        return contributor

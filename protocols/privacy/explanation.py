@@ -1,0 +1,76 @@
+"""What a private plan means, for people and as JSON: the derivation in sentences, and its figures."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from dp.sensitivity import Adjacency
+
+from ..inputs.private_codecs import NoisyFloats
+from .plans import PrivateHistogram, PrivateRound
+
+
+def explain(plan: PrivateRound | PrivateHistogram) -> tuple[str, ...]:
+    """Return the derivation, a sentence for each step."""
+    model, codec = plan.threat_model, plan.codec
+    everyone = model.num_clients
+    share = codec.share
+    noise = share.local_sigma * math.sqrt(plan.honest)
+    change = share.l2_bound * (2 if plan.adjacency is Adjacency.REPLACE_ONE else 1)
+    lines = [
+        f"a sum has at least {plan.minimum_survivors} inputs of {everyone}, or it fails; {model.max_corrupt} of "
+        f"them may be corrupt and know their own noise, so that of {plan.honest} honest clients counts",
+        *_encoding(plan),
+        f"each client adds discrete Gaussian noise of {share.local_sigma:.4g} steps; that of {plan.honest} makes "
+        f"{noise:.4g} steps, {noise / change:.4g} times what one client can change ({plan.adjacency} adjacency)",
+        f"{codec.modulus_bits} bits hold every sum of {everyone} inputs, and the noise but with a probability "
+        "below 2^-40",
+        f"{plan.rounds} such round{'s' if plan.rounds > 1 else ''} cost epsilon {plan.spent:.4g} at delta "
+        f"{plan.delta:g}"
+        + (
+            f", if each client is in a round with probability {plan.sampling_rate:g} and nobody "
+            f"knows in which; epsilon {plan.spent_to_server:.4g} towards the server, which does"
+            if plan.sampling_rate < 1
+            else ""
+        ),
+        f"with everyone present each number of the sum is off by {plan.sum_deviation(everyone):.4g} (standard "
+        f"deviation), of the mean by {plan.sum_deviation(everyone) / everyone:.4g}",
+    ]
+    return tuple(lines)
+
+
+def facts(plan: PrivateRound | PrivateHistogram) -> dict[str, Any]:
+    """Return the plan as JSON holds it, the derivation included."""
+    return {
+        "epsilon": plan.spent,
+        "epsilon_to_server": plan.spent_to_server,
+        "delta": plan.delta,
+        "rounds": plan.rounds,
+        "sampling_rate": plan.sampling_rate,
+        "adjacency": str(plan.adjacency),
+        "scale": plan.codec.spec.scale,
+        "local_sigma": plan.codec.share.local_sigma,
+        "minimum_survivors": plan.minimum_survivors,
+        "honest": plan.honest,
+        "sum_deviation": plan.sum_deviation(plan.threat_model.num_clients),
+        "why": list(explain(plan)),
+    }
+
+
+def _encoding(plan: PrivateRound | PrivateHistogram) -> tuple[str, ...]:
+    codec = plan.codec
+    if isinstance(plan, PrivateHistogram):
+        return (
+            f"each client's counts over {plan.bins:,} bins sum to at most {plan.max_total}, in steps of "
+            f"{1 / codec.spec.scale:.4g}; released counts below {plan.least_count} are 0",
+        )
+    if not isinstance(codec, NoisyFloats):  # pragma: no cover - a PrivateRound has floats
+        raise TypeError("floats expected")
+    made = codec.preparation
+    return (
+        f"vectors of {plan.length:,} numbers are clipped to an L2 norm of {plan.l2_clip:g}, rotated ("
+        f"{made.dimension:,} entries) and rounded to steps of {1 / made.scale:.4g}",
+        f"the clip is {made.norm:.4g} steps; rounded vectors stay within {made.l2_bound:.4g}, "
+        f"{made.l2_bound / made.norm - 1:.2%} more, which the noise allows for",
+    )
