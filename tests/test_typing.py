@@ -43,7 +43,7 @@ WRONG = (
     "protocols.FloatVector(1, 'v')",
     "server.receive()",
     "server.no_such_method()",
-    "protocols.ClientPolicy(minimum_clients='ten')",
+    "protocols.ClientPolicy(min_clients='ten')",
     "secagg.PeerError('text', culprits=5)",
 )
 

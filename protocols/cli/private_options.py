@@ -54,7 +54,7 @@ def plan(
     sampling_rate: float = 1.0,
     adjacency: Adjacency = Adjacency.ADD_REMOVE,
     max_modulus_bits: int = 63,
-    minimum_participants: int = MINIMUM_PARTICIPANTS,
+    min_participants: int = MINIMUM_PARTICIPANTS,
 ) -> PrivateRound | None:
     """Return what the options ask for; None where they ask for no privacy.
 
@@ -78,7 +78,7 @@ def plan(
         sampling_rate=sampling_rate,
         adjacency=adjacency,
         max_modulus_bits=max_modulus_bits,
-        minimum_participants=minimum_participants,
+        min_participants=min_participants,
     )
 
 

@@ -59,7 +59,7 @@ def params(
     sampling_rate: private_options.SamplingRate = 1.0,
     adjacency: private_options.Relation = Adjacency.ADD_REMOVE,
     max_modulus_bits: private_options.MaxBits = 63,
-    minimum_participants: private_options.MinimumParticipants = MINIMUM_PARTICIPANTS,
+    min_participants: private_options.MinimumParticipants = MINIMUM_PARTICIPANTS,
     as_json: AsJson = False,
 ) -> None:
     """Show what follows from a threat model, and from a privacy goal: graph, modulus, noise, bytes, and why."""
@@ -78,7 +78,7 @@ def params(
             sampling_rate=sampling_rate,
             adjacency=adjacency,
             max_modulus_bits=max_modulus_bits,
-            minimum_participants=minimum_participants,
+            min_participants=min_participants,
         )
         config = private.config if private else _config(clients, corrupt, dropout, adversary, dim, bits, complete_graph)
         topology, cost = config.topology, traffic.estimate(config)
@@ -143,7 +143,7 @@ def run_round(
     clip: private_options.Clip = 1.0,
     adjacency: private_options.Relation = Adjacency.ADD_REMOVE,
     max_modulus_bits: private_options.MaxBits = 63,
-    minimum_participants: private_options.MinimumParticipants = MINIMUM_PARTICIPANTS,
+    min_participants: private_options.MinimumParticipants = MINIMUM_PARTICIPANTS,
     budget: private_options.BudgetUrl = None,
     subject: private_options.Subject = None,
     as_json: AsJson = False,
@@ -166,7 +166,7 @@ def run_round(
             clip=clip,
             adjacency=adjacency,
             max_modulus_bits=max_modulus_bits,
-            minimum_participants=minimum_participants,
+            min_participants=min_participants,
         )
         if private or budget or subject:
             _check_rounds_exist(adversary, fractions)

@@ -23,7 +23,7 @@ PREFIX = "secagg-"
 IDENTITY = PREFIX + "identity"
 ROSTER = PREFIX + "roster"
 _FILES = (IDENTITY, ROSTER, ANSWERED)
-_COUNTS = ("minimum_clients", "minimum_neighbours", "minimum_survivors", "minimum_participants")
+_COUNTS = ("min_clients", "min_neighbours", "min_survivors", "min_participants")
 _PRIVACY = ("epsilon", "delta", "rounds")
 
 
@@ -56,7 +56,7 @@ def strictest_policy(code: ClientPolicy, node: Mapping[str, Any], run: Mapping[s
 
     Args:
         code: from the app's own code.
-        node: the node's configuration, keys such as `secagg-minimum-clients`.
+        node: the node's configuration, keys such as `secagg-min-clients`.
         run: the run's, the same keys.
 
     Raises:

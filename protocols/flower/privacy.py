@@ -30,7 +30,7 @@ class Privacy:
         noise_multiplier: sigma over sensitivity of the noise in a sum, or None where epsilon is given.
         rounds: how many rounds the goal is for.
         adjacency: ADD_REMOVE or REPLACE_ONE.
-        minimum_participants: fewer updates are never summed.
+        min_participants: fewer updates are never summed.
         budget: URL of the ledger that pays (a path, sqlite:/// or postgresql://), with `subject`; None for none.
         subject: the budget in the ledger.
 
@@ -44,7 +44,7 @@ class Privacy:
     noise_multiplier: float | None = None
     rounds: int = 1
     adjacency: Adjacency = Adjacency.ADD_REMOVE
-    minimum_participants: int = MINIMUM_PARTICIPANTS
+    min_participants: int = MINIMUM_PARTICIPANTS
     budget: str | None = None
     subject: str | None = None
 
@@ -53,13 +53,13 @@ class Privacy:
         if (self.budget is None) != (self.subject is None):
             raise ParameterError("budget names the ledger and subject the budget in it: give both or neither")
 
-    def plan(self, model: ThreatModel, length: int, name: str, minimum_survivors: int, complete: bool) -> PrivateRound:
+    def plan(self, model: ThreatModel, length: int, name: str, min_survivors: int, complete: bool) -> PrivateRound:
         """Return the plan of one round; raise ParameterError where none serves the goal and these nodes."""
-        participants = max(self.minimum_participants, minimum_survivors)
+        participants = max(self.min_participants, min_survivors)
         if model.num_clients < participants:
             raise ParameterError(
                 f"the strategy trains on {model.num_clients} nodes, but a private sum needs {participants}: raise "
-                "min_train_nodes and min_available_nodes, or lower minimum_participants in Privacy"
+                "min_train_nodes and min_available_nodes, or lower min_participants in Privacy"
             )
         return PrivateRound(
             threat_model=model,
@@ -70,7 +70,7 @@ class Privacy:
             noise_multiplier=self.noise_multiplier,
             rounds=self.rounds,
             adjacency=self.adjacency,
-            minimum_participants=participants,
+            min_participants=participants,
             complete_graph=complete,
             name=name,
         )

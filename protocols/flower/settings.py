@@ -39,7 +39,7 @@ class SecAggSettings:
         dropout_fraction: the largest fraction of them that vanishes or fails, in all exchanges together.
         adversary: what the server may do.
         complete_graph: make everyone everyone's neighbour although a sparse graph would do.
-        minimum_survivors: fewer updates than this are not summed; what dropout_fraction leaves of the nodes when 0.
+        min_survivors: fewer updates than this are not summed; what dropout_fraction leaves of the nodes when 0.
         clip: each coordinate of an update (the trained model minus the model sent) is clipped to [-clip, clip].
         value_bits: bits of one encoded coordinate, sign included.
         max_weight: the largest num-examples of a node; nodes with more refuse.
@@ -59,7 +59,7 @@ class SecAggSettings:
     dropout_fraction: float = 0.3
     adversary: Adversary = Adversary.CURIOUS_SERVER
     complete_graph: bool = False
-    minimum_survivors: int = 0
+    min_survivors: int = 0
     clip: float = 1.0
     value_bits: int = 22
     max_weight: int = 10_000
@@ -120,7 +120,7 @@ class SecAggSettings:
         return RoundConfig(
             model,
             self._vectors(num_floats, num_counters, context.hex()),
-            minimum_survivors=self.minimum_survivors or max(2, model.min_survivors),
+            min_survivors=self.min_survivors or max(2, model.min_survivors),
             complete_graph=self.complete_graph,
         )
 
@@ -138,7 +138,7 @@ class SecAggSettings:
                 "what is sent"
             )
         return self.privacy.plan(
-            self._model(num_clients), num_floats, UPDATE + context.hex(), self.minimum_survivors, self.complete_graph
+            self._model(num_clients), num_floats, UPDATE + context.hex(), self.min_survivors, self.complete_graph
         )
 
     def _model(self, num_clients: int) -> ThreatModel:

@@ -36,7 +36,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         threat_model: who takes part and what may go wrong.
         vectors: what each client sends, 1 to 64 named vectors.
         max_weight: the largest weight of a client; 1 means that there are no weights.
-        minimum_survivors: fewer inputs than this are not summed; the threshold when 0.
+        min_survivors: fewer inputs than this are not summed; the threshold when 0.
         complete_graph: make everyone everyone's neighbour (SecAgg) although a sparse graph would do.
 
     Raises:
@@ -46,7 +46,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     threat_model: ThreatModel
     vectors: tuple[VectorSpec, ...]
     max_weight: int = 1
-    minimum_survivors: int = 0
+    min_survivors: int = 0
     complete_graph: bool = False
 
     def __post_init__(self) -> None:
@@ -64,14 +64,14 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
                 raise ParameterError(
                     f"length of {spec.name!r} is {spec.length!r}, but must be an integer from 0 to {MAX_LENGTH}"
                 )
-        if not 0 <= self.minimum_survivors <= self.threat_model.num_clients:
+        if not 0 <= self.min_survivors <= self.threat_model.num_clients:
             raise ParameterError(
-                f"minimum_survivors is {self.minimum_survivors}, but must be from 0 (the threshold) to the number of "
+                f"min_survivors is {self.min_survivors}, but must be from 0 (the threshold) to the number of "
                 f"clients, {self.threat_model.num_clients}"
             )
-        if self.minimum_survivors == 0:
+        if self.min_survivors == 0:
             threshold = derive_topology(self.threat_model, complete_graph=self.complete_graph).threshold
-            msgspec.structs.force_setattr(self, "minimum_survivors", threshold)
+            msgspec.structs.force_setattr(self, "min_survivors", threshold)
         if self.max_weight > 1 and not self.weighted:
             raise ParameterError(
                 f"max_weight is {self.max_weight}, but no vector is weighted: weigh one, or leave it 1"
@@ -89,9 +89,9 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
             raise ParameterError(f"vector {plain!r} has no noise beside private ones: make all of them private")
         if any(spec.length < 1 for spec in self.vectors):
             raise ParameterError("a private vector has at least one coordinate: leave the empty one out")
-        if self.honest(self.minimum_survivors) < 1:
+        if self.honest(self.min_survivors) < 1:
             raise ParameterError(
-                f"minimum_survivors is {self.minimum_survivors}, but {self.threat_model.max_corrupt} of them may be "
+                f"min_survivors is {self.min_survivors}, but {self.threat_model.max_corrupt} of them may be "
                 "corrupt, so nobody's noise would be left: raise it"
             )
         if self.threat_model.adversary.may_equivocate and not self.topology.complete:

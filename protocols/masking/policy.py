@@ -58,14 +58,14 @@ class PrivacyDemand:
         if not config.private:
             raise ParameterError("the round has no noise, but this client demands it: propose a private round")
         try:
-            event = config.event(config.minimum_survivors - self._doubted(config), Adjacency(self.adjacency))
+            event = config.event(config.min_survivors - self._doubted(config), Adjacency(self.adjacency))
             spent = epsilon_of(Repeated(event, self.rounds), self.delta)
         except DpError as error:
             raise ParameterError(f"this client's demand on privacy cannot be checked: {error}") from None
         if not spent <= self.epsilon:  # True for NaN
             raise ParameterError(
                 f"{self.rounds} rounds with this noise may cost epsilon {spent:.4g} at delta {self.delta:g}, but this "
-                f"client demands at most {self.epsilon:g}: raise local_sigma or minimum_survivors"
+                f"client demands at most {self.epsilon:g}: raise local_sigma or min_survivors"
             )
 
     def _doubted(self, config: RoundConfig) -> int:
@@ -82,20 +82,20 @@ class ClientPolicy:
     Args:
         adversary: the weakest adversary that the round must withstand.
         corrupt_fraction: the least fraction of corrupt clients that the round must withstand.
-        minimum_clients: refuse rounds to which fewer are invited.
-        minimum_neighbours: refuse to go on with fewer neighbours (the threshold always holds as well).
-        minimum_survivors: refuse to unmask a sum of fewer inputs.
+        min_clients: refuse rounds to which fewer are invited.
+        min_neighbours: refuse to go on with fewer neighbours (the threshold always holds as well).
+        min_survivors: refuse to unmask a sum of fewer inputs.
         privacy: refuse rounds without at least this noise; None takes what is proposed.
-        minimum_participants: refuse private rounds whose sums may have fewer inputs.
+        min_participants: refuse private rounds whose sums may have fewer inputs.
     """
 
     adversary: Adversary = Adversary.CURIOUS_SERVER
     corrupt_fraction: float = 0.0
-    minimum_clients: int = 2
-    minimum_neighbours: int = 1
-    minimum_survivors: int = 2
+    min_clients: int = 2
+    min_neighbours: int = 1
+    min_survivors: int = 2
     privacy: PrivacyDemand | None = None
-    minimum_participants: int = 10
+    min_participants: int = 10
 
     def check(self, config: RoundConfig) -> None:
         """Return if the round meets the policy; raise ParameterError with the first demand that it does not meet."""
@@ -107,12 +107,12 @@ class ClientPolicy:
                 f"the round withstands a fraction of {model.corrupt_fraction} corrupt clients, but this client demands "
                 f"{self.corrupt_fraction}"
             )
-        participants = self.minimum_participants if config.private else 0
+        participants = self.min_participants if config.private else 0
         for what, proposed, noun, demanded in (
-            ("invites", model.num_clients, "clients", self.minimum_clients),
-            ("gives each client", config.topology.degree, "neighbours", self.minimum_neighbours),
-            ("may sum as few as", config.minimum_survivors, "inputs", self.minimum_survivors),
-            ("is private and may sum as few as", config.minimum_survivors, "inputs", participants),
+            ("invites", model.num_clients, "clients", self.min_clients),
+            ("gives each client", config.topology.degree, "neighbours", self.min_neighbours),
+            ("may sum as few as", config.min_survivors, "inputs", self.min_survivors),
+            ("is private and may sum as few as", config.min_survivors, "inputs", participants),
         ):
             if proposed < demanded:
                 raise ParameterError(f"the round {what} {proposed} {noun}, but this client demands {demanded}")

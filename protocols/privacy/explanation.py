@@ -19,7 +19,7 @@ def explain(plan: PrivateRound | PrivateHistogram) -> tuple[str, ...]:
     noise = share.local_sigma * math.sqrt(plan.honest)
     change = share.l2_bound * (2 if plan.adjacency is Adjacency.REPLACE_ONE else 1)
     lines = [
-        f"a sum has at least {plan.minimum_survivors} inputs of {everyone}, or it fails; {model.max_corrupt} of "
+        f"a sum has at least {plan.min_survivors} inputs of {everyone}, or it fails; {model.max_corrupt} of "
         f"them may be corrupt and know their own noise, so that of {plan.honest} honest clients counts",
         *_encoding(plan),
         f"each client adds discrete Gaussian noise of {share.local_sigma:.4g} steps; that of {plan.honest} makes "
@@ -51,7 +51,7 @@ def facts(plan: PrivateRound | PrivateHistogram) -> dict[str, Any]:
         "adjacency": str(plan.adjacency),
         "scale": plan.codec.spec.scale,
         "local_sigma": plan.codec.share.local_sigma,
-        "minimum_survivors": plan.minimum_survivors,
+        "min_survivors": plan.min_survivors,
         "honest": plan.honest,
         "sum_deviation": plan.sum_deviation(plan.threat_model.num_clients),
         "why": list(explain(plan)),

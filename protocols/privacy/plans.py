@@ -53,7 +53,7 @@ class _PrivateRound(ABC):
     rounds: int = 1
     sampling_rate: float = 1.0
     adjacency: Adjacency = Adjacency.ADD_REMOVE
-    minimum_participants: int = MINIMUM_PARTICIPANTS
+    min_participants: int = MINIMUM_PARTICIPANTS
     max_modulus_bits: int = _MAX_BITS
     complete_graph: bool = False
 
@@ -61,24 +61,24 @@ class _PrivateRound(ABC):
         """Derive everything once, so that what is impossible is refused here."""
         if not 2 <= self.max_modulus_bits <= _MAX_BITS:
             raise ParameterError(f"max_modulus_bits is {self.max_modulus_bits}, but must be from 2 to {_MAX_BITS}")
-        if self.minimum_participants < 1:
-            raise ParameterError(f"minimum_participants is {self.minimum_participants}, but must be at least 1")
-        if self.minimum_survivors > self.threat_model.num_clients:
+        if self.min_participants < 1:
+            raise ParameterError(f"min_participants is {self.min_participants}, but must be at least 1")
+        if self.min_survivors > self.threat_model.num_clients:
             raise ParameterError(
-                f"{self.threat_model.num_clients} clients are invited, but a sum needs {self.minimum_participants} "
-                f"participants: invite more, or lower minimum_participants"
+                f"{self.threat_model.num_clients} clients are invited, but a sum needs {self.min_participants} "
+                f"participants: invite more, or lower min_participants"
             )
         _ = self.config
 
     @property
-    def minimum_survivors(self) -> int:
-        """The fewest inputs of a sum: what dropouts may leave, and no fewer than minimum_participants."""
-        return max(self.threat_model.min_survivors, self.minimum_participants)
+    def min_survivors(self) -> int:
+        """The fewest inputs of a sum: what dropouts may leave, and no fewer than min_participants."""
+        return max(self.threat_model.min_survivors, self.min_participants)
 
     @property
     def honest(self) -> int:
         """The fewest honest clients whose noise is in the sum: to these it is calibrated."""
-        return self.minimum_survivors - self.threat_model.max_corrupt
+        return self.min_survivors - self.threat_model.max_corrupt
 
     @cached_property
     def goal(self) -> Goal:
@@ -95,7 +95,7 @@ class _PrivateRound(ABC):
         """The configuration that the server proposes."""
         if self.honest < 1:
             raise ParameterError(
-                f"of {self.minimum_survivors} survivors {self.threat_model.max_corrupt} may be corrupt, so nobody's "
+                f"of {self.min_survivors} survivors {self.threat_model.max_corrupt} may be corrupt, so nobody's "
                 "noise would be left: lower corrupt_fraction or dropout_fraction"
             )
         try:
@@ -107,7 +107,7 @@ class _PrivateRound(ABC):
         return RoundConfig(
             self.threat_model,
             (fit.codec.spec,),
-            minimum_survivors=self.minimum_survivors,
+            min_survivors=self.min_survivors,
             complete_graph=self.complete_graph or self.threat_model.adversary.may_equivocate,
         )
 
@@ -121,7 +121,7 @@ class _PrivateRound(ABC):
 
     def event(self, survivors: int | None = None) -> Event:
         """Return what one sum reveals: of so many inputs, or of the fewest that it may have."""
-        return self.config.event(self.minimum_survivors if survivors is None else survivors, self.adjacency)
+        return self.config.event(self.min_survivors if survivors is None else survivors, self.adjacency)
 
     @cached_property
     def spent(self) -> float:
@@ -172,7 +172,7 @@ class PrivateRound(_PrivateRound):
         rounds: how many such rounds the goal is for.
         sampling_rate: see `dp.Goal`; below 1, the goal is one towards those who see the sums only.
         adjacency: ADD_REMOVE (a contribution could be zero) or REPLACE_ONE.
-        minimum_participants: fewer inputs are never summed.
+        min_participants: fewer inputs are never summed.
         max_modulus_bits: the most bits of a residue, 2 to 63; the traffic grows with what is needed of them.
         complete_graph: make everyone everyone's neighbour, as is done anyway where the adversary may equivocate.
         name: of the vector.

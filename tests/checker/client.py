@@ -67,12 +67,12 @@ class Client:
         """In the complete graph a client holds a share itself; its policy may demand more than are needed."""
         assert self.session
         own = 1 if self.session.topology.complete else 0
-        least = self._demanded("minimum_neighbours") if demanded is None else demanded
+        least = self._demanded("min_neighbours") if demanded is None else demanded
         require(neighbours >= max(self.session.topology.threshold - own, least), "ThresholdError")
 
     def _enough_survivors(self, survivors: int, neighbours: int) -> None:
         assert self.session
-        require(survivors >= max(self.session.minimum_survivors, self._demanded("minimum_survivors")), "ThresholdError")
+        require(survivors >= max(self.session.min_survivors, self._demanded("min_survivors")), "ThresholdError")
         self._enough(neighbours)
 
     def _demanded(self, name: str) -> int:

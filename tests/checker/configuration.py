@@ -33,7 +33,7 @@ class Session:
         self.adversary, self.corrupt = adversary, corrupt
         self.equivocates, self.signed = adversary != "curious-server", adversary == "malicious-server"
         self.topology = topology.derive(n, corrupt, dropout, adversary, complete)
-        self.minimum_survivors = minimum
+        self.min_survivors = minimum
         self.id = digest("SESSION", b"\x01", messagepack.encode(written), nonce)
         self.lanes = []
         for vector in vectors:
@@ -56,7 +56,7 @@ class Session:
     def _check_private(self) -> None:
         private = [isinstance(lane.codec, Private) for lane in self.lanes]
         if any(private):
-            require(all(private) and self.minimum_survivors > self.topology.max_corrupt, "ParameterError")
+            require(all(private) and self.min_survivors > self.topology.max_corrupt, "ParameterError")
             require(self.topology.complete or not self.equivocates, "ParameterError")
 
     @cached_property

@@ -15,11 +15,11 @@ ADVERSARIES = ("curious-server", "semi-malicious-server", "malicious-server")
 POLICY = {
     "adversary": ADVERSARIES[0],
     "corrupt_fraction": 0.0,
-    "minimum_clients": 2,
-    "minimum_neighbours": 1,
-    "minimum_survivors": 2,
+    "min_clients": 2,
+    "min_neighbours": 1,
+    "min_survivors": 2,
     "privacy": None,
-    "minimum_participants": 10,
+    "min_participants": 10,
 }
 DEMAND = {"rounds": 1, "adjacency": "add-remove", "corrupt_fraction": 0.1}
 FLOATS = ("corrupt_fraction", "epsilon", "delta")
@@ -89,15 +89,15 @@ def check_policy(policy: dict[str, Any], session: Session) -> None:
     wanted, codecs = _read(policy, POLICY), private_codecs(session)
     require(ADVERSARIES.index(session.adversary) >= ADVERSARIES.index(wanted["adversary"]), "ParameterError")
     require(session.corrupt >= wanted["corrupt_fraction"], "ParameterError")
-    require(session.num_clients >= wanted["minimum_clients"], "ParameterError")
-    require(session.topology.degree >= wanted["minimum_neighbours"], "ParameterError")
-    require(session.minimum_survivors >= wanted["minimum_survivors"], "ParameterError")
-    require(not codecs or session.minimum_survivors >= wanted["minimum_participants"], "ParameterError")
+    require(session.num_clients >= wanted["min_clients"], "ParameterError")
+    require(session.topology.degree >= wanted["min_neighbours"], "ParameterError")
+    require(session.min_survivors >= wanted["min_survivors"], "ParameterError")
+    require(not codecs or session.min_survivors >= wanted["min_participants"], "ParameterError")
     if wanted["privacy"] is None:
         return
     demand = _read(wanted["privacy"], DEMAND)
     corrupt = max(session.topology.max_corrupt, math.floor((demand["corrupt_fraction"] + SLACK) * session.num_clients))
-    honest = session.minimum_survivors - corrupt
+    honest = session.min_survivors - corrupt
     require(codecs and honest >= 1, "ParameterError")
     cost = epsilon(codecs, honest, demand["adjacency"], demand["delta"], demand["rounds"])
     require(cost <= demand["epsilon"], "ParameterError")

@@ -53,7 +53,7 @@ def _encode(case: Vector, vector: Vector, session: Session) -> None:
 
 def _check_goal(goal: Vector, session: Session, codecs: list[Private]) -> None:
     """The planned noise serves the goal; noise that is a millionth less does not."""
-    honest = session.minimum_survivors - session.topology.max_corrupt
+    honest = session.min_survivors - session.topology.max_corrupt
     terms = goal["adjacency"], float.fromhex(goal["delta"]), goal["rounds"]
     weaker = [
         type(codec)(written | {"local_sigma": codec.local_sigma * (1 - 1e-6)}, session.num_clients)

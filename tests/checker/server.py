@@ -130,11 +130,11 @@ class Server:
             if not lonely:
                 break
             remaining -= lonely
-        require(len(remaining) >= self.session.minimum_survivors, "ThresholdError")
+        require(len(remaining) >= self.session.min_survivors, "ThresholdError")
         return remaining
 
     def _require_survivors(self, responsive: Any) -> None:
-        require(len(self.masked) >= self.session.minimum_survivors, "ThresholdError")
+        require(len(self.masked) >= self.session.min_survivors, "ThresholdError")
         for owner in self.shared:
             holders = self.session.holders(owner) & set(responsive)
             require(len(holders) >= self.session.topology.threshold, "ThresholdError")

@@ -66,7 +66,7 @@ def read_configuration(given: Vector) -> list[Any]:
         [model["num_clients"], *fractions, model["adversary"]],
         vectors,
         given["max_weight"],
-        given["minimum_survivors"],
+        given["min_survivors"],
         given["complete_graph"],
     ]
 

@@ -28,6 +28,6 @@ def written(config: RoundConfig) -> Vector:
             for spec in map(msgspec.to_builtins, config.vectors)
         ],
         "max_weight": config.max_weight,
-        "minimum_survivors": config.minimum_survivors,
+        "min_survivors": config.min_survivors,
         "complete_graph": config.complete_graph,
     }

@@ -21,17 +21,17 @@ DELTA = 1e-5
 def _private(clients: int, survivors: int, corrupt: float = 0.0, scale: int = 3) -> RoundConfig:
     spec = PrivateCounts("votes", 8, max_total=1, scale=scale, local_sigma=6.25)
     model = ThreatModel(clients, corrupt, 0.125, Adversary.CURIOUS_SERVER)
-    return RoundConfig(model, (spec,), minimum_survivors=survivors)
+    return RoundConfig(model, (spec,), min_survivors=survivors)
 
 
 def _plain(clients: int, survivors: int) -> RoundConfig:
     model = ThreatModel(clients, 0.0, 0.25, Adversary.CURIOUS_SERVER)
-    return RoundConfig(model, (IntegerVector("votes", 4, max_value=1),), minimum_survivors=survivors)
+    return RoundConfig(model, (IntegerVector("votes", 4, max_value=1),), min_survivors=survivors)
 
 
 def _demand(config: RoundConfig, less: float, corrupt: int, rounds: int = 1, /, **stated: Any) -> Case:
     """A demand a millionth above or below what the round costs with so many corrupt clients."""
-    event = config.event(config.minimum_survivors - corrupt + config.threat_model.max_corrupt, Adjacency.ADD_REMOVE)
+    event = config.event(config.min_survivors - corrupt + config.threat_model.max_corrupt, Adjacency.ADD_REMOVE)
     spent = float(f"{epsilon_of(Repeated(event, rounds), DELTA):.9g}")
     return {"privacy": {"epsilon": (spent * (1 + less * 1e-6)).hex(), "delta": DELTA.hex()} | stated}
 
@@ -46,8 +46,8 @@ def _cases() -> Iterator[tuple[str, RoundConfig, Case]]:
         yield f"{survivors} participants, no demand", _private(20, survivors), {}
     yield "nine participants of a round without noise", _plain(20, 9), {}
     yield "two clients, no demand", _plain(2, 2), {}
-    yield "two survivors where three are demanded", _plain(20, 2), {"minimum_survivors": 3}
-    yield "two clients where three are demanded", _plain(2, 2), {"minimum_clients": 3}
+    yield "two survivors where three are demanded", _plain(20, 2), {"min_survivors": 3}
+    yield "two clients where three are demanded", _plain(2, 2), {"min_clients": 3}
     for less, what in ((1, "hardly more"), (-1, "hardly less")):
         twenty, tight = _private(20, 15), _private(20, 15, corrupt=0.25)
         yield f"{what} than one round costs, a tenth doubted", twenty, _demand(twenty, less, 2)

@@ -104,7 +104,7 @@ def _configuration_defects(invitation: bytes, config: RoundConfig) -> Iterator[t
     if config.threat_model.adversary is Adversary.SEMI_MALICIOUS_SERVER:
         sparse = [*model[:1], 0.125, 0.125, model[3]]
         yield "a sparse graph where stories may differ", to(of=sparse, whole=False)
-    yield "fewer survivors than the client demands participants", to(at_least=config.minimum_survivors - 1)
+    yield "fewer survivors than the client demands participants", to(at_least=config.min_survivors - 1)
     yield "a tenth less noise than the client demands", altered(local_sigma=first["local_sigma"] * 0.9)
 
 
@@ -116,7 +116,7 @@ def private_defects(
     before: Run, phase: str, to_clients: dict[int, bytes], answers: dict[int, bytes]
 ) -> Iterator[Defect]:
     """What only private sessions refuse; the rest is in the vectors of the others."""
-    to, minimum = next(iter(answers)), before.config.minimum_survivors
+    to, minimum = next(iter(answers)), before.config.min_survivors
     if phase == "advertise-keys":
         for name, data in _configuration_defects(to_clients[to], before.config):
             yield name, to, 0, data
@@ -182,9 +182,9 @@ def _proposals(vector: Vector, config: RoundConfig) -> list[Vector]:
     own, (client, *_) = vector["policy"], range(1, NUM_CLIENTS + 1)
     demand = own["privacy"]
     spent = _spent(config, demand["rounds"])
-    least = own["minimum_participants"]
+    least = own["min_participants"]
     policies = {
-        "no demand but as many participants": {"minimum_participants": least},
+        "no demand but as many participants": {"min_participants": least},
         "ten participants, which is the default": {},
         "hardly more epsilon than it costs": own | {"privacy": demand | {"epsilon": (spent * (1 + 1e-6)).hex()}},
         "hardly less epsilon than it costs": own | {"privacy": demand | {"epsilon": (spent * (1 - 1e-6)).hex()}},
@@ -197,14 +197,14 @@ def _proposals(vector: Vector, config: RoundConfig) -> list[Vector]:
     least_of = {
         "adversary": str(model.adversary),
         "corrupt_fraction": model.corrupt_fraction.hex(),
-        "minimum_clients": model.num_clients,
-        "minimum_neighbours": topology.degree,
-        "minimum_survivors": config.minimum_survivors,
+        "min_clients": model.num_clients,
+        "min_neighbours": topology.degree,
+        "min_survivors": config.min_survivors,
     }
     policies["all that there is"] = own | least_of
     policies["more corrupt clients"] = own | {"corrupt_fraction": (model.corrupt_fraction + 0.0625).hex()}
     for what in ("clients", "neighbours", "survivors"):
-        policies[f"more {what}"] = own | {f"minimum_{what}": least_of[f"minimum_{what}"] + 1}
+        policies[f"more {what}"] = own | {f"min_{what}": least_of[f"min_{what}"] + 1}
     if not model.adversary.needs_identities:
         policies["a stronger adversary"] = own | {"adversary": str(Adversary.MALICIOUS_SERVER)}
     cases = []
@@ -221,12 +221,12 @@ def _proposals(vector: Vector, config: RoundConfig) -> list[Vector]:
 def _spent(config: RoundConfig, rounds: int) -> float:
     """What a client that doubts one in eight clients takes some rounds to cost."""
     doubted = max(0, int(DOUBTED * NUM_CLIENTS) - config.threat_model.max_corrupt)
-    return epsilon(config, config.minimum_survivors - doubted, DELTA, rounds)
+    return epsilon(config, config.min_survivors - doubted, DELTA, rounds)
 
 
 def _costs(config: RoundConfig) -> list[Vector]:
     cases = []
-    for survivors in range(config.minimum_survivors, NUM_CLIENTS + 1):
+    for survivors in range(config.min_survivors, NUM_CLIENTS + 1):
         for adjacency in Adjacency:
             for rounds in (1, 10):
                 case = {"survivors": survivors, "adjacency": str(adjacency), "delta": DELTA.hex(), "rounds": rounds}
@@ -246,7 +246,7 @@ def private_vector(name: str, config: RoundConfig, *, silent: Silent, goal: Vect
         "session": name,
         "configuration": written(config),
         "policy": {
-            "minimum_participants": config.minimum_survivors,
+            "min_participants": config.min_survivors,
             "privacy": demand | {"corrupt_fraction": DOUBTED.hex()},
         },
         "nonce": drawn(name, 0, "nonce", 32).hex(),
@@ -256,7 +256,7 @@ def private_vector(name: str, config: RoundConfig, *, silent: Silent, goal: Vect
         vector["goal"] = goal
     record(vector, config, silent, private_defects)
     answering = [int(i) for i in vector["rounds"][-1]["to_server"]]
-    vanished = list(range(config.minimum_survivors, NUM_CLIENTS + 1))
+    vanished = list(range(config.min_survivors, NUM_CLIENTS + 1))
     vector["endings"] = [
         ending(vector, config, *case)
         for case in (
@@ -282,7 +282,7 @@ def _sparse() -> Vector:
         epsilon=6.0,
         delta=DELTA,
         rounds=4,
-        minimum_participants=6,
+        min_participants=6,
     )
     (planned,) = plan.config.vectors
     rounded = msgspec.structs.replace(planned, local_sigma=math.ceil(planned.local_sigma * 2**20) / 2**20)
@@ -296,7 +296,7 @@ def _sparse() -> Vector:
 
 def _of(adversary: Adversary, corrupt: float, dropout: float, minimum: int, *specs: PrivateSpec) -> RoundConfig:
     model = ThreatModel(NUM_CLIENTS, corrupt, dropout, adversary)
-    return RoundConfig(model, specs, minimum_survivors=minimum, complete_graph=True)
+    return RoundConfig(model, specs, min_survivors=minimum, complete_graph=True)
 
 
 SESSIONS: dict[str, Callable[[], Vector]] = {

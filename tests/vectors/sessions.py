@@ -178,10 +178,10 @@ def _demanding(vector: Vector, config: RoundConfig) -> Iterator[Vector]:
     """Clients who demand all neighbours, or all but one, where one vanishes."""
     everyone, phases = config.topology.degree, ("advertise-keys", "share-keys", "masked-input")
     for phase in phases:
-        policy = {"minimum_neighbours": everyone}
+        policy = {"min_neighbours": everyone}
         yield ending(vector, config, f"every neighbour demanded, one vanishes in {phase}", {phase: [4]}, {}, policy)
     for phase in phases:
-        policy = {"minimum_neighbours": everyone - 1}
+        policy = {"min_neighbours": everyone - 1}
         found = ending(vector, config, f"all neighbours but one demanded, as in {phase}", {phase: [4]}, {}, policy)
         if "output" not in found:
             raise ValueError(f"{found['name']}: {found['error']}")

@@ -35,7 +35,7 @@ Inputs = Mapping[int, dict[str, npt.NDArray[Any]]]
 def _summed(vectors: tuple[PrivateVector | PrivateCounts, ...], inputs: Inputs) -> RoundResult:
     """Run a round in which nobody drops out."""
     model = ThreatModel(len(inputs), 0.0, 0.2, Adversary.CURIOUS_SERVER)
-    config = RoundConfig(model, vectors, minimum_survivors=len(inputs))
+    config = RoundConfig(model, vectors, min_survivors=len(inputs))
     return Simulation(config, lambda client_id: (inputs[client_id], 1), threads=1).run().result
 
 

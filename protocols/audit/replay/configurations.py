@@ -43,7 +43,7 @@ def read_configuration(vector: Vector) -> RoundConfig:
         ),
         tuple(specs),
         given["max_weight"],
-        given["minimum_survivors"],
+        given["min_survivors"],
         given["complete_graph"],
     )
 
@@ -54,7 +54,7 @@ def read_policy(vector: Vector) -> ClientPolicy | None:
     if given is None:
         return None
     privacy = given.get("privacy") and _read_demand(given["privacy"])
-    plain = {name: given[name] for name in given if name.startswith("minimum_")}
+    plain = {name: given[name] for name in given if name.startswith("min_")}
     if "adversary" in given:
         plain["adversary"] = Adversary(given["adversary"])
     if "corrupt_fraction" in given:

@@ -105,13 +105,13 @@ def _goal(vector: Vector, config: RoundConfig) -> int:
         delta=float.fromhex(goal["delta"]),
         rounds=goal["rounds"],
         adjacency=Adjacency(goal["adjacency"]),
-        minimum_participants=config.minimum_survivors,
+        min_participants=config.min_survivors,
     )
     (planned,) = plan.config.vectors
     asked = planned.local_sigma if isinstance(planned, PrivateVector) else 0.0
     same = math.isclose(asked, spec.local_sigma, rel_tol=_ROUNDED_UP)
     demand(same, f"a plan asks for noise of {asked:.9g}, where {spec.local_sigma:.9g} was recorded")
-    terms = config.minimum_survivors, float.fromhex(goal["delta"]), goal["rounds"], goal["adjacency"]
+    terms = config.min_survivors, float.fromhex(goal["delta"]), goal["rounds"], goal["adjacency"]
     weaker = msgspec.structs.replace(spec, local_sigma=spec.local_sigma * (1 - 1e-6))
     wanted = float.fromhex(goal["epsilon"])
     demand(epsilon(config, *terms) <= wanted, "noise that was planned for a goal does not serve it")

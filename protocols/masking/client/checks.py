@@ -139,7 +139,7 @@ def check_unmasking_request(state: Masked, policy: ClientPolicy, own_id: int, re
 
 
 def _check_survivors(config: RoundConfig, policy: ClientPolicy, survivors: int, surviving_neighbours: int) -> None:
-    needed = max(config.minimum_survivors, policy.minimum_survivors)
+    needed = max(config.min_survivors, policy.min_survivors)
     if survivors < needed:
         raise ThresholdError(f"{survivors} clients survived, but {needed} are needed", needed=needed, have=survivors)
     _check_enough(config, policy, surviving_neighbours, "neighbours survived")
@@ -148,6 +148,6 @@ def _check_survivors(config: RoundConfig, policy: ClientPolicy, survivors: int, 
 def _check_enough(config: RoundConfig, policy: ClientPolicy, neighbours: int, what: str) -> None:
     """In the complete graph the client holds a share as well and counts towards the threshold."""
     own = 1 if config.topology.complete else 0
-    needed = max(config.topology.threshold - own, policy.minimum_neighbours)
+    needed = max(config.topology.threshold - own, policy.min_neighbours)
     if neighbours < needed:
         raise ThresholdError(f"{neighbours} {what}, but {needed} are needed", needed=needed, have=neighbours)

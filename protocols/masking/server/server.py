@@ -387,6 +387,6 @@ class Server:
             )
 
     def _check_minimum(self, have: int) -> None:
-        needed = self._state.config.minimum_survivors
+        needed = self._state.config.min_survivors
         if have < needed:
             raise ThresholdError(f"{have} clients are left, but {needed} are needed", needed=needed, have=have)

@@ -173,7 +173,7 @@ BREAKS: dict[str, Callable[[Patch], None]] = {
     "epsilon/claims": lambda patch: wrap(patch, mechanisms, "discrete_gaussian", scaled(0.4)),
     "epsilon/control": lambda patch: wrap(patch, mechanisms, "discrete_gaussian", scaled(2.5)),
     "private/rounds": lambda patch: wrap(patch, dp.distributed, "discrete_gaussian", scaled(0.9)),
-    "private/too-few": lambda patch: patch.setattr(PrivateRound, "minimum_survivors", property(lambda self: 17)),
+    "private/too-few": lambda patch: patch.setattr(PrivateRound, "min_survivors", property(lambda self: 17)),
     "private/demands": lambda patch: patch.setattr(PrivacyDemand, "check", lambda *_: None),
     "ledger/overspending": lambda patch: patch.setattr(ledger_room, "within", lambda *_: True),
     "ledger/tampering": forgetful_ledger,

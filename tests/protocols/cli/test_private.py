@@ -37,7 +37,7 @@ def run_json(*arguments: str, exit_code: int = 0) -> dict[str, Any]:
 def test_params_derives_and_explains() -> None:
     facts = run_json("params", "--clients", "1000", "--rounds", "10", *PRIVATE)["privacy"]
     assert facts["epsilon"] == pytest.approx(4, rel=1e-6)
-    assert (facts["honest"], facts["minimum_survivors"]) == (800, 900)
+    assert (facts["honest"], facts["min_survivors"]) == (800, 900)
     outcome = runner.invoke(app, ["params", "--clients", "1000", "--rounds", "10", *PRIVATE])
     for words in ("calibrated to 800 honest survivors", "epsilon 4 at delta 1e-05 for 10 rounds"):
         assert words in " ".join(outcome.stdout.split())
@@ -84,7 +84,7 @@ def test_noise_that_is_not_as_promised_exits_with_4(factor: float, monkeypatch: 
         (["--epsilon", "1", "--noise-multiplier", "1", "--delta", "1e-5"], "either"),
         ([*PRIVATE, "--clip", "0"], "l2_clip"),
         ([*PRIVATE, "--max-modulus-bits", "4"], "raise max_modulus_bits to"),
-        ([*PRIVATE, "--minimum-participants", "40"], "invite more"),
+        ([*PRIVATE, "--min-participants", "40"], "invite more"),
         ([*PRIVATE, "--budget", "x.sqlite"], "both or neither"),
         ([*PRIVATE, "--subject", "x"], "both or neither"),
         (["--budget", "x.sqlite", "--subject", "x"], "give --epsilon"),

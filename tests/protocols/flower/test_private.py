@@ -25,11 +25,11 @@ def training(arrays, partition):
 
 
 def settings(**privacy):
-    stated = {"l2_clip": 1.0, "epsilon": EPSILON, "delta": DELTA, "minimum_participants": 6} | privacy
+    stated = {"l2_clip": 1.0, "epsilon": EPSILON, "delta": DELTA, "min_participants": 6} | privacy
     return SecAggSettings(corrupt_fraction=0.1, dropout_fraction=0.3, privacy=Privacy(**stated))
 
 
-LENIENT = SecAggMod(policy=ClientPolicy(minimum_participants=6))
+LENIENT = SecAggMod(policy=ClientPolicy(min_participants=6))
 
 
 def run(grid, stated, nodes=NODE_IDS):
@@ -181,7 +181,7 @@ def test_a_run_that_nothing_can_pay_for_does_not_begin(ledger, tmp_path, monkeyp
 
 def test_nodes_demand_noise_by_code_operator_and_run_and_the_strictest_holds():
     def refusals(stated, *, demand=None, node=None, run_config=None):
-        mod = SecAggMod(policy=ClientPolicy(minimum_participants=6, privacy=demand))
+        mod = SecAggMod(policy=ClientPolicy(min_participants=6, privacy=demand))
         grid = grid_of(mod, node_config=lambda _: node or {}, run_config=run_config)
         try:
             _, report = run(grid, stated)
@@ -197,8 +197,8 @@ def test_nodes_demand_noise_by_code_operator_and_run_and_the_strictest_holds():
     assert "has no noise" in refusals(SecAggSettings(metrics=["loss"]), node=fits)
     assert "go together" in refusals(settings(), node={"secagg-epsilon": 8.0})
     assert "positive number" in refusals(settings(), node={**fits, "secagg-epsilon": -1})
-    assert "10 inputs" not in refusals(settings(), node={"secagg-minimum-participants": 7})
-    assert "demands 8" in refusals(settings(), node={"secagg-minimum-participants": 8})
+    assert "10 inputs" not in refusals(settings(), node={"secagg-min-participants": 7})
+    assert "demands 8" in refusals(settings(), node={"secagg-min-participants": 8})
 
 
 def test_nodes_insist_on_ten_participants_by_default():
@@ -219,7 +219,7 @@ def test_integers_and_metrics_have_no_place_in_private_rounds():
     [
         ({"epsilon": -1.0}, "epsilon"),
         ({"l2_clip": 0.0}, "l2_clip"),
-        ({"minimum_participants": 11}, "trains on 10 nodes, but a private sum needs 11: raise min_train_nodes"),
+        ({"min_participants": 11}, "trains on 10 nodes, but a private sum needs 11: raise min_train_nodes"),
         ({"delta": 2.0}, "delta"),
     ],
 )

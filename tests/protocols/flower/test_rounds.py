@@ -338,7 +338,7 @@ def test_nodes_refuse_a_server_that_proposes_less_than_they_demand(source):
 
 
 def test_the_run_cannot_lower_what_code_and_operator_demand():
-    app = make_app(usual_training, mods=[SecAggMod(policy=ClientPolicy(minimum_clients=7))])
-    grid = make_grid(app, run_config={"secagg-minimum-clients": 2}, node_config=lambda _: {"secagg-minimum-clients": 3})
+    app = make_app(usual_training, mods=[SecAggMod(policy=ClientPolicy(min_clients=7))])
+    grid = make_grid(app, run_config={"secagg-min-clients": 2}, node_config=lambda _: {"secagg-min-clients": 3})
     with pytest.raises(ParameterError, match="invites 6 clients, but this client demands 7"):
         run(grid)

@@ -45,7 +45,7 @@ def small_config(
     value_bits: int = 16,
     max_weight: int = 1,
     complete_graph: bool = False,
-    minimum_survivors: int = 0,
+    min_survivors: int = 0,
 ) -> RoundConfig:
     vectors = (
         FloatVector("model", length, value_bits=value_bits, weighted=max_weight > 1, rounding=Rounding.NEAREST),
@@ -56,7 +56,7 @@ def small_config(
         vectors,
         max_weight=max_weight,
         complete_graph=complete_graph,
-        minimum_survivors=minimum_survivors,
+        min_survivors=min_survivors,
     )
 
 

@@ -70,16 +70,16 @@ def test_a_client_counts_itself_towards_the_threshold_where_it_holds_a_share(con
 def test_neighbours_that_vanished_do_not_count_as_survivors():
     session = session_after(3, complete())
     state, message = session.clients[1]._state, session.outgoing[1]
-    client_checks.check_survivor_list(state, ClientPolicy(minimum_neighbours=6), 1, message)
+    client_checks.check_survivor_list(state, ClientPolicy(min_neighbours=6), 1, message)
     without = replace(message, survivors=tuple(i for i in message.survivors if i != 7))
-    client_checks.check_survivor_list(state, ClientPolicy(minimum_neighbours=5), 1, without)
+    client_checks.check_survivor_list(state, ClientPolicy(min_neighbours=5), 1, without)
     with pytest.raises(ThresholdError, match="neighbours survived") as caught:
-        client_checks.check_survivor_list(state, ClientPolicy(minimum_neighbours=6), 1, without)
+        client_checks.check_survivor_list(state, ClientPolicy(min_neighbours=6), 1, without)
     assert (caught.value.needed, caught.value.have) == (6, 5)
 
 
 def test_the_higher_of_two_minima_holds():
-    session = session_after(3, complete(minimum_survivors=6))
+    session = session_after(3, complete(min_survivors=6))
     state, message = session.clients[1]._state, session.outgoing[1]
 
     def list_of(number, policy):
@@ -87,7 +87,7 @@ def test_the_higher_of_two_minima_holds():
         client_checks.check_survivor_list(state, policy, 1, replace(message, survivors=survivors))
 
     list_of(6, ANY)
-    for number, policy, needed in ((5, ANY, 6), (6, ClientPolicy(minimum_survivors=7), 7)):
+    for number, policy, needed in ((5, ANY, 6), (6, ClientPolicy(min_survivors=7), 7)):
         with pytest.raises(ThresholdError, match="clients survived") as caught:
             list_of(number, policy)
         assert (caught.value.needed, caught.value.have) == (needed, number)
@@ -113,7 +113,7 @@ def test_in_the_sparse_graph_survivors_are_between_those_known_and_all():
     state, request = session.clients[1]._state, session.outgoing[1]
     known = len(state.peers) + 1
     assert known < 20
-    minimum = session.config.minimum_survivors
+    minimum = session.config.min_survivors
     for claimed in (max(known, minimum), 20):
         client_checks.check_unmasking_request(state, ANY, 1, replace(request, num_survivors=claimed))
     with pytest.raises(ContradictoryRequest, match=f"claims {known - 1} survivors"):

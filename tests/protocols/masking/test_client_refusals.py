@@ -70,9 +70,9 @@ def test_a_round_that_does_not_have_this_client_is_refused():
     [
         ClientPolicy(adversary=MALICIOUS),
         ClientPolicy(corrupt_fraction=0.2),
-        ClientPolicy(minimum_clients=8),
-        ClientPolicy(minimum_survivors=7),
-        ClientPolicy(minimum_neighbours=7),
+        ClientPolicy(min_clients=8),
+        ClientPolicy(min_survivors=7),
+        ClientPolicy(min_neighbours=7),
     ],
 )
 def test_a_round_below_the_policy_is_refused(policy):
@@ -365,7 +365,7 @@ def test_a_request_that_claims_too_few_or_too_many_survivors_is_refused():
 
 def test_a_small_sum_is_not_unmasked_below_the_clients_own_minimum():
     session = session_at(3)
-    policy = ClientPolicy(minimum_survivors=7)
+    policy = ClientPolicy(min_survivors=7)
     from protocols.masking.client import Client
 
     with pytest.raises(ParameterError, match="may sum as few as"):
@@ -439,7 +439,7 @@ def test_a_dump_keeps_the_policy():
     from protocols.masking.client import Client
 
     session = session_at(0)
-    session.policy = ClientPolicy(minimum_survivors=5)
+    session.policy = ClientPolicy(min_survivors=5)
     dumped = session.make_client(1).dump()
     assert Client.load(dumped)._party.policy == session.policy
     assert Client.load(dumped, policy=ClientPolicy())._party.policy == ClientPolicy()
@@ -526,7 +526,7 @@ def test_a_claim_of_many_survivors_does_not_make_up_for_neighbours():
 
 def test_the_policys_own_minimum_of_neighbours_holds_above_the_threshold():
     session = session_at(0, MALICIOUS)
-    session.policy = ClientPolicy(minimum_neighbours=6)
+    session.policy = ClientPolicy(min_neighbours=6)
     session.clients[1] = session.make_client(1)
     session.run_phase(silent={7})
     assert len(roster_of(session).entries) - 1 >= session.config.topology.threshold - 1

@@ -42,7 +42,7 @@ def test_a_configuration_knows_its_lanes_and_bytes():
         ({"vectors": (FloatVector("a", 1, rounding="up"),)}, "rounding is 'up'"),
         ({"vectors": (FloatVector("a", 1, clip="1"),)}, "clip is '1'"),
         ({"vectors": (FloatVector("a", 1),), "max_weight": 5}, "no vector is weighted"),
-        ({"vectors": (FloatVector("a", 1),), "minimum_survivors": 7}, "minimum_survivors is 7"),
+        ({"vectors": (FloatVector("a", 1),), "min_survivors": 7}, "min_survivors is 7"),
         (
             {"vectors": (FloatVector("a", 1, value_bits=50, weighted=True),), "max_weight": 10**9},
             "value_bits of at most",
@@ -67,12 +67,12 @@ def test_names_may_be_long_until_nobody_would_accept_the_configuration():
         written_down(named(longest + 1))
 
 
-def test_minimum_survivors_is_the_threshold_unless_said():
-    assert small_config().minimum_survivors == small_config().topology.threshold
-    assert small_config(minimum_survivors=5).minimum_survivors == 5
+def test_min_survivors_is_the_threshold_unless_said():
+    assert small_config().min_survivors == small_config().topology.threshold
+    assert small_config(min_survivors=5).min_survivors == 5
     sparse, complete = (small_config(30, dropout=0.2, complete_graph=asked) for asked in (False, True))
-    assert sparse.minimum_survivors == sparse.topology.threshold == 2
-    assert complete.minimum_survivors == complete.topology.threshold > 2
+    assert sparse.min_survivors == sparse.topology.threshold == 2
+    assert complete.min_survivors == complete.topology.threshold > 2
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,9 @@ def test_clipped_coordinates_are_counted():
     [
         (ClientPolicy(adversary=Adversary.SEMI_MALICIOUS_SERVER), "demands semi-malicious-server"),
         (ClientPolicy(corrupt_fraction=0.1), "demands 0.1"),
-        (ClientPolicy(minimum_clients=7), "invites 6 clients"),
-        (ClientPolicy(minimum_neighbours=6), "gives each client 4 neighbours"),
-        (ClientPolicy(minimum_survivors=6), "may sum as few as"),
+        (ClientPolicy(min_clients=7), "invites 6 clients"),
+        (ClientPolicy(min_neighbours=6), "gives each client 4 neighbours"),
+        (ClientPolicy(min_survivors=6), "may sum as few as"),
     ],
 )
 def test_a_policy_names_the_demand_that_is_not_met(policy, match):
@@ -147,6 +147,6 @@ def test_a_policy_accepts_its_adversary_and_stronger_ones(demanded, proposed):
 
 
 def test_a_policy_accepts_more_than_it_demands():
-    ClientPolicy(corrupt_fraction=0.05, minimum_clients=5).check(
+    ClientPolicy(corrupt_fraction=0.05, min_clients=5).check(
         small_config(20, Adversary.SEMI_MALICIOUS_SERVER, corrupt=0.1, dropout=0.2)
     )

@@ -51,11 +51,11 @@ def test_the_fewest_and_the_most_clients():
 
 def test_minima_go_up_to_everyone():
     vectors = (FloatVector("model", 1),)
-    assert RoundConfig(MODEL, vectors, minimum_survivors=6).minimum_survivors == 6
-    assert RoundConfig(MODEL, vectors, minimum_survivors=1).minimum_survivors == 1
+    assert RoundConfig(MODEL, vectors, min_survivors=6).min_survivors == 6
+    assert RoundConfig(MODEL, vectors, min_survivors=1).min_survivors == 1
     for wrong in (-1, 7):
-        with pytest.raises(ParameterError, match=f"minimum_survivors is {wrong}"):
-            RoundConfig(MODEL, vectors, minimum_survivors=wrong)
+        with pytest.raises(ParameterError, match=f"min_survivors is {wrong}"):
+            RoundConfig(MODEL, vectors, min_survivors=wrong)
 
 
 @pytest.mark.parametrize(

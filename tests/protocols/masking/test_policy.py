@@ -20,11 +20,11 @@ DELTA = 1e-5
 
 
 def private(
-    num_clients: int = 20, corrupt: float = 0.0, minimum_survivors: int = 16, sigma: float = 40.0, vectors: int = 1
+    num_clients: int = 20, corrupt: float = 0.0, min_survivors: int = 16, sigma: float = 40.0, vectors: int = 1
 ) -> RoundConfig:
     kinds = [PrivateVector(f"v{i}", 8, 1.0, 16.0, sigma) for i in range(vectors)]
     return RoundConfig(
-        ThreatModel(num_clients, corrupt, 0.1), tuple(kinds), minimum_survivors=minimum_survivors, complete_graph=True
+        ThreatModel(num_clients, corrupt, 0.1), tuple(kinds), min_survivors=min_survivors, complete_graph=True
     )
 
 
@@ -99,9 +99,9 @@ def test_a_round_without_noise_or_without_honest_clients_meets_no_demand() -> No
     plain = RoundConfig(ThreatModel(20, 0.0, 0.1), (FloatVector("v", 8),))
     with pytest.raises(ParameterError, match="the round has no noise"):
         PrivacyDemand(100.0, DELTA).check(plain)
-    nobody = private(minimum_survivors=11)
+    nobody = private(min_survivors=11)
     with pytest.raises(ParameterError, match="give no privacy"):
-        PrivacyDemand(1e9, DELTA, corrupt_fraction=MAX_BAD_FRACTION).check(private(5, minimum_survivors=2))
+        PrivacyDemand(1e9, DELTA, corrupt_fraction=MAX_BAD_FRACTION).check(private(5, min_survivors=2))
     assert accepts(nobody, PrivacyDemand(1e9, DELTA, corrupt_fraction=0.5))  # one is left
     with pytest.raises(ParameterError, match="0 survivors of whom 0 may be corrupt give no privacy"):
         PrivacyDemand(1e9, DELTA, corrupt_fraction=0.55).check(nobody)  # none is
@@ -123,16 +123,16 @@ def test_an_event_has_at_least_one_honest_client() -> None:
     [
         ("adversary", Adversary.SEMI_MALICIOUS_SERVER, Adversary.MALICIOUS_SERVER),
         ("corrupt_fraction", 0.1, 0.1001),
-        ("minimum_clients", 20, 21),
-        ("minimum_neighbours", 19, 20),
-        ("minimum_survivors", 16, 17),
+        ("min_clients", 20, 21),
+        ("min_neighbours", 19, 20),
+        ("min_survivors", 16, 17),
     ],
 )
 def test_each_demand_holds_at_its_edge(name: str, met: object, missed: object) -> None:
     config = RoundConfig(
         ThreatModel(20, 0.1, 0.1, Adversary.SEMI_MALICIOUS_SERVER),
         (FloatVector("v", 8),),
-        minimum_survivors=16,
+        min_survivors=16,
         complete_graph=True,
     )
     ClientPolicy(**{name: met}).check(config)  # type: ignore[arg-type]
@@ -141,22 +141,22 @@ def test_each_demand_holds_at_its_edge(name: str, met: object, missed: object) -
 
 
 def test_private_sums_of_few_are_refused_plain_ones_are_not() -> None:
-    nine, ten = private(12, minimum_survivors=9), private(12, minimum_survivors=10)
+    nine, ten = private(12, min_survivors=9), private(12, min_survivors=10)
     ClientPolicy().check(ten)
     with pytest.raises(ParameterError, match="may sum as few as 9 inputs, but this client demands 10"):
         ClientPolicy().check(nine)
-    ClientPolicy(minimum_participants=9).check(nine)
+    ClientPolicy(min_participants=9).check(nine)
     with pytest.raises(ParameterError, match="demands 11"):
-        ClientPolicy(minimum_participants=11).check(ten)
-    plain = RoundConfig(ThreatModel(3, 0.0, 0.0), (FloatVector("v", 8),), minimum_survivors=2)
-    ClientPolicy(minimum_participants=11).check(plain)
+        ClientPolicy(min_participants=11).check(ten)
+    plain = RoundConfig(ThreatModel(3, 0.0, 0.0), (FloatVector("v", 8),), min_survivors=2)
+    ClientPolicy(min_participants=11).check(plain)
 
 
 def test_by_default_two_clients_with_one_neighbour_each_are_enough() -> None:
-    pair = RoundConfig(ThreatModel(2, 0.0, 0.0), (FloatVector("v", 8),), minimum_survivors=2)
+    pair = RoundConfig(ThreatModel(2, 0.0, 0.0), (FloatVector("v", 8),), min_survivors=2)
     ClientPolicy().check(pair)
     with pytest.raises(ParameterError, match="may sum as few as 1 inputs"):
-        ClientPolicy().check(RoundConfig(ThreatModel(3, 0.0, 0.3), (FloatVector("v", 8),), minimum_survivors=1))
+        ClientPolicy().check(RoundConfig(ThreatModel(3, 0.0, 0.3), (FloatVector("v", 8),), min_survivors=1))
 
 
 def test_a_policy_asks_for_its_noise() -> None:
@@ -170,7 +170,7 @@ def test_counts_are_private_too() -> None:
     config = RoundConfig(
         ThreatModel(20, 0.0, 0.1),
         (PrivateCounts("c", 4, 1, 8, 20.0), PrivateCounts("e", 4, 1, 8, 20.0)),
-        minimum_survivors=16,
+        min_survivors=16,
     )
     least = spent(config, 16)
     assert accepts(config, PrivacyDemand(least * (1 + 1e-12), DELTA, corrupt_fraction=0.0))

@@ -112,7 +112,7 @@ def test_a_secret_of_which_nobody_gives_a_share_ends_the_round_with_its_owner_na
 
 @pytest.mark.parametrize("adversary", Adversary)
 def test_fewer_inputs_than_the_rounds_own_minimum_end_it_though_shares_would_do(adversary):
-    session = session_after(2, adversary, minimum_survivors=7)
+    session = session_after(2, adversary, min_survivors=7)
     assert session.config.topology.threshold < 6
     with pytest.raises(ThresholdError) as caught:
         session.run_phase(silent={3})

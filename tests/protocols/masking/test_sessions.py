@@ -112,8 +112,8 @@ def test_too_many_dropouts_in_each_round_end_it(adversary, phase):
 
 
 def test_a_minimum_above_the_threshold_is_kept_in_every_round():
-    config = small_config(9, complete_graph=True, dropout=0.34, minimum_survivors=8)
-    assert config.minimum_survivors > config.topology.threshold
+    config = small_config(9, complete_graph=True, dropout=0.34, min_survivors=8)
+    assert config.min_survivors > config.topology.threshold
     for phase in (ServerPhase.ADVERTISE_KEYS, ServerPhase.SHARE_KEYS, ServerPhase.MASKED_INPUT):
         Session(config, random_inputs(config)).run({phase: {1}}).assert_exact()
         session = Session(config, random_inputs(config))

@@ -46,12 +46,12 @@ def small_plan(num_clients: int = 12, **changes: Any) -> PrivateRound:
         "l2_clip": 1.0,
         "epsilon": 2.0,
         "delta": 1e-5,
-        "minimum_participants": 2,
+        "min_participants": 2,
     }
     return PrivateRound(**(plan | changes))
 
 
-LENIENT = ClientPolicy(minimum_participants=2)
+LENIENT = ClientPolicy(min_participants=2)
 
 
 def run(
@@ -154,7 +154,7 @@ def test_a_server_that_sums_too_few_gets_no_shares() -> None:
 
 
 def demand(**changes: Any) -> ClientPolicy:
-    return ClientPolicy(minimum_participants=2, privacy=PrivacyDemand(**({"epsilon": 2.0, "delta": 1e-5} | changes)))
+    return ClientPolicy(min_participants=2, privacy=PrivacyDemand(**({"epsilon": 2.0, "delta": 1e-5} | changes)))
 
 
 def accepts(config: RoundConfig, policy: ClientPolicy) -> bool:
@@ -181,19 +181,19 @@ def test_a_client_believes_neither_fewer_colluders_nor_fewer_survivors_nor_less_
     config = small_plan().config
     (spec,) = config.vectors
     weaker = [
-        RoundConfig(config.threat_model, (spec,), minimum_survivors=config.minimum_survivors - 1),
-        RoundConfig(ThreatModel(12, 0.25, 0.25), (spec,), minimum_survivors=config.minimum_survivors),
-        RoundConfig(config.threat_model, (less(spec, local_sigma=0.99),), minimum_survivors=config.minimum_survivors),
-        RoundConfig(config.threat_model, (less(spec, l2_clip=1.01),), minimum_survivors=config.minimum_survivors),
-        RoundConfig(config.threat_model, (less(spec, scale=1.01),), minimum_survivors=config.minimum_survivors),
-        RoundConfig(config.threat_model, (spec, less(spec)), minimum_survivors=config.minimum_survivors),
+        RoundConfig(config.threat_model, (spec,), min_survivors=config.min_survivors - 1),
+        RoundConfig(ThreatModel(12, 0.25, 0.25), (spec,), min_survivors=config.min_survivors),
+        RoundConfig(config.threat_model, (less(spec, local_sigma=0.99),), min_survivors=config.min_survivors),
+        RoundConfig(config.threat_model, (less(spec, l2_clip=1.01),), min_survivors=config.min_survivors),
+        RoundConfig(config.threat_model, (less(spec, scale=1.01),), min_survivors=config.min_survivors),
+        RoundConfig(config.threat_model, (spec, less(spec)), min_survivors=config.min_survivors),
         RoundConfig(config.threat_model, (FloatVector("update", 20),)),
     ]
     for proposal in weaker:
         assert not accepts(proposal, demand()), proposal
-    trusting = RoundConfig(ThreatModel(12, 0.0, 0.25), (spec,), minimum_survivors=config.minimum_survivors)
+    trusting = RoundConfig(ThreatModel(12, 0.0, 0.25), (spec,), min_survivors=config.min_survivors)
     assert accepts(trusting, demand())  # more honest survivors, if none is corrupt ...
-    sceptic = ClientPolicy(corrupt_fraction=0.1, minimum_participants=2, privacy=PrivacyDemand(2.0, 1e-5))
+    sceptic = ClientPolicy(corrupt_fraction=0.1, min_participants=2, privacy=PrivacyDemand(2.0, 1e-5))
     assert not accepts(trusting, sceptic)  # ... which this client does not believe
 
 
@@ -201,7 +201,7 @@ def test_a_client_believes_neither_fewer_colluders_nor_fewer_survivors_nor_less_
 def test_a_client_that_demands_privacy_is_not_worn_out_by_an_absurd_invitation(scale: float) -> None:
     # The first vector is accounted as Gaussian noise, with a loss beyond all grids; the second has no distribution.
     vectors = PrivateVector("u", 1, 1.0, scale, 3.0), PrivateVector("v", 1, 1.0, 8.0, 0.5)
-    assert not accepts(RoundConfig(ThreatModel(20, 0.1, 0.2), vectors, minimum_survivors=16), demand())
+    assert not accepts(RoundConfig(ThreatModel(20, 0.1, 0.2), vectors, min_survivors=16), demand())
 
 
 def less(spec: PrivateVector, **factors: float) -> PrivateVector:
@@ -237,12 +237,12 @@ def test_a_stricter_policy_holds_for_a_restored_session_too() -> None:
 
 
 def test_private_rounds_have_ten_participants_unless_a_client_says_otherwise() -> None:
-    assert small_plan(30).minimum_survivors >= 10
+    assert small_plan(30).min_survivors >= 10
     nine = small_plan()  # may sum nine
-    assert nine.minimum_survivors == 9
+    assert nine.min_survivors == 9
     assert not accepts(nine.config, ClientPolicy())
-    assert accepts(nine.config, ClientPolicy(minimum_participants=9))
-    assert accepts(small_plan(minimum_participants=10).config, ClientPolicy())
+    assert accepts(nine.config, ClientPolicy(min_participants=9))
+    assert accepts(small_plan(min_participants=10).config, ClientPolicy())
     plain = RoundConfig(ThreatModel(3, 0.0, 0.3), (FloatVector("update", 2),))
     assert accepts(plain, ClientPolicy())
 
@@ -271,13 +271,13 @@ def test_the_demand_survives_a_dump() -> None:
         ((PrivateCounts("c", 4, 0, 1, 2.0),), {}, "max_total"),
         ((PrivateCounts("c", 4, 1, 0, 2.0),), {}, "scale"),
         ((PrivateCounts("c", 4, 1 << 30, 1 << 30, 2.0),), {}, "steps"),
-        ((PrivateVector("u", 4, 1.0, 8.0, 2.0),), {"minimum_survivors": 2}, "nobody's noise"),
+        ((PrivateVector("u", 4, 1.0, 8.0, 2.0),), {"min_survivors": 2}, "nobody's noise"),
         ((PrivateVector("u", 4, 1.0, 8.0, 2.0),), {"max_weight": 5}, "no vector is weighted"),
     ],
 )
 def test_impossible_private_configurations_are_named(vectors: Any, changes: dict[str, int], words: str) -> None:
     with pytest.raises(ParameterError, match=words):
-        RoundConfig(ThreatModel(20, 0.1, 0.2), vectors, **({"minimum_survivors": 16} | changes))
+        RoundConfig(ThreatModel(20, 0.1, 0.2), vectors, **({"min_survivors": 16} | changes))
 
 
 def test_noise_beyond_64_bits_is_refused() -> None:
@@ -289,8 +289,8 @@ def test_small_groups_on_sparse_graphs_are_not_left_to_a_server_that_may_equivoc
     model = ThreatModel(200, 0.05, 0.05, Adversary.SEMI_MALICIOUS_SERVER)
     vector = PrivateVector("u", 4, 1.0, 8.0, 2.0)
     with pytest.raises(ParameterError, match="complete_graph=True"):
-        RoundConfig(model, (vector,), minimum_survivors=190)
-    assert RoundConfig(model, (vector,), minimum_survivors=190, complete_graph=True).private
+        RoundConfig(model, (vector,), min_survivors=190)
+    assert RoundConfig(model, (vector,), min_survivors=190, complete_graph=True).private
     assert small_plan(threat_model=model).config.complete_graph
 
 
@@ -431,7 +431,7 @@ def test_every_plan_keeps_its_promise(
     )
     assert plan.honest == max(10, model.min_survivors) - model.max_corrupt
     assert plan.spent <= epsilon
-    worst = plan.config.event(plan.config.minimum_survivors, adjacency)
+    worst = plan.config.event(plan.config.min_survivors, adjacency)
     assert epsilon_of(Repeated(worst, rounds), 1e-6) <= epsilon
     policy = PrivacyDemand(epsilon, 1e-6, rounds, adjacency, corrupt_fraction=0.0)  # the plan's, if greater
     policy.check(plan.config)
@@ -440,26 +440,26 @@ def test_every_plan_keeps_its_promise(
 
 
 def test_a_narrow_modulus_costs_noise_or_says_what_would_do() -> None:
-    wide = small_plan(100, length=1000, minimum_participants=10)
-    narrow = small_plan(100, length=1000, minimum_participants=10, max_modulus_bits=wide.config.modulus_bits - 2)
+    wide = small_plan(100, length=1000, min_participants=10)
+    narrow = small_plan(100, length=1000, min_participants=10, max_modulus_bits=wide.config.modulus_bits - 2)
     assert narrow.config.modulus_bits <= wide.config.modulus_bits - 2
     assert narrow.sum_deviation(100) > wide.sum_deviation(100)
     assert narrow.spent <= 2.0
     with pytest.raises(ParameterError, match=r"raise max_modulus_bits to \d+") as refusal:
-        small_plan(100, length=1000, minimum_participants=10, max_modulus_bits=6)
+        small_plan(100, length=1000, min_participants=10, max_modulus_bits=6)
     bits = int(str(refusal.value).split("raise max_modulus_bits to ")[1].split()[0])
-    assert small_plan(100, length=1000, minimum_participants=10, max_modulus_bits=bits).spent <= 2.0
+    assert small_plan(100, length=1000, min_participants=10, max_modulus_bits=bits).spent <= 2.0
     with pytest.raises(ParameterError, match=r"epsilon to \d+") as refusal:
-        small_plan(100, length=64, epsilon=0.05, minimum_participants=10, max_modulus_bits=12)
+        small_plan(100, length=64, epsilon=0.05, min_participants=10, max_modulus_bits=12)
     epsilon = float(str(refusal.value).split("epsilon to ")[1])
-    assert small_plan(100, length=64, epsilon=epsilon, minimum_participants=10, max_modulus_bits=12).codec
+    assert small_plan(100, length=64, epsilon=epsilon, min_participants=10, max_modulus_bits=12).codec
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"minimum_participants": 13}, "invite more"),
-        ({"minimum_participants": 0}, "at least 1"),
+        ({"min_participants": 13}, "invite more"),
+        ({"min_participants": 0}, "at least 1"),
         ({"epsilon": 0.0}, "epsilon"),
         ({"epsilon": None}, "either epsilon or noise_multiplier"),
         ({"delta": 1.0}, "delta"),
@@ -493,9 +493,9 @@ def test_a_plan_explains_itself_and_tells_the_server_apart() -> None:
 def _audit(factor: float) -> float:
     """Return a lower bound on epsilon, with confidence 1 - 1e-6, for rounds with `factor` times the planned noise."""
     model = ThreatModel(3, 0.0, 0.0)
-    plan = small_plan(threat_model=model, length=1, epsilon=1.0, delta=1e-3, minimum_participants=2)
+    plan = small_plan(threat_model=model, length=1, epsilon=1.0, delta=1e-3, min_participants=2)
     (spec,) = plan.config.vectors
-    config = RoundConfig(model, (less(spec, local_sigma=factor),), minimum_survivors=3)
+    config = RoundConfig(model, (less(spec, local_sigma=factor),), min_survivors=3)
 
     def on(there: float) -> Callable[[int], list[float]]:
         values = {1: np.array([there]), 2: np.zeros(1), 3: np.zeros(1)}

@@ -22,5 +22,5 @@ def update(partition: int) -> np.ndarray:
 
 def settings(ledger: str | None) -> SecAggSettings:
     paid = {"budget": ledger, "subject": "app"} if ledger else {}
-    privacy = Privacy(l2_clip=1.0, epsilon=8.0, delta=DELTA, minimum_participants=3, **paid)
+    privacy = Privacy(l2_clip=1.0, epsilon=8.0, delta=DELTA, min_participants=3, **paid)
     return SecAggSettings(dropout_fraction=0.4, privacy=privacy)
