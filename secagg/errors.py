@@ -48,12 +48,18 @@ class ThresholdError(SecAggError):
 
 
 class PeerError(SecAggError):
-    """A peer broke the protocol. `culprits` are the ids of those who did, `reason` says how."""
+    """A peer broke the protocol.
 
-    def __init__(self, reason: str, *, culprits: Iterable[int] = ()) -> None:
+    Attributes:
+        reason: how.
+        culprits: who did: names where the raising party knows its peers by name, else their numbers on the wire.
+    """
+
+    def __init__(self, reason: str, *, culprits: Iterable[int | str] = ()) -> None:
         self.reason = reason
         self.culprits = frozenset(culprits)
-        named = f" (culprits: {', '.join(map(str, sorted(self.culprits)))})" if self.culprits else ""
+        in_order = sorted(self.culprits, key=lambda culprit: (str(type(culprit)), culprit))
+        named = f" (culprits: {', '.join(map(str, in_order))})" if in_order else ""
         super().__init__(reason + named)
 
 

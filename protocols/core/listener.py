@@ -39,7 +39,7 @@ class ParticipantExcluded:
 
 @dataclass(frozen=True)
 class PhaseClosed:
-    """A phase ends: who was asked and has not answered, how long it was open, and how long closing it took (seconds)."""
+    """A phase ends: who has not answered, how long it was open, and how long closing it took (seconds)."""
 
     phase: str
     answered: int

@@ -33,7 +33,8 @@ class Participants:
         for name in given:
             if not isinstance(name, str) or not name.isprintable() or not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
                 raise ParameterError(
-                    f"a participant's name is {str(name)[:50]!r}, but must be printable text of 1 to {MAX_NAME_BYTES} bytes"
+                    f"a participant's name is {str(name)[:50]!r}, but must be printable text of 1 to {MAX_NAME_BYTES} "
+                    "bytes"
                 )
         if len(set(given)) != len(given):
             twice = next(name for name in given if given.count(name) > 1)
@@ -45,7 +46,7 @@ class Participants:
             raise ParameterError("two participants have the same public key: each needs its own")
         self._names = tuple(sorted(given))
         self._numbers = {name: number for number, name in enumerate(self._names, start=1)}
-        self._keys = keys
+        self._keys: dict[str, bytes] = keys
 
     @classmethod
     def numbered(cls, count: int, prefix: str = "client") -> Self:
@@ -61,7 +62,7 @@ class Participants:
         return self._names
 
     @property
-    def keys(self) -> Mapping[str, bytes]:
+    def keys(self) -> dict[str, bytes]:
         """Name -> Ed25519 public key; empty where no identities are used."""
         return dict(self._keys)
 
@@ -75,7 +76,8 @@ class Participants:
         """Return a number's name; raise ParameterError if nobody has it."""
         if not 1 <= number <= len(self._names):
             raise ParameterError(f"number {number} is none of 1 to {len(self)}")
-        return self._names[number - 1]
+        name: str = self._names[number - 1]
+        return name
 
     def named(self, numbers: Iterable[int]) -> frozenset[str]:
         """Return the names of numbers."""
@@ -87,17 +89,10 @@ class Participants:
 
     def key(self, number: int) -> bytes:
         """Return a number's public key; raise ParameterError where there is none."""
-        name = self.name(number)
-        if name not in self._keys:
-            raise ParameterError(f"the public key of {name!r} is not known")
-        return self._keys[name]
-
-    def owner(self, public_key: bytes) -> str:
-        """Return whose a public key is; raise ParameterError if it is nobody's."""
-        for name, key in self._keys.items():
-            if key == public_key:
-                return name
-        raise ParameterError("the public key is none of the participants'")
+        key: bytes | None = self._keys.get(self.name(number))
+        if key is None:
+            raise ParameterError(f"the public key of {self.name(number)!r} is not known")
+        return key
 
     def __len__(self) -> int:
         return len(self._names)

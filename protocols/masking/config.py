@@ -6,7 +6,7 @@ configuration against its own `ClientPolicy` before it says a word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from dp.events import Composed, Event
 from dp.sensitivity import Adjacency
+from secagg.derivation import Label, digest
 from secagg.encoding import Encoded, check_weight
 from secagg.errors import EncodingError, ParameterError
+from secagg.randomness import SYSTEM, RandomBytes
 
 from ..core.threat_model import ThreatModel
 from ..inputs.codecs import WEIGHT_LANE, Lane, lane_of, weight_lane
@@ -101,6 +103,11 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
             )
 
     @property
+    def num_clients(self) -> int:
+        """How many are invited."""
+        return self.threat_model.num_clients
+
+    @property
     def weighted(self) -> bool:
         """Whether any vector is weighted, so that weights travel too."""
         return any(isinstance(spec, FloatVector) and spec.weighted for spec in self.vectors)
@@ -156,7 +163,12 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         return sum(lane.packed_bytes for lane in self.lanes)
 
     def encode(
-        self, values: Mapping[str, npt.NDArray[Any]], weight: int = 1, *, rotation_seed: Callable[[str], bytes]
+        self,
+        values: Mapping[str, npt.NDArray[Any]],
+        weight: int = 1,
+        *,
+        session_id: bytes,
+        random: RandomBytes = SYSTEM,
     ) -> list[Encoded]:
         """Encode a client's named vectors and its weight: one `Encoded` for each lane, noise included where there is.
 
@@ -172,7 +184,10 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         check_weight(weight, self.max_weight)
         if weight != 1 and not self.weighted:
             raise EncodingError(f"weight is {weight}, but this round is not weighted")
-        return [lane.encode(values, weight, rotation_seed) for lane in self.lanes]
+        return [
+            lane.encode(values, weight, lambda name: digest(Label.ROTATION, session_id, name.encode()))
+            for lane in self.lanes
+        ]
 
 
 def written_down(config: RoundConfig) -> RoundConfig:

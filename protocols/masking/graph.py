@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from secagg.prg import stream_residues
 
+from . import derivations
+from .config import RoundConfig
 from .topology import Topology
 
 
@@ -29,6 +31,11 @@ class Graph:
         half = topology.degree // 2
         self._offsets = np.r_[-half:0, 1 : half + 1]
         self._known: dict[int, frozenset[int]] = {}
+
+    @classmethod
+    def of(cls, config: RoundConfig, session_id: bytes) -> Graph:
+        """Return the graph of a session."""
+        return cls(config.topology, config.num_clients, derivations.graph_seed(session_id))
 
     def neighbours(self, client_id: int) -> frozenset[int]:
         """Return the ids of a client's neighbours; the client is not its own."""

@@ -64,6 +64,12 @@ class AdvertiseKeys(Message, frozen=True, tag="advertise-keys"):
     confirmation_public_key: Bytes32 | None = None
     signature: Signature | None = None
 
+    @property
+    def public_keys(self) -> list[bytes]:
+        """All public keys of the client for this session."""
+        keys = (self.cipher_public_key, self.mask_public_key, self.confirmation_public_key)
+        return [key for key in keys if key is not None]
+
 
 class Roster(Message, frozen=True, tag="roster"):
     """Server to client, round ShareKeys: what its neighbours advertised, and what it advertised itself."""

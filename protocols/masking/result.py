@@ -27,20 +27,20 @@ class RoundResult:
     """The outcome of a completed round.
 
     Attributes:
-        survivors: the ids of the clients whose inputs are in the sums.
+        survivors: the names of the clients whose inputs are in the sums.
         total_weight: the sum of their weights; their number where the round is not weighted.
         levels: name -> the exact integer sums of encoded values, int64 (length,).
-        excluded: client id -> why its messages were refused.
+        excluded: name -> why its messages were refused.
         liars: clients that gave wrong shares, which were corrected.
 
     The levels of private vectors are noisy sums of prepared (rotated, scaled) integers; `sum` and `mean` undo that.
     """
 
-    survivors: frozenset[int]
+    survivors: frozenset[str]
     total_weight: int
     levels: Mapping[str, Levels]
-    excluded: Mapping[int, str]
-    liars: frozenset[int]
+    excluded: Mapping[str, str]
+    liars: frozenset[str]
     _config: RoundConfig
     _session_id: bytes
 
@@ -50,9 +50,9 @@ class RoundResult:
         config: RoundConfig,
         session_id: bytes,
         sums: Sequence[Residues],
-        survivors: frozenset[int],
-        excluded: Mapping[int, str],
-        liars: Iterable[int],
+        survivors: frozenset[str],
+        excluded: Mapping[str, str],
+        liars: Iterable[str],
     ) -> RoundResult:
         """Decode the unmasked lanes; raise EncodingError for a sum that its summands cannot reach."""
         levels = {}

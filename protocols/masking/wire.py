@@ -38,6 +38,11 @@ def decode(data: bytes, message_type: type[M] | Any, *, max_bytes: int) -> M:
     return message
 
 
+def fingerprint(data: bytes) -> bytes:
+    """Return what tells a message from any other: its header, which holds a digest of the body."""
+    return bytes(data[: framing.HEADER_BYTES])
+
+
 def max_bytes(config: RoundConfig) -> int:
     """Return the most bytes that any message to the server may take."""
     return max_request_bytes(config) + config.input_bytes
@@ -46,5 +51,5 @@ def max_bytes(config: RoundConfig) -> int:
 def max_request_bytes(config: RoundConfig) -> int:
     """Return the most bytes that any message to a client may take; no input travels that way."""
     per_peer = BYTES_PER_PEER * (config.topology.degree + 2)
-    lists = BYTES_PER_LISTED_CLIENT * config.threat_model.num_clients
+    lists = BYTES_PER_LISTED_CLIENT * config.num_clients
     return framing.HEADER_BYTES + per_peer + lists + MAX_INVITATION_BYTES

@@ -14,8 +14,9 @@ from secagg import shamir
 from secagg.encoding import FixedPoint
 from secagg.residues import pack, unpack
 
+from ..core.machine import Inputs
+from ..core.participants import Participants
 from ..inputs.private_codecs import NoisyCounts, NoisyFloats
-from ..masking import derivations
 from ..masking.config import RoundConfig
 from ..masking.graph import Graph
 from ..masking.transitions import ServerPhase
@@ -29,31 +30,31 @@ class CheckedRound:
     config: RoundConfig
     exact: bool
     report: SimulationReport
-    drops: Mapping[ServerPhase, frozenset[int]]
+    drops: Mapping[ServerPhase, frozenset[str]]
 
     def facts(self) -> dict[str, Any]:
         """Return what the command prints as JSON: counts, seconds, bytes."""
         return {"exact": self.exact, **round_facts(self.config, self.report, self.drops)}
 
 
-def orphaned_pairs(config: RoundConfig, report: SimulationReport, drops: Mapping[ServerPhase, frozenset[int]]) -> int:
+def orphaned_pairs(config: RoundConfig, report: SimulationReport, drops: Mapping[ServerPhase, frozenset[str]]) -> int:
     """Return how many pairwise masks the server had to undo: survivors' with who shared keys and vanished."""
-    graph = Graph(config.topology, config.threat_model.num_clients, derivations.graph_seed(report.session_id))
-    dropped = drops[ServerPhase.MASKED_INPUT]
-    return sum(len(graph.neighbours(client_id) & report.result.survivors) for client_id in dropped)
+    graph, number = Graph.of(config, report.session_id), report.participants.number
+    survivors = set(map(number, report.result.survivors))
+    return sum(len(graph.neighbours(number(name)) & survivors) for name in drops[ServerPhase.MASKED_INPUT])
 
 
 def round_facts(
-    config: RoundConfig, report: SimulationReport, drops: Mapping[ServerPhase, frozenset[int]]
+    config: RoundConfig, report: SimulationReport, drops: Mapping[ServerPhase, frozenset[str]]
 ) -> dict[str, Any]:
     """Return a simulated round's counts, seconds and bytes, as JSON holds them."""
     costs = list(report.clients.values())
     survivors = report.result.survivors
-    seconds = [report.clients[client_id].seconds for client_id in survivors]
-    sent = [report.clients[client_id].sent_bytes for client_id in survivors]
-    received = [report.clients[client_id].received_bytes for client_id in survivors]
+    seconds = [report.clients[name].seconds for name in survivors]
+    sent = [report.clients[name].sent_bytes for name in survivors]
+    received = [report.clients[name].received_bytes for name in survivors]
     return {
-        "clients": config.threat_model.num_clients,
+        "clients": config.num_clients,
         "survivors": len(survivors),
         "orphaned_pairs": orphaned_pairs(config, report, drops),
         "degree": config.topology.degree,
@@ -81,7 +82,7 @@ def run_checked_round(
     drop_fractions: Mapping[ServerPhase, float],
     *,
     seed: int,
-    on_progress: Callable[[ServerPhase, int, int], None] = lambda phase, done, total: None,
+    on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> CheckedRound:
     """Run a round of one float vector, rounded to nearest, on simulated data, and compare.
 
@@ -96,29 +97,28 @@ def run_checked_round(
         raise TypeError("run_checked_round sums one vector of floats")
     plain_sum = np.zeros(lane.length, dtype=np.int64)
     lock = threading.Lock()
-    drops = choose_drops(config.threat_model.num_clients, drop_fractions, np.random.default_rng(seed))
-    summed_levels: dict[int, bool] = {}
+    drops = choose_drops(config.num_clients, drop_fractions, np.random.default_rng(seed))
+    participants = Participants.numbered(config.num_clients)
+    summed: set[str] = set()
 
-    def draw(client_id: int) -> npt.NDArray[np.float32]:
+    def draw(name: str) -> npt.NDArray[np.float32]:
         # A little beyond the clip, so that clipping is part of what is compared.
-        uniform = np.random.default_rng((seed, client_id)).random(lane.length, dtype=np.float32)
+        uniform = np.random.default_rng((seed, participants.number(name))).random(lane.length, dtype=np.float32)
         uniform *= np.float32(2.2 * codec.clip)
         uniform -= np.float32(1.1 * codec.clip)
         return uniform
 
-    def inputs(client_id: int) -> tuple[Mapping[str, npt.NDArray[Any]], int]:
-        values = draw(client_id)
+    def inputs(name: str) -> Inputs:
+        values = draw(name)
         levels = np.rint(np.clip(values.astype(np.float64) * codec.scale, -codec.max_level, codec.max_level))
         with lock:  # everyone who is asked for an input gets it through: drops fall silent before
             np.add(plain_sum, levels, out=plain_sum, casting="unsafe")
-            summed_levels[client_id] = True
-        return {lane.name: values}, 1
+            summed.add(name)
+        return Inputs({lane.name: values})
 
     warm_up(config)
     report = Simulation(config, inputs, drops, on_progress=on_progress).run()
-    exact = summed_levels.keys() == report.result.survivors and np.array_equal(
-        report.result.levels[lane.name], plain_sum
-    )
+    exact = summed == report.result.survivors and np.array_equal(report.result.levels[lane.name], plain_sum)
     return CheckedRound(config, exact, report, drops)
 
 

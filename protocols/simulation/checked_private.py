@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dp.rotation import rotate
 
+from ..core.machine import Inputs
+from ..core.participants import Participants
 from ..inputs.private_codecs import NoisyFloats
 from ..masking import derivations
 from ..masking.transitions import ServerPhase
@@ -45,7 +46,7 @@ class CheckedPrivateRound:
 
     plan: PrivateRound
     report: SimulationReport
-    drops: Mapping[ServerPhase, frozenset[int]]
+    drops: Mapping[ServerPhase, frozenset[str]]
     noise_measured: float
     as_promised: bool
 
@@ -73,7 +74,7 @@ def run_checked_private_round(
     *,
     seed: int,
     purse: Purse | None = None,
-    on_progress: Callable[[ServerPhase, int, int], None] = lambda phase, done, total: None,
+    on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> CheckedPrivateRound:
     """Run a private round on simulated data, pay for it, and hold the noise of its sum against the plan.
 
@@ -85,20 +86,20 @@ def run_checked_private_round(
     config, codec = plan.config, plan.codec
     if not isinstance(codec, NoisyFloats):  # pragma: no cover - a PrivateRound has floats
         raise TypeError("run_checked_private_round sums one vector of floats")
-    num_clients = config.threat_model.num_clients
-    drops = choose_drops(num_clients, drop_fractions, np.random.default_rng(seed))
+    participants = Participants.numbered(config.num_clients)
+    drops = choose_drops(config.num_clients, drop_fractions, np.random.default_rng(seed))
     plain_sum = np.zeros(plan.length)
     lock = threading.Lock()
 
-    def inputs(client_id: int) -> tuple[Mapping[str, npt.NDArray[Any]], int]:
-        rng = np.random.default_rng((seed, client_id))
+    def inputs(name: str) -> Inputs:
+        rng = np.random.default_rng((seed, participants.number(name)))
         values = rng.random(plan.length, dtype=np.float32) - np.float32(0.5)
         # From half of the clip to half beyond it, so that clipping is part of what is compared.
         norm = plan.l2_clip * (0.5 + rng.random())
         values *= np.float32(norm / max(1e-30, float(np.linalg.norm(values))))
         with lock:  # everyone who is asked for an input gets it through: drops fall silent before
             np.add(plain_sum, values * min(1.0, plan.l2_clip / float(np.linalg.norm(values))), out=plain_sum)
-        return {plan.name: values}, 1
+        return Inputs({plan.name: values})
 
     warm_up(config)
     simulation = Simulation(config, inputs, drops, on_progress=on_progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..core.participants import Participants
 from ..masking.transitions import ServerPhase
 from ..privacy.payment import Purse
 from ..privacy.plans import PrivateRound
@@ -19,15 +20,14 @@ def pay(purse: Purse, plan: PrivateRound, simulation: Simulation) -> SimulationR
             reservation stays, and its result is not returned.
     """
     tell = simulation.on_progress
-    everyone = [f"client-{i}" for i in range(1, plan.threat_model.num_clients + 1)]
+    everyone = Participants.numbered(plan.threat_model.num_clients).names
     with purse.reserving(plan, os.urandom(16).hex(), everyone) as payment:
 
-        def on_progress(phase: ServerPhase, done: int, total: int) -> None:
-            payment.revealing |= phase is ServerPhase.UNMASKING
+        def on_progress(phase: str, done: int, total: int) -> None:
+            payment.revealing |= phase == ServerPhase.UNMASKING
             tell(phase, done, total)
 
         simulation.on_progress = on_progress
         report = simulation.run()
-    survivors = [f"client-{i}" for i in sorted(report.result.survivors)]
-    purse.commit(payment, plan, report.result, survivors)
+    purse.commit(payment, plan, report.result, sorted(report.result.survivors))
     return report

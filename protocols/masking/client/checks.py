@@ -16,11 +16,11 @@ from ..policy import ClientPolicy
 from .state import Confirmed, Masked, Session
 
 
-def check_own_id(config: RoundConfig, client_id: int) -> None:
-    """The client's id must be one of the round's."""
-    if not 1 <= client_id <= config.threat_model.num_clients:
+def check_own_number(config: RoundConfig, number: int) -> None:
+    """The client's number must be one of the round's."""
+    if not 1 <= number <= config.num_clients:
         raise ParameterError(
-            f"client_id is {client_id}, but the round's are 1 to {config.threat_model.num_clients}: number them anew"
+            f"the server gives this client the number {number}, but the round's are 1 to {config.num_clients}"
         )
 
 
@@ -42,18 +42,13 @@ def check_roster(
     if entries.pop(own.sender, None) != own:
         raise ContradictoryRequest(f"the roster lacks client {own.sender} or changes its keys")
     config = session.config
-    graph = Graph(config.topology, config.threat_model.num_clients, derivations.graph_seed(session.session_id))
+    graph = Graph.of(config, session.session_id)
     strangers = entries.keys() - graph.neighbours(own.sender)
     if strangers:
         raise ContradictoryRequest("the roster lists clients that are no neighbours", culprits=strangers)
     if any(entry.session_id != session.session_id for entry in entries.values()):
         raise ContradictoryRequest("the roster lists keys of another session")
-    keys = [
-        key
-        for entry in roster.entries
-        for key in (entry.cipher_public_key, entry.mask_public_key, entry.confirmation_public_key)
-        if key is not None
-    ]
+    keys = [key for entry in roster.entries for key in entry.public_keys]
     if len(set(keys)) != len(keys):
         raise ContradictoryRequest("the roster lists the same public key twice")
     for entry in entries.values():
@@ -70,12 +65,12 @@ def check_delivery(session: Session, policy: ClientPolicy, peers: Collection[int
     _check_enough(session.config, policy, len(delivery.sealed), "neighbours shared keys")
 
 
-def check_survivor_list(state: Masked, policy: ClientPolicy, own_id: int, survivor_list: SurvivorList) -> None:
+def check_survivor_list(state: Masked, policy: ClientPolicy, survivor_list: SurvivorList) -> None:
     """Of the neighbours, those must have shared keys whose shares came; the survivors be among them, and enough.
 
     Each client is listed once, and this one is a survivor.
     """
-    config = state.session.config
+    config, own_id = state.session.config, state.session.number
     shared, survivors = set(survivor_list.shared), set(survivor_list.survivors)
     if len(survivors) != len(survivor_list.survivors) or len(shared) != len(survivor_list.shared):
         raise ContradictoryRequest("the survivor list has a client twice")
@@ -83,22 +78,22 @@ def check_survivor_list(state: Masked, policy: ClientPolicy, own_id: int, surviv
         raise ContradictoryRequest(f"the survivor list lacks client {own_id}")
     if survivors - shared:
         raise ContradictoryRequest("the survivor list has clients that shared no keys", culprits=survivors - shared)
-    if max(shared) > config.threat_model.num_clients:
+    if max(shared) > config.num_clients:
         raise ContradictoryRequest("the survivor list has clients that were not invited")
-    graph = Graph(config.topology, config.threat_model.num_clients, derivations.graph_seed(state.session.session_id))
+    graph = Graph.of(config, state.session.session_id)
     others = (graph.neighbours(own_id) & shared) ^ state.peers.keys()
     if others:
         raise ContradictoryRequest("other neighbours shared keys than those whose shares came", culprits=others)
     _check_survivors(config, policy, len(survivors), len(survivors & state.peers.keys()))
 
 
-def check_confirmations(state: Confirmed, own_id: int, request: UnmaskingRequest) -> None:
+def check_confirmations(state: Confirmed, request: UnmaskingRequest) -> None:
     """As many neighbours as the threshold must have signed the same as this client; the dropped must be the others.
 
     With 2t > k + corrupt neighbours, two stories cannot both have the signatures that a client wants to see, and no
     neighbour that answers can be made out to have dropped (SPEC section 9).
     """
-    session, peers = state.masked.session, state.masked.peers
+    session, peers, own_id = state.masked.session, state.masked.peers, state.masked.session.number
     survivors = set(state.survivors)
     if set(request.dropped) != peers.keys() - survivors or request.num_survivors != len(survivors):
         raise ContradictoryRequest("the request tells of other survivors than those that were confirmed")
@@ -117,9 +112,9 @@ def check_confirmations(state: Confirmed, own_id: int, request: UnmaskingRequest
     _check_enough(session.config, ClientPolicy(), len(others), "neighbours confirmed the survivors")
 
 
-def check_unmasking_request(state: Masked, policy: ClientPolicy, own_id: int, request: UnmaskingRequest) -> None:
+def check_unmasking_request(state: Masked, policy: ClientPolicy, request: UnmaskingRequest) -> None:
     """The dropped must be neighbours, each once and not this client, and leave enough survivors."""
-    dropped = set(request.dropped)
+    dropped, own_id = set(request.dropped), state.session.number
     if len(dropped) != len(request.dropped):
         raise ContradictoryRequest("the unmasking request drops a client twice")
     if own_id in dropped:
@@ -133,8 +128,8 @@ def check_unmasking_request(state: Masked, policy: ClientPolicy, own_id: int, re
     claimed = request.num_survivors
     if claimed < at_least or (config.topology.complete and claimed != at_least):
         raise ContradictoryRequest(f"the request claims {claimed} survivors, but this client knows of {at_least}")
-    if claimed > config.threat_model.num_clients:
-        raise MalformedMessage(f"the request claims {claimed} survivors of {config.threat_model.num_clients} clients")
+    if claimed > config.num_clients:
+        raise MalformedMessage(f"the request claims {claimed} survivors of {config.num_clients} clients")
     _check_survivors(config, policy, claimed, surviving_neighbours)
 
 

@@ -1,8 +1,8 @@
-"""The client's side of a round: a machine without I/O that eats the server's messages and produces its own.
+"""The client of a session: a sans-I/O state machine, messages in, messages out.
 
 Source: Bonawitz et al. 2017, figure 4 (complete graph, malicious server), and Bell et al. 2020, algorithm 2 (sparse
-graph). One method a round; each validates the whole message, computes, and only then moves on to the next state,
-which holds the secrets that are still needed and no others. A step that fails ends the session for this client.
+graph). One step a phase; each validates the whole message, computes, and only then moves on to the next state, which
+holds the secrets that are still needed and no others. A step that fails ends the session for this client.
 
 What protects the client: it derives its neighbours itself; it never gives out both shares of one peer, answers each
 request once, refuses to call itself dropped or to unmask sums that are too small, and against a server that may
@@ -11,228 +11,157 @@ equivocate gives nothing before enough neighbours are shown to have signed the s
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Annotated, Any, TypeVar, final
+from typing import Any, final
 
 import msgspec
-import numpy.typing as npt
 
 from secagg.errors import StateError, UnexpectedMessage
+from secagg.randomness import SYSTEM, RandomBytes
 from secagg.signatures import Identity
 
 from ...core import dumps
-from ...core.threat_model import MAX_CLIENTS
-from .. import derivations, wire
-from ..messages import (
-    AdvertiseKeys,
-    Confirmation,
-    Invitation,
-    MaskedInput,
-    Roster,
-    ShareDelivery,
-    ShareKeys,
-    SurvivorList,
-    ToClient,
-    ToServer,
-    UnmaskingRequest,
-    UnmaskingShares,
-)
+from ...core.machine import GivenInputs, take_inputs
+from ...core.participants import Participants
+from .. import wire
+from ..messages import Invitation, Message, Roster, ShareDelivery, SurvivorList, ToClient, UnmaskingRequest
 from ..policy import ClientPolicy
 from ..transitions import CLIENT_TRANSITIONS, ClientPhase
-from . import steps
-from .state import Aborted, Advertised, ClientState, Completed, Confirmed, Invited, Masked, Session, Shared
+from . import checks, steps
+from .state import Aborted, Advertised, ClientState, Confirmed, Invited, Masked, Session, Shared
 
-S = TypeVar("S", Invited, Advertised, Shared, Masked, Confirmed)
-R = TypeVar("R")
+_Step = Callable[[steps.Party, Any, Any], tuple[ClientState, Message]]
 
-_PHASES: dict[type[Any], ClientPhase] = {
-    Invited: ClientPhase.INVITED,
-    Advertised: ClientPhase.ADVERTISED,
-    Shared: ClientPhase.SHARED,
-    Masked: ClientPhase.MASKED,
-    Confirmed: ClientPhase.CONFIRMED,
-    Completed: ClientPhase.COMPLETED,
-    Aborted: ClientPhase.ABORTED,
+_STEPS: dict[tuple[type[Any], type[Any]], _Step] = {
+    (Invited, Invitation): steps.advertise,
+    (Advertised, Roster): steps.share,
+    (Masked, SurvivorList): steps.confirm,
+    (Masked, UnmaskingRequest): steps.unmask_unconfirmed,
+    (Confirmed, UnmaskingRequest): steps.unmask_confirmed,
 }
+"""The step for a state and a message, but for (Shared, ShareDelivery), which takes the inputs as well."""
+
+
+class _Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """The state, and the last answer with the fingerprint of the message that it answers."""
+
+    state: ClientState
+    request: bytes = b""
+    answer: bytes = b""
+
+    def __repr__(self) -> str:  # states are secret
+        return f"_Memory({self.state!r})"
 
 
 class _Dump(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    client_id: Annotated[int, msgspec.Meta(ge=1, le=MAX_CLIENTS)]
     policy: ClientPolicy
-    state: ClientState
-    request_digest: bytes = b""
-    answer: bytes = b""
+    memory: _Memory
+
+    def __repr__(self) -> str:
+        return "_Dump(...)"
 
 
 @final
 class Client:
-    """One client in one session.
+    """One client in one session; a `core.machine.Participant`.
 
     Args:
-        client_id: 1 to n, as the transport knows it.
         policy: what the client demands of the round.
         identity: signs in malicious-server sessions.
-        known_identities: client id -> Ed25519 public key, known beforehand, for malicious-server sessions.
+        participants: everyone by name with their public keys, known beforehand, for malicious-server sessions.
+        random: where keys, seeds, coefficients, nonces, rounding and noise come from.
         threads: for masking; as many as there are processors when None.
+
+    Attributes:
+        num_clipped: name of a vector -> how many coordinates its clip has changed, once inputs were masked; not part of
+            a dump.
 
     Security: one object, one session. Transports authenticate the server, and keep what clients send from each other.
     """
 
     def __init__(
         self,
-        client_id: int,
         *,
         policy: ClientPolicy | None = None,
         identity: Identity | None = None,
-        known_identities: Mapping[int, bytes] | None = None,
+        participants: Participants | None = None,
+        random: RandomBytes = SYSTEM,
         threads: int | None = None,
     ) -> None:
         self.num_clipped: dict[str, int] = {}
-        """After `mask_input`: how many coordinates of each vector were clipped. Not part of a dump."""
-        self._party = steps.Party(client_id, policy or ClientPolicy(), identity, dict(known_identities or {}), threads)
-        self._state: ClientState = Invited()
-        self._request_digest, self._answer = b"", b""
-        self._stepping = threading.RLock()
+        self._party = steps.Party(policy or ClientPolicy(), identity, participants, random, threads)
+        self._memory = _Memory(Invited())
+        self._stepping = threading.Lock()
+        self._changing = threading.Lock()
 
     @property
-    def client_id(self) -> int:
-        """1 to n, as the transport knows it."""
-        return self._party.client_id
+    def number(self) -> int:
+        """What the client is called on the wire, 1 to n; 0 before the invitation and after the end."""
+        session = _session(self._memory.state)
+        return session.number if session else 0
 
     @property
     def phase(self) -> ClientPhase:
         """What the client has done last."""
-        return _PHASES[type(self._state)]
+        return self._memory.state.phase
 
-    def respond(
-        self, message: ToClient, values: Mapping[str, npt.NDArray[Any]] | None = None, *, weight: int = 1
-    ) -> ToServer:
-        """Hand any message to the method that answers it; `values` and `weight` are used by `mask_input` alone."""
-        match message:
-            case Invitation():
-                return self.advertise_keys(message)
-            case Roster():
-                return self.share_keys(message)
-            case ShareDelivery():
-                return self.mask_input(message, values or {}, weight=weight)
-            case SurvivorList():
-                return self.confirm_survivors(message)
-            case UnmaskingRequest():
-                return self.unmask(message)
-            case _:
-                raise UnexpectedMessage(f"a {type(message).__name__} is no message to a client")
-
-    def respond_bytes(
-        self, data: bytes, values: Mapping[str, npt.NDArray[Any]] | None = None, *, weight: int = 1
-    ) -> bytes:
-        """Answer bytes with bytes. The same bytes again get the same answer, which `dump` keeps for that.
-
-        Raises:
-            MalformedMessage: the bytes are no message to a client; nothing changes. Otherwise as `respond`.
-        """
-        request_digest = hashlib.sha256(data).digest()
-        with self._alone():
-            if request_digest == self._request_digest:
-                return self._answer
-            session = _session(self._state)
-            limit = wire.max_request_bytes(session.config) if session else wire.MAX_INVITATION_BYTES
-            message: ToClient = wire.decode(data, ToClient, max_bytes=limit)
-            answer = wire.encode(self.respond(message, values, weight=weight))
-            self._request_digest, self._answer = request_digest, answer
-            return answer
+    @property
+    def ended(self) -> bool:
+        """Whether the client has nothing more to say."""
+        return self.phase in (ClientPhase.COMPLETED, ClientPhase.ABORTED)
 
     @property
     def outgoing(self) -> bytes:
-        """The last answer of `respond_bytes`, to be sent again where it may have been lost; empty if there is none."""
-        return self._answer
+        """The last answer, to be sent again where it may have been lost; empty if there is none."""
+        return self._memory.answer
 
-    def advertise_keys(self, invitation: Invitation) -> AdvertiseKeys:
-        """Answer an invitation with fresh public keys, if the round is acceptable.
+    def delivered(self) -> None:
+        """Forget the last answer, which holds shares at the end: the server has it."""
+        with self._alone(), self._changing:
+            self._memory = _Memory(self._memory.state)
 
-        Raises:
-            ParameterError: the round does not meet the client's policy, or needs identities that the client lacks.
-            UnexpectedMessage: not invited, or not at this time; nothing changes.
-        """
-        return self._step(Invited, invitation, lambda _: steps.advertise(self._party, invitation))
-
-    def share_keys(self, roster: Roster) -> ShareKeys:
-        """Answer the roster of neighbours with sealed shares of the self-mask seed and of the mask key.
-
-        Raises:
-            ContradictoryRequest: the roster lacks the client, changes its keys, names a stranger or a peer twice.
-            AuthenticationFailed: a peer's key is of low order or, against a malicious server, not signed by it.
-            ThresholdError: too few neighbours.
-            UnexpectedMessage: for another session or recipient, or not at this time; nothing changes.
-        """
-        return self._step(Advertised, roster, lambda state: steps.share(self._party, state, roster))
-
-    def mask_input(
-        self, delivery: ShareDelivery, values: Mapping[str, npt.NDArray[Any]], *, weight: int = 1
-    ) -> MaskedInput:
-        """Answer the neighbours' sealed shares with the masked input.
+    def respond(self, data: bytes, inputs: GivenInputs | None = None) -> bytes:
+        """Answer a message of the server's.
 
         Args:
-            delivery: the server's message.
-            values: a one-dimensional array for each vector of the round.
-            weight: of this client, where the round is weighted.
+            data: the message. The same bytes again get the same answer, until `delivered`.
+            inputs: named vectors and weight, or a function that makes them. They are asked for when the server has
+                shown that enough others take part, and not before.
 
         Raises:
-            EncodingError: the input cannot be encoded; nothing changes, correct it and call again.
-            ContradictoryRequest: shares from a stranger.
-            AuthenticationFailed: shares that do not open, against a malicious server; otherwise those are left out.
-            ThresholdError: too few neighbours.
-            UnexpectedMessage: for another session or recipient, or not at this time; nothing changes.
+            EncodingError: the inputs cannot be encoded, or are missing; nothing changes. What a function of inputs
+                raises goes the same way.
+            MalformedMessage: not a message to a client; nothing changes.
+            UnexpectedMessage: not for this client, this session or this time; nothing changes.
+            ParameterError: the round does not meet the client's policy, or needs identities that the client lacks; the
+                session has ended for this client, as for any other error:
+            ContradictoryRequest, AuthenticationFailed, ThresholdError: see SPEC section 9.
         """
-        # Encoded before the step, so that a bad input can be corrected: only a failed step ends the session.
-        session = self._expect(Shared, delivery).session
-        config = session.config
-        encoded = config.encode(values, weight, rotation_seed=partial(derivations.rotation_seed, session.session_id))
-        vectors = [part.residues for part in encoded]
-        response = self._step(Shared, delivery, lambda state: steps.mask(self._party, state, delivery, vectors))
-        lanes = config.lanes
-        self.num_clipped = {lane.name: part.num_clipped for lane, part in zip(lanes, encoded, strict=True)}
-        return response
-
-    def confirm_survivors(self, survivor_list: SurvivorList) -> Confirmation:
-        """Sign who shared keys and whose input arrived, as this client was told (if the server may equivocate).
-
-        Raises:
-            ContradictoryRequest: others shared keys than those whose shares came; survivors who never did, a client
-                twice, or without this client.
-            ThresholdError: too few survivors.
-            UnexpectedMessage: for another session or recipient, or not at this time; nothing changes.
-        """
-        return self._step(Masked, survivor_list, lambda state: steps.confirm(self._party, state, survivor_list))
-
-    def unmask(self, request: UnmaskingRequest) -> UnmaskingShares:
-        """Give one share of each neighbour: of its mask key if it dropped, of its self-mask seed if not.
-
-        Raises:
-            ContradictoryRequest: dropped ones who are no neighbours, this client among them, or other survivors than
-                were signed for.
-            AuthenticationFailed: a neighbour's confirmation is of something else, if the server may equivocate.
-            ThresholdError: too few survivors or confirmations.
-            UnexpectedMessage: for another session or recipient, or not at this time; nothing changes.
-        """
-        if isinstance(self._state, Confirmed):
-            return self._step(Confirmed, request, lambda state: steps.unmask_confirmed(self._party, state, request))
-        return self._step(Masked, request, lambda state: steps.unmask_unconfirmed(self._party, state, request))
+        with self._alone():
+            if self._memory.answer and wire.fingerprint(data) == self._memory.request:
+                return self._memory.answer
+            session = _session(self._memory.state)
+            limit = wire.max_request_bytes(session.config) if session else wire.MAX_INVITATION_BYTES
+            message: ToClient = wire.decode(data, ToClient, max_bytes=limit)
+            self._expect(message)
+            if isinstance(message, ShareDelivery):
+                return self._mask(data, message, inputs)
+            step = _STEPS[type(self._memory.state), type(message)]
+            return self._take(data, message, lambda state: step(self._party, state, message))
 
     def dump(self) -> bytes:
         """Return all that is needed to go on in another process, the last answer and the policy included.
 
-        Identities are not. Keep the dump before the answer leaves: then the answer can be sent after a crash.
+        Identity and participants are not in it. While inputs are being made, it is as before.
 
-        Security: as secret as the keys that it holds. Restore a dump once, and never an older one than the last answer:
-        a second masked input under the same masks would reveal the difference of the two.
+        Security: as secret as the keys that it holds. Keep it before the answer that it follows leaves. Restore a dump
+        once, and never an older one than the last answer: a second masked input under the same masks would reveal the
+        difference of the two.
         """
-        return dumps.encode_state(
-            _Dump(self.client_id, self._party.policy, self._state, self._request_digest, self._answer)
-        )
+        with self._changing:
+            return dumps.encode_state(_Dump(self._party.policy, self._memory))
 
     @classmethod
     def load(
@@ -241,7 +170,8 @@ class Client:
         *,
         policy: ClientPolicy | None = None,
         identity: Identity | None = None,
-        known_identities: Mapping[int, bytes] | None = None,
+        participants: Participants | None = None,
+        random: RandomBytes = SYSTEM,
         threads: int | None = None,
     ) -> Client:
         """Restore what `dump` returned; the other arguments as on construction, but for the policy, which is kept.
@@ -252,61 +182,83 @@ class Client:
         """
         restored = dumps.decode_state(dumped, _Dump)
         client = cls(
-            restored.client_id,
             policy=policy or restored.policy,
             identity=identity,
-            known_identities=known_identities,
+            participants=participants,
+            random=random,
             threads=threads,
         )
-        client._state = restored.state
-        client._request_digest, client._answer = restored.request_digest, restored.answer
-        session = _session(restored.state)
+        client._memory = restored.memory
+        session = _session(restored.memory.state)
         if session is not None:
             client._party.policy.check(session.config)
-            client._party.check_identities(session.config)
+            client._party.check_identities(session.config, session.number)
         return client
 
     def __repr__(self) -> str:
-        return f"Client({self.client_id}, phase={self.phase})"
-
-    def _expect(self, state_type: type[S], message: ToClient) -> S:
-        """Return the state if the message is for this client, this session and this time; else change nothing."""
-        tag = str(type(message).__struct_config__.tag)
-        if not isinstance(self._state, state_type) or (self.phase, tag) not in CLIENT_TRANSITIONS:
-            raise UnexpectedMessage(f"client {self.client_id} is {self.phase} and expects no {tag}")
-        if message.recipient != self.client_id:
-            raise UnexpectedMessage(f"a {tag} for client {message.recipient} reached client {self.client_id}")
-        session = _session(self._state)
-        if session is not None and message.session_id != session.session_id:
-            raise UnexpectedMessage(f"client {self.client_id} got a {tag} of another session")
-        return self._state
-
-    def _step(self, state_type: type[S], message: ToClient, compute: Callable[[S], tuple[ClientState, R]]) -> R:
-        """Take one step of the table: all of it, or into Aborted."""
-        with self._alone():
-            state = self._expect(state_type, message)
-            expected = CLIENT_TRANSITIONS[self.phase, str(type(message).__struct_config__.tag)]
-            self._state = Aborted("interrupted")  # until the step has succeeded
-            self._request_digest, self._answer = b"", b""
-            try:
-                following, response = compute(state)
-            except BaseException as error:
-                self._state = Aborted(type(error).__name__)
-                raise
-            if _PHASES[type(following)] is not expected:
-                raise StateError(f"a step led to {type(following).__name__} instead of {expected}")
-            self._state = following
-            return response
+        return f"Client(phase={self.phase})"
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Refuse a second thread: two answers to one message would be two inputs under one mask."""
         if not self._stepping.acquire(blocking=False):
-            raise UnexpectedMessage(f"client {self.client_id} is answering another message")
+            raise UnexpectedMessage("the client is answering another message")
         try:
             yield
         finally:
             self._stepping.release()
+
+    def _expect(self, message: ToClient) -> None:
+        """Raise UnexpectedMessage unless the message is for this client, this session and this time."""
+        tag = str(type(message).__struct_config__.tag)
+        if (self.phase, tag) not in CLIENT_TRANSITIONS:
+            raise UnexpectedMessage(f"the client is {self.phase} and expects no {tag}")
+        session = _session(self._memory.state)
+        if session is None or isinstance(message, Invitation):
+            return
+        if message.recipient != session.number:
+            raise UnexpectedMessage(f"a {tag} for client {message.recipient} reached client {session.number}")
+        if message.session_id != session.session_id:
+            raise UnexpectedMessage(f"client {session.number} got a {tag} of another session")
+
+    def _mask(self, data: bytes, delivery: ShareDelivery, inputs: GivenInputs | None) -> bytes:
+        """Answer shares with the masked inputs, which are made once the shares are found to be enough."""
+        state = self._memory.state
+        if not isinstance(state, Shared):
+            raise UnexpectedMessage(f"the client is {self.phase} and expects no shares")
+        try:
+            checks.check_delivery(state.session, self._party.policy, state.peers.keys(), delivery)
+        except BaseException as error:
+            with self._changing:
+                self._memory = _Memory(Aborted(type(error).__name__))
+            raise
+        given = take_inputs(inputs if inputs is not None else {})
+        session = state.session
+        encoded = session.config.encode(
+            given.values, given.weight, session_id=session.session_id, random=self._party.random
+        )
+        vectors = [vector.residues for vector in encoded]
+        answer = self._take(data, delivery, lambda shared: steps.mask(self._party, shared, delivery, vectors))
+        clipped = (vector.num_clipped for vector in encoded)
+        self.num_clipped = dict(zip((spec.name for spec in session.config.vectors), clipped, strict=False))
+        return answer
+
+    def _take(self, data: bytes, message: ToClient, compute: Callable[[Any], tuple[ClientState, Message]]) -> bytes:
+        """Take one step of the table: all of it, or into Aborted."""
+        expected = CLIENT_TRANSITIONS[self.phase, str(type(message).__struct_config__.tag)]
+        with self._changing:
+            state = self._memory.state
+            self._memory = _Memory(Aborted("interrupted"))  # until the step has succeeded
+            try:
+                following, response = compute(state)
+                answer = wire.encode(response)
+            except BaseException as error:
+                self._memory = _Memory(Aborted(type(error).__name__))
+                raise
+            if following.phase is not expected:
+                raise StateError(f"a step led to {following.phase} instead of {expected}")
+            self._memory = _Memory(following, wire.fingerprint(data), answer)
+            return answer
 
 
 def _session(state: ClientState) -> Session | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
 from ..config import RoundConfig
 from ..messages import AdvertiseKeys
+from ..transitions import ClientPhase
 
 
 class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -14,10 +17,11 @@ class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
 
 
 class Session(_State, frozen=True):
-    """What the invitation said, once it was accepted."""
+    """What the invitation said, once it was accepted; `number` is this client's."""
 
     config: RoundConfig
     session_id: bytes
+    number: int
 
 
 class Peer(_State, frozen=True):
@@ -31,9 +35,13 @@ class Peer(_State, frozen=True):
 class Invited(_State, frozen=True, tag="invited"):
     """Nothing was said yet."""
 
+    phase: ClassVar[ClientPhase] = ClientPhase.INVITED
+
 
 class Advertised(_State, frozen=True, tag="advertised"):
     """Keys are out; private keys (the one for confirmations is empty if there is none) and self-mask seed are held."""
+
+    phase: ClassVar[ClientPhase] = ClientPhase.ADVERTISED
 
     session: Session
     cipher_private_key: bytes
@@ -45,6 +53,8 @@ class Advertised(_State, frozen=True, tag="advertised"):
 
 class Shared(_State, frozen=True, tag="shared"):
     """Shares are out; the cipher key is gone, the mask key and the self-mask seed are held."""
+
+    phase: ClassVar[ClientPhase] = ClientPhase.SHARED
 
     session: Session
     mask_private_key: bytes
@@ -63,6 +73,8 @@ class Masked(_State, frozen=True, tag="masked"):
     input, with their confirmation keys; of some of them the shares may have been unreadable.
     """
 
+    phase: ClassVar[ClientPhase] = ClientPhase.MASKED
+
     session: Session
     confirmation_private_key: bytes
     own_share: bytes
@@ -74,6 +86,8 @@ class Masked(_State, frozen=True, tag="masked"):
 class Confirmed(_State, frozen=True, tag="confirmed"):
     """Who shared keys and who survived is signed for; the confirmation key is gone."""
 
+    phase: ClassVar[ClientPhase] = ClientPhase.CONFIRMED
+
     masked: Masked
     shared: tuple[int, ...]
     survivors: tuple[int, ...]
@@ -82,9 +96,13 @@ class Confirmed(_State, frozen=True, tag="confirmed"):
 class Completed(_State, frozen=True, tag="completed"):
     """Everything was said; nothing is held."""
 
+    phase: ClassVar[ClientPhase] = ClientPhase.COMPLETED
+
 
 class Aborted(_State, frozen=True, tag="aborted"):
     """Something went wrong; nothing is held."""
+
+    phase: ClassVar[ClientPhase] = ClientPhase.ABORTED
 
     reason: str
 

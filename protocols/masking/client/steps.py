@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,9 +10,11 @@ import msgspec
 from secagg import aead, masking, shamir
 from secagg.errors import AuthenticationFailed, ContradictoryRequest, ParameterError
 from secagg.key_agreement import KeyPair
+from secagg.randomness import RandomBytes
 from secagg.residues import Residues, pack, reduce_in_place
 from secagg.signatures import Identity
 
+from ...core.participants import Participants
 from .. import derivations
 from ..config import RoundConfig
 from ..messages import (
@@ -32,54 +33,62 @@ from ..messages import (
 )
 from ..policy import ClientPolicy
 from . import checks
-from .state import Advertised, Completed, Confirmed, Masked, Peer, Session, Shared
+from .state import Advertised, Completed, Confirmed, Invited, Masked, Peer, Session, Shared
 
 
 @dataclass(frozen=True)
 class Party:
-    """Who the client is and what it insists on, in all rounds."""
+    """Who the client is, what it insists on and where its randomness comes from, in all phases."""
 
-    client_id: int
     policy: ClientPolicy
     identity: Identity | None
-    known_identities: Mapping[int, bytes]
+    participants: Participants | None
+    random: RandomBytes
     threads: int | None
 
-    def check_identities(self, config: RoundConfig) -> None:
+    def known_keys(self) -> Mapping[int, bytes]:
+        """Return number -> identity key of all participants that are known beforehand."""
+        return self.participants.numbered_keys() if self.participants else {}
+
+    def check_identities(self, config: RoundConfig, number: int) -> None:
         """Raise ParameterError if the round needs identities and this party lacks one of them."""
+        if self.participants is not None and len(self.participants) != config.num_clients:
+            raise ParameterError(
+                f"the round is of {config.num_clients} clients, but this client knows of {len(self.participants)} "
+                "participants: give both sides the same"
+            )
         if not config.threat_model.adversary.needs_identities:
             return
-        if self.identity is None or self.known_identities.get(self.client_id) != self.identity.public_bytes:
+        if self.identity is None or not self.known_keys():
             raise ParameterError(
-                "a malicious-server session needs this client's identity, and its public key among known_identities"
+                "a malicious-server session needs this client's identity, and everyone's public key: "
+                "Client(identity=..., participants=Participants({name: public key, ...}))"
             )
-        num_clients = config.threat_model.num_clients
-        missing = set(range(1, num_clients + 1)) - self.known_identities.keys()
-        if missing:
+        own_key = self.known_keys().get(number)
+        if own_key != self.identity.public_bytes:
             raise ParameterError(
-                f"known_identities lacks {len(missing)} of {num_clients} clients, first {min(missing)}"
+                f"the server gives this client the number {number}, which is another participant's, or its public key "
+                "is another one than its identity's"
             )
-        if len(set(self.known_identities.values())) != len(self.known_identities):
-            raise ParameterError("known_identities has the same public key for two clients: each needs its own")
 
 
-def advertise(party: Party, invitation: Invitation) -> tuple[Advertised, AdvertiseKeys]:
+def advertise(party: Party, _: Invited, invitation: Invitation) -> tuple[Advertised, AdvertiseKeys]:
     """Accept the round, and make the keys of the session."""
-    config = invitation.config
+    config, number = invitation.config, invitation.recipient
     party.policy.check(config)
-    checks.check_own_id(config, party.client_id)
-    party.check_identities(config)
-    session = Session(config, invitation.session_id)
-    adversary = config.threat_model.adversary
-    cipher, mask = KeyPair.generate(), KeyPair.generate()
-    confirmation = Identity.generate() if adversary.may_equivocate else None
-    self_mask_seed = os.urandom(SECRET_BYTES)
+    checks.check_own_number(config, number)
+    party.check_identities(config, number)
+    session = Session(config, invitation.session_id, number)
+    adversary, random = config.threat_model.adversary, party.random
+    cipher, mask = KeyPair.generate(random=random), KeyPair.generate(random=random)
+    confirmation = Identity.generate(random=random) if adversary.may_equivocate else None
+    self_mask_seed = random(SECRET_BYTES)
     keys = AdvertiseKeys(
         session_id=session.session_id,
-        sender=party.client_id,
+        sender=number,
         cipher_public_key=cipher.public_bytes,
         mask_public_key=mask.public_bytes,
-        self_mask_commitment=derivations.self_mask_commitment(session.session_id, party.client_id, self_mask_seed),
+        self_mask_commitment=derivations.self_mask_commitment(session.session_id, number, self_mask_seed),
         confirmation_public_key=confirmation.public_bytes if confirmation else None,
     )
     if adversary.needs_identities and party.identity is not None:
@@ -97,12 +106,14 @@ def advertise(party: Party, invitation: Invitation) -> tuple[Advertised, Adverti
 
 def share(party: Party, state: Advertised, roster: Roster) -> tuple[Shared, ShareKeys]:
     """Deal shares of both secrets to the neighbours, each sealed for one."""
-    session, own_id = state.session, party.client_id
-    entries = checks.check_roster(session, party.policy, state.advertised, roster, party.known_identities)
+    session, own_id = state.session, state.session.number
+    entries = checks.check_roster(session, party.policy, state.advertised, roster, party.known_keys())
     topology = session.config.topology
     holders = [*sorted(entries), own_id] if topology.complete else sorted(entries)
-    seed_shares = shamir.split(state.self_mask_seed, threshold=topology.threshold, indices=holders)
-    key_shares = shamir.split(state.mask_private_key, threshold=topology.threshold, indices=holders)
+    seed_shares = shamir.split(state.self_mask_seed, threshold=topology.threshold, indices=holders, random=party.random)
+    key_shares = shamir.split(
+        state.mask_private_key, threshold=topology.threshold, indices=holders, random=party.random
+    )
 
     cipher = KeyPair(state.cipher_private_key)
     own_end = (own_id, cipher.public_bytes)
@@ -117,6 +128,7 @@ def share(party: Party, state: Advertised, roster: Roster) -> tuple[Shared, Shar
             derivations.share_encryption_key(agreed, session.session_id, own_end, peer_end),
             seed_shares[peer_id] + key_shares[peer_id],
             associated_data=derivations.share_associated_data(session.session_id, own_id, peer_id),
+            random=party.random,
         )
     following = Shared(
         session,
@@ -135,10 +147,12 @@ def share(party: Party, state: Advertised, roster: Roster) -> tuple[Shared, Shar
 def mask(
     party: Party, state: Shared, delivery: ShareDelivery, vectors: Sequence[Residues]
 ) -> tuple[Masked, MaskedInput]:
-    """Mask the encoded vectors, in place, with the self mask and one mask for each peer that shared keys."""
-    session, own_id = state.session, party.client_id
-    checks.check_delivery(session, party.policy, state.peers.keys(), delivery)
-    shares = _open_shares(party, state, delivery)
+    """Mask the encoded vectors, in place, with the self mask and one mask for each peer that shared keys.
+
+    The delivery was checked already, before the vectors were made.
+    """
+    session, own_id = state.session, state.session.number
+    shares = _open_shares(state, delivery)
     mask_key = KeyPair(state.mask_private_key)
     own_end = (own_id, state.mask_public_key)
     pairwise_seeds = {}
@@ -174,7 +188,7 @@ def confirm(party: Party, state: Masked, survivor_list: SurvivorList) -> tuple[C
     """Sign who shared keys and whose input arrived."""
     if not state.confirmation_private_key:
         raise ContradictoryRequest("a curious-server session has no consistency check")
-    checks.check_survivor_list(state, party.policy, party.client_id, survivor_list)
+    checks.check_survivor_list(state, party.policy, survivor_list)
     session_id = state.session.session_id
     statement = derivations.survivors_statement(
         session_id, state.roster_digest, survivor_list.shared, survivor_list.survivors
@@ -182,12 +196,12 @@ def confirm(party: Party, state: Masked, survivor_list: SurvivorList) -> tuple[C
     signature = Identity(state.confirmation_private_key).sign(statement)
     kept = msgspec.structs.replace(state, confirmation_private_key=b"")
     following = Confirmed(kept, tuple(sorted(survivor_list.shared)), tuple(sorted(survivor_list.survivors)))
-    return following, Confirmation(session_id, party.client_id, signature)
+    return following, Confirmation(session_id, state.session.number, signature)
 
 
 def unmask_confirmed(party: Party, state: Confirmed, request: UnmaskingRequest) -> tuple[Completed, UnmaskingShares]:
     """Give shares once enough neighbours are shown to have signed the same."""
-    checks.check_confirmations(state, party.client_id, request)
+    checks.check_confirmations(state, request)
     return _give_shares(party, state.masked, request)
 
 
@@ -199,17 +213,17 @@ def unmask_unconfirmed(party: Party, state: Masked, request: UnmaskingRequest) -
 
 
 def _give_shares(party: Party, state: Masked, request: UnmaskingRequest) -> tuple[Completed, UnmaskingShares]:
-    checks.check_unmasking_request(state, party.policy, party.client_id, request)
+    checks.check_unmasking_request(state, party.policy, request)
     dropped = set(request.dropped)
     seed_shares = {peer_id: shares[0] for peer_id, shares in state.shares.items() if peer_id not in dropped}
     key_shares = {peer_id: shares[1] for peer_id, shares in state.shares.items() if peer_id in dropped}
     if state.own_share:
-        seed_shares[party.client_id] = state.own_share
+        seed_shares[state.session.number] = state.own_share
     in_order = dict(sorted(seed_shares.items()))
-    return Completed(), UnmaskingShares(state.session.session_id, party.client_id, in_order, key_shares)
+    return Completed(), UnmaskingShares(state.session.session_id, state.session.number, in_order, key_shares)
 
 
-def _open_shares(party: Party, state: Shared, delivery: ShareDelivery) -> dict[int, tuple[bytes, bytes]]:
+def _open_shares(state: Shared, delivery: ShareDelivery) -> dict[int, tuple[bytes, bytes]]:
     """Open what opens.
 
     A peer that sends rubbish must not end the round for its neighbours, who hold its masks in their input all the
@@ -218,7 +232,7 @@ def _open_shares(party: Party, state: Shared, delivery: ShareDelivery) -> dict[i
     session_id = state.session.session_id
     shares = {}
     for peer_id, sealed in sorted(delivery.sealed.items()):
-        associated_data = derivations.share_associated_data(session_id, peer_id, party.client_id)
+        associated_data = derivations.share_associated_data(session_id, peer_id, state.session.number)
         try:
             opened = aead.open(state.peers[peer_id].opening_key, sealed, associated_data=associated_data)
         except AuthenticationFailed as error:

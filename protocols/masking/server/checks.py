@@ -14,17 +14,11 @@ from ...inputs.codecs import Lane
 from ..messages import AdvertiseKeys, Confirmation, MaskedInput, ShareKeys, UnmaskingShares
 
 
-def public_keys(message: AdvertiseKeys) -> list[bytes]:
-    """Return all public keys of a client."""
-    keys = (message.cipher_public_key, message.mask_public_key, message.confirmation_public_key)
-    return [key for key in keys if key is not None]
-
-
 def check_keys(message: AdvertiseKeys, seen: AbstractSet[bytes]) -> None:
     """All keys must be usable, and be nobody else's: others would refuse a roster with them."""
     check_public_key(message.cipher_public_key)
     check_public_key(message.mask_public_key)
-    keys = public_keys(message)
+    keys = message.public_keys
     if len(set(keys)) != len(keys) or seen & set(keys):
         raise MalformedMessage("advertises a public key that is taken")
 

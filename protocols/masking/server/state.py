@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import msgspec
 
+from ...core.participants import Participants
 from ..config import RoundConfig
 from ..messages import AdvertiseKeys, UnmaskingShares
 from ..transitions import ServerPhase
 
 
 class ServerState(msgspec.Struct, forbid_unknown_fields=True):
-    """The server's memory of one session; `sums` are the lanes of the running sum, little-endian.
+    """The server's memory of one session; `sums` are the running sums of all vectors, little-endian.
 
-    Each set holds the clients that got through that round, so later ones are subsets of earlier ones.
+    Clients are numbers. Each collection holds the clients that got through that phase, so later ones are subsets of
+    earlier ones. `accepted` has the fingerprint of each client's last accepted message.
     """
 
     config: RoundConfig
     nonce: bytes
     phase: ServerPhase
+    names: tuple[str, ...]
+    keys: dict[str, bytes]
+    revealed: bool = False
     excluded: dict[int, str] = {}
+    accepted: dict[int, bytes] = {}
     advertised: dict[int, AdvertiseKeys] = {}
     sealed: dict[int, dict[int, bytes]] = {}
     shared: set[int] = set()
@@ -27,6 +33,10 @@ class ServerState(msgspec.Struct, forbid_unknown_fields=True):
     responses: dict[int, UnmaskingShares] = {}
     liars: set[int] = set()
     sums: list[bytes] = []
+
+    def participants(self) -> Participants:
+        """Return the participants by name."""
+        return Participants({name: self.keys[name] for name in self.names} if self.keys else self.names)
 
     def __repr__(self) -> str:  # shares are secret
         return f"ServerState(phase={self.phase}, ...)"

@@ -1,0 +1,95 @@
+"""What closing a phase demands and computes: who is left, whether that is enough, and the unmasking at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from secagg.errors import ThresholdError
+from secagg.residues import Residues
+
+from ..graph import Graph
+from ..transitions import ServerPhase
+from . import unmasking
+from .state import ServerState
+
+
+def turns(state: ServerState, *, confirms: bool) -> tuple[Iterable[int], Collection[int]]:
+    """Return who may speak in the state's phase, and the collection that holds who has spoken."""
+    match state.phase:
+        case ServerPhase.ADVERTISE_KEYS:
+            return range(1, state.config.num_clients + 1), state.advertised
+        case ServerPhase.SHARE_KEYS:
+            return state.advertised, state.sealed
+        case ServerPhase.MASKED_INPUT:
+            return state.shared, state.masked
+        case ServerPhase.CONSISTENCY_CHECK:
+            return state.masked, state.confirmations
+        case ServerPhase.UNMASKING:
+            return state.confirmations if confirms else state.masked, state.responses
+        case _:
+            return (), ()
+
+
+def recoverable(state: ServerState, graph: Graph, clients: Iterable[int]) -> frozenset[int]:
+    """Leave out clients whose secrets too few of the others would hold, until none is left that must be left out.
+
+    Raises:
+        ThresholdError: fewer are left than the round's minimum.
+    """
+    remaining = set(clients) - state.excluded.keys()
+    threshold = state.config.topology.threshold
+    while True:
+        lonely = {client for client in remaining if len(graph.holders(client) & remaining) < threshold}
+        if not lonely:
+            break
+        remaining -= lonely
+    _check_minimum(state, len(remaining))
+    return frozenset(remaining)
+
+
+def check_survivors(state: ServerState, graph: Graph, responsive: Iterable[int]) -> None:
+    """Raise ThresholdError unless every secret that will be needed has enough holders among the responsive."""
+    _check_minimum(state, len(state.masked))
+    responsive = frozenset(responsive)
+    threshold = state.config.topology.threshold
+    have = min((len(graph.holders(owner) & responsive) for owner in state.shared), default=0)
+    if have < threshold:
+        raise ThresholdError(
+            f"only {have} holders of a client's shares are left, but {threshold} are needed",
+            needed=threshold,
+            have=have,
+        )
+
+
+def unmask(
+    state: ServerState, graph: Graph, session_id: bytes, sums: Sequence[Residues], threads: int | None
+) -> set[int]:
+    """Take the masks that did not cancel from the sums, in place; return who gave wrong shares.
+
+    Raises:
+        InconsistentShares: a secret cannot be reconstructed.
+    """
+    seed_shares, key_shares = unmasking.collect_shares(state.responses.values())
+    dropped = state.shared - state.masked
+    recovered = unmasking.recover(
+        session_id,
+        state.advertised,
+        seed_shares={owner: seed_shares.get(owner, {}) for owner in state.masked},
+        key_shares={owner: key_shares.get(owner, {}) for owner in dropped},
+        threshold=state.config.topology.threshold,
+    )
+    unmasking.remove_masks(
+        sums,
+        session_id,
+        state.advertised,
+        recovered,
+        orphans={owner: sorted(graph.neighbours(owner) & state.masked) for owner in dropped},
+        threads=threads,
+    )
+    return set(recovered.liars)
+
+
+def _check_minimum(state: ServerState, have: int) -> None:
+    needed = state.config.min_survivors
+    if have < needed:
+        raise ThresholdError(f"{have} clients are left, but {needed} are needed", needed=needed, have=have)

@@ -1,0 +1,211 @@
+"""The one loop that drives a session of any protocol, everyone in one process: simulations, the audit and tests.
+
+Every message goes through bytes. Participants are computed a few at a time, on as many threads as are asked for, and
+the coordinator takes their messages while they pause, so its seconds are its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from secagg.errors import SecAggError
+
+from ..core.machine import Coordinator, GivenInputs, Inputs, Participant, Receipt, take_inputs
+
+C = TypeVar("C", bound=Coordinator)
+P = TypeVar("P", bound=Participant)
+
+_AT_ONCE = 16
+"""Bounds how many answers are in memory before the coordinator takes them."""
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A message on its way: in which phase, whose or to whom, and whether it goes to the coordinator."""
+
+    phase: str
+    name: str
+    to_coordinator: bool
+    data: bytes
+
+
+Wire = Callable[[Crossing], bytes | None]
+"""Returns the bytes that arrive, or None where nothing does."""
+
+
+def faithful(crossing: Crossing) -> bytes | None:
+    """Deliver every message as it is."""
+    return crossing.data
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a single party would not take: in which phase, with whom, on which side, and why."""
+
+    phase: str
+    name: str
+    by_coordinator: bool
+    error: SecAggError
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one participant has sent and received, and how long it computed (seconds of one processor)."""
+
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    seconds: float = 0.0
+
+    def plus(self, sent_bytes: int, received_bytes: int, seconds: float) -> Cost:
+        """Return the cost with one more message each way."""
+        return Cost(self.sent_bytes + sent_bytes, self.received_bytes + received_bytes, self.seconds + seconds)
+
+
+@dataclass
+class Session(Generic[C, P]):
+    """One session of any protocol.
+
+    Args:
+        coordinator: has sent nothing yet, or was restored.
+        join: makes a participant when it is first sent something.
+        inputs: name -> what it contributes; asked for when it is needed, on the participant's thread.
+        wire: what becomes of messages on their way.
+        restart: name and participant -> the one that takes the next message, such as one restored from its dump.
+        restart_coordinator: the same for the coordinator.
+        threads: for participants side by side.
+        on_progress: called with the phase, how many participants have been through it, and out of how many.
+
+    Attributes:
+        participants: those that were sent something.
+        refusals: errors of single parties, which end nothing.
+        costs: name -> what it cost.
+        coordinator_seconds: wall-clock time in the coordinator's code.
+        phase_seconds: phase -> wall-clock time.
+    """
+
+    coordinator: C
+    join: Callable[[str], P]
+    inputs: Callable[[str], GivenInputs]
+    wire: Wire = faithful
+    restart: Callable[[str, P], P] | None = None
+    restart_coordinator: Callable[[C], C] | None = None
+    threads: int = 1
+    on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None
+    participants: dict[str, P] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
+    costs: dict[str, Cost] = field(default_factory=lambda: defaultdict(Cost))
+    coordinator_seconds: float = 0.0
+    phase_seconds: dict[str, float] = field(default_factory=dict)
+
+    def run(self, silent: Mapping[str, Collection[str]] | None = None) -> Any:
+        """Run to the end and return the result.
+
+        Args:
+            silent: phase -> who vanishes before answering in it.
+
+        Raises:
+            SecAggError: the session ended without a result.
+        """
+        while not self.coordinator.ended:
+            self.step((silent or {}).get(str(self.coordinator.phase), ()))
+        return self.coordinator.result
+
+    def step(self, silent: Collection[str] = ()) -> None:
+        """Let everyone but the silent answer, and close the phase; raises what ends the session."""
+        self.collect(silent)
+        with self._coordinating():
+            self.coordinator.close_phase()
+
+    def collect(self, silent: Collection[str] = ()) -> None:
+        """Let everyone but the silent answer in this phase."""
+        phase, started = str(self.coordinator.phase), time.perf_counter()
+        with self._coordinating():
+            outgoing = self.coordinator.outgoing()
+        silent = frozenset(silent)
+        recipients = [name for name in outgoing if name not in silent]
+        done = 0
+        with ThreadPoolExecutor(self.threads) as pool:
+            for group in _groups(recipients, _AT_ONCE):
+                with self._coordinating():
+                    requests = [outgoing[name] for name in group]
+                if self.threads > 1:
+                    answers = list(pool.map(self._answer, [phase] * len(group), group, requests))
+                else:
+                    answers = map(self._answer, [phase] * len(group), group, requests)  # type: ignore[assignment]
+                for name, answer in zip(group, answers, strict=True):
+                    if answer:
+                        self.deliver(name, answer, silent)
+                done += len(group)
+                self.on_progress(phase, done, len(recipients))
+        self.phase_seconds[phase] = time.perf_counter() - started
+
+    def deliver(self, name: str, data: bytes, silent: Collection[str] = ()) -> Receipt | None:
+        """Send a participant's message to the coordinator, and on to whom it must be relayed; None if it is refused."""
+        phase = str(self.coordinator.phase)
+        arrived = self.wire(Crossing(phase, name, True, data))
+        if arrived is None:
+            return None
+        if self.restart_coordinator is not None:
+            self.coordinator = self.restart_coordinator(self.coordinator)
+        try:
+            with self._coordinating():
+                receipt = self.coordinator.receive(name, arrived)
+        except SecAggError as error:
+            self.refusals.append(Refusal(phase, name, True, error))
+            return None
+        if receipt is Receipt.ACCEPTED:
+            for recipient in sorted(self.coordinator.relay_to - frozenset(silent)):
+                self._answer(phase, recipient, arrived)
+        return receipt
+
+    def _answer(self, phase: str, name: str, data: bytes) -> bytes:
+        """Return a participant's answer; it falls silent on any refusal of its own."""
+        arrived = self.wire(Crossing(phase, name, False, data))
+        if arrived is None:
+            return b""
+        started, drawing = time.thread_time(), 0.0
+
+        def inputs() -> Inputs:
+            nonlocal drawing
+            before = time.thread_time()
+            made = take_inputs(self.inputs(name))
+            drawing += time.thread_time() - before
+            return made
+
+        if name not in self.participants:
+            self.participants[name] = self.join(name)
+        elif self.restart is not None:
+            self.participants[name] = self.restart(name, self.participants[name])
+        try:
+            answer = self.participants[name].respond(arrived, inputs)
+        except SecAggError as error:
+            self.refusals.append(Refusal(phase, name, False, error))
+            answer = b""
+        self.costs[name] = self.costs[name].plus(len(answer), len(data), time.thread_time() - started - drawing)
+        return answer
+
+    def _coordinating(self) -> _Adding:
+        return _Adding(self)
+
+
+class _Adding:
+    """Adds the time of a block to the coordinator's."""
+
+    def __init__(self, session: Session[Any, Any]) -> None:
+        self._session = session
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._session.coordinator_seconds += time.perf_counter() - self._started
+
+
+def _groups(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
