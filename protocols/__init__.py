@@ -4,7 +4,7 @@ Read as layers, lowest first: `core`, `reporting` and `inputs`; `masking` and `p
 `flower`; `audit`; `cli`. A folder imports from layers beneath its own and from no other.
 """
 
-from .core import Adversary, ThreatModel
+from .core import Adversary, Inputs, Participants, Receipt, ThreatModel
 from .inputs import FloatVector, IntegerVector, PrivateCounts, PrivateVector
 from .masking import Client, ClientPolicy, PrivacyDemand, RoundConfig, RoundResult, Server
 from .privacy import PrivateHistogram, PrivateRound
@@ -14,12 +14,15 @@ __all__ = [
     "Client",
     "ClientPolicy",
     "FloatVector",
+    "Inputs",
     "IntegerVector",
+    "Participants",
     "PrivacyDemand",
     "PrivateCounts",
     "PrivateHistogram",
     "PrivateRound",
     "PrivateVector",
+    "Receipt",
     "RoundConfig",
     "RoundResult",
     "Server",

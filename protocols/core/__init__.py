@@ -1,5 +1,32 @@
-"""What every protocol is made of, and what knows none of them: threat models, frames, dumps, identities in files."""
+"""What every protocol is made of, and knows none of them: roles, participants, listeners, threat models, dumps."""
 
+from .listener import (
+    Listener,
+    MessageAccepted,
+    ParticipantExcluded,
+    PhaseClosed,
+    PhaseOpened,
+    SessionEnded,
+    Transition,
+)
+from .machine import Coordinator, GivenInputs, Inputs, Participant, Receipt
+from .participants import Participants
 from .threat_model import Adversary, ThreatModel
 
-__all__ = ["Adversary", "ThreatModel"]
+__all__ = [
+    "Adversary",
+    "Coordinator",
+    "GivenInputs",
+    "Inputs",
+    "Listener",
+    "MessageAccepted",
+    "Participant",
+    "ParticipantExcluded",
+    "Participants",
+    "PhaseClosed",
+    "PhaseOpened",
+    "Receipt",
+    "SessionEnded",
+    "ThreatModel",
+    "Transition",
+]
