@@ -260,9 +260,9 @@ def _round_progress(*, quiet: bool) -> Iterator[Any]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        tasks: dict[ServerPhase, Any] = {}
+        tasks: dict[str, Any] = {}
 
-        def on_progress(phase: ServerPhase, done: int, total: int) -> None:
+        def on_progress(phase: str, done: int, total: int) -> None:
             if phase not in tasks:
                 tasks[phase] = progress.add_task(phase, total=total)
             progress.update(tasks[phase], completed=done)

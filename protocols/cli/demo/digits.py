@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from secagg.errors import ParameterError
 
+from ...core.participants import Participants
+
 Array = npt.NDArray[np.float64]
 
 
@@ -62,8 +64,8 @@ def load_digits(rng: np.random.Generator) -> tuple[Examples, Examples]:
     return everything.take(order[num_test:]), everything.take(order[:num_test])
 
 
-def split_unequally(examples: Examples, num_clients: int, rng: np.random.Generator) -> list[Examples]:
-    """Give each client at least two examples, and some many times more than others.
+def split_unequally(examples: Examples, num_clients: int, rng: np.random.Generator) -> dict[str, Examples]:
+    """Give each client, by name, at least two examples, and some many times more than others.
 
     Raises:
         ParameterError: the examples are too few.
@@ -76,4 +78,5 @@ def split_unequally(examples: Examples, num_clients: int, rng: np.random.Generat
         )
     sizes = 2 + rng.multinomial(spare, rng.dirichlet(np.ones(num_clients)))
     ends = np.cumsum(sizes)
-    return [examples.take(np.arange(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
+    shares = (examples.take(np.arange(end - size, end)) for size, end in zip(sizes, ends, strict=True))
+    return dict(zip(Participants.numbered(num_clients), shares, strict=True))

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from secagg.arrays import flatten
 
+from ...core.machine import Inputs
 from ...core.threat_model import ThreatModel
 from ...inputs.vectors import FloatVector
 from ...masking.config import RoundConfig
@@ -125,14 +125,14 @@ def _train(num_clients: int, rounds: int, dropout: float, seed: int) -> Iterator
             FloatVector("update", vector.size, clip=CLIP, value_bits=VALUE_BITS, weighted=True),
             FloatVector("accuracy", 1, clip=1.0, value_bits=VALUE_BITS, weighted=True),
         ),
-        max_weight=max(share.labels.size for share in shares),
+        max_weight=max(share.labels.size for share in shares.values()),
     )
     for number in range(1, rounds + 1):
         drops = choose_drops(num_clients, {ServerPhase.MASKED_INPUT: dropout}, rng)
         report = secure_round(config, secure, shares, drops, (seed, number))
         secure = _add(secure, report.result.mean("update"))
         plain = _add(plain, plain_mean(plain, shares, report.result.survivors, (seed, number)))
-        costs = [report.clients[client_id] for client_id in report.result.survivors]
+        costs = [report.clients[name] for name in report.result.survivors]
         yield DemoRound(
             number=number,
             survivors=len(report.result.survivors),
@@ -147,27 +147,27 @@ def _train(num_clients: int, rounds: int, dropout: float, seed: int) -> Iterator
 def secure_round(
     config: RoundConfig,
     model: Model,
-    shares: list[Examples],
-    drops: Mapping[ServerPhase, frozenset[int]],
+    shares: Mapping[str, Examples],
+    drops: Mapping[ServerPhase, frozenset[str]],
     seed: tuple[int, int],
 ) -> SimulationReport:
     """Average the clients' updates through secure aggregation."""
 
-    def inputs(client_id: int) -> tuple[Mapping[str, npt.NDArray[Any]], int]:
-        share = shares[client_id - 1]
-        update = local_update(model, share, (*seed, client_id))
-        return {"update": update, "accuracy": np.array([accuracy(model, share)])}, share.labels.size
+    def inputs(name: str) -> Inputs:
+        share = shares[name]
+        update = local_update(model, share, (*seed, *name.encode()))
+        return Inputs({"update": update, "accuracy": np.array([accuracy(model, share)])}, share.labels.size)
 
     return Simulation(config, inputs, drops).run()
 
 
-def plain_mean(model: Model, shares: list[Examples], survivors: frozenset[int], seed: tuple[int, int]) -> Array:
+def plain_mean(model: Model, shares: Mapping[str, Examples], survivors: frozenset[str], seed: tuple[int, int]) -> Array:
     """Average the same clients' updates in the clear: federated averaging as everyone does it."""
     total = np.zeros(flatten(model)[0].size)
     weights = 0
-    for client_id in sorted(survivors):
-        share = shares[client_id - 1]
-        total += share.labels.size * local_update(model, share, (*seed, client_id))
+    for name in sorted(survivors):
+        share = shares[name]
+        total += share.labels.size * local_update(model, share, (*seed, *name.encode()))
         weights += share.labels.size
     mean: Array = total / weights
     return mean

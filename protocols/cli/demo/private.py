@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -169,7 +168,7 @@ def _train(plan: PrivateRound, purse: Purse, dropout: float, seed: int) -> Itera
         number += 1
         survivors = report.result.survivors
         private = private + SERVER_RATE * report.result.mean(plan.name)
-        updates = [local_update(plain, shares[client_id - 1]) for client_id in sorted(survivors)]
+        updates = [local_update(plain, shares[name]) for name in sorted(survivors)]
         plain = plain + SERVER_RATE * np.mean(updates, axis=0)
         status = purse.ledger.status(purse.subject)
         yield PrivateDemoRound(
@@ -183,12 +182,9 @@ def _train(plan: PrivateRound, purse: Purse, dropout: float, seed: int) -> Itera
 
 
 def _round(
-    plan: PrivateRound, weights: Array, shares: list[Examples], drops: Mapping[ServerPhase, frozenset[int]]
+    plan: PrivateRound, weights: Array, shares: Mapping[str, Examples], drops: Mapping[ServerPhase, frozenset[str]]
 ) -> Simulation:
-    def inputs(client_id: int) -> tuple[Mapping[str, npt.NDArray[Any]], int]:
-        return {plan.name: local_update(weights, shares[client_id - 1])}, 1
-
-    return Simulation(plan.config, inputs, drops)
+    return Simulation(plan.config, lambda name: {plan.name: local_update(weights, shares[name])}, drops)
 
 
 def local_update(weights: Array, share: Examples) -> Array:
