@@ -23,7 +23,7 @@ from protocols.cli.demo.digits import load_digits, split_unequally
 from protocols.core.threat_model import ThreatModel
 from protocols.inputs.vectors import FloatVector
 from protocols.masking.config import RoundConfig
-from protocols.privacy.plans import PrivateRound
+from protocols.privacy.plans import PrivatePlan
 from protocols.simulation.checked import warm_up
 from secagg.residues import reduce_in_place
 
@@ -38,7 +38,7 @@ def train(epsilon: float, seed: int) -> dict[str, float]:
     rng = np.random.default_rng(seed)
     training, test = load_digits(rng)
     shares = split_unequally(training, CLIENTS, rng)
-    plan = PrivateRound(
+    plan = PrivatePlan(
         threat_model=ThreatModel(CLIENTS, 0.05, 0.05),
         length=private.PARAMETERS,
         l2_clip=private.L2_CLIP,
@@ -101,7 +101,7 @@ def test_accuracy(benchmark, report):
 
 def test_client_cost(benchmark, report):
     length = size(1_000_000, 10_000)
-    plan = PrivateRound(threat_model=ThreatModel(1000), length=length, l2_clip=1.0, epsilon=4.0, delta=DELTA)
+    plan = PrivatePlan(threat_model=ThreatModel(1000), length=length, l2_clip=1.0, epsilon=4.0, delta=DELTA)
     plain = RoundConfig(ThreatModel(1000), (FloatVector("update", length),))
     values = np.random.default_rng(0).normal(size=length) / np.sqrt(length)
     seed = bytes(32)

@@ -7,20 +7,20 @@ Read as layers, lowest first: `core`, `reporting` and `inputs`; `masking` and `p
 from .core import Adversary, Inputs, Participants, Receipt, ThreatModel
 from .inputs import FloatVector, IntegerVector, PrivateCounts, PrivateVector
 from .masking import Client, ClientPolicy, PrivacyDemand, RoundConfig, RoundResult, Server
-from .privacy import PrivateHistogram, PrivateRound
+from .privacy import HistogramPlan, PrivatePlan
 
 __all__ = [
     "Adversary",
     "Client",
     "ClientPolicy",
     "FloatVector",
+    "HistogramPlan",
     "Inputs",
     "IntegerVector",
     "Participants",
     "PrivacyDemand",
     "PrivateCounts",
-    "PrivateHistogram",
-    "PrivateRound",
+    "PrivatePlan",
     "PrivateVector",
     "Receipt",
     "RoundConfig",

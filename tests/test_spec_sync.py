@@ -56,7 +56,7 @@ CONSTANTS = {
     "WRAP_BITS": "dp.distributed:WRAP_BITS",
     "LEAST_LOCAL_SIGMA": "dp.distributed:LEAST_LOCAL_SIGMA",
     "ROTATION_SEED_BYTES": "dp.rotation:SEED_BYTES",
-    "MINIMUM_PARTICIPANTS": "protocols.privacy.plans:MINIMUM_PARTICIPANTS",
+    "MIN_PARTICIPANTS": "protocols.privacy.plans:MIN_PARTICIPANTS",
     "MAX_STEPS": "protocols.inputs.private_codecs:_MAX_STEPS",
     "MIN_SCALE": "dp.samplers:MIN_SCALE",
     "MAX_SCALE": "dp.samplers:MAX_SCALE",

@@ -14,8 +14,7 @@ from dp.sensitivity import Adjacency
 from secagg.errors import ParameterError
 
 from ..core.threat_model import ThreatModel
-from ..privacy.payment import Purse
-from ..privacy.plans import MINIMUM_PARTICIPANTS, PrivateRound
+from ..privacy.plans import MIN_PARTICIPANTS, PrivatePlan
 
 _PANEL = "Private rounds"
 
@@ -54,8 +53,8 @@ def plan(
     sampling_rate: float = 1.0,
     adjacency: Adjacency = Adjacency.ADD_REMOVE,
     max_modulus_bits: int = 63,
-    min_participants: int = MINIMUM_PARTICIPANTS,
-) -> PrivateRound | None:
+    min_participants: int = MIN_PARTICIPANTS,
+) -> PrivatePlan | None:
     """Return what the options ask for; None where they ask for no privacy.
 
     Raises:
@@ -67,7 +66,7 @@ def plan(
         return None
     if delta is None:
         raise ParameterError("a private round needs --delta, such as 1e-5: well below one over the number of clients")
-    return PrivateRound(
+    return PrivatePlan(
         threat_model=model,
         length=dim,
         l2_clip=clip,
@@ -82,7 +81,7 @@ def plan(
     )
 
 
-def present(private: PrivateRound | None) -> PrivateRound:
+def present(private: PrivatePlan | None) -> PrivatePlan:
     """Return the plan; raise ParameterError where options that need one have none."""
     if private is None:
         raise ParameterError("--budget and --subject pay for private rounds: give --epsilon and --delta as well")
@@ -90,8 +89,10 @@ def present(private: PrivateRound | None) -> PrivateRound:
 
 
 @contextmanager
-def purse(private: PrivateRound | None, budget: str | None, subject: str | None) -> Iterator[Purse | None]:
-    """Open the ledger that pays, if one is named.
+def account(
+    private: PrivatePlan | None, budget: str | None, subject: str | None
+) -> Iterator[tuple[Ledger, str] | None]:
+    """Open the ledger that pays, if one is named; return it with the subject.
 
     Raises:
         ParameterError: a ledger without a subject or the other way round, or no private round to pay for.
@@ -104,14 +105,14 @@ def purse(private: PrivateRound | None, budget: str | None, subject: str | None)
     if budget is None or subject is None:
         raise ParameterError("--budget names the ledger and --subject the budget in it: give both or neither")
     with Ledger.open(budget) as ledger:
-        yield Purse(ledger, subject)
+        yield ledger, subject
 
 
-def add_plan(table: Table, private: PrivateRound) -> None:
+def add_plan(table: Table, private: PrivatePlan) -> None:
     """Add the plan to a table for people."""
     n = private.threat_model.num_clients
     rounds = "a round" if private.rounds == 1 else f"{private.rounds} rounds"
-    table.add_row("privacy", f"epsilon {private.spent:.4g} at delta {private.delta:g} for {rounds}")
+    table.add_row("privacy", f"epsilon {private.epsilon_total:.4g} at delta {private.delta:g} for {rounds}")
     table.add_row(
         "noise", f"calibrated to {private.honest} honest survivors; {private.codec.share.local_sigma:.4g} steps each"
     )

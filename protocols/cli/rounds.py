@@ -19,7 +19,7 @@ from ..core.threat_model import Adversary, ThreatModel
 from ..inputs.vectors import FloatVector
 from ..masking.config import RoundConfig
 from ..masking.transitions import ServerPhase
-from ..privacy.plans import MINIMUM_PARTICIPANTS, PrivateRound
+from ..privacy.plans import MIN_PARTICIPANTS, PrivatePlan
 from ..simulation.masked import COLLECTED_PHASES
 from . import private_options
 from .errors import EXIT_WRONG, exit_on_errors
@@ -59,7 +59,7 @@ def params(
     sampling_rate: private_options.SamplingRate = 1.0,
     adjacency: private_options.Relation = Adjacency.ADD_REMOVE,
     max_modulus_bits: private_options.MaxBits = 63,
-    min_participants: private_options.MinimumParticipants = MINIMUM_PARTICIPANTS,
+    min_participants: private_options.MinimumParticipants = MIN_PARTICIPANTS,
     as_json: AsJson = False,
 ) -> None:
     """Show what follows from a threat model, and from a privacy goal: graph, modulus, noise, bytes, and why."""
@@ -143,7 +143,7 @@ def run_round(
     clip: private_options.Clip = 1.0,
     adjacency: private_options.Relation = Adjacency.ADD_REMOVE,
     max_modulus_bits: private_options.MaxBits = 63,
-    min_participants: private_options.MinimumParticipants = MINIMUM_PARTICIPANTS,
+    min_participants: private_options.MinimumParticipants = MIN_PARTICIPANTS,
     budget: private_options.BudgetUrl = None,
     subject: private_options.Subject = None,
     as_json: AsJson = False,
@@ -186,7 +186,7 @@ def run_round(
 
 
 def _run_private_round(
-    private: PrivateRound | None,
+    private: PrivatePlan | None,
     fractions: Mapping[ServerPhase, float],
     seed: int,
     budget: str | None,
@@ -195,9 +195,9 @@ def _run_private_round(
 ) -> None:
     from ..simulation.checked_private import run_checked_private_round
 
-    with private_options.purse(private, budget, subject) as purse, _round_progress(quiet=as_json) as on_progress:
+    with private_options.account(private, budget, subject) as account, _round_progress(quiet=as_json) as on_progress:
         outcome = run_checked_private_round(
-            private_options.present(private), fractions, seed=seed, purse=purse, on_progress=on_progress
+            private_options.present(private), fractions, seed=seed, budget=account, on_progress=on_progress
         )
     facts = outcome.facts()
     if as_json:

@@ -12,8 +12,7 @@ from dp.sensitivity import Adjacency
 from secagg.errors import ParameterError
 
 from ..core.threat_model import ThreatModel
-from ..privacy.payment import Purse
-from ..privacy.plans import MINIMUM_PARTICIPANTS, PrivateRound
+from ..privacy.plans import MIN_PARTICIPANTS, PrivatePlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,7 @@ class Privacy:
     noise_multiplier: float | None = None
     rounds: int = 1
     adjacency: Adjacency = Adjacency.ADD_REMOVE
-    min_participants: int = MINIMUM_PARTICIPANTS
+    min_participants: int = MIN_PARTICIPANTS
     budget: str | None = None
     subject: str | None = None
 
@@ -53,7 +52,7 @@ class Privacy:
         if (self.budget is None) != (self.subject is None):
             raise ParameterError("budget names the ledger and subject the budget in it: give both or neither")
 
-    def plan(self, model: ThreatModel, length: int, name: str, min_survivors: int, complete: bool) -> PrivateRound:
+    def plan(self, model: ThreatModel, length: int, name: str, min_survivors: int, complete: bool) -> PrivatePlan:
         """Return the plan of one round; raise ParameterError where none serves the goal and these nodes."""
         participants = max(self.min_participants, min_survivors)
         if model.num_clients < participants:
@@ -61,7 +60,7 @@ class Privacy:
                 f"the strategy trains on {model.num_clients} nodes, but a private sum needs {participants}: raise "
                 "min_train_nodes and min_available_nodes, or lower min_participants in Privacy"
             )
-        return PrivateRound(
+        return PrivatePlan(
             threat_model=model,
             length=length,
             l2_clip=self.l2_clip,
@@ -82,17 +81,18 @@ class Privacy:
             ParameterError: there is no such ledger, or no such budget in it: no round of the run could be paid for.
         """
         try:
-            with self.purse() as purse:
-                if purse is not None:
-                    purse.ledger.status(purse.subject)
+            with self.account() as account:
+                if account is not None:
+                    ledger, subject = account
+                    ledger.status(subject)
         except (LedgerStorageError, UnknownBudgetError) as error:
             raise ParameterError(f"no round of this run could be paid for: {error}") from None
 
     @contextmanager
-    def purse(self) -> Iterator[Purse | None]:
-        """Open the ledger, if there is one; raise LedgerError if it cannot be."""
+    def account(self) -> Iterator[tuple[Ledger, str] | None]:
+        """Open the ledger that pays, if there is one; return it and the subject. Raise LedgerError if it cannot be."""
         if self.budget is None or self.subject is None:
             yield None
             return
         with Ledger.open(self.budget) as ledger:
-            yield Purse(ledger, self.subject)
+            yield ledger, self.subject

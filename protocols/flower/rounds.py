@@ -29,13 +29,13 @@ from secagg.signatures import verify
 
 from ..core import framing
 from ..core.identity_files import read_roster
+from ..core.participants import Participants
 from ..masking import wire
 from ..masking.messages import ToClient
 from ..masking.result import RoundResult
 from ..masking.server import Server
 from ..masking.transitions import ServerPhase
-from ..privacy.payment import Payment
-from ..privacy.plans import PrivateRound
+from ..privacy.plans import PrivatePlan
 from .announcement import Announcement, pack_node_ids
 from .content import Model, content_digest
 from .envelope import NONCE_BYTES, RECORD, REFUSED, field, identity_question, seal
@@ -134,29 +134,33 @@ class Round:
         )
         numbers = (len(nodes), self._model.length("floats"), self._model.length("integers"), announcement.context)
         plan = self._settings.private_plan(*numbers)
-        config = plan.config if plan else self._settings.round_config(*numbers)
-        server = Server(config, known_identities=dict(enumerate(announcement.identities, start=1)))
-        result = self._paid(plan, server, nodes, announcement)
+        names = [f"node-{node}" for node in nodes]
+        participants = Participants({f"node-{node}": identities[node] for node in nodes} if identities else names)
+        result = self._paid(plan, participants, nodes, announcement, numbers)
         mean_of = private_mean if plan else weighted_mean
         arrays, metrics = mean_of(result, self._settings, self._model, self._weighted_by, self.report)
         self.report.survivors = frozenset(nodes[client_id - 1] for client_id in result.survivors)
         return RecordDict({self._array_key: arrays, "metrics": metrics})
 
     def _paid(
-        self, plan: PrivateRound | None, server: Server, nodes: list[int], announcement: Announcement
+        self,
+        plan: PrivatePlan | None,
+        participants: Participants,
+        nodes: list[int],
+        announcement: Announcement,
+        numbers: tuple[int, int, int, bytes],
     ) -> RoundResult:
         """Run all exchanges; where a budget pays, between reservation and commitment."""
         privacy = self._settings.privacy
         if plan is None or privacy is None:
+            server = Server(self._settings.round_config(*numbers), participants)
             return self._exchange_all(server, nodes, announcement)
-        with privacy.purse() as purse:
-            if purse is None:
-                return self._exchange_all(server, nodes, announcement)
-            names = [f"node-{node}" for node in nodes]
-            with purse.reserving(plan, server.session_id.hex(), names) as payment:
-                result = self._exchange_all(server, nodes, announcement, payment)
-            purse.commit(payment, plan, result, [names[client_id - 1] for client_id in sorted(result.survivors)])
-            return result
+        with privacy.account() as account:
+            if account is None:
+                return self._exchange_all(Server(plan.config, participants), nodes, announcement)
+            with plan.reserving(*account, participants) as paid:
+                self._exchange_all(paid.server(), nodes, announcement)
+                return paid.commit()
 
     def _participants(self) -> tuple[list[int], dict[int, bytes]]:
         """Return the nodes in order and, against a malicious server, the identities that they say are theirs."""
@@ -188,15 +192,11 @@ class Round:
             raise ThresholdError(f"{len(identities)} nodes said who they are", needed=2, have=len(identities))
         return sorted(identities), identities
 
-    def _exchange_all(
-        self, server: Server, nodes: list[int], announcement: Announcement, payment: Payment | None = None
-    ) -> RoundResult:
+    def _exchange_all(self, server: Server, nodes: list[int], announcement: Announcement) -> RoundResult:
         outgoing: Mapping[int, ToClient] = server.outgoing()
         announced = msgspec.msgpack.encode(announcement)
         while outgoing:
             phase = server.phase
-            if payment is not None and phase is ServerPhase.UNMASKING:
-                payment.revealing = True
             timeout: float | None = self._settings.stage_timeout
             contents = {}
             for client_id, message in outgoing.items():

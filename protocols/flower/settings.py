@@ -15,7 +15,7 @@ from secagg.errors import ParameterError
 from ..core.threat_model import Adversary, ThreatModel
 from ..inputs.vectors import FloatVector, IntegerVector
 from ..masking.config import RoundConfig
-from ..privacy.plans import PrivateRound
+from ..privacy.plans import PrivatePlan
 from .privacy import Privacy
 
 UPDATE = "update of "
@@ -124,7 +124,7 @@ class SecAggSettings:
             complete_graph=self.complete_graph,
         )
 
-    def private_plan(self, num_clients: int, num_floats: int, num_counters: int, context: bytes) -> PrivateRound | None:
+    def private_plan(self, num_clients: int, num_floats: int, num_counters: int, context: bytes) -> PrivatePlan | None:
         """Return the plan of one private round, arguments as for `round_config`; None where rounds are not private.
 
         Raises:

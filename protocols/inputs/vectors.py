@@ -40,7 +40,7 @@ class IntegerVector(msgspec.Struct, frozen=True, tag="integers", forbid_unknown_
 
 
 class PrivateVector(msgspec.Struct, frozen=True, tag="private-floats", forbid_unknown_fields=True):
-    """A named vector of floats to which each client adds its share of noise. `PrivateRound` calibrates it.
+    """A named vector of floats to which each client adds its share of noise. `PrivatePlan` calibrates it.
 
     Attributes:
         name: distinct in a round.
@@ -58,7 +58,7 @@ class PrivateVector(msgspec.Struct, frozen=True, tag="private-floats", forbid_un
 
 
 class PrivateCounts(msgspec.Struct, frozen=True, tag="private-counts", forbid_unknown_fields=True):
-    """A named histogram: counts from 0 to which each client adds its share of noise. `PrivateRound` calibrates it.
+    """A named histogram: counts from 0 to which each client adds its share of noise. `PrivatePlan` calibrates it.
 
     Attributes:
         name: distinct in a round.

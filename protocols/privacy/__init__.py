@@ -1,7 +1,7 @@
 """Private rounds: planned from a goal, explained, and paid for from a ledger."""
 
 from .explanation import explain
-from .payment import Payment, Purse
-from .plans import PrivateHistogram, PrivateRound
+from .payment import PaidRound
+from .plans import HistogramPlan, PrivatePlan
 
-__all__ = ["Payment", "PrivateHistogram", "PrivateRound", "Purse", "explain"]
+__all__ = ["HistogramPlan", "PaidRound", "PrivatePlan", "explain"]

@@ -7,11 +7,12 @@ from typing import Any
 
 from dp.sensitivity import Adjacency
 
-from ..inputs.private_codecs import NoisyFloats
-from .plans import PrivateHistogram, PrivateRound
+from .plans import HistogramPlan, PrivatePlan
+
+Plan = PrivatePlan | HistogramPlan
 
 
-def explain(plan: PrivateRound | PrivateHistogram) -> tuple[str, ...]:
+def explain(plan: Plan) -> tuple[str, ...]:
     """Return the derivation, a sentence for each step."""
     model, codec = plan.threat_model, plan.codec
     everyone = model.num_clients
@@ -26,11 +27,11 @@ def explain(plan: PrivateRound | PrivateHistogram) -> tuple[str, ...]:
         f"{noise:.4g} steps, {noise / change:.4g} times what one client can change ({plan.adjacency} adjacency)",
         f"{codec.modulus_bits} bits hold every sum of {everyone} inputs, and the noise but with a probability "
         "below 2^-40",
-        f"{plan.rounds} such round{'s' if plan.rounds > 1 else ''} cost epsilon {plan.spent:.4g} at delta "
+        f"{plan.rounds} such round{'s' if plan.rounds > 1 else ''} cost epsilon {plan.epsilon_total:.4g} at delta "
         f"{plan.delta:g}"
         + (
             f", if each client is in a round with probability {plan.sampling_rate:g} and nobody "
-            f"knows in which; epsilon {plan.spent_to_server:.4g} towards the server, which does"
+            f"knows in which; epsilon {plan.epsilon_towards_server:.4g} towards the server, which does"
             if plan.sampling_rate < 1
             else ""
         ),
@@ -40,11 +41,11 @@ def explain(plan: PrivateRound | PrivateHistogram) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def facts(plan: PrivateRound | PrivateHistogram) -> dict[str, Any]:
+def facts(plan: Plan) -> dict[str, Any]:
     """Return the plan as JSON holds it, the derivation included."""
     return {
-        "epsilon": plan.spent,
-        "epsilon_to_server": plan.spent_to_server,
+        "epsilon": plan.epsilon_total,
+        "epsilon_towards_server": plan.epsilon_towards_server,
         "delta": plan.delta,
         "rounds": plan.rounds,
         "sampling_rate": plan.sampling_rate,
@@ -58,16 +59,13 @@ def facts(plan: PrivateRound | PrivateHistogram) -> dict[str, Any]:
     }
 
 
-def _encoding(plan: PrivateRound | PrivateHistogram) -> tuple[str, ...]:
-    codec = plan.codec
-    if isinstance(plan, PrivateHistogram):
+def _encoding(plan: Plan) -> tuple[str, ...]:
+    if isinstance(plan, HistogramPlan):
         return (
             f"each client's counts over {plan.bins:,} bins sum to at most {plan.max_total}, in steps of "
-            f"{1 / codec.spec.scale:.4g}; released counts below {plan.least_count} are 0",
+            f"{1 / plan.codec.spec.scale:.4g}; released counts below {plan.least_count} are 0",
         )
-    if not isinstance(codec, NoisyFloats):  # pragma: no cover - a PrivateRound has floats
-        raise TypeError("floats expected")
-    made = codec.preparation
+    made = plan.codec.preparation
     return (
         f"vectors of {plan.length:,} numbers are clipped to an L2 norm of {plan.l2_clip:g}, rotated ("
         f"{made.dimension:,} entries) and rounded to steps of {1 / made.scale:.4g}",

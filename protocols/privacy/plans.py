@@ -1,4 +1,4 @@
-"""Private rounds from a goal: who takes part, what is asked, how private; scale, noise and modulus are derived.
+"""Plans of private rounds: from who takes part, what is asked and how private, scale, noise and modulus are derived.
 
 Source: Kairouz, Liu, Steinke 2021, with the noise calibrated to the fewest honest clients that the sum may have (SPEC
 section 29). Run by whoever plans the rounds; clients check the outcome by themselves (`PrivacyDemand`).
@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Generic, TypeVar
 
 from dp.accounting import epsilon_of
 from dp.distributed import LEAST_LOCAL_SIGMA, Goal, NoiseShare, least_fine_sigma, local_sigma_for
@@ -25,26 +26,29 @@ from ..core.threat_model import ThreatModel
 from ..inputs.private_codecs import NoisyCounts, NoisyFloats
 from ..inputs.vectors import PrivateCounts, PrivateVector
 from ..masking.config import RoundConfig
+from .payment import Payable
 
-MINIMUM_PARTICIPANTS = 10
+MIN_PARTICIPANTS = 10
 _STEPS_A_COORDINATE = 4.0
 """With a clip of 4 sqrt(d) steps, rounding raises the bound on the norm by about one part in a hundred."""
 _MAX_BITS = 63
 _HALVINGS = 16
 
+Codec = TypeVar("Codec", NoisyFloats, NoisyCounts)
+
 
 @dataclass(frozen=True)
-class _Fit:
+class _Fit(Generic[Codec]):
     """An encoding that fits, or None; the bits of the coarsest that serves the goal, and of one that is fine enough."""
 
-    codec: NoisyFloats | NoisyCounts | None
-    least_bits: int
+    codec: Codec | None
+    min_bits: int
     full_bits: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class _PrivateRound(ABC):
-    """What all private rounds state, and what follows."""
+class _Plan(Payable, ABC, Generic[Codec]):
+    """What all plans state, and what follows."""
 
     threat_model: ThreatModel
     delta: float
@@ -53,7 +57,7 @@ class _PrivateRound(ABC):
     rounds: int = 1
     sampling_rate: float = 1.0
     adjacency: Adjacency = Adjacency.ADD_REMOVE
-    min_participants: int = MINIMUM_PARTICIPANTS
+    min_participants: int = MIN_PARTICIPANTS
     max_modulus_bits: int = _MAX_BITS
     complete_graph: bool = False
 
@@ -68,7 +72,15 @@ class _PrivateRound(ABC):
                 f"{self.threat_model.num_clients} clients are invited, but a sum needs {self.min_participants} "
                 f"participants: invite more, or lower min_participants"
             )
-        _ = self.config
+        if self.honest < 1:
+            raise ParameterError(
+                f"of {self.min_survivors} survivors {self.threat_model.max_corrupt} may be corrupt, so nobody's "
+                "noise would be left: lower corrupt_fraction or dropout_fraction"
+            )
+        try:
+            _ = self.config
+        except DpError as error:
+            raise ParameterError(str(error)) from None
 
     @property
     def min_survivors(self) -> int:
@@ -83,53 +95,37 @@ class _PrivateRound(ABC):
     @cached_property
     def goal(self) -> Goal:
         """The goal in the words of `dp`."""
-        try:
-            return Goal(
-                self.adjacency, self.delta, self.epsilon, self.noise_multiplier, self.rounds, self.sampling_rate
-            )
-        except DpError as error:
-            raise ParameterError(str(error)) from None
+        return Goal(self.adjacency, self.delta, self.epsilon, self.noise_multiplier, self.rounds, self.sampling_rate)
+
+    @cached_property
+    def codec(self) -> Codec:
+        """The encoding with its bounds and its noise."""
+        fit = self._fit(self.goal)
+        if fit.codec is None:
+            raise self._too_many_bits(fit)
+        return fit.codec
 
     @cached_property
     def config(self) -> RoundConfig:
         """The configuration that the server proposes."""
-        if self.honest < 1:
-            raise ParameterError(
-                f"of {self.min_survivors} survivors {self.threat_model.max_corrupt} may be corrupt, so nobody's "
-                "noise would be left: lower corrupt_fraction or dropout_fraction"
-            )
-        try:
-            fit = self._fit(self.goal)
-        except DpError as error:
-            raise ParameterError(str(error)) from None
-        if fit.codec is None:
-            raise self._too_many_bits(fit)
         return RoundConfig(
             self.threat_model,
-            (fit.codec.spec,),
+            (self.codec.spec,),
             min_survivors=self.min_survivors,
             complete_graph=self.complete_graph or self.threat_model.adversary.may_equivocate,
         )
-
-    @property
-    def codec(self) -> NoisyFloats | NoisyCounts:
-        """The encoding with its bounds and its noise."""
-        codec = self.config.lanes[0].codec
-        if not isinstance(codec, NoisyFloats | NoisyCounts):  # pragma: no cover - made so above
-            raise TypeError("a private round has a noisy lane")
-        return codec
 
     def event(self, survivors: int | None = None) -> Event:
         """Return what one sum reveals: of so many inputs, or of the fewest that it may have."""
         return self.config.event(self.min_survivors if survivors is None else survivors, self.adjacency)
 
     @cached_property
-    def spent(self) -> float:
+    def epsilon_total(self) -> float:
         """The epsilon at delta that all rounds cost at most, as seen by those who see nothing but the sums."""
         return epsilon_of(self.goal.series(self.event()), self.delta)
 
     @cached_property
-    def spent_to_server(self) -> float:
+    def epsilon_towards_server(self) -> float:
         """The same for the server, which knows whom it invites, so that sampling protects nothing from it."""
         return epsilon_of(Repeated(self.event(), self.rounds), self.delta)
 
@@ -138,13 +134,13 @@ class _PrivateRound(ABC):
         return self.codec.share.local_sigma * math.sqrt(survivors) / self.codec.spec.scale
 
     @abstractmethod
-    def _fit(self, goal: Goal) -> _Fit:
+    def _fit(self, goal: Goal) -> _Fit[Codec]:
         """Return the encoding that serves a goal and fits the modulus, if there is one."""
 
-    def _too_many_bits(self, fit: _Fit) -> ParameterError:
+    def _too_many_bits(self, fit: _Fit[Codec]) -> ParameterError:
         """Say which knob to turn, and by how much."""
-        remedies = [f"max_modulus_bits to {fit.least_bits}"]
-        if fit.least_bits < fit.full_bits:
+        remedies = [f"max_modulus_bits to {fit.min_bits}"]
+        if fit.min_bits < fit.full_bits:
             remedies[0] += f" (or to {fit.full_bits}, for no more noise than needed)"
         if self.epsilon is not None:
             for doublings in range(1, 16):
@@ -154,13 +150,13 @@ class _PrivateRound(ABC):
                     break
         return ParameterError(
             f"max_modulus_bits is {self.max_modulus_bits}, but sums of {self.threat_model.num_clients} inputs with "
-            f"noise for this goal take {fit.least_bits}: raise {', or '.join(remedies)}"
+            f"noise for this goal take {fit.min_bits}: raise {', or '.join(remedies)}"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrivateRound(_PrivateRound):
-    """Private sums of vectors of floats, such as model updates: `PrivateRound(...).config` goes to the `Server`.
+class PrivatePlan(_Plan[NoisyFloats]):
+    """Private sums of vectors of floats, such as model updates: `plan.config` goes to the `Server`.
 
     Args:
         threat_model: who takes part and what may go wrong.
@@ -185,13 +181,13 @@ class PrivateRound(_PrivateRound):
     l2_clip: float
     name: str = "update"
 
-    def _fit(self, goal: Goal) -> _Fit:
+    def _fit(self, goal: Goal) -> _Fit[NoisyFloats]:
         check_count(self.length, "length")
         positive(self.l2_clip, "l2_clip")
         multiplier = goal.gaussian_multiplier()
         full = self._full_norm(goal, multiplier)
         codec = self._with_norm(full, goal, multiplier)
-        bits = least_bits = codec.modulus_bits
+        bits = min_bits = codec.modulus_bits
         if bits <= self.max_modulus_bits:
             return _Fit(codec, bits, bits)
         best: NoisyFloats | None = None
@@ -203,12 +199,12 @@ class PrivateRound(_PrivateRound):
             except DpError:  # too coarse to be accounted for
                 low = middle
                 continue
-            least_bits = min(least_bits, codec.modulus_bits)
+            min_bits = min(min_bits, codec.modulus_bits)
             if codec.modulus_bits <= self.max_modulus_bits:
                 best, low = codec, middle
             else:
                 high = middle
-        return _Fit(best, least_bits, bits)
+        return _Fit(best, min_bits, bits)
 
     def _full_norm(self, goal: Goal, multiplier: float) -> float:
         """Return the clip in steps beyond which finer ones gain next to nothing."""
@@ -228,7 +224,7 @@ class PrivateRound(_PrivateRound):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrivateHistogram(_PrivateRound):
+class HistogramPlan(_Plan[NoisyCounts]):
     """Private histograms: how many clients fall into each bin. The bins are fixed beforehand.
 
     Args:
@@ -236,7 +232,7 @@ class PrivateHistogram(_PrivateRound):
         max_total: the most that one client's counts may sum to; 1 where each casts one vote.
         least_count: released counts below this are 0.
 
-    The other arguments, and what is raised, are those of `PrivateRound`.
+    The other arguments, and what is raised, are those of `PrivatePlan`.
     """
 
     bins: int
@@ -244,7 +240,7 @@ class PrivateHistogram(_PrivateRound):
     least_count: int = 10
     name: str = "counts"
 
-    def _fit(self, goal: Goal) -> _Fit:
+    def _fit(self, goal: Goal) -> _Fit[NoisyCounts]:
         check_count(self.bins, "bins")
         check_count(self.max_total, "max_total")
         multiplier = goal.gaussian_multiplier()

@@ -10,7 +10,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,15 +18,16 @@ from dp.rotation import rotate
 
 from ..core.machine import Inputs
 from ..core.participants import Participants
-from ..inputs.private_codecs import NoisyFloats
 from ..masking import derivations
 from ..masking.transitions import ServerPhase
 from ..privacy.explanation import facts as plan_facts
-from ..privacy.payment import Purse
-from ..privacy.plans import PrivateRound
+from ..privacy.plans import PrivatePlan
 from .checked import round_facts, warm_up
 from .masked import Simulation, SimulationReport, choose_drops
 from .paid import pay
+
+if TYPE_CHECKING:
+    from dp.ledger import Ledger
 
 _DOUBT = math.log(2e9)
 """True noise is called wrong less than once in 10**9 rounds."""
@@ -44,7 +45,7 @@ class CheckedPrivateRound:
         as_promised: whether that is what the survivors' noise comes to, with the rounding of their vectors.
     """
 
-    plan: PrivateRound
+    plan: PrivatePlan
     report: SimulationReport
     drops: Mapping[ServerPhase, frozenset[str]]
     noise_measured: float
@@ -69,14 +70,16 @@ class CheckedPrivateRound:
 
 
 def run_checked_private_round(
-    plan: PrivateRound,
+    plan: PrivatePlan,
     drop_fractions: Mapping[ServerPhase, float],
     *,
     seed: int,
-    purse: Purse | None = None,
+    budget: tuple[Ledger, str] | None = None,
     on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> CheckedPrivateRound:
-    """Run a private round on simulated data, pay for it, and hold the noise of its sum against the plan.
+    """Run a private round on simulated data, and hold the noise of its sum against the plan.
+
+    `budget` is a ledger, and the name of the budget in it that pays.
 
     Raises:
         SecAggError: the round ended without a sum.
@@ -84,8 +87,6 @@ def run_checked_private_round(
             its reservation stays, and counts as spent.
     """
     config, codec = plan.config, plan.codec
-    if not isinstance(codec, NoisyFloats):  # pragma: no cover - a PrivateRound has floats
-        raise TypeError("run_checked_private_round sums one vector of floats")
     participants = Participants.numbered(config.num_clients)
     drops = choose_drops(config.num_clients, drop_fractions, np.random.default_rng(seed))
     plain_sum = np.zeros(plan.length)
@@ -103,7 +104,7 @@ def run_checked_private_round(
 
     warm_up(config)
     simulation = Simulation(config, inputs, drops, on_progress=on_progress)
-    report = simulation.run() if purse is None else pay(purse, plan, simulation)
+    report = simulation.run() if budget is None else pay(*budget, plan, simulation)
     signs = derivations.rotation_seed(report.session_id, plan.name)
     off = report.result.levels[plan.name] - rotate(plain_sum, signs) * codec.spec.scale
     measured, entries = float(np.dot(off, off)), off.size

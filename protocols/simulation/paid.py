@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..core.participants import Participants
-from ..masking.transitions import ServerPhase
-from ..privacy.payment import Purse
-from ..privacy.plans import PrivateRound
+from ..masking.config import RoundConfig
+from ..masking.server import Server
+from ..privacy.payment import PaidRound, Payable
 from .masked import Simulation, SimulationReport
 
+if TYPE_CHECKING:
+    from dp.ledger import Ledger
 
-def pay(purse: Purse, plan: PrivateRound, simulation: Simulation) -> SimulationReport:
-    """Run a simulated round between reservation and commitment; the clients are the ledger's participants.
+
+def pay(ledger: Ledger, subject: str, plan: Payable, simulation: Simulation) -> SimulationReport:
+    """Run a simulated round of a plan between reservation and commitment.
 
     Raises:
         SecAggError: the round ended without a sum.
         LedgerError: the budget does not allow the round, which was not run; or it ran and could not be committed: its
             reservation stays, and its result is not returned.
     """
-    tell = simulation.on_progress
-    everyone = Participants.numbered(plan.threat_model.num_clients).names
-    with purse.reserving(plan, os.urandom(16).hex(), everyone) as payment:
+    with ExitStack() as stack:
+        rounds: list[PaidRound] = []
 
-        def on_progress(phase: str, done: int, total: int) -> None:
-            payment.revealing |= phase == ServerPhase.UNMASKING
-            tell(phase, done, total)
+        def make_server(config: RoundConfig, participants: Participants) -> Server:
+            rounds.append(stack.enter_context(plan.reserving(ledger, subject, participants)))
+            return rounds[0].server()
 
-        simulation.on_progress = on_progress
-        report = simulation.run()
-    purse.commit(payment, plan, report.result, sorted(report.result.survivors))
-    return report
+        report = replace(simulation, make_server=make_server).run()
+        rounds[0].commit()
+        return report

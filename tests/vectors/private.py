@@ -20,7 +20,7 @@ from protocols.inputs.vectors import PrivateCounts, PrivateSpec, PrivateVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import ToServer
-from protocols.privacy.plans import PrivateRound
+from protocols.privacy.plans import PrivatePlan
 from secagg.errors import SecAggError
 from secagg.residues import pack, unpack
 
@@ -274,7 +274,7 @@ def _sparse() -> Vector:
     """The noise is what the plan of a private round asks for."""
     model = ThreatModel(NUM_CLIENTS, 0.125, 0.25, Adversary.CURIOUS_SERVER)
     goal = {"epsilon": (6.0).hex(), "delta": DELTA.hex(), "rounds": 4, "adjacency": "add-remove"}
-    plan = PrivateRound(
+    plan = PrivatePlan(
         threat_model=model,
         length=36,
         l2_clip=1.5,

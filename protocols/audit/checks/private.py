@@ -13,7 +13,7 @@ from secagg.errors import ParameterError, ThresholdError
 from ...core.threat_model import Adversary, ThreatModel
 from ...masking.policy import ClientPolicy, PrivacyDemand
 from ...masking.transitions import ServerPhase
-from ...privacy.plans import PrivateRound
+from ...privacy.plans import PrivatePlan
 from ...simulation.checked_private import run_checked_private_round
 from ..outcome import Check, Found, Trials, demand, demand_refusal
 
@@ -24,8 +24,8 @@ _REPLACE = Adjacency.REPLACE_ONE
 
 def _plan(
     adversary: Adversary, epsilon: float, length: int, adjacency: Adjacency = Adjacency.ADD_REMOVE
-) -> PrivateRound:
-    return PrivateRound(
+) -> PrivatePlan:
+    return PrivatePlan(
         threat_model=ThreatModel(24, 0.1, 0.2, adversary),
         length=length,
         l2_clip=1.0,

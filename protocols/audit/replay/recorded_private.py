@@ -16,7 +16,7 @@ from dp.sensitivity import Adjacency
 from ...inputs.vectors import PrivateVector
 from ...masking import wire
 from ...masking.config import RoundConfig
-from ...privacy.plans import PrivateRound
+from ...privacy.plans import PrivatePlan
 from ..outcome import Refuted, demand
 from .configurations import read_configuration
 from .recorded_sessions import Run, Vector, array, outcome_of
@@ -97,7 +97,7 @@ def _goal(vector: Vector, config: RoundConfig) -> int:
     (spec,) = config.vectors
     if not isinstance(spec, PrivateVector):
         raise Refuted("a goal was recorded for a vector that no plan makes")
-    plan = PrivateRound(
+    plan = PrivatePlan(
         threat_model=config.threat_model,
         length=spec.length,
         l2_clip=spec.l2_clip,

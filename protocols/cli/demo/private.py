@@ -25,8 +25,7 @@ from dp.ledger import Budget, Composition, Ledger
 
 from ...core.threat_model import ThreatModel
 from ...masking.transitions import ServerPhase
-from ...privacy.payment import Purse
-from ...privacy.plans import PrivateRound
+from ...privacy.plans import PrivatePlan
 from ...simulation.masked import Simulation, choose_drops
 from ...simulation.paid import pay
 from .digits import CLASSES, Array, Examples, check_place, load_digits, split_unequally
@@ -86,12 +85,12 @@ def run_private_demo(
     check_place(plot)
     start = time.perf_counter()
     model = ThreatModel(num_clients, CORRUPT_FRACTION, max(dropout, 0.05))
-    plan = PrivateRound(
+    plan = PrivatePlan(
         threat_model=model, length=PARAMETERS, l2_clip=L2_CLIP, epsilon=epsilon, delta=delta, rounds=rounds
     )
     history: list[PrivateDemoRound] = []
-    with _purse(budget, subject, plan) as purse:
-        lines = _train(plan, purse, dropout, seed)
+    with _ledger(budget, subject, plan) as ledger:
+        lines = _train(plan, ledger, subject, dropout, seed)
         history.append(next(lines))
         if console is None:
             history.extend(lines)
@@ -131,7 +130,7 @@ def run_private_demo(
 
 
 @contextmanager
-def _purse(url: str | None, subject: str, plan: PrivateRound) -> Iterator[Purse]:
+def _ledger(url: str | None, subject: str, plan: PrivatePlan) -> Iterator[Ledger]:
     """Open the ledger; make a budget for as many rounds like the planned one as epsilon allows, if there is none."""
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -147,10 +146,10 @@ def _purse(url: str | None, subject: str, plan: PrivateRound) -> Iterator[Purse]
                 event=plan.event(),
             )
             ledger.create(terms)
-        yield Purse(ledger, subject)
+        yield ledger
 
 
-def _train(plan: PrivateRound, purse: Purse, dropout: float, seed: int) -> Iterator[PrivateDemoRound]:
+def _train(plan: PrivatePlan, ledger: Ledger, subject: str, dropout: float, seed: int) -> Iterator[PrivateDemoRound]:
     rng = np.random.default_rng(seed)
     training, test = load_digits(rng)
     num_clients = plan.threat_model.num_clients
@@ -160,7 +159,7 @@ def _train(plan: PrivateRound, purse: Purse, dropout: float, seed: int) -> Itera
     while True:
         drops = choose_drops(num_clients, {ServerPhase.MASKED_INPUT: dropout}, rng)
         try:
-            report = pay(purse, plan, _round(plan, private, shares, drops))
+            report = pay(ledger, subject, plan, _round(plan, private, shares, drops))
         except BudgetExceededError:
             if number == 0:
                 raise
@@ -170,7 +169,7 @@ def _train(plan: PrivateRound, purse: Purse, dropout: float, seed: int) -> Itera
         private = private + SERVER_RATE * report.result.mean(plan.name)
         updates = [local_update(plain, shares[name]) for name in sorted(survivors)]
         plain = plain + SERVER_RATE * np.mean(updates, axis=0)
-        status = purse.ledger.status(purse.subject)
+        status = ledger.status(subject)
         yield PrivateDemoRound(
             number=number,
             survivors=len(survivors),
@@ -182,7 +181,7 @@ def _train(plan: PrivateRound, purse: Purse, dropout: float, seed: int) -> Itera
 
 
 def _round(
-    plan: PrivateRound, weights: Array, shares: Mapping[str, Examples], drops: Mapping[ServerPhase, frozenset[str]]
+    plan: PrivatePlan, weights: Array, shares: Mapping[str, Examples], drops: Mapping[ServerPhase, frozenset[str]]
 ) -> Simulation:
     return Simulation(plan.config, lambda name: {plan.name: local_update(weights, shares[name])}, drops)
 
@@ -208,7 +207,7 @@ def accuracy(weights: Array, examples: Examples) -> float:
     return float(np.mean(scores.argmax(axis=1) == examples.labels))
 
 
-def draw(history: list[PrivateDemoRound], plan: PrivateRound, plot: Path) -> None:
+def draw(history: list[PrivateDemoRound], plan: PrivatePlan, plot: Path) -> None:
     """Draw both accuracies against the epsilon that was spent when they were reached, as a PNG."""
     from matplotlib.figure import Figure
 
@@ -230,7 +229,7 @@ def draw(history: list[PrivateDemoRound], plan: PrivateRound, plot: Path) -> Non
     figure.savefig(plot, dpi=120, format="png")
 
 
-def _table(history: list[PrivateDemoRound], plan: PrivateRound) -> Table:
+def _table(history: list[PrivateDemoRound], plan: PrivatePlan) -> Table:
     table = Table(title=f"training under a budget of epsilon {plan.epsilon:g}, {len(history)} rounds")
     for name in ("round", "clients in the sum", "without privacy", "private", "epsilon"):
         table.add_column(name, justify="right")

@@ -28,7 +28,7 @@ from protocols.masking.messages import Confirmation
 from protocols.masking.policy import PrivacyDemand
 from protocols.masking.server import Server
 from protocols.masking.transitions import ServerPhase
-from protocols.privacy.plans import PrivateRound
+from protocols.privacy.plans import PrivatePlan
 from protocols.simulation import paillier as paillier_simulation
 from secagg import derivation, field, masking, prg, residues, shamir, signatures
 from secagg.encoding import Encoded, FixedPoint
@@ -173,7 +173,7 @@ BREAKS: dict[str, Callable[[Patch], None]] = {
     "epsilon/claims": lambda patch: wrap(patch, mechanisms, "discrete_gaussian", scaled(0.4)),
     "epsilon/control": lambda patch: wrap(patch, mechanisms, "discrete_gaussian", scaled(2.5)),
     "private/rounds": lambda patch: wrap(patch, dp.distributed, "discrete_gaussian", scaled(0.9)),
-    "private/too-few": lambda patch: patch.setattr(PrivateRound, "min_survivors", property(lambda self: 17)),
+    "private/too-few": lambda patch: patch.setattr(PrivatePlan, "min_survivors", property(lambda self: 17)),
     "private/demands": lambda patch: patch.setattr(PrivacyDemand, "check", lambda *_: None),
     "ledger/overspending": lambda patch: patch.setattr(ledger_room, "within", lambda *_: True),
     "ledger/tampering": forgetful_ledger,

@@ -17,7 +17,7 @@ from protocols.cli.app import app
 from protocols.core.threat_model import ThreatModel
 from protocols.masking.transitions import ServerPhase
 from protocols.privacy.payment import Purse
-from protocols.privacy.plans import PrivateRound
+from protocols.privacy.plans import PrivatePlan
 from protocols.simulation.masked import Simulation
 from protocols.simulation.paid import pay
 from secagg.errors import EncodingError, ThresholdError
@@ -48,7 +48,7 @@ def test_params_by_noise_multiplier_and_sampling_tells_both_epsilons() -> None:
         *("params", "--clients", "100", "--dim", "50", "--noise-multiplier", "1", "--delta", "1e-5"),
         *("--sampling-rate", "0.2"),
     )["privacy"]
-    assert facts["epsilon"] < facts["epsilon_to_server"]
+    assert facts["epsilon"] < facts["epsilon_towards_server"]
     assert facts["sampling_rate"] == 0.2
 
 
@@ -137,7 +137,7 @@ def purse(tmp_path: Path) -> Any:
         yield Purse(ledger, "study")
 
 
-PLAN = PrivateRound(threat_model=ThreatModel(16, 0.1, 0.25), length=3, l2_clip=1.0, epsilon=4.0, delta=1e-5)
+PLAN = PrivatePlan(threat_model=ThreatModel(16, 0.1, 0.25), length=3, l2_clip=1.0, epsilon=4.0, delta=1e-5)
 
 
 def simulation(**changes: Any) -> Simulation:
@@ -178,7 +178,7 @@ def test_a_round_that_broke_counts_as_spent(purse: Purse, error: BaseException) 
 
 
 def test_a_round_beyond_the_budget_is_not_run(purse: Purse) -> None:
-    greedy = PrivateRound(threat_model=PLAN.threat_model, length=3, l2_clip=1.0, epsilon=50.0, delta=1e-5)
+    greedy = PrivatePlan(threat_model=PLAN.threat_model, length=3, l2_clip=1.0, epsilon=50.0, delta=1e-5)
     unrun = simulation()
     unrun.run = None  # type: ignore[method-assign,assignment]
     with pytest.raises(BudgetExceededError):

@@ -32,14 +32,14 @@ from protocols.masking.policy import ClientPolicy, PrivacyDemand
 from protocols.masking.server import Server
 from protocols.masking.transitions import ServerPhase
 from protocols.privacy.explanation import explain
-from protocols.privacy.plans import PrivateHistogram, PrivateRound
+from protocols.privacy.plans import HistogramPlan, PrivatePlan
 from protocols.simulation.masked import Simulation
 from secagg.errors import EncodingError, MalformedMessage, ParameterError, ThresholdError
 
 PHASES = (ServerPhase.ADVERTISE_KEYS, ServerPhase.SHARE_KEYS, ServerPhase.MASKED_INPUT, ServerPhase.UNMASKING)
 
 
-def small_plan(num_clients: int = 12, **changes: Any) -> PrivateRound:
+def small_plan(num_clients: int = 12, **changes: Any) -> PrivatePlan:
     plan = {
         "threat_model": ThreatModel(num_clients, 0.1, 0.25),
         "length": 20,
@@ -48,7 +48,7 @@ def small_plan(num_clients: int = 12, **changes: Any) -> PrivateRound:
         "delta": 1e-5,
         "min_participants": 2,
     }
-    return PrivateRound(**(plan | changes))
+    return PrivatePlan(**(plan | changes))
 
 
 LENIENT = ClientPolicy(min_participants=2)
@@ -375,7 +375,7 @@ def test_clipping_is_told_to_the_client_alone() -> None:
 
 
 def test_histograms_are_noisy_and_few_people_are_not_told_from_none() -> None:
-    plan = PrivateHistogram(threat_model=ThreatModel(60, 0.1, 0.1), bins=4, epsilon=8.0, delta=1e-5, least_count=10)
+    plan = HistogramPlan(threat_model=ThreatModel(60, 0.1, 0.1), bins=4, epsilon=8.0, delta=1e-5, least_count=10)
     votes = {i: np.eye(1, 4, 0 if i <= 50 else 1, dtype=np.int64)[0] for i in range(1, 61)}
     result = run(plan.config, votes).result
     counts = result.sum("counts")
@@ -398,7 +398,7 @@ def test_histograms_are_noisy_and_few_people_are_not_told_from_none() -> None:
     ],
 )
 def test_bad_counts_are_refused(values: np.ndarray, words: str) -> None:
-    plan = PrivateHistogram(threat_model=ThreatModel(60, 0.1, 0.1), bins=4, epsilon=8.0, delta=1e-5)
+    plan = HistogramPlan(threat_model=ThreatModel(60, 0.1, 0.1), bins=4, epsilon=8.0, delta=1e-5)
     with pytest.raises(EncodingError, match=words):
         plan.config.encode({"counts": values}, rotation_seed=lambda _: bytes(32))
 
@@ -420,7 +420,7 @@ def test_every_plan_keeps_its_promise(
     num_clients: int, corrupt: float, dropout: float, length: int, epsilon: float, rounds: int, adjacency: Adjacency
 ) -> None:
     model = ThreatModel(num_clients, corrupt, dropout)
-    plan = PrivateRound(
+    plan = PrivatePlan(
         threat_model=model,
         length=length,
         l2_clip=0.7,
@@ -430,7 +430,7 @@ def test_every_plan_keeps_its_promise(
         adjacency=adjacency,
     )
     assert plan.honest == max(10, model.min_survivors) - model.max_corrupt
-    assert plan.spent <= epsilon
+    assert plan.epsilon_total <= epsilon
     worst = plan.config.event(plan.config.min_survivors, adjacency)
     assert epsilon_of(Repeated(worst, rounds), 1e-6) <= epsilon
     policy = PrivacyDemand(epsilon, 1e-6, rounds, adjacency, corrupt_fraction=0.0)  # the plan's, if greater
@@ -444,11 +444,11 @@ def test_a_narrow_modulus_costs_noise_or_says_what_would_do() -> None:
     narrow = small_plan(100, length=1000, min_participants=10, max_modulus_bits=wide.config.modulus_bits - 2)
     assert narrow.config.modulus_bits <= wide.config.modulus_bits - 2
     assert narrow.sum_deviation(100) > wide.sum_deviation(100)
-    assert narrow.spent <= 2.0
+    assert narrow.epsilon_total <= 2.0
     with pytest.raises(ParameterError, match=r"raise max_modulus_bits to \d+") as refusal:
         small_plan(100, length=1000, min_participants=10, max_modulus_bits=6)
     bits = int(str(refusal.value).split("raise max_modulus_bits to ")[1].split()[0])
-    assert small_plan(100, length=1000, min_participants=10, max_modulus_bits=bits).spent <= 2.0
+    assert small_plan(100, length=1000, min_participants=10, max_modulus_bits=bits).epsilon_total <= 2.0
     with pytest.raises(ParameterError, match=r"epsilon to \d+") as refusal:
         small_plan(100, length=64, epsilon=0.05, min_participants=10, max_modulus_bits=12)
     epsilon = float(str(refusal.value).split("epsilon to ")[1])
@@ -481,10 +481,10 @@ def test_a_plan_explains_itself_and_tells_the_server_apart() -> None:
     for words in ("at least 9 inputs of 12", "8 honest", "clipped to an L2 norm of 1", "3 such rounds cost epsilon 2"):
         assert words in text
     sampled = small_plan(30, epsilon=4.0, rounds=10, sampling_rate=0.2)
-    assert sampled.spent <= 4.0 < sampled.spent_to_server
+    assert sampled.epsilon_total <= 4.0 < sampled.epsilon_towards_server
     assert "towards the server" in "\n".join(explain(sampled))
     multiplier = small_plan(epsilon=None, noise_multiplier=3.0)
-    assert multiplier.spent == pytest.approx(epsilon_of(multiplier.event(), 1e-5))
+    assert multiplier.epsilon_total == pytest.approx(epsilon_of(multiplier.event(), 1e-5))
 
 
 # An audit of the whole: many tiny rounds on neighbouring inputs.

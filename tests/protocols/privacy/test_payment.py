@@ -1,0 +1,408 @@
+"""Rounds between reservation and commitment: which ends cost what, and crashes between any two steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dp.errors import BudgetExceededError, LedgerBusyError, LedgerConflictError, PrivacyParameterError
+from dp.ledger import Budget, Composition, Ledger, Reservation, ReservationStatus
+from dp.sensitivity import Adjacency
+from protocols.core.listener import PhaseOpened, Transition
+from protocols.core.participants import Participants
+from protocols.core.threat_model import ThreatModel
+from protocols.masking.client import Client
+from protocols.masking.policy import ClientPolicy
+from protocols.masking.server import Server
+from protocols.masking.transitions import ServerPhase
+from protocols.privacy.payment import PaidRound
+from protocols.privacy.plans import HistogramPlan, PrivatePlan
+from secagg.errors import StateError, ThresholdError
+
+NAMES = Participants(f"clinic-{i:02}" for i in range(1, 13))
+PLAN = PrivatePlan(
+    threat_model=ThreatModel(12, 0.1, 0.25), length=3, l2_clip=1.0, epsilon=4.0, delta=1e-5, min_participants=2
+)
+COLLECTED = (ServerPhase.ADVERTISE_KEYS, ServerPhase.SHARE_KEYS, ServerPhase.MASKED_INPUT, ServerPhase.UNMASKING)
+UNREVEALED = COLLECTED[:3]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with open_ledger(tmp_path) as opened:
+        yield opened
+
+
+def open_ledger(folder: Path, epsilon: float = 8.0) -> Ledger:
+    ledger = Ledger.open(str(folder / "ledger.sqlite"), create=True)
+    ledger.create(Budget("study", epsilon, "1e-5", adjacency=Adjacency.ADD_REMOVE, composition=Composition.RENYI))
+    return ledger
+
+
+def clients() -> dict[str, Client]:
+    return {name: Client(policy=ClientPolicy(min_participants=2)) for name in NAMES}
+
+
+def drive(server: Server, those: dict[str, Client], silent: dict[ServerPhase, int] | None = None) -> None:
+    """Run to the end; in a phase, so many of the first clients say nothing."""
+    while not server.ended:
+        step(server, those, (silent or {}).get(server.phase, 0))
+
+
+def step(server: Server, those: dict[str, Client], silent: int = 0) -> None:
+    for name, message in list(server.outgoing().items())[silent:]:
+        server.receive(name, those[name].respond(message, {"update": np.full(3, 0.1)}))
+    server.close_phase()
+
+
+def only(ledger: Ledger) -> Reservation:
+    """Return the budget's one reservation, and check that the trail holds."""
+    ledger.verify()
+    (round_id,) = {record.round_id for record in ledger.history("study")} - {""}
+    return ledger.reservation("study", round_id)
+
+
+# What is committed.
+
+
+def test_the_sum_comes_after_its_cost_and_its_survivors_names(ledger: Ledger) -> None:
+    with PLAN.reserving(ledger, "study", NAMES) as paid:
+        server = paid.server()
+        assert only(ledger).round_id == server.session_id.hex() == paid.reservation.round_id
+        assert only(ledger).participants == 12
+        drive(server, clients(), {ServerPhase.MASKED_INPUT: 1})
+        assert only(ledger).status is ReservationStatus.RESERVED
+        result = paid.commit()
+        assert only(ledger).status is ReservationStatus.COMMITTED
+        assert paid.commit() == result  # repeated, for the same cost
+    assert result is server.result
+    assert result.survivors == set(NAMES) - {"clinic-01"}
+    opened, closed = ledger.history("study")[1:]
+    assert closed.amounts("charge") < opened.amounts("charge")  # eleven survived, nine were promised
+    assert ledger.participant("study", "clinic-01").epsilon == 0
+    assert ledger.participant("study", "clinic-02").epsilon > 0
+
+
+def test_histograms_are_paid_for_as_well(ledger: Ledger) -> None:
+    plan = HistogramPlan(threat_model=PLAN.threat_model, bins=2, epsilon=4.0, delta=1e-5, min_participants=2)
+    those = clients()
+    with plan.reserving(ledger, "study", NAMES) as paid:
+        while not paid.server().ended:
+            for name, message in paid.server().outgoing().items():
+                paid.server().receive(name, those[name].respond(message, {"counts": np.array([1, 0])}))
+            paid.server().close_phase()
+        assert paid.commit().sum("counts").shape == (2,)
+
+
+def test_a_budget_that_is_too_small_has_no_round(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, epsilon=0.5) as ledger:
+        paid = PLAN.reserving(ledger, "study", NAMES)
+        with pytest.raises(BudgetExceededError), paid:
+            pytest.fail("the round ran")
+        with pytest.raises(StateError, match="nothing is reserved"):
+            paid.server()
+        with pytest.raises(StateError, match="nothing is reserved"):
+            paid.commit()
+
+
+def test_a_ledger_that_refuses_the_commitment_gives_no_result(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> Reservation:
+        raise PrivacyParameterError("too much")
+
+    paid = PLAN.reserving(ledger, "study", NAMES)
+    with pytest.raises(PrivacyParameterError, match="too much"), paid:
+        drive(paid.server(), clients())
+        monkeypatch.setattr(ledger, "commit", refuse)
+        paid.commit()
+    assert only(ledger).status is ReservationStatus.RESERVED
+
+
+def test_a_commitment_may_be_tried_again(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*_: object, **__: object) -> Reservation:
+        raise LedgerBusyError("later")
+
+    with PLAN.reserving(ledger, "study", NAMES) as paid:
+        drive(paid.server(), clients())
+        with monkeypatch.context() as patch:
+            patch.setattr(ledger, "commit", busy)
+            with pytest.raises(LedgerBusyError):
+                paid.commit()
+        paid.commit()
+    assert only(ledger).status is ReservationStatus.COMMITTED
+
+
+# What other ends cost.
+
+
+@pytest.mark.parametrize("phase", UNREVEALED)
+@pytest.mark.parametrize("kept", [False, True])
+def test_too_few_before_shares_are_asked_for_cost_nothing(ledger: Ledger, phase: ServerPhase, kept: bool) -> None:
+    keep = [].append if kept else None
+    paid = PLAN.reserving(ledger, "study", NAMES, keep=keep)
+    with pytest.raises(ThresholdError), paid:
+        drive(paid.server(), clients(), {phase: 8})
+    assert not paid.server().revealed
+    assert only(ledger).status is ReservationStatus.RELEASED
+    assert ledger.status("study").fraction_taken == 0
+
+
+@pytest.mark.parametrize("error", [OSError("the network is gone"), KeyboardInterrupt(), None])
+@pytest.mark.parametrize("phase", COLLECTED)
+def test_a_session_that_is_left_costs_something_once_shares_were_asked_for(
+    ledger: Ledger, phase: ServerPhase, error: BaseException | None
+) -> None:
+    def leave() -> None:
+        with PLAN.reserving(ledger, "study", NAMES) as paid:
+            those = clients()
+            while paid.server().phase is not phase:
+                step(paid.server(), those)
+            if error is not None:
+                raise error
+
+    if error is None:
+        leave()
+    else:
+        with pytest.raises(type(error)):
+            leave()
+    released = ReservationStatus.RELEASED if phase in UNREVEALED else ReservationStatus.RESERVED
+    assert only(ledger).status is released
+
+
+def test_too_few_after_shares_were_asked_for_cost_all_that_was_reserved(ledger: Ledger) -> None:
+    paid = PLAN.reserving(ledger, "study", NAMES)
+    with pytest.raises(ThresholdError), paid:
+        drive(paid.server(), clients(), {ServerPhase.UNMASKING: 11})
+    assert only(ledger).status is ReservationStatus.RESERVED
+    assert ledger.status("study").fraction_taken > 0
+
+
+def test_a_result_that_is_not_committed_is_an_error_and_costs_all_that_was_reserved(ledger: Ledger) -> None:
+    with pytest.raises(StateError, match="was not committed"), PLAN.reserving(ledger, "study", NAMES) as paid:
+        drive(paid.server(), clients())
+    assert only(ledger).status is ReservationStatus.RESERVED
+    with pytest.raises(OSError, match="disk"), PLAN.reserving(ledger, "study", NAMES) as paid:
+        drive(paid.server(), clients())
+        raise OSError("disk")  # says more than that nothing was committed
+
+
+def test_there_is_nothing_to_commit_before_the_end(ledger: Ledger) -> None:
+    with PLAN.reserving(ledger, "study", NAMES) as paid, pytest.raises(StateError, match="no result"):
+        paid.commit()
+
+
+def test_a_reservation_that_cannot_be_released_stays(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*_: object, **__: object) -> Reservation:
+        raise LedgerBusyError("later")
+
+    monkeypatch.setattr(ledger, "release", busy)
+    with pytest.raises(LedgerBusyError) as refusal, PLAN.reserving(ledger, "study", NAMES) as paid:
+        drive(paid.server(), clients(), {ServerPhase.SHARE_KEYS: 8})
+    assert isinstance(refusal.value.__context__, ThresholdError)
+    assert only(ledger).status is ReservationStatus.RESERVED
+
+
+# Crashes. A process that dies runs no exit: what it held is dropped, and what it kept is there.
+
+
+class Crashed(BaseException):
+    """The process is gone."""
+
+
+@dataclass
+class World:
+    """What outlives the server's process: its folder, and the clients. It dies at a step of the caller's choice."""
+
+    folder: Path
+    dies_at: int = -1
+    steps: int = 0
+    clients: dict[str, Client] = field(default_factory=clients)
+
+    def tick(self) -> None:
+        if self.steps == self.dies_at:
+            raise Crashed
+        self.steps += 1
+
+    def keep(self, dumped: bytes) -> None:
+        self.tick()
+        (self.folder / "round").write_bytes(dumped)
+        self.tick()
+
+    def ledger(self) -> Ledger:
+        """Return a ledger that may die before and after each of its transactions."""
+        ledger = Ledger.open(str(self.folder / "ledger.sqlite"))
+        for name in ("reserve", "commit"):
+            setattr(ledger, name, self._mortal(getattr(ledger, name)))
+        return ledger
+
+    def _mortal(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any, **named: Any) -> Any:
+            self.tick()
+            outcome = method(*arguments, **named)
+            self.tick()
+            return outcome
+
+        return called
+
+    def session(self, paid: PaidRound) -> np.ndarray:
+        """Run a round to its published sum, and clear up; its context is not left by a crash."""
+        server = paid.__enter__().server()
+        while not server.ended:
+            for name, message in server.outgoing().items():
+                self.tick()
+                answer = self.clients[name].respond(message, {"update": np.full(3, 0.1)})
+                self.tick()
+                server.receive(name, answer)
+            self.tick()
+            server.close_phase()
+        published = paid.commit().levels["update"]
+        self.tick()
+        paid.__exit__(None, None, None)
+        return published
+
+    def process(self) -> np.ndarray:
+        """What the server's program does whenever it is started: go on with what was kept, or begin."""
+        ledger = self.ledger()
+        try:
+            kept = self.folder / "round"
+            if kept.exists():
+                return self.session(PLAN.resuming(ledger, "study", kept.read_bytes(), keep=self.keep))
+            return self.session(PLAN.reserving(ledger, "study", NAMES, keep=self.keep))
+        finally:
+            ledger.close()
+
+
+def how_many_steps(folder: Path) -> int:
+    open_ledger(folder).close()
+    world = World(folder)
+    world.process()
+    return world.steps
+
+
+def test_a_crash_between_any_two_steps_loses_no_session_and_is_paid_for_once(tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    steps = how_many_steps(tmp_path / "whole")
+    with open_ledger(tmp_path / "whole") as ledger:
+        whole = only(ledger)
+    assert steps > 4 * 12 * 2
+    for dies_at in range(steps):
+        folder = tmp_path / str(dies_at)
+        folder.mkdir()
+        open_ledger(folder).close()
+        world = World(folder, dies_at)
+        with pytest.raises(Crashed):
+            world.process()
+        world.dies_at = -1
+        sum_of_all = world.process()
+        with open_ledger(folder) as ledger:
+            assert ledger.open_reservations("study") == []
+            assert (only(ledger).status, only(ledger).charge) == (whole.status, whole.charge), dies_at
+            assert ledger.status("study").spent == whole.charge
+        # Whoever dies after the commitment publishes the same sum when it is started once more.
+        assert np.array_equal(world.process(), sum_of_all)
+
+
+def test_a_crash_in_every_phase_of_one_session_is_gone_through_as_well(tmp_path: Path) -> None:
+    open_ledger(tmp_path).close()
+    world = World(tmp_path, dies_at=20)
+    crashes = 0
+    while True:
+        try:
+            world.process()
+            break
+        except Crashed:
+            crashes += 1
+            world.steps = 0
+            world.dies_at += 4
+    assert crashes > 3
+    with open_ledger(tmp_path) as ledger:
+        assert only(ledger).status is ReservationStatus.COMMITTED
+
+
+def test_a_resumed_round_that_fails_stays_reserved(ledger: Ledger) -> None:
+    # What was kept may be older than what was sent, so that nobody here knows that nothing was revealed.
+    kept: list[bytes] = []
+    paid = PLAN.reserving(ledger, "study", NAMES, keep=kept.append).__enter__()
+    those = clients()
+    drive(paid.server(), those)
+    assert paid.server().revealed
+    old = kept[2]
+    assert not Server.load(old).revealed
+    again = PLAN.resuming(ledger, "study", old)
+    with pytest.raises(ThresholdError), again:
+        again.server().close_phase()
+    assert only(ledger).status is ReservationStatus.RESERVED
+    ledger.resolve(only(ledger), spent=True, reason="the log says that shares were asked for")
+    with pytest.raises(LedgerConflictError), PLAN.resuming(ledger, "study", kept[-1]) as late:
+        late.commit()
+
+
+def test_a_crash_before_the_release_is_made_up_for(ledger: Ledger) -> None:
+    kept: list[bytes] = []
+    paid = PLAN.reserving(ledger, "study", NAMES, keep=kept.append).__enter__()
+    with pytest.raises(ThresholdError):
+        drive(paid.server(), clients(), {ServerPhase.SHARE_KEYS: 8})
+    assert only(ledger).status is ReservationStatus.RESERVED
+    with PLAN.resuming(ledger, "study", kept[-1]) as resumed:
+        assert resumed.server().ended
+    assert only(ledger).status is ReservationStatus.RELEASED
+    with pytest.raises(LedgerConflictError, match="released"), PLAN.resuming(ledger, "study", kept[-1]):
+        pytest.fail("a released round ran")
+
+
+def test_a_context_that_is_left_meanwhile_keeps_what_was_received(ledger: Ledger) -> None:
+    kept: list[bytes] = []
+    those = clients()
+    with pytest.raises(KeyboardInterrupt), PLAN.reserving(ledger, "study", NAMES, keep=kept.append) as paid:
+        for name, message in list(paid.server().outgoing().items())[:5]:
+            paid.server().receive(name, those[name].respond(message))
+        raise KeyboardInterrupt
+    assert only(ledger).status is ReservationStatus.RESERVED
+    with PLAN.resuming(ledger, "study", kept[-1], keep=kept.append) as resumed:
+        assert resumed.server().num_awaited == 7
+        drive(resumed.server(), those)
+        resumed.commit()
+    assert only(ledger).status is ReservationStatus.COMMITTED
+
+
+def test_another_plan_does_not_take_over_a_session(ledger: Ledger) -> None:
+    kept: list[bytes] = []
+    PLAN.reserving(ledger, "study", NAMES, keep=kept.append).__enter__()
+    other = PrivatePlan(
+        threat_model=PLAN.threat_model, length=3, l2_clip=1.0, epsilon=2.0, delta=1e-5, min_participants=2
+    )
+    with pytest.raises(LedgerConflictError), other.resuming(ledger, "study", kept[-1]):
+        pytest.fail("another plan's round ran")
+
+
+def test_what_is_kept_is_kept_before_listeners_hear_of_it(ledger: Ledger) -> None:
+    order: list[str] = []
+
+    def listen(transition: Transition) -> None:
+        if isinstance(transition, PhaseOpened):
+            order.append(transition.phase)
+
+    def keep(dumped: bytes) -> None:
+        order.append(f"kept in {Server.load(dumped).phase}")
+
+    with PLAN.reserving(ledger, "study", NAMES, keep=keep, listener=listen) as paid:
+        drive(paid.server(), clients())
+        paid.commit()
+    assert order == [
+        *("advertise-keys", "kept in advertise-keys", "kept in share-keys", "share-keys", "kept in masked-input"),
+        *("masked-input", "kept in unmasking", "unmasking", "kept in completed"),
+    ]
+
+
+def test_a_phase_that_cannot_be_kept_is_not_sent(ledger: Ledger) -> None:
+    def keep(dumped: bytes) -> None:
+        if Server.load(dumped).phase is ServerPhase.UNMASKING:
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"), PLAN.reserving(ledger, "study", NAMES, keep=keep) as paid:
+        drive(paid.server(), clients())
+    assert only(ledger).status is ReservationStatus.RESERVED
