@@ -78,6 +78,14 @@ def test_aggregate_sums_without_the_client_that_vanished():
     assert all(abs(float(a) - float(b)) <= 0.001 for a, b in zip(secure, plain, strict=True))
 
 
+def test_the_ledger_pays_for_one_private_round_and_refuses_the_next():
+    lines = run("examples/private_round_ledger.py").splitlines()
+    assert lines[0].startswith("mean of 11:")
+    assert lines[2].startswith("round 2 is refused: budget 'study' would be exceeded")
+    assert lines[1].removeprefix("after round 1") == lines[3].removeprefix("after round 2")
+    assert lines[4] == "clinic-07 has spent 0.0"
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_files_that_are_named_exist(document):
     paths = re.findall(r"(?<![\w/.])((?:secagg|dp|protocols|tests|bench|docs|examples)/[\w/.-]+)", document.read_text())

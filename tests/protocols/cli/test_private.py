@@ -10,17 +10,9 @@ import numpy as np
 import pytest
 
 from dp.distributed import NoiseShare
-from dp.errors import BudgetExceededError
-from dp.ledger import Budget, Composition, Ledger, ReservationStatus
+from dp.ledger import Budget, Composition, Ledger
 from dp.sensitivity import Adjacency
 from protocols.cli.app import app
-from protocols.core.threat_model import ThreatModel
-from protocols.masking.transitions import ServerPhase
-from protocols.privacy.payment import Purse
-from protocols.privacy.plans import PrivatePlan
-from protocols.simulation.masked import Simulation
-from protocols.simulation.paid import pay
-from secagg.errors import EncodingError, ThresholdError
 from tests.command_line import separating_runner
 
 runner = separating_runner()
@@ -118,7 +110,7 @@ def test_rounds_are_paid_for_until_the_budget_is_gone(tmp_path: Path) -> None:
         assert 1 <= paid <= 4
         assert status.epsilon <= 8
         assert len(history) == 1 + 2 * paid
-        assert ledger.participant("study", "client-3").epsilon > 0
+        assert ledger.participant("study", "client-03").epsilon > 0
         ledger.verify()
 
 
@@ -128,61 +120,6 @@ def test_a_missing_ledger_or_budget_is_named(tmp_path: Path) -> None:
     assert "no ledger" in run_json(*arguments, exit_code=3)["message"]
     Ledger.open(url, create=True).close()
     assert "study" in run_json(*arguments, exit_code=3)["message"]
-
-
-@pytest.fixture
-def purse(tmp_path: Path) -> Any:
-    with Ledger.open(str(tmp_path / "ledger.sqlite"), create=True) as ledger:
-        ledger.create(Budget("study", 8, "1e-5", adjacency=Adjacency.ADD_REMOVE, composition=Composition.RENYI))
-        yield Purse(ledger, "study")
-
-
-PLAN = PrivatePlan(threat_model=ThreatModel(16, 0.1, 0.25), length=3, l2_clip=1.0, epsilon=4.0, delta=1e-5)
-
-
-def simulation(**changes: Any) -> Simulation:
-    return Simulation(PLAN.config, lambda _: ({"update": np.zeros(3)}, 1), **changes)
-
-
-def test_what_a_round_did_cost_is_committed_and_who_was_in_it(purse: Purse) -> None:
-    pay(purse, PLAN, simulation(drops={ServerPhase.SHARE_KEYS: {5}}))
-    (opened, closed) = purse.ledger.history("study")[1:]
-    assert closed.amounts("charge") < opened.amounts("charge")  # fifteen survived, twelve were promised
-    assert len(purse.ledger.participant("study", "client-4").rounds) == 1
-    assert purse.ledger.participant("study", "client-5").epsilon == 0
-
-
-@pytest.mark.parametrize("phase", [ServerPhase.ADVERTISE_KEYS, ServerPhase.SHARE_KEYS, ServerPhase.MASKED_INPUT])
-def test_a_round_that_revealed_nothing_is_given_back(purse: Purse, phase: ServerPhase) -> None:
-    with pytest.raises(ThresholdError):
-        pay(purse, PLAN, simulation(drops={phase: range(1, 9)}))
-    assert purse.ledger.status("study").epsilon == 0
-    assert purse.ledger.open_reservations("study") == []
-
-
-def test_a_round_that_failed_when_shares_were_asked_for_counts_as_spent(purse: Purse) -> None:
-    with pytest.raises(ThresholdError):
-        pay(purse, PLAN, simulation(drops={ServerPhase.UNMASKING: range(1, 16)}))
-    (orphan,) = purse.ledger.open_reservations("study")
-    assert orphan.status is ReservationStatus.RESERVED
-    assert purse.ledger.status("study").epsilon > 0
-
-
-@pytest.mark.parametrize("error", [EncodingError("impossible"), KeyboardInterrupt()])
-def test_a_round_that_broke_counts_as_spent(purse: Purse, error: BaseException) -> None:
-    broken = simulation()
-    broken.run = lambda: (_ for _ in ()).throw(error)  # type: ignore[method-assign,misc]
-    with pytest.raises(type(error)):
-        pay(purse, PLAN, broken)
-    assert len(purse.ledger.open_reservations("study")) == 1
-
-
-def test_a_round_beyond_the_budget_is_not_run(purse: Purse) -> None:
-    greedy = PrivatePlan(threat_model=PLAN.threat_model, length=3, l2_clip=1.0, epsilon=50.0, delta=1e-5)
-    unrun = simulation()
-    unrun.run = None  # type: ignore[method-assign,assignment]
-    with pytest.raises(BudgetExceededError):
-        pay(purse, greedy, unrun)
 
 
 # The demonstration.

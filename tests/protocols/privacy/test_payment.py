@@ -22,12 +22,19 @@ from protocols.masking.server import Server
 from protocols.masking.transitions import ServerPhase
 from protocols.privacy.payment import PaidRound
 from protocols.privacy.plans import HistogramPlan, PrivatePlan
+from protocols.simulation.masked import Simulation
+from protocols.simulation.paid import pay
 from secagg.errors import StateError, ThresholdError
 
 NAMES = Participants(f"clinic-{i:02}" for i in range(1, 13))
-PLAN = PrivatePlan(
-    threat_model=ThreatModel(12, 0.1, 0.25), length=3, l2_clip=1.0, epsilon=4.0, delta=1e-5, min_participants=2
-)
+
+
+def plan_for(epsilon: float) -> PrivatePlan:
+    model = ThreatModel(12, 0.1, 0.25)
+    return PrivatePlan(threat_model=model, length=3, l2_clip=1.0, epsilon=epsilon, delta=1e-5, min_participants=2)
+
+
+PLAN = plan_for(4.0)
 COLLECTED = (ServerPhase.ADVERTISE_KEYS, ServerPhase.SHARE_KEYS, ServerPhase.MASKED_INPUT, ServerPhase.UNMASKING)
 UNREVEALED = COLLECTED[:3]
 
@@ -58,6 +65,11 @@ def step(server: Server, those: dict[str, Client], silent: int = 0) -> None:
     for name, message in list(server.outgoing().items())[silent:]:
         server.receive(name, those[name].respond(message, {"update": np.full(3, 0.1)}))
     server.close_phase()
+
+
+def within(paid: PaidRound, action: Callable[[PaidRound], object]) -> None:
+    with paid:
+        action(paid)
 
 
 def only(ledger: Ledger) -> Reservation:
@@ -114,11 +126,13 @@ def test_a_ledger_that_refuses_the_commitment_gives_no_result(ledger: Ledger, mo
     def refuse(*_: object, **__: object) -> Reservation:
         raise PrivacyParameterError("too much")
 
-    paid = PLAN.reserving(ledger, "study", NAMES)
-    with pytest.raises(PrivacyParameterError, match="too much"), paid:
+    def run(paid: PaidRound) -> None:
         drive(paid.server(), clients())
-        monkeypatch.setattr(ledger, "commit", refuse)
         paid.commit()
+
+    monkeypatch.setattr(ledger, "commit", refuse)
+    with pytest.raises(PrivacyParameterError, match="too much"):
+        within(PLAN.reserving(ledger, "study", NAMES), run)
     assert only(ledger).status is ReservationStatus.RESERVED
 
 
@@ -134,6 +148,18 @@ def test_a_commitment_may_be_tried_again(ledger: Ledger, monkeypatch: pytest.Mon
                 paid.commit()
         paid.commit()
     assert only(ledger).status is ReservationStatus.COMMITTED
+
+
+def test_simulated_rounds_are_paid_for_as_others_are(ledger: Ledger) -> None:
+    inputs = lambda name: {"update": np.zeros(3)}  # noqa: E731
+    report = pay(ledger, "study", PLAN, Simulation(PLAN.config, inputs, policy=ClientPolicy(min_participants=2)))
+    assert only(ledger).status is ReservationStatus.COMMITTED
+    assert only(ledger).round_id == report.session_id.hex()
+    asked: list[str] = []
+    unrun = Simulation(PLAN.config, inputs, on_progress=lambda phase, done, total: asked.append(phase))
+    with pytest.raises(BudgetExceededError):
+        pay(ledger, "study", plan_for(50.0), unrun)
+    assert asked == []
 
 
 # What other ends cost.
@@ -185,9 +211,16 @@ def test_a_result_that_is_not_committed_is_an_error_and_costs_all_that_was_reser
     with pytest.raises(StateError, match="was not committed"), PLAN.reserving(ledger, "study", NAMES) as paid:
         drive(paid.server(), clients())
     assert only(ledger).status is ReservationStatus.RESERVED
-    with pytest.raises(OSError, match="disk"), PLAN.reserving(ledger, "study", NAMES) as paid:
+
+
+def test_what_goes_wrong_before_the_commitment_is_what_is_raised(ledger: Ledger) -> None:
+    def run(paid: PaidRound) -> None:
         drive(paid.server(), clients())
-        raise OSError("disk")  # says more than that nothing was committed
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        within(PLAN.reserving(ledger, "study", NAMES), run)
+    assert only(ledger).status is ReservationStatus.RESERVED
 
 
 def test_there_is_nothing_to_commit_before_the_end(ledger: Ledger) -> None:
@@ -357,10 +390,14 @@ def test_a_crash_before_the_release_is_made_up_for(ledger: Ledger) -> None:
 def test_a_context_that_is_left_meanwhile_keeps_what_was_received(ledger: Ledger) -> None:
     kept: list[bytes] = []
     those = clients()
-    with pytest.raises(KeyboardInterrupt), PLAN.reserving(ledger, "study", NAMES, keep=kept.append) as paid:
+
+    def run(paid: PaidRound) -> None:
         for name, message in list(paid.server().outgoing().items())[:5]:
             paid.server().receive(name, those[name].respond(message))
         raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        within(PLAN.reserving(ledger, "study", NAMES, keep=kept.append), run)
     assert only(ledger).status is ReservationStatus.RESERVED
     with PLAN.resuming(ledger, "study", kept[-1], keep=kept.append) as resumed:
         assert resumed.server().num_awaited == 7
@@ -372,10 +409,7 @@ def test_a_context_that_is_left_meanwhile_keeps_what_was_received(ledger: Ledger
 def test_another_plan_does_not_take_over_a_session(ledger: Ledger) -> None:
     kept: list[bytes] = []
     PLAN.reserving(ledger, "study", NAMES, keep=kept.append).__enter__()
-    other = PrivatePlan(
-        threat_model=PLAN.threat_model, length=3, l2_clip=1.0, epsilon=2.0, delta=1e-5, min_participants=2
-    )
-    with pytest.raises(LedgerConflictError), other.resuming(ledger, "study", kept[-1]):
+    with pytest.raises(LedgerConflictError), plan_for(2.0).resuming(ledger, "study", kept[-1]):
         pytest.fail("another plan's round ran")
 
 

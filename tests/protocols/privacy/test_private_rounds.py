@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,6 +20,7 @@ from dp.events import Repeated
 from dp.preparation import Preparation
 from dp.sensitivity import Adjacency
 from protocols.core import framing
+from protocols.core.participants import Participants
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.private_codecs import NoisyFloats
 from protocols.inputs.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
@@ -29,7 +29,7 @@ from protocols.masking.client import Client
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import ToClient
 from protocols.masking.policy import ClientPolicy, PrivacyDemand
-from protocols.masking.server import Server
+from protocols.masking.server import Server, closing
 from protocols.masking.transitions import ServerPhase
 from protocols.privacy.explanation import explain
 from protocols.privacy.plans import HistogramPlan, PrivatePlan
@@ -58,8 +58,25 @@ def run(
     config: RoundConfig, values: Mapping[int, np.ndarray], drops: Any = None, policy: ClientPolicy = LENIENT
 ) -> Any:
     (spec,) = config.vectors
-    inputs = lambda client_id: ({spec.name: values[client_id]}, 1)  # noqa: E731
-    return Simulation(config, inputs, drops or {}, policy, threads=1).run()
+    names = Participants.numbered(config.num_clients)
+    silent = {phase: names.named(numbers) for phase, numbers in (drops or {}).items()}
+    inputs = lambda name: {spec.name: values[names.number(name)]}  # noqa: E731
+    return Simulation(config, inputs, silent, policy, threads=1).run()
+
+
+def exchange(server: Server, clients: dict[str, Client], values: Callable[[str], np.ndarray]) -> None:
+    """Run one phase."""
+    for name, message in server.outgoing().items():
+        server.receive(name, clients[name].respond(message, lambda name=name: {"update": values(name)}))  # type: ignore[misc]
+    server.close_phase()
+
+
+def joining(config: RoundConfig) -> dict[str, Client]:
+    return {name: Client(policy=LENIENT) for name in Participants.numbered(config.num_clients)}
+
+
+def invitation(config: RoundConfig) -> bytes:
+    return next(iter(Server(config).outgoing().values()))
 
 
 @pytest.fixture
@@ -68,8 +85,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     kept: list[np.ndarray] = []
     honest = NoiseShare.draw
 
-    def draw(self: NoiseShare) -> np.ndarray:
-        kept.append(honest(self))
+    def draw(self: NoiseShare, **given: Any) -> np.ndarray:
+        kept.append(honest(self, **given))
         return kept[-1].copy()
 
     monkeypatch.setattr(NoiseShare, "draw", draw)
@@ -84,8 +101,8 @@ def test_the_sum_is_exactly_the_prepared_vectors_and_their_noise(
     prepared: list[np.ndarray] = []
     honest = Preparation.prepare
 
-    def prepare(self: Preparation, values: np.ndarray, seed: bytes) -> tuple[np.ndarray, bool]:
-        levels, clipped = honest(self, values, seed)
+    def prepare(self: Preparation, values: np.ndarray, seed: bytes, **given: Any) -> tuple[np.ndarray, bool]:
+        levels, clipped = honest(self, values, seed, **given)
         prepared.append(levels.copy())
         return levels, clipped
 
@@ -97,7 +114,9 @@ def test_the_sum_is_exactly_the_prepared_vectors_and_their_noise(
     in_sum = 12 if phase in (None, ServerPhase.UNMASKING) else 9
     assert len(report.result.survivors) == len(prepared) == len(drawn) == in_sum
     assert np.array_equal(report.result.levels["update"], sum(prepared) + sum(drawn))
-    exact = sum(v / max(1.0, float(np.linalg.norm(v))) for i, v in values.items() if i in report.result.survivors)
+    exact = sum(
+        v / max(1.0, float(np.linalg.norm(v))) for i, v in values.items() if f"client-{i:02}" in report.result.survivors
+    )
     off = report.result.sum("update") - exact
     assert np.abs(off).max() < 8 * plan.sum_deviation(12)
     assert np.abs(off).max() > 0.01 * plan.sum_deviation(9)
@@ -123,31 +142,24 @@ def test_below_the_promised_number_the_round_fails_closed(phase: ServerPhase) ->
         run(plan.config, {i: np.zeros(20) for i in range(1, 13)}, {phase: {1, 2, 3, 4}})
 
 
-def test_a_server_that_sums_too_few_gets_no_shares() -> None:
+def test_a_server_that_sums_too_few_gets_no_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     # The server's own check is switched off; the clients' is what must hold.
+    monkeypatch.setattr(closing, "_check_minimum", lambda state, have: None)
     plan = small_plan()
-    server = Server(plan.config)
-    clients = {i: Client(i, policy=LENIENT) for i in range(1, 13)}
-    outgoing: Any = server.outgoing()
-    server._check_minimum = lambda have: None  # type: ignore[method-assign]
-    refused = 0
-    for _ in range(4):
-        for i, message in outgoing.items():
-            if server.phase is ServerPhase.MASKED_INPUT and i > 8:
-                continue
-            if server.phase is ServerPhase.UNMASKING:
-                with pytest.raises(ThresholdError) as refusal:
-                    clients[i].respond(message)
-                assert (refusal.value.needed, refusal.value.have) == (9, 8)
-                refused += 1
-            else:
-                server.receive(i, clients[i].respond(message, {"update": np.zeros(20)}))
-        if server.phase is ServerPhase.UNMASKING:
-            break
-        outgoing = server.close_round()
-    assert refused == 8
+    server, clients = Server(plan.config), joining(plan.config)
+    while server.phase is not ServerPhase.MASKED_INPUT:
+        exchange(server, clients, lambda name: np.zeros(20))
+    for name, message in list(server.outgoing().items())[:8]:
+        server.receive(name, clients[name].respond(message, {"update": np.zeros(20)}))
+    server.close_phase()
+    asked = server.outgoing()
+    assert len(asked) == 8
+    for name, message in asked.items():
+        with pytest.raises(ThresholdError) as refusal:
+            clients[name].respond(message)
+        assert (refusal.value.needed, refusal.value.have) == (9, 8)
     with pytest.raises(ThresholdError):
-        server.close_round()
+        server.close_phase()
 
 
 # What a client demands, whatever the server proposes.
@@ -158,9 +170,8 @@ def demand(**changes: Any) -> ClientPolicy:
 
 
 def accepts(config: RoundConfig, policy: ClientPolicy) -> bool:
-    invitation = Server(config).outgoing()[1]
     try:
-        Client(1, policy=policy).advertise_keys(invitation)
+        Client(policy=policy).respond(invitation(config))
     except ParameterError:
         return False
     return True
@@ -229,8 +240,8 @@ def test_impossible_demands_are_named(bad: dict[str, Any]) -> None:
 
 def test_a_stricter_policy_holds_for_a_restored_session_too() -> None:
     plan = small_plan()
-    client = Client(1, policy=LENIENT)
-    client.advertise_keys(Server(plan.config).outgoing()[1])
+    client = Client(policy=LENIENT)
+    client.respond(invitation(plan.config))
     assert Client.load(client.dump()).phase == client.phase
     with pytest.raises(ParameterError, match="demands at most 1"):
         Client.load(client.dump(), policy=demand(epsilon=1.0))
@@ -249,9 +260,9 @@ def test_private_rounds_have_ten_participants_unless_a_client_says_otherwise() -
 
 def test_the_demand_survives_a_dump() -> None:
     plan = small_plan()
-    client = Client.load(Client(1, policy=demand(epsilon=1.0)).dump())
+    client = Client.load(Client(policy=demand(epsilon=1.0)).dump())
     with pytest.raises(ParameterError, match="demands at most 1"):
-        client.advertise_keys(Server(plan.config).outgoing()[1])
+        client.respond(invitation(plan.config))
 
 
 # What no configuration may say.
@@ -299,7 +310,7 @@ def test_small_groups_on_sparse_graphs_are_not_left_to_a_server_that_may_equivoc
     [("local_sigma", 0.1), ("scale", -1.0), ("l2_clip", math.nan), ("length", -3), ("length", 1 << 40)],
 )
 def test_hostile_noise_parameters_are_malformed_messages(name: str, value: float) -> None:
-    good = wire.encode(Server(small_plan().config).outgoing()[1])
+    good = invitation(small_plan().config)
     start, body = framing.HEADER_BYTES, msgspec.msgpack.decode(good[framing.HEADER_BYTES :])
     assert wire.decode(good, ToClient, max_bytes=1 << 20) is not None
     body[2][1][0][name] = value
@@ -350,7 +361,7 @@ def test_noisy_sums_decode_exactly(length: int, num_clients: int, survivors: int
 def test_bad_private_vectors_are_refused_and_can_be_corrected(values: Any, words: str) -> None:
     config = small_plan().config
     with pytest.raises(EncodingError, match=words):
-        config.encode({"update": values}, rotation_seed=partial(derivations.rotation_seed, bytes(32)))
+        config.encode({"update": values}, session_id=bytes(32))
 
 
 def test_the_rotation_is_the_sessions_and_the_vectors_own() -> None:
@@ -360,15 +371,11 @@ def test_the_rotation_is_the_sessions_and_the_vectors_own() -> None:
 
 def test_clipping_is_told_to_the_client_alone() -> None:
     plan = small_plan()
-    server = Server(plan.config)
-    clients = {i: Client(i, policy=LENIENT) for i in range(1, 13)}
-    outgoing: Any = server.outgoing()
-    while outgoing:
-        for i, message in outgoing.items():
-            server.receive(i, clients[i].respond(message, {"update": np.full(20, 1.0 if i == 4 else 0.01)}))
-        outgoing = server.close_round()
-    assert clients[4].num_clipped == {"update": 20}
-    assert clients[5].num_clipped == {"update": 0}
+    server, clients = Server(plan.config), joining(plan.config)
+    while not server.ended:
+        exchange(server, clients, lambda name: np.full(20, 1.0 if name == "client-04" else 0.01))
+    assert clients["client-04"].num_clipped == {"update": 20}
+    assert clients["client-05"].num_clipped == {"update": 0}
 
 
 # Histograms.
@@ -400,7 +407,7 @@ def test_histograms_are_noisy_and_few_people_are_not_told_from_none() -> None:
 def test_bad_counts_are_refused(values: np.ndarray, words: str) -> None:
     plan = HistogramPlan(threat_model=ThreatModel(60, 0.1, 0.1), bins=4, epsilon=8.0, delta=1e-5)
     with pytest.raises(EncodingError, match=words):
-        plan.config.encode({"counts": values}, rotation_seed=lambda _: bytes(32))
+        plan.config.encode({"counts": values}, session_id=bytes(32))
 
 
 # The plan.
