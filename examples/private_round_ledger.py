@@ -1,6 +1,8 @@
 """Private rounds that a ledger pays for: one is paid, the next does not fit the budget any more, and is not run."""
 
+import os
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,20 @@ clinics = Participants(f"clinic-{i:02}" for i in range(1, 13))
 demand = ClientPolicy(privacy=PrivacyDemand(epsilon=4.0, delta=1e-5))  # every client's own
 
 
+def keep(path: Path, dumped: bytes) -> None:
+    """Replace what was kept, so that a crash leaves the old dump or the new one, whole."""
+    unfinished = path.with_suffix(".new")
+    with unfinished.open("wb") as file:
+        file.write(dumped)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
 def paid_round(ledger: Ledger, dump: Path) -> None:
     """Run one round; its result is published after its cost is in the ledger."""
     clients = {name: Client(policy=demand) for name in clinics}
-    with plan.reserving(ledger, "study", clinics, keep=dump.write_bytes) as paid:
+    with plan.reserving(ledger, "study", clinics, keep=partial(keep, dump)) as paid:
         server = paid.server()
         while not server.ended:
             for name, message in server.outgoing().items():
@@ -28,7 +40,7 @@ def paid_round(ledger: Ledger, dump: Path) -> None:
             server.close_phase()
         result = paid.commit()
     print(f"mean of {len(result.survivors)}: {result.mean('update').round(2)}")
-    dump.unlink()  # it is published: there is nothing to go on with
+    dump.unlink()  # published: there is nothing left for plan.resuming
 
 
 with tempfile.TemporaryDirectory() as folder, Ledger.open(f"{folder}/ledger.sqlite", create=True) as ledger:

@@ -230,6 +230,6 @@ def test_impossible_goals_are_named_before_anything_is_sent(privacy, words):
     assert grid.to_nodes == []
 
 
-def test_half_a_purse_is_refused():
+def test_half_a_budget_is_refused():
     with pytest.raises(ParameterError, match="both or neither"):
         Privacy(l2_clip=1.0, epsilon=1.0, delta=1e-5, budget="ledger.sqlite")
