@@ -46,16 +46,15 @@ def train(epsilon: float, seed: int) -> dict[str, float]:
         delta=DELTA,
         rounds=ROUNDS,
     )
-    (lane,) = plan.config.lanes
     codec = plan.codec
     sigma = gaussian_noise_multiplier(epsilon, DELTA) * np.sqrt(ROUNDS) * plan.l2_clip
 
     def shared(updates: list[np.ndarray]) -> np.ndarray:
         seed_of_round = os.urandom(32)
-        total = np.zeros(lane.length, dtype=lane.dtype)
+        total = np.zeros(codec.length, dtype=codec.dtype)
         for update in updates:
             total += codec.encode(update, seed_of_round).residues
-        levels = codec.decode_levels(reduce_in_place(total, lane.modulus_bits), num_summands=len(updates))
+        levels = codec.decode(reduce_in_place(total, codec.modulus_bits), num_summands=len(updates))
         return np.asarray(codec.restore(levels, seed_of_round) / len(updates))
 
     def trusted(updates: list[np.ndarray]) -> np.ndarray:
@@ -107,7 +106,7 @@ def test_client_cost(benchmark, report):
     seed = bytes(32)
 
     def encode(config: RoundConfig) -> None:
-        config.encode({"update": values}, rotation_seed=lambda _: seed)
+        config.encode({"update": values}, session_id=seed)
 
     for config in (plan.config, plain):
         warm_up(config)

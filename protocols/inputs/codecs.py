@@ -1,93 +1,39 @@
-"""The masked vectors of a round: each named vector, the weights behind them, with the encoding that follows."""
+"""Which codec serves which vector, and what travels behind the named vectors.
+
+A new kind of vector is a specification in `vectors.py`, a codec, and a line in `codec_of`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from .codec import VectorCodec
+from .plain_codecs import FloatCodec, IntegerCodec
+from .private_codecs import private_codec_of
+from .vectors import FloatVector, IntegerVector, VectorSpec
 
-import numpy as np
-import numpy.typing as npt
-
-from secagg.encoding import Encoded, FixedPoint, Integers
-from secagg.errors import EncodingError
-from secagg.residues import lane_dtype, packed_bytes
-
-from .private_codecs import NoisyCounts, NoisyFloats
-from .vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector, VectorSpec
-
-WEIGHT_LANE = "weight"
-"""Where the sum of weights travels, as one more masked vector behind the named ones."""
-
-Codec = FixedPoint | Integers | NoisyFloats | NoisyCounts
+WEIGHT = "weight"
+"""The vector in which the weights travel, one more behind the named ones."""
+CLIPPED = "clipped"
+"""The vector of counts of clipped coordinates, one for each vector of floats, behind the weights."""
 
 
-@dataclass(frozen=True)
-class Lane:
-    """One masked vector: its name, the number of its residues, and its encoding."""
-
-    name: str
-    length: int
-    codec: Codec
-    weighted: bool = False
-
-    @property
-    def modulus_bits(self) -> int:
-        """Bits of a residue."""
-        return self.codec.modulus_bits
-
-    @property
-    def packed_bytes(self) -> int:
-        """Bytes on the wire."""
-        return packed_bytes(self.length, self.modulus_bits)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The dtype of its lanes."""
-        return lane_dtype(self.modulus_bits)
-
-    def encode(
-        self, values: Mapping[str, npt.NDArray[Any]], weight: int, rotation_seed: Callable[[str], bytes]
-    ) -> Encoded:
-        """Encode this lane's vector out of a client's input."""
-        if self.name == WEIGHT_LANE and isinstance(self.codec, Integers):
-            return self.codec.encode(np.array([weight]))
-        vector = values[self.name]
-        try:
-            if isinstance(self.codec, NoisyFloats | NoisyCounts):
-                return self.codec.encode(vector, rotation_seed(self.name))
-            if not isinstance(vector, np.ndarray) or vector.shape != (self.length,):
-                shape = vector.shape if isinstance(vector, np.ndarray) else type(vector).__name__
-                raise EncodingError(f"must be an array of shape ({self.length},), not {shape}")
-            if isinstance(self.codec, Integers):
-                return self.codec.encode(vector)
-            return self.codec.encode(vector, weight=weight if self.weighted else 1)
-        except EncodingError as error:
-            raise EncodingError(f"vector {self.name!r}: {error}", index=error.index) from None
-
-
-def lane_of(spec: VectorSpec, num_clients: int, max_weight: int) -> Lane:
-    """Return the lane of a named vector; raise ParameterError where no encoding serves it."""
+def codec_of(spec: VectorSpec, num_clients: int, max_weight: int) -> VectorCodec:
+    """Return the codec of a named vector; raise ParameterError where no encoding serves it."""
     match spec:
-        case PrivateVector():
-            floats = NoisyFloats(spec, num_clients)
-            return Lane(spec.name, floats.length, floats)
-        case PrivateCounts():
-            counts = NoisyCounts(spec, num_clients)
-            return Lane(spec.name, counts.length, counts)
-        case IntegerVector():
-            return Lane(spec.name, spec.length, Integers(max_value=spec.max_value, num_summands=num_clients))
         case FloatVector():
-            codec = FixedPoint(
-                clip=spec.clip,
-                value_bits=spec.value_bits,
-                num_summands=num_clients,
-                max_weight=max_weight if spec.weighted else 1,
-                rounding=spec.rounding,
-            )
-            return Lane(spec.name, spec.length, codec, weighted=spec.weighted)
+            return FloatCodec(spec, num_clients, max_weight)
+        case IntegerVector():
+            return IntegerCodec(spec, num_clients)
+        case _:
+            return private_codec_of(spec, num_clients)
 
 
-def weight_lane(num_clients: int, max_weight: int) -> Lane:
-    """Return the lane in which the weights travel."""
-    return Lane(WEIGHT_LANE, 1, Integers(max_value=max_weight, num_summands=num_clients))
+def extra_codecs(specs: tuple[VectorSpec, ...], num_clients: int, max_weight: int) -> list[VectorCodec]:
+    """Return the codecs of what travels behind plain vectors: the weights where there are any, and clipped counts."""
+    floats = [spec for spec in specs if isinstance(spec, FloatVector)]
+    extra: list[VectorCodec] = []
+    if any(spec.weighted for spec in floats):
+        extra.append(IntegerCodec(IntegerVector(WEIGHT, 1, max_value=max_weight), num_clients))
+    if floats:
+        most = max(1, *(spec.length for spec in floats))
+        extra.append(IntegerCodec(IntegerVector(CLIPPED, len(floats), max_value=most), num_clients))
+    return extra

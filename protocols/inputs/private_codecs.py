@@ -1,4 +1,4 @@
-"""The encodings of private vectors: `dp` prepares and draws, this room puts the result into residues and back.
+"""Codecs of private vectors: dp clips, rotates, rounds and adds noise; this module maps the integers to residues.
 
 Source: Kairouz, Liu, Steinke 2021 (SPEC section 27). The modulus has room for all that honest and lying clients can
 contribute, and for the noise of all of them up to a bound that it passes with a probability below 2**-40.
@@ -15,11 +15,16 @@ import numpy.typing as npt
 
 from dp.distributed import NoiseShare
 from dp.errors import DpError
+from dp.events import Event
 from dp.preparation import Preparation
+from dp.sensitivity import Adjacency
+from secagg.derivation import Label, digest
 from secagg.encoding import Encoded, Levels, from_residues, sum_bits, to_residues
 from secagg.errors import EncodingError, ParameterError
+from secagg.randomness import RandomBytes
 from secagg.residues import MAX_MODULUS_BITS, Residues
 
+from .codec import VectorCodec
 from .vectors import PrivateCounts, PrivateSpec, PrivateVector
 
 _MAX_STEPS = 1 << 40
@@ -27,7 +32,7 @@ _MAX_STEPS = 1 << 40
 
 
 @dataclass(frozen=True)
-class NoisyFloats:
+class NoisyFloats(VectorCodec):
     """How one private vector of floats is encoded: clip, rotate, scale, round, add noise.
 
     Raises:
@@ -56,6 +61,11 @@ class NoisyFloats:
         return _share(self.spec, made.dimension, made.l2_bound, made.l1_bound)
 
     @property
+    def name(self) -> str:
+        """Of the vector."""
+        return self.spec.name
+
+    @property
     def length(self) -> int:
         """Residues of an encoded vector."""
         return self.preparation.dimension
@@ -70,33 +80,36 @@ class NoisyFloats:
         """Bits of a residue."""
         return _modulus_bits(self)
 
-    def encode(self, values: npt.NDArray[Any], rotation_seed: bytes) -> Encoded:
-        """Encode floats (spec.length,) with fresh noise: residues (length,), and how many values the clip has changed.
-
-        Raises:
-            EncodingError: another shape, no floats, NaN or infinity.
-        """
-        if not isinstance(values, np.ndarray) or values.dtype.kind != "f":
-            given = values.dtype if isinstance(values, np.ndarray) else type(values).__name__
-            raise EncodingError(f"a private vector is an array of floats, not {given}: convert")
+    def _encode(self, value: npt.NDArray[Any], weight: int, session_id: bytes, random: RandomBytes) -> Encoded:
+        """Encode floats (spec.length,) with fresh noise; whoever is clipped has all coordinates changed."""
+        if value.dtype.kind != "f":
+            raise EncodingError(f"a private vector is an array of floats, not {value.dtype}: convert")
         try:
-            levels, clipped = self.preparation.prepare(values, rotation_seed)
+            levels, clipped = self.preparation.prepare(value, rotation_seed(session_id, self.name), random=random)
         except DpError as error:
             raise EncodingError(str(error)) from None
-        levels += self.share.draw()
+        levels += self.share.draw(random=random)
         return Encoded(to_residues(levels, self.modulus_bits), self.spec.length if clipped else 0)
 
-    def decode_levels(self, residues: Residues, *, num_summands: int) -> Levels:
-        """Return the exact sum of the noisy integers; raise EncodingError as `FixedPoint.decode_levels`."""
-        return _decode_levels(self, residues, num_summands)
+    def decode(self, residues: Residues, *, num_summands: int) -> Levels:
+        """Return the exact sum of the noisy integers; raise EncodingError as `VectorCodec.decode`."""
+        return _decode(self, residues, num_summands)
 
-    def restore(self, levels: Levels, rotation_seed: bytes) -> npt.NDArray[np.float64]:
+    def release(self, levels: Levels, *, session_id: bytes) -> npt.NDArray[Any]:
         """Return the noisy sum in the units of the values, float64 (spec.length,)."""
-        return self.preparation.restore(levels, rotation_seed)
+        return self.preparation.restore(levels, rotation_seed(session_id, self.name))
+
+    def event(self, honest: int, adjacency: Adjacency) -> Event:
+        """Return what a sum with the noise of so many honest clients reveals."""
+        return self.share.event(honest, adjacency)
+
+    def warm_up(self) -> None:
+        """Have the sampler compiled."""
+        self.share.draw()
 
 
 @dataclass(frozen=True)
-class NoisyCounts:
+class NoisyCounts(VectorCodec):
     """How one private histogram is encoded: counts in steps, and noise.
 
     Raises:
@@ -124,6 +137,11 @@ class NoisyCounts:
         return _share(self.spec, self.spec.length, float(self.max_level), float(self.max_level))
 
     @property
+    def name(self) -> str:
+        """Of the vector."""
+        return self.spec.name
+
+    @property
     def length(self) -> int:
         """Residues of an encoded vector."""
         return self.spec.length
@@ -138,40 +156,55 @@ class NoisyCounts:
         """Bits of a residue."""
         return _modulus_bits(self)
 
-    def encode(self, values: npt.NDArray[Any], rotation_seed: bytes) -> Encoded:
-        """Encode counts (spec.length,) with fresh noise: residues (length,); nothing is ever clipped.
-
-        Raises:
-            EncodingError: another shape, no integers, negative counts, or more than max_total in all.
-        """
-        is_array = isinstance(values, np.ndarray)
-        if not is_array or values.dtype.kind not in "iub" or values.shape != (self.spec.length,):
-            given = f"{values.dtype} of shape {values.shape}" if is_array else type(values).__name__
-            raise EncodingError(f"private counts are an integer array of shape ({self.spec.length},), not {given}")
-        outside = (values < 0) | (values > self.spec.max_total)
+    def _encode(self, value: npt.NDArray[Any], weight: int, session_id: bytes, random: RandomBytes) -> Encoded:
+        """Encode counts (spec.length,) with fresh noise; nothing is ever clipped."""
+        if value.dtype.kind == "f" or value.shape != (self.spec.length,):
+            raise EncodingError(
+                f"private counts are an integer array of shape ({self.spec.length},), not {value.dtype} of shape "
+                f"{value.shape}"
+            )
+        outside = (value < 0) | (value > self.spec.max_total)
         if outside.any():
             at = int(np.flatnonzero(outside)[0])
             raise EncodingError(
                 f"the count at index {at} is not from 0 to max_total {self.spec.max_total}", index=(at,)
             )
-        counts = values.astype(np.int64)
+        counts = value.astype(np.int64)
         if sum(counts.tolist()) > self.spec.max_total:
             raise EncodingError(
                 f"the counts sum to more than max_total {self.spec.max_total}: raise it for everyone, or count less"
             )
-        return Encoded(to_residues(counts * self.spec.scale + self.share.draw(), self.modulus_bits), 0)
+        return Encoded(to_residues(counts * self.spec.scale + self.share.draw(random=random), self.modulus_bits), 0)
 
-    def decode_levels(self, residues: Residues, *, num_summands: int) -> Levels:
-        """Return the exact sum of the noisy integers; raise EncodingError as `FixedPoint.decode_levels`."""
-        return _decode_levels(self, residues, num_summands)
+    def decode(self, residues: Residues, *, num_summands: int) -> Levels:
+        """Return the exact sum of the noisy integers; raise EncodingError as `VectorCodec.decode`."""
+        return _decode(self, residues, num_summands)
 
-    def restore(self, levels: Levels, rotation_seed: bytes) -> Levels:
+    def event(self, honest: int, adjacency: Adjacency) -> Event:
+        """Return what a sum with the noise of so many honest clients reveals."""
+        return self.share.event(honest, adjacency)
+
+    def warm_up(self) -> None:
+        """Have the sampler compiled."""
+        self.share.draw()
+
+    def release(self, levels: Levels, *, session_id: bytes) -> npt.NDArray[Any]:
         """Return the noisy counts, int64 (spec.length,): to the nearest integer, and 0 for those below least_count."""
         counts = np.rint(levels / self.spec.scale).astype(np.int64)
         return np.where(counts < max(0, self.spec.least_count), 0, counts)
 
 
 Noisy = NoisyFloats | NoisyCounts
+
+
+def private_codec_of(spec: PrivateSpec, num_clients: int) -> Noisy:
+    """Return the codec of a private vector; raise ParameterError where no encoding serves it."""
+    return NoisyFloats(spec, num_clients) if isinstance(spec, PrivateVector) else NoisyCounts(spec, num_clients)
+
+
+def rotation_seed(session_id: bytes, name: str) -> bytes:
+    """Return the public seed of the signs by which a private vector is rotated."""
+    return digest(Label.ROTATION, session_id, name.encode())
 
 
 def _share(spec: PrivateSpec, dimension: int, l2_bound: float, l1_bound: float) -> NoiseShare:
@@ -193,7 +226,7 @@ def _check_room(codec: Noisy) -> None:
         )
 
 
-def _decode_levels(codec: Noisy, residues: Residues, num_summands: int) -> Levels:
+def _decode(codec: Noisy, residues: Residues, num_summands: int) -> Levels:
     if not 0 <= num_summands <= codec.num_summands:
         raise EncodingError(f"{num_summands} summands, but the encoding has room for {codec.num_summands}")
     bound = num_summands * codec.max_level + codec.share.reach(num_summands)

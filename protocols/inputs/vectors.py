@@ -32,11 +32,19 @@ class FloatVector(msgspec.Struct, frozen=True, tag="floats", forbid_unknown_fiel
 
 
 class IntegerVector(msgspec.Struct, frozen=True, tag="integers", forbid_unknown_fields=True):
-    """A named vector of integers from 0 to max_value: counts, votes. Never weighted."""
+    """A named vector of integers from min_value to max_value: counts, votes, differences. Never weighted.
+
+    Attributes:
+        name: distinct in a round.
+        length: number of coordinates, from 0.
+        max_value: the largest integer.
+        min_value: the least, 0 or below.
+    """
 
     name: str
     length: int
     max_value: int = 1
+    min_value: int = 0
 
 
 class PrivateVector(msgspec.Struct, frozen=True, tag="private-floats", forbid_unknown_fields=True):

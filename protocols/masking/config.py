@@ -11,18 +11,18 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
+import numpy as np
 import numpy.typing as npt
 
 from dp.events import Composed, Event
 from dp.sensitivity import Adjacency
-from secagg.derivation import Label, digest
 from secagg.encoding import Encoded, check_weight
 from secagg.errors import EncodingError, ParameterError
 from secagg.randomness import SYSTEM, RandomBytes
 
 from ..core.threat_model import ThreatModel
-from ..inputs.codecs import WEIGHT_LANE, Lane, lane_of, weight_lane
-from ..inputs.private_codecs import NoisyCounts, NoisyFloats
+from ..inputs.codec import VectorCodec
+from ..inputs.codecs import CLIPPED, WEIGHT, codec_of, extra_codecs
 from ..inputs.vectors import FloatVector, PrivateSpec, VectorSpec
 from .topology import Topology, derive_topology
 
@@ -59,8 +59,10 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         names = [spec.name for spec in self.vectors]
         if not 1 <= len(names) <= MAX_VECTORS:
             raise ParameterError(f"a round has 1 to {MAX_VECTORS} vectors, not {len(names)}")
-        if len(set(names)) != len(names) or not set(names).isdisjoint(("", WEIGHT_LANE)):
-            raise ParameterError(f"vector names must be distinct, not empty and not {WEIGHT_LANE!r}: {names}")
+        if len(set(names)) != len(names) or not set(names).isdisjoint(("", WEIGHT, CLIPPED)):
+            raise ParameterError(
+                f"vector names must be distinct, not empty, and neither {WEIGHT!r} nor {CLIPPED!r}: {names}"
+            )
         for spec in self.vectors:
             if not isinstance(spec.length, int) or not 0 <= spec.length <= MAX_LENGTH:
                 raise ParameterError(
@@ -79,7 +81,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
                 f"max_weight is {self.max_weight}, but no vector is weighted: weigh one, or leave it 1"
             )
         self._check_private()
-        self.lanes  # noqa: B018 - raises here rather than later
+        self.codecs  # noqa: B018 - raises here rather than later
 
     def _check_private(self) -> None:
         """Refuse what would undo the noise: plain vectors beside private ones, small or split sums."""
@@ -123,13 +125,10 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         return isinstance(self.vectors[0], PrivateSpec)
 
     @cached_property
-    def lanes(self) -> tuple[Lane, ...]:
-        """The masked vectors in the order in which they travel, the weights last."""
-        num_clients = self.threat_model.num_clients
-        lanes = [lane_of(spec, num_clients, self.max_weight) for spec in self.vectors]
-        if self.weighted:
-            lanes.append(weight_lane(num_clients, self.max_weight))
-        return tuple(lanes)
+    def codecs(self) -> tuple[VectorCodec, ...]:
+        """The masked vectors in the order in which they travel: the named ones, the weights, the clipped counts."""
+        named = (codec_of(spec, self.num_clients, self.max_weight) for spec in self.vectors)
+        return (*named, *extra_codecs(self.vectors, self.num_clients, self.max_weight))
 
     def honest(self, survivors: int) -> int:
         """Return how many of so many survivors are honest at least, and so have noise in the sum that nobody knows."""
@@ -148,19 +147,18 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
             raise ParameterError(
                 f"{survivors} survivors of whom {self.threat_model.max_corrupt} may be corrupt give no privacy"
             )
-        shares = [lane.codec.share for lane in self.lanes if isinstance(lane.codec, NoisyFloats | NoisyCounts)]
-        events = [share.event(honest, adjacency) for share in shares]
+        events = [event for codec in self.codecs if (event := codec.event(honest, adjacency)) is not None]
         return events[0] if len(events) == 1 else Composed(tuple(events))
 
     @property
     def modulus_bits(self) -> int:
-        """The widest lane's modulus_bits."""
-        return max(lane.modulus_bits for lane in self.lanes)
+        """The widest vector's modulus_bits."""
+        return max(codec.modulus_bits for codec in self.codecs)
 
     @property
     def input_bytes(self) -> int:
         """Bytes of one client's masked vectors on the wire."""
-        return sum(lane.packed_bytes for lane in self.lanes)
+        return sum(codec.packed_bytes for codec in self.codecs)
 
     def encode(
         self,
@@ -170,9 +168,10 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         session_id: bytes,
         random: RandomBytes = SYSTEM,
     ) -> list[Encoded]:
-        """Encode a client's named vectors and its weight: one `Encoded` for each lane, noise included where there is.
+        """Encode a client's named vectors and what travels behind them, noise included where there is.
 
-        `rotation_seed` gives the session's public seed for a name (`bindings.rotation_seed`).
+        Returns:
+            One `Encoded` for each codec, in order.
 
         Raises:
             EncodingError: a vector is missing, unknown, of another length or dtype, or has a value that cannot be
@@ -184,10 +183,17 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         check_weight(weight, self.max_weight)
         if weight != 1 and not self.weighted:
             raise EncodingError(f"weight is {weight}, but this round is not weighted")
-        return [
-            lane.encode(values, weight, lambda name: digest(Label.ROTATION, session_id, name.encode()))
-            for lane in self.lanes
+        named = self.codecs[: len(self.vectors)]
+        encoded = [
+            codec.encode(values[codec.name], weight=weight, session_id=session_id, random=random) for codec in named
         ]
+        clipped = [
+            done.num_clipped for spec, done in zip(self.vectors, encoded, strict=True) if isinstance(spec, FloatVector)
+        ]
+        behind = {WEIGHT: np.array([weight]), CLIPPED: np.array(clipped, dtype=np.int64)}
+        for codec in self.codecs[len(named) :]:
+            encoded.append(codec.encode(behind[codec.name], session_id=session_id, random=random))
+        return encoded
 
 
 def written_down(config: RoundConfig) -> RoundConfig:

@@ -16,11 +16,6 @@ def graph_seed(session_id: bytes) -> bytes:
     return digest(Label.GRAPH, session_id)
 
 
-def rotation_seed(session_id: bytes, name: str) -> bytes:
-    """Return the public seed of the signs by which a private vector is rotated."""
-    return digest(Label.ROTATION, session_id, name.encode())
-
-
 def self_mask_stream_seed(session_id: bytes, client_id: int, self_mask_seed: bytes) -> bytes:
     """Return the seed of the stream that masks a client's input, from the seed b_u that is shared and committed to."""
     return derive(self_mask_seed, Label.SELF_MASK, session_id, _id(client_id))

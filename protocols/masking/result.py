@@ -12,13 +12,13 @@ import numpy.typing as npt
 from dp.accounting import epsilon_of
 from dp.events import Event
 from dp.sensitivity import Adjacency
-from secagg.encoding import FixedPoint, Integers, Levels
+from secagg.encoding import Levels
 from secagg.errors import StateError
 from secagg.residues import Residues
 
-from ..inputs.codecs import WEIGHT_LANE, Lane
-from ..inputs.private_codecs import NoisyCounts, NoisyFloats
-from . import derivations
+from ..inputs.codec import VectorCodec
+from ..inputs.codecs import CLIPPED, WEIGHT
+from ..inputs.vectors import FloatVector
 from .config import RoundConfig
 
 
@@ -32,6 +32,8 @@ class RoundResult:
         levels: name -> the exact integer sums of encoded values, int64 (length,).
         excluded: name -> why its messages were refused.
         liars: clients that gave wrong shares, which were corrected.
+        num_clipped: name of a vector of floats -> how many coordinates the survivors' clips have changed in all; empty
+            in private rounds.
 
     The levels of private vectors are noisy sums of prepared (rotated, scaled) integers; `sum` and `mean` undo that.
     """
@@ -41,6 +43,7 @@ class RoundResult:
     levels: Mapping[str, Levels]
     excluded: Mapping[str, str]
     liars: frozenset[str]
+    num_clipped: Mapping[str, int]
     _config: RoundConfig
     _session_id: bytes
 
@@ -54,29 +57,23 @@ class RoundResult:
         excluded: Mapping[str, str],
         liars: Iterable[str],
     ) -> RoundResult:
-        """Decode the unmasked lanes; raise EncodingError for a sum that its summands cannot reach."""
-        levels = {}
-        for lane, residues in zip(config.lanes, sums, strict=True):
-            codec = lane.codec
-            decode = codec.decode_sum if isinstance(codec, Integers) else codec.decode_levels
-            levels[lane.name] = decode(residues, num_summands=len(survivors))
-        weights = levels.pop(WEIGHT_LANE, None)
+        """Decode the unmasked vectors; raise EncodingError for a sum that its summands cannot reach."""
+        levels = {
+            codec.name: codec.decode(residues, num_summands=len(survivors))
+            for codec, residues in zip(config.codecs, sums, strict=True)
+        }
+        weights, clipped = levels.pop(WEIGHT, None), levels.pop(CLIPPED, ())
         total_weight = len(survivors) if weights is None else int(weights[0])
-        return cls(survivors, total_weight, levels, dict(excluded), frozenset(liars), config, session_id)
+        floats = (spec.name for spec in config.vectors if isinstance(spec, FloatVector))
+        num_clipped = dict(zip(floats, map(int, clipped), strict=True))
+        return cls(survivors, total_weight, levels, dict(excluded), frozenset(liars), num_clipped, config, session_id)
 
     def sum(self, name: str) -> npt.NDArray[Any]:
         """Return a vector's sum: float64 in the units of its values, weighted where it is; int64 for integers.
 
         Private vectors: with the noise. Private counts: to the nearest integer, 0 where below the least count.
         """
-        levels = self.levels[name]
-        match self._lane(name).codec:
-            case NoisyFloats() | NoisyCounts() as codec:
-                return codec.restore(levels, derivations.rotation_seed(self._session_id, name))
-            case FixedPoint() as codec:
-                return levels / codec.scale
-            case Integers():
-                return levels
+        return self._codec(name).release(self.levels[name], session_id=self._session_id)
 
     def mean(self, name: str) -> npt.NDArray[np.float64]:
         """Return a vector's mean over the survivors, by weight where it is weighted: float64 (length,).
@@ -84,7 +81,7 @@ class RoundResult:
         Raises:
             StateError: the total weight is zero: nobody has a say.
         """
-        divisor = self.total_weight if self._lane(name).weighted else len(self.survivors)
+        divisor = self.total_weight if self._codec(name).weighted else len(self.survivors)
         if divisor == 0:
             raise StateError("the survivors' total weight is zero: there is no mean")
         return np.asarray(self.sum(name) / divisor, dtype=np.float64)
@@ -104,5 +101,5 @@ class RoundResult:
         """Return the epsilon at delta that this round, by itself, has cost each client. Raises as `event`."""
         return epsilon_of(self.event(adjacency), delta)
 
-    def _lane(self, name: str) -> Lane:
-        return next(lane for lane in self._config.lanes if lane.name == name)
+    def _codec(self, name: str) -> VectorCodec:
+        return next(codec for codec in self._config.codecs if codec.name == name)

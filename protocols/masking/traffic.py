@@ -55,7 +55,7 @@ def estimate(config: RoundConfig) -> Traffic:
     sent: list[Message] = [
         keys,
         ShareKeys(session_id, own_id, sealed),
-        MaskedInput(session_id, own_id, tuple(bytes(lane.packed_bytes) for lane in config.lanes)),
+        MaskedInput(session_id, own_id, tuple(bytes(lane.packed_bytes) for lane in config.codecs)),
         UnmaskingShares(session_id, own_id, shares, {}),
     ]
     received: list[Message] = [

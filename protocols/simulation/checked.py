@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg import shamir
-from secagg.encoding import FixedPoint
 from secagg.residues import pack, unpack
 
 from ..core.machine import Inputs
 from ..core.participants import Participants
-from ..inputs.private_codecs import NoisyCounts, NoisyFloats
+from ..inputs.plain_codecs import FloatCodec
 from ..masking.config import RoundConfig
 from ..masking.graph import Graph
 from ..masking.transitions import ServerPhase
@@ -91,11 +90,12 @@ def run_checked_round(
     Raises:
         SecAggError: the round ended without a sum.
     """
-    (lane,) = config.lanes
-    codec = lane.codec
-    if not isinstance(codec, FixedPoint):  # pragma: no cover - callers' configurations have one float vector
+    (spec,) = config.vectors
+    codec = config.codecs[0]
+    if not isinstance(codec, FloatCodec):  # pragma: no cover - callers' configurations have one float vector
         raise TypeError("run_checked_round sums one vector of floats")
-    plain_sum = np.zeros(lane.length, dtype=np.int64)
+    encoding = codec.fixed_point
+    plain_sum = np.zeros(spec.length, dtype=np.int64)
     lock = threading.Lock()
     drops = choose_drops(config.num_clients, drop_fractions, np.random.default_rng(seed))
     participants = Participants.numbered(config.num_clients)
@@ -103,31 +103,30 @@ def run_checked_round(
 
     def draw(name: str) -> npt.NDArray[np.float32]:
         # A little beyond the clip, so that clipping is part of what is compared.
-        uniform = np.random.default_rng((seed, participants.number(name))).random(lane.length, dtype=np.float32)
-        uniform *= np.float32(2.2 * codec.clip)
-        uniform -= np.float32(1.1 * codec.clip)
+        uniform = np.random.default_rng((seed, participants.number(name))).random(spec.length, dtype=np.float32)
+        uniform *= np.float32(2.2 * codec.spec.clip)
+        uniform -= np.float32(1.1 * codec.spec.clip)
         return uniform
 
     def inputs(name: str) -> Inputs:
         values = draw(name)
-        levels = np.rint(np.clip(values.astype(np.float64) * codec.scale, -codec.max_level, codec.max_level))
+        levels = np.rint(np.clip(values.astype(np.float64) * encoding.scale, -encoding.max_level, encoding.max_level))
         with lock:  # everyone who is asked for an input gets it through: drops fall silent before
             np.add(plain_sum, levels, out=plain_sum, casting="unsafe")
             summed.add(name)
-        return Inputs({lane.name: values})
+        return Inputs({spec.name: values})
 
     warm_up(config)
     report = Simulation(config, inputs, drops, on_progress=on_progress).run()
-    exact = summed == report.result.survivors and np.array_equal(report.result.levels[lane.name], plain_sum)
+    exact = summed == report.result.survivors and np.array_equal(report.result.levels[spec.name], plain_sum)
     return CheckedRound(config, exact, report, drops)
 
 
 def warm_up(config: RoundConfig) -> None:
     """Have the kernels compiled that a round uses, on a few numbers, so that no party's seconds are the compiler's."""
-    for lane in config.lanes:
-        if isinstance(lane.codec, NoisyFloats | NoisyCounts):
-            lane.codec.share.draw()
-        few = np.zeros(2, dtype=lane.dtype)
-        unpack(pack(few, lane.modulus_bits), lane.modulus_bits, few.size)
+    for codec in config.codecs:
+        codec.warm_up()
+        few = np.zeros(2, dtype=codec.dtype)
+        unpack(pack(few, codec.modulus_bits), codec.modulus_bits, few.size)
     shares = shamir.split(bytes(32), threshold=2, indices=(1, 2, 3))
     shamir.reconstruct_many((1, 2), [[shares[1]], [shares[2]]], num_bytes=32)

@@ -18,7 +18,7 @@ from dp.rotation import rotate
 
 from ..core.machine import Inputs
 from ..core.participants import Participants
-from ..masking import derivations
+from ..inputs.private_codecs import rotation_seed
 from ..masking.transitions import ServerPhase
 from ..privacy.explanation import facts as plan_facts
 from ..privacy.plans import PrivatePlan
@@ -105,7 +105,7 @@ def run_checked_private_round(
     warm_up(config)
     simulation = Simulation(config, inputs, drops, on_progress=on_progress)
     report = simulation.run() if budget is None else pay(*budget, plan, simulation)
-    signs = derivations.rotation_seed(report.session_id, plan.name)
+    signs = rotation_seed(report.session_id, plan.name)
     off = report.result.levels[plan.name] - rotate(plain_sum, signs) * codec.spec.scale
     measured, entries = float(np.dot(off, off)), off.size
     survivors = len(report.result.survivors)

@@ -170,8 +170,8 @@ def mask(
         threads=party.threads,
     )
     packed = tuple(
-        pack(reduce_in_place(vector, lane.modulus_bits), lane.modulus_bits)
-        for vector, lane in zip(vectors, session.config.lanes, strict=True)
+        pack(reduce_in_place(vector, codec.modulus_bits), codec.modulus_bits)
+        for vector, codec in zip(vectors, session.config.codecs, strict=True)
     )
     following = Masked(
         session,

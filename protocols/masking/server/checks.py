@@ -10,7 +10,7 @@ from secagg.errors import AuthenticationFailed, EncodingError, MalformedMessage
 from secagg.key_agreement import check_public_key
 from secagg.residues import Residues, unpack
 
-from ...inputs.codecs import Lane
+from ...inputs.codec import VectorCodec
 from ..messages import AdvertiseKeys, Confirmation, MaskedInput, ShareKeys, UnmaskingShares
 
 
@@ -31,13 +31,14 @@ def check_recipients(message: ShareKeys, neighbours: Collection[int]) -> None:
         )
 
 
-def unpack_input(message: MaskedInput, lanes: Sequence[Lane]) -> list[Residues]:
-    """Every lane must be there, with exactly the bytes that it takes."""
-    if len(message.vectors) != len(lanes):
-        raise MalformedMessage(f"has {len(message.vectors)} vectors, but the round has {len(lanes)}")
+def unpack_input(message: MaskedInput, codecs: Sequence[VectorCodec]) -> list[Residues]:
+    """Every vector must be there, with exactly the bytes that it takes."""
+    if len(message.vectors) != len(codecs):
+        raise MalformedMessage(f"has {len(message.vectors)} vectors, but the round has {len(codecs)}")
     try:
         return [
-            unpack(vector, lane.modulus_bits, lane.length) for vector, lane in zip(message.vectors, lanes, strict=True)
+            unpack(vector, codec.modulus_bits, codec.length)
+            for vector, codec in zip(message.vectors, codecs, strict=True)
         ]
     except EncodingError as error:
         raise MalformedMessage(str(error)) from None

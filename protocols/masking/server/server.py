@@ -80,7 +80,7 @@ class Server:
         if len(participants) != config.num_clients:
             raise ParameterError(f"the round is of {config.num_clients} clients, but {len(participants)} take part")
         state = ServerState(config, random(32), ServerPhase.ADVERTISE_KEYS, participants.names, participants.keys)
-        sums = [np.zeros(codec.length, dtype=codec.dtype) for codec in config.lanes]
+        sums = [np.zeros(codec.length, dtype=codec.dtype) for codec in config.codecs]
         self._open(state, sums, listener, threads)
         listener(PhaseOpened(self.phase, config.num_clients))
 
@@ -190,7 +190,7 @@ class Server:
             # Decoding and unpacking need nothing that changes: others need not wait for them.
             message: ToServer = wire.decode(data, ToServer, max_bytes=self._max_bytes)
             if isinstance(message, MaskedInput) and self.phase is ServerPhase.MASKED_INPUT:
-                vectors = checks.unpack_input(message, self._state.config.lanes)
+                vectors = checks.unpack_input(message, self._state.config.codecs)
         except PeerError as error:
             with self._step() as transitions:
                 raise self._exclude(number, error, transitions) from None
@@ -258,7 +258,7 @@ class Server:
             StateError: the bytes are no dump of this version, or damaged.
         """
         state = dumps.decode_state(dumped, ServerState)
-        codecs = state.config.lanes
+        codecs = state.config.codecs
         if [len(data) for data in state.sums] != [codec.length * codec.dtype.itemsize for codec in codecs]:
             raise StateError("the dump's sums do not fit its configuration")
         if len(state.names) != state.config.num_clients:
@@ -357,7 +357,7 @@ class Server:
             case _:
                 closing.check_survivors(state, self._graph, state.responses)
                 state.liars = closing.unmask(state, self._graph, self._session_id, self._sums, self._threads)
-                for total, codec in zip(self._sums, state.config.lanes, strict=True):
+                for total, codec in zip(self._sums, state.config.codecs, strict=True):
                     reduce_in_place(total, codec.modulus_bits)
                 state.responses = {}
                 self._result = self._decode()
