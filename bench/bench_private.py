@@ -53,9 +53,9 @@ def train(epsilon: float, seed: int) -> dict[str, float]:
         seed_of_round = os.urandom(32)
         total = np.zeros(codec.length, dtype=codec.dtype)
         for update in updates:
-            total += codec.encode(update, seed_of_round).residues
+            total += codec.encode(update, session_id=seed_of_round).residues
         levels = codec.decode(reduce_in_place(total, codec.modulus_bits), num_summands=len(updates))
-        return np.asarray(codec.restore(levels, seed_of_round) / len(updates))
+        return np.asarray(codec.release(levels, session_id=seed_of_round) / len(updates))
 
     def trusted(updates: list[np.ndarray]) -> np.ndarray:
         clipped = [u * min(1.0, plan.l2_clip / float(np.linalg.norm(u))) for u in updates]

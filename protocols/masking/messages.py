@@ -100,7 +100,7 @@ class MaskedInput(Message, frozen=True, tag="masked-input"):
 
     session_id: Bytes32
     sender: ClientId
-    vectors: Annotated[tuple[bytes, ...], Meta(min_length=1, max_length=MAX_VECTORS + 1)]
+    vectors: Annotated[tuple[bytes, ...], Meta(min_length=1, max_length=MAX_VECTORS + 2)]
 
 
 class SurvivorList(Message, frozen=True, tag="survivor-list"):

@@ -44,7 +44,7 @@ class Session:
                 weight = max_weight if weighted else 1
                 codec = lanes.Floats(vector["clip"], vector["value_bits"], n, weight, vector["rounding"])
             elif vector["type"] == "integers":
-                codec = lanes.Integers(vector["max_value"], n)
+                codec = lanes.Integers(vector["max_value"], n, vector["min_value"])
             else:
                 codec = (PrivateFloats if vector["type"] == "private-floats" else PrivateCounts)(vector, n)
                 length = codec.dimension
@@ -52,6 +52,9 @@ class Session:
         self._check_private()
         if any(lane.weighted for lane in self.lanes):
             self.lanes.append(Lane("weight", 1, lanes.Integers(max_weight, n), weighted=False))
+        floats = [vector["length"] for vector in vectors if vector["type"] == "floats"]
+        if floats:
+            self.lanes.append(Lane("clipped", len(floats), lanes.Integers(max(1, *floats), n), weighted=False))
 
     def _check_private(self) -> None:
         private = [isinstance(lane.codec, Private) for lane in self.lanes]
@@ -105,9 +108,9 @@ class Session:
     def encode(
         self, values: dict[str, list[Any]], weight: int, seeds: dict[str, bytes], drawn: dict[str, Drawn]
     ) -> list[list[int]]:
-        out = []
+        out, clipped = [], list[int]()
         for lane in self.lanes:
-            given = [weight] if lane.name == "weight" else values[lane.name]
+            given = {"weight": [weight], "clipped": clipped}.get(lane.name) or values.get(lane.name, [])
             if isinstance(lane.codec, Private):
                 out.append(lane.codec.encode(given, self.rotation(lane.name), drawn[lane.name]))
                 continue
@@ -115,5 +118,7 @@ class Session:
             if isinstance(lane.codec, lanes.Integers):
                 out.append(list(lane.codec.encode(given)))
             else:
-                out.append(lane.codec.encode(given, weight if lane.weighted else 1, seeds[lane.name])[0])
+                residues, changed = lane.codec.encode(given, weight if lane.weighted else 1, seeds[lane.name])
+                out.append(residues)
+                clipped.append(changed)
         return out

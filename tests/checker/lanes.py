@@ -45,19 +45,21 @@ class Floats:
 
 
 class Integers:
-    def __init__(self, max_value: int, summands: int) -> None:
-        self.max_value, self.summands = max_value, summands
-        self.bits = (summands * max_value).bit_length()
-        require(1 <= self.bits <= MAX_INTEGER_BITS, "ParameterError")
+    def __init__(self, max_value: int, summands: int, min_value: int = 0) -> None:
+        self.reach, self.min_value, self.summands = max_value - min_value, min_value, summands
+        self.bits = (summands * self.reach).bit_length()
+        require(1 <= self.bits <= MAX_INTEGER_BITS and min_value <= 0, "ParameterError")
+        require(summands * max(-min_value, max_value) < 2**63, "ParameterError")
 
     def encode(self, values: list[int]) -> list[int]:
-        require(all(0 <= value <= self.max_value for value in values), "EncodingError")
-        return values
+        out = [value - self.min_value for value in values]
+        require(all(0 <= distance <= self.reach for distance in out), "EncodingError")
+        return out
 
     def decode(self, sums: list[int], present: int) -> list[int]:
         require(present <= self.summands, "EncodingError")
-        require(all(value <= present * self.max_value for value in sums), "EncodingError")
-        return sums
+        require(all(value <= present * self.reach for value in sums), "EncodingError")
+        return [value + present * self.min_value for value in sums]
 
 
 def pack(residues: list[int], bits: int) -> bytes:

@@ -258,7 +258,7 @@ class Server:
             lane.name: lane.codec.decode(total, present)
             for lane, total in zip(self.session.lanes, self.sums, strict=True)
         }
-        weight = levels.pop("weight", [present])[0]
+        weight, clipped = levels.pop("weight", [present])[0], levels.pop("clipped", None)
         released = {
             lane.name: lane.codec.restore(levels[lane.name], self.session.rotation(lane.name))
             for lane in self.session.lanes
@@ -270,7 +270,7 @@ class Server:
             "levels": levels,
             "excluded": sorted(self.excluded),
             "liars": sorted(self.liars),
-        } | ({"released": released} if released else {})
+        } | ({"num_clipped": clipped} if clipped else {}) | ({"released": released} if released else {})
 
 
 def _public_keys(keys: dict[str, Any]) -> list[bytes]:
