@@ -23,7 +23,7 @@ IMAGE = re.compile(r"(!\[[^\]]*\])\(([^)\s]+)\)")
 FENCE = re.compile(r"(^```.*?^```$)", flags=re.DOTALL | re.MULTILINE)
 
 PRIMITIVES = (
-    *("arrays", "encoding", "residues", "prg", "masking", "shamir"),
+    *("encoding", "residues", "prg", "masking", "shamir"),
     *("key_agreement", "aead", "signatures", "derivation"),
 )
 # Page of the reference -> its title, and the packages and modules whose public names it lists.

@@ -5,7 +5,7 @@ Read as layers, lowest first: `core`, `reporting` and `inputs`; `masking` and `p
 """
 
 from .core import Adversary, Inputs, Participants, Receipt, ThreatModel
-from .inputs import FloatVector, IntegerVector, PrivateCounts, PrivateVector
+from .inputs import FloatVector, IntegerVector, ModelLayout, PrivateCounts, PrivateVector
 from .masking import Client, ClientPolicy, PrivacyDemand, RoundConfig, RoundResult, Server
 from .privacy import HistogramPlan, PrivatePlan
 
@@ -17,6 +17,7 @@ __all__ = [
     "HistogramPlan",
     "Inputs",
     "IntegerVector",
+    "ModelLayout",
     "Participants",
     "PrivacyDemand",
     "PrivateCounts",

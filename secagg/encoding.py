@@ -285,7 +285,7 @@ def _check_vector(values: Any, kinds: str, wanted: str) -> None:
     is_array = isinstance(values, np.ndarray)
     if not is_array or values.ndim != 1 or values.dtype.kind not in kinds or values.dtype.itemsize > 8:
         given = f"{values.dtype} of shape {values.shape}" if is_array else type(values).__name__
-        raise EncodingError(f"{wanted} arrays, not {given}: flatten with secagg.arrays, or convert")
+        raise EncodingError(f"{wanted} arrays, not {given}: convert, or flatten")
 
 
 def _quantised_chunks(codec: FixedPoint, values: Floats, seed: bytes) -> Iterator[tuple[slice, Levels, int]]:

@@ -17,9 +17,11 @@ from flwr.app import Array, ArrayRecord, RecordDict
 from secagg.derivation import Label, digest
 from secagg.errors import EncodingError
 
+from ..inputs.models import FLOATS, INTEGERS, ModelLayout
+
 Vector = npt.NDArray[np.float64]
 
-_KINDS = {"f": "floats", "i": "integers", "u": "integers"}
+_KINDS = {"f": FLOATS, "i": INTEGERS, "u": INTEGERS, "b": INTEGERS}
 
 
 def content_digest(content: RecordDict) -> bytes:
@@ -80,30 +82,9 @@ class Model:
         return sum(self.arrays[key].size for key in self.keys(kind))
 
     def minus(self, sent: Model, kind: str) -> Vector:
-        """Return this model minus the one that was sent, as one vector of float64.
-
-        Raises:
-            EncodingError: keys, shapes or kinds differ from what was sent, or a value is not finite; texts name keys
-                and shapes, and no values.
-        """
-        if self.arrays.keys() != sent.arrays.keys():
-            ours, theirs = sorted(self.arrays.keys() - sent.arrays.keys()), sorted(sent.arrays.keys() - self.arrays)
-            faults = [f"lack {theirs}"] if theirs else []
-            faults += [f"have {ours}, which did not come"] if ours else []
-            raise EncodingError(f"the trained arrays {' and '.join(faults)}: return those that came, by their names")
-        differences = []
-        for key in sent.keys(kind):
-            trained, before = self.arrays[key], sent.arrays[key]
-            if trained.shape != before.shape or _KINDS[trained.dtype.kind] != kind:
-                raise EncodingError(
-                    f"array {key!r} came as {before.dtype} of shape {before.shape} and was returned as {trained.dtype} "
-                    f"of shape {trained.shape}: return the same shape and kind"
-                )
-            difference = (trained.astype(np.float64) - before.astype(np.float64)).reshape(-1)
-            if not np.isfinite(difference).all():
-                raise EncodingError(f"array {key!r} has values that are not finite: training has diverged")
-            differences.append(difference)
-        return np.concatenate(differences) if differences else np.empty(0)
+        """Return this model minus the one that was sent, as one vector of float64; raises as `ModelLayout.values`."""
+        layout = ModelLayout.of(sent.arrays)
+        return layout.values(self.arrays, minus=sent.arrays).get(kind, np.empty(0))
 
     def plus(self, floats: Vector, counters: Vector) -> ArrayRecord:
         """Return this model with mean differences added, in its order, shapes and dtypes; counters are rounded.
@@ -111,17 +92,9 @@ class Model:
         Raises:
             EncodingError: a sum does not fit its array's dtype.
         """
-        pieces = self._pieces("floats", floats) | self._pieces("integers", counters)
-        record = ArrayRecord()
-        for key, before in self.arrays.items():
-            moved = before.astype(np.float64) + pieces[key].reshape(before.shape)
-            limits = np.finfo(before.dtype) if before.dtype.kind == "f" else np.iinfo(before.dtype)
-            if before.dtype.kind != "f":
-                moved = np.rint(moved)
-            if moved.size and not (float(limits.min) <= moved.min() and moved.max() <= float(limits.max)):
-                raise EncodingError(f"the mean of array {key!r} does not fit {before.dtype}")
-            record[key] = Array(moved.astype(before.dtype))
-        return record
+        vectors = {FLOATS: floats} | ({INTEGERS: counters} if counters.size else {})
+        moved = ModelLayout.of(self.arrays).restore(vectors, plus=self.arrays)
+        return ArrayRecord({key: Array(moved[key]) for key in self.arrays})
 
     def integer_dtypes(self) -> dict[str, str]:
         """Return the dtypes of the arrays of integers, by key."""
@@ -141,11 +114,6 @@ class Model:
     def record(self) -> ArrayRecord:
         """Return the arrays as Flower's record."""
         return ArrayRecord({key: Array(array) for key, array in self.arrays.items()})
-
-    def _pieces(self, kind: str, vector: Vector) -> dict[str, Vector]:
-        keys = self.keys(kind)
-        ends = np.cumsum([self.arrays[key].size for key in keys], dtype=np.int64)
-        return dict(zip(keys, np.split(vector, ends[:-1]) if keys else [], strict=True))
 
 
 def _is_whole(array: npt.NDArray[Any]) -> bool:

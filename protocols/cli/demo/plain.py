@@ -18,8 +18,6 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from secagg.arrays import flatten
-
 from ...core.machine import Inputs
 from ...core.threat_model import ThreatModel
 from ...inputs.vectors import FloatVector
@@ -118,11 +116,10 @@ def _train(num_clients: int, rounds: int, dropout: float, seed: int) -> Iterator
     training, test = load_digits(rng)
     shares = split_unequally(training, num_clients, rng)
     plain = secure = initial_model(rng)
-    vector, _ = flatten(plain)
     config = RoundConfig(
         ThreatModel(num_clients, corrupt_fraction=0.1, dropout_fraction=max(dropout, 0.05)),
         (
-            FloatVector("update", vector.size, clip=CLIP, value_bits=VALUE_BITS, weighted=True),
+            FloatVector("update", flat(plain).size, clip=CLIP, value_bits=VALUE_BITS, weighted=True),
             FloatVector("accuracy", 1, clip=1.0, value_bits=VALUE_BITS, weighted=True),
         ),
         max_weight=max(share.labels.size for share in shares.values()),
@@ -163,7 +160,7 @@ def secure_round(
 
 def plain_mean(model: Model, shares: Mapping[str, Examples], survivors: frozenset[str], seed: tuple[int, int]) -> Array:
     """Average the same clients' updates in the clear: federated averaging as everyone does it."""
-    total = np.zeros(flatten(model)[0].size)
+    total = np.zeros(flat(model).size)
     weights = 0
     for name in sorted(survivors):
         share = shares[name]
@@ -184,6 +181,11 @@ def initial_model(rng: np.random.Generator) -> Model:
     ]
 
 
+def flat(model: Model) -> Array:
+    """Return a model's parameters as one vector."""
+    return np.concatenate([parameter.reshape(-1) for parameter in model])
+
+
 def local_update(model: Model, share: Examples, seed: tuple[int, ...]) -> Array:
     """Train on one client's examples by stochastic gradient descent; return what changed, as a vector."""
     rng = np.random.default_rng(seed)
@@ -201,7 +203,7 @@ def local_update(model: Model, share: Examples, seed: tuple[int, ...]) -> Array:
             b2 -= error.sum(axis=0)
             w1 -= batch.images.T @ hidden_error
             b1 -= hidden_error.sum(axis=0)
-    change: Array = flatten([w1, b1, w2, b2])[0] - flatten(model)[0]
+    change: Array = flat([w1, b1, w2, b2]) - flat(model)
     return change
 
 
@@ -241,8 +243,8 @@ def _softmax(scores: Array) -> Array:
 
 
 def _add(model: Model, update: Array) -> Model:
-    vector, layout = flatten(model)
-    return layout.restore(vector + update)
+    pieces = np.split(update, np.cumsum([parameter.size for parameter in model])[:-1])
+    return [parameter + piece.reshape(parameter.shape) for parameter, piece in zip(model, pieces, strict=True)]
 
 
 def _table(history: list[DemoRound], rounds: int) -> Table:
