@@ -252,7 +252,7 @@ class ProtocolContract:
             return None
         seen: dict[tuple[str, bool], list[bytes]] = {}
 
-        def wire(crossing: Crossing) -> bytes | None:
+        def wire(crossing: Crossing) -> bytes | None:  # noqa: PLR0911
             history = seen.setdefault((crossing.name, crossing.to_coordinator), [])
             history.append(data := crossing.data)
             if (crossing.phase, crossing.name, crossing.to_coordinator) != (phase, victim, up):
@@ -501,7 +501,7 @@ class ProtocolContract:
             outgoing = trial.coordinator.outgoing()
             (gone, bad, *others) = outgoing
             if phase != self.phases[-1]:
-                bad, others = "", [bad, *others]  # noqa: PLW2901
+                bad, others = "", [bad, *others]
             expected.append(PhaseOpened(phase, len(outgoing)))
             if bad:
                 with pytest.raises(PeerError) as caught:

@@ -5,7 +5,7 @@ Clients are called by their numbers here; their names end in them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import Any
 
@@ -211,10 +211,15 @@ def altering(phase: ServerPhase, culprits: Collection[int], alter: Callable[[Any
 
 
 def session_after(
-    phases: int, config: RoundConfig, *, silent: Iterable[int] = (), policy: ClientPolicy | None = None
+    phases: int,
+    config: RoundConfig,
+    given: Mapping[int, Inputs] | None = None,
+    *,
+    silent: Collection[int] = (),
+    policy: ClientPolicy | None = None,
 ) -> Session:
     """A session of which so many phases are over; the silent did not answer in the last one."""
-    session = Session(config, policy=policy)
+    session = Session(config, given, policy=policy)
     for at in range(1, phases + 1):
-        session.step(tuple(silent) if at == phases else ())
+        session.step(silent if at == phases else ())
     return session
