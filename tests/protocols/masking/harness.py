@@ -27,6 +27,7 @@ from protocols.masking.server import Server
 from protocols.masking.transitions import ServerPhase
 from protocols.simulation import driver
 from secagg.encoding import Rounding
+from secagg.randomness import SYSTEM, RandomBytes
 from secagg.signatures import Identity
 
 
@@ -119,12 +120,13 @@ class Session(driver.Session[Server, Client]):
         through_dumps: bool = False,
         wire: driver.Wire = driver.faithful,
         listener: Listener = ignore,
+        random: Callable[[str], RandomBytes] = lambda name: SYSTEM,
     ) -> None:
-        self.config, self.policy = config, policy
+        self.config, self.policy, self.random = config, policy, random
         self.given = dict(random_inputs(config) if given is None else given)
         needs = config.threat_model.adversary.needs_identities
         self.everyone = known(config.num_clients) if needs else Participants.numbered(config.num_clients)
-        server = Server(config, self.everyone, listener=listener, threads=1)
+        server = Server(config, self.everyone, listener=listener, random=random("server"), threads=1)
         super().__init__(server, self.make_client, lambda name: self.given[number(name)], wire)
         self.participants = {name: self.make_client(name) for name in self.everyone}
         if through_dumps:
@@ -141,7 +143,7 @@ class Session(driver.Session[Server, Client]):
 
     def credentials(self, name: str) -> dict[str, Any]:
         own = {"identity": identity(number(name)), "participants": self.everyone} if self.everyone.keys else {}
-        return {**own, "policy": self.policy, "threads": 1}
+        return {**own, "policy": self.policy, "random": self.random(name), "threads": 1}
 
     def make_client(self, name: str) -> Client:
         return Client(**self.credentials(name))

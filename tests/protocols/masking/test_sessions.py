@@ -186,9 +186,7 @@ def test_inputs_are_values_or_inputs_or_a_function_that_makes_them():
     values = random_inputs(small_config())[1].values
     for made in (values, Inputs(values), lambda: values, lambda: Inputs(values)):
         session = session_after(2, small_config())
-        assert session.client(1).respond(
-            session.server.outgoing()["client-1"], given
-        )  # of weight 1: others are refused
+        assert session.client(1).respond(session.server.outgoing()["client-1"], made)  # weight 1: others are refused
     assert repr(Inputs(values)) == "Inputs(model, votes)"
 
 
