@@ -171,7 +171,7 @@ class ProtocolContract:
 
     def recorded(self) -> tuple[dict[tuple[str, str, bool], bytes], frozenset[str]]:
         """Return the messages of another session, and who took part in it: everyone whose input counts."""
-        return _recorded(type(self))
+        return _recorded(type(self))  # type: ignore[arg-type]
 
     def run(self, trial: Trial, silent: Mapping[str, Any], **hooks: Any) -> Session[Any, Any] | None:
         """Run a session; it is exact, or ended with an error and without a result."""
@@ -298,21 +298,27 @@ class ProtocolContract:
         assert session.coordinator.excluded.keys() <= ({victim} if up else set())
         return session
 
-    def test_the_same_bytes_again_change_nothing(self) -> None:
+    def test_the_same_bytes_again_change_nothing_and_others_are_refused(self) -> None:
         trial = self.begin()
         coordinator = trial.coordinator
         everything: list[tuple[str, bytes]] = []
         while not coordinator.ended:
-            for name, request in coordinator.outgoing().items():
-                answer = trial.answer(name, request)
+            outgoing = coordinator.outgoing()
+            due = dict(outgoing)
+            for name, request in due.items():
+                twin = trial.load_participant(name, trial.participant(name).dump())
+                answer, another = trial.answer(name, request), twin.respond(request, trial.inputs(name))
                 assert trial.answer(name, request) == answer == trial.participant(name).outgoing
                 assert coordinator.receive(name, answer) is Receipt.ACCEPTED
                 assert coordinator.receive(name, answer) is Receipt.DUPLICATE
+                if another != answer:
+                    self.unexpected(coordinator, name, another)
                 trial.relay([answer])
                 trial.relay([answer])
                 everything.append((name, answer))
                 assert coordinator.num_awaited == len(coordinator.awaited)
                 assert name not in coordinator.awaited
+            assert dict(outgoing) == dict(coordinator.outgoing()) == due
             for name, answer in everything:
                 assert coordinator.receive(name, answer) in (Receipt.DUPLICATE, Receipt.LATE)
             assert not coordinator.awaited
@@ -323,6 +329,29 @@ class ProtocolContract:
             assert coordinator.receive(name, answer) in (Receipt.DUPLICATE, Receipt.LATE)
         with pytest.raises(StateError):
             coordinator.close_phase()
+
+    def unexpected(self, coordinator: Coordinator, name: str, data: bytes) -> None:
+        """Its sender has a message refused, and nothing changes."""
+        before = coordinator.dump()
+        with pytest.raises(UnexpectedMessage) as caught:
+            coordinator.receive(name, data)
+        assert (set(caught.value.culprits), coordinator.dump()) == ({name}, before)
+
+    def test_a_message_that_is_early_is_unexpected(self) -> None:
+        trial = self.begin()
+        coordinator, trial.coordinator = trial.coordinator, trial.load(trial.coordinator.dump())
+        phases = []
+        while not trial.coordinator.ended:  # a twin runs ahead
+            phases.append(trial.collect())
+            trial.coordinator.close_phase()
+        for at, answers in enumerate(phases):
+            for early in phases[at + 1 :]:
+                for each in early.items():
+                    self.unexpected(coordinator, *each)
+            for name, data in answers.items():
+                assert coordinator.receive(name, data) is Receipt.ACCEPTED
+            coordinator.close_phase()
+        trial.check(coordinator.result)
 
     def test_a_message_of_a_phase_that_was_closed_is_late_and_nobodys_fault(self) -> None:
         for phase in self.phases:
@@ -344,11 +373,8 @@ class ProtocolContract:
     def test_a_strangers_message_is_unexpected(self) -> None:
         trial = self.begin()
         for phase in self.phases:
-            trial.until(phase)
-            before, (data, *_) = trial.coordinator.dump(), trial.answers().values()
-            with pytest.raises(UnexpectedMessage) as caught:
-                trial.coordinator.receive("nobody", data)
-            assert (caught.value.culprits, trial.coordinator.dump()) == ({"nobody"}, before)
+            (data, *_) = trial.until(phase).answers().values()
+            self.unexpected(trial.coordinator, "nobody", data)
         trial.finish()
 
     def test_a_participant_answers_what_it_was_asked_until_it_is_told_that_the_answer_arrived(self) -> None:
@@ -362,8 +388,8 @@ class ProtocolContract:
                 assert participant.outgoing == participant.respond(request) != b""
                 participant.delivered()
                 assert participant.outgoing == b""
-                after, error = participant.dump(), UnexpectedMessage
-                with pytest.raises(error):
+                after = participant.dump()
+                with pytest.raises(UnexpectedMessage):
                     participant.respond(request, trial.inputs(name))
                 assert participant.dump() == after
             trial.coordinator.close_phase()
@@ -414,9 +440,9 @@ class ProtocolContract:
         trial.check(trial.coordinator.result)
 
     def test_every_party_lives_on_from_its_dump_alone(self) -> None:
-        for trial in (self.begin(), self.begin()):
-            session = trial.session(through_dumps=True, threads=1)
-            trial.check(session.run())
+        trial = self.begin()
+        session = trial.session(through_dumps=True)
+        trial.check(session.run())
         restored = trial.load(session.coordinator.dump())
         trial.check(restored.result)
         assert restored.dump() == session.coordinator.dump()

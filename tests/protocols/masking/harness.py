@@ -23,6 +23,7 @@ from protocols.masking.client.state import ClientState
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import Message, ToClient, ToServer
 from protocols.masking.policy import ClientPolicy
+from protocols.masking.result import RoundResult
 from protocols.masking.server import Server
 from protocols.masking.transitions import ServerPhase
 from protocols.simulation import driver
@@ -157,12 +158,14 @@ class Session(driver.Session[Server, Client]):
             self.step((drops or {}).get(self.server.phase, ()))
         return self
 
-    def assert_exact(self) -> None:
+    def assert_exact(self, result: RoundResult | None = None) -> None:
         """The result is exactly the sum of the survivors' encodings."""
-        result, expected = self.server.result, plain_levels(self.config, self.given, self.survivors)
+        result = result or self.server.result
+        survivors = set(map(number, result.survivors))
+        expected = plain_levels(self.config, self.given, survivors)
         assert {name: result.levels[name].tolist() for name in expected} == expected
         if self.config.weighted:
-            assert result.total_weight == sum(self.given[i].weight for i in self.survivors)
+            assert result.total_weight == sum(self.given[i].weight for i in survivors)
 
     # Single messages, typed
 

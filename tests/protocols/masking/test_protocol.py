@@ -1,5 +1,7 @@
 """Masking keeps what every protocol must, against each adversary."""
 
+from typing import ClassVar
+
 from protocols.core.listener import Listener, ignore
 from protocols.core.threat_model import Adversary
 from protocols.masking.client import Client
@@ -13,7 +15,13 @@ CURIOUS, SEMI, MALICIOUS = Adversary
 
 class MaskingContract(ProtocolContract):
     adversary: Adversary
-    phases = ("advertise-keys", "share-keys", "masked-input", "consistency-check", "unmasking")
+    phases: ClassVar[tuple[str, ...]] = (
+        "advertise-keys",
+        "share-keys",
+        "masked-input",
+        "consistency-check",
+        "unmasking",
+    )
     revealing = "unmasking"
     own_choice = frozenset({"masked-input"})
 
@@ -21,21 +29,15 @@ class MaskingContract(ProtocolContract):
         config = small_config(7, self.adversary, dropout=0.29, length=3, max_weight=20, complete_graph=True)
         session = Session(config, random_inputs(config, 2), listener=listener)
 
-        def check(result: object) -> None:
-            session.coordinator = trial.coordinator
-            session.coordinator._result = result
-            session.assert_exact()
-
-        trial = Trial(
+        return Trial(
             session.server,
             session.make_client,
             lambda name: session.given[number(name)],
             lambda dumped: Server.load(dumped, listener=listener, threads=1),
             lambda name, dumped: Client.load(dumped, **session.credentials(name)),
-            check,
+            session.assert_exact,
             lambda result: result.survivors,
         )
-        return trial
 
 
 class TestMalicious(MaskingContract):
