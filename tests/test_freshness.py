@@ -15,9 +15,11 @@ import pytest
 from protocols.audit import strings
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import IntegerVector
+from protocols.masking import wire
 from protocols.masking.client import Client
 from protocols.masking.client.state import Advertised
 from protocols.masking.config import RoundConfig
+from protocols.masking.messages import Invitation
 from protocols.masking.server import Server
 from secagg import aead, field
 from secagg.encoding import FixedPoint
@@ -34,6 +36,11 @@ def check_fresh(drawn: list[bytes], size: int) -> None:
     strings.fresh(drawn, size, "strings", FALSE_ALARM)
 
 
+def invitation() -> Invitation:
+    data = Server(CONFIG, threads=1).outgoing()["client-1"]
+    return wire.decode(data, Invitation, max_bytes=wire.MAX_INVITATION_BYTES)
+
+
 def nonce() -> bytes:
     return aead.seal(bytes(32), b"text", associated_data=b"context")[: aead.NONCE_BYTES]
 
@@ -44,7 +51,7 @@ def nonce() -> bytes:
         (nonce, 12),
         (lambda: KeyPair.generate().private_bytes, 32),
         (lambda: Identity.generate().private_bytes, 32),
-        (lambda: Server(CONFIG, threads=1).outgoing()[1].nonce, 32),
+        (lambda: invitation().nonce, 32),
         (lambda: Server(CONFIG, threads=1).session_id, 32),
     ],
     ids=["nonce of a sealed text", "X25519 key", "Ed25519 key", "session nonce", "session id"],
@@ -53,17 +60,17 @@ def test_what_is_drawn_is_fresh_and_whole(draw: Callable[[], bytes], size: int) 
     check_fresh([draw() for _ in range(DRAWS)], size)
 
 
-def advertised(invitation: object) -> Advertised:
-    client = Client(1, threads=1)
-    client.respond(invitation)  # type: ignore[arg-type]
-    state = client._state
-    assert isinstance(state, Advertised)
-    return state
-
-
 def test_clients_draw_all_their_secrets_anew_even_in_one_session() -> None:
-    invitation = Server(CONFIG, threads=1).outgoing()[1]
-    states = [advertised(invitation) for _ in range(DRAWS)]
+    data = wire.encode(invitation())
+
+    def advertised() -> Advertised:
+        client = Client(threads=1)
+        client.respond(data)
+        state = client._memory.state
+        assert isinstance(state, Advertised)
+        return state
+
+    states = [advertised() for _ in range(DRAWS)]
     check_fresh([state.self_mask_seed for state in states], 32)
     keys = [[state.cipher_private_key, state.mask_private_key, state.confirmation_private_key] for state in states]
     check_fresh([key for three in keys for key in three], 32)

@@ -47,5 +47,5 @@ SERVER_TRANSITIONS: dict[tuple[ServerPhase, str], ServerPhase] = {
     (ServerPhase.CONSISTENCY_CHECK, "confirmation"): ServerPhase.UNMASKING,
     (ServerPhase.UNMASKING, "unmasking-shares"): ServerPhase.COMPLETED,
 }
-"""(phase, tag of the message that it collects) -> the phase after close_round(). A session against a server that may
+"""(phase, tag of the message that it collects) -> the phase after close_phase(). A session against a server that may
 equivocate puts CONSISTENCY_CHECK between MASKED_INPUT and UNMASKING. Below its threshold a round leads to ABORTED."""

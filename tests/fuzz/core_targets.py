@@ -55,42 +55,37 @@ def message_body(data: bytes) -> None:
         raise ValueError("a message that can be written in two ways was accepted")
 
 
-@cache
-def states() -> tuple[list[bytes], list[bytes], dict[int, bytes]]:
-    """Dumps of client 1 and of the server before each round of a session, and the identities that it needs."""
-    from tests.fuzz.seeds import recorded_states
+def masked_session() -> Any:
+    """A session, with client 1's and the server's dump before each of its phases."""
+    from tests.fuzz.seeds import masked_session
 
-    return recorded_states()
+    return masked_session()
 
 
 def client_answer(data: bytes) -> None:
-    """The first byte chooses the round in which the rest, framed, reaches client 1."""
-    clients, _, known = states()
-    client = _load_client(clients[data[0] % len(clients)] if data else clients[0], known)
-    values = {"model": np.zeros(5), "loss": np.zeros(1), "votes": np.zeros(3, dtype=np.int64)}
-    client.respond_bytes(framed(data[1:]), values, weight=1)
+    """The first byte chooses the phase in which the rest, framed, reaches client 1."""
+    session, exchanges = masked_session()
+    client = _load_client(exchanges[data[0] % len(exchanges) if data else 0].client)
+    client.respond(framed(data[1:]), session.given[1])
 
 
-def _load_client(dump: bytes, known: dict[int, bytes]) -> Client:
-    from tests.fuzz.seeds import own_identity
-
-    return Client.load(dump, identity=own_identity(), known_identities=known, threads=1)
+def _load_client(dump: bytes) -> Client:
+    return Client.load(dump, **masked_session()[0].credentials("client-1"))
 
 
 def server_receive(data: bytes) -> None:
-    """The first byte chooses the round in which the rest, framed, reaches the server, from client 3."""
-    _, servers, known = states()
-    dump = servers[data[0] % len(servers)] if data else servers[0]
-    server = Server.load(dump, known_identities=known, threads=1)
-    server.receive_bytes(3, framed(data[1:]))
+    """The first byte chooses the phase in which the rest, framed, reaches the server, from client 3."""
+    _, exchanges = masked_session()
+    server = Server.load(exchanges[data[0] % len(exchanges) if data else 0].server, threads=1)
+    server.receive("client-3", framed(data[1:]))
 
 
 def client_dump(data: bytes) -> None:
-    _load_client(dumped(data), states()[2])
+    _load_client(dumped(data))
 
 
 def server_dump(data: bytes) -> None:
-    Server.load(dumped(data), known_identities=states()[2], threads=1)
+    Server.load(dumped(data), threads=1)
 
 
 def dump_bytes(data: bytes) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import itertools
 import json
 import struct
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from protocols.audit.replay.recorded_sessions import Run
 from protocols.core import dumps, framing
 from protocols.core.identity_files import write_identity, write_roster
 from protocols.core.threat_model import Adversary, ThreatModel
@@ -18,16 +19,16 @@ from protocols.inputs.vectors import PrivateCounts, PrivateVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import Invitation
+from protocols.simulation.driver import Crossing
 from secagg.paillier import PublicKey
-from secagg.signatures import Identity
+from secagg.randomness import RandomBytes
+from tests.protocols.masking.harness import Session, identity, small_config
 from tests.secagg.paillier.fixed_keys import private_key
 from tests.vectors import paillier as paillier_rounds
-from tests.vectors.configurations import read_configuration
 from tests.vectors.generate import VECTORS
 
 from . import ledger_targets
 
-SESSION = "session-malicious"
 DEEP = b"[" * 2000
 
 
@@ -37,21 +38,36 @@ def vector(name: str) -> dict[str, Any]:
     return loaded
 
 
-def own_identity() -> Identity:
-    return Identity(bytes.fromhex(vector(SESSION)["clients"]["1"]["identity_private_key"]))
+class Exchange(NamedTuple):
+    """A phase of a masked session: client 1 and the server before it, as dumps, and two of its messages."""
+
+    client: bytes
+    server: bytes
+    to_client_1: bytes
+    from_client_3: bytes
 
 
-def recorded_states() -> tuple[list[bytes], list[bytes], dict[int, bytes]]:
-    """Client 1 and the server before each round of the session against a malicious server."""
-    recorded = vector(SESSION)
-    run = Run(recorded, read_configuration(recorded))
-    clients, servers = [], []
-    for each in recorded["rounds"]:
-        clients.append(run.clients[1].dump())
-        servers.append(run.server.dump())
-        run.collect(each["silent"], {})
-        run.outgoing = run.server.close_round()
-    return clients, servers, run.known
+@cache
+def masked_session() -> tuple[Session, list[Exchange]]:
+    """A session against a malicious server, each time the same: the corpus has messages that fit its dumps."""
+
+    def random(name: str) -> RandomBytes:
+        draws = itertools.count()
+        return lambda size: hashlib.shake_256(f"{name} {next(draws)}".encode()).digest(size)
+
+    messages: dict[tuple[str, bool], bytes] = {}
+
+    def keep(crossing: Crossing) -> bytes:
+        messages[crossing.name, crossing.to_coordinator] = crossing.data
+        return crossing.data
+
+    config = small_config(6, Adversary.MALICIOUS_SERVER, dropout=0.2, max_weight=10)
+    session, exchanges = Session(config, wire=keep, random=random), []
+    while not session.server.ended:
+        before = session.client(1).dump(), session.server.dump()
+        session.step(silent={4} if session.server.phase == "masked-input" else ())
+        exchanges.append(Exchange(*before, messages["client-1", False], messages["client-3", True]))
+    return session, exchanges
 
 
 def _private_round() -> RoundConfig:
@@ -69,33 +85,28 @@ def seeds() -> dict[str, list[bytes]]:
 def core_seeds() -> dict[str, list[bytes]]:
     """Valid messages, dumps and keys, from the vectors of whole sessions."""
     found: dict[str, list[bytes]] = {}
-    recorded = vector(SESSION)
+    _, exchanges = masked_session()
 
     def add(target: str, data: bytes) -> None:
         found.setdefault(target, []).append(data)
 
-    def body(text: str) -> bytes:
-        return bytes.fromhex(text)[framing.HEADER_BYTES :]
-
-    for at, each in enumerate(recorded["rounds"]):
-        down, up = each["to_clients"]["1"], each["to_server"].get("3")
-        for text in (down, up):
-            add("message_body", body(text))
-        add("client_answer", bytes([at]) + body(down))
-        add("server_receive", bytes([at]) + body(up))
-    coloured = body(recorded["rounds"][2]["to_server"]["3"]).replace(b"masked-input", b"masked-\x1b[31m")
+    for at, each in enumerate(exchanges):
+        down, up = each.to_client_1[framing.HEADER_BYTES :], each.from_client_3[framing.HEADER_BYTES :]
+        add("message_body", down)
+        add("message_body", up)
+        add("client_answer", bytes([at]) + down)
+        add("server_receive", bytes([at]) + up)
+        add("client_dump", each.client[dumps.HEADER_BYTES :])
+    coloured = exchanges[2].from_client_3[framing.HEADER_BYTES :].replace(b"masked-input", b"masked-\x1b[31m")
     add("message_body", coloured)
     add("server_receive", b"\2" + coloured)
-    private = body(wire.encode(Invitation(1, _private_round(), bytes(32))).hex())
+    private = wire.encode(Invitation(1, _private_round(), bytes(32)))[framing.HEADER_BYTES :]
     add("message_body", private)
     add("client_answer", b"\0" + private)
-    add("message_bytes", bytes.fromhex(recorded["rounds"][3]["to_server"]["3"]))
-    clients, servers, _ = recorded_states()
-    for dump in clients:
-        add("client_dump", dump[dumps.HEADER_BYTES :])
-    for dump in servers[:: len(servers) - 1]:
-        add("server_dump", dump[dumps.HEADER_BYTES :])
-    add("dump_bytes", clients[0])
+    add("message_bytes", exchanges[3].from_client_3)
+    add("dump_bytes", exchanges[0].client)
+    for each in (exchanges[0], exchanges[-1]):
+        add("server_dump", each.server[dumps.HEADER_BYTES :])
     add("unpack", struct.pack("<HH", 13, 3) + bytes.fromhex("ffffffff7f"))
     add("decode_sums", struct.pack("<HH", 0x8010, 10) + bytes(16))
     shamir_case = next(
@@ -104,8 +115,8 @@ def core_seeds() -> dict[str, list[bytes]]:
     shares = b"".join(index.to_bytes(4, "little") + bytes.fromhex(s) for index, s in shamir_case["input"]["shares"])
     add("shares", struct.pack("<HH", 4, 10) + shares)
     add("sealed", bytes(40))
-    identity = own_identity()
-    add("signature", identity.public_bytes + identity.sign(b"fuzz"))
+    own = identity(1)
+    add("signature", own.public_bytes + own.sign(b"fuzz"))
     add("public_key", bytes([9]) + bytes(31))
     paillier = vector("paillier-round")
     kinds = (
@@ -142,8 +153,8 @@ def file_seeds() -> dict[str, list[bytes]]:
     """What commands read: a key, a roster, names, a period and a moment."""
     with tempfile.TemporaryDirectory() as folder:
         key, roster = Path(folder) / "key.pem", Path(folder) / "roster.json"
-        write_identity(key, own_identity())
-        write_roster(roster, {"node-1": own_identity().public_bytes})
+        write_identity(key, identity(1))
+        write_roster(roster, {"node-1": identity(1).public_bytes})
         return {
             "identity_file": [key.read_bytes()],
             "roster_file": [roster.read_bytes(), DEEP],

@@ -189,7 +189,7 @@ class Server:
         try:
             # Decoding and unpacking need nothing that changes: others need not wait for them.
             message: ToServer = wire.decode(data, ToServer, max_bytes=self._max_bytes)
-            if isinstance(message, MaskedInput) and self.phase is ServerPhase.MASKED_INPUT:
+            if isinstance(message, MaskedInput) and self._is_due(number, message):
                 vectors = checks.unpack_input(message, self._state.config.codecs)
         except PeerError as error:
             with self._step() as transitions:
@@ -261,7 +261,7 @@ class Server:
         codecs = state.config.codecs
         if [len(data) for data in state.sums] != [codec.length * codec.dtype.itemsize for codec in codecs]:
             raise StateError("the dump's sums do not fit its configuration")
-        if len(state.names) != state.config.num_clients:
+        if len(state.names) != state.config.num_clients or set(state.keys) not in (set(), set(state.names)):
             raise StateError("the dump's participants do not fit its configuration")
         sums = [np.frombuffer(data, codec.dtype).copy() for data, codec in zip(state.sums, codecs, strict=True)]
         server = cls.__new__(cls)
@@ -284,6 +284,10 @@ class Server:
         finally:
             for transition in transitions:
                 self._listener(transition)
+
+    def _is_due(self, number: int, message: ToServer) -> bool:
+        ours = (message.session_id, message.sender) == (self._session_id, number)
+        return ours and _COLLECTED_IN[str(type(message).__struct_config__.tag)] is self.phase
 
     def _is_awaited(self, number: int) -> bool:
         return number in self._speakers and number not in self._heard and number not in self._state.excluded
@@ -322,6 +326,8 @@ class Server:
                 checks.check_recipients(message, self._graph.neighbours(number) & self._speakers)
                 state.sealed[number] = message.sealed
             case MaskedInput():
+                if not vectors:  # the phase began only now
+                    vectors = checks.unpack_input(message, state.config.lanes)
                 for total, vector in zip(self._sums, vectors, strict=True):
                     np.add(total, vector, out=total)
                 state.masked.add(number)

@@ -8,18 +8,11 @@ from protocols.masking.client import checks as client_checks
 from protocols.masking.policy import ClientPolicy
 from secagg.errors import ContradictoryRequest, MalformedMessage, ParameterError, ThresholdError
 
-from .harness import Session, random_inputs, small_config
+from .harness import session_after, small_config
 
 replace = msgspec.structs.replace
 CURIOUS, SEMI, MALICIOUS = Adversary
 ANY = ClientPolicy()
-
-
-def session_after(phases: int, config) -> Session:
-    session = Session(config, random_inputs(config))
-    for _ in range(phases):
-        session.run_phase()
-    return session
 
 
 def sparse():
@@ -32,18 +25,18 @@ def complete(adversary=MALICIOUS, **kwargs):
     return small_config(7, adversary, dropout=0.29, complete_graph=True, **kwargs)
 
 
-@pytest.mark.parametrize("client_id", [0, 8, -1])
-def test_ids_are_one_to_n(client_id):
+@pytest.mark.parametrize("number", [0, 8, -1])
+def test_numbers_are_one_to_n(number):
     config = complete()
     for inside in (1, 7):
-        client_checks.check_own_id(config, inside)
-    with pytest.raises(ParameterError, match=f"client_id is {client_id}"):
-        client_checks.check_own_id(config, client_id)
+        client_checks.check_own_number(config, inside)
+    with pytest.raises(ParameterError, match=f"the number {number}, but"):
+        client_checks.check_own_number(config, number)
 
 
 def test_a_roster_with_keys_of_another_session_is_refused():
     session = session_after(1, complete(CURIOUS))
-    state, roster = session.clients[1]._state, session.outgoing[1]
+    state, roster = session.state(1), session.message(1)
     entries = tuple(replace(entry, session_id=bytes(32)) if entry.sender == 4 else entry for entry in roster.entries)
     with pytest.raises(ContradictoryRequest, match="keys of another session"):
         client_checks.check_roster(state.session, ANY, state.advertised, replace(roster, entries=entries), {})
@@ -52,7 +45,7 @@ def test_a_roster_with_keys_of_another_session_is_refused():
 @pytest.mark.parametrize(("config", "own"), [(sparse(), 0), (complete(), 1)], ids=["sparse", "complete"])
 def test_a_client_counts_itself_towards_the_threshold_where_it_holds_a_share(config, own):
     session = session_after(2, config)
-    state, delivery = session.clients[1]._state, session.outgoing[1]
+    state, delivery = session.state(1), session.message(1)
     enough = config.topology.threshold - own
     senders = sorted(delivery.sealed)
     assert len(senders) >= enough
@@ -69,22 +62,22 @@ def test_a_client_counts_itself_towards_the_threshold_where_it_holds_a_share(con
 
 def test_neighbours_that_vanished_do_not_count_as_survivors():
     session = session_after(3, complete())
-    state, message = session.clients[1]._state, session.outgoing[1]
-    client_checks.check_survivor_list(state, ClientPolicy(min_neighbours=6), 1, message)
+    state, message = session.state(1), session.message(1)
+    client_checks.check_survivor_list(state, ClientPolicy(min_neighbours=6), message)
     without = replace(message, survivors=tuple(i for i in message.survivors if i != 7))
-    client_checks.check_survivor_list(state, ClientPolicy(min_neighbours=5), 1, without)
+    client_checks.check_survivor_list(state, ClientPolicy(min_neighbours=5), without)
     with pytest.raises(ThresholdError, match="neighbours survived") as caught:
-        client_checks.check_survivor_list(state, ClientPolicy(min_neighbours=6), 1, without)
+        client_checks.check_survivor_list(state, ClientPolicy(min_neighbours=6), without)
     assert (caught.value.needed, caught.value.have) == (6, 5)
 
 
 def test_the_higher_of_two_minima_holds():
     session = session_after(3, complete(min_survivors=6))
-    state, message = session.clients[1]._state, session.outgoing[1]
+    state, message = session.state(1), session.message(1)
 
     def list_of(number, policy):
         survivors = message.survivors[:number]
-        client_checks.check_survivor_list(state, policy, 1, replace(message, survivors=survivors))
+        client_checks.check_survivor_list(state, policy, replace(message, survivors=survivors))
 
     list_of(6, ANY)
     for number, policy, needed in ((5, ANY, 6), (6, ClientPolicy(min_survivors=7), 7)):
@@ -95,28 +88,28 @@ def test_the_higher_of_two_minima_holds():
 
 def test_who_was_not_invited_did_not_share_keys():
     session = session_after(3, complete())
-    state, message = session.clients[1]._state, session.outgoing[1]
+    state, message = session.state(1), session.message(1)
     with pytest.raises(ContradictoryRequest, match="not invited"):
-        client_checks.check_survivor_list(state, ANY, 1, replace(message, shared=(*message.shared, 8)))
+        client_checks.check_survivor_list(state, ANY, replace(message, shared=(*message.shared, 8)))
 
 
 def test_in_the_complete_graph_survivors_are_counted_exactly():
     session = session_after(3, complete(CURIOUS))
-    state, request = session.clients[1]._state, session.outgoing[1]
+    state, request = session.state(1), session.message(1)
     for claimed in (request.num_survivors - 1, request.num_survivors + 1):
         with pytest.raises(ContradictoryRequest, match=f"claims {claimed} survivors"):
-            client_checks.check_unmasking_request(state, ANY, 1, replace(request, num_survivors=claimed))
+            client_checks.check_unmasking_request(state, ANY, replace(request, num_survivors=claimed))
 
 
 def test_in_the_sparse_graph_survivors_are_between_those_known_and_all():
     session = session_after(3, sparse())
-    state, request = session.clients[1]._state, session.outgoing[1]
+    state, request = session.state(1), session.message(1)
     known = len(state.peers) + 1
     assert known < 20
     minimum = session.config.min_survivors
     for claimed in (max(known, minimum), 20):
-        client_checks.check_unmasking_request(state, ANY, 1, replace(request, num_survivors=claimed))
+        client_checks.check_unmasking_request(state, ANY, replace(request, num_survivors=claimed))
     with pytest.raises(ContradictoryRequest, match=f"claims {known - 1} survivors"):
-        client_checks.check_unmasking_request(state, ANY, 1, replace(request, num_survivors=known - 1))
+        client_checks.check_unmasking_request(state, ANY, replace(request, num_survivors=known - 1))
     with pytest.raises(MalformedMessage, match="claims 21 survivors of 20"):
-        client_checks.check_unmasking_request(state, ANY, 1, replace(request, num_survivors=21))
+        client_checks.check_unmasking_request(state, ANY, replace(request, num_survivors=21))

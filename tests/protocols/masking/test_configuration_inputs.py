@@ -11,10 +11,6 @@ from secagg.errors import EncodingError, ParameterError
 MODEL = ThreatModel(6, 0.0, 0.3)
 
 
-def no_rotation(name: str) -> bytes:
-    raise AssertionError(f"{name} is not private")
-
-
 def test_an_adversary_may_be_named():
     model = ThreatModel(6, 0.0, 0.2, "malicious-server")
     assert model.adversary is Adversary.MALICIOUS_SERVER
@@ -64,14 +60,14 @@ def test_minima_go_up_to_everyone():
 def test_a_vector_of_another_shape_is_refused_with_the_shape_it_has(given, told):
     config = RoundConfig(MODEL, (FloatVector("model", 3),))
     with pytest.raises(EncodingError, match=rf"shape \(3,\), not {told}"):
-        config.encode({"model": given}, rotation_seed=no_rotation)
+        config.encode({"model": given}, session_id=bytes(32))
 
 
 def test_weights_multiply_weighted_vectors_alone_and_travel_last():
     vectors = (FloatVector("heavy", 1, weighted=True, rounding="nearest"), FloatVector("plain", 1, rounding="nearest"))
     config = RoundConfig(MODEL, vectors, max_weight=10)
     values = {"heavy": np.ones(1), "plain": np.ones(1)}
-    heavy, plain, weight = (part.residues.tolist() for part in config.encode(values, 7, rotation_seed=no_rotation))
+    heavy, plain, weight = (part.residues.tolist() for part in config.encode(values, 7, session_id=bytes(32)))
     assert (heavy, plain, weight) == ([7 * 32767], [32767], [7])
-    heavy, plain, weight = (part.residues.tolist() for part in config.encode(values, rotation_seed=no_rotation))
+    heavy, plain, weight = (part.residues.tolist() for part in config.encode(values, session_id=bytes(32)))
     assert (heavy, plain, weight) == ([32767], [32767], [1])

@@ -28,7 +28,7 @@ from secagg.errors import AuthenticationFailed, ContradictoryRequest, SecAggErro
 from secagg.key_agreement import KeyPair
 from secagg.signatures import Identity
 
-from .harness import Session, random_inputs, small_config
+from .harness import Session, session_after, small_config
 
 replace = msgspec.structs.replace
 VICTIM = 1
@@ -41,51 +41,50 @@ Story = tuple[frozenset[int], frozenset[int]]
 class Attack:
     """A server that has played along until inputs were masked, and from there tells each client what it likes."""
 
-    def __init__(self, config, *, corrupt: Collection[int] = (), delivered_to_victim: Collection[int] | None = None):
-        self.session = Session(config, random_inputs(config))
+    def __init__(self, config, *, corrupt: Collection[int] = (), num_delivered: int | None = None):
+        self.session = session_after(1, config)
         self.corrupt = frozenset(corrupt)
-        self.everyone = frozenset(self.session.clients)
-        self.graph = Graph(config.topology, len(self.everyone), derivations.graph_seed(self.session.server.session_id))
-        self.session.run_phase()
-        self.session.run_phase()
-        if delivered_to_victim is not None:
-            delivery = self.session.outgoing[VICTIM]
-            sealed = {i: data for i, data in delivery.sealed.items() if i in delivered_to_victim}
-            self.session.outgoing = {**self.session.outgoing, VICTIM: replace(delivery, sealed=sealed)}
-        self.session.run_phase()
+        self.everyone = frozenset(range(1, config.num_clients + 1))
+        self.graph = Graph.of(config, self.session.server.session_id)
+        self.session.step()
+        if num_delivered is not None:  # the victim gets shares from few peers only, the corrupt first
+            sealed = self.session.message(VICTIM).sealed
+            chosen = sorted(sealed, key=lambda i: (i not in self.corrupt, i))[:num_delivered]
+            self.session.bend(VICTIM, self.session.message(VICTIM, sealed={i: sealed[i] for i in sorted(chosen)}))
+        self.session.step()
         # What the corrupt have seen before anything is asked of anyone.
-        self.known_to_corrupt = {i: self.session.clients[i]._state for i in self.corrupt}
+        self.known_to_corrupt = {i: self.session.state(i) for i in self.corrupt}
 
     def tell(self, story_of: Callable[[int], Story]) -> None:
         """Tell each honest client its story, collect what they sign, show everyone what fits, and collect shares."""
         signatures: dict[Story, dict[int, bytes]] = {}
-        clients = self.session.clients
-        honest = [i for i in self.everyone - self.corrupt if clients[i].phase is ClientPhase.MASKED]
-        if self.session.config.threat_model.adversary.may_equivocate:
+        session = self.session
+        honest = [i for i in self.everyone - self.corrupt if session.client(i).phase is ClientPhase.MASKED]
+        if session.config.threat_model.adversary.may_equivocate:
             for i in honest:
                 shared, survivors = story_of(i)
-                message = SurvivorList(self.session.server.session_id, i, tuple(shared), tuple(survivors))
+                message = SurvivorList(session.server.session_id, i, tuple(shared), tuple(survivors))
                 with suppress(SecAggError):
-                    signatures.setdefault(story_of(i), {})[i] = clients[i].confirm_survivors(message).signature
+                    signatures.setdefault(story_of(i), {})[i] = session.say(i, message).signature
             for (shared, survivors), signed in signatures.items():
                 for i, state in self.known_to_corrupt.items():
                     statement = derivations.survivors_statement(
-                        self.session.server.session_id, state.roster_digest, shared, survivors
+                        session.server.session_id, state.roster_digest, shared, survivors
                     )
                     signed[i] = Identity(state.confirmation_private_key).sign(statement)
         self.seed_shares: dict[int, set[int]] = {i: set() for i in self.everyone}
         self.key_shares: dict[int, set[int]] = {i: set() for i in self.everyone}
         self.answered = set()
         for i in honest:
-            state = clients[i]._state
+            state = session.state(i)
             peers = set(getattr(state, "masked", state).peers) if not hasattr(state, "reason") else set()
             _, survivors = story_of(i)
             fitting = signatures.get(story_of(i), {})
             shown = {j: signature for j, signature in fitting.items() if j in peers & survivors}
             dropped = tuple(sorted(peers - survivors))
-            request = UnmaskingRequest(self.session.server.session_id, i, len(survivors), dropped, shown)
+            request = UnmaskingRequest(session.server.session_id, i, len(survivors), dropped, shown)
             with suppress(SecAggError):
-                response = clients[i].unmask(request)
+                response = session.say(i, request)
                 self.answered.add(i)
                 for owner in response.self_mask_shares:
                     self.seed_shares[owner].add(i)
@@ -116,7 +115,7 @@ class Attack:
 
     def start(self, story_of: Callable[[int], Story]) -> Attack:
         # Noted while the states still tell.
-        self.peers = {i: set(self.session.clients[i]._state.peers) for i in self.everyone}
+        self.peers = {i: set(self.session.state(i).peers) for i in self.everyone}
         self.tell(story_of)
         return self
 
@@ -155,13 +154,12 @@ def test_isolating_a_victim_by_its_neighbours_exposes_nobody(case):
     config = CASES[case]
     for corrupt in (set(), set(range(2, 2 + config.threat_model.max_corrupt))):
         for narrow in (False, True):
-            neighbours = sorted(Attack(config).graph.neighbours(VICTIM))
             attack = Attack(config)
             neighbours = sorted(attack.graph.neighbours(VICTIM))
             if narrow:  # the victim hears of as few peers as it accepts, the corrupt first
                 least = config.topology.threshold - config.topology.complete
-                attack = _with_narrow_delivery(config, corrupt, least)
-                neighbours = sorted(attack.session.clients[VICTIM]._state.peers)
+                attack = Attack(config, corrupt=corrupt, num_delivered=least)
+                neighbours = sorted(attack.session.state(VICTIM).peers)
 
             def story(i, attack=attack, neighbours=tuple(neighbours)):
                 shared = attack.everyone
@@ -176,24 +174,6 @@ def test_isolating_a_victim_by_its_neighbours_exposes_nobody(case):
             assert not attack.exposed()
 
 
-def _with_narrow_delivery(config, corrupt, least):
-    """An attack in which the victim got shares from few peers only. The graph is drawn anew, so look at it first."""
-    attack = Attack.__new__(Attack)
-    session = Session(config, random_inputs(config))
-    attack.session, attack.corrupt = session, frozenset(corrupt)
-    attack.everyone = frozenset(session.clients)
-    attack.graph = Graph(config.topology, len(attack.everyone), derivations.graph_seed(session.server.session_id))
-    session.run_phase()
-    session.run_phase()
-    delivery = session.outgoing[VICTIM]
-    chosen = sorted(delivery.sealed, key=lambda i: (i not in corrupt, i))[:least]
-    sealed = {i: delivery.sealed[i] for i in chosen}
-    session.outgoing = {**session.outgoing, VICTIM: replace(delivery, sealed=sealed)}
-    session.run_phase()
-    attack.known_to_corrupt = {i: session.clients[i]._state for i in attack.corrupt}
-    return attack
-
-
 @given(st.data())
 @settings(max_examples=30)
 def test_no_stories_that_are_told_expose_anybody(data):
@@ -203,11 +183,10 @@ def test_no_stories_that_are_told_expose_anybody(data):
     corrupt = data.draw(
         st.sets(st.integers(2, n), max_size=config.threat_model.max_corrupt).map(frozenset), label="corrupt"
     )
+    delivered = None
     if data.draw(st.booleans(), label="narrow delivery"):
-        spare = data.draw(st.integers(0, 3))
-        attack = _with_narrow_delivery(config, corrupt, config.topology.threshold - config.topology.complete + spare)
-    else:
-        attack = Attack(config, corrupt=corrupt)
+        delivered = config.topology.threshold - config.topology.complete + data.draw(st.integers(0, 3))
+    attack = Attack(config, corrupt=corrupt, num_delivered=delivered)
     hidden = data.draw(st.sets(st.integers(1, n), max_size=2))
     stories = [
         (attack.everyone - shared_less, attack.everyone - shared_less - dropped)
@@ -278,56 +257,49 @@ def test_only_parameters_against_a_curious_server_may_leave_room_for_two_stories
 
 
 def at_phase(adversary, phases: int) -> Session:
-    config = small_config(12, adversary, dropout=0.2, complete_graph=True)
-    session = Session(config, random_inputs(config))
-    for _ in range(phases):
-        session.run_phase()
-    return session
+    return session_after(phases, small_config(12, adversary, dropout=0.2, complete_graph=True))
 
 
 @pytest.mark.parametrize("adversary", [SEMI, MALICIOUS])
 def test_two_survivor_lists_in_one_session_leave_the_server_without_a_sum(adversary):
     session = at_phase(adversary, 3)
-    half = {i for i in session.clients if 2 <= i < 7}
-    session.outgoing = {
-        i: replace(message, survivors=message.survivors[1:]) if i in half else message
-        for i, message in session.outgoing.items()
-    }
+    for i in range(2, 7):
+        bent = session.message(i)
+        session.bend(i, replace(bent, survivors=bent.survivors[1:]))
     with pytest.raises(ThresholdError):
         session.run()
     # The server's own bookkeeping knows one story; the others' signatures are of something else.
-    assert {type(error) for where, _, error in session.errors if where == "server"} == {AuthenticationFailed}
+    assert {type(refusal.error) for refusal in session.refusals if refusal.by_coordinator} == {AuthenticationFailed}
 
 
 @pytest.mark.parametrize("adversary", [SEMI, MALICIOUS])
 def test_a_second_survivor_list_gets_no_signature(adversary):
     session = at_phase(adversary, 3)
-    survivor_list = session.outgoing[2]
-    session.clients[2].confirm_survivors(survivor_list)
+    survivor_list = session.message(2)
+    session.say(2, survivor_list)
     with pytest.raises(UnexpectedMessage):
-        session.clients[2].confirm_survivors(replace(survivor_list, survivors=survivor_list.survivors[1:]))
+        session.say(2, replace(survivor_list, survivors=survivor_list.survivors[1:]))
 
 
 def test_a_second_story_gets_no_answer():
     session = at_phase(CURIOUS, 3)
-    request = session.outgoing[2]
-    session.clients[2].unmask(request)
+    session.say(2)
     with pytest.raises(UnexpectedMessage):
-        session.clients[2].unmask(replace(request, dropped=(VICTIM,), num_survivors=11))
+        session.say(2, session.message(2, dropped=(VICTIM,), num_survivors=11))
 
 
 @pytest.mark.parametrize("adversary", [SEMI, MALICIOUS])
 def test_mixing_signatures_of_two_stories_is_refused_with_the_other_signers_named(adversary):
     session = at_phase(adversary, 3)
     confirmations = {}
-    for i in session.clients:
-        message = session.outgoing[i]
+    for i in range(1, 13):
+        message = session.message(i)
         if i >= 6:
             message = replace(message, survivors=message.survivors[1:])
-        confirmations[i] = session.clients[i].confirm_survivors(message).signature
+        confirmations[i] = session.say(i, message).signature
     request = UnmaskingRequest(session.server.session_id, 2, 12, (), confirmations)
     with pytest.raises(AuthenticationFailed) as caught:
-        session.clients[2].unmask(request)
+        session.say(2, request)
     assert caught.value.culprits == {6}
 
 
@@ -335,50 +307,50 @@ def test_mixing_signatures_of_two_stories_is_refused_with_the_other_signers_name
 def test_one_confirmation_fewer_than_the_threshold_is_too_few(adversary):
     for missing, error in ((0, None), (1, ThresholdError)):
         session = at_phase(adversary, 4)
-        request = session.outgoing[2]
+        request = session.message(2)
         own = 1  # in the complete graph a client's own signature counts
         needed = session.config.topology.threshold - own
         shown = dict(list(request.confirmations.items())[: needed - missing])
         if error is None:
-            session.clients[2].unmask(replace(request, confirmations=shown))
+            session.say(2, replace(request, confirmations=shown))
             continue
         with pytest.raises(error):
-            session.clients[2].unmask(replace(request, confirmations=shown))
+            session.say(2, replace(request, confirmations=shown))
 
 
 def test_another_key_for_a_client_is_refused_where_identities_are_known():
     session = at_phase(MALICIOUS, 1)
     forged = KeyPair.generate().public_bytes
     for i in range(2, 8):
-        roster = session.outgoing[i]
+        roster = session.message(i)
         entries = tuple(
             replace(entry, mask_public_key=forged) if entry.sender == VICTIM else entry for entry in roster.entries
         )
         with pytest.raises(AuthenticationFailed) as caught:
-            session.clients[i].share_keys(replace(roster, entries=entries))
+            session.say(i, replace(roster, entries=entries))
         assert caught.value.culprits == {VICTIM}
 
 
 @pytest.mark.parametrize("renamed", [False, True], ids=["as-it-was", "with-the-new-session"])
 def test_a_replayed_signed_key_of_another_session_is_refused(renamed):
     old, new = at_phase(MALICIOUS, 1), at_phase(MALICIOUS, 1)
-    stale = next(entry for entry in old.outgoing[2].entries if entry.sender == VICTIM)
+    stale = next(entry for entry in old.message(2).entries if entry.sender == VICTIM)
     if renamed:
         stale = replace(stale, session_id=new.server.session_id)
-    entries = tuple(stale if entry.sender == VICTIM else entry for entry in new.outgoing[2].entries)
+    entries = tuple(stale if entry.sender == VICTIM else entry for entry in new.message(2).entries)
     with pytest.raises(AuthenticationFailed if renamed else ContradictoryRequest):
-        new.clients[2].share_keys(replace(new.outgoing[2], entries=entries))
+        new.say(2, new.message(2, entries=entries))
 
 
 @pytest.mark.parametrize("adversary", Adversary)
 def test_the_victim_is_never_made_to_help(adversary):
     """Whatever the class of adversary, a client that is told that it dropped itself refuses."""
     session = at_phase(adversary, 3)
-    message = session.outgoing[VICTIM]
+    message = session.message(VICTIM)
     if adversary is CURIOUS:
         message = replace(message, dropped=(VICTIM,), num_survivors=11)
     else:
         message = replace(message, survivors=message.survivors[1:])
     with pytest.raises(ContradictoryRequest):
-        session.clients[VICTIM].respond(message)
-    assert session.clients[VICTIM].phase is ClientPhase.ABORTED
+        session.say(VICTIM, message)
+    assert session.client(VICTIM).phase is ClientPhase.ABORTED

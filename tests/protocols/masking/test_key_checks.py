@@ -11,12 +11,12 @@ from secagg.errors import AuthenticationFailed, MalformedMessage
 from secagg.key_agreement import KeyPair
 from secagg.signatures import Identity
 
-from .harness import identity, known_identities
+from .harness import identity, known
 
 replace = msgspec.structs.replace
 CURIOUS, SEMI, MALICIOUS = Adversary
 SENDER = 3
-KNOWN = known_identities(4)
+KNOWN = known(4).numbered_keys()
 
 
 def advertised(adversary: Adversary) -> AdvertiseKeys:

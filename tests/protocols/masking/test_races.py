@@ -2,127 +2,100 @@
 
 from __future__ import annotations
 
-import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
 import pytest
 
+from protocols.core.machine import Inputs, Receipt
 from protocols.core.threat_model import ThreatModel
 from protocols.inputs.vectors import IntegerVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
+from protocols.masking.messages import MaskedInput
 from protocols.masking.transitions import ServerPhase
 from protocols.paillier.state import AggregatorPhase
-from secagg.errors import SecAggError, UnexpectedMessage
+from secagg.errors import MalformedMessage, UnexpectedMessage
+from tests.contracts.protocol_contract import THREADS, race
 
 from ..paillier.harness import Session as PaillierSession
 from ..paillier.harness import make_parameters
-from .harness import Session, small_config
-
-THREADS = 8
+from .harness import Session, number, session_after, small_config
 
 
-@pytest.fixture(autouse=True)
-def _switch_often():
-    """Lets threads meet in the middle of what is not locked."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
-
-
-def race(actions: Sequence[Callable[[], object]]) -> list[SecAggError]:
-    """Run all actions at once, a thread each; return the errors that were raised."""
-    barrier, errors = threading.Barrier(len(actions)), []
-
-    def run(action: Callable[[], object]) -> None:
-        barrier.wait()
-        try:
-            action()
-        except SecAggError as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(action,)) for action in actions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return errors
-
-
-def masked_inputs(config: RoundConfig) -> tuple[Session, dict[int, bytes]]:
+def masked_inputs(config: RoundConfig) -> tuple[Session, dict[str, bytes]]:
     """A session in which all masked inputs are ready to be delivered."""
     rng = np.random.default_rng(1)
-    lengths = {spec.name: spec.length for spec in config.vectors}
-    inputs = {
-        i: ({name: rng.integers(0, 8, length) for name, length in lengths.items()}, 1)
-        for i in range(1, config.threat_model.num_clients + 1)
-    }
-    session = Session(config, inputs)
-    while session.server.phase is not ServerPhase.MASKED_INPUT:
-        session.run_phase()
-    return session, {i: session.answer(i, wire.encode(message)) for i, message in session.outgoing.items()}
+    (spec,) = config.vectors
+    given = {i: Inputs({spec.name: rng.integers(0, 8, spec.length)}) for i in range(1, config.num_clients + 1)}
+    session = session_after(2, config, given=given)
+    due = session.server.outgoing().items()
+    return session, {name: session.participants[name].respond(data, given[number(name)]) for name, data in due}
+
+
+def deliveries(session: Session, answers: Mapping[str, bytes]) -> list[Callable[[], Receipt]]:
+    return [partial(session.server.receive, name, data) for name, data in answers.items()]
 
 
 def finish(session: Session) -> None:
-    session.outgoing = session.server.close_round()
-    session.run()
-    result = session.server.result
-    assert result.survivors == set(session.inputs)
-    for name, levels in result.levels.items():
-        expected = sum(values[name] for values, _ in session.inputs.values())
-        assert (levels == expected).all(), f"{int((levels != expected).sum())} coordinates of {name} are wrong"
+    session.server.close_phase()
+    expected = sum(session.given[i].values["votes"] for i in session.run().survivors)
+    wrong = session.server.result.levels["votes"] != expected
+    assert not wrong.any(), f"{int(wrong.sum())} coordinates are wrong"
 
 
 def test_masked_inputs_from_many_threads_are_summed_exactly():
     config = RoundConfig(ThreatModel(THREADS, 0.0, 0.1), (IntegerVector("votes", 2_000_000, max_value=7),))
     session, answers = masked_inputs(config)
-    errors = race([lambda i=i: session.server.receive_bytes(i, answers[i]) for i in answers])
-    assert not errors
+    assert race(deliveries(session, answers)) == ([Receipt.ACCEPTED] * THREADS, [])
     finish(session)
+    assert len(session.survivors) == THREADS
 
 
 def test_one_masked_input_delivered_many_times_at_once_counts_once():
     config = RoundConfig(ThreatModel(4, 0.0, 0.1), (IntegerVector("votes", 300_000, max_value=7),))
     session, answers = masked_inputs(config)
-    errors = race([lambda: session.server.receive_bytes(1, answers[1])] * THREADS)
-    assert [type(error) for error in errors] == [UnexpectedMessage] * (THREADS - 1)
-    for i in set(answers) - {1}:
-        session.server.receive_bytes(i, answers[i])
+    first, *others = deliveries(session, answers)
+    receipts, errors = race([first] * THREADS)
+    assert (errors, sorted(receipts)) == ([], [Receipt.ACCEPTED, *[Receipt.DUPLICATE] * (THREADS - 1)])
+    for deliver in others:
+        deliver()
     finish(session)
-
-
-def test_every_phase_bears_threads():
-    config = small_config(THREADS, dropout=0.1)
-    session = Session(config, {})
-    for phase in (ServerPhase.ADVERTISE_KEYS, ServerPhase.SHARE_KEYS):
-        assert session.server.phase is phase
-        answers = {i: session.clients[i].respond_bytes(wire.encode(m)) for i, m in session.outgoing.items()}
-        deliveries = [partial(session.server.receive_bytes, i, answer) for i, answer in answers.items()]
-        assert len(race(deliveries * 2)) == THREADS  # the second delivery of each is refused
-        assert not session.server.awaited
-        assert not session.server.excluded
-        session.outgoing = session.server.close_round()
-        assert set(session.outgoing) == set(answers)
 
 
 def test_closing_while_others_deliver_gives_one_answer():
     config = RoundConfig(ThreatModel(THREADS, 0.0, 0.4), (IntegerVector("votes", 300_000, max_value=7),))
     session, answers = masked_inputs(config)
-    late = set(list(answers)[:2])
-    for i in answers.keys() - late:
-        session.server.receive_bytes(i, answers[i])
-    closed: list[object] = []
-    deliveries: list[Callable[[], object]] = [lambda i=i: session.server.receive_bytes(i, answers[i]) for i in late]
-    errors = race([lambda: closed.append(session.server.close_round()), *deliveries])
-    assert all(isinstance(error, UnexpectedMessage) for error in errors)
-    session.outgoing = closed[0]
+    *early, one, other = deliveries(session, answers)
+    for deliver in early:
+        deliver()
+    receipts, errors = race([session.server.close_phase, one, other])
+    assert not errors
+    assert set(receipts) <= {None, Receipt.ACCEPTED, Receipt.LATE}
     session.run()
-    expected = sum(session.inputs[i][0]["votes"] for i in session.server.result.survivors)
+    expected = sum(session.given[i].values["votes"] for i in session.survivors)
+    assert len(session.survivors) == len(early) + receipts.count(Receipt.ACCEPTED)
     assert (session.server.result.levels["votes"] == expected).all()
+
+
+def test_a_phase_that_begins_while_a_message_is_read_takes_it(monkeypatch):
+    """Masked inputs are unpacked before the server's lock is taken, if their phase has begun by then."""
+    session = session_after(1, small_config(4, dropout=0.2))
+    for i in range(1, 5):
+        session.take(i, session.say(i))
+    ahead = MaskedInput(session.server.session_id, 1, (b"",))
+    fingerprint = wire.fingerprint
+
+    def begin(data: bytes) -> bytes:
+        if session.server.phase is ServerPhase.SHARE_KEYS:
+            session.server.close_phase()
+        return fingerprint(data)
+
+    monkeypatch.setattr(wire, "fingerprint", begin)
+    with pytest.raises(MalformedMessage, match="has 1 vectors"):
+        session.take(1, ahead)
+    assert session.server.excluded.keys() == {"client-1"}
 
 
 def test_a_paillier_aggregator_bears_threads():
@@ -130,8 +103,8 @@ def test_a_paillier_aggregator_bears_threads():
     listed = session.commit()
     request = session.endorse(listed)
     contributions = {i: contributor.reveal(request) for i, contributor in session.contributors.items()}
-    deliveries = [lambda i=i: session.aggregator.receive(i, contributions[i]) for i in contributions]
-    errors = race(deliveries * 2)
+    actions = [partial(session.aggregator.receive, *each) for each in contributions.items()]
+    _, errors = race(actions * 2)
     assert [type(error) for error in errors] == [UnexpectedMessage] * THREADS
     for i, contribution in contributions.items():
         session.relay(i, contribution)

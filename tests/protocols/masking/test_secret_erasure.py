@@ -4,25 +4,25 @@ import numpy as np
 import pytest
 
 from protocols.core.threat_model import Adversary
-from protocols.masking.client import Client
+from protocols.masking.client import client
 from protocols.masking.client.state import Aborted, Completed, Invited
+from protocols.masking.messages import Invitation
+from protocols.masking.server import closing
 from protocols.masking.transitions import ClientPhase, ServerPhase
 from secagg.errors import StateError, ThresholdError, UnexpectedMessage
 
-from .harness import Session, random_inputs, small_config
+from .harness import Session, session_after, small_config
 
 CURIOUS, SEMI, MALICIOUS = Adversary
 
 
-def session_of(adversary=MALICIOUS) -> Session:
-    config = small_config(7, adversary, dropout=0.29, complete_graph=True)
-    return Session(config, random_inputs(config))
+def session_of(adversary=MALICIOUS, phases=0) -> Session:
+    return session_after(phases, small_config(7, adversary, dropout=0.29, complete_graph=True))
 
 
 def test_clients_drop_secrets_as_they_go():
-    session = session_of()
-    session.run_phase()
-    keys = session.clients[1]._state
+    session = session_of(phases=1)
+    keys = session.state(1)
     secrets = {
         keys.cipher_private_key: ClientPhase.ADVERTISED,  # the last phase that holds it
         keys.mask_private_key: ClientPhase.SHARED,
@@ -31,21 +31,19 @@ def test_clients_drop_secrets_as_they_go():
     }
     phases = list(ClientPhase)
     while session.server.phase is not ServerPhase.COMPLETED:
-        client = session.clients[1]
-        dumped = client.dump()
+        own = session.client(1)
+        dumped = own.dump()
         for secret, last in secrets.items():
-            assert (secret in dumped) is (phases.index(client.phase) <= phases.index(last)), (client.phase, last)
-        session.run_phase()
-    assert session.clients[1]._state == Completed()
+            assert (secret in dumped) is (phases.index(own.phase) <= phases.index(last)), (own.phase, last)
+        session.step()
+    assert session.state(1) == Completed()
 
 
 def test_the_server_drops_what_it_has_passed_on_and_what_it_has_used():
-    session = session_of()
+    session = session_of(phases=2)
     server = session.server
-    session.run_phase()
-    session.run_phase()
     assert server._state.shared == set(range(1, 8))
-    session.run_phase()
+    session.step()
     assert server._state.sealed == {}
     session.run()
     assert server._state.responses == {}
@@ -53,76 +51,88 @@ def test_the_server_drops_what_it_has_passed_on_and_what_it_has_used():
 
 
 def test_an_aborted_server_holds_no_sum_and_no_shares_but_knows_who_was_excluded():
-    session = session_of()
-    session.run_phase()
-    session.run_phase()
+    session = session_of(phases=2)
     with pytest.raises(ThresholdError):
-        session.run_phase(silent={2, 3, 4, 5, 6, 7})
+        session.step(silent={2, 3, 4, 5, 6, 7})
     state = session.server._state
     assert session.server.phase is ServerPhase.ABORTED
-    assert not any(np.any(lanes) for lanes in session.server._sums)
-    assert not (state.advertised)
-    assert not (state.sealed)
-    assert not (state.shared)
-    assert not (state.masked)
-    assert not (state.responses)
+    assert not any(np.any(vector) for vector in session.server._sums)
+    for held in (state.advertised, state.sealed, state.shared, state.masked, state.confirmations, state.responses):
+        assert not held
 
 
 def test_a_dump_takes_the_sums_along_and_leaves_the_server_as_it_was():
-    session = session_of()
-    session.run_phase()
-    session.run_phase()
+    session = session_of(phases=2)
     dumped = session.server.dump()
     assert session.server._state.sums == []
-    restored = type(session.server).load(dumped, known_identities=session.known)
+    restored = type(session.server).load(dumped)
     assert restored._state.sums == []
     assert restored.dump() == dumped
     session.run().assert_exact()
 
 
-def test_a_step_that_leads_elsewhere_than_its_table_says_ends_the_session():
+@pytest.fixture
+def step(monkeypatch):
+    """Replace the step that answers invitations."""
+    return lambda taken: monkeypatch.setitem(client._STEPS, (Invited, Invitation), taken)
+
+
+def test_a_step_that_leads_elsewhere_than_its_table_says_ends_the_session(step):
     session = session_of(CURIOUS)
-    client, invitation = session.clients[1], session.outgoing[1]
-    with pytest.raises(StateError, match="led to Completed instead of advertised"):
-        client._step(Invited, invitation, lambda _: (Completed(), None))
-    assert client.phase is ClientPhase.ABORTED
+    step(lambda *_: (Completed(), session.message(1)))
+    with pytest.raises(StateError, match="led to completed instead of advertised"):
+        session.say(1)
+    assert session.state(1).phase is ClientPhase.ABORTED
     with pytest.raises(UnexpectedMessage, match="aborted"):
-        client.advertise_keys(invitation)
+        session.say(1)
 
 
-def test_a_step_that_is_interrupted_ends_the_session():
+def test_a_step_that_is_interrupted_ends_the_session(step):
     session = session_of(CURIOUS)
-    client = session.clients[1]
 
-    def interrupted(_):
-        assert client._state == Aborted("interrupted")  # while it computes
+    def interrupted(*_):
+        assert session.state(1) == Aborted("interrupted")  # while it computes
         raise KeyboardInterrupt
 
+    step(interrupted)
     with pytest.raises(KeyboardInterrupt):
-        client._step(Invited, session.outgoing[1], interrupted)
-    assert client._state == Aborted("KeyboardInterrupt")
+        session.say(1)
+    assert session.state(1) == Aborted("KeyboardInterrupt")
     with pytest.raises(UnexpectedMessage, match="is aborted"):
-        client.respond(session.outgoing[1])
+        session.say(1)
 
 
-def test_an_interrupted_close_aborts_the_server(monkeypatch):
-    session = session_of(CURIOUS)
-    session.run_phase()
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_an_interrupted_close_aborts_the_server(monkeypatch, error):
+    session = session_of(CURIOUS, phases=1)
 
-    def interrupted(_):
-        raise KeyboardInterrupt
+    def interrupted(*_):
+        raise error
 
-    monkeypatch.setattr(session.server, "_recoverable", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        session.run_phase()
+    monkeypatch.setattr(closing, "recoverable", interrupted)
+    with pytest.raises(error):
+        session.step()
     assert session.server.phase is ServerPhase.ABORTED
 
 
 def test_a_client_has_clipped_nothing_before_it_masks():
     session = session_of(CURIOUS)
-    assert Client(1).num_clipped == {}
-    session.inputs[1][0]["model"][:2] = 100.0
+    assert session.client(1).num_clipped == {}
+    session.given[1].values["model"][:2] = 100.0
     for _ in range(3):
-        session.run_phase()
-    assert session.clients[1].num_clipped["model"] >= 2
-    assert session.clients[1].num_clipped["votes"] == 0
+        session.step()
+    assert session.client(1).num_clipped["model"] >= 2
+    assert session.client(1).num_clipped["votes"] == 0
+
+
+@pytest.mark.parametrize("adversary", Adversary)
+def test_what_was_delivered_is_forgotten(adversary):
+    """The last answer has others' shares in the clear."""
+    session = session_of(adversary).run()
+    for own in session.participants.values():
+        assert (own.phase, own.number, own.ended) == (ClientPhase.COMPLETED, 0, True)
+        answer = own.outgoing
+        assert answer in own.dump()
+        own.delivered()
+        assert own.outgoing == b""
+        assert len(own.dump()) < 250  # the policy, and nothing of the session

@@ -5,17 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols.core.listener import PhaseOpened
+from protocols.core.machine import Inputs
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector, IntegerVector
-from protocols.masking.client.state import Completed
+from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.policy import ClientPolicy
 from protocols.masking.transitions import ClientPhase, ServerPhase
 from protocols.simulation.masked import COLLECTED_PHASES
 from secagg.encoding import Rounding
-from secagg.errors import ParameterError, ThresholdError
+from secagg.errors import EncodingError, ParameterError, ThresholdError, UnexpectedMessage
 
-from .harness import Session, random_inputs, small_config
+from .harness import Session, random_inputs, session_after, small_config
 
 
 @st.composite
@@ -60,9 +62,8 @@ def dropout_patterns(draw: st.DrawFn, num_clients: int) -> dict[ServerPhase, fro
 def test_any_session_is_exact_or_ends_for_want_of_clients(data):
     config = data.draw(configurations())
     drops = data.draw(dropout_patterns(config.threat_model.num_clients))
-    session = Session(
-        config, random_inputs(config, data.draw(st.integers(0, 99))), through_dumps=data.draw(st.booleans())
-    )
+    given = random_inputs(config, data.draw(st.integers(0, 99)))
+    session = Session(config, given, through_dumps=data.draw(st.booleans()))
     try:
         session.run(drops)
     except ThresholdError:
@@ -72,25 +73,24 @@ def test_any_session_is_exact_or_ends_for_want_of_clients(data):
     gone_before_input = (
         drops[ServerPhase.ADVERTISE_KEYS] | drops[ServerPhase.SHARE_KEYS] | drops[ServerPhase.MASKED_INPUT]
     )
-    assert not session.server.result.survivors & gone_before_input
+    assert not session.survivors & gone_before_input
     # Who vanishes after its input is in the sum all the same.
-    assert drops[ServerPhase.UNMASKING] <= session.server.result.survivors | gone_before_input
+    assert drops[ServerPhase.UNMASKING] <= session.survivors | gone_before_input
     assert not session.server.excluded
 
 
 @pytest.mark.parametrize("adversary", Adversary)
 @pytest.mark.parametrize("phase", COLLECTED_PHASES)
-def test_tolerated_dropouts_in_each_round_leave_the_sum_exact(adversary, phase):
+def test_tolerated_dropouts_in_each_phase_leave_the_sum_exact(adversary, phase):
     config = small_config(13, adversary, dropout=0.25, max_weight=50)
     vanishing = set(range(2, 2 + config.threat_model.max_dropouts))
-    session = Session(config, random_inputs(config)).run({phase: vanishing})
+    session = Session(config).run({phase: vanishing})
     session.assert_exact()
     late = {ServerPhase.CONSISTENCY_CHECK, ServerPhase.UNMASKING}
-    everyone = set(range(1, 14))
-    assert session.server.result.survivors == (everyone if phase in late else everyone - vanishing)
+    assert session.survivors == set(range(1, 14)) - (set() if phase in late else vanishing)
 
 
-ROUNDS_OF_EACH = [
+PHASES_OF_EACH = [
     (adversary, phase)
     for adversary in Adversary
     for phase in COLLECTED_PHASES
@@ -98,38 +98,38 @@ ROUNDS_OF_EACH = [
 ]
 
 
-@pytest.mark.parametrize(("adversary", "phase"), ROUNDS_OF_EACH)
-def test_too_many_dropouts_in_each_round_end_it(adversary, phase):
+@pytest.mark.parametrize(("adversary", "phase"), PHASES_OF_EACH)
+def test_too_many_dropouts_in_each_phase_end_it(adversary, phase):
     config = small_config(13, adversary, dropout=0.25)
-    session = Session(config, random_inputs(config))
-    phases = []
-    session.before_close = lambda server: phases.append(server.phase)
+    heard = []
+    session = Session(config, listener=heard.append)
     with pytest.raises(ThresholdError):
         session.run({phase: set(range(1, 13))})
     assert session.server.phase is ServerPhase.ABORTED
     # It ends where the clients vanish: before anyone is asked for shares, unless that is where they vanish.
-    assert phases[-1] is phase
+    assert [event for event in heard if isinstance(event, PhaseOpened)][-1].phase == phase
+    assert session.server.revealed is (phase is ServerPhase.UNMASKING)
 
 
-def test_a_minimum_above_the_threshold_is_kept_in_every_round():
+def test_a_minimum_above_the_threshold_is_kept_in_every_phase():
     config = small_config(9, complete_graph=True, dropout=0.34, min_survivors=8)
     assert config.min_survivors > config.topology.threshold
     for phase in (ServerPhase.ADVERTISE_KEYS, ServerPhase.SHARE_KEYS, ServerPhase.MASKED_INPUT):
-        Session(config, random_inputs(config)).run({phase: {1}}).assert_exact()
-        session = Session(config, random_inputs(config))
+        Session(config).run({phase: {1}}).assert_exact()
+        session = Session(config)
         with pytest.raises(ThresholdError) as caught:
             session.run({phase: {1, 2}})
         assert (caught.value.needed, caught.value.have) == (8, 7)
         assert session.server.phase is ServerPhase.ABORTED
     # Who vanishes after its input is in the sum.
-    Session(config, random_inputs(config)).run({ServerPhase.UNMASKING: {1, 2}}).assert_exact()
+    Session(config).run({ServerPhase.UNMASKING: {1, 2}}).assert_exact()
 
 
 @pytest.mark.parametrize("clip", [1, 2.5])
 def test_integers_where_floats_are_meant_are_hashed_alike_on_both_sides(clip):
     model = ThreatModel(6, 0, 0.34)
     config = RoundConfig(model, (FloatVector("model", 3, clip=clip, rounding=Rounding.NEAREST),))
-    Session(config, random_inputs(config)).run().assert_exact()
+    Session(config).run().assert_exact()
 
 
 def test_the_smallest_models_survive_what_they_promise():
@@ -138,15 +138,15 @@ def test_the_smallest_models_survive_what_they_promise():
         config = small_config(n, corrupt=0.0, dropout=dropout, length=1)
         for start in range(1, n + 1, 4):
             vanishing = {1 + (start + i) % n for i in range(config.threat_model.max_dropouts)}
-            Session(config, random_inputs(config)).run({ServerPhase.MASKED_INPUT: vanishing}).assert_exact()
+            Session(config).run({ServerPhase.MASKED_INPUT: vanishing}).assert_exact()
 
 
 def test_threshold_is_exact_in_the_complete_graph():
     config = small_config(9, complete_graph=True, dropout=0.34)
     spare = 9 - config.topology.threshold
-    Session(config, random_inputs(config)).run({ServerPhase.UNMASKING: range(1, 1 + spare)}).assert_exact()
+    Session(config).run({ServerPhase.UNMASKING: range(1, 1 + spare)}).assert_exact()
     with pytest.raises(ThresholdError) as caught:
-        Session(config, random_inputs(config)).run({ServerPhase.UNMASKING: range(1, 2 + spare)})
+        Session(config).run({ServerPhase.UNMASKING: range(1, 2 + spare)})
     assert (caught.value.needed, caught.value.have) == (config.topology.threshold, config.topology.threshold - 1)
 
 
@@ -159,63 +159,73 @@ def test_a_hundred_clients_on_a_sparse_graph_with_dropouts_everywhere():
         ServerPhase.MASKED_INPUT: range(11, 16),
         ServerPhase.UNMASKING: range(16, 21),
     }
-    session = Session(config, random_inputs(config)).run(drops)
+    session = Session(config).run(drops)
     session.assert_exact()
-    assert session.server.result.survivors == set(range(16, 101))
+    assert session.survivors == set(range(16, 101))
 
 
 def test_means_and_sums_are_those_of_the_survivors():
     config = small_config(6, max_weight=9)
     inputs = random_inputs(config, seed=5)
-    result = Session(config, inputs).run({ServerPhase.MASKED_INPUT: {3}}).server.result
-    weights = {i: inputs[i][1] for i in result.survivors}
-    expected = sum(weights[i] * np.clip(inputs[i][0]["model"], -1, 1) for i in weights) / sum(weights.values())
+    session = Session(config, inputs).run({ServerPhase.MASKED_INPUT: {3}})
+    result, weights = session.server.result, {i: inputs[i].weight for i in session.survivors}
+    expected = sum(weights[i] * np.clip(inputs[i].values["model"], -1, 1) for i in weights) / sum(weights.values())
     assert np.abs(result.mean("model") - expected).max() <= 0.5 / 32767
-    assert result.sum("votes").tolist() == sum(inputs[i][0]["votes"] for i in weights).tolist()
+    assert result.sum("votes").tolist() == sum(inputs[i].values["votes"] for i in weights).tolist()
     assert result.mean("votes").tolist() == (result.sum("votes") / 5).tolist()
 
 
-def test_clients_remember_nothing_after_they_have_answered():
-    config = small_config()
-    session = Session(config, random_inputs(config)).run()
-    for client in session.clients.values():
-        assert client.phase is ClientPhase.COMPLETED
-        assert client._state == Completed()
-        answer = client.outgoing
-        assert len(client.dump()) < 250 + len(answer)  # the policy, and nothing of the session but the last answer
-
-
 def test_clients_report_what_was_clipped():
-    config = small_config()
-    inputs = random_inputs(config)
-    inputs[1] = ({"model": np.array([2.0, -2, 0, 0, 0]), "votes": np.zeros(2, dtype=int)}, 1)
-    session = Session(config, inputs).run()
-    assert session.clients[1].num_clipped == {"model": 2, "votes": 0}
+    session = Session(small_config())
+    session.given[1] = Inputs({"model": np.array([2.0, -2, 0, 0, 0]), "votes": np.zeros(2, dtype=int)})
+    session.run()
+    assert session.client(1).num_clipped == {"model": 2, "votes": 0}
 
 
-def test_a_bad_input_changes_nothing_and_can_be_corrected():
-    config = small_config()
-    inputs = random_inputs(config)
-    good = inputs[1]
-    inputs[1] = ({"model": np.full(5, np.nan), "votes": np.zeros(2, dtype=int)}, 1)
-    session = Session(config, inputs)
-    session.run_phase()
-    session.run_phase()
-    from protocols.masking import wire
-    from secagg.errors import EncodingError
+def test_inputs_are_values_or_inputs_or_a_function_that_makes_them():
+    values = random_inputs(small_config())[1].values
+    for made in (values, Inputs(values), lambda: values, lambda: Inputs(values)):
+        session = session_after(2, small_config())
+        assert session.client(1).respond(session.server.outgoing()["client-1"], made)  # weight 1: others are refused
+    assert repr(Inputs(values)) == "Inputs(model, votes)"
 
-    data = wire.encode(session.outgoing[1])
-    with pytest.raises(EncodingError, match="index 0"):
-        session.answer(1, data)
-    session.inputs[1] = good
+
+@pytest.mark.parametrize("given", [None, Inputs({"model": np.full(5, np.nan), "votes": np.zeros(2, dtype=int)})])
+def test_a_bad_input_changes_nothing_and_can_be_corrected(given):
+    session = session_after(2, small_config())
+    good, session.given[1] = session.given[1], given
+    before = session.client(1).dump()
+    with pytest.raises(EncodingError, match="index 0" if given else "the round sums"):
+        session.say(1)
+    assert session.client(1).dump() == before
+    session.given[1] = good
     session.run().assert_exact()
-    assert session.server.result.survivors == set(range(1, 7))
+    assert session.survivors == set(range(1, 7))
+
+
+def test_inputs_are_asked_for_when_enough_others_take_part_and_not_before():
+    session = session_after(2, small_config())
+    asked = []
+
+    def given():
+        asked.append(1)
+        return session.given[1]
+
+    client = session.client(1)
+    for message, error in (
+        (session.message(1, session_id=bytes(32)), UnexpectedMessage),
+        (session.message(1, recipient=2), UnexpectedMessage),
+        (session.message(1, sealed={}), ThresholdError),
+    ):
+        with pytest.raises(error):
+            client.respond(wire.encode(message), given)
+    assert client.phase is ClientPhase.ABORTED
+    assert not asked
 
 
 def test_a_policy_of_the_client_is_its_own():
-    config = small_config()
-    session = Session(config, random_inputs(config), policy=ClientPolicy(corrupt_fraction=0.3))
+    session = Session(small_config(), policy=ClientPolicy(corrupt_fraction=0.3))
     with pytest.raises(ThresholdError):
         session.run()
-    assert {type(error) for _, _, error in session.errors} == {ParameterError}
-    assert {client.phase for client in session.clients.values()} == {ClientPhase.ABORTED}
+    assert {type(refusal.error) for refusal in session.refusals} == {ParameterError}
+    assert {client.phase for client in session.participants.values()} == {ClientPhase.ABORTED}

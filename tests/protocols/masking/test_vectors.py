@@ -36,7 +36,7 @@ from secagg.key_agreement import KeyPair
 from secagg.prg import stream_residues
 from secagg.residues import pack, reduce_in_place
 
-from .harness import Session, identity, random_inputs, small_config
+from .harness import identity, session_after, small_config
 
 PATH = Path(__file__).parents[3] / "protocols/audit/vectors/protocol.json"
 NONCE = bytes(range(32))
@@ -183,21 +183,18 @@ def test_broken_messages_are_refused(name):
 def test_broken_unmasking_requests_are_refused(name):
     vector = VECTORS["unmasking_requests"][name]
     config = small_config(6, complete_graph=True, dropout=0.34)
-    session = Session(config, random_inputs(config))
-    session.run_phase()
-    session.run_phase()
-    session.run_phase(silent={3})
+    session = session_after(3, config, silent={3})
     fields = {
         key: bytes.fromhex(value) if key == "session_id" else tuple(value) if isinstance(value, list) else value
         for key, value in vector["change"].items()
     }
-    request = msgspec.structs.replace(session.outgoing[1], **fields)
+    request = session.message(1, **fields)
     if vector["error"] is None:
-        response = session.clients[1].unmask(request)
+        response = session.say(1, request)
         assert set(response.mask_key_shares) == {3}
         return
     with pytest.raises(getattr(errors, vector["error"])):
-        session.clients[1].unmask(request)
+        session.say(1, request)
 
 
 if __name__ == "__main__":

@@ -7,28 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.core import dumps, framing
+from protocols.core.threat_model import Adversary
 from protocols.masking import messages, wire
 from protocols.masking.messages import AdvertiseKeys, ShareKeys, ToClient, ToServer
 from protocols.masking.server.state import ServerState
 from secagg.errors import MalformedMessage, StateError
 
-from .harness import Session, random_inputs, small_config
+from .harness import Session, small_config
 
 
 def recorded_messages() -> list[bytes]:
     """Every kind of message, as a malicious-server session with a dropout produces them."""
-    from protocols.core.threat_model import Adversary
-    from protocols.masking.transitions import ServerPhase
-
     record: list[bytes] = []
 
-    def keep(phase, client_id, data):
-        record.append(data)
-        return data
+    def keep(crossing):
+        record.append(crossing.data)
+        return crossing.data
 
     config = small_config(5, Adversary.MALICIOUS_SERVER, dropout=0.2)
-    session = Session(config, random_inputs(config), to_client=keep, to_server=keep)
-    session.run({ServerPhase.MASKED_INPUT: {2}})
+    Session(config, wire=keep).run({"masked-input": {2}})
     return record
 
 
@@ -65,8 +62,6 @@ def test_random_bytes_are_no_message(data):
 
 def seal(body: bytes, version: int = messages.VERSION) -> bytes:
     """A body with an honest header, so that it reaches the decoder."""
-    import hashlib
-
     return b"SAGG" + bytes([version]) + hashlib.sha256(body).digest()[:16] + body
 
 
@@ -174,18 +169,17 @@ def test_every_message_of_a_round_fits_its_limit():
         limit = wire.max_bytes(config)
         sizes: list[int] = []
 
-        def measure(phase, client_id, data, sizes=sizes):
-            sizes.append(len(data))
-            return data
+        def measure(crossing, sizes=sizes):
+            sizes.append(len(crossing.data))
+            return crossing.data
 
-        Session(config, random_inputs(config), to_client=measure, to_server=measure).run()
+        Session(config, wire=measure).run()
         assert max(sizes) <= limit
 
 
 def rewritten(message: object, change: Callable[[bytes], bytes]) -> bytes:
     """The message with another body that says the same, and an honest digest."""
-    body = change(msgspec.msgpack.encode(message))
-    return framing.MAGIC + b"\x01" + hashlib.sha256(body).digest()[: framing.DIGEST_BYTES] + body
+    return seal(change(msgspec.msgpack.encode(message)))
 
 
 ONE_WAY = {
