@@ -62,7 +62,7 @@ def _drawn(label: str) -> Callable[[int], bytes]:
 @contextmanager
 def same_randomness(label: str) -> Iterator[None]:
     draw = _drawn(label)
-    drawing: tuple[Any, ...] = (KeyPair.generate, Identity.generate, aead.seal, shamir.split, FixedPoint.encode)
+    drawing: tuple[Any, ...] = (KeyPair.generate, Identity.generate, aead.record_of, shamir.split, FixedPoint.encode)
     with ExitStack() as stack:
         for module in (steps, server_module, rounds):
             stack.enter_context(patch.object(module, "os", SimpleNamespace(urandom=draw)))

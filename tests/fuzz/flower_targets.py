@@ -15,7 +15,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, 
 from protocols.flower import SecAggMod
 from protocols.flower.announcement import Announcement, pack_node_ids
 from protocols.flower.content import Model, content_digest
-from protocols.flower.envelope import RECORD, REFUSED, decode, field, seal
+from protocols.flower.envelope import RECORD, REFUSED, decode, field, record_of
 from protocols.flower.memory import Memory, recall, remember
 from protocols.flower.settings import UPDATE
 from protocols.masking import wire
@@ -80,7 +80,7 @@ def flower_envelope(data: bytes) -> None:
     for name in ("message", "announcement", "ask", "identity", "proof"):
         with suppress(ParameterError, MalformedMessage):
             value = field(records, name)
-            if field(RecordDict({RECORD: seal(**{name: value})}), name) != value:
+            if field(RecordDict({RECORD: record_of(**{name: value})}), name) != value:
                 raise AssertionError("a field that is read is written as another one")
 
 
@@ -110,17 +110,17 @@ def flower_node(data: bytes) -> None:
     at, shape, rest = (data[0] if data else 0) % EXCHANGES, (data[1] if data[1:] else 0) % 5, data[2:]
     context, content = context_of(session().states[at]), RecordDict(dict(session().asked[at]))
     if shape == 0:
-        content[RECORD] = seal(message=framed(rest))
+        content[RECORD] = record_of(message=framed(rest))
     elif shape == 1:
-        content[RECORD] = seal(**fields_of(content) | {"announcement": rest})
+        content[RECORD] = record_of(**fields_of(content) | {"announcement": rest})
         with suppress(MalformedMessage, ParameterError):
             announced = decode(rest, Announcement)
             config = bound_to(announced)
             own = announced.client_id(VICTIM)
             invitation = wire.encode(Invitation(own, config, hashlib.sha256(b"nonce").digest()))
-            content[RECORD] = seal(message=invitation, announcement=rest)
+            content[RECORD] = record_of(message=invitation, announcement=rest)
     elif shape == 2:
-        content[RECORD] = seal(ask=rest)
+        content[RECORD] = record_of(ask=rest)
     elif shape == 3:
         records = from_bytes(rest)
         content = RecordDict() if records is None else records
@@ -179,7 +179,7 @@ class _Replies:
 def _hostile(shape: int, at: int, rest: bytes, message: Message) -> list[Message]:
     message.metadata.__dict__["_message_id"] = "m"
     if shape == 0:
-        reply = Message(RecordDict({RECORD: seal(message=framed(rest))}), reply_to=message)
+        reply = Message(RecordDict({RECORD: record_of(message=framed(rest))}), reply_to=message)
     elif shape == 1:
         records = from_bytes(rest)
         reply = Message(RecordDict() if records is None else records, reply_to=message)
@@ -188,7 +188,7 @@ def _hostile(shape: int, at: int, rest: bytes, message: Message) -> list[Message
         reply = Message(Error(code, rest[2:].decode("utf-8", "replace")), reply_to=message)
     else:
         first = Message(RecordDict(dict(session().answered[at])), reply_to=message)
-        reply = Message(RecordDict({RECORD: seal(identity=rest[:32], proof=rest[32:])}), reply_to=message)
+        reply = Message(RecordDict({RECORD: record_of(identity=rest[:32], proof=rest[32:])}), reply_to=message)
         return [reply, first]
     return [reply]
 
