@@ -6,6 +6,7 @@ told different things share no masks, and their inputs do not come out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Annotated
 
@@ -57,9 +58,13 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
         """Return the nodes by name, numbered by their ids, with their identities where there are any.
 
         Raises:
-            ParameterError: ids are not ascending, so that one may stand there twice, or keys and nodes do not match.
+            ParameterError: the ids are cut off or not ascending, so that one may stand there twice, or the identities
+                are not as many, or not distinct.
         """
-        nodes = unpack_node_ids(self.node_ids)
+        if len(self.node_ids) % NODE_ID_BYTES:
+            raise ParameterError("the list of nodes is cut off")
+        starts = range(0, len(self.node_ids), NODE_ID_BYTES)
+        nodes = [int.from_bytes(self.node_ids[at : at + NODE_ID_BYTES], "big") for at in starts]
         if any(one >= other for one, other in pairwise(nodes)):
             raise ParameterError("the announced nodes are not in ascending order: the server lists a node twice")
         if not self.identities:
@@ -120,13 +125,6 @@ def node_id_of(name: str) -> int:
     return int(name.removeprefix("node-"))
 
 
-def pack_node_ids(node_ids: list[int]) -> bytes:
+def pack_node_ids(node_ids: Iterable[int]) -> bytes:
     """Return eight bytes an id, big-endian."""
     return b"".join(node_id.to_bytes(NODE_ID_BYTES, "big") for node_id in node_ids)
-
-
-def unpack_node_ids(packed: bytes) -> list[int]:
-    """Return the ids; raise ParameterError if bytes are left over."""
-    if len(packed) % NODE_ID_BYTES:
-        raise ParameterError("the list of nodes is cut off")
-    return [int.from_bytes(packed[at : at + NODE_ID_BYTES], "big") for at in range(0, len(packed), NODE_ID_BYTES)]

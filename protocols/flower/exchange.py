@@ -26,13 +26,13 @@ class Exchange:
     Args:
         grid: Flower's.
         messages: node -> the strategy's message; ours have its type and group.
-        report: takes down what fails and how long it took.
+        report: gets what failed, and how long it took.
     """
 
     def __init__(self, grid: Grid, messages: Mapping[int, Message], report: RoundReport) -> None:
         self._grid = grid
-        self._messages = messages
-        self._report = report
+        self.messages = messages
+        self.report = report
 
     def ask(self, name: str, contents: Mapping[int, RecordDict], timeout: float | None) -> dict[int, RecordDict]:
         """Send to each node, wait, and return what came; errors are failures of their nodes.
@@ -46,7 +46,7 @@ class Exchange:
         ttl = None if timeout is None else timeout + _TTL_MARGIN
         messages = []
         for node, content in contents.items():
-            metadata = self._messages[node].metadata
+            metadata = self.messages[node].metadata
             messages.append(Message(content, node, metadata.message_type, ttl=ttl, group_id=metadata.group_id))
         answers: dict[int, RecordDict] = {}
         for reply in self._grid.send_and_receive(messages, timeout=timeout):
@@ -55,10 +55,10 @@ class Exchange:
                 continue
             if reply.has_error():
                 hint = "" if reply.error.code == REFUSED or name != _FIRST else f"; {MOD_MISSING}"
-                self._report.add_failure(node, f"{name}: {_short(reply.error)}{hint}")
+                self.report.failures.setdefault(node, f"{name}: {_short(reply.error)}{hint}")
             else:
                 answers[node] = reply.content
-        self._report.seconds[name] = time.perf_counter() - start
+        self.report.seconds[name] = time.perf_counter() - start
         return answers
 
 

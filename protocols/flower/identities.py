@@ -6,7 +6,6 @@ A roster is a file of public keys. Who writes it decides who takes part.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from secagg.signatures import Identity, verify
 from ..core.identity_files import read_identity, read_roster
 from .envelope import RECORD, field, record_of
 from .exchange import MOD_MISSING, Exchange
-from .report import RoundReport
 
 IDENTITY = "secagg-identity"
 ROSTER = "secagg-roster"
@@ -43,23 +41,17 @@ def identity_question(run_id: int, node_id: int, nonce: bytes) -> bytes:
 
 
 def ask_identities(
-    exchange: Exchange,
-    report: RoundReport,
-    nodes: AbstractSet[int],
-    *,
-    roster: Path,
-    run_id: int,
-    timeout: float,
-    random: RandomBytes = SYSTEM,
+    exchange: Exchange, *, roster: Path, run_id: int, timeout: float, random: RandomBytes = SYSTEM
 ) -> dict[int, bytes]:
     """Return node -> public key of all nodes that show an identity of the roster; the others have failed.
 
     Raises:
         ParameterError: the roster cannot be read.
     """
-    trusted = set(read_roster(roster).values())
+    trusted, failures = set(read_roster(roster).values()), exchange.report.failures
     nonce = random(NONCE_BYTES)
-    answers = exchange.ask(IDENTITIES, {node: RecordDict({RECORD: record_of(ask=nonce)}) for node in nodes}, timeout)
+    questions = {node: RecordDict({RECORD: record_of(ask=nonce)}) for node in exchange.messages}
+    answers = exchange.ask(IDENTITIES, questions, timeout)
     identities: dict[int, bytes] = {}
     for node, content in answers.items():
         try:
@@ -67,18 +59,18 @@ def ask_identities(
             # Public keys are public: without proof, one node could take another's place.
             verify(identity, identity_question(run_id, node, nonce), field(content, "proof"))
         except AuthenticationFailed:
-            report.add_failure(node, "it cannot show that the identity it claims is its own")
+            failures.setdefault(node, "it cannot show that the identity it claims is its own")
             continue
         except SecAggError as error:
-            report.add_failure(node, f"{error}; {MOD_MISSING}")
+            failures.setdefault(node, f"{error}; {MOD_MISSING}")
             continue
         if identity not in trusted:
-            report.add_failure(node, "its identity is not in the server's roster")
+            failures.setdefault(node, "its identity is not in the server's roster")
         elif identity in identities.values():
-            report.add_failure(node, "its identity is another node's, too")
+            failures.setdefault(node, "its identity is another node's, too")
         else:
             identities[node] = identity
-    report.add_silent(IDENTITIES, nodes - answers.keys(), timeout)
+    exchange.report.add_silent(IDENTITIES, questions.keys() - answers.keys(), timeout)
     return identities
 
 

@@ -41,14 +41,12 @@ class RoundReport:
     bytes_sent: int = 0
     bytes_received: int = 0
 
-    def add_failure(self, node: int, reason: str) -> None:
-        """Keep what went wrong with a node, unless something did before."""
-        self.failures.setdefault(node, reason)
-
     def add_silent(self, exchange: str, nodes: Iterable[int], timeout: float | None) -> None:
-        """Keep of nodes that they gave no answer."""
+        """Say of nodes that they gave no answer, unless something went wrong with them before."""
         for node in nodes:
-            self.add_failure(node, f"{exchange}: no answer" + ("" if timeout is None else f" within {timeout:g} s"))
+            self.failures.setdefault(
+                node, f"{exchange}: no answer{'' if timeout is None else f' within {timeout:g} s'}"
+            )
 
     @property
     def commonest_failure(self) -> str:

@@ -100,7 +100,11 @@ class Round:
         self.report.seconds["server"] = time.perf_counter() - start - sum(self.report.seconds.values())
         self.report.log()
         if self.report.error is not None:
-            return [self._failed(node) for node in self._messages]
+            failures, whole = self.report.failures, f"the round has no mean: {self.report.error}"
+            return [
+                Message(Error(REFUSED, failures.get(node, whole)), reply_to=message)
+                for node, message in self._messages.items()
+            ]
         return [Message(content, reply_to=self._messages[min(self.report.survivors)])]
 
     def _aggregate(self) -> RecordDict:
@@ -131,8 +135,6 @@ class Round:
             return {}
         identities = ask_identities(
             self._exchange,
-            self.report,
-            self._messages.keys(),
             roster=Path(self._settings.roster),
             run_id=self._run_id,
             timeout=self._settings.stage_timeout,
@@ -187,9 +189,9 @@ class Round:
             server.receive(node_name(node), data)
         except PeerError as error:
             hint = "" if RECORD in content else f" Its answer is not used; {MOD_MISSING}"
-            self.report.add_failure(node, f"{error.reason}{hint}")
+            self.report.failures.setdefault(node, f"{error.reason}{hint}")
         except ParameterError as error:
-            self.report.add_failure(node, str(error))
+            self.report.failures.setdefault(node, str(error))
 
     def _check_anyone(self, able: Collection[int]) -> None:
         """Where nobody can begin although somebody answers, it is the apps or the settings, and not bad luck."""
@@ -197,10 +199,6 @@ class Round:
         if not able and any("no answer" not in reason for reason in failures.values()):
             distinct = list(dict.fromkeys(failures.values()))
             raise ParameterError("no node can take part: " + "; ".join(distinct[:SHOWN]))
-
-    def _failed(self, node: int) -> Message:
-        reason = self.report.failures.get(node, f"the round has no mean: {self.report.error}")
-        return Message(Error(REFUSED, reason), reply_to=self._messages[node])
 
 
 def _common_content(messages: Sequence[Message], by_node: Mapping[int, Message]) -> RecordDict:

@@ -354,7 +354,7 @@ def test_a_server_cannot_have_one_node_train_another_model():
 
 
 def test_a_repeated_message_gets_no_second_answer():
-    """The masked input, and the shares, are given once; training is not run again."""
+    """Training is not run again. No answer is kept to be repeated: masked models would fill a SuperNode's memory."""
     trained, second = [], {}
 
     def training(arrays, partition):
