@@ -1,4 +1,4 @@
-"""What a session is bound to beside its configuration: which nodes take part, in which order, and what they train.
+"""What a session is bound to beside its configuration: which nodes take part, and what they train.
 
 It comes with the invitation. Its digest is in the name of the first vector, and so in the session id: nodes that were
 told different things share no masks, and their inputs do not come out.
@@ -6,6 +6,7 @@ told different things share no masks, and their inputs do not come out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from msgspec import Meta
 from secagg.derivation import Label, digest
 from secagg.errors import ParameterError
 
+from ..core.participants import Participants
 from ..inputs.vectors import FloatVector, IntegerVector, PrivateVector
 from ..masking.config import RoundConfig
 from ..masking.messages import Bytes32
@@ -30,7 +32,7 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
     Attributes:
         run_id: Flower's.
         message_type: of the train message.
-        node_ids: Flower's ids of the nodes, ascending, eight bytes each; client i of the protocol is the i-th.
+        node_ids: Flower's ids of the nodes, ascending, eight bytes each; the i-th node is client i.
         identities: Ed25519 public keys in the same order, against a malicious server; else none.
         content: digest of the train message.
         weighted_by: the key of the weight among the metrics that training returns.
@@ -52,23 +54,24 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
         """The 32 bytes that stand for all of it in the session."""
         return digest(Label.FLOWER_CONTEXT, bytes([ADAPTER_VERSION]), msgspec.msgpack.encode(self))
 
-    @property
-    def nodes(self) -> list[int]:
-        """Flower's ids; the node at position i is client i + 1."""
-        return unpack_node_ids(self.node_ids)
-
-    def client_id(self, node_id: int) -> int:
-        """Return the id of a node in the protocol.
+    def participants(self) -> Participants:
+        """Return the nodes by name, numbered by their ids, with their identities where there are any.
 
         Raises:
-            ParameterError: the node is not listed, or ids are not ascending, so that one may stand there twice.
+            ParameterError: the ids are cut off or not ascending, so that one may stand there twice, or the identities
+                are not as many, or not distinct.
         """
-        nodes = self.nodes
+        if len(self.node_ids) % NODE_ID_BYTES:
+            raise ParameterError("the list of nodes is cut off")
+        starts = range(0, len(self.node_ids), NODE_ID_BYTES)
+        nodes = [int.from_bytes(self.node_ids[at : at + NODE_ID_BYTES], "big") for at in starts]
         if any(one >= other for one, other in pairwise(nodes)):
             raise ParameterError("the announced nodes are not in ascending order: the server lists a node twice")
-        if node_id not in nodes:
-            raise ParameterError("the server invites this node, but does not list it among the nodes of the round")
-        return nodes.index(node_id) + 1
+        if not self.identities:
+            return Participants(map(node_name, nodes))
+        if len(self.identities) != len(nodes) or len(set(self.identities)) != len(nodes):
+            raise ParameterError("the server must announce one identity for each node, all distinct")
+        return Participants(dict(zip(map(node_name, nodes), self.identities, strict=True)))
 
     def check_config(self, config: RoundConfig) -> None:
         """Return if the configuration is of this announcement: clients, vectors in order, and the bound context.
@@ -76,10 +79,9 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
         Raises:
             ParameterError: it is not; the text says in what.
         """
-        if config.threat_model.num_clients != len(self.nodes):
-            raise ParameterError(
-                f"the server lists {len(self.nodes)} nodes, but proposes a round of {config.threat_model.num_clients}"
-            )
+        num_nodes = len(self.node_ids) // NODE_ID_BYTES
+        if config.num_clients != num_nodes:
+            raise ParameterError(f"the server lists {num_nodes} nodes, but proposes a round of {config.num_clients}")
         if config.private:
             self._check_private(config)
             return
@@ -113,13 +115,16 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
             raise ParameterError("the round is not bound to what the server announces: install the same versions")
 
 
-def pack_node_ids(node_ids: list[int]) -> bytes:
+def node_name(node_id: int) -> str:
+    """Return what a node is called in sessions and ledgers: its id with leading zeros, so that names sort as ids do."""
+    return f"node-{node_id:020}"
+
+
+def node_id_of(name: str) -> int:
+    """Return Flower's id of a node by that name."""
+    return int(name.removeprefix("node-"))
+
+
+def pack_node_ids(node_ids: Iterable[int]) -> bytes:
     """Return eight bytes an id, big-endian."""
-    return b"".join((node_id % 2**64).to_bytes(NODE_ID_BYTES, "big") for node_id in node_ids)
-
-
-def unpack_node_ids(packed: bytes) -> list[int]:
-    """Return the ids; raise ParameterError if bytes are left over."""
-    if len(packed) % NODE_ID_BYTES:
-        raise ParameterError("the list of nodes is cut off")
-    return [int.from_bytes(packed[at : at + NODE_ID_BYTES], "big") for at in range(0, len(packed), NODE_ID_BYTES)]
+    return b"".join(node_id.to_bytes(NODE_ID_BYTES, "big") for node_id in node_ids)

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
-import msgspec
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 
-from secagg.derivation import Label, frame
 from secagg.errors import MalformedMessage, ParameterError
-
-from ..core.framing import printable
 
 ADAPTER_VERSION = 1
 RECORD = "secagg"
@@ -18,25 +12,8 @@ RECORD = "secagg"
 REFUSED = 1001
 """Code of the errors with which a node refuses; Flower's own are below 100."""
 
-NONCE_BYTES = 32
 
-S = TypeVar("S", bound=msgspec.Struct)
-
-
-def identity_question(run_id: int, node_id: int, nonce: bytes) -> bytes:
-    """Return what a node signs to show that an identity is its own: for this node, in this run, and at this time.
-
-    Raises:
-        MalformedMessage: the nonce is not of 32 bytes.
-    """
-    if len(nonce) != NONCE_BYTES:
-        raise MalformedMessage(f"a question of {len(nonce)} bytes, not {NONCE_BYTES}")
-    return frame(
-        Label.SIGN_FLOWER_IDENTITY, *((number % 2**64).to_bytes(8, "big") for number in (run_id, node_id)), nonce
-    )
-
-
-def seal(**fields: bytes) -> ConfigRecord:
+def record_of(**fields: bytes) -> ConfigRecord:
     """Return our record with these fields and the adapter's version."""
     return ConfigRecord({"version": ADAPTER_VERSION, **fields})
 
@@ -60,14 +37,6 @@ def field(content: RecordDict, name: str) -> bytes:
     if not isinstance(value, bytes):
         raise MalformedMessage(f"the record {RECORD!r} has no {name!r}")
     return value
-
-
-def decode(data: bytes, kind: type[S]) -> S:
-    """Decode a struct strictly; raise MalformedMessage."""
-    try:
-        return msgspec.msgpack.decode(data, type=kind, strict=True)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise MalformedMessage(f"a {kind.__name__} cannot be decoded: {printable(error)}") from None
 
 
 def refusal(message: Message, reason: str) -> Message:

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 import msgspec
 from flwr.app import ConfigRecord, Context
 
+from ..core import framing
 from ..masking.config import RoundConfig
 from .announcement import Announcement
-from .envelope import RECORD, decode
+from .envelope import RECORD
 
 ROUNDS = "secagg-rounds"
 """Name of the record in a node's state that counts its private rounds."""
@@ -64,4 +65,4 @@ def recall(context: Context) -> Memory | None:
     """Return the session, if there is one; raise MalformedMessage if it is damaged."""
     record = context.state.get(RECORD)
     memory = record.get("memory") if isinstance(record, ConfigRecord) else None
-    return decode(memory, Memory) if isinstance(memory, bytes) else None
+    return framing.decode_body(memory, Memory) if isinstance(memory, bytes) else None

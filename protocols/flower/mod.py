@@ -9,29 +9,32 @@ app gets to see; what has been answered once is not answered again.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import msgspec
-import numpy.typing as npt
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
 
 from secagg.errors import EncodingError, MalformedMessage, ParameterError, SecAggError, UnexpectedMessage
+from secagg.randomness import SYSTEM, RandomBytes
 from secagg.signatures import Identity
 
+from ..core import framing
+from ..core.machine import Values
 from ..masking import wire
 from ..masking.client import Client
-from ..masking.messages import Invitation, ShareDelivery, ToClient
+from ..masking.messages import Invitation
 from ..masking.policy import ClientPolicy
 from ..masking.transitions import ClientPhase
 from . import answered
-from .announcement import Announcement
+from .announcement import Announcement, node_name
 from .content import Model, content_digest
 from .contribution import contribution
-from .envelope import RECORD, decode, field, identity_question, refusal, seal
+from .envelope import RECORD, field, record_of, refusal
+from .identities import Credentials
 from .logs import ERROR, WARNING, log
 from .memory import Memory, count_private_round, hidden, private_rounds, recall, remember
-from .node_policy import PREFIX, Credentials, strictest_policy
+from .node_policy import PREFIX, strictest_policy
 
 
 @final
@@ -44,6 +47,7 @@ class SecAggMod:
         roster: file of the public keys that this node trusts; node_config's `secagg-roster` when None.
         weighted_by: the one metric that updates may be weighted by. A server that chose another, which is zero for all
             nodes but one, would read that node's update.
+        random: where a session's keys, seeds, rounding and noise come from.
         threads: for masking; as many as there are processors when None.
 
     Security: a train message outside the protocol is refused, since its answer would be in clear. Errors that go to
@@ -57,12 +61,14 @@ class SecAggMod:
         identity: Identity | str | Path | None = None,
         roster: str | Path | None = None,
         weighted_by: str = "num-examples",
+        random: RandomBytes = SYSTEM,
         threads: int | None = None,
     ) -> None:
         self._policy = policy or ClientPolicy()
         self._identity = identity
         self._roster = roster
         self._weighted_by = weighted_by
+        self._random = random
         self._threads = threads
 
     def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -92,14 +98,13 @@ class SecAggMod:
         except ParameterError as error:  # names files of this node's, which are nobody else's business
             log(ERROR, "secagg: %s", error)
             raise ParameterError("this node's identity or roster cannot be used: its log tells why") from None
-        record = message.content.config_records[RECORD]
-        if "ask" in record:
-            identity = _own_identity(credentials)
-            question = identity_question(context.run_id, context.node_id, field(message.content, "ask"))
-            return _reply(message, identity=identity.public_bytes, proof=identity.sign(question))
+        ours = message.content.config_records[RECORD]
+        if "ask" in ours:
+            return _reply(message, **credentials.show(context.run_id, context.node_id, field(message.content, "ask")))
         data = field(message.content, "message")
-        if "announcement" in record:
-            announcement = decode(field(message.content, "announcement"), Announcement)
+        if "announcement" in ours:
+            announced = field(message.content, "announcement")
+            announcement: Announcement = framing.decode_body(announced, Announcement)
             return self._begin(message, context, credentials, announcement, data)
         return self._go_on(message, context, credentials, data, call_next)
 
@@ -109,15 +114,21 @@ class SecAggMod:
         """Answer an invitation; an unfinished session that was before it is forgotten."""
         context.state.pop(RECORD, None)
         invitation: Invitation = wire.decode(data, Invitation, max_bytes=wire.MAX_INVITATION_BYTES)
+        config = invitation.config
         if announcement.run_id != context.run_id or announcement.message_type != message.metadata.message_type:
             raise UnexpectedMessage("an invitation to another run, or of another type of message")
-        announcement.check_config(invitation.config)
-        if not invitation.config.private and announcement.weighted_by != self._weighted_by:
+        announcement.check_config(config)
+        if not config.private and announcement.weighted_by != self._weighted_by:
             raise ParameterError(
                 f"the server weighs updates by {announcement.weighted_by!r}, but this app by {self._weighted_by!r}: "
                 "let both name the same, SecAggMod(weighted_by=...) on the node"
             )
-        if invitation.recipient != announcement.client_id(context.node_id):
+        credentials.check(announcement.identities, needed=config.threat_model.adversary.needs_identities)
+        participants = announcement.participants()
+        own_name = node_name(context.node_id)
+        if own_name not in participants:
+            raise ParameterError("the server invites this node, but does not list it among the nodes of the round")
+        if invitation.recipient != participants.number(own_name):
             raise ParameterError(f"the server gives this node the number {invitation.recipient}, which is another's")
         policy = strictest_policy(self._policy, context.node_config, context.run_config)
         taken = private_rounds(context)
@@ -127,16 +138,17 @@ class SecAggMod:
                 f"{policy.privacy.rounds}: raise {PREFIX}rounds, which takes more noise in each"
             )
         client = Client(
-            invitation.recipient,
             policy=policy,
             identity=credentials.identity,
-            known_identities=_known_identities(announcement, credentials, invitation),
+            participants=participants,
+            random=self._random,
             threads=self._threads,
         )
-        response = wire.encode(client.advertise_keys(invitation))
-        announcement = msgspec.structs.replace(announcement, node_ids=b"")  # checked, and long
-        remember(context, Memory(announcement, invitation.config, invitation.session_id, client.dump()))
-        return _reply(message, message=response)
+        answer = client.respond(data)
+        if not announcement.identities:
+            announcement = msgspec.structs.replace(announcement, node_ids=b"")  # checked, and long
+        _keep(context, Memory(announcement, config, invitation.session_id, b""), client)
+        return _reply(message, message=answer)
 
     def _go_on(
         self,
@@ -156,40 +168,31 @@ class SecAggMod:
         client = Client.load(
             memory.dump,
             identity=credentials.identity,
-            known_identities=dict(enumerate(announcement.identities, start=1)),
+            participants=announcement.participants() if announcement.identities else None,
+            random=self._random,
             threads=self._threads,
         )
-        values = None
-        if client.phase is ClientPhase.SHARED:
-            delivery: ToClient = wire.decode(data, ToClient, max_bytes=wire.max_request_bytes(memory.config))
-            if not isinstance(delivery, ShareDelivery):
-                raise UnexpectedMessage("this node has shared its keys and expects shares")
-            if delivery.session_id != memory.session_id or delivery.recipient != client.client_id:
-                raise UnexpectedMessage("shares of another session or for another node")
-            # If training fails, the session is over.
-            del context.state[RECORD]
-            with hidden(context):
-                values = self._train(message, context, memory, call_next)
         phase = client.phase
+
+        def train() -> Values:
+            del context.state[RECORD]  # if training fails, the session is over
+            with hidden(context):
+                return self._train(message, context, memory, call_next)
+
         try:
-            response = client.respond_bytes(data, values)
+            answer = client.respond(data, train)
             folder = answered.folder_of(context.node_config)
             answered.claim(folder, context.run_id, context.node_id, memory.session_id, phase)
         except SecAggError:
             if client.phase is not phase:
                 context.state.pop(RECORD, None)
             raise
-        if values is not None and memory.config.private:
+        if client.phase is ClientPhase.MASKED and memory.config.private:
             count_private_round(context)
-        if client.phase is ClientPhase.COMPLETED:
-            context.state.pop(RECORD, None)
-        else:
-            remember(context, msgspec.structs.replace(memory, dump=client.dump()))
-        return _reply(message, message=response)
+        _keep(context, memory, client)
+        return _reply(message, message=answer)
 
-    def _train(
-        self, message: Message, context: Context, memory: Memory, call_next: ClientAppCallable
-    ) -> dict[str, npt.NDArray[Any]]:
+    def _train(self, message: Message, context: Context, memory: Memory, call_next: ClientAppCallable) -> Values:
         content = RecordDict({name: record for name, record in message.content.items() if name != RECORD})
         if content_digest(content) != memory.announcement.content:
             raise MalformedMessage("the model or its configuration is not what the server announced to all nodes")
@@ -217,36 +220,15 @@ secagg_mod = SecAggMod()
 """The mod with nothing demanded in code: what the node's and the run's configuration demand holds."""
 
 
-def _own_identity(credentials: Credentials) -> Identity:
-    if credentials.identity is None:
-        raise ParameterError(
-            "this node has no identity: name its key file in the node's configuration, secagg-identity, and the "
-            "trusted public keys in secagg-roster (`secagg keygen` makes both)"
-        )
-    return credentials.identity
-
-
-def _known_identities(announcement: Announcement, credentials: Credentials, invitation: Invitation) -> dict[int, bytes]:
-    """In malicious-server rounds every announced key must be one that this node trusts, and each be there once."""
-    if not invitation.config.threat_model.adversary.needs_identities:
-        if announcement.identities:
-            raise ParameterError("the server announces identities, but proposes a round that does not use them")
-        return {}
-    own = _own_identity(credentials).public_bytes
-    announced = announcement.identities
-    if len(announced) != invitation.config.threat_model.num_clients or len(set(announced)) != len(announced):
-        raise ParameterError("the server must announce one identity for each node, all distinct")
-    if not credentials.trusted:
-        raise ParameterError(
-            "this node trusts nobody: name the file of public keys in its configuration, secagg-roster"
-        )
-    strangers = len(set(announced) - credentials.trusted)
-    if strangers:
-        raise ParameterError(f"the server announces {strangers} identities that are not in this node's roster")
-    if announced[invitation.recipient - 1] != own:
-        raise ParameterError("the server announces another identity for this node than its own")
-    return dict(enumerate(announced, start=1))
+def _keep(context: Context, memory: Memory, client: Client) -> None:
+    """Keep the session until the next message, or nothing of one that is over."""
+    # Nothing is sent twice in Flower: a masked model would lie in the node's memory for no use.
+    client.delivered()
+    if client.ended:
+        context.state.pop(RECORD, None)
+    else:
+        remember(context, msgspec.structs.replace(memory, dump=client.dump()))
 
 
 def _reply(message: Message, /, **fields: bytes) -> Message:
-    return Message(RecordDict({RECORD: seal(**fields)}), reply_to=message)
+    return Message(RecordDict({RECORD: record_of(**fields)}), reply_to=message)

@@ -7,48 +7,20 @@ lower what another demands, and files are named by the first two alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from secagg.errors import ParameterError
-from secagg.signatures import Identity
 
-from ..core.identity_files import read_identity, read_roster
 from ..core.threat_model import Adversary
 from ..masking.policy import ClientPolicy, PrivacyDemand
 from .answered import ANSWERED
+from .identities import IDENTITY, ROSTER
 
 PREFIX = "secagg-"
-IDENTITY = PREFIX + "identity"
-ROSTER = PREFIX + "roster"
 _FILES = (IDENTITY, ROSTER, ANSWERED)
 _COUNTS = ("min_clients", "min_neighbours", "min_survivors", "min_participants")
 _PRIVACY = ("epsilon", "delta", "rounds")
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """A node's own key and the public keys that it trusts, where rounds are against malicious servers."""
-
-    identity: Identity | None
-    trusted: frozenset[bytes]
-
-    @classmethod
-    def of(
-        cls, identity: Identity | str | Path | None, roster: str | Path | None, node: Mapping[str, Any]
-    ) -> Credentials:
-        """Read the files that the app's code names, or else the node's operator.
-
-        Raises:
-            ParameterError: a file cannot be read or is not what it should be.
-        """
-        identity = node.get(IDENTITY) if identity is None else identity
-        roster = node.get(ROSTER) if roster is None else roster
-        if identity is not None and not isinstance(identity, Identity):
-            identity = read_identity(Path(str(identity)))
-        trusted = frozenset() if roster is None else frozenset(read_roster(Path(str(roster))).values())
-        return cls(identity, trusted)
 
 
 def strictest_policy(code: ClientPolicy, node: Mapping[str, Any], run: Mapping[str, Any]) -> ClientPolicy:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from .logs import INFO, WARNING, log
+
+SHOWN = 5
+"""How many failures a log or an error names one by one."""
 
 
 @dataclass
@@ -12,7 +19,8 @@ class RoundReport:
     Attributes:
         invited: how many nodes were asked to train.
         survivors: those whose updates are in the mean; empty if there is none.
-        failures: node -> what went wrong with it first.
+        failures: node -> what went wrong with it first. Late and repeated answers are no failures; to give no answer
+            is one.
         error: why there is no mean, or None.
         total_weight: sum of the survivors' num-examples.
         num_clipped: how many coordinates of all survivors' updates were clipped together; 0 in private rounds.
@@ -32,3 +40,32 @@ class RoundReport:
     seconds: dict[str, float] = field(default_factory=dict)
     bytes_sent: int = 0
     bytes_received: int = 0
+
+    def add_silent(self, exchange: str, nodes: Iterable[int], timeout: float | None) -> None:
+        """Say of nodes that they gave no answer, unless something went wrong with them before."""
+        for node in nodes:
+            self.failures.setdefault(
+                node, f"{exchange}: no answer{'' if timeout is None else f' within {timeout:g} s'}"
+            )
+
+    @property
+    def commonest_failure(self) -> str:
+        """What most of the nodes that failed say, as the end of a sentence; empty if none failed."""
+        for reason, count in Counter(self.failures.values()).most_common(1):
+            return f"; {count} of {self.invited} nodes failed with: {reason}"
+        return ""
+
+    def log(self) -> None:
+        """Write the outcome to Flower's log."""
+        for node, reason in list(self.failures.items())[:SHOWN]:
+            log(WARNING, "secagg: node %d: %s", node, reason)
+        if len(self.failures) > SHOWN:
+            log(WARNING, "secagg: and %d more nodes failed", len(self.failures) - SHOWN)
+        if self.error is not None:
+            log(WARNING, "secagg: no mean in this round: %s", self.error)
+            return
+        log(INFO, "secagg: mean of %d of %d nodes", len(self.survivors), self.invited)
+        if self.epsilon is not None:
+            log(INFO, "secagg: the round by itself has cost each node epsilon %.4g", self.epsilon)
+        if self.num_clipped:
+            log(WARNING, "secagg: %d coordinates of all updates were clipped: think of raising clip", self.num_clipped)

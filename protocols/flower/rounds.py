@@ -1,14 +1,13 @@
-"""One round at the server: the protocol's exchanges over Flower's grid, and one reply that carries the mean.
+"""One round at the server: the protocol's phases over Flower's grid, and one reply that carries the mean.
 
 The model travels with the message that asks for masked input, so that training is in no key exchange's deadline.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import final
 
@@ -17,37 +16,21 @@ from flwr.app import ArrayRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
 from dp.errors import LedgerError
-from secagg.errors import (
-    AuthenticationFailed,
-    EncodingError,
-    ParameterError,
-    PeerError,
-    SecAggError,
-    ThresholdError,
-)
-from secagg.signatures import verify
+from secagg.errors import EncodingError, ParameterError, PeerError, SecAggError, ThresholdError
+from secagg.randomness import SYSTEM, RandomBytes
 
-from ..core import framing
-from ..core.identity_files import read_roster
-from ..core.participants import Participants
-from ..masking import wire
-from ..masking.messages import ToClient
 from ..masking.result import RoundResult
 from ..masking.server import Server
 from ..masking.transitions import ServerPhase
 from ..privacy.plans import PrivatePlan
-from .announcement import Announcement, pack_node_ids
+from .announcement import Announcement, node_id_of, node_name, pack_node_ids
 from .content import Model, content_digest
-from .envelope import NONCE_BYTES, RECORD, REFUSED, field, identity_question, seal
-from .logs import INFO, WARNING, log
+from .envelope import RECORD, REFUSED, field, record_of
+from .exchange import MOD_MISSING, Exchange
+from .identities import ask_identities
 from .mean import private_mean, weighted_mean
-from .report import RoundReport
+from .report import SHOWN, RoundReport
 from .settings import SecAggSettings
-
-IDENTITIES = "identities"
-_SHOWN = 5
-_MOD_MISSING = "is secagg_mod missing in the node's app, ClientApp(mods=[secagg_mod]), or not the first of its mods?"
-_TTL_MARGIN = 5.0
 
 
 @final
@@ -62,6 +45,7 @@ class Round:
         run_id: Flower's.
         integers: arrays that were of integers when the run began, with their dtypes; what is new is added.
         training_timeout: seconds to wait for masked inputs; without limit when None.
+        random: where the session's nonce, and the question for identities, come from.
 
     Raises:
         ParameterError: the messages cannot be served; nothing has been sent.
@@ -77,12 +61,13 @@ class Round:
         run_id: int,
         integers: dict[str, str],
         training_timeout: float | None,
+        random: RandomBytes = SYSTEM,
     ) -> None:
-        self._grid = grid
         self._settings = settings
         self._weighted_by = weighted_by
         self._run_id = run_id
         self._training_timeout = training_timeout
+        self._random = random
         self._messages = {message.metadata.dst_node_id: message for message in messages}
         self._content = _common_content(messages, self._messages)
         self._array_key, arrays = _only_arrays(self._content)
@@ -95,6 +80,7 @@ class Round:
         except EncodingError as error:
             raise ParameterError(f"the strategy sends a model that cannot be averaged: {error}") from None
         self.report = RoundReport(len(self._messages))
+        self._exchange = Exchange(grid, self._messages, self.report)
 
     def run(self) -> list[Message]:
         """Return one reply with the mean, or, if there is no mean, an error for each node.
@@ -108,23 +94,26 @@ class Round:
         except ParameterError:
             raise
         except (SecAggError, LedgerError) as error:  # too few are left, an impossible sum, or nothing left to pay with
-            self.report.error = f"{error}{self._told_most() if isinstance(error, ThresholdError) else ''}"
+            self.report.error = str(error)
+            if isinstance(error, ThresholdError):
+                self.report.error += self.report.commonest_failure
         self.report.seconds["server"] = time.perf_counter() - start - sum(self.report.seconds.values())
-        self._tell()
+        self.report.log()
         if self.report.error is not None:
-            return [self._failed(node) for node in self._messages]
+            failures, whole = self.report.failures, f"the round has no mean: {self.report.error}"
+            return [
+                Message(Error(REFUSED, failures.get(node, whole)), reply_to=message)
+                for node, message in self._messages.items()
+            ]
         return [Message(content, reply_to=self._messages[min(self.report.survivors)])]
 
-    @property
-    def _some_message(self) -> Message:
-        return next(iter(self._messages.values()))
-
     def _aggregate(self) -> RecordDict:
-        """Run all exchanges, and return the content of the one reply."""
-        nodes, identities = self._participants()
+        """Run all phases, and return the content of the one reply."""
+        identities = self._identities()
+        nodes = sorted(identities or self._messages)
         announcement = Announcement(
             run_id=self._run_id,
-            message_type=self._some_message.metadata.message_type,
+            message_type=self._messages[nodes[0]].metadata.message_type,
             node_ids=pack_node_ids(nodes),
             identities=tuple(identities[node] for node in nodes) if identities else (),
             content=content_digest(self._content),
@@ -134,168 +123,82 @@ class Round:
         )
         numbers = (len(nodes), self._model.length("floats"), self._model.length("integers"), announcement.context)
         plan = self._settings.private_plan(*numbers)
-        names = [f"node-{node}" for node in nodes]
-        participants = Participants({f"node-{node}": identities[node] for node in nodes} if identities else names)
-        result = self._paid(plan, participants, nodes, announcement, numbers)
+        result = self._run_session(plan, numbers, announcement)
         mean_of = private_mean if plan else weighted_mean
         arrays, metrics = mean_of(result, self._settings, self._model, self._weighted_by, self.report)
-        self.report.survivors = frozenset(nodes[client_id - 1] for client_id in result.survivors)
+        self.report.survivors = frozenset(map(node_id_of, result.survivors))
         return RecordDict({self._array_key: arrays, "metrics": metrics})
 
-    def _paid(
-        self,
-        plan: PrivatePlan | None,
-        participants: Participants,
-        nodes: list[int],
-        announcement: Announcement,
-        numbers: tuple[int, int, int, bytes],
-    ) -> RoundResult:
-        """Run all exchanges; where a budget pays, between reservation and commitment."""
-        privacy = self._settings.privacy
-        if plan is None or privacy is None:
-            server = Server(self._settings.round_config(*numbers), participants)
-            return self._exchange_all(server, nodes, announcement)
-        with privacy.account() as account:
-            if account is None:
-                return self._exchange_all(Server(plan.config, participants), nodes, announcement)
-            with plan.reserving(*account, participants) as paid:
-                self._exchange_all(paid.server(), nodes, announcement)
-                return paid.commit()
-
-    def _participants(self) -> tuple[list[int], dict[int, bytes]]:
-        """Return the nodes in order and, against a malicious server, the identities that they say are theirs."""
+    def _identities(self) -> dict[int, bytes]:
+        """Return the public keys of all nodes that can take part; none but against a malicious server."""
         if self._settings.roster is None:
-            return sorted(self._messages), {}
-        trusted = set(read_roster(Path(self._settings.roster)).values())
-        nonce = os.urandom(NONCE_BYTES)
-        asked = {node: RecordDict({RECORD: seal(ask=nonce)}) for node in self._messages}
-        identities: dict[int, bytes] = {}
-        for node, content in self._exchange(IDENTITIES, asked, self._settings.stage_timeout).items():
-            try:
-                identity = field(content, "identity")
-                # Public keys are public: without proof, one node could take another's place.
-                verify(identity, identity_question(self._run_id, node, nonce), field(content, "proof"))
-            except AuthenticationFailed:
-                self._blame(node, "it cannot show that the identity it claims is its own")
-                continue
-            except SecAggError as error:
-                self._blame(node, f"{error}; {_MOD_MISSING}")
-                continue
-            if identity not in trusted:
-                self._blame(node, "its identity is not in the server's roster")
-            elif identity in identities.values():
-                self._blame(node, "its identity is another node's, too")
-            else:
-                identities[node] = identity
+            return {}
+        identities = ask_identities(
+            self._exchange,
+            roster=Path(self._settings.roster),
+            run_id=self._run_id,
+            timeout=self._settings.stage_timeout,
+            random=self._random,
+        )
         self._check_anyone(identities)
         if len(identities) < 2:
             raise ThresholdError(f"{len(identities)} nodes said who they are", needed=2, have=len(identities))
-        return sorted(identities), identities
+        return identities
 
-    def _exchange_all(self, server: Server, nodes: list[int], announcement: Announcement) -> RoundResult:
-        outgoing: Mapping[int, ToClient] = server.outgoing()
+    def _run_session(
+        self, plan: PrivatePlan | None, numbers: tuple[int, int, int, bytes], announcement: Announcement
+    ) -> RoundResult:
+        """Run all phases; where a budget pays, between reservation and commitment."""
+        participants, privacy = announcement.participants(), self._settings.privacy
+        with privacy.account() if privacy else nullcontext() as account:
+            if plan is None or account is None:
+                config = plan.config if plan else self._settings.round_config(*numbers)
+                server = Server(config, participants, random=self._random)
+                self._run_phases(server, announcement)
+                return server.result
+            with plan.reserving(*account, participants, random=self._random) as paid:
+                self._run_phases(paid.server(), announcement)
+                return paid.commit()
+
+    def _run_phases(self, server: Server, announcement: Announcement) -> None:
         announced = msgspec.msgpack.encode(announcement)
-        while outgoing:
+        while not server.ended:
             phase = server.phase
-            timeout: float | None = self._settings.stage_timeout
+            training = phase is ServerPhase.MASKED_INPUT
+            timeout = self._training_timeout if training else self._settings.stage_timeout
             contents = {}
-            for client_id, message in outgoing.items():
-                fields = {"message": wire.encode(message)}
+            for name, data in server.outgoing().items():
+                fields = {"message": data}
                 if phase is ServerPhase.ADVERTISE_KEYS:
                     fields["announcement"] = announced
                 self.report.bytes_received += sum(map(len, fields.values()))
-                contents[nodes[client_id - 1]] = RecordDict({RECORD: seal(**fields)})
-            if phase is ServerPhase.MASKED_INPUT:
-                timeout = self._training_timeout
-                for content in contents.values():
-                    content.update(self._content)
-            answers = self._exchange(str(phase), contents, timeout)
+                content = self._content if training else {}
+                contents[node_id_of(name)] = RecordDict({**content, RECORD: record_of(**fields)})
+            answers = self._exchange.ask(str(phase), contents, timeout)
             for node, content in answers.items():
-                self._receive(server, nodes.index(node) + 1, node, content)
+                self._receive(server, node, content)
+            self.report.add_silent(phase, map(node_id_of, server.awaited), timeout)
             if phase is ServerPhase.ADVERTISE_KEYS:
                 self._check_anyone(answers.keys() - self.report.failures.keys())
-            outgoing = server.close_round()
-        return server.result
+            server.close_phase()
 
-    def _receive(self, server: Server, client_id: int, node: int, content: RecordDict) -> None:
+    def _receive(self, server: Server, node: int, content: RecordDict) -> None:
         try:
             data = field(content, "message")
             self.report.bytes_sent += len(data)
-            server.receive_bytes(client_id, data)
+            server.receive(node_name(node), data)
         except PeerError as error:
-            hint = "" if RECORD in content else f" Its answer is not used; {_MOD_MISSING}"
-            self._blame(node, f"{error.reason}{hint}")
+            hint = "" if RECORD in content else f" Its answer is not used; {MOD_MISSING}"
+            self.report.failures.setdefault(node, f"{error.reason}{hint}")
         except ParameterError as error:
-            self._blame(node, str(error))
-
-    def _exchange(self, name: str, contents: Mapping[int, RecordDict], timeout: float | None) -> dict[int, RecordDict]:
-        """Send to each node, wait, and return what came; whoever errs or is silent is blamed."""
-        start = time.perf_counter()
-        ttl = None if timeout is None else timeout + _TTL_MARGIN
-        messages = []
-        for node, content in contents.items():
-            metadata = self._messages[node].metadata
-            messages.append(Message(content, node, metadata.message_type, ttl=ttl, group_id=metadata.group_id))
-        answers: dict[int, RecordDict] = {}
-        for reply in self._grid.send_and_receive(messages, timeout=timeout):
-            node = reply.metadata.src_node_id
-            if node not in contents or node in answers:
-                continue
-            if reply.has_error():
-                hint = "" if reply.error.code == REFUSED or name != _FIRST else f"; {_MOD_MISSING}"
-                self._blame(node, f"{name}: {_short(reply.error)}{hint}")
-            else:
-                answers[node] = reply.content
-        for node in contents.keys() - answers.keys() - self.report.failures.keys():
-            self._blame(node, f"{name}: no answer" + ("" if timeout is None else f" within {timeout:g} s"))
-        self.report.seconds[name] = time.perf_counter() - start
-        return answers
-
-    def _blame(self, node: int, reason: str) -> None:
-        self.report.failures.setdefault(node, reason)
-
-    def _told_most(self) -> str:
-        """What most nodes that failed say, for who reads no further than the error."""
-        for reason, count in Counter(self.report.failures.values()).most_common(1):
-            return f"; {count} of {self.report.invited} nodes failed with: {reason}"
-        return ""
+            self.report.failures.setdefault(node, str(error))
 
     def _check_anyone(self, able: Collection[int]) -> None:
         """Where nobody can begin although somebody answers, it is the apps or the settings, and not bad luck."""
         failures = self.report.failures
         if not able and any("no answer" not in reason for reason in failures.values()):
             distinct = list(dict.fromkeys(failures.values()))
-            raise ParameterError("no node can take part: " + "; ".join(distinct[:_SHOWN]))
-
-    def _failed(self, node: int) -> Message:
-        reason = self.report.failures.get(node, f"the round has no mean: {self.report.error}")
-        return Message(Error(REFUSED, reason), reply_to=self._messages[node])
-
-    def _tell(self) -> None:
-        report = self.report
-        for node, reason in list(report.failures.items())[:_SHOWN]:
-            log(WARNING, "secagg: node %d: %s", node, reason)
-        if len(report.failures) > _SHOWN:
-            log(WARNING, "secagg: and %d more nodes failed", len(report.failures) - _SHOWN)
-        if report.error is not None:
-            log(WARNING, "secagg: no mean in this round: %s", report.error)
-            return
-        log(INFO, "secagg: mean of %d of %d nodes", len(report.survivors), report.invited)
-        if report.epsilon is not None:
-            log(INFO, "secagg: the round by itself has cost each node epsilon %.4g", report.epsilon)
-        if report.num_clipped:
-            log(
-                WARNING, "secagg: %d coordinates of all updates were clipped: think of raising clip", report.num_clipped
-            )
-
-
-_FIRST = str(ServerPhase.ADVERTISE_KEYS)
-
-
-def _short(error: Error) -> str:
-    """The last line says most where Flower hands on a traceback. It is a node's text, and goes to a terminal."""
-    lines = (error.reason or "").strip().splitlines()
-    return framing.printable(lines[-1] if lines else f"error {error.code}")
+            raise ParameterError("no node can take part: " + "; ".join(distinct[:SHOWN]))
 
 
 def _common_content(messages: Sequence[Message], by_node: Mapping[int, Message]) -> RecordDict:

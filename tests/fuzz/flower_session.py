@@ -10,11 +10,10 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -28,12 +27,9 @@ from protocols.flower import SecAggMod, SecAggSettings, rounds
 from protocols.flower.envelope import RECORD
 from protocols.flower.memory import Memory, recall
 from protocols.flower.rounds import Round
-from protocols.masking.client import steps
 from protocols.masking.server import Server
-from protocols.masking.server import server as server_module
-from secagg import aead, shamir
 from secagg.encoding import FixedPoint
-from secagg.key_agreement import KeyPair
+from secagg.randomness import RandomBytes
 from secagg.signatures import Identity
 from tests.protocols.flower.in_process import (
     METRICS,
@@ -53,22 +49,10 @@ VICTIM = NODES[2]
 """The node that is played with by its server; in the other targets, the one that plays with its server."""
 
 
-def _drawn(label: str) -> Callable[[int], bytes]:
-    """What stands for the operating system's randomness in the recorded session."""
+def drawn() -> RandomBytes:
+    """Return what stands for the operating system's randomness in the recorded session: the same in every run."""
     count = iter(range(1 << 30))
-    return lambda size: hashlib.shake_256(f"fuzz/{label}/{next(count)}".encode()).digest(size)
-
-
-@contextmanager
-def same_randomness(label: str) -> Iterator[None]:
-    draw = _drawn(label)
-    drawing: tuple[Any, ...] = (KeyPair.generate, Identity.generate, aead.seal, shamir.split, FixedPoint.encode)
-    with ExitStack() as stack:
-        for module in (steps, server_module, rounds):
-            stack.enter_context(patch.object(module, "os", SimpleNamespace(urandom=draw)))
-        for function in drawing:
-            stack.enter_context(patch.dict(function.__kwdefaults__, random=draw))
-        yield
+    return lambda size: hashlib.shake_256(f"fuzz/session/{next(count)}".encode()).digest(size)
 
 
 @contextmanager
@@ -125,12 +109,12 @@ class Session:
     servers: list[bytes] = field(default_factory=list)
 
 
-def living_grid(disturb: Callable[..., Any] | None) -> InProcessGrid:
+def living_grid(disturb: Callable[..., Any] | None, random: RandomBytes) -> InProcessGrid:
     """Nodes with identities, which note what they have answered in a folder that is emptied for each input."""
     notes = fresh_notes()
 
     def mod_of(node_id: int) -> SecAggMod:
-        return SecAggMod(identity=identity_of(node_id), roster=roster(), threads=1)
+        return SecAggMod(identity=identity_of(node_id), roster=roster(), random=random, threads=1)
 
     mods = {node_id: mod_of(node_id) for node_id in NODES}
 
@@ -141,7 +125,7 @@ def living_grid(disturb: Callable[..., Any] | None) -> InProcessGrid:
     return make_grid(app, len(NODES), node_config=lambda _: {"secagg-answered": notes}, disturb=disturb)
 
 
-def new_round(grid: Any) -> Round:
+def new_round(grid: Any, random: RandomBytes) -> Round:
     return Round(
         grid,
         settings(),
@@ -150,6 +134,7 @@ def new_round(grid: Any) -> Round:
         run_id=RUN_ID,
         integers={},
         training_timeout=None,
+        random=random,
     )
 
 
@@ -171,9 +156,11 @@ def session() -> Session:
         recorded.answered.append(RecordDict(dict(reply.content)))
         return reply
 
-    with same_randomness("session"), patch.object(rounds, "Server", server), quiet():
-        grid = living_grid(watch)
-        (reply,) = new_round(grid).run()
+    random = drawn()
+    rounding = patch.dict(FixedPoint.encode.__kwdefaults__, random=random)  # no client hands its source on to codecs
+    with patch.object(rounds, "Server", server), rounding, quiet():
+        grid = living_grid(watch, random)
+        (reply,) = new_round(grid, random).run()
     if not reply.has_content():
         raise ValueError(f"the recorded session has no mean: {reply.error.reason}")
     return recorded

@@ -12,10 +12,11 @@ import msgspec
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 
+from protocols.core import framing
 from protocols.flower import SecAggMod
-from protocols.flower.announcement import Announcement, pack_node_ids
+from protocols.flower.announcement import Announcement, node_id_of, node_name, pack_node_ids
 from protocols.flower.content import Model, content_digest
-from protocols.flower.envelope import RECORD, REFUSED, decode, field, seal
+from protocols.flower.envelope import RECORD, REFUSED, field, record_of
 from protocols.flower.memory import Memory, recall, remember
 from protocols.flower.settings import UPDATE
 from protocols.masking import wire
@@ -30,6 +31,7 @@ from .flower_session import (
     NODES,
     VICTIM,
     context_of,
+    drawn,
     fields_of,
     from_bytes,
     identity_of,
@@ -38,7 +40,6 @@ from .flower_session import (
     new_round,
     quiet,
     roster,
-    same_randomness,
     session,
 )
 from .texts import check_text
@@ -80,22 +81,19 @@ def flower_envelope(data: bytes) -> None:
     for name in ("message", "announcement", "ask", "identity", "proof"):
         with suppress(ParameterError, MalformedMessage):
             value = field(records, name)
-            if field(RecordDict({RECORD: seal(**{name: value})}), name) != value:
+            if field(RecordDict({RECORD: record_of(**{name: value})}), name) != value:
                 raise AssertionError("a field that is read is written as another one")
 
 
 def flower_announcement(data: bytes) -> None:
-    announcement = decode(data, Announcement)
-    again = decode(msgspec.msgpack.encode(announcement), Announcement)
+    announcement = framing.decode_body(data, Announcement)
+    again = framing.decode_body(msgspec.msgpack.encode(announcement), Announcement)
     if again != announcement or again.context != announcement.context:
         raise AssertionError("an announcement that is read is written as another one")
-    nodes = announcement.nodes
+    nodes = [node_id_of(name) for name in announcement.participants()]
     if pack_node_ids(nodes) != announcement.node_ids:
-        raise AssertionError("nodes that can be packed in two ways")
-    config = bound_to(announcement)
-    announcement.check_config(config)
-    if nodes[announcement.client_id(VICTIM) - 1] != VICTIM:
-        raise AssertionError("the node has another node's number")
+        raise AssertionError("nodes that can be packed in two ways, or are numbered in another order")
+    announcement.check_config(bound_to(announcement))
 
 
 def bound_to(announcement: Announcement) -> Any:
@@ -110,17 +108,16 @@ def flower_node(data: bytes) -> None:
     at, shape, rest = (data[0] if data else 0) % EXCHANGES, (data[1] if data[1:] else 0) % 5, data[2:]
     context, content = context_of(session().states[at]), RecordDict(dict(session().asked[at]))
     if shape == 0:
-        content[RECORD] = seal(message=framed(rest))
+        content[RECORD] = record_of(message=framed(rest))
     elif shape == 1:
-        content[RECORD] = seal(**fields_of(content) | {"announcement": rest})
+        content[RECORD] = record_of(**fields_of(content) | {"announcement": rest})
         with suppress(MalformedMessage, ParameterError):
-            announced = decode(rest, Announcement)
-            config = bound_to(announced)
-            own = announced.client_id(VICTIM)
-            invitation = wire.encode(Invitation(own, config, hashlib.sha256(b"nonce").digest()))
-            content[RECORD] = seal(message=invitation, announcement=rest)
+            announced = framing.decode_body(rest, Announcement)
+            own = announced.participants().number(node_name(VICTIM))
+            invitation = wire.encode(Invitation(own, bound_to(announced), hashlib.sha256(b"nonce").digest()))
+            content[RECORD] = record_of(message=invitation, announcement=rest)
     elif shape == 2:
-        content[RECORD] = seal(ask=rest)
+        content[RECORD] = record_of(ask=rest)
     elif shape == 3:
         records = from_bytes(rest)
         content = RecordDict() if records is None else records
@@ -152,7 +149,7 @@ def flower_memory(data: bytes) -> None:
     context.state[RECORD] = ConfigRecord({"memory": data[1:]})
     with suppress(MalformedMessage):
         found = recall(context)
-        if found is None or decode(msgspec.msgpack.encode(found), Memory) != found:
+        if found is None or framing.decode_body(msgspec.msgpack.encode(found), Memory) != found:
             raise AssertionError("a memory that is read is written as another one")
     _checked_answer(RecordDict(dict(session().asked[at])), context)
 
@@ -179,7 +176,7 @@ class _Replies:
 def _hostile(shape: int, at: int, rest: bytes, message: Message) -> list[Message]:
     message.metadata.__dict__["_message_id"] = "m"
     if shape == 0:
-        reply = Message(RecordDict({RECORD: seal(message=framed(rest))}), reply_to=message)
+        reply = Message(RecordDict({RECORD: record_of(message=framed(rest))}), reply_to=message)
     elif shape == 1:
         records = from_bytes(rest)
         reply = Message(RecordDict() if records is None else records, reply_to=message)
@@ -188,7 +185,7 @@ def _hostile(shape: int, at: int, rest: bytes, message: Message) -> list[Message
         reply = Message(Error(code, rest[2:].decode("utf-8", "replace")), reply_to=message)
     else:
         first = Message(RecordDict(dict(session().answered[at])), reply_to=message)
-        reply = Message(RecordDict({RECORD: seal(identity=rest[:32], proof=rest[32:])}), reply_to=message)
+        reply = Message(RecordDict({RECORD: record_of(identity=rest[:32], proof=rest[32:])}), reply_to=message)
         return [reply, first]
     return [reply]
 
@@ -198,18 +195,16 @@ def flower_replies(data: bytes) -> None:
     at, shape, rest = (data[0] if data else 0) % EXCHANGES, (data[1] if data[1:] else 0) % 4, data[2:]
     train_messages(nodes=[VICTIM])
     grid = _Replies(lambda message: _hostile(shape, at, rest, message))
-    with same_randomness("session"), quiet():
-        hostile = new_round(grid)
+    hostile = new_round(grid, drawn())
+    with quiet():
         if at == 0:
             with suppress(ParameterError, ThresholdError):
-                hostile._participants()
+                hostile._identities()
         else:
-            nodes = sorted(NODES)
-            identities = {i + 1: identity_of(node).public_bytes for i, node in enumerate(nodes)}
-            server = Server.load(session().servers[at], known_identities=identities, threads=1)
+            server = Server.load(session().servers[at], threads=1)
             asked = {VICTIM: RecordDict({RECORD: session().asked[at][RECORD]})}
-            for node, content in hostile._exchange(str(server.phase), asked, 5.0).items():
-                hostile._receive(server, nodes.index(node) + 1, node, content)
+            for node, content in hostile._exchange.ask(str(server.phase), asked, 5.0).items():
+                hostile._receive(server, node, content)
     for node, reason in hostile.report.failures.items():
         check_text(reason)
         if node != VICTIM and "no answer" not in reason:
@@ -226,8 +221,9 @@ def flower_round(data: bytes) -> None:
         answer(message)
         return _hostile(shape, at, rest, message)[0]
 
-    with same_randomness("session"), quiet():
-        living = new_round(living_grid(disturb))
+    random = drawn()
+    with quiet():
+        living = new_round(living_grid(disturb, random), random)
         replies = living.run()
     for reason in living.report.failures.values():
         check_text(reason)

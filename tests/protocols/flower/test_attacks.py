@@ -12,7 +12,7 @@ from flwr.serverapp import strategy as flower
 from protocols import ClientPolicy, PrivacyDemand
 from protocols.core.identity_files import read_identity, write_identity, write_roster
 from protocols.flower import Privacy, SecAgg, SecAggGrid, SecAggMod, SecAggSettings, answered
-from protocols.flower.envelope import RECORD, REFUSED, seal
+from protocols.flower.envelope import RECORD, REFUSED, record_of
 from protocols.masking.transitions import ClientPhase
 from secagg.errors import ParameterError, UnexpectedMessage
 from secagg.signatures import Identity
@@ -297,7 +297,7 @@ def test_a_node_cannot_take_the_place_of_another_whose_public_key_it_knows(tmp_p
         reply = answer(message)
         if number == 1 and node_id == thief:
             stolen = answer(Message(message.content, owner, "train")).content[RECORD]
-            reply.content[RECORD] = seal(identity=keys["node-2"].public_bytes, proof=stolen["proof"])
+            reply.content[RECORD] = record_of(identity=keys["node-2"].public_bytes, proof=stolen["proof"])
         return reply
 
     grid.disturb = disturb

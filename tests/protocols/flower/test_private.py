@@ -11,6 +11,7 @@ from dp.ledger import Budget, Composition, Ledger
 from dp.sensitivity import Adjacency
 from protocols import ClientPolicy, PrivacyDemand
 from protocols.flower import Privacy, SecAgg, SecAggGrid, SecAggMod, SecAggSettings
+from protocols.flower.announcement import node_name
 from secagg.errors import ParameterError
 
 from .in_process import NODE_IDS, VanishedError, make_app, make_grid, train_messages
@@ -128,7 +129,7 @@ def test_rounds_are_paid_for_until_the_budget_is_gone(ledger):
         assert status.open == 0
         assert status.epsilon <= 14
         assert len(opened.participants("app")) == 10
-        assert len(opened.participant("app", f"node-{NODE_IDS[3]}").rounds) == errors.count(None)
+        assert len(opened.participant("app", node_name(NODE_IDS[3])).rounds) == errors.count(None)
 
 
 def test_a_round_without_a_mean_is_given_back(ledger):

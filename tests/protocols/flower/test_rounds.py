@@ -6,7 +6,8 @@ from flwr.app import ArrayRecord, Error, Message, MetricRecord, RecordDict
 from flwr.serverapp import strategy as flower
 
 from protocols import Adversary, ClientPolicy
-from protocols.flower import SecAgg, SecAggGrid, SecAggMod, SecAggSettings
+from protocols.flower import SecAgg, SecAggGrid, SecAggMod, SecAggSettings, rounds
+from protocols.flower.announcement import Announcement
 from protocols.flower.envelope import RECORD
 from secagg.errors import ParameterError
 
@@ -101,6 +102,23 @@ def test_a_node_that_fails_in_any_exchange_costs_itself_alone(exchange, how):
     survivors = set(range(6)) - ({2} if exchange < 4 else set())
     assert_mean(reply.content["arrays"].to_numpy_ndarrays(), survivors)
     assert report.survivors == {NODE_IDS[i] for i in survivors}
+
+
+@pytest.mark.parametrize("of_exchange", [2, 3], ids=["late", "duplicate"])
+def test_what_a_node_said_before_is_no_offence_and_no_answer(of_exchange):
+    victim, said = NODE_IDS[2], {}
+
+    def disturb(number, node_id, message, answer):
+        reply = answer(message)
+        if node_id == victim:
+            said[number] = reply.content
+            if number == 4:
+                return Message(said[of_exchange], reply_to=message)
+        return reply
+
+    (reply,), report = run(make_grid(make_app(usual_training), disturb=disturb))
+    assert report.failures == {victim: "unmasking: no answer within 120 s"}
+    assert_mean(reply.content["arrays"].to_numpy_ndarrays(), range(6))
 
 
 def test_nodes_may_fail_in_every_exchange_and_new_ones_come_between_rounds():
@@ -299,6 +317,18 @@ def test_nodes_refuse_identities_that_they_do_not_trust(keys, tmp_path):
     settings = SecAggSettings(metrics=METRICS, roster=str(tmp_path / "server.json"), **MALICIOUS)
     with pytest.raises(ParameterError, match="not in this node's roster"):
         run(grid, settings)
+
+
+def test_a_node_refuses_a_server_that_gives_its_number_to_another_identity(keys, monkeypatch):
+    def swapped(*, identities, **fields):
+        return Announcement(identities=(identities[1], identities[0], *identities[2:]), **fields)
+
+    monkeypatch.setattr(rounds, "Announcement", swapped)
+    grid = make_grid(make_app(usual_training), node_config=credentials(keys))
+    settings = SecAggSettings(metrics=METRICS, roster=str(keys / "roster.json"), **MALICIOUS)
+    _, report = run(grid, settings)
+    first, second = sorted(NODE_IDS[:6])[:2]
+    assert all("its public key is another one than its identity's" in report.failures[node] for node in (first, second))
 
 
 def test_a_node_without_identity_takes_no_part_in_malicious_server_rounds(keys):
