@@ -264,13 +264,17 @@ class Server:
             for lane in self.session.lanes
             if isinstance(lane.codec, Private)
         }
-        return {
-            "survivors": sorted(self.masked),
-            "total_weight": weight,
-            "levels": levels,
-            "excluded": sorted(self.excluded),
-            "liars": sorted(self.liars),
-        } | ({"num_clipped": clipped} if clipped else {}) | ({"released": released} if released else {})
+        return (
+            {
+                "survivors": sorted(self.masked),
+                "total_weight": weight,
+                "levels": levels,
+                "excluded": sorted(self.excluded),
+                "liars": sorted(self.liars),
+            }
+            | ({"num_clipped": clipped} if clipped else {})
+            | ({"released": released} if released else {})
+        )
 
 
 def _public_keys(keys: dict[str, Any]) -> list[bytes]:

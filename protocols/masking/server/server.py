@@ -327,7 +327,7 @@ class Server:
                 state.sealed[number] = message.sealed
             case MaskedInput():
                 if not vectors:  # the phase began only now
-                    vectors = checks.unpack_input(message, state.config.lanes)
+                    vectors = checks.unpack_input(message, state.config.codecs)
                 for total, vector in zip(self._sums, vectors, strict=True):
                     np.add(total, vector, out=total)
                 state.masked.add(number)

@@ -13,18 +13,19 @@ from .harness import small_config
 MODEL = ThreatModel(6, 0.0, 0.3)
 
 
-def test_a_configuration_knows_its_lanes_and_bytes():
+def test_a_configuration_knows_its_vectors_and_bytes():
     config = RoundConfig(
         MODEL,
         (FloatVector("model", 10, weighted=True), FloatVector("loss", 1), IntegerVector("votes", 3, max_value=1)),
         max_weight=100,
     )
-    assert [lane.name for lane in config.lanes] == ["model", "loss", "votes", "weight"]
-    assert config.lanes[0].modulus_bits == (2 * 32767 * 6 * 100).bit_length()
-    assert config.lanes[1].modulus_bits == (2 * 32767 * 6).bit_length()
-    assert config.lanes[2].modulus_bits == 3  # up to 6
-    assert config.lanes[3].modulus_bits == 10  # up to 600
-    assert config.input_bytes == sum(lane.packed_bytes for lane in config.lanes)
+    assert [codec.name for codec in config.codecs] == ["model", "loss", "votes", "weight", "clipped"]
+    assert config.codecs[0].modulus_bits == (2 * 32767 * 6 * 100).bit_length()
+    assert config.codecs[1].modulus_bits == (2 * 32767 * 6).bit_length()
+    assert config.codecs[2].modulus_bits == 3  # up to 6
+    assert config.codecs[3].modulus_bits == 10  # up to 600
+    assert config.codecs[4].modulus_bits == 6  # up to 60
+    assert config.input_bytes == sum(codec.packed_bytes for codec in config.codecs)
     assert config.modulus_bits == 26
 
 
@@ -81,13 +82,13 @@ def test_min_survivors_is_the_threshold_unless_said():
         ({"model": None}, "the round sums"),
         ({"extra": np.zeros(1)}, "the round sums"),
         ({"model": np.zeros(4)}, r"'model': must be an array of shape \(5,\)"),
-        ({"model": [0.0] * 5}, "'model': must be an array"),
+        ({"model": [0.0] * 5}, "'model': must be a numpy array, not list"),
         ({"model": np.zeros(5, dtype=int)}, "'model': floats are encoded"),
         ({"model": np.array([0, 0, np.nan, 0, 0])}, "'model': value at index 2 is not finite"),
         ({"model": np.array([0, np.inf, 0, 0, 0])}, "'model': value at index 1 is not finite"),
         ({"votes": np.array([0, 8])}, "'votes': value at index 1"),
         ({"votes": np.array([-1, 0])}, "'votes': value at index 0"),
-        ({"votes": np.zeros(2)}, "'votes': integers are encoded"),
+        ({"votes": np.zeros(2)}, "'votes': must be an array of integers, not of float64"),
     ],
 )
 def test_bad_inputs_are_refused_with_their_place(change, match):

@@ -54,9 +54,7 @@ def test_minima_go_up_to_everyone():
             RoundConfig(MODEL, vectors, min_survivors=wrong)
 
 
-@pytest.mark.parametrize(
-    ("given", "told"), [(np.zeros((3, 1)), r"\(3, 1\)"), (np.zeros(2), r"\(2,\)"), ([0.0], "list")]
-)
+@pytest.mark.parametrize(("given", "told"), [(np.zeros((3, 1)), r"\(3, 1\)"), (np.zeros(2), r"\(2,\)")])
 def test_a_vector_of_another_shape_is_refused_with_the_shape_it_has(given, told):
     config = RoundConfig(MODEL, (FloatVector("model", 3),))
     with pytest.raises(EncodingError, match=rf"shape \(3,\), not {told}"):
@@ -67,7 +65,7 @@ def test_weights_multiply_weighted_vectors_alone_and_travel_last():
     vectors = (FloatVector("heavy", 1, weighted=True, rounding="nearest"), FloatVector("plain", 1, rounding="nearest"))
     config = RoundConfig(MODEL, vectors, max_weight=10)
     values = {"heavy": np.ones(1), "plain": np.ones(1)}
-    heavy, plain, weight = (part.residues.tolist() for part in config.encode(values, 7, session_id=bytes(32)))
-    assert (heavy, plain, weight) == ([7 * 32767], [32767], [7])
-    heavy, plain, weight = (part.residues.tolist() for part in config.encode(values, session_id=bytes(32)))
-    assert (heavy, plain, weight) == ([32767], [32767], [1])
+    encoded = [part.residues.tolist() for part in config.encode(values, 7, session_id=bytes(32))]
+    assert encoded == [[7 * 32767], [32767], [7], [0, 0]]
+    encoded = [part.residues.tolist() for part in config.encode(values, session_id=bytes(32))]
+    assert encoded == [[32767], [32767], [1], [0, 0]]

@@ -30,8 +30,8 @@ def private(
 
 def spent(config: RoundConfig, honest: int, adjacency: Adjacency = ADD, rounds: int = 1) -> float:
     """What the noise of so many costs; as the round's own corrupt clients are not among them."""
-    [*lanes] = config.lanes
-    events = [lane.codec.share.event(honest, adjacency) for lane in lanes]  # type: ignore[union-attr]
+    [*lanes] = config.codecs
+    events = [lane.share.event(honest, adjacency) for lane in lanes]  # type: ignore[union-attr]
     return epsilon_of(Repeated(Composed(tuple(events)), rounds), DELTA)
 
 
@@ -109,7 +109,7 @@ def test_a_round_without_noise_or_without_honest_clients_meets_no_demand() -> No
 
 def test_an_event_has_at_least_one_honest_client() -> None:
     config = private(corrupt=0.25)
-    assert config.event(6) == config.lanes[0].codec.share.event(1, ADD)  # type: ignore[union-attr]
+    assert config.event(6) == config.codecs[0].share.event(1, ADD)  # type: ignore[union-attr]
     for survivors in (5, 4):
         with pytest.raises(ParameterError, match=f"{survivors} survivors of whom 5 may be corrupt give no privacy"):
             config.event(survivors)
