@@ -30,8 +30,8 @@ def private(
 
 def spent(config: RoundConfig, honest: int, adjacency: Adjacency = ADD, rounds: int = 1) -> float:
     """What the noise of so many costs; as the round's own corrupt clients are not among them."""
-    [*lanes] = config.codecs
-    events = [lane.share.event(honest, adjacency) for lane in lanes]  # type: ignore[union-attr]
+    [*codecs] = config.codecs
+    events = [codec.share.event(honest, adjacency) for codec in codecs]  # type: ignore[union-attr]
     return epsilon_of(Repeated(Composed(tuple(events)), rounds), DELTA)
 
 

@@ -92,7 +92,7 @@ def messages() -> dict[str, str]:
         Roster(SESSION_ID, 1, (advertised(),)),
         ShareKeys(SESSION_ID, 1, {2: sealed}),
         ShareDelivery(SESSION_ID, 1, {2: sealed}),
-        MaskedInput(SESSION_ID, 1, tuple(bytes(lane.packed_bytes) for lane in CONFIG.lanes)),
+        MaskedInput(SESSION_ID, 1, tuple(bytes(lane.packed_bytes) for lane in CONFIG.codecs)),
         SurvivorList(SESSION_ID, 1, (1, 2, 3, 300), (1, 2, 300)),
         Confirmation(SESSION_ID, 1, signature),
         UnmaskingRequest(SESSION_ID, 1, 8, (4,), {2: signature}),
