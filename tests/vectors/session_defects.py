@@ -56,9 +56,12 @@ def defects(before: Run, phase: str, to_clients: dict[int, bytes], answers: dict
     if phase != "advertise-keys":
         yield "of another session", to, 0, change(down, session_id=bytes(32))
         yield "of another session", "server", sender, change(up, session_id=bytes(32))
-    # An invitation gives a client its number: without identities, it is another's only if there is no such client.
-    named = phase != "advertise-keys" or before.config.threat_model.adversary.needs_identities
-    yield "for another recipient", to, 0, change(down, recipient=to + 1 if named else before.config.num_clients + 1)
+    if phase != "advertise-keys":
+        yield "for another recipient", to, 0, change(down, recipient=to + 1)
+    elif before.identities:  # an invitation gives a client its number
+        yield "with another participant's number", to, 0, change(down, recipient=to + 1)
+    else:
+        yield "with a number that is nobody's", to, 0, change(down, recipient=before.config.num_clients + 1)
     yield "in another's name", "server", sender, change(up, sender=to)
     yield SECOND, "server", to, _another(answers[to])
     of_phase: dict[str, Callable[..., Iterator[Defect]]] = {
