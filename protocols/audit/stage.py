@@ -1,10 +1,9 @@
-"""A whole session, message by message as bytes, on a stage where anything may be interfered with."""
+"""A whole session on simulated inputs, message by message as bytes, any of which may be tampered with."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -12,38 +11,35 @@ import numpy as np
 
 from secagg import aead
 from secagg.encoding import Rounding
-from secagg.errors import SecAggError
 from secagg.signatures import Identity
 
+from ..core.machine import Inputs
+from ..core.participants import Participants
 from ..core.threat_model import Adversary, ThreatModel
 from ..inputs.vectors import FloatVector, IntegerVector
 from ..masking import wire
 from ..masking.client import Client
 from ..masking.client.state import Advertised
 from ..masking.config import RoundConfig
-from ..masking.messages import ShareKeys
+from ..masking.messages import ShareKeys, ToServer
 from ..masking.server import Server
 from ..masking.transitions import ServerPhase
+from ..simulation.driver import Crossing, Session, Wire, faithful
 from .outcome import demand
 
-Hook = Callable[[ServerPhase, int, bool, bytes], bytes | None]
-"""Takes the round, a client, whether a message goes to the server, and its bytes; returns what arrives, if anything."""
-
-ENDS = (ServerPhase.COMPLETED, ServerPhase.ABORTED)
-MALICIOUS = Adversary.MALICIOUS_SERVER
-
+MAX_MESSAGE_BYTES = 1 << 20
 NONCES = "nonces of clients' shares"
-_MOST_NOTES = 100_000
+_MAX_NOTES = 100_000
 _notes: dict[str, list[bytes]] = defaultdict(list)
 
 
 def _note(kind: str, *drawn: bytes) -> None:
-    if len(_notes[kind]) < _MOST_NOTES:  # enough for any check, and not so many as to fill the memory
+    if len(_notes[kind]) < _MAX_NOTES:  # enough for any check, and not so many as to fill the memory
         _notes[kind] += drawn
 
 
 def take_notes() -> dict[str, list[bytes]]:
-    """Return what the parties of all sessions have drawn since this was asked last, by kind; and forget it.
+    """Return what the parties of all sessions have drawn since this was last called, by kind; and forget it.
 
     For the freshness check alone. Inputs and parties are simulated, so that nobody's secrets are in it.
     """
@@ -53,9 +49,14 @@ def take_notes() -> dict[str, list[bytes]]:
 
 
 @cache
-def identity(client_id: int) -> Identity:
+def identity(name: str) -> Identity:
     """Return a simulated client's long-lived identity: the same in all sessions of an audit."""
     return Identity.generate()
+
+
+def read(data: bytes, message_type: Any = ToServer) -> Any:
+    """Return the message that the bytes are."""
+    return wire.decode(data, message_type, max_bytes=MAX_MESSAGE_BYTES)
 
 
 def configuration(
@@ -77,88 +78,75 @@ def configuration(
     return RoundConfig(model, vectors, max_weight=max_weight, complete_graph=complete_graph)
 
 
-@dataclass
-class Stage:
-    """One session's parties; their inputs follow from the generator, their secrets from the operating system."""
+class Stage(Session[Server, Client]):
+    """One session. Inputs follow from the generator, secrets come from the operating system.
 
-    config: RoundConfig
-    rng: np.random.Generator
-    hook: Hook = lambda phase, client_id, to_server, data: data
-    through_dumps: bool = False
-    refusals: list[SecAggError] = field(default_factory=list)
+    Args:
+        config: one of `configuration`.
+        rng: of the inputs.
+        tamper: what becomes of messages on their way.
+        through_dumps: whether every message meets a party that was restored from its dump.
+    """
 
-    def __post_init__(self) -> None:
-        self.num_clients = self.config.threat_model.num_clients
-        named = self.config.threat_model.adversary.needs_identities
-        self.known = {i: identity(i).public_bytes for i in range(1, self.num_clients + 1)} if named else {}
-        self.server = Server(self.config, known_identities=self.known, threads=1)
-        self.clients = {i: Client(i, **self._credentials(i)) for i in range(1, self.num_clients + 1)}
-        self.inputs = {i: self._draw() for i in self.clients}
-        self.outgoing: Mapping[int, Any] = self.server.outgoing()
+    def __init__(
+        self, config: RoundConfig, rng: np.random.Generator, tamper: Wire = faithful, *, through_dumps: bool = False
+    ) -> None:
+        self.config, self.tamper = config, tamper
+        everyone = Participants.numbered(config.num_clients)
+        self.named = config.threat_model.adversary.needs_identities
+        self.everyone = (
+            Participants({name: identity(name).public_bytes for name in everyone}) if self.named else everyone
+        )
+        self.given = {name: self._draw(rng) for name in self.everyone}
+        super().__init__(
+            Server(config, self.everyone, threads=1),
+            lambda name: Client(**self._credentials(name)),
+            self.given.__getitem__,
+            self._carry,
+            restart=(lambda name, of: Client.load(of.dump(), **self._credentials(name))) if through_dumps else None,
+            restart_coordinator=(lambda of: Server.load(of.dump(), threads=1)) if through_dumps else None,
+        )
         _note("sessions' ids", self.server.session_id)
 
-    def _draw(self) -> tuple[dict[str, Any], int]:
+    @property
+    def server(self) -> Server:
+        """The server."""
+        return self.coordinator
+
+    def _draw(self, rng: np.random.Generator) -> Inputs:
         model, votes = self.config.vectors
-        values = {"model": self.rng.uniform(-1.2, 1.2, model.length), "votes": self.rng.integers(0, 8, votes.length)}
-        return values, int(self.rng.integers(0, self.config.max_weight + 1)) if self.config.weighted else 1
+        values = {"model": rng.uniform(-1.2, 1.2, model.length), "votes": rng.integers(0, 8, votes.length)}
+        return Inputs(values, int(rng.integers(0, self.config.max_weight + 1)) if self.config.weighted else 1)
 
-    def _credentials(self, client_id: int) -> dict[str, Any]:
-        own = identity(client_id) if self.known else None
-        return {"identity": own, "known_identities": self.known, "threads": 1}
+    def _credentials(self, name: str) -> dict[str, Any]:
+        known = {"identity": identity(name), "participants": self.everyone} if self.named else {}
+        return known | {"threads": 1}
 
-    def step(self, silent: Collection[int] = ()) -> None:
-        """Let everyone but the silent answer, and close the round; what single parties refuse is kept, not raised."""
-        phase = self.server.phase
-        for client_id, message in self.outgoing.items():
-            if client_id in silent:
-                continue
-            try:
-                self._exchange(phase, client_id, wire.encode(message))
-            except SecAggError as refusal:
-                self.refusals.append(refusal)
-        self.outgoing = self.server.close_round()
+    def _carry(self, crossing: Crossing) -> bytes | None:
+        if crossing.to_coordinator:
+            self._note_secrets(crossing)
+        return self.tamper(crossing)
 
-    def _exchange(self, phase: ServerPhase, client_id: int, sent: bytes) -> None:
-        data = self.hook(phase, client_id, False, sent)
-        if data is None:
-            return
-        if self.through_dumps:  # as where every message meets another process
-            credentials = self._credentials(client_id)
-            self.clients[client_id] = Client.load(self.clients[client_id].dump(), **credentials)
-            self.server = Server.load(self.server.dump(), known_identities=self.known, threads=1)
-        values, weight = self.inputs[client_id]
-        made = self.clients[client_id].respond_bytes(data, values, weight=weight)
-        self._note_secrets(phase, client_id, made)
-        answer = self.hook(phase, client_id, True, made)
-        if answer is not None:
-            self.server.receive_bytes(client_id, answer)
-
-    def _note_secrets(self, phase: ServerPhase, client_id: int, made: bytes) -> None:
-        state = self.clients[client_id]._state
-        if isinstance(state, Advertised):
+    def _note_secrets(self, crossing: Crossing) -> None:
+        state = self.participants[crossing.name]._memory.state
+        if crossing.phase == ServerPhase.ADVERTISE_KEYS and isinstance(state, Advertised):
             _note("clients' X25519 keys", state.cipher_private_key, state.mask_private_key)
             _note("clients' self-mask seeds", state.self_mask_seed)
             if state.confirmation_private_key:
                 _note("clients' confirmation keys", state.confirmation_private_key)
-        elif phase is ServerPhase.SHARE_KEYS:
-            dealt: ShareKeys = wire.decode(made, ShareKeys, max_bytes=wire.max_bytes(self.config))
-            _note(NONCES, *(sealed[: aead.NONCE_BYTES] for sealed in dealt.sealed.values()))
+        elif crossing.phase == ServerPhase.SHARE_KEYS and isinstance(message := read(crossing.data), ShareKeys):
+            _note(NONCES, *(sealed[: aead.NONCE_BYTES] for sealed in message.sealed.values()))
 
-    def run(self, drops: Mapping[ServerPhase, Collection[int]]) -> None:
-        """Run to the end; raises what ends the session without a sum."""
-        while self.server.phase not in ENDS:
-            self.step(drops.get(self.server.phase, ()))
-
-    def levels(self, clients: Collection[int]) -> dict[str, list[int]]:
+    def levels(self, clients: Iterable[str]) -> dict[str, list[int]]:
         """Return the sums of these clients' encoded integers, by other code than the encoding's."""
         model, _ = self.config.vectors
         top = 2**15 - 1
         totals = {"model": [0] * model.length, "votes": [0, 0]}
-        for client_id in clients:
-            values, weight = self.inputs[client_id]
-            for at, value in enumerate(values["model"].tolist()):
-                totals["model"][at] += weight * round(max(-1.0, min(1.0, value)) * top)
-            for at, value in enumerate(values["votes"].tolist()):
+        for name in clients:
+            given = self.given[name]
+            for at, value in enumerate(given.values["model"].tolist()):
+                totals["model"][at] += given.weight * round(max(-1.0, min(1.0, value)) * top)
+            for at, value in enumerate(given.values["votes"].tolist()):
                 totals["votes"][at] += value
         return totals
 
@@ -167,5 +155,5 @@ class Stage:
         result = self.server.result
         found = {name: sums.tolist() for name, sums in result.levels.items()}
         demand(found == self.levels(result.survivors), f"the sum of {len(result.survivors)} clients is wrong")
-        weight = sum(self.inputs[i][1] for i in result.survivors)
+        weight = sum(self.given[name].weight for name in result.survivors)
         demand(result.total_weight == weight, f"the total weight is {result.total_weight}, not {weight}")

@@ -35,6 +35,8 @@ class Client:
     def respond(self, data: bytes) -> bytes:
         limit = self.session.max_request_bytes if self.session else wire.MAX_INVITATION_BYTES
         tag, message = wire.decode(data, wire.TO_CLIENT, limit)
+        if tag == "invitation" and self.phase == "invited":
+            self.id = message["recipient"]
         require(tag in EXPECTED.get(self.phase, ()) and message["recipient"] == self.id, "UnexpectedMessage")
         if self.session:
             require(message["session_id"] == self.session.id, "UnexpectedMessage")

@@ -22,6 +22,7 @@ class Server:
     def __init__(self, session: Session, known: dict[int, bytes]) -> None:
         self.session, self.known, self.phase = session, known, PHASES[0]
         self.excluded: set[int] = set()
+        self.accepted: dict[int, bytes] = {}
         self.advertised: dict[int, Any] = {}
         self.sealed: dict[int, Any] = {}
         self.shared: set[int] = set()
@@ -43,6 +44,8 @@ class Server:
             tag, message = wire.decode(data, wire.TO_SERVER, self.session.max_bytes)
         except Refused as refused:
             raise self._exclude(sender, refused) from None
+        if self.accepted.get(sender) == data:
+            return
         awaited = sender in self._speakers - self._heard - self.excluded
         require(tag == COLLECTS.get(self.phase) and awaited, "UnexpectedMessage", sender)
         addressed = message["session_id"] == self.session.id and message["sender"] == sender
@@ -58,6 +61,7 @@ class Server:
         except Refused as refused:
             raise self._exclude(sender, refused) from None
         self._heard.add(sender)
+        self.accepted[sender] = data
 
     def _exclude(self, sender: int, refused: Refused) -> Refused:
         if sender in self._speakers - self._heard:

@@ -13,15 +13,15 @@ import numpy as np
 from dp.clipping import clip
 from dp.sensitivity import Adjacency, Norm
 from protocols.audit.replay.recorded_private import epsilon
-from protocols.audit.replay.recorded_sessions import Run, array, outcome_of, unrounded
+from protocols.audit.replay.recorded_sessions import Run, array, unrounded
 from protocols.core import framing
+from protocols.core.machine import Inputs
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import PrivateCounts, PrivateSpec, PrivateVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import ToServer
 from protocols.privacy.plans import PrivatePlan
-from secagg.errors import SecAggError
 from secagg.residues import pack, unpack
 
 from .configurations import written
@@ -138,7 +138,7 @@ def _inputs(vector: Vector, config: RoundConfig, silent: Silent) -> list[Vector]
     run = Run(vector, config)
     for phase in ("advertise-keys", "share-keys"):
         run.collect(silent.get(phase, []), {})
-        run.outgoing = run.server.close_round()
+        run.server.close_phase()
     client = min(run.outgoing)
     own = vector["clients"][str(client)]["values"]
     cases = []
@@ -152,16 +152,12 @@ def _inputs(vector: Vector, config: RoundConfig, silent: Silent) -> list[Vector]
             bad.append(("more than max_total together", [spec.max_total, 1, *nothing[1:]]))
         bad.append(("one value alone", nothing[:1]))
         for name, values in bad:
-            given = {key: array(value) for key, value in (own | {spec.name: values}).items()}
-            try:
-                run.clients[client].respond_bytes(wire.encode(run.outgoing[client]), given)
-            except SecAggError as error:
-                cases.append(
-                    {"name": name, "client": client, "vector": spec.name, "values": values}
-                    | {"error": type(error).__name__}
-                )
-            else:
+            given = Inputs({key: array(value) for key, value in (own | {spec.name: values}).items()})
+            outcome = run.outcome_of(partial(run.answer, client, run.outgoing[client], given))
+            if "error" not in outcome:
                 raise ValueError(f"{name} is not refused")
+            case = {"name": name, "client": client, "vector": spec.name, "values": values}
+            cases.append(case | {"error": outcome["error"]})
     run.finish({phase: silent.get(phase, []) for phase in silent}, {})  # nothing has changed
     return cases
 
@@ -210,7 +206,7 @@ def _proposals(vector: Vector, config: RoundConfig) -> list[Vector]:
     cases = []
     for name, policy in policies.items():
         run = Run(vector | {"policy": policy}, config)
-        said = outcome_of(partial(run.answer, client, wire.encode(run.outgoing[client])))
+        said = run.outcome_of(partial(run.answer, client, run.outgoing[client]))
         cases.append({"name": name, "policy": policy, "error": said.get("error")})
     return cases
 

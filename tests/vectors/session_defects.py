@@ -10,7 +10,8 @@ import msgspec
 
 from protocols.core import framing
 from protocols.masking import wire
-from protocols.masking.messages import ToClient, ToServer
+from protocols.masking.graph import Graph
+from protocols.masking.messages import AdvertiseKeys, MaskedInput, ShareKeys, ToClient, ToServer, UnmaskingShares
 
 if TYPE_CHECKING:
     from protocols.audit.replay.recorded_sessions import Run
@@ -55,9 +56,14 @@ def defects(before: Run, phase: str, to_clients: dict[int, bytes], answers: dict
     if phase != "advertise-keys":
         yield "of another session", to, 0, change(down, session_id=bytes(32))
         yield "of another session", "server", sender, change(up, session_id=bytes(32))
-    yield "for another recipient", to, 0, change(down, recipient=to + 1)
+    if phase != "advertise-keys":
+        yield "for another recipient", to, 0, change(down, recipient=to + 1)
+    elif before.identities:  # an invitation gives a client its number
+        yield "with another participant's number", to, 0, change(down, recipient=to + 1)
+    else:
+        yield "with a number that is nobody's", to, 0, change(down, recipient=before.config.num_clients + 1)
     yield "in another's name", "server", sender, change(up, sender=to)
-    yield SECOND, "server", to, answers[to]
+    yield SECOND, "server", to, _another(answers[to])
     of_phase: dict[str, Callable[..., Iterator[Defect]]] = {
         "advertise-keys": _keys,
         "share-keys": _shares,
@@ -66,6 +72,22 @@ def defects(before: Run, phase: str, to_clients: dict[int, bytes], answers: dict
         "unmasking": _unmasking,
     }
     yield from of_phase[phase](before, to, sender, down, up)
+
+
+def _another(data: bytes) -> bytes:
+    """A message that is as well-formed, and another one: the same again would be no offence."""
+    message = read(data)
+    match message:
+        case AdvertiseKeys():
+            return change(data, self_mask_commitment=bytes(32))
+        case ShareKeys(sealed=table) | UnmaskingShares(self_mask_shares=table):
+            first = min(table)
+            name = "sealed" if isinstance(message, ShareKeys) else "self_mask_shares"
+            return change(data, **{name: table | {first: flip(table[first], 0)}})
+        case MaskedInput(vectors=vectors):
+            return change(data, vectors=(flip(vectors[0], 0), *vectors[1:]))
+        case _:
+            return change(data, signature=flip(message.signature, 0))
 
 
 def _bytes_of(data: bytes, to: Any, sender: int) -> Iterator[Defect]:
@@ -123,7 +145,7 @@ def _shares(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterat
     if first.signature is not None:
         swapped = msgspec.structs.replace(first, mask_public_key=first.mask_public_key[::-1])
         yield "a neighbour's key that it did not sign", to, 0, change(down, entries=(own, swapped, *others[1:]))
-    neighbours = before.server._graph.neighbours(to)
+    neighbours = Graph.of(before.config, before.server.session_id).neighbours(to)
     far = [i for i in before.server._state.advertised if i != to and i not in neighbours]
     if far:
         stranger = before.server._state.advertised[far[0]]
@@ -163,6 +185,12 @@ def _inputs(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterat
         yield "a padding bit set", "server", sender, change(up, vectors=(*vectors[:-1], padded))
 
 
+def _peers(before: Run, client: int) -> list[int]:
+    """Neighbours whose shares a client was sent."""
+    graph = Graph.of(before.config, before.server.session_id)
+    return sorted(graph.neighbours(client) & before.server._state.shared)
+
+
 def _confirmations(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterator[Defect]:
     listed = read(down)
     survivors, shared = listed.survivors, listed.shared
@@ -170,8 +198,7 @@ def _confirmations(before: Run, to: int, sender: int, down: bytes, up: bytes) ->
     yield "itself no survivor", to, 0, change(down, survivors=rest)
     yield "a survivor twice", to, 0, change(down, survivors=(*survivors, rest[0]))
     yield "a survivor that shared no keys", to, 0, change(down, shared=tuple(i for i in shared if i != rest[0]))
-    peers = sorted(before.clients[to]._state.peers)  # type: ignore[union-attr]
-    dropped = next(i for i in peers if i in shared and i in survivors)
+    dropped = next(i for i in _peers(before, to) if i in survivors)
     hidden = tuple(i for i in shared if i != dropped), tuple(i for i in survivors if i != dropped)
     yield "a neighbour whose shares came left out", to, 0, change(down, shared=hidden[0], survivors=hidden[1])
     yield "too few survivors", to, 0, change(down, survivors=(to,))
@@ -180,10 +207,7 @@ def _confirmations(before: Run, to: int, sender: int, down: bytes, up: bytes) ->
 
 def _unmasking(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterator[Defect]:
     request = read(down)
-    peers = before.clients[to]._state  # type: ignore[assignment]
-    masked = getattr(peers, "masked", peers)
-    active = sorted(masked.peers)
-    surviving = [i for i in active if i not in request.dropped]
+    surviving = [i for i in _peers(before, to) if i not in request.dropped]
     yield "itself dropped", to, 0, change(down, dropped=(*request.dropped, to))
     counted = before.config.topology.complete or bool(request.confirmations)  # a client can tell who must be there
     if counted:

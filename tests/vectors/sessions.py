@@ -13,13 +13,12 @@ from typing import Any
 
 import msgspec
 
-from protocols.audit.replay.recorded_sessions import Run, outcome_of
+from protocols.audit.replay.recorded_sessions import Run
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector, IntegerVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import ToServer
-from protocols.masking.transitions import ServerPhase
 from secagg.encoding import Rounding
 from secagg.field import PRIME
 
@@ -106,10 +105,8 @@ def record(vector: Vector, config: RoundConfig, silent: Silent, defects_of: Call
     vector["derived"] = run.derived()
     rounds: list[Vector] = []
     refused: list[Vector] = []
-    while run.server.phase is not ServerPhase.COMPLETED:
-        phase = str(run.server.phase)
-        before = run.fork()
-        to_clients = {i: wire.encode(message) for i, message in run.outgoing.items()}
+    while not run.server.ended:
+        phase, before, to_clients = str(run.server.phase), run.fork(), run.outgoing
         quiet = silent.get(phase, [])
         answers = run.collect(quiet, {})
         rounds.append(
@@ -120,30 +117,25 @@ def record(vector: Vector, config: RoundConfig, silent: Silent, defects_of: Call
                 "to_server": {str(i): data.hex() for i, data in answers.items()},
             }
         )
-        refused += _refusals(before, phase, quiet, defects_of(before, phase, to_clients, answers), answers)
-        run.outgoing = run.server.close_round()
+        refused += _refusals(before, phase, quiet, defects_of(before, phase, to_clients, answers))
+        run.server.close_phase()
     vector |= {"rounds": rounds, "output": run.output(), "refused": refused}
 
 
-def _refusals(
-    before: Run, phase: str, silent: list[int], found: Iterator[Defect], answers: dict[int, bytes]
-) -> list[Vector]:
-    cases = []
+def _refusals(before: Run, phase: str, silent: list[int], found: Iterator[Defect]) -> Iterator[Vector]:
     for name, to, sender, data in found:
-        fork = before.fork()
-
-        def act(fork: Run, name: str = name, to: Any = to, sender: int = sender, data: bytes = data) -> Any:
-            if to != "server":
-                return fork.answer(to, data)
-            fork.collect(silent, {}, until=None if name == SECOND else sender)
-            return fork.server.receive_bytes(sender, data)
-
-        outcome = outcome_of(partial(act, fork))
+        outcome = before.outcome_of(partial(_meet, before.fork(), silent, name, to, sender, data))
         if "error" not in outcome:
             raise ValueError(f"{name} is not refused")
         where = {"phase": phase, "to": to, "from": sender, "second": name == SECOND, "bytes": data.hex()}
-        cases.append({"name": name} | where | outcome)
-    return cases
+        yield {"name": name} | where | outcome
+
+
+def _meet(fork: Run, silent: list[int], name: str, to: Any, sender: int, data: bytes) -> Any:
+    if to != "server":
+        return fork.answer(to, data)
+    fork.collect(silent, {}, until=None if name == SECOND else sender)
+    return fork.server.receive(fork.participants.name(sender), data)
 
 
 def _endings(vector: Vector, config: RoundConfig, silent: Silent) -> list[Vector]:
@@ -194,7 +186,7 @@ def ending(
     """What comes of the session with other people silent, and other messages; clients may have another policy."""
     given = {} if policy is None else {"policy": policy}
     run = Run(vector | given, config)
-    outcome = outcome_of(partial(run.finish, quiet, replaced))
+    outcome = run.outcome_of(partial(run.finish, quiet, replaced))
     where = {"phase": str(run.server.phase)} if given and "error" in outcome else {}
     return {"name": name, "silent": quiet, "replaced": replaced} | given | outcome | where
 

@@ -22,7 +22,7 @@ from secagg.signatures import Identity
 from ...core.threat_model import Adversary
 from ...masking.client import Client
 from ...masking.client.state import Advertised, Masked
-from ...masking.messages import SECRET_BYTES, Invitation
+from ...masking.messages import SECRET_BYTES, ToClient
 from ...masking.server import Server
 from .. import stage, strings
 from ..outcome import Check, Figure, Found, Refuted, Trials, demand
@@ -53,15 +53,13 @@ def _parties(trials: Trials) -> Found:
     config = configuration(5, Adversary.CURIOUS_SERVER)
     drawn: dict[str, list[bytes]] = {kind: [] for kind in ("nonces", "ids", "seeds", "private", "public")}
     for _ in trials.each(_draws(trials)):
-        server = Server(config, threads=1)
-        invitation = server.outgoing()[1]
-        client = Client(1, threads=1)
-        client.respond(invitation)
-        state = client._state
-        if not (isinstance(invitation, Invitation) and isinstance(state, Advertised)):
+        server, client = Server(config, threads=1), Client(threads=1)
+        invitation = next(iter(server.outgoing().values()))
+        keys = stage.read(client.respond(invitation))
+        state = client._memory.state
+        if not isinstance(state, Advertised):
             raise Refuted("a client that has advertised its keys holds something else than them")
-        keys = state.advertised
-        drawn["nonces"].append(invitation.nonce)
+        drawn["nonces"].append(stage.read(invitation, ToClient).nonce)
         drawn["ids"].append(server.session_id)
         drawn["seeds"].append(state.self_mask_seed)
         drawn["private"] += [state.cipher_private_key, state.mask_private_key]
@@ -222,12 +220,13 @@ def _dealt(session: Stage) -> None:
     """Interpolate what the clients have dealt to one another: the coefficients of all secrets, as they were used."""
     threshold = session.config.topology.threshold
     tables = []
-    for owner in session.clients:
-        held: dict[int, tuple[bytes, bytes]] = {}
-        for holder, client in session.clients.items():
-            state = client._state
-            if isinstance(state, Masked) and owner in state.shares:
-                held[holder] = state.shares[owner]
+    states = {name: client._memory.state for name, client in session.participants.items()}
+    for owner in range(1, len(states) + 1):
+        held = {
+            session.everyone.number(name): state.shares[owner]
+            for name, state in states.items()
+            if isinstance(state, Masked) and owner in state.shares
+        }
         points = sorted(held)[:threshold]
         demand(len(points) == threshold, "too few clients hold shares of a secret")
         for secret in range(2):

@@ -18,8 +18,8 @@ from ...masking.messages import Confirmation, ToClient, ToServer
 from ...masking.topology import derive_topology
 from ..outcome import Check, Found, Refuted, Trials, demand
 from ..replay import private_operations, shipped
-from ..replay.fixed_randomness import OtherRandomness
 from ..replay.operations import OPERATIONS
+from ..replay.recorded_randomness import OtherRandomness
 
 PRIMITIVES = ("encoding", "residues", "prg", "shamir", "derivation", "aead", "key_agreement", "signatures", "privacy")
 _MAX_BYTES = 1 << 16

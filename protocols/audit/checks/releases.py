@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import combinations
 from typing import Any
@@ -29,14 +29,15 @@ _STEPS = 4
 _SMALL, _SIGNED = 8, 512
 
 Int64s = npt.NDArray[np.int64]
-Inputs = Mapping[int, dict[str, npt.NDArray[Any]]]
 
 
-def _summed(vectors: tuple[PrivateVector | PrivateCounts, ...], inputs: Inputs) -> RoundResult:
+def _summed(
+    vectors: tuple[PrivateVector | PrivateCounts, ...], values: Callable[[str], dict[str, npt.NDArray[Any]]]
+) -> RoundResult:
     """Run a round in which nobody drops out."""
-    model = ThreatModel(len(inputs), 0.0, 0.2, Adversary.CURIOUS_SERVER)
-    config = RoundConfig(model, vectors, min_survivors=len(inputs))
-    return Simulation(config, lambda client_id: (inputs[client_id], 1), threads=1).run().result
+    model = ThreatModel(_CLIENTS, 0.0, 0.2, Adversary.CURIOUS_SERVER)
+    config = RoundConfig(model, vectors, min_survivors=_CLIENTS)
+    return Simulation(config, values, threads=1).run().result
 
 
 def _counts(trials: Trials) -> Found:
@@ -44,12 +45,10 @@ def _counts(trials: Trials) -> Found:
     bins = max(2000, trials.samples // 100)
     (rng,) = trials.each(1)
     spec = PrivateCounts("counts", bins, 50, _STEPS, _SIGMA, 0)
-    inputs = {
-        client_id: {"counts": np.bincount(rng.integers(0, bins, 40), minlength=bins)}
-        for client_id in range(1, _CLIENTS + 1)
-    }
-    result = _summed((spec,), inputs)
-    plain = np.sum([values["counts"] for values in inputs.values()], axis=0)
+    counted = [np.bincount(rng.integers(0, bins, 40), minlength=bins) for _ in range(_CLIENTS)]
+    inputs = iter(counted)
+    result = _summed((spec,), lambda name: {"counts": next(inputs)})
+    plain = np.sum(counted, axis=0)
     noise = result.levels["counts"] - plain * _STEPS
     law = gaussian_law(_CLIENTS * Fraction(_SIGMA) ** 2)
     for finding in check_noise(noise, law, false_alarm=_FALSE_ALARM).findings:
@@ -76,10 +75,10 @@ def _small(trials: Trials) -> Found:
         PrivateCounts("counts", _SMALL, 5, _STEPS, _SIGMA, 0),
     )
     squares = {"update": 0.0, "counts": 0.0}
+    # Zeros are rounded to zero whatever the rotation: what comes out is the noise.
+    zeros = {"update": np.zeros(_SMALL), "counts": np.zeros(_SMALL, dtype=np.int64)}
     for _ in trials.each(rounds):
-        # Zeros are rounded to zero whatever the rotation: what comes out is the noise.
-        zeros = {"update": np.zeros(_SMALL), "counts": np.zeros(_SMALL, dtype=np.int64)}
-        result = _summed(vectors, dict.fromkeys(range(1, _CLIENTS + 1), zeros))
+        result = _summed(vectors, lambda name: zeros)
         for name in squares:
             squares[name] += float(np.sum(result.levels[name].astype(np.float64) ** 2))
     entries, variance = rounds * _SMALL, _CLIENTS * _SIGMA**2
@@ -113,7 +112,7 @@ def _rotation(trials: Trials) -> Found:
     ones = {name: np.ones(_SIGNED) for name in ("one", "other")}
     signs: list[npt.NDArray[np.float64]] = []
     for _ in trials.each(sessions):
-        result = _summed(vectors, dict.fromkeys(range(1, _CLIENTS + 1), ones))
+        result = _summed(vectors, lambda name: ones)
         for name in ones:
             entries = unrotated(result.levels[name].astype(np.float64)) / (_CLIENTS * _SCALE)
             demand(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -15,14 +16,16 @@ from ...core.threat_model import Adversary
 from ...masking import wire
 from ...masking.messages import ToClient, ToServer
 from ...masking.transitions import ServerPhase
+from ...simulation.driver import Crossing
 from ...simulation.masked import COLLECTED_PHASES
 from ..outcome import Check, Found, Refuted, Trials, demand, demand_refusal
-from ..stage import Stage, configuration
+from ..stage import Stage, configuration, read
 from .primitives import flipped
 
 CLIENTS = (5, 25)
 """From how many to below how many: with fewer, some adversaries leave no threshold."""
 _PARTIES = 7
+_UP_TO_INPUTS = COLLECTED_PHASES[: COLLECTED_PHASES.index(ServerPhase.MASKED_INPUT) + 1]
 _TWEAKS = ("drop", "flip", "flip and repair", "truncate", "garbage", "earlier message", "another's message")
 
 
@@ -42,22 +45,19 @@ def _dropouts(trials: Trials) -> Found:
             complete_graph=bool(rng.random() < 0.3),
         )
         vanishing = rng.permutation(clients)[: int(rng.integers(0, config.threat_model.max_dropouts + 1))] + 1
-        drops: dict[ServerPhase, set[int]] = {}
-        for client_id in vanishing.tolist():
-            drops.setdefault(COLLECTED_PHASES[int(rng.integers(5))], set()).add(client_id)
+        gone_in = {number: int(rng.integers(5)) for number in vanishing.tolist()}
         stage = Stage(config, rng, through_dumps=bool(rng.random() < 0.2))
+        drops = {
+            str(phase): stage.everyone.named(number for number, at in gone_in.items() if at == position)
+            for position, phase in enumerate(COLLECTED_PHASES)
+        }
         stage.run(drops)
         stage.demand_exact()
-        early = _gone_before_input(drops)
-        expected = set(stage.clients) - early
-        demand(stage.server.result.survivors == expected, "someone who sent an input in time is not in the sum")
+        gone = {name for phase in _UP_TO_INPUTS for name in drops[phase]}
+        left = set(stage.everyone) - gone
+        demand(stage.server.result.survivors == left, "someone who sent an input in time is not in the sum")
         dropped += len(vanishing)
     return Found({"sessions": trials.share(2), "dropouts": dropped})
-
-
-def _gone_before_input(drops: dict[ServerPhase, set[int]]) -> set[int]:
-    before = COLLECTED_PHASES[: COLLECTED_PHASES.index(ServerPhase.MASKED_INPUT) + 1]
-    return {client_id for phase in before for client_id in drops.get(phase, ())}
 
 
 def _too_many_dropouts(trials: Trials) -> Found:
@@ -68,29 +68,30 @@ def _too_many_dropouts(trials: Trials) -> Found:
         if phase is ServerPhase.CONSISTENCY_CHECK and not config.threat_model.adversary.may_equivocate:
             phase = ServerPhase.UNMASKING
         stage = Stage(config, rng)
-        demand_refusal(lambda: stage.run({phase: set(vanishing.tolist())}), ThresholdError, "a sum of too few")  # noqa: B023
+        drops = {str(phase): stage.everyone.named(vanishing.tolist())}
+        demand_refusal(partial(stage.run, drops), ThresholdError, "a sum of too few")
         demand(stage.server.phase is ServerPhase.ABORTED, "a session went on with too few")
     return Found({"sessions": trials.share(4)})
 
 
 @dataclass
 class _Tweaker:
-    """Turns one message of one client, in one round and one direction, into something else."""
+    """Turns one message of one client, in one phase and one direction, into something else."""
 
     tweak: str
     phase: ServerPhase
-    victim: int
+    victim: str
     to_server: bool
     rng: np.random.Generator
-    seen: dict[int, list[bytes]] = field(default_factory=dict)
+    seen: dict[str, list[bytes]] = field(default_factory=dict)
 
-    def __call__(self, phase: ServerPhase, client_id: int, to_server: bool, data: bytes) -> bytes | None:
-        history = self.seen.setdefault(client_id, [])
-        history.append(data)
-        if (phase, client_id, to_server) != (self.phase, self.victim, self.to_server):
-            return data
-        others = [past[-1] for other, past in self.seen.items() if other != client_id]
-        return self._tweaked(data, history, others)
+    def __call__(self, crossing: Crossing) -> bytes | None:
+        history = self.seen.setdefault(crossing.name, [])
+        history.append(crossing.data)
+        if (crossing.phase, crossing.name, crossing.to_coordinator) != (self.phase, self.victim, self.to_server):
+            return crossing.data
+        others = [past[-1] for other, past in self.seen.items() if other != crossing.name]
+        return self._tweaked(crossing.data, history, others)
 
     def _tweaked(self, data: bytes, own: list[bytes], others: list[bytes]) -> bytes | None:
         bit = int(self.rng.integers(8 * len(data)))
@@ -118,13 +119,13 @@ def _tampering(trials: Trials) -> Found:
         tweaker = _Tweaker(
             _TWEAKS[int(rng.integers(len(_TWEAKS)))],
             COLLECTED_PHASES[int(rng.integers(5))],
-            int(rng.integers(1, _PARTIES + 1)),
+            f"client-{rng.integers(1, _PARTIES + 1)}",
             bool(rng.random() < 0.5),
             rng,
         )
         stage = Stage(configuration(_PARTIES, _adversary(rng)), rng, tweaker)
         try:
-            stage.run({})
+            stage.run()
         except SecAggError:
             demand(stage.server.phase is ServerPhase.ABORTED, "a session that failed is not over")
             ended["ended without a sum"] += 1
@@ -151,17 +152,13 @@ def _wire(trials: Trials) -> Found:
     refused = 0
     for rng in trials.each(10 * trials.examples):
         data = messages[int(rng.integers(len(messages)))]
-        message: object = wire.decode(data, ToClient | ToServer, max_bytes=1 << 20)
-        demand(wire.encode(message) == data, f"a {type(message).__name__} is written in another way")  # type: ignore[arg-type]
+        message = read(data, ToClient | ToServer)
+        demand(wire.encode(message) == data, f"a {type(message).__name__} is written in another way")
         bit = int(rng.integers(8 * len(data)))
         damaged = flipped(data, bit)
-        demand_refusal(
-            lambda: wire.decode(damaged, ToClient | ToServer, max_bytes=1 << 20),  # noqa: B023
-            MalformedMessage,
-            "a damaged message",
-        )
+        demand_refusal(partial(read, damaged, ToClient | ToServer), MalformedMessage, "a damaged message")
         try:
-            wire.decode(repaired(damaged), ToClient | ToServer, max_bytes=1 << 20)
+            read(repaired(damaged), ToClient | ToServer)
         except MalformedMessage:
             refused += 1
     return Found({"examples": 10 * trials.examples, "refused even with a digest that fits": refused})
@@ -170,11 +167,11 @@ def _wire(trials: Trials) -> Found:
 def _recorded(rng: np.random.Generator) -> list[bytes]:
     kept: list[bytes] = []
 
-    def keep(phase: ServerPhase, client_id: int, to_server: bool, data: bytes) -> bytes:
-        kept.append(data)
-        return data
+    def keep(crossing: Crossing) -> bytes:
+        kept.append(crossing.data)
+        return crossing.data
 
-    Stage(configuration(5, Adversary.MALICIOUS_SERVER), rng, keep).run({})
+    Stage(configuration(5, Adversary.MALICIOUS_SERVER), rng, keep).run()
     return kept
 
 
@@ -184,18 +181,18 @@ def _input_is_hidden(trials: Trials) -> Found:
     for rng in trials.each(trials.share(4)):
         received: list[bytes] = []
 
-        def keep(phase: ServerPhase, client_id: int, to_server: bool, data: bytes, at: list[bytes] = received) -> bytes:
-            if to_server:
-                at.append(data)
-            return data
+        def keep(crossing: Crossing, at: list[bytes] = received) -> bytes:
+            if crossing.to_coordinator:
+                at.append(crossing.data)
+            return crossing.data
 
         config = configuration(6, _adversary(rng), length=40)
         stage = Stage(config, rng, keep)
-        stage.run({})
+        stage.run()
         model = config.lanes[0]
-        for values, weight in stage.inputs.values():
-            residues = config.encode(values, weight, rotation_seed=lambda name: bytes(32))[0].residues
-            for plain in (residues.tobytes(), pack(residues, model.modulus_bits), values["model"].tobytes()):
+        for given in stage.given.values():
+            residues = config.encode(given.values, given.weight, session_id=stage.server.session_id)[0].residues
+            for plain in (residues.tobytes(), pack(residues, model.modulus_bits), given.values["model"].tobytes()):
                 demand(not any(plain[:32] in data for data in received), "the server received an input in clear")
                 searched += len(received)
     return Found({"sessions": trials.share(4), "searches": searched})

@@ -27,7 +27,7 @@ from ...inputs.private_codecs import Noisy, NoisyCounts, NoisyFloats
 from ...inputs.vectors import PrivateCounts, PrivateVector
 from ...masking.policy import ClientPolicy
 from .configurations import read_configuration, read_policy
-from .fixed_randomness import OtherRandomness, always
+from .recorded_randomness import OtherRandomness, Recorded
 
 Case = dict[str, Any]
 EXACT = {
@@ -87,9 +87,9 @@ def _samples(given: Case) -> list[int]:
 
 
 def _conditionally_round(given: Case) -> Case:
-    values, seed = np.array(_numbers(given)), always(given["seed"])
-    levels = clipping.conditionally_round(values, _number(given, "l2_norm"), BETA, random=seed)
-    words = WordStream(random=seed)
+    values = np.array(_numbers(given))
+    levels = clipping.conditionally_round(values, _number(given, "l2_norm"), BETA, random=Recorded(given["seed"]))
+    words = WordStream(random=Recorded(given["seed"]))
     tries = next(number for number in itertools.count(1) if np.array_equal(clipping.round_with(values, words), levels))
     return {"levels": levels.tolist(), "tries": tries}
 
@@ -110,7 +110,7 @@ def _prepare(given: Case) -> list[int] | None:
     """None if values were clipped: nobody else can tell what becomes of them."""
     vector = given["vector"]
     made = Preparation(vector["length"], _number(vector, "l2_clip"), _number(vector, "scale"))
-    rotation_seed, random = bytes.fromhex(given["rotation_seed"]), always(given["rounding_seed"])
+    rotation_seed, random = bytes.fromhex(given["rotation_seed"]), Recorded(given["rounding_seed"])
     levels, clipped = made.prepare(np.array(_numbers(given)), rotation_seed, random=random)
     return None if clipped else [int(level) for level in levels]
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from secagg.encoding import FixedPoint, Rounding
-from secagg.paillier import NoisePool, ShortExponents, threshold
+from secagg.paillier import NoisePool, ShortExponents, open_partially, threshold
+from secagg.randomness import RandomBytes
 from secagg.signatures import Identity
 
 from ...paillier.aggregator import Aggregator, Result
@@ -33,7 +35,7 @@ from ...paillier.messages import (
 )
 from ...paillier.parameters import RoundParameters
 from ..outcome import Refuted, demand
-from . import fixed_randomness
+from .recorded_randomness import OtherRandomness, Recorded
 from .recorded_sessions import Vector, array, demand_same, outcome_of
 
 KINDS: dict[str, tuple[type[Message], type[Message]]] = {
@@ -127,14 +129,14 @@ class Run:
             return encode(self.contributors[party].reveal(request))
         if self.phase == "endorsements":
             return encode(self.members[party].endorse(request))
-        nonce = self.vector["members"][str(party)]["proof_nonce"]
-        with fixed_randomness.for_proof(nonce):
+        nonce = iter([self.vector["members"][str(party)]["proof_nonce"]])
+        with _drawing(open_partially, lambda size: (_next_number(nonce) % (1 << 8 * size)).to_bytes(size, "little")):
             return encode(self.members[party].open(request))
 
     def _commit(self, party: int) -> Commitment:
         given = self.vector["contributors"][str(party)]
         self.exponents.extend(map(bytes.fromhex, given["noise_exponents"]))
-        with fixed_randomness.for_rounding(given["rounding_seed"]):
+        with _drawing(FixedPoint.encode, Recorded(given["rounding_seed"])):
             return self.contributors[party].commit(
                 array(given["values"]), NoisePool(self.noise), weight=given["weight"]
             )
@@ -207,11 +209,22 @@ class Run:
         }
 
 
+@contextmanager
+def _drawing(function: Any, source: RandomBytes) -> Iterator[None]:
+    """Let a function draw from this source where it is handed none."""
+    defaults = function.__kwdefaults__
+    function.__kwdefaults__ = defaults | {"random": source}
+    try:
+        yield
+    finally:
+        function.__kwdefaults__ = defaults
+
+
 def _next_number(draws: Iterator[int]) -> int:
     try:
         return next(draws)
     except StopIteration:  # one was not below the bound
-        raise fixed_randomness.OtherRandomness("the dealer draws more often than when this was recorded") from None
+        raise OtherRandomness("the library draws more often than when this was recorded") from None
 
 
 # Holding the library against a record

@@ -1,11 +1,10 @@
-"""What only private sessions' records hold: what others' policies say to a round, inputs that are none, and costs."""
+"""Replays what only private sessions record: clients of other policies, inputs that cannot be encoded, and costs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import msgspec
 
@@ -13,13 +12,13 @@ from dp.accounting import epsilon_of
 from dp.events import Repeated
 from dp.sensitivity import Adjacency
 
+from ...core.machine import Inputs
 from ...inputs.vectors import PrivateVector
-from ...masking import wire
 from ...masking.config import RoundConfig
 from ...privacy.plans import PrivatePlan
 from ..outcome import Refuted, demand
 from .configurations import read_configuration
-from .recorded_sessions import Run, Vector, array, outcome_of
+from .recorded_sessions import Run, Vector, array
 
 BEFORE_INPUTS = ("advertise-keys", "share-keys")
 _ROUNDED_UP = 1e-7
@@ -58,7 +57,7 @@ def _proposals(vector: Vector, config: RoundConfig) -> int:
     client = min(map(int, vector["clients"]))
     for case in vector["proposals"]:
         run = Run(vector | {"policy": case["policy"]}, config)
-        said = outcome_of(partial(run.answer, client, wire.encode(run.outgoing[client]))).get("error")
+        said = run.outcome_of(partial(run.answer, client, run.outgoing[client])).get("error")
         demand(said == case["error"], f"a client's policy: {case['name']}: {said}, where {case['error']} was recorded")
     return len(vector["proposals"])
 
@@ -69,12 +68,12 @@ def _inputs(vector: Vector, config: RoundConfig) -> int:
     run = Run(vector, config)
     for phase in BEFORE_INPUTS:
         run.collect(silent[phase], {})
-        run.outgoing = run.server.close_round()
+        run.server.close_phase()
     for case in vector["inputs"]:
         i = case["client"]
         given = vector["clients"][str(i)]["values"] | {case["vector"]: case["values"]}
-        values: dict[str, Any] = {name: array(numbers) for name, numbers in given.items()}
-        said = outcome_of(partial(run.clients[i].respond_bytes, wire.encode(run.outgoing[i]), values)).get("error")
+        inputs = Inputs({name: array(numbers) for name, numbers in given.items()})
+        said = run.outcome_of(partial(run.answer, i, run.outgoing[i], inputs)).get("error")
         demand(said == case["error"], f"an input: {case['name']}: {said}, where {case['error']} was recorded")
     demand(run.finish(silent, {}) == vector["output"], "inputs that were refused have changed the session")
     return len(vector["inputs"])

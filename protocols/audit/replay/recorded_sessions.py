@@ -1,28 +1,30 @@
-"""Whole sessions that were recorded: the library's own roles say it again, byte by byte, and refuse what they must."""
+"""Replays recorded sessions with the library's own roles, and compares every message and every refusal."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from secagg.errors import PeerError, SecAggError
+from secagg.errors import SecAggError
 from secagg.signatures import Identity
 
+from ...core.machine import Inputs
+from ...core.participants import Participants
 from ...inputs.vectors import PrivateSpec
-from ...masking import wire
 from ...masking.client import Client
 from ...masking.config import RoundConfig
+from ...masking.graph import Graph
 from ...masking.server import Server
-from ...masking.transitions import ServerPhase
+from ...simulation.driver import Crossing, Session
 from ..outcome import demand
-from . import fixed_randomness
 from .configurations import read_configuration, read_policy
+from .recorded_randomness import Recorded, drawn_for
 
 Vector = dict[str, Any]
+EMPTY: Mapping[str, bytes] = {}
 
 
 class Run:
@@ -31,100 +33,126 @@ class Run:
     Args:
         vector: as tests/vectors/README.md has it; what is derived, said and refused in it is not read.
         config: the round's.
+        server: where it goes on from; a new one if None.
+        dumps: of the clients that have answered, by name.
     """
 
-    def __init__(self, vector: Vector, config: RoundConfig) -> None:
+    def __init__(
+        self, vector: Vector, config: RoundConfig, server: Server | None = None, dumps: Mapping[str, bytes] = EMPTY
+    ) -> None:
         self.vector, self.config, self.policy = vector, config, read_policy(vector)
         seeds = {int(i): given.get("identity_private_key") for i, given in vector["clients"].items()}
         self.identities = {i: Identity(bytes.fromhex(seed)) for i, seed in seeds.items() if seed}
-        self.known = {i: identity.public_bytes for i, identity in self.identities.items()}
-        with fixed_randomness.for_server(vector["nonce"]):
-            self.server = Server(config, known_identities=self.known, threads=1)
-        self.clients = {
-            i: Client(i, policy=self.policy, identity=self.identities.get(i), known_identities=self.known, threads=1)
-            for i in seeds
-        }
-        self.outgoing: Any = self.server.outgoing()
+        numbered = Participants.numbered(len(seeds))
+        keys = {numbered.name(i): identity.public_bytes for i, identity in self.identities.items()}
+        self.participants = Participants(keys) if keys else numbered
+        self._sources = {name: Recorded() for name in self.participants}
+        self._dumps = dumps
+        self._answers: dict[int, bytes] = {}
+        self._replaced: Vector = {}
+        if server is None:
+            server = Server(config, self.participants, random=Recorded(vector["nonce"]), threads=1)
+        self.session: Session[Server, Client] = Session(server, self._join, self._inputs, self._carry)
+
+    @property
+    def server(self) -> Server:
+        """The server."""
+        return self.session.coordinator
+
+    @property
+    def outgoing(self) -> dict[int, bytes]:
+        """What the server sends in this phase, by number."""
+        return {self.participants.number(name): data for name, data in self.server.outgoing().items()}
 
     def fork(self) -> Run:
         """Return a copy of the session, which goes its own way."""
-        other = copy.copy(self)
-        other.server = self.server_from(self.server.dump())
-        other.clients = {i: self.client_from(i) for i in self.clients}
-        return other
+        dumps = {name: client.dump() for name, client in self.session.participants.items()}
+        return Run(self.vector, self.config, Server.load(self.server.dump(), threads=1), {**self._dumps, **dumps})
 
-    def server_from(self, dump: bytes) -> Server:
-        """Return another server in the state of a dump."""
-        return Server.load(dump, known_identities=self.known, threads=1)
+    def answer(self, i: int, data: bytes, inputs: Inputs | None = None) -> bytes:
+        """Return what client `i` answers to a message, with the recorded inputs or others."""
+        name = self.participants.name(i)
+        if name not in self.session.participants:
+            self.session.participants[name] = self._join(name)
+        self._carry(Crossing(str(self.server.phase), name, False, data))
+        return self.session.participants[name].respond(data, inputs or self._inputs(name))
 
-    def client_from(self, i: int) -> Client:
-        """Return another client in the state that client `i` is in."""
-        return Client.load(
-            self.clients[i].dump(),
-            policy=self.policy,
-            identity=self.identities.get(i),
-            known_identities=self.known,
-            threads=1,
-        )
+    def collect(self, silent: Collection[int], replaced: Vector, until: int | None = None) -> dict[int, bytes]:
+        """Let everyone answer who is not silent, in order, up to a client if one is given; return the answers.
 
-    def answer(self, i: int, data: bytes) -> bytes:
-        """Return what client `i` says to a message."""
-        return self.said_by(self.clients[i], i, data)
-
-    def said_by(self, client: Client, i: int, data: bytes) -> bytes:
-        """Return what a client says to a message, drawing and putting in what is recorded of client `i`."""
-        given = self.vector["clients"][str(i)]
-        values = {name: array(given["values"][name]) for name in given["values"]}
-        with fixed_randomness.for_client(given):
-            return client.respond_bytes(data, values, weight=given["weight"])
-
-    def collect(self, silent: Any, replaced: Vector, until: int | None = None) -> dict[int, bytes]:
-        """Let everyone answer who is not silent, in order, up to a client if one is given; return the answers."""
-        answers = {}
-        for i, message in self.outgoing.items():
-            if i == until:
-                break
-            if i in silent:
-                continue
-            answers[i] = self.answer(i, wire.encode(message))
-            try:
-                self.server.receive_bytes(i, bytes.fromhex(replaced[str(i)]) if str(i) in replaced else answers[i])
-            except PeerError:
-                if str(i) not in replaced:
-                    raise
-        return answers
+        Raises:
+            SecAggError: the first refusal that is not the server's of a replaced message.
+        """
+        later = range(until, len(self.participants) + 1) if until else ()
+        self._answers, self._replaced, self.session.refusals = {}, replaced, []
+        self.session.collect(self.participants.named({*silent, *later}))
+        for refusal in self.session.refusals:
+            if not refusal.by_coordinator or str(self.participants.number(refusal.name)) not in replaced:
+                raise refusal.error
+        return self._answers
 
     def finish(self, silent: Vector, replaced: Vector) -> Vector:
         """Run to the end with these silent, and these messages replaced, by phase; return the output."""
-        while self.server.phase is not ServerPhase.COMPLETED:
+        while not self.server.ended:
             phase = str(self.server.phase)
             self.collect(silent.get(phase, []), replaced.get(phase, {}))
-            self.outgoing = self.server.close_round()
+            self.server.close_phase()
         return self.output()
 
     def output(self) -> Vector:
         """Return the result as vectors have it."""
-        result = self.server.result
+        result, number = self.server.result, self.participants.number
         released = {
             spec.name: unrounded(result.sum(spec.name)) for spec in self.config.vectors if isinstance(spec, PrivateSpec)
         }
         return {
-            "survivors": sorted(result.survivors),
+            "survivors": sorted(map(number, result.survivors)),
             "total_weight": result.total_weight,
             "levels": {name: levels.tolist() for name, levels in result.levels.items()},
-            "excluded": sorted(result.excluded),
-            "liars": sorted(result.liars),
+            "excluded": sorted(map(number, result.excluded)),
+            "liars": sorted(map(number, result.liars)),
         } | ({"released": released} if released else {})
 
     def derived(self) -> Vector:
         """Return what follows from the configuration and the nonce, as vectors have it."""
-        graph, topology = self.server._graph, self.config.topology
+        graph, topology = Graph.of(self.config, self.server.session_id), self.config.topology
         return {
             "degree": topology.degree,
             "threshold": topology.threshold,
             "session_id": self.server.session_id.hex(),
-            "neighbours": {str(i): sorted(graph.neighbours(i)) for i in self.clients},
+            "neighbours": {i: sorted(graph.neighbours(int(i))) for i in self.vector["clients"]},
         }
+
+    def outcome_of(self, act: Callable[[], Any]) -> Vector:
+        """Return what comes of it; see the function of that name."""
+        return outcome_of(act, self.participants.number)
+
+    def _given(self, name: str) -> Vector:
+        given: Vector = self.vector["clients"][str(self.participants.number(name))]
+        return given
+
+    def _inputs(self, name: str) -> Inputs:
+        given = self._given(name)
+        return Inputs({vector: array(values) for vector, values in given["values"].items()}, given["weight"])
+
+    def _join(self, name: str) -> Client:
+        credentials: Vector = {
+            "policy": self.policy,
+            "identity": self.identities.get(self.participants.number(name)),
+            "participants": self.participants if self.identities else None,
+            "random": self._sources[name],
+            "threads": 1,
+        }
+        return Client.load(self._dumps[name], **credentials) if name in self._dumps else Client(**credentials)
+
+    def _carry(self, crossing: Crossing) -> bytes:
+        """Keep what clients say, put what replaces it in its place, and lay out what a client will draw."""
+        if not crossing.to_coordinator:
+            self._sources[crossing.name].expect(drawn_for(self._given(crossing.name), self.config, crossing.data))
+            return crossing.data
+        i = self.participants.number(crossing.name)
+        self._answers[i] = crossing.data
+        return bytes.fromhex(self._replaced[str(i)]) if str(i) in self._replaced else crossing.data
 
 
 def unrounded(values: Any) -> list[Any]:
@@ -137,12 +165,18 @@ def array(given: list[Any]) -> Any:
     return np.array([float.fromhex(value) if isinstance(value, str) else value for value in given])
 
 
-def outcome_of(act: Callable[[], Any]) -> Vector:
-    """What comes of it: its output, or the error and whom it names."""
+def outcome_of(act: Callable[[], Any], number: Callable[[str], int] = int) -> Vector:
+    """Return what comes of it: its output, or the error and whom it names, by number.
+
+    Args:
+        act: what is done.
+        number: a coordinator's errors name participants: returns the number for a name.
+    """
     try:
         return {"output": act()}
     except SecAggError as error:
-        return {"error": type(error).__name__, "culprits": sorted(getattr(error, "culprits", ()))}
+        culprits = (number(who) if isinstance(who, str) else who for who in getattr(error, "culprits", ()))
+        return {"error": type(error).__name__, "culprits": sorted(culprits)}
 
 
 # Holding the library against a record
@@ -168,19 +202,19 @@ def check(vector: Vector, on_progress: Callable[[float], None]) -> int:
     for recorded in vector["rounds"]:
         phase = recorded["phase"]
         demand(str(run.server.phase) == phase, f"the server collects {run.server.phase}, where {phase} was recorded")
-        compared += _same(phase, "to", {i: wire.encode(message) for i, message in run.outgoing.items()}, recorded)
+        compared += _same(phase, "to", run.outgoing, recorded)
         for case in (case for case in vector["refused"] if case["phase"] == phase):
-            said = outcome_of(_standing_in(run, case, recorded))
+            said = run.outcome_of(partial(_stand_in, run.fork(), case, recorded))
             demand_same(f"{phase}: {case['name']}, to {case['to']}", said, case)
             compared += 1
             on_progress(compared / total)
         compared += _same(phase, "from", run.collect(recorded["silent"], {}), recorded)
         on_progress(compared / total)
-        run.outgoing = run.server.close_round()
+        run.server.close_phase()
     demand(run.output() == vector["output"], "the output is another one than was recorded")
     for ending in vector["endings"]:
         ended = Run(vector | {key: ending[key] for key in ("policy",) if key in ending}, config)
-        said = outcome_of(partial(ended.finish, ending["silent"], ending["replaced"]))
+        said = ended.outcome_of(partial(ended.finish, ending["silent"], ending["replaced"]))
         demand_same(f"ending: {ending['name']}", said, ending)
         when = ending.get("phase", ended.server.phase)
         demand(when == ended.server.phase, f"ending: {ending['name']}: in {ended.server.phase}, not in {when}")
@@ -197,16 +231,15 @@ def _same(phase: str, way: str, messages: dict[int, bytes], recorded: Vector) ->
     return len(messages)
 
 
-def _standing_in(run: Run, case: Vector, recorded: Vector) -> Callable[[], Any]:
-    """A message with a defect, in a copy of the session: delivered when the honest one would have been."""
+def _stand_in(fork: Run, case: Vector, recorded: Vector) -> Any:
+    """Deliver a message with a defect, in a copy of the session, when the honest one would have been."""
     data = bytes.fromhex(case["bytes"])
     if case["to"] != "server":
-        return partial(run.said_by, run.client_from(case["to"]), case["to"], data)
-    server = run.server_from(run.server.dump())
+        return fork.answer(case["to"], data)
     for i, message in recorded["to_server"].items():
         if case["second"] or int(i) < case["from"]:
-            server.receive_bytes(int(i), bytes.fromhex(message))
-    return partial(server.receive_bytes, case["from"], data)
+            fork.server.receive(fork.participants.name(int(i)), bytes.fromhex(message))
+    return fork.server.receive(fork.participants.name(case["from"]), data)
 
 
 def demand_same(what: str, said: Vector, recorded: Vector) -> None:

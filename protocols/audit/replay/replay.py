@@ -11,7 +11,7 @@ from secagg.errors import SecAggError
 
 from ..outcome import Check, Found, Refuted, Trials, demand
 from . import recorded_ledger, recorded_paillier, recorded_private, recorded_sessions, shipped
-from .fixed_randomness import OtherRandomness
+from .recorded_randomness import OtherRandomness
 
 Vector = dict[str, Any]
 Part = Any

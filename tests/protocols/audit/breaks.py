@@ -105,7 +105,7 @@ def little_entropy(patch: Patch) -> None:
 
 
 def no_noise(patch: Patch) -> None:
-    patch.setattr(dp.distributed.NoiseShare, "draw", lambda self: np.zeros(self.dimension, dtype=np.int64))
+    patch.setattr(dp.distributed.NoiseShare, "draw", lambda self, **_: np.zeros(self.dimension, dtype=np.int64))
 
 
 def forgetting_heads(patch: Patch) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -21,10 +22,11 @@ from protocols.audit import strings
 from protocols.audit.checks import thresholds
 from protocols.core.threat_model import Adversary
 from protocols.inputs import private_codecs
-from protocols.masking import derivations, topology
-from protocols.masking.client import steps
+from protocols.masking import config, derivations, topology
+from protocols.masking.client import client, steps
+from protocols.masking.client.state import Invited
 from protocols.masking.messages import Invitation
-from protocols.masking.server import server
+from protocols.masking.server import Server
 from secagg import aead, encoding, field, shamir
 from secagg.encoding import FixedPoint
 from secagg.key_agreement import KeyPair
@@ -34,14 +36,15 @@ Patch = pytest.MonkeyPatch
 Sabotage = Callable[[Patch], None]
 
 
-def drawing(module: Any, draw: Callable[[int], bytes]) -> Sabotage:
-    """Let one module take its randomness from something else than the operating system."""
-    return lambda patch: patch.setattr(module, "os", SimpleNamespace(urandom=draw))
-
-
 def by_default(function: Any, draw: Callable[[int], bytes]) -> Sabotage:
-    """Let a function of `secagg` that is handed no source draw from this one."""
+    """Let a function that is handed no source draw from this one."""
     return lambda patch: patch.setitem(function.__kwdefaults__, "random", draw)
+
+
+def whatever_is_handed_in(function: Any, draw: Callable[[int], bytes]) -> Sabotage:
+    """Let a class method that makes a key draw from this source, whatever it is handed."""
+    owner = function.__self__
+    return lambda patch: patch.setattr(owner, "generate", classmethod(lambda cls, **_: cls(draw(32))))
 
 
 def constant(size: int) -> bytes:
@@ -68,6 +71,10 @@ def around(owner: Any, name: str, wrapper: Callable[..., Any]) -> Sabotage:
     return lambda patch: patch.setattr(owner, name, lambda *args, **given: wrapper(original, *args, **given))
 
 
+def _nonces(draw: Callable[[int], bytes]) -> Sabotage:
+    return around(aead, "seal", lambda seal, *args, **given: seal(*args, **(given | {"random": draw})))
+
+
 def _keys_of_noise(draw: Callable[[int], bytes]) -> Sabotage:
     return around(WordStream, "__init__", lambda init, *args, random: init(*args, random=draw))
 
@@ -87,8 +94,18 @@ def _all_alike(random: Any) -> Any:
     return np.repeat(random[:1], len(random), axis=0)
 
 
+def _self_mask_seeds(draw: Callable[[int], bytes]) -> Sabotage:
+    def advertise(party: steps.Party, state: Any, invitation: Invitation) -> Any:
+        following, keys = steps.advertise(party, state, invitation)
+        commitment = derivations.self_mask_commitment(keys.session_id, keys.sender, seed := draw(32))
+        keys = msgspec.structs.replace(keys, self_mask_commitment=commitment)
+        return msgspec.structs.replace(following, self_mask_seed=seed, advertised=keys), keys
+
+    return lambda patch: patch.setitem(client._STEPS, (Invited, Invitation), advertise)
+
+
 def _session_shares_of_degree_one(patch: Patch) -> None:
-    def split(secret: bytes, *, threshold: int, indices: Any) -> dict[int, bytes]:
+    def split(secret: bytes, *, threshold: int, indices: Any, random: Any) -> dict[int, bytes]:
         row = 4 * shamir.num_elements(len(secret))
         one = lambda size: os.urandom(min(row, size)).ljust(size, b"\0")  # noqa: E731
         return shamir.split(secret, threshold=threshold, indices=indices, random=one)
@@ -116,7 +133,7 @@ def _two_stories_forgotten(patch: Patch) -> None:
 
 
 def _counts_without_noise(patch: Patch) -> None:
-    def encode(self: private_codecs.NoisyCounts, values: Any, rotation_seed: bytes) -> encoding.Encoded:
+    def encode(self: private_codecs.NoisyCounts, values: Any, rotation_seed: bytes, **_: Any) -> encoding.Encoded:
         return encoding.Encoded(encoding.to_residues(values.astype(np.int64) * self.spec.scale, self.modulus_bits), 0)
 
     patch.setattr(private_codecs.NoisyCounts, "encode", encode)
@@ -127,25 +144,29 @@ def _nothing_drawn_when_few(patch: Patch) -> None:
 
 
 def _rotated_by(seed: Callable[[bytes, str], bytes]) -> Sabotage:
-    return lambda patch: patch.setattr(derivations, "rotation_seed", seed)
+    def both_ways(patch: Patch) -> None:
+        patch.setattr(derivations, "rotation_seed", seed)
+        patch.setattr(config, "digest", lambda label, session_id, name: seed(session_id, name.decode()))
+
+    return both_ways
 
 
 SABOTAGES: tuple[tuple[str, str, Sabotage], ...] = (
-    ("freshness/parties", "constant self-mask seed", drawing(steps, constant)),
-    ("freshness/parties", "self-mask seed of 16 bits", drawing(steps, hashed)),
-    ("freshness/parties", "constant session nonce", drawing(server, constant)),
-    ("freshness/parties", "session nonce of 16 bits", drawing(server, padded)),
+    ("freshness/parties", "constant self-mask seed", _self_mask_seeds(constant)),
+    ("freshness/parties", "self-mask seed of 16 bits", _self_mask_seeds(hashed)),
+    ("freshness/parties", "constant session nonce", by_default(Server.__init__, constant)),
+    ("freshness/parties", "session nonce of 16 bits", by_default(Server.__init__, padded)),
     (
         "freshness/parties",
         "constant session id",
         lambda patch: patch.setattr(Invitation, "session_id", property(lambda self: constant(32))),
     ),
-    ("freshness/parties", "X25519 keys of 16 bits, repeated", by_default(KeyPair.generate, repeated)),
-    ("freshness/parties", "X25519 keys of 16 bits, hashed", by_default(KeyPair.generate, hashed)),
-    ("freshness/identities", "Ed25519 keys of 16 bits, repeated", by_default(Identity.generate, repeated)),
-    ("freshness/identities", "Ed25519 keys of 16 bits, hashed", by_default(Identity.generate, hashed)),
-    ("freshness/nonces", "nonces of 16 bits", by_default(aead.seal, padded)),
-    ("freshness/nonces", "nonces of 16 bits, hashed", by_default(aead.seal, hashed)),
+    ("freshness/parties", "X25519 keys of 16 bits, repeated", whatever_is_handed_in(KeyPair.generate, repeated)),
+    ("freshness/parties", "X25519 keys of 16 bits, hashed", whatever_is_handed_in(KeyPair.generate, hashed)),
+    ("freshness/identities", "Ed25519 keys of 16 bits, repeated", whatever_is_handed_in(Identity.generate, repeated)),
+    ("freshness/identities", "Ed25519 keys of 16 bits, hashed", whatever_is_handed_in(Identity.generate, hashed)),
+    ("freshness/nonces", "nonces of 16 bits", _nonces(padded)),
+    ("freshness/nonces", "nonces of 16 bits, hashed", _nonces(hashed)),
     (
         "freshness/coefficients",
         "low 16 bits zero",
@@ -161,8 +182,8 @@ SABOTAGES: tuple[tuple[str, str, Sabotage], ...] = (
     ("freshness/coins", "constant seed of roundings", by_default(FixedPoint.quantise, constant)),
     ("freshness/coins", "constant key of noise", _keys_of_noise(constant)),
     ("freshness/coins", "key of noise of 16 bits", _keys_of_noise(hashed)),
-    ("freshness/sessions", "nonces of 16 bits", by_default(aead.seal, padded)),
-    ("freshness/sessions", "constant self-mask seed", drawing(steps, constant)),
+    ("freshness/sessions", "nonces of 16 bits", _nonces(padded)),
+    ("freshness/sessions", "constant self-mask seed", _self_mask_seeds(constant)),
     ("freshness/sessions", "clients' shares of degree one", _session_shares_of_degree_one),
     ("freshness/control", "a test that passes all", lambda patch: patch.setattr(strings, "fresh", lambda *_: {})),
     ("noise/few-gaussian", "always zero", _nothing_drawn_when_few),

@@ -26,7 +26,7 @@ from protocols.masking import wire
 from protocols.masking.client import Client
 from protocols.masking.messages import Confirmation
 from protocols.masking.policy import PrivacyDemand
-from protocols.masking.server import Server
+from protocols.masking.server import closing
 from protocols.masking.transitions import ServerPhase
 from protocols.privacy.plans import PrivatePlan
 from protocols.simulation import paillier as paillier_simulation
@@ -94,14 +94,15 @@ def accepting_broken_messages(patch: Patch) -> None:
 
 def no_digest(patch: Patch) -> None:
     patch.setattr(framing, "_digest", lambda body: bytes(16))
+    patch.setattr(wire, "fingerprint", bytes)
     patch.setattr(sessions, "repaired", lambda data: data)
     patch.setattr(sessions, "_TWEAKS", ("flip",))
     patch.setattr(sessions, "COLLECTED_PHASES", (ServerPhase.MASKED_INPUT,) * 5)
 
 
 def no_minimum(patch: Patch) -> None:
-    for name in ("_check_survivors", "_check_minimum"):
-        patch.setattr(Server, name, lambda self, have: None)
+    patch.setattr(closing, "check_survivors", lambda *_: None)
+    patch.setattr(closing, "_check_minimum", lambda *_: None)
 
 
 def overflowing(patch: Patch) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +11,15 @@ import pytest
 
 from protocols.audit import report
 from protocols.audit.outcome import Refuted, Status
-from protocols.audit.replay import fixed_randomness, recorded_sessions, replay, shipped
-from protocols.audit.replay.configurations import read_configuration
-from protocols.audit.replay.fixed_randomness import AlreadyFixed, OtherRandomness
+from protocols.audit.replay import recorded_sessions, replay, shipped
 from protocols.audit.replay.manifest import FILES
+from protocols.audit.replay.recorded_randomness import OtherRandomness, Recorded
 from protocols.audit.runner import chosen, run
-from protocols.masking.server import server as server_room
-from secagg import aead, shamir
-from secagg.key_agreement import KeyPair
+from protocols.masking.client import client, steps
 from tests.test_architecture import MODULES, imports
 from tests.vectors.generate import AUDIT, MANIFEST, NAMES, VECTORS, manifest
 
 from .breaks import BREAKS
-
-NONCE = "07" * 32
 
 
 @pytest.mark.parametrize("broken", BREAKS)
@@ -179,98 +172,45 @@ def test_whoever_ends_a_session_otherwise_is_named_by_phase() -> None:
         recorded_sessions.check(vector, lambda done: None)
 
 
-# Fixed randomness
-
-
-def given() -> Any:
-    return recorded("session-private-curious")["clients"]["1"]
-
-
-def draw_two_keys_and_fail(one: Any) -> None:
-    with fixed_randomness.for_client(one):
-        assert KeyPair.generate().private_bytes.hex() == one["cipher_private_key"]
-        assert KeyPair.generate().private_bytes.hex() == one["mask_private_key"]
-        _ = 1 / 0
-
-
-def test_randomness_is_fixed_for_the_time_of_a_context_and_put_back() -> None:
-    seal, defaults = aead.seal, shamir.split.__kwdefaults__
-    one = given()
-    for _ in range(2):
-        with pytest.raises(ZeroDivisionError):
-            draw_two_keys_and_fail(one)
-        assert aead.seal is seal
-        assert shamir.split.__kwdefaults__ is defaults
-        assert server_room.os is os
-        assert KeyPair.generate().private_bytes != KeyPair.generate().private_bytes
-
-
-def test_only_the_thread_that_fixes_randomness_meets_it() -> None:
-    one = given()
-    with ThreadPoolExecutor(1) as pool, fixed_randomness.for_client(one):
-        elsewhere = {pool.submit(lambda: KeyPair.generate().private_bytes).result().hex() for _ in range(20)}
-        assert len(elsewhere) == 20
-        assert not elsewhere & {one["cipher_private_key"], one["mask_private_key"]}
-        shares = pool.submit(shamir.split, b"x", threshold=2, indices=[1, 2]).result()
-        sealed = {pool.submit(aead.seal, bytes(32), b"", associated_data=b"x").result() for _ in range(20)}
-        assert len(shares) == 2
-        assert len(sealed) == 20
-        assert KeyPair.generate().private_bytes.hex() == one["cipher_private_key"]
-
-
-def test_contexts_neither_nest_nor_overlap_and_a_refused_one_changes_nothing() -> None:
-    with fixed_randomness.for_server(NONCE):
-        inside = server_room.os
-        with pytest.raises(AlreadyFixed), fixed_randomness.for_server(NONCE):
-            raise NotImplementedError
-        assert server_room.os is inside
-        with ThreadPoolExecutor(1) as pool, pytest.raises(AlreadyFixed):
-            pool.submit(fixed_randomness.for_server(NONCE).__enter__).result()
-        assert server_room.os is inside
-    assert server_room.os is os
+# Recorded randomness
 
 
 @pytest.mark.parametrize("size", [0, 16, 31, 33])
 def test_another_length_than_was_recorded_is_told(size: int) -> None:
-    other = pytest.raises(OtherRandomness, match=f"draws {size} bytes, where 32")
-    with fixed_randomness.for_server(NONCE), other:
-        server_room.os.urandom(size)
+    with pytest.raises(OtherRandomness, match=f"draws {size} bytes, where 32"):
+        Recorded("07" * 32)(size)
 
 
-def test_more_draws_than_were_recorded_are_told() -> None:
-    with fixed_randomness.for_server(NONCE):
-        assert server_room.os.urandom(32).hex() == NONCE
-        with pytest.raises(OtherRandomness, match="more often"):
-            server_room.os.urandom(32)
-    with fixed_randomness.for_client(given()), pytest.raises(OtherRandomness, match="draws 4 bytes, where"):
-        shamir.split(b"x", threshold=2, indices=[1, 2])
+def test_strings_are_handed_out_in_order_and_no_more_of_them() -> None:
+    source = Recorded("01", "0203")
+    assert [source(1), source(2)] == [b"\x01", b"\x02\x03"]
+    with pytest.raises(OtherRandomness, match="more often"):
+        source(1)
 
 
-def test_a_session_elsewhere_is_not_touched_by_a_replay() -> None:
-    vector = recorded("session-private-curious")
-    config = read_configuration(vector)
-    assert recorded_sessions.Run(vector, config).server.session_id.hex() == vector["derived"]["session_id"]
-    assert server_room.Server(config).session_id != server_room.Server(config).session_id
+@pytest.mark.parametrize("step", ["advertise", "share"])
+@pytest.mark.parametrize("after", [False, True])
+def test_one_draw_more_shows_wherever_it_is_made(step: str, after: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(party: Any, state: Any, message: Any) -> Any:
+        if not after:
+            party.random(32)
+        made = getattr(steps, step)(party, state, message)
+        party.random(32)
+        return made
+
+    key = next(key for key, of in client._STEPS.items() if of is getattr(steps, step))
+    monkeypatch.setitem(client._STEPS, key, greedy)
+    with pytest.raises(Refuted, match=r"the library draws|has other bytes"):
+        replay.replay("session-curious-sparse", recorded("session-curious-sparse"), lambda done: None)
 
 
-FIXING = {
-    "protocols.audit.checks.known_answers",
-    "protocols.audit.replay.private_operations",
-    "protocols.audit.replay.recorded_paillier",
-    "protocols.audit.replay.recorded_sessions",
-    "protocols.audit.replay.replay",
-}
+MODULE = "protocols.audit.replay.recorded_randomness"
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) - {fixed_randomness.__name__}))
-def test_nobody_but_the_audit_s_replay_fixes_randomness(module: str) -> None:
-    used = fixed_randomness.__name__ in imports(module, only_at_import=False)
-    assert used == (module in FIXING)
-    assert used or "fixed_randomness" not in MODULES[module].read_text()
-
-
-def test_neither_benchmarks_nor_examples_fix_randomness() -> None:
-    root = AUDIT.parent.parent
-    scripts = [*root.glob("bench/*.py"), *root.glob("bench/peers/*.py"), *root.glob("examples/**/*.py")]
+def test_nothing_but_the_audit_uses_recorded_randomness() -> None:
+    users = {module for module in MODULES if MODULE in imports(module, only_at_import=False)}
+    assert users
+    assert all(module.startswith("protocols.audit.") for module in users)
+    scripts = [*AUDIT.parents[1].glob("bench/**/*.py"), *AUDIT.parents[1].glob("examples/**/*.py")]
     assert len(scripts) > 10
-    assert not [path for path in scripts if "fixed_randomness" in path.read_text()]
+    assert not [path for path in scripts if "recorded_randomness" in path.read_text()]
