@@ -6,6 +6,9 @@ from typing import Any
 from .refusal import Refused, require
 
 
+_NEGATIVE = {1: 0xD0, 2: 0xD1, 4: 0xD2, 8: 0xD3}
+
+
 def _size(fix: int | None, fix_limit: int, heads: dict[int, int], length: int) -> bytes:
     if fix is not None and length < fix_limit:
         return bytes([fix | length])
@@ -19,6 +22,11 @@ def encode(value: Any) -> bytes:  # noqa: PLR0911 - one line a type
             return b"\xc0"
         case bool():
             return b"\xc3" if value else b"\xc2"
+        case int() if value < 0:
+            if value >= -32:
+                return value.to_bytes(1, "big", signed=True)
+            width, head = next((w, h) for w, h in _NEGATIVE.items() if value >= -(2 ** (8 * w - 1)))
+            return bytes([head]) + value.to_bytes(width, "big", signed=True)
         case int():
             return _size(0x00, 0x80, {1: 0xCC, 2: 0xCD, 4: 0xCE, 8: 0xCF}, value)
         case float():
@@ -74,6 +82,10 @@ class _Reader:
             return struct.unpack(">d", self.take(8))[0]
         if 0xCC <= head <= 0xCF:
             return self.number(1 << (head - 0xCC))
+        if head >= 0xE0:
+            return head - 256
+        if 0xD0 <= head <= 0xD3:
+            return int.from_bytes(self.take(1 << (head - 0xD0)), "big", signed=True)
         if 0xD9 <= head <= 0xDB:
             return self.take(self.number(1 << (head - 0xD9))).decode()
         if head in {0xDC, 0xDD}:

@@ -31,7 +31,7 @@ NUM_CLIENTS = 8
 VECTORS = (
     FloatVector("model", 5, clip=2.5, value_bits=16, weighted=True, rounding=Rounding.STOCHASTIC),
     FloatVector("loss", 1, clip=4.0, value_bits=24, rounding=Rounding.NEAREST),
-    IntegerVector("votes", 3, max_value=7),
+    IntegerVector("votes", 3, max_value=7, min_value=-2),
 )
 
 
@@ -64,7 +64,8 @@ def randomness(name: str, client: int, config: RoundConfig) -> Vector:
     seeds: Vector = {}
     for spec in config.vectors:
         if isinstance(spec, IntegerVector):
-            values[spec.name] = numbers(name, client, spec.name, spec.length, spec.max_value + 1)
+            reach = spec.max_value - spec.min_value
+            values[spec.name] = [spec.min_value + n for n in numbers(name, client, spec.name, spec.length, reach + 1)]
         elif isinstance(spec, FloatVector):
             raw = numbers(name, client, spec.name, spec.length, 2401)
             values[spec.name] = [((number - 1200) / 1000 * spec.clip).hex() for number in raw]

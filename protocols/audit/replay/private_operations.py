@@ -119,12 +119,12 @@ def _decode(given: Case) -> list[int]:
     codec = codec_of(given["vector"], given["clients"])
     kind = np.uint32 if codec.modulus_bits <= 32 else np.uint64
     sums = np.array(given["residues"], dtype=kind)
-    return [int(level) for level in codec.decode_levels(sums, num_summands=given["summands"])]
+    return [int(level) for level in codec.decode(sums, num_summands=given["summands"])]
 
 
 def _released(given: Case) -> list[int]:
     codec = codec_of(given["vector"], given["clients"])
-    return [int(count) for count in codec.restore(np.array(given["levels"], dtype=np.int64), b"")]
+    return [int(count) for count in codec.release(np.array(given["levels"], dtype=np.int64), session_id=b"")]
 
 
 def _epsilon(given: Case) -> str:
