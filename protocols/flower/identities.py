@@ -52,7 +52,7 @@ def ask_identities(
     nonce = random(NONCE_BYTES)
     questions = {node: RecordDict({RECORD: record_of(ask=nonce)}) for node in exchange.messages}
     answers = exchange.ask(IDENTITIES, questions, timeout)
-    identities: dict[int, bytes] = {}
+    owners: dict[bytes, int] = {}
     for node, content in answers.items():
         try:
             identity = field(content, "identity")
@@ -66,12 +66,12 @@ def ask_identities(
             continue
         if identity not in trusted:
             failures.setdefault(node, "its identity is not in the server's roster")
-        elif identity in identities.values():
+        elif identity in owners:
             failures.setdefault(node, "its identity is another node's, too")
         else:
-            identities[node] = identity
+            owners[identity] = node
     exchange.report.add_silent(IDENTITIES, questions.keys() - answers.keys(), timeout)
-    return identities
+    return {node: identity for identity, node in owners.items()}
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,6 @@ class Credentials:
                 raise ParameterError("the server announces identities, but proposes a round that does not use them")
             return
         self._own()
-        if not announced:
-            raise ParameterError("the server must announce one identity for each node, all distinct")
         if not self.trusted:
             raise ParameterError(
                 "this node trusts nobody: name the file of public keys in its configuration, secagg-roster"

@@ -125,10 +125,7 @@ class SecAggMod:
             )
         credentials.check(announcement.identities, needed=config.threat_model.adversary.needs_identities)
         participants = announcement.participants()
-        own_name = node_name(context.node_id)
-        if own_name not in participants:
-            raise ParameterError("the server invites this node, but does not list it among the nodes of the round")
-        if invitation.recipient != participants.number(own_name):
+        if invitation.recipient != participants.number(node_name(context.node_id)):
             raise ParameterError(f"the server gives this node the number {invitation.recipient}, which is another's")
         policy = strictest_policy(self._policy, context.node_config, context.run_config)
         taken = private_rounds(context)

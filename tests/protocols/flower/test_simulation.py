@@ -1,6 +1,7 @@
 """Flower's simulation engine, on Ray: twenty nodes, and some fail in every exchange."""
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ def test_a_ray_simulation_with_dropouts_in_every_exchange_is_plain_averaging_of_
     # As a script, so that no package has to be imported by Ray's workers under a name that they do not know.
     script = Path(__file__).with_name("ray_app.py")
     ledger = private_run.make_ledger(tmp_path)
-    env = environment(tmp_path / "home") | {"PYTHONPATH": str(private_run.APP)}
+    paths = (str(private_run.APP), str(Path(__file__).parents[3]))
+    env = environment(tmp_path / "home") | {"PYTHONPATH": os.pathsep.join(paths)}
     process = Process(tmp_path / "simulation.log", sys.executable, script, ledger, env=env)
     try:
         text = process.wait(500)
