@@ -84,7 +84,7 @@ def _configuration_defects(invitation: bytes, config: RoundConfig) -> Iterator[t
     def altered(**fields: Any) -> bytes:
         return to(vectors=(first | fields, *others))
 
-    plain = {"type": "integers", "name": "plain", "length": 1, "max_value": 1}
+    plain = {"type": "integers", "name": "plain", "length": 1, "max_value": 1, "min_value": 0}
     yield "a plain vector beside private ones", to(vectors=(first, *others, plain))
     yield "a private vector of length zero", altered(length=0)
     yield "noise of a parameter below one half", altered(local_sigma=0.49)
@@ -166,10 +166,10 @@ def _beyond_reach(vector: Vector, config: RoundConfig, owner: int) -> Vector:
     """A client's masked input, shifted by half the modulus: what no noise reaches."""
     honest = next(r for r in vector["rounds"] if r["phase"] == "masked-input")["to_server"][str(owner)]
     message = wire.decode(bytes.fromhex(honest), ToServer, max_bytes=1 << 20)
-    lane = config.lanes[0]
-    residues = unpack(message.vectors[0], lane.modulus_bits, lane.length)
-    residues[0] = (int(residues[0]) + 2 ** (lane.modulus_bits - 1)) % 2**lane.modulus_bits
-    packed = (bytes(pack(residues, lane.modulus_bits)), *message.vectors[1:])
+    codec = config.codecs[0]
+    residues = unpack(message.vectors[0], codec.modulus_bits, codec.length)
+    residues[0] = (int(residues[0]) + 2 ** (codec.modulus_bits - 1)) % 2**codec.modulus_bits
+    packed = (bytes(pack(residues, codec.modulus_bits)), *message.vectors[1:])
     return {"masked-input": {str(owner): wire.encode(msgspec.structs.replace(message, vectors=packed)).hex()}}
 
 

@@ -179,8 +179,8 @@ def _inputs(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterat
     yield "a vector missing", "server", sender, change(up, vectors=vectors[:-1])
     yield "a vector too many", "server", sender, change(up, vectors=(*vectors, b""))
     yield "a vector a byte short", "server", sender, change(up, vectors=(vectors[0][:-1], *vectors[1:]))
-    lane = before.config.lanes[-1]
-    if lane.length * lane.modulus_bits % 8:
+    codec = before.config.codecs[-1]
+    if codec.length * codec.modulus_bits % 8:
         padded = vectors[-1][:-1] + bytes([vectors[-1][-1] | 0x80])
         yield "a padding bit set", "server", sender, change(up, vectors=(*vectors[:-1], padded))
 

@@ -68,7 +68,7 @@ def _few_encoded(trials: Trials) -> Found:
     encoded: dict[str, list[Int64s]] = {what: [] for what in codecs}
     for rng in trials.each(_ENCODINGS):
         for what, codec in codecs.items():
-            residues = codec.encode(inputs[what], rng.bytes(32)).residues.astype(np.int64)
+            residues = codec.encode(inputs[what], session_id=rng.bytes(32)).residues.astype(np.int64)
             half = 1 << (codec.modulus_bits - 1)
             encoded[what].append((residues + half) % (2 * half) - half)
     for what, vectors in encoded.items():

@@ -189,7 +189,7 @@ def _input_is_hidden(trials: Trials) -> Found:
         config = configuration(6, _adversary(rng), length=40)
         stage = Stage(config, rng, keep)
         stage.run()
-        model = config.lanes[0]
+        model = config.codecs[0]
         for given in stage.given.values():
             residues = config.encode(given.values, given.weight, session_id=stage.server.session_id)[0].residues
             for plain in (residues.tobytes(), pack(residues, model.modulus_bits), given.values["model"].tobytes()):

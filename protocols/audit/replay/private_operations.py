@@ -23,7 +23,7 @@ from dp.randomness import WordStream
 from dp.sensitivity import Adjacency
 from secagg.prg import keystream
 
-from ...inputs.private_codecs import Noisy, NoisyCounts, NoisyFloats
+from ...inputs.private_codecs import Noisy, private_codec_of
 from ...inputs.vectors import PrivateCounts, PrivateVector
 from ...masking.policy import ClientPolicy
 from .configurations import read_configuration, read_policy
@@ -56,9 +56,8 @@ def codec_of(vector: Case, clients: int) -> Noisy:
     fields: dict[str, Any] = {
         name: float.fromhex(v) if isinstance(v, str) else v for name, v in vector.items() if name != "type"
     }
-    if vector["type"] == "private-floats":
-        return NoisyFloats(PrivateVector("v", **fields), clients)
-    return NoisyCounts(PrivateCounts("v", **fields), clients)
+    kind = PrivateVector if vector["type"] == "private-floats" else PrivateCounts
+    return private_codec_of(kind("v", **fields), clients)
 
 
 def _number(given: Case, name: str) -> float:
@@ -119,12 +118,12 @@ def _decode(given: Case) -> list[int]:
     codec = codec_of(given["vector"], given["clients"])
     kind = np.uint32 if codec.modulus_bits <= 32 else np.uint64
     sums = np.array(given["residues"], dtype=kind)
-    return [int(level) for level in codec.decode_levels(sums, num_summands=given["summands"])]
+    return [int(level) for level in codec.decode(sums, num_summands=given["summands"])]
 
 
 def _released(given: Case) -> list[int]:
     codec = codec_of(given["vector"], given["clients"])
-    return [int(count) for count in codec.restore(np.array(given["levels"], dtype=np.int64), b"")]
+    return [int(count) for count in codec.release(np.array(given["levels"], dtype=np.int64), session_id=b"")]
 
 
 def _epsilon(given: Case) -> str:

@@ -105,13 +105,15 @@ class Run:
         released = {
             spec.name: unrounded(result.sum(spec.name)) for spec in self.config.vectors if isinstance(spec, PrivateSpec)
         }
-        return {
+        clipped = list(result.num_clipped.values())
+        output = {
             "survivors": sorted(map(number, result.survivors)),
             "total_weight": result.total_weight,
             "levels": {name: levels.tolist() for name, levels in result.levels.items()},
             "excluded": sorted(map(number, result.excluded)),
             "liars": sorted(map(number, result.liars)),
-        } | ({"released": released} if released else {})
+        }
+        return output | ({"num_clipped": clipped} if clipped else {}) | ({"released": released} if released else {})
 
     def derived(self) -> Vector:
         """Return what follows from the configuration and the nonce, as vectors have it."""
