@@ -153,10 +153,12 @@ def _endings(vector: Vector, config: RoundConfig, silent: Silent) -> list[Vector
         return {"unmasking": out}
 
     answering = [int(i) for i in responses]
+    late = ((i, ending(vector, config, "", silent | {"unmasking": [i]}, {})) for i in reversed(answering))
+    spared = next((i for i, outcome in late if "output" in outcome), answering[-1])  # others may hold too much
     torn = {str(next(iter(shares_keys))): shares_keys[str(next(iter(shares_keys)))][:-2]}
     cases: list[tuple[str, Vector, Vector]] = [
         ("nobody vanishes", {}, {}),
-        ("one more vanishes before unmasking", silent | {"unmasking": [answering[-1]]}, {}),
+        ("one more vanishes before unmasking", silent | {"unmasking": [spared]}, {}),
         ("everyone but one vanishes with the inputs", {"masked-input": answering[1:]}, {}),
         ("everyone but two vanishes before unmasking", silent | {"unmasking": answering[2:]}, {}),
         ("everyone vanishes with the keys", {"advertise-keys": list(range(1, NUM_CLIENTS + 1))}, {}),
@@ -219,7 +221,7 @@ SESSIONS: dict[str, Callable[[], Vector]] = {
         Adversary.SEMI_MALICIOUS_SERVER,
         corrupt=0.125,
         dropout=0.125,
-        silent={"masked-input": [4]},
+        silent={"masked-input": [5]},
     ),
     "session-malicious": lambda: session_vector(
         "malicious server, complete graph",

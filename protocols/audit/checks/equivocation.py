@@ -128,16 +128,15 @@ class Equivocator:
         for peer in self.neighbours:
             ends = (_VICTIM, key.public_bytes), (peer, public[peer])
             orphans.append((_VICTIM, peer, derivations.pairwise_mask_seed(key.agree(public[peer]), session_id, *ends)))
+        codecs = self.stage.config.codecs
         vectors = [
             unpack(vector, codec.modulus_bits, codec.length)
-            for vector, codec in zip(read(self.said[victim]).vectors, self.stage.config.codecs, strict=True)
+            for vector, codec in zip(read(self.said[victim]).vectors, codecs, strict=True)
         ]
         own = derivations.self_mask_stream_seed(session_id, _VICTIM, seed)
         masking.unmask(vectors, self_mask_seeds=[own], orphaned_seeds=orphans)
-        model = self.stage.config.codecs[0]
-        modulus = 1 << model.modulus_bits
-        plain = [level % modulus for level in self.stage.levels([victim])[model.name]]
-        return bool(reduce_in_place(vectors[0], model.modulus_bits).tolist() == plain)
+        plain = [level % (1 << codecs[0].modulus_bits) for level in self.stage.levels([victim])[codecs[0].name]]
+        return bool(reduce_in_place(vectors[0], codecs[0].modulus_bits).tolist() == plain)
 
 
 def _equivocation(config: RoundConfig, trials: Trials) -> Found:

@@ -23,7 +23,7 @@ from dp.randomness import WordStream
 from dp.sensitivity import Adjacency
 from secagg.prg import keystream
 
-from ...inputs.private_codecs import Noisy, NoisyCounts, NoisyFloats
+from ...inputs.private_codecs import Noisy, private_codec_of
 from ...inputs.vectors import PrivateCounts, PrivateVector
 from ...masking.policy import ClientPolicy
 from .configurations import read_configuration, read_policy
@@ -56,9 +56,8 @@ def codec_of(vector: Case, clients: int) -> Noisy:
     fields: dict[str, Any] = {
         name: float.fromhex(v) if isinstance(v, str) else v for name, v in vector.items() if name != "type"
     }
-    if vector["type"] == "private-floats":
-        return NoisyFloats(PrivateVector("v", **fields), clients)
-    return NoisyCounts(PrivateCounts("v", **fields), clients)
+    kind = PrivateVector if vector["type"] == "private-floats" else PrivateCounts
+    return private_codec_of(kind("v", **fields), clients)
 
 
 def _number(given: Case, name: str) -> float:

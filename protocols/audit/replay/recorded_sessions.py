@@ -106,13 +106,14 @@ class Run:
             spec.name: unrounded(result.sum(spec.name)) for spec in self.config.vectors if isinstance(spec, PrivateSpec)
         }
         clipped = list(result.num_clipped.values())
-        return {
+        output = {
             "survivors": sorted(map(number, result.survivors)),
             "total_weight": result.total_weight,
             "levels": {name: levels.tolist() for name, levels in result.levels.items()},
             "excluded": sorted(map(number, result.excluded)),
             "liars": sorted(map(number, result.liars)),
-        } | ({"released": released} if released else {"num_clipped": clipped} if clipped else {})
+        }
+        return output | ({"num_clipped": clipped} if clipped else {}) | ({"released": released} if released else {})
 
     def derived(self) -> Vector:
         """Return what follows from the configuration and the nonce, as vectors have it."""

@@ -22,7 +22,7 @@ from protocols.audit import strings
 from protocols.audit.checks import thresholds
 from protocols.core.threat_model import Adversary
 from protocols.inputs import private_codecs
-from protocols.masking import config, derivations, topology
+from protocols.masking import derivations, topology
 from protocols.masking.client import client, steps
 from protocols.masking.client.state import Invited
 from protocols.masking.messages import Invitation
@@ -133,10 +133,10 @@ def _two_stories_forgotten(patch: Patch) -> None:
 
 
 def _counts_without_noise(patch: Patch) -> None:
-    def encode(self: private_codecs.NoisyCounts, values: Any, rotation_seed: bytes, **_: Any) -> encoding.Encoded:
-        return encoding.Encoded(encoding.to_residues(values.astype(np.int64) * self.spec.scale, self.modulus_bits), 0)
+    def encode(self: private_codecs.NoisyCounts, value: Any, *_: Any) -> encoding.Encoded:
+        return encoding.Encoded(encoding.to_residues(value.astype(np.int64) * self.spec.scale, self.modulus_bits), 0)
 
-    patch.setattr(private_codecs.NoisyCounts, "encode", encode)
+    patch.setattr(private_codecs.NoisyCounts, "_encode", encode)
 
 
 def _nothing_drawn_when_few(patch: Patch) -> None:
@@ -144,11 +144,7 @@ def _nothing_drawn_when_few(patch: Patch) -> None:
 
 
 def _rotated_by(seed: Callable[[bytes, str], bytes]) -> Sabotage:
-    def both_ways(patch: Patch) -> None:
-        patch.setattr(derivations, "rotation_seed", seed)
-        patch.setattr(config, "digest", lambda label, session_id, name: seed(session_id, name.decode()))
-
-    return both_ways
+    return lambda patch: patch.setattr(private_codecs, "rotation_seed", seed)
 
 
 SABOTAGES: tuple[tuple[str, str, Sabotage], ...] = (
