@@ -5,7 +5,6 @@ from typing import Any
 
 from .refusal import Refused, require
 
-
 _NEGATIVE = {1: 0xD0, 2: 0xD1, 4: 0xD2, 8: 0xD3}
 
 
