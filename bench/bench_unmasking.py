@@ -1,4 +1,4 @@
-"""b. The server's unmasking on the complete graph, against Flower's own server arithmetic on the same work."""
+"""The server's unmasking on the complete graph, against Flower's own server arithmetic on the same work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from bench.floors import encrypt_raw, multiply_raw
 from bench.flower_costs import NAME
 from bench.peers.environments import FLOWER, Peer, PeerMissingError
-from bench.side_by_side import Finding, Rival, Row, Timings, clocked, size, take_turns
+from bench.side_by_side import Timings, clocked, size, take_turns
+from bench.suite.findings import Finding, Rival, Row
 from protocols.core.threat_model import ThreatModel
 from protocols.masking import derivations
 from protocols.masking.messages import AdvertiseKeys, UnmaskingShares
@@ -163,7 +164,6 @@ def test_server_unmasking(benchmark, report, flower):
     there = isinstance(flower, Peer)
     timings = take_turns(benchmark, our_turn, (flowers if there else {}) | floors, turns=TURNS, prepare=session.prepare)
     finding = Finding(
-        "b",
         f"Server unmasking, n={NUM_CLIENTS}, complete graph, threshold {session.threshold}, {LENGTH:,} numbers, "
         f"{NUM_DROPPED} dropped",
     )
