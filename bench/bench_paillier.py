@@ -126,9 +126,7 @@ def test_client_encryption(benchmark, report: Callable[[Finding], None], key_bit
     timings = take_turns(benchmark, clocked(ours), others, turns=size(9, 2, quick=3))
     per_parameter = timings.median("ours") / lanes.length
     speedup, over_bare = timings.ratio("phe", "ours"), timings.ratio("ours", "bare")
-    finding = Finding(
-        f"client encryption, {key_bits} bits, 16-bit values, 1000 addends, {lanes.per_plaintext} lanes",
-    )
+    finding = Finding(f"client encryption, {key_bits} bits, 16-bit values, 1000 addends, {lanes.per_plaintext} lanes")
     finding.add("ours, floats to bytes, a parameter", per_parameter * 1e6, "us")
     finding.add("phe's own loop, a parameter", timings.median("phe") / lanes.length * 1e6, "us")
     asked = {"asked": "at least 500x", "met": speedup.median >= 500} if key_bits == 2048 else {}

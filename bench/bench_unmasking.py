@@ -91,11 +91,7 @@ class Session:
         """What Server does when it closes its last round, from shares to the unmasked sum."""
         seed_shares, key_shares = unmasking.collect_shares(self.responses)
         recovered = unmasking.recover(
-            self.session_id,
-            self.advertised,
-            seed_shares=seed_shares,
-            key_shares=key_shares,
-            threshold=self.threshold,
+            self.session_id, self.advertised, seed_shares=seed_shares, key_shares=key_shares, threshold=self.threshold
         )
         unmasking.remove_masks(
             [self.sums],
@@ -113,12 +109,7 @@ class Session:
 @pytest.fixture
 def flower() -> Iterator[Peer | str]:
     """Flower, or why it cannot be had."""
-    parameters = {
-        "num_clients": NUM_CLIENTS,
-        "threshold": _threshold(),
-        "length": LENGTH,
-        "num_dropped": NUM_DROPPED,
-    }
+    parameters = {"num_clients": NUM_CLIENTS, "threshold": _threshold(), "length": LENGTH, "num_dropped": NUM_DROPPED}
     try:
         peer = Peer(FLOWER, "flower_unmasking.py", parameters)
     except PeerMissingError as error:
@@ -165,7 +156,7 @@ def test_server_unmasking(benchmark, report, flower):
     timings = take_turns(benchmark, our_turn, (flowers if there else {}) | floors, turns=TURNS, prepare=session.prepare)
     finding = Finding(
         f"Server unmasking, n={NUM_CLIENTS}, complete graph, threshold {session.threshold}, {LENGTH:,} numbers, "
-        f"{NUM_DROPPED} dropped",
+        f"{NUM_DROPPED} dropped"
     )
     finding.add("ours", timings.median("ours"), "s")
     finding.add("ours, the first in the session", first, "s")

@@ -12,14 +12,7 @@ from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
 from secagg.errors import AuthenticationFailed, ParameterError
-from secagg.signatures import (
-    PRIVATE_KEY_BYTES,
-    PUBLIC_KEY_BYTES,
-    SIGNATURE_BYTES,
-    Identity,
-    check_public_key,
-    verify,
-)
+from secagg.signatures import PRIVATE_KEY_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, check_public_key, verify
 from tests.checker import edwards
 from tests.strategies import seeds
 from tests.vectors.signatures import RFC_8032, off_by
