@@ -9,7 +9,8 @@ import pytest
 from bench.command import Run
 from bench.peers.environments import TENSEAL, Peer, PeerMissingError
 from bench.rounds import Sizes
-from bench.side_by_side import Finding, Row, limit, peer, size, take_turns
+from bench.side_by_side import limit, peer, size, take_turns
+from bench.suite.findings import Finding, Row
 
 pytestmark = pytest.mark.long
 
@@ -54,7 +55,7 @@ def test_sum_against_ckks(benchmark, report):
     their_server = missing or median([run["add"] + run["decrypt"] for run in theirs])
     what = f"{SIZES.clients} clients, {SIZES.dim:,} numbers, none vanishes"
     aes = "AES and X25519, 1 core"
-    finding = Finding("k", f"A sum under homomorphic encryption: {what}")
+    finding = Finding(f"A sum under homomorphic encryption: {what}")
     finding.rows = [
         Row(
             f"{what}: a client",

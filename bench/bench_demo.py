@@ -1,13 +1,14 @@
-"""h. The demonstration on real data, against the same training in the clear alone."""
+"""The demonstration on real data, against the same training in the clear alone."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from secagg.arrays import flatten
 
 from bench.command import Run, run_secagg
-from bench.side_by_side import Finding, clocked, size, take_turns
-from secagg.arrays import flatten
+from bench.side_by_side import clocked, size, take_turns
+from bench.suite.findings import Finding
 
 pytestmark = pytest.mark.long
 
@@ -44,7 +45,7 @@ def test_demo(benchmark, report, tmp_path):
     facts = runs[-1].facts
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert facts["max_accuracy_difference"] < QUANTISATION
-    finding = Finding("h", f"secagg demo: {CLIENTS} clients, {ROUNDS} rounds, in the clear and securely")
+    finding = Finding(f"secagg demo: {CLIENTS} clients, {ROUNDS} rounds, in the clear and securely")
     seconds = timings.median("ours")
     finding.add("wall, the command", seconds, "s", asked="under 120 s on 2 cores", met=seconds < 120)
     finding.add("the same training in the clear alone", timings.median("in the clear"), "s")

@@ -22,7 +22,8 @@ import pytest
 from dp_accounting.pld import PLDAccountant
 
 from bench.peers import environments
-from bench.side_by_side import QUICK, Finding, Ratio, Rival, Row, clocked, measured_once, peer, size, take_turns
+from bench.side_by_side import QUICK, clocked, measured_once, peer, size, take_turns
+from bench.suite.findings import Finding, Ratio, Rival, Row
 from dp import pld, samplers
 from dp.analytic import gaussian_noise_multiplier
 from dp.calibration import noise_multiplier
@@ -84,9 +85,7 @@ def opendp_rates(law: str) -> list[float] | str:
 
 @pytest.mark.parametrize("law", ["gaussian", "laplace"])
 def test_samplers_over_sigma(benchmark: Any, report: Report, law: str) -> None:
-    finding = Finding(
-        "dp a", f"exact discrete {law} noise, {COUNT:,} at a time, one core, million samples a CPU second"
-    )
+    finding = Finding(f"exact discrete {law} noise, {COUNT:,} at a time, one core, million samples a CPU second")
     draw = samplers.discrete_gaussian if law == "gaussian" else samplers.discrete_laplace
     inexact = float_gaussian if law == "gaussian" else float_laplace
     rng = np.random.default_rng()
@@ -148,7 +147,7 @@ def test_samplers_over_sigma(benchmark: Any, report: Report, law: str) -> None:
 
 
 def test_noise_of_an_update(benchmark: Any, report: Report) -> None:
-    finding = Finding("dp b", f"noise for an update of {COUNT:,} coordinates")
+    finding = Finding(f"noise for an update of {COUNT:,} coordinates")
     update = np.random.default_rng(0).normal(size=COUNT)
     bound = Sensitivity(1.0, Norm.L2, Adjacency.ADD_REMOVE)
     samplers.discrete_gaussian(1e6, COUNT)
@@ -170,7 +169,7 @@ def test_noise_of_an_update(benchmark: Any, report: Report) -> None:
 
 def test_calibration(benchmark: Any, report: Report) -> None:
     rounds, rate = size(1000, 50), 0.01
-    finding = Finding("dp c", f"calibration; loss distributions for T={rounds}, q={rate}, goal (2, 1e-5)")
+    finding = Finding(f"calibration; loss distributions for T={rounds}, q={rate}, goal (2, 1e-5)")
     gaussian_noise_multiplier(1.0, 1e-5)
     analytic = min(clocked(lambda: gaussian_noise_multiplier(1.0, 1e-5))() for _ in range(50))
     finding.add("analytic sigma for (1, 1e-5)", analytic * 1e3, "ms", asked="<= 1", met=analytic <= 1e-3)
@@ -207,7 +206,7 @@ def test_calibration(benchmark: Any, report: Report) -> None:
 
 
 def test_import(benchmark: Any, report: Report) -> None:
-    finding = Finding("dp d", "import dp")
+    finding = Finding("import dp")
 
     def process(code: str) -> Callable[[], object]:
         return lambda: subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""i. The Flower adapter against Flower's own SecAgg+ on the same simulated app, and a round of 100 simulated nodes.
+"""The Flower adapter against Flower's own SecAgg+ on the same simulated app, and a round of 100 simulated nodes.
 
 Both in one process tree and one after the other, over the same engine (Ray), with the same nodes, model and training.
 What the engine itself takes is in the seconds of both; a round of plain FedAvg shows how much that is.
@@ -17,7 +17,8 @@ from typing import Any
 
 from bench.flower_costs import NAME
 from bench.peers.environments import FLOWER_WORKFLOW, PeerMissingError, python
-from bench.side_by_side import Finding, Row, limit, peer, say, size
+from bench.side_by_side import limit, peer, say, size
+from bench.suite.findings import Finding, Row
 
 SCRIPT = Path(__file__).parent / "peers" / "flower_apps.py"
 NODES = size(20, 6)
@@ -55,7 +56,7 @@ def test_flower_against_its_own_secure_aggregation(benchmark, report):
         )
 
     title = f"Flower: {NODES} simulated nodes, {dropped} drop out, {HIDDEN * 75 + 10:,} parameters"
-    finding = Finding("i", title)
+    finding = Finding(title)
     what = f"a round in Flower: {NODES} simulated nodes, {HIDDEN * 75 + 10:,} numbers, {dropped} vanish"
     try:
         benchmark.pedantic(run, rounds=1)
@@ -120,7 +121,7 @@ def test_a_hundred_simulated_nodes(benchmark, report):
         rounds=1,
     )
     ours = found["ours"]
-    finding = Finding("j", f"Flower: {MANY} simulated nodes, {dropped} drop out, {HIDDEN * 75 + 10:,} parameters")
+    finding = Finding(f"Flower: {MANY} simulated nodes, {dropped} drop out, {HIDDEN * 75 + 10:,} parameters")
     finding.add("a round", statistics.median(ours["seconds"]), "s")
     finding.add("survivors", ours["survivors"], asked=f"{MANY - dropped}", met=ours["survivors"] == MANY - dropped)
     finding.add("a node sends in a round", ours["reply_bytes"] / MANY, "bytes")

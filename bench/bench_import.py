@@ -1,4 +1,4 @@
-"""g. Importing the packages in a fresh interpreter, and what that must not load."""
+"""Importing the packages in a fresh interpreter, and what that must not load."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import protocols
 import secagg
-from bench.side_by_side import Finding, Row, clocked, size, take_turns
+from bench.side_by_side import clocked, size, take_turns
+from bench.suite.findings import Finding, Row
 
 TURNS = size(9, 2, quick=2)
 HEAVY = ("numba", "galois", "scipy", "phe")
@@ -60,7 +61,7 @@ def test_imports(benchmark, report):
 
     first = {"protocols, every module": every_module()} | {name: contender() for name, contender in contenders.items()}
     timings = take_turns(benchmark, every_module, contenders, turns=TURNS)
-    finding = Finding("g", "Importing in a fresh interpreter")
+    finding = Finding("Importing in a fresh interpreter")
     for name in ("secagg", "secagg, every module", "protocols", "protocols, every module"):
         key = "ours" if name == "protocols, every module" else name
         seconds = timings.seconds[key]

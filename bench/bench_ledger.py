@@ -22,7 +22,8 @@ from dp.sensitivity import Adjacency
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' PostgreSQL, where this is run as a program of its own
 
-from bench.side_by_side import Finding, clocked, size, take_turns
+from bench.side_by_side import clocked, size, take_turns
+from bench.suite.findings import Finding
 from tests.dp.postgres_server import running_server
 
 Report = Callable[[Finding], None]
@@ -85,7 +86,7 @@ def raw_commits(path: Path) -> Iterator[Callable[[], None]]:
 
 
 def test_durable_spends(benchmark: Any, report: Report) -> None:
-    finding = Finding("ledger c", f"durable spends a second, batches of {BATCH}")
+    finding = Finding(f"ledger: durable spends a second, batches of {BATCH}")
     # Beside this file, so that it is the disk, and not memory, where temporary files live in memory.
     with (
         tempfile.TemporaryDirectory(dir=OUT) as folder,
@@ -121,7 +122,7 @@ def test_durable_spends(benchmark: Any, report: Report) -> None:
 
 
 def test_history(benchmark: Any, report: Report) -> None:
-    finding = Finding("ledger c", "spends a second after a history, on SQLite")
+    finding = Finding("ledger: spends a second after a history, on SQLite")
     with tempfile.TemporaryDirectory(dir=OUT) as folder:
         spenders = {}
         ledgers = []
@@ -146,7 +147,7 @@ def test_history(benchmark: Any, report: Report) -> None:
 
 
 def test_postgres(benchmark: Any, report: Report) -> None:
-    finding = Finding("ledger c", "spends a second, PostgreSQL through a socket, for information")
+    finding = Finding("ledger: spends a second, PostgreSQL through a socket, for information")
     with running_server() as url, Ledger.open(url, create=True) as ledger:
         spender = Spender(ledger)
         others = {"reserve, commit": spender.batch(spender.reserve_and_commit)}

@@ -1,4 +1,4 @@
-"""a. Adding many masks to a vector, against raw AES-256 in cache."""
+"""Adding many masks to a vector, against raw AES-256 in cache."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from Crypto.Cipher import AES
 
 from bench.floors import encrypt_raw
-from bench.side_by_side import Finding, Row, clocked, size, take_turns
+from bench.side_by_side import clocked, size, take_turns
+from bench.suite.findings import Finding, Row
 from secagg.prg import add_streams
 
 NUM_MASKS = size(100, 10)
@@ -52,7 +53,7 @@ def test_adding_masks(benchmark, report):
         },
         turns=TURNS,
     )
-    finding = Finding("a", f"Adding {NUM_MASKS} masks of {LENGTH:,} uint32")
+    finding = Finding(f"Adding {NUM_MASKS} masks of {LENGTH:,} uint32")
     for what, name in (
         ("ours, 1 thread", "ours"),
         ("raw AES-256, 1 thread", "raw"),
@@ -105,7 +106,7 @@ def test_raw_aes_divides_its_work(monkeypatch):
             chunks.append(len(plain))
             self._cipher.encrypt(plain, output=output)
 
-    monkeypatch.setattr("floors.AES.new", Counting)
+    monkeypatch.setattr("bench.floors.AES.new", Counting)
     for threads in (1, 2, 3):
         chunks.clear()
         encrypt_raw(10 * 256 * 1024 + 1, threads)

@@ -15,7 +15,8 @@ import gmpy2
 import numpy as np
 import pytest
 
-from bench.side_by_side import Finding, Row, clocked, limit, peer, size, take_turns
+from bench.side_by_side import clocked, limit, peer, size, take_turns
+from bench.suite.findings import Finding, Row
 from protocols.paillier.messages import Contribution, encode
 from secagg.encoding import FixedPoint, Rounding
 from secagg.paillier import (
@@ -125,10 +126,7 @@ def test_client_encryption(benchmark, report: Callable[[Finding], None], key_bit
     timings = take_turns(benchmark, clocked(ours), others, turns=size(9, 2, quick=3))
     per_parameter = timings.median("ours") / lanes.length
     speedup, over_bare = timings.ratio("phe", "ours"), timings.ratio("ours", "bare")
-    finding = Finding(
-        f"3a {key_bits}",
-        f"client encryption, {key_bits} bits, 16-bit values, 1000 addends, {lanes.per_plaintext} lanes",
-    )
+    finding = Finding(f"client encryption, {key_bits} bits, 16-bit values, 1000 addends, {lanes.per_plaintext} lanes")
     finding.add("ours, floats to bytes, a parameter", per_parameter * 1e6, "us")
     finding.add("phe's own loop, a parameter", timings.median("phe") / lanes.length * 1e6, "us")
     asked = {"asked": "at least 500x", "met": speedup.median >= 500} if key_bits == 2048 else {}
@@ -201,9 +199,7 @@ def test_server_sum(benchmark, report: Callable[[Finding], None]) -> None:
         others = {"bare": bare, "phe": phe_additions}
         timings = take_turns(benchmark, ours, others, turns=size(3, 2, quick=2))
     ratio, seconds = timings.ratio("ours", "bare"), timings.median("ours")
-    finding = Finding(
-        "3b", f"server sum, {CLIENTS} clients x {lanes.length:,} parameters, 2048 bits, {CORES} processes"
-    )
+    finding = Finding(f"server sum, {CLIENTS} clients x {lanes.length:,} parameters, 2048 bits, {CORES} processes")
     finding.add("ours, all checks included", seconds, "s", asked="under 60 s", met=seconds < 60)
     finding.add("bare multiply and reduce, same count, same processes", timings.median("bare"), "s")
     finding.add_ratio("ours over bare", ratio, asked="at most 1.4x", met=ratio.median <= 1.4)
@@ -333,9 +329,7 @@ def test_a_million_parameters(benchmark, report: Callable[[Finding], None]) -> N
     )
     memory = here + CORES * child
     floors.sample()
-    finding = Finding(
-        "3c", f"{CLIENTS} clients x {lanes.length:,} parameters, 2048 bits, {CORES} cores, 3 of 5 members"
-    )
+    finding = Finding(f"{CLIENTS} clients x {lanes.length:,} parameters, 2048 bits, {CORES} cores, 3 of 5 members")
     for clock, (what, seconds, cores) in enumerate(
         (("wall clock", watch.wall, 1), ("processor time over the cores", watch.processor, CORES))
     ):
@@ -375,7 +369,7 @@ def test_bytes_on_the_wire(benchmark, report: Callable[[Finding], None], key_bit
     data = bytes(lanes.num_plaintexts * key.public_key.ciphertext_bytes)
     message = Contribution(bytes(32), bytes(32), bytes(32), lanes.lane_bits, lanes.length, 1, data, bytes(64))
     per_parameter = len(benchmark.pedantic(encode, args=(message,), rounds=1)) / lanes.length
-    finding = Finding(f"3d {key_bits}", f"bytes on the wire, {key_bits} bits, 16-bit values, 1000 addends")
+    finding = Finding(f"bytes on the wire, {key_bits} bits, 16-bit values, 1000 addends")
     finding.add("ours, the whole message, a parameter", per_parameter, "B", asked="at most 7 B", met=per_parameter <= 7)
     finding.add("phe, one float a ciphertext", key.public_key.ciphertext_bytes, "B")
     theirs = peer("phe", float(key.public_key.ciphertext_bytes), per_parameter)

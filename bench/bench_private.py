@@ -16,7 +16,8 @@ import time
 import numpy as np
 
 from bench.command import run_secagg
-from bench.side_by_side import Finding, clocked, size, take_turns
+from bench.side_by_side import clocked, size, take_turns
+from bench.suite.findings import Finding
 from dp.analytic import gaussian_noise_multiplier
 from protocols.cli.demo import private
 from protocols.cli.demo.digits import load_digits, split_unequally
@@ -72,7 +73,7 @@ def train(epsilon: float, seed: int) -> dict[str, float]:
 
 
 def test_accuracy(benchmark, report):
-    finding = Finding("5a", f"Digits, {CLIENTS} clients, all present, {ROUNDS} rounds, {SEEDS} seeds, delta {DELTA:g}")
+    finding = Finding(f"Digits, {CLIENTS} clients, all present, {ROUNDS} rounds, {SEEDS} seeds, delta {DELTA:g}")
     results: dict[float, list[dict[str, float]]] = {}
 
     def everything() -> None:
@@ -122,7 +123,7 @@ def test_client_cost(benchmark, report):
         },
         turns=size(7, 2),
     )
-    finding = Finding("5b", f"What a client pays for privacy: {length:,} numbers")
+    finding = Finding(f"What a client pays for privacy: {length:,} numbers")
     finding.add("encode, private", timings.median("ours"), "s")
     finding.add("encode, plain fixed point", timings.median("plain"), "s")
     finding.add("of it clip, rotate, round", timings.median("prepare"), "s")
@@ -149,7 +150,7 @@ def test_whole_round(benchmark, report):
         turns=size(3, 1),
     )
     assert all(fact["noise_as_promised"] for fact in facts["ours"])
-    finding = Finding("5b", f"A whole private round: {clients:,} clients, {dim:,} numbers, 10 % dropped")
+    finding = Finding(f"A whole private round: {clients:,} clients, {dim:,} numbers, 10 % dropped")
     finding.add("private, the command", timings.median("ours"), "s")
     finding.add("without noise, the command", timings.median("plain"), "s")
     ratio = timings.ratio("ours", "plain")

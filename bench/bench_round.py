@@ -1,4 +1,4 @@
-"""d, e, f. Whole rounds by the `secagg` command, against the AES and X25519 that they cannot do without."""
+"""Whole rounds by the `secagg` command, against the AES and X25519 that they cannot do without."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from bench.floors import encrypt_raw, multiply_raw, whole_round_seconds
 from bench.flower_costs import NAME, SCALED, FlowerCost, flower_rounds
 from bench.peers.environments import Peer
 from bench.rounds import GIB, VALUE_BITS, Sizes
-from bench.side_by_side import Finding, Row, Timings, clocked, limit, peer, say, size, take_turns
+from bench.side_by_side import Timings, clocked, limit, peer, say, size, take_turns
+from bench.suite.findings import Finding, Row
 from protocols.core.threat_model import ThreatModel
 from protocols.masking.topology import derive_topology
 from secagg.prg import cpu_count
@@ -47,7 +48,7 @@ def test_server_of_a_round(benchmark, report):
         },
         turns=size(3, 1, quick=1),
     )
-    finding = Finding("d", f"The server of a round: {sizes}")
+    finding = Finding(f"The server of a round: {sizes}")
     finding.add("exact", all(run.facts["exact"] for run in runs), asked="exact", met=True)
     finding.add("the server", timings.median("ours"), "s")
     for name, threads in (("", 1), (" on all", cores)):
@@ -120,7 +121,7 @@ def _add_rows(finding: Finding, sizes: Sizes, timings: Timings, runs: list[Run],
 
 def test_a_long_vector(benchmark, report):
     sizes = Sizes(size(1000, 40), size(1_000_000, 10_000), 0.1)
-    finding = Finding("e", f"A long vector: {sizes}, {VALUE_BITS} bits")
+    finding = Finding(f"A long vector: {sizes}, {VALUE_BITS} bits")
     (run,) = _run_beside_floors(benchmark, finding, sizes, lambda: sizes.run("--bits", str(VALUE_BITS)))
     facts = run.facts
     peak = max(run.peak_memory_bytes, facts["peak_memory_bytes"])
@@ -133,7 +134,7 @@ def test_a_long_vector(benchmark, report):
 
 def test_many_clients(benchmark, report):
     sizes = Sizes(size(10_000, 200), size(10_000, 100), 0.05, corrupt=0.05)
-    finding = Finding("f", f"Many clients: {sizes}, {0.05:.0%} corrupt")
+    finding = Finding(f"Many clients: {sizes}, {0.05:.0%} corrupt")
     (run,) = _run_beside_floors(benchmark, finding, sizes, sizes.run)
     finding.add("wall, the command", run.seconds, "s", asked="under 480 s", met=run.seconds < 480)
     finding.add("peak memory", run.peak_memory_bytes / GIB, "GiB")

@@ -12,7 +12,8 @@ from bench.command import Run
 from bench.flower_costs import NAME, SCALED, FlowerCost, flower_rounds
 from bench.peers.environments import Peer
 from bench.rounds import Sizes
-from bench.side_by_side import QUICK, SMALL, Curve, Finding, say
+from bench.side_by_side import QUICK, SMALL, say
+from bench.suite.findings import Curve, Finding
 
 pytestmark = pytest.mark.long
 
@@ -101,7 +102,7 @@ def test_over_clients(benchmark, report):
     dim = 1_000 if SMALL else 10_000
     counts = sizes([10, 20], [20, 50, 100], [20, 50, 100, 200, 500, 1000])
     points, missing = measure(benchmark, {count: Sizes(int(count), dim, 0.1) for count in counts})
-    finding = Finding("s1", f"A round over its clients: {dim:,} numbers, 10% vanish")
+    finding = Finding(f"A round over its clients: {dim:,} numbers, 10% vanish")
     describe(finding, points, missing)
     title = f"{dim:,} numbers, a tenth of the clients vanish"
     finding.curves += [
@@ -114,7 +115,7 @@ def test_over_clients(benchmark, report):
 def test_over_length(benchmark, report):
     lengths = sizes([100, 1_000], [1_000, 10_000, 100_000], [1_000, 10_000, 100_000, 1_000_000])
     points, missing = measure(benchmark, {length: Sizes(FEW, int(length), 0.1) for length in lengths})
-    finding = Finding("s2", f"A round over its length: {FEW} clients, 10% vanish")
+    finding = Finding(f"A round over its length: {FEW} clients, 10% vanish")
     describe(finding, points, missing)
     title, across = f"{FEW} clients, a tenth vanish", "numbers in a client's vector"
     sent = lines(
@@ -136,7 +137,7 @@ def test_over_dropouts(benchmark, report):
     clients = FEW if SMALL or QUICK else 200
     fractions = sizes([0.0, 0.1], [0.0, 0.1, 0.2], [0.0, 0.05, 0.1, 0.2, 0.3])
     points, missing = measure(benchmark, {100 * fraction: Sizes(clients, dim, fraction) for fraction in fractions})
-    finding = Finding("s3", f"A round over its dropouts: {clients} clients, {dim:,} numbers")
+    finding = Finding(f"A round over its dropouts: {clients} clients, {dim:,} numbers")
     describe(finding, points, missing)
     title, across = f"{clients} clients, {dim:,} numbers", "% of the clients vanish"
     finding.curves.append(seconds(points, "seconds-over-dropouts", title, across, log=False))

@@ -1,4 +1,4 @@
-"""c. Shamir's split and reconstruct of a 32-byte secret, against PyCryptodome and galois."""
+"""Shamir's split and reconstruct of a 32-byte secret, against PyCryptodome and galois."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from Crypto.Protocol.SecretSharing import Shamir
 
-from bench.side_by_side import QUICK, Finding, Row, clocked, measured_once, size, take_turns
+from bench.side_by_side import QUICK, clocked, measured_once, size, take_turns
+from bench.suite.findings import Finding, Row
 from secagg import shamir
 from secagg.field import PRIME
 
@@ -93,7 +94,7 @@ def test_split_and_reconstruct(benchmark, report, n, threshold, asked):
         },
         turns=TURNS,
     )
-    finding = Finding("c", f"Shamir split and reconstruct of {SECRET_BYTES} bytes, n={n}, t={threshold}")
+    finding = Finding(f"Shamir split and reconstruct of {SECRET_BYTES} bytes, n={n}, t={threshold}")
     finding.add("ours", 1e3 * timings.median("ours"), "ms")
     finding.add("ours, all n shares checked against each other", 1e3 * timings.median("ours, checked"), "ms")
     finding.add("ours, the first of this size in the session", 1e3 * first, "ms")

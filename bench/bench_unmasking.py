@@ -1,4 +1,4 @@
-"""b. The server's unmasking on the complete graph, against Flower's own server arithmetic on the same work."""
+"""The server's unmasking on the complete graph, against Flower's own server arithmetic on the same work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from bench.floors import encrypt_raw, multiply_raw
 from bench.flower_costs import NAME
 from bench.peers.environments import FLOWER, Peer, PeerMissingError
-from bench.side_by_side import Finding, Rival, Row, Timings, clocked, size, take_turns
+from bench.side_by_side import Timings, clocked, size, take_turns
+from bench.suite.findings import Finding, Rival, Row
 from protocols.core.threat_model import ThreatModel
 from protocols.masking import derivations
 from protocols.masking.messages import AdvertiseKeys, UnmaskingShares
@@ -90,11 +91,7 @@ class Session:
         """What Server does when it closes its last round, from shares to the unmasked sum."""
         seed_shares, key_shares = unmasking.collect_shares(self.responses)
         recovered = unmasking.recover(
-            self.session_id,
-            self.advertised,
-            seed_shares=seed_shares,
-            key_shares=key_shares,
-            threshold=self.threshold,
+            self.session_id, self.advertised, seed_shares=seed_shares, key_shares=key_shares, threshold=self.threshold
         )
         unmasking.remove_masks(
             [self.sums],
@@ -112,12 +109,7 @@ class Session:
 @pytest.fixture
 def flower() -> Iterator[Peer | str]:
     """Flower, or why it cannot be had."""
-    parameters = {
-        "num_clients": NUM_CLIENTS,
-        "threshold": _threshold(),
-        "length": LENGTH,
-        "num_dropped": NUM_DROPPED,
-    }
+    parameters = {"num_clients": NUM_CLIENTS, "threshold": _threshold(), "length": LENGTH, "num_dropped": NUM_DROPPED}
     try:
         peer = Peer(FLOWER, "flower_unmasking.py", parameters)
     except PeerMissingError as error:
@@ -163,9 +155,8 @@ def test_server_unmasking(benchmark, report, flower):
     there = isinstance(flower, Peer)
     timings = take_turns(benchmark, our_turn, (flowers if there else {}) | floors, turns=TURNS, prepare=session.prepare)
     finding = Finding(
-        "b",
         f"Server unmasking, n={NUM_CLIENTS}, complete graph, threshold {session.threshold}, {LENGTH:,} numbers, "
-        f"{NUM_DROPPED} dropped",
+        f"{NUM_DROPPED} dropped"
     )
     finding.add("ours", timings.median("ours"), "s")
     finding.add("ours, the first in the session", first, "s")

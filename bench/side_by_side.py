@@ -8,42 +8,18 @@ from __future__ import annotations
 
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from bench.suite.findings import Curve, Finding, Ratio, Rival, Row
+from bench.suite.findings import Ratio, Rival
 from bench.suite.runner import SCALE_VARIABLE, STEP
 
-__all__ = [
-    "QUICK",
-    "SMALL",
-    "Contender",
-    "Curve",
-    "Finding",
-    "Ratio",
-    "Rival",
-    "Row",
-    "Timings",
-    "clocked",
-    "limit",
-    "measured_once",
-    "peer",
-    "say",
-    "show",
-    "size",
-    "take_turns",
-]
-
-SMALL = os.environ.get("SECAGG_BENCH_SMALL", "") not in ("", "0")
+SCALE = os.environ.get(SCALE_VARIABLE, "full")
+SMALL = SCALE == "small"
 """Shrinks every benchmark to seconds: whether it runs and is right can be seen, how fast it is cannot."""
-QUICK = not SMALL and os.environ.get(SCALE_VARIABLE, "") == "quick"
+QUICK = SCALE == "quick"
 """Sizes of `python -m bench.suite --quick`: smaller, and large enough that ratios mean something."""
 
 Contender = Callable[[], float]
@@ -112,14 +88,12 @@ class Timings:
 
 def peer(name: str, figure: float | str, ours: float, note: str = "") -> Rival:
     """Return a peer for a row, from its one figure or from the reason why there is none."""
-    return (
-        Rival(name, note=figure) if isinstance(figure, str) else Rival(name, figure, Ratio.plain(figure / ours), note)
-    )
+    return Rival(name, note=figure) if isinstance(figure, str) else Rival(name, figure, Ratio.of([figure / ours]), note)
 
 
 def limit(name: str, figure: float, ours: float, note: str = "") -> Rival:
     """Return a limit for a row, from its one figure."""
-    return Rival(name, figure, Ratio.plain(ours / figure), note)
+    return Rival(name, figure, Ratio.of([ours / figure]), note)
 
 
 def take_turns(
@@ -149,20 +123,3 @@ def take_turns(
 
     benchmark.pedantic(lambda: seconds["ours"].append(ours()), setup=others_first, rounds=turns)
     return Timings(seconds)
-
-
-def show(finding: Finding) -> None:
-    """Print a finding as a table for people."""
-    table = Table(title=f"{finding.letter}. {finding.title}", title_justify="left")
-    table.add_column("")
-    table.add_column("measured (range over turns)", justify="right")
-    table.add_column("asked")
-    table.add_column("")
-    for line in finding.lines:
-        verdict = Text(line.verdict, style="green" if line.met else "bold red")
-        table.add_row(line.what, line.figure, line.asked, verdict)
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print()
-    console.print(table)
-    for note in finding.notes:
-        console.print(f"  · {note}", highlight=False)

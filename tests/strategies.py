@@ -78,3 +78,10 @@ def sharings(draw: st.DrawFn, max_shares: int = 12, spare: int = 0) -> tuple[int
     count = draw(st.integers(threshold + spare, max_shares))
     index = st.one_of(st.integers(1, max_shares), st.integers(1, PRIME - 1))
     return threshold, draw(st.lists(index, min_size=count, max_size=count, unique=True))
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    """The data with one bit changed."""
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << (bit % 8)
+    return bytes(changed)

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from protocols.cli.errors import EXIT_IMPOSSIBLE, EXIT_INTERRUPTED, EXIT_WRONG, check_writable, tell
 from secagg.errors import ParameterError
 
-if TYPE_CHECKING:
-    from . import Part, PartResult, Results
-
-_WIDE = 150
-"""Columns of a terminal in which the whole table can be read."""
+from . import machine, report, runner
+from .findings import PartResult, Results
+from .parts import PARTS, Part, chosen
 
 
 def bench(
@@ -31,109 +26,53 @@ def bench(
     only: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="One comparison, such as round or shamir; repeat it.")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write REPORT.md and report/ with pictures into this folder.")
+    folder: Annotated[
+        Path | None, typer.Option("--report", metavar="DIR", help="Write REPORT.md and report/, or add to them.")
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Measure anew what is kept from an earlier run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines, no tables for people.")] = False,
 ) -> None:
     """Compare with Flower, phe, PyCryptodome, galois, OpenDP, dp-accounting, TenSEAL, and with what the machine allows.
 
-    Runs from a source checkout. Peers get environments of their own, built when first needed. What is finished is kept:
-    after an interruption, the same command goes on. Exit code 4: a benchmark failed; 2: it cannot run here.
+    Peers get environments of their own, built when first needed. The report is written after each part; with --only, a
+    part is added to the report of the same commit, or measured anew. Exit code 4: a benchmark failed; 2: it cannot run.
     """
-    from .. import suite
-
+    results = Results("quick" if quick else "full", machine.facts())
     try:
-        parts = suite.chosen(only or [], quick=quick)
-        folder = suite.find_suite()
-        check_writable(report)
-        with _progress(parts, quick=quick, quiet=as_json) as callbacks:
-            results = suite.run(parts, folder, quick=quick, again=again, **callbacks)
-    except ParameterError as error:
+        parts = chosen(only or [], quick=quick)
+        runner.check_libraries()
+        check_writable(folder)
+        if folder and only:
+            results = report.earlier(folder, results)
+        for part in parts:
+            _measure(part, results, quiet=as_json)
+            if folder:
+                report.write(results, folder)
+    except (ParameterError, OSError) as error:
         tell(str(error), as_json, error)
         raise typer.Exit(EXIT_IMPOSSIBLE) from None
     except KeyboardInterrupt:
-        tell("interrupted; what is finished is kept: the same command goes on from there", as_json)
+        tell("interrupted; what is finished is in the report, and --only NAME adds the rest to it", as_json)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
-        typer.echo(json.dumps(results.facts(), indent=2))
+        typer.echo(json.dumps(asdict(results), indent=2))
     else:
-        _show(results)
-    _write(results, report, as_json)
+        lines = [*(report.brief(results) if results.rows else ()), report.BRIEF, *report.remarks(results)]
+        Console().print(Text("\n".join(lines)))
     if results.failed:
         raise typer.Exit(EXIT_WRONG)
 
 
-def _show(results: Results) -> None:
-    from . import tables
-
-    console = Console()
-    if results.rows and console.width < _WIDE:
-        heading, *lines = tables.brief(results, console.width)
-        console.print(Text(heading, style="bold"), soft_wrap=True)
-        for line in lines:
-            console.print(Text(line), soft_wrap=True)
-        console.print(Text(tables.BRIEF, style="dim"))
-    elif results.rows:
-        table = Table(*tables.HEADINGS)
-        notes = tables.noted(results)
-        for row in results.rows:
-            table.add_row(*map(Text, tables.cells(row, notes)))
-        console.print(table)
-    for remark in tables.remarks(results):
-        console.print(Text(f"  · {remark}"), style="dim")
-
-
-def _write(results: Results, folder: Path | None, as_json: bool) -> None:
-    if folder is None:
-        return
-    from . import report
-
-    try:
-        page, html, *_ = report.write(results, folder)
-    except OSError as error:
-        tell(f"cannot write the report into {folder}: {error.strerror}", as_json=False)
-        raise typer.Exit(EXIT_WRONG if results.failed else EXIT_IMPOSSIBLE) from None
-    Console(stderr=as_json).print(Text(f"report: {page} and {html}"), soft_wrap=True)
-
-
-@contextmanager
-def _progress(parts: Sequence[Part], *, quick: bool, quiet: bool) -> Iterator[dict[str, Any]]:
-    """Show a bar over all parts on standard error, and on standard output a line for each that is done."""
-    if quiet:
-        yield {}
-        return
-    console = Console()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[step]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=sum(part.seconds[quick] or 1 for part in parts), step="")
-        fresh = dict.fromkeys((part.name for part in parts), False)
-
-        def on_start(part: Part, kept: bool) -> None:
-            fresh[part.name] = not kept
-            progress.update(task, description=f"{part.name:<12}", step="")
-
-        def on_step(part: Part, step: str) -> None:
-            progress.update(task, step=step)
-
-        def on_result(part: Part, result: PartResult) -> None:
-            progress.advance(task, part.seconds[quick] or 1)
-            mark, colour = ("✗", "bold red") if result.failure else ("✓", "green")
-            took = f"{result.seconds:.0f} s" if fresh[part.name] else "kept from an earlier run"
-            line = Text.assemble(
-                (f"{mark} ", colour), (f"{part.name:<12}", "bold"), f"{part.about} ", (f"({took})", "dim")
-            )
-            console.print(line, soft_wrap=True)
-            if result.failure:
-                console.print(Text(f"  {result.failure}", style=colour), soft_wrap=True)
-
-        yield {"on_start": on_start, "on_step": on_step, "on_result": on_result}
+def _measure(part: Part, results: Results, *, quiet: bool) -> None:
+    """Measure a part, put what it found in its place, and say what goes on and how it went."""
+    errors = Console(stderr=True, quiet=quiet)
+    with errors.status(part.name) as status:
+        result = runner.measure(part, results.scale, lambda step: status.update(f"{part.name}: {step}"))
+    by_name: dict[str, PartResult] = {each.name: each for each in results.parts} | {part.name: result}
+    results.parts = [by_name[each.name] for each in PARTS if each.name in by_name]
+    mark = Text("✗ ", "bold red") if result.failure else Text("✓ ", "green")
+    errors.print(mark.append(f"{part.name:<12}{part.about} ({result.seconds:.0f} s)", "not bold"), soft_wrap=True)
+    if result.failure:
+        errors.print(Text(f"  {result.failure}", "red"), soft_wrap=True)
 
 
 app = typer.Typer(name="bench", add_completion=False, pretty_exceptions_enable=False)

@@ -1,4 +1,4 @@
-"""What a benchmark found: figures one by one, rows of the comparison table, and curves. Data alone, JSON both ways."""
+"""What benchmarks find: figures, rows of the comparison table and curves, part by part. Data alone, JSON both ways."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Ratio:
         """Return median and range of one ratio a turn."""
         return cls(statistics.median(values), min(values), max(values))
 
-    @classmethod
-    def plain(cls, value: float) -> Ratio:
-        """Return a ratio of which there is but one."""
-        return cls(value, value, value)
+    def __str__(self) -> str:
+        text = f"{number(self.median)}x"
+        same = self.lowest == self.highest
+        return text if same else f"{text} ({number(self.lowest)} to {number(self.highest)})"
 
 
 @dataclass
@@ -115,7 +115,6 @@ class Curve:
 class Finding:
     """What a benchmark found: its sizes in the title, its figures, what to know of them, rows and curves."""
 
-    letter: str
     title: str
     lines: list[Line] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -123,23 +122,66 @@ class Finding:
     curves: list[Curve] = field(default_factory=list)
 
     def add(self, what: str, value: float | int | bool | str, unit: str = "", **more: Any) -> None:
-        """Add a figure."""
         self.lines.append(Line(what, value, unit, **more))
 
     def add_ratio(self, what: str, ratio: Ratio, **more: Any) -> None:
-        """Add a ratio with its range."""
         self.lines.append(Line(what, ratio.median, "x", lowest=ratio.lowest, highest=ratio.highest, **more))
 
-    def markdown(self) -> str:
-        """Return it as a section."""
-        asked = any(line.asked for line in self.lines)
-        head = ("| | measured (range over turns) | asked | |", "|---|--:|---|---|")
-        rows = [f"## {self.letter}. {self.title}", ""]
-        rows += head if asked else ("| | measured (range over turns) |", "|---|--:|")
-        for line in self.lines:
-            rows.append(f"| {line.what} | {line.figure} |" + (f" {line.asked} | {line.verdict} |" if asked else ""))
-        rows += ["", *(f"- {note}" for note in self.notes)]
-        return "\n".join(rows).rstrip() + "\n"
+
+@dataclass
+class PartResult:
+    """How one part ended.
+
+    Attributes:
+        name: of the part.
+        started: when, in UTC, as ISO 8601.
+        seconds: wall-clock time of it all.
+        load: the machine's load averages before.
+        findings: what was measured.
+        failure: why it failed; empty if it did not.
+    """
+
+    name: str
+    started: str
+    seconds: float
+    load: str
+    findings: list[Finding] = field(default_factory=list)
+    failure: str = ""
+
+
+@dataclass
+class Results:
+    """All that is known of one code on one machine.
+
+    Attributes:
+        scale: "full", "quick" or "small".
+        machine: what was measured, and on what; see `machine.facts`.
+        parts: how each ended.
+    """
+
+    scale: str
+    machine: dict[str, str]
+    parts: list[PartResult] = field(default_factory=list)
+
+    @property
+    def findings(self) -> list[Finding]:
+        return [finding for part in self.parts for finding in part.findings]
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for finding in self.findings for row in finding.rows]
+
+    @property
+    def rivals(self) -> list[Rival]:
+        return [rival for row in self.rows for rival in (row.peer, row.limit) if rival]
+
+    @property
+    def curves(self) -> list[Curve]:
+        return [curve for finding in self.findings for curve in finding.curves]
+
+    @property
+    def failed(self) -> list[PartResult]:
+        return [part for part in self.parts if part.failure]
 
 
 def number(value: float) -> str:

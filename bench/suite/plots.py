@@ -1,9 +1,8 @@
-"""Curves as pictures: logarithmic axes, units, and each line's name at its end. Needs matplotlib."""
+"""Curves as pictures: logarithmic axes, units, and the lines' names beside them. Needs matplotlib."""
 
 from __future__ import annotations
 
 from functools import partial
-from math import log
 from typing import Any
 
 from protocols.reporting import drawing
@@ -12,8 +11,6 @@ from .findings import Curve
 
 _SIZE = (5.6, 3.4)
 _GREY = "#6b7785"
-_ROOM = 0.08
-"""The least distance between two names, as a share of the height."""
 
 
 def svg(curve: Curve) -> bytes:
@@ -56,35 +53,8 @@ def _draw(figure: Any, curve: Curve) -> None:
     axes.set_xlabel(curve.across)
     axes.set_ylabel(curve.up)
     axes.set_title(curve.title, loc="left", fontsize=10)
-    _name_the_lines(axes, lines)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
 
 
 def _tick(value: float, _: int) -> str:
     return f"{value:,.0f}" if value >= 1 else f"{value:g}"
-
-
-def _name_the_lines(axes: Any, lines: dict[str, Any]) -> None:
-    """Write names at the right end of the lines, far enough apart to be read."""
-    bottom, top = axes.get_ylim()
-
-    def height(value: float) -> float:
-        return log(value / bottom) / log(top / bottom)
-
-    ends = sorted((height(points[-1][1]), name) for name, points in lines.items())
-    places: list[float] = []
-    for end, _ in ends:
-        places.append(max(end, places[-1] + _ROOM) if places else end)
-    overflow = max(0.0, places[-1] - 1.0) if places else 0.0
-    colours = {line.get_label(): line.get_color() for line in axes.get_lines()}
-    for place, (_, name) in zip(places, ends, strict=True):
-        axes.annotate(
-            name,
-            xy=(1.0, place - overflow),
-            xycoords="axes fraction",
-            xytext=(4, 0),
-            textcoords="offset points",
-            color=colours[name],
-            va="center",
-            fontsize=8,
-            annotation_clip=False,
-        )

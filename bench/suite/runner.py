@@ -1,4 +1,4 @@
-"""Runs the benchmarks part by part, each under pytest in a process of its own, and keeps what is finished."""
+"""Runs one part's benchmarks under pytest in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -22,10 +21,11 @@ import msgspec
 from secagg.errors import ParameterError
 
 from . import machine
-from .findings import Finding
+from .findings import Finding, PartResult
 from .parts import Part
-from .results import PartResult, Results, Shelf
 
+FOLDER = Path(__file__).resolve().parents[1]
+"""Where the benchmarks are."""
 STEP = "▸ "
 """Behind this in a line of output, a benchmark says what it is at; pytest may have written before it."""
 SCALE_VARIABLE = "SECAGG_BENCH_SCALE"
@@ -35,12 +35,6 @@ _MOST_LINES = 400
 _SHOWN_LINES = 6
 
 
-def find_suite() -> Path:
-    """Return the folder of the benchmarks; raise ParameterError where libraries that they need are not installed."""
-    check_libraries()
-    return Path(__file__).resolve().parents[1]
-
-
 def check_libraries() -> None:
     """Raise ParameterError unless everything that the benchmarks import is there."""
     absent = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
@@ -48,76 +42,35 @@ def check_libraries() -> None:
         raise ParameterError(f"benchmarks need {', '.join(absent)}: pip install --editable '.[bench]'")
 
 
-def run(
-    parts: Sequence[Part],
-    suite: Path,
-    *,
-    quick: bool = False,
-    again: bool = False,
-    on_start: Callable[[Part, bool], None] = lambda part, kept: None,
-    on_step: Callable[[Part, str], None] = lambda part, step: None,
-    on_result: Callable[[Part, PartResult], None] = lambda part, result: None,
-) -> Results:
-    """Run parts, or take what is kept of them; a part that fails stops no other.
-
-    Finished parts are kept in the suite's folder `out/kept`, under a fingerprint of the code, the libraries and the
-    machine. What is interrupted is run again next time, what failed as well.
-
-    Args:
-        parts: which; see `chosen`.
-        suite: the folder of the benchmarks; see `find_suite`.
-        quick: smaller sizes and fewer turns.
-        again: measure anew what is kept.
-        on_start: called with each part, and whether it is kept from before.
-        on_step: called with what a part is at.
-        on_result: called with each part's result.
-    """
-    root, scale = suite.parent, "quick" if quick else "full"
-    shelf = Shelf(suite / "out" / "kept", machine.fingerprint(root), scale)
-    if again:
-        for part in parts:
-            shelf.drop(part.name)
-    results = Results(scale, machine.facts(), machine.versions(), machine.commit(root))
-    for part in parts:
-        result = shelf.find(part.name)
-        on_start(part, result is not None)
-        if result is None:
-            result = _measure(part, suite, scale, partial(on_step, part))
-            if not result.failure:
-                shelf.keep(result)
-        results.parts.append(result)
-        on_result(part, result)
-    return results
-
-
-def _measure(part: Part, suite: Path, scale: str, on_step: Callable[[str], None]) -> PartResult:
+def measure(part: Part, scale: str, on_step: Callable[[str], None], folder: Path = FOLDER) -> PartResult:
+    """Run a part at a scale ("full" or "quick"); `on_step` is called with what it is at. Failures are in the result."""
     started, load, start = datetime.now(UTC).isoformat(timespec="seconds"), machine.load(), time.perf_counter()
     lines: deque[str] = deque(maxlen=_MOST_LINES)
-    with tempfile.TemporaryDirectory() as folder:
-        record = Path(folder) / "benchmark.json"
-        with _pytest(part, suite, scale, record) as process:
+    findings: list[Finding] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        record = Path(scratch) / "benchmark.json"
+        with _pytest(part, folder, scale, record) as process:
             for line in process.stdout or ():
                 lines.append(line.rstrip("\n"))
                 _, told, step = line.partition(STEP)
                 if told:
                     on_step(step.strip())
         if process.returncode:
-            findings: list[Finding] = []
-            failure = _why(lines, suite.parent) or f"pytest ended with exit code {process.returncode}"
+            failure = _why(lines, folder.parent) or f"pytest ended with exit code {process.returncode}"
         else:
             findings, failure = _read(record)
     return PartResult(part.name, started, time.perf_counter() - start, load, findings, failure)
 
 
 @contextmanager
-def _pytest(part: Part, suite: Path, scale: str, record: Path) -> Iterator[subprocess.Popen[str]]:
+def _pytest(part: Part, folder: Path, scale: str, record: Path) -> Iterator[subprocess.Popen[str]]:
     """Start pytest on a part's benchmarks in a process group of its own, of which nothing is left behind."""
-    command = [sys.executable, "-m", "pytest", *(f"{suite.name}/{test}" for test in part.tests)]
+    command = [sys.executable, "-m", "pytest", *(f"{folder.name}/{test}" for test in part.tests)]
     command += ["-p", "no:cacheprovider", "--override-ini=filterwarnings=", "-s", f"--benchmark-json={record}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "SECAGG_"))}
     process = subprocess.Popen(
         command,
-        cwd=suite.parent,
+        cwd=folder.parent,
         env=environment | {SCALE_VARIABLE: scale, "PYTHONUNBUFFERED": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -152,11 +105,7 @@ def _why(lines: Sequence[str], root: Path) -> str:
     """Return what pytest says went wrong, without the paths of this machine."""
     said = [line[1:].strip() for line in lines if line.startswith("E ")] or [line for line in lines if line.strip()]
     text = "\n".join(said[-_SHOWN_LINES:])
-    for path, name in (
-        (str(root), "."),
-        (sys.prefix, "python"),
-        (str(Path.home()), "~"),
-        (tempfile.gettempdir(), "tmp"),
-    ):
+    places = {str(root): ".", sys.prefix: "python", str(Path.home()): "~", tempfile.gettempdir(): "tmp"}
+    for path, name in places.items():
         text = text.replace(path, name)
     return text

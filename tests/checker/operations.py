@@ -11,11 +11,7 @@ Case = dict[str, Any]
 
 def _codec(given: Case) -> lanes.Floats:
     return lanes.Floats(
-        float.fromhex(given["clip"]),
-        given["value_bits"],
-        given["num_summands"],
-        given["max_weight"],
-        given["rounding"],
+        float.fromhex(given["clip"]), given["value_bits"], given["num_summands"], given["max_weight"], given["rounding"]
     )
 
 

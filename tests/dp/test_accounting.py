@@ -13,14 +13,7 @@ from hypothesis import strategies as st
 
 from dp.accounting import Accountant, Method, delta_of, epsilon_of
 from dp.analytic import gaussian_delta, gaussian_epsilon, gaussian_noise_multiplier
-from dp.calibration import (
-    discrete_gaussian_sigma,
-    fixed_size_noise_multiplier,
-    gaussian_sigma,
-    laplace_epsilon,
-    laplace_scale,
-    noise_multiplier,
-)
+from dp.calibration import fixed_size_noise_multiplier, gaussian_sigma, laplace_epsilon, laplace_scale, noise_multiplier
 from dp.errors import MissingDependencyError, PrivacyParameterError
 from dp.events import (
     ApproximateEvent,
@@ -319,15 +312,6 @@ def test_gaussian_and_laplace_scales() -> None:
     scale = laplace_scale(0.1, Sensitivity(1.0, Norm.L1, ADD))
     assert scale * 3602879701896397 == 2**55  # 0.1 means its binary value, and the quotient is not rounded
     assert laplace_epsilon(scale, Sensitivity(1.0, Norm.L1, ADD)) >= 0.1
-
-
-@pytest.mark.parametrize(("epsilon", "move", "d"), [(1.0, 1, 1), (3.0, 2, 1), (1.0, 10, 1000), (10.0, 1, 1000)])
-def test_discrete_gaussian_calibration(epsilon: float, move: int, d: int) -> None:
-    sigma = discrete_gaussian_sigma(epsilon, 1e-5, move, d)
-    assert epsilon_of(DiscreteGaussianEvent(sigma, float(move), d, ADD), 1e-5) <= epsilon * (1 + 1e-4)
-    assert sigma >= 0.9 * gaussian_noise_multiplier(epsilon, 1e-5) * move
-    with pytest.raises(PrivacyParameterError, match="whole steps"):
-        discrete_gaussian_sigma(1.0, 1e-5, 0.5)
 
 
 @pytest.mark.parametrize("bad", [{"rounds": 0}, {"rounds": 1.5}, {"sampling_rate": 0.0}, {"tolerance": 0.0}])

@@ -8,10 +8,10 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dp.analytic import gaussian_delta, gaussian_epsilon, gaussian_noise_multiplier
+from dp.analytic import gaussian_delta, gaussian_epsilon, gaussian_noise_multiplier, smallest
 from dp.discrete import (
     discrete_gaussian_delta,
     discrete_gaussian_deltas,
@@ -27,6 +27,11 @@ from dp.zcdp import advanced_composition, basic_composition, gaussian_rho, zcdp_
 epsilons = st.floats(1e-3, 30)
 deltas = st.floats(-30, -0.2).map(lambda e: 10**e)
 multipliers = st.floats(-1.5, 3).map(lambda e: 10**e)
+
+
+def exact_gaussian_delta(s: float, epsilon: float) -> mpmath.mpf:
+    a = 1 / (2 * mpmath.mpf(s)) - mpmath.mpf(epsilon) * s
+    return mpmath.ncdf(a) - mpmath.exp(epsilon) * mpmath.ncdf(a - 1 / mpmath.mpf(s))
 
 
 @pytest.mark.parametrize(("s", "epsilon", "delta"), [(1, 1, 0.12693674), (1 / 3, 1, 0.78760074), (1, 2, 0.02092364)])
@@ -47,8 +52,7 @@ def test_analytic_sigma(epsilon: float, delta: float, sigma: float) -> None:
 @given(multipliers, epsilons)
 def test_gaussian_delta_is_never_below_the_truth_and_hardly_above(s: float, epsilon: float) -> None:
     with mpmath.workdps(400):
-        a = 1 / (2 * mpmath.mpf(s)) - mpmath.mpf(epsilon) * s
-        true = mpmath.ncdf(a) - mpmath.exp(epsilon) * mpmath.ncdf(a - 1 / mpmath.mpf(s))
+        true = exact_gaussian_delta(s, epsilon)
         found = gaussian_delta(s, epsilon)
         assert true <= found
         assert found <= true * (1 + mpmath.mpf("1e-6")) + mpmath.mpf("1e-300")
@@ -59,6 +63,8 @@ def test_calibration_and_its_inverse_meet_on_the_private_side(epsilon: float, de
     s = gaussian_noise_multiplier(epsilon, delta)
     assert gaussian_delta(s, epsilon) <= delta
     assert gaussian_delta(s * (1 - 1e-6), epsilon) > delta
+    if 0.05 <= epsilon <= 10:
+        assert gaussian_delta(s * (1 - 1e-11), epsilon) > delta * (1 - 1e-9)
     back = gaussian_epsilon(s, delta)
     assert back == pytest.approx(epsilon, rel=1e-5)
     assert gaussian_delta(s, back) <= delta
@@ -146,14 +152,6 @@ def test_zcdp_conversions_meet(rho: float, delta: float) -> None:
         assert gaussian_rho(multiplier) == pytest.approx(rho)
 
 
-def test_composition_theorems() -> None:
-    assert basic_composition([(0.5, 1e-6), (0.25, 0.0)]) == pytest.approx((0.75, 1e-6))
-    epsilon, delta = advanced_composition(0.01, 0.0, 10_000, 1e-6)
-    assert epsilon == pytest.approx(0.01 * math.sqrt(2e4 * math.log(1e6)) + 100 * math.tanh(0.005), rel=1e-12)
-    assert delta == pytest.approx(1e-6)
-    assert advanced_composition(2.0, 0.0, 2, 1e-6)[0] == pytest.approx(4.0)
-
-
 @pytest.mark.parametrize("bad", [0, -1, math.nan, math.inf, True, "1"])
 def test_bad_parameters(bad: object) -> None:
     for call in (
@@ -167,3 +165,152 @@ def test_bad_parameters(bad: object) -> None:
     ):
         with pytest.raises(PrivacyParameterError):
             call()
+
+
+# Conversions and composition at their edges: on the private side, to the last place.
+
+
+def exact_zcdp_delta(rho: float, epsilon: float) -> mpmath.mpf:
+    """Corollary 13 at its minimum, found by the zero of its logarithm's slope."""
+    r, e = mpmath.mpf(rho), mpmath.mpf(epsilon)
+    low, high = mpmath.mpf(1), (e + 1) / r + 10
+    for _ in range(150):
+        alpha = (low + high) / 2
+        if (2 * alpha - 1) * r - e + mpmath.log1p(-1 / alpha) < 0:
+            low = alpha
+        else:
+            high = alpha
+    return mpmath.exp((alpha - 1) * (alpha * r - e) + alpha * mpmath.log1p(-1 / alpha)) / (alpha - 1)
+
+
+@given(st.floats(-6, 1).map(lambda e: 10**e), st.floats(0, 40))
+@example(1e-6, 0.0)
+@example(4e-4, 1.0)
+@example(1e-3, 1.5)
+@example(2e-3, 2.0)
+def test_zcdp_deltas_are_the_least_and_rounded_up(rho: float, epsilon: float) -> None:
+    with mpmath.workdps(40):
+        true = min(mpmath.mpf(1), exact_zcdp_delta(rho, epsilon))
+        found = zcdp_delta(rho, epsilon)
+        assert found <= 1
+        if true > mpmath.mpf("1e-290"):
+            assert true <= found <= true * (1 + mpmath.mpf("1e-11"))
+
+
+@given(st.floats(1e-3, 30), deltas)
+def test_the_largest_rho_is_private_and_the_largest(epsilon: float, delta: float) -> None:
+    rho = zcdp_rho(epsilon, delta)
+    assert zcdp_delta(rho, epsilon) <= delta
+    assert zcdp_delta(rho * (1 + 1e-9), epsilon) > delta
+    back = zcdp_epsilon(rho, delta)
+    assert back == pytest.approx(epsilon, rel=1e-9)
+    assert zcdp_delta(rho, back) <= delta
+
+
+def test_where_delta_is_free_epsilon_is_nothing() -> None:
+    assert zcdp_epsilon(1e-3, 0.9) == 0.0
+    edge = zcdp_delta(1e-3, 0.0)
+    assert zcdp_epsilon(1e-3, edge) == 0.0
+    assert zcdp_epsilon(1e-3, edge * (1 - 1e-6)) > 0
+    assert gaussian_epsilon(100.0, 0.5) == 0.0
+    assert gaussian_epsilon(1.0, gaussian_delta(1.0, 0.0)) == 0.0
+
+
+@pytest.mark.parametrize("multiplier", [0.1, 0.3, 1.0, 3.0, 1e6])
+def test_rho_is_rounded_up_and_hardly(multiplier: float) -> None:
+    with mpmath.workdps(30):
+        true = 1 / (2 * mpmath.mpf(multiplier) ** 2)
+        assert true <= gaussian_rho(multiplier) <= true * (1 + mpmath.mpf("2e-15"))
+
+
+def test_basic_composition_adds_up_and_no_further_than_one() -> None:
+    epsilon, delta = basic_composition([(0.1, 1e-7)] * 10)
+    assert 1.0 <= epsilon <= 1 + 1e-14
+    assert 1e-6 <= delta <= 1e-6 * (1 + 1e-14)
+    assert basic_composition([(0.5, 0.0), (0.0, 0.0)]) == (pytest.approx(0.5), 0.0)
+    assert basic_composition([(0.5, 0.7), (0.5, 0.7)])[1] == 1.0
+    assert basic_composition([]) == (0.0, 0.0)
+
+
+def test_advanced_composition_counts_every_delta_and_beats_the_sum_or_equals_it() -> None:
+    epsilon, delta = advanced_composition(0.1, 1e-8, 100, 1e-6)
+    # Dwork, Rothblum (2016): 0.1 sqrt(200 log(1e6)) + 10 tanh(0.05), worked out to 30 digits.
+    with mpmath.workdps(30):
+        true = mpmath.mpf(0.1) * mpmath.sqrt(200 * mpmath.log(10**6)) + 100 * mpmath.mpf(0.1) * mpmath.tanh(
+            mpmath.mpf(0.1) / 2
+        )
+        assert true * (1 - mpmath.mpf("1e-15")) <= epsilon <= true * (1 + mpmath.mpf("1e-14"))
+    assert 2e-6 <= delta <= 2e-6 * (1 + 1e-14)
+    assert advanced_composition(0.1, 0.1, 100, 0.5)[1] == 1.0
+    few, _ = advanced_composition(0.1, 0.0, 2, 1e-6)
+    assert 0.2 <= few <= 0.2 * (1 + 1e-14)
+    for bad in ((0.1, 0.0, 0, 1e-6), (0.1, 0.0, 2, 0.0), (0.1, 1.0, 2, 1e-6), (0.0, 0.0, 2, 1e-6)):
+        with pytest.raises(PrivacyParameterError):
+            advanced_composition(*bad)
+
+
+# Gaussian noise.
+
+
+@given(st.floats(-3, 3).map(lambda e: 10**e), st.floats(0, 60))
+@example(1e-3, 0.0)
+@example(1e-3, 0.1)
+@example(1e3, 0.0)
+@example(1.0, 38.0)
+@example(1.0, 39.5)
+def test_gaussian_deltas_are_probabilities(s: float, epsilon: float) -> None:
+    assert 0 < gaussian_delta(s, epsilon) <= 1
+    assert gaussian_delta(s, epsilon) >= gaussian_delta(s * 1.001, epsilon) * (1 - 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("s", "epsilon"),
+    [
+        (1.0, 0.0),
+        (0.5, 0.999),
+        (0.5, 1.0),
+        (0.5, 1.999),
+        (0.2, 12.4),
+        (0.2, 12.6),
+        (1.0, 12.4),
+        (1.0, 12.6),
+        (1.0, 38.9),
+    ],
+)
+def test_gaussian_deltas_where_their_forms_meet(s: float, epsilon: float) -> None:
+    with mpmath.workdps(400):
+        true = exact_gaussian_delta(s, epsilon)
+        assert true <= gaussian_delta(s, epsilon) <= true * (1 + mpmath.mpf("2e-11")) + mpmath.mpf("1e-322")
+
+
+def test_small_deltas_are_rounded_up_everywhere() -> None:
+    # From a = -1 to -37.4, where half the square of a has an error of its own: a hundred times that of delta's factors.
+    with mpmath.workdps(60):
+        for k in range(10, 375):
+            s, a = 0.5 + k % 7, -k / 10
+            epsilon = (0.5 / s - a) / s
+            true = exact_gaussian_delta(s, epsilon)
+            assert true <= gaussian_delta(s, epsilon) <= true * (1 + mpmath.mpf("1e-9"))
+
+
+def test_deltas_below_all_floats_are_not_taken_for_nothing() -> None:
+    assert gaussian_delta(1.0, 60.0) == 5e-324
+    assert gaussian_delta(1.0, 38.9) > 5e-324
+    assert gaussian_delta(100.0, 1.0) == 5e-324
+
+
+def test_bisections_ask_no_more_often_than_floats_have_bits() -> None:
+    asked = []
+
+    def good(x: float) -> bool:
+        asked.append(x)
+        return x >= 0.7
+
+    found = smallest(good, 0.5, 1.0)
+    assert 0.7 <= found <= 0.7 * (1 + 4e-16)
+    assert len(asked) <= 60
+    assert all(0.5 < x < 1 for x in asked)
+    asked.clear()
+    assert 0.7 <= smallest(good, 0.5, 1.0, 1e-3) <= 0.7 * (1 + 1e-3)
+    assert len(asked) <= 10
+    assert math.nextafter(1.0, 2) == smallest(lambda x: x > 1, 1.0, math.nextafter(1.0, 2))

@@ -25,14 +25,7 @@ from dp.calibration import (
 )
 from dp.discrete import discrete_gaussian_delta
 from dp.errors import PrivacyParameterError
-from dp.events import (
-    DiscreteGaussianEvent,
-    Event,
-    GaussianEvent,
-    PoissonSampled,
-    Repeated,
-    ZCDPEvent,
-)
+from dp.events import DiscreteGaussianEvent, Event, GaussianEvent, PoissonSampled, Repeated, ZCDPEvent
 from dp.laws import gaussian_law
 from dp.rational import exact
 from dp.sensitivity import Adjacency, Norm, Sensitivity
@@ -138,10 +131,7 @@ def test_bisection_ends_at_neighbouring_floats(share: float, scale: float) -> No
 # Closed forms.
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"sampling_rate": True}, {"sampling_rate": 1.01}, {"epsilon": 0.0}, {"delta": 1.0}],
-)
+@pytest.mark.parametrize("change", [{"sampling_rate": True}, {"sampling_rate": 1.01}, {"epsilon": 0.0}, {"delta": 1.0}])
 def test_goals_are_checked_where_a_closed_form_answers(change: dict[str, object]) -> None:
     arguments = {"epsilon": 1.0, "delta": 1e-5, "rounds": 3, "sampling_rate": 1.0, "adjacency": ADD} | change
     with pytest.raises(PrivacyParameterError):

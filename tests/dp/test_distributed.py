@@ -106,13 +106,7 @@ def test_noise_divided_by_the_invited_is_rejected_as_soon_as_one_in_five_drops_o
     rounds=st.integers(1, 200),
 )
 def test_calibrated_noise_meets_its_goal_and_wastes_next_to_nothing(
-    epsilon: float,
-    log_delta: float,
-    honest: int,
-    length: int,
-    steps: float,
-    adjacency: Adjacency,
-    rounds: int,
+    epsilon: float, log_delta: float, honest: int, length: int, steps: float, adjacency: Adjacency, rounds: int
 ) -> None:
     delta = math.exp(log_delta)
     goal = Goal(adjacency, delta, epsilon=epsilon, rounds=rounds)

@@ -27,10 +27,7 @@ class TestPostgresLedger(LedgerContract):
 
 
 def test_a_locked_ledger_is_busy_and_nothing_is_spent(url: str) -> None:
-    with (
-        Ledger.open(url, create=True) as holder,
-        Ledger.open(url, busy_seconds=0.05) as ledger,
-    ):
+    with Ledger.open(url, create=True) as holder, Ledger.open(url, busy_seconds=0.05) as ledger:
         holder.create(Budget("b", 2, adjacency=ADD))
         with holder._store.write(), pytest.raises(LedgerBusyError, match="try again"):
             ledger.spend("b", cost(1), round_id="r")

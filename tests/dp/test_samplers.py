@@ -22,13 +22,7 @@ import dp.arbiter
 from dp import samplers
 from dp.arbiter import Uniform, decide, invert, keep
 from dp.errors import PrivacyParameterError
-from dp.goodness import (
-    check_noise,
-    chi_squared_quantile,
-    chi_squared_tail,
-    kolmogorov_log_tail,
-    kolmogorov_quantile,
-)
+from dp.goodness import check_noise, chi_squared_quantile, chi_squared_tail, kolmogorov_log_tail, kolmogorov_quantile
 from dp.laws import Law, cumulative, gaussian_law, laplace_law
 from dp.mass import distribution, mass, reach, variance
 from dp.randomness import WordStream, random_bits
@@ -147,15 +141,7 @@ def test_ties_of_the_acceptance_stop_the_kernel(curved: bool) -> None:
         words[:3] = block_word << 1, offset << (64 - law.shift), math.floor(excess) + nudge
         out = np.zeros(1, dtype=np.int64)
         _, at, stopped = walk(
-            words,
-            0,
-            out,
-            0,
-            table.thresholds,
-            table.guide,
-            np.uint64(table.shift),
-            np.uint64(table.rate),
-            curved,
+            words, 0, out, 0, table.thresholds, table.guide, np.uint64(table.shift), np.uint64(table.rate), curved
         )
         assert (stopped and at == 0) is undecided
 

@@ -57,7 +57,7 @@ NOT_FROM_OUTSIDE = {
     "protocols.audit.replay.shipped": "the same vectors",
     "protocols.audit.strings": "what the library has drawn",
     "bench.suite.machine": "the operating system's and the package's own files",
-    "bench.suite.results": "the benchmark's own files, which are made anew where they cannot be read",
+    "bench.suite.report": "the benchmark's own report, which is made anew where it cannot be read",
     "bench.suite.runner": "what pytest-benchmark wrote a moment ago",
     "protocols.masking.config": "what it has just written itself",
     "secagg.encoding": "a key stream of its own",

@@ -8,34 +8,15 @@ from hypothesis import strategies as st
 from secagg import aead
 from secagg.aead import KEY_BYTES, NONCE_BYTES, OVERHEAD_BYTES, TAG_BYTES
 from secagg.errors import AuthenticationFailed, ParameterError
-from tests.strategies import seeds
+from tests.strategies import flipped, seeds
 
 KEY = bytes(range(32))
 NONCE = bytes(range(50, 62))
 AD = b"from 1 to 2 in session 3"
 
-# RFC 8439, section 2.8.2.
-RFC_KEY = bytes(range(0x80, 0xA0))
-RFC_NONCE = bytes.fromhex("070000004041424344454647")
-RFC_AD = bytes.fromhex("50515253c0c1c2c3c4c5c6c7")
-RFC_TEXT = (
-    b"Ladies and Gentlemen of the class of '99: If I could offer you "
-    b"only one tip for the future, sunscreen would be it."
-)
-RFC_SEALED = RFC_NONCE + bytes.fromhex(
-    "d31a8d34648e60db7b86afbc53ef7ec2a4aded51296e08fea9e2b5a736ee62d63dbea45e8ca9671282fafb69da92728b"
-    "1a71de0a9e060b2905d6a5b67ecd3b3692ddbd7f2d778b8c9803aee328091b58fab324e4fad675945585808b4831d7bc"
-    "3ff4def08e4b7a9de576d26586cec64b61161ae10b594f09e26a7e902ecbd0600691"
-)
-
 
 def seal(plaintext: bytes) -> bytes:
     return aead.seal(KEY, plaintext, associated_data=AD, random=lambda size: NONCE)
-
-
-def test_sealing_gives_the_ciphertext_and_tag_of_rfc_8439() -> None:
-    assert aead.seal(RFC_KEY, RFC_TEXT, associated_data=RFC_AD, random=lambda size: RFC_NONCE) == RFC_SEALED
-    assert aead.open(RFC_KEY, RFC_SEALED, associated_data=RFC_AD) == RFC_TEXT
 
 
 @given(seeds, st.binary(max_size=300), st.binary(min_size=1, max_size=100))
@@ -50,27 +31,13 @@ def test_opening_undoes_sealing(key: bytes, plaintext: bytes, associated_data: b
 
 
 @pytest.mark.parametrize("plaintext", [b"", b"x", bytes(40)])
-def test_every_single_bit_of_a_ciphertext_counts(plaintext: bytes) -> None:
-    sealed = seal(plaintext)
-    for bit in range(8 * len(sealed)):
-        flipped = bytearray(sealed)
-        flipped[bit // 8] ^= 1 << (bit % 8)
-        with pytest.raises(AuthenticationFailed):
-            aead.open(KEY, bytes(flipped), associated_data=AD)
-
-
-def test_every_single_bit_of_the_key_and_the_associated_data_counts() -> None:
-    sealed = seal(b"plaintext")
-    for bit in range(8 * len(KEY)):
-        key = bytearray(KEY)
-        key[bit // 8] ^= 1 << (bit % 8)
-        with pytest.raises(AuthenticationFailed):
-            aead.open(bytes(key), sealed, associated_data=AD)
-    for bit in range(8 * len(AD)):
-        other = bytearray(AD)
-        other[bit // 8] ^= 1 << (bit % 8)
-        with pytest.raises(AuthenticationFailed):
-            aead.open(KEY, sealed, associated_data=bytes(other))
+def test_every_single_bit_of_key_ciphertext_and_associated_data_counts(plaintext: bytes) -> None:
+    parts = (KEY, seal(plaintext), AD)
+    for number, part in enumerate(parts):
+        for bit in range(8 * len(part)):
+            key, sealed, associated = (*parts[:number], flipped(part, bit), *parts[number + 1 :])
+            with pytest.raises(AuthenticationFailed):
+                aead.open(key, sealed, associated_data=associated)
 
 
 @pytest.mark.parametrize("other", [AD[:-1], AD + b"\0", AD + AD, b"\0" + AD])

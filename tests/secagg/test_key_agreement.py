@@ -76,15 +76,6 @@ def test_a_thousand_iterations_give_the_output_of_rfc_7748() -> None:
     assert scalar.hex() == "684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51"
 
 
-def test_alice_and_bob_of_rfc_7748_agree() -> None:
-    alice = KeyPair(bytes.fromhex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a"))
-    bob = KeyPair(bytes.fromhex("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb"))
-    assert alice.public_bytes.hex() == "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a"
-    assert bob.public_bytes.hex() == "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f"
-    shared = "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742"
-    assert alice.agree(bob.public_bytes).hex() == bob.agree(alice.public_bytes).hex() == shared
-
-
 @given(seeds, seeds)
 def test_both_sides_agree_and_so_does_pycryptodome(private: bytes, other: bytes) -> None:
     ours, theirs = KeyPair(private), KeyPair(other)

@@ -158,10 +158,7 @@ def test_perfect_powers_are_found(root: int, exponent: int) -> None:
     assert not is_perfect_power(N)
 
 
-@pytest.mark.parametrize(
-    ("p", "q"),
-    [(P, P), (P, P + 2), (P, SAFE_PRIME_100), (P, (1 << 127) - 1)],
-)
+@pytest.mark.parametrize(("p", "q"), [(P, P), (P, P + 2), (P, SAFE_PRIME_100), (P, (1 << 127) - 1)])
 def test_defective_factors_are_refused(p: int, q: int) -> None:
     with pytest.raises(ParameterError):
         PrivateKey(p, q, _min_bits=128)
