@@ -49,7 +49,7 @@ class Trial:
     """The parties of one small session, and what it must give.
 
     Attributes:
-        join, inputs: as the driver takes them; the same inputs each time.
+        join, inputs: as the driver takes them; the same inputs each time, none for whoever contributes nothing.
         load, load_participant: restore a dump.
         check: raises AssertionError unless the result is exactly the one of those who took part.
         took_part: who did, from the result.
@@ -255,6 +255,7 @@ class ProtocolContract:
         def wire(crossing: Crossing) -> bytes | None:  # noqa: PLR0911
             history = seen.setdefault((crossing.name, crossing.to_coordinator), [])
             history.append(data := crossing.data)
+            assert session.coordinator.num_awaited == len(session.coordinator.awaited)
             if (crossing.phase, crossing.name, crossing.to_coordinator) != (phase, victim, up):
                 return data
             others = [theirs[-1] for (name, to), theirs in seen.items() if to is up and name != victim]
@@ -264,8 +265,8 @@ class ProtocolContract:
                 case "drop":
                     return None
                 case "duplicate":
-                    first = session.coordinator.receive(victim, data) if up else trial.answer(victim, data)
-                    assert first
+                    deliver = session.coordinator.receive if up else trial.answer
+                    deliver(victim, data)
                 case "replay":
                     return history[number % len(history)]
                 case "another's":

@@ -117,12 +117,6 @@ def roster_of(session: Session, client_id: int = 1) -> Roster:
     return roster
 
 
-def test_a_roster_of_another_session_is_ignored():
-    session = session_at(1)
-    stale = replace(roster_of(session), session_id=bytes(32))
-    refuses(session, 1, stale, UnexpectedMessage, "another session", aborts=False)
-
-
 def test_a_roster_without_the_client_is_refused():
     session = session_at(1)
     roster = roster_of(session)

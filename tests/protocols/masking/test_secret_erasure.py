@@ -61,16 +61,6 @@ def test_an_aborted_server_holds_no_sum_and_no_shares_but_knows_who_was_excluded
         assert not held
 
 
-def test_a_dump_takes_the_sums_along_and_leaves_the_server_as_it_was():
-    session = session_of(phases=2)
-    dumped = session.server.dump()
-    assert session.server._state.sums == []
-    restored = type(session.server).load(dumped)
-    assert restored._state.sums == []
-    assert restored.dump() == dumped
-    session.run().assert_exact()
-
-
 @pytest.fixture
 def step(monkeypatch):
     """Replace the step that answers invitations."""

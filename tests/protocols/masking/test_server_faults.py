@@ -230,23 +230,6 @@ def test_the_server_holds_one_sum_however_many_inputs_arrive():
     assert max(sizes) - min(sizes) < 9 * 50
 
 
-@pytest.mark.parametrize("adversary", Adversary)
-def test_the_number_of_the_awaited_is_always_right(adversary):
-    session, seen = Session(small_config(9, adversary, dropout=0.34, complete_graph=True)), []
-
-    def disturb(crossing):
-        assert session.server.num_awaited == len(session.server.awaited)
-        seen.append(session.server.num_awaited)
-        return b"rubbish" if crossing.to_coordinator and crossing.name == "client-1" else crossing.data
-
-    session.wire = disturb
-    session.step(silent={9})
-    session.step(silent={8})
-    session.run()
-    assert set(session.server.excluded) == {"client-1"}
-    assert (seen[0], min(seen), session.server.num_awaited) == (9, 1, 0)
-
-
 KILLED = """
 import os, signal, sys
 from pathlib import Path
