@@ -92,8 +92,7 @@ class Model:
         Raises:
             EncodingError: a sum does not fit its array's dtype.
         """
-        vectors = {FLOATS: floats} | ({INTEGERS: counters} if counters.size else {})
-        moved = ModelLayout.of(self.arrays).restore(vectors, plus=self.arrays)
+        moved = ModelLayout.of(self.arrays).restore({FLOATS: floats, INTEGERS: counters}, plus=self.arrays)
         return ArrayRecord({key: Array(moved[key]) for key in self.arrays})
 
     def integer_dtypes(self) -> dict[str, str]:
