@@ -62,8 +62,12 @@ class ModelLayout:
             tuple(array.dtype.str for array in arrays.values()),
         )
 
+    def of_kind(self, kind: str) -> list[str]:
+        """Return the names of the arrays of a kind, "floats" or "integers"; booleans count as integers."""
+        return [name for name, _, _ in self._entries(kind)]
+
     def length(self, kind: str) -> int:
-        """Return how many numbers the arrays of a kind hold, "floats" or "integers"; booleans count as integers."""
+        """Return how many numbers the arrays of a kind hold."""
         return sum(math.prod(shape) for _, shape, _ in self._entries(kind))
 
     def vectors(
@@ -116,8 +120,9 @@ class ModelLayout:
         kinds = (FLOATS, INTEGERS) if self._entries(INTEGERS) else (FLOATS,)
         vectors = {}
         for kind in kinds:
-            names = [name for name, _, _ in self._entries(kind)]
-            pieces = [_piece(name, arrays[name], before and before[name]) for name in names]
+            pieces = [
+                _piece(name, arrays[name], None if before is None else before[name]) for name in self.of_kind(kind)
+            ]
             vectors[kind] = np.concatenate(pieces) if pieces else np.empty(0)
         return vectors
 
@@ -148,7 +153,7 @@ class ModelLayout:
             for name, shape, dtype in entries:
                 piece = vector[start : start + math.prod(shape)]
                 start += piece.size
-                fitted = _fitted(name, piece, before and before[name].reshape(-1), np.dtype(dtype))
+                fitted = _fitted(name, piece, None if before is None else before[name].reshape(-1), np.dtype(dtype))
                 state[name] = fitted.reshape(shape)
         return {name: state[name] for name in self.names}
 
