@@ -39,8 +39,6 @@ while not server.ended:
     server.close_phase()
 
 result = server.result
-means = {vector: result.mean(vector) for vector in result.levels}
-received = layout.restore(means, plus=sent)
-for name, array in received.items():
+for name, array in layout.restore(result, plus=sent).items():
     print(f"{name}: {array.dtype} {array.shape} {np.array2string(array.reshape(-1)[:2], precision=3)}")
 print("clipped:", result.num_clipped)

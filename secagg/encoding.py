@@ -280,12 +280,25 @@ def _check_sum(num_summands: int, max_weight: int) -> None:
             raise ParameterError(f"{name} is {value!r}, but must be a positive integer")
 
 
+def readable(value: Any) -> npt.NDArray[Any]:
+    """Return an array as it is, of floats, integers or booleans of at most 64 bits.
+
+    Raises:
+        EncodingError: not an array, or one that cannot be read faithfully: masked, or of another dtype.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise EncodingError("a masked array hides values that would be summed all the same: fill it, or leave them out")
+    if not isinstance(value, np.ndarray):
+        raise EncodingError(f"must be a numpy array, not {type(value).__name__}")
+    if value.dtype.kind not in "fiub" or value.dtype.itemsize > 8:
+        raise EncodingError(f"must be an array of floats or integers of at most 64 bits, not of {value.dtype}: convert")
+    return value
+
+
 def _check_vector(values: Any, kinds: str, wanted: str) -> None:
-    """Raise EncodingError unless the values are a one-dimensional array of one of numpy's kinds, of at most 64 bits."""
-    is_array = isinstance(values, np.ndarray)
-    if not is_array or values.ndim != 1 or values.dtype.kind not in kinds or values.dtype.itemsize > 8:
-        given = f"{values.dtype} of shape {values.shape}" if is_array else type(values).__name__
-        raise EncodingError(f"{wanted} arrays, not {given}: convert, or flatten")
+    """Raise EncodingError unless the values are a one-dimensional array of one of numpy's kinds."""
+    if readable(values).ndim != 1 or values.dtype.kind not in kinds:
+        raise EncodingError(f"{wanted} arrays, not {values.dtype} of shape {values.shape}: convert")
 
 
 def _quantised_chunks(codec: FixedPoint, values: Floats, seed: bytes) -> Iterator[tuple[slice, Levels, int]]:

@@ -21,8 +21,6 @@ from ..inputs.models import FLOATS, INTEGERS, ModelLayout
 
 Vector = npt.NDArray[np.float64]
 
-_KINDS = {"f": FLOATS, "i": INTEGERS, "u": INTEGERS, "b": INTEGERS}
-
 
 def content_digest(content: RecordDict) -> bytes:
     """Return 32 bytes that stand for every record: kinds, names, keys, values, dtypes and shapes."""
@@ -48,6 +46,7 @@ class Model:
     """
 
     arrays: dict[str, npt.NDArray[Any]]
+    layout: ModelLayout
 
     def __repr__(self) -> str:
         return f"Model({len(self.arrays)} arrays)"
@@ -62,29 +61,26 @@ class Model:
         arrays = {}
         for key, value in record.items():
             try:
-                array = np.asarray(value.numpy())
+                arrays[key] = np.asarray(value.numpy())
             except Exception:  # numpy's reader lets through what its parsers raise: zip files, tokens, memory
                 raise EncodingError(f"array {key!r} cannot be read: it is not in numpy's format") from None
-            if array.dtype.kind not in _KINDS or array.dtype.itemsize > 8:
-                raise EncodingError(
-                    f"array {key!r} is of {array.dtype}, but only float16, float32, float64 and integers can be "
-                    "averaged: convert it, or leave it out of what is sent"
-                )
-            arrays[key] = array
-        return cls(arrays)
+        return cls(arrays, ModelLayout.of(arrays))
 
     def keys(self, kind: str) -> list[str]:
-        """Return the keys of the arrays of "floats" or "integers", sorted."""
-        return sorted(key for key, array in self.arrays.items() if _KINDS[array.dtype.kind] == kind)
+        """Return the keys of the arrays of "floats" or "integers", sorted; booleans are integers."""
+        return self.layout.of_kind(kind)
 
     def length(self, kind: str) -> int:
         """Return the number of their coordinates."""
-        return sum(self.arrays[key].size for key in self.keys(kind))
+        return self.layout.length(kind)
 
-    def minus(self, sent: Model, kind: str) -> Vector:
-        """Return this model minus the one that was sent, as one vector of float64; raises as `ModelLayout.values`."""
-        layout = ModelLayout.of(sent.arrays)
-        return layout.values(self.arrays, minus=sent.arrays).get(kind, np.empty(0))
+    def changes(self, trained: Model) -> tuple[Vector, Vector]:
+        """Return what training has changed, floats and integers, as vectors of float64; raises as `ModelLayout.values`.
+
+        Texts name keys and shapes, and no values.
+        """
+        changed = self.layout.values(trained.arrays, minus=self.arrays)
+        return changed[FLOATS], changed.get(INTEGERS, np.empty(0))
 
     def plus(self, floats: Vector, counters: Vector) -> ArrayRecord:
         """Return this model with mean differences added, in its order, shapes and dtypes; counters are rounded.
@@ -92,29 +88,28 @@ class Model:
         Raises:
             EncodingError: a sum does not fit its array's dtype.
         """
-        vectors = {FLOATS: floats} | ({INTEGERS: counters} if counters.size else {})
-        moved = ModelLayout.of(self.arrays).restore(vectors, plus=self.arrays)
+        moved = self.layout.restore({FLOATS: floats, INTEGERS: counters}, plus=self.arrays)
         return ArrayRecord({key: Array(moved[key]) for key in self.arrays})
 
     def integer_dtypes(self) -> dict[str, str]:
         """Return the dtypes of the arrays of integers, by key."""
-        return {key: self.arrays[key].dtype.name for key in self.keys("integers")}
+        return {key: self.arrays[key].dtype.name for key in self.keys(INTEGERS)}
 
     def with_integers(self, dtypes: Mapping[str, str]) -> Model:
         """Return the model with these arrays as integers again: strategies make floats of all that they average.
 
-        Arrays whose values are no integers any more, because a strategy moves them otherwise, stay as they are.
+        Arrays whose values are no such integers any more, because a strategy moves them otherwise, stay as they are.
         """
-        arrays = {
-            key: array.astype(dtypes[key]) if key in dtypes and _is_whole(array) else array
-            for key, array in self.arrays.items()
-        }
-        return Model(arrays)
+        arrays = {key: _as_dtype(array, dtypes.get(key)) for key, array in self.arrays.items()}
+        return Model(arrays, ModelLayout.of(arrays))
 
     def record(self) -> ArrayRecord:
         """Return the arrays as Flower's record."""
         return ArrayRecord({key: Array(array) for key, array in self.arrays.items()})
 
 
-def _is_whole(array: npt.NDArray[Any]) -> bool:
-    return bool(np.isfinite(array).all() and np.array_equal(array, np.rint(array)))
+def _as_dtype(array: npt.NDArray[Any], dtype: str | None) -> npt.NDArray[Any]:
+    """Return an array in a dtype that holds all its values, or else as it is."""
+    with np.errstate(invalid="ignore"):
+        converted = array.astype(dtype or array.dtype)
+    return converted if np.array_equal(converted, array) else array

@@ -44,11 +44,11 @@ def contribution(
     trained = Model.of(arrays)
     spec = config.vectors[0]
     if isinstance(spec, PrivateVector):
-        return {spec.name: _private(trained.minus(sent, "floats"), spec)}
+        return {spec.name: _private(sent.changes(trained)[0], spec)}
     weight = _weight(metrics, announcement.weighted_by, config)
     share = weight / _integers(config, WEIGHT).max_value
-    update, num_clipped = _clip(trained.minus(sent, "floats"), config, announcement.max_clipped_fraction)
-    counters = trained.minus(sent, "integers")
+    floats, counters = sent.changes(trained)
+    update, num_clipped = _clip(floats, config, announcement.max_clipped_fraction)
     if np.abs(counters).max(initial=0.0) > _floats(config, COUNTERS).clip:
         raise EncodingError("an integer array has changed by more than 2**31: leave it out of what is returned")
     return {

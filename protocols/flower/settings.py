@@ -23,7 +23,8 @@ UPDATE = "update of "
 COUNTERS = "counters"
 METRICS = "metrics"
 WEIGHT = "num-examples"
-CLIPPED = "clipped"
+CLIPPED = "num-clipped"
+"""How many coordinates a node has clipped before it scaled them; the round's own counts come after that, and are 0."""
 
 COUNTER_LIMIT = 2.0**31
 COUNTER_BITS = 46

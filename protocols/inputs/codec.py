@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from dp.events import Event
 from dp.sensitivity import Adjacency
-from secagg.encoding import Encoded, Levels
+from secagg.encoding import Encoded, Levels, readable
 from secagg.errors import EncodingError
 from secagg.randomness import SYSTEM, RandomBytes
 from secagg.residues import Residues, lane_dtype, packed_bytes
@@ -79,14 +79,3 @@ class VectorCodec(ABC):
 
     def warm_up(self) -> None:  # noqa: B027 - most have nothing to do
         """Have compiled what encoding uses, so that the first client need not wait."""
-
-
-def readable(value: Any) -> npt.NDArray[Any]:
-    """Return an array as it is; raise EncodingError for what cannot be read faithfully."""
-    if isinstance(value, np.ma.MaskedArray):
-        raise EncodingError("a masked array hides values that would be summed all the same: fill it, or leave them out")
-    if not isinstance(value, np.ndarray):
-        raise EncodingError(f"must be a numpy array, not {type(value).__name__}")
-    if value.dtype.kind not in "fiub":
-        raise EncodingError(f"must be an array of floats or integers, not of {value.dtype}")
-    return value

@@ -13,7 +13,7 @@ from dp.accounting import epsilon_of
 from dp.events import Event
 from dp.sensitivity import Adjacency
 from secagg.encoding import Levels
-from secagg.errors import StateError
+from secagg.errors import ParameterError, StateError
 from secagg.residues import Residues
 
 from ..inputs.codec import VectorCodec
@@ -72,13 +72,18 @@ class RoundResult:
         """Return a vector's sum: float64 in the units of its values, weighted where it is; int64 for integers.
 
         Private vectors: with the noise. Private counts: to the nearest integer, 0 where below the least count.
+
+        Raises:
+            ParameterError: the round has no such vector.
         """
-        return self._codec(name).release(self.levels[name], session_id=self._session_id)
+        codec = self._codec(name)
+        return codec.release(self.levels[name], session_id=self._session_id)
 
     def mean(self, name: str) -> npt.NDArray[np.float64]:
         """Return a vector's mean over the survivors, by weight where it is weighted: float64 (length,).
 
         Raises:
+            ParameterError: the round has no such vector.
             StateError: the total weight is zero: nobody has a say.
         """
         divisor = self.total_weight if self._codec(name).weighted else len(self.survivors)
@@ -102,4 +107,7 @@ class RoundResult:
         return epsilon_of(self.event(adjacency), delta)
 
     def _codec(self, name: str) -> VectorCodec:
-        return next(codec for codec in self._config.codecs if codec.name == name)
+        for codec in self._config.codecs:
+            if codec.name == name and name in self.levels:
+                return codec
+        raise ParameterError(f"the round has no vector {name!r}, but {sorted(self.levels)}")

@@ -286,9 +286,6 @@ def test_values_that_are_not_finite_are_refused_with_their_index(
     [
         np.zeros(3, dtype=np.int32),
         np.zeros(3, dtype=np.bool_),
-        np.zeros(3, dtype=np.complex128),
-        np.zeros(3, dtype=np.longdouble),
-        np.zeros(3, dtype=object),
         np.zeros((3, 1)),
         np.zeros(()),
     ],
@@ -299,6 +296,22 @@ def test_other_arrays_than_float_vectors_are_refused(values: np.ndarray) -> None
             call(values)
         assert str(values.dtype) in str(caught.value)
         assert str(values.shape) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        (np.zeros(3, dtype=np.complex128), "not of complex128"),
+        (np.zeros(3, dtype=np.longdouble), "not of (float|longdouble)"),
+        (np.zeros(3, dtype=object), "not of object"),
+        (np.zeros(3, dtype=[("a", "f4")]), "not of .*'a'"),
+        (np.ma.masked_array([0, 7000], mask=[0, 1]), "a masked array hides values"),
+    ],
+)
+def test_arrays_that_cannot_be_read_faithfully_are_refused(values: np.ndarray, match: str) -> None:
+    for call in (CODEC.encode, CODEC.quantise, Integers(10_000, 2).encode):
+        with pytest.raises(EncodingError, match=match):
+            call(values)
 
 
 @pytest.mark.parametrize("values", [[0.0, 1.0], 0.0, None, "text"], ids=str)

@@ -86,7 +86,7 @@ def test_the_mean_has_the_planned_noise_and_every_node_weighs_the_same(exchange)
 def test_without_noise_it_is_the_mean_of_clipped_updates(monkeypatch):
     from dp.distributed import NoiseShare
 
-    monkeypatch.setattr(NoiseShare, "draw", lambda self: np.zeros(self.dimension, dtype=np.int64))
+    monkeypatch.setattr(NoiseShare, "draw", lambda self, **_: np.zeros(self.dimension, dtype=np.int64))
     (reply,), _ = run(grid_of(), settings())
     assert np.abs(moved(reply) - plain(range(10))).max() < 0.05
 

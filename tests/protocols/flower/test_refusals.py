@@ -48,8 +48,8 @@ def changed(index, array):
 BAD_TRAININGS = {
     "shape": (returns(changed(0, lambda a: a.T)), "of shape (3, 2) and was returned as float32 of shape (2, 3)"),
     "kind": (returns(changed(0, lambda a: a.astype(np.int64))), "was returned as int64"),
-    "dtype": (returns(changed(1, lambda a: a.astype(complex))), "is of complex128"),
-    "an array too few": (returns(lambda usual: usual[:2]), "the trained arrays lack ['2']: return those that came"),
+    "dtype": (returns(changed(1, lambda a: a.astype(complex))), "not of complex128"),
+    "an array too few": (returns(lambda usual: usual[:2]), "the arrays lack ['2']: return those that came"),
     "an array too many": (returns(lambda usual: [*usual, usual[0]]), "arrays have ['3'], which did not come: return"),
     "no number": (returns(changed(0, lambda a: a * np.nan)), "not finite"),
     "beyond the clip": (returns(changed(0, lambda a: a + 5)), "beyond clip (1): raise clip"),

@@ -173,6 +173,53 @@ def test_counters_stay_integers_although_strategies_average_floats():
     assert result.arrays.to_numpy_ndarrays()[2] == 7 + 300
 
 
+STATE_DICT = {
+    "bn.num_batches_tracked": np.array(2**60 + 1),  # no dimensions, and no float64 has it
+    "bn.running_mean": np.zeros(3, dtype=np.float32),
+    "empty": np.empty((0, 4), dtype=np.float32),
+    "frozen": np.array(2**62 + 1, dtype=np.uint64),
+    "half": np.full((2, 2), 0.5, dtype=np.float16),
+    "mask": np.array([True, False, True]),
+    "scalar": np.array(0.25),
+}
+
+
+def test_a_state_dict_with_scalars_empty_arrays_and_booleans_goes_through():
+    def training(arrays, partition):
+        trained = dict(zip(STATE_DICT, arrays, strict=True))
+        assert [array.dtype for array in arrays] == [array.dtype for array in STATE_DICT.values()]
+        trained["bn.num_batches_tracked"] = trained["bn.num_batches_tracked"] + 12
+        trained["half"] = trained["half"] + np.float16(0.125)
+        trained["mask"] = np.array([True, partition < 5, False])
+        trained["scalar"] = np.asarray(trained["scalar"] + 0.5)
+        return list(map(np.asarray, trained.values())), {"num-examples": 10}
+
+    messages = train_messages(list(STATE_DICT.values()))
+    (reply,), report = run(make_grid(make_app(training)), SecAggSettings(), messages)
+    assert report.failures == {}
+    got = dict(zip(STATE_DICT, reply.content["arrays"].to_numpy_ndarrays(), strict=True))
+    expected = STATE_DICT | {
+        "bn.num_batches_tracked": np.array(2**60 + 13),
+        "half": np.full((2, 2), 0.625, dtype=np.float16),
+        "mask": np.array([True, True, False]),
+        "scalar": np.array(0.75),
+    }
+    for key, array in expected.items():
+        assert (got[key].dtype, got[key].shape) == (array.dtype, array.shape)
+        np.testing.assert_allclose(got[key].astype(float), array.astype(float), atol=PRECISION, rtol=0)
+    for key in ("bn.num_batches_tracked", "frozen", "mask"):
+        assert got[key].tolist() == expected[key].tolist()
+
+
+def test_a_run_with_a_counter_without_dimensions_goes_on_for_rounds():
+    def training(arrays, partition):
+        return [arrays[0], np.asarray(arrays[1] + 100)], {"num-examples": 10}
+
+    strategy = SecAgg(flower.FedAvg(fraction_evaluate=0.0))
+    result = start(strategy, make_grid(make_app(training)), num_rounds=2, arrays=[MODEL[0], np.array(7)])
+    assert result.arrays.to_numpy_ndarrays()[1] == 207
+
+
 def test_training_runs_once_a_round_and_evaluation_is_untouched():
     calls = []
 

@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from protocols import Inputs, RoundConfig, ThreatModel
 from protocols.inputs import ModelLayout
-from secagg.errors import EncodingError
+from protocols.simulation.masked import run_locally
+from secagg.errors import EncodingError, ParameterError
 
-DTYPES = ["f2", "f4", "f8", ">f4", "<f8", "i1", "i4", ">i8", "u2", "?"]
+DTYPES = ["f2", "f4", "f8", ">f4", "<f8", "i1", "i4", ">i8", "u2", "u8", "?"]
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
 
 
@@ -43,7 +45,7 @@ def test_restoring_undoes_cutting(state: dict[str, np.ndarray]) -> None:
     assert restored.keys() == state.keys()
     for name, array in state.items():
         assert restored[name].shape == array.shape
-        assert restored[name].dtype == array.dtype.newbyteorder("=")
+        assert restored[name].dtype == array.dtype
         assert np.array_equal(restored[name], array)
 
 
@@ -135,3 +137,116 @@ def test_a_mean_that_does_not_fit_its_array_is_refused(dtype: str, value: float)
 def test_vectors_of_another_length_are_refused() -> None:
     with pytest.raises(EncodingError, match="floats must be a vector of 2 numbers"):
         ModelLayout.of({"w": np.zeros(2)}).restore({"floats": np.zeros(3)})
+
+
+@given(st.lists(st.tuples(st.integers(-(2**40), 2**40), st.integers(1, 50)), min_size=4, max_size=4))
+def test_weighted_means_of_integers_are_exact(clients: list[tuple[int, int]]) -> None:
+    layout = ModelLayout.of({"n": np.array(0)})
+    vectors = layout.vectors(weighted=True, integer_limit=2**40)
+    config = RoundConfig(ThreatModel(4), vectors, max_weight=50)
+    codec = config.codecs[1]
+    encoded = [
+        config.encode(layout.values({"n": np.array(value)}), weight, session_id=bytes(32)) for value, weight in clients
+    ]
+    total = sum(vector[1].residues for vector in encoded) & np.array(2**codec.modulus_bits - 1).astype(codec.dtype)
+    levels = codec.decode(total.astype(codec.dtype), num_summands=4)
+    assert levels.tolist() == [sum(value * weight for value, weight in clients)]
+    assert codec.release(levels, session_id=bytes(32)).tolist() == levels.tolist()
+
+
+def test_a_state_dict_goes_through_a_weighted_round() -> None:
+    sent = {
+        "bn.num_batches_tracked": np.array(2**60 + 1),  # no float64 has it
+        "empty": np.empty((0, 3), dtype=np.float16),
+        "mask": np.array([True, False]),
+        "w": np.full((2, 2), 0.5, dtype=np.float32).T,
+    }
+    layout = ModelLayout.of(sent)
+    weights = {"amber": 1, "birch": 2, "cedar": 3, "dogwood": 4}
+    inputs = {}
+    for name, weight in weights.items():
+        trained = sent | {"bn.num_batches_tracked": sent["bn.num_batches_tracked"] + 10 * weight}
+        trained["mask"] = np.array([weight > 3, weight > 2])
+        trained["w"] = sent["w"] + np.float32(weight)
+        inputs[name] = Inputs(layout.values(trained, minus=sent), weight)
+    config = RoundConfig(ThreatModel(4), layout.vectors(clip=3.0, value_bits=24, weighted=True), max_weight=4)
+    result = run_locally(config, inputs)
+    mean = layout.restore(result, plus=sent)
+    assert mean["bn.num_batches_tracked"] == 2**60 + 1 + 30
+    assert mean["empty"].shape == (0, 3)
+    assert mean["mask"].tolist() == [False, True]  # 0.4 and 0.7
+    assert mean["w"].shape == (2, 2)
+    assert np.allclose(mean["w"], 0.5 + (1 + 2 * 2 + 3 * 3 + 4 * 3) / 10, atol=1e-5)  # 4 is clipped to 3
+    assert result.num_clipped == {"floats": 4, "integers": 0}
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u8", ">u8"])
+def test_what_training_does_not_touch_stays_to_the_last_bit(dtype: str) -> None:
+    state = {"n": np.array([2**62 + 1, np.iinfo(dtype).max, np.iinfo(dtype).min], dtype=dtype)}
+    layout = ModelLayout.of(state)
+    moved = {"n": np.array([2**62 + 2, np.iinfo(dtype).max - 1, np.iinfo(dtype).min + 1], dtype=dtype)}
+    differences = layout.values(moved, minus=state)
+    assert differences["integers"].tolist() == [1, -1, 1]
+    assert layout.restore(differences, plus=state)["n"].tolist() == moved["n"].tolist()
+    with pytest.raises(EncodingError, match="mean of array 'n' does not fit"):
+        layout.restore({"integers": np.array([0.0, 1.0, 0.0])}, plus=state)
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2**51, True, 2.0**31])
+def test_limits_of_integers_that_no_encoding_serves_are_refused(limit: object) -> None:
+    layout = ModelLayout.of({"n": np.array(0)})
+    with pytest.raises(ParameterError, match="integer_limit is"):
+        layout.vectors(integer_limit=limit)
+    assert layout.vectors(integer_limit=2**51 - 1)[1].value_bits == 52
+
+
+@pytest.mark.parametrize(
+    "other", [{"w": np.zeros(1)}, {"w": np.zeros((2, 1))}, {}, {"w": np.zeros(2), "x": np.zeros(2)}]
+)
+def test_the_model_that_is_added_or_subtracted_has_the_same_shapes(other: dict[str, np.ndarray]) -> None:
+    layout = ModelLayout.of({"w": np.zeros(2)})
+    with pytest.raises(EncodingError, match="array"):
+        layout.values({"w": np.ones(2)}, minus=other)
+    with pytest.raises(EncodingError, match="array"):
+        layout.restore({"floats": np.ones(2)}, plus=other)
+
+
+def test_differences_beyond_the_floats_are_refused_without_a_warning() -> None:
+    most = np.array([np.finfo(np.float64).max])
+    layout = ModelLayout.of({"w": most})
+    with pytest.raises(EncodingError, match="not finite"):
+        layout.values({"w": most}, minus={"w": -most})
+    with pytest.raises(EncodingError, match="does not fit float64"):
+        layout.restore({"floats": most}, plus={"w": most})
+
+
+class Record:
+    def __init__(self, array: object) -> None:
+        self.array = array
+
+    def numpy(self) -> object:
+        return self.array
+
+
+def test_what_has_a_method_numpy_is_read_by_it() -> None:
+    layout = ModelLayout.of({"w": Record(np.zeros((2, 1), dtype=np.float32))})
+    assert layout == ModelLayout.of({"w": np.zeros((2, 1), dtype=np.float32)})
+    for bad in (np.ma.masked_array([1.0], mask=[1]), [1.0]):
+        with pytest.raises(EncodingError, match="array 'w'"):
+            ModelLayout.of({"w": Record(bad)})
+
+
+@pytest.mark.parametrize("bad", [[1.0], 1.0, None, "w"])
+def test_what_is_no_array_is_refused_by_name(bad: object) -> None:
+    with pytest.raises(EncodingError, match=f"array 'w' is a {type(bad).__name__}, which is no array"):
+        ModelLayout.of({"w": bad})
+
+
+def test_names_are_texts() -> None:
+    with pytest.raises(EncodingError, match="an array is named 0"):
+        ModelLayout.of({0: np.zeros(1), "w": np.zeros(1)})
+
+
+def test_a_result_without_the_vector_is_named() -> None:
+    with pytest.raises(EncodingError, match="the model has integers, but there is no such vector"):
+        ModelLayout.of({"n": np.array(0)}).restore({"floats": np.empty(0)})
