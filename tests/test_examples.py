@@ -81,6 +81,11 @@ EXAMPLES = {
         "in the sum: clinic-1, clinic-2, clinic-3, clinic-4, clinic-5",
         "sum: [1.25 1.25 1.25]",
     ],
+    "private_round_ledger.py": ["mean of 11:", "round 2 is refused: budget"],
+    "state_dict_batchnorm.py": [
+        "bn.num_batches_tracked: int64 () [130]",
+        "conv.weight: float32 (2, 1, 3, 3) [0.8 0.8]",
+    ],
     "resume_after_crash.py": ["in the sum: centre, east, north, south, west", "sum: [1.5 1.5 1.5]"],
 }
 """What each prints, among other things."""

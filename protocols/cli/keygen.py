@@ -11,7 +11,8 @@ import typer
 from secagg.errors import ParameterError
 from secagg.signatures import Identity
 
-from ..core.identity_files import write_identity, write_roster
+from ..core.identity_files import write_identity, write_participants
+from ..core.participants import Participants
 from .errors import EXIT_IMPOSSIBLE, tell
 
 ROSTER_NAME = "roster.json"
@@ -39,7 +40,8 @@ def keygen(
         identities = {each: Identity.generate() for each in names}
         for each, identity in identities.items():
             write_identity(out / f"{each}.pem", identity)
-        write_roster(out / ROSTER_NAME, {each: identity.public_bytes for each, identity in identities.items()})
+        keys_by_name = {each: identity.public_bytes for each, identity in identities.items()}
+        write_participants(out / ROSTER_NAME, Participants(keys_by_name))
     except ParameterError as error:
         tell(str(error), as_json, error)
         raise typer.Exit(EXIT_IMPOSSIBLE) from None

@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from secagg.errors import AuthenticationFailed, ParameterError
 from secagg.signatures import PRIVATE_KEY_BYTES, Identity, check_public_key
+
+from .participants import Participants
 
 ROSTER_VERSION = 1
 _PKCS8_PREFIX = bytes.fromhex("302e020100300506032b657004220420")
@@ -57,18 +59,18 @@ def read_identity(path: Path) -> Identity:
     return Identity(private_bytes)
 
 
-def write_roster(path: Path, identities: Mapping[str, bytes]) -> None:
-    """Write public keys by name to a new file; raise ParameterError if it exists or cannot be written."""
-    roster = {"version": ROSTER_VERSION, "identities": {name: key.hex() for name, key in identities.items()}}
+def write_participants(path: Path, participants: Participants) -> None:
+    """Write names and public keys to a new file; raise ParameterError if it exists or cannot be written."""
+    roster = {"version": ROSTER_VERSION, "identities": {name: key.hex() for name, key in participants.keys.items()}}
     _write_new(path, json.dumps(roster, indent=2) + "\n", mode=0o644)
 
 
-def read_roster(path: Path) -> dict[str, bytes]:
-    """Read public keys by name.
+def read_participants(path: Path) -> Participants:
+    """Read names and public keys.
 
     Raises:
         ParameterError: the file cannot be read, others than its owner may write it, or it is no roster, or has a bad
-            key, or one key twice.
+            name or key, or one twice.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -76,24 +78,32 @@ def read_roster(path: Path) -> dict[str, bytes]:
                 raise ParameterError(
                     f"others than its owner may write {path}, and decide who is trusted: chmod go-w it"
                 )
-            roster = json.load(file)
+            roster = json.load(file, object_pairs_hook=_without_repeats)
         if roster["version"] != ROSTER_VERSION:
             raise ParameterError(f"{path} has version {roster['version']!r}, but this is version {ROSTER_VERSION}")
-        identities = {str(name): bytes.fromhex(key) for name, key in roster["identities"].items()}
+        keys = {str(name): bytes.fromhex(key) for name, key in roster["identities"].items()}
     except OSError as error:
         raise ParameterError(f"{path} cannot be read: {error.strerror}") from None
     except ParameterError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ParameterError(f"{path} is no roster of public keys: make one with `secagg keygen`") from None
-    for name, key in identities.items():
+    for name, key in keys.items():
         try:
             check_public_key(key)
         except AuthenticationFailed as error:
             raise ParameterError(f"{path}, {name!r}: {error.reason}") from None
-    if len(set(identities.values())) != len(identities):
-        raise ParameterError(f"{path} has one public key under two names")
-    return identities
+    try:
+        return Participants(keys)
+    except ParameterError as error:
+        raise ParameterError(f"{path}: {error}") from None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a name that stands twice: JSON's reader would keep the last."""
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("a name stands twice")
+    return dict(pairs)
 
 
 def _write_new(path: Path, text: str, *, mode: int) -> None:

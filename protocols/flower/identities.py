@@ -17,7 +17,7 @@ from secagg.errors import AuthenticationFailed, MalformedMessage, ParameterError
 from secagg.randomness import SYSTEM, RandomBytes
 from secagg.signatures import Identity, verify
 
-from ..core.identity_files import read_identity, read_roster
+from ..core.identity_files import read_identity, read_participants
 from .envelope import RECORD, field, record_of
 from .exchange import MOD_MISSING, Exchange
 
@@ -48,7 +48,7 @@ def ask_identities(
     Raises:
         ParameterError: the roster cannot be read.
     """
-    trusted, failures = set(read_roster(roster).values()), exchange.report.failures
+    trusted, failures = set(read_participants(roster).keys.values()), exchange.report.failures
     nonce = random(NONCE_BYTES)
     questions = {node: RecordDict({RECORD: record_of(ask=nonce)}) for node in exchange.messages}
     answers = exchange.ask(IDENTITIES, questions, timeout)
@@ -94,7 +94,7 @@ class Credentials:
         roster = node.get(ROSTER) if roster is None else roster
         if identity is not None and not isinstance(identity, Identity):
             identity = read_identity(Path(str(identity)))
-        trusted = frozenset() if roster is None else frozenset(read_roster(Path(str(roster))).values())
+        trusted = frozenset() if roster is None else frozenset(read_participants(Path(str(roster))).keys.values())
         return cls(identity, trusted)
 
     def show(self, run_id: int, node_id: int, nonce: bytes) -> dict[str, bytes]:

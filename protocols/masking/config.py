@@ -152,8 +152,8 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
 
     @property
     def modulus_bits(self) -> int:
-        """The widest vector's modulus_bits."""
-        return max(codec.modulus_bits for codec in self.codecs)
+        """Bits of a residue of the widest named vector."""
+        return max(codec.modulus_bits for codec in self.codecs[: len(self.vectors)])
 
     @property
     def input_bytes(self) -> int:

@@ -135,12 +135,13 @@ def test_dp_is_mounted():
 def test_a_round_without_a_sum_exits_with_3(monkeypatch):
     # The command makes the threat model allow for what it drops, so the shortage has to come from elsewhere.
     import protocols.simulation.checked
+    from protocols.core import Participants
     from protocols.masking.transitions import ServerPhase
 
     monkeypatch.setattr(
         protocols.simulation.checked,
         "choose_drops",
-        lambda n, fractions, rng: {ServerPhase.MASKED_INPUT: frozenset(range(1, n))},
+        lambda n, fractions, rng: {ServerPhase.MASKED_INPUT: Participants.numbered(n).named(range(1, n))},
     )
     facts = run_json("round", "--clients", "10", "--dim", "5", exit_code=3)
     assert facts["error"] == "ThresholdError"

@@ -60,8 +60,8 @@ def test_a_private_round_is_held_against_its_promise() -> None:
 def test_noise_that_is_not_as_promised_exits_with_4(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = NoiseShare.draw
 
-    def draw(self: NoiseShare) -> np.ndarray:
-        return np.rint(factor * honest(self)).astype(np.int64)
+    def draw(self: NoiseShare, **given: Any) -> np.ndarray:
+        return np.rint(factor * honest(self, **given)).astype(np.int64)
 
     monkeypatch.setattr(NoiseShare, "draw", draw)
     facts = run_json("round", "--clients", "20", "--dim", "30000", "--corrupt", "0", *PRIVATE, exit_code=4)

@@ -7,7 +7,8 @@ import pytest
 from Crypto.PublicKey import ECC
 
 from protocols.cli.app import app
-from protocols.core.identity_files import read_identity, read_roster, write_identity, write_roster
+from protocols.core.identity_files import read_identity, read_participants, write_identity, write_participants
+from protocols.core.participants import Participants
 from secagg.errors import ParameterError
 from secagg.signatures import Identity
 from tests.command_line import separating_runner
@@ -22,9 +23,9 @@ def test_keygen_makes_keys_for_their_owners_alone_and_a_roster_of_all(tmp_path):
     assert outcome.exit_code == 0
     made = json.loads(outcome.stdout)
     assert len(made["private_keys"]) == 3
-    roster = read_roster(tmp_path / "keys" / "roster.json")
+    roster = read_participants(tmp_path / "keys" / "roster.json")
     assert sorted(roster) == ["node-1", "node-2", "node-3"]
-    for name, public_bytes in roster.items():
+    for name, public_bytes in roster.keys.items():
         path = tmp_path / "keys" / f"{name}.pem"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         identity = read_identity(path)
@@ -76,11 +77,11 @@ def test_what_is_no_private_key_is_refused(tmp_path):
 @pytest.mark.parametrize("mode", [0o666, 0o664, 0o646])
 def test_rosters_that_others_may_write_are_refused(tmp_path, mode):
     """Whoever writes it decides who takes part."""
-    write_roster(tmp_path / "roster.json", {"a": Identity.generate().public_bytes})
-    read_roster(tmp_path / "roster.json")
+    write_participants(tmp_path / "roster.json", Participants({"a": Identity.generate().public_bytes}))
+    read_participants(tmp_path / "roster.json")
     (tmp_path / "roster.json").chmod(mode)
     with pytest.raises(ParameterError, match="chmod go-w"):
-        read_roster(tmp_path / "roster.json")
+        read_participants(tmp_path / "roster.json")
 
 
 ROSTERS = {
@@ -101,13 +102,17 @@ def test_bad_rosters_are_refused(tmp_path, name):
     (tmp_path / "roster.json").write_text(ROSTERS[name])
     (tmp_path / "roster.json").chmod(0o644)
     with pytest.raises(ParameterError):
-        read_roster(tmp_path / "roster.json")
+        read_participants(tmp_path / "roster.json")
 
 
 def test_a_key_under_two_names_is_refused(tmp_path):
     key = Identity.generate().public_bytes
-    write_roster(tmp_path / "roster.json", {"a": key, "b": key})
-    with pytest.raises(ParameterError, match="two names"):
-        read_roster(tmp_path / "roster.json")
+    write_participants(tmp_path / "roster.json", Participants({"a": key}))
+    text = (tmp_path / "roster.json").read_text()
+    for twice in (text.replace('"a":', f'"b": "{key.hex()}", "a":'), text.replace('"a":', f'"a": "{"00" * 32}", "a":')):
+        (tmp_path / "twice.json").write_text(twice)
+        (tmp_path / "twice.json").chmod(0o644)
+        with pytest.raises(ParameterError, match="same public key|no roster"):
+            read_participants(tmp_path / "twice.json")
     with pytest.raises(ParameterError, match="exists"):
-        write_roster(tmp_path / "roster.json", {})
+        write_participants(tmp_path / "roster.json", Participants({}))

@@ -22,9 +22,9 @@ from dp.sensitivity import Adjacency
 from protocols.core import framing
 from protocols.core.participants import Participants
 from protocols.core.threat_model import Adversary, ThreatModel
-from protocols.inputs.private_codecs import NoisyFloats
+from protocols.inputs.private_codecs import NoisyFloats, rotation_seed
 from protocols.inputs.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
-from protocols.masking import derivations, wire
+from protocols.masking import wire
 from protocols.masking.client import Client
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import ToClient
@@ -337,14 +337,14 @@ def test_noisy_sums_decode_exactly(length: int, num_clients: int, survivors: int
     total = np.zeros(codec.length, dtype=np.uint64)
     plain = np.zeros(codec.length, dtype=object)
     for _ in range(survivors):
-        encoded = codec.encode(rng.normal(size=length), bytes(32))
+        encoded = codec.encode(rng.normal(size=length), session_id=bytes(32))
         residues = encoded.residues.astype(np.uint64)
         total += residues
         half, full = 1 << (codec.modulus_bits - 1), 1 << codec.modulus_bits
         plain += np.array([int(r) - full if int(r) >= half else int(r) for r in residues], dtype=object)
     total &= np.uint64((1 << codec.modulus_bits) - 1)
     dtype = np.uint32 if codec.modulus_bits <= 32 else np.uint64
-    levels = codec.decode_levels(total.astype(dtype), num_summands=survivors)
+    levels = codec.decode(total.astype(dtype), num_summands=survivors)
     assert levels.tolist() == plain.tolist()
 
 
@@ -365,7 +365,7 @@ def test_bad_private_vectors_are_refused_and_can_be_corrected(values: Any, words
 
 
 def test_the_rotation_is_the_sessions_and_the_vectors_own() -> None:
-    seeds = {derivations.rotation_seed(s, n) for s in (bytes(32), b"1" * 32) for n in ("update", "other")}
+    seeds = {rotation_seed(s, n) for s in (bytes(32), b"1" * 32) for n in ("update", "other")}
     assert len(seeds) == 4
 
 
