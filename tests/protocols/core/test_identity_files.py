@@ -112,7 +112,7 @@ def test_a_key_under_two_names_is_refused(tmp_path):
     for twice in (text.replace('"a":', f'"b": "{key.hex()}", "a":'), text.replace('"a":', f'"a": "{"00" * 32}", "a":')):
         (tmp_path / "twice.json").write_text(twice)
         (tmp_path / "twice.json").chmod(0o644)
-        with pytest.raises(ParameterError, match="same public key|no roster"):
+        with pytest.raises(ParameterError, match=r"same public key|no roster"):
             read_participants(tmp_path / "twice.json")
     with pytest.raises(ParameterError, match="exists"):
         write_participants(tmp_path / "roster.json", Participants({}))
