@@ -17,7 +17,7 @@ Numbers = npt.NDArray[np.float64]
 class Status(StrEnum):
     """How a check ended. What did not run shows nothing, and the report says so.
 
-    NOT_RUN: something optional is not installed. ERROR: the machine did not let it finish (no memory, no room, no
+    NOT_RUN: something optional is not installed. ERROR: the machine did not let it finish (no memory, no disk space, no
     permission), which says nothing about the library, and leaves the audit without a verdict.
     """
 

@@ -23,20 +23,19 @@ _GROUPS = {
     "vectors": ("Known answers", "The committed vectors, and values that others have published."),
     "replay": (
         "Replayed sessions",
-        "With recorded randomness: every byte that roles say, what they must refuse, and other endings.",
+        "With recorded randomness: every byte of every message, every refusal, and other endings.",
     ),
     "primitives": ("Primitives", "Properties, each tried with many simulated examples."),
     "sessions": ("Whole sessions", "Every message through bytes, with dropouts and tampering."),
     "equivocation": (
-        "A server that tells two stories",
-        "The attack is real: secrets are reconstructed from the shares that were collected, and the masks taken off. "
-        "The control runs it where nothing is promised, and it must succeed there.",
+        "A server that equivocates",
+        "It tells clients different lists of survivors, reconstructs secrets from the shares that it gets, and takes "
+        "the masks off. The control runs the attack where nothing is promised; it must succeed there.",
     ),
     "freshness": (
         "Freshness",
-        "Nothing is replaced here: keys, seeds, nonces, coefficients, roundings and noise are drawn as in use. They "
-        "must be distinct, whole, and without pattern. The control is strings that are slightly wrong; they must be "
-        "rejected.",
+        "Keys, seeds, nonces, coefficients, roundings and noise are drawn as in use. They must be distinct, of full "
+        "length, and without pattern. The control is strings that are slightly wrong; they must be rejected.",
     ),
     "noise": (
         "Noise",

@@ -23,7 +23,7 @@ EXAMPLES, QUICK_EXAMPLES = 200, 25
 SAMPLES, QUICK_SAMPLES = 1_000_000, 200_000
 MOST_EXAMPLES = 100_000
 LEAST_SAMPLES, MOST_SAMPLES = 100_000, 10_000_000
-"""With fewer samples noise a twentieth too narrow is not told; with more, arrays of them take gigabytes."""
+"""With fewer samples, noise that is a twentieth too narrow passes; with more, arrays take gigabytes."""
 
 _MACHINE = (MemoryError, OSError, ImportError, RuntimeError)
 """What is no finding about the library: no memory, disk or permission, no thread or place for a compiler's cache."""
@@ -141,11 +141,11 @@ def all_checks() -> tuple[Check, ...]:
     )
     from .replay import replay, shipped
 
-    rooms = (
+    modules = (
         *(shipped, known_answers, thresholds, replay, primitives, sessions, equivocation, freshness),
         *(noise, draws, epsilon, private, releases, ledgers, accounts, paillier),
     )
-    return tuple(check for room in rooms for check in room.CHECKS)
+    return tuple(check for module in modules for check in module.CHECKS)
 
 
 def chosen(only: Iterable[str]) -> tuple[Check, ...]:
@@ -180,8 +180,8 @@ def run(
         checks: which; see `chosen`.
         seed: of simulated inputs, from 0; drawn afresh if None.
         examples: how many examples each property is tried with, 1 to 100,000.
-        samples: how many numbers each statistical check draws, 100,000 to 10,000,000: with fewer it could not tell
-            noise that is a twentieth too narrow, with more it would take gigabytes.
+        samples: how many numbers each statistical check draws, 100,000 to 10,000,000: with fewer, noise that
+            is a twentieth too narrow would pass; with more, arrays would take gigabytes.
         on_progress: called with a check and how much of it is done, from 0 to 1.
         on_outcome: called with each outcome.
 
@@ -243,7 +243,7 @@ def _run_one(check: Check, trials: Trials) -> Outcome:
 
 
 def _is_the_machines(error: Exception) -> bool:
-    """Tell what the machine has refused from what the library has done; a doubtful one counts against the library."""
+    """Return whether the machine is to blame for an error; in doubt, it is the library."""
     if isinstance(error, LedgerBusyError | LedgerStorageError):
         return True
     # Ours, and what means a fault in code, say something about the library.

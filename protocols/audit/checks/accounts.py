@@ -137,8 +137,9 @@ def _renyi(trials: Trials) -> Found:
                     f"{number + 1} releases of multiplier {multiplier} are charged {spent:.6g} at order {order:g}, not "
                     f"{(number + 1) * charge:.6g}",
                 )
-                told = added + (number + 1) * charge
-                demand(abs(status.epsilon - told) <= _CLOSE * told, "the ledger tells another epsilon than is spent")
+                expected = added + (number + 1) * charge
+                right = abs(status.epsilon - expected) <= _CLOSE * expected
+                demand(right, "the ledger states another epsilon than is spent")
             _refused(ledger, event, "more divergence than there is")
             releases += fits
     return Found({"ledgers": count, "releases": releases})

@@ -1,7 +1,7 @@
-"""Noise where other code draws it, and rounding: a few values at a time, one client's share, stochastic rounding.
+"""Noise of few values, noise of one client, and stochastic rounding.
 
-Noise of up to 32 values comes of another sampler than noise of many, so it is drawn here a few values at a time. What a
-single client adds is held against the variance of its law, and the least deviation that would be noticed is told.
+Noise of up to 32 values has a sampler of its own, so these checks draw a few values at a time. The noise of a single
+client is compared with the variance of its law; the report has the least deviation that would be noticed.
 """
 
 from __future__ import annotations

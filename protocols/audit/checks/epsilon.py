@@ -1,4 +1,4 @@
-"""Claims of epsilon put to the test: two neighbouring inputs, many releases, and how well they can be told apart.
+"""Attacks on claimed epsilons: many releases of two neighbouring inputs, and how well these can be distinguished.
 
 An audit refutes; it never proves. That it can refute is known by a control with half the noise.
 """

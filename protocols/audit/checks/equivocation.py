@@ -151,8 +151,8 @@ def _equivocation(config: RoundConfig, trials: Trials) -> Found:
         attack.lie(believers)
         answers += attack.answers
         both = min(len(attack.seed_shares), len(attack.key_shares))
-        demand(not attack.stripped(), "a server that told two stories has an input", shares=both)
-        demand(both < config.topology.threshold, "a server that told two stories has shares enough of both secrets")
+        demand(not attack.stripped(), "a server that equivocates has an input", shares=both)
+        demand(both < config.topology.threshold, "a server that equivocates has enough shares of both secrets")
     return Found(
         {
             "sessions": count,
@@ -189,7 +189,9 @@ def _one_answer(trials: Trials) -> Found:
                 other = msgspec.structs.replace(message, dropped=(_VICTIM,), num_survivors=7)
             client = stage.participants[name]
             demand(client.respond(data) == client.respond(data), "the same request has two answers")
-            demand_refusal(partial(client.respond, wire.encode(other)), UnexpectedMessage, "a second story")
+            demand_refusal(
+                partial(client.respond, wire.encode(other)), UnexpectedMessage, "a second request that differs"
+            )
             own = wire.encode(msgspec.structs.replace(other, recipient=_VICTIM))
             demand_refusal(
                 partial(stage.participants[victim].respond, own), ContradictoryRequest, "a client's own dropout"
@@ -219,7 +221,7 @@ def _case(name: str, config: Callable[[], RoundConfig]) -> Check:
     return Check(
         "equivocation",
         name,
-        "a server that tells two stories, with all the corrupt clients that are allowed for, gets nobody's input",
+        "a server that equivocates, with as many corrupt clients as are assumed, gets nobody's input",
         lambda trials: _equivocation(config(), trials),
     )
 

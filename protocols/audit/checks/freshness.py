@@ -1,7 +1,7 @@
 """Freshness: what parties draw at random is drawn anew each time, at full length, and shows no pattern.
 
-Vectors replace randomness, so they cannot show where it comes from. Here nothing is replaced: keys, seeds, nonces,
-coefficients, rounding and noise are what the library draws from the operating system, as in use.
+Replayed vectors bring their own randomness, so they cannot show what the library draws in use. These checks look at
+keys, seeds, nonces, coefficients, rounding and noise that were drawn from the operating system.
 """
 
 from __future__ import annotations

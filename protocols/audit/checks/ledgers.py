@@ -45,7 +45,7 @@ def _overspending(trials: Trials) -> Found:
             demand(status == sum(taken), f"{float(sum(taken)):.4g} was spent, but the ledger says {float(status):.4g}")
             left = 1 - sum(taken)
             tight = [epsilon for epsilon, got in zip(costs, taken, strict=True) if not got]
-            demand(all(Fraction(epsilon) > left for epsilon in tight), "a spend that had room was refused")
+            demand(all(Fraction(epsilon) > left for epsilon in tight), "a spend that fits was refused")
             ledger.verify()
             spent += len(costs) - len(tight)
             refused += len(tight)
@@ -53,7 +53,7 @@ def _overspending(trials: Trials) -> Found:
 
 
 def _tampering(trials: Trials) -> Found:
-    """Change each cell of each table once, and take each row away once; verification must tell every time."""
+    """Change each cell of each table once, and take each row away once; verification must notice every time."""
     (_,) = trials.each(1)
     with TemporaryDirectory() as folder:
         original = Path(folder) / "ledger.db"

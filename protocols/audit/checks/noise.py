@@ -1,4 +1,4 @@
-"""Noise against the law that it claims, and controls: noise that is slightly wrong must be told from it."""
+"""Compares noise with the law that it claims. A control: noise that is slightly wrong must be rejected."""
 
 from __future__ import annotations
 

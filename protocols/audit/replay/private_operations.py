@@ -43,7 +43,7 @@ EXACT = {
 
 
 def near(ours: Any, theirs: Any) -> bool:
-    """Tell whether floats are the same to nine digits, and all else the same."""
+    """Return whether floats agree to nine digits, and all else exactly."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         return ours.keys() == theirs.keys() and all(near(ours[key], value) for key, value in theirs.items())
     if isinstance(ours, str) and isinstance(theirs, str):
@@ -106,7 +106,7 @@ def _encoding(given: Case) -> Case:
 
 
 def _prepare(given: Case) -> list[int] | None:
-    """None if values were clipped: nobody else can tell what becomes of them."""
+    """Return levels; None if values were clipped, since SPEC leaves the last digits of clipped values open."""
     vector = given["vector"]
     made = Preparation(vector["length"], _number(vector, "l2_clip"), _number(vector, "scale"))
     rotation_seed, random = bytes.fromhex(given["rotation_seed"]), Recorded(given["rounding_seed"])

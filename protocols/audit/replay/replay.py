@@ -1,4 +1,4 @@
-"""Whole sessions with recorded randomness: the installed library says every byte again, and refuses what it refused."""
+"""Replays whole sessions with recorded randomness: every message and every refusal must come out as recorded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .recorded_randomness import OtherRandomness
 
 Vector = dict[str, Any]
 Part = Any
-"""A room with `check(vector, on_progress)` and `size(vector)`."""
+"""A module with `check(vector, on_progress)` and `size(vector)`."""
 
 FILES: dict[str, tuple[Part, ...]] = {
     "session-curious-sparse": (recorded_sessions,),
@@ -60,8 +60,8 @@ def _replay(name: str, trials: Trials) -> Found:
     compared = replay(name, vector, trials.on_progress)
     demand(compared == shipped.cases(name), f"{compared} messages and outcomes of {shipped.cases(name)} were compared")
     figures = {"messages and outcomes, all as recorded": compared}
-    told = {"refused": "of them refusals", "endings": "other endings", "proposals": "proposals", "inputs": "inputs"}
-    return Found(figures | {name: len(vector[key]) for key, name in told.items() if key in vector})
+    counted = {"refused": "of them refusals", "endings": "other endings", "proposals": "proposals", "inputs": "inputs"}
+    return Found(figures | {name: len(vector[key]) for key, name in counted.items() if key in vector})
 
 
 _CLAIMS = {

@@ -1,4 +1,4 @@
-"""The checks on real randomness, statistics and accounts notice each fault that they are there for."""
+"""What the checks on real randomness stand on: strings, sessions' notes, interpolation, moments."""
 
 from __future__ import annotations
 
@@ -12,29 +12,15 @@ from protocols.audit import stage, strings
 from protocols.audit.checks import draws, freshness, releases
 from protocols.audit.outcome import Refuted, Status
 from protocols.audit.runner import chosen, run
-from tests.protocols.audit.sabotage import SABOTAGES, Sabotage, _narrower
+
+from .faults import noise_of_clients
 
 LEVEL = 1e-9
 
 
-@pytest.mark.parametrize(
-    ("key", "sabotage"),
-    [(key, sabotage) for key, _, sabotage in SABOTAGES],
-    ids=[f"{key}: {what}" for key, what, _ in SABOTAGES],
-)
-def test_a_fault_is_found_out(key: str, sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch) -> None:
-    checks = chosen([key])
-    stage.take_notes()
-    sabotage(monkeypatch)
-    (outcome,) = run(checks, seed=3, examples=4, samples=200_000).outcomes
-    stage.take_notes()
-    assert outcome.status is Status.FAILED, outcome.figures
-    assert not outcome.reason.startswith("unexpected"), outcome.reason
-
-
 def test_one_per_cent_too_little_noise_of_a_client_shows_at_normal_size(monkeypatch: pytest.MonkeyPatch) -> None:
     checks = chosen(["noise/client"])
-    _narrower(0.99)(monkeypatch)
+    noise_of_clients(0.99)(monkeypatch)
     (outcome,) = run(checks, seed=3, examples=1).outcomes
     assert outcome.status is Status.FAILED
 

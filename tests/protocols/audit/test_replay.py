@@ -19,20 +19,6 @@ from protocols.masking.client import client, steps
 from tests.test_architecture import MODULES, imports
 from tests.vectors.generate import AUDIT, MANIFEST, NAMES, VECTORS, manifest
 
-from .breaks import BREAKS
-
-
-@pytest.mark.parametrize("broken", BREAKS)
-def test_what_is_broken_shows(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    key, breaks = BREAKS[broken]
-    checks = chosen([key])
-    breaks(monkeypatch)
-    (outcome,) = run(checks, seed=3, examples=1).outcomes
-    assert outcome.status is Status.FAILED
-    # Found out by what it looks for, and not by stumbling.
-    assert not outcome.reason.startswith("unexpected"), outcome.reason
-
-
 # The files
 
 

@@ -25,7 +25,7 @@ from secagg.errors import ParameterError, StateError
 from tests.command_line import separating_runner
 from tests.vectors.generate import NAMES, VECTORS
 
-from .breaks import no_associated_data
+from .faults import no_associated_data
 
 runner = separating_runner()
 FEW = ("--examples", "2", "--samples", "100000", "--seed", "5")
