@@ -25,7 +25,8 @@ _CLOSE = 1e-9
 
 
 @contextmanager
-def _ledger(budget: Budget) -> Iterator[Ledger]:
+def ledger_of(budget: Budget) -> Iterator[Ledger]:
+    """Open a new ledger with one budget; verify it at the end."""
     with TemporaryDirectory() as folder, Ledger.open(str(Path(folder) / "ledger.db"), create=True) as ledger:
         ledger.create(budget)
         yield ledger
@@ -44,7 +45,7 @@ def _sums(trials: Trials) -> Found:
         limits = {"epsilon": Fraction(int(rng.integers(5, 40)), 10), "delta": Fraction(int(rng.integers(5, 40)), 10**7)}
         budget = Budget("audited", limits["epsilon"], limits["delta"], adjacency=_ADD)
         taken = {"epsilon": Fraction(0), "delta": Fraction(0)}
-        with _ledger(budget) as ledger:
+        with ledger_of(budget) as ledger:
             while True:
                 asked = {
                     "epsilon": Fraction(int(rng.integers(1, 1000)), 1000),
@@ -62,7 +63,7 @@ def _sums(trials: Trials) -> Found:
                 taken = {name: taken[name] + asked[name] for name in taken}
                 spends += 1
             _demand_account(ledger, spent=taken, held=dict.fromkeys(taken, Fraction(0)))
-    with _ledger(Budget("audited", "100", "1e-6", adjacency=_ADD)) as ledger:
+    with ledger_of(Budget("audited", "100", "1e-6", adjacency=_ADD)) as ledger:
         ledger.spend("audited", Cost("0.1", "9e-7", adjacency=_ADD), round_id="first")
         _refused(ledger, Cost("0.1", "2e-7", adjacency=_ADD), "more delta than there is")
     return Found({"spends": spends, "refused for want of epsilon": scarce["epsilon"], "of delta": scarce["delta"] + 1})
@@ -89,7 +90,7 @@ def _reservations(trials: Trials) -> Found:
     """Open reservations count as spent; what is committed is charged, what is released comes back."""
     count = trials.share(25)
     for rng in trials.each(count):
-        with _ledger(Budget("audited", "1", "1e-5", adjacency=_ADD)) as ledger:
+        with ledger_of(Budget("audited", "1", "1e-5", adjacency=_ADD)) as ledger:
             first, second = (Fraction(int(rng.integers(300, 500)), 1000) for _ in range(2))
             delta = Fraction(1, 10**6)
             one, other = (
@@ -127,7 +128,7 @@ def _renyi(trials: Trials) -> Found:
         epsilon = added + (fits + 0.5) * charge
         budget = Budget("audited", epsilon, _DELTA, adjacency=_ADD, composition=Composition.RENYI, order=order)
         event = GaussianEvent(multiplier, _ADD)
-        with _ledger(budget) as ledger:
+        with ledger_of(budget) as ledger:
             for number in range(fits):
                 ledger.spend("audited", event, round_id=f"round-{number}")
                 status = ledger.status("audited")
@@ -167,7 +168,7 @@ def _releases(trials: Trials) -> Found:
             max(k for k in range(1, 100) if _gaussian_delta(epsilon * slack, multiplier / math.sqrt(k)) <= _DELTA)
             for slack in (1 - 1e-6, 1, 1 + 1e-6)
         }
-        with _ledger(budget) as ledger:
+        with ledger_of(budget) as ledger:
             limit = int(ledger.status("audited").limit["releases"])
             demand(limit in fits, f"{limit} releases of multiplier {multiplier} are allowed where {max(fits)} fit")
             for number in range(limit):
@@ -184,7 +185,7 @@ def _participants(trials: Trials) -> Found:
     people, rounds, count = ("ann", "bob", "eve"), 6, trials.share(50) + 1
     for rng in trials.each(count):
         expected: dict[str, tuple[set[str], Fraction]] = {name: (set(), Fraction(0)) for name in people}
-        with _ledger(Budget("audited", "10", "1e-6", adjacency=_ADD)) as ledger:
+        with ledger_of(Budget("audited", "10", "1e-6", adjacency=_ADD)) as ledger:
             for number in range(rounds):
                 name, epsilon = f"round-{number}", Fraction(int(rng.integers(1, 1000)), 1000)
                 invited = _some(rng, people)

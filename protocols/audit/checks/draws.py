@@ -37,7 +37,8 @@ _BASES = (0, -3, 1000)
 Int64s = npt.NDArray[np.int64]
 
 
-def _held_against(values: Int64s, law: Law, what: str, level: float = _FALSE_ALARM) -> None:
+def demand_law(values: Int64s, law: Law, what: str, level: float = _FALSE_ALARM) -> None:
+    """Raise Refuted unless noise passes every test against its law."""
     for finding in check_noise(values, law, false_alarm=level).findings:
         demand(
             finding.passed,
@@ -54,7 +55,7 @@ def _few(draw: Callable[[int], Int64s], law: Law, what: str, trials: Trials) -> 
         demand(piece.size == size, f"{piece.size} values were drawn where {size} were asked for")
         pieces.append(piece)
         drawn += size
-    _held_against(np.concatenate(pieces), law, f"{what}, drawn a few at a time,")
+    demand_law(np.concatenate(pieces), law, f"{what}, drawn a few at a time,")
     return Found({"samples": drawn, "draws": len(pieces), "most at once": _MOST_AT_ONCE})
 
 
@@ -73,7 +74,7 @@ def _few_encoded(trials: Trials) -> Found:
             encoded[what].append((residues + half) % (2 * half) - half)
     for what, vectors in encoded.items():
         noise = np.concatenate(vectors)
-        _held_against(noise, gaussian_law(Fraction(_SIGMA) ** 2), f"the noise of small {what}", _FALSE_ALARM / 2)
+        demand_law(noise, gaussian_law(Fraction(_SIGMA) ** 2), f"the noise of small {what}", _FALSE_ALARM / 2)
     return Found({"vectors of each kind": _ENCODINGS, "entries": _LENGTH})
 
 

@@ -50,8 +50,8 @@ def _draws(trials: Trials) -> int:
 
 def _parties(trials: Trials) -> Found:
     """Begin many sessions, and look at what the server and one client have drawn for each."""
-    config = configuration(5, Adversary.CURIOUS_SERVER)
-    drawn: dict[str, list[bytes]] = {kind: [] for kind in ("nonces", "ids", "seeds", "private", "public")}
+    config = configuration(5, Adversary.SEMI_MALICIOUS_SERVER)
+    drawn: dict[str, list[bytes]] = {kind: [] for kind in ("nonces", "ids", "seeds", "private", "signing", "public")}
     for _ in trials.each(_draws(trials)):
         server, client = Server(config, threads=1), Client(threads=1)
         invitation = next(iter(server.outgoing().values()))
@@ -63,6 +63,7 @@ def _parties(trials: Trials) -> Found:
         drawn["ids"].append(server.session_id)
         drawn["seeds"].append(state.self_mask_seed)
         drawn["private"] += [state.cipher_private_key, state.mask_private_key]
+        drawn["signing"].append(state.confirmation_private_key)
         drawn["public"] += [keys.cipher_public_key, keys.mask_public_key]
     figures: dict[str, Figure] = {}
     for kind, what in (
@@ -70,8 +71,9 @@ def _parties(trials: Trials) -> Found:
         ("ids", "session ids"),
         ("seeds", "self-mask seeds"),
         ("private", "X25519 keys"),
+        ("signing", "confirmation keys"),
     ):
-        figures |= strings.fresh(drawn[kind], _ID_BYTES, what, _FALSE_ALARM / 4)
+        figures |= strings.fresh(drawn[kind], _ID_BYTES, what, _FALSE_ALARM / 5)
     strings.distinct(drawn["public"], _ID_BYTES, "X25519 public keys")
     return Found(figures)
 
@@ -274,7 +276,7 @@ def _check(name: str, claim: str, run: Callable[[Trials], Found], false_alarm: f
 
 
 CHECKS = (
-    _check("parties", "every session has its own nonce, id, X25519 keys and self-mask seeds, of full length", _parties),
+    _check("parties", "every session has its own nonce, id, keys and self-mask seeds, of full length", _parties),
     _check("identities", "every Ed25519 key is another one, of full length", _identities),
     _check("nonces", "no nonce of a sealed text repeats, and all their bits are random", _nonces),
     _check("coefficients", "all of Shamir's coefficients are random, and a share too few says nothing", _coefficients),

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dp.goodness import check_noise
 from dp.laws import gaussian_law
 
 from ...core.threat_model import Adversary, ThreatModel
@@ -20,6 +19,7 @@ from ...masking.config import RoundConfig
 from ...masking.result import RoundResult
 from ...simulation.masked import Simulation
 from ..outcome import Check, Found, Trials, demand
+from .draws import demand_law
 
 _FALSE_ALARM = 1e-9
 _CLIENTS = 12
@@ -51,12 +51,7 @@ def _counts(trials: Trials) -> Found:
     plain = np.sum(counted, axis=0)
     noise = result.levels["counts"] - plain * _STEPS
     law = gaussian_law(_CLIENTS * Fraction(_SIGMA) ** 2)
-    for finding in check_noise(noise, law, false_alarm=_FALSE_ALARM).findings:
-        demand(
-            finding.passed,
-            f"the noise of {_CLIENTS} clients' counts fails {finding.name}: {finding.statistic:.6g} where "
-            f"{finding.critical:.6g} is critical",
-        )
+    demand_law(noise, law, f"the noise of {_CLIENTS} clients' counts")
     given = result.sum("counts")
     expected = np.maximum(np.rint((plain * _STEPS + noise) / _STEPS), 0)
     demand(bool((given == expected).all()), "counts are not released to the nearest integer, from 0")

@@ -361,6 +361,7 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ("freshness/parties", "constant id", replaced(Invitation, "session_id", property(lambda self: constant(32)))),
     ("freshness/parties", "X25519 keys of 16 bits, repeated", whatever_is_handed_in(KeyPair.generate, repeated)),
     ("freshness/parties", "X25519 keys of 16 bits, hashed", whatever_is_handed_in(KeyPair.generate, hashed)),
+    ("freshness/parties", "confirmation keys of 16 bits", whatever_is_handed_in(Identity.generate, hashed)),
     ("freshness/identities", "Ed25519 keys of 16 bits, repeated", whatever_is_handed_in(Identity.generate, repeated)),
     ("freshness/identities", "Ed25519 keys of 16 bits, hashed", whatever_is_handed_in(Identity.generate, hashed)),
     ("freshness/nonces", "nonces of 16 bits", given(aead, "seal", random=padded)),
