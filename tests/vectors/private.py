@@ -241,10 +241,7 @@ def private_vector(name: str, config: RoundConfig, *, silent: Silent, goal: Vect
     vector: Vector = {
         "session": name,
         "configuration": written(config),
-        "policy": {
-            "min_participants": config.min_survivors,
-            "privacy": demand | {"corrupt_fraction": DOUBTED.hex()},
-        },
+        "policy": {"min_participants": config.min_survivors, "privacy": demand | {"corrupt_fraction": DOUBTED.hex()}},
         "nonce": drawn(name, 0, "nonce", 32).hex(),
         "clients": {str(i): private_randomness(name, i, config) for i in range(1, NUM_CLIENTS + 1)},
     }
@@ -271,14 +268,7 @@ def _sparse() -> Vector:
     model = ThreatModel(NUM_CLIENTS, 0.125, 0.25, Adversary.CURIOUS_SERVER)
     goal = {"epsilon": (6.0).hex(), "delta": DELTA.hex(), "rounds": 4, "adjacency": "add-remove"}
     plan = PrivatePlan(
-        threat_model=model,
-        length=36,
-        l2_clip=1.5,
-        name="model",
-        epsilon=6.0,
-        delta=DELTA,
-        rounds=4,
-        min_participants=6,
+        threat_model=model, length=36, l2_clip=1.5, name="model", epsilon=6.0, delta=DELTA, rounds=4, min_participants=6
     )
     (planned,) = plan.config.vectors
     rounded = msgspec.structs.replace(planned, local_sigma=math.ceil(planned.local_sigma * 2**20) / 2**20)

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from fractions import Fraction
 from functools import partial
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
-from dp import clipping, samplers
+from dp import clipping
 from dp.distributed import NoiseShare
 from dp.goodness import check_noise
-from dp.laws import Law, gaussian_law, laplace_law
+from dp.laws import Law
 from secagg.encoding import FixedPoint
 
 from ...inputs.private_codecs import NoisyCounts, NoisyFloats
 from ...inputs.vectors import PrivateCounts, PrivateVector
 from ..outcome import Check, Figure, Found, Trials, demand
+from .noise import draw_discrete, law_of
 
 _FALSE_ALARM = 1e-9
 _MOST_AT_ONCE = 32
@@ -74,7 +74,7 @@ def _few_encoded(trials: Trials) -> Found:
             encoded[what].append((residues + half) % (2 * half) - half)
     for what, vectors in encoded.items():
         noise = np.concatenate(vectors)
-        demand_law(noise, gaussian_law(Fraction(_SIGMA) ** 2), f"the noise of small {what}", _FALSE_ALARM / 2)
+        demand_law(noise, law_of("gaussian", _SIGMA), f"the noise of small {what}", _FALSE_ALARM / 2)
     return Found({"vectors of each kind": _ENCODINGS, "entries": _LENGTH})
 
 
@@ -171,31 +171,17 @@ def _noticed(chance: float, most: float) -> float:
     return max(reach(1), reach(-1))
 
 
+def _few_check(kind: str, name: str, parameter: float) -> Check:
+    noise = f"discrete {kind.capitalize()} noise"
+    run = partial(
+        _few, partial(draw_discrete, kind, parameter), law_of(kind, parameter), f"{noise} of {name} {parameter:g}"
+    )
+    return Check("noise", f"few-{kind}", f"{noise} that is drawn a few values at a time has its law", run, _FALSE_ALARM)
+
+
 CHECKS = (
-    Check(
-        "noise",
-        "few-gaussian",
-        "discrete Gaussian noise that is drawn a few values at a time has its law",
-        partial(
-            _few,
-            lambda size: samplers.discrete_gaussian(_SIGMA, size),
-            gaussian_law(Fraction(_SIGMA) ** 2),
-            f"discrete Gaussian noise of sigma {_SIGMA:g}",
-        ),
-        _FALSE_ALARM,
-    ),
-    Check(
-        "noise",
-        "few-laplace",
-        "discrete Laplace noise that is drawn a few values at a time has its law",
-        partial(
-            _few,
-            lambda size: samplers.discrete_laplace(_SCALE, size),
-            laplace_law(Fraction(_SCALE)),
-            f"discrete Laplace noise of scale {_SCALE:g}",
-        ),
-        _FALSE_ALARM,
-    ),
+    _few_check("gaussian", "sigma", _SIGMA),
+    _few_check("laplace", "scale", _SCALE),
     Check(
         "noise",
         "few-encoded",

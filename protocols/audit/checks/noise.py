@@ -25,12 +25,15 @@ _BINS = 41
 _CLIENTS = 20
 
 
-def _gaussian(sigma: float, size: int) -> Int64s:
-    return samplers.discrete_gaussian(sigma, size)
+def draw_discrete(kind: str, parameter: float, size: int) -> Int64s:
+    """Draw noise of the library's: "gaussian" of a sigma, or "laplace" of a scale."""
+    drawn: Int64s = getattr(samplers, f"discrete_{kind}")(parameter, size)
+    return drawn
 
 
-def _laplace(scale: float, size: int) -> Int64s:
-    return samplers.discrete_laplace(scale, size)
+def law_of(kind: str, parameter: float) -> Law:
+    """Return the law that such noise must have."""
+    return gaussian_law(Fraction(parameter) ** 2) if kind == "gaussian" else laplace_law(Fraction(parameter))
 
 
 def _noise(draw: Callable[[int], Int64s], law: Law, title: str, trials: Trials) -> Found:
@@ -108,37 +111,17 @@ def _control(trials: Trials) -> Found:
 _GAUSSIANS = (0.5, 1.0, 3.7306, 50.0, 1e6)
 _LAPLACES = (1.0, 20.0)
 
+
+def _check(kind: str, name: str, parameter: float) -> Check:
+    title = f"discrete {kind.capitalize()}, {name} {parameter:g}"
+    run = partial(_noise, partial(draw_discrete, kind, parameter), law_of(kind, parameter), title)
+    claim = f"discrete {kind.capitalize()} noise of {name} {parameter:g} has its law"
+    return Check("noise", f"{kind}-{parameter:g}", claim, run, _FALSE_ALARM)
+
+
 CHECKS = (
-    *(
-        Check(
-            "noise",
-            f"gaussian-{sigma:g}",
-            f"discrete Gaussian noise of sigma {sigma:g} has its law",
-            partial(
-                _noise,
-                partial(_gaussian, sigma),
-                gaussian_law(Fraction(sigma) ** 2),
-                f"discrete Gaussian, sigma {sigma:g}",
-            ),
-            _FALSE_ALARM,
-        )
-        for sigma in _GAUSSIANS
-    ),
-    *(
-        Check(
-            "noise",
-            f"laplace-{scale:g}",
-            f"discrete Laplace noise of scale {scale:g} has its law",
-            partial(
-                _noise,
-                partial(_laplace, scale),
-                laplace_law(Fraction(scale)),
-                f"discrete Laplace, scale {scale:g}",
-            ),
-            _FALSE_ALARM,
-        )
-        for scale in _LAPLACES
-    ),
+    *(_check("gaussian", "sigma", sigma) for sigma in _GAUSSIANS),
+    *(_check("laplace", "scale", scale) for scale in _LAPLACES),
     Check(
         "noise",
         "shares",

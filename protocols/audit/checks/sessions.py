@@ -202,10 +202,7 @@ CHECKS = (
     Check("sessions", "dropouts", "sums are exact, whoever drops out in whichever round", _dropouts),
     Check("sessions", "too-many-dropouts", "with a dropout too many there is no sum", _too_many_dropouts),
     Check(
-        "sessions",
-        "tampering",
-        "whatever one message is turned into, the sum is exact or there is none",
-        _tampering,
+        "sessions", "tampering", "whatever one message is turned into, the sum is exact or there is none", _tampering
     ),
     Check("sessions", "wire", "messages are written in one way, and damaged ones are refused", _wire),
     Check("sessions", "no-plaintext", "nothing that the server receives holds a client's input", _input_is_hidden),

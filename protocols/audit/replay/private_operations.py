@@ -30,15 +30,7 @@ from .configurations import read_configuration, read_policy
 from .recorded_randomness import OtherRandomness, Recorded
 
 Case = dict[str, Any]
-EXACT = {
-    "rotate",
-    "samples",
-    "conditionally_round",
-    "prepare",
-    "decode_private",
-    "released_counts",
-    "check_policy",
-}
+EXACT = {"rotate", "samples", "conditionally_round", "prepare", "decode_private", "released_counts", "check_policy"}
 """Operations without a number that formulas round differently: of all others, floats are met to nine digits."""
 
 
