@@ -1,220 +1,251 @@
-"""The aggregator of Paillier summation: adds what it cannot read. A machine without I/O.
+"""The aggregator of Paillier summation: adds what it cannot read. A sans-I/O state machine.
 
-Rounds: commitments, endorsements, contributions, openings. The transport delivers messages to `receive`, which raises
-if the message is refused; `close_round` ends a round and returns what to send to everyone next, or the result. Threads
-may call any method at any time. Each accepted contribution is also sent on to every member as it is: members add for
-themselves (SPEC section 22).
+Phases: commitments, endorsements, contributions, openings. Threads may call any method at any time; steps are taken one
+after another. While contributions are collected, each accepted one goes on to every member of `relay_to`: members
+add for themselves (SPEC section 23).
 """
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, final
+from typing import Self, final
 
+import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from secagg.encoding import Levels
-from secagg.errors import PeerError, StateError, ThresholdError, UnexpectedMessage
-from secagg.paillier import Accumulator, combine
+from secagg.errors import PeerError, StateError, UnexpectedMessage
 from secagg.paillier.integers import Progress
-from secagg.paillier.vectors import EncryptedVector
 
 from ..core import dumps
-from .contributions import add_contributions, check_endorsement
+from ..core.listener import (
+    Listener,
+    MessageAccepted,
+    ParticipantExcluded,
+    PhaseClosed,
+    PhaseOpened,
+    SessionEnded,
+    Transition,
+    ignore,
+)
+from ..core.machine import Receipt
+from .collecting import EXPECTED, OF_CONTRIBUTORS, ORDER, Collecting
 from .messages import (
-    Commitment,
-    CommitmentList,
-    Contribution,
-    Endorsement,
     Message,
-    Opening,
-    OpenRequest,
-    RevealRequest,
+    decode_any,
+    encode,
+    fingerprint,
 )
 from .parameters import RoundParameters
+from .result import PaillierResult
 from .state import AggregatorPhase, AggregatorState, accumulator_of, load, product_of
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a round is for.
-
-    Args:
-        sums: float64 (length,): the sums of the contributors' updates, each times its weight.
-        levels: int64 (length,): the same, exact, in the encoding's levels.
-        total_weight: the sum of the weights; the number of contributors in a round without weights.
-        contributors: whose updates are in the sums.
-        liars: members whose partial openings were wrong; the sums are right nonetheless.
-    """
-
-    sums: npt.NDArray[np.float64] = field(repr=False)
-    levels: Levels = field(repr=False)
-    total_weight: int
-    contributors: frozenset[int]
-    liars: frozenset[int]
-
-
-Request = CommitmentList | RevealRequest | OpenRequest
-
-_EXPECTED: dict[AggregatorPhase, type[Message]] = {
-    AggregatorPhase.COMMITMENTS: Commitment,
-    AggregatorPhase.ENDORSEMENTS: Endorsement,
-    AggregatorPhase.CONTRIBUTIONS: Contribution,
-    AggregatorPhase.OPENINGS: Opening,
-}
-
-
 @final
-class Aggregator:
-    """The server of one round.
+class Aggregator(Collecting):
+    """The server of one round; a `core.machine.Coordinator`.
 
     Args:
         parameters: the round's.
-        workers: processes for the sum and the opening.
+        listener: called with every transition; see `core.listener`.
+        workers: threads for the sum and the opening.
         progress: told of every ciphertext that was opened.
-
-    Attributes:
-        phase: what is being collected.
-        rejected: who sent a message that was refused, and is out of the round for it; contributors, then members.
     """
 
-    def __init__(self, parameters: RoundParameters, *, workers: int = 1, progress: Progress | None = None) -> None:
-        self.parameters = parameters
-        self._lock = threading.RLock()
-        self.phase = AggregatorPhase.COMMITMENTS
-        self.rejected: dict[str, set[int]] = {"contributors": set(), "members": set()}
-        self._workers = workers
-        self._progress = progress
-        self._commitments: dict[int, bytes] = {}
-        self._listed = b""
-        self._endorsements: dict[int, bytes] = {}
-        self._accepted: set[int] = set()
-        self._sum: Accumulator | None = None
-        self._product: EncryptedVector | None = None
-        self._context = b""
-        self._openings: dict[int, Opening] = {}
+    def __init__(
+        self,
+        parameters: RoundParameters,
+        *,
+        listener: Listener = ignore,
+        workers: int = 1,
+        progress: Progress | None = None,
+    ) -> None:
+        super().__init__(parameters, workers, progress)
+        self._listener = listener
+        self._fingerprints: dict[str, bytes] = {}
+        self._revealed = False
+        self._opened = time.perf_counter()
+        listener(PhaseOpened(self._phase, len(self._speakers)))
 
-    def receive(self, sender: int, message: Message) -> None:
-        """Take one message; `sender` is who the transport authenticated: a contributor's or a member's id.
+    @property
+    def phase(self) -> AggregatorPhase:
+        """Which phase is being collected, or how the round ended."""
+        return self._phase
+
+    @property
+    def session_id(self) -> bytes:
+        """What names the round, 32 bytes: a hash of all parameters."""
+        return self.parameters.session
+
+    @property
+    def awaited(self) -> frozenset[str]:
+        """Who may still answer in this phase."""
+        with self._lock:
+            silent = (number for number in self._speakers if number not in self._heard)
+            return self._roster.named(silent) - self._excluded.keys()
+
+    @property
+    def num_awaited(self) -> int:
+        """How many that are."""
+        return len(self.awaited)
+
+    @property
+    def relay_to(self) -> frozenset[str]:
+        """The members that endorsed the commitments, while contributions are collected; nobody else."""
+        with self._lock:
+            relaying = self._phase is AggregatorPhase.CONTRIBUTIONS
+            return self.parameters.members.named(self._endorsements) if relaying else frozenset()
+
+    @property
+    def excluded(self) -> dict[str, str]:
+        """Whose messages were bad, and why; they are out of the round."""
+        with self._lock:
+            return dict(self._excluded)
+
+    @property
+    def revealed(self) -> bool:
+        """Whether members were asked for openings; it stays so when the round is aborted."""
+        return self._revealed
+
+    @property
+    def result(self) -> PaillierResult:
+        """The sum, once the round has completed. Raises StateError before, after `load`, or if it was aborted."""
+        if self._result is None:
+            raise StateError(f"there is no result: the round is in {self._phase}")
+        return self._result
+
+    def outgoing(self) -> Mapping[str, bytes]:
+        """Return what each party is to be sent; it stays the same until `close_phase`, and after `load`."""
+        with self._lock:
+            request = self.request
+            names = sorted(self._roster.named(self._speakers))
+        return {} if request is None else dict.fromkeys(names, encode(request))
+
+    def receive(self, sender: str, data: bytes) -> Receipt:
+        """Take in what a party sent.
 
         Raises:
-            PeerError: the message is refused, and its sender is the culprit and out of this round. The others go on.
-            StateError: the round is over.
+            MalformedMessage, AuthenticationFailed: the content is bad; the sender is out of this round.
+            UnexpectedMessage: not this party's turn, another round's, or a second one that differs; nothing changes.
         """
-        rejected = self.receive_batch({sender: message})
-        if rejected:
-            raise rejected[sender]
+        outcome = self.receive_many({sender: data})[sender]
+        if isinstance(outcome, PeerError):
+            raise outcome
+        return outcome
 
-    def receive_batch(self, messages: Mapping[int, Message]) -> dict[int, PeerError]:
-        """Take messages of different senders; contributions are cheapest eight or more at once.
+    def receive_many(self, messages: Mapping[str, bytes]) -> dict[str, Receipt | PeerError]:
+        """Take in messages of different senders; contributions are cheapest eight or more at once.
 
         Returns:
-            sender -> why its message was refused.
+            sender -> what came of its message, or why it was refused.
         """
-        with self._lock:
-            return self._receive_batch(messages)
-
-    def _receive_batch(self, messages: Mapping[int, Message]) -> dict[int, PeerError]:
-        expected = _EXPECTED.get(self.phase)
-        if expected is None:
-            raise StateError(f"the round is {self.phase.value}")
-        role, roster = self._senders()
-        rejected: dict[int, PeerError] = {}
-        contributions: dict[int, Contribution] = {}
-        for sender, message in messages.items():
+        outcomes: dict[str, Receipt | PeerError] = {}
+        decoded: dict[str, Message | PeerError] = {}
+        for sender, data in messages.items():
             try:
-                self._check_sender(sender, message, expected, roster, self.rejected[role])
-                if isinstance(message, Contribution):
-                    contributions[sender] = message
-                else:
-                    self._take(sender, message)
+                decoded[sender] = decode_any(data, max_bytes=self.parameters.max_message_bytes)
             except PeerError as error:
-                rejected[sender] = error
-        if contributions and self._sum is not None:
-            rejected |= add_contributions(self.parameters, self._sum, self._commitments, self._accepted, contributions)
-        self.rejected[role].update(rejected.keys() & roster.keys())
-        return rejected
+                decoded[sender] = type(error)(error.reason, culprits={sender})
+        transitions: list[Transition] = []
+        with self._lock:
+            due: dict[int, Message] = {}
+            for sender, message in decoded.items():
+                try:
+                    if isinstance(message, PeerError):
+                        raise message
+                    outcomes[sender] = self._admit(sender, message, fingerprint(messages[sender]))
+                    if outcomes[sender] is Receipt.ACCEPTED:
+                        due[self._roster.number(sender)] = message
+                except PeerError as error:
+                    outcomes[sender] = self._refuse(sender, error, transitions)
+            for number, refusal in (self.take_batch(due) if due else {}).items():
+                sender = self._roster.name(number)
+                outcomes[sender] = self._refuse(sender, refusal, transitions)
+            for number in due:
+                sender = self._roster.name(number)
+                if outcomes[sender] is Receipt.ACCEPTED:
+                    self._fingerprints[sender] = fingerprint(messages[sender])
+                    transitions.append(MessageAccepted(self._phase, sender, len(messages[sender])))
+        self._tell(transitions)
+        return outcomes
 
-    def close_round(self) -> Request | Result:
-        """End the round with what has arrived; return what to send on, or the result.
+    def close_phase(self) -> None:
+        """End the phase with what has arrived, and begin the next; after the last there is a `result`.
 
         Raises:
-            ThresholdError: too few took part; the whole session is over and nothing was opened.
+            ThresholdError: too few took part; the round is over and nothing was opened.
             InconsistentShares: too few partial openings are correct; the liars are the culprits.
             EncodingError: what was opened is no sum of encodings: some contributor encrypted something else.
-            StateError: the session is over.
+            StateError: the round is over.
         """
-        steps: dict[AggregatorPhase, tuple[Callable[[], Result | None], AggregatorPhase]] = {
-            AggregatorPhase.COMMITMENTS: (self._list_commitments, AggregatorPhase.ENDORSEMENTS),
-            AggregatorPhase.ENDORSEMENTS: (self._request_contributions, AggregatorPhase.CONTRIBUTIONS),
-            AggregatorPhase.CONTRIBUTIONS: (self._request_openings, AggregatorPhase.OPENINGS),
-            AggregatorPhase.OPENINGS: (self._finish, AggregatorPhase.COMPLETED),
+        steps: dict[AggregatorPhase, Callable[[], None]] = {
+            AggregatorPhase.COMMITMENTS: self._list_commitments,
+            AggregatorPhase.ENDORSEMENTS: self._request_contributions,
+            AggregatorPhase.CONTRIBUTIONS: self._request_openings,
+            AggregatorPhase.OPENINGS: self._finish,
         }
-        with self._lock:
-            if self.phase not in steps:
-                raise StateError(f"the round is {self.phase.value}")
-            step, reached = steps[self.phase]
-            self.phase = AggregatorPhase.ABORTED
-            try:
-                result = step()
-            except BaseException:  # an interrupt, too, must leave no worker behind
-                self.close()
-                raise
-            self.phase = reached
-            request = self.outgoing()
-        if result is not None:
-            return result
-        if request is None:
-            raise StateError(f"the round is {reached.value}, in which there is nothing to ask")
-        return request
-
-    def outgoing(self) -> Request | None:
-        """Return what everyone who is to speak is sent in this phase, until it is closed; None where that is nothing.
-
-        `load` restores it, so that it may be sent again.
-        """
-        parameters = self.parameters
-        with self._lock:
-            match self.phase:
-                case AggregatorPhase.ENDORSEMENTS:
-                    return CommitmentList(parameters.session, dict(self._commitments))
-                case AggregatorPhase.CONTRIBUTIONS:
-                    return RevealRequest(parameters.session, dict(self._commitments), dict(self._endorsements))
-                case AggregatorPhase.OPENINGS:
-                    return OpenRequest(parameters.session, sorted(self._accepted), self._context)
-                case _:
-                    return None
+        transitions: list[Transition] = []
+        try:
+            with self._lock:
+                if self.ended:
+                    raise StateError(f"the round is {self._phase}")
+                phase, started, answered, missing = self._phase, time.perf_counter(), len(self._heard), self.awaited
+                try:
+                    steps[phase]()
+                except BaseException as error:  # an interrupt, too, must leave no phase half closed
+                    self._abort()
+                    if isinstance(error, PeerError):
+                        named = self.parameters.members.named(int(number) for number in error.culprits)
+                        error = type(error)(error.reason, culprits=named)
+                    transitions.append(SessionEnded(0, type(error).__name__, str(error)))
+                    raise error from None
+                self._phase = following = ORDER[ORDER.index(phase) + 1]
+                self._revealed = self._revealed or following is AggregatorPhase.OPENINGS
+                closing = time.perf_counter() - started
+                transitions.append(PhaseClosed(phase, answered, missing, started - self._opened, closing))
+                self._opened = time.perf_counter()
+                if following is AggregatorPhase.COMPLETED:
+                    transitions.append(SessionEnded(len(self._accepted)))
+                else:
+                    transitions.append(PhaseOpened(following, len(self._speakers)))
+        finally:
+            self._tell(transitions)
 
     def dump(self) -> bytes:
-        """Return all that is needed to go on in another process, but for the parameters.
+        """Return all that is needed to go on in another process, what is to be sent included, but for the parameters.
 
         It holds no secret: contributions are encrypted, and only their sum is kept; but keep partial openings from
-        whoever may not see the sum.
+        whoever may not see the sum. That of a completed round holds its result.
         """
         session = self.parameters.session
         with self._lock:
-            if self.phase in (AggregatorPhase.COMPLETED, AggregatorPhase.ABORTED):
-                return dumps.encode_state(AggregatorState(session, self.phase, self.rejected))
-            return dumps.encode_state(
-                AggregatorState(
-                    session,
-                    self.phase,
-                    self.rejected,
-                    commitments=self._commitments,
-                    endorsements=self._endorsements,
-                    accepted=frozenset(self._accepted),
-                    product=self._product or product_of(self._sum),
-                    openings=self._openings,
-                )
+            state = AggregatorState(session, self._phase, self._excluded, self._fingerprints, self._revealed)
+            if self._result is not None:
+                result = self._result
+                kept = (result.levels.tobytes(), result.total_weight, tuple(sorted(result.liars)))
+                state = msgspec.structs.replace(state, accepted=frozenset(self._accepted), outcome=kept)
+            if self.ended:
+                return dumps.encode_state(state)
+            state = msgspec.structs.replace(
+                state,
+                commitments=self._commitments,
+                endorsements=self._endorsements,
+                accepted=frozenset(self._accepted),
+                product=self._product or product_of(self._sum),
+                openings=self._openings,
             )
+            return dumps.encode_state(state)
 
     @classmethod
     def load(
-        cls, dumped: bytes, parameters: RoundParameters, *, workers: int = 1, progress: Progress | None = None
+        cls,
+        dumped: bytes,
+        parameters: RoundParameters,
+        *,
+        listener: Listener = ignore,
+        workers: int = 1,
+        progress: Progress | None = None,
     ) -> Aggregator:
         """Restore what `dump` returned; the other arguments as on construction.
 
@@ -223,7 +254,9 @@ class Aggregator:
         """
         state = load(dumped, AggregatorState, parameters)
         aggregator = cls(parameters, workers=workers, progress=progress)
-        aggregator.phase, aggregator.rejected = state.phase, state.rejected
+        aggregator._listener = listener
+        aggregator._phase, aggregator._excluded = state.phase, state.excluded
+        aggregator._fingerprints, aggregator._revealed = state.fingerprints, state.revealed
         aggregator._commitments, aggregator._endorsements = state.commitments, state.endorsements
         aggregator._accepted, aggregator._openings = set(state.accepted), state.openings
         if state.phase is not AggregatorPhase.COMMITMENTS:
@@ -233,12 +266,11 @@ class Aggregator:
         elif state.phase is AggregatorPhase.OPENINGS:
             with accumulator_of(parameters, 1, state.product, state.accepted) as accumulator:
                 aggregator._keep(accumulator.product())
+        elif state.outcome is not None:
+            data, total_weight, liars = state.outcome
+            levels = np.frombuffer(data, dtype=np.int64)
+            aggregator._result = aggregator._result_of(levels, total_weight, frozenset(liars))
         return aggregator
-
-    def close(self) -> None:
-        """End the worker processes, if the session is given up before its end."""
-        if self._sum is not None:
-            self._sum.close()
 
     def __enter__(self) -> Self:
         return self
@@ -248,88 +280,39 @@ class Aggregator:
     ) -> None:
         self.close()
 
-    def _senders(self) -> tuple[str, Mapping[int, bytes]]:
-        if self.phase in (AggregatorPhase.COMMITMENTS, AggregatorPhase.CONTRIBUTIONS):
-            return "contributors", self.parameters.contributors
-        return "members", self.parameters.members
-
-    def _check_sender(
-        self, sender: int, message: Message, expected: type[Message], roster: Mapping[int, bytes], out: set[int]
-    ) -> None:
-        if sender not in roster:
-            raise UnexpectedMessage("a message from a stranger", culprits={sender})
-        if sender in out:
-            raise UnexpectedMessage("a message from someone who is out of the round", culprits={sender})
-        if not isinstance(message, expected) or message.session != self.parameters.session:
-            raise UnexpectedMessage(
-                f"a message of another session or round: {self.phase.value} are expected", culprits={sender}
-            )
-
-    def _take(self, sender: int, message: Message) -> None:
-        if isinstance(message, Commitment):
-            _store(self._commitments, sender, message.contribution_digest)
-        elif isinstance(message, Endorsement):
-            if message.commitments_digest != self._listed:
-                raise UnexpectedMessage("an endorsement of another list of commitments", culprits={sender})
-            check_endorsement(self.parameters, sender, self._listed, message.signature)
-            _store(self._endorsements, sender, message.signature)
-        elif isinstance(message, Opening):
-            if message.sum_digest != self._context:
-                raise UnexpectedMessage("a partial opening of another sum", culprits={sender})
-            _store(self._openings, sender, message)
-
-    def _list_commitments(self) -> None:
-        self._check_enough(self._commitments, self.parameters.min_contributors, "contributors committed")
-        self._listed = self.parameters.commitments_digest(self._commitments)
-
-    def _request_contributions(self) -> None:
-        self._check_enough(self._endorsements, self.parameters.key.threshold, "members endorsed the commitments")
-        self._sum = accumulator_of(self.parameters, self._workers)
-
-    def _request_openings(self) -> None:
-        self._check_enough(self._accepted, self.parameters.min_contributors, "contributions arrived")
-        if self._sum is None:
-            raise StateError("there is no sum")
-        with self._sum as accumulator:
-            self._keep(accumulator.product())
-
-    def _keep(self, product: EncryptedVector) -> None:
-        self._product = product
-        self._context = self.parameters.sum_digest(self._listed, self._accepted, product)
-
-    def _finish(self) -> Result:
+    def _admit(self, sender: str, message: Message, asked: bytes) -> Receipt:
+        """Return whether to take a message in; raise UnexpectedMessage if it breaks a rule."""
         parameters = self.parameters
-        self._check_enough(self._openings, parameters.key.threshold, "partial openings arrived")
-        if self._product is None:
-            raise StateError("there is no sum")
-        opened = combine(
-            parameters.key,
-            self._product,
-            parameters.lanes,
-            {member: opening.partial(member) for member, opening in self._openings.items()},
-            context=self._context,
-            workers=self._workers,
-            progress=self._progress,
-        )
-        residues = parameters.lanes.unpack(opened.plaintexts, parameters.key.public_key.n)
-        levels = parameters.codec.decode_levels(residues, num_summands=len(self._accepted))
-        total_weight = int(levels[-1]) if parameters.weighted else len(self._accepted)
-        levels = levels[: parameters.length]
-        self.rejected["members"] |= opened.liars
-        return Result(
-            sums=levels / parameters.codec.scale,
-            levels=levels,
-            total_weight=total_weight,
-            contributors=frozenset(self._accepted),
-            liars=opened.liars,
-        )
+        if sender not in parameters.contributors and sender not in parameters.members:
+            raise UnexpectedMessage("a message from a stranger")
+        due = next((phase for phase, kind in EXPECTED.items() if type(message) is kind), None)
+        if message.session != parameters.session or due is None:
+            raise UnexpectedMessage("a message of another round, or that no party sends")
+        if self._fingerprints.get(sender) == asked:
+            return Receipt.DUPLICATE
+        if sender not in (parameters.contributors if due in OF_CONTRIBUTORS else parameters.members):
+            raise UnexpectedMessage(f"a {type(message).__name__} from a party of the other role")
+        if self.ended or ORDER.index(due) < ORDER.index(self._phase):
+            return Receipt.LATE
+        if due is not self._phase:
+            raise UnexpectedMessage(f"a {type(message).__name__} while {self._phase} are collected")
+        if sender in self._excluded:
+            raise UnexpectedMessage("a message from someone who is out of the round")
+        if self._roster.number(sender) not in self._speakers:
+            raise UnexpectedMessage(f"a message from someone who has no part in {self._phase}")
+        return Receipt.ACCEPTED
 
-    def _check_enough(self, have: Mapping[int, Any] | set[int], needed: int, what: str) -> None:
-        if len(have) < needed:
-            raise ThresholdError(f"{len(have)} {what}, but {needed} are needed", needed=needed, have=len(have))
+    def _refuse(self, sender: str, error: PeerError, transitions: list[Transition]) -> PeerError:
+        """Let a party pay for a bad message; return the error with its name."""
+        if not isinstance(error, UnexpectedMessage) and sender in self.awaited:
+            self._excluded[sender] = f"{type(error).__name__}: {error.reason}"
+            transitions.append(ParticipantExcluded(self._phase, sender, type(error).__name__, error.reason))
+        return type(error)(error.reason, culprits={sender})
 
+    def _tell(self, transitions: list[Transition]) -> None:
+        for transition in transitions:
+            self._listener(transition)
 
-def _store(table: dict[int, Any], sender: int, value: Any) -> None:
-    if sender in table:
-        raise UnexpectedMessage("a second message in one round", culprits={sender})
-    table[sender] = value
+    def _abort(self) -> None:
+        self._phase = AggregatorPhase.ABORTED
+        self.close()

@@ -15,7 +15,7 @@ from .parameters import RoundParameters
 def check_endorsement(parameters: RoundParameters, member: int, listed: bytes, signature: bytes) -> None:
     """Raise AuthenticationFailed, naming the member, unless it signed the list of commitments with this hash."""
     try:
-        signatures.verify(parameters.members[member], parameters.endorsement_text(member, listed), signature)
+        signatures.verify(parameters.member_keys[member], parameters.endorsement_text(member, listed), signature)
     except (AuthenticationFailed, KeyError):
         raise AuthenticationFailed("an endorsement does not verify", culprits={member}) from None
 

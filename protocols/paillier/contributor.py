@@ -11,21 +11,32 @@ from typing import final
 import numpy as np
 
 from secagg.encoding import Floats
-from secagg.errors import ContradictoryRequest, ParameterError, StateError
-from secagg.paillier import EncryptedVector, NoisePool, encrypt
+from secagg.errors import ContradictoryRequest, EncodingError, ParameterError, StateError
+from secagg.paillier import EncryptedVector, NoisePool, ShortExponents, encrypt
 from secagg.paillier.integers import Progress
+from secagg.randomness import SYSTEM, RandomBytes
 from secagg.signatures import Identity
 
 from ..core import dumps
+from ..core.machine import GivenInputs, take_inputs
 from .contributions import check_endorsements
-from .messages import Commitment, Contribution, RevealRequest
+from .messages import Commitment, Contribution, Invitation, Message, RevealRequest
 from .parameters import RoundParameters
 from .role import Role
 from .state import ContributorState, Phase, load
 
+UPDATE = "update"
+"""The name of the one vector of a round, among a contributor's inputs."""
+
 
 def encrypt_update(
-    parameters: RoundParameters, values: Floats, noise: NoisePool, *, weight: int = 1, progress: Progress | None = None
+    parameters: RoundParameters,
+    values: Floats,
+    noise: NoisePool,
+    *,
+    weight: int = 1,
+    random: RandomBytes = SYSTEM,
+    progress: Progress | None = None,
 ) -> EncryptedVector:
     """Encode and encrypt a contributor's update: floats (length,) times an integer weight.
 
@@ -35,7 +46,7 @@ def encrypt_update(
     """
     if noise.public_key != parameters.key.public_key:
         raise ParameterError("the noise is for another key than the round's")
-    residues = parameters.codec.encode(values, weight=weight).residues
+    residues = parameters.codec.encode(values, weight=weight, random=random).residues
     if parameters.weighted:
         residues = np.append(residues, residues.dtype.type(weight))
     return encrypt(residues, parameters.lanes, noise, progress=progress)
@@ -47,20 +58,47 @@ class Contributor(Role):
 
     Args:
         parameters: the round's.
-        contributor: this client's id.
+        name: this client's.
         identity: its Ed25519 identity, the public half of which is in the parameters.
+        noise: encrypted zeros for the round's key; made when they are needed when None.
+        random: where rounding comes from, and noise that is made here.
 
     Raises:
         ParameterError: the identity is not the one in the parameters.
     """
 
-    def __init__(self, parameters: RoundParameters, contributor: int, identity: Identity) -> None:
+    def __init__(
+        self,
+        parameters: RoundParameters,
+        name: str,
+        identity: Identity,
+        *,
+        noise: NoisePool | None = None,
+        random: RandomBytes = SYSTEM,
+    ) -> None:
         super().__init__(parameters)
-        if parameters.contributors.get(contributor) != identity.public_bytes:
-            raise ParameterError(f"contributor {contributor} has another identity in this round, or no part in it")
-        self.contributor = contributor
+        if name not in parameters.contributors or parameters.contributors.keys[name] != identity.public_bytes:
+            raise ParameterError(f"contributor {name!r} has another identity in this round, or no part in it")
+        self.contributor = parameters.contributors.number(name)
         self._identity = identity
+        self._noise = noise
+        self._random = random
         self._vector: EncryptedVector | None = None
+
+    def _respond(self, message: Message, inputs: GivenInputs | None) -> Message:
+        if isinstance(message, Invitation) and self.phase is Phase.NEW:
+            given = take_inputs(inputs if inputs is not None else {})
+            if given.values.keys() != {UPDATE}:
+                raise EncodingError(f"the round sums {UPDATE!r}, but {sorted(given.values)} were given")
+            if self._noise is None:
+                self._noise = NoisePool(ShortExponents(self.parameters.key.public_key, random=self._random))
+            vector = encrypt_update(
+                self.parameters, given.values[UPDATE], self._noise, weight=given.weight, random=self._random
+            )
+            return self.commit_to(vector)
+        if isinstance(message, RevealRequest) and self.phase is Phase.COMMITTED:
+            return self.reveal(message)
+        raise self._unexpected(message)
 
     def commit(self, values: Floats, noise: NoisePool, *, weight: int = 1) -> Commitment:
         """Encrypt the update and commit to it. Raises as `encrypt_update`."""
@@ -99,6 +137,7 @@ class Contributor(Role):
             text = parameters.contribution_text(self.contributor, listed, contribution_digest)
             answer = Contribution(
                 parameters.session,
+                contributor=self.contributor,
                 commitments_digest=listed,
                 fingerprint=vector.fingerprint,
                 lane_bits=vector.lane_bits,
@@ -116,11 +155,20 @@ class Contributor(Role):
         """
         with self._alone():
             vector = self._vector if self.phase is Phase.COMMITTED else None
-            state = ContributorState(self.parameters.session, self.contributor, self.phase, vector, self._answer)
+            session = self.parameters.session
+            state = ContributorState(session, self.contributor, self.phase, vector, self._request, self._answer)
             return dumps.encode_state(state)
 
     @classmethod
-    def load(cls, dumped: bytes, parameters: RoundParameters, identity: Identity) -> Contributor:
+    def load(
+        cls,
+        dumped: bytes,
+        parameters: RoundParameters,
+        identity: Identity,
+        *,
+        noise: NoisePool | None = None,
+        random: RandomBytes = SYSTEM,
+    ) -> Contributor:
         """Restore what `dump` returned; the other arguments as on construction.
 
         Raises:
@@ -128,6 +176,8 @@ class Contributor(Role):
             ParameterError: the identity is not the one in the parameters.
         """
         state = load(dumped, ContributorState, parameters)
-        contributor = cls(parameters, state.contributor, identity)
-        contributor.phase, contributor._vector, contributor._answer = state.phase, state.vector, state.answer
+        name = parameters.contributors.name(state.contributor)
+        contributor = cls(parameters, name, identity, noise=noise, random=random)
+        contributor.phase, contributor._vector = state.phase, state.vector
+        contributor._request, contributor._answer = state.request, state.answer
         return contributor

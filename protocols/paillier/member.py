@@ -5,17 +5,19 @@ Members endorse one list of commitments, add the revealed updates themselves, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import final
 
 from secagg.errors import ContradictoryRequest, ParameterError, PeerError, StateError
 from secagg.paillier import Accumulator, KeyShare, open_partially
 from secagg.paillier.integers import Progress
+from secagg.randomness import SYSTEM, RandomBytes
 from secagg.signatures import Identity
 
 from ..core import dumps
+from ..core.machine import GivenInputs
 from .contributions import add_contributions
-from .messages import CommitmentList, Contribution, Endorsement, Opening, OpenRequest
+from .messages import CommitmentList, Contribution, Endorsement, Message, Opening, OpenRequest, decode
 from .parameters import RoundParameters
 from .role import Role
 from .state import MemberState, Phase, accumulator_of, load, product_of
@@ -29,7 +31,8 @@ class CommitteeMember(Role):
         parameters: the round's.
         share: this member's.
         identity: its Ed25519 identity, the public half of which is in the parameters.
-        workers: processes for the sum and threads for the opening.
+        workers: threads for the sum and the opening.
+        random: where the proof of an opening comes from.
 
     Raises:
         ParameterError: share or identity are not those in the parameters.
@@ -37,17 +40,56 @@ class CommitteeMember(Role):
     Security: the machine opens one sum; that no second machine is started for the same session is its owner's duty.
     """
 
-    def __init__(self, parameters: RoundParameters, share: KeyShare, identity: Identity, *, workers: int = 1) -> None:
+    def __init__(
+        self,
+        parameters: RoundParameters,
+        share: KeyShare,
+        identity: Identity,
+        *,
+        workers: int = 1,
+        random: RandomBytes = SYSTEM,
+    ) -> None:
         super().__init__(parameters)
-        if share.key != parameters.key or parameters.members[share.member] != identity.public_bytes:
+        if share.key != parameters.key or parameters.member_keys[share.member] != identity.public_bytes:
             raise ParameterError("the key share or the identity is not of this round's committee")
         self.member = share.member
         self._share: KeyShare | None = share
         self._identity = identity
         self._workers = workers
+        self._random = random
         self._commitments: dict[int, bytes] = {}
         self._accepted: set[int] = set()
         self._sum: Accumulator | None = None
+
+    def _respond(self, message: Message, inputs: GivenInputs | None) -> Message | None:
+        if isinstance(message, CommitmentList) and self.phase is Phase.NEW:
+            return self.endorse(message)
+        if isinstance(message, OpenRequest) and self.phase is Phase.ENDORSED:
+            return self.open(message)
+        if isinstance(message, Contribution) and self.phase is Phase.ENDORSED:
+            if message.contributor not in self._accepted:  # relayed once more, it changes nothing
+                self.receive(message.contributor, message)
+            return None
+        raise self._unexpected(message)
+
+    def respond_many(self, relayed: Iterable[bytes]) -> dict[int, PeerError]:
+        """Take in contributions that were relayed, cheaper together than one by one.
+
+        Returns:
+            author's number -> why its contribution was refused; those that are no contributions at all are under 0.
+        """
+        with self._alone():
+            refused: dict[int, PeerError] = {}
+            fresh: dict[int, Contribution] = {}
+            for data in relayed:
+                try:
+                    contribution = decode(data, Contribution, max_bytes=self.parameters.max_message_bytes)
+                except PeerError as error:
+                    refused[0] = error
+                    continue
+                if contribution.contributor not in self._accepted:
+                    fresh[contribution.contributor] = contribution
+            return refused | self.receive_batch(fresh)
 
     def endorse(self, request: CommitmentList) -> Endorsement:
         """Stand by a list of commitments: the only one, for this member.
@@ -121,7 +163,13 @@ class CommitteeMember(Role):
             if context != request.sum_digest:
                 raise ContradictoryRequest("asked to open another sum than that of the contributions")
             partial = open_partially(
-                share, product, parameters.lanes, context=context, workers=self._workers, progress=progress
+                share,
+                product,
+                parameters.lanes,
+                context=context,
+                workers=self._workers,
+                progress=progress,
+                random=self._random,
             )
             response = partial.proof.response
             answer = Opening(
@@ -142,14 +190,23 @@ class CommitteeMember(Role):
         with self._alone():
             session, phase = self.parameters.session, self.phase
             if phase is not Phase.ENDORSED:
-                return dumps.encode_state(MemberState(session, self.member, phase, self._answer))
+                return dumps.encode_state(MemberState(session, self.member, phase, self._request, self._answer))
             accepted, product = frozenset(self._accepted), product_of(self._sum)
-            state = MemberState(session, self.member, phase, self._answer, self._commitments, accepted, product)
+            state = MemberState(
+                session, self.member, phase, self._request, self._answer, self._commitments, accepted, product
+            )
             return dumps.encode_state(state)
 
     @classmethod
     def load(
-        cls, dumped: bytes, parameters: RoundParameters, share: KeyShare, identity: Identity, *, workers: int = 1
+        cls,
+        dumped: bytes,
+        parameters: RoundParameters,
+        share: KeyShare,
+        identity: Identity,
+        *,
+        workers: int = 1,
+        random: RandomBytes = SYSTEM,
     ) -> CommitteeMember:
         """Restore what `dump` returned; the other arguments as on construction.
 
@@ -158,7 +215,7 @@ class CommitteeMember(Role):
             ParameterError: share or identity are not those in the parameters.
         """
         state = load(dumped, MemberState, parameters)
-        member = cls(parameters, share, identity, workers=workers)
+        member = cls(parameters, share, identity, workers=workers, random=random)
         if state.member != member.member:
             raise StateError(f"the dump is of member {state.member}, not {member.member}")
         if state.phase is Phase.ENDORSED:
@@ -166,5 +223,5 @@ class CommitteeMember(Role):
             member._sum = accumulator_of(parameters, workers, state.product, state.accepted)
         elif state.phase is not Phase.NEW:
             member._share = None
-        member.phase, member._answer = state.phase, state.answer
+        member.phase, member._request, member._answer = state.phase, state.request, state.answer
         return member

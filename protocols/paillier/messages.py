@@ -6,6 +6,7 @@ means that its fields have the right types and lengths.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -30,6 +31,10 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What all messages have: the session they belong to."""
 
     session: Digest
+
+
+class Invitation(Message, frozen=True, tag="paillier/v1/invitation"):
+    """Aggregator to contributors: the round begins."""
 
 
 class Commitment(Message, frozen=True, tag="paillier/v1/commitment"):
@@ -59,8 +64,9 @@ class RevealRequest(Message, frozen=True, tag="paillier/v1/reveal-request"):
 
 
 class Contribution(Message, frozen=True, tag="paillier/v1/contribution"):
-    """Contributor to aggregator, and on to every member as it is: the encrypted update."""
+    """Contributor to aggregator, and on to every member as it is: the encrypted update, and whose it is."""
 
+    contributor: PartyId
     commitments_digest: Digest
     fingerprint: Digest
     lane_bits: Count
@@ -97,7 +103,13 @@ class Opening(Message, frozen=True, tag="paillier/v1/opening"):
 M = TypeVar("M", bound=Message)
 
 # All at once: a decoder of one kind lets the tag, and with it the version, be left out.
-_MESSAGES = Commitment | CommitmentList | Contribution | Endorsement | Opening | OpenRequest | RevealRequest
+_MESSAGES = (
+    Commitment | CommitmentList | Contribution | Endorsement | Invitation | Opening | OpenRequest | RevealRequest
+)
+ToContributor = Invitation | RevealRequest
+ToMember = CommitmentList | Contribution | OpenRequest
+ToAggregator = Commitment | Endorsement | Contribution | Opening
+_SAMPLE_BYTES = 1024
 
 
 def encode(message: Message) -> bytes:
@@ -116,9 +128,23 @@ def decode(data: bytes, kind: type[M], *, max_bytes: int) -> M:
     Raises:
         MalformedMessage: too long, or anything but a message of that kind; the caller names the culprit.
     """
-    if len(data) > max_bytes:
-        raise MalformedMessage(f"a message of {len(data)} bytes, but at most {max_bytes} are accepted")
-    message = decode_body(data, _MESSAGES)
+    message = decode_any(data, max_bytes=max_bytes)
     if type(message) is not kind:
         raise MalformedMessage(f"bytes that are no {kind.__name__}")
     return message
+
+
+def decode_any(data: bytes, *, max_bytes: int) -> Message:
+    """Read a message of any kind; raises as `decode`."""
+    if len(data) > max_bytes:
+        raise MalformedMessage(f"a message of {len(data)} bytes, but at most {max_bytes} are accepted")
+    message: Message = decode_body(data, _MESSAGES)
+    return message
+
+
+def fingerprint(data: bytes) -> bytes:
+    """Return 32 bytes that are the same for the same message, without reading all of a long one.
+
+    Whoever sends two messages of one fingerprint has the second taken for the first again, which changes nothing.
+    """
+    return hashlib.sha256(len(data).to_bytes(8, "big") + data[:_SAMPLE_BYTES] + data[-_SAMPLE_BYTES:]).digest()

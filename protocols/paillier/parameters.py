@@ -14,6 +14,7 @@ from secagg.encoding import FixedPoint
 from secagg.errors import AuthenticationFailed, MalformedMessage, ParameterError, UnexpectedMessage
 from secagg.paillier import EncryptedVector, Lanes, ThresholdKey
 
+from ..core.participants import Participants
 from .messages import MAX_PARTIES, Contribution, Message
 
 _OVERHEAD_BYTES = 4096
@@ -27,8 +28,8 @@ class RoundParameters:
         key: the dealt key.
         codec: how updates are encoded; its num_summands bounds the contributors.
         length: numbers in an update.
-        contributors: id -> Ed25519 public key, 32 bytes: who may contribute.
-        members: 1 to key.num_members -> Ed25519 public key: the committee.
+        contributors: who may contribute, by name, with their public keys.
+        members: the committee, by name, with their public keys. A member's number is that of its key share.
         min_contributors: the committee opens no sum of fewer; at least 2.
         nonce: 32 bytes that no other round has.
         corrupt_members: how many members may collude with the aggregator.
@@ -41,22 +42,22 @@ class RoundParameters:
     key: ThresholdKey
     codec: FixedPoint
     length: int
-    contributors: Mapping[int, bytes]
-    members: Mapping[int, bytes]
+    contributors: Participants
+    members: Participants
     min_contributors: int
     nonce: bytes
     corrupt_members: int = 0
 
     def __post_init__(self) -> None:
         """Check every field."""
-        for name, roster in (("contributors", self.contributors), ("members", self.members)):
-            for party, public_bytes in roster.items():
-                if not 1 <= party < 1 << 32 or len(public_bytes) != signatures.PUBLIC_KEY_BYTES:
-                    raise ParameterError(f"{name} need ids from 1 to 2**32 - 1 and keys of 32 bytes, unlike {party}")
-            if len(set(roster.values())) != len(roster):
-                raise ParameterError(f"two of the {name} have the same identity key")
-        if set(self.members) != set(range(1, self.key.num_members + 1)):
-            raise ParameterError(f"members must be numbered from 1 to {self.key.num_members}, as the key was dealt")
+        for role, roster in (("contributors", self.contributors), ("members", self.members)):
+            if len(roster.keys) != len(roster):
+                raise ParameterError(f"the {role} need public keys: Participants takes a mapping of names to keys")
+        both = set(self.contributors) & set(self.members)
+        if both:
+            raise ParameterError(f"{min(both)!r} is a contributor and a member: give the two roles names of their own")
+        if len(self.members) != self.key.num_members:
+            raise ParameterError(f"{len(self.members)} members, but the key was dealt to {self.key.num_members}")
         if not 2 <= self.min_contributors <= len(self.contributors) <= min(self.codec.num_summands, MAX_PARTIES):
             raise ParameterError(
                 f"{len(self.contributors)} contributors, at least {self.min_contributors} of them, but there must be "
@@ -71,6 +72,16 @@ class RoundParameters:
     def weighted(self) -> bool:
         """Whether updates carry a weight, encrypted, as their last lane."""
         return self.codec.max_weight > 1
+
+    @cached_property
+    def contributor_keys(self) -> Mapping[int, bytes]:
+        """Number -> public key of each contributor."""
+        return self.contributors.numbered_keys()
+
+    @cached_property
+    def member_keys(self) -> Mapping[int, bytes]:
+        """Number -> public key of each member."""
+        return self.members.numbered_keys()
 
     @cached_property
     def lanes(self) -> Lanes:
@@ -95,8 +106,8 @@ class RoundParameters:
             self.key.digest(),
             struct.pack(">d", codec.clip),
             *(number.to_bytes(8, "big") for number in numbers),
-            _roster(self.contributors),
-            _roster(self.members),
+            _roster(self.contributor_keys),
+            _roster(self.member_keys),
         )
 
     @property
@@ -147,7 +158,7 @@ class RoundParameters:
         Raises:
             UnexpectedMessage: a stranger is on the list, or it is too short.
         """
-        strangers = commitments.keys() - self.contributors.keys()
+        strangers = commitments.keys() - self.contributor_keys.keys()
         if strangers:
             raise UnexpectedMessage(f"{len(strangers)} on the list of commitments have no part in this round")
         if len(commitments) < self.min_contributors:
@@ -168,6 +179,8 @@ class RoundParameters:
         culprits = {contributor}
         if contributor not in commitments or contribution.session != self.session:
             raise UnexpectedMessage("a contribution of another session, or without commitment", culprits=culprits)
+        if contribution.contributor != contributor:
+            raise UnexpectedMessage("a contribution in another's name", culprits=culprits)
         listed = self.commitments_digest(commitments)
         if contribution.commitments_digest != listed:
             raise UnexpectedMessage("a contribution for another list of commitments", culprits=culprits)
@@ -182,7 +195,7 @@ class RoundParameters:
             raise AuthenticationFailed("a contribution is not what was committed to", culprits=culprits)
         text = self.contribution_text(contributor, listed, contribution_digest)
         try:
-            signatures.verify(self.contributors[contributor], text, contribution.signature)
+            signatures.verify(self.contributor_keys[contributor], text, contribution.signature)
         except AuthenticationFailed:
             raise AuthenticationFailed("a contribution is not signed by its author", culprits=culprits) from None
         return vector

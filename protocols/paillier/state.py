@@ -6,7 +6,7 @@ where their owner keeps them.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import TypeVar
 
 import msgspec
@@ -19,7 +19,7 @@ from .messages import Digest, Opening, PartyId, Signature
 from .parameters import RoundParameters
 
 
-class Phase(Enum):
+class Phase(StrEnum):
     """Where a contributor or a member stands. Completed and Aborted are for good."""
 
     NEW = "new"
@@ -29,7 +29,7 @@ class Phase(Enum):
     ABORTED = "aborted"
 
 
-class AggregatorPhase(Enum):
+class AggregatorPhase(StrEnum):
     """What the aggregator collects. Completed and Aborted are for good."""
 
     COMMITMENTS = "commitments"
@@ -53,6 +53,7 @@ class ContributorState(_State, frozen=True, tag="contributor"):
     contributor: int
     phase: Phase
     vector: EncryptedVector | None = None
+    request: bytes = b""
     answer: bytes = b""
 
 
@@ -61,6 +62,7 @@ class MemberState(_State, frozen=True, tag="member"):
 
     member: int
     phase: Phase
+    request: bytes = b""
     answer: bytes = b""
     commitments: dict[PartyId, Digest] = {}
     accepted: frozenset[PartyId] = frozenset()
@@ -71,12 +73,15 @@ class AggregatorState(_State, frozen=True, tag="aggregator"):
     """Everything that was received, contributions in their sum only."""
 
     phase: AggregatorPhase
-    rejected: dict[str, set[int]]
+    excluded: dict[str, str]
+    fingerprints: dict[str, bytes] = {}
+    revealed: bool = False
     commitments: dict[PartyId, Digest] = {}
     endorsements: dict[PartyId, Signature] = {}
     accepted: frozenset[PartyId] = frozenset()
     product: EncryptedVector | None = None
     openings: dict[PartyId, Opening] = {}
+    outcome: tuple[bytes, int, tuple[str, ...]] | None = None
 
 
 S = TypeVar("S", ContributorState, MemberState, AggregatorState)

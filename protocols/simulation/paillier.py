@@ -7,10 +7,9 @@ after another, and is timed for each party as if it had the machine to itself.
 from __future__ import annotations
 
 import os
-import resource
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,26 +18,18 @@ from multiprocessing import get_context
 import numpy as np
 
 from secagg.encoding import FixedPoint, Floats, Levels, Rounding
-from secagg.errors import ParameterError, PeerError, SecAggError
+from secagg.errors import ParameterError, PeerError
 from secagg.paillier import EncryptedVector, KeyShare, NoisePool, ShortExponents, ThresholdKey, deal, integers
 from secagg.signatures import Identity
 
-from ..paillier.aggregator import Aggregator, Result
+from ..core.machine import Receipt
+from ..core.participants import Participants
+from ..paillier.aggregator import Aggregator
 from ..paillier.contributor import Contributor, encrypt_update
 from ..paillier.member import CommitteeMember
-from ..paillier.messages import (
-    Commitment,
-    CommitmentList,
-    Contribution,
-    Endorsement,
-    M,
-    Opening,
-    OpenRequest,
-    RevealRequest,
-    decode,
-    encode,
-)
 from ..paillier.parameters import RoundParameters, check_quorum
+from ..paillier.result import PaillierResult
+from .masked import peak_memory_bytes
 
 VALUE_BITS = 16
 _BATCH = 16
@@ -149,28 +140,29 @@ def run_round(
     """Run a round with a dealt key."""
     survivors = _survivors(clients, dropout)
     vanished = clients - survivors
-    people = [Identity.generate() for _ in range(clients + key.num_members)]
-    identities = dict(enumerate(people[:clients], start=1))
-    committee = dict(enumerate(people[clients:], start=1))
+    identities = {name: Identity.generate() for name in Participants.numbered(clients)}
+    committee = {name: Identity.generate() for name in Participants.numbered(key.num_members, "member")}
     codec = FixedPoint(clip=1.0, value_bits=VALUE_BITS, num_summands=clients, rounding=Rounding.NEAREST)
     parameters = RoundParameters(
         key,
         codec,
         dim,
-        contributors={party: identity.public_bytes for party, identity in identities.items()},
-        members={party: identity.public_bytes for party, identity in committee.items()},
+        contributors=Participants({name: identity.public_bytes for name, identity in identities.items()}),
+        members=Participants({name: identity.public_bytes for name, identity in committee.items()}),
         min_contributors=min(survivors, max(2, clients // 2)),
         nonce=os.urandom(32),
     )
     lost_members = min(int(dropout * key.num_members), key.num_members - key.threshold)
     start = time.perf_counter()
     clock = _Clock()
+    names = parameters.members.names
+    contributors = list(identities)
     result, sent, client_seconds = _run(
         parameters,
         identities,
-        [CommitteeMember(parameters, share, committee[share.member], workers=1) for share in shares],
-        late=set(range(1, vanished // 2 + 1)),
-        silent_after=set(range(vanished // 2 + 1, vanished + 1)),
+        {share.member: CommitteeMember(parameters, share, committee[names[share.member - 1]]) for share in shares},
+        late=frozenset(contributors[: vanished // 2]),
+        silent_after=frozenset(contributors[vanished // 2 : vanished]),
         opening=key.num_members - lost_members,
         workers=workers,
         clock=clock,
@@ -178,110 +170,100 @@ def run_round(
     )
     wall = time.perf_counter() - start
     expected = np.zeros(dim, dtype=np.int64)
-    for client in result.contributors:
-        expected += _levels(codec, client, dim)
+    for name in result.survivors:
+        expected += _levels(codec, parameters.contributors.number(name), dim)
     members = [seconds for party, seconds in clock.seconds.items() if party.startswith("member")]
     return Report(
-        exact=bool((expected == result.levels).all()) and len(result.contributors) == survivors,
+        exact=bool((expected == result.levels).all()) and len(result.survivors) == survivors,
         clients=clients,
-        survivors=len(result.contributors),
+        survivors=len(result.survivors),
         lanes=parameters.lanes.per_plaintext,
         ciphertexts=parameters.lanes.num_plaintexts,
         client_seconds_mean=client_seconds,
         server_seconds=clock.seconds["server"],
         decrypt_seconds=max(members) + clock.seconds["combine"],
         wall_seconds=wall,
-        client_bytes_sent_mean=sent / len(result.contributors),
-        peak_memory_bytes=_peak_memory_bytes(),
+        client_bytes_sent_mean=sent / len(result.survivors),
+        peak_memory_bytes=peak_memory_bytes(),
     )
 
 
 def _run(
     parameters: RoundParameters,
-    identities: dict[int, Identity],
-    members: list[CommitteeMember],
+    identities: dict[str, Identity],
+    members: dict[int, CommitteeMember],
     *,
-    late: set[int],
-    silent_after: set[int],
+    late: frozenset[str],
+    silent_after: frozenset[str],
     opening: int,
     workers: int,
     clock: _Clock,
     announce: Announce,
-) -> tuple[Result, int, float]:
-    """Play all rounds. Returns the result, bytes sent by contributors in all, and their mean seconds."""
-    wire = _Wire(parameters)
-    active = {client: identity for client, identity in identities.items() if client not in late}
-    contributors = {client: Contributor(parameters, client, identity) for client, identity in active.items()}
+) -> tuple[PaillierResult, int, float]:
+    """Play all phases. Returns the result, bytes sent by contributors in all, and their mean seconds."""
+    sent: dict[str, int] = defaultdict(int)
+    contributors: dict[str, Contributor] = {}
+    number, committee = parameters.contributors.number, parameters.members
     with Aggregator(parameters, workers=workers) as aggregator:
+
+        def close() -> Mapping[str, bytes]:
+            with clock.of("server"):
+                aggregator.close_phase()
+                return aggregator.outgoing()
+
+        invited = [name for name in aggregator.outgoing() if name not in late]
         encrypting = 0.0
-        tick = announce("clients encrypt and commit", len(contributors))
-        for client, vector, seconds in _encrypted(parameters, list(contributors), workers):
+        tick = announce("clients encrypt and commit", len(invited))
+        encrypted = _encrypted(parameters, list(map(number, invited)), workers)
+        for name, (_, vector, seconds) in zip(invited, encrypted, strict=True):
             encrypting += seconds
             with clock.of("client"):
-                commitment = wire.carry(contributors[client].commit_to(vector), Commitment, sender=client)
+                contributors[name] = Contributor(parameters, name, identities[name])
+                contributors[name].commit_to(vector)
+            sent[name] += len(contributors[name].outgoing)
             with clock.of("server"):
-                aggregator.receive(client, commitment)
+                aggregator.receive(name, contributors[name].outgoing)
             tick(1)
-        with clock.of("server"):
-            listed = aggregator.close_round()
-        for member in members:
-            with clock.of(f"member {member.member}"):
-                endorsement = member.endorse(wire.carry(listed, CommitmentList))
+        for name, request in close().items():
+            with clock.of(name):
+                endorsement = members[committee.number(name)].respond(request)
             with clock.of("server"):
-                aggregator.receive(member.member, wire.carry(endorsement, Endorsement))
-        with clock.of("server"):
-            request = aggregator.close_round()
-        revealing = [client for client in contributors if client not in silent_after]
-        tick = announce("server and committee add", len(revealing))
+                aggregator.receive(name, endorsement)
+        requests = {name: request for name, request in close().items() if name not in silent_after}
+        tick = announce("server and committee add", len(requests))
+        revealing = list(requests)
         for first in range(0, len(revealing), _BATCH):
-            batch: dict[int, Contribution] = {}
-            for client in revealing[first : first + _BATCH]:
+            batch: dict[str, bytes] = {}
+            for name in revealing[first : first + _BATCH]:
                 with clock.of("client"):
-                    contribution = contributors.pop(client).reveal(wire.carry(request, RevealRequest))
-                batch[client] = wire.carry(contribution, Contribution, sender=client)
+                    batch[name] = contributors.pop(name).respond(requests[name])
+                sent[name] += len(batch[name])
             with clock.of("server"):
-                _all_accepted(aggregator.receive_batch(batch))
-            for member in members:
-                with clock.of(f"member {member.member}"):
-                    _all_accepted(member.receive_batch(batch))
+                _all_accepted(aggregator.receive_many(batch))
+            for name in aggregator.relay_to:
+                with clock.of(name):
+                    members[committee.number(name)].respond_many(batch.values())
             tick(len(batch))
-        with clock.of("server"):
-            to_open = aggregator.close_round()
+        asked = list(close().items())[:opening]
         tick = announce("committee opens", opening + 1)
-        for member in members[:opening]:
-            with clock.of(f"member {member.member}"):
-                opened = member.open(wire.carry(to_open, OpenRequest))
+        for name, request in asked:
+            with clock.of(name):
+                opened = members[committee.number(name)].respond(request)
             with clock.of("server"):
-                aggregator.receive(member.member, wire.carry(opened, Opening))
+                aggregator.receive(name, opened)
             tick(1)
         with clock.of("combine"):
-            result = aggregator.close_round()
+            aggregator.close_phase()
         tick(1)
-    if not isinstance(result, Result):
-        raise SecAggError("the round did not end with a result")
-    sent = sum(wire.sent[client] for client in result.contributors)
-    return result, sent, (encrypting + clock.seconds["client"]) / len(active)
+        result = aggregator.result
+    in_all = sum(sent[name] for name in result.survivors)
+    return result, in_all, (encrypting + clock.seconds["client"]) / len(invited)
 
 
-class _Wire:
-    """Carries messages as bytes, and counts what contributors send."""
-
-    def __init__(self, parameters: RoundParameters) -> None:
-        self._max_bytes = parameters.max_message_bytes
-        self.sent: dict[int, int] = {}
-
-    def carry(self, message: object, kind: type[M], *, sender: int | None = None) -> M:
-        if not isinstance(message, kind):
-            raise SecAggError(f"expected to send a {kind.__name__}")
-        data = encode(message)
-        if sender is not None:
-            self.sent[sender] = self.sent.get(sender, 0) + len(data)
-        return decode(data, kind, max_bytes=self._max_bytes)
-
-
-def _all_accepted(rejected: dict[int, PeerError]) -> None:
-    for error in rejected.values():
-        raise error
+def _all_accepted(outcomes: Mapping[str, Receipt | PeerError]) -> None:
+    for outcome in outcomes.values():
+        if isinstance(outcome, PeerError):
+            raise outcome
 
 
 def _update(client: int, dim: int) -> Floats:
@@ -324,10 +306,3 @@ def _encrypt(client: int) -> tuple[int, EncryptedVector, float]:
     start = time.perf_counter()
     vector = encrypt_update(parameters, values, noise)
     return client, vector, time.perf_counter() - start
-
-
-def _peak_memory_bytes() -> int:
-    """The most memory that this process, or the largest of its workers, ever held."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    usages = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return unit * max(usages)
