@@ -15,7 +15,8 @@ from .refusal import Refused, require
 
 Vector = dict[str, Any]
 PHASES = ("commitments", "endorsements", "contributions", "openings")
-REQUESTS = {
+REQUESTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "commitments": ("invitation", ()),
     "endorsements": ("commitment-list", ("commitments",)),
     "contributions": ("reveal-request", ("commitments", "endorsements")),
     "openings": ("open-request", ("contributors", "sum_digest")),
@@ -25,7 +26,16 @@ ANSWERS = {
     "endorsements": ("endorsement", ("commitments_digest", "signature")),
     "contributions": (
         "contribution",
-        ("commitments_digest", "fingerprint", "lane_bits", "length", "num_addends", "ciphertexts", "signature"),
+        (
+            "contributor",
+            "commitments_digest",
+            "fingerprint",
+            "lane_bits",
+            "length",
+            "num_addends",
+            "ciphertexts",
+            "signature",
+        ),
     ),
     "openings": ("opening", ("sum_digest", "roots", "challenge", "response")),
 }
@@ -212,7 +222,7 @@ class Round:
 
     def __init__(self, vector: Vector) -> None:
         self.vector, self.p, self.phase = vector, Parameters(vector), PHASES[0]
-        self.request = b""
+        self.request = _write(REQUESTS["commitments"], self.p.session)
         self.commitments: dict[int, bytes] = {}
         self.endorsements: dict[int, bytes] = {}
         self.accepted: dict[int, bytes] = {}
@@ -233,12 +243,12 @@ class Round:
 
     def answer(self, party: int, data: bytes) -> bytes:
         p = self.p
+        request = _read(REQUESTS[self.phase], data)
+        require(request["session"] == p.session, "UnexpectedMessage")
         if self.phase == "commitments":
             self.shown[party] = p.encrypt(self.vector["contributors"][str(party)])
             fields = {"contribution_digest": p.contribution(party, self.shown[party])}
             return _write(ANSWERS[self.phase], p.session, **fields)
-        request = _read(REQUESTS[self.phase], data)
-        require(request["session"] == p.session, "UnexpectedMessage")
         if self.phase == "openings":
             return self._open(party, request)
         commitments = request["commitments"]
@@ -256,6 +266,7 @@ class Round:
         return _write(
             ANSWERS[self.phase],
             p.session,
+            contributor=party,
             commitments_digest=listed,
             fingerprint=p.key.fingerprint,
             lane_bits=p.lane_bits,
@@ -301,7 +312,11 @@ class Round:
     # What the aggregator makes of it; it relays contributions to the members, who check the same
 
     def deliver(self, party: int, data: bytes) -> None:
-        p, message = self.p, _read(ANSWERS[self.phase], data)
+        p = self.p
+        try:
+            message = _read(ANSWERS[self.phase], data)
+        except Refused as refused:
+            raise Refused(refused.error, (party,)) from None
         require(message["session"] == p.session, "UnexpectedMessage", party)
         match self.phase:
             case "commitments":
@@ -319,6 +334,7 @@ class Round:
 
     def _accept(self, party: int, message: Vector) -> None:
         p, listed = self.p, self.p.listed(self.commitments)
+        require(message["contributor"] == party, "UnexpectedMessage", party)
         require(message["commitments_digest"] == listed, "UnexpectedMessage", party)
         require(message["num_addends"] == 1, "MalformedMessage", party)
         contribution = p.contribution(party, message["ciphertexts"])

@@ -84,7 +84,7 @@ def _refused(vector: Vector, rounds: list[Vector]) -> Iterator[Vector]:
         signed = _other_update(vector, party, parties[party]) if phase == "contributions" else ()
         for name, to, data in (*found, *signed):
             run = _up_to(vector, phase)
-            outcome = outcome_of(partial(run.answer if to == "party" else run.deliver, party, data))
+            outcome = outcome_of(partial(run.answer if to == "party" else run.deliver, party, data), run.number)
             if "error" not in outcome:
                 raise ValueError(f"{name} is not refused")
             yield {"name": name, "phase": phase, "to": to, "party": party, "bytes": data.hex()} | outcome
@@ -121,8 +121,7 @@ def _defects(phase: str, down: bytes, up: bytes) -> Iterator[tuple[str, str, byt
     yield "a field too many", "aggregator", msgspec.msgpack.encode(mapped | {"extra": 0})
     yield "fields in another order", "aggregator", msgspec.msgpack.encode(dict(reversed(mapped.items())))
     yield "of another session", "aggregator", answer(session=bytes(32))
-    if phase != "commitments":
-        yield "of another session", "party", request(session=bytes(32))
+    yield "of another session", "party", request(session=bytes(32))
     match phase:
         case "endorsements":
             listed = decode(down, CommitmentList, max_bytes=1 << 20).commitments
@@ -142,6 +141,7 @@ def _defects(phase: str, down: bytes, up: bytes) -> Iterator[tuple[str, str, byt
             said_so = decode(up, Contribution, max_bytes=1 << 20)
             other = said_so.ciphertexts[:-1] + bytes([said_so.ciphertexts[-1] ^ 1])
             yield "not what was committed to", "aggregator", answer(ciphertexts=other)
+            yield "in another's name", "aggregator", answer(contributor=said_so.contributor + 1)
             yield "claims to be a sum", "aggregator", answer(num_addends=2)
             yield "signed by nobody", "aggregator", answer(signature=bytes(64))
             yield "for another list", "aggregator", answer(commitments_digest=bytes(32))
@@ -176,7 +176,9 @@ def _endings(vector: Vector, rounds: list[Vector]) -> Iterator[Vector]:
     ]
     for name, silent, replaced in cases:
         run = Run(vector)
-        yield {"name": name, "silent": silent, "replaced": replaced} | outcome_of(partial(run.finish, silent, replaced))
+        yield {"name": name, "silent": silent, "replaced": replaced} | outcome_of(
+            partial(run.finish, silent, replaced), run.number
+        )
 
 
 def paillier_vector() -> Vector:
@@ -185,9 +187,9 @@ def paillier_vector() -> Vector:
     run = Run(vector)
     vector["derived"] = run.derived()
     rounds: list[Vector] = []
-    while run.result is None:
+    while not run.aggregator.ended:
         phase, silent = run.phase, SILENT.get(run.phase, [])
-        request = b"" if run.request is None else encode(run.request)
+        request = run.request
         answers = run.collect(silent, {})
         said = {str(i): data.hex() for i, data in answers.items()}
         rounds.append({"phase": phase, "silent": silent, "request": request.hex(), "answers": said})

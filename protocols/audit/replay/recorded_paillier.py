@@ -1,7 +1,7 @@
-"""A Paillier round that was recorded: the library's own roles say it all again, and refuse what they must.
+"""Replays a recorded Paillier round and compares every message and refusal.
 
-The round's key is short and its factors are known: no public door of the library takes it, and the audit enters by
-another.
+The round's key is short and its factors are known. Public constructors refuse such a key; the audit uses
+`threshold._deal`.
 """
 
 from __future__ import annotations
@@ -9,42 +9,42 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from secagg.encoding import FixedPoint, Rounding
-from secagg.paillier import NoisePool, ShortExponents, open_partially, threshold
+from secagg.paillier import NoisePool, ShortExponents, threshold
 from secagg.randomness import RandomBytes
 from secagg.signatures import Identity
 
-from ...paillier.aggregator import Aggregator, Result
-from ...paillier.contributor import Contributor
+from ...core.machine import Inputs
+from ...core.participants import Participants
+from ...paillier.aggregator import Aggregator
+from ...paillier.contributor import UPDATE, Contributor
 from ...paillier.member import CommitteeMember
 from ...paillier.messages import (
     Commitment,
     CommitmentList,
     Contribution,
     Endorsement,
+    Invitation,
     Message,
     Opening,
     OpenRequest,
     RevealRequest,
-    decode,
-    encode,
 )
 from ...paillier.parameters import RoundParameters
-from ..outcome import Refuted, demand
+from ..outcome import demand
 from .recorded_randomness import OtherRandomness, Recorded
 from .recorded_sessions import Vector, array, demand_same, outcome_of
 
 KINDS: dict[str, tuple[type[Message], type[Message]]] = {
-    "commitments": (Message, Commitment),
+    "commitments": (Invitation, Commitment),
     "endorsements": (CommitmentList, Endorsement),
     "contributions": (RevealRequest, Contribution),
     "openings": (OpenRequest, Opening),
 }
-"""What each round sends to its parties, and what they answer."""
+"""What each phase sends to its parties, and what they answer."""
 
 
 class Run:
@@ -67,7 +67,11 @@ class Run:
             role: {int(i): Identity(bytes.fromhex(one["identity_private_key"])) for i, one in vector[role].items()}
             for role in ("contributors", "members")
         }
-        public = {role: {i: one.public_bytes for i, one in ones.items()} for role, ones in identities.items()}
+        parties = {role: Participants.numbered(len(ones), role[:-1]) for role, ones in identities.items()}
+        public = {
+            role: Participants({parties[role].name(i): one.public_bytes for i, one in ones.items()})
+            for role, ones in identities.items()
+        }
         self.parameters = RoundParameters(
             key,
             FixedPoint(
@@ -88,25 +92,46 @@ class Run:
         self.exponents: deque[bytes] = deque()
         self.noise = ShortExponents(key.public_key, random=lambda size: self.exponents.popleft())
         self.aggregator = Aggregator(self.parameters)
-        self.contributors = {i: Contributor(self.parameters, i, one) for i, one in identities["contributors"].items()}
+        self.contributors = {
+            i: Contributor(self.parameters, self.name("contributors", i), one, **self._sources(i))
+            for i, one in identities["contributors"].items()
+        }
         self.members = {
-            share.member: CommitteeMember(self.parameters, share, identities["members"][share.member])
+            share.member: CommitteeMember(
+                self.parameters, share, identities["members"][share.member], random=self._proof_nonce(share.member)
+            )
             for share in shares
         }
-        self.request: Any = None
-        self.result: Result | None = None
+
+    def name(self, role: str, party: int) -> str:
+        """Return the name of a contributor or member."""
+        parameters = self.parameters
+        return (parameters.contributors if role == "contributors" else parameters.members).name(party)
+
+    def _sources(self, party: int) -> dict[str, Any]:
+        """What a contributor draws: its noise, which has been queued, and its rounding."""
+        return {
+            "noise": NoisePool(self.noise),
+            "random": Recorded(self.vector["contributors"][str(party)]["rounding_seed"]),
+        }
+
+    def _proof_nonce(self, member: int) -> RandomBytes:
+        nonce = iter([self.vector["members"][str(member)]["proof_nonce"]])
+        return lambda size: (_next_number(nonce) % (1 << 8 * size)).to_bytes(size, "little")
 
     def fork(self) -> Run:
         """Return a copy of the round, which goes its own way."""
         other = copy.copy(self)
         other.aggregator = Aggregator.load(self.aggregator.dump(), self.parameters)
         other.contributors = {
-            i: Contributor.load(one.dump(), self.parameters, self.identities["contributors"][i])
+            i: Contributor.load(one.dump(), self.parameters, self.identities["contributors"][i], **self._sources(i))
             for i, one in self.contributors.items()
         }
         shares = {share.member: share for share in self.shares}
         other.members = {
-            i: CommitteeMember.load(one.dump(), self.parameters, shares[i], self.identities["members"][i])
+            i: CommitteeMember.load(
+                one.dump(), self.parameters, shares[i], self.identities["members"][i], random=self._proof_nonce(i)
+            )
             for i, one in self.members.items()
         }
         return other
@@ -114,68 +139,57 @@ class Run:
     @property
     def phase(self) -> str:
         """What the aggregator collects."""
-        return self.aggregator.phase.value
+        return str(self.aggregator.phase)
 
-    def parties(self) -> list[int]:
-        """Return who is to answer in this round."""
-        return sorted(self.members if self.phase in ("endorsements", "openings") else self.contributors)
+    @property
+    def request(self) -> bytes:
+        """What the aggregator sends in this phase, the same to all."""
+        return next(iter(self.aggregator.outgoing().values()))
+
+    @property
+    def _role(self) -> str:
+        return "members" if self.phase in ("endorsements", "openings") else "contributors"
 
     def answer(self, party: int, data: bytes) -> bytes:
-        """Return what a party says to the request of this round (to nothing, in the first)."""
-        if self.phase == "commitments":
-            return encode(self._commit(party))
-        request: Any = decode(data, KINDS[self.phase][0], max_bytes=1 << 20)
-        if self.phase == "contributions":
-            return encode(self.contributors[party].reveal(request))
-        if self.phase == "endorsements":
-            return encode(self.members[party].endorse(request))
-        nonce = iter([self.vector["members"][str(party)]["proof_nonce"]])
-        with _drawing(open_partially, lambda size: (_next_number(nonce) % (1 << 8 * size)).to_bytes(size, "little")):
-            return encode(self.members[party].open(request))
-
-    def _commit(self, party: int) -> Commitment:
+        """Return what a party says to the request of this phase."""
+        if self._role == "members":
+            return self.members[party].respond(data)
         given = self.vector["contributors"][str(party)]
-        self.exponents.extend(map(bytes.fromhex, given["noise_exponents"]))
-        with _drawing(FixedPoint.encode, Recorded(given["rounding_seed"])):
-            return self.contributors[party].commit(
-                array(given["values"]), NoisePool(self.noise), weight=given["weight"]
-            )
+        if self.phase == "commitments":
+            self.exponents.extend(map(bytes.fromhex, given["noise_exponents"]))
+        return self.contributors[party].respond(data, Inputs({UPDATE: array(given["values"])}, given["weight"]))
 
     def deliver(self, party: int, data: bytes) -> None:
         """Hand an answer to the aggregator, and a contribution on to every member that endorsed."""
-        message: Any = decode(data, KINDS[self.phase][1], max_bytes=1 << 20)
-        self.aggregator.receive(party, message)
-        if self.phase == "contributions":
-            for member in self.members.values():
-                if member.phase.value == "endorsed":
-                    member.receive(party, message)
+        self.aggregator.receive(self.name(self._role, party), data)
+        for name in sorted(self.aggregator.relay_to):
+            self.members[self.parameters.members.number(name)].respond(data)
+
+    def number(self, name: str) -> int:
+        """Return the number of a contributor or member."""
+        parameters = self.parameters
+        return (parameters.contributors if name in parameters.contributors else parameters.members).number(name)
 
     def collect(self, silent: list[int], replaced: Vector, until: int | None = None) -> dict[int, bytes]:
         """Let everyone answer who is not silent, in order, up to a party if one is given; return the answers."""
-        data = b"" if self.request is None else encode(self.request)
-        answers = {}
-        for party in self.parties():
+        answers: dict[int, bytes] = {}
+        for name, data in self.aggregator.outgoing().items():
+            party = self.number(name)
             if party == until:
                 break
-            able = self.phase != "openings" or self.members[party].phase.value == "endorsed"
-            able = able and (self.phase != "contributions" or self.contributors[party].phase.value == "committed")
-            if party in silent or not able:
+            if party in silent:
                 continue
             answers[party] = self.answer(party, data)
             self.deliver(party, bytes.fromhex(replaced.get(str(party), answers[party].hex())))
         return answers
 
     def close(self) -> None:
-        """Close the aggregator's round: what it says is the next request, or the result."""
-        following = self.aggregator.close_round()
-        if isinstance(following, Result):
-            self.result = following
-        else:
-            self.request = following
+        """Close the aggregator's phase."""
+        self.aggregator.close_phase()
 
     def finish(self, silent: Vector, replaced: Vector) -> Vector:
         """Run to the end with these silent, and these messages replaced, by phase; return the output."""
-        while self.result is None:
+        while not self.aggregator.ended:
             phase = self.phase
             self.collect(silent.get(phase, []), replaced.get(phase, {}))
             self.close()
@@ -183,13 +197,12 @@ class Run:
 
     def output(self) -> Vector:
         """Return the result as vectors have it."""
-        if self.result is None:
-            raise Refuted("a round that is over has no result")
+        result = self.aggregator.result
         return {
-            "levels": self.result.levels.tolist(),
-            "total_weight": self.result.total_weight,
-            "contributors": sorted(self.result.contributors),
-            "liars": sorted(self.result.liars),
+            "levels": result.levels.tolist(),
+            "total_weight": result.total_weight,
+            "contributors": sorted(map(self.number, result.survivors)),
+            "liars": sorted(map(self.number, result.liars)),
         }
 
     def derived(self) -> Vector:
@@ -207,17 +220,6 @@ class Run:
             "lane_bits": self.parameters.lanes.lane_bits,
             "lanes_in_a_plaintext": self.parameters.lanes.per_plaintext,
         }
-
-
-@contextmanager
-def _drawing(function: Any, source: RandomBytes) -> Iterator[None]:
-    """Let a function draw from this source where it is handed none."""
-    defaults = function.__kwdefaults__
-    function.__kwdefaults__ = defaults | {"random": source}
-    try:
-        yield
-    finally:
-        function.__kwdefaults__ = defaults
 
 
 def _next_number(draws: Iterator[int]) -> int:
@@ -248,12 +250,11 @@ def check(vector: Vector, on_progress: Callable[[float], None]) -> int:
     for recorded in vector["rounds"]:
         phase = recorded["phase"]
         demand(run.phase == phase, f"the aggregator collects {run.phase}, where {phase} was recorded")
-        request = b"" if run.request is None else encode(run.request)
-        demand(request.hex() == recorded["request"], f"{phase}: the request has other bytes than was recorded")
+        demand(run.request.hex() == recorded["request"], f"{phase}: the request has other bytes than was recorded")
         for case in (case for case in vector["refused"] if case["phase"] == phase):
             fork = run.fork()
             act = fork.answer if case["to"] == "party" else fork.deliver
-            said = outcome_of(partial(act, case["party"], bytes.fromhex(case["bytes"])))
+            said = outcome_of(partial(act, case["party"], bytes.fromhex(case["bytes"])), run.number)
             demand_same(f"{phase}: {case['name']}, to {case['to']}", said, case)
             compared += 1
         answers = {str(i): data.hex() for i, data in run.collect(recorded["silent"], {}).items()}
@@ -263,7 +264,7 @@ def check(vector: Vector, on_progress: Callable[[float], None]) -> int:
         run.close()
     demand(run.output() == vector["output"], "the output is another one than was recorded")
     for ending in vector["endings"]:
-        said = outcome_of(partial(Run(vector).finish, ending["silent"], ending["replaced"]))
+        said = outcome_of(partial(Run(vector).finish, ending["silent"], ending["replaced"]), run.number)
         demand_same(f"ending: {ending['name']}", said, ending)
         compared += 1
         on_progress(compared / total)
