@@ -31,6 +31,7 @@ DECODERS: dict[str, tuple[str, ...]] = {
         *("message_bytes", "message_body", "client_answer", "server_receive", "paillier_message"),
         *("flower_announcement", "flower_memory", "flower_node", "flower_replies"),
     ),
+    "protocols.paillier.aggregator": ("paillier_dump",),
     "protocols.core.dumps": ("client_dump", "server_dump", "dump_bytes", "paillier_dump"),
     "protocols.flower.content": ("flower_arrays", "flower_node"),
     "protocols.core.identity_files": ("identity_file", "roster_file"),

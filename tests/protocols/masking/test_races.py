@@ -16,7 +16,7 @@ from protocols.masking.config import RoundConfig
 from protocols.masking.messages import MaskedInput
 from protocols.masking.transitions import ServerPhase
 from protocols.paillier.state import AggregatorPhase
-from secagg.errors import MalformedMessage, UnexpectedMessage
+from secagg.errors import MalformedMessage
 from tests.contracts.protocol_contract import THREADS, race
 
 from ..paillier.harness import Session as PaillierSession
@@ -105,7 +105,7 @@ def test_a_paillier_aggregator_bears_threads():
     contributions = {i: contributor.reveal(request) for i, contributor in session.contributors.items()}
     actions = [partial(session.aggregator.receive, *each) for each in contributions.items()]
     _, errors = race(actions * 2)
-    assert [type(error) for error in errors] == [UnexpectedMessage] * THREADS
+    assert not errors  # the second of each is a duplicate
     for i, contribution in contributions.items():
         session.relay(i, contribution)
     assert session.aggregator.phase is AggregatorPhase.CONTRIBUTIONS

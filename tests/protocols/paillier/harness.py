@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 
-from protocols.paillier.aggregator import Aggregator, Result
+from protocols.core.participants import Participants
+from protocols.paillier.aggregator import Aggregator
 from protocols.paillier.contributor import Contributor
 from protocols.paillier.member import CommitteeMember
-from protocols.paillier.messages import CommitmentList, Contribution, OpenRequest, RevealRequest
+from protocols.paillier.messages import CommitmentList, Contribution, Message, OpenRequest, RevealRequest, encode
 from protocols.paillier.parameters import RoundParameters
+from protocols.paillier.result import PaillierResult
+from protocols.paillier.state import AggregatorPhase
 from secagg.encoding import FixedPoint, Floats, Levels, Rounding
+from secagg.errors import PeerError, StateError
 from secagg.signatures import Identity
 from tests.secagg.paillier.fixed_keys import dealt, noise
 
@@ -22,6 +28,71 @@ MEMBERS, THRESHOLD = 5, 4
 @cache
 def identity(name: int) -> Identity:
     return Identity(name.to_bytes(32, "big"))
+
+
+def people(role: str, count: int, first: int) -> Participants:
+    """Participants by name, whose numbers are those of their identities."""
+    names = Participants.numbered(count, role)
+    return Participants({name: identity(first + names.number(name)).public_bytes for name in names})
+
+
+class ByNumber:
+    """An aggregator that is spoken to by typed messages and numbers, through its names and bytes."""
+
+    def __init__(self, machine: Aggregator) -> None:
+        self.machine = machine
+        self.parameters = machine.parameters
+
+    @classmethod
+    def load(cls, dumped: bytes, parameters: RoundParameters) -> ByNumber:
+        return cls(Aggregator.load(dumped, parameters))
+
+    @property
+    def phase(self) -> AggregatorPhase:
+        return self.machine.phase
+
+    @property
+    def rejected(self) -> dict[str, set[int]]:
+        """Role -> whose messages were bad."""
+        parameters, out = self.parameters, self.machine.excluded
+        roles = {"contributors": parameters.contributors, "members": parameters.members}
+        return {role: {roster.number(name) for name in out if name in roster} for role, roster in roles.items()}
+
+    def _roster(self) -> Participants:
+        of_contributors = self.phase in (AggregatorPhase.COMMITMENTS, AggregatorPhase.CONTRIBUTIONS)
+        return self.parameters.contributors if of_contributors else self.parameters.members
+
+    def receive(self, sender: int, message: Message) -> None:
+        rejected = self.receive_batch({sender: message})
+        if rejected:
+            raise rejected[sender]
+
+    def receive_batch(self, messages: Mapping[int, Message]) -> dict[int, PeerError]:
+        roster, ended = self._roster(), self.machine.ended
+        names = {i: roster.name(i) if i <= len(roster) else f"stranger {i}" for i in messages}
+        outcomes = self.machine.receive_many({names[i]: encode(message) for i, message in messages.items()})
+        if ended:
+            raise StateError("the round is over: everything is late")
+        errors = {i: outcomes[names[i]] for i in messages}
+        return {i: type(e)(e.reason, culprits={i}) for i, e in errors.items() if isinstance(e, PeerError)}
+
+    def close_round(self) -> Any:
+        """Close the phase; return the next typed request, or the result."""
+        try:
+            self.machine.close_phase()
+        except PeerError as error:
+            culprits = {self.parameters.members.number(str(name)) for name in error.culprits}
+            raise type(error)(error.reason, culprits=culprits) from None
+        return self.machine.request or self.machine.result
+
+    def outgoing(self) -> Any:
+        return self.machine.request
+
+    def dump(self) -> bytes:
+        return self.machine.dump()
+
+    def close(self) -> None:
+        self.machine.close()
 
 
 def make_parameters(
@@ -39,8 +110,8 @@ def make_parameters(
         dealt(threshold, members)[0],
         FixedPoint(1.0, 16, 50, max_weight=max_weight, rounding=Rounding.NEAREST),
         length,
-        contributors={i: identity(i).public_bytes for i in range(1, contributors + 1)},
-        members={i: identity(1000 + i).public_bytes for i in range(1, members + 1)},
+        contributors=people("contributor", contributors, 0),
+        members=people("member", members, 1000),
         min_contributors=min_contributors,
         nonce=nonce,
         corrupt_members=corrupt_members,
@@ -64,9 +135,12 @@ class Session:
 
     def __init__(self, parameters: RoundParameters, *, weights: dict[int, int] | None = None) -> None:
         self.parameters = parameters
-        self.weights = weights or dict.fromkeys(parameters.contributors, 1)
-        self.aggregator = Aggregator(parameters)
-        self.contributors = {i: Contributor(parameters, i, identity(i)) for i in parameters.contributors}
+        self.weights = weights or dict.fromkeys(parameters.contributor_keys, 1)
+        self.aggregator = ByNumber(Aggregator(parameters))
+        self.contributors = {
+            i: Contributor(parameters, parameters.contributors.name(i), identity(i))
+            for i in parameters.contributor_keys
+        }
         shares = dealt(parameters.key.threshold, parameters.key.num_members)[1]
         self.members = {
             share.member: CommitteeMember(parameters, share, identity(1000 + share.member)) for share in shares
@@ -107,16 +181,16 @@ class Session:
         assert isinstance(request, OpenRequest)
         return request
 
-    def open(self, request: OpenRequest, members: set[int] | None = None) -> Result:
+    def open(self, request: OpenRequest, members: set[int] | None = None) -> PaillierResult:
         for i in sorted(members if members is not None else self.members):
             self.aggregator.receive(i, self.members[i].open(request))
         result = self.aggregator.close_round()
-        assert isinstance(result, Result)
+        assert isinstance(result, PaillierResult)
         return result
 
-    def check(self, result: Result, clients: set[int]) -> None:
+    def check(self, result: PaillierResult, clients: set[int]) -> None:
         weights = {i: self.weights[i] for i in clients}
-        assert result.contributors == clients
+        assert {self.parameters.contributors.number(name) for name in result.survivors} == clients
         assert result.total_weight == sum(weights.values())
         assert (result.levels == levels(self.parameters, weights)).all()
         assert np.allclose(result.sums, result.levels / self.parameters.codec.scale)

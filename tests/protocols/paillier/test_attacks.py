@@ -131,6 +131,7 @@ def test_an_update_cannot_be_made_from_another_clients() -> None:
     text = parameters.contribution_text(2, seen.commitments_digest, parameters.contribution_digest(2, copied))
     forged = Contribution(
         parameters.session,
+        2,
         seen.commitments_digest,
         copied.fingerprint,
         copied.lane_bits,

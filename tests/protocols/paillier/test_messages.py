@@ -22,7 +22,7 @@ D, S = bytes(32), bytes(64)
 EXAMPLES: list[Message] = [
     Commitment(D, D),
     CommitmentList(D, {1: D, 7: D}),
-    Contribution(D, D, D, 26, 100, 1, b"x" * 64, S),
+    Contribution(D, 1, D, D, 26, 100, 1, b"x" * 64, S),
     Endorsement(D, D, S),
     Opening(D, D, b"roots", D, b"\1"),
     OpenRequest(D, [1, 2, 3], D),
