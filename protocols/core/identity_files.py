@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping
+import secrets
 from pathlib import Path
 
 from secagg.errors import AuthenticationFailed, ParameterError
 from secagg.signatures import PRIVATE_KEY_BYTES, Identity, check_public_key
+
+from .participants import Participants
 
 ROSTER_VERSION = 1
 _PKCS8_PREFIX = bytes.fromhex("302e020100300506032b657004220420")
@@ -57,18 +59,18 @@ def read_identity(path: Path) -> Identity:
     return Identity(private_bytes)
 
 
-def write_roster(path: Path, identities: Mapping[str, bytes]) -> None:
-    """Write public keys by name to a new file; raise ParameterError if it exists or cannot be written."""
-    roster = {"version": ROSTER_VERSION, "identities": {name: key.hex() for name, key in identities.items()}}
+def write_participants(path: Path, participants: Participants) -> None:
+    """Write the participants' public keys to a new file; raise ParameterError if it exists or cannot be written."""
+    roster = {"version": ROSTER_VERSION, "identities": {name: key.hex() for name, key in participants.keys.items()}}
     _write_new(path, json.dumps(roster, indent=2) + "\n", mode=0o644)
 
 
-def read_roster(path: Path) -> dict[str, bytes]:
-    """Read public keys by name.
+def read_participants(path: Path) -> Participants:
+    """Read participants: names and public keys.
 
     Raises:
         ParameterError: the file cannot be read, others than its owner may write it, or it is no roster, or has a bad
-            key, or one key twice.
+            name or key, or one key twice.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -91,16 +93,25 @@ def read_roster(path: Path) -> dict[str, bytes]:
             check_public_key(key)
         except AuthenticationFailed as error:
             raise ParameterError(f"{path}, {name!r}: {error.reason}") from None
-    if len(set(identities.values())) != len(identities):
-        raise ParameterError(f"{path} has one public key under two names")
-    return identities
+    try:
+        return Participants(identities)
+    except ParameterError as error:
+        raise ParameterError(f"{path}: {error}") from None
 
 
 def _write_new(path: Path, text: str, *, mode: int) -> None:
+    """Write a file that is there as a whole or not at all, also if the disk is full or the machine stops."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        try:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(descriptor)
+            os.link(draft, path)  # which, unlike a rename, overwrites nothing
+        finally:
+            draft.unlink(missing_ok=True)
     except FileExistsError:
         raise ParameterError(f"{path} exists: keys are never overwritten; name another folder") from None
     except OSError as error:

@@ -14,7 +14,7 @@ from typing import Any
 from secagg.errors import ParameterError
 from secagg.signatures import Identity
 
-from ..core.identity_files import read_identity, read_roster
+from ..core.identity_files import read_identity, read_participants
 from ..core.threat_model import Adversary
 from ..masking.policy import ClientPolicy, PrivacyDemand
 from .answered import ANSWERED
@@ -47,7 +47,7 @@ class Credentials:
         roster = node.get(ROSTER) if roster is None else roster
         if identity is not None and not isinstance(identity, Identity):
             identity = read_identity(Path(str(identity)))
-        trusted = frozenset() if roster is None else frozenset(read_roster(Path(str(roster))).values())
+        trusted = frozenset() if roster is None else frozenset(read_participants(Path(str(roster))).keys.values())
         return cls(identity, trusted)
 
 

@@ -28,7 +28,7 @@ from secagg.errors import (
 from secagg.signatures import verify
 
 from ..core import framing
-from ..core.identity_files import read_roster
+from ..core.identity_files import read_participants
 from ..core.participants import Participants
 from ..masking import wire
 from ..masking.messages import ToClient
@@ -166,7 +166,7 @@ class Round:
         """Return the nodes in order and, against a malicious server, the identities that they say are theirs."""
         if self._settings.roster is None:
             return sorted(self._messages), {}
-        trusted = set(read_roster(Path(self._settings.roster)).values())
+        trusted = set(read_participants(Path(self._settings.roster)).keys.values())
         nonce = os.urandom(NONCE_BYTES)
         asked = {node: RecordDict({RECORD: seal(ask=nonce)}) for node in self._messages}
         identities: dict[int, bytes] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 from dp.ledger import Budget
 from dp.sensitivity import Adjacency
 from protocols.cli import budget, rounds
-from protocols.core.identity_files import read_identity, read_roster, write_identity, write_roster
+from protocols.core.identity_files import read_identity, read_participants, write_identity, write_participants
 
 
 @cache
@@ -36,10 +36,10 @@ def identity_file(data: bytes) -> None:
 
 
 def roster_file(data: bytes) -> None:
-    roster = read_roster(_file("roster.json", data))
+    roster = read_participants(_file("roster.json", data))
     again = _file("again.json")
-    write_roster(again, roster)
-    if read_roster(again) != roster:
+    write_participants(again, roster)
+    if read_participants(again) != roster:
         raise ValueError("a roster that was read is written as another one")
 
 

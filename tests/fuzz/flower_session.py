@@ -22,7 +22,8 @@ from flwr.app import Context, Message, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 
-from protocols.core.identity_files import write_roster
+from protocols.core.identity_files import write_participants
+from protocols.core.participants import Participants
 from protocols.core.threat_model import Adversary
 from protocols.flower import SecAggMod, SecAggSettings, rounds
 from protocols.flower.envelope import RECORD
@@ -94,7 +95,7 @@ def identity_of(node_id: int) -> Identity:
 @cache
 def roster() -> str:
     path = Path(_folder().name) / "roster.json"
-    write_roster(path, {str(node_id): identity_of(node_id).public_bytes for node_id in NODES})
+    write_participants(path, Participants({str(node_id): identity_of(node_id).public_bytes for node_id in NODES}))
     return str(path)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from protocols.audit.replay.recorded_sessions import Run
 from protocols.core import dumps, framing
-from protocols.core.identity_files import write_identity, write_roster
+from protocols.core.identity_files import write_identity, write_participants
+from protocols.core.participants import Participants
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import PrivateCounts, PrivateVector
 from protocols.masking import wire
@@ -143,7 +144,7 @@ def file_seeds() -> dict[str, list[bytes]]:
     with tempfile.TemporaryDirectory() as folder:
         key, roster = Path(folder) / "key.pem", Path(folder) / "roster.json"
         write_identity(key, own_identity())
-        write_roster(roster, {"node-1": own_identity().public_bytes})
+        write_participants(roster, Participants({"node-1": own_identity().public_bytes}))
         return {
             "identity_file": [key.read_bytes()],
             "roster_file": [roster.read_bytes(), DEEP],

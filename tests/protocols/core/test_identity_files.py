@@ -1,13 +1,16 @@
 """Key files, rosters, and the command that makes them."""
 
+import errno
 import json
+import os
 import stat
 
 import pytest
 from Crypto.PublicKey import ECC
 
 from protocols.cli.app import app
-from protocols.core.identity_files import read_identity, read_roster, write_identity, write_roster
+from protocols.core.identity_files import read_identity, read_participants, write_identity, write_participants
+from protocols.core.participants import Participants
 from secagg.errors import ParameterError
 from secagg.signatures import Identity
 from tests.command_line import separating_runner
@@ -22,9 +25,9 @@ def test_keygen_makes_keys_for_their_owners_alone_and_a_roster_of_all(tmp_path):
     assert outcome.exit_code == 0
     made = json.loads(outcome.stdout)
     assert len(made["private_keys"]) == 3
-    roster = read_roster(tmp_path / "keys" / "roster.json")
-    assert sorted(roster) == ["node-1", "node-2", "node-3"]
-    for name, public_bytes in roster.items():
+    participants = read_participants(tmp_path / "keys" / "roster.json")
+    assert participants.names == ("node-1", "node-2", "node-3")
+    for name, public_bytes in participants.keys.items():
         path = tmp_path / "keys" / f"{name}.pem"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         identity = read_identity(path)
@@ -42,6 +45,33 @@ def test_keygen_overwrites_nothing_and_prints_no_key(tmp_path):
         assert outcome.exit_code == 2
     assert (tmp_path / "node-2.pem").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["node-1.pem", "node-2.pem", "roster.json"]
+
+
+def test_keygen_makes_keys_for_those_who_are_named(tmp_path):
+    made = json.loads(keygen("--out", tmp_path, "rome", "oslo", "--json").stdout)
+    assert [read_identity(tmp_path / f"{name}.pem").public_bytes for name in ("oslo", "rome")] == list(
+        read_participants(tmp_path / "roster.json").keys.values()
+    )
+    assert made["private_keys"] == [str(tmp_path / "oslo.pem"), str(tmp_path / "rome.pem")]
+    assert keygen("--out", tmp_path / "twice", "rome", "rome").exit_code == 2
+
+
+@pytest.mark.parametrize("room", [0, 1, 2])
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch, room):
+    """Two keys and a roster are to be written; the disk takes fewer."""
+    taken = []
+
+    def fsync(descriptor):
+        taken.append(descriptor)
+        if len(taken) > room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    outcome = keygen("--out", tmp_path, "--count", 2)
+    assert (outcome.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "No space left on device" in outcome.stderr
+    monkeypatch.undo()
+    assert keygen("--out", tmp_path, "--count", 2).exit_code == 0
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o606])
@@ -76,11 +106,11 @@ def test_what_is_no_private_key_is_refused(tmp_path):
 @pytest.mark.parametrize("mode", [0o666, 0o664, 0o646])
 def test_rosters_that_others_may_write_are_refused(tmp_path, mode):
     """Whoever writes it decides who takes part."""
-    write_roster(tmp_path / "roster.json", {"a": Identity.generate().public_bytes})
-    read_roster(tmp_path / "roster.json")
+    write_participants(tmp_path / "roster.json", Participants({"a": Identity.generate().public_bytes}))
+    read_participants(tmp_path / "roster.json")
     (tmp_path / "roster.json").chmod(mode)
     with pytest.raises(ParameterError, match="chmod go-w"):
-        read_roster(tmp_path / "roster.json")
+        read_participants(tmp_path / "roster.json")
 
 
 ROSTERS = {
@@ -90,6 +120,7 @@ ROSTERS = {
     "another version": '{"version": 2, "identities": {}}',
     "no key": '{"version": 1, "identities": {"a": "xyz"}}',
     "short key": '{"version": 1, "identities": {"a": "00"}}',
+    "no name": json.dumps({"version": 1, "identities": {"": "00" * 32}}),
     "small order": json.dumps({"version": 1, "identities": {"a": bytes(32).hex()}}),
     "number": '{"version": 1, "identities": {"a": 5}}',
     "deep": "[" * 100_000,
@@ -101,13 +132,14 @@ def test_bad_rosters_are_refused(tmp_path, name):
     (tmp_path / "roster.json").write_text(ROSTERS[name])
     (tmp_path / "roster.json").chmod(0o644)
     with pytest.raises(ParameterError):
-        read_roster(tmp_path / "roster.json")
+        read_participants(tmp_path / "roster.json")
 
 
 def test_a_key_under_two_names_is_refused(tmp_path):
     key = Identity.generate().public_bytes
-    write_roster(tmp_path / "roster.json", {"a": key, "b": key})
-    with pytest.raises(ParameterError, match="two names"):
-        read_roster(tmp_path / "roster.json")
+    (tmp_path / "roster.json").write_text(json.dumps({"version": 1, "identities": {"a": key.hex(), "b": key.hex()}}))
+    (tmp_path / "roster.json").chmod(0o644)
+    with pytest.raises(ParameterError, match="the same public key"):
+        read_participants(tmp_path / "roster.json")
     with pytest.raises(ParameterError, match="exists"):
-        write_roster(tmp_path / "roster.json", {})
+        write_participants(tmp_path / "roster.json", Participants({}))

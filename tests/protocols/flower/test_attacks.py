@@ -10,7 +10,8 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.serverapp import strategy as flower
 
 from protocols import ClientPolicy, PrivacyDemand
-from protocols.core.identity_files import read_identity, write_identity, write_roster
+from protocols.core.identity_files import read_identity, write_identity, write_participants
+from protocols.core.participants import Participants
 from protocols.flower import Privacy, SecAgg, SecAggGrid, SecAggMod, SecAggSettings, answered
 from protocols.flower.envelope import RECORD, REFUSED, seal
 from protocols.masking.transitions import ClientPhase
@@ -283,7 +284,7 @@ def test_a_node_cannot_take_the_place_of_another_whose_public_key_it_knows(tmp_p
     for name in names:
         write_identity(tmp_path / f"{name}.pem", Identity.generate())
     keys = {name: read_identity(tmp_path / f"{name}.pem") for name in names}
-    write_roster(tmp_path / "roster.json", {name: key.public_bytes for name, key in keys.items()})
+    write_participants(tmp_path / "roster.json", Participants({name: key.public_bytes for name, key in keys.items()}))
     grid = make_grid(
         make_app(usual_training),
         node_config=lambda p: {
@@ -315,7 +316,7 @@ def test_a_node_without_roster_is_told_what_is_missing(tmp_path):
     for i in range(6):
         write_identity(tmp_path / f"node-{i}.pem", Identity.generate())
     keys = {f"node-{i}": read_identity(tmp_path / f"node-{i}.pem").public_bytes for i in range(6)}
-    write_roster(tmp_path / "roster.json", keys)
+    write_participants(tmp_path / "roster.json", Participants(keys))
     grid = make_grid(
         make_app(usual_training), node_config=lambda p: {"secagg-identity": str(tmp_path / f"node-{p}.pem")}
     )

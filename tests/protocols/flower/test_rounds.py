@@ -252,13 +252,15 @@ MALICIOUS = {"adversary": "malicious-server"}
 
 @pytest.fixture
 def keys(tmp_path):
-    from protocols.core.identity_files import write_identity, write_roster
+    from protocols.core.identity_files import write_identity, write_participants
+    from protocols.core.participants import Participants
     from secagg.signatures import Identity
 
     identities = {f"node-{i}": Identity.generate() for i in range(6)}
     for name, identity in identities.items():
         write_identity(tmp_path / f"{name}.pem", identity)
-    write_roster(tmp_path / "roster.json", {name: identity.public_bytes for name, identity in identities.items()})
+    public = {name: identity.public_bytes for name, identity in identities.items()}
+    write_participants(tmp_path / "roster.json", Participants(public))
     return tmp_path
 
 
@@ -280,16 +282,18 @@ def test_malicious_server_rounds_use_identities_from_files(keys):
 
 
 def test_nodes_refuse_identities_that_they_do_not_trust(keys, tmp_path):
-    from protocols.core.identity_files import write_identity, write_roster
+    from protocols.core.identity_files import write_identity, write_participants
+    from protocols.core.participants import Participants
     from secagg.signatures import Identity
 
     stranger = Identity.generate()
     write_identity(tmp_path / "stranger.pem", stranger)
     everyone = {f"node-{i}": b"" for i in range(5)}
-    from protocols.core.identity_files import read_roster
+    from protocols.core.identity_files import read_participants
 
-    trusted = read_roster(keys / "roster.json")
-    write_roster(tmp_path / "server.json", {name: trusted[name] for name in everyone} | {"x": stranger.public_bytes})
+    trusted = read_participants(keys / "roster.json").keys
+    known = {name: trusted[name] for name in everyone} | {"x": stranger.public_bytes}
+    write_participants(tmp_path / "server.json", Participants(known))
 
     def node_config(partition):
         config = credentials(keys)(partition)
