@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +12,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from secagg.errors import ParameterError
-
-from .errors import EXIT_IMPOSSIBLE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WRONG, check_writable, tell
+from .errors import (
+    EXIT_IMPOSSIBLE,
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_WRONG,
+    Endings,
+    check_writable,
+    exit_on_errors,
+    tell,
+)
+from .tables import AsJson, print_json
 
 if TYPE_CHECKING:
     from ..audit.outcome import Check, Outcome
@@ -28,6 +35,15 @@ _MARKS = {
     "could not run": ("!", "yellow"),
 }
 _COLOURS = {"passed": "bold green", "failed": "bold red", "incomplete": "bold yellow"}
+
+_ENDINGS: Endings = {
+    # Before any check, such as a compiler that finds no place for its cache.
+    RuntimeError: (EXIT_INCOMPLETE, "the audit could not run here, and there is no verdict: {}"),
+    KeyboardInterrupt: (
+        EXIT_INTERRUPTED,
+        "interrupted: no verdict, and no report; --quick does less of everything, --only a part",
+    ),
+}
 
 
 def audit(
@@ -49,7 +65,7 @@ def audit(
     seed: Annotated[
         int | None, typer.Option(help="Seeds the simulated inputs, to have a failure again; drawn if not given.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines, no lines for people.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check this copy: known answers, properties, sessions, attacks, noise, privacy claims, ledger.
 
@@ -58,7 +74,7 @@ def audit(
     """
     from ..audit import runner
 
-    try:
+    with exit_on_errors(as_json, _ENDINGS):
         checks = runner.chosen(only or [])
         check_writable(report)
         with _progress(len(checks), quiet=as_json) as (on_progress, on_outcome):
@@ -70,17 +86,8 @@ def audit(
                 on_progress=on_progress,
                 on_outcome=on_outcome,
             )
-    except ParameterError as error:
-        tell(str(error), as_json, error)
-        raise typer.Exit(EXIT_IMPOSSIBLE) from None
-    except RuntimeError as error:  # before any check, such as a compiler that finds no place for its cache
-        tell(f"the audit could not run here, and there is no verdict: {error}", as_json, error)
-        raise typer.Exit(EXIT_INCOMPLETE) from None
-    except KeyboardInterrupt:
-        tell("interrupted: no verdict, and no report; --quick does less of everything, --only a part", as_json)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
-        typer.echo(json.dumps(done.facts(), indent=2))
+        print_json(done.facts())
     _conclude(done, report, as_json)
     if not done.passed:
         raise typer.Exit(_code(done))

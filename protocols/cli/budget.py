@@ -6,7 +6,6 @@ contradicts its own trail. 1 is Python's own, for what nobody foresaw.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +17,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from dp.errors import (
-    DpError,
-    LedgerCorruptError,
-    LedgerError,
-    PrivacyParameterError,
-    UnknownBudgetError,
-)
+from dp.errors import PrivacyParameterError
 from dp.sensitivity import Adjacency
 
 from .budget_tables import (
@@ -36,7 +29,8 @@ from .budget_tables import (
     show_statuses,
     table,
 )
-from .errors import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
+from .errors import Commands
+from .tables import AsJson, print_json
 
 if TYPE_CHECKING:
     from dp.events import Event
@@ -44,6 +38,7 @@ if TYPE_CHECKING:
 
 budget_app = typer.Typer(
     name="budget",
+    cls=Commands,
     help="Privacy budgets that survive crashes and cannot be overspent, with an audit trail.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -55,90 +50,80 @@ LedgerUrl = Annotated[
         "--ledger",
         envvar="SECAGG_LEDGER",
         metavar="URL",
-        help="A path, or postgresql://user@host/database. Passwords: ~/.pgpass or PGPASSWORD.",
+        help="A path, or postgresql://user@host/database.",
     ),
 ]
-Name = Annotated[str, typer.Argument(help="The budget's name.")]
-RoundId = Annotated[str, typer.Option("--round", help="Unique for each run of a round.")]
-Epsilon = Annotated[str | None, typer.Option(help="An exact decimal, such as 0.1.")]
-Delta = Annotated[str | None, typer.Option(help="An exact decimal, such as 1e-6.")]
-Multiplier = Annotated[float | None, typer.Option(help="Instead of epsilon: Gaussian noise, sigma / sensitivity.")]
-Rate = Annotated[float, typer.Option(help="Probability with which a record takes part (Poisson), with the multiplier.")]
-Relation = Annotated[Adjacency, typer.Option(help="What adjacent data sets differ in.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables for people.")]
+Name = Annotated[str, typer.Argument(help="The budget's name.", metavar="NAME")]
+RoundId = Annotated[str, typer.Option("--round", help="Unique for each run of a round.", metavar="ID")]
+Epsilon = Annotated[str | None, typer.Option(help="An exact decimal, such as 0.1.", metavar="F")]
+Delta = Annotated[str | None, typer.Option(help="An exact decimal, such as 1e-6.", metavar="F")]
+Multiplier = Annotated[float | None, typer.Option(help="Instead: Gaussian noise, sigma / sensitivity.", metavar="F")]
+Rate = Annotated[float, typer.Option(help="With it: chance of a record to take part (Poisson).", metavar="F")]
+Relation = Annotated[Adjacency, typer.Option(help="How data differ: add-remove or replace-one.", metavar="NAME")]
 CompositionName = Annotated[
-    str, typer.Option(help="sum: epsilons add up. renyi: divergences do. releases: equal releases are counted.")
+    str,
+    typer.Option(
+        help="sum: epsilons add up. renyi: divergences do. releases: equal releases are counted.", metavar="NAME"
+    ),
 ]
 
 _PERIODS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 @contextmanager
-def _named_ends(as_json: bool) -> Iterator[None]:
-    """Turn what the ledger raises on purpose into a sentence and an exit code."""
-    try:
-        yield
-    except DpError as error:
-        tell(str(error), as_json, error)
-        raise typer.Exit(_exit_code(error)) from None
-
-
-@contextmanager
-def _open(url: str, as_json: bool) -> Iterator[Ledger]:
+def _open(url: str) -> Iterator[Ledger]:
     """Open the ledger that is there."""
-    with _named_ends(as_json):
-        from dp.ledger import Ledger
+    from dp.ledger import Ledger
 
-        with Ledger.open(url) as ledger:
-            yield ledger
-
-
-def _exit_code(error: DpError) -> int:
-    if isinstance(error, LedgerCorruptError):
-        return EXIT_WRONG
-    if isinstance(error, LedgerError) and not isinstance(error, UnknownBudgetError):
-        return EXIT_NO_SUM
-    return EXIT_IMPOSSIBLE
+    with Ledger.open(url) as ledger:
+        yield ledger
 
 
 @budget_app.command()
 def create(
     name: Name,
     ledger: LedgerUrl,
-    epsilon: Annotated[str, typer.Option(help="The limit; an exact decimal.")],
-    delta: Annotated[str, typer.Option(help="The limit; an exact decimal. Above 0 unless composition is sum.")] = "0",
+    epsilon: Annotated[str, typer.Option(help="The limit; an exact decimal.", metavar="F")],
+    delta: Annotated[
+        str, typer.Option(help="The limit; an exact decimal. Above 0 unless composition is sum.", metavar="F")
+    ] = "0",
     composition: CompositionName = "sum",
-    kind: Annotated[str, typer.Option(help="data-subject, data-set or project.")] = "project",
+    kind: Annotated[str, typer.Option(help="data-subject, data-set or project.", metavar="NAME")] = "project",
     adjacency: Relation = Adjacency.ADD_REMOVE,
-    order: Annotated[float | None, typer.Option(help="For renyi: its order; by default the best for Gaussian.")] = None,
-    noise_multiplier: Annotated[float | None, typer.Option(help="For releases: the Gaussian noise of one.")] = None,
+    order: Annotated[
+        float | None, typer.Option(help="For renyi: its order; by default the best for Gaussian.", metavar="F")
+    ] = None,
+    noise_multiplier: Annotated[
+        float | None, typer.Option(help="For releases: the Gaussian noise of one.", metavar="F")
+    ] = None,
     sampling_rate: Rate = 1.0,
     renews: Annotated[
         str | None, typer.Option(help="A fresh allowance every 30d (m, h, d, w).", metavar="TIME")
     ] = None,
-    expires: Annotated[str | None, typer.Option(help="No spends from then on; ISO, UTC unless it says.")] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="No spends from then on; ISO, UTC unless it says.", metavar="TIME")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a budget, and the ledger if there is none. Its terms are fixed; repeating them changes nothing."""
-    with _named_ends(as_json):
-        from dp.ledger import Budget, Composition, Kind, Ledger
+    from dp.ledger import Budget, Composition, Kind, Ledger
 
-        event = None if noise_multiplier is None else _gaussian(noise_multiplier, sampling_rate, adjacency)
-        terms = Budget(
-            name,
-            epsilon,
-            delta,
-            adjacency=adjacency,
-            composition=_choice(Composition, composition, "--composition"),
-            kind=_choice(Kind, kind, "--kind"),
-            order=order,
-            event=event,
-            renews=_period(renews),
-            expires=_moment(expires),
-        )
-        # Only now, so that impossible terms leave no empty ledger behind.
-        with Ledger.open(ledger, create=True) as opened:
-            show_statuses([opened.create(terms)], as_json)
+    event = None if noise_multiplier is None else _gaussian(noise_multiplier, sampling_rate, adjacency)
+    terms = Budget(
+        name,
+        epsilon,
+        delta,
+        adjacency=adjacency,
+        composition=_choice(Composition, composition, "--composition"),
+        kind=_choice(Kind, kind, "--kind"),
+        order=order,
+        event=event,
+        renews=_period(renews),
+        expires=_moment(expires),
+    )
+    # Only now, so that impossible terms leave no empty ledger behind.
+    with Ledger.open(ledger, create=True) as opened:
+        show_statuses([opened.create(terms)], as_json)
 
 
 @budget_app.command()
@@ -148,7 +133,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show what is spent, held by open reservations, and left."""
-    with _open(ledger, as_json) as opened:
+    with _open(ledger) as opened:
         names = opened.budgets() if name is None else [name]
         show_statuses([opened.status(one) for one in names], as_json)
         waiting = [entry for one in names for entry in opened.open_reservations(one)]
@@ -168,12 +153,14 @@ def reserve(
     noise_multiplier: Multiplier = None,
     sampling_rate: Rate = 1.0,
     adjacency: Relation = Adjacency.ADD_REMOVE,
-    participant: Annotated[list[str] | None, typer.Option(help="Who may take part; repeat it.")] = None,
-    participants_file: Annotated[Path | None, typer.Option(help="A file with one participant a line.")] = None,
+    participant: Annotated[list[str] | None, typer.Option(help="Who may take part; repeat it.", metavar="NAME")] = None,
+    participants_file: Annotated[
+        Path | None, typer.Option(help="A file with one participant a line.", metavar="FILE")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take what a round may cost at most, before anything is revealed."""
-    with _open(ledger, as_json) as opened:
+    with _open(ledger) as opened:
         cost = _cost(epsilon, delta, noise_multiplier, sampling_rate, adjacency)
         names = [*(participant or []), *_lines(participants_file)]
         show_reservation(opened.reserve(name, cost, round_id=round_id, participants=names), as_json)
@@ -192,7 +179,7 @@ def commit(
     as_json: AsJson = False,
 ) -> None:
     """Say that a round's result will be published; at its actual cost if that is given, at most what was reserved."""
-    with _open(ledger, as_json) as opened:
+    with _open(ledger) as opened:
         given = (epsilon, delta, noise_multiplier) != (None, None, None)
         actual = _cost(epsilon, delta, noise_multiplier, sampling_rate, adjacency) if given else None
         show_reservation(opened.commit(opened.reservation(name, round_id), actual), as_json)
@@ -207,7 +194,7 @@ def release(
     as_json: AsJson = False,
 ) -> None:
     """Give a reservation back: only for a round of which surely nothing was revealed to anybody."""
-    with _open(ledger, as_json) as opened:
+    with _open(ledger) as opened:
         show_reservation(opened.release(opened.reservation(name, round_id), reason), as_json)
 
 
@@ -221,7 +208,7 @@ def resolve(
     as_json: AsJson = False,
 ) -> None:
     """Decide about a reservation that a crash left open."""
-    with _open(ledger, as_json) as opened:
+    with _open(ledger) as opened:
         show_reservation(opened.resolve(opened.reservation(name, round_id), spent=spent, reason=reason), as_json)
 
 
@@ -233,7 +220,7 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Show the audit trail."""
-    with _open(ledger, as_json) as opened:
+    with _open(ledger) as opened:
         show_history(opened.history(name, last=last), as_json)
 
 
@@ -245,7 +232,7 @@ def participants(
     as_json: AsJson = False,
 ) -> None:
     """Show who took part in a budget's rounds, and what each has spent."""
-    with _open(ledger, as_json) as opened:
+    with _open(ledger) as opened:
         found = opened.participants(name) if participant is None else [opened.participant(name, participant)]
         if as_json:
             facts = [
@@ -258,7 +245,7 @@ def participants(
                 }
                 for view in found
             ]
-            typer.echo(json.dumps(facts, indent=2))
+            print_json(facts)
             return
         people = table("participant", "rounds", "epsilon", "delta")
         for view in found:
@@ -276,10 +263,10 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Recompute the whole trail; print its head, which is worth keeping where the ledger's owner cannot reach it."""
-    with _open(ledger, as_json) as opened:
+    with _open(ledger) as opened:
         found = opened.verify(head)
         if as_json:
-            typer.echo(json.dumps(vars(found), indent=2))
+            print_json(vars(found))
             return
         console = Console()
         console.print(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from .tables import print_json
 
 if TYPE_CHECKING:
     from dp.ledger import Record, Reservation, Status
@@ -48,7 +48,7 @@ def _status_facts(found: Status) -> dict[str, Any]:
 def show_statuses(found: list[Status], as_json: bool) -> None:
     """Show budgets, each with its bar, or print them as JSON."""
     if as_json:
-        typer.echo(json.dumps([_status_facts(one) for one in found], indent=2))
+        print_json([_status_facts(one) for one in found])
         return
     console = Console()
     for one in found:
@@ -106,7 +106,7 @@ def reservation_facts(found: Reservation) -> dict[str, Any]:
 def show_reservation(found: Reservation, as_json: bool) -> None:
     """Show one reservation, or print it as JSON."""
     if as_json:
-        typer.echo(json.dumps(reservation_facts(found), indent=2))
+        print_json(reservation_facts(found))
     else:
         show_reservations([found], Console())
 
@@ -128,7 +128,7 @@ def show_history(found: list[Record], as_json: bool) -> None:
 
     if as_json:
         entries = [vars(record) | {"payload": record.facts()} for record in found]
-        typer.echo(json.dumps(entries, indent=2))
+        print_json(entries)
         return
     rows = table("record", "UTC", "what", "budget", "round", "charge", "spent", "held")
     for record in found:

@@ -6,10 +6,7 @@ own, for what nobody foresaw.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,10 +15,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dp.errors import DpError, PrivacyParameterError
+from dp.errors import PrivacyParameterError
 from dp.sensitivity import Adjacency, Norm, Sensitivity, round_up
 
-from .errors import EXIT_IMPOSSIBLE, EXIT_WRONG, tell
+from .errors import EXIT_WRONG, Commands
+from .tables import AsJson, print_json
 
 if TYPE_CHECKING:
     from dp.events import Event
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
 
 dp_app = typer.Typer(
     name="dp",
+    cls=Commands,
     help="Calibrated differential privacy: exact noise, tight calibration, honest accounts.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -59,27 +58,17 @@ class MethodName(StrEnum):
     RDP = "rdp"
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables for people.")]
 Relation = Annotated[Adjacency, typer.Option(help="What adjacent data sets differ in.")]
 Rounds = Annotated[int, typer.Option(help="How many releases.")]
 Rate = Annotated[float, typer.Option(help="Probability with which a record takes part in a round (Poisson).")]
 Accounting = Annotated[MethodName, typer.Option(help="Accountant: loss distributions, Renyi DP, or the tightest.")]
 
 
-@contextmanager
-def _impossible_is_told(as_json: bool) -> Iterator[None]:
-    try:
-        yield
-    except DpError as error:
-        tell(str(error), as_json, error)
-        raise typer.Exit(EXIT_IMPOSSIBLE) from None
-
-
 def _print(title: str, facts: dict[str, Any], as_json: bool) -> None:
     """Print facts as one JSON object or as a table of two columns; infinities become null in JSON."""
     if as_json:
         plain = {k: (None if isinstance(v, float) and not math.isfinite(v) else v) for k, v in facts.items()}
-        typer.echo(json.dumps(plain))
+        print_json(plain, indent=None)
         return
     table = Table(title=title, show_header=False)
     for key, value in facts.items():
@@ -97,39 +86,35 @@ def noise(
     as_json: AsJson = False,
 ) -> None:
     """Draw noise as the library does and test it against its exact law."""
-    with _impossible_is_told(as_json):
-        from dp.goodness import check_noise
-        from dp.laws import gaussian_law, laplace_law
-        from dp.rational import positive
-        from dp.samplers import discrete_gaussian, discrete_laplace
+    from dp.goodness import check_noise
+    from dp.laws import gaussian_law, laplace_law
+    from dp.rational import positive
+    from dp.samplers import discrete_gaussian, discrete_laplace
 
-        if law is LawName.GAUSSIAN:
-            exact_law = gaussian_law(positive(scale, "scale") ** 2)
-            values = discrete_gaussian(scale, count)
-        else:
-            exact_law = laplace_law(positive(scale, "scale"))
-            values = discrete_laplace(scale, count)
-        verdict = check_noise(values, exact_law, false_alarm=false_alarm)
-        if plot is not None:
-            _plot(values, exact_law, verdict, f"discrete {law.capitalize()}, scale {scale:g}", plot)
+    if law is LawName.GAUSSIAN:
+        exact_law = gaussian_law(positive(scale, "scale") ** 2)
+        values = discrete_gaussian(scale, count)
+    else:
+        exact_law = laplace_law(positive(scale, "scale"))
+        values = discrete_laplace(scale, count)
+    verdict = check_noise(values, exact_law, false_alarm=false_alarm)
+    if plot is not None:
+        _plot(values, exact_law, verdict, f"discrete {law.capitalize()}, scale {scale:g}", plot)
     if as_json:
         findings = [
             {"test": f.name, "statistic": f.statistic, "critical": f.critical, "passed": f.passed}
             for f in verdict.findings
         ]
-        typer.echo(
-            json.dumps(
-                {
-                    "law": law.value,
-                    "scale": scale,
-                    "samples": verdict.samples,
-                    "false_alarm": false_alarm,
-                    "passed": verdict.passed,
-                    "findings": findings,
-                    "plot": str(plot) if plot else None,
-                }
-            )
-        )
+        facts = {
+            "law": law.value,
+            "scale": scale,
+            "samples": verdict.samples,
+            "false_alarm": false_alarm,
+            "passed": verdict.passed,
+            "findings": findings,
+            "plot": str(plot) if plot else None,
+        }
+        print_json(facts, indent=None)
     else:
         _show_verdict(verdict, f"{verdict.samples} samples of the discrete {law.capitalize()}, scale {scale:g}")
         if plot is not None:
@@ -212,37 +197,36 @@ def calibrate(
     as_json: AsJson = False,
 ) -> None:
     """Find the least noise that keeps a goal."""
-    with _impossible_is_told(as_json):
-        from dp.accounting import Method
-        from dp.calibration import discrete_gaussian_sigma, laplace_scale, noise_multiplier
+    from dp.accounting import Method
+    from dp.calibration import discrete_gaussian_sigma, laplace_scale, noise_multiplier
 
-        own = Norm.L1 if mechanism is MechanismName.LAPLACE else Norm.L2
-        bound = Sensitivity(sensitivity, norm or own, adjacency).bound(own, dimension)
-        facts: dict[str, Any] = {"mechanism": mechanism.value, "epsilon": epsilon, "delta": delta}
-        if mechanism is MechanismName.GAUSSIAN:
-            multiplier = noise_multiplier(
-                epsilon,
-                delta,
-                rounds=rounds,
-                sampling_rate=sampling_rate,
-                adjacency=adjacency,
-                method=Method(method.value),
-            )
-            facts |= {"noise_multiplier": multiplier, "sigma": round_up(multiplier * bound)}
-        elif rounds != 1 or sampling_rate != 1:
-            msg = f"{mechanism} noise is calibrated for one round; use --mechanism gaussian for several"
+    own = Norm.L1 if mechanism is MechanismName.LAPLACE else Norm.L2
+    bound = Sensitivity(sensitivity, norm or own, adjacency).bound(own, dimension)
+    facts: dict[str, Any] = {"mechanism": mechanism.value, "epsilon": epsilon, "delta": delta}
+    if mechanism is MechanismName.GAUSSIAN:
+        multiplier = noise_multiplier(
+            epsilon,
+            delta,
+            rounds=rounds,
+            sampling_rate=sampling_rate,
+            adjacency=adjacency,
+            method=Method(method.value),
+        )
+        facts |= {"noise_multiplier": multiplier, "sigma": round_up(multiplier * bound)}
+    elif rounds != 1 or sampling_rate != 1:
+        msg = f"{mechanism} noise is calibrated for one round; use --mechanism gaussian for several"
+        raise PrivacyParameterError(msg)
+    elif mechanism is MechanismName.LAPLACE:
+        if delta:
+            msg = f"delta = {delta}: Laplace noise gives pure DP; leave delta out, or take Gaussian noise"
             raise PrivacyParameterError(msg)
-        elif mechanism is MechanismName.LAPLACE:
-            if delta:
-                msg = f"delta = {delta}: Laplace noise gives pure DP; leave delta out, or take Gaussian noise"
-                raise PrivacyParameterError(msg)
-            least = laplace_scale(epsilon, Sensitivity(bound, Norm.L1, adjacency))
-            scale = float(least)
-            facts["scale"] = scale if scale >= least else math.nextafter(scale, math.inf)
-        else:
-            facts["sigma"] = discrete_gaussian_sigma(epsilon, delta, bound, dimension)
-        facts |= {"sensitivity": bound, "norm": own.value, "adjacency": adjacency.value, "rounds": rounds}
-        facts["sampling_rate"] = sampling_rate
+        least = laplace_scale(epsilon, Sensitivity(bound, Norm.L1, adjacency))
+        scale = float(least)
+        facts["scale"] = scale if scale >= least else math.nextafter(scale, math.inf)
+    else:
+        facts["sigma"] = discrete_gaussian_sigma(epsilon, delta, bound, dimension)
+    facts |= {"sensitivity": bound, "norm": own.value, "adjacency": adjacency.value, "rounds": rounds}
+    facts["sampling_rate"] = sampling_rate
     _print("the least noise", facts, as_json)
 
 
@@ -261,31 +245,30 @@ def account(
     as_json: AsJson = False,
 ) -> None:
     """Tell what a number of releases costs."""
-    with _impossible_is_told(as_json):
-        from dp.accounting import Method, delta_of, epsilon_of
-        from dp.events import FixedSizeSampled, GaussianEvent, LaplaceEvent, PoissonSampled, Repeated
+    from dp.accounting import Method, delta_of, epsilon_of
+    from dp.events import FixedSizeSampled, GaussianEvent, LaplaceEvent, PoissonSampled, Repeated
 
-        if (delta is None) == (epsilon is None):
-            msg = "give --delta to learn epsilon, or --epsilon to learn delta"
-            raise PrivacyParameterError(msg)
-        if (batch is None) != (population is None) or (batch is not None and sampling_rate != 1):
-            msg = "a fixed-size sample takes --batch and --population together, and no --sampling-rate"
-            raise PrivacyParameterError(msg)
-        event: Event = (
-            GaussianEvent(noise_multiplier, adjacency)
-            if law is LawName.GAUSSIAN
-            else LaplaceEvent(noise_multiplier, adjacency, 1)
-        )
-        if batch is not None and population is not None:
-            event = FixedSizeSampled(batch, population, event)
-        elif sampling_rate != 1:
-            event = PoissonSampled(sampling_rate, event)
-        event = Repeated(event, rounds)
-        chosen = Method(method.value)
-        if delta is not None:
-            epsilon = epsilon_of(event, delta, chosen)
-        else:
-            delta = delta_of(event, epsilon or 0.0, chosen)
+    if (delta is None) == (epsilon is None):
+        msg = "give --delta to learn epsilon, or --epsilon to learn delta"
+        raise PrivacyParameterError(msg)
+    if (batch is None) != (population is None) or (batch is not None and sampling_rate != 1):
+        msg = "a fixed-size sample takes --batch and --population together, and no --sampling-rate"
+        raise PrivacyParameterError(msg)
+    event: Event = (
+        GaussianEvent(noise_multiplier, adjacency)
+        if law is LawName.GAUSSIAN
+        else LaplaceEvent(noise_multiplier, adjacency, 1)
+    )
+    if batch is not None and population is not None:
+        event = FixedSizeSampled(batch, population, event)
+    elif sampling_rate != 1:
+        event = PoissonSampled(sampling_rate, event)
+    event = Repeated(event, rounds)
+    chosen = Method(method.value)
+    if delta is not None:
+        epsilon = epsilon_of(event, delta, chosen)
+    else:
+        delta = delta_of(event, epsilon or 0.0, chosen)
     facts = {
         "epsilon": epsilon,
         "delta": delta,

@@ -1,4 +1,4 @@
-"""How the `secagg` commands end: exit codes, and sentences about what went wrong.
+"""How the `secagg` commands end: ONE table from errors to exit codes, and sentences about what went wrong.
 
 1 is missing on purpose: it is Python's own, for what nobody foresaw.
 """
@@ -6,19 +6,21 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from dp.errors import DpError, LedgerError
+from dp.errors import DpError, LedgerCorruptError, LedgerError, UnknownBudgetError
 from secagg.errors import ParameterError, SecAggError
+
+from .streams import UnwrittenError
 
 EXIT_IMPOSSIBLE = 2
 """The command or its parameters are impossible."""
@@ -28,46 +30,99 @@ EXIT_WRONG = 4
 """The sum is not the plain one; noise, an audit or a benchmark fails its check; or a ledger contradicts its trail."""
 EXIT_INCOMPLETE = 5
 """An audit refuted nothing, but a check could not run, or none did: there is no verdict."""
+EXIT_UNTOLD = 6
+"""The command did what it was told, but standard output could not be written."""
 EXIT_INTERRUPTED = 130
 """Ctrl-C, as shells have it."""
+EXIT_UNREAD = 141
+"""Nobody reads standard output any more, as shells have it."""
+
+Endings = Mapping[type[BaseException], tuple[int, str]]
+"""Error -> exit code and sentence, in which {} stands for the error's own text."""
+
+ENDINGS: Endings = {
+    KeyboardInterrupt: (EXIT_INTERRUPTED, "interrupted"),
+    MemoryError: (EXIT_IMPOSSIBLE, "this takes more memory than there is: ask for less"),
+    OSError: (EXIT_IMPOSSIBLE, "{}"),
+    ParameterError: (EXIT_IMPOSSIBLE, "{}"),
+    SecAggError: (EXIT_NO_SUM, "{}"),
+    LedgerCorruptError: (EXIT_WRONG, "{}"),
+    UnknownBudgetError: (EXIT_IMPOSSIBLE, "{}"),
+    LedgerError: (EXIT_NO_SUM, "{}"),
+    DpError: (EXIT_IMPOSSIBLE, "{}"),
+}
 
 
-_AS_JSON = "as_json"
+@contextmanager
+def exit_on_errors(as_json: bool, endings: Endings | None = None) -> Iterator[None]:
+    """Turn what is raised on purpose, or comes from outside, into a sentence and an exit code.
+
+    Args:
+        as_json: whether machines listen.
+        endings: what this command says otherwise than `ENDINGS`. An error's nearest class decides.
+
+    Raises:
+        SystemExit: with the exit code.
+    """
+    known = {**ENDINGS, **(endings or {})}
+    try:
+        yield
+    except (BrokenPipeError, UnwrittenError):
+        raise  # to `Commands.main`
+    except tuple(known) as error:
+        code, sentence = next(known[kind] for kind in type(error).__mro__ if kind in known)
+        tell(sentence.format(_text(error)), as_json, error if isinstance(error, Exception) else None)
+        raise SystemExit(code) from None
 
 
 class Commands(TyperGroup):
-    """Commands that end in a sentence also when people interrupt them, or the machine has no more to give."""
+    """Commands that end in a sentence whatever ends them, and with a code that tells whether they were heard."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Remember whether machines listen."""
-        ctx.meta[_AS_JSON] = "--json" in args
-        return super().parse_args(ctx, args)
+    def main(self, args: Any = None, *rest: Any, **options: Any) -> Any:
+        """Run the command that was named; what it did stands, even if standard output takes no more."""
+        as_json = "--json" in (sys.argv[1:] if args is None else args)
+        code: Any = 0
+        try:
+            try:
+                super().main(args, *rest, obj=as_json, **options)
+            except SystemExit as end:
+                # No command ends with 1 on purpose: it is how typer and rich end when nobody reads on.
+                code = EXIT_UNREAD if end.code == 1 else end.code
+                sys.stdout.flush()
+                raise SystemExit(code) from None
+        except BrokenPipeError:
+            _silence_stdout()
+            raise SystemExit(code or EXIT_UNREAD) from None
+        except UnwrittenError as error:
+            _silence_stdout()
+            tell(f"standard output cannot be written: {error.strerror}; what the command did stands", False)
+            raise SystemExit(code or EXIT_UNTOLD) from None
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named."""
-        as_json = ctx.meta[_AS_JSON]
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-        except KeyboardInterrupt:
-            tell("interrupted", as_json)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-        except MemoryError as error:
-            tell("this takes more memory than there is: ask for less", as_json, error)
-            raise typer.Exit(EXIT_IMPOSSIBLE) from None
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            tell(f"{where}{error.strerror or error}", as_json, error)
-            raise typer.Exit(EXIT_IMPOSSIBLE) from None
-        return result
+        with exit_on_errors(bool(ctx.obj)):
+            return super().invoke(ctx)
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, (SecAggError, DpError)):
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def _silence_stdout() -> None:
+    """Send what is still to be written nowhere, or Python complains about it when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def tell(text: str, as_json: bool, error: Exception | None = None) -> None:
     """Say on standard error what went wrong; as JSON on standard output, too, if machines listen."""
     if as_json:
-        typer.echo(json.dumps({"error": type(error).__name__ if error else "Error", "message": text}, indent=2))
+        facts = {"error": type(error).__name__ if error else "Error", "message": text}
+        with suppress(OSError):  # told when the command ends
+            sys.stdout.write(json.dumps(facts, indent=2) + "\n")
     # As Text, so that brackets in what people have typed are not taken for markup.
     Console(stderr=True).print(Text.assemble(("secagg:", "bold red"), " ", text), soft_wrap=True)
 
@@ -83,22 +138,3 @@ def check_writable(folder: Path | None) -> None:
         probe.unlink()
     except OSError as error:
         raise ParameterError(f"cannot write into {folder}: {error.strerror}") from None
-
-
-@contextmanager
-def exit_on_errors(as_json: bool) -> Iterator[None]:
-    """Turn what the library raises on purpose into a sentence and an exit code."""
-    try:
-        yield
-    except ParameterError as error:
-        tell(str(error), as_json, error)
-        raise typer.Exit(EXIT_IMPOSSIBLE) from None
-    except LedgerError as error:
-        tell(str(error), as_json, error)
-        raise typer.Exit(EXIT_NO_SUM) from None
-    except DpError as error:
-        tell(str(error), as_json, error)
-        raise typer.Exit(EXIT_IMPOSSIBLE) from None
-    except SecAggError as error:
-        tell(str(error), as_json, error)
-        raise typer.Exit(EXIT_NO_SUM) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -13,48 +12,49 @@ from secagg.signatures import Identity
 
 from ..core.identity_files import write_identity, write_participants
 from ..core.participants import Participants
-from .errors import EXIT_IMPOSSIBLE, tell
+from .tables import AsJson, print_json
 
 ROSTER_NAME = "roster.json"
 
 
 def keygen(
-    out: Annotated[Path, typer.Option(help="Folder for the files; made if it is not there.")],
-    count: Annotated[int, typer.Option(help="How many identities.", min=1, max=100_000)] = 1,
-    name: Annotated[str, typer.Option(help="What they are called, before their number.")] = "node",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the names of the files as JSON.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the files; made if it is not there.", metavar="DIR")],
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Who they are for; numbered, if left out.", metavar="[NAME]...")
+    ] = None,
+    count: Annotated[int, typer.Option(help="How many, if numbered.", metavar="N", min=1, max=100_000)] = 1,
+    name: Annotated[str, typer.Option(help="What stands before the numbers.", metavar="TEXT")] = "node",
+    as_json: AsJson = False,
 ) -> None:
     """Make Ed25519 identities: a private key file for each node, and one roster of all public keys.
 
-    Give each node its own private key and the roster. Nothing is overwritten.
+    Give each node its own private key and the roster. Nothing is overwritten; if it fails, nothing is left behind.
     """
-    try:
-        if not name.replace("-", "").replace("_", "").isalnum():
-            raise ParameterError(f"--name is {name!r}, but may have letters, digits, - and _ only")
-        width = len(str(count))
-        names = [f"{name}-{number:0{width}}" for number in range(1, count + 1)]
-        _make_folder(out)
-        taken = [path for path in (out / ROSTER_NAME, *(out / f"{each}.pem" for each in names)) if path.exists()]
-        if taken:
-            raise ParameterError(f"{taken[0]} exists: keys are never overwritten; name another folder")
-        identities = {each: Identity.generate() for each in names}
-        for each, identity in identities.items():
-            write_identity(out / f"{each}.pem", identity)
-        keys_by_name = {each: identity.public_bytes for each, identity in identities.items()}
-        write_participants(out / ROSTER_NAME, Participants(keys_by_name))
-    except ParameterError as error:
-        tell(str(error), as_json, error)
-        raise typer.Exit(EXIT_IMPOSSIBLE) from None
-    keys = [str(out / f"{each}.pem") for each in names]
-    if as_json:
-        typer.echo(json.dumps({"private_keys": keys, "roster": str(out / ROSTER_NAME)}, indent=2))
-        return
-    typer.echo(f"{count} private key{'' if count == 1 else 's'}: {keys[0]}{'' if count == 1 else f' to {keys[-1]}'}")
-    typer.echo(f"public keys of all: {out / ROSTER_NAME}")
-
-
-def _make_folder(out: Path) -> None:
+    for each in names or [name]:
+        if not each.replace("-", "").replace("_", "").isalnum():
+            raise ParameterError(f"a name is {each!r}, but may have letters, digits, - and _ only")
+    identities = {
+        each: Identity.generate() for each in (Participants(names) if names else Participants.numbered(count, name))
+    }
+    files = {each: out / f"{each}.pem" for each in identities}
+    roster, written = out / ROSTER_NAME, list[Path]()
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ParameterError(f"{out} cannot be made: {error.strerror}") from None
+    try:
+        for each, identity in identities.items():
+            write_identity(files[each], identity)
+            written.append(files[each])
+        write_participants(roster, Participants({each: one.public_bytes for each, one in identities.items()}))
+    except BaseException:
+        for path in written:
+            path.unlink()
+        raise
+    keys = [str(path) for path in files.values()]
+    if as_json:
+        print_json({"private_keys": keys, "roster": str(roster)})
+        return
+    only = len(keys) == 1
+    typer.echo(f"{len(keys)} private key{'' if only else 's'}: {keys[0]}{'' if only else f' to {keys[-1]}'}")
+    typer.echo(f"public keys of all: {roster}")

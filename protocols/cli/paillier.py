@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from typing import Annotated
@@ -12,10 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from secagg.errors import ParameterError, SecAggError
-
 from ..simulation.paillier import Report, simulate
-from .errors import EXIT_IMPOSSIBLE, EXIT_NO_SUM, EXIT_WRONG, tell
+from .errors import EXIT_WRONG
+from .tables import AsJson, print_json
 
 
 def paillier_sum(
@@ -26,7 +24,7 @@ def paillier_sum(
     threshold: Annotated[int, typer.Option(help="Members who open a sum together; above half of them.", min=2)] = 4,
     dropout: Annotated[float, typer.Option(help="Fraction of clients and members that vanish.", min=0, max=0.99)] = 0.0,
     workers: Annotated[int, typer.Option(help="Processes to use; 0 for one a core.", min=0)] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Sum encrypted updates that the server cannot read; a committee that holds the key in shares opens the sum."""
     if key_bits not in (2048, 3072):
@@ -38,28 +36,24 @@ def paillier_sum(
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    try:
-        with Progress(*columns, console=Console(stderr=True), disable=as_json) as progress:
+    with Progress(*columns, console=Console(stderr=True), disable=as_json) as progress:
 
-            def announce(stage: str, steps: int) -> Callable[[int], None]:
-                task = progress.add_task(stage, total=steps or None)
-                return lambda done: progress.advance(task, done)
+        def announce(stage: str, steps: int) -> Callable[[int], None]:
+            task = progress.add_task(stage, total=steps or None)
+            return lambda done: progress.advance(task, done)
 
-            report = simulate(
-                clients,
-                dim,
-                key_bits=key_bits,
-                committee=committee,
-                threshold=threshold,
-                dropout=dropout,
-                workers=workers or os.cpu_count() or 1,
-                announce=announce,
-            )
-    except SecAggError as error:
-        tell(str(error), as_json, error)
-        raise typer.Exit(EXIT_IMPOSSIBLE if isinstance(error, ParameterError) else EXIT_NO_SUM) from None
+        report = simulate(
+            clients,
+            dim,
+            key_bits=key_bits,
+            committee=committee,
+            threshold=threshold,
+            dropout=dropout,
+            workers=workers or os.cpu_count() or 1,
+            announce=announce,
+        )
     if as_json:
-        typer.echo(json.dumps(report.as_json()))
+        print_json(report.as_json(), indent=None)
     else:
         Console().print(_table(report))
     if not report.exact:

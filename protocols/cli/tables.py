@@ -4,33 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from . import private_options
-
-
-def show_round(facts: Mapping[str, Any], title: str) -> None:
-    """Print what a simulated round was and cost."""
-    seconds, size = facts["seconds"], facts["bytes"]
-    table = table_of(title)
-    table.add_row("clients", f"{facts['clients']:,} invited, {facts['survivors']:,} in the sum")
-    table.add_row(
-        "graph", f"degree {facts['degree']}, threshold {facts['threshold']}, {facts['modulus_bits']}-bit modulus"
-    )
-    table.add_row("a client computes", f"{seconds['client_mean']:.3f} s (at most {seconds['client_max']:.3f} s)")
-    table.add_row("the server computes", f"{seconds['server']:.2f} s")
-    table.add_row("a client sends", size_of(size["client_sent_mean"]))
-    table.add_row("a client receives", size_of(size["client_received_mean"]))
-    table.add_row("the server receives", size_of(size["server_received"]))
-    if "privacy" in facts:
-        private_options.add_outcome(table, facts)
-    table.add_row("everyone, here", f"{seconds['wall']:.1f} s, {size_of(facts['peak_memory_bytes'])} of memory")
-    Console().print(table)
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines, not tables.")]
 
 
 def table_of(title: str) -> Table:
@@ -50,9 +29,6 @@ def size_of(count: float) -> str:
     return f"{count:.2f} GiB"
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables for people.")]
-
-
-def print_json(facts: Mapping[str, Any]) -> None:
+def print_json(facts: Any, indent: int | None = 2) -> None:
     """Print facts for machines."""
-    sys.stdout.write(json.dumps(facts, indent=2) + "\n")
+    sys.stdout.write(json.dumps(facts, indent=indent) + "\n")

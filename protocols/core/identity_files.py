@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +61,17 @@ def read_identity(path: Path) -> Identity:
 
 
 def write_participants(path: Path, participants: Participants) -> None:
-    """Write names and public keys to a new file; raise ParameterError if it exists or cannot be written."""
+    """Write the participants' public keys to a new file; raise ParameterError if it exists or cannot be written."""
     roster = {"version": ROSTER_VERSION, "identities": {name: key.hex() for name, key in participants.keys.items()}}
     _write_new(path, json.dumps(roster, indent=2) + "\n", mode=0o644)
 
 
 def read_participants(path: Path) -> Participants:
-    """Read names and public keys.
+    """Read participants: names and public keys.
 
     Raises:
         ParameterError: the file cannot be read, others than its owner may write it, or it is no roster, or has a bad
-            name or key, or one twice.
+            name or key, or one key twice.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -81,20 +82,20 @@ def read_participants(path: Path) -> Participants:
             roster = json.load(file, object_pairs_hook=_without_repeats)
         if roster["version"] != ROSTER_VERSION:
             raise ParameterError(f"{path} has version {roster['version']!r}, but this is version {ROSTER_VERSION}")
-        keys = {str(name): bytes.fromhex(key) for name, key in roster["identities"].items()}
+        identities = {str(name): bytes.fromhex(key) for name, key in roster["identities"].items()}
     except OSError as error:
         raise ParameterError(f"{path} cannot be read: {error.strerror}") from None
     except ParameterError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ParameterError(f"{path} is no roster of public keys: make one with `secagg keygen`") from None
-    for name, key in keys.items():
+    for name, key in identities.items():
         try:
             check_public_key(key)
         except AuthenticationFailed as error:
             raise ParameterError(f"{path}, {name!r}: {error.reason}") from None
     try:
-        return Participants(keys)
+        return Participants(identities)
     except ParameterError as error:
         raise ParameterError(f"{path}: {error}") from None
 
@@ -107,10 +108,18 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _write_new(path: Path, text: str, *, mode: int) -> None:
+    """Write a file that is there as a whole or not at all, also if the disk is full or the machine stops."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        try:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(descriptor)
+            os.link(draft, path)  # which, unlike a rename, overwrites nothing
+        finally:
+            draft.unlink(missing_ok=True)
     except FileExistsError:
         raise ParameterError(f"{path} exists: keys are never overwritten; name another folder") from None
     except OSError as error:

@@ -17,11 +17,7 @@ from secagg.errors import ParameterError
 from ...core.participants import Participants
 
 Array = npt.NDArray[np.float64]
-
-
 CLASSES = 10
-
-
 TEST_FRACTION = 0.25
 
 

@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
 from ...core.machine import Inputs
 from ...core.threat_model import ThreatModel
@@ -25,25 +23,16 @@ from ...masking.config import RoundConfig
 from ...masking.transitions import ServerPhase
 from ...simulation.masked import Simulation, SimulationReport, choose_drops
 from .digits import CLASSES, Array, Examples, check_place, load_digits, split_unequally
+from .showing import Columns, conclude, draw, watch
 
 Model = list[Array]
 
 
 HIDDEN = 32
-
-
 LEARNING_RATE = 0.1
-
-
 LOCAL_EPOCHS = 3
-
-
 BATCH = 8
-
-
 CLIP = 1.0
-
-
 VALUE_BITS = 16
 
 
@@ -60,6 +49,17 @@ class DemoRound:
     sent_bytes: float
 
 
+COLUMNS: Columns[DemoRound] = {
+    "round": lambda line: str(line.number),
+    "clients in the sum": lambda line: str(line.survivors),
+    "plain": lambda line: f"{line.plain_accuracy:.1%}",
+    "secure": lambda line: f"{line.secure_accuracy:.1%}",
+    "a client": lambda line: f"{1000 * line.client_seconds:.0f} ms",
+    "the server": lambda line: f"{1000 * line.server_seconds:.0f} ms",
+    "a client sends": lambda line: f"{line.sent_bytes / 1024:.1f} KiB",
+}
+
+
 def run_demo(
     num_clients: int, rounds: int, dropout: float, plot: Path, seed: int, *, console: Console | None
 ) -> dict[str, Any]:
@@ -71,18 +71,23 @@ def run_demo(
     """
     check_place(plot)
     start = time.perf_counter()
-    history: list[DemoRound] = []
-    lines = _train(num_clients, rounds, dropout, seed)
-    history.append(next(lines))  # what is impossible is told before there is a table
-    if console is None:
-        history.extend(lines)
-    else:
-        with Live(_table(history, rounds), console=console, auto_refresh=False) as live:
-            live.refresh()
-            for line in lines:
-                history.append(line)
-                live.update(_table(history, rounds), refresh=True)
-    draw(history, num_clients, plot)
+    history = watch(
+        _train(num_clients, rounds, dropout, seed),
+        COLUMNS,
+        lambda done: f"federated averaging on handwritten digits, {done} of {rounds} rounds",
+        console,
+    )
+    draw(
+        plot,
+        [line.number for line in history],
+        {
+            "in the clear": [line.plain_accuracy for line in history],
+            "secure aggregation": [line.secure_accuracy for line in history],
+        },
+        None,
+        xlabel="round",
+        title=f"Federated averaging of {num_clients} clients on handwritten digits",
+    )
     facts = {
         "clients": num_clients,
         "rounds": rounds,
@@ -98,16 +103,11 @@ def run_demo(
         "plot": str(plot),
         "history": [vars(line) for line in history],
     }
-    if console is not None:
-        if not console.is_terminal:
-            console.print()  # a live table that nobody watches ends without a line break
-        console.print(
-            f"accuracy after {rounds} rounds: {facts['plain_accuracy']:.1%} in the clear, "
-            f"{facts['secure_accuracy']:.1%} through secure aggregation; the curves are in {plot}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+    conclude(
+        f"accuracy after {rounds} rounds: {facts['plain_accuracy']:.1%} in the clear, "
+        f"{facts['secure_accuracy']:.1%} through secure aggregation; the curves are in {plot}",
+        console,
+    )
     return facts
 
 
@@ -214,28 +214,6 @@ def accuracy(model: Model, examples: Examples) -> float:
     return float(np.mean(scores.argmax(axis=1) == examples.labels))
 
 
-def draw(history: list[DemoRound], num_clients: int, plot: Path) -> None:
-    """Draw both accuracies over the rounds as a PNG."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    numbers = [line.number for line in history]
-    axes.plot(numbers, [line.plain_accuracy for line in history], color="0.6", linewidth=5, label="in the clear")
-    axes.plot(numbers, [line.secure_accuracy for line in history], color="C0", marker="o", label="secure aggregation")
-    axes.set(
-        xlabel="round",
-        ylabel="test accuracy",
-        title=f"Federated averaging of {num_clients} clients on handwritten digits",
-        ylim=(0, 1),
-    )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
-    figure.savefig(plot, dpi=120, format="png")
-
-
 def _softmax(scores: Array) -> Array:
     shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
     probabilities: Array = shifted / shifted.sum(axis=1, keepdims=True)
@@ -245,20 +223,3 @@ def _softmax(scores: Array) -> Array:
 def _add(model: Model, update: Array) -> Model:
     pieces = np.split(update, np.cumsum([parameter.size for parameter in model])[:-1])
     return [parameter + piece.reshape(parameter.shape) for parameter, piece in zip(model, pieces, strict=True)]
-
-
-def _table(history: list[DemoRound], rounds: int) -> Table:
-    table = Table(title=f"federated averaging on handwritten digits, {len(history)} of {rounds} rounds")
-    for name in ("round", "clients in the sum", "plain", "secure", "a client", "the server", "a client sends"):
-        table.add_column(name, justify="right")
-    for line in history:
-        table.add_row(
-            str(line.number),
-            str(line.survivors),
-            f"{line.plain_accuracy:.1%}",
-            f"{line.secure_accuracy:.1%}",
-            f"{1000 * line.client_seconds:.0f} ms",
-            f"{1000 * line.server_seconds:.0f} ms",
-            f"{line.sent_bytes / 1024:.1f} KiB",
-        )
-    return table

@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
 from dp.errors import BudgetExceededError
 from dp.ledger import Budget, Composition, Ledger
@@ -29,6 +27,7 @@ from ...privacy.plans import PrivatePlan
 from ...simulation.masked import Simulation, choose_drops
 from ...simulation.paid import pay
 from .digits import CLASSES, Array, Examples, check_place, load_digits, split_unequally
+from .showing import Columns, conclude, draw, watch
 
 PIXELS = 64
 PARAMETERS = (PIXELS + 1) * CLASSES
@@ -49,6 +48,16 @@ class PrivateDemoRound:
     private_accuracy: float
     epsilon: float
     taken: float
+
+
+COLUMNS: Columns[PrivateDemoRound] = {
+    "round": lambda line: str(line.number),
+    "clients in the sum": lambda line: str(line.survivors),
+    "without privacy": lambda line: f"{line.plain_accuracy:.1%}",
+    "private": lambda line: f"{line.private_accuracy:.1%}",
+    "epsilon": lambda line: f"{line.epsilon:.3f}",
+    "budget": lambda line: f"{'█' * round(10 * line.taken):░<10} {line.taken:.0%}",
+}
 
 
 def run_private_demo(
@@ -88,19 +97,24 @@ def run_private_demo(
     plan = PrivatePlan(
         threat_model=model, length=PARAMETERS, l2_clip=L2_CLIP, epsilon=epsilon, delta=delta, rounds=rounds
     )
-    history: list[PrivateDemoRound] = []
     with _ledger(budget, subject, plan) as ledger:
-        lines = _train(plan, ledger, subject, dropout, seed)
-        history.append(next(lines))
-        if console is None:
-            history.extend(lines)
-        else:
-            with Live(_table(history, plan), console=console, auto_refresh=False) as live:
-                live.refresh()
-                for line in lines:
-                    history.append(line)
-                    live.update(_table(history, plan), refresh=True)
-    draw(history, plan, plot)
+        history = watch(
+            _train(plan, ledger, subject, dropout, seed),
+            COLUMNS,
+            lambda done: f"training under a budget of epsilon {epsilon:g}, {done} rounds",
+            console,
+        )
+    draw(
+        plot,
+        [line.epsilon for line in history],
+        {
+            "without privacy": [line.plain_accuracy for line in history],
+            "private rounds": [line.private_accuracy for line in history],
+        },
+        epsilon,
+        xlabel=f"epsilon spent (delta {delta:g})",
+        title=f"Private federated learning of {num_clients} clients on handwritten digits",
+    )
     last = history[-1]
     facts = {
         "clients": num_clients,
@@ -116,16 +130,11 @@ def run_private_demo(
         "plot": str(plot),
         "history": [vars(line) for line in history],
     }
-    if console is not None:
-        if not console.is_terminal:
-            console.print()  # a live table that nobody watches ends without a line break
-        console.print(
-            f"the budget is gone after {last.number} rounds, at epsilon {last.epsilon:.3g}: accuracy "
-            f"{last.private_accuracy:.1%}, and {last.plain_accuracy:.1%} without privacy; the curves are in {plot}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+    conclude(
+        f"the budget is gone after {last.number} rounds, at epsilon {last.epsilon:.3g}: accuracy "
+        f"{last.private_accuracy:.1%}, and {last.plain_accuracy:.1%} without privacy; the curves are in {plot}",
+        console,
+    )
     return facts
 
 
@@ -205,43 +214,3 @@ def accuracy(weights: Array, examples: Examples) -> float:
     """Return the fraction of examples that the classifier gets right."""
     scores = examples.images @ weights[: PIXELS * CLASSES].reshape(PIXELS, CLASSES) + weights[PIXELS * CLASSES :]
     return float(np.mean(scores.argmax(axis=1) == examples.labels))
-
-
-def draw(history: list[PrivateDemoRound], plan: PrivatePlan, plot: Path) -> None:
-    """Draw both accuracies against the epsilon that was spent when they were reached, as a PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    spent = [line.epsilon for line in history]
-    axes.plot(spent, [line.plain_accuracy for line in history], color="0.6", linewidth=5, label="without privacy")
-    axes.plot(spent, [line.private_accuracy for line in history], color="C0", marker="o", label="private rounds")
-    axes.axvline(plan.epsilon or 0.0, color="C3", linestyle="--", label="the budget")
-    axes.set(
-        xlabel=f"epsilon spent (delta {plan.delta:g})",
-        ylabel="test accuracy",
-        title=f"Private federated learning of {plan.threat_model.num_clients} clients on handwritten digits",
-        ylim=(0, 1),
-        xlim=(0, None),
-    )
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
-    figure.savefig(plot, dpi=120, format="png")
-
-
-def _table(history: list[PrivateDemoRound], plan: PrivatePlan) -> Table:
-    table = Table(title=f"training under a budget of epsilon {plan.epsilon:g}, {len(history)} rounds")
-    for name in ("round", "clients in the sum", "without privacy", "private", "epsilon"):
-        table.add_column(name, justify="right")
-    table.add_column("budget", no_wrap=True)
-    for line in history:
-        filled = round(10 * line.taken)
-        table.add_row(
-            str(line.number),
-            str(line.survivors),
-            f"{line.plain_accuracy:.1%}",
-            f"{line.private_accuracy:.1%}",
-            f"{line.epsilon:.3f}",
-            f"{'█' * filled}{'░' * (10 - filled)} {line.taken:.0%}",
-        )
-    return table

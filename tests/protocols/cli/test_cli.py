@@ -28,7 +28,7 @@ def test_params_gives_degree_and_threshold(adversary, degree, threshold):
     facts = run_json("params", "--clients", "1000", "--corrupt", "0.1", "--dropout", "0.1", "--adversary", adversary)
     assert (facts["clients"], facts["degree"], facts["threshold"]) == (1000, degree, threshold)
     assert facts["adversary"] == adversary
-    assert facts["modulus_bits"] == 26
+    assert facts["modulus_bits"] == 27
     assert facts["bytes"]["client_sent"] > 100_000 * 26 / 8
     assert len(facts["why"]) >= 2
 
@@ -36,7 +36,7 @@ def test_params_gives_degree_and_threshold(adversary, degree, threshold):
 def test_params_are_readable():
     outcome = runner.invoke(app, ["params", "--clients", "1000"])
     assert outcome.exit_code == 0
-    for words in ("48 neighbours each", "27 of 48 shares", "26 bits", "324"):
+    for words in ("48 neighbours each", "27 of 48 shares", "27 bits", "324"):
         assert words in outcome.stdout
 
 
@@ -86,7 +86,7 @@ def test_round_with_the_complete_graph():
         (["--clients", "10", "--dim", "5", "--drop-in", "unmasking=2"], "unmasking=2"),
         (["--clients", "10", "--dim", "5", "--drop-in", "unmasking"], "unmasking"),
         (["--clients", "10", "--dim", "5", "--drop-in", "unmasking=.1", "--drop-in", "unmasking=.2"], "twice"),
-        (["--clients", "10", "--dim", "5", "--drop-in", "consistency-check=0.1"], "no such round against a curious"),
+        (["--clients", "10", "--dim", "5", "--drop-in", "consistency-check=0.1"], "no such phase against a curious"),
     ],
 )
 def test_impossible_rounds_exit_with_2_and_a_reason(arguments, words):
@@ -135,13 +135,13 @@ def test_dp_is_mounted():
 def test_a_round_without_a_sum_exits_with_3(monkeypatch):
     # The command makes the threat model allow for what it drops, so the shortage has to come from elsewhere.
     import protocols.simulation.checked
-    from protocols.core import Participants
+    from protocols.core.participants import Participants
     from protocols.masking.transitions import ServerPhase
 
     monkeypatch.setattr(
         protocols.simulation.checked,
         "choose_drops",
-        lambda n, fractions, rng: {ServerPhase.MASKED_INPUT: Participants.numbered(n).named(range(1, n))},
+        lambda n, fractions, rng: {ServerPhase.MASKED_INPUT: frozenset(Participants.numbered(n).names[1:])},
     )
     facts = run_json("round", "--clients", "10", "--dim", "5", exit_code=3)
     assert facts["error"] == "ThresholdError"

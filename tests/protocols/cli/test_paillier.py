@@ -4,17 +4,14 @@ from functools import partial
 from typing import Any
 
 import pytest
-import typer
 
 from protocols.cli import paillier as cli_paillier
-from protocols.cli.app import app as mounted
+from protocols.cli.app import app
 from protocols.simulation import paillier as paillier_simulation
 from secagg.errors import ParameterError, ThresholdError
 from tests.command_line import separating_runner
 from tests.secagg.paillier.fixed_keys import dealt
 
-app = typer.Typer()
-app.command()(cli_paillier.paillier_sum)
 SMALL = ("--clients", "4", "--dim", "10", "--committee", "3", "--threshold", "2", "--workers", "1")
 
 
@@ -30,7 +27,7 @@ def _small_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
-    outcome = separating_runner().invoke(app, list(arguments))
+    outcome = separating_runner().invoke(app, ["paillier-sum", *arguments])
     return outcome.exit_code, outcome.stdout, outcome.stderr
 
 
@@ -117,8 +114,8 @@ def test_a_round_without_a_sum_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_it_is_mounted() -> None:
-    assert separating_runner().invoke(mounted, ["paillier-sum", "--key-bits", "1024"]).exit_code == 2
-    outcome = separating_runner().invoke(mounted, ["paillier-sum", *SMALL, "--json"])
+    assert separating_runner().invoke(app, ["paillier-sum", "--key-bits", "1024"]).exit_code == 2
+    outcome = separating_runner().invoke(app, ["paillier-sum", *SMALL, "--json"])
     assert json.loads(outcome.stdout)["exact"] is True
 
 

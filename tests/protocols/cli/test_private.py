@@ -80,7 +80,7 @@ def test_noise_that_is_not_as_promised_exits_with_4(factor: float, monkeypatch: 
         ([*PRIVATE, "--budget", "x.sqlite"], "both or neither"),
         ([*PRIVATE, "--subject", "x"], "both or neither"),
         (["--budget", "x.sqlite", "--subject", "x"], "give --epsilon"),
-        ([*PRIVATE, "--drop-in", "consistency-check=0.1"], "no such round"),
+        ([*PRIVATE, "--drop-in", "consistency-check=0.1"], "no such phase"),
     ],
 )
 def test_impossible_private_rounds_exit_with_2_and_a_remedy(arguments: list[str], words: str) -> None:
@@ -119,7 +119,7 @@ def test_a_missing_ledger_or_budget_is_named(tmp_path: Path) -> None:
     arguments = ("round", "--clients", "12", "--dim", "10", *PRIVATE, "--budget", url, "--subject", "study")
     assert "no ledger" in run_json(*arguments, exit_code=3)["message"]
     Ledger.open(url, create=True).close()
-    assert "study" in run_json(*arguments, exit_code=3)["message"]
+    assert "study" in run_json(*arguments, exit_code=2)["message"]
 
 
 # The demonstration.

@@ -1,6 +1,8 @@
 """Key files, rosters, and the command that makes them."""
 
+import errno
 import json
+import os
 import stat
 
 import pytest
@@ -23,9 +25,9 @@ def test_keygen_makes_keys_for_their_owners_alone_and_a_roster_of_all(tmp_path):
     assert outcome.exit_code == 0
     made = json.loads(outcome.stdout)
     assert len(made["private_keys"]) == 3
-    roster = read_participants(tmp_path / "keys" / "roster.json")
-    assert sorted(roster) == ["node-1", "node-2", "node-3"]
-    for name, public_bytes in roster.keys.items():
+    participants = read_participants(tmp_path / "keys" / "roster.json")
+    assert participants.names == ("node-1", "node-2", "node-3")
+    for name, public_bytes in participants.keys.items():
         path = tmp_path / "keys" / f"{name}.pem"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         identity = read_identity(path)
@@ -43,6 +45,33 @@ def test_keygen_overwrites_nothing_and_prints_no_key(tmp_path):
         assert outcome.exit_code == 2
     assert (tmp_path / "node-2.pem").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["node-1.pem", "node-2.pem", "roster.json"]
+
+
+def test_keygen_makes_keys_for_those_who_are_named(tmp_path):
+    made = json.loads(keygen("--out", tmp_path, "rome", "oslo", "--json").stdout)
+    assert [read_identity(tmp_path / f"{name}.pem").public_bytes for name in ("oslo", "rome")] == list(
+        read_participants(tmp_path / "roster.json").keys.values()
+    )
+    assert made["private_keys"] == [str(tmp_path / "oslo.pem"), str(tmp_path / "rome.pem")]
+    assert keygen("--out", tmp_path / "twice", "rome", "rome").exit_code == 2
+
+
+@pytest.mark.parametrize("room", [0, 1, 2])
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch, room):
+    """Two keys and a roster are to be written; the disk takes fewer."""
+    taken = []
+
+    def fsync(descriptor):
+        taken.append(descriptor)
+        if len(taken) > room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    outcome = keygen("--out", tmp_path, "--count", 2)
+    assert (outcome.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "No space left on device" in outcome.stderr
+    monkeypatch.undo()
+    assert keygen("--out", tmp_path, "--count", 2).exit_code == 0
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o606])
@@ -91,6 +120,7 @@ ROSTERS = {
     "another version": '{"version": 2, "identities": {}}',
     "no key": '{"version": 1, "identities": {"a": "xyz"}}',
     "short key": '{"version": 1, "identities": {"a": "00"}}',
+    "no name": json.dumps({"version": 1, "identities": {"": "00" * 32}}),
     "small order": json.dumps({"version": 1, "identities": {"a": bytes(32).hex()}}),
     "number": '{"version": 1, "identities": {"a": 5}}',
     "deep": "[" * 100_000,
@@ -107,12 +137,17 @@ def test_bad_rosters_are_refused(tmp_path, name):
 
 def test_a_key_under_two_names_is_refused(tmp_path):
     key = Identity.generate().public_bytes
-    write_participants(tmp_path / "roster.json", Participants({"a": key}))
-    text = (tmp_path / "roster.json").read_text()
-    for twice in (text.replace('"a":', f'"b": "{key.hex()}", "a":'), text.replace('"a":', f'"a": "{"00" * 32}", "a":')):
-        (tmp_path / "twice.json").write_text(twice)
-        (tmp_path / "twice.json").chmod(0o644)
-        with pytest.raises(ParameterError, match=r"same public key|no roster"):
-            read_participants(tmp_path / "twice.json")
+    (tmp_path / "roster.json").write_text(json.dumps({"version": 1, "identities": {"a": key.hex(), "b": key.hex()}}))
+    (tmp_path / "roster.json").chmod(0o644)
+    with pytest.raises(ParameterError, match="the same public key"):
+        read_participants(tmp_path / "roster.json")
     with pytest.raises(ParameterError, match="exists"):
         write_participants(tmp_path / "roster.json", Participants({}))
+
+
+def test_a_name_that_stands_twice_is_refused(tmp_path):
+    key = Identity.generate().public_bytes.hex()
+    (tmp_path / "roster.json").write_text(f'{{"version": 1, "identities": {{"a": "{key}", "a": "{"00" * 32}"}}}}')
+    (tmp_path / "roster.json").chmod(0o644)
+    with pytest.raises(ParameterError, match="no roster"):
+        read_participants(tmp_path / "roster.json")

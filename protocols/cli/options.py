@@ -1,0 +1,176 @@
+"""Options that several commands have, as dataclasses: each stands here once, with its help and its default."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from dp.ledger import Ledger
+from dp.sensitivity import Adjacency
+from secagg.encoding import Rounding
+from secagg.errors import ParameterError
+
+from ..core.threat_model import Adversary, ThreatModel
+from ..inputs.vectors import FloatVector
+from ..masking.config import RoundConfig
+from ..privacy.plans import MIN_PARTICIPANTS, PrivatePlan
+
+_PANEL = "Private rounds"
+
+Clients = Annotated[int, typer.Option(help="How many clients are invited.", metavar="N", min=2)]
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command with one option for each field of its parameters that are dataclasses."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {}
+    options: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        kind: Any = hints[parameter.name]
+        if not is_dataclass(kind):
+            options.append(parameter.replace(annotation=kind, kind=parameter.KEYWORD_ONLY))
+            continue
+        groups[parameter.name] = kind
+        own = get_type_hints(kind, include_extras=True)
+        for field in fields(kind):
+            default = parameter.empty if field.default is MISSING else field.default
+            options.append(
+                inspect.Parameter(field.name, parameter.KEYWORD_ONLY, default=default, annotation=own[field.name])
+            )
+
+    def run(**given: Any) -> None:
+        for name, kind in groups.items():
+            given[name] = kind(**{field: given.pop(field) for field in inspect.signature(kind).parameters})
+        command(**given)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    run.__annotations__ = {option.name: option.annotation for option in options}
+    return run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Whom a round withstands, and how its numbers are encoded."""
+
+    corrupt: Annotated[float, typer.Option(help="Fraction that may collude with the server.", metavar="F")] = 0.1
+    adversary: Annotated[
+        Adversary, typer.Option(help=f"What the server may do: {', '.join(Adversary)}.", metavar="NAME")
+    ] = Adversary.CURIOUS_SERVER
+    bits: Annotated[int, typer.Option(help="Bits of one encoded number, sign included.", metavar="N")] = 16
+    complete_graph: Annotated[bool, typer.Option("--complete-graph", help="Everyone is everyone's neighbour.")] = False
+
+    def model(self, clients: int, dropout: float) -> ThreatModel:
+        """Return the threat model; raise ParameterError if it is impossible."""
+        return ThreatModel(clients, self.corrupt, dropout, self.adversary)
+
+    def config(self, clients: int, dropout: float, dim: int) -> RoundConfig:
+        """Return a plain round's configuration; raise ParameterError if it is impossible."""
+        # Rounding to nearest, so that the plain sum can be computed apart.
+        vector = FloatVector("update", dim, clip=1.0, value_bits=self.bits, rounding=Rounding.NEAREST)
+        return RoundConfig(self.model(clients, dropout), (vector,), complete_graph=self.complete_graph)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What private rounds may tell of a client."""
+
+    epsilon: Annotated[
+        float | None, typer.Option(help="Make it private: epsilon.", metavar="F", rich_help_panel=_PANEL)
+    ] = None
+    delta: Annotated[
+        float | None, typer.Option(help="delta, below one over the clients.", metavar="F", rich_help_panel=_PANEL)
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise(Goal):
+    """What one private round is planned from."""
+
+    noise_multiplier: Annotated[
+        float | None,
+        typer.Option(help="Sigma over sensitivity, instead of --epsilon.", metavar="F", rich_help_panel=_PANEL),
+    ] = None
+    l2_clip: Annotated[
+        float, typer.Option("--clip", help="L2 norm to which clients clip.", metavar="F", rich_help_panel=_PANEL)
+    ] = 1.0
+    adjacency: Annotated[
+        Adjacency,
+        typer.Option(help=f"What may differ: {', '.join(Adjacency)}.", metavar="NAME", rich_help_panel=_PANEL),
+    ] = Adjacency.ADD_REMOVE
+    max_modulus_bits: Annotated[
+        int, typer.Option(help="Most bits of a residue.", metavar="N", rich_help_panel=_PANEL)
+    ] = 63
+    min_participants: Annotated[
+        int, typer.Option(help="Fewer are never summed.", metavar="N", min=1, rich_help_panel=_PANEL)
+    ] = MIN_PARTICIPANTS
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the options ask for privacy; raises ParameterError where they do by half."""
+        if self.epsilon is None and self.noise_multiplier is None:
+            if self.delta is not None:
+                raise ParameterError(
+                    f"--delta is {self.delta}, but there is no --epsilon or --noise-multiplier: give one"
+                )
+            return False
+        if self.delta is None:
+            raise ParameterError(
+                "a private round needs --delta, such as 1e-5: well below one over the number of clients"
+            )
+        return True
+
+    def plan(self, model: ThreatModel, dim: int) -> PrivatePlan | None:
+        """Return what the options ask for, None for no privacy; raise ParameterError if it is impossible."""
+        return PrivatePlan(threat_model=model, length=dim, **vars(self)) if self.wanted else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Noise):
+    """What many private rounds are planned from."""
+
+    rounds: Annotated[
+        int, typer.Option(help="Rounds that epsilon is for.", metavar="N", min=1, rich_help_panel=_PANEL)
+    ] = 1
+    sampling_rate: Annotated[
+        float,
+        typer.Option(help="Chance to be in a round, unknown to who sees sums.", metavar="F", rich_help_panel=_PANEL),
+    ] = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Payment:
+    """Who pays for private rounds."""
+
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Ledger to pay from: a path or URL.", metavar="URL", rich_help_panel=_PANEL),
+    ] = None
+    subject: Annotated[
+        str | None,
+        typer.Option(help="Budget in the ledger to pay from.", metavar="NAME", rich_help_panel=_PANEL),
+    ] = None
+
+    def __bool__(self) -> bool:
+        return self.budget is not None or self.subject is not None
+
+    @contextmanager
+    def account(self) -> Iterator[tuple[Ledger, str] | None]:
+        """Open the ledger that pays, if one is named; return it with the subject.
+
+        Raises:
+            ParameterError: a ledger without a subject or the other way round.
+            LedgerError: no such ledger.
+        """
+        if not self:
+            yield None
+            return
+        if self.budget is None or self.subject is None:
+            raise ParameterError("--budget names the ledger and --subject the budget in it: give both or neither")
+        with Ledger.open(self.budget) as ledger:
+            yield ledger, self.subject

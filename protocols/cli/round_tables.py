@@ -1,0 +1,60 @@
+"""What `secagg params` and `secagg round` show to people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ..privacy.plans import PrivatePlan
+from .tables import size_of, table_of
+
+
+def show_round(facts: Mapping[str, Any], title: str) -> None:
+    """Print what a simulated round was and cost."""
+    seconds, size = facts["seconds"], facts["bytes"]
+    table = table_of(title)
+    table.add_row("clients", f"{facts['clients']:,} invited, {facts['survivors']:,} in the sum")
+    table.add_row(
+        "graph", f"degree {facts['degree']}, threshold {facts['threshold']}, {facts['modulus_bits']}-bit modulus"
+    )
+    table.add_row("a client computes", f"{seconds['client_mean']:.3f} s (at most {seconds['client_max']:.3f} s)")
+    table.add_row("the server computes", f"{seconds['server']:.2f} s")
+    table.add_row("a client sends", size_of(size["client_sent_mean"]))
+    table.add_row("a client receives", size_of(size["client_received_mean"]))
+    table.add_row("the server receives", size_of(size["server_received"]))
+    if "privacy" in facts:
+        _add_outcome(table, facts)
+    table.add_row("everyone, here", f"{seconds['wall']:.1f} s, {size_of(facts['peak_memory_bytes'])} of memory")
+    Console().print(table)
+
+
+def add_plan(table: Table, private: PrivatePlan) -> None:
+    """Add the plan to a table for people."""
+    n = private.threat_model.num_clients
+    rounds = "a round" if private.rounds == 1 else f"{private.rounds} rounds"
+    table.add_row("privacy", f"epsilon {private.epsilon_total:.4g} at delta {private.delta:g} for {rounds}")
+    table.add_row(
+        "noise", f"calibrated to {private.honest} honest survivors; {private.codec.share.local_sigma:.4g} steps each"
+    )
+    table.add_row(
+        "error of a sum", f"{private.sum_deviation(n):.4g} a number, {private.sum_deviation(n) / n:.4g} of the mean"
+    )
+
+
+def _add_outcome(table: Table, facts: Mapping[str, Any]) -> None:
+    """Add to a table for people what a private round has cost and what its noise was."""
+    privacy = facts["privacy"]
+    table.add_row(
+        "privacy",
+        f"epsilon {privacy['epsilon_achieved']:.4g} at delta {privacy['delta']:g} "
+        f"({privacy['honest_achieved']} honest clients' noise; {privacy['honest']} were promised, "
+        f"epsilon {privacy['epsilon']:.4g})",
+    )
+    table.add_row(
+        "noise",
+        f"{privacy['noise_measured']:.4g} steps measured, {privacy['noise_expected']:.4g} expected "
+        f"({privacy['sum_deviation']:.3g} a number)",
+    )

@@ -1,0 +1,196 @@
+"""How commands end: exit codes from one table, whatever standard output is, and help that fits a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from dp.errors import BudgetExceededError, DpError, LedgerCorruptError, LedgerError, UnknownBudgetError
+from protocols.cli.app import app
+from protocols.cli.budget import budget_app
+from protocols.cli.dp import dp_app
+from protocols.cli.errors import ENDINGS
+from secagg.errors import EncodingError, MalformedMessage, ParameterError, SecAggError, ThresholdError
+from tests.command_line import separating_runner
+
+FULL = Path("/dev/full")
+RUN = "from protocols.cli import main; main()"
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """All commands that do something, by their words."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+# Exit codes.
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_ends_by_the_same_table(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    group = app if len(words) == 1 else {"dp": dp_app, "budget": budget_app}[words[0]]
+    (info,) = (i for i in group.registered_commands if i.callback and words[-1] == (i.name or i.callback.__name__))
+    raised: list[BaseException] = []
+
+    def fail(as_json: bool = False) -> None:
+        raise raised[-1]
+
+    monkeypatch.setattr(info, "callback", fail)
+    fail.__name__ = words[-1]
+    for error, code in (
+        (ParameterError("such [text]"), 2),
+        (DpError("such [text]"), 2),
+        (UnknownBudgetError("such [text]"), 2),
+        (MemoryError("such [text]"), 2),
+        (OSError(28, "such [text]", "file"), 2),
+        (SecAggError("such [text]"), 3),
+        (EncodingError("such [text]"), 3),
+        (MalformedMessage("such [text]", culprits={1}), 3),
+        (ThresholdError("such [text]", needed=2, have=1), 3),
+        (LedgerError("such [text]"), 3),
+        (LedgerCorruptError("such [text]"), 4),
+        (KeyboardInterrupt(), 130),
+    ):
+        raised.append(error)
+        outcome = separating_runner().invoke(app, list(words))
+        assert (outcome.exit_code, outcome.stdout) == (code, ""), error
+        assert outcome.stderr.startswith("secagg: ")
+    raised.append(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):  # what nobody foresaw stays a traceback
+        separating_runner().invoke(app, list(words), catch_exceptions=False)
+
+
+def test_every_error_on_purpose_has_an_exit_code() -> None:
+    assert {SecAggError, DpError} <= ENDINGS.keys()
+    assert issubclass(BudgetExceededError, LedgerError)
+
+
+# Help.
+
+
+@pytest.mark.parametrize("words", [(), ("dp",), ("budget",), *COMMANDS], ids=" ".join)
+def test_help_fits_a_terminal(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    outcome = separating_runner().invoke(app, [*words, "--help"])
+    lines = outcome.stdout.splitlines()
+    assert outcome.exit_code == 0
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 55
+    assert "…" not in outcome.stdout
+
+
+# Standard output.
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run the command in a process of its own, with a standard output of one's own."""
+
+    def run(*arguments: str, before: str = "", **given: Any) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"SECAGG_LEDGER": str(tmp_path / "ledger.sqlite"), "PYTHONIOENCODING": "utf-8"}
+        given["env"] = environment | given.get("env", {})
+        given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "check": False} | given
+        command = [sys.executable, "-c", f"{before}\n{RUN}", *arguments]
+        outcome: subprocess.CompletedProcess[str] = subprocess.run(command, **given)  # noqa: S603, PLW1510
+        return outcome
+
+    return run
+
+
+@pytest.fixture
+def paid(run: Run) -> Run:
+    """The same, with a budget to spend from."""
+    assert run("budget", "create", "b", "--epsilon", "1").returncode == 0
+    return run
+
+
+RESERVE = ("budget", "reserve", "b", "--epsilon", "0.4", "--round")
+
+
+def test_ascii_is_enough_for_tables_and_help(paid: Run) -> None:
+    ascii_only = {"PYTHONIOENCODING": "ascii", "COLUMNS": "100"}
+    for arguments in (["params", "--clients", "10"], ["--help"], ["round", "--help"], ["round", "--clients", "é"]):
+        outcome = paid(*arguments, env=ascii_only)
+        assert outcome.returncode == (2 if "é" in arguments else 0), outcome.stderr
+        assert (outcome.stdout + outcome.stderr).isascii()
+        assert "Traceback" not in outcome.stderr
+
+
+def test_bars_are_told_apart_in_ascii(paid: Run) -> None:
+    paid(*RESERVE, "r1")
+    outcome = paid("budget", "status", env={"PYTHONIOENCODING": "ascii"})
+    assert ("+" * 13 + "." * 19) in outcome.stdout
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_full_standard_output_is_told_and_the_spend_stands(
+    paid: Run, more: list[str], unbuffered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    with FULL.open("w") as full:
+        outcome = paid(*RESERVE, "r1", *more, stdout=full)
+    assert outcome.returncode == 6
+    assert outcome.stderr == (
+        "secagg: standard output cannot be written: No space left on device; what the command did stands\n"
+    )
+    assert json.loads(paid("budget", "status", "b", "--json").stdout)[0]["held"]["epsilon"] == "0.4"
+
+
+def test_a_full_standard_output_hides_no_refusal(paid: Run) -> None:
+    with FULL.open("w") as full:
+        assert paid("budget", "reserve", "b", "--epsilon", "2", "--round", "r", "--json", stdout=full).returncode == 3
+        assert paid("--version", stdout=full).returncode == 6
+        assert paid("--help", stdout=full).returncode == 6
+
+
+@pytest.mark.parametrize("arguments", [[*RESERVE, "r1"], [*RESERVE, "r1", "--json"], ["--help"], ["--version"]])
+def test_a_reader_that_is_gone_ends_it_quietly(paid: Run, arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    outcome = paid(*arguments, stdout=writing)
+    os.close(writing)
+    assert (outcome.returncode, outcome.stderr) == (141, "")
+    held = json.loads(paid("budget", "status", "b", "--json").stdout)[0]["held"]["epsilon"]
+    assert held == ("0.4" if "reserve" in arguments else "0")
+
+
+def test_without_a_standard_output_nothing_is_begun(paid: Run) -> None:
+    outcome = paid(*RESERVE, "r1", preexec_fn=lambda: os.close(1))
+    assert (outcome.returncode, outcome.stderr[:45]) == (2, "secagg: standard output is closed: send it to")
+    assert json.loads(paid("budget", "status", "b", "--json").stdout)[0]["held"]["epsilon"] == "0"
+
+
+INTERRUPT = """
+import sys
+class Interrupt:
+    def find_spec(name, *_):
+        if name == "{module}":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt)
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "protocols.cli.app", "protocols.masking.traffic"])
+def test_an_interrupt_while_modules_are_loaded_is_no_traceback(run: Run, module: str) -> None:
+    before = "import protocols" + INTERRUPT.format(module=module)
+    if module == "protocols.masking.traffic":
+        before += f"sys.modules.pop({module!r}, None)\nvars(protocols.masking).pop('traffic', None)\n"
+    outcome = run("params", "--clients", "10", before=before)
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (128 + signal.SIGINT, "", "secagg: interrupted\n")
