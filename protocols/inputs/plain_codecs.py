@@ -93,10 +93,14 @@ class IntegerCodec(VectorCodec):
         """Check the range."""
         spec = self.spec
         for name, value in (("min_value", spec.min_value), ("max_value", spec.max_value)):
-            if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 1 << 62:
-                raise ParameterError(f"{name} of {spec.name!r} is {value!r}, but must be an integer within +-2**62")
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise ParameterError(f"{name} of {spec.name!r} is {value!r}, but must be an integer")
         if spec.min_value > 0:
             raise ParameterError(f"min_value of {spec.name!r} is {spec.min_value}, but must be at most 0")
+        if spec.max_value <= spec.min_value:
+            raise ParameterError(
+                f"max_value of {spec.name!r} is {spec.max_value}, but must be above min_value, {spec.min_value}"
+            )
         if max(-spec.min_value, spec.max_value) * self.num_summands >= 1 << 63:
             raise ParameterError(
                 f"a sum of {self.num_summands} integers from {spec.min_value} to {spec.max_value} does not fit in 64 "

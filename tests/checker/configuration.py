@@ -36,6 +36,8 @@ class Session:
         self.min_survivors = minimum
         self.id = digest("SESSION", b"\x01", messagepack.encode(written), nonce)
         self.lanes = []
+        names = [vector["name"] for vector in vectors]
+        require(len({*names, "", "weight", "clipped"}) == len(names) + 3, "ParameterError")
         for vector in vectors:
             weighted = vector.get("weighted", False)
             codec: lanes.Floats | lanes.Integers | Private

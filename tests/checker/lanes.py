@@ -48,7 +48,7 @@ class Integers:
     def __init__(self, max_value: int, summands: int, min_value: int = 0) -> None:
         self.reach, self.min_value, self.summands = max_value - min_value, min_value, summands
         self.bits = (summands * self.reach).bit_length()
-        require(1 <= self.bits <= MAX_INTEGER_BITS and min_value <= 0, "ParameterError")
+        require(self.reach >= 1 and self.bits <= MAX_INTEGER_BITS and min_value <= 0, "ParameterError")
         require(summands * max(-min_value, max_value) < 2**63, "ParameterError")
 
     def encode(self, values: list[int]) -> list[int]:

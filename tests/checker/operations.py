@@ -26,8 +26,12 @@ def _encode(given: Case) -> Case:
 
 
 def _encode_integers(given: Case) -> Case:
-    codec = lanes.Integers(given["max_value"], given["num_summands"])
+    codec = _integers(given)
     return {"modulus_bits": codec.bits, "residues": codec.encode(given["values"])}
+
+
+def _integers(given: Case) -> lanes.Integers:
+    return lanes.Integers(given["max_value"], given["num_summands"], given["min_value"])
 
 
 def _add_streams(given: Case) -> list[list[int]]:
@@ -67,6 +71,7 @@ OPERATIONS = {
     "encode": _encode,
     "decode": lambda g: _codec(g).decode(g["residues"], g["present"]),
     "encode_integers": _encode_integers,
+    "decode_integers": lambda g: _integers(g).decode(g["residues"], g["present"]),
     "pack": lambda g: lanes.pack(g["residues"], g["modulus_bits"]).hex(),
     "unpack": lambda g: lanes.unpack(bytes.fromhex(g["packed"]), g["modulus_bits"], g["length"]),
     "keystream": lambda g: primitives.keystream(bytes.fromhex(g["seed"]), g["num_bytes"], g["first_block"]).hex(),

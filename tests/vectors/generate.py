@@ -84,19 +84,37 @@ def _encoding_cases() -> list[Case]:
         _bad("sum just out of reach", "decode", summed | {"residues": [0, 1271]}, "EncodingError"),
         _bad("negative sum just out of reach", "decode", summed | {"residues": [16384 - 1271]}, "EncodingError"),
         _bad("more summands than room", "decode", summed | {"present": 11}, "EncodingError"),
-        _good("integers", "encode_integers", {"max_value": 100, "num_summands": 3, "values": [0, 1, 100]}),
+        *_integer_cases(),
+    ]
+
+
+def _integer_cases() -> list[Case]:
+    counts = {"min_value": 0, "max_value": 100, "num_summands": 3}
+    signed = counts | {"min_value": -50}
+    sums = {"present": 2, "residues": [0, 1, 100, 299, 300]}
+    return [
+        _good("integers", "encode_integers", counts | {"values": [0, 1, 100]}),
+        _bad("integer too large", "encode_integers", counts | {"values": [101]}, "EncodingError"),
+        _bad("negative integer", "encode_integers", counts | {"values": [-1]}, "EncodingError"),
+        _good("signed integers", "encode_integers", signed | {"values": [-50, -1, 0, 100]}),
+        _bad("signed integer too small", "encode_integers", signed | {"values": [-51]}, "EncodingError"),
+        _bad("signed integer too large", "encode_integers", signed | {"values": [101]}, "EncodingError"),
+        _good("integers of 63 bits", "encode_integers", signed | {"max_value": 2**61, "values": [2**61, -50]}),
+        _bad("integers of no range", "encode_integers", counts | {"max_value": 0, "values": []}, "ParameterError"),
+        _bad("integers from above zero", "encode_integers", counts | {"min_value": 1, "values": []}, "ParameterError"),
+        _bad("sums beyond 2^63", "encode_integers", counts | {"max_value": 2**62, "values": []}, "ParameterError"),
         _bad(
-            "integer too large",
+            "sums of 64 bits",
             "encode_integers",
-            {"max_value": 100, "num_summands": 3, "values": [101]},
-            "EncodingError",
+            signed | {"min_value": -(2**61), "max_value": 2**61, "values": []},
+            "ParameterError",
         ),
+        _good("sums of integers", "decode_integers", counts | {"present": 3, "residues": [0, 1, 300]}),
+        _good("sums of signed integers", "decode_integers", signed | sums),
         _bad(
-            "negative integer",
-            "encode_integers",
-            {"max_value": 100, "num_summands": 3, "values": [-1]},
-            "EncodingError",
+            "sum of integers just out of reach", "decode_integers", signed | sums | {"residues": [301]}, "EncodingError"
         ),
+        _bad("more summands of integers than room", "decode_integers", signed | sums | {"present": 4}, "EncodingError"),
     ]
 
 

@@ -109,6 +109,9 @@ def _bytes_of(data: bytes, to: Any, sender: int) -> Iterator[Defect]:
 
 
 def _keys(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterator[Defect]:
+    if before.config.weighted and not before.config.threat_model.adversary.may_equivocate:  # in one file
+        for name, data in _configurations(down):
+            yield name, to, 0, data
     keys = read(up)
     low_order = (1).to_bytes(32, "little")
     yield "a cipher key of low order", "server", sender, change(up, cipher_public_key=low_order)
@@ -124,6 +127,24 @@ def _keys(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterator
     else:
         yield "no signature", "server", sender, change(up, signature=None)
         yield "another commitment than was signed", "server", sender, change(up, self_mask_commitment=bytes(32))
+
+
+def _configurations(invitation: bytes) -> Iterator[tuple[str, bytes]]:
+    """Invitations to rounds whose vectors are impossible."""
+    tag, recipient, (model, vectors, *rest), nonce = msgspec.msgpack.decode(invitation[framing.HEADER_BYTES :])
+
+    def altered(at: int, **fields: Any) -> bytes:
+        changed = [*vectors[:at], vectors[at] | fields, *vectors[at + 1 :]]
+        return frame_anew(msgspec.msgpack.encode([tag, recipient, [model, changed, *rest], nonce]))
+
+    integers = next(at for at, vector in enumerate(vectors) if vector["type"] == "integers")
+    yield "a vector without a name", altered(integers, name="")
+    yield "two vectors of one name", altered(integers, name=vectors[integers - 1]["name"])
+    for name in ("weight", "clipped"):
+        yield f"a vector with the name {name}", altered(integers, name=name)
+    yield "integers of no range", altered(integers, max_value=0, min_value=0)
+    yield "integers from above zero", altered(integers, min_value=1)
+    yield "integers whose sums do not fit", altered(integers, min_value=-(2**60))
 
 
 def _shares(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterator[Defect]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 FILES: dict[str, tuple[str, int]] = {
-    "encoding": ("333f6079865929b0d509ef27219108c6cf54f04b79f9828a5a386586d026652e", 23),
+    "encoding": ("a9d5eaf08e62131be7f3c2ba7cebb9d85fbe8e6187d69bfe83bed40f11a0cc86", 35),
     "residues": ("d084264c2285ce3e9ff45d050092ad07774b2308d0ea31c9870fa4a41e7076f1", 31),
     "prg": ("1e3c404f1a3e3113a214a2a36ad480519d3a345c94b5102ace5d484f45c3a84a", 13),
     "shamir": ("4a3e5c135503dd23d0f71c902a092ce67e37ae9a054963c7014a7652b03c2069", 23),
@@ -13,7 +13,7 @@ FILES: dict[str, tuple[str, int]] = {
     "signatures": ("df00b51bfc4e0700a6c7b0e645cb7afc1320a8e7f7111afdccf3d666e4bd9226", 41),
     "privacy": ("7c9ec23e0769141afb4faab1e82ede9d1e552dc98ef85a7c8ad4b96ae8554acf", 157),
     "protocol": ("733b66e6039ae6f05212214022c5c34c63177a86b04865a8ff8d16ca9ea4cc0f", 18),
-    "session-curious-sparse": ("ff67cb637a47fd4fb60bf35e187cbf8011a3fa32aca8c149225e70e0fc4e06c2", 160),
+    "session-curious-sparse": ("23f8deab67ecb418641b0680c1c6b2e7a8245c9cc7d5d1d2445d4e489eafe0a3", 167),
     "session-curious-complete": ("1c812ea6267a6a5207a9b2976bd6dbb9f289b35f619cf567aebed3666b4aedb2", 155),
     "session-semi-malicious": ("09aca242ce6329bdbeed66923215b129050ac9ef8f0dcf8b1196f71e12d7e3ca", 207),
     "session-malicious": ("8dc41591c0083c4dbd7e4893f8163887e633ae782bde18d788ed963e6cfa82c2", 199),

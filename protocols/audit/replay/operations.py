@@ -9,9 +9,12 @@ import numpy as np
 
 from secagg import aead, derivation, prg, residues, shamir, signatures
 from secagg.derivation import Label
-from secagg.encoding import FixedPoint, Integers, Rounding
+from secagg.encoding import FixedPoint, Rounding
 from secagg.key_agreement import KeyPair
 from secagg.signatures import Identity
+
+from ...inputs.plain_codecs import IntegerCodec
+from ...inputs.vectors import IntegerVector
 
 Case = dict[str, Any]
 
@@ -47,10 +50,20 @@ def _decode(given: Case) -> list[int]:
     return [int(level) for level in levels]
 
 
+def _integers(given: Case, length: int) -> IntegerCodec:
+    return IntegerCodec(IntegerVector("v", length, given["max_value"], given["min_value"]), given["num_summands"])
+
+
 def _encode_integers(given: Case) -> Case:
-    codec = Integers(given["max_value"], given["num_summands"])
-    encoded = codec.encode(np.array(given["values"], dtype=np.int64))
+    codec = _integers(given, len(given["values"]))
+    encoded = codec.encode(np.array(given["values"], dtype=np.int64), session_id=b"")
     return {"modulus_bits": codec.modulus_bits, "residues": encoded.residues.tolist()}
+
+
+def _decode_integers(given: Case) -> list[int]:
+    codec = _integers(given, len(given["residues"]))
+    sums = codec.decode(_lanes(given, codec.modulus_bits), num_summands=given["present"])
+    return [int(value) for value in sums]
 
 
 def _pack(given: Case) -> str:
@@ -144,6 +157,7 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "encode": _encode,
     "decode": _decode,
     "encode_integers": _encode_integers,
+    "decode_integers": _decode_integers,
     "pack": _pack,
     "unpack": _unpack,
     "keystream": _keystream,

@@ -50,7 +50,7 @@ def test_a_configuration_knows_its_vectors_and_bytes():
         ),
         ({"vectors": (FloatVector("a", 1, clip=-1.0),)}, "clip is -1.0"),
         ({"vectors": (FloatVector("a", 1, value_bits=1),)}, "value_bits is 1"),
-        ({"vectors": (IntegerVector("a", 1, max_value=0),)}, "max_value is 0"),
+        ({"vectors": (IntegerVector("a", 1, max_value=0),)}, "max_value of 'a' is 0"),
     ],
 )
 def test_impossible_configurations_name_the_culprit(arguments, match):
