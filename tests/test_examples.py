@@ -81,6 +81,10 @@ EXAMPLES = {
         "in the sum: clinic-1, clinic-2, clinic-3, clinic-4, clinic-5",
         "sum: [1.25 1.25 1.25]",
     ],
+    "paillier_committee.py": [
+        "hospital-1, hospital-2, hospital-3, hospital-5",
+        "plain sum: [-1.1   -0.367  0.367  1.1  ]",
+    ],
     "private_round_ledger.py": ["mean of 11:", "round 2 is refused: budget"],
     "state_dict_batchnorm.py": [
         "bn.num_batches_tracked: int64 () [130]",

@@ -62,6 +62,11 @@ def decode_body(body: bytes | memoryview, message_type: Any) -> Any:
     return message
 
 
+def fingerprint(data: bytes) -> bytes:
+    """Return what tells a frame from any other: its header, which holds a digest of the body."""
+    return bytes(data[:HEADER_BYTES])
+
+
 def printable(text: object) -> str:
     """Return a text that may hold a peer's words as one that is fit for a log or a terminal: visible, and short."""
     return "".join(character if character.isprintable() else "?" for character in str(text)[-_LONGEST_TEXT:])

@@ -40,7 +40,7 @@ def decode(data: bytes, message_type: type[M] | Any, *, max_bytes: int) -> M:
 
 def fingerprint(data: bytes) -> bytes:
     """Return what tells a message from any other: its header, which holds a digest of the body."""
-    return bytes(data[: framing.HEADER_BYTES])
+    return framing.fingerprint(data)
 
 
 def max_bytes(config: RoundConfig) -> int:

@@ -6,7 +6,6 @@ means that its fields have the right types and lengths.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -16,8 +15,9 @@ from secagg.errors import MalformedMessage
 from secagg.paillier import EncryptedVector, PartialOpening
 from secagg.paillier.proofs import CHALLENGE_BYTES, Proof
 
-from ..core.framing import decode_body
+from ..core import framing
 
+VERSION = 1
 MAX_PARTIES = 1 << 20
 _MAX_RESPONSE_BYTES = 2048
 
@@ -109,12 +109,11 @@ _MESSAGES = (
 ToContributor = Invitation | RevealRequest
 ToMember = CommitmentList | Contribution | OpenRequest
 ToAggregator = Commitment | Endorsement | Contribution | Opening
-_SAMPLE_BYTES = 1024
 
 
 def encode(message: Message) -> bytes:
-    """Write a message as bytes."""
-    return msgspec.msgpack.encode(message)
+    """Write a message as bytes, in the frame that all protocols share (SPEC section 8)."""
+    return framing.encode(message, version=VERSION)
 
 
 def decode(data: bytes, kind: type[M], *, max_bytes: int) -> M:
@@ -136,15 +135,10 @@ def decode(data: bytes, kind: type[M], *, max_bytes: int) -> M:
 
 def decode_any(data: bytes, *, max_bytes: int) -> Message:
     """Read a message of any kind; raises as `decode`."""
-    if len(data) > max_bytes:
-        raise MalformedMessage(f"a message of {len(data)} bytes, but at most {max_bytes} are accepted")
-    message: Message = decode_body(data, _MESSAGES)
+    message: Message = framing.decode(data, _MESSAGES, version=VERSION, max_bytes=max_bytes)
     return message
 
 
 def fingerprint(data: bytes) -> bytes:
-    """Return 32 bytes that are the same for the same message, without reading all of a long one.
-
-    Whoever sends two messages of one fingerprint has the second taken for the first again, which changes nothing.
-    """
-    return hashlib.sha256(len(data).to_bytes(8, "big") + data[:_SAMPLE_BYTES] + data[-_SAMPLE_BYTES:]).digest()
+    """Return what tells a message from any other: its header, which holds a digest of the body."""
+    return framing.fingerprint(data)

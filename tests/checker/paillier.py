@@ -40,21 +40,26 @@ ANSWERS = {
     "openings": ("opening", ("sum_digest", "roots", "challenge", "response")),
 }
 
+_HEAD = b"SAGG\x01"
+
 
 def _write(kind: tuple[str, tuple[str, ...]], session: bytes, **fields: Any) -> bytes:
     tag, names = kind
-    return messagepack.encode(
+    body = messagepack.encode(
         {"type": f"paillier/v1/{tag}", "session": session} | {name: fields[name] for name in names}
     )
+    return _HEAD + hashlib.sha256(body).digest()[:16] + body
 
 
 def _read(kind: tuple[str, tuple[str, ...]], data: bytes) -> dict[str, Any]:
     tag, names = kind
-    message = messagepack.decode(data)
+    body = data[21:]
+    require(data[:5] == _HEAD and data[5:21] == hashlib.sha256(body).digest()[:16], "MalformedMessage")
+    message = messagepack.decode(body)
     require(type(message) is dict, "MalformedMessage")
     require(list(message) == ["type", "session", *names], "MalformedMessage")
     require(message["type"] == f"paillier/v1/{tag}", "MalformedMessage")
-    require(messagepack.encode(message) == data, "MalformedMessage")
+    require(messagepack.encode(message) == body, "MalformedMessage")
     return message
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,6 +13,7 @@ import msgspec
 
 from protocols.audit.replay.recorded_paillier import KINDS, Run
 from protocols.audit.replay.recorded_sessions import outcome_of
+from protocols.core import framing
 from protocols.paillier.messages import (
     CommitmentList,
     Contribution,
@@ -113,13 +115,22 @@ def _defects(phase: str, down: bytes, up: bytes) -> Iterator[tuple[str, str, byt
     def answer(**fields: Any) -> bytes:
         return encode(msgspec.structs.replace(decode(up, said, max_bytes=1 << 20), **fields))
 
-    mapped = msgspec.msgpack.decode(up)
+    mapped = msgspec.msgpack.decode(up[framing.HEADER_BYTES :])
+
+    def framed(body: bytes) -> bytes:
+        return up[:5] + hashlib.sha256(body).digest()[: framing.DIGEST_BYTES] + body
+
     yield "empty", "aggregator", b""
     yield "the last byte missing", "aggregator", up[:-1]
+    yield "a bit flipped on the way", "aggregator", up[:-1] + bytes([up[-1] ^ 1])
     yield "a byte too many", "aggregator", up + b"\0"
-    yield "without its tag", "aggregator", msgspec.msgpack.encode({k: v for k, v in mapped.items() if k != "type"})
-    yield "a field too many", "aggregator", msgspec.msgpack.encode(mapped | {"extra": 0})
-    yield "fields in another order", "aggregator", msgspec.msgpack.encode(dict(reversed(mapped.items())))
+    yield (
+        "without its tag",
+        "aggregator",
+        framed(msgspec.msgpack.encode({k: v for k, v in mapped.items() if k != "type"})),
+    )
+    yield "a field too many", "aggregator", framed(msgspec.msgpack.encode(mapped | {"extra": 0}))
+    yield "fields in another order", "aggregator", framed(msgspec.msgpack.encode(dict(reversed(mapped.items()))))
     yield "of another session", "aggregator", answer(session=bytes(32))
     yield "of another session", "party", request(session=bytes(32))
     match phase:
