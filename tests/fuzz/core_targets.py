@@ -22,6 +22,7 @@ from protocols.paillier.messages import (
     CommitmentList,
     Contribution,
     Endorsement,
+    Invitation,
     Opening,
     OpenRequest,
     RevealRequest,
@@ -136,11 +137,20 @@ def public_key(data: bytes) -> None:
     key_agreement.KeyPair(bytes([7]) * 32).agree(data)
 
 
-PAILLIER_KINDS = (Commitment, CommitmentList, Contribution, Endorsement, Opening, OpenRequest, RevealRequest)
+PAILLIER_KINDS = (
+    Commitment,
+    CommitmentList,
+    Contribution,
+    Endorsement,
+    Invitation,
+    Opening,
+    OpenRequest,
+    RevealRequest,
+)
 
 
 def paillier_message(data: bytes) -> None:
-    decode_paillier(data[1:], PAILLIER_KINDS[data[0] % len(PAILLIER_KINDS) if data else 0], max_bytes=MAX_BYTES)
+    decode_paillier(framed(data[1:]), PAILLIER_KINDS[data[0] % len(PAILLIER_KINDS) if data else 0], max_bytes=MAX_BYTES)
 
 
 def paillier_ciphertexts(data: bytes) -> None:

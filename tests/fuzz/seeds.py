@@ -125,6 +125,7 @@ def core_seeds() -> dict[str, list[bytes]]:
         "commitment-list",
         "contribution",
         "endorsement",
+        "invitation",
         "opening",
         "open-request",
         "reveal-request",
@@ -132,8 +133,8 @@ def core_seeds() -> dict[str, list[bytes]]:
     for each in paillier["rounds"]:
         for text in (each["request"], next(iter(each["answers"].values()))):
             if text:
-                data = bytes.fromhex(text)
-                kind = next(i for i, name in enumerate(kinds) if f"/{name}\xa7".encode("latin-1") in data[:60])
+                data = bytes.fromhex(text)[framing.HEADER_BYTES :]
+                kind = next(i for i, name in enumerate(kinds) if f"/{name}\xa7".encode("latin-1") in data[:90])
                 add("paillier_message", bytes([kind]) + data)
     run = paillier_rounds.Run(paillier)
     for _ in range(3):  # before endorsements, contributions and openings
