@@ -127,8 +127,8 @@ def _train(num_clients: int, rounds: int, dropout: float, seed: int) -> Iterator
     for number in range(1, rounds + 1):
         drops = choose_drops(num_clients, {ServerPhase.MASKED_INPUT: dropout}, rng)
         report = secure_round(config, secure, shares, drops, (seed, number))
-        secure = _add(secure, report.result.mean("update"))
-        plain = _add(plain, plain_mean(plain, shares, report.result.survivors, (seed, number)))
+        secure = add(secure, report.result.mean("update"))
+        plain = add(plain, plain_mean(plain, shares, report.result.survivors, (seed, number)))
         costs = [report.clients[name] for name in report.result.survivors]
         yield DemoRound(
             number=number,
@@ -220,6 +220,7 @@ def _softmax(scores: Array) -> Array:
     return probabilities
 
 
-def _add(model: Model, update: Array) -> Model:
+def add(model: Model, update: Array) -> Model:
+    """Return the model moved by an update (length,)."""
     pieces = np.split(update, np.cumsum([parameter.size for parameter in model])[:-1])
     return [parameter + piece.reshape(parameter.shape) for parameter, piece in zip(model, pieces, strict=True)]
