@@ -107,8 +107,7 @@ def reference_page(title: str, modules: tuple[str, ...]) -> str:
             value = getattr(loaded, name)
             home = getattr(value, "__module__", "") or ""
             if not home.startswith(module.partition(".")[0]):  # a constant or a union: where the package names it
-                rooms = (room for room, names in getattr(loaded, "_HOMES", {}).items() if name in names)
-                home = ".".join([module, *rooms])
+                home = module
             lines += [f"::: {home}.{name}", ""]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Compiled loops of residues.py. Imports numba: import this room only from inside a function.
+"""Compiled loops of residues.py. Imports numba: import this module only from inside a function.
 
 Both loops see the bit string as little-endian 64-bit words: element i starts at bit i * bits, that is in word
 (i * bits) >> 6, and spills into the next word when it does not fit.

@@ -1,4 +1,4 @@
-"""How loops are compiled. Imports numba: only rooms that are imported from inside a function may import this one."""
+"""How loops are compiled. Imports numba: only modules that are imported from inside a function may import this one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled loops of field.py over GF(2**31 - 1). Imports numba: import this room only from inside a function.
+"""Compiled loops of field.py over GF(2**31 - 1). Imports numba: import this module only from inside a function.
 
 Elements are uint64 below P = 2**31 - 1, so that a product fits, and 2**31 = 1 mod P folds it: one `_fold` takes a
 product of elements below 2**32, two take any uint64 below 2**31 + 4, and `_reduce` takes any to below P.

@@ -37,6 +37,6 @@ def test_loops_that_can_be_kept_nowhere_are_compiled_all_the_same(module):
     exec("def more(value): return value + 1", namespace)  # noqa: S102 - our own text
     with pytest.raises(RuntimeError, match="cannot cache"):
         numba.njit(cache=True)(namespace["more"])
-    room = importlib.import_module(module)
-    compiled = getattr(room, "compiled", None) or room._compiled
+    module = importlib.import_module(module)
+    compiled = getattr(module, "compiled", None) or module._compiled
     assert compiled(namespace["more"])(2) == 3

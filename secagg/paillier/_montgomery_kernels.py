@@ -1,4 +1,4 @@
-"""Compiled loops of montgomery.py. Imports numba: import this room only from inside a function.
+"""Compiled loops of montgomery.py. Imports numba: import this module only from inside a function.
 
 Eight numbers lie abreast: a block is an array (limbs, 8) of uint64, its column one number in limbs of 52 bits, the
 lowest first. The processor's instructions for such limbs (AVX-512 IFMA) multiply eight of them at once and add the

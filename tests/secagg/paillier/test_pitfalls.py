@@ -44,7 +44,7 @@ def test_sums_beyond_a_thousand_do_not_overflow_silently() -> None:
     assert accumulator.add_batch(dict.fromkeys(range(1000), vector)) == {}
     levels = CODEC.decode_levels(decrypt(accumulator.total(noise()), LANES, KEY), num_summands=1000)
     assert (levels == 1000 * CODEC.max_level).all()
-    with pytest.raises(MalformedMessage, match="room for 0"):
+    with pytest.raises(MalformedMessage, match="module for 0"):
         accumulator.add(vector, sender=1000)
 
 
@@ -79,7 +79,7 @@ def test_nobody_gets_a_key_that_opens_alone() -> None:
 
 
 def test_nothing_is_unpickled() -> None:
-    rooms = [*Path(secagg.__file__).parent.joinpath("paillier").glob("*.py")]
-    assert rooms
-    for room in rooms:
-        assert not re.search(r"\bpickle\.|\bmarshal\.|\beval\(", room.read_text())
+    modules = [*Path(secagg.__file__).parent.joinpath("paillier").glob("*.py")]
+    assert modules
+    for module in modules:
+        assert not re.search(r"\bpickle\.|\bmarshal\.|\beval\(", module.read_text())
