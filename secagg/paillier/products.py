@@ -1,7 +1,7 @@
 """Running products of ciphertexts mod n**2, position by position: what adding encrypted vectors is.
 
-Two implementations of one interface: integers of Python's or gmpy2's one by one, and AVX-512 with eight at once. Values are
-immutable, so a rejected batch is discarded by dropping it.
+Two implementations of one interface: integers of Python's or gmpy2's one by one, and AVX-512 with eight at once. Values
+are immutable, so a rejected batch is discarded by dropping it.
 """
 
 from __future__ import annotations
