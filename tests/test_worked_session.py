@@ -19,10 +19,11 @@ INPUTS = {"ann": [1, 2], "bob": [3, 4], "cat": [5, 6]}
 HEAD = """# A worked session
 
 Three clients, a curious server, the complete graph, one vector of two integers; cat vanishes before it sends its input.
-Each party takes the bytes that it draws from SHAKE-256 of `worked session/NAME`, one after another from the start: the
-server its nonce (32); a client its cipher key, its mask key and its self-mask seed (32 each), then the coefficients of the
-seed's shares and of the mask key's (4 each, a secret's all at once, those of x first), then a nonce for each neighbour in
-ascending order (12). Whoever implements the protocol can compare every value. A test recomputes this page.
+Each party takes the bytes that it draws from SHAKE-256 of `worked session/NAME`, one after another from the start. The
+server takes its nonce (32). A client takes its cipher key, its mask key and its self-mask seed (32 each), then the
+coefficients of the seed's shares and of the mask key's (4 bytes each, a secret's all at once, those of x first), then a
+nonce for each neighbour in ascending order (12). Whoever implements the protocol can compare every value. A test
+recomputes this page.
 """
 
 
