@@ -156,6 +156,7 @@ class Run:
             return self.members[party].respond(data)
         given = self.vector["contributors"][str(party)]
         if self.phase == "commitments":
+            self.exponents.clear()  # what a refused message left
             self.exponents.extend(map(bytes.fromhex, given["noise_exponents"]))
         return self.contributors[party].respond(data, Inputs({UPDATE: array(given["values"])}, given["weight"]))
 

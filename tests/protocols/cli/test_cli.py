@@ -28,7 +28,7 @@ def test_params_gives_degree_and_threshold(adversary, degree, threshold):
     facts = run_json("params", "--clients", "1000", "--corrupt", "0.1", "--dropout", "0.1", "--adversary", adversary)
     assert (facts["clients"], facts["degree"], facts["threshold"]) == (1000, degree, threshold)
     assert facts["adversary"] == adversary
-    assert facts["modulus_bits"] == 27
+    assert facts["modulus_bits"] == 26
     assert facts["bytes"]["client_sent"] > 100_000 * 26 / 8
     assert len(facts["why"]) >= 2
 
@@ -36,7 +36,7 @@ def test_params_gives_degree_and_threshold(adversary, degree, threshold):
 def test_params_are_readable():
     outcome = runner.invoke(app, ["params", "--clients", "1000"])
     assert outcome.exit_code == 0
-    for words in ("48 neighbours each", "27 of 48 shares", "27 bits", "324"):
+    for words in ("48 neighbours each", "27 of 48 shares", "26 bits", "324"):
         assert words in outcome.stdout
 
 
