@@ -56,7 +56,8 @@ def decode_body(body: bytes | memoryview, message_type: Any) -> Any:
         message = _decoder(message_type).decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise MalformedMessage(f"the message cannot be decoded: {printable(error)}") from None
-    if msgspec.msgpack.encode(message) != body:
+    # A copy to compare with: comparing a view goes element by element.
+    if msgspec.msgpack.encode(message) != bytes(body):
         # The decoder overlooks what this finds: a key twice in a map, a last field left out, a number in a long form.
         raise MalformedMessage("the message is not written in the one way that it can be")
     return message

@@ -158,6 +158,8 @@ class Session(Generic[C, P]):
         except SecAggError as error:
             self.refusals.append(Refusal(phase, name, True, error))
             return None
+        if name in self.participants:
+            self.participants[name].delivered()
         if receipt is Receipt.ACCEPTED:
             for recipient in sorted(self.coordinator.relay_to - frozenset(silent)):
                 self._answer(phase, recipient, arrived)
