@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from protocols import Adversary, Client, ClientPolicy, FloatVector, RoundConfig, Server, ThreatModel
-from protocols.core.identity_files import read_identity, read_participants
+from protocols.core import read_identity, read_participants
 
 keys = Path(tempfile.mkdtemp()) / "keys"
 command = ["keygen", "--out", str(keys), "--count", "6", "--name", "clinic"]

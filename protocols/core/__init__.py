@@ -1,5 +1,6 @@
 """What every protocol is made of, and knows none of them: roles, participants, listeners, threat models, dumps."""
 
+from .identity_files import read_identity, read_participants, write_identity, write_participants
 from .listener import (
     Listener,
     MessageAccepted,
@@ -29,4 +30,8 @@ __all__ = [
     "SessionEnded",
     "ThreatModel",
     "Transition",
+    "read_identity",
+    "read_participants",
+    "write_identity",
+    "write_participants",
 ]

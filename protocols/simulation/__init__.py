@@ -1,1 +1,6 @@
 """Everyone in one process: what commands, the audit, tests and benchmarks drive."""
+
+from .driver import Session
+from .masked import Simulation, run_locally
+
+__all__ = ["Session", "Simulation", "run_locally"]

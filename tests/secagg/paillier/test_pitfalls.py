@@ -44,7 +44,7 @@ def test_sums_beyond_a_thousand_do_not_overflow_silently() -> None:
     assert accumulator.add_batch(dict.fromkeys(range(1000), vector)) == {}
     levels = CODEC.decode_levels(decrypt(accumulator.total(noise()), LANES, KEY), num_summands=1000)
     assert (levels == 1000 * CODEC.max_level).all()
-    with pytest.raises(MalformedMessage, match="module for 0"):
+    with pytest.raises(MalformedMessage, match="room for 0"):
         accumulator.add(vector, sender=1000)
 
 
