@@ -9,7 +9,10 @@ The loop of every transport::
 
     while not coordinator.ended:
         for name, data in coordinator.outgoing().items():
-            coordinator.receive(name, participants[name].respond(data, inputs))
+            answer = participants[name].respond(data, inputs)
+            if answer and coordinator.receive(name, answer) is Receipt.ACCEPTED:
+                for other in coordinator.relay_to:  # nobody, in most protocols
+                    participants[other].respond(answer)
         coordinator.close_phase()
     coordinator.result
 """
@@ -79,7 +82,7 @@ class Coordinator(Protocol):
 
     @property
     def num_awaited(self) -> int:
-        """How many that are; cheap enough to ask after every message."""
+        """The size of `awaited`; cheap enough to ask after every message."""
 
     @property
     def relay_to(self) -> frozenset[str]:
@@ -91,7 +94,7 @@ class Coordinator(Protocol):
 
     @property
     def revealed(self) -> bool:
-        """Whether anything that lets the sum be opened was asked for: from then on a privacy budget is spent."""
+        """Whether participants were asked for what opens the sum; from then on a privacy budget counts as spent."""
 
     @property
     def result(self) -> Any:
@@ -107,8 +110,8 @@ class Coordinator(Protocol):
         """Take in what a participant sent; `sender` is who the transport authenticated.
 
         Raises:
-            PeerError: the message is refused. MalformedMessage and AuthenticationFailed exclude the sender; its earlier
-                work and everybody else's stands. UnexpectedMessage changes nothing.
+            PeerError: the message is refused. MalformedMessage and AuthenticationFailed exclude the sender if it was
+                still awaited in this phase; everybody else's work stands. UnexpectedMessage changes nothing.
         """
 
     def close_phase(self) -> None:
@@ -128,7 +131,7 @@ class Participant(Protocol):
 
     @property
     def phase(self) -> StrEnum:
-        """What this participant has done last."""
+        """What this participant has done last, unlike a coordinator's phase, which is what it collects now."""
 
     @property
     def ended(self) -> bool:
@@ -152,4 +155,4 @@ class Participant(Protocol):
         """Forget the last answer: the coordinator has it. The same message again is then unexpected."""
 
     def dump(self) -> bytes:
-        """Return all that is needed to go on in another process; keep it before the answer that it follows leaves."""
+        """Return all that is needed to go on in another process; store it before you send the answer."""

@@ -87,6 +87,9 @@ class CommitteeMember(Role):
                 except PeerError as error:
                     refused[0] = error
                     continue
+                if contribution.contributor in fresh:  # one of the two is not what was committed to
+                    refused |= self.receive_batch(fresh)
+                    fresh = {}
                 if contribution.contributor not in self._accepted:
                     fresh[contribution.contributor] = contribution
             return refused | self.receive_batch(fresh)

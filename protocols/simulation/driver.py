@@ -1,7 +1,7 @@
-"""The one loop that drives a session of any protocol, everyone in one process: simulations, the audit and tests.
+"""The loop that drives a session of any protocol, everyone in one process: simulations, the audit and tests.
 
-Every message goes through bytes. Participants are computed a few at a time, on as many threads as are asked for, and
-the coordinator takes their messages while they pause, so its seconds are its own.
+Every message goes through bytes. Participants are computed a few at a time, on as many threads as are asked for. None
+runs while the coordinator does, so `coordinator_seconds` counts the coordinator alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Crossing:
-    """A message on its way: in which phase, whose or to whom, and whether it goes to the coordinator."""
+    """A message on its way; `name` is the participant at the other end: sender if `to_coordinator`, else recipient."""
 
     phase: str
     name: str
@@ -106,7 +106,8 @@ class Session(Generic[C, P]):
         """Run to the end and return the result.
 
         Args:
-            silent: phase -> who vanishes before answering in it.
+            silent: phase -> who is sent nothing and does not answer in it; in later phases it is asked again if the
+                coordinator still does.
 
         Raises:
             SecAggError: the session ended without a result.
@@ -145,7 +146,7 @@ class Session(Generic[C, P]):
         self.phase_seconds[phase] = time.perf_counter() - started
 
     def deliver(self, name: str, data: bytes, silent: Collection[str] = ()) -> Receipt | None:
-        """Send a participant's message to the coordinator, and on to whom it must be relayed; None if it is refused."""
+        """Send a message to the coordinator, and on to whom it must be relayed; None if it was lost or refused."""
         phase = str(self.coordinator.phase)
         arrived = self.wire(Crossing(phase, name, True, data))
         if arrived is None:
@@ -166,7 +167,7 @@ class Session(Generic[C, P]):
         return receipt
 
     def _answer(self, phase: str, name: str, data: bytes) -> bytes:
-        """Return a participant's answer; it falls silent on any refusal of its own."""
+        """Return a participant's answer; empty if it refuses, or if the message was lost."""
         arrived = self.wire(Crossing(phase, name, False, data))
         if arrived is None:
             return b""

@@ -1,8 +1,8 @@
 """The server of a session: a sans-I/O state machine that collects clients' messages and closes phases.
 
 Source: Bonawitz et al. 2017, figure 4, and Bell et al. 2020, algorithm 2. Time is the caller's: it hands in what
-arrives with `receive`, and calls `close_phase` when all have answered or it will not wait any longer. A bad message
-costs its sender the session, and nobody else. Inputs are added as they arrive; none is kept. Threads may call any
+arrives with `receive`, and calls `close_phase` when all have answered or it will not wait any longer. Whoever sends a
+bad message is out of the session; the others go on. Inputs are added as they arrive; none is kept. Threads may call any
 method at any time: steps are taken one after another.
 """
 
@@ -177,8 +177,8 @@ class Server:
         """Take in what a client sent.
 
         Raises:
-            MalformedMessage, AuthenticationFailed: the content is bad; the sender is excluded from here on. What
-                others sent stands.
+            MalformedMessage, AuthenticationFailed: the content is bad; the sender, if it was still awaited in this
+                phase, is excluded from here on. What others sent stands.
             UnexpectedMessage: early, a second one that differs, for another session, in another's name, or from
                 somebody who was excluded or has no part in this phase; nothing changes.
         """
@@ -212,7 +212,8 @@ class Server:
         After the last phase `result` is there.
 
         Raises:
-            ThresholdError: too few are left; the session is aborted and nothing was revealed.
+            ThresholdError: too few are left; aborted, without a sum. Whether a privacy budget is spent, `revealed`
+                says: it is if unmasking had begun.
             InconsistentShares: a secret cannot be reconstructed; aborted.
             EncodingError: the sum is beyond what its summands can reach, so some input was no encoding; aborted.
             StateError: the session has ended.
@@ -314,7 +315,7 @@ class Server:
         return Receipt.ACCEPTED
 
     def _take(self, number: int, message: ToServer, vectors: Sequence[Residues]) -> None:
-        """Check the whole message, then keep what is needed of it; of an input, the vectors it was unpacked to."""
+        """Check the whole message, then keep what is needed of it; an input is added to the sums."""
         state = self._state
         match message:
             case AdvertiseKeys():
@@ -387,7 +388,7 @@ class Server:
             self._statement = derivations.survivors_statement(self._session_id, roster, state.shared, state.masked)
 
     def _abort(self) -> None:
-        """Forget everything but who was excluded, and what is late or was accepted."""
+        """Keep who was excluded or lied, `revealed`, and what was accepted, for retries; forget the rest."""
         old = self._state
         self._state = ServerState(
             old.config,

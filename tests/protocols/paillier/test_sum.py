@@ -12,7 +12,7 @@ from protocols.core.participants import Participants
 from protocols.paillier.aggregator import Aggregator
 from protocols.paillier.contributor import Contributor
 from protocols.paillier.member import CommitteeMember
-from protocols.paillier.messages import Commitment, Contribution, Opening
+from protocols.paillier.messages import Commitment, Contribution, Opening, encode
 from protocols.paillier.state import AggregatorPhase, Phase
 from secagg.errors import (
     AuthenticationFailed,
@@ -312,3 +312,16 @@ def test_every_field_is_in_the_session() -> None:
 def test_the_aggregator_ends_its_workers() -> None:
     with Aggregator(make_parameters(), workers=2) as aggregator:
         assert aggregator.phase is AggregatorPhase.COMMITMENTS
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_forged_contribution_relayed_beside_the_honest_one_does_not_displace_it(order: tuple[int, int]) -> None:
+    session = Session(make_parameters())
+    request = session.endorse(session.commit())
+    honest = {i: contributor.reveal(request) for i, contributor in session.contributors.items()}
+    both = [honest[3], bend(honest[3], "a flipped bit")]
+    for i, contribution in honest.items():
+        session.aggregator.receive(i, contribution)
+        for member in session.members.values():
+            member.respond_many([encode(both[at]) for at in order] if i == 3 else [encode(contribution)])
+    session.check(session.open(session.ask()), set(honest))
