@@ -39,7 +39,7 @@ class SecAggSettings:
         corrupt_fraction: the largest fraction of the nodes of a round that colludes with the server.
         dropout_fraction: the largest fraction of them that vanishes or fails, in all exchanges together.
         adversary: what the server may do.
-        complete_graph: make everyone everyone's neighbour although a sparse graph would do.
+        complete_graph: as in `RoundConfig`.
         min_survivors: fewer updates than this are not summed; what dropout_fraction leaves of the nodes when 0.
         clip: each coordinate of an update (the trained model minus the model sent) is clipped to [-clip, clip].
         value_bits: bits of one encoded coordinate, sign included.
@@ -58,8 +58,8 @@ class SecAggSettings:
 
     corrupt_fraction: float = 0.1
     dropout_fraction: float = 0.3
-    adversary: Adversary = Adversary.CURIOUS_SERVER
-    complete_graph: bool = False
+    adversary: Adversary = Adversary.SEMI_MALICIOUS_SERVER
+    complete_graph: bool | None = None
     min_survivors: int = 0
     clip: float = 1.0
     value_bits: int = 22
