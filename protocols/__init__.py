@@ -6,7 +6,7 @@ Read as layers, lowest first: `core`, `reporting` and `inputs`; `masking` and `p
 
 from .core import Adversary, Inputs, Participants, Receipt, ThreatModel
 from .inputs import FloatVector, IntegerVector, ModelLayout, PrivateCounts, PrivateVector
-from .masking import Client, ClientPolicy, PrivacyDemand, RoundConfig, RoundResult, Server
+from .masking import Client, ClientPolicy, GraphKind, PrivacyDemand, RoundConfig, RoundResult, Server
 from .privacy import HistogramPlan, PrivatePlan
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Client",
     "ClientPolicy",
     "FloatVector",
+    "GraphKind",
     "HistogramPlan",
     "Inputs",
     "IntegerVector",

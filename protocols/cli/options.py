@@ -18,6 +18,7 @@ from secagg.errors import ParameterError
 from ..core.threat_model import Adversary, ThreatModel
 from ..inputs.vectors import FloatVector
 from ..masking.config import RoundConfig
+from ..masking.topology import GraphKind
 from ..privacy.plans import MIN_PARTICIPANTS, PrivatePlan
 
 _PANEL = "Private rounds"
@@ -63,7 +64,9 @@ class Setting:
         Adversary, typer.Option(help=f"What the server may do: {', '.join(Adversary)}.", metavar="NAME")
     ] = Adversary.CURIOUS_SERVER
     bits: Annotated[int, typer.Option(help="Bits of one encoded number, sign included.", metavar="N")] = 16
-    complete_graph: Annotated[bool, typer.Option("--complete-graph", help="Everyone is everyone's neighbour.")] = False
+    graph: Annotated[
+        GraphKind, typer.Option(help=f"How neighbours are drawn: {', '.join(GraphKind)}.", metavar="NAME")
+    ] = GraphKind.RANDOM_CYCLES
 
     def model(self, clients: int, dropout: float) -> ThreatModel:
         """Return the threat model; raise ParameterError if it is impossible."""
@@ -73,7 +76,7 @@ class Setting:
         """Return a plain round's configuration; raise ParameterError if it is impossible."""
         # Rounding to nearest, so that the plain sum can be computed apart.
         vector = FloatVector("update", dim, clip=1.0, value_bits=self.bits, rounding=Rounding.NEAREST)
-        return RoundConfig(self.model(clients, dropout), (vector,), complete_graph=self.complete_graph)
+        return RoundConfig(self.model(clients, dropout), (vector,), graph=self.graph)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from ..core.threat_model import ThreatModel
 from ..inputs.codec import VectorCodec
 from ..inputs.codecs import CLIPPED, WEIGHT, codec_of, extra_codecs
 from ..inputs.vectors import FloatVector, PrivateSpec, VectorSpec
-from .topology import Topology, derive_topology
+from .topology import GraphKind, Topology, derive_topology
 
 MAX_VECTORS = 64
 MAX_LENGTH = 1 << 32
@@ -39,7 +39,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         vectors: what each client sends, 1 to 64 named vectors.
         max_weight: the largest weight of a client; 1 means that there are no weights.
         min_survivors: fewer inputs than this are not summed; the threshold when 0.
-        complete_graph: make everyone everyone's neighbour (SecAgg) although a sparse graph would do.
+        graph: how it is drawn who is whose neighbour.
 
     Raises:
         ParameterError: no encoding, graph or threshold serves it; the text says what would.
@@ -49,13 +49,16 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     vectors: tuple[VectorSpec, ...]
     max_weight: int = 1
     min_survivors: int = 0
-    complete_graph: bool = False
+    graph: GraphKind = GraphKind.RANDOM_CYCLES
 
     def __post_init__(self) -> None:
         """Derive everything once, so that what is impossible is refused here."""
         if not isinstance(self.vectors, tuple | list) or not all(isinstance(v, VectorSpec) for v in self.vectors):
             raise ParameterError("vectors must be a tuple of FloatVector, IntegerVector and their private kinds")
         msgspec.structs.force_setattr(self, "vectors", tuple(self.vectors))
+        if self.graph not in tuple(GraphKind):
+            raise ParameterError(f"graph is {self.graph!r}, but must be one of {', '.join(GraphKind)}")
+        msgspec.structs.force_setattr(self, "graph", GraphKind(self.graph))
         names = [spec.name for spec in self.vectors]
         if not 1 <= len(names) <= MAX_VECTORS:
             raise ParameterError(f"a round has 1 to {MAX_VECTORS} vectors, not {len(names)}")
@@ -74,7 +77,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
                 f"clients, {self.threat_model.num_clients}"
             )
         if self.min_survivors == 0:
-            threshold = derive_topology(self.threat_model, complete_graph=self.complete_graph).threshold
+            threshold = derive_topology(self.threat_model, self.graph).threshold
             msgspec.structs.force_setattr(self, "min_survivors", threshold)
         if self.max_weight > 1 and not self.weighted:
             raise ParameterError(
@@ -100,8 +103,8 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
             )
         if self.threat_model.adversary.may_equivocate and not self.topology.complete:
             raise ParameterError(
-                f"against a {self.threat_model.adversary} a sparse graph may let a small group be summed apart, with "
-                "little noise: use complete_graph=True"
+                f"against a {self.threat_model.adversary} the sum over a sparse graph may be of little more than half "
+                "of the honest clients, with less noise than it was made for: use GraphKind.COMPLETE"
             )
 
     @property
@@ -117,7 +120,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     @cached_property
     def topology(self) -> Topology:
         """Degree, threshold and kind of graph that follow from the threat model."""
-        return derive_topology(self.threat_model, complete_graph=self.complete_graph)
+        return derive_topology(self.threat_model, self.graph)
 
     @property
     def private(self) -> bool:

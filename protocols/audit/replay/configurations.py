@@ -11,6 +11,7 @@ from ...core.threat_model import Adversary, ThreatModel
 from ...inputs.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
 from ...masking.config import RoundConfig
 from ...masking.policy import ClientPolicy, PrivacyDemand
+from ...masking.topology import GraphKind
 
 Vector = dict[str, Any]
 KINDS: dict[str, Any] = {
@@ -44,7 +45,7 @@ def read_configuration(vector: Vector) -> RoundConfig:
         tuple(specs),
         given["max_weight"],
         given["min_survivors"],
-        given["complete_graph"],
+        GraphKind(given["graph"]),
     )
 
 
