@@ -17,7 +17,7 @@ from protocols.core.threat_model import ThreatModel
 from protocols.masking import derivations
 from protocols.masking.messages import AdvertiseKeys, UnmaskingShares
 from protocols.masking.server import unmasking
-from protocols.masking.topology import derive_topology
+from protocols.masking.topology import GraphKind, derive_topology
 from secagg import masking, shamir
 from secagg.key_agreement import KeyPair
 from secagg.prg import cpu_count
@@ -194,4 +194,4 @@ def _add_flower(finding: Finding, timings: Timings, parts: dict[str, float]) -> 
 
 def _threshold() -> int:
     model = ThreatModel(NUM_CLIENTS, corrupt_fraction=0.1, dropout_fraction=NUM_DROPPED / NUM_CLIENTS)
-    return derive_topology(model, complete_graph=True).threshold
+    return derive_topology(model, GraphKind.COMPLETE).threshold

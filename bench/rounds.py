@@ -33,8 +33,14 @@ class Sizes:
         return derive_topology(ThreatModel(self.clients, self.corrupt, self.dropout))
 
     @property
+    def mean_degree(self) -> float:
+        """How many neighbours a client has on average: two cycles give it the same one now and then."""
+        others = self.clients - 1
+        return others * (1 - (1 - 2 / others) ** (self.topology.degree / 2))
+
+    @property
     def degree(self) -> int:
-        return self.topology.degree
+        return round(self.mean_degree)
 
     @property
     def threshold(self) -> int:
@@ -47,7 +53,7 @@ class Sizes:
     @property
     def orphaned_pairs(self) -> float:
         """Expected: the graph is drawn anew in each session, and the dropped are each other's neighbours by chance."""
-        return (self.clients - self.survivors) * self.degree * self.survivors / (self.clients - 1)
+        return (self.clients - self.survivors) * self.mean_degree * self.survivors / (self.clients - 1)
 
     @property
     def mask_bytes(self) -> int:
@@ -81,7 +87,7 @@ class Sizes:
         facts = run.facts
         assert facts["exact"] is True
         assert (facts["clients"], facts["survivors"]) == (self.clients, self.survivors)
-        assert facts["degree"] == self.degree
+        assert facts["degree"] == self.topology.degree
         assert lane_dtype(facts["modulus_bits"]).itemsize * self.dim == self.mask_bytes
         return run
 

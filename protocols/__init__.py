@@ -6,7 +6,7 @@ Read as layers, lowest first: `core`, `reporting` and `inputs`; `masking` and `p
 
 from .core import Adversary, Inputs, Participants, Receipt, ThreatModel, once
 from .inputs import FloatVector, IntegerVector, ModelLayout, PrivateCounts, PrivateVector
-from .masking import Client, ClientPolicy, EncodingDemand, PrivacyDemand, RoundConfig, RoundResult, Server
+from .masking import Client, ClientPolicy, EncodingDemand, GraphKind, PrivacyDemand, RoundConfig, RoundResult, Server
 from .privacy import HistogramPlan, PrivatePlan
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "ClientPolicy",
     "EncodingDemand",
     "FloatVector",
+    "GraphKind",
     "HistogramPlan",
     "Inputs",
     "IntegerVector",

@@ -14,7 +14,7 @@ from protocols.inputs.vectors import VectorSpec
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import ToClient, ToServer
 from protocols.masking.policy import ClientPolicy, EncodingDemand, PrivacyDemand
-from protocols.masking.topology import derive_topology
+from protocols.masking.topology import GraphKind, derive_topology
 from protocols.masking.transitions import CLIENT_TRANSITIONS, SERVER_TRANSITIONS
 from secagg import errors
 from secagg.derivation import Label
@@ -124,9 +124,11 @@ def test_adversaries():
 
 
 def test_reference_parameters():
-    for n, gamma, delta, adversary, degree, threshold in table("n"):
-        topology = derive_topology(ThreatModel(int(n), float(gamma), float(delta), Adversary(adversary)))
-        assert (topology.degree, topology.threshold) == (int(degree), int(threshold))
+    for n, gamma, delta, adversary, *numbers in table("n"):
+        model = ThreatModel(int(n), float(gamma), float(delta), Adversary(adversary))
+        graphs = (GraphKind.RANDOM_CYCLES, GraphKind.RING_FOR_RANDOM_DROPOUTS)
+        found = [derive_topology(model, graph) for graph in graphs]
+        assert [(a.degree, a.threshold) for a in found] == list(zip(*[map(int, numbers)] * 2, strict=True))
 
 
 def test_labels():

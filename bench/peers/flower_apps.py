@@ -27,6 +27,7 @@ from flwr.simulation import run_simulation
 from sklearn.datasets import load_digits
 
 from protocols.flower import SecAgg, secagg_mod
+from protocols.masking.topology import GraphKind
 
 PARAMETERS = json.loads(sys.argv[1])
 NODES, ROUNDS, DROPPED = PARAMETERS["nodes"], PARAMETERS["rounds"], PARAMETERS["dropped"]
@@ -217,7 +218,7 @@ def legacy_api(threshold: int) -> dict:
 
 def main() -> None:
     threshold = NODES - max(2, NODES // 4)
-    options = {"max_weight": 1000, "complete_graph": True, "dropout_fraction": (NODES - threshold) / NODES}
+    options = {"max_weight": 1000, "graph": GraphKind.COMPLETE, "dropout_fraction": (NODES - threshold) / NODES}
     contenders = {
         "plain": lambda: message_api([], lambda strategy: strategy),
         "ours": lambda: message_api([OurDropouts(), secagg_mod], lambda strategy: SecAgg(strategy, **options)),

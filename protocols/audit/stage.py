@@ -24,6 +24,7 @@ from ..masking.config import RoundConfig
 from ..masking.messages import ShareKeys, ToServer
 from ..masking.policy import ClientPolicy
 from ..masking.server import Server
+from ..masking.topology import GraphKind
 from ..masking.transitions import ServerPhase
 from ..simulation.driver import Crossing, Session, Wire, faithful
 from .outcome import demand
@@ -76,7 +77,9 @@ def configuration(
         IntegerVector("votes", 2, max_value=7),
     )
     model = ThreatModel(num_clients, corrupt, dropout, adversary)
-    return RoundConfig(model, vectors, max_weight=max_weight, complete_graph=complete_graph)
+    # Rounds this small are sparse on the ring alone.
+    graph = GraphKind.COMPLETE if complete_graph else GraphKind.RING_FOR_RANDOM_DROPOUTS
+    return RoundConfig(model, vectors, max_weight=max_weight, graph=graph)
 
 
 class Stage(Session[Server, Client]):

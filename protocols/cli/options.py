@@ -18,6 +18,7 @@ from secagg.errors import ParameterError
 from ..core.threat_model import Adversary, ThreatModel
 from ..inputs.vectors import FloatVector
 from ..masking.config import RoundConfig
+from ..masking.topology import GraphKind
 from ..privacy.plans import MIN_PARTICIPANTS, PrivatePlan
 
 _PANEL = "Private rounds"
@@ -63,8 +64,9 @@ class Setting:
         Adversary, typer.Option(help=f"What the server may do: {', '.join(Adversary)}.", metavar="NAME")
     ] = Adversary.SEMI_MALICIOUS_SERVER
     bits: Annotated[int, typer.Option(help="Bits of one encoded number, sign included.", metavar="N")] = 16
-    complete_graph: Annotated[
-        bool | None, typer.Option("--complete-graph/--sparse-graph", help="Graph of neighbours.")
+    graph: Annotated[
+        GraphKind | None,
+        typer.Option(help=f"How neighbours are drawn: {', '.join(GraphKind)}.", metavar="NAME", show_default=False),
     ] = None
 
     def model(self, clients: int, dropout: float) -> ThreatModel:
@@ -75,7 +77,7 @@ class Setting:
         """Return a plain round's configuration; raise ParameterError if it is impossible."""
         # Rounding to nearest, so that the plain sum can be computed apart.
         vector = FloatVector("update", dim, clip=1.0, value_bits=self.bits, rounding=Rounding.NEAREST)
-        return RoundConfig(self.model(clients, dropout), (vector,), complete_graph=self.complete_graph)
+        return RoundConfig(self.model(clients, dropout), (vector,), graph=self.graph)
 
 
 @dataclass(frozen=True, kw_only=True)

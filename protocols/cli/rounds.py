@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from secagg.errors import ParameterError
 
 from ..core.threat_model import Adversary
+from ..masking.topology import GraphKind, Topology
 from ..masking.transitions import ServerPhase
 from ..simulation.masked import COLLECTED_PHASES
 from .errors import EXIT_WRONG
@@ -22,6 +23,13 @@ from .round_tables import add_plan, show_round
 from .tables import AsJson, print_json, size_of, table_of
 
 Dim = Annotated[int, typer.Option(help="How many numbers each client sends.", metavar="N", min=0)]
+
+
+_GRAPHS = {
+    GraphKind.COMPLETE: "complete (SecAgg)",
+    GraphKind.RANDOM_CYCLES: "random cycles (sparse)",
+    GraphKind.RING_FOR_RANDOM_DROPOUTS: "random ring (SecAgg+), for dropouts that nobody chooses",
+}
 
 
 @spread
@@ -48,7 +56,7 @@ def params(
             "adversary": str(adversary),
             "corrupt_fraction": setting.corrupt,
             "dropout_fraction": dropout,
-            "complete_graph": topology.complete,
+            "graph": str(topology.graph),
             "resists_equivocation": topology.resists_equivocation,
             "modulus_bits": config.modulus_bits,
             "bytes": {"client_sent": cost.sent_bytes, "client_received": cost.received_bytes},
@@ -57,9 +65,11 @@ def params(
         print_json(facts | ({"privacy": explanation.facts(private)} if private else {}))
         return
     table = table_of(f"{clients} clients against a {adversary}")
-    table.add_row("graph", "complete (SecAgg)" if topology.complete else "random, sparse (SecAgg+)")
-    table.add_row("degree", f"{topology.degree} neighbours each")
-    table.add_row("threshold", f"{topology.threshold} of {topology.num_holders} shares reconstruct a secret")
+    table.add_row("graph", _GRAPHS[topology.graph])
+    table.add_row("degree", f"{_at_most(topology)}{topology.degree} neighbours each")
+    table.add_row(
+        "threshold", f"{topology.threshold} of {_at_most(topology)}{topology.num_holders} shares reconstruct a secret"
+    )
     table.add_row(
         "two stories",
         "a server that tells clients different dropouts gains nothing"
@@ -125,6 +135,11 @@ def run_round(
         show_round(facts, title)
     if not well:
         raise typer.Exit(EXIT_WRONG)
+
+
+def _at_most(topology: Topology) -> str:
+    """Two random cycles may share an edge: then its ends have fewer neighbours."""
+    return "at most " if topology.graph is GraphKind.RANDOM_CYCLES else ""
 
 
 def _drop_fractions(dropout: float, drop_in: list[str]) -> dict[ServerPhase, float]:

@@ -12,6 +12,7 @@ from dp.sensitivity import Adjacency
 from secagg.errors import ParameterError
 
 from ..core.threat_model import ThreatModel
+from ..masking.topology import GraphKind
 from ..privacy.plans import MIN_PARTICIPANTS, PrivatePlan
 
 
@@ -53,7 +54,7 @@ class Privacy:
             raise ParameterError("budget names the ledger and subject the budget in it: give both or neither")
 
     def plan(
-        self, model: ThreatModel, length: int, name: str, min_survivors: int, complete: bool | None
+        self, model: ThreatModel, length: int, name: str, min_survivors: int, graph: GraphKind | None
     ) -> PrivatePlan:
         """Return the plan of one round; raise ParameterError where none serves the goal and these nodes."""
         participants = max(self.min_participants, min_survivors)
@@ -72,7 +73,7 @@ class Privacy:
             rounds=self.rounds,
             adjacency=self.adjacency,
             min_participants=participants,
-            complete_graph=complete,
+            graph=graph,
             name=name,
         )
 

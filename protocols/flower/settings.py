@@ -15,6 +15,7 @@ from secagg.errors import ParameterError
 from ..core.threat_model import Adversary, ThreatModel
 from ..inputs.vectors import FloatVector, IntegerVector
 from ..masking.config import RoundConfig
+from ..masking.topology import GraphKind
 from ..privacy.plans import PrivatePlan
 from .privacy import Privacy
 
@@ -39,7 +40,7 @@ class SecAggSettings:
         corrupt_fraction: the largest fraction of the nodes of a round that colludes with the server.
         dropout_fraction: the largest fraction of them that vanishes or fails, in all exchanges together.
         adversary: what the server may do.
-        complete_graph: as in `RoundConfig`.
+        graph: as in `RoundConfig`.
         min_survivors: fewer updates than this are not summed; what dropout_fraction leaves of the nodes when 0.
         clip: each coordinate of an update (the trained model minus the model sent) is clipped to [-clip, clip].
         value_bits: bits of one encoded coordinate, sign included.
@@ -59,7 +60,7 @@ class SecAggSettings:
     corrupt_fraction: float = 0.1
     dropout_fraction: float = 0.3
     adversary: Adversary = Adversary.SEMI_MALICIOUS_SERVER
-    complete_graph: bool | None = None
+    graph: GraphKind | None = None
     min_survivors: int = 0
     clip: float = 1.0
     value_bits: int = 22
@@ -122,7 +123,7 @@ class SecAggSettings:
             model,
             self._vectors(num_floats, num_counters, context.hex()),
             min_survivors=self.min_survivors or max(2, model.min_survivors),
-            complete_graph=self.complete_graph,
+            graph=self.graph,
         )
 
     def private_plan(self, num_clients: int, num_floats: int, num_counters: int, context: bytes) -> PrivatePlan | None:
@@ -139,7 +140,7 @@ class SecAggSettings:
                 "what is sent"
             )
         return self.privacy.plan(
-            self._model(num_clients), num_floats, UPDATE + context.hex(), self.min_survivors, self.complete_graph
+            self._model(num_clients), num_floats, UPDATE + context.hex(), self.min_survivors, self.graph
         )
 
     def _model(self, num_clients: int) -> ThreatModel:

@@ -5,5 +5,15 @@ from .config import RoundConfig
 from .policy import ClientPolicy, EncodingDemand, PrivacyDemand
 from .result import RoundResult
 from .server import Server
+from .topology import GraphKind
 
-__all__ = ["Client", "ClientPolicy", "EncodingDemand", "PrivacyDemand", "RoundConfig", "RoundResult", "Server"]
+__all__ = [
+    "Client",
+    "ClientPolicy",
+    "EncodingDemand",
+    "GraphKind",
+    "PrivacyDemand",
+    "RoundConfig",
+    "RoundResult",
+    "Server",
+]

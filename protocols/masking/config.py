@@ -25,7 +25,7 @@ from ..core.threat_model import ThreatModel
 from ..inputs.codec import VectorCodec
 from ..inputs.codecs import CLIPPED, WEIGHT, codec_of, extra_codecs
 from ..inputs.vectors import FloatVector, PrivateSpec, VectorSpec
-from .topology import Topology, derive_topology
+from .topology import GraphKind, Topology, derive_topology
 
 MAX_VECTORS = 64
 MAX_LENGTH = 1 << 32
@@ -43,8 +43,8 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         max_weight: the largest weight of a client; 1 means that there are no weights.
         min_survivors: fewer inputs than this are not summed, at least two more than may be corrupt. When 0: as many as
             are left after the dropouts that the threat model allows.
-        complete_graph: make everyone everyone's neighbour (SecAgg) although a sparse graph would do. When None: up to
-            COMPLETE_UP_TO clients, and in private rounds whose adversary may equivocate.
+        graph: how it is drawn who is whose neighbour. When None: COMPLETE up to COMPLETE_UP_TO clients, and in private
+            rounds whose adversary may equivocate; RANDOM_CYCLES beyond.
 
     Raises:
         ParameterError: no encoding, graph or threshold serves it; the text says what would.
@@ -54,7 +54,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     vectors: tuple[VectorSpec, ...]
     max_weight: int = 1
     min_survivors: int = 0
-    complete_graph: bool | None = None
+    graph: GraphKind | None = None
 
     def __post_init__(self) -> None:
         """Derive everything once, so that what is impossible is refused here."""
@@ -75,13 +75,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
                 )
         if not isinstance(self.threat_model, ThreatModel):
             raise ParameterError(f"threat_model is a {type(self.threat_model).__name__}, but must be a ThreatModel")
-        if self.complete_graph is None:
-            complete = self.num_clients <= COMPLETE_UP_TO or (
-                self.threat_model.adversary.may_equivocate and isinstance(self.vectors[0], PrivateSpec)
-            )
-            msgspec.structs.force_setattr(self, "complete_graph", complete)
-        elif not isinstance(self.complete_graph, bool):
-            raise ParameterError(f"complete_graph is {self.complete_graph!r}, but must be True, False or None")
+        self._settle_graph()
         msgspec.structs.force_setattr(self, "max_weight", whole(self.max_weight, "max_weight", 1))
         self._check_min_survivors()
         if self.max_weight > 1 and not self.weighted:
@@ -90,6 +84,16 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
             )
         self._check_private()
         self.topology, self.codecs  # noqa: B018 - raises here rather than later
+
+    def _settle_graph(self) -> None:
+        graph = self.graph
+        if graph is None:
+            apart = self.threat_model.adversary.may_equivocate and isinstance(self.vectors[0], PrivateSpec)
+            complete = apart or self.num_clients <= COMPLETE_UP_TO
+            graph = GraphKind.COMPLETE if complete else GraphKind.RANDOM_CYCLES
+        if graph not in tuple(GraphKind):
+            raise ParameterError(f"graph is {graph!r}, but must be one of {', '.join(GraphKind)}, or None")
+        msgspec.structs.force_setattr(self, "graph", GraphKind(graph))
 
     def _check_min_survivors(self) -> None:
         """Refuse sums of which the corrupt could subtract their own and be left with one or none."""
@@ -122,8 +126,8 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
             raise ParameterError("a private vector has at least one coordinate: leave the empty one out")
         if self.threat_model.adversary.may_equivocate and not self.topology.complete:
             raise ParameterError(
-                f"against a {self.threat_model.adversary} a sparse graph may let a small group be summed apart, with "
-                "little noise: use complete_graph=True"
+                f"against a {self.threat_model.adversary} the sum over a sparse graph may be of little more than half "
+                "of the honest clients, with less noise than it was made for: use GraphKind.COMPLETE"
             )
 
     @property
@@ -139,7 +143,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     @cached_property
     def topology(self) -> Topology:
         """Degree, threshold and kind of graph that follow from the threat model."""
-        return derive_topology(self.threat_model, complete_graph=bool(self.complete_graph))
+        return derive_topology(self.threat_model, self.graph or GraphKind.RANDOM_CYCLES)
 
     @property
     def private(self) -> bool:

@@ -19,6 +19,7 @@ from ..core.numbers import real, whole
 from ..core.threat_model import MAX_BAD_FRACTION, MAX_CLIENTS, Adversary, ThreatModel
 from ..inputs.vectors import FloatVector
 from .config import RoundConfig
+from .topology import GraphKind
 
 _COUNTS = (
     "corrupt_clients",
@@ -173,6 +174,8 @@ class ClientPolicy:
         max_neighbours: refuse rounds with more: each costs two key agreements and a mask.
         min_survivors: refuse to unmask a sum of fewer inputs.
         min_survivor_fraction: refuse rounds that may sum fewer of those invited.
+        takes_ring: take part on the graph `ring-for-random-dropouts` too, where a server that chooses who is late has
+            a few clients summed apart.
         encoding: how floats may be encoded; None takes what is proposed.
         privacy: refuse rounds without at least this noise; None takes what is proposed.
         min_participants: refuse private rounds whose sums may have fewer inputs.
@@ -190,6 +193,7 @@ class ClientPolicy:
     max_neighbours: int = 1_000
     min_survivors: int = 4
     min_survivor_fraction: float = 0.5
+    takes_ring: bool = False
     encoding: EncodingDemand | None = field(default_factory=EncodingDemand)
     privacy: PrivacyDemand | None = None
     min_participants: int = 10
@@ -219,6 +223,7 @@ class ClientPolicy:
             max_neighbours=MAX_CLIENTS,
             min_survivors=2,
             min_survivor_fraction=0.0,
+            takes_ring=True,
             encoding=None,
             privacy=privacy,
             min_participants=2,
@@ -264,6 +269,11 @@ class ClientPolicy:
             raise ParameterError(
                 f"the round gives each client {config.topology.degree} neighbours, but this client takes part with at "
                 f"most {self.max_neighbours}: raise max_neighbours"
+            )
+        if config.topology.graph is GraphKind.RING_FOR_RANDOM_DROPOUTS and not self.takes_ring:
+            raise ParameterError(
+                f"the round's graph is {config.topology.graph}, where a server that chooses who is late has a few "
+                f"clients summed apart: propose {GraphKind.RANDOM_CYCLES}, or take it with takes_ring=True"
             )
         if self.encoding is not None:
             self.encoding.check(config)

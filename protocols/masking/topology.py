@@ -1,26 +1,33 @@
-"""A threat model in, a graph out: degree and threshold are derived, never guessed.
+"""A threat model in, a graph out: degree and threshold are derived, never guessed (SPEC section 2).
 
-Source: Bell et al. 2020, section 3 and appendix, with statistical security 2**-40 and failure probability 2**-20, as
-google-parfait/federated-compute derives them (SPEC section 2).
+Statistical security is 2**-40, the failure probability 2**-20. The rule of the ring is that of Bell et al. 2020,
+section 3 and appendix, as google-parfait/federated-compute has it.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from secagg.errors import ParameterError
-
 from ..core.threat_model import ThreatModel
+from .random_cycles import CORRECTNESS_BITS, SECURITY_BITS, RandomCycles
 
-SECURITY_BITS = 40
 
+class GraphKind(StrEnum):
+    """How it is drawn who is whose neighbour. Where a sparse kind does not serve, it is complete all the same."""
 
-CORRECTNESS_BITS = 20
+    RANDOM_CYCLES = "random-cycles"
+    """Sparse: the edges of some random cycles through all clients. The server may choose who is late, graph in hand."""
+    RING_FOR_RANDOM_DROPOUTS = "ring-for-random-dropouts"
+    """Sparse, as Bell et al. and the reference have it: a random ring. It assumes that nobody who knows the ring has a
+    say in who drops out: a server that calls chosen clients late can have a few of the others summed apart."""
+    COMPLETE = "complete"
+    """Everyone is everyone's neighbour (SecAgg)."""
 
 
 @dataclass(frozen=True)
@@ -28,24 +35,30 @@ class Topology:
     """What follows from a threat model.
 
     Attributes:
-        degree: neighbours of a client (k); num_clients - 1 in the complete graph.
-        threshold: shares that reconstruct a secret (t), out of `degree`, or of num_clients in the complete graph,
-            where a client holds a share of its own secrets as well.
-        complete: whether everyone is everyone's neighbour (SecAgg) or the graph is sparse (SecAgg+).
-        max_corrupt_holders: how many of a secret's holders may be corrupt (in the sparse graph: but for the failure
+        degree: neighbours of a client (k); num_clients - 1 in the complete graph. On random cycles it is the largest
+            number, and some have fewer, since two cycles may share an edge.
+        threshold: shares that reconstruct a secret (t), out of those of all neighbours; in the complete graph out of
+            num_clients, for there a client holds a share of its own secrets as well.
+        graph: how it is drawn who is whose neighbour.
+        max_corrupt_holders: how many of a secret's holders may be corrupt (in a sparse graph: but for the failure
             probability).
         why: one sentence about each number, for people.
     """
 
     degree: int
     threshold: int
-    complete: bool
+    graph: GraphKind
     max_corrupt_holders: int
     why: tuple[str, ...]
 
     @property
+    def complete(self) -> bool:
+        """Whether everyone is everyone's neighbour (SecAgg), or the graph is sparse (SecAgg+)."""
+        return self.graph is GraphKind.COMPLETE
+
+    @property
     def num_holders(self) -> int:
-        """How many parties hold a share of each secret."""
+        """How many parties hold a share of each secret, at most."""
         return self.degree + 1 if self.complete else self.degree
 
     @property
@@ -59,20 +72,40 @@ class Topology:
 
 
 @lru_cache(maxsize=64)
-def derive_topology(threat_model: ThreatModel, *, complete_graph: bool = False) -> Topology:
-    """Return the sparsest graph and its threshold, or the complete graph where asked for or where no other will do.
+def derive_topology(threat_model: ThreatModel, graph: GraphKind = GraphKind.RANDOM_CYCLES) -> Topology:
+    """Return the sparsest graph of this kind and its threshold, or the complete graph where no sparse one will do."""
+    sparse = None
+    if not threat_model.adversary.needs_identities:
+        match graph:
+            case GraphKind.RANDOM_CYCLES:
+                sparse = _random_cycles(threat_model)
+            case GraphKind.RING_FOR_RANDOM_DROPOUTS:
+                sparse = _ring(threat_model)
+            case GraphKind.COMPLETE:
+                pass
+    return sparse or _complete_topology(threat_model)
 
-    Raises:
-        ParameterError: not even the complete graph serves the threat model.
-    """
-    if not complete_graph and not threat_model.adversary.needs_identities:
-        sparse = _sparse_topology(threat_model)
-        if sparse is not None:
-            return sparse
-    return _complete_topology(threat_model)
+
+def _random_cycles(model: ThreatModel) -> Topology | None:
+    cycles = RandomCycles(model)
+    for degree, corrupt, surviving in cycles.choices(model.min_survivors):
+        below = (corrupt + degree) // 2 if model.adversary.may_equivocate else corrupt
+        for threshold in range(max(below + 1, 2), surviving + 1):
+            if cycles.hold_together(degree, threshold):
+                why = (
+                    f"degree at most {degree}: the least number of cycles, two neighbours each, for which a threshold "
+                    "exists",
+                    f"no client has more than {corrupt} corrupt neighbours (failure below 2^-{SECURITY_BITS + 1})",
+                    f"whoever is late, no group of honest clients is summed apart from the others with {threshold} "
+                    f"shares (failure below 2^-{SECURITY_BITS + 1})",
+                    f"every client keeps at least {surviving} surviving neighbours, if dropouts do not hang on the "
+                    f"graph (failure below 2^-{CORRECTNESS_BITS})",
+                )
+                return Topology(degree, threshold, GraphKind.RANDOM_CYCLES, corrupt, why)
+    return None
 
 
-def _sparse_topology(model: ThreatModel) -> Topology | None:
+def _ring(model: ThreatModel) -> Topology | None:
     n = model.num_clients
     tails = _HypergeometricTails(n)
     max_disconnected = -(SECURITY_BITS + 1) * math.log(2)
@@ -88,15 +121,15 @@ def _sparse_topology(model: ThreatModel) -> Topology | None:
             below = math.ceil((corrupt_neighbours + degree - 1.25) / 2)
         threshold = max(below + 1, 2)
         if surviving_neighbours >= threshold:
-            why = _why_sparse(degree, corrupt_neighbours, surviving_neighbours)
-            return Topology(degree, threshold, complete=False, max_corrupt_holders=corrupt_neighbours, why=why)
+            why = _why_ring(degree, corrupt_neighbours, surviving_neighbours)
+            return Topology(degree, threshold, GraphKind.RING_FOR_RANDOM_DROPOUTS, corrupt_neighbours, why)
     return None
 
 
-def _why_sparse(degree: int, corrupt: int, surviving: int) -> tuple[str, ...]:
+def _why_ring(degree: int, corrupt: int, surviving: int) -> tuple[str, ...]:
     return (
-        f"degree {degree}: the least even degree whose honest survivors stay connected (failure below "
-        f"2^-{SECURITY_BITS + 1}) and for which a threshold exists",
+        f"degree {degree}: the least even degree whose honest survivors stay connected, if nobody who knows the ring "
+        f"has a say in who drops out (failure below 2^-{SECURITY_BITS + 1}), and for which a threshold exists",
         f"no client has more than {corrupt} corrupt neighbours (failure below 2^-{SECURITY_BITS + 1})",
         f"every client keeps at least {surviving} surviving neighbours (failure below 2^-{CORRECTNESS_BITS})",
     )
@@ -109,15 +142,10 @@ def _complete_topology(model: ThreatModel) -> Topology:
     if model.adversary.may_equivocate:
         must_exceed = (n + model.max_corrupt) // 2
         reason = "half of the clients and the corrupt ones together, so that no two requests can get both shares"
-    if threshold <= must_exceed:
-        raise ParameterError(
-            f"after dropouts {threshold} of {n} clients are left, but the threshold must exceed {must_exceed} "
-            f"({reason}) against a {model.adversary}: lower corrupt_fraction or dropout_fraction, or invite more"
-        )
     return Topology(
         degree=n - 1,
         threshold=threshold,
-        complete=True,
+        graph=GraphKind.COMPLETE,
         max_corrupt_holders=model.max_corrupt,
         why=(
             f"complete graph: all {n} clients are neighbours",

@@ -26,6 +26,7 @@ from ..core.threat_model import ThreatModel
 from ..inputs.private_codecs import NoisyCounts, NoisyFloats
 from ..inputs.vectors import PrivateCounts, PrivateVector
 from ..masking.config import RoundConfig
+from ..masking.topology import GraphKind
 from .payment import Payable
 
 MIN_PARTICIPANTS = 10
@@ -59,7 +60,7 @@ class _Plan(Payable, ABC, Generic[Codec]):
     adjacency: Adjacency = Adjacency.ADD_REMOVE
     min_participants: int = MIN_PARTICIPANTS
     max_modulus_bits: int = _MAX_BITS
-    complete_graph: bool | None = None
+    graph: GraphKind | None = None
 
     def __post_init__(self) -> None:
         """Derive everything once, so that what is impossible is refused here."""
@@ -112,7 +113,7 @@ class _Plan(Payable, ABC, Generic[Codec]):
             self.threat_model,
             (self.codec.spec,),
             min_survivors=self.min_survivors,
-            complete_graph=self.complete_graph,
+            graph=self.graph,
         )
 
     def event(self, survivors: int | None = None) -> Event:
@@ -170,7 +171,7 @@ class PrivatePlan(_Plan[NoisyFloats]):
         adjacency: ADD_REMOVE (a contribution could be zero) or REPLACE_ONE.
         min_participants: fewer inputs are never summed.
         max_modulus_bits: the most bits of a residue, 2 to 63; the traffic grows with what is needed of them.
-        complete_graph: as in `RoundConfig`.
+        graph: as in `RoundConfig`.
         name: of the vector.
 
     Raises:

@@ -7,7 +7,17 @@ import pickle
 import numpy as np
 import pytest
 
-from protocols import Client, ClientPolicy, EncodingDemand, FloatVector, RoundConfig, Server, ThreatModel, once
+from protocols import (
+    Client,
+    ClientPolicy,
+    EncodingDemand,
+    FloatVector,
+    GraphKind,
+    RoundConfig,
+    Server,
+    ThreatModel,
+    once,
+)
 from protocols.core.participants import Participants
 from protocols.core.threat_model import Adversary
 from protocols.masking import topology
@@ -90,14 +100,20 @@ def test_an_invitation_is_refused_by_its_head_before_anything_is_derived(monkeyp
     """160 bytes cost a client seven seconds: the graph of a million clients was derived before its policy was asked."""
     head = invitation(RoundConfig(ThreatModel(1_000_000, 0.1, 0.05), FLOATS))
     topology.derive_topology.cache_clear()
-    for name in ("_sparse_topology", "_complete_topology"):
+    for name in ("_random_cycles", "_ring", "_complete_topology"):
         monkeypatch.setattr(topology, name, lambda *_: pytest.fail("a graph was derived"))
     with pytest.raises(ParameterError, match="takes part with at most 100000"):
         Client().respond(head)
 
 
+def test_the_ring_that_a_choice_of_who_is_late_cuts_is_refused():
+    ring = RoundConfig(ThreatModel(500), FLOATS, graph=GraphKind.RING_FOR_RANDOM_DROPOUTS)
+    assert "summed apart" in refused(ring)
+    assert Client(policy=ClientPolicy(takes_ring=True)).respond(invitation(ring))
+
+
 def test_neighbours_are_bounded_from_above():
-    crowd = RoundConfig(ThreatModel(2000), FLOATS, complete_graph=True)
+    crowd = RoundConfig(ThreatModel(2000), FLOATS, graph=GraphKind.COMPLETE)
     assert "most 1000" in refused(crowd)
 
 

@@ -28,11 +28,11 @@ class Session:
     """A configuration (the array of SPEC section 8) and a nonce: everything that is public from the start."""
 
     def __init__(self, written: Written, nonce: bytes) -> None:
-        (n, corrupt, dropout, adversary), vectors, max_weight, minimum, complete = written
+        (n, corrupt, dropout, adversary), vectors, max_weight, minimum, graph = written
         self.written, self.nonce, self.num_clients, self.max_weight = written, nonce, n, max_weight
         self.adversary, self.corrupt = adversary, corrupt
         self.equivocates, self.signed = adversary != "curious-server", adversary == "malicious-server"
-        self.topology = topology.derive(n, corrupt, dropout, adversary, complete)
+        self.topology = topology.derive(n, corrupt, dropout, adversary, graph)
         self.min_survivors = minimum
         require(self.topology.max_corrupt + 2 <= minimum <= n, "ParameterError")
         self.everyone = b""

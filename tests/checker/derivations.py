@@ -10,6 +10,7 @@ from .primitives import agree as x25519_agree
 from .primitives import derive, digest, frame, public_key, stream_lanes, u32
 from .refusal import Refused
 from .roster import keys_statement, roster_digest, seen_digest
+from .topology import Topology, neighbours
 
 
 def check(vector: dict[str, Any]) -> int:
@@ -48,6 +49,10 @@ def check(vector: dict[str, Any]) -> int:
     derived = {name: value.hex() for name, value in ours.items()}
     for i in (1, 2):
         derived[f"neighbours_of_{i}"] = ",".join(map(str, sorted(session.neighbours[i])))
+    cycles = Topology(9, 4, 2, 0, "random-cycles")
+    for i in range(1, 10):
+        around = sorted(neighbours(cycles, digest("GRAPH", session.id, session.everyone), i))
+        derived[f"neighbours_of_{i}_in_two_cycles"] = ",".join(map(str, around))
     agree("derivations", derived, vector["derivations"])
     for name, case in vector["broken_messages"].items():
         try:

@@ -67,7 +67,7 @@ def read_configuration(given: Vector) -> list[Any]:
         vectors,
         given["max_weight"],
         given["min_survivors"],
-        given["complete_graph"],
+        given["graph"],
     ]
 
 

@@ -11,7 +11,7 @@ import pytest
 from .findings import Disagreement
 from .refusal import Refused
 from .replay import check, check_file
-from .topology import derive
+from .topology import CYCLES, RING, derive
 
 HERE = Path(__file__).parent
 FOLDER = Path(__file__).parents[2] / "protocols/audit/vectors"
@@ -65,14 +65,17 @@ def reference_rows():
     for line in lines[start + 2 :]:
         if not line.startswith("|"):
             return
-        n, gamma, delta, adversary, degree, threshold = (cell.strip(" `") for cell in line.strip("|").split("|"))
-        yield pytest.param(int(n), float(gamma), float(delta), adversary, (int(degree), int(threshold)), id=line)
+        n, gamma, delta, adversary, *numbers = (cell.strip(" `") for cell in line.strip("|").split("|"))
+        slow = [pytest.mark.long] if int(n) > 1000 else []
+        yield pytest.param(
+            int(n), float(gamma), float(delta), adversary, [int(number) for number in numbers], id=line, marks=slow
+        )
 
 
 @pytest.mark.parametrize(("n", "gamma", "delta", "adversary", "expected"), list(reference_rows()))
 def test_exact_rationals_lead_to_the_reference_rows(n, gamma, delta, adversary, expected):
-    topology = derive(n, gamma, delta, adversary)
-    assert (topology.degree, topology.threshold) == expected
+    found = [derive(n, gamma, delta, adversary, graph) for graph in (CYCLES, RING)]
+    assert [number for topology in found for number in (topology.degree, topology.threshold)] == expected
 
 
 @pytest.mark.parametrize(("adversary", "dropout"), [("curious-server", 0.9), ("malicious-server", 0.5)])

@@ -13,35 +13,62 @@ from dp.sensitivity import Adjacency
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.private_codecs import NoisyCounts, NoisyFloats
 from protocols.inputs.vectors import PrivateCounts, PrivateVector
-from protocols.masking.topology import derive_topology
+from protocols.masking.graph import Graph
+from protocols.masking.topology import GraphKind, Topology, derive_topology
 from secagg.errors import ParameterError
 
 from .costs import epsilon
 from .private import PrivateCounts as CheckedCounts
 from .private import PrivateFloats as CheckedFloats
 from .refusal import Refused
-from .topology import derive
+from .topology import Topology as CheckedTopology
+from .topology import derive, neighbours
 
 FRACTIONS = (0.0, 0.1, 1 / 3, 0.45, 0.6)
 
 
 @pytest.mark.parametrize("adversary", list(Adversary), ids=str)
-@pytest.mark.parametrize("whole", [False, True], ids=["sparse", "complete"])
-def test_degrees_and_thresholds(adversary, whole):
+@pytest.mark.parametrize("graph", GraphKind)
+def test_degrees_and_thresholds(adversary, graph):
     found = set()
     for n, gamma, delta in product((2, 3, 7, 10, 40, 120), FRACTIONS, FRACTIONS):
         try:
-            theirs = derive(n, gamma, delta, str(adversary), whole)
+            theirs = derive(n, gamma, delta, str(adversary), str(graph))
         except Refused:
             with pytest.raises(ParameterError):
-                derive_topology(ThreatModel(n, gamma, delta, adversary), complete_graph=whole)
+                derive_topology(ThreatModel(n, gamma, delta, adversary), graph)
             found.add("refused")
             continue
-        ours = derive_topology(ThreatModel(n, gamma, delta, adversary), complete_graph=whole)
-        assert (ours.degree, ours.threshold, ours.complete) == (theirs.degree, theirs.threshold, theirs.complete)
-        found.add("complete" if ours.complete else "sparse")
+        ours = derive_topology(ThreatModel(n, gamma, delta, adversary), graph)
+        assert (ours.degree, ours.threshold, ours.graph) == (theirs.degree, theirs.threshold, theirs.graph)
+        found.add(ours.graph)
     assert found >= {"refused", "complete"}
-    assert ("sparse" in found) is (adversary is not Adversary.MALICIOUS_SERVER and not whole)
+    sparse = adversary is Adversary.CURIOUS_SERVER or (
+        adversary is Adversary.SEMI_MALICIOUS_SERVER and graph is GraphKind.RING_FOR_RANDOM_DROPOUTS
+    )
+    assert (graph in found) is (sparse or graph is GraphKind.COMPLETE)
+
+
+@pytest.mark.parametrize("adversary", [Adversary.CURIOUS_SERVER, Adversary.SEMI_MALICIOUS_SERVER], ids=str)
+def test_degrees_and_thresholds_of_random_cycles_in_larger_rounds(adversary):
+    for n, (gamma, delta) in product((250, 501, 900), ((0.0, 0.1), (0.05, 0.05), (0.1, 0.1), (0.1, 0.2))):
+        theirs = derive(n, gamma, delta, str(adversary))
+        ours = derive_topology(ThreatModel(n, gamma, delta, adversary))
+        assert (ours.degree, ours.threshold, ours.graph) == (theirs.degree, theirs.threshold, theirs.graph)
+
+
+@given(
+    num_clients=st.integers(3, 60),
+    cycles=st.integers(1, 5),
+    graph=st.sampled_from([GraphKind.RANDOM_CYCLES, GraphKind.RING_FOR_RANDOM_DROPOUTS]),
+    seed=st.binary(min_size=32, max_size=32),
+    data=st.data(),
+)
+def test_neighbours(num_clients, cycles, graph, seed, data):
+    degree = 2 * min(cycles, (num_clients - 1) // 2)
+    client = data.draw(st.integers(1, num_clients))
+    ours = Graph(Topology(degree, 2, graph, 0, ()), num_clients, seed).neighbours(client)
+    assert ours == neighbours(CheckedTopology(num_clients, degree, 2, 0, str(graph)), seed, client)
 
 
 def _outcome(codec):

@@ -29,5 +29,5 @@ def written(config: RoundConfig) -> Vector:
         ],
         "max_weight": config.max_weight,
         "min_survivors": config.min_survivors,
-        "complete_graph": config.complete_graph,
+        "graph": str(config.graph),
     }

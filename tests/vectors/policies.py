@@ -11,6 +11,7 @@ from dp.sensitivity import Adjacency
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector, IntegerVector, PrivateCounts
 from protocols.masking.config import RoundConfig
+from protocols.masking.topology import GraphKind
 from secagg.encoding import Rounding
 
 from .configurations import written
@@ -38,7 +39,8 @@ def _defaults() -> Iterator[tuple[str, RoundConfig, Case]]:
 
     def round_of(clients: int, corrupt: float = 0.125, dropout: float = 0.125, **changes: Any) -> RoundConfig:
         adversary = changes.pop("adversary", Adversary.SEMI_MALICIOUS_SERVER)
-        return RoundConfig(ThreatModel(clients, corrupt, dropout, adversary), floats, complete_graph=True, **changes)
+        model = ThreatModel(clients, corrupt, dropout, adversary)
+        return RoundConfig(model, floats, graph=GraphKind.COMPLETE, **changes)
 
     yield "a round as the default policy wants it", RoundConfig(model, floats), default
     yield "the default policy, a curious server", round_of(20, adversary=Adversary.CURIOUS_SERVER), default
@@ -52,6 +54,9 @@ def _defaults() -> Iterator[tuple[str, RoundConfig, Case]]:
     yield "the default policy, three survivors", round_of(5, 0.125, 0.5, **curious, min_survivors=3), few
     yield "the default policy, less than half survivors", round_of(20, 0.125, 0.5, **curious, min_survivors=9), few
     yield "the default policy, half survivors", round_of(20, 0.125, 0.5, **curious, min_survivors=10), few
+    ring = RoundConfig(ThreatModel(300, 0.125, 0.125), floats, graph=GraphKind.RING_FOR_RANDOM_DROPOUTS)
+    yield "the default policy, the ring", ring, default
+    yield "a policy that takes the ring", ring, {"takes_ring": True} | default
     yield "as many corrupt clients as there are", RoundConfig(model, floats), {"corrupt_clients": 2} | default
     yield "more corrupt clients than there are", RoundConfig(model, floats), {"corrupt_clients": 3} | default
     yield "fewer clients than there are", RoundConfig(model, floats), {"max_clients": 19} | default

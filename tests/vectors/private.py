@@ -21,6 +21,7 @@ from protocols.inputs.vectors import PrivateCounts, PrivateSpec, PrivateVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import ToServer
+from protocols.masking.topology import GraphKind
 from protocols.privacy.plans import PrivatePlan
 from secagg.residues import pack, unpack
 
@@ -74,12 +75,12 @@ def private_randomness(name: str, client: int, config: RoundConfig) -> Vector:
 def _configuration_defects(invitation: bytes, config: RoundConfig) -> Iterator[tuple[str, bytes]]:
     """Invitations to sessions that no client may take part in."""
     tag, recipient, proposed, nonce = msgspec.msgpack.decode(invitation[framing.HEADER_BYTES :])
-    model, (first, *others), max_weight, minimum, complete = proposed
+    model, (first, *others), max_weight, minimum, graph = proposed
 
     def to(
-        *, of: list[Any] = model, vectors: tuple[Any, ...] = (), at_least: int = minimum, whole: bool = complete
+        *, of: list[Any] = model, vectors: tuple[Any, ...] = (), at_least: int = minimum, drawn: str = graph
     ) -> bytes:
-        return _framed([tag, recipient, [of, [*(vectors or (first, *others))], max_weight, at_least, whole], nonce])
+        return _framed([tag, recipient, [of, [*(vectors or (first, *others))], max_weight, at_least, drawn], nonce])
 
     def altered(**fields: Any) -> bytes:
         return to(vectors=(first | fields, *others))
@@ -103,7 +104,7 @@ def _configuration_defects(invitation: bytes, config: RoundConfig) -> Iterator[t
         yield "survivors of whom all may be corrupt", to(at_least=corrupt)
     if config.threat_model.adversary is Adversary.SEMI_MALICIOUS_SERVER:
         sparse = [*model[:1], 0.125, 0.125, model[3]]
-        yield "a sparse graph where stories may differ", to(of=sparse, whole=False)
+        yield "a sparse graph where stories may differ", to(of=sparse, drawn=GraphKind.RING_FOR_RANDOM_DROPOUTS)
     yield "fewer survivors than the client demands participants", to(at_least=config.min_survivors - 1)
     yield "a tenth less noise than the client demands", altered(local_sigma=first["local_sigma"] * 0.9)
 
@@ -278,7 +279,7 @@ def _sparse() -> Vector:
         delta=DELTA,
         rounds=4,
         min_participants=6,
-        complete_graph=False,
+        graph=GraphKind.RING_FOR_RANDOM_DROPOUTS,
     )
     (planned,) = plan.config.vectors
     rounded = msgspec.structs.replace(planned, local_sigma=math.ceil(planned.local_sigma * 2**20) / 2**20)
@@ -292,7 +293,7 @@ def _sparse() -> Vector:
 
 def _of(adversary: Adversary, corrupt: float, dropout: float, minimum: int, *specs: PrivateSpec) -> RoundConfig:
     model = ThreatModel(NUM_CLIENTS, corrupt, dropout, adversary)
-    return RoundConfig(model, specs, min_survivors=minimum, complete_graph=True)
+    return RoundConfig(model, specs, min_survivors=minimum, graph=GraphKind.COMPLETE)
 
 
 SESSIONS: dict[str, Callable[[], Vector]] = {

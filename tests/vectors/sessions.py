@@ -19,6 +19,7 @@ from protocols.inputs.vectors import FloatVector, IntegerVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import ToServer
+from protocols.masking.topology import GraphKind
 from secagg.encoding import Rounding
 from secagg.field import PRIME
 
@@ -88,7 +89,8 @@ def session_vector(
     """Run a session and its forks, and write all of it down."""
     specs = VECTORS if weighted else VECTORS[1:]
     model = ThreatModel(NUM_CLIENTS, corrupt, dropout, adversary)
-    config = RoundConfig(model, specs, max_weight=10 if weighted else 1, complete_graph=complete_graph)
+    graph = GraphKind.COMPLETE if complete_graph else GraphKind.RING_FOR_RANDOM_DROPOUTS
+    config = RoundConfig(model, specs, max_weight=10 if weighted else 1, graph=graph)
     vector: Vector = {
         "session": name,
         "configuration": written(config),

@@ -12,6 +12,7 @@ from secagg.errors import ParameterError, ThresholdError
 
 from ...core.threat_model import Adversary, ThreatModel
 from ...masking.policy import ClientPolicy, PrivacyDemand
+from ...masking.topology import GraphKind
 from ...masking.transitions import ServerPhase
 from ...privacy.plans import PrivatePlan
 from ...simulation.checked_private import run_checked_private_round
@@ -32,7 +33,8 @@ def _plan(
         epsilon=epsilon,
         delta=_DELTA,
         adjacency=adjacency,
-        complete_graph=adversary.may_equivocate,
+        # The complete graph's own threshold would stop a sum of too few before its minimum does.
+        graph=GraphKind.RING_FOR_RANDOM_DROPOUTS,
     )
 
 

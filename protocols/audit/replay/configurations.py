@@ -12,6 +12,7 @@ from ...core.threat_model import Adversary, ThreatModel
 from ...inputs.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
 from ...masking.config import RoundConfig
 from ...masking.policy import ClientPolicy, EncodingDemand, PrivacyDemand
+from ...masking.topology import GraphKind
 
 Vector = dict[str, Any]
 KINDS: dict[str, Any] = {
@@ -45,7 +46,7 @@ def read_configuration(vector: Vector) -> RoundConfig:
         tuple(specs),
         given["max_weight"],
         given["min_survivors"],
-        given["complete_graph"],
+        GraphKind(given["graph"]),
     )
 
 

@@ -22,7 +22,7 @@ def run_json(*arguments: str, exit_code: int = 0) -> dict:
 
 @pytest.mark.parametrize(
     ("adversary", "degree", "threshold"),
-    [("curious-server", 48, 27), ("semi-malicious-server", 96, 67), ("malicious-server", 999, 900)],
+    [("curious-server", 50, 27), ("semi-malicious-server", 150, 98), ("malicious-server", 999, 900)],
 )
 def test_params_gives_degree_and_threshold(adversary, degree, threshold):
     facts = run_json("params", "--clients", "1000", "--corrupt", "0.1", "--dropout", "0.1", "--adversary", adversary)
@@ -36,7 +36,7 @@ def test_params_gives_degree_and_threshold(adversary, degree, threshold):
 def test_params_are_readable():
     outcome = runner.invoke(app, ["params", "--clients", "1000"])
     assert outcome.exit_code == 0
-    for words in ("96 neighbours each", "67 of 96 shares", "26 bits", "331"):
+    for words in ("at most 150 neighbours each", "98 of at most 150 shares", "random cycles", "26 bits", "336"):
         assert words in outcome.stdout
 
 
@@ -72,7 +72,7 @@ def test_round_survives_dropouts_in_every_round(adversary):
 
 
 def test_round_with_the_complete_graph():
-    facts = run_json("round", "--clients", "15", "--dim", "0", "--complete-graph")
+    facts = run_json("round", "--clients", "15", "--dim", "0", "--graph", "complete")
     assert (facts["degree"], facts["exact"]) == (14, True)
 
 

@@ -26,6 +26,7 @@ from protocols.masking.messages import Message, ToClient, ToServer
 from protocols.masking.policy import ClientPolicy
 from protocols.masking.result import RoundResult
 from protocols.masking.server import Server
+from protocols.masking.topology import GraphKind
 from protocols.masking.transitions import ServerPhase
 from protocols.simulation import driver
 from secagg.encoding import Rounding
@@ -65,7 +66,7 @@ def small_config(
         ThreatModel(num_clients, corrupt, dropout, adversary),
         vectors,
         max_weight=max_weight,
-        complete_graph=complete_graph,
+        graph=GraphKind.COMPLETE if complete_graph else GraphKind.RING_FOR_RANDOM_DROPOUTS,
         min_survivors=min_survivors,
     )
 

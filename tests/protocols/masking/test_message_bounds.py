@@ -16,6 +16,7 @@ from protocols.masking.messages import (
     SurvivorList,
     UnmaskingRequest,
 )
+from protocols.masking.topology import GraphKind
 from secagg.errors import MalformedMessage
 
 SESSION = b"\xff" * 32
@@ -23,13 +24,13 @@ KEY = b"\xff" * 32
 SIGNATURE = b"\xff" * 64
 
 
-def config_of(num_clients: int, adversary: Adversary, *, complete_graph: bool) -> RoundConfig:
+def config_of(num_clients: int, adversary: Adversary, *, graph: GraphKind) -> RoundConfig:
     model = ThreatModel(num_clients, 0.02, 0.02, adversary)
-    return RoundConfig(model, (FloatVector("model", 10),), complete_graph=complete_graph)
+    return RoundConfig(model, (FloatVector("model", 10),), graph=graph)
 
 
-COMPLETE = config_of(400, Adversary.MALICIOUS_SERVER, complete_graph=True)
-SPARSE = config_of(20_000, Adversary.SEMI_MALICIOUS_SERVER, complete_graph=False)
+COMPLETE = config_of(400, Adversary.MALICIOUS_SERVER, graph=GraphKind.COMPLETE)
+SPARSE = config_of(20_000, Adversary.SEMI_MALICIOUS_SERVER, graph=GraphKind.RANDOM_CYCLES)
 
 
 @pytest.mark.parametrize("config", [COMPLETE, SPARSE], ids=["complete", "sparse"])

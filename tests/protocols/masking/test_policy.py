@@ -13,6 +13,7 @@ from protocols.core.threat_model import MAX_BAD_FRACTION, Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector, PrivateCounts, PrivateVector
 from protocols.masking.config import RoundConfig
 from protocols.masking.policy import ClientPolicy, PrivacyDemand
+from protocols.masking.topology import GraphKind
 from secagg.errors import ParameterError
 
 from .harness import demanding
@@ -26,7 +27,7 @@ def private(
 ) -> RoundConfig:
     kinds = [PrivateVector(f"v{i}", 8, 1.0, 16.0, sigma) for i in range(vectors)]
     return RoundConfig(
-        ThreatModel(num_clients, corrupt, 0.1), tuple(kinds), min_survivors=min_survivors, complete_graph=True
+        ThreatModel(num_clients, corrupt, 0.1), tuple(kinds), min_survivors=min_survivors, graph=GraphKind.COMPLETE
     )
 
 
@@ -135,7 +136,7 @@ def test_each_demand_holds_at_its_edge(name: str, met: object, missed: object) -
         ThreatModel(20, 0.1, 0.1, Adversary.SEMI_MALICIOUS_SERVER),
         (FloatVector("v", 8),),
         min_survivors=16,
-        complete_graph=True,
+        graph=GraphKind.COMPLETE,
     )
     demanding(**{name: met}).check(config)  # type: ignore[arg-type]
     with pytest.raises(ParameterError, match="this client demands"):

@@ -12,6 +12,7 @@ from protocols.inputs.vectors import FloatVector, IntegerVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.policy import ClientPolicy
+from protocols.masking.topology import GraphKind
 from protocols.masking.transitions import ClientPhase, ServerPhase
 from protocols.simulation.masked import COLLECTED_PHASES
 from secagg.encoding import Rounding
@@ -39,7 +40,7 @@ def configurations(draw: st.DrawFn) -> RoundConfig:
     votes = IntegerVector("votes", draw(st.integers(0, 3)), max_value=draw(st.sampled_from([1, 5, 2**40])))
     try:
         model = ThreatModel(num_clients, corrupt, dropout, adversary)
-        return RoundConfig(model, (spec, votes), max_weight=max_weight, complete_graph=draw(st.booleans()))
+        return RoundConfig(model, (spec, votes), max_weight=max_weight, graph=draw(st.sampled_from(GraphKind)))
     except ParameterError:
         # Impossible against this adversary: the same with nobody corrupt and nobody vanishing is possible.
         model = ThreatModel(max(num_clients, 3), 0.0, 0.0, adversary)

@@ -5,10 +5,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from protocols.core.threat_model import Adversary, ThreatModel
-from protocols.masking.topology import _HypergeometricTails, derive_topology
+from protocols.masking.topology import GraphKind, _HypergeometricTails, derive_topology
 from secagg.errors import ParameterError
 
 CURIOUS, SEMI, MALICIOUS = Adversary
+CYCLES, RING, COMPLETE = GraphKind
 
 # (n, gamma, delta, adversary) -> (k, t), as google-parfait/federated-compute gives them (sigma = 40, eta = 20).
 REFERENCE = [
@@ -54,9 +55,9 @@ REFERENCE = [
 
 
 @pytest.mark.parametrize(("n", "corrupt", "dropout", "adversary", "degree", "threshold"), REFERENCE)
-def test_degree_and_threshold_are_the_references(n, corrupt, dropout, adversary, degree, threshold):
-    topology = derive_topology(ThreatModel(n, corrupt, dropout, adversary))
-    assert (topology.degree, topology.threshold, topology.complete) == (degree, threshold, False)
+def test_degree_and_threshold_of_the_ring_are_the_references(n, corrupt, dropout, adversary, degree, threshold):
+    topology = derive_topology(ThreatModel(n, corrupt, dropout, adversary), RING)
+    assert (topology.degree, topology.threshold, topology.graph) == (degree, threshold, RING)
 
 
 @pytest.mark.parametrize("n", [1_000, 10_000])
@@ -95,7 +96,7 @@ def test_fractions_are_counted_without_rounding_errors():
 @pytest.mark.parametrize("adversary", Adversary)
 def test_complete_graph_threshold_is_reachable_and_above_the_corrupt(n, adversary):
     model = ThreatModel(n, 0.0, 0.2, adversary)
-    topology = derive_topology(model, complete_graph=True)
+    topology = derive_topology(model, COMPLETE)
     assert topology.complete
     assert topology.degree == n - 1
     assert model.max_corrupt < topology.threshold <= max(model.min_survivors, 2)
@@ -104,8 +105,9 @@ def test_complete_graph_threshold_is_reachable_and_above_the_corrupt(n, adversar
         assert 2 * topology.threshold > n + model.max_corrupt
 
 
-def test_malicious_server_gets_the_complete_graph_only():
-    assert derive_topology(ThreatModel(200, 0.1, 0.1, MALICIOUS)).complete
+@pytest.mark.parametrize("graph", GraphKind)
+def test_malicious_server_gets_the_complete_graph_only(graph):
+    assert derive_topology(ThreatModel(200, 0.1, 0.1, MALICIOUS), graph).complete
 
 
 def test_small_groups_fall_back_to_the_complete_graph():
@@ -116,7 +118,7 @@ def test_small_groups_fall_back_to_the_complete_graph():
 def test_the_complete_graph_serves_every_threat_model(clients, corrupt, dropout, adversary):
     assume(corrupt + (1 if adversary is CURIOUS else 2) * dropout <= 0.9)
     model = ThreatModel(clients, corrupt, dropout, adversary)
-    topology = derive_topology(model, complete_graph=True)
+    topology = derive_topology(model, GraphKind.COMPLETE)
     assert max(model.max_corrupt, 1) < topology.threshold <= max(model.min_survivors, 2)
     assert adversary is CURIOUS or topology.resists_equivocation
 
@@ -126,7 +128,7 @@ def test_semi_malicious_thresholds_leave_no_room_for_both_shares(row):
     n, corrupt, dropout, adversary, degree, threshold = row
     # Even a client with the expected number of corrupt neighbours is safe from two contradictory requests.
     assert 2 * threshold > degree + math.floor(corrupt * degree)
-    assert derive_topology(ThreatModel(n, corrupt, dropout, adversary)).resists_equivocation
+    assert derive_topology(ThreatModel(n, corrupt, dropout, adversary), RING).resists_equivocation
 
 
 def test_corrupt_clients_are_counted_without_rounding_errors():
@@ -138,7 +140,7 @@ def test_corrupt_clients_are_counted_without_rounding_errors():
 def test_every_threshold_is_within_reach_of_the_survivors(corrupt, dropout):
     for n in range(3, 130, 3):
         model = ThreatModel(n, corrupt, dropout)
-        topology = derive_topology(model)
+        topology = derive_topology(model, RING)
         if not topology.complete:
             surviving = _HypergeometricTails(n).lower_quantile(model.min_survivors, topology.degree, 2**-20 / n)
             assert surviving >= topology.threshold

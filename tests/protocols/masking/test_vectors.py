@@ -31,6 +31,7 @@ from protocols.masking.messages import (
     UnmaskingRequest,
     UnmaskingShares,
 )
+from protocols.masking.topology import GraphKind, Topology
 from secagg import errors
 from secagg.key_agreement import KeyPair
 from secagg.prg import stream_residues
@@ -84,9 +85,16 @@ def derived() -> dict[str, str]:
         "survivors_statement": derivations.survivors_statement(SESSION_ID, EVERYONE, [1, 2, 3], [3, 1]),
     }
     graph = Graph(CONFIG.topology, 9, derivations.graph_seed(SESSION_ID, EVERYONE))
-    return {name: value.hex() for name, value in values.items()} | {
-        f"neighbours_of_{i}": ",".join(map(str, sorted(graph.neighbours(i)))) for i in (1, 2)
-    }
+    cycles = Graph(Topology(4, 2, GraphKind.RANDOM_CYCLES, 0, ()), 9, derivations.graph_seed(SESSION_ID, EVERYONE))
+    return (
+        {name: value.hex() for name, value in values.items()}
+        | {f"neighbours_of_{i}": _listed(graph.neighbours(i)) for i in (1, 2)}
+        | {f"neighbours_of_{i}_in_two_cycles": _listed(cycles.neighbours(i)) for i in range(1, 10)}
+    )
+
+
+def _listed(ids: frozenset[int]) -> str:
+    return ",".join(map(str, sorted(ids)))
 
 
 def messages() -> dict[str, str]:

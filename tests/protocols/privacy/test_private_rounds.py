@@ -31,6 +31,7 @@ from protocols.masking.config import RoundConfig
 from protocols.masking.messages import ToClient
 from protocols.masking.policy import ClientPolicy, PrivacyDemand
 from protocols.masking.server import Server, closing
+from protocols.masking.topology import GraphKind
 from protocols.masking.transitions import ServerPhase
 from protocols.privacy.explanation import explain
 from protocols.privacy.plans import HistogramPlan, PrivatePlan
@@ -146,7 +147,9 @@ def test_below_the_promised_number_the_round_fails_closed(phase: ServerPhase) ->
 def test_a_server_that_sums_too_few_gets_no_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     # The server's own check is switched off; the clients' is what must hold.
     monkeypatch.setattr(closing, "_check_minimum", lambda state, have: None)
-    plan = small_plan(threat_model=ThreatModel(12, 0.1, 0.25, Adversary.CURIOUS_SERVER), complete_graph=False)
+    # On the ring, as in the complete graph the server's own threshold would be missed first.
+    model = ThreatModel(12, 0.1, 0.25, Adversary.CURIOUS_SERVER)
+    plan = small_plan(threat_model=model, graph=GraphKind.RING_FOR_RANDOM_DROPOUTS)
     server, clients = Server(plan.config), joining(plan.config)
     while server.phase is not ServerPhase.MASKED_INPUT:
         exchange(server, clients, lambda name: np.zeros(20))
@@ -298,12 +301,12 @@ def test_noise_beyond_64_bits_is_refused() -> None:
 
 
 def test_small_groups_on_sparse_graphs_are_not_left_to_a_server_that_may_equivocate() -> None:
-    model = ThreatModel(200, 0.05, 0.05, Adversary.SEMI_MALICIOUS_SERVER)
+    model = ThreatModel(1000, 0.05, 0.05, Adversary.SEMI_MALICIOUS_SERVER)
     vector = PrivateVector("u", 4, 1.0, 8.0, 2.0)
-    with pytest.raises(ParameterError, match="complete_graph=True"):
-        RoundConfig(model, (vector,), min_survivors=190, complete_graph=False)
-    assert RoundConfig(model, (vector,), min_survivors=190, complete_graph=True).private
-    assert small_plan(threat_model=model).config.complete_graph
+    with pytest.raises(ParameterError, match=r"GraphKind\.COMPLETE"):
+        RoundConfig(model, (vector,), min_survivors=950, graph=GraphKind.RANDOM_CYCLES)
+    assert RoundConfig(model, (vector,), min_survivors=950).graph is GraphKind.COMPLETE
+    assert small_plan(threat_model=model).config.graph is GraphKind.COMPLETE
 
 
 @pytest.mark.parametrize(
