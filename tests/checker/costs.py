@@ -9,7 +9,7 @@ from .privacy import gaussian_delta_of, summed_gaussians_ratio
 from .private import Private
 from .refusal import require
 from .renyi import epsilon_from, sums_of
-from .topology import SLACK
+from .topology import RING, SLACK
 
 ADVERSARIES = ("curious-server", "semi-malicious-server", "malicious-server")
 ENCODING = {
@@ -138,6 +138,7 @@ def check_policy(policy: dict[str, Any], session: Session) -> None:
     fewest = math.ceil(wanted["min_survivor_fraction"] * session.num_clients)
     require(session.min_survivors >= max(wanted["min_survivors"], fewest), "ParameterError")
     require(not codecs or session.min_survivors >= wanted["min_participants"], "ParameterError")
+    require(wanted["takes_ring"] or session.topology.graph != RING, "ParameterError")
     if wanted["encoding"] is not None:
         check_encoding(_read(wanted["encoding"], ENCODING), session)
     if wanted["privacy"] is None:
