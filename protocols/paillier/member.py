@@ -17,6 +17,7 @@ from secagg.signatures import Identity
 from ..core import dumps
 from ..core.machine import GivenInputs
 from .contributions import add_contributions
+from .key_use import KeyUse
 from .messages import CommitmentList, Contribution, Endorsement, Message, Opening, OpenRequest, decode
 from .parameters import RoundParameters
 from .role import Role
@@ -33,9 +34,10 @@ class CommitteeMember(Role):
         identity: its Ed25519 identity, the public half of which is in the parameters.
         workers: threads for the sum and the opening.
         random: where the proof of an opening comes from.
+        key_use: remembers the one session of a key; needed where the round does without proofs of contributors.
 
     Raises:
-        ParameterError: share or identity are not those in the parameters.
+        ParameterError: share or identity are not those in the parameters, or a `key_use` is missing.
 
     Security: the machine opens one sum; that no second machine is started for the same session is its owner's duty.
     """
@@ -48,11 +50,17 @@ class CommitteeMember(Role):
         *,
         workers: int = 1,
         random: RandomBytes = SYSTEM,
+        key_use: KeyUse | None = None,
     ) -> None:
         super().__init__(parameters)
         if share.key != parameters.key or parameters.member_keys[share.member] != identity.public_bytes:
             raise ParameterError("the key share or the identity is not of this round's committee")
+        if parameters.without_proofs_one_session_a_key and key_use is None:
+            raise ParameterError(
+                "without proofs of contributors, a member endorses one session a key: give a key_use that remembers it"
+            )
         self.member = share.member
+        self._key_use = key_use if parameters.without_proofs_one_session_a_key else None
         self._share: KeyShare | None = share
         self._identity = identity
         self._workers = workers
@@ -99,11 +107,14 @@ class CommitteeMember(Role):
 
         Raises:
             UnexpectedMessage: another session, or a list with strangers or of too few.
+            StateError: the round does without proofs, and the key was used in another session.
         """
         parameters = self.parameters
         with self._step(Phase.NEW, Phase.ENDORSED):
             parameters.check_session(request)
             parameters.check_commitments(request.commitments)
+            if self._key_use is not None:
+                self._key_use.claim(parameters.key.digest(), self.member, parameters.session)
             self._commitments = dict(request.commitments)
             self._sum = accumulator_of(parameters, self._workers)
             listed = parameters.commitments_digest(self._commitments)
@@ -210,15 +221,16 @@ class CommitteeMember(Role):
         *,
         workers: int = 1,
         random: RandomBytes = SYSTEM,
+        key_use: KeyUse | None = None,
     ) -> CommitteeMember:
         """Restore what `dump` returned; the other arguments as on construction.
 
         Raises:
             StateError: the bytes are no dump of this kind and version, damaged, or of another round or member.
-            ParameterError: share or identity are not those in the parameters.
+            ParameterError: as on construction.
         """
         state = load(dumped, MemberState, parameters)
-        member = cls(parameters, share, identity, workers=workers, random=random)
+        member = cls(parameters, share, identity, workers=workers, random=random, key_use=key_use)
         if state.member != member.member:
             raise StateError(f"the dump is of member {state.member}, not {member.member}")
         if state.phase is Phase.ENDORSED:

@@ -6,6 +6,7 @@ where their owner keeps them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
@@ -47,12 +48,25 @@ class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{type(self).__name__}(...)"
 
 
+@dataclass(frozen=True)
+class EncryptedUpdate:
+    """An encrypted update, and the proof that its author knows it: empty in a round that does without.
+
+    Args:
+        vector: the update.
+        proof: as `secagg.paillier.encrypt_and_prove` gives it.
+    """
+
+    vector: EncryptedVector
+    proof: bytes = field(repr=False)
+
+
 class ContributorState(_State, frozen=True, tag="contributor"):
     """The encrypted update is held until it was shown, and the last answer for good."""
 
     contributor: int
     phase: Phase
-    vector: EncryptedVector | None = None
+    update: EncryptedUpdate | None = None
     request: bytes = b""
     answer: bytes = b""
 

@@ -18,6 +18,9 @@ from ..randomness import SYSTEM, below
 
 Integer = Any
 
+WEIGHT_BITS = 128
+"""Bits of the public weights that combine many ciphertexts, or their noise, into one."""
+
 Progress = Callable[[int], None]
 """Called with how many elements have been dealt with since the last call."""
 
@@ -100,27 +103,35 @@ def choose(name: str | None) -> None:
     _chosen[:] = [chosen]
 
 
-def powmod_product(bases: Sequence[Integer], exponents: Sequence[bytes], modulus: Integer) -> Integer:
-    """Return the product of base ** exponent, exponents being big-endian byte strings of one length.
+def powmod_product(bases: Sequence[Integer], exponents: Sequence[int], modulus: Integer, *, bits: int) -> Integer:
+    """Return the product of base ** exponent, exponents being below 2**bits.
 
-    Source: Pippenger's bucket method with one-byte windows: one multiplication a base and byte, which for 16 bytes is
-    a seventh of what separate exponentiations cost.
+    Source: Pippenger's bucket method: one multiplication a base and window, and two for each number that a window can
+    hold, with the windows that suit so many bases.
     """
     arithmetic = backend()
     modulus = arithmetic.integer(modulus)
     result = arithmetic.integer(1)
-    for position in range(len(exponents[0]) if exponents else 0):
-        result = arithmetic.powmod(result, 256, modulus)
-        buckets: list[Integer] = [arithmetic.integer(1)] * 256
+    window = window_of(len(bases), bits)
+    mask = (1 << window) - 1
+    for shift in range((bits - 1) // window * window, -1, -window):
+        result = arithmetic.powmod(result, 1 << window, modulus)
+        buckets: list[Integer] = [arithmetic.integer(1)] * (1 << window)
         for base, exponent in zip(bases, exponents, strict=True):
-            digit = exponent[position]
-            buckets[digit] = buckets[digit] * base % modulus
+            digit = exponent >> shift & mask
+            if digit:
+                buckets[digit] = buckets[digit] * base % modulus
         running = total = arithmetic.integer(1)
         for bucket in reversed(buckets[1:]):  # bucket d enters the running product at d, and so d times in total
             running = running * bucket % modulus
             total = total * running % modulus
         result = result * total % modulus
     return result
+
+
+def window_of(count: int, bits: int) -> int:
+    """Return the bits of a window for which `powmod_product` of so many bases multiplies least."""
+    return min(range(1, 17), key=lambda window: -(-bits // window) * (count + (2 << window)))
 
 
 def all_invertible(values: Iterable[Integer], modulus: Integer) -> bool:
@@ -180,3 +191,10 @@ def split(data: bytes | memoryview, num_bytes: int) -> list[Integer]:
 def expand(label: Label, *context: bytes, length: int) -> bytes:
     """Hash to `length` public bytes: SHAKE-256 of `frame(label, *context)`, a random oracle of any length."""
     return hashlib.shake_256(frame(label, *context)).digest(length)
+
+
+def weights_of(label: Label, transcript: bytes, count: int) -> list[int]:
+    """Return so many public numbers of WEIGHT_BITS that depend on all of the transcript, and are chosen by nobody."""
+    size = WEIGHT_BITS // 8
+    stream = expand(label, transcript, length=size * count)
+    return [int.from_bytes(stream[start : start + size], "big") for start in range(0, len(stream), size)]

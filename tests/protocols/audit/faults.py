@@ -210,7 +210,7 @@ class _Derivations:
 def _any_commitment(original: Callable[..., Any], self: Any, contributor: int, said: Any, commitments: Any) -> Any:
     """The list of commitments is taken to hold whatever comes."""
     listed = self.commitments_digest(commitments)
-    digest = self.contribution_digest(contributor, said.vector())
+    digest = self.contribution_digest(contributor, said.vector(), said.proof)
     with pytest.MonkeyPatch.context() as inner:
         inner.setattr(RoundParameters, "commitments_digest", lambda *_: listed)
         return original(self, contributor, said, {**commitments, contributor: digest})

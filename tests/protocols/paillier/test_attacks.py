@@ -128,7 +128,9 @@ def test_an_update_cannot_be_made_from_another_clients() -> None:
     session.deliver(1, seen)
     parameters = session.parameters
     copied = seen.vector()
-    text = parameters.contribution_text(2, seen.commitments_digest, parameters.contribution_digest(2, copied))
+    text = parameters.contribution_text(
+        2, seen.commitments_digest, parameters.contribution_digest(2, copied, seen.proof)
+    )
     forged = Contribution(
         parameters.session,
         2,
@@ -138,6 +140,7 @@ def test_an_update_cannot_be_made_from_another_clients() -> None:
         copied.length,
         1,
         copied.data,
+        seen.proof,
         identity(2).sign(text),
     )
     for refuse in (lambda: session.aggregator.receive(2, forged), lambda: session.members[1].receive(2, forged)):
