@@ -7,7 +7,7 @@ FILES: dict[str, tuple[str, int]] = {
     "residues": ("d084264c2285ce3e9ff45d050092ad07774b2308d0ea31c9870fa4a41e7076f1", 31),
     "prg": ("1e3c404f1a3e3113a214a2a36ad480519d3a345c94b5102ace5d484f45c3a84a", 13),
     "shamir": ("4a3e5c135503dd23d0f71c902a092ce67e37ae9a054963c7014a7652b03c2069", 23),
-    "derivation": ("1b32c22fcd892a56e151a06d66d143df4f186610aa12b17d575dc53e7dcad83b", 60),
+    "derivation": ("9dc7873948cb5916101d3f9e7ebe48ef90129fbe720d5b308cf7abcc4a4fa0f3", 66),
     "aead": ("a11919e995e708059766303165493433101aa59cbd22b79a0a7f3c49cc3db42a", 15),
     "key_agreement": ("8135045be0801ed0f93b1904c5abfb07ec2428cb2764c82938e62ce1a02f7a94", 23),
     "signatures": ("df00b51bfc4e0700a6c7b0e645cb7afc1320a8e7f7111afdccf3d666e4bd9226", 41),
@@ -20,6 +20,6 @@ FILES: dict[str, tuple[str, int]] = {
     "session-private-curious": ("4467867b53da382a9d8c3d79846852073f59b9e08ac8c93d45bfd495c2b83ca8", 96),
     "session-private-semi-malicious": ("e0d026892742a052d91fcbdd5589bd6ca37665367b516ee5cad57c58863ff6a1", 111),
     "session-private-malicious": ("90c6cd27b5ce45d148bd138f8ae919c9f9720f01099733ca76601fe34aeb0369", 110),
-    "paillier-round": ("a426a5dc5183a685c1e43557ed29fbb1586c099419f61a1ef9eb3b8472f449fe", 84),
+    "paillier-round": ("538e83507cb5d0a7f5ba20ee456ddbd488d5dc242234eddd4079abe2272b22e0", 100),
     "ledger": ("7c68a1c4c6fff5229ef0edb569c7dcabdd9ad005751c537d37ae11ffa1f59116", 121),
 }

@@ -87,6 +87,8 @@ class Run:
             own["min_contributors"],
             bytes.fromhex(vector["nonce"]),
             own["corrupt_members"],
+            own["corrupt_contributors"],
+            own["without_proofs_one_session_a_key"],
         )
         self.shares = shares
         self.exponents: deque[bytes] = deque()
@@ -109,11 +111,11 @@ class Run:
         return (parameters.contributors if role == "contributors" else parameters.members).name(party)
 
     def _sources(self, party: int) -> dict[str, Any]:
-        """What a contributor draws: its noise, which has been queued, and its rounding."""
-        return {
-            "noise": NoisePool(self.noise),
-            "random": Recorded(self.vector["contributors"][str(party)]["rounding_seed"]),
-        }
+        """What a contributor draws: its noise, which has been queued, its rounding, and the nonces of its proof."""
+        given, n = self.vector["contributors"][str(party)], self.parameters.key.public_key.n
+        size = (n.bit_length() + 7) // 8
+        nonces = ((number % (1 << 8 * size)).to_bytes(size, "little").hex() for number in given["proof_nonces"])
+        return {"noise": NoisePool(self.noise), "random": Recorded(given["rounding_seed"], *nonces)}
 
     def _proof_nonce(self, member: int) -> RandomBytes:
         nonce = iter([self.vector["members"][str(member)]["proof_nonce"]])
@@ -172,7 +174,10 @@ class Run:
         return (parameters.contributors if name in parameters.contributors else parameters.members).number(name)
 
     def collect(self, silent: list[int], replaced: Vector, until: int | None = None) -> dict[int, bytes]:
-        """Let everyone answer who is not silent, in order, up to a party if one is given; return the answers."""
+        """Let everyone answer who is not silent, in order, up to a party if one is given; return the answers.
+
+        Those whose answers are replaced are not asked.
+        """
         answers: dict[int, bytes] = {}
         for name, data in self.aggregator.outgoing().items():
             party = self.number(name)
@@ -180,8 +185,9 @@ class Run:
                 break
             if party in silent:
                 continue
-            answers[party] = self.answer(party, data)
-            self.deliver(party, bytes.fromhex(replaced.get(str(party), answers[party].hex())))
+            other = replaced.get(str(party))
+            answers[party] = self.answer(party, data) if other is None else bytes.fromhex(other)
+            self.deliver(party, answers[party])
         return answers
 
     def close(self) -> None:
