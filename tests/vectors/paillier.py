@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from protocols.audit.replay.recorded_paillier import KINDS, Run
 from protocols.audit.replay.recorded_sessions import outcome_of
@@ -24,7 +25,7 @@ from protocols.paillier.messages import (
     decode,
     encode,
 )
-from secagg.paillier import integers
+from secagg.paillier import NoisePool, ShortExponents, encrypt_and_prove, integers
 from tests.secagg.paillier.fixed_keys import _PRIMES
 
 from .sessions import drawn, numbers
@@ -98,14 +99,22 @@ def _refused(vector: Vector, rounds: list[Vector]) -> Iterator[Vector]:
 
 
 def _other_update(vector: Vector, party: int, up: bytes) -> Iterator[tuple[str, str, bytes]]:
-    """What a contributor says that changes its mind after it has committed, and signs that."""
+    """What a contributor says that changes its mind after it has committed, proves that and signs it."""
     run, said = Run(vector), decode(up, Contribution, max_bytes=1 << 20)
-    other = msgspec.structs.replace(said, ciphertexts=said.ciphertexts[:-1] + bytes([said.ciphertexts[-1] ^ 1]))
+    parameters = run.parameters
+    update, proof = encrypt_and_prove(
+        np.zeros(parameters.lanes.length, dtype=np.uint32),
+        parameters.lanes,
+        NoisePool(ShortExponents(parameters.key.public_key, random=partial(drawn, NAME, party, "other noise"))),
+        context=parameters.knowledge_context(party),
+        random=lambda size: drawn(NAME, party, "other proof", size - 1) + b"\0",
+    )
+    other = msgspec.structs.replace(said, ciphertexts=update.data, proof=proof)
     digest = run.parameters.contribution_digest(party, other.vector(), other.proof)
     text = run.parameters.contribution_text(party, said.commitments_digest, digest)
     signature = run.identities["contributors"][party].sign(text)
     yield (
-        "not what was committed to, and signed",
+        "not what was committed to, proven and signed",
         "aggregator",
         encode(msgspec.structs.replace(other, signature=signature)),
     )

@@ -35,6 +35,7 @@ from protocols.masking.messages import Confirmation, Invitation
 from protocols.masking.policy import ClientPolicy, PrivacyDemand
 from protocols.masking.server import Server, closing, unmasking
 from protocols.masking.transitions import ServerPhase
+from protocols.paillier import parameters as paillier_parameters
 from protocols.paillier.parameters import RoundParameters
 from protocols.privacy import plans
 from protocols.privacy.plans import PrivatePlan
@@ -328,6 +329,7 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
         replaced(KeyPair, "generate", classmethod(lambda cls, *, random: cls(random(32)[:2] * 16))),
     ),
     ("replay/paillier-round", "unchecked openings", replaced(threshold, "verify", nothing)),
+    ("replay/paillier-round", "unproven updates", replaced(paillier_parameters, "check_knowledge", nothing)),
     ("replay/paillier-round", "other updates", around(RoundParameters, "check_contribution", _any_commitment)),
     ("replay/ledger", "a kept head says nothing", around(Ledger, "verify", lambda of, self, head=None: of(self))),
     ("primitives/encoding", "two bits too few", overflowing),
