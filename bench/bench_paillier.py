@@ -31,6 +31,7 @@ from secagg.paillier import (
     encrypt,
     open_partially,
 )
+from secagg.paillier.knowledge import proof_bytes
 from tests.secagg.paillier.fixed_keys import dealt, private_key
 
 CODEC = FixedPoint(clip=1.0, value_bits=16, num_summands=1000, rounding=Rounding.STOCHASTIC)
@@ -50,7 +51,7 @@ def pool_of_vectors(key: PrivateKey, lanes: Lanes) -> list[EncryptedVector]:
     """Valid vectors of this length, fast: a few ciphertexts are drawn, and each one is a product of earlier ones."""
     noise = NoisePool(ShortExponents(key.public_key))
     n_squared = key.public_key.n_squared
-    values = [key.public_key.encrypt(secrets.randbelow(256), noise.take()) for _ in range(64)]
+    values = [key.public_key.encrypt(secrets.randbelow(256), noise.take().residue) for _ in range(64)]
     vectors = []
     for _ in range(DISTINCT):
         ciphertexts = []
@@ -66,7 +67,7 @@ def pool_of_vectors(key: PrivateKey, lanes: Lanes) -> list[EncryptedVector]:
 def known_vectors(key: PrivateKey, lanes: Lanes) -> list[EncryptedVector]:
     """Vectors whose sum can be checked: every lane of vector i holds i, under noise that is reused."""
     noise = NoisePool(ShortExponents(key.public_key))
-    some = [noise.take() for _ in range(64)]
+    some = [noise.take().residue for _ in range(64)]
     vectors = []
     for i in range(DISTINCT):
         plaintexts = lanes.pack(np.full(lanes.length, i, dtype=np.uint32))
@@ -367,7 +368,9 @@ def test_a_million_parameters(benchmark, report: Callable[[Finding], None]) -> N
 def test_bytes_on_the_wire(benchmark, report: Callable[[Finding], None], key_bits: int) -> None:
     key, lanes = private_key(key_bits), lanes_for(key_bits, 100_000)
     data = bytes(lanes.num_plaintexts * key.public_key.ciphertext_bytes)
-    message = Contribution(bytes(32), bytes(32), bytes(32), lanes.lane_bits, lanes.length, 1, data, bytes(64))
+    proof = bytes(proof_bytes(key.public_key))
+    header = (bytes(32), 1, bytes(32), bytes(32), lanes.lane_bits, lanes.length, 1)
+    message = Contribution(*header, data, proof, bytes(64))
     per_parameter = len(benchmark.pedantic(encode, args=(message,), rounds=1)) / lanes.length
     finding = Finding(f"bytes on the wire, {key_bits} bits, 16-bit values, 1000 addends")
     finding.add("ours, the whole message, a parameter", per_parameter, "B", asked="at most 7 B", met=per_parameter <= 7)
