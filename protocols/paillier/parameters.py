@@ -232,7 +232,8 @@ class RoundParameters:
     def _check_knowledge(self, contributor: int, vector: EncryptedVector, proof: bytes) -> None:
         key = self.key.public_key
         if not self.without_proofs_one_session_a_key:
-            check_knowledge(vector, key, self.lanes, proof, context=self.knowledge_context(contributor))
+            context, times = self.knowledge_context(contributor), len(self.contributors)
+            check_knowledge(vector, key, self.lanes, proof, context=context, times=times)
         elif proof:
             raise MalformedMessage("a contribution with a proof, in a round that does without")
 

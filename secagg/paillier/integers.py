@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -101,37 +101,6 @@ def choose(name: str | None) -> None:
     if chosen is None:
         raise ParameterError(f"there is no backend {name!r} here: use 'python', or install secagg[paillier] for gmpy2")
     _chosen[:] = [chosen]
-
-
-def powmod_product(bases: Sequence[Integer], exponents: Sequence[int], modulus: Integer, *, bits: int) -> Integer:
-    """Return the product of base ** exponent, exponents being below 2**bits.
-
-    Source: Pippenger's bucket method: one multiplication a base and window, and two for each number that a window can
-    hold, with the windows that suit so many bases.
-    """
-    arithmetic = backend()
-    modulus = arithmetic.integer(modulus)
-    result = arithmetic.integer(1)
-    window = window_of(len(bases), bits)
-    mask = (1 << window) - 1
-    for shift in range((bits - 1) // window * window, -1, -window):
-        result = arithmetic.powmod(result, 1 << window, modulus)
-        buckets: list[Integer] = [arithmetic.integer(1)] * (1 << window)
-        for base, exponent in zip(bases, exponents, strict=True):
-            digit = exponent >> shift & mask
-            if digit:
-                buckets[digit] = buckets[digit] * base % modulus
-        running = total = arithmetic.integer(1)
-        for bucket in reversed(buckets[1:]):  # bucket d enters the running product at d, and so d times in total
-            running = running * bucket % modulus
-            total = total * running % modulus
-        result = result * total % modulus
-    return result
-
-
-def window_of(count: int, bits: int) -> int:
-    """Return the bits of a window for which `powmod_product` of so many bases multiplies least."""
-    return min(range(1, 17), key=lambda window: -(-bits // window) * (count + (2 << window)))
 
 
 def all_invertible(values: Iterable[Integer], modulus: Integer) -> bool:

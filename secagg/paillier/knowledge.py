@@ -18,9 +18,10 @@ from ..derivation import HASH_BYTES, Label, digest
 from ..errors import AuthenticationFailed
 from ..randomness import SYSTEM, RandomBytes, below
 from ..residues import Residues
-from .integers import WEIGHT_BITS, Integer, Progress, backend, powmod_product, to_bytes, weights_of, width
+from .integers import WEIGHT_BITS, Integer, Progress, backend, to_bytes, weights_of, width
 from .keys import PublicKey
 from .lanes import Lanes
+from .powers import powmod_product
 from .randomness import NoisePool, unit
 from .vectors import EncryptedVector, checked_ciphertexts, encrypt_known
 
@@ -71,8 +72,18 @@ def encrypt_and_prove(
     return vector, challenge + to_bytes(plaintext % n, size) + to_bytes(root, size)
 
 
-def check_knowledge(vector: EncryptedVector, key: PublicKey, lanes: Lanes, proof: bytes, *, context: bytes) -> None:
+def check_knowledge(
+    vector: EncryptedVector, key: PublicKey, lanes: Lanes, proof: bytes, *, context: bytes, times: int = 1
+) -> None:
     """Return if the proof shows that the author of the vector knows what it encrypts.
+
+    Args:
+        vector: as it came.
+        key: what it must be under.
+        lanes: what it must look like.
+        proof: as `encrypt_and_prove` gives it.
+        context: the session and the author.
+        times: how many vectors are going to be checked, which may make the vector unit worth it.
 
     Raises:
         AuthenticationFailed: it does not.
@@ -89,7 +100,7 @@ def check_knowledge(vector: EncryptedVector, key: PublicKey, lanes: Lanes, proof
     if not (plaintext < n and 0 < root < n and arithmetic.gcd(root, n) == 1):
         raise failed
     weights = weights_of(Label.PAILLIER_KNOWLEDGE_WEIGHTS, challenge, len(ciphertexts))
-    combined = powmod_product(ciphertexts, weights, key.n_squared, bits=WEIGHT_BITS)
+    combined = powmod_product(ciphertexts, weights, key.n_squared, bits=WEIGHT_BITS, times=times)
     answered = key.encrypt(plaintext, arithmetic.powmod(root, n, key.n_squared))
     announcement = answered * arithmetic.invert(combined, key.n_squared) % key.n_squared
     if not hmac.compare_digest(_challenge(key, vector, context, announcement), challenge):

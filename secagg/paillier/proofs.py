@@ -16,7 +16,8 @@ from ..derivation import Label, digest
 from ..errors import AuthenticationFailed
 from ..randomness import SYSTEM, RandomBytes, bits
 from . import integers
-from .integers import WEIGHT_BITS, Integer, backend, powmod_product, to_bytes, weights_of, width
+from .integers import WEIGHT_BITS, Integer, backend, to_bytes, weights_of, width
+from .powers import powmod_product
 
 CHALLENGE_BYTES = 32
 _HIDING_BITS = 128

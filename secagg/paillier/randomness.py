@@ -18,8 +18,9 @@ from typing import NamedTuple, NoReturn, Protocol, final
 from ..errors import ParameterError
 from ..randomness import SYSTEM, RandomBytes, below
 from . import integers
-from .integers import WEIGHT_BITS, Integer, Progress, backend, powmod_product
+from .integers import WEIGHT_BITS, Integer, Progress, backend
 from .keys import PrivateKey, PublicKey
+from .powers import powmod_product
 
 _BATCH = 16
 """Draws that a worker process makes at once, and reports together."""
