@@ -104,7 +104,7 @@ class Contributor(Role):
         if isinstance(message, Invitation) and self.phase is Phase.NEW:
             given = take_inputs(inputs if inputs is not None else {})
             if given.values.keys() != {UPDATE}:
-                raise EncodingError(f"the round sums {UPDATE!r}, but {sorted(given.values)} were given")
+                raise EncodingError(f"the round sums {UPDATE!r}, but {sorted(map(str, given.values))} were given")
             if self._noise is None:
                 self._noise = NoisePool(ShortExponents(self.parameters.key.public_key, random=self._random))
             return self.commit_to(self._encrypted(given.values[UPDATE], self._noise, given.weight))
@@ -132,19 +132,25 @@ class Contributor(Role):
         """Check that a quorum of members stands by one list of commitments, and show the encrypted update.
 
         Raises:
-            UnexpectedMessage: another session, or a list with strangers or of too few.
+            UnexpectedMessage: another session, or a list with strangers or of too few; nothing changes.
             ContradictoryRequest: this client's commitment is not on the list as it was made.
             AuthenticationFailed: an endorsement does not verify; its member is the culprit.
             ThresholdError: too few endorsements.
         """
+        parameters = self.parameters
+        with self._alone():
+            self._due(Phase.COMMITTED)
+            parameters.check_session(request)
+            parameters.check_commitments(request.commitments)
+            return self._reveal(request)
+
+    def _reveal(self, request: RevealRequest) -> Contribution:
         parameters = self.parameters
         with self._step(Phase.COMMITTED, Phase.COMPLETED):
             update, self._update = self._update, None
             if update is None:
                 raise StateError("there is no update to reveal")
             vector = update.vector
-            parameters.check_session(request)
-            parameters.check_commitments(request.commitments)
             contribution_digest = parameters.contribution_digest(self.contributor, vector, update.proof)
             if request.commitments.get(self.contributor) != contribution_digest:
                 raise ContradictoryRequest("the list of commitments has another one of this contributor, or none")

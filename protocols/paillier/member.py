@@ -106,13 +106,19 @@ class CommitteeMember(Role):
         """Stand by a list of commitments: the only one, for this member.
 
         Raises:
-            UnexpectedMessage: another session, or a list with strangers or of too few.
+            UnexpectedMessage: another session, or a list with strangers or of too few; nothing changes.
             StateError: the round does without proofs, and the key was used in another session.
         """
         parameters = self.parameters
-        with self._step(Phase.NEW, Phase.ENDORSED):
+        with self._alone():
+            self._due(Phase.NEW)
             parameters.check_session(request)
             parameters.check_commitments(request.commitments)
+            return self._endorse(request)
+
+    def _endorse(self, request: CommitmentList) -> Endorsement:
+        parameters = self.parameters
+        with self._step(Phase.NEW, Phase.ENDORSED):
             if self._key_use is not None:
                 self._key_use.claim(parameters.key.digest(), self.member, parameters.session)
             self._commitments = dict(request.commitments)
@@ -150,22 +156,27 @@ class CommitteeMember(Role):
         """Do this member's part in opening the sum of what it accepted, if that is what is asked for.
 
         Raises:
-            UnexpectedMessage: another session.
-            ContradictoryRequest: another set of contributors or another sum than this member has, too few of them, or
-                one of them twice.
+            UnexpectedMessage: another session; nothing changes.
+            ContradictoryRequest: another set of contributors or another sum than this member has, too few of them, one
+                of them twice, or in another order than that of their numbers.
         """
+        with self._alone():
+            self._due(Phase.ENDORSED)
+            self.parameters.check_session(request)
+            return self._open(request, progress)
+
+    def _open(self, request: OpenRequest, progress: Progress | None) -> Opening:
         parameters = self.parameters
         with self._step(Phase.ENDORSED, Phase.COMPLETED):
             share, self._share = self._share, None
             if share is None or self._sum is None:
                 raise StateError("there is nothing to open")
             with self._sum as accumulator:
-                parameters.check_session(request)
-                asked = set(request.contributors)
-                if len(asked) != len(request.contributors) or asked != self._accepted:
+                asked = request.contributors
+                if asked != sorted(self._accepted):
                     raise ContradictoryRequest(
-                        f"asked to open a sum of {len(request.contributors)} contributors that are not exactly the "
-                        f"{len(self._accepted)} that this member accepted"
+                        f"asked to open a sum of {len(asked)} contributors that are not exactly the "
+                        f"{len(self._accepted)} that this member accepted, in their order"
                     )
                 if len(asked) < parameters.min_contributors:
                     raise ContradictoryRequest(

@@ -141,10 +141,17 @@ def decode(data: bytes, kind: type[M], *, max_bytes: int) -> M:
 
 def decode_any(data: bytes, *, max_bytes: int) -> Message:
     """Read a message of any kind; raises as `decode`."""
-    message: Message = framing.decode(data, _MESSAGES, version=VERSION, max_bytes=max_bytes)
+    message: Message = framing.decode(taken(data), _MESSAGES, version=VERSION, max_bytes=max_bytes)
     return message
 
 
 def fingerprint(data: bytes) -> bytes:
     """Return what tells a message from any other: its header, which holds a digest of the body."""
-    return framing.fingerprint(data)
+    return framing.fingerprint(taken(data))
+
+
+def taken(data: object) -> bytes:
+    """Return bytes, or a view of bytes, as bytes; raise MalformedMessage for anything else."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise MalformedMessage(f"a message is a {type(data).__name__}, but must be bytes")
+    return data if isinstance(data, bytes) else bytes(data)

@@ -13,6 +13,7 @@ from secagg.derivation import HASH_BYTES, Label, digest, frame
 from secagg.encoding import FixedPoint
 from secagg.errors import AuthenticationFailed, MalformedMessage, ParameterError, PeerError, UnexpectedMessage
 from secagg.paillier import EncryptedVector, Lanes, ThresholdKey, check_knowledge
+from secagg.paillier.integers import whole
 
 from ..core.participants import Participants
 from .messages import MAX_PARTIES, Contribution, Message
@@ -57,6 +58,7 @@ class RoundParameters:
 
     def __post_init__(self) -> None:
         """Check every field."""
+        self._check_kinds()
         for role, roster in (("contributors", self.contributors), ("members", self.members)):
             if len(roster.keys) != len(roster):
                 raise ParameterError(f"the {role} need public keys: Participants takes a mapping of names to keys")
@@ -80,6 +82,22 @@ class RoundParameters:
             raise ParameterError(f"the nonce has {len(self.nonce)} bytes, but must have {HASH_BYTES}")
         check_quorum(self.key.threshold, self.key.num_members, self.corrupt_members)
         _ = self.lanes
+
+    def _check_kinds(self) -> None:
+        kinds = {"key": ThresholdKey, "codec": FixedPoint, "contributors": Participants, "members": Participants}
+        for name, kind in kinds.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ParameterError(f"{name} is a {type(getattr(self, name)).__name__}, but must be a {kind.__name__}")
+        for name in ("length", "min_contributors", "corrupt_members", "corrupt_contributors"):
+            if not (name == "corrupt_contributors" and self.corrupt_contributors is None):
+                object.__setattr__(self, name, whole(name, getattr(self, name)))
+        if not isinstance(self.without_proofs_one_session_a_key, bool):
+            raise ParameterError(
+                f"without_proofs_one_session_a_key is {self.without_proofs_one_session_a_key!r:.50}, but must be a bool"
+            )
+        if not isinstance(self.nonce, bytes | bytearray | memoryview):
+            raise ParameterError(f"the nonce is a {type(self.nonce).__name__}, but must be {HASH_BYTES} bytes")
+        object.__setattr__(self, "nonce", bytes(self.nonce))
 
     @property
     def max_corrupt_contributors(self) -> int:
@@ -126,6 +144,7 @@ class RoundParameters:
             self.nonce,
             self.key.digest(),
             struct.pack(">d", codec.clip),
+            codec.rounding.encode(),
             *(int(number).to_bytes(8, "big") for number in numbers),
             _roster(self.contributor_keys),
             _roster(self.member_keys),

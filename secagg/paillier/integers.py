@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import operator
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, NamedTuple
@@ -101,6 +102,24 @@ def choose(name: str | None) -> None:
     if chosen is None:
         raise ParameterError(f"there is no backend {name!r} here: use 'python', or install secagg[paillier] for gmpy2")
     _chosen[:] = [chosen]
+
+
+def whole(name: str, value: object) -> int:
+    """Return an integer of Python's or numpy's as one of Python's.
+
+    Raises:
+        ParameterError: the value is anything else, or a boolean.
+    """
+    try:
+        return _index(value)
+    except TypeError:
+        raise ParameterError(f"{name} is {value!r:.50}, but must be an integer") from None
+
+
+def _index(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    return operator.index(value)
 
 
 def all_invertible(values: Iterable[Integer], modulus: Integer) -> bool:

@@ -181,6 +181,7 @@ class NoisePool:
             ParameterError: count is negative, workers is not positive, or several are to draw from a key holder's
                 source or from randomness that was handed in.
         """
+        count, workers = integers.whole("count", count), integers.whole("workers", workers)
         if count < 0 or workers < 1:
             raise ParameterError(f"count is {count} and workers {workers}, but must be at least 0 and 1")
         self._disown_after_fork()

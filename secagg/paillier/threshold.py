@@ -16,7 +16,7 @@ from ..derivation import Label, digest
 from ..errors import AuthenticationFailed, InconsistentShares, ParameterError, ThresholdError
 from ..randomness import SYSTEM, RandomBytes, below
 from . import integers, moduli
-from .integers import Integer, Progress, all_invertible, backend, to_bytes, width
+from .integers import Integer, Progress, all_invertible, backend, to_bytes, whole, width
 from .keys import DEFAULT_KEY_BITS, PublicKey
 from .lanes import Lanes
 from .opening import Opener
@@ -134,6 +134,8 @@ def deal(
 
     Security: the dealer knows the key while this runs; Python cannot wipe it.
     """
+    threshold, num_members = whole("threshold", threshold), whole("num_members", num_members)
+    key_bits = whole("key_bits", key_bits)
     if not (moduli.MIN_KEY_BITS <= key_bits <= moduli.MAX_KEY_BITS and key_bits % 2 == 0):
         raise ParameterError(
             f"key_bits is {key_bits}, but must be even and from {moduli.MIN_KEY_BITS} to {moduli.MAX_KEY_BITS}"

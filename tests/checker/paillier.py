@@ -138,6 +138,7 @@ class Parameters:
             bytes.fromhex(vector["nonce"]),
             self.key.digest,
             struct.pack(">d", self.clip),
+            own["rounding"].encode(),
             *map(_u64, numbers),
             _pairs(self.identities["contributors"]),
             _pairs(self.identities["members"]),
@@ -331,7 +332,7 @@ class Round:
 
     def _open(self, party: int, request: Vector) -> bytes:
         p, asked = self.p, request["contributors"]
-        require(sorted(asked) == sorted(self.accepted), "ContradictoryRequest")
+        require(asked == sorted(self.accepted), "ContradictoryRequest")
         require(len(asked) >= p.minimum, "ContradictoryRequest")
         context = self.context()
         require(request["sum_digest"] == context, "ContradictoryRequest")

@@ -20,6 +20,6 @@ FILES: dict[str, tuple[str, int]] = {
     "session-private-curious": ("4467867b53da382a9d8c3d79846852073f59b9e08ac8c93d45bfd495c2b83ca8", 96),
     "session-private-semi-malicious": ("e0d026892742a052d91fcbdd5589bd6ca37665367b516ee5cad57c58863ff6a1", 111),
     "session-private-malicious": ("90c6cd27b5ce45d148bd138f8ae919c9f9720f01099733ca76601fe34aeb0369", 110),
-    "paillier-round": ("d8518b6c4c803304be2e6405fba7bc230c0346b4ff6654a98bc0393abf4d5e65", 100),
+    "paillier-round": ("3ab7a51f90ed2b3f97b0ee30dda002cd5b22d6bc35ae09102a80cf94a3245949", 100),
     "ledger": ("7c68a1c4c6fff5229ef0edb569c7dcabdd9ad005751c537d37ae11ffa1f59116", 121),
 }
