@@ -76,8 +76,12 @@ class Lanes:
         """Lay residues (length,) of the lane dtype out as signed plaintexts.
 
         Raises:
-            EncodingError: another length or dtype.
+            EncodingError: another length or dtype, or a masked array.
         """
+        dtype = wire.lane_dtype(self.lane_bits)
+        if type(residues) is not np.ndarray or residues.dtype != dtype:
+            kind = residues.dtype if type(residues) is np.ndarray else type(residues).__name__
+            raise EncodingError(f"residues are {kind}, but these lanes take a plain array of {dtype}")
         if residues.shape != (self.length,):
             raise EncodingError(f"residues have shape {residues.shape}, but these lanes hold ({self.length},)")
         # flipping the highest bit of two's complement adds half the range: unsigned lanes, which pack as bit strings

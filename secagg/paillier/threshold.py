@@ -52,6 +52,12 @@ class ThresholdKey:
 
     def __post_init__(self) -> None:
         """Check every field."""
+        for name in ("threshold", "generator"):
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
+        keys = tuple(whole("a member key", member_key) for member_key in self.member_keys)
+        object.__setattr__(self, "member_keys", keys)
+        if not isinstance(self.public_key, PublicKey):
+            raise ParameterError(f"public_key is a {type(self.public_key).__name__}, but must be a PublicKey")
         members = len(self.member_keys)
         if not 2 <= members <= MAX_MEMBERS or not 2 <= self.threshold <= members:
             raise ParameterError(
@@ -97,6 +103,9 @@ class KeyShare:
 
     def __post_init__(self) -> None:
         """Check the share against its verification key."""
+        object.__setattr__(self, "member", whole("member", self.member))
+        if isinstance(self.secret, bool) or not isinstance(self.secret, int):  # whose value stands in no error
+            raise ParameterError(f"the secret is a {type(self.secret).__name__}, but must be an integer")
         if not 1 <= self.member <= self.key.num_members:
             raise ParameterError(f"member is {self.member}, but must be from 1 to {self.key.num_members}")
         n = self.key.public_key.n
