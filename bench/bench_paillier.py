@@ -26,9 +26,11 @@ from secagg.paillier import (
     NoisePool,
     PrivateKey,
     ShortExponents,
+    check_knowledge,
     combine,
     decrypt,
     encrypt,
+    encrypt_and_prove,
     open_partially,
 )
 from secagg.paillier.knowledge import proof_bytes
@@ -251,6 +253,44 @@ def bare_sum_seconds(count: int, repeats: int) -> Seconds:
     processor = time.process_time()
     wall = bare_sum(count, repeats)
     return wall, time.process_time() - processor
+
+
+@pytest.mark.parametrize("key_bits", [2048, 3072])
+def test_proofs_of_knowledge(benchmark, report: Callable[[Finding], None], key_bits: int) -> None:
+    """What a proof that a contributor knows its vector costs, beside encrypting that vector."""
+    key = private_key(key_bits)
+    num_ciphertexts = size(1000, 64, quick=200)
+    lanes = lanes_for(key_bits, num_ciphertexts * lanes_for(key_bits, 1).per_plaintext)
+    source = ShortExponents(key.public_key)
+    residues = CODEC.encode(np.random.default_rng(1).uniform(-1, 1, lanes.length)).residues
+    drawn = [source.draw() for _ in range(DISTINCT)]
+
+    def ready() -> NoisePool:
+        pool = NoisePool(source)
+        pool._ready.extend(itertools.islice(itertools.cycle(drawn), num_ciphertexts))
+        return pool
+
+    def seconds(work: Callable[[], object]) -> float:
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+
+    def everything() -> tuple[float, float, float]:
+        encrypting = seconds(lambda: [source.draw() for _ in range(num_ciphertexts)])
+        alone, noise = seconds(lambda: encrypt(residues, lanes, ready())), ready()
+        proving = seconds(lambda: encrypt_and_prove(residues, lanes, noise, context=b"bench")) - alone
+        vector, proof = encrypt_and_prove(residues, lanes, ready(), context=b"bench")
+        arguments = (vector, key.public_key, lanes, proof)
+        checking = seconds(lambda: check_knowledge(*arguments, context=b"bench", times=CLIENTS))
+        return encrypting + alone, proving, checking
+
+    everything()  # compiles
+    encrypting, proving, checking = benchmark.pedantic(everything, rounds=1)
+    finding = Finding(f"proofs of knowledge, {key_bits} bits, {num_ciphertexts} ciphertexts")
+    finding.add("encrypting a vector", encrypting, "s")
+    for what, took in (("proving", proving), ("checking", checking)):
+        finding.add(what, took, "s", asked="a tenth of encrypting", met=took <= encrypting / 10)
+    report(finding)
 
 
 class Floors:

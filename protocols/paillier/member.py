@@ -142,7 +142,14 @@ class CommitteeMember(Role):
         with self._alone():
             if self.phase is not Phase.ENDORSED or self._sum is None:
                 raise StateError(f"contributions follow the endorsement, but the round is {self.phase.value}")
-            return add_contributions(self.parameters, self._sum, self._commitments, self._accepted, contributions)
+            return add_contributions(
+                self.parameters,
+                self._sum,
+                self._commitments,
+                self._accepted,
+                contributions,
+                workers=self._workers,
+            )
 
     def close(self) -> None:
         """Give the round up, and end the worker processes."""

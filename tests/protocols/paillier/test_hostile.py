@@ -278,3 +278,26 @@ def test_messages_in_the_wrong_direction_change_nothing() -> None:
 
 def test_names_of_parameters_are_those_of_the_fields() -> None:
     assert set(INTEGERS) <= set(RoundParameters.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_batch_names_every_liar_and_keeps_the_rest(workers: int) -> None:
+    session = Session(make_parameters())
+    request = session.endorse(session.commit())
+    shown = {i: contributor.reveal(request) for i, contributor in session.contributors.items()}
+    bent = {i: msgspec.structs.replace(shown[i], signature=bytes(64)) for i in (2, 4)}
+    share = dealt(4, 5)[1][0]
+    listed = CommitmentList(request.session, request.commitments)
+    member = CommitteeMember(session.parameters, share, identity(1001), workers=workers)
+    member.endorse(listed)
+    refused = member.receive_batch(shown | bent)
+    assert refused.keys() == {2, 4}
+    assert all(error.culprits == {i} for i, error in refused.items())
+    assert member.receive_batch({i: shown[i] for i in (2, 4)}) == {}
+    assert member.receive_batch(shown).keys() == set(shown)  # second ones, all of them
+    for i, contribution in shown.items():
+        session.deliver(i, contribution)
+    to_open = session.ask()
+    opened = member.open(to_open)
+    assert (opened.sum_digest, opened.roots) == (to_open.sum_digest, session.members[1].open(to_open).roots)
+    member.close()
