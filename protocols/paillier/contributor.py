@@ -60,7 +60,7 @@ def encrypt_update(
     if parameters.weighted:
         residues = np.append(residues, residues.dtype.type(weight))
     lanes, context = parameters.lanes, parameters.knowledge_context(parameters.contributors.number(name))
-    if parameters.without_proofs_one_session_a_key:
+    if parameters.key.one_session_without_proofs:
         return EncryptedUpdate(encrypt(residues, lanes, noise, progress=progress), b"")
     proven = encrypt_and_prove(residues, lanes, noise, context=context, random=random, progress=progress)
     return EncryptedUpdate(*proven)

@@ -1,4 +1,4 @@
-"""A member's durable memory of the one session that its key share serves, where contributors prove nothing."""
+"""A member's durable memory of the session that its key share served, for keys that were dealt for one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ import json
 import os
 import secrets
 from pathlib import Path
-from typing import final
+from typing import Protocol, final
 
 from secagg.errors import StateError
 
 VERSION = 1
+
+
+class Remembers(Protocol):
+    """What a member remembers the session of its key share by: a `KeyUse`, or a database of its owner's."""
+
+    def claim(self, key_digest: bytes, member: int, session: bytes) -> None:
+        """Return if the share now serves this session for good; raise StateError if it served another."""
 
 
 @final
@@ -50,8 +57,8 @@ class KeyUse:
             return
         if isinstance(found, dict) and found | {"session": session.hex()} == record:
             raise StateError(
-                f"the key share of member {member} was used in another session, as {self.path} says: without proofs "
-                "that contributors know their updates, deal a new key for each"
+                f"the key share of member {member} was used in another session, as {self.path} says, and was dealt for "
+                "one: deal a new key for each session, or one for many, under which contributors prove what they know"
             )
         raise StateError(f"{self.path} is of another key share, or damaged: give each share a file of its own")
 

@@ -17,7 +17,7 @@ from secagg.signatures import Identity
 from ..core import dumps
 from ..core.machine import GivenInputs
 from .contributions import add_contributions
-from .key_use import KeyUse
+from .key_use import Remembers
 from .messages import CommitmentList, Contribution, Endorsement, Message, Opening, OpenRequest, decode
 from .parameters import RoundParameters
 from .role import Role
@@ -34,7 +34,7 @@ class CommitteeMember(Role):
         identity: its Ed25519 identity, the public half of which is in the parameters.
         workers: threads for the sum and the opening.
         random: where the proof of an opening comes from.
-        key_use: remembers the one session of a key; needed where the round does without proofs of contributors.
+        key_use: remembers the one session of a key that was dealt for one, durably: a `KeyUse`.
 
     Raises:
         ParameterError: share or identity are not those in the parameters, or a `key_use` is missing.
@@ -50,17 +50,18 @@ class CommitteeMember(Role):
         *,
         workers: int = 1,
         random: RandomBytes = SYSTEM,
-        key_use: KeyUse | None = None,
+        key_use: Remembers | None = None,
     ) -> None:
         super().__init__(parameters)
         if share.key != parameters.key or parameters.member_keys[share.member] != identity.public_bytes:
             raise ParameterError("the key share or the identity is not of this round's committee")
-        if parameters.without_proofs_one_session_a_key and key_use is None:
+        once = parameters.key.one_session_without_proofs
+        if once and key_use is None:
             raise ParameterError(
-                "without proofs of contributors, a member endorses one session a key: give a key_use that remembers it"
+                "the key was dealt for one session without proofs: give a key_use, so that the member remembers which"
             )
         self.member = share.member
-        self._key_use = key_use if parameters.without_proofs_one_session_a_key else None
+        self._key_use = key_use if once else None
         self._share: KeyShare | None = share
         self._identity = identity
         self._workers = workers
@@ -107,7 +108,7 @@ class CommitteeMember(Role):
 
         Raises:
             UnexpectedMessage: another session, or a list with strangers or of too few; nothing changes.
-            StateError: the round does without proofs, and the key was used in another session.
+            StateError: the key was dealt for one session, and served another.
         """
         parameters = self.parameters
         with self._alone():
@@ -239,7 +240,7 @@ class CommitteeMember(Role):
         *,
         workers: int = 1,
         random: RandomBytes = SYSTEM,
-        key_use: KeyUse | None = None,
+        key_use: Remembers | None = None,
     ) -> CommitteeMember:
         """Restore what `dump` returned; the other arguments as on construction.
 

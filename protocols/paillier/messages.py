@@ -68,7 +68,7 @@ class RevealRequest(Message, frozen=True, tag="paillier/v1/reveal-request"):
 class Contribution(Message, frozen=True, tag="paillier/v1/contribution"):
     """Contributor to aggregator, and on to every member as it is: the encrypted update, and whose it is.
 
-    The proof shows that the contributor knows its update; it is empty where the round does without.
+    The proof shows that the contributor knows its update; it is empty under a key that was dealt for one session.
     """
 
     contributor: PartyId

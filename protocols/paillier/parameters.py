@@ -26,7 +26,7 @@ class RoundParameters:
     """One round of Paillier summation. Everyone has equal ones, from a source that everyone trusts.
 
     Args:
-        key: the dealt key.
+        key: the dealt key. Contributors prove that they know their updates, unless it was dealt for one session.
         codec: how updates are encoded; its num_summands bounds the contributors.
         length: numbers in an update.
         contributors: who may contribute, by name, with their public keys.
@@ -36,9 +36,6 @@ class RoundParameters:
         corrupt_members: how many members may collude with the aggregator.
         corrupt_contributors: how many contributors may; a third of them, rounded down, unless stated. A sum of
             `min_contributors` has at least two others in it.
-        without_proofs_one_session_a_key: do without proofs that contributors know their updates. A corrupt contributor
-            can then read, by the sum of a later session under the same key, an update of an earlier one; so each
-            member endorses one session a key, and needs a `KeyUse` to remember that.
 
     Raises:
         ParameterError: out of range, or two quorums of the committee could meet in corrupt members only: they could
@@ -54,7 +51,6 @@ class RoundParameters:
     nonce: bytes
     corrupt_members: int = 0
     corrupt_contributors: int | None = None
-    without_proofs_one_session_a_key: bool = False
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -91,10 +87,6 @@ class RoundParameters:
         for name in ("length", "min_contributors", "corrupt_members", "corrupt_contributors"):
             if not (name == "corrupt_contributors" and self.corrupt_contributors is None):
                 object.__setattr__(self, name, whole(name, getattr(self, name)))
-        if not isinstance(self.without_proofs_one_session_a_key, bool):
-            raise ParameterError(
-                f"without_proofs_one_session_a_key is {self.without_proofs_one_session_a_key!r:.50}, but must be a bool"
-            )
         if not isinstance(self.nonce, bytes | bytearray | memoryview):
             raise ParameterError(f"the nonce is a {type(self.nonce).__name__}, but must be {HASH_BYTES} bytes")
         object.__setattr__(self, "nonce", bytes(self.nonce))
@@ -137,7 +129,6 @@ class RoundParameters:
             self.min_contributors,
             self.corrupt_members,
             self.max_corrupt_contributors,
-            self.without_proofs_one_session_a_key,
         )
         return digest(
             Label.PAILLIER_SESSION,
@@ -145,7 +136,7 @@ class RoundParameters:
             self.key.digest(),
             struct.pack(">d", codec.clip),
             codec.rounding.encode(),
-            *(int(number).to_bytes(8, "big") for number in numbers),
+            *(number.to_bytes(8, "big") for number in numbers),
             _roster(self.contributor_keys),
             _roster(self.member_keys),
         )
@@ -250,7 +241,7 @@ class RoundParameters:
 
     def _check_knowledge(self, contributor: int, vector: EncryptedVector, proof: bytes) -> None:
         key = self.key.public_key
-        if not self.without_proofs_one_session_a_key:
+        if not self.key.one_session_without_proofs:
             context, times = self.knowledge_context(contributor), len(self.contributors)
             check_knowledge(vector, key, self.lanes, proof, context=context, times=times)
         elif proof:

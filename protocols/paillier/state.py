@@ -50,7 +50,7 @@ class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class EncryptedUpdate:
-    """An encrypted update, and the proof that its author knows it: empty in a round that does without.
+    """An encrypted update, and the proof that its author knows it: empty under a key that was dealt for one session.
 
     Args:
         vector: the update.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..derivation import Label, digest
 from ..errors import AuthenticationFailed, InconsistentShares, ParameterError, ThresholdError
@@ -37,9 +37,11 @@ class ThresholdKey:
         threshold: how many members open; 2 to the number of members.
         generator: a square mod n.
         member_keys: generator to the power of each member's secret; member i has entry i - 1.
+        one_session_without_proofs: dealt to serve one session, in which contributors do not prove that they know their
+            updates: in a second one, a corrupt contributor could read an update of the first (SPEC section 20.1).
 
     Raises:
-        ParameterError: sizes are out of range, or a number is not invertible mod n.
+        ParameterError: sizes are out of range, a number is not invertible mod n, or a field is of another kind.
 
     Security: that n is a product of safe primes, and that shares lie on one polynomial, is the dealer's word: a party
     that checks its own share knows no more than that the share fits its member key.
@@ -49,6 +51,7 @@ class ThresholdKey:
     threshold: int
     generator: int = field(repr=False)
     member_keys: tuple[int, ...] = field(repr=False)
+    one_session_without_proofs: bool = False
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -58,6 +61,10 @@ class ThresholdKey:
         object.__setattr__(self, "member_keys", keys)
         if not isinstance(self.public_key, PublicKey):
             raise ParameterError(f"public_key is a {type(self.public_key).__name__}, but must be a PublicKey")
+        if not isinstance(self.one_session_without_proofs, bool):
+            raise ParameterError(
+                f"one_session_without_proofs is {self.one_session_without_proofs!r:.50}, but must be a bool"
+            )
         members = len(self.member_keys)
         if not 2 <= members <= MAX_MEMBERS or not 2 <= self.threshold <= members:
             raise ParameterError(
@@ -85,6 +92,7 @@ class ThresholdKey:
         return digest(
             Label.PAILLIER_THRESHOLD_KEY,
             self.threshold.to_bytes(4, "big"),
+            bytes([self.one_session_without_proofs]),
             *(to_bytes(number, size) for number in numbers),
         )
 
@@ -128,12 +136,21 @@ def deal(
     num_members: int,
     *,
     key_bits: int = DEFAULT_KEY_BITS,
+    one_session_without_proofs: bool = False,
     progress: Progress | None = None,
     random: RandomBytes = SYSTEM,
 ) -> tuple[ThresholdKey, list[KeyShare]]:
     """Make a key and deal it; a party that everyone trusts does this once and forgets everything.
 
     Seconds at 2048 bits, tens of them at 3072, minutes without gmpy2: safe primes are searched for.
+
+    Args:
+        threshold: how many members open a sum.
+        num_members: how many there are.
+        key_bits: bits of the modulus.
+        one_session_without_proofs: as `ThresholdKey` has it.
+        progress: told of candidates that were tried.
+        random: gives primes and shares.
 
     Returns:
         The public side, and one share a member: send each to its member alone.
@@ -152,7 +169,9 @@ def deal(
     p = q = moduli.safe_prime(key_bits // 2, progress=progress, random=random)
     while p == q:
         q = moduli.safe_prime(key_bits // 2, progress=progress, random=random)
-    return _deal(threshold, num_members, p, q, random=random)
+    key, shares = _deal(threshold, num_members, p, q, random=random)
+    key = replace(key, one_session_without_proofs=one_session_without_proofs)
+    return key, [replace(share, key=key) for share in shares]
 
 
 def _deal(

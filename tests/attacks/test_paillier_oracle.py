@@ -162,8 +162,8 @@ def test_a_plain_copy_is_nobody_elses_and_no_other_sessions() -> None:
 
 
 def test_without_proofs_the_attack_reads_the_update_unless_members_remember_the_key(tmp_path: Path) -> None:
-    given = parameters(without_proofs_one_session_a_key=True)
-    later = parameters(without_proofs_one_session_a_key=True, nonce=LATER)
+    given = parameters(one_session_without_proofs=True)
+    later = parameters(one_session_without_proofs=True, nonce=LATER)
     kept, lost = tmp_path / "kept", tmp_path / "lost"
     kept.mkdir()
     lost.mkdir()
@@ -179,8 +179,8 @@ def test_without_proofs_the_attack_reads_the_update_unless_members_remember_the_
 
 
 def test_without_proofs_a_member_needs_a_memory_that_lasts(tmp_path: Path) -> None:
-    given = parameters(without_proofs_one_session_a_key=True)
-    share = dealt(4, 5)[1][0]
+    given = parameters(one_session_without_proofs=True)
+    share = replace(dealt(4, 5)[1][0], key=given.key)
     with pytest.raises(ParameterError, match="key_use"):
         CommitteeMember(given, share, identity(1001))
     memory = KeyUse(tmp_path / "1.json")
@@ -209,8 +209,19 @@ def test_without_proofs_a_member_needs_a_memory_that_lasts(tmp_path: Path) -> No
     assert restored.phase is Phase.ABORTED
 
 
+def test_a_key_for_many_sessions_does_without_proofs_in_none(tmp_path: Path) -> None:
+    """Else a session without proofs would open what was seen in one with them."""
+    given = parameters()
+    bent = replace(given, key=replace(given.key, one_session_without_proofs=True), nonce=LATER)
+    with pytest.raises(ParameterError, match="key share"):
+        CommitteeMember(bent, dealt(4, 5)[1][0], identity(1001), key_use=KeyUse(tmp_path / "1.json"))
+    for look_alike in ("no", 0, 1, None, np.False_):
+        with pytest.raises(ParameterError, match="one_session_without_proofs"):
+            replace(given.key, one_session_without_proofs=look_alike)  # type: ignore[arg-type]
+
+
 def test_without_proofs_none_is_taken(tmp_path: Path) -> None:
-    given = parameters(without_proofs_one_session_a_key=True)
+    given = parameters(one_session_without_proofs=True)
     session = Session(given, memory=tmp_path)
     for i, values in updates(1).items():
         session.aggregator.receive(i, session.contributors[i].commit(values, noise()))

@@ -81,6 +81,7 @@ class Key:
 
     def __init__(self, dealer: Vector, num_members: int) -> None:
         p, q, self.threshold = dealer["p"], dealer["q"], dealer["threshold"]
+        self.unproven = dealer["one_session_without_proofs"]
         self.n, order = p * q, (p // 2) * (q // 2)
         self.width = (self.n.bit_length() + 7) // 8
         self.square = self.n**2
@@ -95,7 +96,7 @@ class Key:
         self.factorial = math.factorial(num_members)
         self.fingerprint = digest("PAILLIER_KEY", self.residue(self.n))
         numbers = [self.residue(number) for number in (self.n, self.generator, *self.member_keys)]
-        self.digest = digest("PAILLIER_THRESHOLD_KEY", u32(self.threshold), *numbers)
+        self.digest = digest("PAILLIER_THRESHOLD_KEY", u32(self.threshold), bytes([self.unproven]), *numbers)
         x = int.from_bytes(_shake("PAILLIER_BASE", self.residue(self.n), length=self.width + 32), "big") % self.n
         self.noise_root = -x * x % self.n
         self.noise_base = pow(self.noise_root, self.n, self.square)
@@ -123,7 +124,7 @@ class Parameters:
         self.count = self.length + self.weighted
         self.lane_bits = self.codec.bits
         self.per_plaintext = (self.key.n.bit_length() - 1) // self.lane_bits
-        self.minimum, self.unproven = own["min_contributors"], own["without_proofs_one_session_a_key"]
+        self.minimum, self.unproven = own["min_contributors"], self.key.unproven
         self.identities = {
             role: {
                 int(i): verification_key(bytes.fromhex(one["identity_private_key"])) for i, one in vector[role].items()
@@ -132,7 +133,6 @@ class Parameters:
         }
         numbers = [own[name] for name in ("value_bits", "num_summands", "max_weight", "length")]
         numbers += [own["min_contributors"], own["corrupt_members"], own["corrupt_contributors"]]
-        numbers.append(int(own["without_proofs_one_session_a_key"]))
         self.session = digest(
             "PAILLIER_SESSION",
             bytes.fromhex(vector["nonce"]),

@@ -36,8 +36,8 @@ NAME = "paillier"
 SILENT: dict[str, list[int]] = {"commitments": [7], "endorsements": [2], "contributions": [4], "openings": [5]}
 
 
-def _given() -> Vector:
-    """All that is drawn in a round."""
+def _given(*, once: bool = False) -> Vector:
+    """All that is drawn in a round; under a key for one session, if it is once."""
     p, q = _PRIMES[KEY_BITS]
     n, order = p * q, (p // 2) * (q // 2)
     codec = {"clip": (1.5).hex(), "value_bits": 16, "num_summands": 20, "max_weight": 10, "rounding": "stochastic"}
@@ -65,10 +65,10 @@ def _given() -> Vector:
     coefficients = [int.from_bytes(drawn(NAME, at, "dealer", 80), "big") % order for at in range(1, THRESHOLD)]
     return {
         "test_only": "anyone has the factors of this key, and it is too short: it is for vectors alone",
-        "dealer": {"p": p, "q": q, "threshold": THRESHOLD, "generator_root": root, "coefficients": coefficients},
+        "dealer": {"p": p, "q": q, "threshold": THRESHOLD, "generator_root": root, "coefficients": coefficients}
+        | {"one_session_without_proofs": once},
         "parameters": codec
-        | {"length": LENGTH, "min_contributors": 3, "corrupt_members": 0, "corrupt_contributors": 1}
-        | {"without_proofs_one_session_a_key": False},
+        | {"length": LENGTH, "min_contributors": 3, "corrupt_members": 0, "corrupt_contributors": 1},
         "nonce": drawn(NAME, 0, "nonce", 32).hex(),
         "members": members,
         "contributors": contributors,
@@ -109,6 +109,7 @@ def _other_update(vector: Vector, party: int, up: bytes) -> Iterator[tuple[str, 
         context=parameters.knowledge_context(party),
         random=lambda size: drawn(NAME, party, "other proof", size - 1) + b"\0",
     )
+    proof = b"" if parameters.key.one_session_without_proofs else proof
     other = msgspec.structs.replace(said, ciphertexts=update.data, proof=proof)
     digest = run.parameters.contribution_digest(party, other.vector(), other.proof)
     text = run.parameters.contribution_text(party, said.commitments_digest, digest)
@@ -214,8 +215,11 @@ HOSTILE, VICTIM = 8, 1
 
 def _unknown(vector: Vector) -> Iterator[tuple[str, Vector]]:
     """What a contributor commits to and signs that has no proof of its own: its two messages."""
-    earlier = _shown(vector | {"nonce": drawn(NAME, 0, "earlier nonce", 32).hex()})
     shown = _shown(vector)
+    if vector["dealer"]["one_session_without_proofs"]:
+        yield "a proof where none is due", _hostile(vector, msgspec.structs.replace(shown[HOSTILE], proof=bytes(160)))
+        return
+    earlier = _shown(vector | {"nonce": drawn(NAME, 0, "earlier nonce", 32).hex()})
     own, others, its_old, old = shown[HOSTILE], shown[VICTIM], earlier[HOSTILE], earlier[VICTIM]
     run = Run(vector)
     key, size = run.parameters.key.public_key, KEY_BITS // 8
@@ -279,12 +283,13 @@ def _hostile(vector: Vector, said: Contribution) -> Vector:
 
 
 def _flipped(data: bytes) -> bytes:
-    return data[:-1] + bytes([data[-1] ^ 1])
+    """Another byte string, of the same length if there is a byte to change."""
+    return data[:-1] + bytes([data[-1] ^ 1]) if data else b"\0"
 
 
-def paillier_vector() -> Vector:
+def paillier_vector(*, once: bool) -> Vector:
     """Run a round and its forks, and write all of it down."""
-    vector = _given()
+    vector = _given(once=once)
     run = Run(vector)
     vector["derived"] = run.derived()
     rounds: list[Vector] = []
@@ -304,10 +309,10 @@ def paillier_vector() -> Vector:
     }
 
 
-def render() -> str:
-    """Return the contents of paillier-round.json: one party, round or case a line."""
+def render(*, once: bool) -> str:
+    """Return the contents of a file: one party, round or case a line."""
     parts = []
-    for key, value in paillier_vector().items():
+    for key, value in paillier_vector(once=once).items():
         if key in ("members", "contributors"):
             lines = ",\n".join(f'    "{i}": {json.dumps(item)}' for i, item in value.items())
             parts.append(f'  "{key}": {{\n{lines}\n  }}')
@@ -319,4 +324,7 @@ def render() -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-FILES: dict[str, Callable[[], str]] = {"paillier-round": render}
+FILES: dict[str, Callable[[], str]] = {
+    "paillier-round": partial(render, once=False),
+    "paillier-round-once": partial(render, once=True),
+}

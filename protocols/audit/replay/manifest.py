@@ -20,6 +20,7 @@ FILES: dict[str, tuple[str, int]] = {
     "session-private-curious": ("4467867b53da382a9d8c3d79846852073f59b9e08ac8c93d45bfd495c2b83ca8", 96),
     "session-private-semi-malicious": ("e0d026892742a052d91fcbdd5589bd6ca37665367b516ee5cad57c58863ff6a1", 111),
     "session-private-malicious": ("90c6cd27b5ce45d148bd138f8ae919c9f9720f01099733ca76601fe34aeb0369", 110),
-    "paillier-round": ("3ab7a51f90ed2b3f97b0ee30dda002cd5b22d6bc35ae09102a80cf94a3245949", 100),
+    "paillier-round": ("7ae571cd4a01c3dd812c802e01e316c4ac437cfdeea3e298cf7a6b4c9e4963c5", 100),
+    "paillier-round-once": ("81dd1751b119974009d5af744994a4e8b1ab5613f20ffc8941790b8348813ff3", 86),
     "ledger": ("7c68a1c4c6fff5229ef0edb569c7dcabdd9ad005751c537d37ae11ffa1f59116", 121),
 }

@@ -330,6 +330,7 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ),
     ("replay/paillier-round", "unchecked openings", replaced(threshold, "verify", nothing)),
     ("replay/paillier-round", "unproven updates", replaced(paillier_parameters, "check_knowledge", nothing)),
+    ("replay/paillier-round-once", "proofs of any kind", replaced(RoundParameters, "_check_knowledge", nothing)),
     ("replay/paillier-round", "other updates", around(RoundParameters, "check_contribution", _any_commitment)),
     ("replay/ledger", "a kept head says nothing", around(Ledger, "verify", lambda of, self, head=None: of(self))),
     ("primitives/encoding", "two bits too few", overflowing),

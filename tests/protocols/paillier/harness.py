@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -108,10 +109,10 @@ def make_parameters(
     corrupt_members: int = 0,
     corrupt_contributors: int | None = 0,
     length: int = LENGTH,
-    without_proofs_one_session_a_key: bool = False,
+    one_session_without_proofs: bool = False,
 ) -> RoundParameters:
     return RoundParameters(
-        dealt(threshold, members)[0],
+        replace(dealt(threshold, members)[0], one_session_without_proofs=one_session_without_proofs),
         FixedPoint(1.0, 16, 50, max_weight=max_weight, rounding=Rounding.NEAREST),
         length,
         contributors=people("contributor", contributors, 0),
@@ -120,7 +121,6 @@ def make_parameters(
         nonce=nonce,
         corrupt_members=corrupt_members,
         corrupt_contributors=corrupt_contributors,
-        without_proofs_one_session_a_key=without_proofs_one_session_a_key,
     )
 
 
@@ -149,7 +149,10 @@ class Session:
             i: Contributor(parameters, parameters.contributors.name(i), identity(i))
             for i in parameters.contributor_keys
         }
-        shares = dealt(parameters.key.threshold, parameters.key.num_members)[1]
+        shares = [
+            replace(share, key=parameters.key)
+            for share in dealt(parameters.key.threshold, parameters.key.num_members)[1]
+        ]
         self.members = {
             share.member: CommitteeMember(
                 parameters,

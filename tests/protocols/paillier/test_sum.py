@@ -312,7 +312,7 @@ def test_every_field_is_in_the_session() -> None:
         make_parameters(corrupt_members=2),
         make_parameters(min_contributors=4, corrupt_contributors=1),
         make_parameters(min_contributors=4, corrupt_contributors=2),
-        make_parameters(without_proofs_one_session_a_key=True),
+        make_parameters(one_session_without_proofs=True),
         make_parameters(threshold=3),
         replace(parameters, codec=replace(parameters.codec, clip=2.0)),
         replace(parameters, codec=replace(parameters.codec, value_bits=15)),
