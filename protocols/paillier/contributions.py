@@ -41,8 +41,11 @@ def add_contributions(
     contributions: Mapping[int, Contribution],
     *,
     workers: int = 1,
+    relayed: bool = False,
 ) -> dict[int, PeerError]:
     """Check contributions, add the sound ones to the sum and their authors to `accepted`; aggregator and members do it.
+
+    Where they were relayed, an author is named for nothing but what it has signed.
 
     Returns:
         author -> why its contribution was refused.
@@ -54,7 +57,8 @@ def add_contributions(
                 raise UnexpectedMessage("a second contribution", culprits={author})
             return parameters.check_contribution(author, contributions[author], commitments)
         except PeerError as error:
-            return error
+            signed = not isinstance(error, UnexpectedMessage) and parameters.is_signed(author, contributions[author])
+            return type(error)(error.reason) if relayed and not signed else error
 
     rejected: dict[int, PeerError] = {}
     vectors: dict[int, EncryptedVector] = {}

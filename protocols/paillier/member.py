@@ -132,7 +132,8 @@ class CommitteeMember(Role):
         """Check a contribution as its author signed it, and add it.
 
         Raises:
-            PeerError: it is refused, its author is the culprit, and the sum is as it was. See `receive_batch`.
+            PeerError: it is refused, and the sum is as it was. Its author is the culprit of what it has signed; for all
+                else, whoever relayed it may be to blame. See `receive_batch`.
         """
         rejected = self.receive_batch({contributor: contribution})
         if rejected:
@@ -150,6 +151,7 @@ class CommitteeMember(Role):
                 self._accepted,
                 contributions,
                 workers=self._workers,
+                relayed=True,
             )
 
     def close(self) -> None:

@@ -239,6 +239,16 @@ class RoundParameters:
             raise type(error)(error.reason, culprits=culprits) from None
         return vector
 
+    def is_signed(self, contributor: int, contribution: Contribution) -> bool:
+        """Tell whether a contributor has said this in this round, whatever is wrong with it."""
+        digest = self.contribution_digest(contributor, contribution.vector(), contribution.proof)
+        text = self.contribution_text(contributor, contribution.commitments_digest, digest)
+        try:
+            signatures.verify(self.contributor_keys[contributor], text, contribution.signature)
+        except (AuthenticationFailed, KeyError):
+            return False
+        return True
+
     def _check_knowledge(self, contributor: int, vector: EncryptedVector, proof: bytes) -> None:
         key = self.key.public_key
         if not self.key.one_session_without_proofs:

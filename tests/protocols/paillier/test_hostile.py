@@ -20,17 +20,20 @@ from protocols.paillier.contributor import Contributor
 from protocols.paillier.member import CommitteeMember
 from protocols.paillier.messages import CommitmentList, OpenRequest, RevealRequest, encode
 from protocols.paillier.parameters import RoundParameters
-from protocols.paillier.state import AggregatorState, Phase
+from protocols.paillier.state import AggregatorState, EncryptedUpdate, Phase
 from secagg.encoding import Rounding
 from secagg.errors import (
+    AuthenticationFailed,
     ContradictoryRequest,
     EncodingError,
     MalformedMessage,
     ParameterError,
+    PeerError,
     StateError,
     UnexpectedMessage,
 )
-from tests.secagg.paillier.fixed_keys import dealt
+from secagg.paillier import encrypt_and_prove
+from tests.secagg.paillier.fixed_keys import dealt, noise
 
 from .harness import Session, identity, make_parameters, update
 
@@ -286,7 +289,7 @@ def test_a_batch_names_every_liar_and_keeps_the_rest(workers: int) -> None:
     member.endorse(listed)
     refused = member.receive_batch(shown | bent)
     assert refused.keys() == {2, 4}
-    assert all(error.culprits == {i} for i, error in refused.items())
+    assert all(not error.culprits for error in refused.values())  # nobody has signed that
     assert member.receive_batch({i: shown[i] for i in (2, 4)}) == {}
     assert member.receive_batch(shown).keys() == set(shown)  # second ones, all of them
     for i, contribution in shown.items():
@@ -295,3 +298,31 @@ def test_a_batch_names_every_liar_and_keeps_the_rest(workers: int) -> None:
     opened = member.open(to_open)
     assert (opened.sum_digest, opened.roots) == (to_open.sum_digest, session.members[1].open(to_open).roots)
     member.close()
+
+
+def test_members_blame_an_author_only_for_what_it_has_signed() -> None:
+    """The aggregator relays: what it may have bent itself is not its author's fault."""
+    session = Session(make_parameters())
+    parameters = session.parameters
+    proven = encrypt_and_prove(
+        parameters.codec.encode(np.zeros(parameters.length)).residues, parameters.lanes, noise(), context=b"another"
+    )
+    for i in (1, 3, 4):
+        session.aggregator.receive(i, session.contributors[i].commit(update(i), noise()))
+    session.aggregator.receive(2, session.contributors[2].commit_to(EncryptedUpdate(*proven)))
+    request = session.endorse(session.aggregator.close_round())
+    guilty, innocent = session.contributors[2].reveal(request), session.contributors[1].reveal(request)
+    for bent in (
+        msgspec.structs.replace(innocent, proof=bytes(96)),
+        msgspec.structs.replace(innocent, num_addends=2),
+        msgspec.structs.replace(innocent, ciphertexts=guilty.ciphertexts, proof=guilty.proof),
+        msgspec.structs.replace(innocent, signature=guilty.signature),
+    ):
+        with pytest.raises(PeerError) as caught:
+            session.members[1].receive(1, bent)
+        assert not caught.value.culprits
+        assert session.members[1].respond_many([encode(bent)])[1].culprits == frozenset()
+    with pytest.raises(AuthenticationFailed) as caught:
+        session.members[1].receive(2, guilty)
+    assert caught.value.culprits == {2}
+    session.members[1].receive(1, innocent)
