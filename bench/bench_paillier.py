@@ -26,11 +26,14 @@ from secagg.paillier import (
     NoisePool,
     PrivateKey,
     ShortExponents,
+    check_knowledge,
     combine,
     decrypt,
     encrypt,
+    encrypt_and_prove,
     open_partially,
 )
+from secagg.paillier.knowledge import proof_bytes
 from tests.secagg.paillier.fixed_keys import dealt, private_key
 
 CODEC = FixedPoint(clip=1.0, value_bits=16, num_summands=1000, rounding=Rounding.STOCHASTIC)
@@ -50,7 +53,7 @@ def pool_of_vectors(key: PrivateKey, lanes: Lanes) -> list[EncryptedVector]:
     """Valid vectors of this length, fast: a few ciphertexts are drawn, and each one is a product of earlier ones."""
     noise = NoisePool(ShortExponents(key.public_key))
     n_squared = key.public_key.n_squared
-    values = [key.public_key.encrypt(secrets.randbelow(256), noise.take()) for _ in range(64)]
+    values = [key.public_key.encrypt(secrets.randbelow(256), noise.take().residue) for _ in range(64)]
     vectors = []
     for _ in range(DISTINCT):
         ciphertexts = []
@@ -66,7 +69,7 @@ def pool_of_vectors(key: PrivateKey, lanes: Lanes) -> list[EncryptedVector]:
 def known_vectors(key: PrivateKey, lanes: Lanes) -> list[EncryptedVector]:
     """Vectors whose sum can be checked: every lane of vector i holds i, under noise that is reused."""
     noise = NoisePool(ShortExponents(key.public_key))
-    some = [noise.take() for _ in range(64)]
+    some = [noise.take().residue for _ in range(64)]
     vectors = []
     for i in range(DISTINCT):
         plaintexts = lanes.pack(np.full(lanes.length, i, dtype=np.uint32))
@@ -252,6 +255,44 @@ def bare_sum_seconds(count: int, repeats: int) -> Seconds:
     return wall, time.process_time() - processor
 
 
+@pytest.mark.parametrize("key_bits", [2048, 3072])
+def test_proofs_of_knowledge(benchmark, report: Callable[[Finding], None], key_bits: int) -> None:
+    """What a proof that a contributor knows its vector costs, beside encrypting that vector."""
+    key = private_key(key_bits)
+    num_ciphertexts = size(1000, 64, quick=200)
+    lanes = lanes_for(key_bits, num_ciphertexts * lanes_for(key_bits, 1).per_plaintext)
+    source = ShortExponents(key.public_key)
+    residues = CODEC.encode(np.random.default_rng(1).uniform(-1, 1, lanes.length)).residues
+    drawn = [source.draw() for _ in range(DISTINCT)]
+
+    def ready() -> NoisePool:
+        pool = NoisePool(source)
+        pool._ready.extend(itertools.islice(itertools.cycle(drawn), num_ciphertexts))
+        return pool
+
+    def seconds(work: Callable[[], object]) -> float:
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+
+    def everything() -> tuple[float, float, float]:
+        encrypting = seconds(lambda: [source.draw() for _ in range(num_ciphertexts)])
+        alone, noise = seconds(lambda: encrypt(residues, lanes, ready())), ready()
+        proving = seconds(lambda: encrypt_and_prove(residues, lanes, noise, context=b"bench")) - alone
+        vector, proof = encrypt_and_prove(residues, lanes, ready(), context=b"bench")
+        arguments = (vector, key.public_key, lanes, proof)
+        checking = seconds(lambda: check_knowledge(*arguments, context=b"bench", times=CLIENTS))
+        return encrypting + alone, proving, checking
+
+    everything()  # compiles
+    encrypting, proving, checking = benchmark.pedantic(everything, rounds=1)
+    finding = Finding(f"proofs of knowledge, {key_bits} bits, {num_ciphertexts} ciphertexts")
+    finding.add("encrypting a vector", encrypting, "s")
+    for what, took in (("proving", proving), ("checking", checking)):
+        finding.add(what, took, "s", asked="a tenth of encrypting", met=took <= encrypting / 10)
+    report(finding)
+
+
 class Floors:
     """What gmpy2's bare arithmetic takes for each stage on all cores at once: samples, scaled, around what is measured.
 
@@ -367,7 +408,9 @@ def test_a_million_parameters(benchmark, report: Callable[[Finding], None]) -> N
 def test_bytes_on_the_wire(benchmark, report: Callable[[Finding], None], key_bits: int) -> None:
     key, lanes = private_key(key_bits), lanes_for(key_bits, 100_000)
     data = bytes(lanes.num_plaintexts * key.public_key.ciphertext_bytes)
-    message = Contribution(bytes(32), bytes(32), bytes(32), lanes.lane_bits, lanes.length, 1, data, bytes(64))
+    proof = bytes(proof_bytes(key.public_key))
+    header = (bytes(32), 1, bytes(32), bytes(32), lanes.lane_bits, lanes.length, 1)
+    message = Contribution(*header, data, proof, bytes(64))
     per_parameter = len(benchmark.pedantic(encode, args=(message,), rounds=1)) / lanes.length
     finding = Finding(f"bytes on the wire, {key_bits} bits, 16-bit values, 1000 addends")
     finding.add("ours, the whole message, a parameter", per_parameter, "B", asked="at most 7 B", met=per_parameter <= 7)

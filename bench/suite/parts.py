@@ -50,6 +50,7 @@ PARTS = (
         "encrypted summation, against phe and bare gmpy2",
         (
             "bench_paillier.py::test_client_encryption[2048]",
+            "bench_paillier.py::test_proofs_of_knowledge[2048]",
             "bench_paillier.py::test_server_sum",
             "bench_paillier.py::test_bytes_on_the_wire[2048]",
         ),

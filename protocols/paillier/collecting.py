@@ -105,7 +105,12 @@ class Collecting:
                     rejected[sender] = error
             if contributions and self._sum is not None:
                 rejected |= add_contributions(
-                    self.parameters, self._sum, self._commitments, self._accepted, contributions
+                    self.parameters,
+                    self._sum,
+                    self._commitments,
+                    self._accepted,
+                    contributions,
+                    workers=self._workers,
                 )
             return rejected
 

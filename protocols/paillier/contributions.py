@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from secagg import signatures
 from secagg.errors import AuthenticationFailed, PeerError, ThresholdError, UnexpectedMessage
@@ -38,21 +39,35 @@ def add_contributions(
     commitments: Mapping[int, bytes],
     accepted: set[int],
     contributions: Mapping[int, Contribution],
+    *,
+    workers: int = 1,
+    relayed: bool = False,
 ) -> dict[int, PeerError]:
     """Check contributions, add the sound ones to the sum and their authors to `accepted`; aggregator and members do it.
+
+    Where they were relayed, an author is named for nothing but what it has signed.
 
     Returns:
         author -> why its contribution was refused.
     """
-    rejected: dict[int, PeerError] = {}
-    vectors: dict[int, EncryptedVector] = {}
-    for author, contribution in contributions.items():
+
+    def checked(author: int) -> EncryptedVector | PeerError:
         try:
             if author in accepted:
                 raise UnexpectedMessage("a second contribution", culprits={author})
-            vectors[author] = parameters.check_contribution(author, contribution, commitments)
+            return parameters.check_contribution(author, contributions[author], commitments)
         except PeerError as error:
-            rejected[author] = error
+            signed = not isinstance(error, UnexpectedMessage) and parameters.is_signed(author, contributions[author])
+            return type(error)(error.reason) if relayed and not signed else error
+
+    rejected: dict[int, PeerError] = {}
+    vectors: dict[int, EncryptedVector] = {}
+    with ThreadPoolExecutor(workers) as threads:  # on the vector unit, proofs are checked beside one another
+        for author, outcome in zip(contributions, threads.map(checked, contributions), strict=True):
+            if isinstance(outcome, PeerError):
+                rejected[author] = outcome
+            else:
+                vectors[author] = outcome
     refused: Mapping[int, PeerError] = accumulator.add_batch(vectors)
     accepted.update(vectors.keys() - refused.keys())
     return rejected | dict(refused)

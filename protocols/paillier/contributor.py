@@ -12,7 +12,7 @@ import numpy as np
 
 from secagg.encoding import Floats
 from secagg.errors import ContradictoryRequest, EncodingError, ParameterError, StateError
-from secagg.paillier import EncryptedVector, NoisePool, ShortExponents, encrypt
+from secagg.paillier import NoisePool, ShortExponents, encrypt, encrypt_and_prove
 from secagg.paillier.integers import Progress
 from secagg.randomness import SYSTEM, RandomBytes
 from secagg.signatures import Identity
@@ -23,7 +23,7 @@ from .contributions import check_endorsements
 from .messages import Commitment, Contribution, Invitation, Message, RevealRequest
 from .parameters import RoundParameters
 from .role import Role
-from .state import ContributorState, Phase, load
+from .state import ContributorState, EncryptedUpdate, Phase, load
 
 UPDATE = "update"
 """The name of the one vector of a round, among a contributor's inputs."""
@@ -31,17 +31,27 @@ UPDATE = "update"
 
 def encrypt_update(
     parameters: RoundParameters,
+    name: str,
     values: Floats,
     noise: NoisePool,
     *,
     weight: int = 1,
     random: RandomBytes = SYSTEM,
     progress: Progress | None = None,
-) -> EncryptedVector:
-    """Encode and encrypt a contributor's update: floats (length,) times an integer weight.
+) -> EncryptedUpdate:
+    """Encode and encrypt a contributor's update, floats (length,) times an integer weight, and prove that it knows it.
+
+    Args:
+        parameters: the round's.
+        name: the contributor's.
+        values: the update.
+        noise: encrypted zeros for the round's key.
+        weight: 0 to the encoding's max_weight.
+        random: where rounding and the proof come from.
+        progress: told of every ciphertext.
 
     Raises:
-        ParameterError: the noise is of another key.
+        ParameterError: the noise is of another key, or nobody contributes by that name.
         EncodingError: not floats of that shape, not finite, or the weight is out of range.
     """
     if noise.public_key != parameters.key.public_key:
@@ -49,7 +59,11 @@ def encrypt_update(
     residues = parameters.codec.encode(values, weight=weight, random=random).residues
     if parameters.weighted:
         residues = np.append(residues, residues.dtype.type(weight))
-    return encrypt(residues, parameters.lanes, noise, progress=progress)
+    lanes, context = parameters.lanes, parameters.knowledge_context(parameters.contributors.number(name))
+    if parameters.key.one_session_without_proofs:
+        return EncryptedUpdate(encrypt(residues, lanes, noise, progress=progress), b"")
+    proven = encrypt_and_prove(residues, lanes, noise, context=context, random=random, progress=progress)
+    return EncryptedUpdate(*proven)
 
 
 @final
@@ -61,7 +75,7 @@ class Contributor(Role):
         name: this client's.
         identity: its Ed25519 identity, the public half of which is in the parameters.
         noise: encrypted zeros for the round's key; made when they are needed when None.
-        random: where rounding comes from, and noise that is made here.
+        random: where rounding and the proof come from, and noise that is made here.
 
     Raises:
         ParameterError: the identity is not the one in the parameters.
@@ -83,19 +97,17 @@ class Contributor(Role):
         self._identity = identity
         self._noise = noise
         self._random = random
-        self._vector: EncryptedVector | None = None
+        self._name = name
+        self._update: EncryptedUpdate | None = None
 
     def _respond(self, message: Message, inputs: GivenInputs | None) -> Message:
         if isinstance(message, Invitation) and self.phase is Phase.NEW:
             given = take_inputs(inputs if inputs is not None else {})
             if given.values.keys() != {UPDATE}:
-                raise EncodingError(f"the round sums {UPDATE!r}, but {sorted(given.values)} were given")
+                raise EncodingError(f"the round sums {UPDATE!r}, but {sorted(map(str, given.values))} were given")
             if self._noise is None:
                 self._noise = NoisePool(ShortExponents(self.parameters.key.public_key, random=self._random))
-            vector = encrypt_update(
-                self.parameters, given.values[UPDATE], self._noise, weight=given.weight, random=self._random
-            )
-            return self.commit_to(vector)
+            return self.commit_to(self._encrypted(given.values[UPDATE], self._noise, given.weight))
         if isinstance(message, RevealRequest) and self.phase is Phase.COMMITTED:
             return self.reveal(message)
         raise self._unexpected(message)
@@ -103,33 +115,43 @@ class Contributor(Role):
     def commit(self, values: Floats, noise: NoisePool, *, weight: int = 1) -> Commitment:
         """Encrypt the update and commit to it. Raises as `encrypt_update`."""
         with self._step(Phase.NEW, Phase.NEW):
-            vector = encrypt_update(self.parameters, values, noise, weight=weight)
-        return self.commit_to(vector)
+            update = self._encrypted(values, noise, weight)
+        return self.commit_to(update)
 
-    def commit_to(self, vector: EncryptedVector) -> Commitment:
+    def commit_to(self, update: EncryptedUpdate) -> Commitment:
         """Commit to an update that `encrypt_update` encrypted before, in another process perhaps."""
         with self._step(Phase.NEW, Phase.COMMITTED):
-            self._vector = vector
-            contribution_digest = self.parameters.contribution_digest(self.contributor, vector)
+            self._update = update
+            contribution_digest = self.parameters.contribution_digest(self.contributor, update.vector, update.proof)
             return self._say(Commitment(self.parameters.session, contribution_digest))
+
+    def _encrypted(self, values: Floats, noise: NoisePool, weight: int) -> EncryptedUpdate:
+        return encrypt_update(self.parameters, self._name, values, noise, weight=weight, random=self._random)
 
     def reveal(self, request: RevealRequest) -> Contribution:
         """Check that a quorum of members stands by one list of commitments, and show the encrypted update.
 
         Raises:
-            UnexpectedMessage: another session, or a list with strangers or of too few.
+            UnexpectedMessage: another session, or a list with strangers or of too few; nothing changes.
             ContradictoryRequest: this client's commitment is not on the list as it was made.
             AuthenticationFailed: an endorsement does not verify; its member is the culprit.
             ThresholdError: too few endorsements.
         """
         parameters = self.parameters
-        with self._step(Phase.COMMITTED, Phase.COMPLETED):
-            vector, self._vector = self._vector, None
-            if vector is None:
-                raise StateError("there is no update to reveal")
+        with self._alone():
+            self._due(Phase.COMMITTED)
             parameters.check_session(request)
             parameters.check_commitments(request.commitments)
-            contribution_digest = parameters.contribution_digest(self.contributor, vector)
+            return self._reveal(request)
+
+    def _reveal(self, request: RevealRequest) -> Contribution:
+        parameters = self.parameters
+        with self._step(Phase.COMMITTED, Phase.COMPLETED):
+            update, self._update = self._update, None
+            if update is None:
+                raise StateError("there is no update to reveal")
+            vector = update.vector
+            contribution_digest = parameters.contribution_digest(self.contributor, vector, update.proof)
             if request.commitments.get(self.contributor) != contribution_digest:
                 raise ContradictoryRequest("the list of commitments has another one of this contributor, or none")
             listed = parameters.commitments_digest(request.commitments)
@@ -144,6 +166,7 @@ class Contributor(Role):
                 length=vector.length,
                 num_addends=vector.num_addends,
                 ciphertexts=vector.data,
+                proof=update.proof,
                 signature=self._identity.sign(text),
             )
             return self._say(answer)
@@ -154,9 +177,9 @@ class Contributor(Role):
         It holds the encrypted update, not the update.
         """
         with self._alone():
-            vector = self._vector if self.phase is Phase.COMMITTED else None
+            update = self._update if self.phase is Phase.COMMITTED else None
             session = self.parameters.session
-            state = ContributorState(session, self.contributor, self.phase, vector, self._request, self._answer)
+            state = ContributorState(session, self.contributor, self.phase, update, self._request, self._answer)
             return dumps.encode_state(state)
 
     @classmethod
@@ -178,6 +201,6 @@ class Contributor(Role):
         state = load(dumped, ContributorState, parameters)
         name = parameters.contributors.name(state.contributor)
         contributor = cls(parameters, name, identity, noise=noise, random=random)
-        contributor.phase, contributor._vector = state.phase, state.vector
+        contributor.phase, contributor._update = state.phase, state.update
         contributor._request, contributor._answer = state.request, state.answer
         return contributor

@@ -17,6 +17,7 @@ from secagg.signatures import Identity
 from ..core import dumps
 from ..core.machine import GivenInputs
 from .contributions import add_contributions
+from .key_use import Remembers
 from .messages import CommitmentList, Contribution, Endorsement, Message, Opening, OpenRequest, decode
 from .parameters import RoundParameters
 from .role import Role
@@ -33,9 +34,10 @@ class CommitteeMember(Role):
         identity: its Ed25519 identity, the public half of which is in the parameters.
         workers: threads for the sum and the opening.
         random: where the proof of an opening comes from.
+        key_use: remembers the one session of a key that was dealt for one, durably: a `KeyUse`.
 
     Raises:
-        ParameterError: share or identity are not those in the parameters.
+        ParameterError: share or identity are not those in the parameters, or a `key_use` is missing.
 
     Security: the machine opens one sum; that no second machine is started for the same session is its owner's duty.
     """
@@ -48,11 +50,18 @@ class CommitteeMember(Role):
         *,
         workers: int = 1,
         random: RandomBytes = SYSTEM,
+        key_use: Remembers | None = None,
     ) -> None:
         super().__init__(parameters)
         if share.key != parameters.key or parameters.member_keys[share.member] != identity.public_bytes:
             raise ParameterError("the key share or the identity is not of this round's committee")
+        once = parameters.key.one_session_without_proofs
+        if once and key_use is None:
+            raise ParameterError(
+                "the key was dealt for one session without proofs: give a key_use, so that the member remembers which"
+            )
         self.member = share.member
+        self._key_use = key_use if once else None
         self._share: KeyShare | None = share
         self._identity = identity
         self._workers = workers
@@ -98,12 +107,21 @@ class CommitteeMember(Role):
         """Stand by a list of commitments: the only one, for this member.
 
         Raises:
-            UnexpectedMessage: another session, or a list with strangers or of too few.
+            UnexpectedMessage: another session, or a list with strangers or of too few; nothing changes.
+            StateError: the key was dealt for one session, and served another.
         """
         parameters = self.parameters
-        with self._step(Phase.NEW, Phase.ENDORSED):
+        with self._alone():
+            self._due(Phase.NEW)
             parameters.check_session(request)
             parameters.check_commitments(request.commitments)
+            return self._endorse(request)
+
+    def _endorse(self, request: CommitmentList) -> Endorsement:
+        parameters = self.parameters
+        with self._step(Phase.NEW, Phase.ENDORSED):
+            if self._key_use is not None:
+                self._key_use.claim(parameters.key.digest(), self.member, parameters.session)
             self._commitments = dict(request.commitments)
             self._sum = accumulator_of(parameters, self._workers)
             listed = parameters.commitments_digest(self._commitments)
@@ -114,7 +132,8 @@ class CommitteeMember(Role):
         """Check a contribution as its author signed it, and add it.
 
         Raises:
-            PeerError: it is refused, its author is the culprit, and the sum is as it was. See `receive_batch`.
+            PeerError: it is refused, and the sum is as it was. Its author is the culprit of what it has signed; for all
+                else, whoever relayed it may be to blame. See `receive_batch`.
         """
         rejected = self.receive_batch({contributor: contribution})
         if rejected:
@@ -125,7 +144,15 @@ class CommitteeMember(Role):
         with self._alone():
             if self.phase is not Phase.ENDORSED or self._sum is None:
                 raise StateError(f"contributions follow the endorsement, but the round is {self.phase.value}")
-            return add_contributions(self.parameters, self._sum, self._commitments, self._accepted, contributions)
+            return add_contributions(
+                self.parameters,
+                self._sum,
+                self._commitments,
+                self._accepted,
+                contributions,
+                workers=self._workers,
+                relayed=True,
+            )
 
     def close(self) -> None:
         """Give the round up, and end the worker processes."""
@@ -139,22 +166,27 @@ class CommitteeMember(Role):
         """Do this member's part in opening the sum of what it accepted, if that is what is asked for.
 
         Raises:
-            UnexpectedMessage: another session.
-            ContradictoryRequest: another set of contributors or another sum than this member has, too few of them, or
-                one of them twice.
+            UnexpectedMessage: another session; nothing changes.
+            ContradictoryRequest: another set of contributors or another sum than this member has, too few of them, one
+                of them twice, or in another order than that of their numbers.
         """
+        with self._alone():
+            self._due(Phase.ENDORSED)
+            self.parameters.check_session(request)
+            return self._open(request, progress)
+
+    def _open(self, request: OpenRequest, progress: Progress | None) -> Opening:
         parameters = self.parameters
         with self._step(Phase.ENDORSED, Phase.COMPLETED):
             share, self._share = self._share, None
             if share is None or self._sum is None:
                 raise StateError("there is nothing to open")
             with self._sum as accumulator:
-                parameters.check_session(request)
-                asked = set(request.contributors)
-                if len(asked) != len(request.contributors) or asked != self._accepted:
+                asked = request.contributors
+                if asked != sorted(self._accepted):
                     raise ContradictoryRequest(
-                        f"asked to open a sum of {len(request.contributors)} contributors that are not exactly the "
-                        f"{len(self._accepted)} that this member accepted"
+                        f"asked to open a sum of {len(asked)} contributors that are not exactly the "
+                        f"{len(self._accepted)} that this member accepted, in their order"
                     )
                 if len(asked) < parameters.min_contributors:
                     raise ContradictoryRequest(
@@ -210,15 +242,16 @@ class CommitteeMember(Role):
         *,
         workers: int = 1,
         random: RandomBytes = SYSTEM,
+        key_use: Remembers | None = None,
     ) -> CommitteeMember:
         """Restore what `dump` returned; the other arguments as on construction.
 
         Raises:
             StateError: the bytes are no dump of this kind and version, damaged, or of another round or member.
-            ParameterError: share or identity are not those in the parameters.
+            ParameterError: as on construction.
         """
         state = load(dumped, MemberState, parameters)
-        member = cls(parameters, share, identity, workers=workers, random=random)
+        member = cls(parameters, share, identity, workers=workers, random=random, key_use=key_use)
         if state.member != member.member:
             raise StateError(f"the dump is of member {state.member}, not {member.member}")
         if state.phase is Phase.ENDORSED:

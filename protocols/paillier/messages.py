@@ -11,8 +11,9 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
+from secagg.derivation import HASH_BYTES
 from secagg.errors import MalformedMessage
-from secagg.paillier import EncryptedVector, PartialOpening
+from secagg.paillier import MAX_KEY_BITS, EncryptedVector, PartialOpening
 from secagg.paillier.proofs import CHALLENGE_BYTES, Proof
 
 from ..core import framing
@@ -20,6 +21,7 @@ from ..core import framing
 VERSION = 1
 MAX_PARTIES = 1 << 20
 _MAX_RESPONSE_BYTES = 2048
+_MAX_PROOF_BYTES = HASH_BYTES + 2 * MAX_KEY_BITS // 8
 
 Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
@@ -64,7 +66,10 @@ class RevealRequest(Message, frozen=True, tag="paillier/v1/reveal-request"):
 
 
 class Contribution(Message, frozen=True, tag="paillier/v1/contribution"):
-    """Contributor to aggregator, and on to every member as it is: the encrypted update, and whose it is."""
+    """Contributor to aggregator, and on to every member as it is: the encrypted update, and whose it is.
+
+    The proof shows that the contributor knows its update; it is empty under a key that was dealt for one session.
+    """
 
     contributor: PartyId
     commitments_digest: Digest
@@ -73,6 +78,7 @@ class Contribution(Message, frozen=True, tag="paillier/v1/contribution"):
     length: Count
     num_addends: Count
     ciphertexts: bytes
+    proof: Annotated[bytes, Meta(max_length=_MAX_PROOF_BYTES)]
     signature: Signature
 
     def vector(self) -> EncryptedVector:
@@ -135,10 +141,17 @@ def decode(data: bytes, kind: type[M], *, max_bytes: int) -> M:
 
 def decode_any(data: bytes, *, max_bytes: int) -> Message:
     """Read a message of any kind; raises as `decode`."""
-    message: Message = framing.decode(data, _MESSAGES, version=VERSION, max_bytes=max_bytes)
+    message: Message = framing.decode(taken(data), _MESSAGES, version=VERSION, max_bytes=max_bytes)
     return message
 
 
 def fingerprint(data: bytes) -> bytes:
     """Return what tells a message from any other: its header, which holds a digest of the body."""
-    return framing.fingerprint(data)
+    return framing.fingerprint(taken(data))
+
+
+def taken(data: object) -> bytes:
+    """Return bytes, or a view of bytes, as bytes; raise MalformedMessage for anything else."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise MalformedMessage(f"a message is a {type(data).__name__}, but must be bytes")
+    return data if isinstance(data, bytes) else bytes(data)

@@ -11,8 +11,9 @@ from functools import cached_property
 from secagg import signatures
 from secagg.derivation import HASH_BYTES, Label, digest, frame
 from secagg.encoding import FixedPoint
-from secagg.errors import AuthenticationFailed, MalformedMessage, ParameterError, UnexpectedMessage
-from secagg.paillier import EncryptedVector, Lanes, ThresholdKey
+from secagg.errors import AuthenticationFailed, MalformedMessage, ParameterError, PeerError, UnexpectedMessage
+from secagg.paillier import EncryptedVector, Lanes, ThresholdKey, check_knowledge
+from secagg.paillier.integers import whole
 
 from ..core.participants import Participants
 from .messages import MAX_PARTIES, Contribution, Message
@@ -25,7 +26,7 @@ class RoundParameters:
     """One round of Paillier summation. Everyone has equal ones, from a source that everyone trusts.
 
     Args:
-        key: the dealt key.
+        key: the dealt key. Contributors prove that they know their updates, unless it was dealt for one session.
         codec: how updates are encoded; its num_summands bounds the contributors.
         length: numbers in an update.
         contributors: who may contribute, by name, with their public keys.
@@ -33,6 +34,8 @@ class RoundParameters:
         min_contributors: the committee opens no sum of fewer; at least 2.
         nonce: 32 bytes that no other round has.
         corrupt_members: how many members may collude with the aggregator.
+        corrupt_contributors: how many contributors may; a third of them, rounded down, unless stated. A sum of
+            `min_contributors` has at least two others in it.
 
     Raises:
         ParameterError: out of range, or two quorums of the committee could meet in corrupt members only: they could
@@ -47,9 +50,11 @@ class RoundParameters:
     min_contributors: int
     nonce: bytes
     corrupt_members: int = 0
+    corrupt_contributors: int | None = None
 
     def __post_init__(self) -> None:
         """Check every field."""
+        self._check_kinds()
         for role, roster in (("contributors", self.contributors), ("members", self.members)):
             if len(roster.keys) != len(roster):
                 raise ParameterError(f"the {role} need public keys: Participants takes a mapping of names to keys")
@@ -63,10 +68,34 @@ class RoundParameters:
                 f"{len(self.contributors)} contributors, at least {self.min_contributors} of them, but there must be "
                 f"2 <= minimum <= contributors <= the encoding's num_summands {self.codec.num_summands}"
             )
+        corrupt = self.max_corrupt_contributors
+        if corrupt < 0 or self.min_contributors < corrupt + 2:
+            raise ParameterError(
+                f"sums of {self.min_contributors} contributors, {corrupt} of whom may be corrupt, tell too much of the "
+                f"others: raise min_contributors to at least {corrupt + 2}, or state fewer corrupt_contributors"
+            )
         if len(self.nonce) != HASH_BYTES:
             raise ParameterError(f"the nonce has {len(self.nonce)} bytes, but must have {HASH_BYTES}")
         check_quorum(self.key.threshold, self.key.num_members, self.corrupt_members)
         _ = self.lanes
+
+    def _check_kinds(self) -> None:
+        kinds = {"key": ThresholdKey, "codec": FixedPoint, "contributors": Participants, "members": Participants}
+        for name, kind in kinds.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ParameterError(f"{name} is a {type(getattr(self, name)).__name__}, but must be a {kind.__name__}")
+        for name in ("length", "min_contributors", "corrupt_members", "corrupt_contributors"):
+            if not (name == "corrupt_contributors" and self.corrupt_contributors is None):
+                object.__setattr__(self, name, whole(name, getattr(self, name)))
+        if not isinstance(self.nonce, bytes | bytearray | memoryview):
+            raise ParameterError(f"the nonce is a {type(self.nonce).__name__}, but must be {HASH_BYTES} bytes")
+        object.__setattr__(self, "nonce", bytes(self.nonce))
+
+    @property
+    def max_corrupt_contributors(self) -> int:
+        """How many contributors may collude with the aggregator, as stated or by default."""
+        stated = self.corrupt_contributors
+        return len(self.contributors) // 3 if stated is None else stated
 
     @property
     def weighted(self) -> bool:
@@ -99,12 +128,14 @@ class RoundParameters:
             self.length,
             self.min_contributors,
             self.corrupt_members,
+            self.max_corrupt_contributors,
         )
         return digest(
             Label.PAILLIER_SESSION,
             self.nonce,
             self.key.digest(),
             struct.pack(">d", codec.clip),
+            codec.rounding.encode(),
             *(number.to_bytes(8, "big") for number in numbers),
             _roster(self.contributor_keys),
             _roster(self.member_keys),
@@ -125,11 +156,15 @@ class RoundParameters:
         """Hash who committed to what."""
         return digest(Label.PAILLIER_COMMITMENTS, self.session, _roster(commitments))
 
-    def contribution_digest(self, contributor: int, vector: EncryptedVector) -> bytes:
-        """Hash an encrypted update and its author."""
+    def contribution_digest(self, contributor: int, vector: EncryptedVector, proof: bytes) -> bytes:
+        """Hash an encrypted update, the proof that its author knows it, and its author."""
         header = struct.pack(">IQQQ", contributor, vector.lane_bits, vector.length, vector.num_addends)
-        body = hashlib.sha256(vector.data).digest()
-        return digest(Label.PAILLIER_CONTRIBUTION, self.session, header, vector.fingerprint, body)
+        parts = (hashlib.sha256(part).digest() for part in (vector.data, proof))
+        return digest(Label.PAILLIER_CONTRIBUTION, self.session, header, vector.fingerprint, *parts)
+
+    def knowledge_context(self, contributor: int) -> bytes:
+        """Return what the proof that a contributor knows its update is bound to: the session and the author."""
+        return self.session + contributor.to_bytes(4, "big")
 
     def sum_digest(self, commitments_digest: bytes, contributors: Iterable[int], product: EncryptedVector) -> bytes:
         """Hash the sum to be opened, and what it is the sum of: the context of every partial opening."""
@@ -169,12 +204,12 @@ class RoundParameters:
     def check_contribution(
         self, contributor: int, contribution: Contribution, commitments: Mapping[int, bytes]
     ) -> EncryptedVector:
-        """Check all of a contribution but its ciphertexts, which `Accumulator` checks; the contributor is the culprit.
+        """Check all of a contribution; the contributor is the culprit.
 
         Raises:
             UnexpectedMessage: not of this session or list, or from someone who did not commit.
-            MalformedMessage: it claims to be a sum.
-            AuthenticationFailed: not what was committed to, or not signed by its author.
+            MalformedMessage: it claims to be a sum, or a ciphertext or the vector's shape is not valid.
+            AuthenticationFailed: not what was committed to, not signed by its author, or not proven to be known to it.
         """
         culprits = {contributor}
         if contributor not in commitments or contribution.session != self.session:
@@ -190,7 +225,7 @@ class RoundParameters:
                 culprits=culprits,
             )
         vector = contribution.vector()
-        contribution_digest = self.contribution_digest(contributor, vector)
+        contribution_digest = self.contribution_digest(contributor, vector, contribution.proof)
         if contribution_digest != commitments[contributor]:
             raise AuthenticationFailed("a contribution is not what was committed to", culprits=culprits)
         text = self.contribution_text(contributor, listed, contribution_digest)
@@ -198,7 +233,29 @@ class RoundParameters:
             signatures.verify(self.contributor_keys[contributor], text, contribution.signature)
         except AuthenticationFailed:
             raise AuthenticationFailed("a contribution is not signed by its author", culprits=culprits) from None
+        try:
+            self._check_knowledge(contributor, vector, contribution.proof)
+        except PeerError as error:
+            raise type(error)(error.reason, culprits=culprits) from None
         return vector
+
+    def is_signed(self, contributor: int, contribution: Contribution) -> bool:
+        """Tell whether a contributor has said this in this round, whatever is wrong with it."""
+        digest = self.contribution_digest(contributor, contribution.vector(), contribution.proof)
+        text = self.contribution_text(contributor, contribution.commitments_digest, digest)
+        try:
+            signatures.verify(self.contributor_keys[contributor], text, contribution.signature)
+        except (AuthenticationFailed, KeyError):
+            return False
+        return True
+
+    def _check_knowledge(self, contributor: int, vector: EncryptedVector, proof: bytes) -> None:
+        key = self.key.public_key
+        if not self.key.one_session_without_proofs:
+            context, times = self.knowledge_context(contributor), len(self.contributors)
+            check_knowledge(vector, key, self.lanes, proof, context=context, times=times)
+        elif proof:
+            raise MalformedMessage("a contribution with a proof, in a round that does without")
 
 
 def check_quorum(threshold: int, members: int, corrupt: int = 0) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from secagg.errors import StateError, UnexpectedMessage
 
@@ -26,6 +27,7 @@ class Role(ABC):
         self.phase = Phase.NEW
         self._request, self._answer = b"", b""
         self._stepping = threading.RLock()
+        self._process = os.getpid()
 
     @property
     def ended(self) -> bool:
@@ -64,6 +66,9 @@ class Role(ABC):
             self._request = asked
             return self._answer
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a party of a round is neither copied nor pickled, or it would answer twice: use dump and load")
+
     @abstractmethod
     def _respond(self, message: Message, inputs: GivenInputs | None) -> Message | None:
         """Take the step that a message asks for; raise UnexpectedMessage, unchanged, where none is due."""
@@ -75,11 +80,14 @@ class Role(ABC):
         self._answer = encode(answer)
         return answer
 
+    def _due(self, expected: Phase) -> None:
+        if self.phase is not expected:
+            raise StateError(f"this step follows {expected}, but the round is {self.phase}")
+
     @contextmanager
     def _step(self, expected: Phase, reached: Phase) -> Iterator[None]:
         with self._alone():
-            if self.phase is not expected:
-                raise StateError(f"this step follows {expected}, but the round is {self.phase}")
+            self._due(expected)
             self.phase = Phase.ABORTED
             self._request, self._answer = b"", b""
             yield
@@ -87,7 +95,9 @@ class Role(ABC):
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Refuse a second thread: two answers to one question would be two signatures or two sums."""
+        """Refuse a second thread or process: two answers to one question would be two signatures or two sums."""
+        if os.getpid() != self._process:
+            raise StateError("this is a forked process's copy of a party that another process plays: load its dump")
         if not self._stepping.acquire(blocking=False):
             raise StateError("another thread is taking a step of this round")
         try:

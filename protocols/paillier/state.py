@@ -6,6 +6,7 @@ where their owner keeps them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from secagg.errors import MalformedMessage, StateError
 from secagg.paillier import Accumulator, EncryptedVector
 
 from ..core import dumps
-from .messages import Digest, Opening, PartyId, Signature
+from .messages import Digest, Opening, PartyId, Signature, taken
 from .parameters import RoundParameters
 
 
@@ -47,12 +48,25 @@ class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{type(self).__name__}(...)"
 
 
+@dataclass(frozen=True)
+class EncryptedUpdate:
+    """An encrypted update, and the proof that its author knows it: empty under a key that was dealt for one session.
+
+    Args:
+        vector: the update.
+        proof: as `secagg.paillier.encrypt_and_prove` gives it.
+    """
+
+    vector: EncryptedVector
+    proof: bytes = field(repr=False)
+
+
 class ContributorState(_State, frozen=True, tag="contributor"):
     """The encrypted update is held until it was shown, and the last answer for good."""
 
     contributor: int
     phase: Phase
-    vector: EncryptedVector | None = None
+    update: EncryptedUpdate | None = None
     request: bytes = b""
     answer: bytes = b""
 
@@ -93,10 +107,31 @@ def load(dumped: bytes, kind: type[S], parameters: RoundParameters) -> S:
     Raises:
         StateError: the bytes are no dump of this kind and version, damaged, or of another round.
     """
-    state = dumps.decode_state(dumped, kind)
+    try:
+        state = dumps.decode_state(taken(dumped), kind)
+    except MalformedMessage:
+        raise StateError(f"a dump is a {type(dumped).__name__}, but must be bytes") from None
     if state.session != parameters.session:
         raise StateError("the dump is of another round: load it with the parameters that it was made with")
+    contributors, members = _parties(state)
+    if not (contributors <= parameters.contributor_keys.keys() and members <= parameters.member_keys.keys()):
+        raise StateError("the dump names parties that have no part in the round")
+    if isinstance(state, AggregatorState) and state.outcome is not None:
+        data, _, liars = state.outcome
+        if len(data) != 8 * parameters.length or not parameters.members.keys.keys() >= set(liars):
+            raise StateError("the dump's result does not fit the round")
     return state
+
+
+def _parties(state: ContributorState | MemberState | AggregatorState) -> tuple[set[int], set[int]]:
+    """Return the numbers of the contributors and of the members that a state names."""
+    match state:
+        case ContributorState():
+            return {state.contributor}, set()
+        case MemberState():
+            return {*state.commitments, *state.accepted}, {state.member}
+        case AggregatorState():
+            return {*state.commitments, *state.accepted}, {*state.endorsements, *state.openings}
 
 
 def product_of(accumulator: Accumulator | None) -> EncryptedVector | None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from secagg.encoding import FixedPoint, Floats, Levels, Rounding
 from secagg.errors import ParameterError, PeerError
-from secagg.paillier import EncryptedVector, KeyShare, NoisePool, ShortExponents, ThresholdKey, deal, integers
+from secagg.paillier import KeyShare, NoisePool, ShortExponents, ThresholdKey, deal, integers
 from secagg.signatures import Identity
 
 from ..core.machine import Receipt
@@ -29,6 +29,7 @@ from ..paillier.contributor import Contributor, encrypt_update
 from ..paillier.member import CommitteeMember
 from ..paillier.parameters import RoundParameters, check_quorum
 from ..paillier.result import PaillierResult
+from ..paillier.state import EncryptedUpdate
 from .masked import peak_memory_bytes
 
 VALUE_BITS = 16
@@ -143,14 +144,16 @@ def run_round(
     identities = {name: Identity.generate() for name in Participants.numbered(clients)}
     committee = {name: Identity.generate() for name in Participants.numbered(key.num_members, "member")}
     codec = FixedPoint(clip=1.0, value_bits=VALUE_BITS, num_summands=clients, rounding=Rounding.NEAREST)
+    minimum = min(survivors, max(2, clients // 2))
     parameters = RoundParameters(
         key,
         codec,
         dim,
         contributors=Participants({name: identity.public_bytes for name, identity in identities.items()}),
         members=Participants({name: identity.public_bytes for name, identity in committee.items()}),
-        min_contributors=min(survivors, max(2, clients // 2)),
+        min_contributors=minimum,
         nonce=os.urandom(32),
+        corrupt_contributors=min(clients // 3, minimum - 2),
     )
     lost_members = min(int(dropout * key.num_members), key.num_members - key.threshold)
     start = time.perf_counter()
@@ -215,11 +218,11 @@ def _run(
         encrypting = 0.0
         tick = announce("clients encrypt and commit", len(invited))
         encrypted = _encrypted(parameters, list(map(number, invited)), workers)
-        for name, (_, vector, seconds) in zip(invited, encrypted, strict=True):
+        for name, (update, seconds) in zip(invited, encrypted, strict=True):
             encrypting += seconds
             with clock.of("client"):
                 contributors[name] = Contributor(parameters, name, identities[name])
-                contributors[name].commit_to(vector)
+                contributors[name].commit_to(update)
             sent[name] += len(contributors[name].outgoing)
             with clock.of("server"):
                 aggregator.receive(name, contributors[name].outgoing)
@@ -278,8 +281,8 @@ def _levels(codec: FixedPoint, client: int, dim: int) -> Levels:
 
 def _encrypted(
     parameters: RoundParameters, clients: list[int], workers: int
-) -> Iterator[tuple[int, EncryptedVector, float]]:
-    """Encrypt every client's update: client, vector, and the seconds that it took."""
+) -> Iterator[tuple[EncryptedUpdate, float]]:
+    """Encrypt every client's update: the update, and the seconds that it took."""
     if workers == 1:
         _start(parameters, integers.backend().name)
         yield from map(_encrypt, clients)
@@ -297,12 +300,12 @@ def _start(parameters: RoundParameters, backend_name: str | None) -> None:
     integers.choose(backend_name)
     pool = NoisePool(ShortExponents(parameters.key.public_key))
     _worker[:] = [(parameters, pool)]
-    encrypt_update(parameters, _update(0, parameters.length), pool)  # compiles, outside of what is timed
+    _encrypt(1)  # compiles, outside of what is timed
 
 
-def _encrypt(client: int) -> tuple[int, EncryptedVector, float]:
+def _encrypt(client: int) -> tuple[EncryptedUpdate, float]:
     parameters, noise = _worker[0]
     values = _update(client, parameters.length)
     start = time.perf_counter()
-    vector = encrypt_update(parameters, values, noise)
-    return client, vector, time.perf_counter() - start
+    update = encrypt_update(parameters, parameters.contributors.name(client), values, noise)
+    return update, time.perf_counter() - start

@@ -1,6 +1,7 @@
 """Paillier summation: packed vectors, streaming sums, threshold decryption. Imports neither phe nor gmpy2."""
 
 from .keys import DEFAULT_KEY_BITS, PrivateKey, PublicKey, generate
+from .knowledge import check_knowledge, encrypt_and_prove
 from .lanes import Lanes
 from .moduli import MAX_KEY_BITS, MIN_KEY_BITS
 from .randomness import FullExponents, KeyHolder, NoisePool, NoiseSource, ShortExponents
@@ -26,11 +27,13 @@ __all__ = [
     "PublicKey",
     "ShortExponents",
     "ThresholdKey",
+    "check_knowledge",
     "check_partial",
     "combine",
     "deal",
     "decrypt",
     "encrypt",
+    "encrypt_and_prove",
     "generate",
     "open_partially",
     "rerandomise",

@@ -181,6 +181,46 @@ def power(results: Any, bases: Any, digits: Any, table: Any, modulus: Any, inver
             _multiply(value, value, table[digit], modulus, inverse, sums)
 
 
+@compiled
+def product_of_powers(
+    result: Any, bases: Any, digits: Any, buckets: Any, one: Any, modulus: Any, inverse: Any, sums: Any
+) -> None:
+    """One block: in each column the product of all bases there, in Montgomery's form, each to its own exponent.
+
+    Args:
+        result: (limbs, 8) what is computed; it starts as `one`.
+        bases: (blocks, limbs, 8).
+        digits: (windows, blocks, 8) of exponents to the base len(buckets), the highest first; public.
+        buckets: (2**window, limbs, 8) to work in.
+        one: (limbs, 8).
+        modulus: as for `multiply`.
+        inverse: likewise.
+        sums: likewise.
+    """
+    chosen, running, total = np.empty_like(result), np.empty_like(result), np.empty_like(result)
+    for window in range(digits.shape[0]):
+        size = 1
+        while size < buckets.shape[0]:
+            _multiply(result, result, result, modulus, inverse, sums)
+            size *= 2
+        for entry in range(buckets.shape[0]):
+            buckets[entry] = one
+        for block in range(bases.shape[0]):
+            for lane in range(LANES):
+                for limb in range(modulus.size):
+                    chosen[limb, lane] = buckets[digits[window, block, lane], limb, lane]
+            _multiply(chosen, chosen, bases[block], modulus, inverse, sums)
+            for lane in range(LANES):
+                for limb in range(modulus.size):
+                    buckets[digits[window, block, lane], limb, lane] = chosen[limb, lane]
+        running[:] = one
+        total[:] = one
+        for entry in range(buckets.shape[0] - 1, 0, -1):  # bucket d is in the running product d times in the end
+            _multiply(running, running, buckets[entry], modulus, inverse, sums)
+            _multiply(total, total, running, modulus, inverse, sums)
+        _multiply(result, result, total, modulus, inverse, sums)
+
+
 @njit(inline="always")
 def _word(data: Any, end: int) -> Any:
     """The eight bytes before `end` as a big-endian number; the compiler makes one load of it."""

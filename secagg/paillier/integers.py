@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+import operator
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -17,6 +18,9 @@ from ..errors import ParameterError
 from ..randomness import SYSTEM, below
 
 Integer = Any
+
+WEIGHT_BITS = 128
+"""Bits of the public weights that combine many ciphertexts, or their noise, into one."""
 
 Progress = Callable[[int], None]
 """Called with how many elements have been dealt with since the last call."""
@@ -100,27 +104,22 @@ def choose(name: str | None) -> None:
     _chosen[:] = [chosen]
 
 
-def powmod_product(bases: Sequence[Integer], exponents: Sequence[bytes], modulus: Integer) -> Integer:
-    """Return the product of base ** exponent, exponents being big-endian byte strings of one length.
+def whole(name: str, value: object) -> int:
+    """Return an integer of Python's or numpy's as one of Python's.
 
-    Source: Pippenger's bucket method with one-byte windows: one multiplication a base and byte, which for 16 bytes is
-    a seventh of what separate exponentiations cost.
+    Raises:
+        ParameterError: the value is anything else, or a boolean.
     """
-    arithmetic = backend()
-    modulus = arithmetic.integer(modulus)
-    result = arithmetic.integer(1)
-    for position in range(len(exponents[0]) if exponents else 0):
-        result = arithmetic.powmod(result, 256, modulus)
-        buckets: list[Integer] = [arithmetic.integer(1)] * 256
-        for base, exponent in zip(bases, exponents, strict=True):
-            digit = exponent[position]
-            buckets[digit] = buckets[digit] * base % modulus
-        running = total = arithmetic.integer(1)
-        for bucket in reversed(buckets[1:]):  # bucket d enters the running product at d, and so d times in total
-            running = running * bucket % modulus
-            total = total * running % modulus
-        result = result * total % modulus
-    return result
+    try:
+        return _index(value)
+    except TypeError:
+        raise ParameterError(f"{name} is {value!r:.50}, but must be an integer") from None
+
+
+def _index(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    return operator.index(value)
 
 
 def all_invertible(values: Iterable[Integer], modulus: Integer) -> bool:
@@ -180,3 +179,10 @@ def split(data: bytes | memoryview, num_bytes: int) -> list[Integer]:
 def expand(label: Label, *context: bytes, length: int) -> bytes:
     """Hash to `length` public bytes: SHAKE-256 of `frame(label, *context)`, a random oracle of any length."""
     return hashlib.shake_256(frame(label, *context)).digest(length)
+
+
+def weights_of(label: Label, transcript: bytes, count: int) -> list[int]:
+    """Return so many public numbers of WEIGHT_BITS that depend on all of the transcript, and are chosen by nobody."""
+    size = WEIGHT_BITS // 8
+    stream = expand(label, transcript, length=size * count)
+    return [int.from_bytes(stream[start : start + size], "big") for start in range(0, len(stream), size)]

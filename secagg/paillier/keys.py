@@ -62,14 +62,19 @@ class PublicKey:
         return digest(Label.PAILLIER_KEY, to_bytes(self.n, width(self.n)))
 
     @cached_property
-    def noise_base(self) -> Integer:
-        """h**n mod n**2 for h = -x**2 mod n, x hashed from the modulus: what short-exponent noise is a power of.
-
-        Source: Damgard, Jurik, Nielsen 2010, optimised encryption. Hashed, so that nobody chose or sends it.
-        """
+    def noise_root(self) -> int:
+        """The root of `noise_base`: h = -x**2 mod n, x hashed from the modulus, so that nobody chose or sends it."""
         size = width(self.n)
         x = int.from_bytes(expand(Label.PAILLIER_BASE, to_bytes(self.n, size), length=size + 32), "big") % self.n
-        return backend().powmod(-x * x % self.n, self.n, self.n_squared)
+        return -x * x % self.n
+
+    @cached_property
+    def noise_base(self) -> Integer:
+        """h**n mod n**2 for h = `noise_root`: what short-exponent noise is a power of.
+
+        Source: Damgard, Jurik, Nielsen 2010, optimised encryption.
+        """
+        return backend().powmod(self.noise_root, self.n, self.n_squared)
 
     def encrypt(self, plaintext: int, noise: Integer) -> Integer:
         """Return (1 + n)**plaintext * noise mod n**2; negative plaintexts stand for their residue mod n.
@@ -203,6 +208,15 @@ class PrivateKey:
         at_p, at_q = (powmod(below(p - 1, random) + 1, p, p_squared) for p, p_squared, _ in self._halves)
         p_squared, q_squared = self._halves[0][1], self._halves[1][1]
         return at_p + (at_q - at_p) * backend().invert(p_squared, q_squared) % q_squared * p_squared
+
+    def root(self, residue: Integer) -> Integer:
+        """Return the one n-th root mod n of a number that is invertible mod n."""
+        n, powmod, roots = self.public_key.n, backend().powmod, []
+        for p, _, _ in self._halves:
+            roots.append(powmod(residue % p, pow(n, -1, int(p) - 1), p))
+        at_p, at_q = roots
+        p, q = self._halves[0][0], self._halves[1][0]
+        return at_p + (at_q - at_p) * self._p_inverse % q * p
 
     def to_phe(self) -> Any:
         """Return phe's PaillierPrivateKey. Raises ParameterError without phe."""

@@ -16,6 +16,7 @@ import numpy as np
 from .. import residues as wire
 from ..errors import EncodingError, ParameterError
 from ..residues import MAX_MODULUS_BITS, Residues
+from .integers import whole
 
 MAX_LENGTH = 1 << 32
 
@@ -39,6 +40,8 @@ class Lanes:
 
     def __post_init__(self) -> None:
         """Check every field."""
+        for name in ("key_bits", "lane_bits", "length"):  # numpy's integers would overflow without a word
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
         if not 2 <= self.lane_bits <= MAX_MODULUS_BITS:
             raise ParameterError(f"lane_bits is {self.lane_bits}, but must be from 2 to {MAX_MODULUS_BITS}")
         if not 1 <= self.length <= MAX_LENGTH:
@@ -73,8 +76,12 @@ class Lanes:
         """Lay residues (length,) of the lane dtype out as signed plaintexts.
 
         Raises:
-            EncodingError: another length or dtype.
+            EncodingError: another length or dtype, or a masked array.
         """
+        dtype = wire.lane_dtype(self.lane_bits)
+        if type(residues) is not np.ndarray or residues.dtype != dtype:
+            kind = residues.dtype if type(residues) is np.ndarray else type(residues).__name__
+            raise EncodingError(f"residues are {kind}, but these lanes take a plain array of {dtype}")
         if residues.shape != (self.length,):
             raise EncodingError(f"residues have shape {residues.shape}, but these lanes hold ({self.length},)")
         # flipping the highest bit of two's complement adds half the range: unsigned lanes, which pack as bit strings

@@ -6,6 +6,7 @@ Python's integers and gmpy2's are faster for a few numbers: loading the compiled
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -130,6 +131,40 @@ class Montgomery:
         sums = _aligned(self._limbs, _LANES)
         _montgomery_kernels.power(powers, inside, digits, table, self._row, self._inverse, sums)
         return self.product(powers, self._one)
+
+    def product_of_powers(self, bases: Sequence[Integer], exponents: Sequence[int], window: int, windows: int) -> int:
+        """Return the product of base ** exponent for residues of the modulus and public exponents.
+
+        Source: Pippenger's bucket method, in each of the eight columns for itself.
+
+        Args:
+            bases: from 0 to modulus - 1.
+            exponents: from 0 to 2**(window * windows) - 1.
+            window: bits of a digit, at most 16.
+            windows: digits of an exponent.
+        """
+        from . import _montgomery_kernels
+
+        size, mask = width(self.modulus), (1 << window) - 1
+        inside = self.product(self.blocks(join(bases, size), size), self._square)
+        digits = np.zeros((windows, len(inside) * _LANES), np.int64)
+        for place in range(windows):
+            shift = window * (windows - 1 - place)
+            digits[place, : len(exponents)] = [exponent >> shift & mask for exponent in exponents]
+        one = self.repeated(self.radix % self.modulus)
+        result, buckets, sums = one.copy(), _aligned(1 << window, *one[0].shape), _aligned(self._limbs, _LANES)
+        _montgomery_kernels.product_of_powers(
+            result[0],
+            inside,
+            digits.reshape(windows, len(inside), _LANES),
+            buckets,
+            one[0],
+            self._row,
+            self._inverse,
+            sums,
+        )
+        columns = self.integers(self.product(result, self._one), _LANES)
+        return int(functools.reduce(lambda a, b: a * b % self.modulus, columns))
 
     def _check(self, blocks: Blocks) -> None:
         if blocks.shape[1:] != (self._limbs, _LANES):

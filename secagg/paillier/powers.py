@@ -1,4 +1,4 @@
-"""Many powers at once: one exponent, one modulus, on the vector unit where that is worth it, else on threads."""
+"""Many powers at once, mod one modulus, on the vector unit where that is worth it: to one exponent, or multiplied."""
 
 from __future__ import annotations
 
@@ -48,3 +48,56 @@ def powmod_all(
             if progress is not None:
                 progress(len(powers))
     return results
+
+
+def powmod_product(
+    bases: Sequence[Integer], exponents: Sequence[int], modulus: Integer, *, bits: int, times: int = 1
+) -> Integer:
+    """Return the product of base ** exponent, for public exponents.
+
+    Source: Pippenger's bucket method: one multiplication a base and window, and two for each number that a window can
+    hold, with windows as long as suits so many bases.
+
+    Args:
+        bases: from 0 to modulus - 1.
+        exponents: from 0 to 2**bits - 1.
+        modulus: positive.
+        bits: how long exponents are.
+        times: how often this is going to be asked, which may make the vector unit worth it.
+    """
+    window = _window(len(bases), bits)
+    abreast = montgomery(int(modulus), times * _multiplications(len(bases), bits, window))
+    if abreast is None:
+        return _product(bases, exponents, modulus, window, -(-bits // window))
+    window = _window(-(-len(bases) // 8), bits)
+    return abreast.product_of_powers(bases, exponents, window, -(-bits // window))
+
+
+def _multiplications(count: int, bits: int, window: int) -> int:
+    return -(-bits // window) * (count + (2 << window))
+
+
+def _window(count: int, bits: int) -> int:
+    return min(range(1, 17), key=lambda window: _multiplications(count, bits, window))
+
+
+def _product(
+    bases: Sequence[Integer], exponents: Sequence[int], modulus: Integer, window: int, windows: int
+) -> Integer:
+    arithmetic = backend()
+    modulus = arithmetic.integer(modulus)
+    one = result = arithmetic.integer(1)
+    mask = (1 << window) - 1
+    for place in range(windows - 1, -1, -1):
+        result = arithmetic.powmod(result, 1 << window, modulus)
+        buckets: list[Integer] = [one] * (1 << window)
+        for base, exponent in zip(bases, exponents, strict=True):
+            digit = exponent >> place * window & mask
+            if digit:
+                buckets[digit] = buckets[digit] * base % modulus
+        running = total = one
+        for bucket in reversed(buckets[1:]):  # bucket d enters the running product at d, and so d times in total
+            running = running * bucket % modulus
+            total = total * running % modulus
+        result = result * total % modulus
+    return result

@@ -16,10 +16,10 @@ from ..derivation import Label, digest
 from ..errors import AuthenticationFailed
 from ..randomness import SYSTEM, RandomBytes, bits
 from . import integers
-from .integers import Integer, backend, expand, powmod_product, to_bytes, width
+from .integers import WEIGHT_BITS, Integer, backend, to_bytes, weights_of, width
+from .powers import powmod_product
 
 CHALLENGE_BYTES = 32
-_WEIGHT_BYTES = 16
 _HIDING_BITS = 128
 
 
@@ -63,12 +63,10 @@ class Statement:
 
     def combined(self, transcript: bytes) -> tuple[Integer, Integer]:
         """Combine all pairs into one, with 128-bit weights that depend on every one of them."""
-        count = len(self.bases)
-        stream = expand(Label.PAILLIER_PROOF_WEIGHTS, transcript, length=_WEIGHT_BYTES * count)
-        weights = [stream[start : start + _WEIGHT_BYTES] for start in range(0, len(stream), _WEIGHT_BYTES)]
+        weights = weights_of(Label.PAILLIER_PROOF_WEIGHTS, transcript, len(self.bases))
         powmod = backend().powmod
-        base = powmod(powmod_product(self.bases, weights, self.n), 4 * self.factor, self.n)
-        image = powmod(powmod_product(self.images, weights, self.n), 2, self.n)
+        base = powmod(powmod_product(self.bases, weights, self.n, bits=WEIGHT_BITS), 4 * self.factor, self.n)
+        image = powmod(powmod_product(self.images, weights, self.n, bits=WEIGHT_BITS), 2, self.n)
         return base, image
 
 

@@ -9,20 +9,31 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from math import gcd
 from multiprocessing import get_context
-from typing import NoReturn, Protocol, final
+from typing import NamedTuple, NoReturn, Protocol, final
 
 from ..errors import ParameterError
 from ..randomness import SYSTEM, RandomBytes, below
 from . import integers
-from .integers import Integer, Progress, backend
+from .integers import WEIGHT_BITS, Integer, Progress, backend
 from .keys import PrivateKey, PublicKey
+from .powers import powmod_product
 
 _BATCH = 16
 """Draws that a worker process makes at once, and reports together."""
+
+
+class Noise(NamedTuple):
+    """One draw: an n-th residue mod n**2, and what its source knows its root by. Secret, both of them."""
+
+    residue: Integer
+    known_by: Integer
+
+    def __repr__(self) -> str:
+        return "Noise(...)"
 
 
 class NoiseSource(Protocol):
@@ -31,9 +42,20 @@ class NoiseSource(Protocol):
     public_key: PublicKey
     random: RandomBytes
 
-    def draw(self) -> Integer:
+    def draw(self) -> Noise:
         """Return a fresh n-th residue."""
         ...
+
+    def root(self, drawn: Sequence[Noise], weights: Sequence[int]) -> Integer:
+        """Return the n-th root mod n of the product of what was drawn here, each to its weight of WEIGHT_BITS."""
+        ...
+
+
+def unit(n: int, random: RandomBytes) -> int:
+    """Draw a number mod n that is invertible."""
+    while gcd(root := below(n, random), n) != 1:
+        pass  # never, unless the key's factors are found by chance
+    return root
 
 
 @final
@@ -59,7 +81,7 @@ class ShortExponents:
             power = row.pop()
             self._table.append(row)
 
-    def draw(self) -> Integer:
+    def draw(self) -> Noise:
         """Return noise_base to the power of `exponent_bytes` random bytes, read as a little-endian integer."""
         exponent = self.random(self.exponent_bytes)
         modulus = self.public_key.n_squared
@@ -68,7 +90,12 @@ class ShortExponents:
         power = row[digit]
         for row, digit in digits:
             power = power * row[digit] % modulus
-        return power
+        return Noise(power, int.from_bytes(exponent, "little"))
+
+    def root(self, drawn: Sequence[Noise], weights: Sequence[int]) -> Integer:
+        """Return noise_root to the sum of all exponents, each times its weight."""
+        exponent = sum(noise.known_by * weight for noise, weight in zip(drawn, weights, strict=True))
+        return backend().powmod(self.public_key.noise_root, exponent, self.public_key.n)
 
     def __repr__(self) -> str:
         return f"ShortExponents(public_key={self.public_key!r})"
@@ -82,12 +109,14 @@ class FullExponents:
         self.public_key = public_key
         self.random = random
 
-    def draw(self) -> Integer:
+    def draw(self) -> Noise:
         """Return a fresh n-th residue."""
-        n = self.public_key.n
-        while gcd(root := below(n, self.random), n) != 1:
-            pass  # never, unless the key's factors are found by chance
-        return backend().powmod(root, n, self.public_key.n_squared)
+        root = unit(self.public_key.n, self.random)
+        return Noise(backend().powmod(root, self.public_key.n, self.public_key.n_squared), root)
+
+    def root(self, drawn: Sequence[Noise], weights: Sequence[int]) -> Integer:
+        """Return the product of the roots that were drawn, each to its weight."""
+        return powmod_product([noise.known_by for noise in drawn], weights, self.public_key.n, bits=WEIGHT_BITS)
 
 
 @final
@@ -99,9 +128,17 @@ class KeyHolder:
         self.random = random
         self._private_key = private_key
 
-    def draw(self) -> Integer:
+    def draw(self) -> Noise:
         """Return a fresh n-th residue."""
-        return self._private_key.noise(random=self.random)
+        residue = self._private_key.noise(random=self.random)
+        return Noise(residue, residue)  # whoever has the factors knows every root
+
+    def root(self, drawn: Sequence[Noise], weights: Sequence[int]) -> Integer:
+        """Return the root of the product, by the factors."""
+        n = self.public_key.n
+        return self._private_key.root(
+            powmod_product([noise.known_by % n for noise in drawn], weights, n, bits=WEIGHT_BITS)
+        )
 
 
 @final
@@ -114,7 +151,7 @@ class NoisePool:
 
     def __init__(self, source: NoiseSource) -> None:
         self.source = source
-        self._ready: deque[Integer] = deque()
+        self._ready: deque[Noise] = deque()
         self._owner = os.getpid()
 
     @property
@@ -126,7 +163,7 @@ class NoisePool:
         self._disown_after_fork()
         return len(self._ready)
 
-    def take(self) -> Integer:
+    def take(self) -> Noise:
         """Return noise that was never returned before."""
         self._disown_after_fork()
         try:
@@ -144,6 +181,7 @@ class NoisePool:
             ParameterError: count is negative, workers is not positive, or several are to draw from a key holder's
                 source or from randomness that was handed in.
         """
+        count, workers = integers.whole("count", count), integers.whole("workers", workers)
         if count < 0 or workers < 1:
             raise ParameterError(f"count is {count} and workers {workers}, but must be at least 0 and 1")
         self._disown_after_fork()
@@ -152,7 +190,7 @@ class NoisePool:
             if progress is not None:
                 progress(len(noise))
 
-    def _drawn(self, count: int, workers: int) -> Iterator[list[Integer]]:
+    def _drawn(self, count: int, workers: int) -> Iterator[list[Noise]]:
         batches = [min(_BATCH, count - start) for start in range(0, count, _BATCH)]
         if workers == 1:
             for batch in batches:
@@ -167,7 +205,8 @@ class NoisePool:
         context = get_context("spawn")
         with ProcessPoolExecutor(workers, context, initializer=_start, initargs=arguments) as processes:
             for data in processes.map(_draw, batches):
-                yield integers.split(data, key.ciphertext_bytes)
+                numbers = integers.split(data, key.ciphertext_bytes)
+                yield list(map(Noise, numbers[::2], numbers[1::2]))
 
     def _disown_after_fork(self) -> None:
         if self._owner != os.getpid():
@@ -191,4 +230,5 @@ def _start(n: int, key_bits: int, source: Callable[[PublicKey], NoiseSource], ba
 
 def _draw(count: int) -> bytes:
     source = _worker_source[0]
-    return integers.join([source.draw() for _ in range(count)], source.public_key.ciphertext_bytes)
+    numbers = [backend().integer(number) for _ in range(count) for number in source.draw()]
+    return integers.join(numbers, source.public_key.ciphertext_bytes)

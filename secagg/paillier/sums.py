@@ -41,6 +41,7 @@ class Accumulator:
     """
 
     def __init__(self, public_key: PublicKey, lanes: Lanes, *, max_addends: int, workers: int = 1) -> None:
+        workers, max_addends = integers.whole("workers", workers), integers.whole("max_addends", max_addends)
         if workers < 1 or max_addends < 1:
             raise ParameterError(f"workers is {workers} and max_addends {max_addends}, but both must be positive")
         self.public_key = public_key

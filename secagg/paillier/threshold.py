@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..derivation import Label, digest
 from ..errors import AuthenticationFailed, InconsistentShares, ParameterError, ThresholdError
 from ..randomness import SYSTEM, RandomBytes, below
 from . import integers, moduli
-from .integers import Integer, Progress, all_invertible, backend, to_bytes, width
+from .integers import Integer, Progress, all_invertible, backend, to_bytes, whole, width
 from .keys import DEFAULT_KEY_BITS, PublicKey
 from .lanes import Lanes
 from .opening import Opener
@@ -37,9 +37,11 @@ class ThresholdKey:
         threshold: how many members open; 2 to the number of members.
         generator: a square mod n.
         member_keys: generator to the power of each member's secret; member i has entry i - 1.
+        one_session_without_proofs: dealt to serve one session, in which contributors do not prove that they know their
+            updates: in a second one, a corrupt contributor could read an update of the first (SPEC section 20.1).
 
     Raises:
-        ParameterError: sizes are out of range, or a number is not invertible mod n.
+        ParameterError: sizes are out of range, a number is not invertible mod n, or a field is of another kind.
 
     Security: that n is a product of safe primes, and that shares lie on one polynomial, is the dealer's word: a party
     that checks its own share knows no more than that the share fits its member key.
@@ -49,9 +51,20 @@ class ThresholdKey:
     threshold: int
     generator: int = field(repr=False)
     member_keys: tuple[int, ...] = field(repr=False)
+    one_session_without_proofs: bool = False
 
     def __post_init__(self) -> None:
         """Check every field."""
+        for name in ("threshold", "generator"):
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
+        keys = tuple(whole("a member key", member_key) for member_key in self.member_keys)
+        object.__setattr__(self, "member_keys", keys)
+        if not isinstance(self.public_key, PublicKey):
+            raise ParameterError(f"public_key is a {type(self.public_key).__name__}, but must be a PublicKey")
+        if not isinstance(self.one_session_without_proofs, bool):
+            raise ParameterError(
+                f"one_session_without_proofs is {self.one_session_without_proofs!r:.50}, but must be a bool"
+            )
         members = len(self.member_keys)
         if not 2 <= members <= MAX_MEMBERS or not 2 <= self.threshold <= members:
             raise ParameterError(
@@ -79,6 +92,7 @@ class ThresholdKey:
         return digest(
             Label.PAILLIER_THRESHOLD_KEY,
             self.threshold.to_bytes(4, "big"),
+            bytes([self.one_session_without_proofs]),
             *(to_bytes(number, size) for number in numbers),
         )
 
@@ -97,6 +111,9 @@ class KeyShare:
 
     def __post_init__(self) -> None:
         """Check the share against its verification key."""
+        object.__setattr__(self, "member", whole("member", self.member))
+        if isinstance(self.secret, bool) or not isinstance(self.secret, int):  # whose value stands in no error
+            raise ParameterError(f"the secret is a {type(self.secret).__name__}, but must be an integer")
         if not 1 <= self.member <= self.key.num_members:
             raise ParameterError(f"member is {self.member}, but must be from 1 to {self.key.num_members}")
         n = self.key.public_key.n
@@ -119,12 +136,21 @@ def deal(
     num_members: int,
     *,
     key_bits: int = DEFAULT_KEY_BITS,
+    one_session_without_proofs: bool = False,
     progress: Progress | None = None,
     random: RandomBytes = SYSTEM,
 ) -> tuple[ThresholdKey, list[KeyShare]]:
     """Make a key and deal it; a party that everyone trusts does this once and forgets everything.
 
     Seconds at 2048 bits, tens of them at 3072, minutes without gmpy2: safe primes are searched for.
+
+    Args:
+        threshold: how many members open a sum.
+        num_members: how many there are.
+        key_bits: bits of the modulus.
+        one_session_without_proofs: as `ThresholdKey` has it.
+        progress: told of candidates that were tried.
+        random: gives primes and shares.
 
     Returns:
         The public side, and one share a member: send each to its member alone.
@@ -134,6 +160,8 @@ def deal(
 
     Security: the dealer knows the key while this runs; Python cannot wipe it.
     """
+    threshold, num_members = whole("threshold", threshold), whole("num_members", num_members)
+    key_bits = whole("key_bits", key_bits)
     if not (moduli.MIN_KEY_BITS <= key_bits <= moduli.MAX_KEY_BITS and key_bits % 2 == 0):
         raise ParameterError(
             f"key_bits is {key_bits}, but must be even and from {moduli.MIN_KEY_BITS} to {moduli.MAX_KEY_BITS}"
@@ -141,7 +169,9 @@ def deal(
     p = q = moduli.safe_prime(key_bits // 2, progress=progress, random=random)
     while p == q:
         q = moduli.safe_prime(key_bits // 2, progress=progress, random=random)
-    return _deal(threshold, num_members, p, q, random=random)
+    key, shares = _deal(threshold, num_members, p, q, random=random)
+    key = replace(key, one_session_without_proofs=one_session_without_proofs)
+    return key, [replace(share, key=key) for share in shares]
 
 
 def _deal(

@@ -10,7 +10,7 @@ from . import integers
 from .integers import Integer, Progress, all_invertible
 from .keys import PrivateKey, PublicKey
 from .lanes import Lanes
-from .randomness import NoisePool
+from .randomness import Noise, NoisePool
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,24 @@ def encrypt(residues: Residues, lanes: Lanes, noise: NoisePool, *, progress: Pro
         EncodingError: the residues have another length or dtype than the lanes.
         ParameterError: the lanes are for a key of another size.
     """
+    return encrypt_known(residues, lanes, noise, progress=progress)[0]
+
+
+def encrypt_known(
+    residues: Residues, lanes: Lanes, noise: NoisePool, *, progress: Progress | None = None
+) -> tuple[EncryptedVector, list[int], list[Noise]]:
+    """Encrypt as `encrypt`; return the plaintexts and the noise as well, which are secret."""
     key = noise.public_key
     _check_size(key, lanes)
     size = key.ciphertext_bytes
-    parts = []
-    for plaintext in lanes.pack(residues):
-        parts.append(integers.to_bytes(key.encrypt(plaintext, noise.take()), size))
+    parts, plaintexts, drawn = [], lanes.pack(residues), list[Noise]()
+    for plaintext in plaintexts:
+        drawn.append(noise.take())
+        parts.append(integers.to_bytes(key.encrypt(plaintext, drawn[-1].residue), size))
         if progress is not None:
             progress(1)
-    return EncryptedVector(key.fingerprint, lanes.lane_bits, lanes.length, 1, b"".join(parts))
+    vector = EncryptedVector(key.fingerprint, lanes.lane_bits, lanes.length, 1, b"".join(parts))
+    return vector, plaintexts, drawn
 
 
 def rerandomise(vector: EncryptedVector, noise: NoisePool) -> EncryptedVector:
@@ -58,7 +67,7 @@ def rerandomise(vector: EncryptedVector, noise: NoisePool) -> EncryptedVector:
     """
     key = noise.public_key
     ciphertexts = checked_ciphertexts(vector, key, Lanes(key.key_bits, vector.lane_bits, vector.length))
-    fresh = [ciphertext * noise.take() % key.n_squared for ciphertext in ciphertexts]
+    fresh = [ciphertext * noise.take().residue % key.n_squared for ciphertext in ciphertexts]
     return replace(vector, data=integers.join(fresh, key.ciphertext_bytes))
 
 

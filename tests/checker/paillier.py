@@ -34,6 +34,7 @@ ANSWERS = {
             "length",
             "num_addends",
             "ciphertexts",
+            "proof",
             "signature",
         ),
     ),
@@ -80,6 +81,7 @@ class Key:
 
     def __init__(self, dealer: Vector, num_members: int) -> None:
         p, q, self.threshold = dealer["p"], dealer["q"], dealer["threshold"]
+        self.unproven = dealer["one_session_without_proofs"]
         self.n, order = p * q, (p // 2) * (q // 2)
         self.width = (self.n.bit_length() + 7) // 8
         self.square = self.n**2
@@ -94,9 +96,10 @@ class Key:
         self.factorial = math.factorial(num_members)
         self.fingerprint = digest("PAILLIER_KEY", self.residue(self.n))
         numbers = [self.residue(number) for number in (self.n, self.generator, *self.member_keys)]
-        self.digest = digest("PAILLIER_THRESHOLD_KEY", u32(self.threshold), *numbers)
+        self.digest = digest("PAILLIER_THRESHOLD_KEY", u32(self.threshold), bytes([self.unproven]), *numbers)
         x = int.from_bytes(_shake("PAILLIER_BASE", self.residue(self.n), length=self.width + 32), "big") % self.n
-        self.noise_base = pow(-x * x % self.n, self.n, self.square)
+        self.noise_root = -x * x % self.n
+        self.noise_base = pow(self.noise_root, self.n, self.square)
 
     def residue(self, value: int) -> bytes:
         return value.to_bytes(self.width, "big")
@@ -121,7 +124,7 @@ class Parameters:
         self.count = self.length + self.weighted
         self.lane_bits = self.codec.bits
         self.per_plaintext = (self.key.n.bit_length() - 1) // self.lane_bits
-        self.minimum = own["min_contributors"]
+        self.minimum, self.unproven = own["min_contributors"], self.key.unproven
         self.identities = {
             role: {
                 int(i): verification_key(bytes.fromhex(one["identity_private_key"])) for i, one in vector[role].items()
@@ -129,31 +132,64 @@ class Parameters:
             for role in ("contributors", "members")
         }
         numbers = [own[name] for name in ("value_bits", "num_summands", "max_weight", "length")]
-        numbers += [own["min_contributors"], own["corrupt_members"]]
+        numbers += [own["min_contributors"], own["corrupt_members"], own["corrupt_contributors"]]
         self.session = digest(
             "PAILLIER_SESSION",
             bytes.fromhex(vector["nonce"]),
             self.key.digest,
             struct.pack(">d", self.clip),
+            own["rounding"].encode(),
             *map(_u64, numbers),
             _pairs(self.identities["contributors"]),
             _pairs(self.identities["members"]),
         )
 
-    def encrypt(self, given: Vector) -> bytes:
+    def encrypt(self, author: int, given: Vector) -> tuple[bytes, bytes]:
+        """Ciphertexts, and the proof of knowledge (SPEC section 20.1)."""
         values, weight = [float.fromhex(value) for value in given["values"]], given["weight"]
         residues = self.codec.encode(values, weight, bytes.fromhex(given["rounding_seed"]))[0]
         if self.weighted:
             residues = [*residues, weight]
         half = 2 ** (self.lane_bits - 1)
         signed = [r - 2 * half if r >= half else r for r in residues]
-        out = []
-        for at, exponent in zip(range(0, self.count, self.per_plaintext), given["noise_exponents"], strict=True):
+        out, plaintexts, key = [], [], self.key
+        exponents = [int.from_bytes(bytes.fromhex(exponent), "little") for exponent in given["noise_exponents"]]
+        for at, exponent in zip(range(0, self.count, self.per_plaintext), exponents, strict=True):
             lanes = signed[at : at + self.per_plaintext]
-            plaintext = sum(lane << self.lane_bits * i for i, lane in enumerate(lanes))
-            noise = pow(self.key.noise_base, int.from_bytes(bytes.fromhex(exponent), "little"), self.key.square)
-            out.append((1 + plaintext * self.key.n) * noise % self.key.square)
-        return self.key.join(out, self.key.size)
+            plaintexts.append(sum(lane << self.lane_bits * i for i, lane in enumerate(lanes)))
+            out.append((1 + plaintexts[-1] * key.n) * pow(key.noise_base, exponent, key.square) % key.square)
+        data = key.join(out, key.size)
+        if self.unproven:
+            return data, b""
+        a, u = given["proof_nonces"]
+        challenge = self.challenge(author, data, (1 + a * key.n) * pow(u, key.n, key.square) % key.square)
+        weights = self.weights(challenge, len(out))
+        a = (a + sum(w * plaintext for w, plaintext in zip(weights, plaintexts, strict=True))) % key.n
+        for weight, exponent in zip(weights, exponents, strict=True):
+            u = u * pow(key.noise_root, weight * exponent, key.n) % key.n
+        return data, challenge + key.residue(a) + key.residue(u)
+
+    def challenge(self, author: int, data: bytes, announcement: int) -> bytes:
+        count, body = _u64(len(data) // self.key.size), hashlib.sha256(data).digest()
+        statement = digest("PAILLIER_KNOWLEDGE", self.session + u32(author), self.key.fingerprint, count, body)
+        return digest("PAILLIER_KNOWLEDGE_CHALLENGE", statement, announcement.to_bytes(self.key.size, "big"))
+
+    def weights(self, challenge: bytes, count: int) -> list[int]:
+        return split(_shake("PAILLIER_KNOWLEDGE_WEIGHTS", challenge, length=16 * count), 16)
+
+    def known(self, author: int, data: bytes, proof: bytes) -> bool:
+        """Tell whether the proof of knowledge verifies."""
+        key = self.key
+        if len(proof) != 32 + 2 * key.width:
+            return False
+        challenge, (a, u) = proof[:32], split(proof[32:], key.width)
+        if a >= key.n or u >= key.n or math.gcd(u, key.n) != 1:
+            return False
+        ciphertexts = split(data, key.size)
+        answered = (1 + a * key.n) * pow(u, key.n, key.square)
+        for ciphertext, weight in zip(ciphertexts, self.weights(challenge, len(ciphertexts)), strict=True):
+            answered = answered * pow(ciphertext, -weight, key.square) % key.square
+        return self.challenge(author, data, answered) == challenge
 
     def decode(self, plaintexts: list[int], present: int) -> tuple[list[int], int]:
         """Sums and total weight; the plaintexts are mod n."""
@@ -169,11 +205,10 @@ class Parameters:
     def listed(self, commitments: dict[int, bytes]) -> bytes:
         return digest("PAILLIER_COMMITMENTS", self.session, _pairs(commitments))
 
-    def contribution(self, author: int, data: bytes) -> bytes:
+    def contribution(self, author: int, data: bytes, proof: bytes) -> bytes:
         header = struct.pack(">IQQQ", author, self.lane_bits, self.count, 1)
-        return digest(
-            "PAILLIER_CONTRIBUTION", self.session, header, self.key.fingerprint, hashlib.sha256(data).digest()
-        )
+        hashes = [hashlib.sha256(part).digest() for part in (data, proof)]
+        return digest("PAILLIER_CONTRIBUTION", self.session, header, self.key.fingerprint, *hashes)
 
     def sum(self, listed: bytes, authors: list[int], product: bytes) -> bytes:
         body = hashlib.sha256(product).digest()
@@ -232,7 +267,7 @@ class Round:
         self.endorsements: dict[int, bytes] = {}
         self.accepted: dict[int, bytes] = {}
         self.openings: dict[int, Any] = {}
-        self.shown: dict[int, bytes] = {}
+        self.shown: dict[int, tuple[bytes, bytes]] = {}
 
     def parties(self) -> list[int]:
         if self.phase == "openings":
@@ -251,8 +286,8 @@ class Round:
         request = _read(REQUESTS[self.phase], data)
         require(request["session"] == p.session, "UnexpectedMessage")
         if self.phase == "commitments":
-            self.shown[party] = p.encrypt(self.vector["contributors"][str(party)])
-            fields = {"contribution_digest": p.contribution(party, self.shown[party])}
+            self.shown[party] = p.encrypt(party, self.vector["contributors"][str(party)])
+            fields = {"contribution_digest": p.contribution(party, *self.shown[party])}
             return _write(ANSWERS[self.phase], p.session, **fields)
         if self.phase == "openings":
             return self._open(party, request)
@@ -263,7 +298,7 @@ class Round:
         if self.phase == "endorsements":
             signature = sign(self.identity("members", party), p.endorsement(party, listed))
             return _write(ANSWERS[self.phase], p.session, commitments_digest=listed, signature=signature)
-        contribution = p.contribution(party, self.shown[party])
+        contribution = p.contribution(party, *self.shown[party])
         require(commitments.get(party) == contribution, "ContradictoryRequest")
         for member, signature in request["endorsements"].items():
             self._check_endorsement(member, listed, signature)
@@ -277,7 +312,8 @@ class Round:
             lane_bits=p.lane_bits,
             length=p.count,
             num_addends=1,
-            ciphertexts=self.shown[party],
+            ciphertexts=self.shown[party][0],
+            proof=self.shown[party][1],
             signature=sign(self.identity("contributors", party), p.statement(party, listed, contribution)),
         )
 
@@ -296,7 +332,7 @@ class Round:
 
     def _open(self, party: int, request: Vector) -> bytes:
         p, asked = self.p, request["contributors"]
-        require(sorted(asked) == sorted(self.accepted), "ContradictoryRequest")
+        require(asked == sorted(self.accepted), "ContradictoryRequest")
         require(len(asked) >= p.minimum, "ContradictoryRequest")
         context = self.context()
         require(request["sum_digest"] == context, "ContradictoryRequest")
@@ -342,7 +378,7 @@ class Round:
         require(message["contributor"] == party, "UnexpectedMessage", party)
         require(message["commitments_digest"] == listed, "UnexpectedMessage", party)
         require(message["num_addends"] == 1, "MalformedMessage", party)
-        contribution = p.contribution(party, message["ciphertexts"])
+        contribution = p.contribution(party, message["ciphertexts"], message["proof"])
         require(contribution == self.commitments[party], "AuthenticationFailed", party)
         public, text = p.identities["contributors"][party], p.statement(party, listed, contribution)
         require(verifies(public, text, message["signature"]), "AuthenticationFailed", party)
@@ -350,6 +386,10 @@ class Round:
         ciphertexts = split(message["ciphertexts"], p.key.size)
         sound = all(0 < c < p.key.square and math.gcd(c, p.key.n) == 1 for c in ciphertexts)
         require(sound and len(ciphertexts) == -(-p.count // p.per_plaintext), "MalformedMessage", party)
+        if p.unproven:
+            require(message["proof"] == b"", "MalformedMessage", party)
+        else:
+            require(p.known(party, message["ciphertexts"], message["proof"]), "AuthenticationFailed", party)
         self.accepted[party] = message["ciphertexts"]
 
     def close(self) -> Vector | None:
@@ -411,9 +451,10 @@ class Round:
         answers = {}
         for party in self.parties():
             if party not in silent:
-                answer = self.answer(party, self.request)
+                other = replaced.get(str(party))
+                answer = self.answer(party, self.request) if other is None else bytes.fromhex(other)
                 answers[str(party)] = answer.hex()
-                self.deliver(party, bytes.fromhex(replaced.get(str(party), answer.hex())))
+                self.deliver(party, answer)
         return answers
 
     def finish(self, silent: Vector, replaced: Vector) -> Vector:

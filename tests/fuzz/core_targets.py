@@ -31,7 +31,16 @@ from protocols.paillier.messages import decode as decode_paillier
 from secagg import aead, key_agreement, residues, shamir, signatures
 from secagg.encoding import FixedPoint, Integers, Rounding
 from secagg.errors import SecAggError
-from secagg.paillier import EncryptedVector, Lanes, PrivateKey, PublicKey
+from secagg.paillier import (
+    EncryptedVector,
+    Lanes,
+    NoisePool,
+    PrivateKey,
+    PublicKey,
+    ShortExponents,
+    check_knowledge,
+    encrypt,
+)
 from secagg.paillier.vectors import checked_ciphertexts
 from tests.secagg.paillier.fixed_keys import private_key
 
@@ -161,6 +170,18 @@ def paillier_ciphertexts(data: bytes) -> None:
     checked_ciphertexts(vector, key, lanes)
 
 
+@cache
+def known_vector() -> tuple[EncryptedVector, Lanes]:
+    key = private_key().public_key
+    lanes = Lanes(key.key_bits, 20, 3)
+    return encrypt(np.arange(3, dtype=np.uint32), lanes, NoisePool(ShortExponents(key))), lanes
+
+
+def paillier_proof(data: bytes) -> None:
+    vector, lanes = known_vector()
+    check_knowledge(vector, private_key().public_key, lanes, data, context=b"fuzz")
+
+
 def paillier_plaintexts(data: bytes) -> None:
     bits, length, raw = _two(data)
     key = private_key().public_key
@@ -219,6 +240,7 @@ TARGETS = (
     paillier_dump,
     paillier_ciphertexts,
     paillier_plaintexts,
+    paillier_proof,
     public_key_json,
     private_key_json,
 )

@@ -32,6 +32,7 @@ DECODERS: dict[str, tuple[str, ...]] = {
         *("flower_announcement", "flower_memory", "flower_node", "flower_replies"),
     ),
     "protocols.paillier.aggregator": ("paillier_dump",),
+    "protocols.paillier.key_use": ("key_use",),
     "protocols.core.dumps": ("client_dump", "server_dump", "dump_bytes", "paillier_dump"),
     "protocols.flower.content": ("flower_arrays", "flower_node"),
     "protocols.core.identity_files": ("identity_file", "roster_file"),

@@ -10,6 +10,7 @@ from dp.ledger import Budget
 from dp.sensitivity import Adjacency
 from protocols.cli import budget, rounds
 from protocols.core.identity_files import read_identity, read_participants, write_identity, write_participants
+from protocols.paillier.key_use import KeyUse
 
 
 @cache
@@ -43,6 +44,13 @@ def roster_file(data: bytes) -> None:
         raise ValueError("a roster that was read is written as another one")
 
 
+def key_use(data: bytes) -> None:
+    path = _file("key-use.json", data)
+    KeyUse(path).claim(bytes(32), 1, bytes(32))
+    if path.read_bytes() != data:
+        raise ValueError("a memory was changed by looking at it")
+
+
 def participants_file(data: bytes) -> None:
     names = budget._lines(_file("names", data))
     if any(name != name.strip() or not name for name in names):
@@ -64,5 +72,5 @@ def command_options(data: bytes) -> None:
                 raise ValueError("a fraction that is none")
 
 
-TARGETS = (identity_file, roster_file, participants_file, command_options)
-WEIGHTS = {"identity_file": 0.3, "roster_file": 0.3, "participants_file": 0.5}
+TARGETS = (identity_file, roster_file, key_use, participants_file, command_options)
+WEIGHTS = {"identity_file": 0.3, "roster_file": 0.3, "participants_file": 0.5, "key_use": 0.5}

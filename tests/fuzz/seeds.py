@@ -145,6 +145,10 @@ def core_seeds() -> dict[str, list[bytes]]:
     key = private_key()
     public: PublicKey = key.public_key
     add("paillier_ciphertexts", struct.pack("<HH", 20, 3) + (5).to_bytes(64, "big"))
+    add("paillier_proof", (1).to_bytes(96, "big"))
+    record = {"version": 1, "key": bytes(32).hex(), "member": 1, "session": bytes(32).hex()}
+    for one in (record, record | {"session": "another"}, record | {"member": 2}):
+        add("key_use", json.dumps(one).encode())
     add("paillier_plaintexts", struct.pack("<HH", 20, 3) + (5).to_bytes(32, "big"))
     add("public_key_json", public.to_jwk().encode())
     add("private_key_json", key.to_jwk().encode())

@@ -51,7 +51,16 @@ def test_an_error_that_brings_a_terminal_out_of_order_is_noticed(monkeypatch):
 
 
 REACHED = ["message_body", "client_answer", "server_receive", "paillier_message", "client_dump", "ledger_payload"]
-REACHED += ["identity_file", "roster_file", "participants_file", "command_options", "ledger_url", "ledger_head"]
+REACHED += [
+    "paillier_dump",
+    "key_use",
+    "identity_file",
+    "roster_file",
+    "participants_file",
+    "command_options",
+    "ledger_url",
+    "ledger_head",
+]
 
 
 @pytest.mark.parametrize("name", REACHED)

@@ -10,11 +10,13 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from protocols.audit.replay.recorded_paillier import KINDS, Run
 from protocols.audit.replay.recorded_sessions import outcome_of
 from protocols.core import framing
 from protocols.paillier.messages import (
+    Commitment,
     CommitmentList,
     Contribution,
     Opening,
@@ -23,6 +25,7 @@ from protocols.paillier.messages import (
     decode,
     encode,
 )
+from secagg.paillier import NoisePool, ShortExponents, encrypt_and_prove, integers
 from tests.secagg.paillier.fixed_keys import _PRIMES
 
 from .sessions import drawn, numbers
@@ -33,8 +36,8 @@ NAME = "paillier"
 SILENT: dict[str, list[int]] = {"commitments": [7], "endorsements": [2], "contributions": [4], "openings": [5]}
 
 
-def _given() -> Vector:
-    """All that is drawn in a round."""
+def _given(*, once: bool = False) -> Vector:
+    """All that is drawn in a round; under a key for one session, if it is once."""
     p, q = _PRIMES[KEY_BITS]
     n, order = p * q, (p // 2) * (q // 2)
     codec = {"clip": (1.5).hex(), "value_bits": 16, "num_summands": 20, "max_weight": 10, "rounding": "stochastic"}
@@ -56,13 +59,16 @@ def _given() -> Vector:
             "weight": numbers(NAME, i, "weight", 1, 11)[0],
             "rounding_seed": drawn(NAME, i, "rounding", 32).hex(),
             "noise_exponents": [drawn(NAME, i, f"noise {at}", KEY_BITS // 16).hex() for at in range(2)],
+            "proof_nonces": [int.from_bytes(drawn(NAME, i, f"knowledge {at}", 80), "big") % n for at in range(2)],
         }
     root = int.from_bytes(drawn(NAME, 0, "generator", 80), "big") % n
     coefficients = [int.from_bytes(drawn(NAME, at, "dealer", 80), "big") % order for at in range(1, THRESHOLD)]
     return {
         "test_only": "anyone has the factors of this key, and it is too short: it is for vectors alone",
-        "dealer": {"p": p, "q": q, "threshold": THRESHOLD, "generator_root": root, "coefficients": coefficients},
-        "parameters": codec | {"length": LENGTH, "min_contributors": 3, "corrupt_members": 0},
+        "dealer": {"p": p, "q": q, "threshold": THRESHOLD, "generator_root": root, "coefficients": coefficients}
+        | {"one_session_without_proofs": once},
+        "parameters": codec
+        | {"length": LENGTH, "min_contributors": 3, "corrupt_members": 0, "corrupt_contributors": 1},
         "nonce": drawn(NAME, 0, "nonce", 32).hex(),
         "members": members,
         "contributors": contributors,
@@ -93,14 +99,23 @@ def _refused(vector: Vector, rounds: list[Vector]) -> Iterator[Vector]:
 
 
 def _other_update(vector: Vector, party: int, up: bytes) -> Iterator[tuple[str, str, bytes]]:
-    """What a contributor says that changes its mind after it has committed, and signs that."""
+    """What a contributor says that changes its mind after it has committed, proves that and signs it."""
     run, said = Run(vector), decode(up, Contribution, max_bytes=1 << 20)
-    other = msgspec.structs.replace(said, ciphertexts=said.ciphertexts[:-1] + bytes([said.ciphertexts[-1] ^ 1]))
-    digest = run.parameters.contribution_digest(party, other.vector())
+    parameters = run.parameters
+    update, proof = encrypt_and_prove(
+        np.zeros(parameters.lanes.length, dtype=np.uint32),
+        parameters.lanes,
+        NoisePool(ShortExponents(parameters.key.public_key, random=partial(drawn, NAME, party, "other noise"))),
+        context=parameters.knowledge_context(party),
+        random=lambda size: drawn(NAME, party, "other proof", size - 1) + b"\0",
+    )
+    proof = b"" if parameters.key.one_session_without_proofs else proof
+    other = msgspec.structs.replace(said, ciphertexts=update.data, proof=proof)
+    digest = run.parameters.contribution_digest(party, other.vector(), other.proof)
     text = run.parameters.contribution_text(party, said.commitments_digest, digest)
     signature = run.identities["contributors"][party].sign(text)
     yield (
-        "not what was committed to, and signed",
+        "not what was committed to, proven and signed",
         "aggregator",
         encode(msgspec.structs.replace(other, signature=signature)),
     )
@@ -152,6 +167,7 @@ def _defects(phase: str, down: bytes, up: bytes) -> Iterator[tuple[str, str, byt
             said_so = decode(up, Contribution, max_bytes=1 << 20)
             other = said_so.ciphertexts[:-1] + bytes([said_so.ciphertexts[-1] ^ 1])
             yield "not what was committed to", "aggregator", answer(ciphertexts=other)
+            yield "another proof than was committed to", "aggregator", answer(proof=_flipped(said_so.proof))
             yield "in another's name", "aggregator", answer(contributor=said_so.contributor + 1)
             yield "claims to be a sum", "aggregator", answer(num_addends=2)
             yield "signed by nobody", "aggregator", answer(signature=bytes(64))
@@ -185,6 +201,7 @@ def _endings(vector: Vector, rounds: list[Vector]) -> Iterator[Vector]:
         ("a wrong opening is named", SILENT | {"openings": []}, wrong(first[:1])),
         ("too many wrong openings", SILENT, wrong(first[:1])),
     ]
+    cases += [(name, {}, replaced) for name, replaced in _unknown(vector)]
     for name, silent, replaced in cases:
         run = Run(vector)
         yield {"name": name, "silent": silent, "replaced": replaced} | outcome_of(
@@ -192,9 +209,87 @@ def _endings(vector: Vector, rounds: list[Vector]) -> Iterator[Vector]:
         )
 
 
-def paillier_vector() -> Vector:
+HOSTILE, VICTIM = 8, 1
+"""The answer of the first, N added to it, still has as many bytes as N."""
+
+
+def _unknown(vector: Vector) -> Iterator[tuple[str, Vector]]:
+    """What a contributor commits to and signs that has no proof of its own: its two messages."""
+    shown = _shown(vector)
+    if vector["dealer"]["one_session_without_proofs"]:
+        yield "a proof where none is due", _hostile(vector, msgspec.structs.replace(shown[HOSTILE], proof=bytes(160)))
+        return
+    earlier = _shown(vector | {"nonce": drawn(NAME, 0, "earlier nonce", 32).hex()})
+    own, others, its_old, old = shown[HOSTILE], shown[VICTIM], earlier[HOSTILE], earlier[VICTIM]
+    run = Run(vector)
+    key, size = run.parameters.key.public_key, KEY_BITS // 8
+    n, challenge = key.n, own.proof[:32]
+    plaintext, root = integers.split(own.proof[32:], size)
+    old_plaintext, old_root = integers.split(old.proof[32:], size)
+    raised = [pow(each, 4, key.n_squared) for each in integers.split(old.ciphertexts, key.ciphertext_bytes)]
+
+    def answers(*numbers: int) -> bytes:
+        return challenge + integers.join(numbers, size)
+
+    ones, bent = integers.join([1, 1], key.ciphertext_bytes), own.ciphertexts
+    cases: list[tuple[str, bytes, bytes]] = [
+        ("ciphertexts and proof of another in an earlier session", old.ciphertexts, old.proof),
+        (
+            "a power of them, and of the answers",
+            integers.join(raised, key.ciphertext_bytes),
+            old.proof[:32] + integers.join([old_plaintext * 4 % n, pow(old_root, 4, n)], size),
+        ),
+        ("ciphertexts and proof of its own in an earlier session", its_old.ciphertexts, its_old.proof),
+        ("ciphertexts and proof of another in this session", others.ciphertexts, others.proof),
+        ("somebody else's proof", bent, others.proof),
+        ("a proof with another challenge", bent, _flipped(own.proof[:32]) + own.proof[32:]),
+        ("a proof with another plaintext", bent, answers((plaintext + 1) % n, root)),
+        ("a proof with another root", bent, answers(plaintext, n - root)),
+        ("a proof with a plaintext of N and more", bent, answers(plaintext + n, root)),
+        ("a proof with a root of zero", bent, answers(plaintext, 0)),
+        ("a proof with a root that is a factor of N", bent, answers(plaintext, vector["dealer"]["p"])),
+        ("a proof with a byte too few", bent, own.proof[:-1]),
+        ("a proof with a byte too many", bent, own.proof + b"\0"),
+        ("no proof", bent, b""),
+        ("a proof of zeros for ciphertexts of one", ones, bytes(len(own.proof))),
+    ]
+    for name, ciphertexts, proof in cases:
+        yield name, _hostile(vector, msgspec.structs.replace(own, ciphertexts=ciphertexts, proof=proof))
+
+
+def _shown(vector: Vector) -> dict[int, Contribution]:
+    """The contributions of a round in which nobody vanishes."""
+    run = Run(vector)
+    answers: dict[int, bytes] = {}
+    for _ in range(3):
+        answers = run.collect([], {})
+        run.close()
+    return {party: decode(data, Contribution, max_bytes=1 << 20) for party, data in answers.items()}
+
+
+def _hostile(vector: Vector, said: Contribution) -> Vector:
+    """The two messages of a contributor that says this in the round, signed under the list that is then made."""
+    run, party = Run(vector), str(HOSTILE)
+    parameters = run.parameters
+    digest = parameters.contribution_digest(HOSTILE, said.vector(), said.proof)
+    commitment = encode(Commitment(parameters.session, digest)).hex()
+    run.collect([], {party: commitment})
+    run.close()
+    request = decode(run.request, CommitmentList, max_bytes=1 << 20)
+    listed = parameters.commitments_digest(request.commitments)
+    signature = run.identities["contributors"][HOSTILE].sign(parameters.contribution_text(HOSTILE, listed, digest))
+    signed = msgspec.structs.replace(said, commitments_digest=listed, signature=signature)
+    return {"commitments": {party: commitment}, "contributions": {party: encode(signed).hex()}}
+
+
+def _flipped(data: bytes) -> bytes:
+    """Another byte string, of the same length if there is a byte to change."""
+    return data[:-1] + bytes([data[-1] ^ 1]) if data else b"\0"
+
+
+def paillier_vector(*, once: bool) -> Vector:
     """Run a round and its forks, and write all of it down."""
-    vector = _given()
+    vector = _given(once=once)
     run = Run(vector)
     vector["derived"] = run.derived()
     rounds: list[Vector] = []
@@ -214,10 +309,10 @@ def paillier_vector() -> Vector:
     }
 
 
-def render() -> str:
-    """Return the contents of paillier-round.json: one party, round or case a line."""
+def render(*, once: bool) -> str:
+    """Return the contents of a file: one party, round or case a line."""
     parts = []
-    for key, value in paillier_vector().items():
+    for key, value in paillier_vector(once=once).items():
         if key in ("members", "contributors"):
             lines = ",\n".join(f'    "{i}": {json.dumps(item)}' for i, item in value.items())
             parts.append(f'  "{key}": {{\n{lines}\n  }}')
@@ -229,4 +324,7 @@ def render() -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-FILES: dict[str, Callable[[], str]] = {"paillier-round": render}
+FILES: dict[str, Callable[[], str]] = {
+    "paillier-round": partial(render, once=False),
+    "paillier-round-once": partial(render, once=True),
+}

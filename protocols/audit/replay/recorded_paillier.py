@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -47,6 +48,13 @@ KINDS: dict[str, tuple[type[Message], type[Message]]] = {
 """What each phase sends to its parties, and what they answer."""
 
 
+class _Forgetful:
+    """Lets a key serve again, since a record is replayed any number of times."""
+
+    def claim(self, key_digest: bytes, member: int, session: bytes) -> None:
+        """Remember nothing."""
+
+
 class Run:
     """One round among the library's own roles, in which everyone draws what was recorded."""
 
@@ -63,6 +71,9 @@ class Run:
             min_bits=(p * q).bit_length(),
             random=lambda size: _next_number(draws).to_bytes(size, "little"),
         )
+        once = dealer["one_session_without_proofs"]
+        key = replace(key, one_session_without_proofs=once)
+        shares = [replace(share, key=key) for share in shares]
         self.identities = identities = {
             role: {int(i): Identity(bytes.fromhex(one["identity_private_key"])) for i, one in vector[role].items()}
             for role in ("contributors", "members")
@@ -87,8 +98,10 @@ class Run:
             own["min_contributors"],
             bytes.fromhex(vector["nonce"]),
             own["corrupt_members"],
+            own["corrupt_contributors"],
         )
         self.shares = shares
+        self._memory = _Forgetful() if once else None
         self.exponents: deque[bytes] = deque()
         self.noise = ShortExponents(key.public_key, random=lambda size: self.exponents.popleft())
         self.aggregator = Aggregator(self.parameters)
@@ -98,7 +111,7 @@ class Run:
         }
         self.members = {
             share.member: CommitteeMember(
-                self.parameters, share, identities["members"][share.member], random=self._proof_nonce(share.member)
+                self.parameters, share, identities["members"][share.member], **self._kept(share.member)
             )
             for share in shares
         }
@@ -109,11 +122,15 @@ class Run:
         return (parameters.contributors if role == "contributors" else parameters.members).name(party)
 
     def _sources(self, party: int) -> dict[str, Any]:
-        """What a contributor draws: its noise, which has been queued, and its rounding."""
-        return {
-            "noise": NoisePool(self.noise),
-            "random": Recorded(self.vector["contributors"][str(party)]["rounding_seed"]),
-        }
+        """What a contributor draws: its noise, which has been queued, its rounding, and the nonces of its proof."""
+        given, n = self.vector["contributors"][str(party)], self.parameters.key.public_key.n
+        size = (n.bit_length() + 7) // 8
+        nonces = ((number % (1 << 8 * size)).to_bytes(size, "little").hex() for number in given["proof_nonces"])
+        return {"noise": NoisePool(self.noise), "random": Recorded(given["rounding_seed"], *nonces)}
+
+    def _kept(self, member: int) -> dict[str, Any]:
+        """What a member draws, and what remembers the session of a key that is for one."""
+        return {"random": self._proof_nonce(member), "key_use": self._memory}
 
     def _proof_nonce(self, member: int) -> RandomBytes:
         nonce = iter([self.vector["members"][str(member)]["proof_nonce"]])
@@ -130,7 +147,7 @@ class Run:
         shares = {share.member: share for share in self.shares}
         other.members = {
             i: CommitteeMember.load(
-                one.dump(), self.parameters, shares[i], self.identities["members"][i], random=self._proof_nonce(i)
+                one.dump(), self.parameters, shares[i], self.identities["members"][i], **self._kept(i)
             )
             for i, one in self.members.items()
         }
@@ -172,7 +189,10 @@ class Run:
         return (parameters.contributors if name in parameters.contributors else parameters.members).number(name)
 
     def collect(self, silent: list[int], replaced: Vector, until: int | None = None) -> dict[int, bytes]:
-        """Let everyone answer who is not silent, in order, up to a party if one is given; return the answers."""
+        """Let everyone answer who is not silent, in order, up to a party if one is given; return the answers.
+
+        Those whose answers are replaced are not asked.
+        """
         answers: dict[int, bytes] = {}
         for name, data in self.aggregator.outgoing().items():
             party = self.number(name)
@@ -180,8 +200,9 @@ class Run:
                 break
             if party in silent:
                 continue
-            answers[party] = self.answer(party, data)
-            self.deliver(party, bytes.fromhex(replaced.get(str(party), answers[party].hex())))
+            other = replaced.get(str(party))
+            answers[party] = self.answer(party, data) if other is None else bytes.fromhex(other)
+            self.deliver(party, answers[party])
         return answers
 
     def close(self) -> None:

@@ -35,6 +35,7 @@ from protocols.masking.messages import Confirmation, Invitation
 from protocols.masking.policy import ClientPolicy, PrivacyDemand
 from protocols.masking.server import Server, closing, unmasking
 from protocols.masking.transitions import ServerPhase
+from protocols.paillier import parameters as paillier_parameters
 from protocols.paillier.parameters import RoundParameters
 from protocols.privacy import plans
 from protocols.privacy.plans import PrivatePlan
@@ -210,7 +211,7 @@ class _Derivations:
 def _any_commitment(original: Callable[..., Any], self: Any, contributor: int, said: Any, commitments: Any) -> Any:
     """The list of commitments is taken to hold whatever comes."""
     listed = self.commitments_digest(commitments)
-    digest = self.contribution_digest(contributor, said.vector())
+    digest = self.contribution_digest(contributor, said.vector(), said.proof)
     with pytest.MonkeyPatch.context() as inner:
         inner.setattr(RoundParameters, "commitments_digest", lambda *_: listed)
         return original(self, contributor, said, {**commitments, contributor: digest})
@@ -328,6 +329,8 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
         replaced(KeyPair, "generate", classmethod(lambda cls, *, random: cls(random(32)[:2] * 16))),
     ),
     ("replay/paillier-round", "unchecked openings", replaced(threshold, "verify", nothing)),
+    ("replay/paillier-round", "unproven updates", replaced(paillier_parameters, "check_knowledge", nothing)),
+    ("replay/paillier-round-once", "proofs of any kind", replaced(RoundParameters, "_check_knowledge", nothing)),
     ("replay/paillier-round", "other updates", around(RoundParameters, "check_contribution", _any_commitment)),
     ("replay/ledger", "a kept head says nothing", around(Ledger, "verify", lambda of, self, head=None: of(self))),
     ("primitives/encoding", "two bits too few", overflowing),

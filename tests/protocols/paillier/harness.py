@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from protocols.core.participants import Participants
 from protocols.paillier.aggregator import Aggregator
 from protocols.paillier.contributor import Contributor
+from protocols.paillier.key_use import KeyUse
 from protocols.paillier.member import CommitteeMember
 from protocols.paillier.messages import CommitmentList, Contribution, Message, OpenRequest, RevealRequest, encode
 from protocols.paillier.parameters import RoundParameters
@@ -104,10 +107,12 @@ def make_parameters(
     threshold: int = THRESHOLD,
     members: int = MEMBERS,
     corrupt_members: int = 0,
+    corrupt_contributors: int | None = 0,
     length: int = LENGTH,
+    one_session_without_proofs: bool = False,
 ) -> RoundParameters:
     return RoundParameters(
-        dealt(threshold, members)[0],
+        replace(dealt(threshold, members)[0], one_session_without_proofs=one_session_without_proofs),
         FixedPoint(1.0, 16, 50, max_weight=max_weight, rounding=Rounding.NEAREST),
         length,
         contributors=people("contributor", contributors, 0),
@@ -115,6 +120,7 @@ def make_parameters(
         min_contributors=min_contributors,
         nonce=nonce,
         corrupt_members=corrupt_members,
+        corrupt_contributors=corrupt_contributors,
     )
 
 
@@ -133,7 +139,9 @@ def levels(parameters: RoundParameters, weights: dict[int, int]) -> Levels:
 class Session:
     """All parties of one round, and the steps between them."""
 
-    def __init__(self, parameters: RoundParameters, *, weights: dict[int, int] | None = None) -> None:
+    def __init__(
+        self, parameters: RoundParameters, *, weights: dict[int, int] | None = None, memory: Path | None = None
+    ) -> None:
         self.parameters = parameters
         self.weights = weights or dict.fromkeys(parameters.contributor_keys, 1)
         self.aggregator = ByNumber(Aggregator(parameters))
@@ -141,9 +149,18 @@ class Session:
             i: Contributor(parameters, parameters.contributors.name(i), identity(i))
             for i in parameters.contributor_keys
         }
-        shares = dealt(parameters.key.threshold, parameters.key.num_members)[1]
+        shares = [
+            replace(share, key=parameters.key)
+            for share in dealt(parameters.key.threshold, parameters.key.num_members)[1]
+        ]
         self.members = {
-            share.member: CommitteeMember(parameters, share, identity(1000 + share.member)) for share in shares
+            share.member: CommitteeMember(
+                parameters,
+                share,
+                identity(1000 + share.member),
+                key_use=memory and KeyUse(memory / f"{share.member}.json"),
+            )
+            for share in shares
         }
         self.contributions: dict[int, Contribution] = {}
 

@@ -130,7 +130,7 @@ def test_a_contributor_that_has_shown_its_update_keeps_that_answer_alone() -> No
     contribution = contributor.reveal(request)
     assert contribution.ciphertexts in before
     restored = Contributor.load(contributor.dump(), session.parameters, identity(1))
-    assert restored._vector is None
+    assert restored._update is None
     assert restored.outgoing == encode(contribution)
 
 

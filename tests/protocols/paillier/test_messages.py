@@ -27,7 +27,7 @@ D, S = bytes(32), bytes(64)
 EXAMPLES: list[Message] = [
     Commitment(D, D),
     CommitmentList(D, {1: D, 7: D}),
-    Contribution(D, 1, D, D, 26, 100, 1, b"x" * 64, S),
+    Contribution(D, 1, D, D, 26, 100, 1, b"x" * 64, b"proof", S),
     Endorsement(D, D, S),
     Invitation(D),
     Opening(D, D, b"roots", D, b"\1"),

@@ -13,7 +13,7 @@ from protocols.paillier.aggregator import Aggregator
 from protocols.paillier.contributor import Contributor
 from protocols.paillier.member import CommitteeMember
 from protocols.paillier.messages import Commitment, Contribution, Opening, encode
-from protocols.paillier.state import AggregatorPhase, Phase
+from protocols.paillier.state import AggregatorPhase, EncryptedUpdate, Phase
 from secagg.errors import (
     AuthenticationFailed,
     EncodingError,
@@ -25,7 +25,7 @@ from secagg.errors import (
     ThresholdError,
     UnexpectedMessage,
 )
-from secagg.paillier import encrypt
+from secagg.paillier import encrypt, encrypt_and_prove
 from tests.secagg.paillier.fixed_keys import dealt, noise, private_key
 
 from .harness import LENGTH, Session, identity, make_parameters, people, update
@@ -95,6 +95,9 @@ def bend(contribution: Contribution, how: str) -> Contribution:
         "another session": {"session": bytes(32)},
         "another list": {"commitments_digest": bytes(32)},
         "another signature": {"signature": bytes(64)},
+        "another proof": {"proof": contribution.proof[:-1] + bytes([contribution.proof[-1] ^ 1])},
+        "no proof": {"proof": b""},
+        "a long proof": {"proof": contribution.proof + b"\0"},
     }
     return msgspec.structs.replace(contribution, **changes[how])
 
@@ -113,6 +116,9 @@ BENDS = [
     "another session",
     "another list",
     "another signature",
+    "another proof",
+    "no proof",
+    "a long proof",
 ]
 
 
@@ -126,7 +132,7 @@ def test_a_bent_contribution_costs_its_sender_the_round_and_nobody_else(how: str
     assert refusal.value.culprits == {3}
     with pytest.raises(PeerError) as refusal:
         session.members[1].receive(3, bad)  # should the aggregator pass it on all the same
-    assert refusal.value.culprits == {3}
+    assert refusal.value.culprits == frozenset()  # who may have bent it itself
     assert session.members[1].phase is Phase.ENDORSED
     blamed = not isinstance(refusal.value, UnexpectedMessage)  # what strays is nobody's fault
     with pytest.raises(PeerError, match="out of the round|bytes is longer" if blamed else "another"):
@@ -148,7 +154,7 @@ def test_invalid_ciphertexts_that_were_committed_to_and_signed(value: int) -> No
     vector = replace(honest, data=hostile.to_bytes(size, "big") + honest.data[size:])
     for i in (1, 2, 4):
         session.aggregator.receive(i, session.contributors[i].commit(update(i), noise()))
-    session.aggregator.receive(3, session.contributors[3].commit_to(vector))
+    session.aggregator.receive(3, session.contributors[3].commit_to(EncryptedUpdate(vector, bytes(96))))
     request = session.endorse(session.aggregator.close_round())
     contributions = {i: session.contributors[i].reveal(request) for i in (1, 2, 3, 4)}
     rejected = session.aggregator.receive_batch(contributions)
@@ -227,7 +233,8 @@ def test_an_update_out_of_its_lanes_is_an_error_and_not_a_wrong_sum() -> None:
     parameters = session.parameters
     huge = np.full(LENGTH, (1 << (parameters.lanes.lane_bits - 1)) - 1, dtype=np.uint32)
     session.aggregator.receive(1, session.contributors[1].commit(update(1), noise()))
-    session.aggregator.receive(2, session.contributors[2].commit_to(encrypt(huge, parameters.lanes, noise())))
+    proven = encrypt_and_prove(huge, parameters.lanes, noise(), context=parameters.knowledge_context(2))
+    session.aggregator.receive(2, session.contributors[2].commit_to(EncryptedUpdate(*proven)))
     session.reveal(session.endorse(session.aggregator.close_round()))
     with pytest.raises(EncodingError):
         session.open(session.ask())
@@ -270,6 +277,10 @@ def test_a_failed_step_aborts_for_good() -> None:
         {"threshold": 3, "members": 5, "corrupt_members": 1},
         {"threshold": 2, "members": 3, "corrupt_members": 2},
         {"corrupt_members": -1},
+        {"corrupt_contributors": -1},
+        {"corrupt_contributors": 1},
+        {"corrupt_contributors": None},
+        {"corrupt_contributors": 4, "min_contributors": 5},
         {"length": 0},
     ],
 )
@@ -299,6 +310,9 @@ def test_every_field_is_in_the_session() -> None:
         make_parameters(max_weight=2),
         make_parameters(length=LENGTH + 1),
         make_parameters(corrupt_members=2),
+        make_parameters(min_contributors=4, corrupt_contributors=1),
+        make_parameters(min_contributors=4, corrupt_contributors=2),
+        make_parameters(one_session_without_proofs=True),
         make_parameters(threshold=3),
         replace(parameters, codec=replace(parameters.codec, clip=2.0)),
         replace(parameters, codec=replace(parameters.codec, value_bits=15)),

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -63,3 +65,36 @@ def test_other_shapes_are_refused() -> None:
     for residues in (np.zeros(3, np.uint32), np.zeros((4, 1), np.uint32), np.zeros(4, np.uint64)):
         with pytest.raises(EncodingError):
             lanes.pack(residues)
+
+
+RESIDUES = np.arange(5, dtype=np.uint32)
+
+
+@pytest.mark.parametrize(
+    "residues",
+    [
+        np.ma.masked_array(RESIDUES, mask=[True, False, False, False, False]),
+        RESIDUES.astype(object),
+        RESIDUES.astype(np.int64),
+        RESIDUES.astype(np.uint64),
+        RESIDUES.astype(float),
+        RESIDUES.astype(">u4"),
+        RESIDUES.tolist(),
+        np.uint32(5),
+        None,
+        RESIDUES[None],
+    ],
+)
+def test_residues_of_another_kind_are_refused(residues: Any) -> None:
+    with pytest.raises(EncodingError, match="lanes"):
+        Lanes(256, 22, 5).pack(residues)
+
+
+def test_sizes_that_numpy_counts_in_are_the_same() -> None:
+    plain, numpys = Lanes(256, 22, 30), Lanes(*map(np.int64, (256, 22, 30)))  # type: ignore[arg-type]
+    residues = np.arange(30, dtype=np.uint32)
+    assert numpys == plain
+    assert numpys.pack(residues) == plain.pack(residues)
+    for sizes in ((256.0, 22, 30), (256, "22", 30), (256, 22, True), (256, 22, None)):
+        with pytest.raises(ParameterError, match="integer"):
+            Lanes(*sizes)  # type: ignore[arg-type]

@@ -55,6 +55,19 @@ def test_powers_are_pythons(modulus: int, exponent: int, data: st.DataObject | N
     assert Montgomery(modulus).power_all(bases, exponent) == [pow(base, exponent, modulus) for base in bases]
 
 
+@given(moduli, st.integers(1, 9), st.integers(0, 5), st.data())
+@example((1 << 104) - 1, 7, 2, None)
+@example((1 << 52) + 1, 1, 0, None)
+def test_products_of_powers_are_pythons(modulus: int, window: int, windows: int, data: st.DataObject | None) -> None:
+    bases = [0, 1, modulus - 1, 2, 3, 4, 5, 6, 7, 8] if data is None else data.draw(residues(modulus))
+    top = (1 << window * windows) - 1
+    exponents = [top] * len(bases) if data is None else [data.draw(st.integers(0, top)) for _ in bases]
+    expected = 1
+    for base, exponent in zip(bases, exponents, strict=True):
+        expected = expected * pow(base, exponent, modulus) % modulus
+    assert Montgomery(modulus).product_of_powers(bases, exponents, window, windows) == expected
+
+
 @pytest.mark.parametrize("bits", [2048, 3072, 4096, 6144])
 def test_sizes_of_real_keys(bits: int) -> None:
     for modulus in ((1 << bits) - 1, (1 << (bits - 1)) + 1, (1 << bits) // 3 | 1):

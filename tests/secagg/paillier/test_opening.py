@@ -36,7 +36,7 @@ def run_of(count: int) -> tuple[Opener, list[Integer], list[list[Integer]], list
     key, shares = dealt(3, 5)
     noise = ShortExponents(key.public_key)
     plaintexts = [pow(5, i, N) for i in range(count)]
-    ciphertexts = [key.public_key.encrypt(plaintext, noise.draw()) for plaintext in plaintexts]
+    ciphertexts = [key.public_key.encrypt(plaintext, noise.draw().residue) for plaintext in plaintexts]
     members = (5, 1, 3)
     images = [
         [backend().integer(pow(int(c) % N, 2 * key.factorial * shares[member - 1].secret, N)) for c in ciphertexts]

@@ -25,7 +25,7 @@ def is_nth_residue(value: int) -> bool:
 def test_the_table_computes_powers_of_the_base(exponent: bytes) -> None:
     source = ShortExponents(KEY.public_key, random=lambda size: exponent[:size])
     expected = pow(int(KEY.public_key.noise_base), int.from_bytes(exponent, "little"), int(N2))
-    assert source.draw() == expected
+    assert source.draw().residue == expected
 
 
 @pytest.mark.parametrize("key_bits", [256, 384, 2048])
@@ -44,7 +44,7 @@ def test_the_base_is_minus_a_square_to_the_n() -> None:
 
 @pytest.mark.parametrize("source", [ShortExponents(KEY.public_key), FullExponents(KEY.public_key), KeyHolder(KEY)])
 def test_draws_are_fresh_nth_residues(source: ShortExponents | FullExponents | KeyHolder) -> None:
-    drawn = [int(source.draw()) for _ in range(50)]
+    drawn = [int(source.draw().residue) for _ in range(50)]
     assert all(is_nth_residue(value) and 0 < value < N2 for value in drawn)
     assert len(set(drawn)) == 50
     assert str(P) not in repr(source)
@@ -65,7 +65,7 @@ def test_a_pool_gives_each_draw_once() -> None:
     pool.fill(20, progress=seen.append)
     assert len(pool) == 20
     assert sum(seen) == 20
-    taken = [int(pool.take()) for _ in range(30)]
+    taken = [int(pool.take().residue) for _ in range(30)]
     assert len(set(taken)) == 30
     assert len(pool) == 0
 
@@ -73,7 +73,7 @@ def test_a_pool_gives_each_draw_once() -> None:
 def test_workers_fill_a_pool_with_distinct_noise() -> None:
     pool = NoisePool(ShortExponents(KEY.public_key))
     pool.fill(40, workers=2)
-    taken = [int(pool.take()) for _ in range(40)]
+    taken = [int(pool.take().residue) for _ in range(40)]
     assert len(set(taken)) == 40
     assert all(is_nth_residue(value) for value in taken)
     with pytest.raises(ParameterError, match="stays in its process"):

@@ -260,3 +260,20 @@ def test_shares_of_two_dealings_that_verify_but_do_not_open_name_the_dealer() ->
 
 def test_sizes() -> None:
     assert width(private_key().public_key.n) == SIZE
+
+
+def test_integers_of_numpy_are_integers_and_look_alikes_are_none() -> None:
+    key, shares = dealt(3, 5)
+    assert replace(key, threshold=np.int64(3)).digest() == key.digest()  # type: ignore[arg-type]
+    assert replace(key, member_keys=list(key.member_keys)) == key  # type: ignore[arg-type]
+    assert KeyShare(key, np.int64(1), shares[0].secret) == shares[0]  # type: ignore[arg-type]
+    for change in ({"threshold": 3.0}, {"threshold": "3"}, {"generator": None}, {"public_key": None}):
+        with pytest.raises(ParameterError):
+            replace(key, **change)
+    for member, secret in ((1.0, shares[0].secret), (True, shares[0].secret), (1, "x"), (1, None)):
+        with pytest.raises(ParameterError, match="integer") as caught:
+            KeyShare(key, member, secret)  # type: ignore[arg-type]
+        assert str(shares[0].secret) not in str(caught.value)
+    for sizes in ((2.0, 3, 2048), (True, 3, 2048), (2, "3", 2048), (2, 3, None)):
+        with pytest.raises(ParameterError, match="integer"):
+            deal(sizes[0], sizes[1], key_bits=sizes[2])  # type: ignore[arg-type]
