@@ -52,11 +52,13 @@ def private_mean(
 ) -> tuple[ArrayRecord, MetricRecord]:
     """Return the noisy mean of the survivors' models; all weigh the same, and metrics stay on the nodes.
 
+    Arrays of integers stay as they were sent.
+
     Raises:
         EncodingError: the mean does not fit the model's dtypes.
     """
     privacy = settings.privacy
     report.total_weight = len(result.survivors)
     report.epsilon = result.epsilon(privacy.delta, privacy.adjacency) if privacy else None
-    arrays = sent.plus(result.mean(next(iter(result.levels))), np.empty(0))
+    arrays = sent.plus(result.mean(next(iter(result.levels))), np.zeros(sent.length("integers")))
     return arrays, MetricRecord({weighted_by: len(result.survivors)})

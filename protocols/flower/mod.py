@@ -21,19 +21,19 @@ from secagg.signatures import Identity
 
 from ..core import framing
 from ..core.machine import Values
+from ..inputs.vectors import PrivateVector
 from ..masking import wire
 from ..masking.client import Client
 from ..masking.messages import Invitation
 from ..masking.policy import ClientPolicy
-from ..masking.transitions import ClientPhase
 from . import answered
 from .announcement import Announcement, node_name
 from .content import Model, content_digest
-from .contribution import contribution
+from .contribution import contribution, private_update
 from .envelope import RECORD, field, record_of, refusal
 from .identities import Credentials
 from .logs import ERROR, WARNING, log
-from .memory import Memory, count_private_round, hidden, private_rounds, recall, remember
+from .memory import Memory, hidden, recall, remember
 from .node_policy import PREFIX, strictest_policy
 
 
@@ -128,12 +128,7 @@ class SecAggMod:
         if invitation.recipient != participants.number(node_name(context.node_id)):
             raise ParameterError(f"the server gives this node the number {invitation.recipient}, which is another's")
         policy = strictest_policy(self._policy, context.node_config, context.run_config)
-        taken = private_rounds(context)
-        if policy.privacy is not None and taken >= policy.privacy.rounds:
-            raise ParameterError(
-                f"this node has taken part in {taken} private rounds of this run, and its demand on privacy is for "
-                f"{policy.privacy.rounds}: raise {PREFIX}rounds, which takes more noise in each"
-            )
+        _check_rounds(policy, answered.private_rounds(context.node_config, context.node_id) + 1)
         client = Client(
             policy=policy,
             identity=credentials.identity,
@@ -173,6 +168,9 @@ class SecAggMod:
 
         def train() -> Values:
             del context.state[RECORD]  # if training fails, the session is over
+            if memory.config.private:  # counted before it trains: whatever becomes of that, the round has taken place
+                taken = answered.count_private_round(context.node_config, context.node_id, memory.session_id)
+                _check_rounds(strictest_policy(self._policy, context.node_config, context.run_config), taken)
             with hidden(context):
                 return self._train(message, context, memory, call_next)
 
@@ -184,8 +182,6 @@ class SecAggMod:
             if client.phase is not phase:
                 context.state.pop(RECORD, None)
             raise
-        if client.phase is ClientPhase.MASKED and memory.config.private:
-            count_private_round(context)
         _keep(context, memory, client)
         return _reply(message, message=answer)
 
@@ -197,24 +193,40 @@ class SecAggMod:
         if len(arrays) != 1:
             raise ParameterError(f"the server sends {len(arrays)} ArrayRecords, but the update of one is summed")
         sent = Model.of(arrays[0])
-        vectors = memory.config.vectors
-        lengths = [vectors[0].length, 0 if memory.config.private else vectors[1].length]
-        if [sent.length("floats"), sent.length("integers")] != lengths:
+        kinds = ("floats",) if memory.config.private else ("floats", "integers")
+        if any(sent.length(kind) != spec.length for kind, spec in zip(kinds, memory.config.vectors, strict=False)):
             raise ParameterError("the model that came has another number of coordinates than the round")
         message.content = content
-        try:
-            reply = call_next(message, context)
-        except Exception as error:
-            log(ERROR, "secagg: training failed", exc_info=True)
-            raise EncodingError(f"training failed with {type(error).__name__}: the node's log tells more") from None
-        if reply.has_error():
-            log(ERROR, "secagg: training answered with an error: %s", reply.error.reason)
-            raise EncodingError(f"training answered with error {reply.error.code}: the node's log tells more")
-        return contribution(memory.announcement, memory.config, sent, reply.content)
+        spec = memory.config.vectors[0]
+        if isinstance(spec, PrivateVector):
+            return {spec.name: private_update(spec, sent, lambda: _trained(message, context, call_next))}
+        return contribution(memory.announcement, memory.config, sent, _trained(message, context, call_next))
 
 
 secagg_mod = SecAggMod()
 """The mod with nothing demanded in code: what the node's and the run's configuration demand holds."""
+
+
+def _trained(message: Message, context: Context, call_next: ClientAppCallable) -> RecordDict:
+    """Return what the training function returns; raise EncodingError, whose text may leave the node, if it fails."""
+    try:
+        reply = call_next(message, context)
+    except Exception as error:
+        log(ERROR, "secagg: training failed", exc_info=True)
+        raise EncodingError(f"training failed with {type(error).__name__}: the node's log tells more") from None
+    if reply.has_error():
+        log(ERROR, "secagg: training answered with an error: %s", reply.error.reason)
+        raise EncodingError(f"training answered with error {reply.error.code}: the node's log tells more")
+    return reply.content
+
+
+def _check_rounds(policy: ClientPolicy, taken: int) -> None:
+    """Return if a node's demand on privacy is for so many rounds, or it has none."""
+    if policy.privacy is not None and taken > policy.privacy.rounds:
+        raise ParameterError(
+            f"this node has taken part in {policy.privacy.rounds} private rounds, in all runs together, and its demand "
+            f"on privacy is for no more: raise {PREFIX}rounds, which takes more noise in each"
+        )
 
 
 def _keep(context: Context, memory: Memory, client: Client) -> None:

@@ -125,19 +125,16 @@ class SecAggSettings:
             complete_graph=self.complete_graph,
         )
 
-    def private_plan(self, num_clients: int, num_floats: int, num_counters: int, context: bytes) -> PrivatePlan | None:
+    def private_plan(self, num_clients: int, num_floats: int, context: bytes) -> PrivatePlan | None:
         """Return the plan of one private round, arguments as for `round_config`; None where rounds are not private.
 
+        Arrays of integers are not in it: they stay what they are.
+
         Raises:
-            ParameterError: no noise serves these numbers, or the model has arrays of integers.
+            ParameterError: no noise serves these numbers.
         """
         if self.privacy is None:
             return None
-        if num_counters:
-            raise ParameterError(
-                f"the model has {num_counters} integers, which a private round cannot sum: leave such arrays out of "
-                "what is sent"
-            )
         return self.privacy.plan(
             self._model(num_clients), num_floats, UPDATE + context.hex(), self.min_survivors, self.complete_graph
         )

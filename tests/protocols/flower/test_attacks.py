@@ -79,13 +79,16 @@ def test_notes_are_kept_for_their_time_in_a_folder_of_ones_own(flower_home):
     one, other = bytes(32), bytes([1] * 32)
     folder = answered.folder_of({})
     assert folder.parent == flower_home
-    for run_id in (1, 2):
-        answered.claim(folder, run_id, 5, one, ClientPhase.ADVERTISED)
-    assert (folder / "1" / "5").stat().st_mode & 0o777 == 0o700
+    last = answered.KEPT_RUNS + 3
     old = time.time() - answered.KEPT_SECONDS - 60
-    os.utime(folder / "1", (old, old))
-    answered.claim(folder, 3, 5, one, ClientPhase.ADVERTISED)
-    assert sorted(run.name for run in folder.iterdir()) == ["2", "3"]
+    for run_id in range(1, last):
+        answered.claim(folder, run_id, 5, one, ClientPhase.ADVERTISED)
+        if run_id in (1, 3):
+            os.utime(folder / str(run_id), (old - run_id, old - run_id))
+    assert (folder / "2" / "5").stat().st_mode & 0o777 == 0o700
+    answered.claim(folder, last, 5, one, ClientPhase.ADVERTISED)
+    kept = sorted(int(run.name) for run in folder.iterdir())
+    assert kept == [2, *range(4, last + 1)]  # of the two that are old enough, both, since there are as many newer ones
     answered.claim(folder, 2, 6, one, ClientPhase.ADVERTISED)
     answered.claim(folder, 2, 5, one, ClientPhase.SHARED)
     answered.claim(folder, 2, 5, other, ClientPhase.SHARED)
@@ -207,7 +210,7 @@ def test_a_demand_on_privacy_is_for_so_many_rounds():
     for _ in range(2):
         (reply,), _report = run(grid, settings, messages)
         assert reply.has_content()
-    with pytest.raises(ParameterError, match="has taken part in 2 private rounds of this run"):
+    with pytest.raises(ParameterError, match="has taken part in 2 private rounds, in all runs together"):
         run(grid, settings, messages)
     assert len(trained) == 20
 
