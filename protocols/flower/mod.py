@@ -8,6 +8,7 @@ app gets to see; what has been answered once is not answered again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import final
 
@@ -34,7 +35,7 @@ from .envelope import RECORD, field, record_of, refusal
 from .identities import Credentials
 from .logs import ERROR, WARNING, log
 from .memory import Memory, hidden, recall, remember
-from .node_policy import PREFIX, strictest_policy
+from .node_policy import IN_CLEAR, PREFIX, TRAIN, admitted_in_clear, message_types, strictest_policy
 
 
 @final
@@ -47,8 +48,14 @@ class SecAggMod:
         roster: file of the public keys that this node trusts; node_config's `secagg-roster` when None.
         weighted_by: the one metric that updates may be weighted by. A server that chose another, which is zero for all
             nodes but one, would read that node's update.
+        in_clear: types of messages whose metrics may leave in clear, such as ["evaluate"]; none, where the node demands
+            privacy. A server that sends many such messages can compute a node's exact gradient from its losses.
+            node_config's `secagg-in-clear` when None; where both say something, what both admit.
         random: where a session's keys, seeds, rounding and noise come from.
         threads: for masking; as many as there are processors when None.
+
+    Raises:
+        ParameterError: in_clear names no type of message, or train.
 
     Security: a train message outside the protocol is refused, since its answer would be in clear. Errors that go to
     the server name what was wrong, and no value; the text of exceptions in the training function stays here.
@@ -61,6 +68,7 @@ class SecAggMod:
         identity: Identity | str | Path | None = None,
         roster: str | Path | None = None,
         weighted_by: str = "num-examples",
+        in_clear: Iterable[str] | None = None,
         random: RandomBytes = SYSTEM,
         threads: int | None = None,
     ) -> None:
@@ -68,14 +76,15 @@ class SecAggMod:
         self._identity = identity
         self._roster = roster
         self._weighted_by = weighted_by
+        self._in_clear = None if in_clear is None else message_types(in_clear, "in_clear")
         self._random = random
         self._threads = threads
 
     def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         """Answer a message; errors are answers, too."""
-        if message.metadata.message_type.partition(".")[0] != "train":
-            with hidden(context):
-                return call_next(message, context)
+        kind = message.metadata.message_type.partition(".")[0]
+        if kind != TRAIN:
+            return self._answer_in_clear(kind, message, context, call_next)
         if not message.has_content() or not isinstance(message.content.get(RECORD), ConfigRecord):
             return refusal(
                 message,
@@ -91,6 +100,30 @@ class SecAggMod:
             log(ERROR, "secagg: unforeseen", exc_info=True)
             context.state.pop(RECORD, None)
             return refusal(message, f"{type(error).__name__}, which is unforeseen: the node's log tells more")
+
+    def _answer_in_clear(self, kind: str, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        """Answer a message that trains nothing, where this node admits it, but never with arrays."""
+        try:
+            admitted = admitted_in_clear(self._in_clear, context.node_config, context.run_config)
+            private = strictest_policy(self._policy, context.node_config, context.run_config).privacy is not None
+        except ParameterError as error:
+            return refusal(message, f"ParameterError: {error}")
+        if kind not in admitted or private:
+            return refusal(
+                message,
+                f"this node answers no {kind} message in clear, "
+                + (
+                    "since it demands privacy"
+                    if private
+                    else f"unless its app, SecAggMod(in_clear=[{kind!r}]), or its operator, {IN_CLEAR}, says so"
+                )
+                + ": let training return such metrics, which are summed under masks",
+            )
+        with hidden(context):
+            reply = call_next(message, context)
+        if reply.has_content() and reply.content.array_records:
+            return refusal(message, f"the app answers a {kind} message with arrays, which leave under masks alone")
+        return reply
 
     def _answer(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         try:

@@ -6,7 +6,7 @@ lower what another demands, and files are named by the first two alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,9 @@ from .answered import ANSWERED
 from .identities import IDENTITY, ROSTER
 
 PREFIX = "secagg-"
+IN_CLEAR = "secagg-in-clear"
+"""Key of the types of messages, with commas between them, that may be answered in clear."""
+TRAIN = "train"
 _FILES = (IDENTITY, ROSTER, ANSWERED)
 _COUNTS = ("min_clients", "min_neighbours", "min_survivors", "min_participants")
 _PRIVACY = ("epsilon", "delta", "rounds")
@@ -35,7 +38,8 @@ def strictest_policy(code: ClientPolicy, node: Mapping[str, Any], run: Mapping[s
         ParameterError: a value is impossible, or a key with our prefix is unknown or not the run's to set.
     """
     known = {PREFIX + name.replace("_", "-") for name in ("adversary", "corrupt_fraction", *_COUNTS, *_PRIVACY)}
-    for whose, source, allowed in (("node", node, known.union(_FILES)), ("run", run, known)):
+    for whose, source, files in (("node", node, _FILES), ("run", run, ())):
+        allowed = known.union(files, [IN_CLEAR])
         strange = {key for key in source if key.startswith(PREFIX)} - allowed
         if strange:
             raise ParameterError(f"the {whose}'s configuration has {sorted(strange)}, but known are {sorted(allowed)}")
@@ -43,6 +47,33 @@ def strictest_policy(code: ClientPolicy, node: Mapping[str, Any], run: Mapping[s
     for source in (node, run):
         policy = _raised(policy, {key: value for key, value in source.items() if key in known})
     return policy
+
+
+def message_types(given: Iterable[str], where: str) -> frozenset[str]:
+    """Return types of messages that are not training's; raise ParameterError where they are something else."""
+    types = (given,) if isinstance(given, str) else tuple(given)
+    if isinstance(given, str) or not all(isinstance(kind, str) and kind and kind != TRAIN for kind in types):
+        raise ParameterError(
+            f'{where} is {given!r}, but must list types of messages beside train, such as ["evaluate"]'
+        )
+    return frozenset(types)
+
+
+def admitted_in_clear(code: frozenset[str] | None, node: Mapping[str, Any], run: Mapping[str, Any]) -> frozenset[str]:
+    """Return the types that code and operator admit, as far as they say anything; a run can only forbid.
+
+    Raises:
+        ParameterError: a configuration's value is no list of types.
+    """
+    said = [] if code is None else [code]
+    said += [_listed(source[IN_CLEAR]) for source in (node, run) if IN_CLEAR in source]
+    if code is None and IN_CLEAR not in node:
+        return frozenset()
+    return frozenset.intersection(*said)
+
+
+def _listed(value: Any) -> frozenset[str]:
+    return message_types([kind.strip() for kind in str(value).split(",") if kind.strip()], IN_CLEAR)
 
 
 def _raised(policy: ClientPolicy, demands: Mapping[str, Any]) -> ClientPolicy:

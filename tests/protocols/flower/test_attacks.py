@@ -121,7 +121,7 @@ def test_no_function_of_the_app_sees_or_loses_the_session(kind):
         metrics = {"num-examples": 1, "loss": 0.0, "bins": [0.0, 0.0]}
         return Message(RecordDict({"arrays": ArrayRecord(MODEL), "metrics": MetricRecord(metrics)}), reply_to=message)
 
-    app = make_app(usual_training)
+    app = make_app(usual_training, mods=[SecAggMod(in_clear=["evaluate"])])
     app._registered_funcs[f"{kind}.default"] = lambda message, context: app._mods[0](message, context, spying)
 
     def disturb(number, node_id, message, answer):

@@ -28,7 +28,7 @@ def test_deployment_over_tls_runs_private_rounds_and_survives_a_node_that_is_kil
         ]
         private_run.check(findings, text, ledger, 5, updates)
 
-        config = "num-server-rounds=1 fraction-evaluate=0.0 stage-timeout=90 train-timeout=60 local-epochs=5"
+        config = "num-server-rounds=1 stage-timeout=90 train-timeout=60 local-epochs=5"
         earlier = engine.nodes[4].text.count(TRAIN_MESSAGE)
         run = engine.run(app, tmp_path / "run.log", config)
         victim = engine.nodes[4]

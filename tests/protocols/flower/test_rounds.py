@@ -220,7 +220,7 @@ def test_a_run_with_a_counter_without_dimensions_goes_on_for_rounds():
     assert result.arrays.to_numpy_ndarrays()[1] == 207
 
 
-def test_training_runs_once_a_round_and_evaluation_is_untouched():
+def test_training_runs_once_a_round_and_evaluation_is_untouched_where_the_app_admits_it():
     calls = []
 
     def training(arrays, partition):
@@ -228,7 +228,8 @@ def test_training_runs_once_a_round_and_evaluation_is_untouched():
         return usual_training(arrays, partition)
 
     strategy = SecAgg(flower.FedAvg(), metrics=METRICS)
-    result = start(strategy, make_grid(make_app(training)), num_rounds=2)
+    app = make_app(training, mods=[SecAggMod(in_clear=["evaluate"])])
+    result = start(strategy, make_grid(app), num_rounds=2)
     assert sorted(calls) == sorted([*range(6)] * 2)
     assert result.evaluate_metrics_clientapp[2]["partition"] == pytest.approx(2.5)
     assert result.train_metrics_clientapp[1]["loss"] == pytest.approx(plain_mean(range(6))[1], abs=1e-3)
