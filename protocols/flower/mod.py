@@ -36,6 +36,7 @@ from .identities import Credentials
 from .logs import ERROR, WARNING, log
 from .memory import Memory, hidden, recall, remember
 from .node_policy import IN_CLEAR, PREFIX, TRAIN, admitted_in_clear, message_types, strictest_policy
+from .numpy_client import is_of_numpy_client
 
 
 @final
@@ -246,6 +247,13 @@ def _trained(message: Message, context: Context, call_next: ClientAppCallable) -
         reply = call_next(message, context)
     except Exception as error:
         log(ERROR, "secagg: training failed", exc_info=True)
+        if is_of_numpy_client(error):
+            raise EncodingError(
+                "this is an app of NumPyClient: register its fit, app.train()(by_fit(client_fn)), with by_fit from "
+                "protocols.flower"
+            ) from None
+        if isinstance(error, EncodingError):  # whose texts name keys and shapes, and no value
+            raise
         raise EncodingError(f"training failed with {type(error).__name__}: the node's log tells more") from None
     if reply.has_error():
         log(ERROR, "secagg: training answered with an error: %s", reply.error.reason)

@@ -112,21 +112,8 @@ def main(grid, context):
     sys.stdout.flush()
 
 
-def start_ray():
-    """Ray gives its own helpers fifteen seconds to start, which a busy machine may exceed: try again."""
-    import ray
-
-    for tries_left in (3, 2, 1, 0):
-        try:
-            ray.init(num_cpus=2, include_dashboard=False)
-        except Exception:
-            ray.shutdown()
-            if not tries_left:
-                raise
-        else:
-            return
-
-
 if __name__ == "__main__":
+    from ray_start import start_ray
+
     start_ray()
     run_simulation(server, client, NUM_NODES, backend_config={"client_resources": {"num_cpus": 1}})
