@@ -103,7 +103,8 @@ def _weight(metrics: MetricRecord, weighted_by: str, config: RoundConfig) -> int
     if weight > max_weight:
         log(WARNING, "secagg: %s is %d, above the round's max_weight", weighted_by, weight)
         raise EncodingError(
-            f"{weighted_by!r} is above max_weight, {max_weight}: raise max_weight in SecAgg, or cap the weight"
+            f"{weighted_by!r} is above max_weight, {max_weight}: raise max_weight in SecAgg to the most that a node "
+            "has, and no further, since rounding grows with it; or cap the weight"
         )
     return weight
 

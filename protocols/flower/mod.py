@@ -32,11 +32,13 @@ from .announcement import Announcement, node_name
 from .content import Model, content_digest
 from .contribution import contribution, private_update
 from .envelope import RECORD, field, record_of, refusal
+from .fields import real
 from .identities import Credentials
 from .logs import ERROR, WARNING, log
 from .memory import Memory, hidden, recall, remember
 from .node_policy import IN_CLEAR, PREFIX, TRAIN, admitted_in_clear, message_types, strictest_policy
 from .numpy_client import is_of_numpy_client
+from .settings import MAX_CLIPPED_FRACTION
 
 
 @final
@@ -49,6 +51,7 @@ class SecAggMod:
         roster: file of the public keys that this node trusts; node_config's `secagg-roster` when None.
         weighted_by: the one metric that updates may be weighted by. A server that chose another, which is zero for all
             nodes but one, would read that node's update.
+        max_clipped_fraction: the server may have no more of an update clipped: a tiny clip leaves nothing but signs.
         in_clear: types of messages whose metrics may leave in clear, such as ["evaluate"]; none, where the node demands
             privacy. A server that sends many such messages can compute a node's exact gradient from its losses.
             node_config's `secagg-in-clear` when None; where both say something, what both admit.
@@ -56,7 +59,7 @@ class SecAggMod:
         threads: for masking; as many as there are processors when None.
 
     Raises:
-        ParameterError: in_clear names no type of message, or train.
+        ParameterError: in_clear names no type of message, or train; or another argument is not of its kind.
 
     Security: a train message outside the protocol is refused, since its answer would be in clear. Errors that go to
     the server name what was wrong, and no value; the text of exceptions in the training function stays here.
@@ -69,14 +72,18 @@ class SecAggMod:
         identity: Identity | str | Path | None = None,
         roster: str | Path | None = None,
         weighted_by: str = "num-examples",
+        max_clipped_fraction: float = MAX_CLIPPED_FRACTION,
         in_clear: Iterable[str] | None = None,
         random: RandomBytes = SYSTEM,
         threads: int | None = None,
     ) -> None:
+        if not isinstance(policy, ClientPolicy | None):
+            raise ParameterError(f"policy is a {type(policy).__name__}, but must be a ClientPolicy(...)")
         self._policy = policy or ClientPolicy()
         self._identity = identity
         self._roster = roster
         self._weighted_by = weighted_by
+        self._max_clipped_fraction = real(max_clipped_fraction, "max_clipped_fraction")
         self._in_clear = None if in_clear is None else message_types(in_clear, "in_clear")
         self._random = random
         self._threads = threads
@@ -156,6 +163,11 @@ class SecAggMod:
             raise ParameterError(
                 f"the server weighs updates by {announcement.weighted_by!r}, but this app by {self._weighted_by!r}: "
                 "let both name the same, SecAggMod(weighted_by=...) on the node"
+            )
+        if not config.private and announcement.max_clipped_fraction > self._max_clipped_fraction:
+            raise ParameterError(
+                f"the server lets {announcement.max_clipped_fraction:g} of an update be clipped, but this app "
+                f"{self._max_clipped_fraction:g}: let both name the same, SecAggMod(max_clipped_fraction=...) here"
             )
         credentials.check(announcement.identities, needed=config.threat_model.adversary.needs_identities)
         participants = announcement.participants()

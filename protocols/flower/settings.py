@@ -6,9 +6,9 @@ before encoding, so that the width of a lane does not depend on the weights (doc
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from os import PathLike, fspath
 
 from secagg.errors import ParameterError
 
@@ -16,6 +16,7 @@ from ..core.threat_model import Adversary, ThreatModel
 from ..inputs.vectors import FloatVector, IntegerVector
 from ..masking.config import RoundConfig
 from ..privacy.plans import PrivatePlan
+from .fields import real, whole
 from .privacy import Privacy
 
 UPDATE = "update of "
@@ -26,9 +27,16 @@ WEIGHT = "num-examples"
 CLIPPED = "num-clipped"
 """How many coordinates a node has clipped before it scaled them; the round's own counts come after that, and are 0."""
 
+MAX_CLIPPED_FRACTION = 0.01
+"""Unless server and app say more: an update of which more is clipped is cut to pieces, or to its signs."""
 COUNTER_LIMIT = 2.0**31
 COUNTER_BITS = 46
 METRIC_BITS = 44
+_WHOLE = ("min_survivors", "value_bits", "max_weight")
+_REAL = (
+    *("corrupt_fraction", "dropout_fraction", "clip", "metric_limit"),
+    *("max_clipped_fraction", "max_step", "stage_timeout"),
+)
 
 
 @dataclass(frozen=True)
@@ -43,11 +51,14 @@ class SecAggSettings:
         min_survivors: fewer updates than this are not summed; what dropout_fraction leaves of the nodes when 0.
         clip: each coordinate of an update (the trained model minus the model sent) is clipped to [-clip, clip].
         value_bits: bits of one encoded coordinate, sign included.
-        max_weight: the largest num-examples of a node; nodes with more refuse.
+        max_weight: the largest num-examples of a node; nodes with more refuse. Rounding grows with it: name the most
+            that a node has, and no more.
         metrics: what the training function returns beside num-examples: names, or a mapping from names to the lengths
             of lists (0 for a single number).
         metric_limit: metrics of greater magnitude are refused by the node.
-        max_clipped_fraction: a node refuses if a greater fraction of its coordinates would be clipped.
+        max_clipped_fraction: a node refuses if a greater fraction of its coordinates would be clipped; nodes admit no
+            more than their apps do.
+        max_step: the greatest `step`, as a part of clip, with which a mean is given out.
         stage_timeout: seconds to wait for each exchange but training, which has the strategy's own timeout.
         roster: file of the nodes' public keys (`secagg keygen`), for malicious-server rounds.
         privacy: makes the rounds private; clip, value_bits, max_weight and metric_limit then have no say.
@@ -66,20 +77,23 @@ class SecAggSettings:
     max_weight: int = 10_000
     metrics: Mapping[str, int] | Iterable[str] = ()
     metric_limit: float = 1e6
-    max_clipped_fraction: float = 0.01
+    max_clipped_fraction: float = MAX_CLIPPED_FRACTION
+    max_step: float = 0.01
     stage_timeout: float = 120.0
-    roster: str | None = None
+    roster: str | PathLike[str] | None = None
     privacy: Privacy | None = None
 
     def __post_init__(self) -> None:
         """Check what does not depend on the nodes or the model, so that it is refused before a round."""
-        object.__setattr__(self, "metrics", _metric_lengths(self.metrics))
+        self._take_kinds()
         if not 0 <= self.max_clipped_fraction <= 1:
             raise ParameterError(f"max_clipped_fraction is {self.max_clipped_fraction!r}, but must be from 0 to 1")
-        if not (math.isfinite(self.stage_timeout) and self.stage_timeout > 0):
+        if not self.stage_timeout > 0:
             raise ParameterError(f"stage_timeout is {self.stage_timeout!r}, but must be a positive number of seconds")
-        if isinstance(self.max_weight, bool) or not isinstance(self.max_weight, int) or self.max_weight < 1:
+        if self.max_weight < 1:
             raise ParameterError(f"max_weight is {self.max_weight!r}, but must be a positive integer")
+        if self.min_survivors < 0:
+            raise ParameterError(f"min_survivors is {self.min_survivors!r}, but must be a whole number from 0")
         adversary = ThreatModel(2, 0.0, 0.0, self.adversary).adversary
         object.__setattr__(self, "adversary", adversary)
         if adversary.needs_identities is not (self.roster is not None):
@@ -99,11 +113,38 @@ class SecAggSettings:
         # Encodings and fractions are checked by the code that rounds will use; a thousand nodes are a usual number.
         ThreatModel(1000, self.corrupt_fraction, self.dropout_fraction, adversary)
         RoundConfig(ThreatModel(2, 0.0, 0.0), self._vectors(1, 1, ""))
+        least = self.step(self.max_weight)
+        if least > self.max_step * self.clip and self.privacy is None:
+            raise ParameterError(
+                f"value_bits is {self.value_bits}, so that rounding moves a mean by up to {least:.3g} whatever nodes "
+                f"weigh, but max_step is {self.max_step:g} of clip ({self.clip:g}): raise value_bits"
+            )
+
+    def _take_kinds(self) -> None:
+        """Take every field as the kind that it is meant to be."""
+        object.__setattr__(self, "metrics", _metric_lengths(self.metrics))
+        for names, taken in ((_WHOLE, whole), (_REAL, real)):
+            for name in names:
+                object.__setattr__(self, name, taken(getattr(self, name), name))
+        if not isinstance(self.complete_graph, bool):
+            raise ParameterError(f"complete_graph is {self.complete_graph!r}, but must be True or False")
+        if isinstance(self.roster, PathLike):
+            object.__setattr__(self, "roster", fspath(self.roster))
+        if not isinstance(self.roster, str | None):
+            raise ParameterError(f"roster is {self.roster!r}, but must be the path of a file")
 
     @property
     def metric_lengths(self) -> dict[str, int]:
         """Metric name -> length of its list, or 0 for a single number; in order."""
         return _metric_lengths(self.metrics)
+
+    def step(self, mean_weight: float) -> float:
+        """Return how far rounding may move a coordinate of a mean at most, for nodes of so many examples on average.
+
+        One level of the encoding, clip / (2**(value_bits - 1) - 1), times max_weight / mean_weight; in the units of the
+        model. Updates are divided by max_weight before they are rounded.
+        """
+        return self.clip / ((1 << (self.value_bits - 1)) - 1) * self.max_weight / mean_weight
 
     def round_config(self, num_clients: int, num_floats: int, num_counters: int, context: bytes) -> RoundConfig:
         """Return the configuration of one round.
