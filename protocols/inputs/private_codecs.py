@@ -1,8 +1,8 @@
 """Codecs of private vectors: dp clips, rotates, rounds and adds noise; this module maps the integers to residues.
 
 No value is refused: whether a client answers is seen by the server, and no noise covers it. So what cannot be summed
-as it is becomes something that can, and the client's own log (logger "secagg") says so. Shapes and dtypes are the
-program's, not the data's, and are refused.
+as it is becomes something that can, and counts as clipped for the client alone. Shapes and dtypes are the program's,
+not the data's, and are refused.
 
 Source: Kairouz, Liu, Steinke 2021 (SPEC section 27). The modulus has room for all that honest and lying clients can
 contribute, and for the noise of all of them up to a bound that it passes with a probability below 2**-40.
@@ -10,7 +10,6 @@ contribute, and for the noise of all of them up to a bound that it passes with a
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -31,8 +30,6 @@ from secagg.residues import MAX_MODULUS_BITS, Residues
 
 from .codec import VectorCodec
 from .vectors import PrivateCounts, PrivateSpec, PrivateVector
-
-_log = logging.getLogger("secagg")
 
 _MAX_STEPS = 1 << 40
 """Scaled counts stay far below 63 bits, whatever the noise."""
@@ -110,10 +107,7 @@ class NoisyFloats(VectorCodec):
                 f"{value.shape}: convert"
             )
         finite = bool(np.isfinite(value).all())
-        if not finite:
-            _log.warning("vector %r has values that are not finite: zeros with noise are sent for it", self.name)
-            value = np.zeros(self.spec.length)
-        levels, clipped = self.preparation.prepare(value, seed, random=random)
+        levels, clipped = self.preparation.prepare(value if finite else np.zeros(self.spec.length), seed, random=random)
         return levels, clipped or not finite
 
     def decode(self, residues: Residues, *, num_summands: int) -> Levels:
@@ -206,14 +200,10 @@ class NoisyCounts(VectorCodec):
             )
         counts = [max(0, count) for count in value.tolist()]  # Python's own integers: no sum of them overflows
         total = sum(counts)
-        negative, beyond = bool((value < 0).any()), total > self.spec.max_total
-        if negative or beyond:
-            told = f"sum to more than max_total {self.spec.max_total}" if beyond else "are negative in places"
-            _log.warning("the counts of %r %s: what is sent for them does not", self.name, told)
-        if beyond:
+        if total > self.spec.max_total:
             counts = [count * self.max_level // total for count in counts]
             return np.array(counts, dtype=np.int64), True
-        return np.array(counts, dtype=np.int64) * self.spec.scale, negative
+        return np.array(counts, dtype=np.int64) * self.spec.scale, bool((value < 0).any())
 
     def decode(self, residues: Residues, *, num_summands: int) -> Levels:
         """Return the exact sum of the noisy integers; raise EncodingError as `VectorCodec.decode`."""

@@ -167,7 +167,7 @@ def one_hot(arrays, partition):
 
 
 def test_a_server_cannot_weigh_all_nodes_but_one_away():
-    settings = SecAggSettings(metrics=["num-examples"])
+    settings = SecAggSettings(metrics=["num-examples"], max_weight=10)
     with pytest.raises(ParameterError, match="weighs updates by 'rare', but this app by 'num-examples'"):
         run(make_grid(make_app(one_hot)), settings, weighted_by="rare")
     # That it would have been the node's own update:

@@ -364,15 +364,13 @@ def test_bad_private_vectors_are_refused_and_can_be_corrected(values: Any, words
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_vector_that_is_not_finite_is_sent_as_zeros_and_the_client_hears_of_it(
-    drawn: list[np.ndarray], bad: float, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_vector_that_is_not_finite_is_sent_as_zeros(drawn: list[np.ndarray], bad: float) -> None:
     plan = small_plan()
     values = {i: np.full(20, 0.1) for i in range(1, 13)} | {4: np.array([0.1] * 19 + [bad])}
     result = run(plan.config, values).result
     exact = plan.codec.release(result.levels["update"] - sum(drawn), session_id=result._session_id)
     assert exact == pytest.approx(np.full(20, 1.1), abs=20 / plan.codec.spec.scale)
-    assert caplog.text.count("vector 'update' has values that are not finite: zeros with noise are sent for it") == 1
+    assert plan.config.encode({"update": values[4]}, session_id=bytes(32))[0].num_clipped == 20
 
 
 def test_the_rotation_is_the_sessions_and_the_vectors_own() -> None:
@@ -447,13 +445,12 @@ def test_unsigned_counts_beyond_64_bits_in_all_do_not_wrap() -> None:
     assert (levels.tolist(), changed) == ([16, 16], True)
 
 
-def test_counts_that_are_scaled_down_are_told_to_the_client_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_counts_that_are_scaled_down_are_told_to_the_client_alone() -> None:
     plan = HistogramPlan(threat_model=ThreatModel(60, 0.1, 0.1), bins=4, epsilon=8.0, delta=1e-5)
     many, few = (
         plan.config.encode({"counts": np.array(c)}, session_id=bytes(32))[0] for c in ([1, 1, 0, 0], [1, 0, 0, 0])
     )
     assert (many.num_clipped, few.num_clipped) == (4, 0)
-    assert "the counts of 'counts' sum to more than max_total 1" in caplog.text
 
 
 # The plan.
