@@ -68,7 +68,7 @@ def private_update(spec: PrivateVector, sent: Model, train: Callable[[], RecordD
         if len(arrays) != 1:
             raise EncodingError(f"training returned {len(arrays)} ArrayRecords, but one is summed")
         update = sent.changed_floats(Model.of(arrays[0]))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         log(ERROR, "secagg: zeros with noise are sent for this node's update: %s", error, exc_info=True)
         return np.zeros(spec.length)
     with np.errstate(over="ignore"):

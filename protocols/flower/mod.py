@@ -28,6 +28,7 @@ from ..masking.client import Client
 from ..masking.messages import Invitation
 from ..masking.policy import ClientPolicy
 from . import answered
+from .account import charge, check_left
 from .announcement import Announcement, node_name
 from .content import Model, content_digest
 from .contribution import contribution, private_update
@@ -36,7 +37,7 @@ from .fields import real
 from .identities import Credentials
 from .logs import ERROR, WARNING, log
 from .memory import Memory, hidden, recall, remember
-from .node_policy import IN_CLEAR, PREFIX, TRAIN, admitted_in_clear, message_types, strictest_policy
+from .node_policy import IN_CLEAR, TRAIN, admitted_in_clear, message_types, strictest_policy
 from .numpy_client import is_of_numpy_client
 from .settings import MAX_CLIPPED_FRACTION
 
@@ -174,7 +175,8 @@ class SecAggMod:
         if invitation.recipient != participants.number(node_name(context.node_id)):
             raise ParameterError(f"the server gives this node the number {invitation.recipient}, which is another's")
         policy = strictest_policy(self._policy, context.node_config, context.run_config)
-        _check_rounds(policy, answered.private_rounds(context.node_config, context.node_id) + 1)
+        if config.private and policy.privacy is not None:
+            check_left(context.node_config, context.node_id, policy.privacy)
         client = Client(
             policy=policy,
             identity=credentials.identity,
@@ -214,9 +216,9 @@ class SecAggMod:
 
         def train() -> Values:
             del context.state[RECORD]  # if training fails, the session is over
-            if memory.config.private:  # counted before it trains: whatever becomes of that, the round has taken place
-                taken = answered.count_private_round(context.node_config, context.node_id, memory.session_id)
-                _check_rounds(strictest_policy(self._policy, context.node_config, context.run_config), taken)
+            demand = strictest_policy(self._policy, context.node_config, context.run_config).privacy
+            if demand is not None:  # charged before it trains: whatever becomes of that, the round has taken place
+                charge(context.node_config, context.node_id, memory.session_id, demand)
             with hidden(context):
                 return self._train(message, context, memory, call_next)
 
@@ -271,15 +273,6 @@ def _trained(message: Message, context: Context, call_next: ClientAppCallable) -
         log(ERROR, "secagg: training answered with an error: %s", reply.error.reason)
         raise EncodingError(f"training answered with error {reply.error.code}: the node's log tells more")
     return reply.content
-
-
-def _check_rounds(policy: ClientPolicy, taken: int) -> None:
-    """Return if a node's demand on privacy is for so many rounds, or it has none."""
-    if policy.privacy is not None and taken > policy.privacy.rounds:
-        raise ParameterError(
-            f"this node has taken part in {policy.privacy.rounds} private rounds, in all runs together, and its demand "
-            f"on privacy is for no more: raise {PREFIX}rounds, which takes more noise in each"
-        )
 
 
 def _keep(context: Context, memory: Memory, client: Client) -> None:

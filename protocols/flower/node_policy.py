@@ -14,7 +14,7 @@ from secagg.errors import ParameterError
 
 from ..core.threat_model import Adversary
 from ..masking.policy import ClientPolicy, PrivacyDemand
-from .answered import ANSWERED
+from .durable import ANSWERED
 from .identities import IDENTITY, ROSTER
 
 PREFIX = "secagg-"

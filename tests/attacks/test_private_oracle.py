@@ -95,7 +95,15 @@ def other_shape(arrays, partition):
     return [moved[0] if np.isfinite(moved[0]).all() else np.zeros((2, 3))], metrics
 
 
-@pytest.mark.parametrize("training", [overflowing, raising, other_shape])
+def leaving(arrays, partition):
+    """As scripts do that have found something wrong."""
+    moved, metrics = overflowing(arrays, partition)
+    if not np.isfinite(moved[0]).all():
+        raise SystemExit(1)
+    return moved, metrics
+
+
+@pytest.mark.parametrize("training", [overflowing, raising, leaving, other_shape])
 def test_a_weight_that_makes_training_overflow_does_not_tell_at_which_data(training):
     """Twelve rounds read 169 from who answered, and none of them counted as one that the node takes part in."""
     demand = PrivacyDemand(EPSILON, DELTA, rounds=12)

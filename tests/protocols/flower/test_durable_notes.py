@@ -8,12 +8,14 @@ import pytest
 
 from protocols import ClientPolicy, PrivacyDemand
 from protocols.flower import Privacy, SecAggGrid, SecAggMod, SecAggSettings, answered
+from protocols.flower.account import charge, check_left
 from protocols.masking.transitions import ClientPhase
 from secagg.errors import ParameterError, UnexpectedMessage
 
 from .in_process import NODE_IDS, make_app, make_grid, train_messages
 
 SESSION = bytes(range(32))
+DEMAND = PrivacyDemand(8.0, 1e-5, rounds=2)
 PRIVATE = SecAggSettings(dropout_fraction=0.0, privacy=Privacy(l2_clip=1.0, epsilon=8.0, delta=1e-5, rounds=2))
 
 
@@ -23,8 +25,7 @@ def training(arrays, partition):
 
 def new_run(**options):
     """Nodes with their ids and an empty state, as each run of Flower's gives them."""
-    demand = ClientPolicy(privacy=PrivacyDemand(8.0, 1e-5, rounds=2))
-    return make_grid(make_app(training, mods=[SecAggMod(policy=demand)]), 10, **options)
+    return make_grid(make_app(training, mods=[SecAggMod(policy=ClientPolicy(privacy=DEMAND))]), 10, **options)
 
 
 def train_once(grid):
@@ -60,16 +61,17 @@ def test_a_node_of_another_id_counts_on_where_its_operator_names_the_folder(tmp_
         train(started_anew(2))
 
 
-def test_a_round_is_counted_before_it_is_trained():
-    counts = []
+def test_a_round_is_charged_before_it_is_trained(flower_home):
+    sizes = []
 
-    def counting(arrays, partition):
-        counts.append(answered.private_rounds({}, NODE_IDS[partition]))
+    def charged(arrays, partition):
+        path = answered.folder_of({}) / "private-rounds" / str(NODE_IDS[partition])
+        sizes.append(path.stat().st_size)
         raise RuntimeError("after that")
 
-    grid = make_grid(make_app(counting), 10)
+    grid = make_grid(make_app(charged, mods=[SecAggMod(policy=ClientPolicy(privacy=DEMAND))]), 10)
     train_once(grid)
-    assert counts == [1] * 10
+    assert sizes == [40] * 10
 
 
 def test_a_count_that_cannot_be_kept_is_no_input(tmp_path):
@@ -80,14 +82,30 @@ def test_a_count_that_cannot_be_kept_is_no_input(tmp_path):
     assert "cannot note what it has answered" in secure.reports[0].failures[NODE_IDS[2]]
 
 
-def test_a_count_that_was_cut_off_counts(tmp_path):
+def test_a_note_that_was_cut_off_counts(tmp_path):
+    node, path = {"secagg-answered": str(tmp_path)}, tmp_path / "private-rounds" / "all"
+    charge(node, 5, SESSION, DEMAND)
+    check_left(node, 5, DEMAND)
+    path.write_bytes(path.read_bytes() + b"\x00")
+    with pytest.raises(ParameterError, match="2 private rounds"):
+        check_left(node, 5, DEMAND)
+    check_left({}, 5, DEMAND)  # another account
+
+
+def test_what_is_noted_beyond_a_demand_is_refused(tmp_path):
+    """As two SuperNodes would that share a folder, which each found enough left in it."""
     node = {"secagg-answered": str(tmp_path)}
-    assert answered.private_rounds(node, 5) == 0
-    assert answered.count_private_round(node, 5, SESSION) == 1
-    with (tmp_path / "private-rounds" / "all").open("ab") as file:
-        file.write(b"\x00")
-    assert answered.private_rounds(node, 5) == 2
-    assert answered.private_rounds({}, 5) == 0
+    for _ in range(2):
+        charge(node, 5, SESSION, DEMAND)
+    with pytest.raises(ParameterError, match="2 private rounds, in all runs together"):
+        charge(node, 5, SESSION, DEMAND)
+
+
+@pytest.mark.parametrize("rounds", [2**64, 10**30])
+def test_demands_for_more_rounds_than_there_will_be_are_charged(tmp_path, rounds):
+    node, demand = {"secagg-answered": str(tmp_path)}, PrivacyDemand(8.0, 1e-5, rounds=rounds)
+    charge(node, 5, SESSION, demand)
+    check_left(node, 5, demand)
 
 
 def test_notes_and_their_folders_are_on_the_disk_before_an_answer_leaves(tmp_path, monkeypatch):
