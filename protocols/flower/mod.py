@@ -176,7 +176,7 @@ class SecAggMod:
             raise ParameterError(f"the server gives this node the number {invitation.recipient}, which is another's")
         policy = strictest_policy(self._policy, context.node_config, context.run_config)
         if config.private and policy.privacy is not None:
-            check_left(context.node_config, context.node_id, policy.privacy)
+            check_left(context.node_config, policy.privacy)
         client = Client(
             policy=policy,
             identity=credentials.identity,
@@ -218,7 +218,7 @@ class SecAggMod:
             del context.state[RECORD]  # if training fails, the session is over
             demand = strictest_policy(self._policy, context.node_config, context.run_config).privacy
             if demand is not None:  # charged before it trains: whatever becomes of that, the round has taken place
-                charge(context.node_config, context.node_id, memory.session_id, demand)
+                charge(context.node_config, memory.session_id, demand)
             with hidden(context):
                 return self._train(message, context, memory, call_next)
 

@@ -65,7 +65,7 @@ def test_a_round_is_charged_before_it_is_trained(flower_home):
     sizes = []
 
     def charged(arrays, partition):
-        path = answered.folder_of({}) / "private-rounds" / str(NODE_IDS[partition])
+        path = answered.folder_of({}) / "private-rounds" / f"partition-{partition}"
         sizes.append(path.stat().st_size)
         raise RuntimeError("after that")
 
@@ -84,28 +84,44 @@ def test_a_count_that_cannot_be_kept_is_no_input(tmp_path):
 
 def test_a_note_that_was_cut_off_counts(tmp_path):
     node, path = {"secagg-answered": str(tmp_path)}, tmp_path / "private-rounds" / "all"
-    charge(node, 5, SESSION, DEMAND)
-    check_left(node, 5, DEMAND)
+    charge(node, SESSION, DEMAND)
+    check_left(node, DEMAND)
     path.write_bytes(path.read_bytes() + b"\x00")
     with pytest.raises(ParameterError, match="2 private rounds"):
-        check_left(node, 5, DEMAND)
-    check_left({}, 5, DEMAND)  # another account
+        check_left(node, DEMAND)
+    check_left({}, DEMAND)  # another account
+
+
+@pytest.mark.parametrize(
+    ("node", "name"),
+    [
+        ({}, "all"),
+        ({"partition-id": 3}, "partition-3"),
+        ({"partition-id": "../3"}, "all"),
+        ({"partition-id": True}, "all"),
+        ({"partition-id": 3, "secagg-answered": "named"}, "all"),
+    ],
+)
+def test_accounts_go_by_what_the_operator_says(node, name, flower_home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    charge(node, SESSION, DEMAND)
+    assert (answered.folder_of(node) / "private-rounds" / name).stat().st_size == 40
 
 
 def test_what_is_noted_beyond_a_demand_is_refused(tmp_path):
     """As two SuperNodes would that share a folder, which each found enough left in it."""
     node = {"secagg-answered": str(tmp_path)}
     for _ in range(2):
-        charge(node, 5, SESSION, DEMAND)
+        charge(node, SESSION, DEMAND)
     with pytest.raises(ParameterError, match="2 private rounds, in all runs together"):
-        charge(node, 5, SESSION, DEMAND)
+        charge(node, SESSION, DEMAND)
 
 
 @pytest.mark.parametrize("rounds", [2**64, 10**30])
 def test_demands_for_more_rounds_than_there_will_be_are_charged(tmp_path, rounds):
     node, demand = {"secagg-answered": str(tmp_path)}, PrivacyDemand(8.0, 1e-5, rounds=rounds)
-    charge(node, 5, SESSION, demand)
-    check_left(node, 5, demand)
+    charge(node, SESSION, demand)
+    check_left(node, demand)
 
 
 def test_notes_and_their_folders_are_on_the_disk_before_an_answer_leaves(tmp_path, monkeypatch):
