@@ -61,9 +61,11 @@ class Setting:
     corrupt: Annotated[float, typer.Option(help="Fraction that may collude with the server.", metavar="F")] = 0.1
     adversary: Annotated[
         Adversary, typer.Option(help=f"What the server may do: {', '.join(Adversary)}.", metavar="NAME")
-    ] = Adversary.CURIOUS_SERVER
+    ] = Adversary.SEMI_MALICIOUS_SERVER
     bits: Annotated[int, typer.Option(help="Bits of one encoded number, sign included.", metavar="N")] = 16
-    complete_graph: Annotated[bool, typer.Option("--complete-graph", help="Everyone is everyone's neighbour.")] = False
+    complete_graph: Annotated[
+        bool | None, typer.Option("--complete-graph/--sparse-graph", help="Graph of neighbours.")
+    ] = None
 
     def model(self, clients: int, dropout: float) -> ThreatModel:
         """Return the threat model; raise ParameterError if it is impossible."""

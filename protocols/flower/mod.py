@@ -22,6 +22,7 @@ from secagg.signatures import Identity
 
 from ..core import framing
 from ..core.machine import Values
+from ..core.numbers import real
 from ..inputs.vectors import PrivateVector
 from ..masking import wire
 from ..masking.client import Client
@@ -33,7 +34,6 @@ from .announcement import Announcement, node_name
 from .content import Model, content_digest
 from .contribution import contribution, private_update
 from .envelope import RECORD, field, record_of, refusal
-from .fields import real
 from .identities import Credentials
 from .logs import ERROR, WARNING, log
 from .memory import Memory, hidden, recall, remember
@@ -84,7 +84,7 @@ class SecAggMod:
         self._identity = identity
         self._roster = roster
         self._weighted_by = weighted_by
-        self._max_clipped_fraction = real(max_clipped_fraction, "max_clipped_fraction")
+        self._max_clipped_fraction = real(max_clipped_fraction, "max_clipped_fraction", 0, 1)
         self._in_clear = None if in_clear is None else message_types(in_clear, "in_clear")
         self._random = random
         self._threads = threads

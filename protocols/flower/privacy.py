@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from dp.ledger import Ledger
 from dp.sensitivity import Adjacency
 from secagg.errors import ParameterError
 
+from ..core.numbers import real, whole
 from ..core.threat_model import ThreatModel
 from ..privacy.plans import MIN_PARTICIPANTS, PrivatePlan
-from .fields import real, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +54,9 @@ class Privacy:
         """Take every field as what it is meant to be; check what does not depend on the nodes."""
         for name in ("l2_clip", "delta", "epsilon", "noise_multiplier"):
             if (value := getattr(self, name)) is not None or name in ("l2_clip", "delta"):
-                object.__setattr__(self, name, real(value, name))
+                object.__setattr__(self, name, float(real(value, name, 0, sys.float_info.max)))
         for name in ("rounds", "min_participants"):
-            object.__setattr__(self, name, whole(getattr(self, name), name))
+            object.__setattr__(self, name, whole(getattr(self, name), name, 1))
         if self.adjacency not in tuple(Adjacency):
             raise ParameterError(f"adjacency is {self.adjacency!r}, but must be one of {', '.join(Adjacency)}")
         object.__setattr__(self, "adjacency", Adjacency(self.adjacency))  # a text would miss comparisons by identity
@@ -65,7 +66,9 @@ class Privacy:
         if (self.budget is None) != (self.subject is None):
             raise ParameterError("budget names the ledger and subject the budget in it: give both or neither")
 
-    def plan(self, model: ThreatModel, length: int, name: str, min_survivors: int, complete: bool) -> PrivatePlan:
+    def plan(
+        self, model: ThreatModel, length: int, name: str, min_survivors: int, complete: bool | None
+    ) -> PrivatePlan:
         """Return the plan of one round; raise ParameterError where none serves the goal and these nodes."""
         participants = max(self.min_participants, min_survivors)
         if model.num_clients < participants:

@@ -6,17 +6,18 @@ before encoding, so that the width of a lane does not depend on the weights (doc
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike, fspath
 
 from secagg.errors import ParameterError
 
+from ..core.numbers import real, whole
 from ..core.threat_model import Adversary, ThreatModel
 from ..inputs.vectors import FloatVector, IntegerVector
 from ..masking.config import RoundConfig
 from ..privacy.plans import PrivatePlan
-from .fields import real, whole
 from .privacy import Privacy
 
 UPDATE = "update of "
@@ -32,11 +33,16 @@ MAX_CLIPPED_FRACTION = 0.01
 COUNTER_LIMIT = 2.0**31
 COUNTER_BITS = 46
 METRIC_BITS = 44
-_WHOLE = ("min_survivors", "value_bits", "max_weight")
-_REAL = (
-    *("corrupt_fraction", "dropout_fraction", "clip", "metric_limit"),
-    *("max_clipped_fraction", "max_step", "stage_timeout"),
-)
+_LEAST_WHOLE = {"min_survivors": 0, "value_bits": 2, "max_weight": 1}
+_MOST_REAL = {
+    "corrupt_fraction": 1.0,
+    "dropout_fraction": 1.0,
+    "clip": sys.float_info.max,
+    "metric_limit": sys.float_info.max,
+    "max_clipped_fraction": 1.0,
+    "max_step": 1.0,
+    "stage_timeout": sys.float_info.max,
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class SecAggSettings:
         corrupt_fraction: the largest fraction of the nodes of a round that colludes with the server.
         dropout_fraction: the largest fraction of them that vanishes or fails, in all exchanges together.
         adversary: what the server may do.
-        complete_graph: make everyone everyone's neighbour although a sparse graph would do.
+        complete_graph: as in `RoundConfig`.
         min_survivors: fewer updates than this are not summed; what dropout_fraction leaves of the nodes when 0.
         clip: each coordinate of an update (the trained model minus the model sent) is clipped to [-clip, clip].
         value_bits: bits of one encoded coordinate, sign included.
@@ -69,8 +75,8 @@ class SecAggSettings:
 
     corrupt_fraction: float = 0.1
     dropout_fraction: float = 0.3
-    adversary: Adversary = Adversary.CURIOUS_SERVER
-    complete_graph: bool = False
+    adversary: Adversary = Adversary.SEMI_MALICIOUS_SERVER
+    complete_graph: bool | None = None
     min_survivors: int = 0
     clip: float = 1.0
     value_bits: int = 22
@@ -86,14 +92,8 @@ class SecAggSettings:
     def __post_init__(self) -> None:
         """Check what does not depend on the nodes or the model, so that it is refused before a round."""
         self._take_kinds()
-        if not 0 <= self.max_clipped_fraction <= 1:
-            raise ParameterError(f"max_clipped_fraction is {self.max_clipped_fraction!r}, but must be from 0 to 1")
         if not self.stage_timeout > 0:
             raise ParameterError(f"stage_timeout is {self.stage_timeout!r}, but must be a positive number of seconds")
-        if self.max_weight < 1:
-            raise ParameterError(f"max_weight is {self.max_weight!r}, but must be a positive integer")
-        if self.min_survivors < 0:
-            raise ParameterError(f"min_survivors is {self.min_survivors!r}, but must be a whole number from 0")
         adversary = ThreatModel(2, 0.0, 0.0, self.adversary).adversary
         object.__setattr__(self, "adversary", adversary)
         if adversary.needs_identities is not (self.roster is not None):
@@ -123,11 +123,12 @@ class SecAggSettings:
     def _take_kinds(self) -> None:
         """Take every field as the kind that it is meant to be."""
         object.__setattr__(self, "metrics", _metric_lengths(self.metrics))
-        for names, taken in ((_WHOLE, whole), (_REAL, real)):
-            for name in names:
-                object.__setattr__(self, name, taken(getattr(self, name), name))
-        if not isinstance(self.complete_graph, bool):
-            raise ParameterError(f"complete_graph is {self.complete_graph!r}, but must be True or False")
+        for name, least in _LEAST_WHOLE.items():
+            object.__setattr__(self, name, whole(getattr(self, name), name, least))
+        for name, most in _MOST_REAL.items():
+            object.__setattr__(self, name, float(real(getattr(self, name), name, 0, most)))
+        if not isinstance(self.complete_graph, bool | None):
+            raise ParameterError(f"complete_graph is {self.complete_graph!r}, but must be True, False or None")
         if isinstance(self.roster, PathLike):
             object.__setattr__(self, "roster", fspath(self.roster))
         if not isinstance(self.roster, str | None):

@@ -2,8 +2,8 @@
 
 from .client import Client
 from .config import RoundConfig
-from .policy import ClientPolicy, PrivacyDemand
+from .policy import ClientPolicy, EncodingDemand, PrivacyDemand
 from .result import RoundResult
 from .server import Server
 
-__all__ = ["Client", "ClientPolicy", "PrivacyDemand", "RoundConfig", "RoundResult", "Server"]
+__all__ = ["Client", "ClientPolicy", "EncodingDemand", "PrivacyDemand", "RoundConfig", "RoundResult", "Server"]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from secagg.errors import ParameterError
 
-from ..core.threat_model import ROUNDING_SLACK, ThreatModel
+from ..core.threat_model import ThreatModel
 
 SECURITY_BITS = 40
 
@@ -107,8 +107,8 @@ def _complete_topology(model: ThreatModel) -> Topology:
     threshold = max(model.min_survivors, 2)
     must_exceed, reason = model.max_corrupt, "the number of corrupt clients"
     if model.adversary.may_equivocate:
-        must_exceed = math.ceil((n + model.corrupt_fraction * n) / 2 - ROUNDING_SLACK)
-        reason = "half of the clients plus half of the corrupt ones, so that no two requests can get both shares"
+        must_exceed = (n + model.max_corrupt) // 2
+        reason = "half of the clients and the corrupt ones together, so that no two requests can get both shares"
     if threshold <= must_exceed:
         raise ParameterError(
             f"after dropouts {threshold} of {n} clients are left, but the threshold must exceed {must_exceed} "

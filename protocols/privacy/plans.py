@@ -59,7 +59,7 @@ class _Plan(Payable, ABC, Generic[Codec]):
     adjacency: Adjacency = Adjacency.ADD_REMOVE
     min_participants: int = MIN_PARTICIPANTS
     max_modulus_bits: int = _MAX_BITS
-    complete_graph: bool = False
+    complete_graph: bool | None = None
 
     def __post_init__(self) -> None:
         """Derive everything once, so that what is impossible is refused here."""
@@ -112,7 +112,7 @@ class _Plan(Payable, ABC, Generic[Codec]):
             self.threat_model,
             (self.codec.spec,),
             min_survivors=self.min_survivors,
-            complete_graph=self.complete_graph or self.threat_model.adversary.may_equivocate,
+            complete_graph=self.complete_graph,
         )
 
     def event(self, survivors: int | None = None) -> Event:
@@ -170,7 +170,7 @@ class PrivatePlan(_Plan[NoisyFloats]):
         adjacency: ADD_REMOVE (a contribution could be zero) or REPLACE_ONE.
         min_participants: fewer inputs are never summed.
         max_modulus_bits: the most bits of a residue, 2 to 63; the traffic grows with what is needed of them.
-        complete_graph: make everyone everyone's neighbour, as is done anyway where the adversary may equivocate.
+        complete_graph: as in `RoundConfig`.
         name: of the vector.
 
     Raises:

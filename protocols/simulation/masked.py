@@ -17,6 +17,7 @@ from ..core.machine import GivenInputs
 from ..core.participants import Participants
 from ..masking.client import Client
 from ..masking.config import RoundConfig
+from ..masking.graph import Graph
 from ..masking.policy import ClientPolicy
 from ..masking.result import RoundResult
 from ..masking.server import Server
@@ -39,6 +40,7 @@ class SimulationReport:
     Attributes:
         result: what the server learned.
         session_id: of the session.
+        graph: who is whose neighbour.
         participants: everyone who was invited.
         clients: name -> what it cost.
         server_seconds: wall-clock time in the server's code, bytes to messages included.
@@ -48,6 +50,7 @@ class SimulationReport:
 
     result: RoundResult
     session_id: bytes
+    graph: Graph
     participants: Participants
     clients: Mapping[str, Cost]
     server_seconds: float
@@ -64,7 +67,7 @@ class Simulation:
         inputs: name -> a client's inputs; drawn when they are needed, so that they need not be kept, and the same ones
             each time.
         drops: phase -> the clients that vanish before they answer in it.
-        policy: of every client.
+        policy: of every client; by default they take what is proposed.
         on_progress: called with the phase, how many clients have been through it, and out of how many.
         threads: for clients side by side; as many as there are processors when None.
         participants: their names; numbered when None.
@@ -74,7 +77,7 @@ class Simulation:
     config: RoundConfig
     inputs: Callable[[str], GivenInputs]
     drops: Mapping[ServerPhase, Collection[str]] = field(default_factory=dict)
-    policy: ClientPolicy = field(default_factory=ClientPolicy)
+    policy: ClientPolicy = field(default_factory=ClientPolicy.permissive)
     on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None
     threads: int | None = None
     participants: Participants | None = None
@@ -105,6 +108,7 @@ class Simulation:
         return SimulationReport(
             result,
             session.coordinator.session_id,
+            session.coordinator.graph,
             known,
             dict(session.costs),
             session.coordinator_seconds,

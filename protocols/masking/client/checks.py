@@ -42,7 +42,7 @@ def check_roster(
     if entries.pop(own.sender, None) != own:
         raise ContradictoryRequest(f"the roster lacks client {own.sender} or changes its keys")
     config = session.config
-    graph = Graph.of(config, session.session_id)
+    graph = Graph.of(config, session.session_id, roster.everyone)
     strangers = entries.keys() - graph.neighbours(own.sender)
     if strangers:
         raise ContradictoryRequest("the roster lists clients that are no neighbours", culprits=strangers)
@@ -52,9 +52,18 @@ def check_roster(
     if len(set(keys)) != len(keys):
         raise ContradictoryRequest("the roster lists the same public key twice")
     for entry in entries.values():
-        check_advertised_keys(entry, config.threat_model.adversary, known_identities)
-    _check_enough(config, policy, len(entries), "neighbours advertised keys")
+        try:
+            check_advertised_keys(entry, config.threat_model.adversary, known_identities)
+        except MalformedMessage as error:  # the roster is well-formed, and contradicts the configuration
+            raise ContradictoryRequest(error.reason, culprits=error.culprits) from None
+    _check_enough(config, policy.min_neighbours, len(entries), "neighbours advertised keys")
     return dict(sorted(entries.items()))
+
+
+def check_everyone(session: Session, everyone: bytes, shown: Mapping[int, bytes]) -> None:
+    """In the complete graph a client is shown everyone's keys, and can tell whether the digest is of them."""
+    if session.config.topology.complete and everyone != derivations.roster_digest(shown):
+        raise ContradictoryRequest("the roster's digest of everyone's keys is of other keys than it lists")
 
 
 def check_delivery(session: Session, policy: ClientPolicy, peers: Collection[int], delivery: ShareDelivery) -> None:
@@ -62,7 +71,7 @@ def check_delivery(session: Session, policy: ClientPolicy, peers: Collection[int
     strangers = delivery.sealed.keys() - set(peers)
     if strangers:
         raise ContradictoryRequest("shares from clients that are not in the roster", culprits=strangers)
-    _check_enough(session.config, policy, len(delivery.sealed), "neighbours shared keys")
+    _check_enough(session.config, policy.min_neighbours, len(delivery.sealed), "neighbours shared keys")
 
 
 def check_survivor_list(state: Masked, policy: ClientPolicy, survivor_list: SurvivorList) -> None:
@@ -80,7 +89,7 @@ def check_survivor_list(state: Masked, policy: ClientPolicy, survivor_list: Surv
         raise ContradictoryRequest("the survivor list has clients that shared no keys", culprits=survivors - shared)
     if max(shared) > config.num_clients:
         raise ContradictoryRequest("the survivor list has clients that were not invited")
-    graph = Graph.of(config, state.session.session_id)
+    graph = Graph.of(config, state.session.session_id, state.everyone)
     others = (graph.neighbours(own_id) & shared) ^ state.peers.keys()
     if others:
         raise ContradictoryRequest("other neighbours shared keys than those whose shares came", culprits=others)
@@ -101,7 +110,7 @@ def check_confirmations(state: Confirmed, request: UnmaskingRequest) -> None:
     if strangers:
         raise ContradictoryRequest("confirmations by others than surviving neighbours", culprits=strangers)
     statement = derivations.survivors_statement(
-        session.session_id, state.masked.roster_digest, state.shared, state.survivors
+        session.session_id, state.masked.everyone, state.shared, state.survivors
     )
     others = {signer: signature for signer, signature in request.confirmations.items() if signer != own_id}
     for signer, signature in others.items():
@@ -109,7 +118,7 @@ def check_confirmations(state: Confirmed, request: UnmaskingRequest) -> None:
             signatures.verify(peers[signer], statement, signature)
         except AuthenticationFailed:
             raise AuthenticationFailed("a confirmation of another story", culprits={signer}) from None
-    _check_enough(session.config, ClientPolicy(), len(others), "neighbours confirmed the survivors")
+    _check_enough(session.config, 0, len(others), "neighbours confirmed the survivors")
 
 
 def check_unmasking_request(state: Masked, policy: ClientPolicy, request: UnmaskingRequest) -> None:
@@ -129,7 +138,7 @@ def check_unmasking_request(state: Masked, policy: ClientPolicy, request: Unmask
     if claimed < at_least or (config.topology.complete and claimed != at_least):
         raise ContradictoryRequest(f"the request claims {claimed} survivors, but this client knows of {at_least}")
     if claimed > config.num_clients:
-        raise MalformedMessage(f"the request claims {claimed} survivors of {config.num_clients} clients")
+        raise ContradictoryRequest(f"the request claims {claimed} survivors of {config.num_clients} clients")
     _check_survivors(config, policy, claimed, surviving_neighbours)
 
 
@@ -137,12 +146,12 @@ def _check_survivors(config: RoundConfig, policy: ClientPolicy, survivors: int, 
     needed = max(config.min_survivors, policy.min_survivors)
     if survivors < needed:
         raise ThresholdError(f"{survivors} clients survived, but {needed} are needed", needed=needed, have=survivors)
-    _check_enough(config, policy, surviving_neighbours, "neighbours survived")
+    _check_enough(config, policy.min_neighbours, surviving_neighbours, "neighbours survived")
 
 
-def _check_enough(config: RoundConfig, policy: ClientPolicy, neighbours: int, what: str) -> None:
+def _check_enough(config: RoundConfig, demanded: int, neighbours: int, what: str) -> None:
     """In the complete graph the client holds a share as well and counts towards the threshold."""
     own = 1 if config.topology.complete else 0
-    needed = max(config.topology.threshold - own, policy.min_neighbours)
+    needed = max(config.topology.threshold - own, demanded)
     if neighbours < needed:
         raise ThresholdError(f"{neighbours} {what}, but {needed} are needed", needed=needed, have=neighbours)

@@ -106,7 +106,7 @@ def test_a_node_keeps_the_notes_of_one_session_alone(flower_home):
         run(grid)
     folders = list(answered.folder_of({}).glob("*/*"))
     assert len(folders) == 6
-    assert [len(list(folder.iterdir())) for folder in folders] == [3] * 6
+    assert [len(list(folder.iterdir())) for folder in folders] == [4] * 6
 
 
 @pytest.mark.parametrize("kind", ["evaluate", "train"])
@@ -133,7 +133,7 @@ def test_no_function_of_the_app_sees_or_loses_the_session(kind):
     (reply,), report = run(grid)
     assert reply.has_content()
     assert report.failures == {}
-    assert seen == [[]] * (24 if kind == "evaluate" else 6)
+    assert seen == [[]] * (30 if kind == "evaluate" else 6)
     assert all("mine" in context.state for context in grid.nodes.values())
 
 

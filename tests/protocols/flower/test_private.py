@@ -140,7 +140,7 @@ def test_a_round_without_a_mean_is_given_back(ledger):
 
 
 def test_a_round_that_fails_while_it_is_unmasked_counts_as_spent(ledger):
-    gone = drop(*range(9), exchange=4)  # one alone is below any threshold, whatever graph is drawn
+    gone = drop(*range(9), exchange=5)  # one alone is below any threshold, whatever graph is drawn
     _, report = run(grid_of(disturb=gone), settings(budget=ledger, subject="app"))
     assert report.error
     with Ledger.open(ledger) as opened:

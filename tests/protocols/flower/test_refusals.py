@@ -395,7 +395,7 @@ def test_a_repeated_message_gets_no_second_answer():
     (reply,), _report = run(make_grid(make_app(training), disturb=disturb))
     assert reply.has_content()
     assert sorted(trained) == list(range(6))
-    assert len(second) == 3 * 6
+    assert len(second) == 4 * 6
     for again in second.values():
         assert again.has_error()
         assert "UnexpectedMessage" in again.error.reason

@@ -11,8 +11,7 @@ CHAPTER = (Path(__file__).parents[3] / "docs/spec/flower.md").read_text()
 
 
 def test_the_keys_of_a_nodes_configuration():
-    policy = ("adversary", "corrupt_fraction", *node_policy._COUNTS, *node_policy._PRIVACY)
-    known = {node_policy.PREFIX + name.replace("_", "-") for name in policy} | {
+    known = {node_policy.PREFIX + name.replace("_", "-") for name in node_policy.DEMANDS} | {
         node_policy.IN_CLEAR,
         *node_policy._FILES,
     }

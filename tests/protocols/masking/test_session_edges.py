@@ -195,11 +195,12 @@ def test_a_servers_dump_that_contradicts_itself_is_refused():
 
 
 def test_in_the_sparse_graph_who_has_too_few_neighbours_left_is_left_out_and_the_others_go_on():
-    config = small_config(30, dropout=0.2)
+    config = small_config(30, dropout=0.2, min_survivors=2)
     topology = config.topology
     assert not topology.complete
     session = Session(config)
-    graph = session.server._graph
+    session.step()
+    graph = session.server.graph
     # Of client 1's neighbours one fewer than the threshold comes: nobody could ever reveal its secrets.
     gone = set(sorted(graph.neighbours(1))[: topology.degree - topology.threshold + 1])
     session.step(silent=gone)
