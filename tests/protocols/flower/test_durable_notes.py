@@ -2,9 +2,12 @@
 
 import os
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protocols import ClientPolicy, PrivacyDemand
 from protocols.flower import Privacy, SecAggGrid, SecAggMod, SecAggSettings, answered
@@ -148,3 +151,13 @@ def test_a_clock_that_is_ahead_erases_no_open_sessions_notes(tmp_path, monkeypat
     answered.claim(tmp_path, 2, 5, bytes(32), ClientPhase.ADVERTISED)
     with pytest.raises(UnexpectedMessage):
         answered.claim(tmp_path, 1, 5, SESSION, ClientPhase.ADVERTISED)
+
+
+@given(notes=st.binary(max_size=200), rounds=st.integers(1, 5))
+def test_any_bytes_are_an_account(tmp_path_factory, notes, rounds):
+    node = {"secagg-answered": str(tmp_path_factory.mktemp("notes"))}
+    path = answered.folder_of(node) / "private-rounds" / "all"
+    path.parent.mkdir()
+    path.write_bytes(notes)
+    with suppress(ParameterError):
+        check_left(node, PrivacyDemand(8.0, 1e-5, rounds=rounds))

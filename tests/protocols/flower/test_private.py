@@ -198,7 +198,7 @@ def test_nodes_demand_noise_by_code_operator_and_run_and_the_strictest_holds(tmp
     assert "demands at most 8" in refusals(settings(), node=fits, run_config={**fits, "secagg-rounds": 2})
     assert "has no noise" in refusals(SecAggSettings(metrics=["loss"]), node=fits)
     assert "go together" in refusals(settings(), node={"secagg-epsilon": 8.0})
-    assert "positive number" in refusals(settings(), node={**fits, "secagg-epsilon": -1})
+    assert "secagg-epsilon is -1" in refusals(settings(), node={**fits, "secagg-epsilon": -1})
     assert "10 inputs" not in refusals(settings(), node={"secagg-min-participants": 7})
     assert "demands 8" in refusals(settings(), node={"secagg-min-participants": 8})
 
