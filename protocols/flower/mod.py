@@ -111,7 +111,7 @@ class SecAggMod:
             return refusal(message, f"{type(error).__name__}, which is unforeseen: the node's log tells more")
 
     def _answer_in_clear(self, kind: str, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-        """Answer a message that trains nothing, where this node admits it, but never with arrays."""
+        """Answer a message that trains nothing, where this node admits it, and then with metrics alone."""
         try:
             admitted = admitted_in_clear(self._in_clear, context.node_config, context.run_config)
             private = strictest_policy(self._policy, context.node_config, context.run_config).privacy is not None
@@ -130,8 +130,10 @@ class SecAggMod:
             )
         with hidden(context):
             reply = call_next(message, context)
-        if reply.has_content() and reply.content.array_records:
-            return refusal(message, f"the app answers a {kind} message with arrays, which leave under masks alone")
+        if reply.has_content() and len(reply.content.metric_records) != len(reply.content):
+            return refusal(
+                message, f"the app answers a {kind} message with arrays or a ConfigRecord: metrics alone leave"
+            )
         return reply
 
     def _answer(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:

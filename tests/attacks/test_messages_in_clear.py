@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import strategy as flower
 
@@ -19,7 +19,7 @@ VICTIM = NODE_IDS[2]
 DEMAND = ClientPolicy(privacy=PrivacyDemand(0.5, 1e-5))
 
 
-def app_of(mod, *, with_arrays=False) -> ClientApp:
+def app_of(mod, *, beside=None) -> ClientApp:
     """One that returns the loss of the model that came on its own data, as examples of Flower's do."""
     app = ClientApp(mods=[mod])
 
@@ -27,8 +27,8 @@ def app_of(mod, *, with_arrays=False) -> ClientApp:
         weights = message.content["arrays"].to_numpy_ndarrays()[0]
         value = float(np.mean((FEATURES @ weights - LABELS) ** 2))
         content = RecordDict({"metrics": MetricRecord({"num-examples": 30, "loss": value})})
-        if with_arrays:
-            content["arrays"] = ArrayRecord([FEATURES])
+        if beside is not None:
+            content["beside"] = beside
         return Message(content, reply_to=message)
 
     app.evaluate()(loss)
@@ -94,11 +94,12 @@ def test_who_admits_evaluation_in_clear_gives_the_gradient_away_and_no_arrays(mo
     at = rng.normal(size=8)
     gradient = 2 * FEATURES.T @ (FEATURES @ at - LABELS) / 30
     np.testing.assert_allclose(stolen_gradient(make_grid(app_of(mod), node_config=lambda _: config), at), gradient)
-    grid = make_grid(app_of(mod, with_arrays=True), node_config=lambda _: config)
-    reply = asked(grid, at)
-    assert reply.error.code == REFUSED
-    assert "arrays" in reply.error.reason
-    assert FEATURES.tobytes()[:64] not in b"".join(grid.from_nodes)
+    for beside in (ArrayRecord([FEATURES]), ConfigRecord({"data": FEATURES.tobytes()})):
+        grid = make_grid(app_of(mod, beside=beside), node_config=lambda _: config)
+        reply = asked(grid, at)
+        assert reply.error.code == REFUSED
+        assert "metrics alone leave" in reply.error.reason
+        assert FEATURES.tobytes()[:64] not in b"".join(grid.from_nodes)
 
 
 def test_a_strategy_trains_on_where_nodes_refuse_to_evaluate():
