@@ -11,6 +11,7 @@ except ImportError as error:
 
 from .grid import SecAggGrid
 from .mod import SecAggMod, secagg_mod
+from .numpy_client import by_fit
 from .privacy import Privacy
 from .report import RoundReport
 from .settings import SecAggSettings
@@ -23,6 +24,7 @@ __all__ = [
     "SecAggGrid",
     "SecAggMod",
     "SecAggSettings",
+    "by_fit",
     "check_strategy",
     "secagg_mod",
 ]

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from secagg.derivation import Label, digest
+from secagg.encoding import Rounding
 from secagg.errors import ParameterError
 
 from ..core.participants import Participants
@@ -24,6 +25,7 @@ from .envelope import ADAPTER_VERSION
 from .settings import CLIPPED, COUNTER_BITS, COUNTER_LIMIT, COUNTERS, METRIC_BITS, METRICS, UPDATE, WEIGHT
 
 NODE_ID_BYTES = 8
+_ROUNDING = Rounding.STOCHASTIC  # to the nearest, few bits and a large clip would tell which coordinates are large
 
 
 class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -88,9 +90,9 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
         names = (UPDATE + self.context.hex(), COUNTERS, METRICS, WEIGHT, CLIPPED)
         match config.vectors:
             case (
-                FloatVector() as update,
-                FloatVector(clip=float(counter_limit), value_bits=counter_bits),
-                FloatVector(length=num_metrics, value_bits=metric_bits),
+                FloatVector(rounding=update_rounding) as update,
+                FloatVector(clip=float(counter_limit), value_bits=counter_bits, rounding=counter_rounding),
+                FloatVector(length=num_metrics, value_bits=metric_bits, rounding=metric_rounding),
                 IntegerVector(length=1),
                 IntegerVector(length=1, max_value=most_clipped),
             ) if not config.weighted:
@@ -105,7 +107,8 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
             raise ParameterError("the round has another number of metrics than the server announces")
         # No setting moves these: a node that refused because of one would tell of its update what it need not.
         fixed = (counter_limit, counter_bits, metric_bits, most_clipped)
-        if fixed != (COUNTER_LIMIT, COUNTER_BITS, METRIC_BITS, max(1, update.length)):
+        roundings = {update_rounding, counter_rounding, metric_rounding}
+        if fixed != (COUNTER_LIMIT, COUNTER_BITS, METRIC_BITS, max(1, update.length)) or roundings != {_ROUNDING}:
             raise ParameterError("the server proposes other limits than this adapter knows: install the same versions")
 
     def _check_private(self, config: RoundConfig) -> None:

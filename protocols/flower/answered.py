@@ -1,4 +1,4 @@
-"""What the nodes on this machine have answered, as empty files: a state that comes back is not answered again.
+"""What the nodes on this machine have answered, in files: a state that comes back is not answered again.
 
 Flower sends a node's answer before it keeps the node's new state. If the app's process is killed in between, the old
 state stays, and a second answer from it would reveal the difference of two inputs under the same masks, or both shares
@@ -15,15 +15,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from secagg.errors import ParameterError, UnexpectedMessage
+from secagg.errors import UnexpectedMessage
 
 from ..masking.transitions import ClientPhase
-from .logs import ERROR, log
+from .durable import ANSWERED, make, noting, settle, settle_folder
 
-ANSWERED = "secagg-answered"
-"""Key of a node's configuration: the folder, where it is not Flower's own."""
 KEPT_SECONDS = 30 * 24 * 3600.0
-"""Folders of runs without a session for so long are removed when another run begins: no session lasts that long."""
+KEPT_RUNS = 100
+"""Folders of runs without a session for so long, and older than so many others, are removed when another run begins.
+
+No session lasts that long; a clock that is wrong removes nothing of the last runs.
+"""
 
 
 def folder_of(node: Mapping[str, Any]) -> Path:
@@ -43,28 +45,29 @@ def claim(folder: Path, run_id: int, node_id: int, session_id: bytes, phase: Cli
     """
     run = folder / str(run_id)
     node = run / str(node_id)
-    try:
+    session = session_id.hex()
+    with noting(node):
         if not run.is_dir():
             _forget_old_runs(folder)
-        node.mkdir(mode=0o700, parents=True, exist_ok=True)
-        session = session_id.hex()
-        os.close(os.open(node / f"{session}-{phase}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        make(node)
+        try:
+            note = os.open(node / f"{session}-{phase}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise UnexpectedMessage(
+                "this node has answered that before, and lost the state that came of it: it gives no second answer"
+            ) from None
+        settle(note)
+        settle_folder(node)
         if phase is ClientPhase.ADVERTISED:  # the state has been kept since: none of an earlier session comes back
             os.utime(run)
-            for note in node.iterdir():
-                if not note.name.startswith(session):
-                    note.unlink(missing_ok=True)
-    except FileExistsError:
-        raise UnexpectedMessage(
-            "this node has answered that before, and lost the state that came of it: it gives no second answer"
-        ) from None
-    except OSError as error:
-        log(ERROR, "secagg: cannot note answers in %s: %s; name another folder: %s", node, error.strerror, ANSWERED)
-        raise ParameterError("this node cannot note what it has answered: its log tells why") from None
+            for earlier in node.iterdir():
+                if not earlier.name.startswith(session):
+                    earlier.unlink(missing_ok=True)
 
 
 def _forget_old_runs(folder: Path) -> None:
     with suppress(FileNotFoundError):
-        for run in folder.iterdir():
-            if run.name.isdecimal() and time.time() - run.stat().st_mtime > KEPT_SECONDS:
+        runs = [(run.stat().st_mtime, run) for run in folder.iterdir() if run.name.isdecimal()]
+        for changed, run in sorted(runs, reverse=True)[KEPT_RUNS:]:
+            if time.time() - changed > KEPT_SECONDS:
                 shutil.rmtree(run, ignore_errors=True)

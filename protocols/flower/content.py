@@ -82,6 +82,13 @@ class Model:
         changed = self.layout.values(trained.arrays, minus=self.arrays)
         return changed[FLOATS], changed.get(INTEGERS, np.empty(0))
 
+    def changed_floats(self, trained: Model) -> Vector:
+        """Return what training has changed in the arrays of floats alone; raises as `changes`."""
+        keys = self.keys(FLOATS)
+        layout = ModelLayout.of({key: self.arrays[key] for key in keys})
+        kept = {key: trained.arrays[key] for key in keys if key in trained.arrays}
+        return layout.values(kept, minus={key: self.arrays[key] for key in keys})[FLOATS]
+
     def plus(self, floats: Vector, counters: Vector) -> ArrayRecord:
         """Return this model with mean differences added, in its order, shapes and dtypes; counters are rounded.
 
@@ -98,9 +105,12 @@ class Model:
     def with_integers(self, dtypes: Mapping[str, str]) -> Model:
         """Return the model with these arrays as integers again: strategies make floats of all that they average.
 
-        Arrays whose values are no such integers any more, because a strategy moves them otherwise, stay as they are.
+        Values are rounded to the nearest integer of the dtype, as adaptive strategies move counters by fractions.
+
+        Raises:
+            EncodingError: a value is not finite.
         """
-        arrays = {key: _as_dtype(array, dtypes.get(key)) for key, array in self.arrays.items()}
+        arrays = {key: _as_integers(key, array, dtypes.get(key)) for key, array in self.arrays.items()}
         return Model(arrays, ModelLayout.of(arrays))
 
     def record(self) -> ArrayRecord:
@@ -108,8 +118,14 @@ class Model:
         return ArrayRecord({key: Array(array) for key, array in self.arrays.items()})
 
 
-def _as_dtype(array: npt.NDArray[Any], dtype: str | None) -> npt.NDArray[Any]:
-    """Return an array in a dtype that holds all its values, or else as it is."""
-    with np.errstate(invalid="ignore"):
-        converted = array.astype(dtype or array.dtype)
-    return converted if np.array_equal(converted, array) else array
+def _as_integers(key: str, array: npt.NDArray[Any], dtype: str | None) -> npt.NDArray[Any]:
+    """Return an array in a dtype of integers or booleans, where there is one and it is not of it already."""
+    if dtype is None or array.dtype.kind != "f":
+        return array
+    if not np.isfinite(array).all():
+        raise EncodingError(f"array {key!r} has values that are not finite")
+    if dtype == "bool":
+        return np.asarray(array >= 0.5)
+    limits = np.iinfo(dtype)
+    top = limits.max if limits.bits <= 32 else np.nextafter(float(limits.max), 0.0)  # float64 has no 2**63 - 1
+    return np.asarray(np.clip(np.rint(array.astype(np.float64)), limits.min, top)).astype(dtype)

@@ -6,7 +6,7 @@ value. Values go to the node's own log.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,17 +19,16 @@ from ..inputs.vectors import FloatVector, IntegerVector, PrivateVector
 from ..masking.config import RoundConfig
 from .announcement import Announcement
 from .content import Model
-from .logs import INFO, WARNING, log
+from .logs import ERROR, INFO, WARNING, log
 from .settings import CLIPPED, COUNTERS, METRICS, WEIGHT
 
 
 def contribution(
     announcement: Announcement, config: RoundConfig, sent: Model, returned: RecordDict
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return the round's named vectors.
+    """Return the named vectors of a round that is not private.
 
-    The update alone in private rounds; else differences and metrics scaled by weight / max_weight, weight, clipped
-    count.
+    They are differences and metrics scaled by weight / max_weight, weight, clipped count.
 
     Args:
         announcement: what the node was told of the round.
@@ -42,9 +41,6 @@ def contribution(
     """
     arrays, metrics = _only_records(returned)
     trained = Model.of(arrays)
-    spec = config.vectors[0]
-    if isinstance(spec, PrivateVector):
-        return {spec.name: _private(sent.changes(trained)[0], spec)}
     weight = _weight(metrics, announcement.weighted_by, config)
     share = weight / _integers(config, WEIGHT).max_value
     floats, counters = sent.changes(trained)
@@ -60,9 +56,23 @@ def contribution(
     }
 
 
-def _private(update: npt.NDArray[np.float64], spec: PrivateVector) -> npt.NDArray[np.float64]:
-    """Tell this node's operator of clipping, which the encoding does; the metrics stay here."""
-    norm = float(np.linalg.norm(update))
+def private_update(spec: PrivateVector, sent: Model, train: Callable[[], RecordDict]) -> npt.NDArray[np.float64]:
+    """Return the update of a private round: that of the arrays of floats, or zeros where training gives none.
+
+    Nothing that training does is an error: that a node does not answer would tell the server of its data, and no noise
+    covers it. The node's own log says what was wrong, and that its update is clipped, which the encoding does. What
+    training returns beside arrays stays here.
+    """
+    try:
+        arrays = list(train().array_records.values())
+        if len(arrays) != 1:
+            raise EncodingError(f"training returned {len(arrays)} ArrayRecords, but one is summed")
+        update = sent.changed_floats(Model.of(arrays[0]))
+    except (Exception, SystemExit) as error:
+        log(ERROR, "secagg: zeros with noise are sent for this node's update: %s", error, exc_info=True)
+        return np.zeros(spec.length)
+    with np.errstate(over="ignore"):
+        norm = float(np.linalg.norm(update))
     if norm > spec.l2_clip:
         log(INFO, "secagg: the update's L2 norm is %g, and is clipped to %g", norm, spec.l2_clip)
     return update
@@ -93,7 +103,8 @@ def _weight(metrics: MetricRecord, weighted_by: str, config: RoundConfig) -> int
     if weight > max_weight:
         log(WARNING, "secagg: %s is %d, above the round's max_weight", weighted_by, weight)
         raise EncodingError(
-            f"{weighted_by!r} is above max_weight, {max_weight}: raise max_weight in SecAgg, or cap the weight"
+            f"{weighted_by!r} is above max_weight, {max_weight}: raise max_weight in SecAgg to the most that a node "
+            "has, and no further, since rounding grows with it; or cap the weight"
         )
     return weight
 

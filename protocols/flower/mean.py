@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from flwr.app import ArrayRecord, MetricRecord
 
@@ -25,6 +27,15 @@ def weighted_mean(
     report.num_clipped = int(result.sum(CLIPPED)[0])
     if total_weight == 0:
         raise EncodingError(f"the nodes' {weighted_by} sum to zero: there is no mean")
+    average = total_weight / len(result.survivors)
+    report.step = settings.step(average)
+    if report.step > settings.max_step * settings.clip:
+        bits = settings.value_bits + math.ceil(math.log2(report.step / (settings.max_step * settings.clip)))
+        raise EncodingError(
+            f"rounding may move the mean by {report.step:.3g}, but max_step is {settings.max_step:g} of clip "
+            f"({settings.clip:g}): lower max_weight to the most {weighted_by} of a node (it is {settings.max_weight}, "
+            f"and they have {average:.4g} on average), or raise value_bits to {bits}"
+        )
     share = settings.max_weight / total_weight
     update = result.sum(next(iter(result.levels))) * share
     counters, metrics = result.sum(COUNTERS) * share, result.sum(METRICS) * share
@@ -52,11 +63,13 @@ def private_mean(
 ) -> tuple[ArrayRecord, MetricRecord]:
     """Return the noisy mean of the survivors' models; all weigh the same, and metrics stay on the nodes.
 
+    Arrays of integers stay as they were sent.
+
     Raises:
         EncodingError: the mean does not fit the model's dtypes.
     """
     privacy = settings.privacy
     report.total_weight = len(result.survivors)
     report.epsilon = result.epsilon(privacy.delta, privacy.adjacency) if privacy else None
-    arrays = sent.plus(result.mean(next(iter(result.levels))), np.empty(0))
+    arrays = sent.plus(result.mean(next(iter(result.levels))), np.zeros(sent.length("integers")))
     return arrays, MetricRecord({weighted_by: len(result.survivors)})

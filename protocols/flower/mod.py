@@ -8,6 +8,7 @@ app gets to see; what has been answered once is not answered again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import final
 
@@ -21,20 +22,24 @@ from secagg.signatures import Identity
 
 from ..core import framing
 from ..core.machine import Values
+from ..core.numbers import real
+from ..inputs.vectors import PrivateVector
 from ..masking import wire
 from ..masking.client import Client
 from ..masking.messages import Invitation
 from ..masking.policy import ClientPolicy
-from ..masking.transitions import ClientPhase
 from . import answered
+from .account import charge, check_left
 from .announcement import Announcement, node_name
 from .content import Model, content_digest
-from .contribution import contribution
+from .contribution import contribution, private_update
 from .envelope import RECORD, field, record_of, refusal
 from .identities import Credentials
 from .logs import ERROR, WARNING, log
-from .memory import Memory, count_private_round, hidden, private_rounds, recall, remember
-from .node_policy import PREFIX, strictest_policy
+from .memory import Memory, hidden, recall, remember
+from .node_policy import IN_CLEAR, TRAIN, admitted_in_clear, message_types, strictest_policy
+from .numpy_client import is_of_numpy_client
+from .settings import MAX_CLIPPED_FRACTION
 
 
 @final
@@ -47,8 +52,15 @@ class SecAggMod:
         roster: file of the public keys that this node trusts; node_config's `secagg-roster` when None.
         weighted_by: the one metric that updates may be weighted by. A server that chose another, which is zero for all
             nodes but one, would read that node's update.
+        max_clipped_fraction: the server may have no more of an update clipped: a tiny clip leaves nothing but signs.
+        in_clear: types of messages whose metrics may leave in clear, such as ["evaluate"]; none, where the node demands
+            privacy. A server that sends many such messages can compute a node's exact gradient from its losses.
+            node_config's `secagg-in-clear` when None; where both say something, what both admit.
         random: where a session's keys, seeds, rounding and noise come from.
         threads: for masking; as many as there are processors when None.
+
+    Raises:
+        ParameterError: in_clear names no type of message, or train; or another argument is not of its kind.
 
     Security: a train message outside the protocol is refused, since its answer would be in clear. Errors that go to
     the server name what was wrong, and no value; the text of exceptions in the training function stays here.
@@ -61,21 +73,27 @@ class SecAggMod:
         identity: Identity | str | Path | None = None,
         roster: str | Path | None = None,
         weighted_by: str = "num-examples",
+        max_clipped_fraction: float = MAX_CLIPPED_FRACTION,
+        in_clear: Iterable[str] | None = None,
         random: RandomBytes = SYSTEM,
         threads: int | None = None,
     ) -> None:
+        if not isinstance(policy, ClientPolicy | None):
+            raise ParameterError(f"policy is a {type(policy).__name__}, but must be a ClientPolicy(...)")
         self._policy = policy or ClientPolicy()
         self._identity = identity
         self._roster = roster
         self._weighted_by = weighted_by
+        self._max_clipped_fraction = real(max_clipped_fraction, "max_clipped_fraction", 0, 1)
+        self._in_clear = None if in_clear is None else message_types(in_clear, "in_clear")
         self._random = random
         self._threads = threads
 
     def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         """Answer a message; errors are answers, too."""
-        if message.metadata.message_type.partition(".")[0] != "train":
-            with hidden(context):
-                return call_next(message, context)
+        kind = message.metadata.message_type.partition(".")[0]
+        if kind != TRAIN:
+            return self._answer_in_clear(kind, message, context, call_next)
         if not message.has_content() or not isinstance(message.content.get(RECORD), ConfigRecord):
             return refusal(
                 message,
@@ -91,6 +109,32 @@ class SecAggMod:
             log(ERROR, "secagg: unforeseen", exc_info=True)
             context.state.pop(RECORD, None)
             return refusal(message, f"{type(error).__name__}, which is unforeseen: the node's log tells more")
+
+    def _answer_in_clear(self, kind: str, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        """Answer a message that trains nothing, where this node admits it, and then with metrics alone."""
+        try:
+            admitted = admitted_in_clear(self._in_clear, context.node_config, context.run_config)
+            private = strictest_policy(self._policy, context.node_config, context.run_config).privacy is not None
+        except ParameterError as error:
+            return refusal(message, f"ParameterError: {error}")
+        if kind not in admitted or private:
+            return refusal(
+                message,
+                f"this node answers no {kind} message in clear, "
+                + (
+                    "since it demands privacy"
+                    if private
+                    else f"unless its app, SecAggMod(in_clear=[{kind!r}]), or its operator, {IN_CLEAR}, says so"
+                )
+                + ": let training return such metrics, which are summed under masks",
+            )
+        with hidden(context):
+            reply = call_next(message, context)
+        if reply.has_content() and len(reply.content.metric_records) != len(reply.content):
+            return refusal(
+                message, f"the app answers a {kind} message with arrays or a ConfigRecord: metrics alone leave"
+            )
+        return reply
 
     def _answer(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         try:
@@ -123,17 +167,18 @@ class SecAggMod:
                 f"the server weighs updates by {announcement.weighted_by!r}, but this app by {self._weighted_by!r}: "
                 "let both name the same, SecAggMod(weighted_by=...) on the node"
             )
+        if not config.private and announcement.max_clipped_fraction > self._max_clipped_fraction:
+            raise ParameterError(
+                f"the server lets {announcement.max_clipped_fraction:g} of an update be clipped, but this app "
+                f"{self._max_clipped_fraction:g}: let both name the same, SecAggMod(max_clipped_fraction=...) here"
+            )
         credentials.check(announcement.identities, needed=config.threat_model.adversary.needs_identities)
         participants = announcement.participants()
         if invitation.recipient != participants.number(node_name(context.node_id)):
             raise ParameterError(f"the server gives this node the number {invitation.recipient}, which is another's")
         policy = strictest_policy(self._policy, context.node_config, context.run_config)
-        taken = private_rounds(context)
-        if policy.privacy is not None and taken >= policy.privacy.rounds:
-            raise ParameterError(
-                f"this node has taken part in {taken} private rounds of this run, and its demand on privacy is for "
-                f"{policy.privacy.rounds}: raise {PREFIX}rounds, which takes more noise in each"
-            )
+        if config.private and policy.privacy is not None:
+            check_left(context.node_config, policy.privacy)
         client = Client(
             policy=policy,
             identity=credentials.identity,
@@ -173,6 +218,9 @@ class SecAggMod:
 
         def train() -> Values:
             del context.state[RECORD]  # if training fails, the session is over
+            demand = strictest_policy(self._policy, context.node_config, context.run_config).privacy
+            if demand is not None:  # charged before it trains: whatever becomes of that, the round has taken place
+                charge(context.node_config, memory.session_id, demand)
             with hidden(context):
                 return self._train(message, context, memory, call_next)
 
@@ -184,8 +232,6 @@ class SecAggMod:
             if client.phase is not phase:
                 context.state.pop(RECORD, None)
             raise
-        if client.phase is ClientPhase.MASKED and memory.config.private:
-            count_private_round(context)
         _keep(context, memory, client)
         return _reply(message, message=answer)
 
@@ -197,24 +243,38 @@ class SecAggMod:
         if len(arrays) != 1:
             raise ParameterError(f"the server sends {len(arrays)} ArrayRecords, but the update of one is summed")
         sent = Model.of(arrays[0])
-        vectors = memory.config.vectors
-        lengths = [vectors[0].length, 0 if memory.config.private else vectors[1].length]
-        if [sent.length("floats"), sent.length("integers")] != lengths:
+        kinds = ("floats",) if memory.config.private else ("floats", "integers")
+        if any(sent.length(kind) != spec.length for kind, spec in zip(kinds, memory.config.vectors, strict=False)):
             raise ParameterError("the model that came has another number of coordinates than the round")
         message.content = content
-        try:
-            reply = call_next(message, context)
-        except Exception as error:
-            log(ERROR, "secagg: training failed", exc_info=True)
-            raise EncodingError(f"training failed with {type(error).__name__}: the node's log tells more") from None
-        if reply.has_error():
-            log(ERROR, "secagg: training answered with an error: %s", reply.error.reason)
-            raise EncodingError(f"training answered with error {reply.error.code}: the node's log tells more")
-        return contribution(memory.announcement, memory.config, sent, reply.content)
+        spec = memory.config.vectors[0]
+        if isinstance(spec, PrivateVector):
+            return {spec.name: private_update(spec, sent, lambda: _trained(message, context, call_next))}
+        return contribution(memory.announcement, memory.config, sent, _trained(message, context, call_next))
 
 
 secagg_mod = SecAggMod()
 """The mod with nothing demanded in code: what the node's and the run's configuration demand holds."""
+
+
+def _trained(message: Message, context: Context, call_next: ClientAppCallable) -> RecordDict:
+    """Return what the training function returns; raise EncodingError, whose text may leave the node, if it fails."""
+    try:
+        reply = call_next(message, context)
+    except Exception as error:
+        log(ERROR, "secagg: training failed", exc_info=True)
+        if is_of_numpy_client(error):
+            raise EncodingError(
+                "this is an app of NumPyClient: register its fit, app.train()(by_fit(client_fn)), with by_fit from "
+                "protocols.flower"
+            ) from None
+        if isinstance(error, EncodingError):  # whose texts name keys and shapes, and no value
+            raise
+        raise EncodingError(f"training failed with {type(error).__name__}: the node's log tells more") from None
+    if reply.has_error():
+        log(ERROR, "secagg: training answered with an error: %s", reply.error.reason)
+        raise EncodingError(f"training answered with error {reply.error.code}: the node's log tells more")
+    return reply.content
 
 
 def _keep(context: Context, memory: Memory, client: Client) -> None:

@@ -6,21 +6,30 @@ lower what another demands, and files are named by the first two alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from secagg.errors import ParameterError
 
+from ..core.numbers import real, whole
 from ..core.threat_model import Adversary
-from ..masking.policy import ClientPolicy, PrivacyDemand
-from .answered import ANSWERED
+from ..masking.policy import ClientPolicy, EncodingDemand, PrivacyDemand
+from .durable import ANSWERED
 from .identities import IDENTITY, ROSTER
 
 PREFIX = "secagg-"
+IN_CLEAR = "secagg-in-clear"
+"""Key of the types of messages, with commas between them, that may be answered in clear."""
+TRAIN = "train"
 _FILES = (IDENTITY, ROSTER, ANSWERED)
-_COUNTS = ("min_clients", "min_neighbours", "min_survivors", "min_participants")
+_GREATER = ("corrupt_clients", "min_clients", "min_neighbours", "min_survivors", "min_participants")
+_SMALLER = ("max_clients", "max_neighbours")
+_FRACTIONS = ("corrupt_fraction", "min_survivor_fraction")
+_BITS = "min_value_bits"
 _PRIVACY = ("epsilon", "delta", "rounds")
+DEMANDS = ("adversary", *_FRACTIONS, *_GREATER, *_SMALLER, _BITS, *_PRIVACY)
+"""What any source may demand; a key is the prefix and one of these, with hyphens."""
 
 
 def strictest_policy(code: ClientPolicy, node: Mapping[str, Any], run: Mapping[str, Any]) -> ClientPolicy:
@@ -34,8 +43,9 @@ def strictest_policy(code: ClientPolicy, node: Mapping[str, Any], run: Mapping[s
     Raises:
         ParameterError: a value is impossible, or a key with our prefix is unknown or not the run's to set.
     """
-    known = {PREFIX + name.replace("_", "-") for name in ("adversary", "corrupt_fraction", *_COUNTS, *_PRIVACY)}
-    for whose, source, allowed in (("node", node, known.union(_FILES)), ("run", run, known)):
+    known = {PREFIX + name.replace("_", "-") for name in DEMANDS}
+    for whose, source, files in (("node", node, _FILES), ("run", run, ())):
+        allowed = known.union(files, [IN_CLEAR])
         strange = {key for key in source if key.startswith(PREFIX)} - allowed
         if strange:
             raise ParameterError(f"the {whose}'s configuration has {sorted(strange)}, but known are {sorted(allowed)}")
@@ -43,6 +53,33 @@ def strictest_policy(code: ClientPolicy, node: Mapping[str, Any], run: Mapping[s
     for source in (node, run):
         policy = _raised(policy, {key: value for key, value in source.items() if key in known})
     return policy
+
+
+def message_types(given: Iterable[str], where: str) -> frozenset[str]:
+    """Return types of messages that are not training's; raise ParameterError where they are something else."""
+    types = (given,) if isinstance(given, str) else tuple(given)
+    if isinstance(given, str) or not all(isinstance(kind, str) and kind and kind != TRAIN for kind in types):
+        raise ParameterError(
+            f'{where} is {given!r}, but must list types of messages beside train, such as ["evaluate"]'
+        )
+    return frozenset(types)
+
+
+def admitted_in_clear(code: frozenset[str] | None, node: Mapping[str, Any], run: Mapping[str, Any]) -> frozenset[str]:
+    """Return the types that code and operator admit, as far as they say anything; a run can only forbid.
+
+    Raises:
+        ParameterError: a configuration's value is no list of types.
+    """
+    said = [] if code is None else [code]
+    said += [_listed(source[IN_CLEAR]) for source in (node, run) if IN_CLEAR in source]
+    if code is None and IN_CLEAR not in node:
+        return frozenset()
+    return frozenset.intersection(*said)
+
+
+def _listed(value: Any) -> frozenset[str]:
+    return message_types([kind.strip() for kind in str(value).split(",") if kind.strip()], IN_CLEAR)
 
 
 def _raised(policy: ClientPolicy, demands: Mapping[str, Any]) -> ClientPolicy:
@@ -57,10 +94,17 @@ def _raised(policy: ClientPolicy, demands: Mapping[str, Any]) -> ClientPolicy:
             if Adversary(value).strength > policy.adversary.strength:
                 policy = replace(policy, adversary=Adversary(value))
             continue
-        whole = name in _COUNTS
-        if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not value >= 0:
-            raise ParameterError(f"{key} is {value!r}, but must be a{' whole' if whole else ''} number from 0")
-        policy = replace(policy, **{name: max(getattr(policy, name), value)})
+        if name in _FRACTIONS:
+            policy = replace(policy, **{name: max(getattr(policy, name), real(value, key, 0, 1))})
+            continue
+        count = whole(value, key, 0)
+        if name == _BITS:
+            encoding = policy.encoding or EncodingDemand(rounding=None, min_value_bits=0)
+            encoding = replace(encoding, min_value_bits=max(encoding.min_value_bits, count))
+            policy = replace(policy, encoding=encoding)
+            continue
+        stricter = min if name in _SMALLER else max
+        policy = replace(policy, **{name: stricter(getattr(policy, name), count)})
     return policy
 
 
@@ -73,15 +117,14 @@ def _stricter_privacy(demand: PrivacyDemand | None, demands: Mapping[str, Any]) 
         raise ParameterError(
             f"{PREFIX}epsilon and {PREFIX}delta go together: give both, and {PREFIX}rounds if you like"
         )
-    epsilon, delta, rounds = given["epsilon"], given["delta"], given.get("rounds", 1)
-    for name, value in given.items():
-        whole = name == "rounds"
-        if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not value > 0:
-            raise ParameterError(
-                f"{PREFIX}{name} is {value!r}, but must be a positive {'whole ' if whole else ''}number"
-            )
+    epsilon, delta = (real(given[name], PREFIX + name, 0) for name in ("epsilon", "delta"))
+    rounds = whole(given.get("rounds", 1), f"{PREFIX}rounds", 1)
     if demand is None:
         return PrivacyDemand(float(epsilon), float(delta), rounds)
     return replace(
-        demand, epsilon=min(demand.epsilon, epsilon), delta=min(demand.delta, delta), rounds=max(demand.rounds, rounds)
+        demand,
+        epsilon=min(demand.epsilon, epsilon),
+        delta=min(demand.delta, delta),
+        rounds=max(demand.rounds, rounds),
+        trusts_server=False,  # whoever says epsilon here does not say that
     )

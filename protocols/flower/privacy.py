@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from dp.ledger import Ledger
 from dp.sensitivity import Adjacency
 from secagg.errors import ParameterError
 
+from ..core.numbers import real, whole
 from ..core.threat_model import ThreatModel
 from ..masking.topology import GraphKind
 from ..privacy.plans import MIN_PARTICIPANTS, PrivatePlan
@@ -35,7 +37,8 @@ class Privacy:
         subject: the budget in the ledger.
 
     Raises:
-        ParameterError: half of budget and subject. Goals and numbers are checked against each round's nodes.
+        ParameterError: half of budget and subject, or a field of another kind. Goals and numbers are checked against
+            each round's nodes.
     """
 
     l2_clip: float
@@ -49,7 +52,18 @@ class Privacy:
     subject: str | None = None
 
     def __post_init__(self) -> None:
-        """Check what does not depend on the nodes."""
+        """Take every field as what it is meant to be; check what does not depend on the nodes."""
+        for name in ("l2_clip", "delta", "epsilon", "noise_multiplier"):
+            if (value := getattr(self, name)) is not None or name in ("l2_clip", "delta"):
+                object.__setattr__(self, name, float(real(value, name, 0, sys.float_info.max)))
+        for name in ("rounds", "min_participants"):
+            object.__setattr__(self, name, whole(getattr(self, name), name, 1))
+        if self.adjacency not in tuple(Adjacency):
+            raise ParameterError(f"adjacency is {self.adjacency!r}, but must be one of {', '.join(Adjacency)}")
+        object.__setattr__(self, "adjacency", Adjacency(self.adjacency))  # a text would miss comparisons by identity
+        for name in ("budget", "subject"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ParameterError(f"{name} is {getattr(self, name)!r}, but must be a text")
         if (self.budget is None) != (self.subject is None):
             raise ParameterError("budget names the ledger and subject the budget in it: give both or neither")
 

@@ -23,6 +23,7 @@ class RoundReport:
             is one.
         error: why there is no mean, or None.
         total_weight: sum of the survivors' num-examples.
+        step: how far rounding has moved a coordinate of the mean at most; 0 in private rounds.
         num_clipped: how many coordinates of all survivors' updates were clipped together; 0 in private rounds.
         epsilon: what this round, by itself, has cost each node at the delta of the settings; None if not private.
         seconds: exchange -> wall seconds, what the nodes do in it included; "server" is the server's own part.
@@ -35,6 +36,7 @@ class RoundReport:
     failures: dict[int, str] = field(default_factory=dict)
     error: str | None = None
     total_weight: int = 0
+    step: float = 0.0
     num_clipped: int = 0
     epsilon: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)

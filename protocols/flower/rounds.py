@@ -122,7 +122,7 @@ class Round:
             max_clipped_fraction=self._settings.max_clipped_fraction,
         )
         numbers = (len(nodes), self._model.length("floats"), self._model.length("integers"), announcement.context)
-        plan = self._settings.private_plan(*numbers)
+        plan = self._settings.private_plan(len(nodes), self._model.length("floats"), announcement.context)
         result = self._run_session(plan, numbers, announcement)
         mean_of = private_mean if plan else weighted_mean
         arrays, metrics = mean_of(result, self._settings, self._model, self._weighted_by, self.report)

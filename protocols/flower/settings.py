@@ -6,12 +6,14 @@ before encoding, so that the width of a lane does not depend on the weights (doc
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from os import PathLike, fspath
 
 from secagg.errors import ParameterError
 
+from ..core.numbers import real, whole
 from ..core.threat_model import Adversary, ThreatModel
 from ..inputs.vectors import FloatVector, IntegerVector
 from ..masking.config import RoundConfig
@@ -27,9 +29,21 @@ WEIGHT = "num-examples"
 CLIPPED = "num-clipped"
 """How many coordinates a node has clipped before it scaled them; the round's own counts come after that, and are 0."""
 
+MAX_CLIPPED_FRACTION = 0.01
+"""Unless server and app say more: an update of which more is clipped is cut to pieces, or to its signs."""
 COUNTER_LIMIT = 2.0**31
 COUNTER_BITS = 46
 METRIC_BITS = 44
+_LEAST_WHOLE = {"min_survivors": 0, "value_bits": 2, "max_weight": 1}
+_MOST_REAL = {
+    "corrupt_fraction": 1.0,
+    "dropout_fraction": 1.0,
+    "clip": sys.float_info.max,
+    "metric_limit": sys.float_info.max,
+    "max_clipped_fraction": 1.0,
+    "max_step": 1.0,
+    "stage_timeout": sys.float_info.max,
+}
 
 
 @dataclass(frozen=True)
@@ -44,11 +58,14 @@ class SecAggSettings:
         min_survivors: fewer updates than this are not summed; what dropout_fraction leaves of the nodes when 0.
         clip: each coordinate of an update (the trained model minus the model sent) is clipped to [-clip, clip].
         value_bits: bits of one encoded coordinate, sign included.
-        max_weight: the largest num-examples of a node; nodes with more refuse.
+        max_weight: the largest num-examples of a node; nodes with more refuse. Rounding grows with it: name the most
+            that a node has, and no more.
         metrics: what the training function returns beside num-examples: names, or a mapping from names to the lengths
             of lists (0 for a single number).
         metric_limit: metrics of greater magnitude are refused by the node.
-        max_clipped_fraction: a node refuses if a greater fraction of its coordinates would be clipped.
+        max_clipped_fraction: a node refuses if a greater fraction of its coordinates would be clipped; nodes admit no
+            more than their apps do.
+        max_step: the greatest `step`, as a part of clip, with which a mean is given out.
         stage_timeout: seconds to wait for each exchange but training, which has the strategy's own timeout.
         roster: file of the nodes' public keys (`secagg keygen`), for malicious-server rounds.
         privacy: makes the rounds private; clip, value_bits, max_weight and metric_limit then have no say.
@@ -67,20 +84,17 @@ class SecAggSettings:
     max_weight: int = 10_000
     metrics: Mapping[str, int] | Iterable[str] = ()
     metric_limit: float = 1e6
-    max_clipped_fraction: float = 0.01
+    max_clipped_fraction: float = MAX_CLIPPED_FRACTION
+    max_step: float = 0.01
     stage_timeout: float = 120.0
-    roster: str | None = None
+    roster: str | PathLike[str] | None = None
     privacy: Privacy | None = None
 
     def __post_init__(self) -> None:
         """Check what does not depend on the nodes or the model, so that it is refused before a round."""
-        object.__setattr__(self, "metrics", _metric_lengths(self.metrics))
-        if not 0 <= self.max_clipped_fraction <= 1:
-            raise ParameterError(f"max_clipped_fraction is {self.max_clipped_fraction!r}, but must be from 0 to 1")
-        if not (math.isfinite(self.stage_timeout) and self.stage_timeout > 0):
+        self._take_kinds()
+        if not self.stage_timeout > 0:
             raise ParameterError(f"stage_timeout is {self.stage_timeout!r}, but must be a positive number of seconds")
-        if isinstance(self.max_weight, bool) or not isinstance(self.max_weight, int) or self.max_weight < 1:
-            raise ParameterError(f"max_weight is {self.max_weight!r}, but must be a positive integer")
         adversary = ThreatModel(2, 0.0, 0.0, self.adversary).adversary
         object.__setattr__(self, "adversary", adversary)
         if adversary.needs_identities is not (self.roster is not None):
@@ -100,11 +114,39 @@ class SecAggSettings:
         # Encodings and fractions are checked by the code that rounds will use; a thousand nodes are a usual number.
         ThreatModel(1000, self.corrupt_fraction, self.dropout_fraction, adversary)
         RoundConfig(ThreatModel(2, 0.0, 0.0), self._vectors(1, 1, ""))
+        least = self.step(self.max_weight)
+        if least > self.max_step * self.clip and self.privacy is None:
+            raise ParameterError(
+                f"value_bits is {self.value_bits}, so that rounding moves a mean by up to {least:.3g} whatever nodes "
+                f"weigh, but max_step is {self.max_step:g} of clip ({self.clip:g}): raise value_bits"
+            )
+
+    def _take_kinds(self) -> None:
+        """Take every field as the kind that it is meant to be."""
+        object.__setattr__(self, "metrics", _metric_lengths(self.metrics))
+        for name, least in _LEAST_WHOLE.items():
+            object.__setattr__(self, name, whole(getattr(self, name), name, least))
+        for name, most in _MOST_REAL.items():
+            object.__setattr__(self, name, float(real(getattr(self, name), name, 0, most)))
+        if not isinstance(self.complete_graph, bool | None):
+            raise ParameterError(f"complete_graph is {self.complete_graph!r}, but must be True, False or None")
+        if isinstance(self.roster, PathLike):
+            object.__setattr__(self, "roster", fspath(self.roster))
+        if not isinstance(self.roster, str | None):
+            raise ParameterError(f"roster is {self.roster!r}, but must be the path of a file")
 
     @property
     def metric_lengths(self) -> dict[str, int]:
         """Metric name -> length of its list, or 0 for a single number; in order."""
         return _metric_lengths(self.metrics)
+
+    def step(self, mean_weight: float) -> float:
+        """Return how far rounding may move a coordinate of a mean at most, for nodes of so many examples on average.
+
+        One level of the encoding, clip / (2**(value_bits - 1) - 1), times max_weight / mean_weight; in the units of the
+        model. Updates are divided by max_weight before they are rounded.
+        """
+        return self.clip / ((1 << (self.value_bits - 1)) - 1) * self.max_weight / mean_weight
 
     def round_config(self, num_clients: int, num_floats: int, num_counters: int, context: bytes) -> RoundConfig:
         """Return the configuration of one round.
@@ -126,19 +168,16 @@ class SecAggSettings:
             graph=self.graph,
         )
 
-    def private_plan(self, num_clients: int, num_floats: int, num_counters: int, context: bytes) -> PrivatePlan | None:
+    def private_plan(self, num_clients: int, num_floats: int, context: bytes) -> PrivatePlan | None:
         """Return the plan of one private round, arguments as for `round_config`; None where rounds are not private.
 
+        Arrays of integers are not in it: they stay what they are.
+
         Raises:
-            ParameterError: no noise serves these numbers, or the model has arrays of integers.
+            ParameterError: no noise serves these numbers.
         """
         if self.privacy is None:
             return None
-        if num_counters:
-            raise ParameterError(
-                f"the model has {num_counters} integers, which a private round cannot sum: leave such arrays out of "
-                "what is sent"
-            )
         return self.privacy.plan(
             self._model(num_clients), num_floats, UPDATE + context.hex(), self.min_survivors, self.graph
         )

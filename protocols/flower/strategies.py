@@ -10,10 +10,9 @@ from flwr.serverapp import Grid
 from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy import Result, Strategy
 
-from secagg.errors import ParameterError
+from secagg.errors import ParameterError, StateError
 
 from .grid import SecAggGrid
-from .logs import WARNING, log
 from .report import RoundReport
 from .settings import SecAggSettings
 
@@ -37,7 +36,7 @@ _NO_MEAN: Mapping[str, str] = {
     "DifferentialPrivacyClientSideAdaptiveClipping": "it reads each node's bit in clear; take "
     "DifferentialPrivacyClientSideFixedClipping",
 }
-_UNTRAINED = "nothing was trained, and the result has no arrays; the first round's warnings say why"
+_OLDER = "flwr.server.strategy"
 _MEAN = ("FedAvg", "FedAvgM", "FedAdagrad", "FedAdam", "FedYogi", "FedProx")
 _WRAPPERS = ("DifferentialPrivacyClientSideFixedClipping",)
 
@@ -53,8 +52,16 @@ def check_strategy(strategy: Any, *, only_needs_mean: bool = False) -> None:
         ParameterError: it does not, with the reason, or it is not known to.
     """
     if not isinstance(strategy, Strategy):
-        given = strategy.__name__ if isinstance(strategy, type) else type(strategy).__name__
-        raise ParameterError(f"SecAgg takes one of Flower's strategies, such as FedAvg(), but was given {given}")
+        kind = strategy if isinstance(strategy, type) else type(strategy)
+        if any(base.__module__.startswith(_OLDER) for base in kind.__mro__):
+            raise ParameterError(
+                f"{kind.__name__} is of flwr.server.strategy, which is older than the Message API: take "
+                f"flwr.serverapp.strategy.{kind.__name__}, and by_fit for an app of NumPyClient"
+            )
+        instance = ", the class: make one of it" if kind is strategy else ""
+        raise ParameterError(
+            f"SecAgg takes one of Flower's strategies, such as FedAvg(), but was given {kind.__name__}{instance}"
+        )
     names = [kind.__name__ for kind in type(strategy).__mro__ if kind.__module__.startswith("flwr.")]
     for name in names:
         if name in _NO_MEAN:
@@ -125,6 +132,7 @@ class SecAgg(Strategy):
 
         Raises:
             ParameterError: the nodes, the settings and the strategy do not go together, or no such budget is there.
+            StateError: not one round had a mean. That a run trained nothing must not look like success.
         """
         if self.settings.privacy is not None:
             self.settings.privacy.check_budget()
@@ -135,7 +143,10 @@ class SecAgg(Strategy):
         self.reports = secure.reports
         result = self.strategy.start(secure, *args, **options)
         if self.reports and not any(report.survivors for report in self.reports):
-            log(WARNING, "secagg: not one of %d rounds had a mean: %s", len(self.reports), _UNTRAINED)
+            raise StateError(
+                f"not one of {len(self.reports)} rounds had a mean, so nothing was trained; the first: "
+                f"{self.reports[0].error}"
+            )
         return result
 
     def summary(self) -> None:

@@ -1,5 +1,9 @@
 """Codecs of private vectors: dp clips, rotates, rounds and adds noise; this module maps the integers to residues.
 
+No value is refused: whether a client answers is seen by the server, and no noise covers it. So what cannot be summed
+as it is becomes something that can, and counts as clipped for the client alone. Shapes and dtypes are the program's,
+not the data's, and are refused.
+
 Source: Kairouz, Liu, Steinke 2021 (SPEC section 27). The modulus has room for all that honest and lying clients can
 contribute, and for the noise of all of them up to a bound that it passes with a probability below 2**-40.
 """
@@ -82,14 +86,29 @@ class NoisyFloats(VectorCodec):
 
     def _encode(self, value: npt.NDArray[Any], weight: int, session_id: bytes, random: RandomBytes) -> Encoded:
         """Encode floats (spec.length,) with fresh noise; whoever is clipped has all coordinates changed."""
-        if value.dtype.kind != "f":
-            raise EncodingError(f"a private vector is an array of floats, not {value.dtype}: convert")
-        try:
-            levels, clipped = self.preparation.prepare(value, rotation_seed(session_id, self.name), random=random)
-        except DpError as error:
-            raise EncodingError(str(error)) from None
+        levels, changed = self.levels(value, rotation_seed(session_id, self.name), random=random)
         levels += self.share.draw(random=random)
-        return Encoded(to_residues(levels, self.modulus_bits), self.spec.length if clipped else 0)
+        return Encoded(to_residues(levels, self.modulus_bits), self.spec.length if changed else 0)
+
+    def levels(self, value: npt.NDArray[Any], seed: bytes, *, random: RandomBytes) -> tuple[Levels, bool]:
+        """Return what is summed but for the noise, int64 (dimension,), and whether the vector had to be changed for it.
+
+        Args:
+            value: floats (spec.length,); zeros stand for a vector with an entry that is not finite.
+            seed: of the rotation.
+            random: for the rounding.
+
+        Raises:
+            EncodingError: another shape, or no floats.
+        """
+        if value.dtype.kind != "f" or value.shape != (self.spec.length,):
+            raise EncodingError(
+                f"a private vector is an array of floats of shape ({self.spec.length},), not {value.dtype} of shape "
+                f"{value.shape}: convert"
+            )
+        finite = bool(np.isfinite(value).all())
+        levels, clipped = self.preparation.prepare(value if finite else np.zeros(self.spec.length), seed, random=random)
+        return levels, clipped or not finite
 
     def decode(self, residues: Residues, *, num_summands: int) -> Levels:
         """Return the exact sum of the noisy integers; raise EncodingError as `VectorCodec.decode`."""
@@ -157,24 +176,34 @@ class NoisyCounts(VectorCodec):
         return _modulus_bits(self)
 
     def _encode(self, value: npt.NDArray[Any], weight: int, session_id: bytes, random: RandomBytes) -> Encoded:
-        """Encode counts (spec.length,) with fresh noise; nothing is ever clipped."""
+        """Encode counts (spec.length,) with fresh noise; whoever has too many has all of them changed."""
+        levels, changed = self.levels(value, b"", random=random)
+        levels += self.share.draw(random=random)
+        return Encoded(to_residues(levels, self.modulus_bits), self.spec.length if changed else 0)
+
+    def levels(self, value: npt.NDArray[Any], seed: bytes, *, random: RandomBytes) -> tuple[Levels, bool]:
+        """Return what is summed but for the noise, int64 (length,), and whether the counts had to be changed for it.
+
+        Args:
+            value: integers (spec.length,); 0 stands for a negative one, and where the sum passes max_total, all are
+                scaled down to that.
+            seed: of nothing: counts are not rotated.
+            random: for nothing: counts are not rounded at random.
+
+        Raises:
+            EncodingError: another shape, or no integers.
+        """
         if value.dtype.kind == "f" or value.shape != (self.spec.length,):
             raise EncodingError(
                 f"private counts are an integer array of shape ({self.spec.length},), not {value.dtype} of shape "
                 f"{value.shape}"
             )
-        outside = (value < 0) | (value > self.spec.max_total)
-        if outside.any():
-            at = int(np.flatnonzero(outside)[0])
-            raise EncodingError(
-                f"the count at index {at} is not from 0 to max_total {self.spec.max_total}", index=(at,)
-            )
-        counts = value.astype(np.int64)
-        if sum(counts.tolist()) > self.spec.max_total:
-            raise EncodingError(
-                f"the counts sum to more than max_total {self.spec.max_total}: raise it for everyone, or count less"
-            )
-        return Encoded(to_residues(counts * self.spec.scale + self.share.draw(random=random), self.modulus_bits), 0)
+        counts = [max(0, count) for count in value.tolist()]  # Python's own integers: no sum of them overflows
+        total = sum(counts)
+        if total > self.spec.max_total:
+            counts = [count * self.max_level // total for count in counts]
+            return np.array(counts, dtype=np.int64), True
+        return np.array(counts, dtype=np.int64) * self.spec.scale, bool((value < 0).any())
 
     def decode(self, residues: Residues, *, num_summands: int) -> Levels:
         """Return the exact sum of the noisy integers; raise EncodingError as `VectorCodec.decode`."""

@@ -33,6 +33,11 @@ Keep = Callable[[bytes], object]
 """Makes a server's dump durable, in place of the one before."""
 
 
+def round_id_of(session_id: bytes) -> str:
+    """Return what a ledger calls a session's round: 16 hexadecimal digits, which still fit into a column of a table."""
+    return session_id.hex()[:16]
+
+
 @final
 class PaidRound:
     """A context in which one round runs, from `Payable.reserving` or `Payable.resuming`.
@@ -78,7 +83,7 @@ class PaidRound:
         server = self._server = self._make_server(listener=self._listen)
         self._may_be_old = self._may_be_old and not server.ended
         self._keep_server()  # before the reservation, so that none is without a session that can go on
-        round_id, names = server.session_id.hex(), server.participants.names
+        round_id, names = round_id_of(server.session_id), server.participants.names
         try:
             reserved = self._ledger.reserve(self._subject, self._plan.event(), round_id=round_id, participants=names)
         except LedgerConflictError:

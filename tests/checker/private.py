@@ -76,7 +76,8 @@ class PrivateFloats(Private):
         super().__init__(vector, n_clients, dimension, bound, math.floor(min(bound, math.ceil(spread) + 1)))
 
     def prepare(self, values: list[Any], rotation: bytes, drawn: Drawn) -> list[int]:
-        require(all(map(math.isfinite, values)), "EncodingError")
+        if not all(map(math.isfinite, values)):
+            values = [0.0] * len(values)
         if drawn.clipped is None:
             agree("an input that needs no clipping", _square(values) <= Fraction(self.l2_clip) ** 2, True)
         else:
@@ -105,7 +106,10 @@ class PrivateCounts(Private):
         return self.bound
 
     def prepare(self, values: list[Any], rotation: bytes, drawn: Drawn) -> list[int]:
-        require(all(value >= 0 for value in values) and sum(values) <= self.max_total, "EncodingError")
+        values = [max(0, value) for value in values]
+        total = sum(values)
+        if total > self.max_total:
+            return [value * self.max_total * self.scale // total for value in values]
         return [value * self.scale for value in values]
 
     def restore(self, levels: list[int], rotation: bytes) -> list[int]:

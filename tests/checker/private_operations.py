@@ -37,7 +37,7 @@ def _encoding(given: Case) -> Case:
 
 
 def _prepare(given: Case) -> list[int]:
-    values = [float.fromhex(value) for value in given["values"]]
+    values = [float.fromhex(value) if isinstance(value, str) else value for value in given["values"]]
     drawn = Drawn(b"", bytes.fromhex(given["rounding_seed"]), None)
     return _codec(given).prepare(values, bytes.fromhex(given["rotation_seed"]), drawn)
 

@@ -62,6 +62,7 @@ NOT_FROM_OUTSIDE = {
     "bench.suite.machine": "the operating system's and the package's own files",
     "bench.suite.report": "the benchmark's own report, which is made anew where it cannot be read",
     "bench.suite.runner": "what pytest-benchmark wrote a moment ago",
+    "protocols.flower.account": "a file of the node's own, of which any bytes are an account",
     "protocols.inputs.models": "arrays of the caller's own",
     "protocols.masking.config": "what it has just written itself",
     "secagg.encoding": "a key stream of its own",

@@ -84,7 +84,18 @@ def _prepared() -> Iterator[tuple[str, str, Case]]:
         name = f"entry {entry} of {length} holds {'minus ' if sign < 0 else ''}all, and is cut"
         yield name, "prepare", given
     values = [((23 * i) % 40 - 19.5) / 128 for i in range(40)]
-    yield "nothing is cut", "prepare", {"vector": floats(40, 1.5, 64.0), "values": [v.hex() for v in values]} | seeds
+    given = {"vector": floats(40, 1.5, 64.0), "values": [v.hex() for v in values]} | seeds
+    yield "nothing is cut", "prepare", given
+    for bad in ("nan", "inf", "-inf"):
+        yield f"zeros for a vector with {bad}", "prepare", given | {"values": [*given["values"][1:], bad]}
+    for name, number in (
+        ("as many counts as there may be", [2, 0, 3]),
+        ("one count more", [2, 1, 3]),
+        ("counts far beyond", [2**63 - 1, 2**63 - 1, 1]),
+        ("a negative count", [-1, 2, 3]),
+        ("a negative count, and too many", [-(2**63), 4, 3]),
+    ):
+        yield name, "prepare", {"vector": counts(3, 5, 7), "values": number} | seeds
 
 
 def _decoded() -> Iterator[tuple[str, str, Case]]:

@@ -18,12 +18,12 @@ from dp.clipping import rounded_l2_bound
 from dp.discrete import discrete_gaussian_delta, summed_gaussians_ratio
 from dp.events import Composed, Repeated
 from dp.laws import gaussian_law, laplace_law
-from dp.preparation import BETA, Preparation
+from dp.preparation import BETA
 from dp.randomness import WordStream
 from dp.sensitivity import Adjacency
 from secagg.prg import keystream
 
-from ...inputs.private_codecs import Noisy, private_codec_of
+from ...inputs.private_codecs import Noisy, NoisyFloats, private_codec_of
 from ...inputs.vectors import PrivateCounts, PrivateVector
 from .configurations import read_configuration, read_policy
 from .recorded_randomness import OtherRandomness, Recorded
@@ -97,11 +97,13 @@ def _encoding(given: Case) -> Case:
 
 
 def _prepare(given: Case) -> list[int] | None:
-    """Return levels; None if values were clipped, since SPEC leaves the last digits of clipped values open."""
-    vector = given["vector"]
-    made = Preparation(vector["length"], _number(vector, "l2_clip"), _number(vector, "scale"))
+    """Return levels; None if floats were clipped, since SPEC leaves the last digits of clipped values open."""
+    codec = codec_of(given["vector"], given.get("clients", 2))
+    floats = isinstance(codec, NoisyFloats)
+    values = np.array(_numbers(given) if floats else given["values"])
     rotation_seed, random = bytes.fromhex(given["rotation_seed"]), Recorded(given["rounding_seed"])
-    levels, clipped = made.prepare(np.array(_numbers(given)), rotation_seed, random=random)
+    levels, changed = codec.levels(values, rotation_seed, random=random)
+    clipped = floats and changed and bool(np.isfinite(values).all())
     return None if clipped else [int(level) for level in levels]
 
 

@@ -76,8 +76,8 @@ class Client(OneCopy):
         threads: for masking; as many as there are processors when None.
 
     Attributes:
-        num_clipped: name of a vector -> how many coordinates its clip has changed, once inputs were masked; not part of
-            a dump.
+        num_clipped: name of a vector -> how many coordinates its clip has changed, once inputs were masked: all of a
+            private vector that was scaled down or not finite, or of counts that were too many. Not part of a dump.
 
     Security: one object, one session. Transports authenticate the server, and keep what clients send from each other.
     """

@@ -39,7 +39,7 @@ def check(findings: dict[str, Any], log: str, ledger: Path, num_nodes: int, upda
         num_nodes: how many were asked.
         updates: of all of them but the one that demands more.
     """
-    plan = task.settings(None).private_plan(num_nodes, updates[0].size, 0, bytes(32))
+    plan = task.settings(None).private_plan(num_nodes, updates[0].size, bytes(32))
     assert plan is not None
     paid, refused = findings["reports"]
     survivors = len(updates)

@@ -17,7 +17,7 @@ from private_app.server_app import findings as private_findings
 from private_app.task import DELTA, settings
 
 from protocols import ClientPolicy, PrivacyDemand
-from protocols.flower import SecAgg, SecAggMod, secagg_mod
+from protocols.flower import SecAgg, SecAggMod
 
 NUM_NODES = 20
 MODEL = [np.linspace(-1, 1, 60, dtype=np.float32).reshape(6, 10), np.zeros(10)]
@@ -26,20 +26,21 @@ EXCHANGES = list(FAILING)
 """Which partitions fail in which exchange of the first round."""
 PRIVATE_MODEL = [np.zeros(300), np.zeros((10, 10), dtype=np.float32)]
 DEMANDING, PLAIN_ROUNDS = 10, 3
+usual = SecAggMod(in_clear=["evaluate"])
 demanding = SecAggMod(policy=ClientPolicy(privacy=PrivacyDemand(0.25, DELTA)))
 
 
 def failing_mod(message, context, call_next):
     """Count the protocol's messages in the node's state, and fail when it is this node's turn."""
     if message.metadata.message_type != "train":
-        return call_next(message, context)
+        return usual(message, context, call_next)
     count = context.state.config_records.get("count", {}).get("messages", 0)
     context.state["count"] = ConfigRecord({"messages": count + 1})
     if count < len(EXCHANGES) and context.node_config["partition-id"] in FAILING[EXCHANGES[count]]:
         return Message(Error(2, "the node's own trouble"), reply_to=message)
     if context.node_config["partition-id"] == DEMANDING and count >= PLAIN_ROUNDS * len(EXCHANGES):
         return demanding(message, context, call_next)
-    return secagg_mod(message, context, call_next)
+    return usual(message, context, call_next)
 
 
 def updated(arrays, partition, server_round):
@@ -111,21 +112,8 @@ def main(grid, context):
     sys.stdout.flush()
 
 
-def start_ray():
-    """Ray gives its own helpers fifteen seconds to start, which a busy machine may exceed: try again."""
-    import ray
-
-    for tries_left in (3, 2, 1, 0):
-        try:
-            ray.init(num_cpus=2, include_dashboard=False)
-        except Exception:
-            ray.shutdown()
-            if not tries_left:
-                raise
-        else:
-            return
-
-
 if __name__ == "__main__":
+    from ray_start import start_ray
+
     start_ray()
     run_simulation(server, client, NUM_NODES, backend_config={"client_resources": {"num_cpus": 1}})

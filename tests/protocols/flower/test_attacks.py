@@ -79,13 +79,16 @@ def test_notes_are_kept_for_their_time_in_a_folder_of_ones_own(flower_home):
     one, other = bytes(32), bytes([1] * 32)
     folder = answered.folder_of({})
     assert folder.parent == flower_home
-    for run_id in (1, 2):
-        answered.claim(folder, run_id, 5, one, ClientPhase.ADVERTISED)
-    assert (folder / "1" / "5").stat().st_mode & 0o777 == 0o700
+    last = answered.KEPT_RUNS + 3
     old = time.time() - answered.KEPT_SECONDS - 60
-    os.utime(folder / "1", (old, old))
-    answered.claim(folder, 3, 5, one, ClientPhase.ADVERTISED)
-    assert sorted(run.name for run in folder.iterdir()) == ["2", "3"]
+    for run_id in range(1, last):
+        answered.claim(folder, run_id, 5, one, ClientPhase.ADVERTISED)
+        if run_id in (1, 3):
+            os.utime(folder / str(run_id), (old - run_id, old - run_id))
+    assert (folder / "2" / "5").stat().st_mode & 0o777 == 0o700
+    answered.claim(folder, last, 5, one, ClientPhase.ADVERTISED)
+    kept = sorted(int(run.name) for run in folder.iterdir())
+    assert kept == [2, *range(4, last + 1)]  # of the two that are old enough, both, since there are as many newer ones
     answered.claim(folder, 2, 6, one, ClientPhase.ADVERTISED)
     answered.claim(folder, 2, 5, one, ClientPhase.SHARED)
     answered.claim(folder, 2, 5, other, ClientPhase.SHARED)
@@ -103,7 +106,7 @@ def test_a_node_keeps_the_notes_of_one_session_alone(flower_home):
         run(grid)
     folders = list(answered.folder_of({}).glob("*/*"))
     assert len(folders) == 6
-    assert [len(list(folder.iterdir())) for folder in folders] == [3] * 6
+    assert [len(list(folder.iterdir())) for folder in folders] == [4] * 6
 
 
 @pytest.mark.parametrize("kind", ["evaluate", "train"])
@@ -118,7 +121,7 @@ def test_no_function_of_the_app_sees_or_loses_the_session(kind):
         metrics = {"num-examples": 1, "loss": 0.0, "bins": [0.0, 0.0]}
         return Message(RecordDict({"arrays": ArrayRecord(MODEL), "metrics": MetricRecord(metrics)}), reply_to=message)
 
-    app = make_app(usual_training)
+    app = make_app(usual_training, mods=[SecAggMod(in_clear=["evaluate"])])
     app._registered_funcs[f"{kind}.default"] = lambda message, context: app._mods[0](message, context, spying)
 
     def disturb(number, node_id, message, answer):
@@ -130,7 +133,7 @@ def test_no_function_of_the_app_sees_or_loses_the_session(kind):
     (reply,), report = run(grid)
     assert reply.has_content()
     assert report.failures == {}
-    assert seen == [[]] * (24 if kind == "evaluate" else 6)
+    assert seen == [[]] * (30 if kind == "evaluate" else 6)
     assert all("mine" in context.state for context in grid.nodes.values())
 
 
@@ -164,7 +167,7 @@ def one_hot(arrays, partition):
 
 
 def test_a_server_cannot_weigh_all_nodes_but_one_away():
-    settings = SecAggSettings(metrics=["num-examples"])
+    settings = SecAggSettings(metrics=["num-examples"], max_weight=10)
     with pytest.raises(ParameterError, match="weighs updates by 'rare', but this app by 'num-examples'"):
         run(make_grid(make_app(one_hot)), settings, weighted_by="rare")
     # That it would have been the node's own update:
@@ -207,7 +210,7 @@ def test_a_demand_on_privacy_is_for_so_many_rounds():
     for _ in range(2):
         (reply,), _report = run(grid, settings, messages)
         assert reply.has_content()
-    with pytest.raises(ParameterError, match="has taken part in 2 private rounds of this run"):
+    with pytest.raises(ParameterError, match="has taken part in 2 private rounds, in all runs together"):
         run(grid, settings, messages)
     assert len(trained) == 20
 

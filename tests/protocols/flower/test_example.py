@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from . import private_run
-from .engines import deployment, simulation
+from .engines import BIN, ONE_PORT, Process, deployment, environment, simulation
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "flower-digits"
 TRAIN_MESSAGE = "Receiving: train message"
@@ -28,7 +28,7 @@ def test_deployment_over_tls_runs_private_rounds_and_survives_a_node_that_is_kil
         ]
         private_run.check(findings, text, ledger, 5, updates)
 
-        config = "num-server-rounds=1 fraction-evaluate=0.0 stage-timeout=90 train-timeout=60 local-epochs=5"
+        config = "num-server-rounds=1 stage-timeout=90 train-timeout=60 local-epochs=5"
         earlier = engine.nodes[4].text.count(TRAIN_MESSAGE)
         run = engine.run(app, tmp_path / "run.log", config)
         victim = engine.nodes[4]
@@ -55,3 +55,18 @@ def test_simulation_of_either_model(tmp_path, model):
     assert text.count("mean of 10 of 10 nodes") == 3
     (accuracy,) = re.findall(r"accuracy on the server's digits: (\S+)", text)
     assert float(accuracy) > 0.7
+
+
+def test_a_run_that_trains_nothing_is_no_success(tmp_path):
+    """It was `finished:completed`, with the accuracy of a model that nobody had trained."""
+    app = tmp_path / "app"
+    shutil.copytree(EXAMPLE, app, ignore=shutil.ignore_patterns("__pycache__"))
+    config = 'model="softmax" num-server-rounds=1 min-nodes=5 stage-timeout=0.01'
+    with simulation(tmp_path, app, 5, tmp_path / "run.log", config) as run:
+        run.wait_for("not one of 1 rounds had a mean, so nothing was trained", seconds=200)
+        text = run.wait(60)  # whatever becomes of a run, `flwr run` that has followed it ends with 0
+        if ONE_PORT:
+            command = (BIN / "flwr", "list", "test", "--format", "json")
+            listed = Process(tmp_path / "list.log", *command, env=environment(tmp_path / "home"))
+            assert "finished:failed" in listed.wait(60)
+    assert "accuracy on the server's digits" not in text

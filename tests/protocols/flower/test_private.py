@@ -73,7 +73,7 @@ def test_the_mean_has_the_planned_noise_and_every_node_weighs_the_same(exchange)
     stated = settings()
     (reply,), report = run(grid, stated)
     partitions = [p for p in range(10) if exchange is None or p not in (2, 5)]
-    deviation = stated.private_plan(10, 10, 0, bytes(32)).sum_deviation(len(partitions)) / len(partitions)
+    deviation = stated.private_plan(10, 10, bytes(32)).sum_deviation(len(partitions)) / len(partitions)
     off = moved(reply) - plain(partitions)
     assert 0.2 * deviation < np.sqrt(np.mean(off**2)) < 3 * deviation
     assert reply.content["metrics"]["num-examples"] == len(partitions) == report.total_weight
@@ -140,7 +140,7 @@ def test_a_round_without_a_mean_is_given_back(ledger):
 
 
 def test_a_round_that_fails_while_it_is_unmasked_counts_as_spent(ledger):
-    gone = drop(*range(9), exchange=4)  # one alone is below any threshold, whatever graph is drawn
+    gone = drop(*range(9), exchange=5)  # one alone is below any threshold, whatever graph is drawn
     _, report = run(grid_of(disturb=gone), settings(budget=ledger, subject="app"))
     assert report.error
     with Ledger.open(ledger) as opened:
@@ -180,8 +180,9 @@ def test_a_run_that_nothing_can_pay_for_does_not_begin(ledger, tmp_path, monkeyp
 # What is refused.
 
 
-def test_nodes_demand_noise_by_code_operator_and_run_and_the_strictest_holds():
+def test_nodes_demand_noise_by_code_operator_and_run_and_the_strictest_holds(tmp_path_factory, monkeypatch):
     def refusals(stated, *, demand=None, node=None, run_config=None):
+        monkeypatch.setenv("FLWR_HOME", str(tmp_path_factory.mktemp("home")))  # nothing has been answered there
         mod = SecAggMod(policy=ClientPolicy(min_participants=6, privacy=demand))
         grid = grid_of(mod, node_config=lambda _: node or {}, run_config=run_config)
         try:
@@ -197,7 +198,7 @@ def test_nodes_demand_noise_by_code_operator_and_run_and_the_strictest_holds():
     assert "demands at most 8" in refusals(settings(), node=fits, run_config={**fits, "secagg-rounds": 2})
     assert "has no noise" in refusals(SecAggSettings(metrics=["loss"]), node=fits)
     assert "go together" in refusals(settings(), node={"secagg-epsilon": 8.0})
-    assert "positive number" in refusals(settings(), node={**fits, "secagg-epsilon": -1})
+    assert "secagg-epsilon is -1" in refusals(settings(), node={**fits, "secagg-epsilon": -1})
     assert "10 inputs" not in refusals(settings(), node={"secagg-min-participants": 7})
     assert "demands 8" in refusals(settings(), node={"secagg-min-participants": 8})
 
@@ -207,12 +208,43 @@ def test_nodes_insist_on_ten_participants_by_default():
         run(grid_of(SecAggMod()), settings())
 
 
-def test_integers_and_metrics_have_no_place_in_private_rounds():
+def test_metrics_have_no_place_in_private_rounds():
     with pytest.raises(ParameterError, match="leave metrics out"):
         SecAggSettings(metrics=["loss"], privacy=Privacy(l2_clip=1.0, epsilon=1.0, delta=1e-5))
-    secure = SecAggGrid(grid_of(), settings())
-    with pytest.raises(ParameterError, match="7 integers"):
-        secure.send_and_receive(train_messages([*MODEL, np.arange(7)], NODE_IDS), timeout=5)
+
+
+def test_integers_and_booleans_stay_on_the_nodes_in_private_rounds():
+    """As BatchNorm counts its batches; a strategy that averages makes floats of what it is given."""
+    seen = []
+
+    def counting(arrays, partition):
+        seen.append([array.dtype.kind for array in arrays])
+        moved, metrics = training(arrays[:2], partition)
+        return [*moved, np.asarray(arrays[2] + 1), ~arrays[3]], metrics
+
+    sent = [*MODEL, np.array(2**60 + 1), np.array([True, False])]
+    strategy = SecAgg(flower.FedAdam(min_train_nodes=10, min_available_nodes=10, fraction_evaluate=0.0), settings())
+    result = strategy.start(grid_of(train=counting), ArrayRecord(sent), num_rounds=2, timeout=5)
+    assert [report.failures for report in strategy.reports] == [{}, {}]
+    assert seen == [["f", "f", "i", "b"]] * 20
+    assert not np.array_equal(result.arrays.to_numpy_ndarrays()[1], MODEL[1])
+
+
+def test_what_training_does_wrong_is_told_to_the_node_alone_and_zeros_are_sent_for_it(caplog):
+    def failing(arrays, partition):
+        if partition < 3:
+            raise RuntimeError("patient 4711 is ill")
+        return training(arrays, partition)
+
+    grid, stated = grid_of(train=failing), settings()
+    with caplog.at_level("ERROR", logger="flwr"):
+        (reply,), report = run(grid, stated)
+    assert report.failures == {}
+    assert reply.content["metrics"]["num-examples"] == 10
+    assert caplog.text.count("zeros with noise are sent") == 3
+    assert b"4711" not in b"".join(grid.from_nodes)
+    deviation = stated.private_plan(10, 10, bytes(32)).sum_deviation(10) / 10
+    assert np.sqrt(np.mean((moved(reply) - 0.7 * plain(range(3, 10))) ** 2)) < 3 * deviation
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What nodes refuse of a server, what servers refuse of an app, and the words that they do it in."""
 
+from contextlib import nullcontext
+
 import msgspec
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from protocols.flower import SecAgg, SecAggGrid, SecAggMod, SecAggSettings, chec
 from protocols.flower.announcement import Announcement, pack_node_ids
 from protocols.flower.envelope import RECORD, REFUSED, record_of
 from protocols.masking.client import Client
-from secagg.errors import ParameterError
+from secagg.errors import ParameterError, StateError
 
 from .in_process import METRICS, MODEL, NODE_IDS, VanishedError, make_app, make_grid, train_messages, usual_training
 
@@ -158,10 +160,18 @@ def test_strategies_that_need_more_than_the_mean_are_refused(name):
             SecAgg(strategy, only_needs_mean=insists)
 
 
-@pytest.mark.parametrize(("given", "name"), [(flower.FedAvg, "FedAvg"), ("FedAvg()", "str")])
+@pytest.mark.parametrize(("given", "name"), [(flower.FedAvg, "FedAvg, the class: make one of it"), ("FedAvg()", "str")])
 def test_what_is_no_strategy_is_refused(given, name):
     with pytest.raises(ParameterError, match=rf"such as FedAvg\(\), but was given {name}$"):
         SecAgg(given)
+
+
+def test_a_strategy_of_flowers_older_module_is_told_from_that_of_the_newer():
+    from flwr.server import strategy as older
+
+    for given in (older.FedAvg(), older.FedAvg):
+        with pytest.raises(ParameterError, match=r"older than the Message API: take flwr\.serverapp\.strategy\.FedAvg"):
+            SecAgg(given)
 
 
 def test_unknown_strategies_need_the_callers_word():
@@ -183,11 +193,26 @@ def test_secagg_goes_around_a_strategy_once(insists):
 
 
 @pytest.mark.parametrize(("clip", "trained"), [(1.0, True), (1e-6, False)])
-def test_a_run_without_any_mean_says_so_at_its_end(clip, trained, caplog):
+def test_a_run_without_any_mean_is_an_error_that_says_why(clip, trained):
     strategy = SecAgg(flower.FedAvg(fraction_evaluate=0.0), metrics=METRICS, clip=clip)
-    with caplog.at_level("WARNING", logger="flwr"):
+    expected = (
+        nullcontext() if trained else pytest.raises(StateError, match=r"not one of 2 rounds had a mean.*raise clip")
+    )
+    with expected:
         strategy.start(make_grid(make_app(usual_training)), ArrayRecord(MODEL), num_rounds=2, timeout=5)
-    assert ("not one of 2 rounds had a mean" in caplog.text) is not trained
+    assert len(strategy.reports) == 2
+
+
+def test_a_run_with_one_mean_is_none():
+    def disturb(number, node_id, message, answer):
+        if number == 1:  # nobody is there in the first round
+            raise VanishedError
+        return answer(message)
+
+    strategy = SecAgg(flower.FedAvg(fraction_evaluate=0.0), metrics=METRICS)
+    grid = make_grid(make_app(usual_training), disturb=disturb)
+    strategy.start(grid, ArrayRecord(MODEL), num_rounds=2, timeout=5)
+    assert [report.error is None for report in strategy.reports] == [False, True]
 
 
 def test_secagg_inside_another_wrapper_trains_nobody():
@@ -370,7 +395,7 @@ def test_a_repeated_message_gets_no_second_answer():
     (reply,), _report = run(make_grid(make_app(training), disturb=disturb))
     assert reply.has_content()
     assert sorted(trained) == list(range(6))
-    assert len(second) == 3 * 6
+    assert len(second) == 4 * 6
     for again in second.values():
         assert again.has_error()
         assert "UnexpectedMessage" in again.error.reason

@@ -11,8 +11,10 @@ CHAPTER = (Path(__file__).parents[3] / "docs/spec/flower.md").read_text()
 
 
 def test_the_keys_of_a_nodes_configuration():
-    policy = ("adversary", "corrupt_fraction", *node_policy._COUNTS, *node_policy._PRIVACY)
-    known = {node_policy.PREFIX + name.replace("_", "-") for name in policy} | set(node_policy._FILES)
+    known = {node_policy.PREFIX + name.replace("_", "-") for name in node_policy.DEMANDS} | {
+        node_policy.IN_CLEAR,
+        *node_policy._FILES,
+    }
     assert set(re.findall(r"`(secagg-[a-z-]+)`", CHAPTER)) == known
 
 

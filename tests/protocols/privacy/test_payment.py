@@ -20,7 +20,7 @@ from protocols.masking.client import Client
 from protocols.masking.policy import ClientPolicy
 from protocols.masking.server import Server
 from protocols.masking.transitions import ServerPhase
-from protocols.privacy.payment import PaidRound
+from protocols.privacy.payment import PaidRound, round_id_of
 from protocols.privacy.plans import HistogramPlan, PrivatePlan
 from protocols.simulation.masked import Simulation
 from protocols.simulation.paid import pay
@@ -91,7 +91,7 @@ def only(ledger: Ledger) -> Reservation:
 def test_the_sum_comes_after_its_cost_and_its_survivors_names(ledger: Ledger) -> None:
     with PLAN.reserving(ledger, "study", NAMES) as paid:
         server = paid.server()
-        assert only(ledger).round_id == server.session_id.hex() == paid.reservation.round_id
+        assert only(ledger).round_id == round_id_of(server.session_id) == paid.reservation.round_id
         assert only(ledger).participants == 12
         drive(server, clients(), {ServerPhase.MASKED_INPUT: 1})
         assert only(ledger).status is ReservationStatus.RESERVED
@@ -160,7 +160,7 @@ def test_simulated_rounds_are_paid_for_as_others_are(ledger: Ledger) -> None:
     inputs = lambda name: {"update": np.zeros(3)}  # noqa: E731
     report = pay(ledger, "study", PLAN, Simulation(PLAN.config, inputs, policy=ClientPolicy.permissive()))
     assert only(ledger).status is ReservationStatus.COMMITTED
-    assert only(ledger).round_id == report.session_id.hex()
+    assert only(ledger).round_id == round_id_of(report.session_id) == report.session_id.hex()[:16]
     asked: list[str] = []
     unrun = Simulation(PLAN.config, inputs, on_progress=lambda phase, done, total: asked.append(phase))
     with pytest.raises(BudgetExceededError):
