@@ -10,9 +10,11 @@ DROPOUT ?= 0.1
 INPUTS  ?= 1000000
 SECONDS_EACH ?= 0
 JOBS ?= 2
+TIMES ?= 50
+AUDIT ?= --quick
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo audit test test-long test-lowest lint types format bench bench-all fuzz mutation vectors docs wheel check clean
+.PHONY: help run demo audit audits test test-long test-lowest lint types format bench bench-all fuzz mutation vectors docs wheel check clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -34,6 +36,14 @@ demo: $(STAMP)   ## federated learning on real data, in the clear and through se
 
 audit: $(STAMP)  ## what a relying party checks for itself, and a report in audit-report/
 	$(BIN)/secagg audit --report audit-report
+
+audits: $(STAMP) ## the audit TIMES times in a row, each with another seed; ends at the first that does not pass (hours)
+	@mkdir -p build/audits
+	@for time in $$(seq $(TIMES)); do \
+		$(BIN)/secagg audit $(AUDIT) --report build/audits/$$time > build/audits/$$time.txt 2>&1 \
+			|| { cat build/audits/$$time.txt; echo "audit $$time of $(TIMES) did not pass"; exit 1; }; \
+		echo "$$time of $(TIMES): $$(grep PASSED build/audits/$$time.txt)"; \
+	done
 
 test: $(STAMP)   ## the test suite (some minutes on two cores)
 	$(BIN)/python -m pytest -n auto -p no:benchmark -m "not long"

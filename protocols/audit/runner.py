@@ -45,7 +45,7 @@ class Audit:
 
     Attributes:
         outcomes: of all checks, in order.
-        seed: from which all simulated inputs follow.
+        seed: from which all that is simulated follows.
         examples: tried for each property.
         samples: drawn by each statistical check.
         started: when, in UTC.
@@ -111,6 +111,8 @@ class Audit:
                     "claim": outcome.check.claim,
                     "status": str(outcome.status),
                     "reason": outcome.reason,
+                    "again": outcome.again,
+                    "repeatable": outcome.check.repeatable,
                     "false_alarm": outcome.check.false_alarm,
                     "figures": dict(outcome.figures),
                     "seconds": round(outcome.seconds, 3),
@@ -178,7 +180,7 @@ def run(
 
     Args:
         checks: which; see `chosen`.
-        seed: of simulated inputs, from 0; drawn afresh if None.
+        seed: of all that is simulated, from 0; drawn afresh if None.
         examples: how many examples each property is tried with, 1 to 100,000.
         samples: how many numbers each statistical check draws, 100,000 to 10,000,000: with fewer, noise that
             is a twentieth too narrow would pass; with more, arrays would take gigabytes.
@@ -239,7 +241,18 @@ def _run_one(check: Check, trials: Trials) -> Outcome:
             reason += "; nothing was refuted: see to it and run this check again, or with fewer --samples"
     if status is Status.FAILED and trials.current is not None:
         reason += f" (example {trials.current} of seed {trials.seed})"
-    return Outcome(check, status, reason, found.figures, found.plots, time.perf_counter() - start)
+    again = _again(check, trials) if status is Status.FAILED else ""
+    return Outcome(check, status, reason, found.figures, found.plots, time.perf_counter() - start, again)
+
+
+def _again(check: Check, trials: Trials) -> str:
+    """Return the command that has a failure again, and what it does not bring back."""
+    size = f"--examples {trials.examples} --samples {trials.samples}"
+    command = f"secagg audit --seed {trials.seed} {size} --only {check.key}"
+    if check.repeatable:
+        return command
+    by_chance = f"; by chance it fails once in {round(1 / check.false_alarm):,} runs" if check.false_alarm else ""
+    return f"{command} (not all of it follows from the seed{by_chance})"
 
 
 def _is_the_machines(error: Exception) -> bool:

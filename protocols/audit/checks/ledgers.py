@@ -100,6 +100,12 @@ def _changes(path: Path) -> Iterator[str]:
 
 
 CHECKS = (
-    Check("ledger", "overspending", "no more is spent than there is, in a race of four, and no less", _overspending),
+    Check(
+        "ledger",
+        "overspending",
+        "no more is spent than there is, in a race of four, and no less",
+        _overspending,
+        repeatable=False,
+    ),
     Check("ledger", "tampering", "a change of any cell or row of a ledger's file shows", _tampering),
 )

@@ -39,7 +39,7 @@ def _encoding(trials: Trials) -> Found:
             values = rng.uniform(-1.5, 1.5, 50) * codec.clip
             values[:2] = (2 * codec.clip, -2 * codec.clip)  # the extremes add up where an overflow would show
             weight = int(rng.integers(1, top + 1))
-            total += codec.encode(values, weight=weight).residues
+            total += codec.encode(values, weight=weight, random=rng.bytes).residues
             plain += weight * np.clip(values, -codec.clip, codec.clip)
             weights += weight
         off = np.abs(codec.decode_sum(total, num_summands=summands) - plain).max() * codec.scale / weights
@@ -108,7 +108,7 @@ def _shamir(trials: Trials) -> Found:
         threshold = int(rng.integers(2, holders + 1))
         indices = (rng.permutation(1000)[:holders] + 1).tolist()
         secret = rng.bytes(int(rng.integers(1, 70)))
-        shares = shamir.split(secret, threshold=threshold, indices=indices)
+        shares = shamir.split(secret, threshold=threshold, indices=indices, random=rng.bytes)
         held = {i: shares[i] for i in rng.permutation(indices)[:threshold].tolist()}
         found = shamir.reconstruct(held, threshold=threshold, num_bytes=len(secret))
         demand(found == secret, f"{threshold} of {holders} shares reconstruct to something else")
@@ -128,8 +128,9 @@ def _shamir(trials: Trials) -> Found:
 
 def _shamir_uniform(trials: Trials) -> Found:
     # Shares of zero: a coefficient that is biased, or never zero, shows in them.
+    (rng,) = trials.each(1)
     secrets = np.zeros(trials.samples, dtype=np.uint64)
-    shares = shamir.split_elements(secrets, threshold=2, indices=[1, 2])
+    shares = shamir.split_elements(secrets, threshold=2, indices=[1, 2], random=rng.bytes)
     top = shares[0].astype(np.uint64) >> np.uint64(field.PRIME.bit_length() - 8)
     return Found(even(np.bincount(top.astype(np.int64), minlength=_BINS), "shares of a fixed secret", _FALSE_ALARM))
 
@@ -137,9 +138,10 @@ def _shamir_uniform(trials: Trials) -> Found:
 def _aead(trials: Trials) -> Found:
     for rng in trials.each():
         key, text, data = rng.bytes(32), rng.bytes(int(rng.integers(0, 200))), rng.bytes(int(rng.integers(1, 60)))
-        sealed = aead.seal(key, text, associated_data=data)
+        sealed = aead.seal(key, text, associated_data=data, random=rng.bytes)
         demand(aead.open(key, sealed, associated_data=data) == text, "a text comes back changed")
-        demand(aead.seal(key, text, associated_data=data) != sealed, "a nonce was used twice")
+        again = aead.seal(key, text, associated_data=data, random=rng.bytes)
+        demand(again != sealed, "a nonce was used twice")
         bit = int(rng.integers(1 << 16))
         for what, arguments in {
             "another ciphertext": (key, flipped(sealed, bit), data),
@@ -155,8 +157,8 @@ def _aead(trials: Trials) -> Found:
 
 
 def _key_agreement(trials: Trials) -> Found:
-    for _ in trials.each():
-        one, other, third = (KeyPair.generate() for _ in range(3))
+    for rng in trials.each():
+        one, other, third = (KeyPair.generate(random=rng.bytes) for _ in range(3))
         agreed = one.agree(other.public_bytes)
         demand(agreed == other.agree(one.public_bytes), "two sides agree on different secrets")
         demand(agreed != one.agree(third.public_bytes), "two peers share one secret")
@@ -165,13 +167,17 @@ def _key_agreement(trials: Trials) -> Found:
 
 def _signatures(trials: Trials) -> Found:
     for rng in trials.each():
-        signer, text, bit = Identity.generate(), rng.bytes(int(rng.integers(1, 100))), int(rng.integers(1 << 16))
+        signer, text, bit = (
+            Identity.generate(random=rng.bytes),
+            rng.bytes(int(rng.integers(1, 100))),
+            int(rng.integers(1 << 16)),
+        )
         signature = signer.sign(text)
         verify(signer.public_bytes, text, signature)
         for what, arguments in {
             "another text": (signer.public_bytes, flipped(text, bit), signature),
             "another signature": (signer.public_bytes, text, flipped(signature, bit)),
-            "another signer": (Identity.generate().public_bytes, text, signature),
+            "another signer": (Identity.generate(random=rng.bytes).public_bytes, text, signature),
         }.items():
             demand_refusal(lambda: verify(*arguments), AuthenticationFailed, what)  # noqa: B023
     return Found({"examples": trials.examples})

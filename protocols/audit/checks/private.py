@@ -88,7 +88,14 @@ CHECKS = (
         "the noise of a private sum is what was promised, with dropouts in three rounds",
         _rounds,
         2 * _FALSE_ALARM,
+        repeatable=False,
     ),
-    Check("private", "too-few", "with fewer survivors than the noise was calibrated to there is no sum", _too_few),
+    Check(
+        "private",
+        "too-few",
+        "with fewer survivors than the noise was calibrated to there is no sum",
+        _too_few,
+        repeatable=False,
+    ),
     Check("private", "demands", "a client refuses a round with a little less noise than it demands", _demanded),
 )

@@ -143,7 +143,8 @@ def _demand_exact_but_for(stage: Stage, tweaker: _Tweaker) -> None:
     try:
         stage.demand_exact()
     except Refuted as refuted:
-        raise Refuted(f"{tweaker.tweak!r} in {tweaker.phase}: {refuted}") from None
+        way = "from" if tweaker.to_server else "to"
+        raise Refuted(f"{tweaker.tweak!r} in {tweaker.phase}, {way} {tweaker.victim}: {refuted}") from None
 
 
 def _wire(trials: Trials) -> Found:
@@ -191,7 +192,8 @@ def _input_is_hidden(trials: Trials) -> Found:
         stage.run()
         model = config.codecs[0]
         for given in stage.given.values():
-            residues = config.encode(given.values, given.weight, session_id=stage.server.session_id)[0].residues
+            encoded = config.encode(given.values, given.weight, session_id=stage.server.session_id, random=stage.random)
+            residues = encoded[0].residues
             for plain in (residues.tobytes(), pack(residues, model.modulus_bits), given.values["model"].tobytes()):
                 demand(not any(plain[:32] in data for data in received), "the server received an input in clear")
                 searched += len(received)

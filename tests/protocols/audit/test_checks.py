@@ -39,10 +39,8 @@ def test_a_check_passes_on_what_is_right(key: str) -> None:
 )
 def test_a_fault_is_found(key: str, fault: Fault, monkeypatch: Patch) -> None:
     checks = chosen([key])
-    stage.take_notes()
     fault(monkeypatch)
     done = run(checks, seed=3, examples=EXAMPLES.get(key, 4), samples=200_000)
-    stage.take_notes()
     (outcome,) = done.outcomes
     assert outcome.status is Status.FAILED, outcome.figures
     # By what it looks for, and not by stumbling.
