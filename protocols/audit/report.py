@@ -54,6 +54,10 @@ _GROUPS = {
         "Spending in a race, accounts computed once more, and changes behind the ledger's back.",
     ),
     "paillier": ("Paillier summation", "Sums under encryption, and their opening by a committee."),
+    "misuse": (
+        "Misuse",
+        "What callers do without thinking: done right, or refused by an error that names it.",
+    ),
 }
 
 _STYLE = """

@@ -127,12 +127,14 @@ def all_checks() -> tuple[Check, ...]:
     """Return every check, in the order in which they run: from what others stand on upwards."""
     from .checks import (
         accounts,
+        doors,
         draws,
         epsilon,
         equivocation,
         freshness,
         known_answers,
         ledgers,
+        misuse,
         noise,
         paillier,
         primitives,
@@ -145,7 +147,7 @@ def all_checks() -> tuple[Check, ...]:
 
     modules = (
         *(shipped, known_answers, thresholds, replay, primitives, sessions, equivocation, freshness),
-        *(noise, draws, epsilon, private, releases, ledgers, accounts, paillier),
+        *(noise, draws, epsilon, private, releases, ledgers, accounts, paillier, misuse, doors),
     )
     return tuple(check for module in modules for check in module.CHECKS)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,7 +12,7 @@ from secagg.encoding import FixedPoint, Rounding
 from secagg.errors import AuthenticationFailed, EncodingError, ThresholdError
 from secagg.key_agreement import KeyPair
 from secagg.residues import lane_dtype, pack, packed_bytes, reduce_in_place, unpack
-from secagg.signatures import Identity, verify
+from secagg.signatures import Identity, check_public_key, verify
 
 from ..outcome import Check, Found, Trials, demand, demand_refusal
 from ..strings import even
@@ -183,6 +185,35 @@ def _signatures(trials: Trials) -> Found:
     return Found({"examples": trials.examples})
 
 
+_P = 2**255 - 19
+_D = -121665 * pow(121666, -1, _P) % _P
+_SMALL_ORDERS = (1, _P - 1, 0, pow(2, (_P - 1) // 4, _P))
+"""Of orders 1, 2 and 4, by y."""
+
+
+def _is_on_curve(encoded: bytes) -> bool:
+    """Return whether RFC 8032 decodes it: whether x^2 = (y^2 - 1) / (d y^2 + 1) is a square, in Python's integers."""
+    y = int.from_bytes(encoded, "little") & ((1 << 255) - 1)
+    square = (y * y - 1) * pow(_D * y * y + 1, -1, _P) % _P
+    return y < _P and pow(square, (_P - 1) // 2, _P) in (0, 1)
+
+
+def _public_keys(trials: Trials) -> Found:
+    """Half of all strings are on the curve, an eighth of these in the right subgroup: what is off must be refused."""
+    off = 0
+    for rng in trials.each():
+        check_public_key(Identity.generate(random=rng.bytes).public_bytes)
+        for _ in range(8):
+            drawn = rng.bytes(32)
+            if not _is_on_curve(drawn):
+                demand_refusal(partial(check_public_key, drawn), AuthenticationFailed, "a public key off the curve")
+                off += 1
+    for y in _SMALL_ORDERS:
+        for encoded in (y.to_bytes(32, "little"), (y + (1 << 255)).to_bytes(32, "little")):
+            demand_refusal(partial(check_public_key, encoded), AuthenticationFailed, f"y = {y} as a public key")
+    return Found({"keys off the curve refused": off, "of small order": 2 * len(_SMALL_ORDERS)})
+
+
 CHECKS = (
     Check("primitives", "encoding", "sums of encoded floats never overflow and are off by rounding alone", _encoding),
     Check("primitives", "residues", "packed residues of 1 to 64 bits come back, and stray bits are refused", _residues),
@@ -200,4 +231,5 @@ CHECKS = (
         "primitives", "key-agreement", "two sides agree on one secret, and on no other with anyone else", _key_agreement
     ),
     Check("primitives", "signatures", "signatures hold for one text under one key", _signatures),
+    Check("primitives", "public-keys", "public keys off the curve or of small order are refused", _public_keys),
 )

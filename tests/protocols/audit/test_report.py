@@ -41,9 +41,9 @@ def test_the_command_passes_reports_and_says_how_to_have_it_again(tmp_path: Path
     only = ("--only", "primitives", "--only", "noise/gaussian-1")
     done = runner.invoke(app, ["audit", *FEW, *only, "--report", str(folder)])
     assert done.exit_code == 0, done.output
-    assert "PASSED: 10 checks passed" in done.stdout
+    assert "PASSED: 11 checks passed" in done.stdout
     facts = json.loads((folder / "audit.json").read_text())
-    assert (facts["verdict"], facts["passed"], facts["failed"], facts["seed"]) == ("passed", 10, 0, 5)
+    assert (facts["verdict"], facts["passed"], facts["failed"], facts["seed"]) == ("passed", 11, 0, 5)
     assert facts["versions"]["numpy"] == np.__version__
     assert facts["false_alarm"] == pytest.approx(3e-9)
     page = (folder / "audit.html").read_text()
