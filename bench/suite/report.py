@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from protocols.core.files import write_whole
 from secagg.errors import MissingDependencyError
 
 from . import plots
@@ -141,9 +142,9 @@ def write(results: Results, folder: Path) -> Path:
     except MissingDependencyError:
         pictures = {}
     for name, svg in pictures.items():
-        (beside / f"{name}.svg").write_bytes(svg)
-    (beside / JSON).write_text(json.dumps(asdict(results), indent=2) + "\n", encoding="utf-8")
-    (folder / MARKDOWN).write_text(markdown(results, pictures), encoding="utf-8")
+        write_whole(beside / f"{name}.svg", svg)
+    write_whole(beside / JSON, json.dumps(asdict(results), indent=2) + "\n")
+    write_whole(folder / MARKDOWN, markdown(results, pictures))
     return folder / MARKDOWN
 
 

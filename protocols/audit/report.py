@@ -11,6 +11,7 @@ from pathlib import Path
 
 from secagg.errors import MissingDependencyError
 
+from ..core.files import write_whole
 from ..reporting import page
 from . import plots
 from .outcome import Figure, Outcome, Plot, Status
@@ -86,12 +87,12 @@ def write(audit: Audit, folder: Path) -> tuple[Path, Path]:
     """Write both files into a folder, which is made if it is not there; return (HTML, JSON).
 
     Raises:
-        OSError: they cannot be written.
+        OSError: they cannot be written; a file that was there is as it was, or whole and new.
     """
     folder.mkdir(parents=True, exist_ok=True)
     html_path, json_path = folder / HTML_NAME, folder / JSON_NAME
-    json_path.write_text(json.dumps(audit.facts(), indent=2) + "\n", encoding="utf-8")
-    html_path.write_text(html(audit), encoding="utf-8")
+    write_whole(json_path, json.dumps(audit.facts(), indent=2) + "\n")
+    write_whole(html_path, html(audit))
     return html_path, json_path
 
 
