@@ -102,9 +102,10 @@ $(VENV)/.with-%: $(STAMP)
 	@touch $@
 
 # Shows that the wheel brings all it needs: its environment holds nothing else.
-wheel: $(STAMP)  ## build the wheel and import it in a clean environment
+# The wheel is built from the source distribution, which shows that this is whole.
+wheel: $(STAMP)  ## build source distribution and wheel, and import the wheel in a clean environment
 	rm -rf build dist .venv-wheel
-	$(BIN)/python -m build --wheel --outdir dist .
+	$(BIN)/python -m build --outdir dist .
 	$(PYTHON) -m venv .venv-wheel
 	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
 	cd /tmp && $(CURDIR)/.venv-wheel/bin/python -c 'import secagg, dp, protocols; print("wheel imports:", secagg.__version__)'

@@ -112,7 +112,7 @@ def markdown(results: Results, pictures: dict[str, bytes]) -> str:
             for curve in results.curves
             if curve.name in pictures
         ]
-        lines += [] if pictures else ["Plots need matplotlib: pip install 'secagg[plots]'"]
+        lines += [] if pictures else ["Plots need matplotlib: pip install '.[plots]'"]
     lines += ["", "## Figure by figure", ""]
     lines += [section(finding) for finding in results.findings]
     return "\n".join(lines).rstrip() + "\n"

@@ -144,7 +144,7 @@ def _plot(values: Any, law: Law, verdict: Verdict, title: str, path: Path) -> No
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        msg = "drawing needs matplotlib; install it with: pip install 'secagg[plots]'"
+        msg = "drawing needs matplotlib: in a checkout of secagg, pip install '.[plots]'"
         raise PrivacyParameterError(msg) from error
     import numpy as np
 

@@ -42,7 +42,7 @@ _CONTRIBUTORS = 5
 def _need(library: str) -> None:
     """Keys are made by phe; without gmpy2, safe primes take minutes."""
     if find_spec(library) is None:
-        raise Unavailable(f"{library} is not installed: pip install 'secagg[paillier]'")
+        raise Unavailable(f"{library} is not installed: in a checkout of secagg, pip install '.[paillier]'")
 
 
 @cache

@@ -236,7 +236,7 @@ def test_what_did_not_run_for_want_of_a_library_is_part_of_the_verdict(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(trials: Trials) -> Found:
-        raise Unavailable("phe is not installed: pip install 'secagg[paillier]'")
+        raise Unavailable("phe is not installed: pip install '.[paillier]'")
 
     paillier = Check("paillier", "sums", "sums are right", missing)
     done = invoked(monkeypatch, check(lambda trials: Found({})), paillier, options=("--report", str(tmp_path)))
@@ -346,7 +346,7 @@ def test_without_matplotlib_the_report_says_what_is_missing(monkeypatch: pytest.
     for name in ("matplotlib", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, name, None)
     page = report.html(audit_of(ended(Status.PASSED, "", HISTOGRAM)))
-    assert "pip install &#x27;secagg[plots]&#x27;" in page
+    assert "pip install &#x27;.[plots]&#x27;" in page
     assert "<img" not in page
 
 
