@@ -6,7 +6,7 @@ Read as layers, lowest first: `core`, `reporting` and `inputs`; `masking` and `p
 
 from .core import Adversary, Inputs, Participants, Receipt, ThreatModel
 from .inputs import FloatVector, IntegerVector, ModelLayout, PrivateCounts, PrivateVector
-from .masking import Client, ClientPolicy, PrivacyDemand, RoundConfig, RoundResult, Server
+from .masking import Client, ClientPolicy, PrivacyDemand, RoundConfig, RoundResult, Server, warm_up
 from .privacy import HistogramPlan, PrivatePlan
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "RoundResult",
     "Server",
     "ThreatModel",
+    "warm_up",
 ]

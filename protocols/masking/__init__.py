@@ -5,5 +5,6 @@ from .config import RoundConfig
 from .policy import ClientPolicy, PrivacyDemand
 from .result import RoundResult
 from .server import Server
+from .warming import warm_up
 
-__all__ = ["Client", "ClientPolicy", "PrivacyDemand", "RoundConfig", "RoundResult", "Server"]
+__all__ = ["Client", "ClientPolicy", "PrivacyDemand", "RoundConfig", "RoundResult", "Server", "warm_up"]
