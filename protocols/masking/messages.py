@@ -72,18 +72,26 @@ class AdvertiseKeys(Message, frozen=True, tag="advertise-keys"):
 
 
 class Roster(Message, frozen=True, tag="roster"):
-    """Server to client, round ShareKeys: what its neighbours advertised, and what it advertised itself."""
+    """Server to client, round ShareKeys: what its neighbours advertised, and what it advertised itself.
+
+    The digest of everyone's keys is the seed of the graph, so that neighbours hang on keys that nobody knows before.
+    """
 
     session_id: Bytes32
     recipient: ClientId
+    everyone: Bytes32
     entries: tuple[AdvertiseKeys, ...]
 
 
 class ShareKeys(Message, frozen=True, tag="share-keys"):
-    """Client to server, round ShareKeys: for each neighbour, sealed shares of both secrets."""
+    """Client to server, round ShareKeys: for each neighbour, sealed shares of both secrets.
+
+    `seen` is a digest of the roster, so that a client that was shown other keys takes no part.
+    """
 
     session_id: Bytes32
     sender: ClientId
+    seen: Bytes32
     sealed: dict[ClientId, SealedShares]
 
 

@@ -63,7 +63,7 @@ class Shared(_State, frozen=True, tag="shared"):
     self_mask_seed: bytes
     own_share: bytes
     peers: dict[int, Peer]
-    roster_digest: bytes
+    everyone: bytes
 
 
 class Masked(_State, frozen=True, tag="masked"):
@@ -80,7 +80,7 @@ class Masked(_State, frozen=True, tag="masked"):
     own_share: bytes
     peers: dict[int, bytes]
     shares: dict[int, tuple[bytes, bytes]]
-    roster_digest: bytes
+    everyone: bytes
 
 
 class Confirmed(_State, frozen=True, tag="confirmed"):

@@ -89,6 +89,21 @@ def unmask(
     return set(recovered.liars)
 
 
+def aborted(state: ServerState) -> ServerState:
+    """Keep who was excluded or lied, `revealed`, and what was accepted, for retries; forget the rest."""
+    return ServerState(
+        state.config,
+        state.nonce,
+        ServerPhase.ABORTED,
+        state.names,
+        state.keys,
+        revealed=state.revealed,
+        excluded=state.excluded,
+        accepted=state.accepted,
+        liars=state.liars,
+    )
+
+
 def _check_minimum(state: ServerState, have: int) -> None:
     needed = state.config.min_survivors
     if have < needed:

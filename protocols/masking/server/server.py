@@ -92,7 +92,6 @@ class Server:
         self._threads = threads
         self._invitation = Invitation(1, state.config, state.nonce)
         self._session_id = self._invitation.session_id
-        self._graph = Graph.of(state.config, self._session_id)
         adversary = state.config.threat_model.adversary
         self._confirms = adversary.may_equivocate
         self._known = self._participants.numbered_keys()
@@ -103,9 +102,11 @@ class Server:
             )
         self._max_bytes = wire.max_bytes(state.config)
         self._public_keys = {key for keys in state.advertised.values() for key in keys.public_keys}
+        self._entries = {number: derivations.entry_digest(keys) for number, keys in state.advertised.items()}
         self._sums = sums
         self._statement = b""
         self._result: RoundResult | None = None
+        self._graph = Graph.of(state.config, self._session_id, state.everyone)
         self._enter(state.phase)
 
     @property
@@ -163,6 +164,11 @@ class Server:
         if self._result is None:
             raise StateError(f"there is no result: the session is in {self.phase}")
         return self._result
+
+    @property
+    def graph(self) -> Graph:
+        """Who is whose neighbour, once everyone's keys are there; before that it is not the session's."""
+        return self._graph
 
     def outgoing(self) -> Mapping[str, bytes]:
         """Return what each client is to be sent in this phase: invitations at first, nothing once the session ended.
@@ -323,8 +329,11 @@ class Server:
                 checks.check_keys(message, self._public_keys)
                 self._public_keys |= set(message.public_keys)
                 state.advertised[number] = message
+                self._entries[number] = derivations.entry_digest(message)
             case ShareKeys():
-                checks.check_recipients(message, self._graph.neighbours(number) & self._speakers)
+                peers = self._graph.neighbours(number) & self._speakers
+                checks.check_roster_seen(message, state.everyone, self._entries, peers | {number})
+                checks.check_recipients(message, peers)
                 state.sealed[number] = message.sealed
             case MaskedInput():
                 if not vectors:  # the phase began only now
@@ -352,6 +361,8 @@ class Server:
         state = self._state
         match state.phase:
             case ServerPhase.ADVERTISE_KEYS:
+                state.everyone = derivations.roster_digest(self._entries)
+                self._graph = Graph.of(state.config, self._session_id, state.everyone)
                 advertised = closing.recoverable(state, self._graph, state.advertised)
                 state.advertised = {number: state.advertised[number] for number in sorted(advertised)}
             case ServerPhase.SHARE_KEYS:
@@ -383,24 +394,13 @@ class Server:
         self._speakers = frozenset(speakers)
         self._opened = time.perf_counter()
         if phase is ServerPhase.CONSISTENCY_CHECK:
-            complete = state.config.topology.complete
-            roster = derivations.roster_digest(state.advertised.values()) if complete else b""
-            self._statement = derivations.survivors_statement(self._session_id, roster, state.shared, state.masked)
+            self._statement = derivations.survivors_statement(
+                self._session_id, state.everyone, state.shared, state.masked
+            )
 
     def _abort(self) -> None:
-        """Keep who was excluded or lied, `revealed`, and what was accepted, for retries; forget the rest."""
-        old = self._state
-        self._state = ServerState(
-            old.config,
-            old.nonce,
-            ServerPhase.ABORTED,
-            old.names,
-            old.keys,
-            revealed=old.revealed,
-            excluded=old.excluded,
-            accepted=old.accepted,
-            liars=old.liars,
-        )
+        """End without a result; what was collected is forgotten."""
+        self._state = closing.aborted(self._state)
         self._sums = [np.zeros_like(total) for total in self._sums]
         self._enter(ServerPhase.ABORTED)
 

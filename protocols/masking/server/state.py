@@ -14,7 +14,8 @@ class ServerState(msgspec.Struct, forbid_unknown_fields=True):
     """The server's memory of one session; `sums` are the running sums of all vectors, little-endian.
 
     Clients are numbers. Each collection holds the clients that got through that phase, so later ones are subsets of
-    earlier ones. `accepted` has the fingerprint of each client's last accepted message.
+    earlier ones. `accepted` has the fingerprint of each client's last accepted message, `everyone` the digest of all
+    keys that were advertised, once they are.
     """
 
     config: RoundConfig
@@ -25,6 +26,7 @@ class ServerState(msgspec.Struct, forbid_unknown_fields=True):
     revealed: bool = False
     excluded: dict[int, str] = {}
     accepted: dict[int, bytes] = {}
+    everyone: bytes = b""
     advertised: dict[int, AdvertiseKeys] = {}
     sealed: dict[int, dict[int, bytes]] = {}
     shared: set[int] = set()
