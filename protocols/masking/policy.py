@@ -21,8 +21,9 @@ from .config import RoundConfig
 class PrivacyDemand:
     """The noise that a client insists on: `rounds` rounds like this one must be (epsilon, delta)-private for it.
 
-    The client computes it from the noise that it adds itself and from the fewest honest clients of a sum; it believes
-    no word of the server's about epsilon, and counts on no sampling, since the server knows whom it invites.
+    The client computes it from the noise that it adds itself and from the fewest honest clients of a sum; no epsilon
+    is taken from the server, and no sampling counted on, since the server knows whom it invites. It holds against the
+    adversary of the round, and if no more of the invited are corrupt than `corrupt_fraction` or the round says.
 
     Args:
         epsilon: > 0.
