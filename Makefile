@@ -94,7 +94,7 @@ mutation: $(VENV)/.with-mutation  ## mutants of what security hangs on (many hou
 
 docs: $(VENV)/.with-docs  ## the site, with the API reference, into build/site; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
-	@echo "open build/site/index.html"
+	@echo "open build/site/index.html, or to search in it, too: python3 -m http.server --bind 127.0.0.1 -d build/site"
 
 # What few commands need is added when the first of them runs.
 $(VENV)/.with-%: $(STAMP)

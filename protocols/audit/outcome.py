@@ -141,6 +141,14 @@ class Check:
         """What names the check in the report and at the command line."""
         return f"{self.group}/{self.name}"
 
+    @property
+    def caveat(self) -> str:
+        """What people are told beside the command that runs it again: nothing where it does the very same."""
+        if self.repeatable:
+            return ""
+        chance = f", and by chance it fails once in {round(1 / self.false_alarm):,} runs" if self.false_alarm else ""
+        return f" (not all of it follows from the seed{chance})"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -153,7 +161,7 @@ class Outcome:
         figures: what was measured.
         plots: what there is to be drawn.
         seconds: wall-clock time.
-        again: for what failed, the command that runs it again and a word on what may differ then; else empty.
+        again: for what failed, the command that runs it again; else empty.
     """
 
     check: Check

@@ -136,7 +136,7 @@ def _verdict(audit: Audit) -> str:
 
 
 def _again(done: Outcome) -> str:
-    return f"<br>Again: <code>{escape(done.again)}</code>" if done.again else ""
+    return f"<br>Again: <code>{escape(done.again)}</code>{done.check.caveat}" if done.again else ""
 
 
 def _group(name: str, outcomes: list[Outcome]) -> str:

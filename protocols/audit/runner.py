@@ -248,13 +248,8 @@ def _run_one(check: Check, trials: Trials) -> Outcome:
 
 
 def _again(check: Check, trials: Trials) -> str:
-    """Return the command that has a failure again, and what it does not bring back."""
     size = f"--examples {trials.examples} --samples {trials.samples}"
-    command = f"secagg audit --seed {trials.seed} {size} --only {check.key}"
-    if check.repeatable:
-        return command
-    by_chance = f"; by chance it fails once in {round(1 / check.false_alarm):,} runs" if check.false_alarm else ""
-    return f"{command} (not all of it follows from the seed{by_chance})"
+    return f"secagg audit --seed {trials.seed} {size} --only {check.key}"
 
 
 def _is_the_machines(error: Exception) -> bool:

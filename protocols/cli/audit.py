@@ -141,7 +141,7 @@ def _progress(total: int, *, quiet: bool) -> Iterator[tuple[Callable[[Check, flo
             if outcome.reason:
                 console.print(Text(f"  {outcome.reason}", style=colour), soft_wrap=True)
             if outcome.again:
-                console.print(Text(f"  again: {outcome.again}"), soft_wrap=True)
+                console.print(Text(f"  again: {outcome.again}{outcome.check.caveat}"), soft_wrap=True)
             progress.update(task, completed=finished)
 
         yield on_progress, on_outcome

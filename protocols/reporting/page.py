@@ -30,7 +30,7 @@ dt { color: var(--dim); } dd { margin: 0; }
   table, tbody, tr, td { display: block; }
   tr { border-top: 1px solid var(--line); padding: .5rem 0; }
   tr:has(th) { display: none; }
-  td, td[class] { border-top: 0; padding: .1rem 0; width: auto; text-align: left; white-space: normal; }
+  tr > td, tr > td[class] { border-top: 0; padding: .1rem 0; width: auto; text-align: left; white-space: normal; }
   dl { grid-template-columns: 1fr; } dd { margin-bottom: .5rem; }
 }
 """

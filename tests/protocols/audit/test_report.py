@@ -111,6 +111,18 @@ def check(run_it: Any, name: str = "made-up") -> Check:
     return Check("noise", name, "something <b>holds</b>", run_it)
 
 
+def test_a_failure_by_chance_is_told_from_one_that_comes_again() -> None:
+    def refuted(trials: Trials) -> Found:
+        raise Refuted("it does not hold")
+
+    for drawn in (True, False):
+        done = run([Check("noise", "made-up", "it holds", refuted, 1e-9, repeatable=not drawn)], seed=1, examples=2)
+        (failed,) = done.outcomes
+        assert failed.again == "secagg audit --seed 1 --examples 2 --samples 1000000 --only noise/made-up"
+        assert failed.again in report.html(done)
+        assert ("by chance it fails once in 1,000,000,000 runs" in report.html(done)) is drawn
+
+
 def test_the_same_seed_simulates_the_same_inputs_whatever_else_runs() -> None:
     seen: list[list[int]] = []
 
