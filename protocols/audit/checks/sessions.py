@@ -74,6 +74,23 @@ def _too_many_dropouts(trials: Trials) -> Found:
     return Found({"sessions": trials.share(4)})
 
 
+def _minimum(trials: Trials) -> Found:
+    """Let one client more vanish than the threat model says, on any graph: so few are not summed."""
+    sparse = 0
+    for rng in trials.each(trials.share(4)):
+        clients = int(rng.integers(*CLIENTS))
+        config = configuration(clients, _adversary(rng), complete_graph=bool(rng.random() < 0.3))
+        vanishing = rng.permutation(clients)[: config.threat_model.max_dropouts + 1] + 1
+        stage = Stage(config, rng)
+        phase = _UP_TO_INPUTS[int(rng.integers(len(_UP_TO_INPUTS)))]
+        drops = {str(phase): stage.everyone.named(vanishing.tolist())}
+        least = config.threat_model.min_survivors
+        what = f"a sum of {clients - len(vanishing)} of {clients} clients, at least {least} of which remain,"
+        demand_refusal(partial(stage.run, drops), ThresholdError, what)
+        sparse += not config.topology.complete
+    return Found({"sessions": trials.share(4), "on sparse graphs": sparse})
+
+
 @dataclass
 class _Tweaker:
     """Turns one message of one client, in one phase and one direction, into something else."""
@@ -203,6 +220,7 @@ def _input_is_hidden(trials: Trials) -> Found:
 CHECKS = (
     Check("sessions", "dropouts", "sums are exact, whoever drops out in whichever round", _dropouts),
     Check("sessions", "too-many-dropouts", "with a dropout too many there is no sum", _too_many_dropouts),
+    Check("sessions", "minimum", "fewer clients than the threat model leaves are not summed", _minimum),
     Check(
         "sessions", "tampering", "whatever one message is turned into, the sum is exact or there is none", _tampering
     ),

@@ -17,7 +17,7 @@ from protocols.paillier.parameters import RoundParameters
 from secagg.encoding import Encoded
 from secagg.errors import EncodingError
 
-from .faults import Fault, around, nothing, replaced
+from .faults import Fault, around, no_minimum, nothing, replaced
 
 
 class _NoLock:
@@ -44,6 +44,7 @@ def added(owner: Any, name: str, value: Any) -> Fault:
 
 MISUSES: tuple[tuple[str, str, Fault], ...] = (
     ("primitives/public-keys", "unchecked", replaced(primitives, "check_public_key", nothing)),
+    ("sessions/minimum", "no minimum", no_minimum),
     ("private/clipping", "nothing is left", around(clipping, "clip", lambda clip, *args: 0 * clip(*args))),
     ("private/clipping", "a thousandth too long", around(clipping, "clip", lambda clip, *args: 1.001 * clip(*args))),
     ("private/silence", "too many counts", around(private_codecs.NoisyCounts, "_encode", _silent_beyond)),
@@ -75,6 +76,7 @@ MISUSES: tuple[tuple[str, str, Fault], ...] = (
 )
 
 UNMENDED: dict[str, str] = {
+    "sessions/minimum": "on sparse graphs as few as the threshold are summed",
     "misuse/copies": "copy.copy(client) is a second client with the same masks",
     "misuse/arrays": "dp reads what masked, complex, structured and text arrays hide",
     "misuse/numbers": "numpy scalars and near-types are not treated alike at every door",
