@@ -88,10 +88,10 @@ class Stage(Session[Server, Client]):
         self.given = {name: self._draw(rng) for name in self.everyone}
         super().__init__(
             Server(config, self.everyone, threads=1, random=self.random),
-            lambda name: Client(**self._credentials(name)),
+            lambda name: Client(**self.credentials(name)),
             self.given.__getitem__,
             tamper,
-            restart=(lambda name, of: Client.load(of.dump(), **self._credentials(name))) if through_dumps else None,
+            restart=(lambda name, of: Client.load(of.dump(), **self.credentials(name))) if through_dumps else None,
             restart_coordinator=(lambda of: Server.load(of.dump(), threads=1)) if through_dumps else None,
         )
 
@@ -105,7 +105,8 @@ class Stage(Session[Server, Client]):
         values = {"model": rng.uniform(-1.2, 1.2, model.length), "votes": rng.integers(0, 8, votes.length)}
         return Inputs(values, int(rng.integers(0, self.config.max_weight + 1)) if self.config.weighted else 1)
 
-    def _credentials(self, name: str) -> dict[str, Any]:
+    def credentials(self, name: str) -> dict[str, Any]:
+        """Return what a client is made or restored with."""
         known = {"identity": identity(name), "participants": self.everyone} if self.named else {}
         return known | {"threads": 1, "random": self.random}
 

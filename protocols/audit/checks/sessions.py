@@ -14,7 +14,9 @@ from secagg.residues import pack
 from ...core import framing
 from ...core.threat_model import Adversary
 from ...masking import wire
+from ...masking.client import Client
 from ...masking.messages import ToClient, ToServer
+from ...masking.server import Server
 from ...masking.transitions import ServerPhase
 from ...simulation.driver import Crossing
 from ...simulation.masked import COLLECTED_PHASES
@@ -89,6 +91,29 @@ def _minimum(trials: Trials) -> Found:
         demand_refusal(partial(stage.run, drops), ThresholdError, what)
         sparse += not config.topology.complete
     return Found({"sessions": trials.share(4), "on sparse graphs": sparse})
+
+
+def _dumps(trials: Trials) -> Found:
+    """Restore server and clients after every phase, before anything is sent: they must send what they had to send."""
+    restored = 0
+    for rng in trials.each(trials.share(20) + 1):
+        stage = Stage(configuration(6, _adversary(rng), complete_graph=True), rng)
+        while not stage.server.ended:
+            stage.step()
+            again = Server.load(stage.server.dump(), threads=1)
+            demand(again.phase is stage.server.phase, f"a server that was in {stage.server.phase} is in {again.phase}")
+            same = dict(again.outgoing()) == dict(stage.server.outgoing())
+            demand(same, f"a server that was restored in {again.phase} has something else to send")
+            stage.coordinator = again
+            for name, client in stage.participants.items():
+                twin = Client.load(client.dump(), **stage.credentials(name))
+                demand(
+                    twin.outgoing == client.outgoing, f"a client that was restored, {twin.phase}, has another answer"
+                )
+                stage.participants[name] = twin
+                restored += 1
+        stage.demand_exact()
+    return Found({"clients restored": restored})
 
 
 @dataclass
@@ -220,6 +245,7 @@ def _input_is_hidden(trials: Trials) -> Found:
 CHECKS = (
     Check("sessions", "dropouts", "sums are exact, whoever drops out in whichever round", _dropouts),
     Check("sessions", "too-many-dropouts", "with a dropout too many there is no sum", _too_many_dropouts),
+    Check("sessions", "dumps", "who is restored from a dump sends what was still to be sent", _dumps),
     Check("sessions", "minimum", "fewer clients than the threat model leaves are not summed", _minimum),
     Check(
         "sessions", "tampering", "whatever one message is turned into, the sum is exact or there is none", _tampering

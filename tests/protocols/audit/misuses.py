@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from dp import calibration, clipping
 from dp.accounting import Method
@@ -37,6 +38,17 @@ def _silent_beyond(original: Callable[..., Encoded], self: private_codecs.NoisyC
     return original(self, value, *rest)
 
 
+def _forgetful(patch: pytest.MonkeyPatch) -> None:
+    load = Server.load
+
+    def forgetting(data: bytes, **more: Any) -> Server:
+        server = load(data, **more)
+        server.outgoing = dict  # type: ignore[assignment, method-assign]
+        return server
+
+    patch.setattr(Server, "load", forgetting)
+
+
 def added(owner: Any, name: str, value: Any) -> Fault:
     """Replace what may not be there."""
     return lambda patch: patch.setattr(owner, name, value, raising=False)
@@ -45,6 +57,7 @@ def added(owner: Any, name: str, value: Any) -> Fault:
 MISUSES: tuple[tuple[str, str, Fault], ...] = (
     ("primitives/public-keys", "unchecked", replaced(primitives, "check_public_key", nothing)),
     ("sessions/minimum", "no minimum", no_minimum),
+    ("sessions/dumps", "servers forget what is to be sent", _forgetful),
     ("private/clipping", "nothing is left", around(clipping, "clip", lambda clip, *args: 0 * clip(*args))),
     ("private/clipping", "a thousandth too long", around(clipping, "clip", lambda clip, *args: 1.001 * clip(*args))),
     ("private/silence", "too many counts", around(private_codecs.NoisyCounts, "_encode", _silent_beyond)),
