@@ -10,9 +10,11 @@ DROPOUT ?= 0.1
 INPUTS  ?= 1000000
 SECONDS_EACH ?= 0
 JOBS ?= 2
+TIMES ?= 50
+AUDIT ?= --quick
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo audit test test-long test-lowest lint types format bench bench-all fuzz mutation vectors docs wheel check clean
+.PHONY: help run demo audit audits test test-long test-lowest lint types format bench bench-all fuzz mutation vectors docs wheel check clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -34,6 +36,14 @@ demo: $(STAMP)   ## federated learning on real data, in the clear and through se
 
 audit: $(STAMP)  ## what a relying party checks for itself, and a report in audit-report/
 	$(BIN)/secagg audit --report audit-report
+
+audits: $(STAMP) ## the audit TIMES times in a row, each with another seed; ends at the first that does not pass (hours)
+	@mkdir -p build/audits
+	@for time in $$(seq $(TIMES)); do \
+		$(BIN)/secagg audit $(AUDIT) --report build/audits/$$time > build/audits/$$time.txt 2>&1 \
+			|| { cat build/audits/$$time.txt; echo "audit $$time of $(TIMES) did not pass"; exit 1; }; \
+		echo "$$time of $(TIMES): $$(grep PASSED build/audits/$$time.txt)"; \
+	done
 
 test: $(STAMP)   ## the test suite (some minutes on two cores)
 	$(BIN)/python -m pytest -n auto -p no:benchmark -m "not long"
@@ -84,7 +94,7 @@ mutation: $(VENV)/.with-mutation  ## mutants of what security hangs on (many hou
 
 docs: $(VENV)/.with-docs  ## the site, with the API reference, into build/site; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
-	@echo "open build/site/index.html"
+	@echo "open build/site/index.html, or to search in it, too: python3 -m http.server --bind 127.0.0.1 -d build/site"
 
 # What few commands need is added when the first of them runs.
 $(VENV)/.with-%: $(STAMP)
@@ -92,9 +102,10 @@ $(VENV)/.with-%: $(STAMP)
 	@touch $@
 
 # Shows that the wheel brings all it needs: its environment holds nothing else.
-wheel: $(STAMP)  ## build the wheel and import it in a clean environment
+# The wheel is built from the source distribution, which shows that this is whole.
+wheel: $(STAMP)  ## build source distribution and wheel, and import the wheel in a clean environment
 	rm -rf build dist .venv-wheel
-	$(BIN)/python -m build --wheel --outdir dist .
+	$(BIN)/python -m build --outdir dist .
 	$(PYTHON) -m venv .venv-wheel
 	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
 	cd /tmp && $(CURDIR)/.venv-wheel/bin/python -c 'import secagg, dp, protocols; print("wheel imports:", secagg.__version__)'

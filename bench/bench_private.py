@@ -19,13 +19,13 @@ from bench.command import run_secagg
 from bench.side_by_side import clocked, size, take_turns
 from bench.suite.findings import Finding
 from dp.analytic import gaussian_noise_multiplier
+from protocols import warm_up
 from protocols.cli.demo import private
 from protocols.cli.demo.digits import load_digits, split_unequally
 from protocols.core.threat_model import ThreatModel
 from protocols.inputs.vectors import FloatVector
 from protocols.masking.config import RoundConfig
 from protocols.privacy.plans import PrivatePlan
-from protocols.simulation.checked import warm_up
 from secagg.residues import reduce_in_place
 
 CLIENTS = size(300, 30)

@@ -97,23 +97,41 @@ def is_error(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, Exception)
 
 
+def entry(module: str, name: str) -> tuple[str, str]:
+    """Return where a public name is documented, and the first sentence of what is said of it."""
+    value = getattr(importlib.import_module(module), name)
+    home = getattr(value, "__module__", "") or ""
+    if not home.startswith(module.partition(".")[0]):  # a constant or a union: where the package names it
+        return f"{module}.{name}", ""
+    first = " ".join((getattr(value, "__doc__", None) or "").strip().partition("\n\n")[0].split())
+    return f"{home}.{name}", re.split(r"(?<=[^.]{3}\.)\s", first)[0].replace("|", "\\|")
+
+
+def listing(module: str, page: str = "") -> list[str]:
+    """Return a table of a module's public names, each a link to where a page documents it."""
+    lines = ["| name | |", "|---|---|"]
+    for name in public_names(module):
+        path, sentence = entry(module, name)
+        lines.append(f"| [`{name}`]({page}#{path}) | {sentence} |")
+    return [*lines, ""]
+
+
 def reference_page(title: str, modules: tuple[str, ...]) -> str:
-    """Return a page that documents the public names of modules, each where it is defined."""
+    """Return a page that lists the public names of modules and then documents them, each where it is defined."""
     lines = [f"# {title}", ""]
     for module in modules:
         loaded = importlib.import_module(module)
-        lines += [f"## `{module}`", "", (loaded.__doc__ or "").strip(), ""]
+        lines += [f"## `{module}`", "", (loaded.__doc__ or "").strip(), "", *listing(module)]
         for name in public_names(module):
-            value = getattr(loaded, name)
-            home = getattr(value, "__module__", "") or ""
-            if not home.startswith(module.partition(".")[0]):  # a constant or a union: where the package names it
-                home = module
-            lines += [f"::: {home}.{name}", ""]
+            lines += [f"::: {entry(module, name)[0]}", ""]
     return "\n".join(lines)
 
 
 def reference_index() -> str:
-    """Return the reference's first page."""
-    lines = ["# API reference", "", "Written from the docstrings of all public names.", ""]
-    lines += [f"- [{title}]({page}.md)" for page, (title, _) in REFERENCE.items()]
+    """Return the reference's first page: all public names."""
+    lines = ["# API reference", "", "All public names, from their docstrings.", ""]
+    for page, (title, modules) in REFERENCE.items():
+        lines += [f"## [{title}]({page}.md)", ""]
+        for module in modules:
+            lines += [f"**`{module}`**", "", *listing(module, f"{page}.md")]
     return "\n".join(lines)

@@ -17,6 +17,6 @@ def accounting_library() -> Any:
         importlib.import_module("dp_accounting.rdp")
     except ImportError as error:
         raise MissingDependencyError(
-            "composition needs the accountant library; install it with: pip install 'secagg[dp]'"
+            "composition needs the accountant library: in a checkout of secagg, pip install '.[dp]'"
         ) from error
     return library

@@ -6,7 +6,17 @@ Read as layers, lowest first: `core`, `reporting` and `inputs`; `masking` and `p
 
 from .core import Adversary, Inputs, Participants, Receipt, ThreatModel, once
 from .inputs import FloatVector, IntegerVector, ModelLayout, PrivateCounts, PrivateVector
-from .masking import Client, ClientPolicy, EncodingDemand, GraphKind, PrivacyDemand, RoundConfig, RoundResult, Server
+from .masking import (
+    Client,
+    ClientPolicy,
+    EncodingDemand,
+    GraphKind,
+    PrivacyDemand,
+    RoundConfig,
+    RoundResult,
+    Server,
+    warm_up,
+)
 from .privacy import HistogramPlan, PrivatePlan
 
 __all__ = [
@@ -31,4 +41,5 @@ __all__ = [
     "Server",
     "ThreatModel",
     "once",
+    "warm_up",
 ]

@@ -111,6 +111,7 @@ def test_every_checked_table_is_checked():
         "cost": 1,
         "table": 1,
         "dp error": 1,
+        "audit's group": 1,
     }
     for header, count in headers.items():
         found = tables(header)
@@ -332,6 +333,16 @@ def test_the_checker_has_the_same_tables():
             for name, default in ours.items()
             if name in stated
         }
+
+
+def test_rates_of_false_alarms():
+    from protocols.audit.runner import all_checks
+
+    by_chance = [check for check in all_checks() if check.false_alarm]
+    groups = dict.fromkeys(check.group for check in by_chance)
+    rows = {group: [check.false_alarm for check in by_chance if check.group == group] for group in groups}
+    rows["all"] = [check.false_alarm for check in by_chance]
+    assert table("audit's group") == [[group, str(len(of)), f"{sum(of):.2g}"] for group, of in rows.items()]
 
 
 def test_ledger_lock():

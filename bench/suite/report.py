@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from protocols.core.files import write_whole
 from secagg.errors import MissingDependencyError
 
 from . import plots
@@ -111,7 +112,7 @@ def markdown(results: Results, pictures: dict[str, bytes]) -> str:
             for curve in results.curves
             if curve.name in pictures
         ]
-        lines += [] if pictures else ["Plots need matplotlib: pip install 'secagg[plots]'"]
+        lines += [] if pictures else ["Plots need matplotlib: pip install '.[plots]'"]
     lines += ["", "## Figure by figure", ""]
     lines += [section(finding) for finding in results.findings]
     return "\n".join(lines).rstrip() + "\n"
@@ -141,9 +142,9 @@ def write(results: Results, folder: Path) -> Path:
     except MissingDependencyError:
         pictures = {}
     for name, svg in pictures.items():
-        (beside / f"{name}.svg").write_bytes(svg)
-    (beside / JSON).write_text(json.dumps(asdict(results), indent=2) + "\n", encoding="utf-8")
-    (folder / MARKDOWN).write_text(markdown(results, pictures), encoding="utf-8")
+        write_whole(beside / f"{name}.svg", svg)
+    write_whole(beside / JSON, json.dumps(asdict(results), indent=2) + "\n")
+    write_whole(folder / MARKDOWN, markdown(results, pictures))
     return folder / MARKDOWN
 
 

@@ -63,7 +63,7 @@ class PostgresStore:
             from sqlalchemy.exc import ArgumentError
         except ImportError as error:
             raise MissingDependencyError(
-                "a ledger in PostgreSQL needs SQLAlchemy and psycopg; install them with: pip install 'secagg[postgres]'"
+                "ledgers in PostgreSQL need SQLAlchemy and psycopg: in a checkout of secagg, pip install '.[postgres]'"
             ) from error
         try:
             parsed = make_url(url)

@@ -82,11 +82,12 @@ class Found:
 class Trials:
     """How much a check is to try, and the stream of examples that it tries.
 
-    Simulated inputs follow from `seed`, so that a failure can be had again. Keys, masks and noise are drawn by the code
-    under test from the operating system, as in use, and follow from nothing.
+    All that a check chooses follows from `seed`: inputs, who drops out, which bit is flipped, and, through
+    `Generator.bytes`, the keys and masks of simulated parties. So a failure can be had again, bit by bit. Checks that
+    are not `repeatable` let the library draw from the operating system, as in use.
 
     Args:
-        seed: of all simulated inputs.
+        seed: of all that is simulated.
         examples: how many examples a property is tried with.
         samples: how many numbers a statistical check draws.
         on_progress: called with how much of this check is done, from 0 to 1.
@@ -122,7 +123,10 @@ class Check:
         name: distinct within the group.
         claim: what holds if it passes, in a sentence.
         run: tries to refute it; raises Refuted if it can.
-        false_alarm: the probability with which a right library fails; 0 where nothing is left to chance.
+        false_alarm: a bound on the probability with which a right library fails. It is 0 where only an accident of
+            cryptography could make it fail, such as two equal keys, which is rarer than 2**-60.
+        repeatable: whether everything follows from the seed. False where what the operating system draws is under
+            check, where keys are made by a library that takes no randomness, or where threads race.
     """
 
     group: str
@@ -130,11 +134,20 @@ class Check:
     claim: str
     run: Callable[[Trials], Found]
     false_alarm: float = 0.0
+    repeatable: bool = True
 
     @property
     def key(self) -> str:
         """What names the check in the report and at the command line."""
         return f"{self.group}/{self.name}"
+
+    @property
+    def caveat(self) -> str:
+        """What people are told beside the command that runs it again: nothing where it does the very same."""
+        if self.repeatable:
+            return ""
+        chance = f", and by chance it fails once in {round(1 / self.false_alarm):,} runs" if self.false_alarm else ""
+        return f" (not all of it follows from the seed{chance})"
 
 
 @dataclass(frozen=True)
@@ -148,6 +161,7 @@ class Outcome:
         figures: what was measured.
         plots: what there is to be drawn.
         seconds: wall-clock time.
+        again: for what failed, the command that runs it again; else empty.
     """
 
     check: Check
@@ -156,6 +170,7 @@ class Outcome:
     figures: Mapping[str, Figure]
     plots: tuple[Plot, ...]
     seconds: float
+    again: str = ""
 
 
 def demand(held: bool, reason: str, plots: tuple[Plot, ...] = (), **figures: Figure) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from secagg.errors import MissingDependencyError
 
+from ..core.files import write_whole
 from ..reporting import page
 from . import plots
 from .outcome import Figure, Outcome, Plot, Status
@@ -46,7 +47,7 @@ _GROUPS = {
     "epsilon": (
         "Privacy claims",
         "Lower bounds on epsilon from many releases on two neighbouring inputs. A bound above the claim refutes it; "
-        "one below proves nothing. The control has two fifths of the noise; it must be refuted.",
+        "one below proves nothing. The control has three tenths of the noise; it must be refuted.",
     ),
     "private": ("Private rounds", "What dropouts leave of the noise, what clients refuse, counts and rotations."),
     "ledger": (
@@ -54,6 +55,10 @@ _GROUPS = {
         "Spending in a race, accounts computed once more, and changes behind the ledger's back.",
     ),
     "paillier": ("Paillier summation", "Sums under encryption, and their opening by a committee."),
+    "misuse": (
+        "Misuse",
+        "What callers do without thinking: done right, or refused by an error that names it.",
+    ),
 }
 
 _STYLE = """
@@ -67,7 +72,7 @@ td.name { width: 12rem; } td.seconds { text-align: right; white-space: nowrap; c
 .passed-mark { color: var(--good); } .failed-mark { color: var(--bad); } .idle-mark { color: var(--idle); }
 .reason { color: var(--bad); } .idle-reason { color: var(--idle); }
 .figures { color: var(--dim); font-size: .87rem; }
-.figures span { white-space: nowrap; margin-right: 1.1em; display: inline-block; }
+.figures span { margin-right: 1.1em; display: inline-block; }
 """
 
 _MARKS = {
@@ -82,12 +87,12 @@ def write(audit: Audit, folder: Path) -> tuple[Path, Path]:
     """Write both files into a folder, which is made if it is not there; return (HTML, JSON).
 
     Raises:
-        OSError: they cannot be written.
+        OSError: they cannot be written; a file that was there is as it was, or whole and new.
     """
     folder.mkdir(parents=True, exist_ok=True)
     html_path, json_path = folder / HTML_NAME, folder / JSON_NAME
-    json_path.write_text(json.dumps(audit.facts(), indent=2) + "\n", encoding="utf-8")
-    html_path.write_text(html(audit), encoding="utf-8")
+    write_whole(json_path, json.dumps(audit.facts(), indent=2) + "\n")
+    write_whole(html_path, html(audit))
     return html_path, json_path
 
 
@@ -119,13 +124,19 @@ def headline(audit: Audit) -> str:
 def _verdict(audit: Audit) -> str:
     failed = [done for done in audit.outcomes if done.status in (Status.FAILED, Status.ERROR)]
     head = headline(audit)
-    listed = "".join(f"<li><code>{escape(done.check.key)}</code> {escape(done.reason)}</li>" for done in failed)
+    listed = "".join(
+        f"<li><code>{escape(done.check.key)}</code> {escape(done.reason)}{_again(done)}</li>" for done in failed
+    )
     return (
         f'<div class="verdict {audit.verdict}"><strong>{escape(head[0].upper() + head[1:])}</strong>'
         f"{escape(summary(audit))}, in {audit.seconds:.0f} s. A library without fault fails this "
         f"audit with a probability of at most {audit.false_alarm:.1g}. What passes is not proven: it was not refuted."
         f"{f'<ul>{listed}</ul>' if listed else ''}</div>"
     )
+
+
+def _again(done: Outcome) -> str:
+    return f"<br>Again: <code>{escape(done.again)}</code>{done.check.caveat}" if done.again else ""
 
 
 def _group(name: str, outcomes: list[Outcome]) -> str:
@@ -175,12 +186,13 @@ def _pictures(drawn: Iterable[Plot]) -> str:
 def _conditions(audit: Audit) -> str:
     facts = {
         "started": audit.started.isoformat(sep=" ", timespec="seconds"),
-        "seed of simulated inputs": str(audit.seed),
+        "seed of all that is simulated": str(audit.seed),
         "examples a property": f"{audit.examples:,}",
         "samples a statistical check": f"{audit.samples:,}",
     } | versions()
     again = f"secagg audit --seed {audit.seed} --examples {audit.examples} --samples {audit.samples}"
     return (
-        f'<section><h2>How to have it again</h2><p class="about"><code>{again}</code> simulates the same inputs. Keys, '
-        f"masks and noise are drawn afresh every time, as in use.</p>{page.facts(facts)}</section>"
+        f'<section><h2>How to have it again</h2><p class="about"><code>{again}</code> simulates all of it again but '
+        "for what the operating system draws: noise, and keys where their freshness is under check.</p>"
+        f"{page.facts(facts)}</section>"
     )

@@ -45,7 +45,7 @@ class Audit:
 
     Attributes:
         outcomes: of all checks, in order.
-        seed: from which all simulated inputs follow.
+        seed: from which all that is simulated follows.
         examples: tried for each property.
         samples: drawn by each statistical check.
         started: when, in UTC.
@@ -111,6 +111,8 @@ class Audit:
                     "claim": outcome.check.claim,
                     "status": str(outcome.status),
                     "reason": outcome.reason,
+                    "again": outcome.again,
+                    "repeatable": outcome.check.repeatable,
                     "false_alarm": outcome.check.false_alarm,
                     "figures": dict(outcome.figures),
                     "seconds": round(outcome.seconds, 3),
@@ -125,12 +127,14 @@ def all_checks() -> tuple[Check, ...]:
     """Return every check, in the order in which they run: from what others stand on upwards."""
     from .checks import (
         accounts,
+        doors,
         draws,
         epsilon,
         equivocation,
         freshness,
         known_answers,
         ledgers,
+        misuse,
         noise,
         paillier,
         primitives,
@@ -143,7 +147,7 @@ def all_checks() -> tuple[Check, ...]:
 
     modules = (
         *(shipped, known_answers, thresholds, replay, primitives, sessions, equivocation, freshness),
-        *(noise, draws, epsilon, private, releases, ledgers, accounts, paillier),
+        *(noise, draws, epsilon, private, releases, ledgers, accounts, paillier, misuse, doors),
     )
     return tuple(check for module in modules for check in module.CHECKS)
 
@@ -178,7 +182,7 @@ def run(
 
     Args:
         checks: which; see `chosen`.
-        seed: of simulated inputs, from 0; drawn afresh if None.
+        seed: of all that is simulated, from 0; drawn afresh if None.
         examples: how many examples each property is tried with, 1 to 100,000.
         samples: how many numbers each statistical check draws, 100,000 to 10,000,000: with fewer, noise that
             is a twentieth too narrow would pass; with more, arrays would take gigabytes.
@@ -239,7 +243,13 @@ def _run_one(check: Check, trials: Trials) -> Outcome:
             reason += "; nothing was refuted: see to it and run this check again, or with fewer --samples"
     if status is Status.FAILED and trials.current is not None:
         reason += f" (example {trials.current} of seed {trials.seed})"
-    return Outcome(check, status, reason, found.figures, found.plots, time.perf_counter() - start)
+    again = _again(check, trials) if status is Status.FAILED else ""
+    return Outcome(check, status, reason, found.figures, found.plots, time.perf_counter() - start, again)
+
+
+def _again(check: Check, trials: Trials) -> str:
+    size = f"--examples {trials.examples} --samples {trials.samples}"
+    return f"secagg audit --seed {trials.seed} {size} --only {check.key}"
 
 
 def _is_the_machines(error: Exception) -> bool:

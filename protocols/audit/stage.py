@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import hashlib
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from secagg import aead
 from secagg.encoding import Rounding
+from secagg.randomness import RandomBytes
 from secagg.signatures import Identity
 
 from ..core.machine import Inputs
@@ -19,41 +19,21 @@ from ..core.threat_model import Adversary, ThreatModel
 from ..inputs.vectors import FloatVector, IntegerVector
 from ..masking import wire
 from ..masking.client import Client
-from ..masking.client.state import Advertised
 from ..masking.config import RoundConfig
-from ..masking.messages import ShareKeys, ToServer
+from ..masking.messages import ToServer
 from ..masking.policy import ClientPolicy
 from ..masking.server import Server
 from ..masking.topology import GraphKind
-from ..masking.transitions import ServerPhase
-from ..simulation.driver import Crossing, Session, Wire, faithful
+from ..simulation.driver import Session, Wire, faithful
 from .outcome import demand
 
 MAX_MESSAGE_BYTES = 1 << 20
-NONCES = "nonces of clients' shares"
-_MAX_NOTES = 100_000
-_notes: dict[str, list[bytes]] = defaultdict(list)
-
-
-def _note(kind: str, *drawn: bytes) -> None:
-    if len(_notes[kind]) < _MAX_NOTES:  # enough for any check, and not so many as to fill the memory
-        _notes[kind] += drawn
-
-
-def take_notes() -> dict[str, list[bytes]]:
-    """Return what the parties of all sessions have drawn since this was last called, by kind; and forget it.
-
-    For the freshness check alone. Inputs and parties are simulated, so that nobody's secrets are in it.
-    """
-    taken = dict(_notes)
-    _notes.clear()
-    return taken
 
 
 @cache
 def identity(name: str) -> Identity:
-    """Return a simulated client's long-lived identity: the same in all sessions of an audit."""
-    return Identity.generate()
+    """Return a simulated client's long-lived identity: the same in all sessions of all audits, and no secret."""
+    return Identity(hashlib.sha256(f"identity of {name} in audits".encode()).digest())
 
 
 def read(data: bytes, message_type: Any = ToServer) -> Any:
@@ -83,19 +63,27 @@ def configuration(
 
 
 class Stage(Session[Server, Client]):
-    """One session. Inputs follow from the generator, secrets come from the operating system.
+    """One session. Inputs and secrets follow from the generator, so that a session can be had again.
 
     Args:
         config: one of `configuration`.
-        rng: of the inputs.
+        rng: of the inputs, and of the secrets.
         tamper: what becomes of messages on their way.
         through_dumps: whether every message meets a party that was restored from its dump.
+        random: of the secrets instead, where what the operating system draws is under check.
     """
 
     def __init__(
-        self, config: RoundConfig, rng: np.random.Generator, tamper: Wire = faithful, *, through_dumps: bool = False
+        self,
+        config: RoundConfig,
+        rng: np.random.Generator,
+        tamper: Wire = faithful,
+        *,
+        through_dumps: bool = False,
+        random: RandomBytes | None = None,
     ) -> None:
-        self.config, self.tamper = config, tamper
+        self.config = config
+        self.random: RandomBytes = rng.bytes if random is None else random
         everyone = Participants.numbered(config.num_clients)
         self.named = config.threat_model.adversary.needs_identities
         self.everyone = (
@@ -103,14 +91,13 @@ class Stage(Session[Server, Client]):
         )
         self.given = {name: self._draw(rng) for name in self.everyone}
         super().__init__(
-            Server(config, self.everyone, threads=1),
-            lambda name: Client(policy=ClientPolicy.permissive(), **self._credentials(name)),
+            Server(config, self.everyone, threads=1, random=self.random),
+            lambda name: Client(policy=ClientPolicy.permissive(), **self.credentials(name)),
             self.given.__getitem__,
-            self._carry,
-            restart=(lambda name, of: Client.load(of.dump(), **self._credentials(name))) if through_dumps else None,
+            tamper,
+            restart=(lambda name, of: Client.load(of.dump(), **self.credentials(name))) if through_dumps else None,
             restart_coordinator=(lambda of: Server.load(of.dump(), threads=1)) if through_dumps else None,
         )
-        _note("sessions' ids", self.server.session_id)
 
     @property
     def server(self) -> Server:
@@ -122,24 +109,10 @@ class Stage(Session[Server, Client]):
         values = {"model": rng.uniform(-1.2, 1.2, model.length), "votes": rng.integers(0, 8, votes.length)}
         return Inputs(values, int(rng.integers(0, self.config.max_weight + 1)) if self.config.weighted else 1)
 
-    def _credentials(self, name: str) -> dict[str, Any]:
+    def credentials(self, name: str) -> dict[str, Any]:
+        """Return what a client is made or restored with."""
         known = {"identity": identity(name), "participants": self.everyone} if self.named else {}
-        return known | {"threads": 1}
-
-    def _carry(self, crossing: Crossing) -> bytes | None:
-        if crossing.to_coordinator:
-            self._note_secrets(crossing)
-        return self.tamper(crossing)
-
-    def _note_secrets(self, crossing: Crossing) -> None:
-        state = self.participants[crossing.name]._memory.state
-        if crossing.phase == ServerPhase.ADVERTISE_KEYS and isinstance(state, Advertised):
-            _note("clients' X25519 keys", state.cipher_private_key, state.mask_private_key)
-            _note("clients' self-mask seeds", state.self_mask_seed)
-            if state.confirmation_private_key:
-                _note("clients' confirmation keys", state.confirmation_private_key)
-        elif crossing.phase == ServerPhase.SHARE_KEYS and isinstance(message := read(crossing.data), ShareKeys):
-            _note(NONCES, *(sealed[: aead.NONCE_BYTES] for sealed in message.sealed.values()))
+        return known | {"threads": 1, "random": self.random}
 
     def levels(self, clients: Iterable[str]) -> dict[str, list[int]]:
         """Return the sums of these clients' encoded integers, by other code than the encoding's."""

@@ -63,7 +63,7 @@ def audit(
         Path | None, typer.Option(metavar="DIR", help="Write audit.html and audit.json into this folder.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seeds the simulated inputs, to have a failure again; drawn if not given.")
+        int | None, typer.Option(help="Seeds all that is simulated, to have a failure again; drawn if not given.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -140,6 +140,8 @@ def _progress(total: int, *, quiet: bool) -> Iterator[tuple[Callable[[Check, flo
             console.print(line, soft_wrap=True)
             if outcome.reason:
                 console.print(Text(f"  {outcome.reason}", style=colour), soft_wrap=True)
+            if outcome.again:
+                console.print(Text(f"  again: {outcome.again}{outcome.check.caveat}"), soft_wrap=True)
             progress.update(task, completed=finished)
 
         yield on_progress, on_outcome

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from rich.table import Table
 from dp.errors import PrivacyParameterError
 from dp.sensitivity import Adjacency, Norm, Sensitivity, round_up
 
+from ..core.files import write_whole
 from .errors import EXIT_WRONG, Commands
 from .tables import AsJson, print_json
 
@@ -142,7 +144,7 @@ def _plot(values: Any, law: Law, verdict: Verdict, title: str, path: Path) -> No
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        msg = "drawing needs matplotlib; install it with: pip install 'secagg[plots]'"
+        msg = "drawing needs matplotlib: in a checkout of secagg, pip install '.[plots]'"
         raise PrivacyParameterError(msg) from error
     import numpy as np
 
@@ -175,8 +177,10 @@ def _plot(values: Any, law: Law, verdict: Verdict, title: str, path: Path) -> No
     colour = "#2ca02c" if verdict.passed else "#d62728"
     figure.suptitle(f"check {words} (false alarm {verdict.false_alarm:g})", color=colour)
     figure.supxlabel(failed or tests, fontsize=7)
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=110, format="png")
     try:
-        figure.savefig(path, dpi=110, format="png")
+        write_whole(path, drawn.getvalue())
     except OSError as error:
         msg = f"cannot write {path}: {error.strerror}"
         raise PrivacyParameterError(msg) from error

@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
 from secagg.errors import AuthenticationFailed, ParameterError
 from secagg.signatures import PRIVATE_KEY_BYTES, Identity, check_public_key
 
+from .files import write_whole
 from .participants import Participants
 
 ROSTER_VERSION = 1
@@ -108,18 +108,8 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _write_new(path: Path, text: str, *, mode: int) -> None:
-    """Write a file that is there as a whole or not at all, also if the disk is full or the machine stops."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        try:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(descriptor)
-            os.link(draft, path)  # which, unlike a rename, overwrites nothing
-        finally:
-            draft.unlink(missing_ok=True)
+        write_whole(path, text, mode=mode, new=True)
     except FileExistsError:
         raise ParameterError(f"{path} exists: keys are never overwritten; name another folder") from None
     except OSError as error:

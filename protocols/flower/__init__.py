@@ -6,7 +6,7 @@ Flower's own engines carry the messages. Extra: `flower`.
 try:
     import flwr  # noqa: F401
 except ImportError as error:
-    msg = "the Flower adapter needs Flower; install it with: pip install 'secagg[flower]'"
+    msg = "the Flower adapter needs Flower: in a checkout of secagg, pip install '.[flower]'"
     raise ImportError(msg) from error
 
 from .grid import SecAggGrid

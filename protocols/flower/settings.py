@@ -128,8 +128,8 @@ class SecAggSettings:
             object.__setattr__(self, name, whole(getattr(self, name), name, least))
         for name, most in _MOST_REAL.items():
             object.__setattr__(self, name, float(real(getattr(self, name), name, 0, most)))
-        if not isinstance(self.complete_graph, bool | None):
-            raise ParameterError(f"complete_graph is {self.complete_graph!r}, but must be True, False or None")
+        if self.graph is not None and self.graph not in tuple(GraphKind):
+            raise ParameterError(f"graph is {self.graph!r}, but must be one of {', '.join(GraphKind)}, or None")
         if isinstance(self.roster, PathLike):
             object.__setattr__(self, "roster", fspath(self.roster))
         if not isinstance(self.roster, str | None):

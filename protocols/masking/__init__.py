@@ -6,6 +6,7 @@ from .policy import ClientPolicy, EncodingDemand, PrivacyDemand
 from .result import RoundResult
 from .server import Server
 from .topology import GraphKind
+from .warming import warm_up
 
 __all__ = [
     "Client",
@@ -16,4 +17,5 @@ __all__ = [
     "RoundConfig",
     "RoundResult",
     "Server",
+    "warm_up",
 ]

@@ -24,7 +24,7 @@ def svg(draw: Callable[[Any], None], size: tuple[float, float] = (5.2, 3.2), *, 
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError:
-        raise MissingDependencyError("plots need matplotlib: pip install 'secagg[plots]'") from None
+        raise MissingDependencyError("plots need matplotlib: in a checkout of secagg, pip install '.[plots]'") from None
     with mpl.rc_context(_STYLE | {"svg.hashsalt": salt}):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)

@@ -19,10 +19,20 @@ table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .45rem .8rem .45rem 0; border-top: 1px solid var(--line); }
 th { font-weight: 600; color: var(--dim); font-size: .85rem; border-top: 0; }
 code { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .9em; }
-.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(26rem, 1fr)); gap: 1rem; margin-top: 1rem; }
+code, dd { overflow-wrap: anywhere; }
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(26rem, 100%), 1fr)); gap: 1rem;
+  margin-top: 1rem; }
 .plots img { width: 100%; border: 1px solid var(--line); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem; margin: .6rem 0; }
 dt { color: var(--dim); } dd { margin: 0; }
+@media (max-width: 45rem) {
+  main { padding: 1rem .8rem 3rem; }
+  table, tbody, tr, td { display: block; }
+  tr { border-top: 1px solid var(--line); padding: .5rem 0; }
+  tr:has(th) { display: none; }
+  tr > td, tr > td[class] { border-top: 0; padding: .1rem 0; width: auto; text-align: left; white-space: normal; }
+  dl { grid-template-columns: 1fr; } dd { margin-bottom: .5rem; }
+}
 """
 
 

@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from secagg import shamir
-from secagg.residues import pack, unpack
-
 from ..core.machine import Inputs
 from ..core.participants import Participants
 from ..inputs.plain_codecs import FloatCodec
 from ..masking.config import RoundConfig
 from ..masking.transitions import ServerPhase
+from ..masking.warming import warm_up
 from .masked import Simulation, SimulationReport, choose_drops, peak_memory_bytes
 
 
@@ -119,13 +117,3 @@ def run_checked_round(
     report = Simulation(config, inputs, drops, on_progress=on_progress).run()
     exact = summed == report.result.survivors and np.array_equal(report.result.levels[spec.name], plain_sum)
     return CheckedRound(config, exact, report, drops)
-
-
-def warm_up(config: RoundConfig) -> None:
-    """Have the kernels compiled that a round uses, on a few numbers, so that no party's seconds are the compiler's."""
-    for codec in config.codecs:
-        codec.warm_up()
-        few = np.zeros(2, dtype=codec.dtype)
-        unpack(pack(few, codec.modulus_bits), codec.modulus_bits, few.size)
-    shares = shamir.split(bytes(32), threshold=2, indices=(1, 2, 3))
-    shamir.reconstruct_many((1, 2), [[shares[1]], [shares[2]]], num_bytes=32)

@@ -20,9 +20,10 @@ from ..core.machine import Inputs
 from ..core.participants import Participants
 from ..inputs.private_codecs import rotation_seed
 from ..masking.transitions import ServerPhase
+from ..masking.warming import warm_up
 from ..privacy.explanation import facts as plan_facts
 from ..privacy.plans import PrivatePlan
-from .checked import round_facts, warm_up
+from .checked import round_facts
 from .masked import Simulation, SimulationReport, choose_drops
 from .paid import pay
 

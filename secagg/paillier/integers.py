@@ -100,7 +100,7 @@ def choose(name: str | None) -> None:
     known = {"python": PYTHON, "gmpy2": _gmpy2(), None: _fastest()}
     chosen = known.get(name)
     if chosen is None:
-        raise ParameterError(f"there is no backend {name!r} here: use 'python', or install secagg[paillier] for gmpy2")
+        raise ParameterError(f"there is no backend {name!r} here: use 'python', or install gmpy2")
     _chosen[:] = [chosen]
 
 

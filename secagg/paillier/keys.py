@@ -278,7 +278,7 @@ def _phe() -> Any:
     try:
         import phe
     except ImportError:
-        raise ParameterError("phe is not installed: install secagg[paillier]") from None
+        raise ParameterError("phe is not installed: in a checkout of secagg, pip install '.[paillier]'") from None
     return phe
 
 

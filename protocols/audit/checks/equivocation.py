@@ -207,7 +207,8 @@ def _another_key(trials: Trials) -> Found:
         name = stage.everyone.name(int(rng.integers(2, 9)))
         roster = read(stage.server.outgoing()[name], ToClient)
         key = ("mask_public_key", "cipher_public_key", "confirmation_public_key")[int(rng.integers(3))]
-        forged = Identity.generate().public_bytes if key.startswith("conf") else KeyPair.generate().public_bytes
+        of = Identity if key.startswith("conf") else KeyPair
+        forged = of.generate(random=rng.bytes).public_bytes
         entries = tuple(
             msgspec.structs.replace(entry, **{key: forged}) if entry.sender == _VICTIM else entry
             for entry in roster.entries

@@ -10,8 +10,11 @@ from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from dp.accounting import epsilon_of
+from dp.calibration import noise_multiplier
 from dp.errors import BudgetExceededError, DpError
-from dp.ledger import Budget, Cost, Ledger
+from dp.events import GaussianEvent, Repeated
+from dp.ledger import Budget, Composition, Cost, Ledger
 from dp.sensitivity import Adjacency
 
 from ..outcome import Check, Found, Refuted, Trials, demand
@@ -99,7 +102,39 @@ def _changes(path: Path) -> Iterator[str]:
                     yield f"UPDATE {table} SET {name} = {other} WHERE rowid = {row}"  # noqa: S608
 
 
+def _calibrated(trials: Trials) -> Found:
+    """Calibrate noise to a goal, ask the accountant what it costs, and pay for it from a budget of that very goal."""
+    goals, wrong = trials.share(4) + 8, []
+    for rng in trials.each(goals):
+        epsilon, delta = float(10 ** rng.uniform(-1, 1)), f"1e-{rng.integers(4, 9)}"
+        rounds = int(rng.integers(1, 20))
+        event = GaussianEvent(noise_multiplier(epsilon, float(delta), rounds=rounds), _ADD)
+        account = epsilon_of(Repeated(event, rounds), float(delta))
+        what = f"{rounds} rounds calibrated to ({epsilon!r}, {delta})"
+        if account > epsilon:
+            wrong.append(f"{what} are accounted for as {account!r}")
+        with ledger_of(Budget("audited", epsilon, delta, adjacency=_ADD)) as ledger:
+            try:
+                ledger.spend("audited", Cost(account, delta, adjacency=_ADD), round_id="all")
+            except BudgetExceededError:
+                wrong.append(f"{what} do not fit a budget of it, at {account!r}")
+        counted = Budget("audited", epsilon, delta, adjacency=_ADD, composition=Composition.RELEASES, event=event)
+        with ledger_of(counted) as ledger:
+            allowed = int(ledger.status("audited").limit["releases"])
+        if allowed < rounds:
+            wrong.append(f"of {what} a budget of releases allows {allowed}")
+    demand(not wrong, f"{len(wrong)} promises to {goals} goals are broken: {'; '.join(wrong[:3])}")
+    return Found({"goals": goals})
+
+
 CHECKS = (
-    Check("ledger", "overspending", "no more is spent than there is, in a race of four, and no less", _overspending),
+    Check("ledger", "calibrated", "what is calibrated to a goal costs no more, and fits a budget of it", _calibrated),
+    Check(
+        "ledger",
+        "overspending",
+        "no more is spent than there is, in a race of four, and no less",
+        _overspending,
+        repeatable=False,
+    ),
     Check("ledger", "tampering", "a change of any cell or row of a ledger's file shows", _tampering),
 )

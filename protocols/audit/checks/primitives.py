@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,7 +12,7 @@ from secagg.encoding import FixedPoint, Rounding
 from secagg.errors import AuthenticationFailed, EncodingError, ThresholdError
 from secagg.key_agreement import KeyPair
 from secagg.residues import lane_dtype, pack, packed_bytes, reduce_in_place, unpack
-from secagg.signatures import Identity, verify
+from secagg.signatures import Identity, check_public_key, verify
 
 from ..outcome import Check, Found, Trials, demand, demand_refusal
 from ..strings import even
@@ -39,7 +41,7 @@ def _encoding(trials: Trials) -> Found:
             values = rng.uniform(-1.5, 1.5, 50) * codec.clip
             values[:2] = (2 * codec.clip, -2 * codec.clip)  # the extremes add up where an overflow would show
             weight = int(rng.integers(1, top + 1))
-            total += codec.encode(values, weight=weight).residues
+            total += codec.encode(values, weight=weight, random=rng.bytes).residues
             plain += weight * np.clip(values, -codec.clip, codec.clip)
             weights += weight
         off = np.abs(codec.decode_sum(total, num_summands=summands) - plain).max() * codec.scale / weights
@@ -108,7 +110,7 @@ def _shamir(trials: Trials) -> Found:
         threshold = int(rng.integers(2, holders + 1))
         indices = (rng.permutation(1000)[:holders] + 1).tolist()
         secret = rng.bytes(int(rng.integers(1, 70)))
-        shares = shamir.split(secret, threshold=threshold, indices=indices)
+        shares = shamir.split(secret, threshold=threshold, indices=indices, random=rng.bytes)
         held = {i: shares[i] for i in rng.permutation(indices)[:threshold].tolist()}
         found = shamir.reconstruct(held, threshold=threshold, num_bytes=len(secret))
         demand(found == secret, f"{threshold} of {holders} shares reconstruct to something else")
@@ -128,8 +130,9 @@ def _shamir(trials: Trials) -> Found:
 
 def _shamir_uniform(trials: Trials) -> Found:
     # Shares of zero: a coefficient that is biased, or never zero, shows in them.
+    (rng,) = trials.each(1)
     secrets = np.zeros(trials.samples, dtype=np.uint64)
-    shares = shamir.split_elements(secrets, threshold=2, indices=[1, 2])
+    shares = shamir.split_elements(secrets, threshold=2, indices=[1, 2], random=rng.bytes)
     top = shares[0].astype(np.uint64) >> np.uint64(field.PRIME.bit_length() - 8)
     return Found(even(np.bincount(top.astype(np.int64), minlength=_BINS), "shares of a fixed secret", _FALSE_ALARM))
 
@@ -137,9 +140,10 @@ def _shamir_uniform(trials: Trials) -> Found:
 def _aead(trials: Trials) -> Found:
     for rng in trials.each():
         key, text, data = rng.bytes(32), rng.bytes(int(rng.integers(0, 200))), rng.bytes(int(rng.integers(1, 60)))
-        sealed = aead.seal(key, text, associated_data=data)
+        sealed = aead.seal(key, text, associated_data=data, random=rng.bytes)
         demand(aead.open(key, sealed, associated_data=data) == text, "a text comes back changed")
-        demand(aead.seal(key, text, associated_data=data) != sealed, "a nonce was used twice")
+        again = aead.seal(key, text, associated_data=data, random=rng.bytes)
+        demand(again != sealed, "a nonce was used twice")
         bit = int(rng.integers(1 << 16))
         for what, arguments in {
             "another ciphertext": (key, flipped(sealed, bit), data),
@@ -155,8 +159,8 @@ def _aead(trials: Trials) -> Found:
 
 
 def _key_agreement(trials: Trials) -> Found:
-    for _ in trials.each():
-        one, other, third = (KeyPair.generate() for _ in range(3))
+    for rng in trials.each():
+        one, other, third = (KeyPair.generate(random=rng.bytes) for _ in range(3))
         agreed = one.agree(other.public_bytes)
         demand(agreed == other.agree(one.public_bytes), "two sides agree on different secrets")
         demand(agreed != one.agree(third.public_bytes), "two peers share one secret")
@@ -165,16 +169,49 @@ def _key_agreement(trials: Trials) -> Found:
 
 def _signatures(trials: Trials) -> Found:
     for rng in trials.each():
-        signer, text, bit = Identity.generate(), rng.bytes(int(rng.integers(1, 100))), int(rng.integers(1 << 16))
+        signer, text, bit = (
+            Identity.generate(random=rng.bytes),
+            rng.bytes(int(rng.integers(1, 100))),
+            int(rng.integers(1 << 16)),
+        )
         signature = signer.sign(text)
         verify(signer.public_bytes, text, signature)
         for what, arguments in {
             "another text": (signer.public_bytes, flipped(text, bit), signature),
             "another signature": (signer.public_bytes, text, flipped(signature, bit)),
-            "another signer": (Identity.generate().public_bytes, text, signature),
+            "another signer": (Identity.generate(random=rng.bytes).public_bytes, text, signature),
         }.items():
             demand_refusal(lambda: verify(*arguments), AuthenticationFailed, what)  # noqa: B023
     return Found({"examples": trials.examples})
+
+
+_P = 2**255 - 19
+_D = -121665 * pow(121666, -1, _P) % _P
+_SMALL_ORDERS = (1, _P - 1, 0, pow(2, (_P - 1) // 4, _P))
+"""Of orders 1, 2 and 4, by y."""
+
+
+def _is_on_curve(encoded: bytes) -> bool:
+    """Return whether RFC 8032 decodes it: whether x^2 = (y^2 - 1) / (d y^2 + 1) is a square, in Python's integers."""
+    y = int.from_bytes(encoded, "little") & ((1 << 255) - 1)
+    square = (y * y - 1) * pow(_D * y * y + 1, -1, _P) % _P
+    return y < _P and pow(square, (_P - 1) // 2, _P) in (0, 1)
+
+
+def _public_keys(trials: Trials) -> Found:
+    """Half of all strings are on the curve, an eighth of these in the right subgroup: what is off must be refused."""
+    off = 0
+    for rng in trials.each():
+        check_public_key(Identity.generate(random=rng.bytes).public_bytes)
+        for _ in range(8):
+            drawn = rng.bytes(32)
+            if not _is_on_curve(drawn):
+                demand_refusal(partial(check_public_key, drawn), AuthenticationFailed, "a public key off the curve")
+                off += 1
+    for y in _SMALL_ORDERS:
+        for encoded in (y.to_bytes(32, "little"), (y + (1 << 255)).to_bytes(32, "little")):
+            demand_refusal(partial(check_public_key, encoded), AuthenticationFailed, f"y = {y} as a public key")
+    return Found({"keys off the curve refused": off, "of small order": 2 * len(_SMALL_ORDERS)})
 
 
 CHECKS = (
@@ -194,4 +231,5 @@ CHECKS = (
         "primitives", "key-agreement", "two sides agree on one secret, and on no other with anyone else", _key_agreement
     ),
     Check("primitives", "signatures", "signatures hold for one text under one key", _signatures),
+    Check("primitives", "public-keys", "public keys off the curve or of small order are refused", _public_keys),
 )

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import math
+import sys
+from fractions import Fraction
 from functools import partial
+from typing import Any
 
 import msgspec
+import numpy as np
 
-from dp.sensitivity import Adjacency
+from dp import clipping
+from dp.errors import DpError
+from dp.quantile import AdaptiveClip
+from dp.sensitivity import Adjacency, Norm
 from secagg.errors import ParameterError, ThresholdError
 
 from ...core.threat_model import Adversary, ThreatModel
+from ...inputs.vectors import PrivateCounts, PrivateVector
+from ...masking.config import RoundConfig
 from ...masking.policy import ClientPolicy, PrivacyDemand
 from ...masking.topology import GraphKind
 from ...masking.transitions import ServerPhase
 from ...privacy.plans import PrivatePlan
 from ...simulation.checked_private import run_checked_private_round
+from ...simulation.masked import Simulation
 from ..outcome import Check, Found, Trials, demand, demand_refusal
 
 _DELTA = 1e-5
 _FALSE_ALARM = 1e-9
 _REPLACE = Adjacency.REPLACE_ONE
+_HUGE = sys.float_info.max
+_LENGTH, _MOST = 4, 5
 
 
 def _plan(
@@ -84,6 +96,67 @@ def _demanded(trials: Trials) -> Found:
     return Found({"rounds refused": refused})
 
 
+def _clipping(trials: Trials) -> Found:
+    """Clip vectors of all magnitudes that floats have; norms are computed once more, in exact numbers."""
+    cases = 0
+    for rng in trials.each():
+        size, magnitude = int(rng.integers(1, 40)), float(10 ** min(308.25, rng.uniform(-300, 600)))
+        bound = float(10 ** rng.uniform(-3, 3))
+        vector = rng.choice([-1.0, 1.0], size) * rng.uniform(0.3, 1.0, size) * magnitude
+        for norm in Norm:
+            clipped = clipping.clip(vector, bound, norm)
+            before, after = (_norm(values.tolist(), norm) for values in (vector, clipped))
+            text = f"{size} numbers of about {magnitude:.3g}, clipped to {bound:.3g} in {norm}"
+            demand(after <= bound, f"{text}, are beyond it")
+            demand(
+                after >= min(before, Fraction(bound)) * Fraction(999_999, 1_000_000),
+                f"{text}, have a norm of {float(after):.3g}",
+            )
+            cases += 1
+    state = AdaptiveClip(1.0, 0.5, 3.0)
+    for count in (math.nan, math.inf, -math.inf):
+        demand_refusal(partial(state.update_from_noisy, count, 10), DpError, f"a count of {count}")
+    return Found({"vectors clipped": cases})
+
+
+def _norm(values: list[float], norm: Norm) -> Fraction:
+    """Return a norm: exactly, but for the square root, which is rounded down by less than one part in 2**60."""
+    exact = [abs(Fraction(value)) for value in values]
+    if norm is Norm.L1:
+        return sum(exact, Fraction(0))
+    if norm is Norm.LINF:
+        return max(exact)
+    squares = sum((value * value for value in exact), Fraction(0))
+    scale = 1 << 2 * (64 + max(0, squares.denominator.bit_length() - squares.numerator.bit_length()))
+    return Fraction(math.isqrt(int(squares * scale)), math.isqrt(scale))
+
+
+_BAD_DATA: dict[str, tuple[str, Any]] = {
+    "NaN": ("update", np.full(_LENGTH, np.nan)),
+    "an infinity": ("update", np.array([np.inf, *[0.0] * (_LENGTH - 1)])),
+    "the largest floats": ("update", np.full(_LENGTH, _HUGE)),
+    "counts beyond max_total": ("counts", np.full(_LENGTH, _MOST, dtype=np.int64)),
+    "a count beyond max_total": ("counts", np.array([_MOST + 1, *[0] * (_LENGTH - 1)])),
+    "a negative count": ("counts", np.array([-1, *[0] * (_LENGTH - 1)])),
+}
+
+
+def _silence(trials: Trials) -> Found:
+    """Let one client have data that cannot be summed: it must answer all the same, as silence would tell."""
+    model = ThreatModel(12, 0.0, 0.2, Adversary.CURIOUS_SERVER)
+    vectors = (PrivateVector("update", _LENGTH, 1.0, 100.0, 2.0), PrivateCounts("counts", _LENGTH, _MOST, 4, 2.0, 0))
+    config = RoundConfig(model, vectors, min_survivors=10)
+    fine = {"update": np.zeros(_LENGTH), "counts": np.zeros(_LENGTH, dtype=np.int64)}
+    silent = []
+    for _, (what, (name, values)) in zip(trials.each(len(_BAD_DATA)), _BAD_DATA.items(), strict=True):
+        given = {"client-01": fine | {name: values}}
+        result = Simulation(config, lambda client: given.get(client, fine), threads=1).run().result  # noqa: B023
+        if len(result.survivors) < model.num_clients:
+            silent.append(what)
+    demand(not silent, f"a client that has {', or '.join(silent)}, does not answer, and so tells the server")
+    return Found({"kinds of data that cannot be summed": len(_BAD_DATA)})
+
+
 CHECKS = (
     Check(
         "private",
@@ -91,7 +164,16 @@ CHECKS = (
         "the noise of a private sum is what was promised, with dropouts in three rounds",
         _rounds,
         2 * _FALSE_ALARM,
+        repeatable=False,
     ),
-    Check("private", "too-few", "with fewer survivors than the noise was calibrated to there is no sum", _too_few),
+    Check(
+        "private",
+        "too-few",
+        "with fewer survivors than the noise was calibrated to there is no sum",
+        _too_few,
+        repeatable=False,
+    ),
+    Check("private", "clipping", "clipped vectors are within their bound and as near to it as they were", _clipping),
+    Check("private", "silence", "no data makes a client of a private round fall silent", _silence, repeatable=False),
     Check("private", "demands", "a client refuses a round with a little less noise than it demands", _demanded),
 )

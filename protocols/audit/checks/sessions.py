@@ -14,7 +14,9 @@ from secagg.residues import pack
 from ...core import framing
 from ...core.threat_model import Adversary
 from ...masking import wire
+from ...masking.client import Client
 from ...masking.messages import ToClient, ToServer
+from ...masking.server import Server
 from ...masking.transitions import ServerPhase
 from ...simulation.driver import Crossing
 from ...simulation.masked import COLLECTED_PHASES
@@ -72,6 +74,46 @@ def _too_many_dropouts(trials: Trials) -> Found:
         demand_refusal(partial(stage.run, drops), ThresholdError, "a sum of too few")
         demand(stage.server.phase is ServerPhase.ABORTED, "a session went on with too few")
     return Found({"sessions": trials.share(4)})
+
+
+def _minimum(trials: Trials) -> Found:
+    """Let one client more vanish than the threat model says, on any graph: so few are not summed."""
+    sparse = 0
+    for rng in trials.each(trials.share(4)):
+        clients = int(rng.integers(*CLIENTS))
+        config = configuration(clients, _adversary(rng), complete_graph=bool(rng.random() < 0.3))
+        vanishing = rng.permutation(clients)[: config.threat_model.max_dropouts + 1] + 1
+        stage = Stage(config, rng)
+        phase = _UP_TO_INPUTS[int(rng.integers(len(_UP_TO_INPUTS)))]
+        drops = {str(phase): stage.everyone.named(vanishing.tolist())}
+        least = config.threat_model.min_survivors
+        what = f"a sum of {clients - len(vanishing)} of {clients} clients, at least {least} of which remain,"
+        demand_refusal(partial(stage.run, drops), ThresholdError, what)
+        sparse += not config.topology.complete
+    return Found({"sessions": trials.share(4), "on sparse graphs": sparse})
+
+
+def _dumps(trials: Trials) -> Found:
+    """Restore server and clients after every phase, before anything is sent: they must send what they had to send."""
+    restored = 0
+    for rng in trials.each(trials.share(20) + 1):
+        stage = Stage(configuration(6, _adversary(rng), complete_graph=True), rng)
+        while not stage.server.ended:
+            stage.step()
+            again = Server.load(stage.server.dump(), threads=1)
+            demand(again.phase is stage.server.phase, f"a server that was in {stage.server.phase} is in {again.phase}")
+            same = dict(again.outgoing()) == dict(stage.server.outgoing())
+            demand(same, f"a server that was restored in {again.phase} has something else to send")
+            stage.coordinator = again
+            for name, client in stage.participants.items():
+                twin = Client.load(client.dump(), **stage.credentials(name))
+                demand(
+                    twin.outgoing == client.outgoing, f"a client that was restored, {twin.phase}, has another answer"
+                )
+                stage.participants[name] = twin
+                restored += 1
+        stage.demand_exact()
+    return Found({"clients restored": restored})
 
 
 @dataclass
@@ -143,7 +185,8 @@ def _demand_exact_but_for(stage: Stage, tweaker: _Tweaker) -> None:
     try:
         stage.demand_exact()
     except Refuted as refuted:
-        raise Refuted(f"{tweaker.tweak!r} in {tweaker.phase}: {refuted}") from None
+        way = "from" if tweaker.to_server else "to"
+        raise Refuted(f"{tweaker.tweak!r} in {tweaker.phase}, {way} {tweaker.victim}: {refuted}") from None
 
 
 def _wire(trials: Trials) -> Found:
@@ -191,7 +234,8 @@ def _input_is_hidden(trials: Trials) -> Found:
         stage.run()
         model = config.codecs[0]
         for given in stage.given.values():
-            residues = config.encode(given.values, given.weight, session_id=stage.server.session_id)[0].residues
+            encoded = config.encode(given.values, given.weight, session_id=stage.server.session_id, random=stage.random)
+            residues = encoded[0].residues
             for plain in (residues.tobytes(), pack(residues, model.modulus_bits), given.values["model"].tobytes()):
                 demand(not any(plain[:32] in data for data in received), "the server received an input in clear")
                 searched += len(received)
@@ -201,6 +245,8 @@ def _input_is_hidden(trials: Trials) -> Found:
 CHECKS = (
     Check("sessions", "dropouts", "sums are exact, whoever drops out in whichever round", _dropouts),
     Check("sessions", "too-many-dropouts", "with a dropout too many there is no sum", _too_many_dropouts),
+    Check("sessions", "dumps", "who is restored from a dump sends what was still to be sent", _dumps),
+    Check("sessions", "minimum", "fewer clients than the threat model leaves are not summed", _minimum),
     Check(
         "sessions", "tampering", "whatever one message is turned into, the sum is exact or there is none", _tampering
     ),

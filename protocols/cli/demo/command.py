@@ -44,7 +44,9 @@ def demo(
 
     console = None if as_json else Console()
     if any(importlib.util.find_spec(name) is None for name in ("sklearn", "matplotlib")):
-        raise ParameterError("the demo needs scikit-learn and matplotlib: pip install 'secagg[demo]'")
+        raise ParameterError(
+            "the demo needs scikit-learn and matplotlib: in a checkout of secagg, pip install '.[demo]'"
+        )
     if private:
         facts = run_private_demo(
             clients or 200,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+
+from ...core.files import write_whole
 
 Line = TypeVar("Line")
 Columns = Mapping[str, Callable[[Line], str]]
@@ -81,4 +84,6 @@ def draw(
         axes.set_xlim(0, None)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    figure.savefig(plot, dpi=120, format="png")
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=120, format="png")
+    write_whole(plot, drawn.getvalue())

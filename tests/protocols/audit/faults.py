@@ -401,7 +401,7 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
         around(WordStream, "take", lambda take, *args: take(*args) // np.uint64(100) * np.uint64(99)),
     ),
     ("epsilon/claims", "two fifths of the noise", around(mechanisms, "discrete_gaussian", scaled(0.4))),
-    ("epsilon/control", "all of the noise", around(mechanisms, "discrete_gaussian", scaled(2.5))),
+    ("epsilon/control", "all of the noise", around(mechanisms, "discrete_gaussian", scaled(10 / 3))),
     ("private/rounds", "a tenth too narrow", noise_of_clients(0.9)),
     ("private/too-few", "a low minimum", replaced(PrivatePlan, "min_survivors", property(lambda self: 17))),
     ("private/demands", "unchecked", replaced(PrivacyDemand, "check", nothing)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from protocols.audit import stage
@@ -12,20 +14,27 @@ from protocols.core.threat_model import Adversary
 from secagg import shamir
 
 from .faults import FAULTS, Fault, around
+from .misuses import MISUSES, UNMENDED
 
 Patch = pytest.MonkeyPatch
 KEYS = [check.key for check in all_checks()]
+ALL_FAULTS = (*FAULTS, *MISUSES)
 STUMBLE = {"sessions/dropouts", "sessions/too-many-dropouts"}
 """Masks that stay, and secrets that are missing, are noticed by the library itself, too."""
 EXAMPLES = {"sessions/tampering": 60, "sessions/dropouts": 30, "equivocation/sparse": 64, "equivocation/complete": 64}
 
 
 def test_every_check_has_something_that_breaks_it() -> None:
-    assert {key for key, _, _ in FAULTS} == set(KEYS)
+    assert {key for key, _, _ in ALL_FAULTS} == set(KEYS)
     assert len(set(KEYS)) == len(KEYS)
 
 
-@pytest.mark.parametrize("key", KEYS)
+def marked(key: str) -> Any:
+    """Return the key as a parameter that is expected to fail where the library is known to."""
+    return pytest.param(key, marks=pytest.mark.xfail(reason=UNMENDED[key])) if key in UNMENDED else key
+
+
+@pytest.mark.parametrize("key", [marked(key) for key in KEYS])
 def test_a_check_passes_on_what_is_right(key: str) -> None:
     done = run(chosen([key]), seed=3, examples=4, samples=200_000)
     (outcome,) = done.outcomes
@@ -35,14 +44,14 @@ def test_a_check_passes_on_what_is_right(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "fault"), [(key, fault) for key, _, fault in FAULTS], ids=[f"{key}: {what}" for key, what, _ in FAULTS]
+    ("key", "fault"),
+    [(key, fault) for key, _, fault in ALL_FAULTS],
+    ids=[f"{key}: {what}" for key, what, _ in ALL_FAULTS],
 )
 def test_a_fault_is_found(key: str, fault: Fault, monkeypatch: Patch) -> None:
     checks = chosen([key])
-    stage.take_notes()
     fault(monkeypatch)
     done = run(checks, seed=3, examples=EXAMPLES.get(key, 4), samples=200_000)
-    stage.take_notes()
     (outcome,) = done.outcomes
     assert outcome.status is Status.FAILED, outcome.figures
     # By what it looks for, and not by stumbling.

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from fractions import Fraction
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from protocols.audit import stage, strings
+from protocols.audit import strings
 from protocols.audit.checks import draws, freshness, releases
 from protocols.audit.outcome import Refuted, Status
 from protocols.audit.runner import chosen, run
+from protocols.masking.client import client, steps
+from protocols.masking.client.state import Invited
+from protocols.masking.messages import Invitation
 
-from .faults import noise_of_clients
+from .faults import around, noise_of_clients
 
 LEVEL = 1e-9
 
@@ -33,20 +38,28 @@ def test_what_would_be_noticed_is_told_and_is_less_with_more_samples() -> None:
     assert told[1] < 1 < told[0] < 3
 
 
-def test_sessions_of_other_checks_are_looked_at_once() -> None:
-    stage.take_notes()
-    run(chosen(["sessions/dropouts"]), seed=3, examples=4)
-    (outcome,) = run(chosen(["freshness/sessions"]), seed=3, examples=4).outcomes
+def test_what_all_parties_of_sessions_draw_is_looked_at() -> None:
+    (outcome,) = run(chosen(["freshness/sessions"]), seed=3, examples=12).outcomes
     assert outcome.status is Status.PASSED, outcome.reason
     assert int(outcome.figures["sessions' ids"]) == 3
-    assert not stage.take_notes()
+    assert int(outcome.figures["clients' X25519 keys"]) == 3 * 16 * 2
+    assert int(outcome.figures["nonces of clients' shares"]) == 3 * 16 * 15
 
 
 def test_a_session_that_repeats_another_ones_seed_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage.take_notes()
-    run(chosen(["sessions/too-many-dropouts"]), seed=3, examples=4)
-    stage._notes["clients' self-mask seeds"].append(stage._notes["clients' self-mask seeds"][0])
-    (outcome,) = run(chosen(["freshness/sessions"]), seed=3, examples=4).outcomes
+    seeds: list[bytes] = []
+
+    def at_last_the_first(original: Any, party: steps.Party, *rest: Any) -> Any:
+        following, keys = original(party, *rest)
+        seeds.append(following.self_mask_seed)
+        if len(seeds) == 32:
+            following = msgspec.structs.replace(following, self_mask_seed=seeds[0])
+        return following, keys
+
+    fault = around(steps, "advertise", at_last_the_first)
+    fault(monkeypatch)
+    monkeypatch.setitem(client._STEPS, (Invited, Invitation), steps.advertise)
+    (outcome,) = run(chosen(["freshness/sessions"]), seed=3, examples=8).outcomes
     assert outcome.status is Status.FAILED
     assert "repeat another" in outcome.reason
 

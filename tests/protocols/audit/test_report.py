@@ -41,9 +41,9 @@ def test_the_command_passes_reports_and_says_how_to_have_it_again(tmp_path: Path
     only = ("--only", "primitives", "--only", "noise/gaussian-1")
     done = runner.invoke(app, ["audit", *FEW, *only, "--report", str(folder)])
     assert done.exit_code == 0, done.output
-    assert "PASSED: 10 checks passed" in done.stdout
+    assert "PASSED: 11 checks passed" in done.stdout
     facts = json.loads((folder / "audit.json").read_text())
-    assert (facts["verdict"], facts["passed"], facts["failed"], facts["seed"]) == ("passed", 10, 0, 5)
+    assert (facts["verdict"], facts["passed"], facts["failed"], facts["seed"]) == ("passed", 11, 0, 5)
     assert facts["versions"]["numpy"] == np.__version__
     assert facts["false_alarm"] == pytest.approx(3e-9)
     page = (folder / "audit.html").read_text()
@@ -109,6 +109,18 @@ def test_impossible_options_are_exit_code_2_before_anything_runs(arguments: list
 
 def check(run_it: Any, name: str = "made-up") -> Check:
     return Check("noise", name, "something <b>holds</b>", run_it)
+
+
+def test_a_failure_by_chance_is_told_from_one_that_comes_again() -> None:
+    def refuted(trials: Trials) -> Found:
+        raise Refuted("it does not hold")
+
+    for drawn in (True, False):
+        done = run([Check("noise", "made-up", "it holds", refuted, 1e-9, repeatable=not drawn)], seed=1, examples=2)
+        (failed,) = done.outcomes
+        assert failed.again == "secagg audit --seed 1 --examples 2 --samples 1000000 --only noise/made-up"
+        assert failed.again in report.html(done)
+        assert ("by chance it fails once in 1,000,000,000 runs" in report.html(done)) is drawn
 
 
 def test_the_same_seed_simulates_the_same_inputs_whatever_else_runs() -> None:
@@ -236,7 +248,7 @@ def test_what_did_not_run_for_want_of_a_library_is_part_of_the_verdict(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(trials: Trials) -> Found:
-        raise Unavailable("phe is not installed: pip install 'secagg[paillier]'")
+        raise Unavailable("phe is not installed: pip install '.[paillier]'")
 
     paillier = Check("paillier", "sums", "sums are right", missing)
     done = invoked(monkeypatch, check(lambda trials: Found({})), paillier, options=("--report", str(tmp_path)))
@@ -346,7 +358,7 @@ def test_without_matplotlib_the_report_says_what_is_missing(monkeypatch: pytest.
     for name in ("matplotlib", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, name, None)
     page = report.html(audit_of(ended(Status.PASSED, "", HISTOGRAM)))
-    assert "pip install &#x27;secagg[plots]&#x27;" in page
+    assert "pip install &#x27;.[plots]&#x27;" in page
     assert "<img" not in page
 
 

@@ -122,7 +122,7 @@ def test_the_hint_to_install_names_the_extra(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # what it says without scikit-learn
     outcome = runner.invoke(app, ["demo"])
     assert outcome.exit_code == 2
-    assert "pip install 'secagg[demo]'" in outcome.stderr
+    assert "pip install '.[demo]'" in outcome.stderr
 
 
 def test_the_version():

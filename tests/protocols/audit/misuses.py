@@ -1,0 +1,102 @@
+"""Faults at the doors of the library and in what callers do without thinking, and the check that must notice each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dp import calibration, clipping
+from dp.accounting import Method
+from protocols.audit.checks import ledgers, primitives
+from protocols.inputs import codec, private_codecs
+from protocols.masking.client import Client
+from protocols.masking.server import Server
+from protocols.paillier.parameters import RoundParameters
+from secagg.encoding import Encoded
+from secagg.errors import EncodingError
+
+from .faults import Fault, around, no_minimum, nothing, replaced
+
+
+class _NoLock:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def _without_lock(original: Callable[..., None], self: Server, *args: Any) -> None:
+    original(self, *args)
+    self._lock = _NoLock()  # type: ignore[assignment]
+
+
+def _silent_beyond(original: Callable[..., Encoded], self: private_codecs.NoisyCounts, value: Any, *rest: Any) -> Any:
+    if int(value.sum()) > self.spec.max_total:
+        raise EncodingError("the counts sum to more than max_total")
+    return original(self, value, *rest)
+
+
+def _forgetful(patch: pytest.MonkeyPatch) -> None:
+    load = Server.load
+
+    def forgetting(data: bytes, **more: Any) -> Server:
+        server = load(data, **more)
+        server.outgoing = dict  # type: ignore[assignment, method-assign]
+        return server
+
+    patch.setattr(Server, "load", forgetting)
+
+
+def added(owner: Any, name: str, value: Any) -> Fault:
+    """Replace what may not be there."""
+    return lambda patch: patch.setattr(owner, name, value, raising=False)
+
+
+MISUSES: tuple[tuple[str, str, Fault], ...] = (
+    ("primitives/public-keys", "unchecked", replaced(primitives, "check_public_key", nothing)),
+    ("sessions/minimum", "no minimum", no_minimum),
+    ("sessions/dumps", "servers forget what is to be sent", _forgetful),
+    ("private/clipping", "nothing is left", around(clipping, "clip", lambda clip, *args: 0 * clip(*args))),
+    ("private/clipping", "a thousandth too long", around(clipping, "clip", lambda clip, *args: 1.001 * clip(*args))),
+    ("private/silence", "too many counts", around(private_codecs.NoisyCounts, "_encode", _silent_beyond)),
+    (
+        "ledger/calibrated",
+        "a millionth too little noise",
+        around(ledgers, "noise_multiplier", lambda of, *goal, **more: of(*goal, **more) * (1 - 1e-6)),
+    ),
+    ("misuse/threads", "no lock", around(Server, "_open", _without_lock)),
+    ("misuse/copies", "copies", added(Client, "__copy__", lambda self: self)),
+    ("misuse/arrays", "what is hidden is read", replaced(codec, "readable", np.ma.getdata)),
+    (
+        "misuse/numbers",
+        "texts are numbers",
+        around(calibration, "noise_multiplier", lambda of, epsilon, *rest, **more: of(float(epsilon), *rest, **more)),
+    ),
+    (
+        "misuse/names",
+        "a look-alike is missed",
+        around(
+            calibration,
+            "noise_multiplier",
+            lambda of, *goal, method=Method.AUTO, **more: of(
+                *goal, method=Method.RDP if method is Method.RDP else Method.AUTO, **more
+            ),
+        ),
+    ),
+    ("paillier/replayed", "nobody proves what it knows", added(RoundParameters, "_check_knowledge", nothing)),
+)
+
+UNMENDED: dict[str, str] = {
+    "sessions/minimum": "on sparse graphs as few as the threshold are summed",
+    "misuse/copies": "copy.copy(client) is a second client with the same masks",
+    "misuse/arrays": "dp reads what masked, complex, structured and text arrays hide",
+    "misuse/numbers": "numpy scalars and near-types are not treated alike at every door",
+    "misuse/names": "texts for norm, adjacency and method miss comparisons by identity",
+    "private/clipping": "norms that overflow clip to zero, and NaN moves the clip",
+    "private/silence": "data that cannot be summed makes a client silent",
+    "ledger/calibrated": "calibrated noise costs more than its goal by rounding",
+    "paillier/replayed": "nothing binds a ciphertext to its session and author",
+}
+"""Checks that the library fails today, and why. Strict: whoever mends one takes its line away."""

@@ -1,0 +1,59 @@
+"""After `warm_up` no round of a new process compiles or loads anything: counted, not timed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SCRIPT = """
+import sys
+import numpy as np
+from protocols import Adversary, FloatVector, IntegerVector, PrivateVector, RoundConfig, ThreatModel, warm_up
+from protocols.masking.transitions import ServerPhase
+from protocols.simulation.masked import Simulation
+
+KERNELS = ("secagg._field_kernels", "secagg._bit_kernels", "dp._kernels")
+
+def loaded():
+    found = {}
+    for name in KERNELS:
+        module = sys.modules.get(name)
+        for loop, value in vars(module).items() if module else ():
+            if hasattr(value, "signatures"):
+                found[name, loop] = len(value.signatures)
+    return found
+
+model = ThreatModel(12, 0.0, 0.3, Adversary.SEMI_MALICIOUS_SERVER)
+plain = (FloatVector("update", 40), FloatVector("wide", 40, value_bits=32), IntegerVector("votes", 3, max_value=9))
+private = (PrivateVector("update", 40, 1.0, 1e7, 20.0),)
+values = {"update": np.zeros(40), "wide": np.zeros(40), "votes": np.zeros(3, dtype=np.int64)}
+rounds = [RoundConfig(model, vectors, complete_graph=True, min_survivors=10) for vectors in (plain, private)]
+of_one = sys.argv[1] == "of one round"
+if sys.argv[1] != "nothing":
+    warm_up(*rounds[1:] if of_one else ())
+before = loaded()
+for config in rounds[1:] if of_one else rounds:
+    given = {spec.name: values[spec.name] for spec in config.vectors}
+    Simulation(config, lambda name: given, {ServerPhase.MASKED_INPUT: {"client-03"}}, threads=1).run()
+print("the same" if before == loaded() else "more")
+"""
+
+
+def after(what: str) -> str:
+    command = [sys.executable, "-c", SCRIPT, what]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("what", ["all", "of one round"])
+def test_rounds_load_nothing_more(what: str) -> None:
+    assert after(what) == "the same"
+
+
+def test_the_count_sees_what_is_loaded() -> None:
+    assert after("nothing") == "more"
