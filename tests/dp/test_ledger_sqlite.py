@@ -217,9 +217,12 @@ def test_an_open_ledger_whose_file_is_gone_spends_nothing(path: Path, happens: C
 
 
 def test_a_file_that_goes_within_a_transaction_takes_no_spend(path: Path) -> None:
-    with Ledger.open(str(path)) as ledger, pytest.raises(LedgerStorageError, match="nothing was written"):  # noqa: PT012
-        with ledger._store.write():
-            path.unlink()
+    with (
+        Ledger.open(str(path)) as ledger,
+        pytest.raises(LedgerStorageError, match="nothing was written"),
+        ledger._store.write(),
+    ):
+        path.unlink()
 
 
 def test_a_link_that_leads_elsewhere_is_noticed(path: Path) -> None:
