@@ -81,9 +81,15 @@ def flag(value: object, name: str) -> bool:
     raise PrivacyParameterError(f"{name} = {value!r} must be True or False")
 
 
+def check_kind(value: object, kind: type, name: str) -> None:
+    """Raise PrivacyParameterError unless a value is what a parameter takes."""
+    if not isinstance(value, kind):
+        raise PrivacyParameterError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
+
+
 def check_whole(value: object, name: str) -> int:
     """Return a whole number of at least 0, Python's or numpy's; raise PrivacyParameterError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 0:
         raise PrivacyParameterError(f"{name} = {value!r} must be a whole number of at least 0")
     return int(value)
 
@@ -97,8 +103,10 @@ def check_seconds(value: object, name: str) -> float:
 
 def check_participants(participants: Collection[str]) -> list[str]:
     """Return the names in order; raise PrivacyParameterError for bad ones and repetitions."""
-    if isinstance(participants, str):
-        raise PrivacyParameterError("participants must be a collection of names, not one text")
+    if isinstance(participants, str) or not isinstance(participants, Collection):
+        raise PrivacyParameterError(
+            f"participants must be a collection of names, such as a list, not {type(participants).__name__}"
+        )
     names = sorted(check_name(name, "participant") for name in participants)
     for one, other in pairwise(names):
         if one == other:

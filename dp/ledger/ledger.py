@@ -15,6 +15,7 @@ from .book import Account, Book, Terms, prepare
 from .budgets import Budget, check_name, to_microseconds
 from .checks import (
     actual_charge,
+    check_kind,
     check_participants,
     check_reason,
     check_relation,
@@ -152,6 +153,7 @@ class Ledger:
             LedgerConflictError: a budget of this name has other terms.
             PrivacyParameterError: not even the smallest release would fit.
         """
+        check_kind(budget, Budget, "budget")
         limit = limit_of(budget)
         with self._writing() as book:
             record = book.find(Phase.CREATE, budget.name)
@@ -190,8 +192,8 @@ class Ledger:
             PrivacyParameterError: another adjacency than the budget's, or a spend that it cannot count.
             LedgerBusyError, LedgerStorageError, LedgerCorruptError: nothing was reserved.
         """
-        again = flag(again, "again")
-        facts, charge, names = self._priced(budget, spend, round_id, participants)
+        round_id, again = check_name(round_id, "round_id"), flag(again, "again")
+        facts, charge, names = self._priced(budget, spend, participants)
         with self._writing() as book:
             terms = book.terms(budget)
             opened = book.find(Phase.OPEN, budget, round_id)
@@ -226,6 +228,7 @@ class Ledger:
             PrivacyParameterError: the actual cost exceeds the reserved one: do not publish, resolve the reservation.
             LedgerConflictError: the round was released, or committed differently.
         """
+        check_kind(reservation, Reservation, "reservation")
         name, round_id = reservation.budget, reservation.round_id
         names = None if participants is None else check_participants(participants)
         with self._reading() as book:
@@ -278,8 +281,8 @@ class Ledger:
         With `again`, it also commits what was reserved before in the same terms, and changes nothing where the same
         was spent before.
         """
-        again = flag(again, "again")
-        facts, charge, names = self._priced(budget, spend, round_id, participants)
+        round_id, again = check_name(round_id, "round_id"), flag(again, "again")
+        facts, charge, names = self._priced(budget, spend, participants)
         ending = {"cost": None, "participants": facts["participants"]}
         with self._writing() as book:
             terms = book.terms(budget)
@@ -380,10 +383,9 @@ class Ledger:
         return views.status(terms, book.account(terms, period), book.now)
 
     def _priced(
-        self, name: str, spend: Spend, round_id: str, participants: Collection[str]
+        self, name: str, spend: Spend, participants: Collection[str]
     ) -> tuple[dict[str, Any], Amounts, list[str]]:
         """Return what a reservation's record says, computed before the lock is taken: terms never change."""
-        check_name(round_id, "round_id")
         names = check_participants(participants)
         if name not in self._terms:
             with self._reading() as book:
@@ -402,6 +404,7 @@ class Ledger:
         return terms
 
     def _end(self, reservation: Reservation, kind: RecordKind, *, spent: bool, reason: str) -> Reservation:
+        check_kind(reservation, Reservation, "reservation")
         with self._writing() as book:
             terms = book.terms(reservation.budget)
             opened = opened_in(book, reservation.budget, reservation.round_id)

@@ -84,15 +84,10 @@ def test_a_synchronous_standby_can_be_demanded(cluster: tuple[Cluster, str]) -> 
             ledger.create(budget())
             ledger.spend("b", cost(1), round_id="r")
             head = ledger.head()
-        servers.call("pg_ctl", "-D", str(servers.here / "data"), "-m", "immediate", "-w", "stop")
-        servers.call("pg_ctl", "-D", str(servers.here / "standby"), "-w", "promote")
+        servers.stop("data")
+        execute(url, "SELECT pg_promote()")
         with Ledger.open(url, expected_head=head) as promoted:  # nothing was lost
             assert promoted.head() == head
-        servers.call("pg_ctl", "-D", str(servers.here / "data"), "-o", options_of(servers), "-w", "start")
-
-
-def options_of(servers: Cluster) -> str:
-    return f"-c listen_addresses='' -c unix_socket_directories='{servers.here / 'sockets'}'"
 
 
 def until(url: str, question: str, answer: object) -> None:
