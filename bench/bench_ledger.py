@@ -56,7 +56,7 @@ class Spender:
         facts = {"cost": to_plain(ONE), "charge": spelled(charge := (GRID // 10, GRID // 10**9))}
         facts["participants"] = nobody = participants_digest([])
         ending = {"cost": None, "participants": nobody}
-        self.ledger._priced(self.name, ONE, "none", [])  # lets the ledger know the terms, as each spend does
+        self.ledger._priced(self.name, ONE, [])  # lets the ledger know the terms, as each spend does
         with self.ledger._writing() as book:
             terms = book.terms(self.name)
             for _ in range(spends):

@@ -55,6 +55,10 @@ class LedgerConflictError(LedgerError):
     """The same name or id was used before for something else, or what is asked for contradicts what was done."""
 
 
+class LedgerClockError(LedgerError):
+    """The clock is too far ahead of the last record to be believed; nothing was written."""
+
+
 class LedgerBusyError(LedgerError):
     """Others kept the ledger locked for longer than the time limit; nothing was written, and trying again is safe."""
 

@@ -6,7 +6,7 @@ from .kinds import Composition, Kind
 from .ledger import Ledger
 from .records import Record, RecordKind
 from .verification import Verified
-from .views import ParticipantView, Reservation, ReservationStatus, Status
+from .views import Lifetime, ParticipantView, Reservation, ReservationStatus, Status
 
 __all__ = [
     "Budget",
@@ -14,6 +14,7 @@ __all__ = [
     "Cost",
     "Kind",
     "Ledger",
+    "Lifetime",
     "ParticipantView",
     "Record",
     "RecordKind",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from ..errors import LedgerCorruptError, LedgerError, UnknownBudgetError
+from ..errors import LedgerClockError, LedgerCorruptError, LedgerError, UnknownBudgetError
 from .amounts import Amounts
-from .budgets import Budget
+from .budgets import MICROSECOND, Budget, from_microseconds
 from .records import (
     FORMAT,
     GENESIS,
@@ -28,6 +29,8 @@ from .records import (
 )
 from .store import TABLES, Transaction
 
+FARTHEST_AHEAD = timedelta(days=31)
+"""How far a clock may be ahead of the last record and is still believed."""
 _COLUMNS = "seq, time, kind, budget, period, round_id, payload, previous, hash"
 
 
@@ -90,8 +93,18 @@ class Book:
                 seq=expected[0][0],
             )
         self.last = last[0] if last else None
+        self._clock = now
         # A clock that was set back does not bring an earlier period back.
         self.now = max(now, self.last.time) if self.last else now
+
+    def check_clock(self) -> None:
+        """Raise LedgerClockError if the clock is too far ahead of the last record: what is written stays in force."""
+        if self.last is not None and self._clock - self.last.time > FARTHEST_AHEAD // MICROSECOND:
+            raise LedgerClockError(
+                f"the clock says {from_microseconds(self._clock):%Y-%m-%d %H:%M} UTC, the last record is of "
+                f"{from_microseconds(self.last.time):%Y-%m-%d %H:%M}, more than {FARTHEST_AHEAD.days} days before: "
+                "nothing was written. Set the clock right; if it is, say so: trust_clock=True, or --trust-clock"
+            )
 
     def _records(self, condition: str, **values: Any) -> list[Record]:
         found = [Record(*row) for row in self.tx.rows(f"SELECT {_COLUMNS} FROM ledger_records {condition}", **values)]  # noqa: S608 - conditions are constants of this package

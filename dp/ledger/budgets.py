@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from fractions import Fraction
+from numbers import Real as AnyReal
 from typing import Any
 
 from ..errors import PrivacyParameterError
@@ -36,7 +37,7 @@ def check_name(value: object, what: str, longest: int = LONGEST_NAME) -> str:
         raise PrivacyParameterError(
             f"{what} = {value!r} must be text of 1 to {longest} visible characters (NFC), without spaces at its ends"
         )
-    return value
+    return str(value)  # of a kind that databases take
 
 
 def to_microseconds(moment: datetime, what: str = "the time") -> int:
@@ -139,7 +140,7 @@ class Budget:
             )
         if self.composition is Composition.RENYI:
             order = best_order(float(self.epsilon), float(self.delta)) if self.order is None else self.order
-            if isinstance(order, bool) or not isinstance(order, int | float) or not 1 < order <= 2**20:
+            if isinstance(order, bool) or not isinstance(order, AnyReal) or not 1 < order <= 2**20:
                 raise PrivacyParameterError(f"order = {order!r} must be a number above 1 and at most {2**20}")
             object.__setattr__(self, "order", float(order))
         if self.event is not None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 from ..errors import BudgetExceededError, LedgerConflictError, PrivacyParameterError, UnknownBudgetError
+from ..rational import positive
 from .amounts import Amounts, minus, spell
 from .book import Account, Book, Terms
 from .budgets import Budget, check_name
@@ -17,6 +19,7 @@ from .records import Phase, Record
 from .views import named
 
 LONGEST_REASON = 1000
+_YEAR = 365 * 86400
 
 
 def opened_in(book: Book, budget: str, round_id: str) -> Record:
@@ -58,10 +61,52 @@ def check_same(record: Record, facts: dict[str, Any]) -> None:
         )
 
 
+def check_repeated(record: Record, facts: dict[str, Any], again: bool) -> None:
+    """Raise LedgerConflictError unless a round that was opened before may be named in the same words once more."""
+    check_same(record, facts)
+    if not again:
+        raise LedgerConflictError(
+            f"round {record.round_id!r} of budget {record.budget!r} was used before (record {record.seq}), and one "
+            "round is charged once. A round that runs again takes a new id; if this repeats a call for the same run, "
+            "say so: again=True, or --again"
+        )
+
+
+def flag(value: object, name: str) -> bool:
+    """Return a bool, Python's or numpy's; raise PrivacyParameterError for anything else."""
+    if isinstance(value, bool) or type(value).__module__ == "numpy":
+        plain = value if isinstance(value, bool) else getattr(value, "item", lambda: None)()
+        if isinstance(plain, bool):
+            return plain
+    raise PrivacyParameterError(f"{name} = {value!r} must be True or False")
+
+
+def check_kind(value: object, kind: type, name: str) -> None:
+    """Raise PrivacyParameterError unless a value is what a parameter takes."""
+    if not isinstance(value, kind):
+        raise PrivacyParameterError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
+
+
+def check_whole(value: object, name: str) -> int:
+    """Return a whole number of at least 0, Python's or numpy's; raise PrivacyParameterError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 0:
+        raise PrivacyParameterError(f"{name} = {value!r} must be a whole number of at least 0")
+    return int(value)
+
+
+def check_seconds(value: object, name: str) -> float:
+    """Return a time above 0 and below a year as a float; raise PrivacyParameterError for anything else."""
+    if positive(value, name) >= _YEAR:
+        raise PrivacyParameterError(f"{name} = {value} must be a time in seconds, below a year")
+    return float(value)  # type: ignore[arg-type]
+
+
 def check_participants(participants: Collection[str]) -> list[str]:
     """Return the names in order; raise PrivacyParameterError for bad ones and repetitions."""
-    if isinstance(participants, str):
-        raise PrivacyParameterError("participants must be a collection of names, not one text")
+    if isinstance(participants, str) or not isinstance(participants, Collection):
+        raise PrivacyParameterError(
+            f"participants must be a collection of names, such as a list, not {type(participants).__name__}"
+        )
     names = sorted(check_name(name, "participant") for name in participants)
     for one, other in pairwise(names):
         if one == other:
@@ -71,7 +116,7 @@ def check_participants(participants: Collection[str]) -> list[str]:
 
 def check_reason(reason: str, *, needed: bool) -> str:
     """Return a reason that can be kept."""
-    return check_name(reason, "reason", LONGEST_REASON) if reason or needed else ""
+    return "" if reason == "" and not needed else check_name(reason, "reason", LONGEST_REASON)
 
 
 def shown(terms: Terms, amounts: Amounts) -> str:

@@ -8,33 +8,32 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from ..errors import (
-    BudgetExpiredError,
-    LedgerConflictError,
-    LedgerCorruptError,
-    PrivacyParameterError,
-)
+from ..errors import LedgerConflictError, LedgerCorruptError, PrivacyParameterError
 from . import views
-from .amounts import Amounts, minus, plus, within
+from .amounts import Amounts
 from .book import Account, Book, Terms, prepare
 from .budgets import Budget, check_name, to_microseconds
 from .checks import (
     actual_charge,
+    check_kind,
     check_participants,
     check_reason,
     check_relation,
-    check_same,
-    exceeded,
+    check_repeated,
+    check_seconds,
+    check_whole,
+    flag,
     opened_in,
-    shown,
 )
 from .compositions import charge_of, limit_of
+from .copies import copied
 from .costs import Spend, to_plain
 from .records import Phase, Record, RecordKind, participants_digest, spelled
+from .rounds import close_round, open_round
 from .store import BUSY_SECONDS, Store
 from .urls import open_store
-from .verification import Verified, verify
-from .views import ParticipantView, Reservation, Status
+from .verification import Verified, check_head, head_of, verify
+from .views import Lifetime, ParticipantView, Reservation, Status
 
 
 def _utc_now() -> datetime:
@@ -53,9 +52,10 @@ class Ledger:
     stays and counts as spent until someone who knows what happened says so by `resolve`.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(self, store: Store, clock: Callable[[], datetime] = _utc_now, *, trust_clock: bool = False) -> None:
         self._store = store
         self._clock = clock
+        self._trust_clock = trust_clock
         self._terms: dict[str, Terms] = {}
 
     @classmethod
@@ -66,6 +66,9 @@ class Ledger:
         create: bool = False,
         clock: Callable[[], datetime] = _utc_now,
         busy_seconds: float = BUSY_SECONDS,
+        expected_head: str | None = None,
+        synchronous_standby: bool = False,
+        trust_clock: bool = False,
     ) -> Self:
         """Open a ledger.
 
@@ -75,18 +78,32 @@ class Ledger:
             create: make file and tables if there are none. Off by default, because a lost ledger that silently starts
                 anew would grant its budgets twice.
             clock: returns the present time with its time zone; decides about renewal and expiry.
-            busy_seconds: how long to wait for other processes' transactions.
+            busy_seconds: how long to wait for others' transactions, threads and processes alike.
+            expected_head: what `head` has returned before, kept where the database's fate does not reach. A trail that
+                does not go through it lacks spends that were acknowledged: an old backup, or a standby that took over
+                before it had them.
+            synchronous_standby: PostgreSQL only: refuse to write unless the server waits for a standby at each commit
+                (`synchronous_standby_names`). Without one, a failover may lose spends that were acknowledged, and
+                nothing within the database shows it.
+            trust_clock: write, even if the clock is more than 31 days ahead of the last record. Such a clock is wrong
+                more often than a ledger is idle for so long, and what it brings about stays: the trail's time never
+                runs back, so that budgets which have expired by it stay expired.
 
         Raises:
-            PrivacyParameterError: no URL of a ledger.
+            PrivacyParameterError: no URL of a ledger, or a parameter that is none.
             LedgerStorageError: no ledger there, or no durable one.
+            LedgerCorruptError: the trail does not go through `expected_head`.
             MissingDependencyError: PostgreSQL without the extra `postgres`.
         """
-        store = open_store(url, create=create, busy_seconds=busy_seconds)
-        ledger = cls(store, clock)
+        create, standby = flag(create, "create"), flag(synchronous_standby, "synchronous_standby")
+        seconds, trust_clock = check_seconds(busy_seconds, "busy_seconds"), flag(trust_clock, "trust_clock")
+        store = open_store(url, create=create, busy_seconds=seconds, synchronous_standby=standby)
+        ledger = cls(store, clock, trust_clock=trust_clock)
         try:
             with store.write() if create else store.read() as tx:
                 prepare(tx, create=create, name=store.name)
+                if expected_head is not None:
+                    check_head(Book(tx, 0), expected_head)
         except BaseException:  # an interrupt, too, must leave no connection behind
             store.close()
             raise
@@ -116,7 +133,10 @@ class Ledger:
     def _writing(self) -> Iterator[Book]:
         now = to_microseconds(self._clock(), "the clock's time")
         with self._store.write() as tx:
-            yield Book(tx, now)
+            book = Book(tx, now)
+            if not self._trust_clock:
+                book.check_clock()
+            yield book
 
     @contextmanager
     def _reading(self) -> Iterator[Book]:
@@ -133,6 +153,7 @@ class Ledger:
             LedgerConflictError: a budget of this name has other terms.
             PrivacyParameterError: not even the smallest release would fit.
         """
+        check_kind(budget, Budget, "budget")
         limit = limit_of(budget)
         with self._writing() as book:
             record = book.find(Phase.CREATE, budget.name)
@@ -146,7 +167,9 @@ class Ledger:
                 )
             return self._status(book, budget.name)
 
-    def reserve(self, budget: str, spend: Spend, *, round_id: str, participants: Collection[str] = ()) -> Reservation:
+    def reserve(
+        self, budget: str, spend: Spend, *, round_id: str, participants: Collection[str] = (), again: bool = False
+    ) -> Reservation:
         """Take what a round may cost at most out of a budget, before anything is revealed.
 
         Args:
@@ -155,26 +178,29 @@ class Ledger:
             round_id: unique for each run of a round, such as the session id in hex: it is the key by which a call can
                 be repeated. A round that runs again, with new noise, is a new release and takes a new id.
             participants: names of those who may take part, for the per-participant view.
+            again: this repeats a call whose end is not known, for the same run of the round. Otherwise an id that was
+                used before is refused: two runs under one id would be charged once.
 
         Returns:
-            The reservation; if it was made before and is still open, the same.
+            The reservation; with `again`, the one that was made before, if there is one and it is still open.
 
         Raises:
             BudgetExceededError: it does not fit; `asked`, `left`, `limit` say by how much.
             BudgetExpiredError: the budget's time is over.
             UnknownBudgetError: no such budget.
-            LedgerConflictError: the id was used for something else, or its round is over.
+            LedgerConflictError: the id was used before; with `again`, for something else, or its round is over.
             PrivacyParameterError: another adjacency than the budget's, or a spend that it cannot count.
             LedgerBusyError, LedgerStorageError, LedgerCorruptError: nothing was reserved.
         """
-        facts, charge, names = self._priced(budget, spend, round_id, participants)
+        round_id, again = check_name(round_id, "round_id"), flag(again, "again")
+        facts, charge, names = self._priced(budget, spend, participants)
         with self._writing() as book:
             terms = book.terms(budget)
             opened = book.find(Phase.OPEN, budget, round_id)
             if opened is None:
-                opened = self._open(book, terms, charge, round_id, facts, names)
+                opened = open_round(book, self._known(terms), charge, round_id, facts, names)
             else:
-                check_same(opened, facts)
+                check_repeated(opened, facts, again)
                 closed = book.find(Phase.CLOSE, budget, round_id)
                 if closed is not None:
                     done = views.reservation(terms, opened, closed).status
@@ -202,6 +228,7 @@ class Ledger:
             PrivacyParameterError: the actual cost exceeds the reserved one: do not publish, resolve the reservation.
             LedgerConflictError: the round was released, or committed differently.
         """
+        check_kind(reservation, Reservation, "reservation")
         name, round_id = reservation.budget, reservation.round_id
         names = None if participants is None else check_participants(participants)
         with self._reading() as book:
@@ -222,7 +249,7 @@ class Ledger:
                 "participants": participants_digest(everyone if names is None else names),
             }
             absent = [] if names is None else sorted(set(everyone) - set(names))
-            return self._close(book, terms, opened, RecordKind.COMMIT, charge, facts, absent)
+            return close_round(book, terms, opened, RecordKind.COMMIT, charge, facts, absent)
 
     def release(self, reservation: Reservation, reason: str = "") -> Reservation:
         """Give a reservation back. Repeating it changes nothing.
@@ -243,20 +270,28 @@ class Ledger:
             spent: True if anything may have been revealed (all that was reserved is charged), False if surely nothing.
             reason: how this is known, 1 to 1000 visible characters.
         """
+        spent = flag(spent, "spent")
         return self._end(reservation, RecordKind.RESOLVE, spent=spent, reason=check_reason(reason, needed=True))
 
-    def spend(self, budget: str, spend: Spend, *, round_id: str, participants: Collection[str] = ()) -> Reservation:
-        """Reserve and commit in one transaction, before publishing; raises as `reserve`; repeating changes nothing."""
-        facts, charge, names = self._priced(budget, spend, round_id, participants)
+    def spend(
+        self, budget: str, spend: Spend, *, round_id: str, participants: Collection[str] = (), again: bool = False
+    ) -> Reservation:
+        """Reserve and commit in one transaction, before publishing; takes and raises what `reserve` does.
+
+        With `again`, it also commits what was reserved before in the same terms, and changes nothing where the same
+        was spent before.
+        """
+        round_id, again = check_name(round_id, "round_id"), flag(again, "again")
+        facts, charge, names = self._priced(budget, spend, participants)
         ending = {"cost": None, "participants": facts["participants"]}
         with self._writing() as book:
             terms = book.terms(budget)
             opened = book.find(Phase.OPEN, budget, round_id)
             if opened is None:
-                opened = self._open(book, terms, charge, round_id, facts, names)
+                opened = open_round(book, self._known(terms), charge, round_id, facts, names)
             else:
-                check_same(opened, facts)
-            return self._close(book, terms, opened, RecordKind.COMMIT, charge, ending, [])
+                check_repeated(opened, facts, again)
+            return close_round(book, terms, opened, RecordKind.COMMIT, charge, ending, [])
 
     # What only asks
 
@@ -264,6 +299,16 @@ class Ledger:
         """Return what the present period has come to; its time grows neither with history nor with participants."""
         with self._reading() as book:
             return self._status(book, budget)
+
+    def lifetime(self, budget: str) -> Lifetime:
+        """Return what all periods of a budget have come to together; its time grows with the number of periods."""
+        with self._reading() as book:
+            return views.lifetime(book, book.terms(budget))
+
+    def head(self) -> str:
+        """Return the trail's head, "number:hash". Kept elsewhere, it shows later that the trail was cut: see `open`."""
+        with self._reading() as book:
+            return head_of(book)
 
     def budgets(self) -> list[str]:
         """Return the names of all budgets, sorted."""
@@ -296,6 +341,7 @@ class Ledger:
 
     def history(self, budget: str | None = None, *, last: int | None = None) -> list[Record]:
         """Return the trail's records in order, of one budget or of all; only the `last` so many if given."""
+        last = None if last is None else check_whole(last, "last")
         with self._reading() as book:
             if budget is not None:
                 book.terms(budget)
@@ -315,6 +361,20 @@ class Ledger:
         with self._reading() as book:
             return verify(book, head)
 
+    def backup(self, url: str) -> Verified:
+        """Copy the whole ledger to a place where none is yet, verify the copy, and say what it holds.
+
+        It may go on being used meanwhile: the copy is of one moment. The place may be a file or another database; a
+        copy of a copy restores it. Each is a ledger with all that was left of its budgets: spend from one of them only.
+
+        Raises:
+            LedgerConflictError: there is a ledger already.
+            LedgerCorruptError: this ledger contradicts itself, and is not copied.
+            PrivacyParameterError, LedgerStorageError: as `open`.
+        """
+        with self._reading() as book:
+            return copied(book, open_store(url, create=True, busy_seconds=BUSY_SECONDS))
+
     # The steps within a transaction
 
     def _status(self, book: Book, name: str) -> Status:
@@ -323,10 +383,9 @@ class Ledger:
         return views.status(terms, book.account(terms, period), book.now)
 
     def _priced(
-        self, name: str, spend: Spend, round_id: str, participants: Collection[str]
+        self, name: str, spend: Spend, participants: Collection[str]
     ) -> tuple[dict[str, Any], Amounts, list[str]]:
         """Return what a reservation's record says, computed before the lock is taken: terms never change."""
-        check_name(round_id, "round_id")
         names = check_participants(participants)
         if name not in self._terms:
             with self._reading() as book:
@@ -337,69 +396,17 @@ class Ledger:
         facts = {"cost": to_plain(spend), "charge": spelled(charge), "participants": participants_digest(names)}
         return facts, charge, names
 
-    def _open(
-        self, book: Book, terms: Terms, charge: Amounts, round_id: str, facts: dict[str, Any], names: list[str]
-    ) -> Record:
+    def _known(self, terms: Terms) -> Terms:
         if terms != self._terms.get(terms.budget.name):
             raise LedgerCorruptError(
                 f"the terms of budget {terms.budget.name!r} have changed since the ledger was opened; open it anew"
             )
-        if terms.budget.is_over(book.now):
-            raise BudgetExpiredError(
-                f"budget {terms.budget.name!r} expired at {terms.budget.expires:%Y-%m-%d %H:%M} UTC; create another one"
-            )
-        period = terms.budget.period_at(terms.created, book.now)
-        account = book.account(terms, period)
-        if not within(plus(account.taken, charge), terms.limit):
-            raise exceeded(terms, account, charge)
-        after = Account(period, account.spent, plus(account.held, charge), account.open + 1)
-        record = book.append(RecordKind.RESERVE, terms, after, round_id, facts)
-        book.enrol(terms.budget.name, round_id, names)
-        return record
+        return terms
 
     def _end(self, reservation: Reservation, kind: RecordKind, *, spent: bool, reason: str) -> Reservation:
+        check_kind(reservation, Reservation, "reservation")
         with self._writing() as book:
             terms = book.terms(reservation.budget)
             opened = opened_in(book, reservation.budget, reservation.round_id)
             charge = None if spent else (0,) * len(terms.limit)
-            return self._close(book, terms, opened, kind, charge, {"reason": reason, "spent": spent}, [])
-
-    def _close(
-        self,
-        book: Book,
-        terms: Terms,
-        opened: Record,
-        kind: RecordKind,
-        charge: Amounts | None,
-        facts: dict[str, Any],
-        absent: list[str],
-    ) -> Reservation:
-        name, round_id = terms.budget.name, opened.round_id
-        reserved = opened.amounts("charge")
-        charge = reserved if charge is None else charge
-        facts = facts | {"charge": spelled(charge)}
-        # Nothing follows the last record, so nothing can have closed what it opened.
-        is_last = book.last is not None and book.last.seq == opened.seq
-        closed = None if is_last else book.find(Phase.CLOSE, name, round_id)
-        if closed is not None:
-            if closed.kind != kind:
-                status = views.reservation(terms, opened, closed).status
-                raise LedgerConflictError(f"round {round_id!r} was {status} before ({closed.kind}), and that stands")
-            check_same(closed, facts)
-            return views.reservation(terms, opened, closed)
-        if not within(charge, reserved):
-            raise PrivacyParameterError(
-                f"the round cost {shown(terms, charge)}, but {shown(terms, reserved)} was reserved: do not publish its "
-                "result; resolve the reservation"
-            )
-        account = book.account(terms, opened.period)
-        held = minus(account.held, reserved)
-        if min(held) < 0 or account.open < 1:
-            raise LedgerCorruptError(
-                f"the account of {name!r} holds less than round {round_id!r} reserved; restore from a backup",
-                seq=opened.seq,
-            )
-        after = Account(account.period, plus(account.spent, charge), held, account.open - 1)
-        closed = book.append(kind, terms, after, round_id, facts)
-        book.excuse(name, round_id, absent)
-        return views.reservation(terms, opened, closed)
+            return close_round(book, terms, opened, kind, charge, {"reason": reason, "spent": spent}, [])

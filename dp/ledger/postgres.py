@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,8 +22,17 @@ from .store import BUSY_SECONDS, Row
 
 _LOCK = int.from_bytes(b"secagg-l", "big")
 """Key of the advisory lock that every writing transaction holds to its end: one writer at a time, as in SQLite."""
-_BUSY = {"55P03", "40001", "40P01", "57014"}
+_BUSY = {"55P03", "40001", "40P01"}
 _CORRUPT_CLASSES = {"23", "XX"}
+_READ_ONLY = "takes no writes: it is a standby, or its default_transaction_read_only is on"
+_SAID = {
+    "25006": _READ_ONLY,
+    "57014": "ended a statement: its statement_timeout is too short for this wait, or somebody cancelled it",
+    "53300": "has no connection left: raise its max_connections, or open fewer ledgers",
+}
+"""SQLSTATE -> what it means here."""
+_READERS = 10
+"""The most connections of one ledger for reading; one more writes."""
 
 
 class PostgresTransaction:
@@ -55,7 +66,9 @@ class PostgresTransaction:
 class PostgresStore:
     """A ledger's database. Threads may share it; a forked process must open its own."""
 
-    def __init__(self, url: str, *, create: bool, busy_seconds: float = BUSY_SECONDS) -> None:
+    def __init__(
+        self, url: str, *, create: bool, busy_seconds: float = BUSY_SECONDS, synchronous_standby: bool = False
+    ) -> None:
         del create  # the database must be there either way; tables are made by the ledger
         try:
             import psycopg  # noqa: F401 - only to say early that it is missing
@@ -83,10 +96,21 @@ class PostgresStore:
             raise PrivacyParameterError("host or database of the URL hold characters that cannot be shown; mend them")
         self._process = os.getpid()
         self._busy_seconds = busy_seconds
+        self._synchronous_standby = synchronous_standby
+        self._turn = threading.Lock()
         if "plugin" in parsed.query:
             raise PrivacyParameterError("the URL names a plugin, and nothing is loaded for one; leave it out")
         self._engine = create_engine(
-            parsed, isolation_level="READ COMMITTED", pool_pre_ping=True, hide_parameters=True, pool_size=1
+            parsed,
+            isolation_level="READ COMMITTED",
+            pool_pre_ping=True,
+            hide_parameters=True,
+            pool_size=1,
+            max_overflow=_READERS,
+            pool_timeout=busy_seconds,
+            # A pooler such as pgbouncer may give each transaction another server, which knows nothing of statements
+            # that were prepared before.
+            connect_args={"prepare_threshold": None, "client_encoding": "UTF8"},
         )
         try:
             with self.read() as tx:
@@ -101,27 +125,49 @@ class PostgresStore:
                 raise LedgerStorageError(
                     f"{self.name} runs with {setting} off, and would forget spends in a crash; turn it on"
                 )
+        ((encoding,),) = tx.rows("SHOW server_encoding")
+        if encoding != "UTF8":
+            raise LedgerStorageError(
+                f"{self.name} keeps text in {encoding}, which cannot hold every name; make a database for the ledger "
+                "with: CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+            )
 
     @contextmanager
     def write(self) -> Iterator[PostgresTransaction]:
         """Enter a transaction that holds the ledger's lock; each statement sees all that was committed before it."""
-        with self._named_errors(), self._engine.begin() as connection:
-            tx = PostgresTransaction(connection)
-            tx.run(
-                "SELECT set_config('lock_timeout', :timeout, true)",
-                timeout=f"{max(1, int(self._busy_seconds * 1e3))}ms",
-            )
-            tx.run("SELECT set_config('synchronous_commit', 'on', true)")
-            tx.run("SELECT pg_advisory_xact_lock(:key)", key=_LOCK)
-            yield tx
+        begun = time.monotonic()
+        # Threads queue here and not for connections, so that the others are left to those who read.
+        if not self._turn.acquire(timeout=self._busy_seconds):
+            raise self._busy()
+        try:
+            with self._named_errors(), self._engine.begin() as connection:
+                tx = PostgresTransaction(connection)
+                left = self._busy_seconds - (time.monotonic() - begun)
+                ((_, _, read_only, standbys),) = tx.rows(
+                    "SELECT set_config('lock_timeout', :timeout, true), set_config('synchronous_commit', 'on', true), "
+                    "pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on', "
+                    "current_setting('synchronous_standby_names')",
+                    timeout=f"{max(1, int(left * 1e3))}ms",
+                )
+                if read_only:
+                    raise LedgerStorageError(f"{self.name} {_READ_ONLY}; nothing was written")
+                if self._synchronous_standby and not standbys.strip():
+                    raise LedgerStorageError(
+                        f"{self.name} waits for no standby, and would lose spends if it failed; set its "
+                        "synchronous_standby_names, or do not ask for a synchronous standby"
+                    )
+                tx.run("SELECT pg_advisory_xact_lock(:key)", key=_LOCK)
+                yield tx
+        finally:
+            self._turn.release()
 
     @contextmanager
     def read(self) -> Iterator[PostgresTransaction]:
         """Enter a transaction that sees one snapshot."""
-        with self._named_errors(), self._engine.connect() as connection:
-            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-            with connection.execution_options(**options).begin():
-                yield PostgresTransaction(connection)
+        with self._named_errors(), self._engine.begin() as connection:
+            tx = PostgresTransaction(connection)
+            tx.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield tx
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -137,12 +183,20 @@ class PostgresStore:
         except SQLAlchemyError as error:
             raise self._named(error) from None
 
+    def _busy(self) -> LedgerBusyError:
+        return LedgerBusyError(
+            f"{self.name} was locked by others for {self._busy_seconds:g} s; nothing was written, try again"
+        )
+
     def _named(self, error: Exception) -> LedgerError:
+        from sqlalchemy.exc import TimeoutError as NoConnectionError
+
         state = getattr(getattr(error, "orig", None), "sqlstate", None)
-        if state in _BUSY:
-            return LedgerBusyError(
-                f"{self.name} was locked by others for {self._busy_seconds:g} s; nothing was written, try again"
-            )
+        if state in _BUSY or isinstance(error, NoConnectionError):
+            return self._busy()
+        if state in _SAID:
+            kind = LedgerBusyError if state == "57014" else LedgerStorageError
+            return kind(f"{self.name} {_SAID[state]} (SQLSTATE {state}); nothing was written")
         if state is not None and state[:2] in _CORRUPT_CLASSES:
             return LedgerCorruptError(
                 f"{self.name} is damaged (SQLSTATE {state}); nothing was spent, restore it from a backup and verify it"

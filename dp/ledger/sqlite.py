@@ -17,7 +17,7 @@ from .store import BUSY_SECONDS, Row
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DURABLE = ("synchronous = FULL", "fullfsync = ON", "checkpoint_fullfsync = ON")
-_CHECKPOINT_PAGES = 4000  # a spend writes about 7 pages; fewer checkpoints are fewer synchronisations
+_CHECKPOINT_PAGES = 1  # every commit goes on from the log into the file, so that a plain copy of the file has it
 _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -47,28 +47,40 @@ class SqliteTransaction:
         return bool(self.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'ledger_head'"))
 
 
+class _Connection:
+    """One connection, and the lock that its threads take turns by."""
+
+    def __init__(self, path: Path, busy_seconds: float) -> None:
+        self.turn = threading.RLock()
+        self.sqlite = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+
+
 class SqliteStore:
     """A ledger's file. Threads may share it; a forked process must open its own."""
 
     def __init__(self, path: Path, *, create: bool, busy_seconds: float = BUSY_SECONDS) -> None:
         self.name = str(path)
+        self._path = path.absolute()
         self._busy_seconds = busy_seconds
-        self._lock = threading.RLock()
         self._process = os.getpid()
+        self._opened: list[_Connection] = []
         _prepare_file(path, create=create)
-        with self._named_errors():
-            self._connection = sqlite3.connect(
-                path.absolute(), timeout=busy_seconds, isolation_level=None, check_same_thread=False
-            )
+        file = _identity(self._path)
         try:
             with self._named_errors():
-                self._make_durable()
+                for _ in range(2):
+                    self._opened.append(_Connection(self._path, busy_seconds))
+                    self._make_durable(self._opened[-1].sqlite)
+            self._writer, self._reader = self._opened  # so that who reads does not wait for who writes
+            self._log = self._path.resolve().with_name(f"{self._path.resolve().name}-wal")
+            self._files = (file, _identity(self._log))
+            self._check_in_place()
         except BaseException:  # an interrupt, too, must leave no connection behind
-            self._connection.close()
+            self.close()
             raise
 
-    def _make_durable(self) -> None:
-        ask = self._connection.execute
+    def _make_durable(self, connection: sqlite3.Connection) -> None:
+        ask = connection.execute
         if ask("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
             raise LedgerStorageError(
                 f"{self.name} cannot keep a write-ahead log; put the ledger on a local file system"
@@ -80,31 +92,51 @@ class SqliteStore:
                 f"this SQLite does not synchronise {self.name} at every commit; a ledger needs that"
             )
 
+    def _check_in_place(self) -> None:
+        """Raise LedgerStorageError if the files that are open are no longer those that the name leads to."""
+        if (_identity(self._path), _identity(self._log)) != self._files:
+            raise LedgerStorageError(
+                f"{self.name} was removed or replaced, or its -wal file was, while this ledger was open; nothing was "
+                "written. Put the right file in place, verify it against a head that you kept, and open it anew"
+            )
+
     @contextmanager
     def write(self) -> Iterator[SqliteTransaction]:
         """Enter a transaction that holds the file's write lock from its beginning."""
-        with self._transaction("BEGIN IMMEDIATE") as transaction:
+        with self._transaction(self._writer, "BEGIN IMMEDIATE") as transaction:
             yield transaction
 
     @contextmanager
     def read(self) -> Iterator[SqliteTransaction]:
         """Enter a transaction that sees one snapshot."""
-        with self._transaction("BEGIN") as transaction:
+        with self._transaction(self._reader, "BEGIN") as transaction:
             yield transaction
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[SqliteTransaction]:
+    def _transaction(self, on: _Connection, begin: str) -> Iterator[SqliteTransaction]:
         if os.getpid() != self._process:
             raise LedgerError(f"{self.name} was opened in another process; a forked process must open the ledger again")
-        with self._lock, self._named_errors():
-            self._connection.execute(begin)
-            try:
-                yield SqliteTransaction(self._connection)
-                self._connection.execute("COMMIT")
-            except BaseException:  # an interrupt, too, must leave no transaction half done
-                with suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
-                raise
+        if not on.turn.acquire(timeout=self._busy_seconds):
+            raise self._busy()
+        try:
+            with self._named_errors():
+                on.sqlite.execute(begin)
+                try:
+                    self._check_in_place()
+                    yield SqliteTransaction(on.sqlite)
+                    self._check_in_place()  # what is committed into a file that is gone is lost
+                    on.sqlite.execute("COMMIT")
+                except BaseException:  # an interrupt, too, must leave no transaction half done
+                    with suppress(sqlite3.Error):
+                        on.sqlite.execute("ROLLBACK")
+                    raise
+        finally:
+            on.turn.release()
+
+    def _busy(self) -> LedgerBusyError:
+        return LedgerBusyError(
+            f"{self.name} was locked by others for {self._busy_seconds:g} s; nothing was written, try again"
+        )
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -113,9 +145,7 @@ class SqliteStore:
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code in _BUSY:
-                raise LedgerBusyError(
-                    f"{self.name} was locked by others for {self._busy_seconds:g} s; nothing was written, try again"
-                ) from error
+                raise self._busy() from error
             if code in _CORRUPT or isinstance(error, sqlite3.IntegrityError):
                 raise LedgerCorruptError(
                     f"{self.name} is damaged ({error}); nothing was spent, restore it from a backup and verify it"
@@ -127,7 +157,17 @@ class SqliteStore:
     def close(self) -> None:
         """Close the file; harmless if repeated."""
         if os.getpid() == self._process:
-            self._connection.close()
+            for connection in self._opened:
+                connection.sqlite.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Say which file a name leads to now; None for none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _prepare_file(path: Path, *, create: bool) -> None:

@@ -12,7 +12,8 @@ TABLES = (
     "CREATE TABLE ledger_records (seq BIGINT PRIMARY KEY, time BIGINT NOT NULL, kind TEXT NOT NULL, "
     "budget TEXT NOT NULL, period BIGINT NOT NULL, phase TEXT NOT NULL, round_id TEXT NOT NULL, "
     "payload TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL, UNIQUE (phase, budget, round_id))",
-    "CREATE INDEX ledger_records_of_budget ON ledger_records (budget, period, seq)",
+    "CREATE INDEX ledger_records_of_period ON ledger_records (budget, period, seq)",
+    "CREATE INDEX ledger_records_of_budget ON ledger_records (budget, seq)",
     "CREATE TABLE ledger_accounts (budget TEXT NOT NULL, period BIGINT NOT NULL, seq BIGINT NOT NULL, "
     "PRIMARY KEY (budget, period))",
     "CREATE TABLE ledger_participants (budget TEXT NOT NULL, round_id TEXT NOT NULL, participant TEXT NOT NULL, "

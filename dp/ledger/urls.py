@@ -11,7 +11,7 @@ from .store import Store
 _FORMS = "a path, sqlite:///path, or postgresql://user@host/database"
 
 
-def open_store(url: str, *, create: bool, busy_seconds: float) -> Store:
+def open_store(url: str, *, create: bool, busy_seconds: float, synchronous_standby: bool = False) -> Store:
     """Return the store that a URL names; see `Ledger.open` for forms and errors."""
     if not isinstance(url, str | Path) or not str(url) or "\0" in str(url):
         raise PrivacyParameterError(f"a ledger is named by {_FORMS}")
@@ -19,7 +19,12 @@ def open_store(url: str, *, create: bool, busy_seconds: float) -> Store:
     if scheme in {"postgres", "postgresql", "postgresql+psycopg"} and separator:
         from .postgres import PostgresStore
 
-        return PostgresStore(f"postgresql+psycopg://{rest}", create=create, busy_seconds=busy_seconds)
+        return PostgresStore(
+            f"postgresql+psycopg://{rest}",
+            create=create,
+            busy_seconds=busy_seconds,
+            synchronous_standby=synchronous_standby,
+        )
     if scheme == "sqlite" and separator:
         path = rest.removeprefix("/")
         if path == rest or "?" in path:
@@ -30,6 +35,8 @@ def open_store(url: str, *, create: bool, busy_seconds: float) -> Store:
         raise PrivacyParameterError(f"no ledger is kept in {scheme!r} databases; give {_FORMS}")
     else:
         path = str(url)
+    if synchronous_standby:
+        raise PrivacyParameterError("synchronous_standby is for ledgers in PostgreSQL; a file has no standby")
     if not path or path.startswith((":memory:", "file:")):
         raise PrivacyParameterError(f"a ledger must outlive its process: memory is no place for it; give {_FORMS}")
     return SqliteStore(Path(path), create=create, busy_seconds=busy_seconds)

@@ -33,35 +33,58 @@ def verify(book: Book, head: str | None = None) -> Verified:
     within limits, participants are those that were hashed, and that head, accounts and the kept `head` agree with the
     trail.
     """
-    pin = _pin(head)
+    pin = None if head is None else _pin(head)
     replay = _Replay(book)
     previous: Record | None = None
     while page := book.following(previous.seq if previous else 0, _PAGE):
         for record in page:
             _check_link(previous, record)
             if pin is not None and pin[0] == record.seq and pin[1] != record.hash:
-                raise LedgerCorruptError(
-                    f"record {record.seq} has another hash than the head that you kept: the trail was rewritten",
-                    seq=record.seq,
-                )
+                raise _rewritten(record.seq)
             replay.follow(record)
             previous = record
     end = previous.seq if previous else 0
     if pin is not None and pin[0] > end:
-        raise LedgerCorruptError(
-            f"the trail ends with record {end}, the head that you kept names {pin[0]}: its end was cut off", seq=end
-        )
+        raise _cut(end, pin[0])
     last = (book.last.seq, book.last.hash) if book.last else (0, GENESIS)
     if last != ((previous.seq, previous.hash) if previous else (0, GENESIS)):
         raise LedgerCorruptError("the trail does not end with its head", seq=end)
     replay.compare()
-    return Verified(f"{last[0]}:{last[1]}", end, len(replay.terms), len(replay.open))
+    return Verified(head_of(book), end, len(replay.terms), len(replay.open))
 
 
-def _pin(head: str | None) -> tuple[int, str] | None:
-    if head is None:
-        return None
-    found = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64})", head)
+def head_of(book: Book) -> str:
+    """Return the head of the trail, "number:hash"."""
+    return f"{book.last.seq}:{book.last.hash}" if book.last else f"0:{GENESIS}"
+
+
+def check_head(book: Book, head: str) -> None:
+    """Raise LedgerCorruptError unless the trail goes through a head that was kept; the rest is left to `verify`."""
+    seq, hashed = _pin(head)
+    end = book.last.seq if book.last else 0
+    if seq > end:
+        raise _cut(end, seq)
+    found = book.following(seq - 1, 1) if seq else []
+    if seq and (not found or (found[0].seq, found[0].hash) != (seq, hashed)):
+        raise _rewritten(seq)
+
+
+def _cut(end: int, seq: int) -> LedgerCorruptError:
+    return LedgerCorruptError(
+        f"the trail ends with record {end}, the head that you kept names {seq}: its end was cut off, as by an old "
+        "backup or a standby that took over without it; resolve what is missing by hand",
+        seq=end,
+    )
+
+
+def _rewritten(seq: int) -> LedgerCorruptError:
+    return LedgerCorruptError(
+        f"record {seq} has another hash than the head that you kept: the trail was rewritten", seq=seq
+    )
+
+
+def _pin(head: object) -> tuple[int, str]:
+    found = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64})", head) if isinstance(head, str) else None
     if found is None or (found[1] == "0" and found[2] != GENESIS):
         raise PrivacyParameterError(
             "a head is a number, a colon and 64 hexadecimal digits, as an earlier verification printed it"

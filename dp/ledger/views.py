@@ -70,6 +70,22 @@ class Status:
 
 
 @dataclass(frozen=True)
+class Lifetime:
+    """What all periods of a budget have come to together; a limit holds for each period alone.
+
+    `epsilon` at `delta` is the guarantee for all that was ever spent or is held, an upper bound. `periods` counts those
+    in which anything was spent or held.
+    """
+
+    budget: str
+    periods: int
+    spent: dict[str, Fraction]
+    held: dict[str, Fraction]
+    epsilon: float
+    delta: float
+
+
+@dataclass(frozen=True)
 class ParticipantView:
     """What one participant has been part of. `epsilon` at `delta` covers all periods, open reservations included."""
 
@@ -136,6 +152,21 @@ def status(terms: Terms, account: Account, now: int) -> Status:
         from_microseconds(terms.created),
         terms.budget.renewal_after(terms.created, account.period),
         terms.budget.is_over(now),
+    )
+
+
+def lifetime(book: Book, terms: Terms) -> Lifetime:
+    """Return what all accounts of a budget have come to together."""
+    found = book.tx.rows("SELECT period FROM ledger_accounts WHERE budget = :budget", budget=terms.budget.name)
+    accounts = [book.account(terms, period) for (period,) in found]
+    used = [account for account in accounts if any(account.taken)]
+    spent = held = (0,) * len(terms.limit)
+    for account in used:
+        spent, held = plus(spent, account.spent), plus(held, account.held)
+    composition = terms.budget.composition
+    epsilon, delta = guarantee_of(terms.budget, plus(spent, held))
+    return Lifetime(
+        terms.budget.name, len(used), named(composition, spent), named(composition, held), float(epsilon), float(delta)
     )
 
 

@@ -74,7 +74,7 @@ class PaidRound:
         self._keep = keep
         self._keeping = threading.Lock()
         self._listener = listener
-        self._may_be_old = resumed
+        self._resumed = self._may_be_old = resumed
         self._server: Server | None = None
         self._reservation: Reservation | None = None
         self._committed = False
@@ -85,7 +85,9 @@ class PaidRound:
         self._keep_server()  # before the reservation, so that none is without a session that can go on
         round_id, names = round_id_of(server.session_id), server.participants.names
         try:
-            reserved = self._ledger.reserve(self._subject, self._plan.event(), round_id=round_id, participants=names)
+            reserved = self._ledger.reserve(
+                self._subject, self._plan.event(), round_id=round_id, participants=names, again=self._resumed
+            )
         except LedgerConflictError:
             reserved = self._ledger.reservation(self._subject, round_id)
             if reserved.status != "committed":  # what was committed may be committed again: nothing changes

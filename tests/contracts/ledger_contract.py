@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -14,6 +15,7 @@ from dp.accounting import epsilon_of
 from dp.errors import (
     BudgetExceededError,
     BudgetExpiredError,
+    LedgerClockError,
     LedgerConflictError,
     LedgerCorruptError,
     LedgerError,
@@ -119,7 +121,9 @@ class LedgerContract:
 
     def test_calls_can_be_repeated_but_not_changed(self, ledger: Ledger) -> None:
         first = ledger.reserve("alice", cost("0.3"), round_id="r", participants=["a", "b"])
-        assert ledger.reserve("alice", cost("0.30"), round_id="r", participants=["b", "a"]) == first
+        assert ledger.reserve("alice", cost("0.30"), round_id="r", participants=["b", "a"], again=True) == first
+        assert ledger.reserve("alice", cost("0.1"), round_id="never begun", again=True).status == "reserved"
+        ledger.release(ledger.reservation("alice", "never begun"))
         for other, people in ((cost("0.2"), ["a", "b"]), (cost("0.3"), ["a"]), (cost("0.3", "1e-9"), ["a", "b"])):
             with pytest.raises(LedgerConflictError, match="new id"):
                 ledger.reserve("alice", other, round_id="r", participants=people)
@@ -130,16 +134,140 @@ class LedgerContract:
             lambda: ledger.commit(first, cost("0.1"), participants=["a"]),
             lambda: ledger.release(first),
             lambda: ledger.resolve(first, spent=True, reason="again"),
-            lambda: ledger.reserve("alice", cost("0.3"), round_id="r", participants=["a", "b"]),
+            lambda: ledger.reserve("alice", cost("0.3"), round_id="r", participants=["a", "b"], again=True),
         ):
             with pytest.raises(LedgerConflictError):
                 wrong()
         spent = ledger.spend("alice", cost("0.1"), round_id="s")
-        assert ledger.spend("alice", cost("0.1"), round_id="s") == spent
+        assert ledger.spend("alice", cost("0.1"), round_id="s", again=True) == spent
         assert ledger.status("alice").spent["epsilon"] == Fraction(1, 5)
         assert ledger.create(Budget("alice", "1.0", "0.00001", adjacency=ADD, kind=Kind.DATA_SUBJECT)).open == 0
         with pytest.raises(LedgerConflictError, match="other terms"):
             ledger.create(Budget("alice", "2", "1e-5", adjacency=ADD, kind=Kind.DATA_SUBJECT))
+
+    def test_two_runs_under_one_id_are_not_charged_once(self, ledger: Ledger) -> None:
+        ledger.spend("alice", cost("0.1"), round_id="s")
+        ledger.reserve("alice", cost("0.1"), round_id="r")
+        for call in (ledger.spend, ledger.reserve):
+            for name in ("r", "s"):
+                with pytest.raises(LedgerConflictError, match="takes a new id; if this repeats .*again=True"):
+                    call("alice", cost("0.1"), round_id=name)
+        assert ledger.status("alice").left["epsilon"] == Fraction(4, 5)
+
+    def test_a_clock_far_ahead_changes_nothing(self, ledger: Ledger, clock: Clock, url: str) -> None:
+        ledger.create(Budget("short", 1, adjacency=ADD, expires=START + timedelta(days=60)))
+        clock.now = START + timedelta(days=31, microseconds=1)
+        taken = ledger.history()[-1]
+        for call in (
+            lambda: ledger.spend("short", cost("0.1"), round_id="r"),
+            lambda: ledger.create(Budget("late", 1, adjacency=ADD)),
+        ):
+            with pytest.raises(LedgerClockError, match=r"2026-04-01 12:00 UTC.*2026-03-01 12:00.*trust_clock"):
+                call()
+        assert ledger.history() == [*ledger.history()[:-1], taken]
+        clock.now = START + timedelta(days=31)
+        ledger.spend("short", cost("0.1"), round_id="r")
+        clock.now = START + timedelta(days=100)
+        with Ledger.open(url, clock=clock, trust_clock=True) as trusting:
+            trusting.spend("alice", cost("0.1"), round_id="r")
+        ledger.spend("alice", cost("0.1"), round_id="s")
+
+    def test_a_head_that_was_kept_shows_an_older_trail(self, ledger: Ledger, url: str) -> None:
+        heads = [ledger.head()]
+        for i in range(3):
+            ledger.spend("alice", cost("0.1"), round_id=str(i))
+            heads.append(ledger.head())
+        for head in ("0:" + "00" * 32, *heads):
+            Ledger.open(url, expected_head=head).close()
+        assert ledger.verify().head == heads[-1]
+        number, digest = heads[2].split(":")
+        wrong = {
+            f"8:{digest}": "ends with record 7, the head that you kept names 8",
+            f"{number}:{'ab' * 32}": "another hash than the head that you kept",
+        }
+        for head, words in wrong.items():
+            with pytest.raises(LedgerCorruptError, match=words):
+                Ledger.open(url, expected_head=head)
+        for nonsense in ("7", f"0:{digest}", 7, b"7"):
+            with pytest.raises(PrivacyParameterError, match="a head is"):
+                Ledger.open(url, expected_head=nonsense)  # type: ignore[arg-type]
+
+    def test_a_backup_is_of_one_moment_and_restores(self, ledger: Ledger, url: str, tmp_path: Path) -> None:
+        ledger.create(Budget("monthly", 1, adjacency=ADD, renews=timedelta(days=30)))
+        taken = ledger.reserve("alice", cost("0.3"), round_id="r", participants=["a", "b"])
+        ledger.commit(taken, participants=["b"])
+        ledger.release(ledger.reserve("monthly", cost("0.3"), round_id="s", participants=["a"]))
+        ledger.reserve("alice", cost("0.1"), round_id="open", participants=["c"])
+        copy, third = tmp_path / "copy.db", tmp_path / "third.db"
+        found = ledger.backup(str(copy))
+        assert (found, found.head) == (ledger.verify(), ledger.head())
+        assert copy.stat().st_mode & 0o777 == 0o600
+        ledger.spend("alice", cost("0.1"), round_id="later")
+        with Ledger.open(str(copy), expected_head=found.head) as copied:
+            assert copied.verify() == found
+            assert copied.history() == ledger.history()[:-2]
+            assert copied.participants("alice") == ledger.participants("alice")
+            assert copied.backup(str(third)) == found
+        for place in (str(copy), url):
+            with pytest.raises(LedgerConflictError, match="holds a ledger already"):
+                ledger.backup(place)
+        self.tamper(url, "UPDATE ledger_participants SET counted = 1 WHERE participant = 'a'")
+        with pytest.raises(LedgerCorruptError):
+            ledger.backup(str(tmp_path / "fourth.db"))
+
+    def test_all_periods_together_are_told(self, ledger: Ledger, clock: Clock) -> None:
+        ledger.create(Budget("daily", 1, "1e-6", adjacency=ADD, renews=timedelta(days=1)))
+        nothing = ledger.lifetime("daily")
+        assert (nothing.periods, nothing.epsilon, nothing.spent["epsilon"]) == (0, 0.0, 0)
+        for day in range(4):
+            clock.now = START + timedelta(days=2 * day)
+            ledger.spend("daily", cost("0.75", "1e-7"), round_id=str(day))
+        ledger.reserve("daily", cost("0.25"), round_id="open")
+        whole = ledger.lifetime("daily")
+        assert (whole.budget, whole.periods, whole.spent["epsilon"], whole.held["epsilon"]) == (
+            "daily",
+            4,
+            3,
+            Fraction(1, 4),
+        )
+        assert (whole.epsilon, whole.delta) == (3.25, 4e-7)
+        assert ledger.status("daily").spent["epsilon"] == Fraction(3, 4)
+
+    def test_numpy_scalars_are_taken_and_look_alikes_refused(self, ledger: Ledger, url: str) -> None:
+        import numpy as np
+
+        ledger.create(
+            Budget("numbers", np.float64(4), np.float32(0.125), adjacency=ADD, composition="renyi", order=np.int64(8))
+        )
+        Ledger.open(url, busy_seconds=np.float32(3), create=np.bool_(False)).close()  # type: ignore[arg-type]
+        taken = ledger.reserve("alice", cost(np.float64(0.25)), round_id=np.str_("r"), participants=[np.str_("a")])
+        assert ledger.resolve(taken, spent=np.bool_(True), reason="seen").status == "committed"  # type: ignore[arg-type]
+        assert len(ledger.history(last=np.int64(2))) == 2  # type: ignore[arg-type]
+        ledger.verify()
+        for words, wrong in {
+            "busy_seconds": lambda: Ledger.open(url, busy_seconds="3"),  # type: ignore[arg-type]
+            "busy_seconds = 0": lambda: Ledger.open(url, busy_seconds=0),
+            "busy_seconds must": lambda: Ledger.open(url, busy_seconds=True),
+            "busy_seconds = nan": lambda: Ledger.open(url, busy_seconds=float("nan")),
+            "create": lambda: Ledger.open(url, create="no"),  # type: ignore[arg-type]
+            "trust_clock": lambda: Ledger.open(url, trust_clock=1),  # type: ignore[arg-type]
+            "synchronous_standby": lambda: Ledger.open(url, synchronous_standby=None),  # type: ignore[arg-type]
+            "spent = 'no'": lambda: ledger.resolve(taken, spent="no", reason="seen"),  # type: ignore[arg-type]
+            "again": lambda: ledger.reserve("alice", cost(1), round_id="s", again=0),  # type: ignore[arg-type]
+            "last = 2.5": lambda: ledger.history(last=2.5),  # type: ignore[arg-type]
+            "last = True": lambda: ledger.history(last=True),
+            "last = -1": lambda: ledger.history(last=-1),
+            "reason": lambda: ledger.release(taken, 0),  # type: ignore[arg-type]
+            "epsilon must": lambda: Budget("x", True, adjacency=ADD),
+            "order": lambda: Budget("x", 1, "1e-6", adjacency=ADD, composition="renyi", order=True),
+            "order = '8'": lambda: Budget("x", 1, "1e-6", adjacency=ADD, composition="renyi", order="8"),  # type: ignore[arg-type]
+            "participants": lambda: ledger.reserve("alice", cost(1), round_id="s", participants=3),  # type: ignore[arg-type]
+            "renews": lambda: Budget("x", 1, adjacency=ADD, renews=30),  # type: ignore[arg-type]
+            "budget": lambda: ledger.create("x"),  # type: ignore[arg-type]
+            "reservation": lambda: ledger.commit("r"),  # type: ignore[arg-type]
+        }.items():
+            with pytest.raises(PrivacyParameterError, match=words):
+                wrong()
 
     def test_a_released_round_costs_nothing_and_does_not_run_again(self, ledger: Ledger) -> None:
         taken = ledger.reserve("alice", cost(1), round_id="r", participants=["a"])
@@ -156,10 +284,10 @@ class LedgerContract:
             with pytest.raises(LedgerConflictError):
                 wrong()
 
-    def test_an_orphan_counts_as_spent_until_someone_resolves_it(self, ledger: Ledger, url: str) -> None:
+    def test_an_orphan_counts_as_spent_until_someone_resolves_it(self, ledger: Ledger, clock: Clock, url: str) -> None:
         ledger.reserve("alice", cost("0.6"), round_id="died", participants=["a"])
         ledger.reserve("alice", cost("0.4"), round_id="died too")
-        with Ledger.open(url) as later:
+        with Ledger.open(url, clock=clock) as later:
             with pytest.raises(BudgetExceededError):
                 later.spend("alice", cost("0.1"), round_id="next")
             assert later.participant("alice", "a").epsilon == 0.6

@@ -10,13 +10,16 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 SUPERUSER = "ledger"
+_SYSTEM = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 
 
 def _programs(here: Path) -> Path:
@@ -49,34 +52,38 @@ def execute(url: str, *statements: str) -> None:
             connection.execute(text(statement))
 
 
-@contextmanager
-def running_server() -> Iterator[str]:
-    """Start a server, yield the URL of its database without a password in it, and stop it."""
-    # A short path: those of Unix sockets are limited to about 100 characters.
-    here = Path(tempfile.mkdtemp(prefix="ledger-pg-", dir="/tmp"))
-    try:
-        here.chmod(0o755)
-        as_user: dict[str, object] = {"check": True, "capture_output": True, "text": True, "cwd": here}
-        data, sockets = here / "data", here / "sockets"
-        data.mkdir(mode=0o700)
-        sockets.mkdir(mode=0o755)
+class Cluster:
+    """The programs of PostgreSQL in a directory of their own, and the servers that they run there."""
+
+    def __init__(self, here: Path) -> None:
+        self.here = here
+        self.as_user: dict[str, Any] = {"check": True, "capture_output": True, "text": True, "cwd": here}
+        self.programs = _programs(here)
+        self.as_user["env"] = {"LC_ALL": "C.UTF-8", "PATH": f"{self.programs}:/usr/bin:/bin", "HOME": str(here)}
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             nobody = pwd.getpwnam("nobody")
-            for folder in (data, sockets):
-                os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-            as_user |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-        programs = _programs(here)
-        as_user["env"] = {"LC_ALL": "C.UTF-8", "PATH": f"{programs}:/usr/bin:/bin", "HOME": str(here)}
+            self.as_user |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
-        def call(program: str, *arguments: str) -> None:
-            try:
-                subprocess.run([programs / program, *arguments], **as_user)  # type: ignore[call-overload]  # noqa: S603, PLW1510
-            except subprocess.CalledProcessError as error:
-                log = data / "log"
-                message = f"{program} failed: {error.stdout}{error.stderr}{log.read_text() if log.exists() else ''}"
-                raise AssertionError(message) from error
+    def folder(self, name: str, mode: int) -> Path:
+        """Make a directory for the servers' user."""
+        made = self.here / name
+        made.mkdir(mode=mode)
+        if "user" in self.as_user:
+            os.chown(made, self.as_user["user"], self.as_user["group"])
+        return made
 
-        call("initdb", "-D", str(data), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--no-sync")
+    def call(self, program: str | Path, *arguments: str) -> None:
+        """Run a program of PostgreSQL, or another one by its path, as the servers' user."""
+        try:
+            subprocess.run([self.programs / program, *arguments], **self.as_user)  # noqa: S603, PLW1510
+        except subprocess.CalledProcessError as error:
+            logs = "".join(log.read_text() for log in self.here.glob("*/log"))
+            raise AssertionError(f"{program} failed: {error.stdout}{error.stderr}{logs}") from error
+
+    @contextmanager
+    def serving(self, name: str, sockets: Path) -> Iterator[str]:
+        """Start the server whose data are in a directory, yield the URL of its database, and stop it."""
+        data = self.here / name
         settings = (
             "listen_addresses=''",
             f"unix_socket_directories='{sockets}'",
@@ -84,10 +91,77 @@ def running_server() -> Iterator[str]:
             "shared_buffers=16MB",
         )
         options = " ".join(f"-c {setting}" for setting in settings)
-        call("pg_ctl", "-D", str(data), "-l", str(data / "log"), "-o", options, "-w", "-t", "60", "start")
+        self.call("pg_ctl", "-D", str(data), "-l", str(data / "log"), "-o", options, "-w", "-t", "60", "start")
         try:
             yield f"postgresql://{SUPERUSER}@/postgres?host={sockets}"
         finally:
-            call("pg_ctl", "-D", str(data), "-m", "immediate", "-w", "stop")
+            self.stop(name)
+
+    def stop(self, name: str) -> None:
+        """Let a server die at once, unless it has."""
+        if (self.here / name / "postmaster.pid").exists():
+            self.call("pg_ctl", "-D", str(self.here / name), "-m", "immediate", "-w", "stop")
+
+
+@contextmanager
+def running_cluster() -> Iterator[tuple[Cluster, str]]:
+    """Start a server, yield its cluster and the URL of its database without a password in it, and stop it."""
+    # A short path: those of Unix sockets are limited to about 100 characters.
+    here = Path(tempfile.mkdtemp(prefix="ledger-pg-", dir="/tmp"))
+    try:
+        here.chmod(0o755)
+        cluster = Cluster(here)
+        data, sockets = cluster.folder("data", 0o700), cluster.folder("sockets", 0o755)
+        cluster.call("initdb", "-D", str(data), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--no-sync")
+        with cluster.serving("data", sockets) as url:
+            yield cluster, url
     finally:
         shutil.rmtree(here, ignore_errors=True)
+
+
+@contextmanager
+def running_server() -> Iterator[str]:
+    """Start a server, yield the URL of its database without a password in it, and stop it."""
+    with running_cluster() as (_, url):
+        yield url
+
+
+@contextmanager
+def standby_of(cluster: Cluster, name: str = "standby") -> Iterator[str]:
+    """Copy the running server of a cluster into a standby that follows it, yield the standby's URL, and stop it."""
+    data, sockets = cluster.folder(name, 0o700), cluster.folder(f"{name}-sockets", 0o755)
+    primary = f"host={cluster.here / 'sockets'} user={SUPERUSER} application_name={name}"
+    cluster.call("pg_basebackup", "-D", str(data), "-d", primary, "-R", "-X", "stream", "-c", "fast", "--no-sync")
+    with cluster.serving(name, sockets) as url:
+        yield url
+
+
+def pgbouncer() -> Path:
+    """Return the program of pgbouncer; the package manager installs it where there is none."""
+    found = shutil.which("pgbouncer", path=_SYSTEM)
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        subprocess.run(["apt-get", "update"], check=False, capture_output=True)  # noqa: S607
+        get = ["apt-get", "install", "--yes", "--no-install-recommends", "pgbouncer"]
+        subprocess.run(get, check=False, capture_output=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})  # noqa: S603
+        found = shutil.which("pgbouncer", path=_SYSTEM)
+    assert found is not None, "pgbouncer is missing: install it, for instance by apt-get install pgbouncer"
+    return Path(found)
+
+
+@contextmanager
+def pooled(cluster: Cluster, pool: int = 3) -> Iterator[str]:
+    """Put a pgbouncer before a cluster's server that pools transactions; yield the URL behind it, and stop it."""
+    sockets = cluster.folder("pooler", 0o755)
+    settings = sockets / "pgbouncer.ini"
+    settings.write_text(
+        f"[databases]\npostgres = host={cluster.here / 'sockets'} user={SUPERUSER}\n"
+        f"[pgbouncer]\nlisten_addr =\nunix_socket_dir = {sockets}\nauth_type = any\npool_mode = transaction\n"
+        f"default_pool_size = {pool}\npidfile = {sockets}/pid\nlogfile = {sockets}/log\n"
+    )
+    cluster.call(pgbouncer(), "-d", "-q", str(settings))
+    try:
+        # The port is part of the socket's name; 6432 is pgbouncer's own.
+        yield f"postgresql://{SUPERUSER}@/postgres?host={sockets}&port=6432"
+    finally:
+        pid = int((sockets / "pid").read_text())
+        os.kill(pid, signal.SIGTERM)

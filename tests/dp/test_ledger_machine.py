@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from dp.errors import BudgetExceededError, LedgerConflictError, PrivacyParameterError, UnknownBudgetError
 from dp.ledger import Budget, Cost, Ledger
-from dp.ledger.book import Book
+from dp.ledger.book import FARTHEST_AHEAD, Book
 from dp.sensitivity import Adjacency
 from tests.dp.postgres_server import execute
 
@@ -75,34 +75,36 @@ class LedgerMachine(RuleBasedStateMachine):
             with pytest.raises(error):
                 call()
 
-    def reserving_fails(self, round_id: str, amount: Fraction) -> type[Exception] | None:
+    def reserving_fails(self, round_id: str, amount: Fraction, again: bool) -> type[Exception] | None:
         if round_id in self.reserved:
-            same = self.reserved[round_id] == amount and round_id not in self.ended
+            same = again and self.reserved[round_id] == amount and round_id not in self.ended
             return None if same else LedgerConflictError
         return BudgetExceededError if self.taken() + amount > LIMIT else None
 
-    @rule(round_id=rounds, amount=tenths)
-    def reserve(self, round_id: str, amount: Fraction) -> None:
-        error = self.reserving_fails(round_id, amount)
+    @rule(round_id=rounds, amount=tenths, again=st.booleans())
+    def reserve(self, round_id: str, amount: Fraction, again: bool) -> None:
+        error = self.reserving_fails(round_id, amount, again)
         known, period, latest = round_id in self.reserved, self.period(), self.latest
-        self.expect(error, lambda: self.ledger.reserve("b", Cost(amount, adjacency=ADD), round_id=round_id))
+        cost = Cost(amount, adjacency=ADD)
+        self.expect(error, lambda: self.ledger.reserve("b", cost, round_id=round_id, again=again))
         if error is None and not known:
             self.reserved[round_id], self.periods[round_id] = amount, period
         elif error is None:
             self.latest = latest  # a repeated call writes nothing
 
-    @rule(round_id=rounds, amount=tenths)
-    def spend(self, round_id: str, amount: Fraction) -> None:
+    @rule(round_id=rounds, amount=tenths, again=st.booleans())
+    def spend(self, round_id: str, amount: Fraction, again: bool) -> None:
         error = None
         if round_id in self.reserved:
-            # Repeating a spend is right if it was one, and ends a reservation that is open.
-            same = self.reserved[round_id] == amount
+            # Repeating a spend, in so many words, is right if it was one, and ends a reservation that is open.
+            same = again and self.reserved[round_id] == amount
             error = None if same and self.ended.get(round_id, ("commit", amount)) == ("commit", amount) else Exception
             error = LedgerConflictError if error else None
         elif self.taken() + amount > LIMIT:
             error = BudgetExceededError
         written, period, latest = round_id not in self.ended, self.period(), self.latest
-        self.expect(error, lambda: self.ledger.spend("b", Cost(amount, adjacency=ADD), round_id=round_id))
+        cost = Cost(amount, adjacency=ADD)
+        self.expect(error, lambda: self.ledger.spend("b", cost, round_id=round_id, again=again))
         if error is None:
             self.reserved[round_id], self.ended[round_id] = amount, ("commit", amount)
             self.periods.setdefault(round_id, period)
@@ -175,7 +177,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(hours=st.integers(-30, 30))
     def time_passes_or_is_set_back(self, hours: int) -> None:
-        self.now += timedelta(hours=hours)
+        # Not farther ahead than a clock is believed.
+        self.now = min(self.now + timedelta(hours=hours), self.latest + FARTHEST_AHEAD)
 
     @invariant()
     def the_ledger_is_the_model(self) -> None:

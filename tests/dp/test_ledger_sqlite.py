@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import stat
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -109,7 +112,7 @@ def spend_until_the_disk_is_full(ledger: Ledger) -> int:
 
 def test_a_full_database_loses_nothing(path: Path) -> None:
     with Ledger.open(str(path)) as ledger:
-        connection = ledger._store._connection  # type: ignore[attr-defined]
+        connection = ledger._store._writer.sqlite  # type: ignore[attr-defined]
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages + 40}")
         done = spend_until_the_disk_is_full(ledger)
@@ -188,3 +191,68 @@ def test_postgres_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(MissingDependencyError, match=r"secagg\[postgres\]"):
         Ledger.open("postgresql://someone:secret@nowhere/x")
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def replaced(path: Path) -> None:
+    copy = path.with_name("copy")
+    shutil.copy(path, copy)
+    copy.replace(path)
+
+
+def without_its_log(path: Path) -> None:
+    path.with_name(f"{path.name}-wal").unlink()
+
+
+@pytest.mark.parametrize("happens", [gone, replaced, without_its_log])
+def test_an_open_ledger_whose_file_is_gone_spends_nothing(path: Path, happens: Callable[[Path], None]) -> None:
+    with Ledger.open(str(path)) as ledger:
+        happens(path)
+        for call in (lambda: ledger.spend("b", cost(1), round_id="into nowhere"), lambda: ledger.status("b")):
+            with pytest.raises(LedgerStorageError, match="removed or replaced"):
+                call()
+
+
+def test_a_file_that_goes_within_a_transaction_takes_no_spend(path: Path) -> None:
+    with (
+        Ledger.open(str(path)) as ledger,
+        pytest.raises(LedgerStorageError, match="nothing was written"),
+        ledger._store.write(),
+    ):
+        path.unlink()
+
+
+def test_a_link_that_leads_elsewhere_is_noticed(path: Path) -> None:
+    link, other = path.with_name("link.db"), path.with_name("other.db")
+    link.symlink_to(path)
+    Ledger.open(str(other), create=True).close()
+    with Ledger.open(str(link)) as ledger:
+        assert ledger.spend("b", cost(1), round_id="r").charge["epsilon"] == 1
+        link.unlink()
+        link.symlink_to(other)
+        with pytest.raises(LedgerStorageError, match="removed or replaced"):
+            ledger.spend("b", cost(1), round_id="s")
+
+
+def test_a_copy_of_the_file_that_is_open_has_every_spend(path: Path) -> None:
+    with Ledger.open(str(path)) as ledger:
+        for i in range(20):
+            ledger.spend("b", cost(1), round_id=f"r{i}")
+        copy = path.with_name("copy.db")
+        shutil.copy(path, copy)
+        expected = ledger.verify()
+    with Ledger.open(str(copy)) as copied:
+        assert copied.verify() == expected
+        assert copied.status("b").spent["epsilon"] == 21
+
+
+def test_readers_do_not_wait_for_a_writer_of_their_own_process(path: Path) -> None:
+    with Ledger.open(str(path), busy_seconds=0.2) as ledger, ThreadPoolExecutor(2) as threads:
+        with ledger._store.write():
+            assert threads.submit(ledger.status, "b").result().spent["epsilon"] == 1
+            with pytest.raises(LedgerBusyError, match=r"0\.2 s"):
+                threads.submit(ledger.spend, "b", cost(1), round_id="r").result()
+        ledger.spend("b", cost(1), round_id="r")
