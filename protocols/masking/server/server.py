@@ -17,7 +17,7 @@ from typing import final
 import msgspec
 import numpy as np
 
-from secagg.errors import ParameterError, PeerError, SecAggError, StateError, UnexpectedMessage
+from secagg.errors import InconsistentShares, ParameterError, PeerError, SecAggError, StateError, UnexpectedMessage
 from secagg.randomness import SYSTEM, RandomBytes
 from secagg.residues import Residues, reduce_in_place
 
@@ -38,7 +38,16 @@ from .. import derivations, wire
 from ..config import RoundConfig, written_down
 from ..graph import Graph
 from ..key_checks import check_advertised_keys
-from ..messages import AdvertiseKeys, Confirmation, Invitation, MaskedInput, ShareKeys, ToServer, UnmaskingShares
+from ..messages import (
+    AdvertiseKeys,
+    Confirmation,
+    Invitation,
+    MaskedInput,
+    ShareKeys,
+    ShareReceipt,
+    ToServer,
+    UnmaskingShares,
+)
 from ..result import RoundResult
 from ..transitions import SERVER_TRANSITIONS, ServerPhase
 from . import checks, closing, outbox
@@ -94,6 +103,7 @@ class Server:
         self._session_id = self._invitation.session_id
         self._graph = Graph.of(state.config, self._session_id)
         adversary = state.config.threat_model.adversary
+        self._accepts = adversary.needs_identities
         self._confirms = adversary.may_equivocate
         self._known = self._participants.numbered_keys()
         if adversary.needs_identities and not self._known:
@@ -225,7 +235,7 @@ class Server:
             missing = self.awaited
             opened = self._opened
             try:
-                self._close()
+                self._close(transitions)
             except BaseException as error:  # an interrupt, too, must leave no phase half closed
                 self._abort()
                 if isinstance(error, SecAggError):
@@ -324,11 +334,20 @@ class Server:
                 self._public_keys |= set(message.public_keys)
                 state.advertised[number] = message
             case ShareKeys():
-                checks.check_recipients(message, self._graph.neighbours(number) & self._speakers)
-                state.sealed[number] = message.sealed
+                neighbours, holders = self._graph.neighbours(number), self._graph.holders(number)
+                checks.check_recipients(message, neighbours & self._speakers, holders & self._speakers)
+                state.sealed[number], state.commitments[number] = message.sealed, message.commitments
+            case ShareReceipt():
+                checks.check_complaints(message.complaints, self._graph.neighbours(number) & state.shared)
+                closing.note_complaints(state, number, message.complaints)
+                state.receipts.add(number)
             case MaskedInput():
                 if not vectors:  # the phase began only now
                     vectors = checks.unpack_input(message, state.config.codecs)
+                # Against a malicious server the receipts had all complaints.
+                judged = frozenset[int]() if self._accepts else self._graph.neighbours(number) & state.shared
+                checks.check_complaints(message.complaints, judged)
+                closing.note_complaints(state, number, message.complaints)
                 for total, vector in zip(self._sums, vectors, strict=True):
                     np.add(total, vector, out=total)
                 state.masked.add(number)
@@ -336,26 +355,27 @@ class Server:
                 checks.check_confirmation(message, self._statement, state.advertised[number])
                 state.confirmations[number] = message.signature
             case UnmaskingShares():
-                neighbours = self._graph.holders(number) & state.shared
-                checks.check_response(message, neighbours & state.masked, neighbours - state.masked)
+                owners = closing.owners(state, self._graph, number)
+                checks.check_response(message, owners & state.masked, owners - state.masked)
                 state.responses[number] = message
 
     def _exclude(self, number: int, error: PeerError, transitions: list[Transition]) -> PeerError:
         """Let a client pay for a bad message; return the error with its name."""
-        name = self._participants.name(number)
         if self._is_awaited(number):
-            self._state.excluded[number] = f"{type(error).__name__}: {error.reason}"
-            transitions.append(ParticipantExcluded(self.phase, name, type(error).__name__, error.reason))
-        return type(error)(error.reason, culprits={name})
+            self._leave_out(number, error, transitions)
+        return type(error)(error.reason, culprits={self._participants.name(number)})
 
-    def _close(self) -> None:
+    def _leave_out(self, number: int, error: PeerError, transitions: list[Transition]) -> None:
+        name, kind = self._participants.name(number), type(error).__name__
+        self._state.excluded[number] = f"{kind}: {error.reason}"
+        transitions.append(ParticipantExcluded(self.phase, name, kind, error.reason))
+
+    def _close(self, transitions: list[Transition]) -> None:
         state = self._state
         match state.phase:
-            case ServerPhase.ADVERTISE_KEYS:
-                advertised = closing.recoverable(state, self._graph, state.advertised)
-                state.advertised = {number: state.advertised[number] for number in sorted(advertised)}
-            case ServerPhase.SHARE_KEYS:
-                state.shared = set(closing.recoverable(state, self._graph, state.sealed))
+            case ServerPhase.ADVERTISE_KEYS | ServerPhase.SHARE_KEYS | ServerPhase.ACCEPT_SHARES:
+                for number in closing.leave_out(state, self._graph):
+                    self._leave_out(number, InconsistentShares(closing.GARBAGE), transitions)
             case ServerPhase.MASKED_INPUT:
                 closing.check_survivors(state, self._graph, state.masked)
                 state.sealed = {}
@@ -370,6 +390,8 @@ class Server:
                 self._result = self._decode()
 
     def _following_phase(self) -> ServerPhase:
+        if self.phase is ServerPhase.SHARE_KEYS and self._accepts:
+            return ServerPhase.ACCEPT_SHARES
         if self.phase is ServerPhase.MASKED_INPUT and self._confirms:
             return ServerPhase.CONSISTENCY_CHECK
         return next(after for (before, _), after in SERVER_TRANSITIONS.items() if before is self.phase)
@@ -388,19 +410,7 @@ class Server:
             self._statement = derivations.survivors_statement(self._session_id, roster, state.shared, state.masked)
 
     def _abort(self) -> None:
-        """Keep who was excluded or lied, `revealed`, and what was accepted, for retries; forget the rest."""
-        old = self._state
-        self._state = ServerState(
-            old.config,
-            old.nonce,
-            ServerPhase.ABORTED,
-            old.names,
-            old.keys,
-            revealed=old.revealed,
-            excluded=old.excluded,
-            accepted=old.accepted,
-            liars=old.liars,
-        )
+        self._state = self._state.aborted()
         self._sums = [np.zeros_like(total) for total in self._sums]
         self._enter(ServerPhase.ABORTED)
 

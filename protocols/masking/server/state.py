@@ -14,7 +14,7 @@ class ServerState(msgspec.Struct, forbid_unknown_fields=True):
     """The server's memory of one session; `sums` are the running sums of all vectors, little-endian.
 
     Clients are numbers. Each collection holds the clients that got through that phase, so later ones are subsets of
-    earlier ones. `accepted` has the fingerprint of each client's last accepted message.
+    earlier ones. `commitments` are by dealer and holder, `complaints` those of a dealer's holders. `accepted` has the fingerprint of each client's last accepted message.
     """
 
     config: RoundConfig
@@ -27,7 +27,10 @@ class ServerState(msgspec.Struct, forbid_unknown_fields=True):
     accepted: dict[int, bytes] = {}
     advertised: dict[int, AdvertiseKeys] = {}
     sealed: dict[int, dict[int, bytes]] = {}
+    commitments: dict[int, dict[int, tuple[bytes, bytes]]] = {}
     shared: set[int] = set()
+    receipts: set[int] = set()
+    complaints: dict[int, set[int]] = {}
     masked: set[int] = set()
     confirmations: dict[int, bytes] = {}
     responses: dict[int, UnmaskingShares] = {}
@@ -37,6 +40,20 @@ class ServerState(msgspec.Struct, forbid_unknown_fields=True):
     def participants(self) -> Participants:
         """Return the participants by name."""
         return Participants({name: self.keys[name] for name in self.names} if self.keys else self.names)
+
+    def aborted(self) -> ServerState:
+        """Return who was excluded or lied, `revealed`, and what was accepted, for retries; the rest is forgotten."""
+        return ServerState(
+            self.config,
+            self.nonce,
+            ServerPhase.ABORTED,
+            self.names,
+            self.keys,
+            revealed=self.revealed,
+            excluded=self.excluded,
+            accepted=self.accepted,
+            liars=self.liars,
+        )
 
     def __repr__(self) -> str:  # shares are secret
         return f"ServerState(phase={self.phase}, ...)"
