@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -11,9 +11,9 @@ from secagg.derivation import Label, derive, digest, frame
 from .messages import AdvertiseKeys
 
 
-def graph_seed(session_id: bytes) -> bytes:
-    """Return the public seed of the ring's order."""
-    return digest(Label.GRAPH, session_id)
+def graph_seed(session_id: bytes, roster: bytes) -> bytes:
+    """Return the public seed of the graph; the digest of everyone's keys is in it, which nobody can tell beforehand."""
+    return digest(Label.GRAPH, session_id, roster)
 
 
 def self_mask_stream_seed(session_id: bytes, client_id: int, self_mask_seed: bytes) -> bytes:
@@ -73,17 +73,23 @@ def keys_statement(keys: AdvertiseKeys) -> bytes:
     )
 
 
-def roster_digest(entries: Iterable[AdvertiseKeys]) -> bytes:
-    """Return a digest of everyone's advertised keys, whatever their order."""
-    ordered = sorted(entries, key=lambda keys: keys.sender)
-    return digest(Label.ROSTER, *map(msgspec.msgpack.encode, ordered))
+def entry_digest(keys: AdvertiseKeys) -> bytes:
+    """Return a digest of what one client advertised."""
+    return digest(Label.ROSTER_ENTRY, msgspec.msgpack.encode(keys))
+
+
+def roster_digest(entries: Mapping[int, bytes]) -> bytes:
+    """Return a digest of everyone's advertised keys, from client id -> `entry_digest`, whatever the order."""
+    return digest(Label.ROSTER, b"".join(entries[client_id] for client_id in sorted(entries)))
+
+
+def seen_digest(roster: bytes, entries: Mapping[int, bytes]) -> bytes:
+    """Return a digest of what one client was shown: of everyone's keys, and of the entries that it was sent."""
+    return digest(Label.ROSTER_SEEN, roster, b"".join(entries[client_id] for client_id in sorted(entries)))
 
 
 def survivors_statement(session_id: bytes, roster: bytes, shared: Iterable[int], survivors: Iterable[int]) -> bytes:
-    """Return what confirmation keys sign: the roster, who shared keys, whose input arrived.
-
-    The roster is its digest, or empty in the sparse graph, where nobody sees all of it.
-    """
+    """Return what confirmation keys sign: the digest of everyone's keys, who shared keys, whose input arrived."""
     return frame(Label.SIGN_SURVIVORS, session_id, roster, _ids(shared), _ids(survivors))
 
 

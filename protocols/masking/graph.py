@@ -33,9 +33,9 @@ class Graph:
         self._known: dict[int, frozenset[int]] = {}
 
     @classmethod
-    def of(cls, config: RoundConfig, session_id: bytes) -> Graph:
-        """Return the graph of a session."""
-        return cls(config.topology, config.num_clients, derivations.graph_seed(session_id))
+    def of(cls, config: RoundConfig, session_id: bytes, roster: bytes) -> Graph:
+        """Return the graph of a session, once everyone's keys are in their digest."""
+        return cls(config.topology, config.num_clients, derivations.graph_seed(session_id, roster))
 
     def neighbours(self, client_id: int) -> frozenset[int]:
         """Return the ids of a client's neighbours; the client is not its own."""

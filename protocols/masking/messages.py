@@ -74,21 +74,27 @@ class AdvertiseKeys(Message, frozen=True, tag="advertise-keys"):
 
 
 class Roster(Message, frozen=True, tag="roster"):
-    """Server to client, round ShareKeys: what its neighbours advertised, and what it advertised itself."""
+    """Server to client, round ShareKeys: what its neighbours advertised, and what it advertised itself.
+
+    The digest of everyone's keys is the seed of the graph, so that neighbours hang on keys that nobody knows before.
+    """
 
     session_id: Bytes32
     recipient: ClientId
+    everyone: Bytes32
     entries: tuple[AdvertiseKeys, ...]
 
 
 class ShareKeys(Message, frozen=True, tag="share-keys"):
     """Client to server, round ShareKeys: for each neighbour, sealed shares of both secrets.
 
-    Commitments are to the shares of all holders, in the complete graph to the sender's own as well.
+    `seen` is a digest of the roster, so that a client that was shown other keys takes no part. Commitments are to the
+    shares of all holders, in the complete graph to the sender's own as well.
     """
 
     session_id: Bytes32
     sender: ClientId
+    seen: Bytes32
     sealed: dict[ClientId, SealedShares]
     commitments: dict[ClientId, ShareCommitments]
 

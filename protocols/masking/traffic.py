@@ -57,13 +57,13 @@ def estimate(config: RoundConfig) -> Traffic:
     confirmations = dict.fromkeys(list(peers)[:threshold], signature)
     sent: list[Message] = [
         keys,
-        ShareKeys(session_id, own_id, sealed, dict.fromkeys(shares, (bytes(32), bytes(32)))),
+        ShareKeys(session_id, own_id, bytes(32), sealed, dict.fromkeys(shares, (bytes(32), bytes(32)))),
         MaskedInput(session_id, own_id, tuple(bytes(lane.packed_bytes) for lane in config.codecs), ()),
         UnmaskingShares(session_id, own_id, shares, {}),
     ]
     received: list[Message] = [
         Invitation(own_id, config, bytes(32)),
-        Roster(session_id, own_id, (keys,) * (config.topology.degree + 1)),
+        Roster(session_id, own_id, bytes(32), (keys,) * (config.topology.degree + 1)),
         ShareDelivery(session_id, own_id, sealed, commitments),
         UnmaskingRequest(session_id, own_id, own_id, (), confirmations),
     ]

@@ -17,7 +17,6 @@ from ..core.machine import Inputs
 from ..core.participants import Participants
 from ..inputs.plain_codecs import FloatCodec
 from ..masking.config import RoundConfig
-from ..masking.graph import Graph
 from ..masking.transitions import ServerPhase
 from .masked import Simulation, SimulationReport, choose_drops, peak_memory_bytes
 
@@ -36,9 +35,9 @@ class CheckedRound:
         return {"exact": self.exact, **round_facts(self.config, self.report, self.drops)}
 
 
-def orphaned_pairs(config: RoundConfig, report: SimulationReport, drops: Mapping[ServerPhase, frozenset[str]]) -> int:
+def orphaned_pairs(report: SimulationReport, drops: Mapping[ServerPhase, frozenset[str]]) -> int:
     """Return how many pairwise masks the server had to undo: survivors' with who shared keys and vanished."""
-    graph, number = Graph.of(config, report.session_id), report.participants.number
+    graph, number = report.graph, report.participants.number
     survivors = set(map(number, report.result.survivors))
     return sum(len(graph.neighbours(number(name)) & survivors) for name in drops[ServerPhase.MASKED_INPUT])
 
@@ -55,7 +54,7 @@ def round_facts(
     return {
         "clients": config.num_clients,
         "survivors": len(survivors),
-        "orphaned_pairs": orphaned_pairs(config, report, drops),
+        "orphaned_pairs": orphaned_pairs(report, drops),
         "degree": config.topology.degree,
         "threshold": config.topology.threshold,
         "adversary": str(config.threat_model.adversary),

@@ -17,6 +17,7 @@ from ..core.machine import GivenInputs
 from ..core.participants import Participants
 from ..masking.client import Client
 from ..masking.config import RoundConfig
+from ..masking.graph import Graph
 from ..masking.policy import ClientPolicy
 from ..masking.result import RoundResult
 from ..masking.server import Server
@@ -40,6 +41,7 @@ class SimulationReport:
     Attributes:
         result: what the server learned.
         session_id: of the session.
+        graph: who is whose neighbour.
         participants: everyone who was invited.
         clients: name -> what it cost.
         server_seconds: wall-clock time in the server's code, bytes to messages included.
@@ -49,6 +51,7 @@ class SimulationReport:
 
     result: RoundResult
     session_id: bytes
+    graph: Graph
     participants: Participants
     clients: Mapping[str, Cost]
     server_seconds: float
@@ -106,6 +109,7 @@ class Simulation:
         return SimulationReport(
             result,
             session.coordinator.session_id,
+            session.coordinator.graph,
             known,
             dict(session.costs),
             session.coordinator_seconds,

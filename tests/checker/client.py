@@ -10,7 +10,7 @@ from .lanes import pack
 from .primitives import agree, derive, frame, public_key, seal, u32, unseal
 from .private import Drawn
 from .refusal import Refused, require
-from .roster import check_keys, keys_statement, roster_digest
+from .roster import check_keys, keys_statement, roster_digest, seen_digest
 
 SHARE_BYTES = 36
 EXPECTED = {
@@ -116,6 +116,7 @@ class Client:
         entries = {entry["sender"]: entry for entry in listed}
         require(len(entries) == len(listed), "ContradictoryRequest")
         require(entries.pop(self.id, None) == self.keys, "ContradictoryRequest")
+        session.everyone = message["everyone"]
         strangers = set(entries) - session.neighbours[self.id]
         require(not strangers, "ContradictoryRequest", *strangers)
         require(all(entry["session_id"] == session.id for entry in entries.values()), "ContradictoryRequest")
@@ -124,7 +125,6 @@ class Client:
         for entry in entries.values():
             check_keys(entry, session, self.known)
         self._enough(len(entries))
-        self.roster_digest = roster_digest(listed) if session.topology.complete else b""
         self.peers = dict(sorted(entries.items()))
         holders = [*self.peers, *([self.id] if session.topology.complete else [])]
         dealt = [
@@ -142,7 +142,8 @@ class Client:
             sealed[peer] = seal(
                 key, plaintext, self._data(self.id, peer), bytes.fromhex(self.given["nonces"][str(peer)])
             )
-        return self._encode("share-keys", sealed=sealed)
+        require(not session.topology.complete or roster_digest(listed) == session.everyone, "ContradictoryRequest")
+        return self._encode("share-keys", seen=seen_digest(session.everyone, listed), sealed=sealed)
 
     def _sealing_key(self, sender: int, recipient: int) -> bytes:
         """The key for one direction; this client is one of the two."""
@@ -209,7 +210,7 @@ class Client:
         others = (session.neighbours[self.id] & shared) ^ self.active
         require(not others, "ContradictoryRequest", *others)
         self._enough_survivors(len(survivors), len(survivors & self.active))
-        self.statement = frame("SIGN_SURVIVORS", *session.survivors_parts(self.roster_digest, shared, survivors))
+        self.statement = frame("SIGN_SURVIVORS", *session.survivors_parts(shared, survivors))
         self.survivors = survivors
         return self._encode("confirmation", signature=sign(self.secret("confirmation_private_key"), self.statement))
 

@@ -34,6 +34,7 @@ class Session:
         self.equivocates, self.signed = adversary != "curious-server", adversary == "malicious-server"
         self.topology = topology.derive(n, corrupt, dropout, adversary, complete)
         self.min_survivors = minimum
+        self.everyone = b""
         self.id = digest("SESSION", b"\x01", messagepack.encode(written), nonce)
         self.lanes = []
         names = [vector["name"] for vector in vectors]
@@ -66,7 +67,9 @@ class Session:
 
     @cached_property
     def neighbours(self) -> dict[int, set[int]]:
-        return {i: topology.neighbours(self.topology, self.id, i) for i in range(1, self.num_clients + 1)}
+        """Known once everyone's keys are."""
+        seed = digest("GRAPH", self.id, self.everyone)
+        return {i: topology.neighbours(self.topology, seed, i) for i in range(1, self.num_clients + 1)}
 
     def holders(self, client: int) -> set[int]:
         return self.neighbours[client] | ({client} if self.topology.complete else set())
@@ -101,8 +104,8 @@ class Session:
     def commitment(self, client: int, seed: bytes) -> bytes:
         return digest("SELF_MASK_COMMITMENT", self.id, u32(client), seed)
 
-    def survivors_parts(self, roster: bytes, shared: set[int], survivors: set[int]) -> list[bytes]:
-        return [self.id, roster, ids(sorted(shared)), ids(sorted(survivors))]
+    def survivors_parts(self, shared: set[int], survivors: set[int]) -> list[bytes]:
+        return [self.id, self.everyone, ids(sorted(shared)), ids(sorted(survivors))]
 
     def rotation(self, name: str) -> bytes:
         return digest("ROTATION", self.id, name.encode())

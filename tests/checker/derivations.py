@@ -9,7 +9,7 @@ from .lanes import pack
 from .primitives import agree as x25519_agree
 from .primitives import derive, digest, frame, public_key, stream_lanes, u32
 from .refusal import Refused
-from .roster import keys_statement, roster_digest
+from .roster import keys_statement, roster_digest, seen_digest
 
 
 def check(vector: dict[str, Any]) -> int:
@@ -27,9 +27,10 @@ def check(vector: dict[str, Any]) -> int:
     one, other = [u32(1), public[1]], [u32(2), public[3]]
     pairwise = derive(agreed, "PAIRWISE_MASK", session.id, *one, *other)
     (lanes,) = stream_lanes(pairwise, [(16, 4)])
+    session.everyone = roster_digest([keys])
     ours = {
         "session_id": session.id,
-        "graph_seed": digest("GRAPH", session.id),
+        "graph_seed": digest("GRAPH", session.id, session.everyone),
         "agreed": agreed,
         "pairwise_mask_seed": pairwise,
         "pairwise_mask_20_bits_16_lanes": pack([lane % 2**20 for lane in lanes], 20),
@@ -39,8 +40,10 @@ def check(vector: dict[str, Any]) -> int:
         "share_encryption_key_2_to_1": derive(agreed, "SHARE_ENCRYPTION", session.id, *other, *one),
         "share_associated_data": frame("SHARE_ENCRYPTION", session.id, u32(1), u32(2)),
         "keys_statement": keys_statement(keys),
-        "roster_digest": roster_digest([keys]),
-        "survivors_statement": frame("SIGN_SURVIVORS", *session.survivors_parts(bytes(32), {1, 2, 3}, {1, 3})),
+        "roster_entry_digest": digest("ROSTER_ENTRY", wire.body("advertise-keys", **keys)),
+        "roster_digest": session.everyone,
+        "roster_seen_digest": seen_digest(session.everyone, [keys]),
+        "survivors_statement": frame("SIGN_SURVIVORS", *session.survivors_parts({1, 2, 3}, {1, 3})),
     }
     derived = {name: value.hex() for name, value in ours.items()}
     for i in (1, 2):

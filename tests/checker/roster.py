@@ -24,8 +24,16 @@ def keys_statement(keys: Keys) -> bytes:
 
 
 def roster_digest(entries: list[Keys]) -> bytes:
+    return digest("ROSTER", _entries(entries))
+
+
+def seen_digest(everyone: bytes, entries: list[Keys]) -> bytes:
+    return digest("ROSTER_SEEN", everyone, _entries(entries))
+
+
+def _entries(entries: list[Keys]) -> bytes:
     ordered = sorted(entries, key=lambda keys: keys["sender"])
-    return digest("ROSTER", *(body("advertise-keys", **keys) for keys in ordered))
+    return b"".join(digest("ROSTER_ENTRY", body("advertise-keys", **keys)) for keys in ordered)
 
 
 def check_signing_key(public: bytes, culprit: int) -> None:

@@ -9,7 +9,7 @@ from .edwards import verifies
 from .primitives import agree, frame, public_key
 from .private import Private
 from .refusal import Refused, require
-from .roster import check_keys, roster_digest
+from .roster import check_keys, roster_digest, seen_digest
 
 PHASES = ("advertise-keys", "share-keys", "masked-input", "consistency-check", "unmasking")
 COLLECTS = dict(
@@ -80,6 +80,8 @@ class Server:
 
     def _take_shares(self, sender: int, message: dict[str, Any]) -> None:
         peers = self.session.neighbours[sender] & self._speakers
+        shown = seen_digest(self.session.everyone, [self.advertised[i] for i in sorted(peers | {sender})])
+        require(message["seen"] == shown, "MalformedMessage")
         require(set(message["sealed"]) == peers, "MalformedMessage")
         self.sealed[sender] = message["sealed"]
 
@@ -144,6 +146,7 @@ class Server:
             require(len(holders) >= self.session.topology.threshold, "ThresholdError")
 
     def _close_keys(self) -> dict[int, bytes]:
+        self.session.everyone = roster_digest(list(self.advertised.values()))
         remaining = self._recoverable(self.advertised)
         self.advertised = {i: self.advertised[i] for i in sorted(remaining)}
         out = {}
@@ -151,7 +154,9 @@ class Server:
             members = sorted((self.session.neighbours[i] | {i}) & remaining)
             names = [name for name, _ in wire.MESSAGES["advertise-keys"]]
             entries = [["advertise-keys", *(self.advertised[m][name] for name in names)] for m in members]
-            out[i] = wire.encode("roster", session_id=self.session.id, recipient=i, entries=entries)
+            out[i] = wire.encode(
+                "roster", session_id=self.session.id, recipient=i, everyone=self.session.everyone, entries=entries
+            )
         return out
 
     def _close_shares(self) -> dict[int, bytes]:
@@ -167,8 +172,7 @@ class Server:
         self._require_survivors(self.masked)
         if not self.session.equivocates:
             return self._requests(self.masked)
-        roster = roster_digest(list(self.advertised.values())) if self.session.topology.complete else b""
-        self.statement = frame("SIGN_SURVIVORS", *self.session.survivors_parts(roster, self.shared, self.masked))
+        self.statement = frame("SIGN_SURVIVORS", *self.session.survivors_parts(self.shared, self.masked))
         listed = {"shared": sorted(self.shared), "survivors": sorted(self.masked)}
         return {
             i: wire.encode("survivor-list", session_id=self.session.id, recipient=i, **listed)

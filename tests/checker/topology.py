@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from .primitives import digest, keystream
+from .primitives import keystream
 from .refusal import Refused, require
 
 SLACK = 1e-14
@@ -64,11 +64,11 @@ def derive(n: int, gamma: float, delta: float, adversary: str, complete: bool = 
     return Topology(n, n - 1, t, corrupt)
 
 
-def neighbours(topology: Topology, session_id: bytes, client: int) -> set[int]:
+def neighbours(topology: Topology, seed: bytes, client: int) -> set[int]:
     n = topology.num_clients
     if topology.complete:
         return set(range(1, n + 1)) - {client}
-    stream = keystream(digest("GRAPH", session_id), 8 * n)
+    stream = keystream(seed, 8 * n)
     ring = sorted(range(1, n + 1), key=lambda i: (int.from_bytes(stream[8 * i - 8 : 8 * i], "little"), i))
     at = ring.index(client)
     return {ring[(at + step * side) % n] for step in range(1, topology.degree // 2 + 1) for side in (-1, 1)}

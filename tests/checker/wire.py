@@ -56,7 +56,7 @@ _key, _signature, _share, _sealed = _bytes(32), _bytes(64), _bytes(36), _bytes(1
 
 TO_CLIENT = {
     "invitation": (("recipient", _id), ("config", _is(list)), ("nonce", _key)),
-    "roster": (("session_id", _key), ("recipient", _id), ("entries", _each(_message))),
+    "roster": (("session_id", _key), ("recipient", _id), ("everyone", _key), ("entries", _each(_message))),
     "share-delivery": (("session_id", _key), ("recipient", _id), ("sealed", _by_id(_sealed))),
     "survivor-list": (("session_id", _key), ("recipient", _id), ("shared", _each(_id)), ("survivors", _each(_id))),
     "unmasking-request": (
@@ -77,7 +77,7 @@ TO_SERVER = {
         ("confirmation_public_key", _optional(_key)),
         ("signature", _optional(_signature)),
     ),
-    "share-keys": (("session_id", _key), ("sender", _id), ("sealed", _by_id(_sealed))),
+    "share-keys": (("session_id", _key), ("sender", _id), ("seen", _key), ("sealed", _by_id(_sealed))),
     "masked-input": (
         ("session_id", _key),
         ("sender", _id),

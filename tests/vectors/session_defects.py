@@ -10,7 +10,6 @@ import msgspec
 
 from protocols.core import framing
 from protocols.masking import wire
-from protocols.masking.graph import Graph
 from protocols.masking.messages import AdvertiseKeys, MaskedInput, ShareKeys, ToClient, ToServer, UnmaskingShares
 
 if TYPE_CHECKING:
@@ -166,13 +165,16 @@ def _shares(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterat
     if first.signature is not None:
         swapped = msgspec.structs.replace(first, mask_public_key=first.mask_public_key[::-1])
         yield "a neighbour's key that it did not sign", to, 0, change(down, entries=(own, swapped, *others[1:]))
-    neighbours = Graph.of(before.config, before.server.session_id).neighbours(to)
+    if before.config.topology.complete:
+        yield "a digest of other keys", to, 0, change(down, everyone=flip(roster.everyone))
+    neighbours = before.server.graph.neighbours(to)
     far = [i for i in before.server._state.advertised if i != to and i not in neighbours]
     if far:
         stranger = before.server._state.advertised[far[0]]
         yield "a client that is no neighbour", to, 0, change(down, entries=(*roster.entries, stranger))
     sealed = read(up).sealed
     peer = min(sealed)
+    yield "another roster seen than was sent", "server", sender, change(up, seen=flip(read(up).seen))
     yield "no shares for a neighbour", "server", sender, change(up, sealed=without(sealed, peer))
     yield "shares for itself", "server", sender, change(up, sealed=sealed | {sender: sealed[peer]})
     head = len(msgspec.msgpack.encode(msgspec.msgpack.decode(up[framing.HEADER_BYTES :])[:-1]))
@@ -208,7 +210,7 @@ def _inputs(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterat
 
 def _peers(before: Run, client: int) -> list[int]:
     """Neighbours whose shares a client was sent."""
-    graph = Graph.of(before.config, before.server.session_id)
+    graph = before.server.graph
     return sorted(graph.neighbours(client) & before.server._state.shared)
 
 

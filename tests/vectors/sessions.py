@@ -103,7 +103,6 @@ def session_vector(
 def record(vector: Vector, config: RoundConfig, silent: Silent, defects_of: Callable[..., Iterator[Defect]]) -> None:
     """Run the session, and add to the vector what follows, what is said, and what is refused in its rounds."""
     run = Run(vector, config)
-    vector["derived"] = run.derived()
     rounds: list[Vector] = []
     refused: list[Vector] = []
     while not run.server.ended:
@@ -120,7 +119,7 @@ def record(vector: Vector, config: RoundConfig, silent: Silent, defects_of: Call
         )
         refused += _refusals(before, phase, quiet, defects_of(before, phase, to_clients, answers))
         run.server.close_phase()
-    vector |= {"rounds": rounds, "output": run.output(), "refused": refused}
+    vector |= {"derived": run.derived(), "rounds": rounds, "output": run.output(), "refused": refused}
 
 
 def _refusals(before: Run, phase: str, silent: list[int], found: Iterator[Defect]) -> Iterator[Vector]:

@@ -94,7 +94,7 @@ class Equivocator:
             for listed, signatures in signed.items():
                 for i in self.corrupt:
                     state = self.states[i]
-                    statement = derivations.survivors_statement(session_id, state.roster_digest, everyone, listed)
+                    statement = derivations.survivors_statement(session_id, state.everyone, everyone, listed)
                     signatures[i] = Identity(state.confirmation_private_key).sign(statement)
         for i in sorted(everyone - self.corrupt):
             peers = set(self.states[i].peers)
@@ -212,7 +212,8 @@ def _another_key(trials: Trials) -> Found:
             msgspec.structs.replace(entry, **{key: forged}) if entry.sender == _VICTIM else entry
             for entry in roster.entries
         )
-        changed = wire.encode(msgspec.structs.replace(roster, entries=entries))
+        everyone = derivations.roster_digest({entry.sender: derivations.entry_digest(entry) for entry in entries})
+        changed = wire.encode(msgspec.structs.replace(roster, everyone=everyone, entries=entries))
         demand_refusal(partial(stage.participants[name].respond, changed), PeerError, "another key under a known name")
     return Found({"forged keys refused": trials.share(10)})
 

@@ -16,7 +16,6 @@ from ...core.participants import Participants
 from ...inputs.vectors import PrivateSpec
 from ...masking.client import Client
 from ...masking.config import RoundConfig
-from ...masking.graph import Graph
 from ...masking.server import Server
 from ...simulation.driver import Crossing, Session
 from ..outcome import demand
@@ -117,7 +116,7 @@ class Run:
 
     def derived(self) -> Vector:
         """Return what follows from the configuration and the nonce, as vectors have it."""
-        graph, topology = Graph.of(self.config, self.server.session_id), self.config.topology
+        graph, topology = self.server.graph, self.config.topology
         return {
             "degree": topology.degree,
             "threshold": topology.threshold,
@@ -198,8 +197,6 @@ def check(vector: Vector, on_progress: Callable[[float], None]) -> int:
     """
     config = read_configuration(vector)
     run = Run(vector, config)
-    for name, value in run.derived().items():
-        demand(value == vector["derived"][name], f"{name}: another one than was recorded")
     compared, total = 0, size(vector)
     for recorded in vector["rounds"]:
         phase = recorded["phase"]
@@ -213,6 +210,8 @@ def check(vector: Vector, on_progress: Callable[[float], None]) -> int:
         compared += _same(phase, "from", run.collect(recorded["silent"], {}), recorded)
         on_progress(compared / total)
         run.server.close_phase()
+    for name, value in run.derived().items():
+        demand(value == vector["derived"][name], f"{name}: another one than was recorded")
     demand(run.output() == vector["output"], "the output is another one than was recorded")
     for ending in vector["endings"]:
         ended = Run(vector | {key: ending[key] for key in ("policy",) if key in ending}, config)

@@ -42,7 +42,7 @@ def check_roster(
     if entries.pop(own.sender, None) != own:
         raise ContradictoryRequest(f"the roster lacks client {own.sender} or changes its keys")
     config = session.config
-    graph = Graph.of(config, session.session_id)
+    graph = Graph.of(config, session.session_id, roster.everyone)
     strangers = entries.keys() - graph.neighbours(own.sender)
     if strangers:
         raise ContradictoryRequest("the roster lists clients that are no neighbours", culprits=strangers)
@@ -55,6 +55,12 @@ def check_roster(
         check_advertised_keys(entry, config.threat_model.adversary, known_identities)
     _check_enough(config, policy, len(entries), "neighbours advertised keys")
     return dict(sorted(entries.items()))
+
+
+def check_everyone(session: Session, everyone: bytes, shown: Mapping[int, bytes]) -> None:
+    """In the complete graph a client is shown everyone's keys, and can tell whether the digest is of them."""
+    if session.config.topology.complete and everyone != derivations.roster_digest(shown):
+        raise ContradictoryRequest("the roster's digest of everyone's keys is of other keys than it lists")
 
 
 def check_delivery(session: Session, policy: ClientPolicy, peers: Collection[int], delivery: ShareDelivery) -> None:
@@ -79,7 +85,7 @@ def check_peers(session: Session, policy: ClientPolicy, accepted: Collection[int
 
 
 def check_survivor_list(state: Masked, policy: ClientPolicy, survivor_list: SurvivorList) -> None:
-    """Of the neighbours, those must have shared keys whose masks are in the input; the survivors be among them, and enough.
+    """Those of the neighbours must have shared keys whose masks are in the input; survivors be among them, and enough.
 
     Each client is listed once, and this one is a survivor.
     """
@@ -93,7 +99,7 @@ def check_survivor_list(state: Masked, policy: ClientPolicy, survivor_list: Surv
         raise ContradictoryRequest("the survivor list has clients that shared no keys", culprits=survivors - shared)
     if max(shared) > config.num_clients:
         raise ContradictoryRequest("the survivor list has clients that were not invited")
-    graph = Graph.of(config, state.session.session_id)
+    graph = Graph.of(config, state.session.session_id, state.everyone)
     others = (graph.neighbours(own_id) & shared) ^ state.peers.keys()
     if others:
         raise ContradictoryRequest(
@@ -116,7 +122,7 @@ def check_confirmations(state: Confirmed, request: UnmaskingRequest) -> None:
     if strangers:
         raise ContradictoryRequest("confirmations by others than surviving neighbours", culprits=strangers)
     statement = derivations.survivors_statement(
-        session.session_id, state.masked.roster_digest, state.shared, state.survivors
+        session.session_id, state.masked.everyone, state.shared, state.survivors
     )
     others = {signer: signature for signer, signature in request.confirmations.items() if signer != own_id}
     for signer, signature in others.items():

@@ -273,7 +273,7 @@ class Client:
 
 
 def _asks_for_inputs(state: ClientState, message: Message) -> bool:
-    """Whether the message is the one that masked inputs answer: no receipt comes before, but in malicious sessions."""
+    """Whether masked inputs answer the message: in malicious sessions only the one after the receipt."""
     session = _session(state)
     receipts = session is not None and session.config.threat_model.adversary.needs_identities
     return isinstance(message, InputRequest if receipts else ShareDelivery)

@@ -63,13 +63,13 @@ class Shared(_State, frozen=True, tag="shared"):
     self_mask_seed: bytes
     own_share: bytes
     peers: dict[int, Peer]
-    roster_digest: bytes
+    everyone: bytes
 
 
 class Accepted(_State, frozen=True, tag="accepted"):
-    """Others' shares (seed share, key share) are held as far as they opened and fitted; complaints name the other peers.
+    """Others' shares (seed share, key share) are held as far as they opened and fitted.
 
-    peers are all whose shares came: its mask and confirmation keys by id; opening keys are gone.
+    peers are all whose shares came, with their mask and confirmation keys; complaints name those without shares.
     """
 
     phase: ClassVar[ClientPhase] = ClientPhase.ACCEPTED
@@ -83,7 +83,7 @@ class Accepted(_State, frozen=True, tag="accepted"):
     peers: dict[int, tuple[bytes, bytes]]
     shares: dict[int, tuple[bytes, bytes]]
     complaints: tuple[int, ...]
-    roster_digest: bytes
+    everyone: bytes
 
 
 class Masked(_State, frozen=True, tag="masked"):
@@ -100,7 +100,7 @@ class Masked(_State, frozen=True, tag="masked"):
     own_share: bytes
     peers: dict[int, bytes]
     shares: dict[int, tuple[bytes, bytes]]
-    roster_digest: bytes
+    everyone: bytes
 
 
 class Confirmed(_State, frozen=True, tag="confirmed"):

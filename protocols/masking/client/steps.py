@@ -138,6 +138,8 @@ def share(party: Party, state: Advertised, roster: Roster) -> tuple[Shared, Shar
             associated_data=derivations.share_associated_data(session.session_id, own_id, peer_id),
             random=party.random,
         )
+    shown = {entry.sender: derivations.entry_digest(entry) for entry in roster.entries}
+    checks.check_everyone(session, roster.everyone, shown)
     following = Shared(
         session,
         state.mask_private_key,
@@ -146,10 +148,10 @@ def share(party: Party, state: Advertised, roster: Roster) -> tuple[Shared, Shar
         state.self_mask_seed,
         seed_shares.get(own_id, b""),
         peers,
-        # Only in the complete graph does everyone see the same roster.
-        derivations.roster_digest(roster.entries) if topology.complete else b"",
+        roster.everyone,
     )
-    return following, ShareKeys(session.session_id, own_id, sealed, commitments)
+    seen = derivations.seen_digest(roster.everyone, shown)
+    return following, ShareKeys(session.session_id, own_id, seen, sealed, commitments)
 
 
 def accept(party: Party, state: Shared, delivery: ShareDelivery) -> tuple[Accepted, ShareReceipt]:
@@ -185,7 +187,7 @@ def accept(party: Party, state: Shared, delivery: ShareDelivery) -> tuple[Accept
         peers,
         shares,
         complaints,
-        state.roster_digest,
+        state.everyone,
     )
     return following, ShareReceipt(session.session_id, own_id, complaints)
 
@@ -230,7 +232,7 @@ def mask(party: Party, state: Accepted, vectors: Sequence[Residues]) -> tuple[Ma
         state.own_share,
         {peer_id: confirmation_key for peer_id, (_, confirmation_key) in state.peers.items()},
         state.shares,
-        state.roster_digest,
+        state.everyone,
     )
     return following, MaskedInput(session.session_id, own_id, packed, state.complaints)
 
@@ -242,7 +244,7 @@ def confirm(party: Party, state: Masked, survivor_list: SurvivorList) -> tuple[C
     checks.check_survivor_list(state, party.policy, survivor_list)
     session_id = state.session.session_id
     statement = derivations.survivors_statement(
-        session_id, state.roster_digest, survivor_list.shared, survivor_list.survivors
+        session_id, state.everyone, survivor_list.shared, survivor_list.survivors
     )
     signature = Identity(state.confirmation_private_key).sign(statement)
     kept = msgspec.structs.replace(state, confirmation_private_key=b"")

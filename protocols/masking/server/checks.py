@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from secagg import signatures
@@ -11,6 +11,7 @@ from secagg.key_agreement import check_public_key
 from secagg.residues import Residues, unpack
 
 from ...inputs.codec import VectorCodec
+from .. import derivations
 from ..messages import AdvertiseKeys, Confirmation, MaskedInput, ShareKeys, UnmaskingShares
 
 
@@ -21,6 +22,15 @@ def check_keys(message: AdvertiseKeys, seen: AbstractSet[bytes]) -> None:
     keys = message.public_keys
     if len(set(keys)) != len(keys) or seen & set(keys):
         raise MalformedMessage("advertises a public key that is taken")
+
+
+def check_roster_seen(
+    message: ShareKeys, everyone: bytes, entries: Mapping[int, bytes], shown: AbstractSet[int]
+) -> None:
+    """The client must have been shown what it was sent: keys altered on the way would make a wrong sum."""
+    sent = derivations.seen_digest(everyone, {number: entries[number] for number in shown})
+    if message.seen != sent:
+        raise MalformedMessage("was shown other keys than it was sent")
 
 
 def check_recipients(message: ShareKeys, neighbours: Collection[int], holders: Collection[int]) -> None:

@@ -10,12 +10,15 @@ from secagg.residues import Residues
 from ..graph import Graph
 from ..transitions import ServerPhase
 from . import unmasking
+from .holding import bound, refuted
 from .state import ServerState
 
 GARBAGE = "dealt shares of which more holders complain than can be corrupt"
 
 
-def turns(state: ServerState, *, confirms: bool) -> tuple[Iterable[int], Collection[int]]:
+def turns(  # noqa: PLR0911 - a table
+    state: ServerState, *, confirms: bool
+) -> tuple[Iterable[int], Collection[int]]:
     """Return who may speak in the state's phase, and the collection that holds who has spoken."""
     match state.phase:
         case ServerPhase.ADVERTISE_KEYS:
@@ -32,28 +35,6 @@ def turns(state: ServerState, *, confirms: bool) -> tuple[Iterable[int], Collect
             return state.confirmations if confirms else state.masked, state.responses
         case _:
             return (), ()
-
-
-def bound(state: ServerState, graph: Graph, owner: int) -> frozenset[int]:
-    """Return who holds shares of a client's secrets and has not complained of them."""
-    return graph.holders(owner) - state.complaints.get(owner, set())
-
-
-def owners(state: ServerState, graph: Graph, holder: int) -> frozenset[int]:
-    """Return of whose secrets a client holds shares, by its own word: those that it has not complained of."""
-    return frozenset(owner for owner in graph.holders(holder) & state.shared if holder in bound(state, graph, owner))
-
-
-def note_complaints(state: ServerState, holder: int, dealers: Iterable[int]) -> None:
-    """Keep whom a holder complains of."""
-    for dealer in dealers:
-        state.complaints.setdefault(dealer, set()).add(holder)
-
-
-def refuted(state: ServerState, clients: Iterable[int]) -> frozenset[int]:
-    """Return the clients of whom more holders complain than can be corrupt, so that an honest one does."""
-    most = state.config.topology.max_corrupt_holders
-    return frozenset(client for client in clients if len(state.complaints.get(client, ())) > most)
 
 
 def recoverable(state: ServerState, graph: Graph, clients: Iterable[int]) -> frozenset[int]:
@@ -74,20 +55,13 @@ def recoverable(state: ServerState, graph: Graph, clients: Iterable[int]) -> fro
 
 
 def leave_out(state: ServerState, graph: Graph) -> list[int]:
-    """Close a phase before the inputs; return those left out of whom it is known that they dealt rubbish.
+    """Leave out whose shares too few have accepted; return those of them that are known to have dealt rubbish.
 
     Raises:
         ThresholdError: fewer are left than the round's minimum.
     """
-    match state.phase:
-        case ServerPhase.ADVERTISE_KEYS:
-            advertised = recoverable(state, graph, state.advertised)
-            state.advertised = {number: state.advertised[number] for number in sorted(advertised)}
-        case ServerPhase.SHARE_KEYS:
-            state.shared = set(recoverable(state, graph, state.sealed))
-        case _:
-            state.shared = set(recoverable(state, graph, state.receipts))
-            state.sealed = {}
+    state.shared = set(recoverable(state, graph, state.receipts))
+    state.sealed = {}
     return sorted(refuted(state, state.receipts - state.shared))
 
 
@@ -141,6 +115,21 @@ def unmask(
         threads=threads,
     )
     return set(recovered.liars)
+
+
+def aborted(state: ServerState) -> ServerState:
+    """Keep who was excluded or lied, `revealed`, and what was accepted, for retries; forget the rest."""
+    return ServerState(
+        state.config,
+        state.nonce,
+        ServerPhase.ABORTED,
+        state.names,
+        state.keys,
+        revealed=state.revealed,
+        excluded=state.excluded,
+        accepted=state.accepted,
+        liars=state.liars,
+    )
 
 
 def _check_minimum(state: ServerState, have: int) -> None:

@@ -38,19 +38,10 @@ from .. import derivations, wire
 from ..config import RoundConfig, written_down
 from ..graph import Graph
 from ..key_checks import check_advertised_keys
-from ..messages import (
-    AdvertiseKeys,
-    Confirmation,
-    Invitation,
-    MaskedInput,
-    ShareKeys,
-    ShareReceipt,
-    ToServer,
-    UnmaskingShares,
-)
+from ..messages import AdvertiseKeys, Confirmation, Invitation, MaskedInput, ShareKeys, ToServer
 from ..result import RoundResult
 from ..transitions import SERVER_TRANSITIONS, ServerPhase
-from . import checks, closing, outbox
+from . import checks, closing, holding, outbox
 from .state import ServerState
 
 _COLLECTED_IN = {tag: phase for phase, tag in SERVER_TRANSITIONS}
@@ -101,7 +92,6 @@ class Server:
         self._threads = threads
         self._invitation = Invitation(1, state.config, state.nonce)
         self._session_id = self._invitation.session_id
-        self._graph = Graph.of(state.config, self._session_id)
         adversary = state.config.threat_model.adversary
         self._accepts = adversary.needs_identities
         self._confirms = adversary.may_equivocate
@@ -113,9 +103,11 @@ class Server:
             )
         self._max_bytes = wire.max_bytes(state.config)
         self._public_keys = {key for keys in state.advertised.values() for key in keys.public_keys}
+        self._entries = {number: derivations.entry_digest(keys) for number, keys in state.advertised.items()}
         self._sums = sums
         self._statement = b""
         self._result: RoundResult | None = None
+        self._graph = Graph.of(state.config, self._session_id, state.everyone)
         self._enter(state.phase)
 
     @property
@@ -173,6 +165,11 @@ class Server:
         if self._result is None:
             raise StateError(f"there is no result: the session is in {self.phase}")
         return self._result
+
+    @property
+    def graph(self) -> Graph:
+        """Who is whose neighbour, once everyone's keys are there; before that it is not the session's."""
+        return self._graph
 
     def outgoing(self) -> Mapping[str, bytes]:
         """Return what each client is to be sent in this phase: invitations at first, nothing once the session ended.
@@ -333,31 +330,23 @@ class Server:
                 checks.check_keys(message, self._public_keys)
                 self._public_keys |= set(message.public_keys)
                 state.advertised[number] = message
+                self._entries[number] = derivations.entry_digest(message)
             case ShareKeys():
-                neighbours, holders = self._graph.neighbours(number), self._graph.holders(number)
-                checks.check_recipients(message, neighbours & self._speakers, holders & self._speakers)
-                state.sealed[number], state.commitments[number] = message.sealed, message.commitments
-            case ShareReceipt():
-                checks.check_complaints(message.complaints, self._graph.neighbours(number) & state.shared)
-                closing.note_complaints(state, number, message.complaints)
-                state.receipts.add(number)
+                peers = self._graph.neighbours(number) & self._speakers
+                checks.check_roster_seen(message, state.everyone, self._entries, peers | {number})
+                holding.take(state, self._graph, message)
             case MaskedInput():
                 if not vectors:  # the phase began only now
                     vectors = checks.unpack_input(message, state.config.codecs)
-                # Against a malicious server the receipts had all complaints.
-                judged = frozenset[int]() if self._accepts else self._graph.neighbours(number) & state.shared
-                checks.check_complaints(message.complaints, judged)
-                closing.note_complaints(state, number, message.complaints)
+                holding.take(state, self._graph, message)
                 for total, vector in zip(self._sums, vectors, strict=True):
                     np.add(total, vector, out=total)
                 state.masked.add(number)
             case Confirmation():
                 checks.check_confirmation(message, self._statement, state.advertised[number])
                 state.confirmations[number] = message.signature
-            case UnmaskingShares():
-                owners = closing.owners(state, self._graph, number)
-                checks.check_response(message, owners & state.masked, owners - state.masked)
-                state.responses[number] = message
+            case _:
+                holding.take(state, self._graph, message)
 
     def _exclude(self, number: int, error: PeerError, transitions: list[Transition]) -> PeerError:
         """Let a client pay for a bad message; return the error with its name."""
@@ -373,7 +362,14 @@ class Server:
     def _close(self, transitions: list[Transition]) -> None:
         state = self._state
         match state.phase:
-            case ServerPhase.ADVERTISE_KEYS | ServerPhase.SHARE_KEYS | ServerPhase.ACCEPT_SHARES:
+            case ServerPhase.ADVERTISE_KEYS:
+                state.everyone = derivations.roster_digest(self._entries)
+                self._graph = Graph.of(state.config, self._session_id, state.everyone)
+                advertised = closing.recoverable(state, self._graph, state.advertised)
+                state.advertised = {number: state.advertised[number] for number in sorted(advertised)}
+            case ServerPhase.SHARE_KEYS:
+                state.shared = set(closing.recoverable(state, self._graph, state.sealed))
+            case ServerPhase.ACCEPT_SHARES:
                 for number in closing.leave_out(state, self._graph):
                     self._leave_out(number, InconsistentShares(closing.GARBAGE), transitions)
             case ServerPhase.MASKED_INPUT:
@@ -405,12 +401,13 @@ class Server:
         self._speakers = frozenset(speakers)
         self._opened = time.perf_counter()
         if phase is ServerPhase.CONSISTENCY_CHECK:
-            complete = state.config.topology.complete
-            roster = derivations.roster_digest(state.advertised.values()) if complete else b""
-            self._statement = derivations.survivors_statement(self._session_id, roster, state.shared, state.masked)
+            self._statement = derivations.survivors_statement(
+                self._session_id, state.everyone, state.shared, state.masked
+            )
 
     def _abort(self) -> None:
-        self._state = self._state.aborted()
+        """End without a result; what was collected is forgotten."""
+        self._state = closing.aborted(self._state)
         self._sums = [np.zeros_like(total) for total in self._sums]
         self._enter(ServerPhase.ABORTED)
 

@@ -14,7 +14,9 @@ class ServerState(msgspec.Struct, forbid_unknown_fields=True):
     """The server's memory of one session; `sums` are the running sums of all vectors, little-endian.
 
     Clients are numbers. Each collection holds the clients that got through that phase, so later ones are subsets of
-    earlier ones. `commitments` are by dealer and holder, `complaints` those of a dealer's holders. `accepted` has the fingerprint of each client's last accepted message.
+    earlier ones. `accepted` has the fingerprint of each client's last accepted message, `everyone` the digest of all
+    keys that were advertised, once they are; `commitments` are by dealer and holder, and `complaints` has the holders
+    that complain of a dealer.
     """
 
     config: RoundConfig
@@ -25,6 +27,7 @@ class ServerState(msgspec.Struct, forbid_unknown_fields=True):
     revealed: bool = False
     excluded: dict[int, str] = {}
     accepted: dict[int, bytes] = {}
+    everyone: bytes = b""
     advertised: dict[int, AdvertiseKeys] = {}
     sealed: dict[int, dict[int, bytes]] = {}
     commitments: dict[int, dict[int, tuple[bytes, bytes]]] = {}
@@ -40,20 +43,6 @@ class ServerState(msgspec.Struct, forbid_unknown_fields=True):
     def participants(self) -> Participants:
         """Return the participants by name."""
         return Participants({name: self.keys[name] for name in self.names} if self.keys else self.names)
-
-    def aborted(self) -> ServerState:
-        """Return who was excluded or lied, `revealed`, and what was accepted, for retries; the rest is forgotten."""
-        return ServerState(
-            self.config,
-            self.nonce,
-            ServerPhase.ABORTED,
-            self.names,
-            self.keys,
-            revealed=self.revealed,
-            excluded=self.excluded,
-            accepted=self.accepted,
-            liars=self.liars,
-        )
 
     def __repr__(self) -> str:  # shares are secret
         return f"ServerState(phase={self.phase}, ...)"

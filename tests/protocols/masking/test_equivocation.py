@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 
 from protocols.core.threat_model import Adversary
 from protocols.masking import derivations
-from protocols.masking.graph import Graph
 from protocols.masking.messages import SurvivorList, UnmaskingRequest
 from protocols.masking.transitions import ClientPhase
 from secagg.errors import AuthenticationFailed, ContradictoryRequest, SecAggError, ThresholdError, UnexpectedMessage
@@ -45,7 +44,7 @@ class Attack:
         self.session = session_after(1, config)
         self.corrupt = frozenset(corrupt)
         self.everyone = frozenset(range(1, config.num_clients + 1))
-        self.graph = Graph.of(config, self.session.server.session_id)
+        self.graph = self.session.server.graph
         self.session.step()
         if num_delivered is not None:  # the victim gets shares from few peers only, the corrupt first
             sealed = self.session.message(VICTIM).sealed
@@ -69,7 +68,7 @@ class Attack:
             for (shared, survivors), signed in signatures.items():
                 for i, state in self.known_to_corrupt.items():
                     statement = derivations.survivors_statement(
-                        session.server.session_id, state.roster_digest, shared, survivors
+                        session.server.session_id, state.everyone, shared, survivors
                     )
                     signed[i] = Identity(state.confirmation_private_key).sign(statement)
         self.seed_shares: dict[int, set[int]] = {i: set() for i in self.everyone}

@@ -38,7 +38,7 @@ def test_the_largest_messages_to_a_client_fit(config):
     peers = range(n - config.topology.degree, n + 1)
     everyone = tuple(range(1, n + 1))
     for message in (
-        Roster(SESSION, n, tuple(AdvertiseKeys(SESSION, i, KEY, KEY, KEY, KEY, SIGNATURE) for i in peers)),
+        Roster(SESSION, n, KEY, tuple(AdvertiseKeys(SESSION, i, KEY, KEY, KEY, KEY, SIGNATURE) for i in peers)),
         ShareDelivery(SESSION, n, dict.fromkeys(peers, bytes(SEALED_SHARES_BYTES))),
         SurvivorList(SESSION, n, everyone, everyone),
         UnmaskingRequest(SESSION, n, n, tuple(peers), dict.fromkeys(peers, SIGNATURE)),

@@ -64,7 +64,7 @@ def test_one_key_for_two_purposes_is_refused(field, same_as):
 
 def test_shares_are_sealed_for_every_neighbour_and_for_nobody_else():
     sealed = bytes(SEALED_SHARES_BYTES)
-    message = ShareKeys(SESSION, 2, {1: sealed, 3: sealed})
+    message = ShareKeys(SESSION, 2, bytes(32), {1: sealed, 3: sealed})
     server_checks.check_recipients(message, {1, 3})
     for others in ({1}, {1, 3, 4}, {1, 4}):
         with pytest.raises(MalformedMessage, match="seals shares for 2 clients"):

@@ -199,7 +199,8 @@ def test_in_the_sparse_graph_who_has_too_few_neighbours_left_is_left_out_and_the
     topology = config.topology
     assert not topology.complete
     session = Session(config)
-    graph = session.server._graph
+    session.step()
+    graph = session.server.graph
     # Of client 1's neighbours one fewer than the threshold comes: nobody could ever reveal its secrets.
     gone = set(sorted(graph.neighbours(1))[: topology.degree - topology.threshold + 1])
     session.step(silent=gone)

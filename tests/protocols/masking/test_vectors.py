@@ -58,6 +58,9 @@ def advertised() -> AdvertiseKeys:
     return msgspec.structs.replace(keys, signature=identity(1).sign(derivations.keys_statement(keys)))
 
 
+EVERYONE = derivations.roster_digest({1: derivations.entry_digest(advertised())})
+
+
 def derived() -> dict[str, str]:
     agreed = KEYS[1].agree(KEYS[3].public_bytes)
     one, other = (1, KEYS[1].public_bytes), (2, KEYS[3].public_bytes)
@@ -65,7 +68,7 @@ def derived() -> dict[str, str]:
     lanes = reduce_in_place(stream_residues(pairwise, 16, "<u4"), 20)
     values = {
         "session_id": SESSION_ID,
-        "graph_seed": derivations.graph_seed(SESSION_ID),
+        "graph_seed": derivations.graph_seed(SESSION_ID, EVERYONE),
         "agreed": agreed,
         "pairwise_mask_seed": pairwise,
         "pairwise_mask_20_bits_16_lanes": pack(lanes, 20),
@@ -75,10 +78,12 @@ def derived() -> dict[str, str]:
         "share_encryption_key_2_to_1": derivations.share_encryption_key(agreed, SESSION_ID, other, one),
         "share_associated_data": derivations.share_associated_data(SESSION_ID, 1, 2),
         "keys_statement": derivations.keys_statement(advertised()),
-        "roster_digest": derivations.roster_digest([advertised()]),
-        "survivors_statement": derivations.survivors_statement(SESSION_ID, bytes(32), [1, 2, 3], [3, 1]),
+        "roster_entry_digest": derivations.entry_digest(advertised()),
+        "roster_digest": EVERYONE,
+        "roster_seen_digest": derivations.seen_digest(EVERYONE, {1: derivations.entry_digest(advertised())}),
+        "survivors_statement": derivations.survivors_statement(SESSION_ID, EVERYONE, [1, 2, 3], [3, 1]),
     }
-    graph = Graph(CONFIG.topology, 9, derivations.graph_seed(SESSION_ID))
+    graph = Graph(CONFIG.topology, 9, derivations.graph_seed(SESSION_ID, EVERYONE))
     return {name: value.hex() for name, value in values.items()} | {
         f"neighbours_of_{i}": ",".join(map(str, sorted(graph.neighbours(i)))) for i in (1, 2)
     }
@@ -89,8 +94,8 @@ def messages() -> dict[str, str]:
     examples = (
         INVITATION,
         advertised(),
-        Roster(SESSION_ID, 1, (advertised(),)),
-        ShareKeys(SESSION_ID, 1, {2: sealed}),
+        Roster(SESSION_ID, 1, EVERYONE, (advertised(),)),
+        ShareKeys(SESSION_ID, 1, EVERYONE, {2: sealed}),
         ShareDelivery(SESSION_ID, 1, {2: sealed}),
         MaskedInput(SESSION_ID, 1, tuple(bytes(lane.packed_bytes) for lane in CONFIG.codecs)),
         SurvivorList(SESSION_ID, 1, (1, 2, 3, 300), (1, 2, 300)),
