@@ -15,6 +15,7 @@ class Topology:
     degree: int
     threshold: int
     max_corrupt: int
+    max_corrupt_holders: int
 
     @property
     def complete(self) -> bool:
@@ -26,7 +27,7 @@ def _ways(population: int, marked: int, drawn: int) -> list[int]:
     return [math.comb(marked, x) * math.comb(population - marked, drawn - x) for x in range(drawn + 1)]
 
 
-def _sparse(n: int, k: int, corrupt: int, dropped: int, stay: int, curious: bool) -> int | None:
+def _sparse(n: int, k: int, corrupt: int, dropped: int, stay: int, curious: bool) -> tuple[int, int] | None:
     both = corrupt + dropped
     # B! (n-k)! / (n! (B-k)!) is B (B-1) ... (B-k+1) over n (n-1) ... (n-k+1), which is zero beyond B.
     if n * (n - k - 1) * math.perm(both, k) << 41 >= 2 * math.perm(n, k):
@@ -40,10 +41,9 @@ def _sparse(n: int, k: int, corrupt: int, dropped: int, stay: int, curious: bool
     while upto * n << 20 < whole:
         t2 += 1
         upto += ways[t2]
-    if not curious:
-        t1 = math.ceil((t1 + k - 1.25) / 2)
-    t = max(t1 + 1, 2)
-    return t if t <= t2 else None
+    below = t1 if curious else math.ceil((t1 + k - 1.25) / 2)
+    t = max(below + 1, 2)
+    return (t, t1) if t <= t2 else None
 
 
 def derive(n: int, gamma: float, delta: float, adversary: str, complete: bool = False) -> Topology:
@@ -54,14 +54,14 @@ def derive(n: int, gamma: float, delta: float, adversary: str, complete: bool = 
     stay = math.ceil((1 - delta - SLACK) * n)
     if adversary != "malicious-server" and not complete:
         for k in range(2, n - 1, 2):
-            t = _sparse(n, k, corrupt, dropped, stay, curious)
-            if t is not None:
-                return Topology(n, k, t, corrupt)
+            found = _sparse(n, k, corrupt, dropped, stay, curious)
+            if found is not None:
+                return Topology(n, k, found[0], corrupt, found[1])
     t = max(stay, 2)
     must_exceed = corrupt if curious else math.ceil((n + gamma * n) / 2 - 1e-14)
     if t <= must_exceed:
         raise Refused("ParameterError")
-    return Topology(n, n - 1, t, corrupt)
+    return Topology(n, n - 1, t, corrupt, corrupt)
 
 
 def neighbours(topology: Topology, seed: bytes, client: int) -> set[int]:
