@@ -26,6 +26,8 @@ class Label(Enum):
     SELF_MASK = b"secagg/v1/self-mask"
     SELF_MASK_COMMITMENT = b"secagg/v1/self-mask-commitment"
     SHARE_ENCRYPTION = b"secagg/v1/share-encryption"
+    SEED_SHARE_COMMITMENT = b"secagg/v1/seed-share-commitment"
+    KEY_SHARE_COMMITMENT = b"secagg/v1/key-share-commitment"
     ROTATION = b"secagg/v1/rotation"
     ROSTER_ENTRY = b"secagg/v1/roster-entry"
     ROSTER = b"secagg/v1/roster"

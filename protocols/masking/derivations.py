@@ -46,6 +46,20 @@ def share_associated_data(session_id: bytes, sender_id: int, recipient_id: int) 
     return frame(Label.SHARE_ENCRYPTION, session_id, _id(sender_id), _id(recipient_id))
 
 
+def share_commitment(kind: int, session_id: bytes, dealer: int, holder: int, share: bytes) -> bytes:
+    """Return the commitment to a holder's share of a dealer's seed (kind 0) or key (1); it hides the share."""
+    label = (Label.SEED_SHARE_COMMITMENT, Label.KEY_SHARE_COMMITMENT)[kind]
+    return digest(label, session_id, _id(dealer), _id(holder), share)
+
+
+def share_commitments(session_id: bytes, dealer: int, holder: int, shares: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """Return the commitments to a holder's two shares: of the dealer's seed, of its key."""
+    seed_share, key_share = (
+        share_commitment(kind, session_id, dealer, holder, share) for kind, share in enumerate(shares)
+    )
+    return seed_share, key_share
+
+
 def keys_statement(keys: AdvertiseKeys) -> bytes:
     """Return what an identity signs when its client advertises keys."""
     return frame(

@@ -28,6 +28,8 @@ Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Share = Annotated[bytes, Meta(min_length=SHARE_BYTES, max_length=SHARE_BYTES)]
 SealedShares = Annotated[bytes, Meta(min_length=SEALED_SHARES_BYTES, max_length=SEALED_SHARES_BYTES)]
+ShareCommitments = tuple[Bytes32, Bytes32]
+"""To a holder's share of the dealer's seed, and to its share of the dealer's key."""
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -86,29 +88,55 @@ class Roster(Message, frozen=True, tag="roster"):
 class ShareKeys(Message, frozen=True, tag="share-keys"):
     """Client to server, round ShareKeys: for each neighbour, sealed shares of both secrets.
 
-    `seen` is a digest of the roster, so that a client that was shown other keys takes no part.
+    `seen` is a digest of the roster, so that a client that was shown other keys takes no part. Commitments are to the
+    shares of all holders, in the complete graph to the sender's own as well.
     """
 
     session_id: Bytes32
     sender: ClientId
     seen: Bytes32
     sealed: dict[ClientId, SealedShares]
+    commitments: dict[ClientId, ShareCommitments]
 
 
 class ShareDelivery(Message, frozen=True, tag="share-delivery"):
-    """Server to client, round MaskedInput: the sealed shares that its neighbours sent to it."""
+    """Server to client: the sealed shares that its neighbours sent to it, and the commitments to them.
+
+    It asks for the masked input; against a malicious server, for a receipt.
+    """
 
     session_id: Bytes32
     recipient: ClientId
     sealed: dict[ClientId, SealedShares]
+    commitments: dict[ClientId, ShareCommitments]
+
+
+class ShareReceipt(Message, frozen=True, tag="share-receipt"):
+    """Client to server, round AcceptShares (if it may be malicious): whose shares do not open or fit."""
+
+    session_id: Bytes32
+    sender: ClientId
+    complaints: tuple[ClientId, ...]
+
+
+class InputRequest(Message, frozen=True, tag="input-request"):
+    """Server to client, round MaskedInput (if it may be malicious): the neighbours that go on."""
+
+    session_id: Bytes32
+    recipient: ClientId
+    peers: tuple[ClientId, ...]
 
 
 class MaskedInput(Message, frozen=True, tag="masked-input"):
-    """Client to server, round MaskedInput: every lane, masked and packed."""
+    """Client to server, round MaskedInput: every lane, masked and packed.
+
+    Complaints name the peers whose shares did not open or fit; none if a receipt has named them.
+    """
 
     session_id: Bytes32
     sender: ClientId
     vectors: Annotated[tuple[bytes, ...], Meta(min_length=1, max_length=MAX_VECTORS + 2)]
+    complaints: tuple[ClientId, ...]
 
 
 class SurvivorList(Message, frozen=True, tag="survivor-list"):
@@ -147,5 +175,5 @@ class UnmaskingShares(Message, frozen=True, tag="unmasking-shares"):
     mask_key_shares: dict[ClientId, Share]
 
 
-ToServer = AdvertiseKeys | ShareKeys | MaskedInput | Confirmation | UnmaskingShares
-ToClient = Invitation | Roster | ShareDelivery | SurvivorList | UnmaskingRequest
+ToServer = AdvertiseKeys | ShareKeys | ShareReceipt | MaskedInput | Confirmation | UnmaskingShares
+ToClient = Invitation | Roster | ShareDelivery | InputRequest | SurvivorList | UnmaskingRequest

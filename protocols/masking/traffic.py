@@ -11,12 +11,14 @@ from .messages import (
     SHARE_BYTES,
     AdvertiseKeys,
     Confirmation,
+    InputRequest,
     Invitation,
     MaskedInput,
     Message,
     Roster,
     ShareDelivery,
     ShareKeys,
+    ShareReceipt,
     SurvivorList,
     UnmaskingRequest,
     UnmaskingShares,
@@ -49,21 +51,25 @@ def estimate(config: RoundConfig) -> Traffic:
     shares = dict.fromkeys(peers, bytes(SHARE_BYTES))
     if config.topology.complete:
         shares[own_id - config.topology.degree] = bytes(SHARE_BYTES)
+    commitments = dict.fromkeys(peers, (bytes(32), bytes(32)))
     everyone = tuple(range(1, own_id + 1))
     threshold = config.topology.threshold if adversary.may_equivocate else 0
     confirmations = dict.fromkeys(list(peers)[:threshold], signature)
     sent: list[Message] = [
         keys,
-        ShareKeys(session_id, own_id, bytes(32), sealed),
-        MaskedInput(session_id, own_id, tuple(bytes(lane.packed_bytes) for lane in config.codecs)),
+        ShareKeys(session_id, own_id, bytes(32), sealed, dict.fromkeys(shares, (bytes(32), bytes(32)))),
+        MaskedInput(session_id, own_id, tuple(bytes(lane.packed_bytes) for lane in config.codecs), ()),
         UnmaskingShares(session_id, own_id, shares, {}),
     ]
     received: list[Message] = [
         Invitation(own_id, config, bytes(32)),
         Roster(session_id, own_id, bytes(32), (keys,) * (config.topology.degree + 1)),
-        ShareDelivery(session_id, own_id, sealed),
+        ShareDelivery(session_id, own_id, sealed, commitments),
         UnmaskingRequest(session_id, own_id, own_id, (), confirmations),
     ]
+    if adversary.needs_identities:
+        sent.append(ShareReceipt(session_id, own_id, ()))
+        received.append(InputRequest(session_id, own_id, tuple(peers)))
     if adversary.may_equivocate:
         sent.append(Confirmation(session_id, own_id, signature))
         received.append(SurvivorList(session_id, own_id, everyone, everyone))

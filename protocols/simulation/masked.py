@@ -27,6 +27,7 @@ from .driver import Cost, Session
 COLLECTED_PHASES = (
     ServerPhase.ADVERTISE_KEYS,
     ServerPhase.SHARE_KEYS,
+    ServerPhase.ACCEPT_SHARES,
     ServerPhase.MASKED_INPUT,
     ServerPhase.CONSISTENCY_CHECK,
     ServerPhase.UNMASKING,

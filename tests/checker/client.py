@@ -17,6 +17,7 @@ EXPECTED = {
     "invited": ("invitation",),
     "advertised": ("roster",),
     "shared": ("share-delivery",),
+    "accepted": ("input-request",),
     "masked": ("survivor-list", "unmasking-request"),
     "confirmed": ("unmasking-request",),
 }
@@ -44,7 +45,8 @@ class Client:
         steps = {
             "invitation": self._advertise,
             "roster": self._share,
-            "share-delivery": self._mask,
+            "share-delivery": self._accept,
+            "input-request": self._go_on,
             "survivor-list": self._confirm,
             "unmasking-request": self._unmask,
         }
@@ -52,7 +54,8 @@ class Client:
         self.phase = {
             "invitation": "advertised",
             "roster": "shared",
-            "share-delivery": "masked",
+            "share-delivery": "accepted" if self.session and self.session.signed else "masked",
+            "input-request": "masked",
             "survivor-list": "confirmed",
             "unmasking-request": "completed",
         }[tag]
@@ -147,7 +150,12 @@ class Client:
                 key, plaintext, self._data(self.id, peer), bytes.fromhex(self.given["nonces"][str(peer)])
             )
         require(not session.topology.complete or roster_digest(listed) == session.everyone, "ContradictoryRequest")
-        return self._encode("share-keys", seen=seen_digest(session.everyone, listed), sealed=sealed)
+        commitments = {
+            holder: session.share_commitments(self.id, holder, dealt[0][holder], dealt[1][holder])
+            for holder in sorted(holders)
+        }
+        seen = seen_digest(session.everyone, listed)
+        return self._encode("share-keys", seen=seen, sealed=sealed, commitments=commitments)
 
     def _sealing_key(self, sender: int, recipient: int) -> bytes:
         """The key for one direction; this client is one of the two."""
@@ -166,22 +174,39 @@ class Client:
         assert self.session
         return frame("SHARE_ENCRYPTION", self.session.id, u32(sender), u32(recipient))
 
-    def _mask(self, message: dict[str, Any], phase: str) -> bytes:
+    def _accept(self, message: dict[str, Any], phase: str) -> bytes:
         session = self.session
         assert session
-        sealed = message["sealed"]
+        sealed, commitments = message["sealed"], message["commitments"]
         strangers = set(sealed) - set(self.peers)
         require(not strangers, "ContradictoryRequest", *strangers)
+        require(set(commitments) == set(sealed), "ContradictoryRequest")
         self._enough(len(sealed))
         self.shares = {}
         for sender in sorted(sealed):
             try:
                 opened = unseal(self._sealing_key(sender, self.id), sealed[sender], self._data(sender, self.id))
             except Refused:
-                require(not session.signed, "AuthenticationFailed", sender)
                 continue
-            self.shares[sender] = opened[:SHARE_BYTES], opened[SHARE_BYTES:]
+            pair = opened[:SHARE_BYTES], opened[SHARE_BYTES:]
+            if session.share_commitments(sender, self.id, *pair) == commitments[sender]:
+                self.shares[sender] = pair
         self.active = set(sealed)
+        complaints = sorted(self.active - set(self.shares))
+        return self._encode("share-receipt", complaints=complaints) if session.signed else self._mask(complaints)
+
+    def _go_on(self, message: dict[str, Any], phase: str) -> bytes:
+        peers = set(message["peers"])
+        require(len(peers) == len(message["peers"]), "ContradictoryRequest")
+        require(peers <= self.active, "ContradictoryRequest", *(peers - self.active))
+        self._enough(len(peers))
+        self.active = peers
+        self.shares = {sender: pair for sender, pair in self.shares.items() if sender in peers}
+        return self._mask([])
+
+    def _mask(self, complaints: list[int]) -> bytes:
+        session = self.session
+        assert session
         values = {name: _numbers(given) for name, given in self.given["values"].items()}
         seeds = {name: bytes.fromhex(seed) for name, seed in self.given["rounding_seeds"].items()}
         clipped = {name: _numbers(given) for name, given in self.given.get("clipped", {}).items()}
@@ -191,7 +216,7 @@ class Client:
         }
         sums = session.encode(values, self.given["weight"], seeds, drawn)
         session.add(sums, session.self_mask(self.id, self.secret("self_mask_seed")))
-        for peer in sorted(sealed):
+        for peer in sorted(self.active):
             key = self.peers[peer]["mask_public_key"]
             try:
                 agreed = agree(self.secret("mask_private_key"), key)
@@ -199,7 +224,7 @@ class Client:
                 raise Refused(refused.error, (peer,)) from None
             mask = session.pairwise_mask(agreed, [(self.id, self.keys["mask_public_key"]), (peer, key)])
             session.add(sums, mask, 1 if self.id < peer else -1)
-        return self._encode("masked-input", vectors=pack_all(session, sums))
+        return self._encode("masked-input", vectors=pack_all(session, sums), complaints=complaints)
 
     def _confirm(self, message: dict[str, Any], phase: str) -> bytes:
         session = self.session

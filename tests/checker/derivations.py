@@ -40,6 +40,8 @@ def check(vector: dict[str, Any]) -> int:
         "share_encryption_key_1_to_2": derive(agreed, "SHARE_ENCRYPTION", session.id, *one, *other),
         "share_encryption_key_2_to_1": derive(agreed, "SHARE_ENCRYPTION", session.id, *other, *one),
         "share_associated_data": frame("SHARE_ENCRYPTION", session.id, u32(1), u32(2)),
+        "seed_share_commitment_1_to_2": session.share_commitments(1, 2, bytes(range(36)), b"")[0],
+        "key_share_commitment_1_to_2": session.share_commitments(1, 2, b"", bytes(range(36)))[1],
         "keys_statement": keys_statement(keys),
         "roster_entry_digest": digest("ROSTER_ENTRY", wire.body("advertise-keys", **keys)),
         "roster_digest": session.everyone,
@@ -49,7 +51,7 @@ def check(vector: dict[str, Any]) -> int:
     derived = {name: value.hex() for name, value in ours.items()}
     for i in (1, 2):
         derived[f"neighbours_of_{i}"] = ",".join(map(str, sorted(session.neighbours[i])))
-    cycles = Topology(9, 4, 2, 0, "random-cycles")
+    cycles = Topology(9, 4, 2, 0, "random-cycles", 0)
     for i in range(1, 10):
         around = sorted(neighbours(cycles, digest("GRAPH", session.id, session.everyone), i))
         derived[f"neighbours_of_{i}_in_two_cycles"] = ",".join(map(str, around))

@@ -1,6 +1,5 @@
 """SPEC section 9, the server: collects rounds, leaves out and refuses, and unmasks."""
 
-import itertools
 from typing import Any
 
 from . import lanes, sharing, wire
@@ -11,11 +10,10 @@ from .private import Private
 from .refusal import Refused, require
 from .roster import check_keys, roster_digest, seen_digest
 
-PHASES = ("advertise-keys", "share-keys", "masked-input", "consistency-check", "unmasking")
-COLLECTS = dict(
-    zip(PHASES, ("advertise-keys", "share-keys", "masked-input", "confirmation", "unmasking-shares"), strict=True)
-)
-MAX_TRIALS = 1000
+PHASES = ("advertise-keys", "share-keys", "accept-shares", "masked-input", "consistency-check", "unmasking")
+TAGS = ("advertise-keys", "share-keys", "share-receipt", "masked-input", "confirmation", "unmasking-shares")
+COLLECTS = dict(zip(PHASES, TAGS, strict=True))
+KINDS = ("self_mask_shares", "mask_key_shares")
 
 
 class Server:
@@ -25,6 +23,9 @@ class Server:
         self.accepted: dict[int, bytes] = {}
         self.advertised: dict[int, Any] = {}
         self.sealed: dict[int, Any] = {}
+        self.commitments: dict[int, Any] = {}
+        self.receipts: set[int] = set()
+        self.complaints: dict[int, set[int]] = {}
         self.shared: set[int] = set()
         self.masked: set[int] = set()
         self.confirmations: dict[int, bytes] = {}
@@ -54,6 +55,7 @@ class Server:
             {
                 "advertise-keys": self._take_keys,
                 "share-keys": self._take_shares,
+                "share-receipt": self._take_receipt,
                 "masked-input": self._take_input,
                 "confirmation": self._take_confirmation,
                 "unmasking-shares": self._take_response,
@@ -83,7 +85,24 @@ class Server:
         shown = seen_digest(self.session.everyone, [self.advertised[i] for i in sorted(peers | {sender})])
         require(message["seen"] == shown, "MalformedMessage")
         require(set(message["sealed"]) == peers, "MalformedMessage")
-        self.sealed[sender] = message["sealed"]
+        require(set(message["commitments"]) == self.session.holders(sender) & self._speakers, "MalformedMessage")
+        self.sealed[sender], self.commitments[sender] = message["sealed"], message["commitments"]
+
+    def _take_receipt(self, sender: int, message: dict[str, Any]) -> None:
+        self._take_complaints(sender, message["complaints"], self.session.neighbours[sender] & self.shared)
+        self.receipts.add(sender)
+
+    def _take_complaints(self, holder: int, dealers: list[int], judged: set[int]) -> None:
+        require(len(set(dealers)) == len(dealers) and set(dealers) <= judged, "MalformedMessage")
+        for dealer in dealers:
+            self.complaints.setdefault(dealer, set()).add(holder)
+
+    def _bound(self, owner: int) -> set[int]:
+        return self.session.holders(owner) - self.complaints.get(owner, set())
+
+    def _refuted(self, clients: Any) -> set[int]:
+        most = self.session.topology.max_corrupt_holders
+        return {i for i in clients if len(self.complaints.get(i, ())) > most}
 
     def _take_input(self, sender: int, message: dict[str, Any]) -> None:
         require(len(message["vectors"]) == len(self.session.lanes), "MalformedMessage")
@@ -94,6 +113,8 @@ class Server:
             ]
         except Refused:
             raise Refused("MalformedMessage") from None
+        judged = set() if self.session.signed else self.session.neighbours[sender] & self.shared
+        self._take_complaints(sender, message["complaints"], judged)
         self.session.add(self.sums, vectors)
         self.masked.add(sender)
 
@@ -103,9 +124,9 @@ class Server:
         self.confirmations[sender] = message["signature"]
 
     def _take_response(self, sender: int, message: dict[str, Any]) -> None:
-        holders = self.session.holders(sender) & self.shared
-        require(set(message["self_mask_shares"]) <= holders & self.masked, "MalformedMessage")
-        require(set(message["mask_key_shares"]) <= holders - self.masked, "MalformedMessage")
+        owners = {owner for owner in self.session.holders(sender) & self.shared if sender in self._bound(owner)}
+        require(set(message["self_mask_shares"]) == owners & self.masked, "MalformedMessage")
+        require(set(message["mask_key_shares"]) == owners - self.masked, "MalformedMessage")
         self.responses[sender] = message
 
     # Closing
@@ -114,11 +135,14 @@ class Server:
         step = {
             "advertise-keys": self._close_keys,
             "share-keys": self._close_shares,
+            "accept-shares": self._close_receipts,
             "masked-input": self._close_inputs,
             "consistency-check": self._close_confirmations,
             "unmasking": self._close_unmasking,
         }[self.phase]
         at = PHASES.index(self.phase) + 1
+        if self.phase == "share-keys" and not self.session.signed:
+            at += 1
         if self.phase == "masked-input" and not self.session.equivocates:
             at += 1
         self.phase = "aborted"
@@ -130,9 +154,7 @@ class Server:
     def _recoverable(self, clients: Any) -> set[int]:
         remaining = set(clients)
         while True:
-            lonely = {
-                i for i in remaining if len(self.session.holders(i) & remaining) < self.session.topology.threshold
-            }
+            lonely = {i for i in remaining if len(self._bound(i) & remaining) < self.session.topology.threshold}
             if not lonely:
                 break
             remaining -= lonely
@@ -141,9 +163,10 @@ class Server:
 
     def _require_survivors(self, responsive: Any) -> None:
         require(len(self.masked) >= self.session.min_survivors, "ThresholdError")
-        for owner in self.shared:
-            holders = self.session.holders(owner) & set(responsive)
-            require(len(holders) >= self.session.topology.threshold, "ThresholdError")
+        threshold = self.session.topology.threshold
+        short = {owner for owner in self.shared if len(self._bound(owner) & set(responsive)) < threshold}
+        require(not self._refuted(short), "InconsistentShares", *self._refuted(short))
+        require(not short, "ThresholdError")
 
     def _close_keys(self) -> dict[int, bytes]:
         self.session.everyone = roster_digest(list(self.advertised.values()))
@@ -165,8 +188,24 @@ class Server:
         for i in sorted(self.shared):
             senders = sorted(self.session.neighbours[i] & self.shared)
             sealed = {sender: self.sealed[sender][i] for sender in senders}
-            out[i] = wire.encode("share-delivery", session_id=self.session.id, recipient=i, sealed=sealed)
+            commitments = {sender: self.commitments[sender][i] for sender in senders}
+            out[i] = wire.encode(
+                "share-delivery", session_id=self.session.id, recipient=i, sealed=sealed, commitments=commitments
+            )
         return out
+
+    def _close_receipts(self) -> dict[int, bytes]:
+        self.shared = self._recoverable(self.receipts)
+        self.excluded |= self._refuted(self.receipts - self.shared)
+        return {
+            i: wire.encode(
+                "input-request",
+                session_id=self.session.id,
+                recipient=i,
+                peers=sorted(self.session.neighbours[i] & self.shared),
+            )
+            for i in sorted(self.shared)
+        }
 
     def _close_inputs(self) -> dict[int, bytes]:
         self._require_survivors(self.masked)
@@ -203,26 +242,12 @@ class Server:
     def _close_unmasking(self) -> dict[int, bytes]:
         session = self.session
         self._require_survivors(self.responses)
-        self.liars: set[int] = set()
+        owners = {"self_mask_shares": self.masked, "mask_key_shares": self.shared - self.masked}
+        secrets = self._recover({(kind, owner) for kind in KINDS for owner in owners[kind]})
         for owner in sorted(self.masked):
-            seed = self._recover(
-                owner,
-                "self_mask_shares",
-                lambda s, i=owner: (
-                    session.commitment(i, s)  # type: ignore[misc]
-                    == self.advertised[i]["self_mask_commitment"]
-                ),
-            )
-            session.add(self.sums, session.self_mask(owner, seed), -1)
+            session.add(self.sums, session.self_mask(owner, secrets["self_mask_shares", owner]), -1)
         for owner in sorted(self.shared - self.masked):
-            key = self._recover(
-                owner,
-                "mask_key_shares",
-                lambda s, i=owner: (
-                    public_key(s)  # type: ignore[misc]
-                    == self.advertised[i]["mask_public_key"]
-                ),
-            )
+            key = secrets["mask_key_shares", owner]
             for survivor in sorted(session.neighbours[owner] & self.masked):
                 theirs = self.advertised[survivor]["mask_public_key"]
                 ends = [(owner, self.advertised[owner]["mask_public_key"]), (survivor, theirs)]
@@ -230,35 +255,41 @@ class Server:
                 session.add(self.sums, mask, -1 if survivor < owner else 1)
         return {}
 
-    def _recover(self, owner: int, kind: str, fits: Any) -> bytes:
-        """The secret that its owner advertised: from t shares, by the code's correction, or by leaving shares out."""
+    def _recover(self, wanted: set[tuple[str, int]]) -> dict[tuple[str, int], bytes]:
+        """The secrets as advertised: from the t lowest shares, else from t that are what was committed to."""
         threshold = self.session.topology.threshold
-        shares = {i: answer[kind][owner] for i, answer in self.responses.items() if owner in answer[kind]}
-        require(len(shares) >= threshold, "InconsistentShares", owner)
-        lowest = sorted(shares)[:threshold]
-        secret = _plain(shares, lowest)
-        if secret is not None and fits(secret):
-            return secret
-        try:
-            secret, wrong = sharing.reconstruct_robust(shares, threshold, 32)
-            if fits(secret):
-                self.liars |= set(wrong)
-                return secret
-        except Refused:
-            pass
-        trials = (
-            left_out
-            for number in range(1, len(shares) - threshold + 1)
-            for left_out in itertools.combinations(sorted(shares), number)
-        )
-        for left_out in itertools.islice(trials, MAX_TRIALS):
-            chosen = [i for i in sorted(shares) if i not in left_out][:threshold]
-            secret = _plain(shares, chosen)
-            if secret is not None and fits(secret):
-                others = set(shares) - set(chosen)
-                self.liars |= {i for i in others if _plain(shares, [*chosen[1:], i]) != secret}
-                return secret
-        raise Refused("InconsistentShares", (owner,))
+        given = {
+            (kind, owner): {i: answer[kind][owner] for i, answer in self.responses.items() if owner in answer[kind]}
+            for kind, owner in wanted
+        }
+        secrets = {which: _plain(shares, sorted(shares)[:threshold]) for which, shares in given.items()}
+        unknown = {which for which in wanted if not self._fits(which, secrets[which])}
+        fitting = {
+            which: {i: share for i, share in given[which].items() if self._committed(which, i, share)}
+            for which in unknown
+        }
+        self.liars: set[int] = {i for which in unknown for i in given[which].keys() - fitting[which].keys()}
+        require(all(len(shares) >= threshold for shares in fitting.values()), "InconsistentShares", *self.liars)
+        for which, shares in fitting.items():
+            truthful, others = sorted(set(shares) - self.liars), sorted(set(shares) & self.liars)
+            secrets[which] = _plain(shares, [*truthful, *others][:threshold])
+        cheats = {which[1] for which in unknown if not self._fits(which, secrets[which])}
+        require(not cheats, "InconsistentShares", *cheats)
+        return {which: secret for which, secret in secrets.items() if secret is not None}
+
+    def _fits(self, which: tuple[str, int], secret: bytes | None) -> bool:
+        kind, owner = which
+        if secret is None:
+            return False
+        if kind == "self_mask_shares":
+            return bool(self.session.commitment(owner, secret) == self.advertised[owner]["self_mask_commitment"])
+        return bool(public_key(secret) == self.advertised[owner]["mask_public_key"])
+
+    def _committed(self, which: tuple[str, int], holder: int, share: bytes) -> bool:
+        kind, owner = which
+        at = KINDS.index(kind)
+        computed = self.session.share_commitments(owner, holder, share, share)[at]
+        return bool(computed == self.commitments[owner][holder][at])
 
     def output(self) -> dict[str, Any]:
         present = len(self.masked)

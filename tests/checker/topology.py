@@ -19,6 +19,7 @@ class Topology:
     threshold: int
     max_corrupt: int
     graph: str
+    max_corrupt_holders: int
 
     @property
     def complete(self) -> bool:
@@ -45,7 +46,7 @@ def _fewest_staying(ways: list[int], whole: int, n: int) -> int:
     return t2
 
 
-def _on_the_ring(n: int, corrupt: int, dropped: int, stay: int, curious: bool) -> tuple[int, int] | None:
+def _on_the_ring(n: int, corrupt: int, dropped: int, stay: int, curious: bool) -> tuple[int, int, int] | None:
     both = corrupt + dropped
     for k in range(2, n - 1, 2):
         # B! (n-k)! / (n! (B-k)!) is B (B-1) ... (B-k+1) over n (n-1) ... (n-k+1), which is zero beyond B.
@@ -53,10 +54,9 @@ def _on_the_ring(n: int, corrupt: int, dropped: int, stay: int, curious: bool) -
             continue
         whole = math.comb(n, k)
         t1, t2 = _most_corrupt(_ways(n, corrupt, k), whole, n), _fewest_staying(_ways(n, stay, k), whole, n)
-        if not curious:
-            t1 = math.ceil((t1 + k - 1.25) / 2)
-        if max(t1 + 1, 2) <= t2:
-            return k, max(t1 + 1, 2)
+        below = t1 if curious else math.ceil((t1 + k - 1.25) / 2)
+        if max(below + 1, 2) <= t2:
+            return k, max(below + 1, 2), t1
     return None
 
 
@@ -70,7 +70,7 @@ def _one_cycle_more(ways: list[int], marked: int, others: int) -> list[int]:
     return more
 
 
-def _on_cycles(n: int, corrupt: int, dropped: int, stay: int, curious: bool) -> tuple[int, int] | None:
+def _on_cycles(n: int, corrupt: int, dropped: int, stay: int, curious: bool) -> tuple[int, int, int] | None:
     ways, staying, whole = [1], [1], 1
     for k in range(2, n // 2 + 1, 2):
         ways, staying = _one_cycle_more(ways, corrupt, n - 1), _one_cycle_more(staying, stay - 1, n - 1)
@@ -78,7 +78,7 @@ def _on_cycles(n: int, corrupt: int, dropped: int, stay: int, curious: bool) -> 
         t1, t2 = _most_corrupt(ways, whole, n), _fewest_staying(staying, whole, n)
         for t in range(max(t1 + 1 if curious else (k + t1) // 2 + 1, 2), t2 + 1):
             if hold_together(n, corrupt, dropped, k, t, curious):
-                return k, t
+                return k, t, t1
     return None
 
 
@@ -93,12 +93,12 @@ def derive(n: int, gamma: float, delta: float, adversary: str, graph: str = CYCL
     if adversary != "malicious-server" and graph != COMPLETE:
         sparse = (_on_cycles if graph == CYCLES else _on_the_ring)(n, corrupt, dropped, stay, curious)
         if sparse is not None:
-            return Topology(n, *sparse, corrupt, graph)
+            return Topology(n, *sparse[:2], corrupt, graph, sparse[2])
     t = max(stay, 2)
     must_exceed = corrupt if curious else (n + corrupt) // 2
     if t <= must_exceed:
         raise Refused("ParameterError")
-    return Topology(n, n - 1, t, corrupt, COMPLETE)
+    return Topology(n, n - 1, t, corrupt, COMPLETE, corrupt)
 
 
 def neighbours(topology: Topology, seed: bytes, client: int) -> set[int]:

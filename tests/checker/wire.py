@@ -53,11 +53,18 @@ def _message(value: Any) -> None:
 _id = _is(int, lambda value: 1 <= value <= MAX_CLIENTS)
 _count = _is(int, lambda value: 0 <= value <= MAX_CLIENTS)
 _key, _signature, _share, _sealed = _bytes(32), _bytes(64), _bytes(36), _bytes(100)
+_committed = _each(_key, lambda value: len(value) == 2)
 
 TO_CLIENT = {
     "invitation": (("recipient", _id), ("config", _is(list)), ("nonce", _key)),
     "roster": (("session_id", _key), ("recipient", _id), ("everyone", _key), ("entries", _each(_message))),
-    "share-delivery": (("session_id", _key), ("recipient", _id), ("sealed", _by_id(_sealed))),
+    "share-delivery": (
+        ("session_id", _key),
+        ("recipient", _id),
+        ("sealed", _by_id(_sealed)),
+        ("commitments", _by_id(_committed)),
+    ),
+    "input-request": (("session_id", _key), ("recipient", _id), ("peers", _each(_id))),
     "survivor-list": (("session_id", _key), ("recipient", _id), ("shared", _each(_id)), ("survivors", _each(_id))),
     "unmasking-request": (
         ("session_id", _key),
@@ -77,11 +84,19 @@ TO_SERVER = {
         ("confirmation_public_key", _optional(_key)),
         ("signature", _optional(_signature)),
     ),
-    "share-keys": (("session_id", _key), ("sender", _id), ("seen", _key), ("sealed", _by_id(_sealed))),
+    "share-keys": (
+        ("session_id", _key),
+        ("sender", _id),
+        ("seen", _key),
+        ("sealed", _by_id(_sealed)),
+        ("commitments", _by_id(_committed)),
+    ),
+    "share-receipt": (("session_id", _key), ("sender", _id), ("complaints", _each(_id))),
     "masked-input": (
         ("session_id", _key),
         ("sender", _id),
-        ("vectors", _each(_is(bytes), lambda value: 1 <= len(value) <= 65)),
+        ("vectors", _each(_is(bytes), lambda value: 1 <= len(value) <= 66)),
+        ("complaints", _each(_id)),
     ),
     "confirmation": (("session_id", _key), ("sender", _id), ("signature", _signature)),
     "unmasking-shares": (

@@ -137,7 +137,7 @@ def private_defects(
 def _inputs(vector: Vector, config: RoundConfig, silent: Silent) -> list[Vector]:
     """Inputs of one client that cannot be encoded, for their length: nothing is said, and nothing changes."""
     run = Run(vector, config)
-    for phase in ("advertise-keys", "share-keys"):
+    while (phase := str(run.server.phase)) != "masked-input":
         run.collect(silent.get(phase, []), {})
         run.server.close_phase()
     client = min(run.outgoing)

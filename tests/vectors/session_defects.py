@@ -14,6 +14,7 @@ from protocols.masking.messages import (
     AdvertiseKeys,
     MaskedInput,
     ShareKeys,
+    ShareReceipt,
     SurvivorList,
     ToClient,
     ToServer,
@@ -78,6 +79,7 @@ def defects(before: Run, phase: str, to_clients: dict[int, bytes], answers: dict
     of_phase: dict[str, Callable[..., Iterator[Defect]]] = {
         "advertise-keys": _keys,
         "share-keys": _shares,
+        "accept-shares": _delivered,
         "masked-input": _inputs,
         "consistency-check": _confirmations,
         "unmasking": _unmasking,
@@ -95,6 +97,8 @@ def _another(data: bytes) -> bytes:
             first = min(table)
             name = "sealed" if isinstance(message, ShareKeys) else "self_mask_shares"
             return change(data, **{name: table | {first: flip(table[first], 0)}})
+        case ShareReceipt(sender=sender):
+            return change(data, complaints=(sender % 2 + 1,))
         case MaskedInput(vectors=vectors):
             return change(data, vectors=(flip(vectors[0], 0), *vectors[1:]))
         case _:
@@ -198,27 +202,43 @@ def _shares(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterat
     yield "another roster seen than was sent", "server", sender, change(up, seen=flip(read(up).seen))
     yield "no shares for a neighbour", "server", sender, change(up, sealed=without(sealed, peer))
     yield "shares for itself", "server", sender, change(up, sealed=sealed | {sender: sealed[peer]})
-    head = len(msgspec.msgpack.encode(msgspec.msgpack.decode(up[framing.HEADER_BYTES :])[:-1]))
+    commitments = read(up).commitments
+    yield "no commitments for a neighbour", "server", sender, change(up, commitments=without(commitments, peer))
+    more = commitments | {9: commitments[peer]}
+    yield "commitments for a stranger", "server", sender, change(up, commitments=more)
+    head = len(msgspec.msgpack.encode(msgspec.msgpack.decode(up[framing.HEADER_BYTES :])[:-2]))
     body = up[framing.HEADER_BYTES :]
     first_pair = body[head + 1 : head + 1 + 1 + 2 + 100]
     twice = body[:head] + bytes([body[head] + 1]) + first_pair + body[head + 1 :]
     yield "shares for one neighbour twice", "server", sender, frame_anew(twice)
 
 
+def _delivered(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterator[Defect]:
+    """Of a share-delivery, and of the complaints that answer it."""
+    sealed, commitments = read(down).sealed, read(down).commitments
+    absent = max(set(range(1, 9)) - set(sealed) - {to}, default=9)
+    peer, stranger = min(sealed), 9 if absent > 8 else to
+    more = sealed | {stranger: sealed[peer]}, commitments | {stranger: commitments[peer]}
+    yield "shares from a stranger", to, 0, change(down, sealed=more[0], commitments=more[1])
+    few = {peer} if before.config.topology.threshold > 2 else set()
+    fewer = {i: sealed[i] for i in few}, {i: commitments[i] for i in few}
+    yield "shares from too few", to, 0, change(down, sealed=fewer[0], commitments=fewer[1])
+    uncommitted = change(down, commitments=without(commitments, peer))
+    yield "no commitments to a neighbour's shares", to, 0, uncommitted
+    dealer = next(iter(_peers(before, sender)))
+    yield "a complaint twice", "server", sender, change(up, complaints=(dealer, dealer))
+    yield "a complaint of itself", "server", sender, change(up, complaints=(sender,))
+
+
 def _inputs(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterator[Defect]:
-    sealed = read(down).sealed
-    stranger = max(set(range(1, 9)) - set(sealed) - {to}, default=9)
-    peer = min(sealed)
-    yield "shares from a stranger", to, 0, change(down, sealed=sealed | {9 if stranger > 8 else to: sealed[peer]})
-    yield (
-        "shares from too few",
-        to,
-        0,
-        change(down, sealed={peer: sealed[peer]} if before.config.topology.threshold > 2 else {}),
-    )
     if before.config.threat_model.adversary.needs_identities:
-        spoilt = sealed | {peer: flip(sealed[peer])}
-        yield "shares that do not open", to, 0, change(down, sealed=spoilt)
+        peers = read(down).peers
+        yield "a peer twice", to, 0, change(down, peers=(*peers, peers[0]))
+        yield "a peer whose shares did not come", to, 0, change(down, peers=(*peers, 9))
+        yield "too few peers", to, 0, change(down, peers=peers[:1])
+        yield "a complaint after the receipt", "server", sender, change(up, complaints=(to,))
+    else:
+        yield from _delivered(before, to, sender, down, up)
     vectors = read(up).vectors
     yield "a vector missing", "server", sender, change(up, vectors=vectors[:-1])
     yield "a vector too many", "server", sender, change(up, vectors=(*vectors, b""))
@@ -284,6 +304,8 @@ def _unmasking(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Ite
     both = given.mask_key_shares | {owner: share}
     yield "both shares of one client", "server", sender, change(up, mask_key_shares=both)
     yield "a share of a stranger", "server", sender, change(up, self_mask_shares=given.self_mask_shares | {9: share})
+    rest = without(given.self_mask_shares, owner)
+    yield "a share missing", "server", sender, change(up, self_mask_shares=rest)
     if given.mask_key_shares:
         dropped = min(given.mask_key_shares)
         of_dropped = dict(sorted((given.self_mask_shares | {dropped: share}).items()))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from secagg.encoding import Rounding
 from secagg.field import PRIME
 
 from .configurations import written
-from .session_defects import SECOND, Defect, defects
+from .session_defects import SECOND, Defect, change, defects
 
 Vector = dict[str, Any]
 Silent = dict[str, list[int]]
@@ -157,7 +157,30 @@ def _endings(vector: Vector, config: RoundConfig, silent: Silent) -> list[Vector
     late = ((i, ending(vector, config, "", silent | {"unmasking": [i]}, {})) for i in reversed(answering))
     spared = next((i for i, outcome in late if "output" in outcome), answering[-1])  # others may hold too much
     torn = {str(next(iter(shares_keys))): shares_keys[str(next(iter(shares_keys)))][:-2]}
+    dealer = answering[0]
+    dealt = bytes.fromhex(shares_keys[str(dealer)])
+    sealed, commitments = (
+        getattr(wire.decode(dealt, ToServer, max_bytes=1 << 20), name) for name in ("sealed", "commitments")
+    )
+
+    def dealing(holders: Iterable[int], **tables: Any) -> Vector:
+        """The dealer's message with what is for some holders spoilt."""
+        changed = {
+            name: {i: spoil(value) if i in holders else value for i, value in table.items()}
+            for name, (table, spoil) in tables.items()
+        }
+        return {"share-keys": {str(dealer): change(dealt, **changed).hex()}}
+
+    def other(pair: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+        return pair[0], _flip_low(pair[1])
+
+    first = min(sealed)
+    before_inputs = "accept-shares" if config.threat_model.adversary.needs_identities else "masked-input"
     cases: list[tuple[str, Vector, Vector]] = [
+        ("a dealer's shares open for nobody", {}, dealing(sealed, sealed=(sealed, _flip_low))),
+        ("a dealer's shares open for all but one", {}, dealing({first}, sealed=(sealed, _flip_low))),
+        ("a dealer commits to other shares", {}, dealing(commitments, commitments=(commitments, other))),
+        ("one more vanishes before it says whose shares fit", {before_inputs: [dealer]}, {}),
         ("nobody vanishes", {}, {}),
         ("one more vanishes before unmasking", silent | {"unmasking": [spared]}, {}),
         ("everyone but one vanishes with the inputs", {"masked-input": answering[1:]}, {}),

@@ -27,6 +27,7 @@ from ...masking import derivations, wire
 from ...masking.client.state import Masked
 from ...masking.config import RoundConfig
 from ...masking.messages import SECRET_BYTES, SurvivorList, ToClient, UnmaskingRequest
+from ...masking.transitions import ServerPhase
 from ...simulation.driver import Crossing
 from ..outcome import Check, Found, Refuted, Trials, demand, demand_refusal
 from ..stage import Stage, configuration, read
@@ -51,7 +52,8 @@ class Equivocator:
         self.said: dict[str, bytes] = {}  # the library's server adds inputs up and keeps none; this one keeps them
         self.stage.step()
         self.rosters = self.stage.server.outgoing()
-        self.stage.step()
+        while self.stage.server.phase is not ServerPhase.MASKED_INPUT:
+            self.stage.step()
         self.stage.collect()
         self.states = {i: self._masked(i) for i in self.everyone}
         self.seed_shares: dict[int, bytes] = {}
@@ -178,7 +180,7 @@ def _one_answer(trials: Trials) -> Found:
     for rng in trials.each(trials.share(10)):
         for adversary in Adversary:
             stage = Stage(configuration(8, adversary, complete_graph=True), rng)
-            for _ in range(3):
+            while stage.server.phase not in (ServerPhase.CONSISTENCY_CHECK, ServerPhase.UNMASKING):
                 stage.step()
             name, victim = stage.everyone.name(int(rng.integers(2, 9))), stage.everyone.name(_VICTIM)
             data = stage.server.outgoing()[name]

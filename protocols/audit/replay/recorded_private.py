@@ -20,7 +20,7 @@ from ..outcome import Refuted, demand
 from .configurations import read_configuration
 from .recorded_sessions import Run, Vector, array
 
-BEFORE_INPUTS = ("advertise-keys", "share-keys")
+INPUTS = "masked-input"
 _ROUNDED_UP = 1e-7
 """A recorded parameter is a multiple of 2**-20, which is the next above the plan's."""
 _DIGITS = 1e-9
@@ -66,7 +66,7 @@ def _inputs(vector: Vector, config: RoundConfig) -> int:
     """Inputs of one client that cannot be encoded: nothing is said, and nothing changes by it."""
     silent = {each["phase"]: each["silent"] for each in vector["rounds"]}
     run = Run(vector, config)
-    for phase in BEFORE_INPUTS:
+    while (phase := str(run.server.phase)) != INPUTS:
         run.collect(silent[phase], {})
         run.server.close_phase()
     for case in vector["inputs"]:

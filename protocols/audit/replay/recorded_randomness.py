@@ -15,7 +15,7 @@ from secagg.errors import SecAggError
 
 from ...masking import wire
 from ...masking.config import RoundConfig
-from ...masking.messages import Invitation, Roster, ShareDelivery, ToClient
+from ...masking.messages import InputRequest, Invitation, Roster, ShareDelivery, ToClient
 
 Given = dict[str, Any]
 _MAX_BYTES = 1 << 20
@@ -64,7 +64,9 @@ def drawn_for(given: Given, config: RoundConfig, data: bytes) -> Iterator[str]:
                 yield np.array(rows, dtype="<u4").tobytes().hex()
             peers = sorted(entry.sender for entry in message.entries if entry.sender != own)
             yield from (given["nonces"].get(str(peer), "") for peer in peers)
-        case ShareDelivery():
+        case ShareDelivery() if config.threat_model.adversary.needs_identities:
+            return  # a receipt answers it
+        case ShareDelivery() | InputRequest():
             for spec in config.vectors:
                 seeds = (given["rounding_seeds"], given.get("noise_seeds", {}))
                 yield from (of[spec.name] for of in seeds if spec.name in of)

@@ -11,7 +11,7 @@ from .. import derivations
 from ..config import RoundConfig
 from ..graph import Graph
 from ..key_checks import check_advertised_keys
-from ..messages import AdvertiseKeys, Roster, ShareDelivery, SurvivorList, UnmaskingRequest
+from ..messages import AdvertiseKeys, InputRequest, Roster, ShareDelivery, SurvivorList, UnmaskingRequest
 from ..policy import ClientPolicy
 from .state import Confirmed, Masked, Session
 
@@ -67,15 +67,28 @@ def check_everyone(session: Session, everyone: bytes, shown: Mapping[int, bytes]
 
 
 def check_delivery(session: Session, policy: ClientPolicy, peers: Collection[int], delivery: ShareDelivery) -> None:
-    """Shares must come from clients of the roster, and from enough of them."""
+    """Shares must come from clients of the roster, from enough of them, and with what was committed to."""
     strangers = delivery.sealed.keys() - set(peers)
     if strangers:
         raise ContradictoryRequest("shares from clients that are not in the roster", culprits=strangers)
+    if delivery.commitments.keys() != delivery.sealed.keys():
+        raise ContradictoryRequest("commitments of other clients than those whose shares came")
     _check_enough(session.config, policy.min_neighbours, len(delivery.sealed), "neighbours shared keys")
 
 
+def check_peers(session: Session, policy: ClientPolicy, accepted: Collection[int], request: InputRequest) -> None:
+    """Those that go on must be clients whose shares came, each once, and enough of them."""
+    peers = set(request.peers)
+    if len(peers) != len(request.peers):
+        raise ContradictoryRequest("the input request lists a client twice")
+    strangers = peers - set(accepted)
+    if strangers:
+        raise ContradictoryRequest("the input request lists clients whose shares did not come", culprits=strangers)
+    _check_enough(session.config, policy.min_neighbours, len(peers), "neighbours go on")
+
+
 def check_survivor_list(state: Masked, policy: ClientPolicy, survivor_list: SurvivorList) -> None:
-    """Of the neighbours, those must have shared keys whose shares came; the survivors be among them, and enough.
+    """Those of the neighbours must have shared keys whose masks are in the input; survivors be among them, and enough.
 
     Each client is listed once, and this one is a survivor.
     """
@@ -92,7 +105,9 @@ def check_survivor_list(state: Masked, policy: ClientPolicy, survivor_list: Surv
     graph = Graph.of(config, state.session.session_id, state.everyone)
     others = (graph.neighbours(own_id) & shared) ^ state.peers.keys()
     if others:
-        raise ContradictoryRequest("other neighbours shared keys than those whose shares came", culprits=others)
+        raise ContradictoryRequest(
+            "other neighbours shared keys than those whose masks are in the input", culprits=others
+        )
     _check_survivors(config, policy, len(survivors), len(survivors & state.peers.keys()))
 
 

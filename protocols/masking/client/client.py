@@ -27,22 +27,32 @@ from ...core.machine import GivenInputs, take_inputs
 from ...core.one_copy import OneCopy
 from ...core.participants import Participants
 from .. import wire
-from ..messages import Invitation, Message, Roster, ShareDelivery, SurvivorList, ToClient, UnmaskingRequest
+from ..messages import (
+    InputRequest,
+    Invitation,
+    Message,
+    Roster,
+    ShareDelivery,
+    SurvivorList,
+    ToClient,
+    UnmaskingRequest,
+)
 from ..policy import ClientPolicy
 from ..transitions import CLIENT_TRANSITIONS, ClientPhase
-from . import checks, steps
-from .state import Aborted, Advertised, ClientState, Confirmed, Invited, Masked, Session, Shared
+from . import steps
+from .state import Aborted, Accepted, Advertised, ClientState, Confirmed, Invited, Masked, Session, Shared
 
 _Step = Callable[[steps.Party, Any, Any], tuple[ClientState, Message]]
 
 _STEPS: dict[tuple[type[Any], type[Any]], _Step] = {
     (Invited, Invitation): steps.advertise,
     (Advertised, Roster): steps.share,
+    (Shared, ShareDelivery): steps.accept,
     (Masked, SurvivorList): steps.confirm,
     (Masked, UnmaskingRequest): steps.unmask_unconfirmed,
     (Confirmed, UnmaskingRequest): steps.unmask_confirmed,
 }
-"""The step for a state and a message, but for (Shared, ShareDelivery), which takes the inputs as well."""
+"""The step for a state and a message, but for the message that asks for the inputs."""
 
 
 class _Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -151,7 +161,7 @@ class Client(OneCopy):
             limit = wire.max_request_bytes(session.config) if session else wire.MAX_INVITATION_BYTES
             message: ToClient = wire.decode(data, ToClient, max_bytes=limit)
             self._expect(message)
-            if isinstance(message, ShareDelivery):
+            if _asks_for_inputs(self._memory.state, message):
                 return self._mask(data, message, inputs)
             step = _STEPS[type(self._memory.state), type(message)]
             return self._take(data, message, lambda state: step(self._party, state, message))
@@ -237,20 +247,21 @@ class Client(OneCopy):
         if message.session_id != session.session_id:
             raise UnexpectedMessage(f"client {session.number} got a {tag} of another session")
 
-    def _mask(self, data: bytes, delivery: ShareDelivery, inputs: GivenInputs | None) -> bytes:
-        """Answer shares with the masked inputs, which are made once the shares are found to be enough."""
-        state = self._memory.state
-        if not isinstance(state, Shared):
-            raise UnexpectedMessage(f"the client is {self.phase} and expects no shares")
+    def _mask(self, data: bytes, message: Any, inputs: GivenInputs | None) -> bytes:
+        """Answer with the masked inputs, which are made once those who go on are found to be enough."""
+        state: Any = self._memory.state
         with self._or_aborted():
-            checks.check_delivery(state.session, self._party.policy, state.peers.keys(), delivery)
+            if isinstance(message, ShareDelivery):
+                accepted, _ = steps.accept(self._party, state, message)
+            else:
+                accepted = steps.go_on(self._party, state, message)
         given = take_inputs(inputs if inputs is not None else {})
         session = state.session
         encoded = session.config.encode(
             given.values, given.weight, session_id=session.session_id, random=self._party.random
         )
         vectors = [vector.residues for vector in encoded]
-        answer = self._take(data, delivery, lambda shared: steps.mask(self._party, shared, delivery, vectors))
+        answer = self._take(data, message, lambda _: steps.mask(self._party, accepted, vectors))
         clipped = (vector.num_clipped for vector in encoded)
         self.num_clipped = dict(zip((spec.name for spec in session.config.vectors), clipped, strict=False))
         return answer
@@ -267,15 +278,24 @@ class Client(OneCopy):
             except BaseException as error:
                 self._memory = _Memory(Aborted(type(error).__name__))
                 raise
-            if following.phase is not expected:
-                raise StateError(f"a step led to {following.phase} instead of {expected}")
+            if following.phase not in expected:
+                raise StateError(f"a step led to {following.phase} instead of {', '.join(expected)}")
             self._memory = _Memory(following, wire.fingerprint(data), answer)
             return answer
 
 
+def _asks_for_inputs(state: ClientState, message: Message) -> bool:
+    """Whether masked inputs answer the message: in malicious sessions only the one after the receipt."""
+    session = _session(state)
+    receipts = session is not None and session.config.threat_model.adversary.needs_identities
+    return isinstance(message, InputRequest if receipts else ShareDelivery)
+
+
 def _session(state: ClientState) -> Session | None:
     match state:
-        case Advertised(session=session) | Shared(session=session) | Masked(session=session):
+        case (
+            Advertised(session=session) | Shared(session=session) | Accepted(session=session) | Masked(session=session)
+        ):
             return session
         case Confirmed(masked=masked):
             return masked.session

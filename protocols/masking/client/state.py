@@ -66,11 +66,31 @@ class Shared(_State, frozen=True, tag="shared"):
     everyone: bytes
 
 
+class Accepted(_State, frozen=True, tag="accepted"):
+    """Others' shares (seed share, key share) are held as far as they opened and fitted.
+
+    peers are all whose shares came, with their mask and confirmation keys; complaints name those without shares.
+    """
+
+    phase: ClassVar[ClientPhase] = ClientPhase.ACCEPTED
+
+    session: Session
+    mask_private_key: bytes
+    mask_public_key: bytes
+    confirmation_private_key: bytes
+    self_mask_seed: bytes
+    own_share: bytes
+    peers: dict[int, tuple[bytes, bytes]]
+    shares: dict[int, tuple[bytes, bytes]]
+    complaints: tuple[int, ...]
+    everyone: bytes
+
+
 class Masked(_State, frozen=True, tag="masked"):
     """The input is out; mask keys and seeds are gone, others' shares (seed share, key share) are held.
 
     own_share is the share of the own self-mask seed, empty in the sparse graph. peers are those whose masks are in the
-    input, with their confirmation keys; of some of them the shares may have been unreadable.
+    input, with their confirmation keys; of those that were complained of no shares are held.
     """
 
     phase: ClassVar[ClientPhase] = ClientPhase.MASKED
@@ -107,4 +127,4 @@ class Aborted(_State, frozen=True, tag="aborted"):
     reason: str
 
 
-ClientState = Invited | Advertised | Shared | Masked | Confirmed | Completed | Aborted
+ClientState = Invited | Advertised | Shared | Accepted | Masked | Confirmed | Completed | Aborted

@@ -22,18 +22,20 @@ from ..messages import (
     SHARE_BYTES,
     AdvertiseKeys,
     Confirmation,
+    InputRequest,
     Invitation,
     MaskedInput,
     Roster,
     ShareDelivery,
     ShareKeys,
+    ShareReceipt,
     SurvivorList,
     UnmaskingRequest,
     UnmaskingShares,
 )
 from ..policy import ClientPolicy
 from . import checks
-from .state import Advertised, Completed, Confirmed, Invited, Masked, Peer, Session, Shared
+from .state import Accepted, Advertised, Completed, Confirmed, Invited, Masked, Peer, Session, Shared
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,12 @@ def share(party: Party, state: Advertised, roster: Roster) -> tuple[Shared, Shar
 
     cipher = KeyPair(state.cipher_private_key)
     own_end = (own_id, cipher.public_bytes)
+    commitments = {
+        holder: derivations.share_commitments(
+            session.session_id, own_id, holder, (seed_shares[holder], key_shares[holder])
+        )
+        for holder in sorted(holders)
+    }
     peers: dict[int, Peer] = {}
     sealed: dict[int, bytes] = {}
     for peer_id, entry in entries.items():
@@ -142,23 +150,67 @@ def share(party: Party, state: Advertised, roster: Roster) -> tuple[Shared, Shar
         peers,
         roster.everyone,
     )
-    return following, ShareKeys(session.session_id, own_id, derivations.seen_digest(roster.everyone, shown), sealed)
+    seen = derivations.seen_digest(roster.everyone, shown)
+    return following, ShareKeys(session.session_id, own_id, seen, sealed, commitments)
 
 
-def mask(
-    party: Party, state: Shared, delivery: ShareDelivery, vectors: Sequence[Residues]
-) -> tuple[Masked, MaskedInput]:
-    """Mask the encoded vectors, in place, with the self mask and one mask for each peer that shared keys.
+def accept(party: Party, state: Shared, delivery: ShareDelivery) -> tuple[Accepted, ShareReceipt]:
+    """Open the shares that came, and complain of whoever's do not open or fit what their dealer committed to.
 
-    The delivery was checked already, before the vectors were made.
+    A peer that deals rubbish must not end the round for its neighbours: they are not counted as holders of its secrets.
     """
     session, own_id = state.session, state.session.number
-    shares = _open_shares(state, delivery)
+    checks.check_delivery(session, party.policy, state.peers.keys(), delivery)
+    shares = {}
+    for peer_id, sealed in sorted(delivery.sealed.items()):
+        associated_data = derivations.share_associated_data(session.session_id, peer_id, own_id)
+        try:
+            opened = aead.open(state.peers[peer_id].opening_key, sealed, associated_data=associated_data)
+        except AuthenticationFailed:
+            continue
+        pair = (opened[:SHARE_BYTES], opened[SHARE_BYTES:])
+        committed = derivations.share_commitments(session.session_id, peer_id, own_id, pair)
+        if committed == delivery.commitments[peer_id]:
+            shares[peer_id] = pair
+    peers = {
+        peer_id: (state.peers[peer_id].mask_public_key, state.peers[peer_id].confirmation_public_key)
+        for peer_id in sorted(delivery.sealed)
+    }
+    complaints = tuple(peer_id for peer_id in peers if peer_id not in shares)
+    following = Accepted(
+        session,
+        state.mask_private_key,
+        state.mask_public_key,
+        state.confirmation_private_key,
+        state.self_mask_seed,
+        state.own_share,
+        peers,
+        shares,
+        complaints,
+        state.everyone,
+    )
+    return following, ShareReceipt(session.session_id, own_id, complaints)
+
+
+def go_on(party: Party, state: Accepted, request: InputRequest) -> Accepted:
+    """Leave out the peers that do not go on, and their shares."""
+    checks.check_peers(state.session, party.policy, state.peers.keys(), request)
+    going_on = set(request.peers)
+    return msgspec.structs.replace(
+        state,
+        peers={peer_id: keys for peer_id, keys in state.peers.items() if peer_id in going_on},
+        shares={peer_id: pair for peer_id, pair in state.shares.items() if peer_id in going_on},
+        complaints=(),  # the receipt had them
+    )
+
+
+def mask(party: Party, state: Accepted, vectors: Sequence[Residues]) -> tuple[Masked, MaskedInput]:
+    """Mask the encoded vectors, in place, with the self mask and one mask for each peer."""
+    session, own_id = state.session, state.session.number
     mask_key = KeyPair(state.mask_private_key)
     own_end = (own_id, state.mask_public_key)
     pairwise_seeds = {}
-    for peer_id in sorted(delivery.sealed):
-        peer_key = state.peers[peer_id].mask_public_key
+    for peer_id, (peer_key, _) in state.peers.items():
         agreed = _agree(mask_key, peer_id, peer_key)
         pairwise_seeds[peer_id] = derivations.pairwise_mask_seed(
             agreed, session.session_id, own_end, (peer_id, peer_key)
@@ -178,11 +230,11 @@ def mask(
         session,
         state.confirmation_private_key,
         state.own_share,
-        {peer_id: state.peers[peer_id].confirmation_public_key for peer_id in sorted(delivery.sealed)},
-        shares,
+        {peer_id: confirmation_key for peer_id, (_, confirmation_key) in state.peers.items()},
+        state.shares,
         state.everyone,
     )
-    return following, MaskedInput(session.session_id, own_id, packed)
+    return following, MaskedInput(session.session_id, own_id, packed, state.complaints)
 
 
 def confirm(party: Party, state: Masked, survivor_list: SurvivorList) -> tuple[Confirmed, Confirmation]:
@@ -222,26 +274,6 @@ def _give_shares(party: Party, state: Masked, request: UnmaskingRequest) -> tupl
         seed_shares[state.session.number] = state.own_share
     in_order = dict(sorted(seed_shares.items()))
     return Completed(), UnmaskingShares(state.session.session_id, state.session.number, in_order, key_shares)
-
-
-def _open_shares(state: Shared, delivery: ShareDelivery) -> dict[int, tuple[bytes, bytes]]:
-    """Open what opens.
-
-    A peer that sends rubbish must not end the round for its neighbours, who hold its masks in their input all the
-    same; but a malicious server may have made the peer up, so there it does.
-    """
-    session_id = state.session.session_id
-    shares = {}
-    for peer_id, sealed in sorted(delivery.sealed.items()):
-        associated_data = derivations.share_associated_data(session_id, peer_id, state.session.number)
-        try:
-            opened = aead.open(state.peers[peer_id].opening_key, sealed, associated_data=associated_data)
-        except AuthenticationFailed as error:
-            if state.session.config.threat_model.adversary.needs_identities:
-                raise AuthenticationFailed(error.reason, culprits={peer_id}) from None
-            continue
-        shares[peer_id] = (opened[:SHARE_BYTES], opened[SHARE_BYTES:])
-    return shares
 
 
 def _agree(own: KeyPair, peer_id: int, peer_public_key: bytes) -> bytes:

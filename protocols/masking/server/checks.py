@@ -33,12 +33,22 @@ def check_roster_seen(
         raise MalformedMessage("was shown other keys than it was sent")
 
 
-def check_recipients(message: ShareKeys, neighbours: Collection[int]) -> None:
-    """There must be shares for every neighbour of the roster, and for nobody else."""
+def check_recipients(message: ShareKeys, neighbours: Collection[int], holders: Collection[int]) -> None:
+    """There must be shares for every neighbour of the roster, commitments for every holder, and nothing else."""
     if message.sealed.keys() != set(neighbours):
         raise MalformedMessage(
             f"seals shares for {len(message.sealed)} clients that are not its {len(neighbours)} peers"
         )
+    if message.commitments.keys() != set(holders):
+        raise MalformedMessage(
+            f"commits to shares of {len(message.commitments)} clients that are not its {len(holders)} holders"
+        )
+
+
+def check_complaints(complaints: Collection[int], dealers: AbstractSet[int]) -> None:
+    """Each must be of one whose shares the client was sent, once."""
+    if len(set(complaints)) != len(complaints) or not set(complaints) <= dealers:
+        raise MalformedMessage("complains of clients whose shares it was not to judge, or of one twice")
 
 
 def unpack_input(message: MaskedInput, codecs: Sequence[VectorCodec]) -> list[Residues]:
@@ -62,6 +72,6 @@ def check_confirmation(message: Confirmation, statement: bytes, keys: AdvertiseK
 
 
 def check_response(message: UnmaskingShares, survivors: AbstractSet[int], dropped: AbstractSet[int]) -> None:
-    """Shares may be missing (they did not open), but none may be there that was not asked for."""
-    if not (message.self_mask_shares.keys() <= survivors and message.mask_key_shares.keys() <= dropped):
-        raise MalformedMessage("gives shares that it was not asked for")
+    """There must be a share of everyone that it holds one of, and no other: who has not complained has it."""
+    if message.self_mask_shares.keys() != survivors or message.mask_key_shares.keys() != dropped:
+        raise MalformedMessage("gives other shares than those that it was asked for and holds")

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from secagg.errors import ThresholdError
+from secagg.errors import InconsistentShares, ThresholdError
 from secagg.residues import Residues
 
 from ..graph import Graph
 from ..transitions import ServerPhase
 from . import unmasking
+from .holding import bound, refuted
 from .state import ServerState
 
+GARBAGE = "dealt shares of which more holders complain than can be corrupt"
 
-def turns(state: ServerState, *, confirms: bool) -> tuple[Iterable[int], Collection[int]]:
+
+def turns(  # noqa: PLR0911 - a table
+    state: ServerState, *, confirms: bool
+) -> tuple[Iterable[int], Collection[int]]:
     """Return who may speak in the state's phase, and the collection that holds who has spoken."""
     match state.phase:
         case ServerPhase.ADVERTISE_KEYS:
             return range(1, state.config.num_clients + 1), state.advertised
         case ServerPhase.SHARE_KEYS:
             return state.advertised, state.sealed
+        case ServerPhase.ACCEPT_SHARES:
+            return state.shared, state.receipts
         case ServerPhase.MASKED_INPUT:
             return state.shared, state.masked
         case ServerPhase.CONSISTENCY_CHECK:
@@ -39,7 +46,7 @@ def recoverable(state: ServerState, graph: Graph, clients: Iterable[int]) -> fro
     remaining = set(clients) - state.excluded.keys()
     threshold = state.config.topology.threshold
     while True:
-        lonely = {client for client in remaining if len(graph.holders(client) & remaining) < threshold}
+        lonely = {client for client in remaining if len(bound(state, graph, client) & remaining) < threshold}
         if not lonely:
             break
         remaining -= lonely
@@ -47,18 +54,38 @@ def recoverable(state: ServerState, graph: Graph, clients: Iterable[int]) -> fro
     return frozenset(remaining)
 
 
+def leave_out(state: ServerState, graph: Graph) -> list[int]:
+    """Leave out whose shares too few have accepted; return those of them that are known to have dealt rubbish.
+
+    Raises:
+        ThresholdError: fewer are left than the round's minimum.
+    """
+    state.shared = set(recoverable(state, graph, state.receipts))
+    state.sealed = {}
+    return sorted(refuted(state, state.receipts - state.shared))
+
+
 def check_survivors(state: ServerState, graph: Graph, responsive: Iterable[int]) -> None:
-    """Raise ThresholdError unless every secret that will be needed has enough holders among the responsive."""
+    """Every secret that will be needed must have enough holders among the responsive.
+
+    Raises:
+        InconsistentShares: one has not, and more of its holders complain than can be corrupt: the owner is named.
+        ThresholdError: one has not, and nobody is known to be to blame.
+    """
     _check_minimum(state, len(state.masked))
     responsive = frozenset(responsive)
     threshold = state.config.topology.threshold
-    have = min((len(graph.holders(owner) & responsive) for owner in state.shared), default=0)
-    if have < threshold:
-        raise ThresholdError(
-            f"only {have} holders of a client's shares are left, but {threshold} are needed",
-            needed=threshold,
-            have=have,
-        )
+    left = {owner: len(bound(state, graph, owner) & responsive) for owner in state.shared}
+    short = [owner for owner, have in left.items() if have < threshold]
+    if not short:
+        return
+    culprits = refuted(state, short)
+    if culprits:
+        raise InconsistentShares(GARBAGE, culprits=culprits)
+    have = min(left.values())
+    raise ThresholdError(
+        f"only {have} holders of a client's shares are left, but {threshold} are needed", needed=threshold, have=have
+    )
 
 
 def unmask(
@@ -74,6 +101,7 @@ def unmask(
     recovered = unmasking.recover(
         session_id,
         state.advertised,
+        state.commitments,
         seed_shares={owner: seed_shares.get(owner, {}) for owner in state.masked},
         key_shares={owner: key_shares.get(owner, {}) for owner in dropped},
         threshold=state.config.topology.threshold,

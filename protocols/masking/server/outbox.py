@@ -10,7 +10,7 @@ import msgspec
 from ...core.participants import Participants
 from .. import wire
 from ..graph import Graph
-from ..messages import Invitation, Roster, ShareDelivery, SurvivorList, ToClient, UnmaskingRequest
+from ..messages import InputRequest, Invitation, Roster, ShareDelivery, SurvivorList, ToClient, UnmaskingRequest
 from ..transitions import ServerPhase
 from .state import ServerState
 
@@ -63,7 +63,10 @@ class Outgoing(Mapping[str, bytes]):
                 return msgspec.structs.replace(self._invitation, recipient=number)
             case ServerPhase.SHARE_KEYS:
                 return self._roster(number)
-            case ServerPhase.MASKED_INPUT:
+            case ServerPhase.MASKED_INPUT if self._state.config.threat_model.adversary.needs_identities:
+                peers = tuple(sorted(self._graph.neighbours(number) & self._state.shared))
+                return InputRequest(self._session_id, number, peers)
+            case ServerPhase.ACCEPT_SHARES | ServerPhase.MASKED_INPUT:
                 return self._delivery(number)
             case ServerPhase.CONSISTENCY_CHECK:
                 return SurvivorList(self._session_id, number, self._shared, self._survivors)
@@ -78,7 +81,8 @@ class Outgoing(Mapping[str, bytes]):
     def _delivery(self, number: int) -> ShareDelivery:
         senders = sorted(self._graph.neighbours(number) & self._state.shared)
         sealed = {sender: self._state.sealed[sender][number] for sender in senders}
-        return ShareDelivery(self._session_id, number, sealed)
+        commitments = {sender: self._state.commitments[sender][number] for sender in senders}
+        return ShareDelivery(self._session_id, number, sealed, commitments)
 
     def _request(self, number: int) -> UnmaskingRequest:
         state, neighbours = self._state, self._graph.neighbours(number)

@@ -17,7 +17,7 @@ from typing import final
 import msgspec
 import numpy as np
 
-from secagg.errors import ParameterError, PeerError, SecAggError, StateError, UnexpectedMessage
+from secagg.errors import InconsistentShares, ParameterError, PeerError, SecAggError, StateError, UnexpectedMessage
 from secagg.randomness import SYSTEM, RandomBytes
 from secagg.residues import Residues, reduce_in_place
 
@@ -39,10 +39,10 @@ from .. import derivations, wire
 from ..config import RoundConfig, written_down
 from ..graph import Graph
 from ..key_checks import check_advertised_keys
-from ..messages import AdvertiseKeys, Confirmation, Invitation, MaskedInput, ShareKeys, ToServer, UnmaskingShares
+from ..messages import AdvertiseKeys, Confirmation, Invitation, MaskedInput, ShareKeys, ToServer
 from ..result import RoundResult
 from ..transitions import SERVER_TRANSITIONS, ServerPhase
-from . import checks, closing, outbox
+from . import checks, closing, holding, outbox
 from .state import ServerState
 
 _COLLECTED_IN = {tag: phase for phase, tag in SERVER_TRANSITIONS}
@@ -94,6 +94,7 @@ class Server(OneCopy):
         self._invitation = Invitation(1, state.config, state.nonce)
         self._session_id = self._invitation.session_id
         adversary = state.config.threat_model.adversary
+        self._accepts = adversary.needs_identities
         self._confirms = adversary.may_equivocate
         self._known = self._participants.numbered_keys()
         if adversary.needs_identities and not self._known:
@@ -232,7 +233,7 @@ class Server(OneCopy):
             missing = self.awaited
             opened = self._opened
             try:
-                self._close()
+                self._close(transitions)
             except BaseException as error:  # an interrupt, too, must leave no phase half closed
                 self._abort()
                 if isinstance(error, SecAggError):
@@ -334,31 +335,32 @@ class Server(OneCopy):
             case ShareKeys():
                 peers = self._graph.neighbours(number) & self._speakers
                 checks.check_roster_seen(message, state.everyone, self._entries, peers | {number})
-                checks.check_recipients(message, peers)
-                state.sealed[number] = message.sealed
+                holding.take(state, self._graph, message)
             case MaskedInput():
                 if not vectors:  # the phase began only now
                     vectors = checks.unpack_input(message, state.config.codecs)
+                holding.take(state, self._graph, message)
                 for total, vector in zip(self._sums, vectors, strict=True):
                     np.add(total, vector, out=total)
                 state.masked.add(number)
             case Confirmation():
                 checks.check_confirmation(message, self._statement, state.advertised[number])
                 state.confirmations[number] = message.signature
-            case UnmaskingShares():
-                neighbours = self._graph.holders(number) & state.shared
-                checks.check_response(message, neighbours & state.masked, neighbours - state.masked)
-                state.responses[number] = message
+            case _:
+                holding.take(state, self._graph, message)
 
     def _exclude(self, number: int, error: PeerError, transitions: list[Transition]) -> PeerError:
         """Let a client pay for a bad message; return the error with its name."""
-        name = self._participants.name(number)
         if self._is_awaited(number):
-            self._state.excluded[number] = f"{type(error).__name__}: {error.reason}"
-            transitions.append(ParticipantExcluded(self.phase, name, type(error).__name__, error.reason))
-        return type(error)(error.reason, culprits={name})
+            self._leave_out(number, error, transitions)
+        return type(error)(error.reason, culprits={self._participants.name(number)})
 
-    def _close(self) -> None:
+    def _leave_out(self, number: int, error: PeerError, transitions: list[Transition]) -> None:
+        name, kind = self._participants.name(number), type(error).__name__
+        self._state.excluded[number] = f"{kind}: {error.reason}"
+        transitions.append(ParticipantExcluded(self.phase, name, kind, error.reason))
+
+    def _close(self, transitions: list[Transition]) -> None:
         state = self._state
         match state.phase:
             case ServerPhase.ADVERTISE_KEYS:
@@ -368,6 +370,9 @@ class Server(OneCopy):
                 state.advertised = {number: state.advertised[number] for number in sorted(advertised)}
             case ServerPhase.SHARE_KEYS:
                 state.shared = set(closing.recoverable(state, self._graph, state.sealed))
+            case ServerPhase.ACCEPT_SHARES:
+                for number in closing.leave_out(state, self._graph):
+                    self._leave_out(number, InconsistentShares(closing.GARBAGE), transitions)
             case ServerPhase.MASKED_INPUT:
                 closing.check_survivors(state, self._graph, state.masked)
                 state.sealed = {}
@@ -382,6 +387,8 @@ class Server(OneCopy):
                 self._result = self._decode()
 
     def _following_phase(self) -> ServerPhase:
+        if self.phase is ServerPhase.SHARE_KEYS and self._accepts:
+            return ServerPhase.ACCEPT_SHARES
         if self.phase is ServerPhase.MASKED_INPUT and self._confirms:
             return ServerPhase.CONSISTENCY_CHECK
         return next(after for (before, _), after in SERVER_TRANSITIONS.items() if before is self.phase)

@@ -15,7 +15,8 @@ class ServerState(msgspec.Struct, forbid_unknown_fields=True):
 
     Clients are numbers. Each collection holds the clients that got through that phase, so later ones are subsets of
     earlier ones. `accepted` has the fingerprint of each client's last accepted message, `everyone` the digest of all
-    keys that were advertised, once they are.
+    keys that were advertised, once they are; `commitments` are by dealer and holder, and `complaints` has the holders
+    that complain of a dealer.
     """
 
     config: RoundConfig
@@ -29,7 +30,10 @@ class ServerState(msgspec.Struct, forbid_unknown_fields=True):
     everyone: bytes = b""
     advertised: dict[int, AdvertiseKeys] = {}
     sealed: dict[int, dict[int, bytes]] = {}
+    commitments: dict[int, dict[int, tuple[bytes, bytes]]] = {}
     shared: set[int] = set()
+    receipts: set[int] = set()
+    complaints: dict[int, set[int]] = {}
     masked: set[int] = set()
     confirmations: dict[int, bytes] = {}
     responses: dict[int, UnmaskingShares] = {}

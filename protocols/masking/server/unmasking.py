@@ -1,22 +1,21 @@
 """From the shares that survivors gave to the masks that did not cancel: the server's last and costly step.
 
 Every reconstructed secret is held against what its owner advertised (a public key, a commitment), so a wrong share can
-spoil nothing unseen. The common case takes `threshold` shares and one check; where that fails, all shares are used and
-errors are corrected and named: first as a code corrects them, then by trial, which the check makes possible (SPEC
-section 9).
+spoil nothing unseen. The common case takes `threshold` shares and one check. Where that fails, each share is held
+against what its dealer committed to: who gave another one lies, and if the others do not make the secret either, the
+dealer has cheated (SPEC section 9). No secret is reconstructed more than twice, whoever lies.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 
 from secagg import masking, shamir
-from secagg.errors import InconsistentShares, ThresholdError
+from secagg.errors import InconsistentShares
 from secagg.key_agreement import KeyPair
 from secagg.prg import cpu_count
 from secagg.residues import Residues
@@ -27,8 +26,8 @@ from ..messages import SECRET_BYTES, AdvertiseKeys, UnmaskingShares
 Shares = Mapping[int, bytes]
 """holder id -> its share"""
 
-MAX_TRIALS = 1000
-"""How many ways of leaving shares out are tried, where more are wrong than the code alone corrects."""
+Commitments = Mapping[int, Mapping[int, tuple[bytes, bytes]]]
+"""dealer -> holder -> what its shares (of the seed, of the key) are committed to by"""
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,7 @@ def collect_shares(responses: Iterable[UnmaskingShares]) -> tuple[dict[int, Shar
 def recover(
     session_id: bytes,
     advertised: Mapping[int, AdvertiseKeys],
+    commitments: Commitments,
     *,
     seed_shares: Mapping[int, Shares],
     key_shares: Mapping[int, Shares],
@@ -65,30 +65,62 @@ def recover(
 ) -> Recovered:
     """Reconstruct the self-mask seed of each survivor and the mask key of each dropped client.
 
+    Args:
+        session_id: of this session.
+        advertised: everyone's keys.
+        commitments: to all shares.
+        seed_shares: owner -> holder -> share, at least `threshold` of each owner's.
+        key_shares: the same.
+        threshold: shares that make a secret.
+
     Raises:
-        InconsistentShares: a secret cannot be reconstructed to what its owner advertised, or holders answered without
-            their shares of it; `culprits` has the owner, whose dealt shares may be to blame as well as its holders.
+        InconsistentShares: a secret cannot be reconstructed. `culprits` has the holders that gave other shares than
+            were committed to, if too few others are left; if not, the owners whose shares make another secret than
+            they advertised.
     """
-    liars: set[int] = set()
+    mask_keys: dict[int, KeyPair] = {}
 
     def is_seed(owner: int, secret: bytes) -> bool:
         commitment = derivations.self_mask_commitment(session_id, owner, secret)
         return commitment == advertised[owner].self_mask_commitment
 
-    mask_keys: dict[int, KeyPair] = {}
-
     def is_key(owner: int, secret: bytes) -> bool:
         mask_keys[owner] = KeyPair(secret)
         return mask_keys[owner].public_bytes == advertised[owner].mask_public_key
 
-    seeds: dict[int, bytes] = {}
-    for shares, verify, kept in ((seed_shares, is_seed, seeds), (key_shares, is_key, {})):
-        for owner, secret in _reconstruct_all(shares, threshold).items():
-            if secret is None or not verify(owner, secret):
-                secret, wrong = _correct(owner, shares[owner], threshold, verify)  # noqa: PLW2901
-                liars |= wrong
-            kept[owner] = secret
-    return Recovered(seeds, mask_keys, frozenset(liars))
+    def fit(kind: int, owner: int, shares: Shares) -> dict[int, bytes]:
+        committed = commitments[owner]
+        return {
+            holder: share
+            for holder, share in shares.items()
+            if derivations.share_commitment(kind, session_id, owner, holder, share) == committed[holder][kind]
+        }
+
+    kinds = ((seed_shares, is_seed), (key_shares, is_key))
+    secrets, fitting = [], []
+    liars: set[int] = set()
+    for kind, (shares, verify) in enumerate(kinds):
+        found = _reconstruct_all({owner: _lowest(held, threshold) for owner, held in shares.items()})
+        good = {owner: secret for owner, secret in found.items() if secret is not None and verify(owner, secret)}
+        left = {owner: fit(kind, owner, shares[owner]) for owner in shares.keys() - good.keys()}
+        liars.update(*(shares[owner].keys() - fits.keys() for owner, fits in left.items()))
+        secrets.append(good)
+        fitting.append(left)
+    if any(len(fits) < threshold for left in fitting for fits in left.values()):
+        raise InconsistentShares(
+            f"too few shares are what their dealers committed to: {threshold} of each secret are needed", culprits=liars
+        )
+    cheats: set[int] = set()
+    for good, left, (_, verify) in zip(secrets, fitting, kinds, strict=True):
+        # Who never lied comes first: then owners have their holders in common, and are computed side by side.
+        chosen = {owner: _lowest(fits, threshold, last=liars) for owner, fits in left.items()}
+        again = _reconstruct_all(chosen)
+        good |= {owner: secret for owner, secret in again.items() if secret is not None and verify(owner, secret)}
+        cheats |= again.keys() - good.keys()
+    if cheats:
+        raise InconsistentShares("the shares that it committed to make another secret than advertised", culprits=cheats)
+    seeds, keys = secrets
+    return Recovered(dict(sorted(seeds.items())), {owner: mask_keys[owner] for owner in sorted(keys)}, frozenset(liars))
 
 
 def remove_masks(
@@ -135,55 +167,22 @@ def remove_masks(
     )
 
 
-def _reconstruct_all(shares: Mapping[int, Shares], threshold: int) -> dict[int, bytes | None]:
-    """Reconstruct each owner's secret from `threshold` shares, or to None where they do not make a byte string.
+def _lowest(shares: Shares, threshold: int, last: Collection[int] = ()) -> dict[int, bytes]:
+    """Return the shares of so many holders: the lowest, but for some who come after all others."""
+    holders = sorted(shares, key=lambda holder: (holder in last, holder))[:threshold]
+    return {holder: shares[holder] for holder in sorted(holders)}
+
+
+def _reconstruct_all(shares: Mapping[int, Shares]) -> dict[int, bytes | None]:
+    """Reconstruct each owner's secret from the shares given, or to None where they do not make a byte string.
 
     Owners whose shares are held by the same clients are put side by side: their Lagrange coefficients are the same.
     """
     owners_by_holders: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for owner, held in shares.items():
-        if len(held) < threshold:
-            # Enough holders answered, or this step would not have begun: what the owner dealt did not open for them.
-            raise InconsistentShares(
-                f"holders gave only {len(held)} shares of a secret of client {owner}, but {threshold} are needed",
-                culprits={owner},
-            )
-        owners_by_holders[tuple(sorted(held)[:threshold])].append(owner)
+        owners_by_holders[tuple(held)].append(owner)
     secrets: dict[int, bytes | None] = {}
     for holders, owners in owners_by_holders.items():
         table = [[shares[owner][holder] for owner in owners] for holder in holders]
         secrets.update(zip(owners, shamir.reconstruct_many(holders, table, num_bytes=SECRET_BYTES), strict=True))
     return secrets
-
-
-def _correct(
-    owner: int, shares: Shares, threshold: int, verify: Callable[[int, bytes], bool]
-) -> tuple[bytes, frozenset[int]]:
-    """Return the secret that its owner advertised and the holders whose shares do not fit, or blame the owner."""
-    with suppress(InconsistentShares, ThresholdError):
-        secret, wrong = shamir.reconstruct_robust(shares, threshold=threshold, num_bytes=SECRET_BYTES)
-        if verify(owner, secret):
-            return secret, wrong
-    most_wrong = len(shares) - threshold
-    trials = (
-        frozenset(left_out)
-        for number in range(1, most_wrong + 1)
-        for left_out in itertools.combinations(sorted(shares), number)
-    )
-    for left_out in itertools.islice(trials, MAX_TRIALS):
-        chosen = [holder for holder in shares if holder not in left_out][:threshold]
-        secret_or_none = _reconstruct(chosen, shares)
-        if secret_or_none is not None and verify(owner, secret_or_none):
-            # Exchanged for one that fits, a share that does not shows itself.
-            wrong = frozenset(
-                holder
-                for holder in shares.keys() - set(chosen)
-                if _reconstruct([*chosen[1:], holder], shares) != secret_or_none
-            )
-            return secret_or_none, wrong
-    raise InconsistentShares("shares reconstruct to another secret than advertised", culprits={owner})
-
-
-def _reconstruct(holders: Sequence[int], shares: Shares) -> bytes | None:
-    (secret,) = shamir.reconstruct_many(holders, [[shares[holder]] for holder in holders], num_bytes=SECRET_BYTES)
-    return secret

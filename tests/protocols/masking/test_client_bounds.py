@@ -52,7 +52,9 @@ def test_a_client_counts_itself_towards_the_threshold_where_it_holds_a_share(con
 
     def deliver(number):
         sealed = {sender: delivery.sealed[sender] for sender in senders[:number]}
-        client_checks.check_delivery(state.session, ANY, state.peers.keys(), replace(delivery, sealed=sealed))
+        commitments = {sender: delivery.commitments[sender] for sender in sealed}
+        message = replace(delivery, sealed=sealed, commitments=commitments)
+        client_checks.check_delivery(state.session, ANY, state.peers.keys(), message)
 
     deliver(enough)
     with pytest.raises(ThresholdError) as caught:
@@ -61,7 +63,7 @@ def test_a_client_counts_itself_towards_the_threshold_where_it_holds_a_share(con
 
 
 def test_neighbours_that_vanished_do_not_count_as_survivors():
-    session = session_after(3, complete())
+    session = session_after(4, complete())
     state, message = session.state(1), session.message(1)
     client_checks.check_survivor_list(state, demanding(min_neighbours=6), message)
     without = replace(message, survivors=tuple(i for i in message.survivors if i != 7))
@@ -72,7 +74,7 @@ def test_neighbours_that_vanished_do_not_count_as_survivors():
 
 
 def test_the_higher_of_two_minima_holds():
-    session = session_after(3, complete(min_survivors=6))
+    session = session_after(4, complete(min_survivors=6))
     state, message = session.state(1), session.message(1)
 
     def list_of(number, policy):
@@ -87,7 +89,7 @@ def test_the_higher_of_two_minima_holds():
 
 
 def test_who_was_not_invited_did_not_share_keys():
-    session = session_after(3, complete())
+    session = session_after(4, complete())
     state, message = session.state(1), session.message(1)
     with pytest.raises(ContradictoryRequest, match="not invited"):
         client_checks.check_survivor_list(state, ANY, replace(message, shared=(*message.shared, 8)))

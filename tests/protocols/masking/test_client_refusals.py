@@ -13,7 +13,7 @@ from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.masking import derivations, wire
 from protocols.masking.client import Client
 from protocols.masking.config import RoundConfig
-from protocols.masking.messages import Invitation, Roster, ShareDelivery, SurvivorList, UnmaskingRequest
+from protocols.masking.messages import InputRequest, Invitation, Roster, ShareDelivery, SurvivorList, UnmaskingRequest
 from protocols.masking.policy import ClientPolicy
 from protocols.masking.server import Server
 from protocols.masking.transitions import ClientPhase
@@ -215,12 +215,13 @@ def test_shares_from_a_stranger_are_refused():
     for stranger in (1, 8):
         session = session_at(2)
         delivery = session.message(1, sealed={**session.message(1).sealed, stranger: some})
+        delivery = replace(delivery, commitments=dict.fromkeys(delivery.sealed, (bytes(32), bytes(32))))
         assert refuses(session, 1, delivery, ContradictoryRequest, "not in the roster").culprits == {stranger}
 
 
 def test_too_few_shares_are_refused():
     session = session_at(2)
-    refuses(session, 1, session.message(1, sealed={}), ThresholdError, "neighbours shared")
+    refuses(session, 1, session.message(1, sealed={}, commitments={}), ThresholdError, "neighbours shared")
 
 
 def test_shares_that_do_not_open_are_left_out_but_their_masks_are_not():
@@ -232,18 +233,38 @@ def test_shares_that_do_not_open_are_left_out_but_their_masks_are_not():
     assert session.survivors == set(range(1, 9))
 
 
-def test_shares_that_do_not_open_end_the_session_against_a_malicious_server():
-    session = session_at(2, MALICIOUS)
-    delivery = session.message(1)
-    broken = replace(delivery, sealed={**delivery.sealed, 5: bytes(len(delivery.sealed[5]))})
-    assert refuses(session, 1, broken, AuthenticationFailed).culprits == {5}
+def test_commitments_of_others_than_those_whose_shares_came_are_refused():
+    session = session_at(2)
+    commitments = session.message(1).commitments
+    missing = dict(list(commitments.items())[1:])
+    refuses(session, 1, session.message(1, commitments=missing), ContradictoryRequest, "commitments of other clients")
 
 
 def test_shares_for_another_recipient_do_not_open():
     session = session_at(2, MALICIOUS)
     delivery, other = session.message(1), session.message(2)
     crossed = replace(delivery, sealed={**delivery.sealed, 3: other.sealed[3]})
-    assert refuses(session, 1, crossed, AuthenticationFailed).culprits == {3}
+    assert session.say(1, crossed).complaints == (3,)
+
+
+# --- InputRequest
+
+
+def test_peers_that_do_not_go_on_or_are_none_are_refused():
+    for peers, error, match in (
+        ((2, 3, 4, 5, 6, 7, 7), ContradictoryRequest, "twice"),
+        ((2, 3, 4, 5, 6, 7, 8), ContradictoryRequest, "shares did not come"),
+        ((1, 2, 3, 4, 5, 6, 7), ContradictoryRequest, "shares did not come"),
+        ((2,), ThresholdError, "1 neighbours go on"),
+    ):
+        session = session_at(3, MALICIOUS)
+        refuses(session, 1, session.message(1, peers=peers), error, match)
+
+
+def test_an_input_request_has_no_place_in_other_sessions():
+    session = session_at(2)
+    message = InputRequest(session.server.session_id, 1, (2, 3, 4, 5, 6, 7))
+    refuses(session, 1, message, UnexpectedMessage, "expects no input-request", aborts=False)
 
 
 # --- SurvivorList and confirmations
@@ -258,19 +279,19 @@ def test_shares_for_another_recipient_do_not_open():
     ],
 )
 def test_impossible_survivor_lists_are_refused(survivors, match):
-    session = session_at(3, MALICIOUS)
+    session = session_at(4, MALICIOUS)
     refuses(session, 1, session.message(1, survivors=survivors), ContradictoryRequest, match)
 
 
 @pytest.mark.parametrize("shared", [(1, 2, 3, 4, 5, 6, 7, 7), (1, 2, 3, 4, 5, 6, 7, 8), (1, 2, 3, 4, 5, 6)])
 def test_lists_of_others_than_those_whose_shares_came_are_refused(shared):
-    session = session_at(3, MALICIOUS)
+    session = session_at(4, MALICIOUS)
     message = session.message(1, shared=shared, survivors=(1, 2, 3, 4, 5, 6))
     refuses(session, 1, message, ContradictoryRequest)
 
 
 def test_too_few_survivors_are_refused():
-    session = session_at(3, MALICIOUS)
+    session = session_at(4, MALICIOUS)
     refuses(session, 1, session.message(1, survivors=(1, 2)), ThresholdError, "2 clients survived")
 
 
@@ -282,7 +303,7 @@ def test_a_survivor_list_has_no_place_in_other_sessions():
 
 
 def test_unmasking_without_the_consistency_check_is_refused_against_a_malicious_server():
-    session = session_at(3, MALICIOUS)
+    session = session_at(4, MALICIOUS)
     request = UnmaskingRequest(session.server.session_id, 1, 7, (), {})
     refuses(session, 1, request, ContradictoryRequest, "after the consistency check")
 
@@ -318,7 +339,7 @@ def _other_survivors(request):
     ],
 )
 def test_confirmations_are_counted_checked_and_tied_to_the_survivors(tamper, error, culprits):
-    session = session_at(4, MALICIOUS)
+    session = session_at(5, MALICIOUS)
     caught = refuses(session, 1, tamper(session.message(1)), error)
     assert culprits is None or caught.culprits == culprits
 

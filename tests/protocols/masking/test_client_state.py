@@ -33,9 +33,9 @@ def test_states_read_back_as_they_were_and_with_nothing_more():
         msgspec.msgpack.decode(msgspec.msgpack.encode([*fields, last, None]), type=ClientState)
 
 
-def test_there_are_seven_states_and_each_has_a_name_of_its_own():
-    assert len(STATES) == 7
-    assert len({kind.__struct_config__.tag for kind in STATES}) == 7
+def test_there_are_eight_states_and_each_has_a_name_of_its_own():
+    assert len(STATES) == 8
+    assert len({kind.__struct_config__.tag for kind in STATES}) == 8
 
 
 @pytest.mark.parametrize("kind", [*STATES, Session, Peer])

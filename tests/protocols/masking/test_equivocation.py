@@ -46,10 +46,16 @@ class Attack:
         self.everyone = frozenset(range(1, config.num_clients + 1))
         self.graph = self.session.server.graph
         self.session.step()
-        if num_delivered is not None:  # the victim gets shares from few peers only, the corrupt first
-            sealed = self.session.message(VICTIM).sealed
-            chosen = sorted(sealed, key=lambda i: (i not in self.corrupt, i))[:num_delivered]
-            self.session.bend(VICTIM, self.session.message(VICTIM, sealed={i: sealed[i] for i in sorted(chosen)}))
+        receipts = config.threat_model.adversary.needs_identities
+        if receipts:
+            self.session.step()
+        if num_delivered is not None:  # the victim is to mask with few peers only, the corrupt first
+            due = self.session.message(VICTIM)
+            peers = due.peers if receipts else due.sealed
+            chosen = sorted(sorted(peers, key=lambda i: (i not in self.corrupt, i))[:num_delivered])
+            tables = {} if receipts else {name: getattr(due, name) for name in ("sealed", "commitments")}
+            fewer = {name: {i: table[i] for i in chosen} for name, table in tables.items()}
+            self.session.bend(VICTIM, self.session.message(VICTIM, **(fewer or {"peers": tuple(chosen)})))
         self.session.step()
         # What the corrupt have seen before anything is asked of anyone.
         self.known_to_corrupt = {i: self.session.state(i) for i in self.corrupt}
@@ -256,6 +262,7 @@ def test_only_parameters_against_a_curious_server_may_leave_room_for_two_stories
 
 
 def at_phase(adversary, phases: int) -> Session:
+    phases += phases > 2 and adversary is MALICIOUS  # receipts come in between
     return session_after(phases, small_config(12, adversary, dropout=0.2, complete_graph=True))
 
 

@@ -10,6 +10,7 @@ from protocols.masking.config import RoundConfig
 from protocols.masking.messages import (
     SEALED_SHARES_BYTES,
     AdvertiseKeys,
+    InputRequest,
     Invitation,
     Roster,
     ShareDelivery,
@@ -40,7 +41,8 @@ def test_the_largest_messages_to_a_client_fit(config):
     everyone = tuple(range(1, n + 1))
     for message in (
         Roster(SESSION, n, KEY, tuple(AdvertiseKeys(SESSION, i, KEY, KEY, KEY, KEY, SIGNATURE) for i in peers)),
-        ShareDelivery(SESSION, n, dict.fromkeys(peers, bytes(SEALED_SHARES_BYTES))),
+        ShareDelivery(SESSION, n, dict.fromkeys(peers, bytes(SEALED_SHARES_BYTES)), dict.fromkeys(peers, (KEY, KEY))),
+        InputRequest(SESSION, n, tuple(peers)),
         SurvivorList(SESSION, n, everyone, everyone),
         UnmaskingRequest(SESSION, n, n, tuple(peers), dict.fromkeys(peers, SIGNATURE)),
     ):

@@ -8,7 +8,7 @@ from protocols.masking.client import Client
 from protocols.masking.server import Server
 from tests.contracts.protocol_contract import ProtocolContract, Trial
 
-from .harness import Session, number, random_inputs, small_config
+from .harness import Session, number, phases_of, random_inputs, small_config
 
 CURIOUS, SEMI, MALICIOUS = Adversary
 
@@ -18,6 +18,7 @@ class MaskingContract(ProtocolContract):
     phases: ClassVar[tuple[str, ...]] = (
         "advertise-keys",
         "share-keys",
+        "accept-shares",
         "masked-input",
         "consistency-check",
         "unmasking",
@@ -46,9 +47,10 @@ class TestMalicious(MaskingContract):
 
 class TestSemiMalicious(MaskingContract):
     adversary = SEMI
+    phases = tuple(map(str, phases_of(SEMI)))
 
 
 class TestCurious(MaskingContract):
     adversary = CURIOUS
-    phases = tuple(phase for phase in MaskingContract.phases if phase != "consistency-check")
+    phases = tuple(map(str, phases_of(CURIOUS)))
     trusted_coordinator = True

@@ -84,7 +84,7 @@ def test_a_phase_that_begins_while_a_message_is_read_takes_it(monkeypatch):
     session = session_after(1, small_config(4, dropout=0.2))
     for i in range(1, 5):
         session.take(i, session.say(i))
-    ahead = MaskedInput(session.server.session_id, 1, (b"",))
+    ahead = MaskedInput(session.server.session_id, 1, (b"",), ())
     fingerprint = wire.fingerprint
 
     def begin(data: bytes) -> bytes:

@@ -25,8 +25,8 @@ def test_clients_drop_secrets_as_they_go():
     keys = session.state(1)
     secrets = {
         keys.cipher_private_key: ClientPhase.ADVERTISED,  # the last phase that holds it
-        keys.mask_private_key: ClientPhase.SHARED,
-        keys.self_mask_seed: ClientPhase.SHARED,
+        keys.mask_private_key: ClientPhase.ACCEPTED,
+        keys.self_mask_seed: ClientPhase.ACCEPTED,
         keys.confirmation_private_key: ClientPhase.MASKED,
     }
     phases = list(ClientPhase)

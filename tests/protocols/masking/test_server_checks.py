@@ -64,11 +64,14 @@ def test_one_key_for_two_purposes_is_refused(field, same_as):
 
 def test_shares_are_sealed_for_every_neighbour_and_for_nobody_else():
     sealed = bytes(SEALED_SHARES_BYTES)
-    message = ShareKeys(SESSION, 2, bytes(32), {1: sealed, 3: sealed})
-    server_checks.check_recipients(message, {1, 3})
+    pair = (bytes(32), bytes(32))
+    message = ShareKeys(SESSION, 2, bytes(32), {1: sealed, 3: sealed}, {1: pair, 2: pair, 3: pair})
+    server_checks.check_recipients(message, {1, 3}, {1, 2, 3})
     for others in ({1}, {1, 3, 4}, {1, 4}):
         with pytest.raises(MalformedMessage, match="seals shares for 2 clients"):
-            server_checks.check_recipients(message, others)
+            server_checks.check_recipients(message, others, {1, 2, 3})
+        with pytest.raises(MalformedMessage, match="commits to shares of 3 clients"):
+            server_checks.check_recipients(message, {1, 3}, others)
 
 
 def test_a_confirmation_is_of_what_this_server_told_everyone():
@@ -82,16 +85,18 @@ def test_a_confirmation_is_of_what_this_server_told_everyone():
         server_checks.check_confirmation(message, statement, replace(KEYS, confirmation_public_key=None))
 
 
-def test_shares_may_be_missing_but_none_is_there_that_was_not_asked_for():
+def test_shares_are_given_of_everyone_they_are_held_of_and_of_nobody_else():
     share = bytes(SHARE_BYTES)
 
     def respond(seeds, keys):
         message = UnmaskingShares(SESSION, 2, dict.fromkeys(seeds, share), dict.fromkeys(keys, share))
         server_checks.check_response(message, survivors={1, 2, 3}, dropped={4, 5})
 
-    for seeds, keys in (({1, 2, 3}, {4, 5}), ({1}, {5}), (set(), set())):
-        respond(seeds, keys)
+    respond({1, 2, 3}, {4, 5})
+    for seeds, keys in (({1, 2}, {4, 5}), ({1, 2, 3}, {5}), (set(), set())):
+        with pytest.raises(MalformedMessage, match="other shares"):
+            respond(seeds, keys)
     # A stranger's, or of the wrong kind: one such share is one too many, whatever the other half is like.
     for seeds, keys in (({1, 4}, {5}), ({1}, {5, 3}), ({6}, set()), (set(), {6}), ({1, 2}, {1})):
-        with pytest.raises(MalformedMessage, match="not asked for"):
+        with pytest.raises(MalformedMessage, match="other shares"):
             respond(seeds, keys)

@@ -18,7 +18,7 @@ from protocols.simulation.masked import COLLECTED_PHASES
 from secagg.encoding import Rounding
 from secagg.errors import EncodingError, ParameterError, ThresholdError, UnexpectedMessage
 
-from .harness import Session, random_inputs, session_after, small_config
+from .harness import Session, phases_of, random_inputs, session_after, small_config
 
 
 @st.composite
@@ -74,14 +74,18 @@ def test_any_session_is_exact_or_ends_for_want_of_clients(data):
     gone_before_input = (
         drops[ServerPhase.ADVERTISE_KEYS] | drops[ServerPhase.SHARE_KEYS] | drops[ServerPhase.MASKED_INPUT]
     )
+    if config.threat_model.adversary.needs_identities:
+        gone_before_input |= drops[ServerPhase.ACCEPT_SHARES]
     assert not session.survivors & gone_before_input
     # Who vanishes after its input is in the sum all the same.
     assert drops[ServerPhase.UNMASKING] <= session.survivors | gone_before_input
     assert not session.server.excluded
 
 
-@pytest.mark.parametrize("adversary", Adversary)
-@pytest.mark.parametrize("phase", COLLECTED_PHASES)
+PHASES_OF_EACH = [(adversary, phase) for adversary in Adversary for phase in phases_of(adversary)]
+
+
+@pytest.mark.parametrize(("adversary", "phase"), PHASES_OF_EACH)
 def test_tolerated_dropouts_in_each_phase_leave_the_sum_exact(adversary, phase):
     config = small_config(13, adversary, dropout=0.25, max_weight=50)
     vanishing = set(range(2, 2 + config.threat_model.max_dropouts))
@@ -89,14 +93,6 @@ def test_tolerated_dropouts_in_each_phase_leave_the_sum_exact(adversary, phase):
     session.assert_exact()
     late = {ServerPhase.CONSISTENCY_CHECK, ServerPhase.UNMASKING}
     assert session.survivors == set(range(1, 14)) - (set() if phase in late else vanishing)
-
-
-PHASES_OF_EACH = [
-    (adversary, phase)
-    for adversary in Adversary
-    for phase in COLLECTED_PHASES
-    if adversary.may_equivocate or phase is not ServerPhase.CONSISTENCY_CHECK
-]
 
 
 @pytest.mark.parametrize(("adversary", "phase"), PHASES_OF_EACH)
@@ -216,7 +212,7 @@ def test_inputs_are_asked_for_when_enough_others_take_part_and_not_before():
     for message, error in (
         (session.message(1, session_id=bytes(32)), UnexpectedMessage),
         (session.message(1, recipient=2), UnexpectedMessage),
-        (session.message(1, sealed={}), ThresholdError),
+        (session.message(1, sealed={}, commitments={}), ThresholdError),
     ):
         with pytest.raises(error):
             client.respond(wire.encode(message), given)

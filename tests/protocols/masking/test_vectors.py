@@ -20,11 +20,13 @@ from protocols.masking.messages import (
     SHARE_BYTES,
     AdvertiseKeys,
     Confirmation,
+    InputRequest,
     Invitation,
     MaskedInput,
     Roster,
     ShareDelivery,
     ShareKeys,
+    ShareReceipt,
     SurvivorList,
     ToClient,
     ToServer,
@@ -46,6 +48,7 @@ INVITATION = Invitation(1, CONFIG, NONCE)
 SESSION_ID = INVITATION.session_id
 KEYS = [KeyPair(bytes([i]) * 32) for i in range(1, 5)]
 SEED = bytes([9]) * 32
+SHARE = bytes(range(SHARE_BYTES))
 
 
 def advertised() -> AdvertiseKeys:
@@ -78,6 +81,8 @@ def derived() -> dict[str, str]:
         "share_encryption_key_1_to_2": derivations.share_encryption_key(agreed, SESSION_ID, one, other),
         "share_encryption_key_2_to_1": derivations.share_encryption_key(agreed, SESSION_ID, other, one),
         "share_associated_data": derivations.share_associated_data(SESSION_ID, 1, 2),
+        "seed_share_commitment_1_to_2": derivations.share_commitment(0, SESSION_ID, 1, 2, SHARE),
+        "key_share_commitment_1_to_2": derivations.share_commitment(1, SESSION_ID, 1, 2, SHARE),
         "keys_statement": derivations.keys_statement(advertised()),
         "roster_entry_digest": derivations.entry_digest(advertised()),
         "roster_digest": EVERYONE,
@@ -99,13 +104,16 @@ def _listed(ids: frozenset[int]) -> str:
 
 def messages() -> dict[str, str]:
     sealed, share, signature = bytes(SEALED_SHARES_BYTES), bytes(SHARE_BYTES), bytes(64)
+    committed = (bytes([1]) * 32, bytes([2]) * 32)
     examples = (
         INVITATION,
         advertised(),
         Roster(SESSION_ID, 1, EVERYONE, (advertised(),)),
-        ShareKeys(SESSION_ID, 1, EVERYONE, {2: sealed}),
-        ShareDelivery(SESSION_ID, 1, {2: sealed}),
-        MaskedInput(SESSION_ID, 1, tuple(bytes(lane.packed_bytes) for lane in CONFIG.codecs)),
+        ShareKeys(SESSION_ID, 1, EVERYONE, {2: sealed}, {2: committed}),
+        ShareDelivery(SESSION_ID, 1, {2: sealed}, {2: committed}),
+        ShareReceipt(SESSION_ID, 1, (2, 300)),
+        InputRequest(SESSION_ID, 1, (2, 3)),
+        MaskedInput(SESSION_ID, 1, tuple(bytes(lane.packed_bytes) for lane in CONFIG.codecs), (2,)),
         SurvivorList(SESSION_ID, 1, (1, 2, 3, 300), (1, 2, 300)),
         Confirmation(SESSION_ID, 1, signature),
         UnmaskingRequest(SESSION_ID, 1, 8, (4,), {2: signature}),

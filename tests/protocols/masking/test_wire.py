@@ -197,7 +197,7 @@ ONE_WAY = {
 @pytest.mark.parametrize("name", ONE_WAY)
 def test_a_message_can_be_written_in_one_way_only(name):
     change, accepted = ONE_WAY[name]
-    data = rewritten(ShareKeys(bytes(32), 300, bytes(32), {2: bytes(100)}), change)
+    data = rewritten(ShareKeys(bytes(32), 300, bytes(32), {2: bytes(100)}, {}), change)
     if accepted:
         assert wire.decode(data, ToServer, max_bytes=1 << 16).sealed.keys() == {2}
         return
