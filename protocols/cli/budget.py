@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,11 +31,12 @@ from .budget_tables import (
     table,
 )
 from .errors import Commands
+from .options import spread
 from .tables import AsJson, print_json
 
 if TYPE_CHECKING:
     from dp.events import Event
-    from dp.ledger import Ledger, Spend
+    from dp.ledger import Ledger, Lifetime, Spend, Status
 
 budget_app = typer.Typer(
     name="budget",
@@ -44,15 +46,6 @@ budget_app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-LedgerUrl = Annotated[
-    str,
-    typer.Option(
-        "--ledger",
-        envvar="SECAGG_LEDGER",
-        metavar="URL",
-        help="A path, or postgresql://user@host/database.",
-    ),
-]
 Name = Annotated[str, typer.Argument(help="The budget's name.", metavar="NAME")]
 RoundId = Annotated[str, typer.Option("--round", help="Unique for each run of a round.", metavar="ID")]
 Epsilon = Annotated[str | None, typer.Option(help="An exact decimal, such as 0.1.", metavar="F")]
@@ -70,19 +63,50 @@ CompositionName = Annotated[
 _PERIODS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
-@contextmanager
-def _open(url: str) -> Iterator[Ledger]:
-    """Open the ledger that is there."""
-    from dp.ledger import Ledger
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Which ledger, and what it must hold at least."""
 
-    with Ledger.open(url) as ledger:
-        yield ledger
+    ledger: Annotated[
+        str,
+        typer.Option(
+            "--ledger",
+            envvar="SECAGG_LEDGER",
+            metavar="URL",
+            help="A path, or postgresql://user@host/database.",
+        ),
+    ]
+    expected_head: Annotated[
+        str | None, typer.Option(help="A head that you kept: refuse a trail without it.", metavar="HEAD")
+    ] = None
+
+    @contextmanager
+    def open(self, *, create: bool = False) -> Iterator[Ledger]:
+        """Open the ledger that is there."""
+        from dp.ledger import Ledger
+
+        options = {field.name: getattr(self, field.name) for field in fields(self)}
+        with Ledger.open(options.pop("ledger"), create=create, **options) as ledger:
+            yield ledger
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writing(Reading):
+    """The same, for commands that write."""
+
+    synchronous_standby: Annotated[
+        bool, typer.Option("--standby", help="Refuse a PostgreSQL that waits for no standby.")
+    ] = False
+    trust_clock: Annotated[
+        bool, typer.Option("--trust-clock", help="Write, even if the last record is older than 31 days.")
+    ] = False
 
 
 @budget_app.command()
+@spread
 def create(
     name: Name,
-    ledger: LedgerUrl,
+    opening: Writing,
     epsilon: Annotated[str, typer.Option(help="The limit; an exact decimal.", metavar="F")],
     delta: Annotated[
         str, typer.Option(help="The limit; an exact decimal. Above 0 unless composition is sum.", metavar="F")
@@ -106,7 +130,7 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create a budget, and the ledger if there is none. Its terms are fixed; repeating them changes nothing."""
-    from dp.ledger import Budget, Composition, Kind, Ledger
+    from dp.ledger import Budget, Composition, Kind
 
     event = None if noise_multiplier is None else _gaussian(noise_multiplier, sampling_rate, adjacency)
     terms = Budget(
@@ -122,20 +146,23 @@ def create(
         expires=_moment(expires),
     )
     # Only now, so that impossible terms leave no empty ledger behind.
-    with Ledger.open(ledger, create=True) as opened:
-        show_statuses([opened.create(terms)], as_json)
+    with opening.open(create=True) as opened:
+        made = opened.create(terms)
+        show_statuses([made], [_lifetime(opened, made)], as_json)
 
 
 @budget_app.command()
+@spread
 def status(
-    ledger: LedgerUrl,
+    opening: Reading,
     name: Annotated[str | None, typer.Argument(help="The budget's name; all budgets if left out.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what is spent, held by open reservations, and left."""
-    with _open(ledger) as opened:
+    with opening.open() as opened:
         names = opened.budgets() if name is None else [name]
-        show_statuses([opened.status(one) for one in names], as_json)
+        found = [opened.status(one) for one in names]
+        show_statuses(found, [_lifetime(opened, one) for one in found], as_json)
         waiting = [entry for one in names for entry in opened.open_reservations(one)]
         if waiting and not as_json:
             console = Console()
@@ -144,9 +171,10 @@ def status(
 
 
 @budget_app.command()
+@spread
 def reserve(
     name: Name,
-    ledger: LedgerUrl,
+    opening: Writing,
     round_id: RoundId,
     epsilon: Epsilon = None,
     delta: Delta = None,
@@ -157,19 +185,21 @@ def reserve(
     participants_file: Annotated[
         Path | None, typer.Option(help="A file with one participant a line.", metavar="FILE")
     ] = None,
+    again: Annotated[bool, typer.Option("--again", help="This repeats a call for the same run of the round.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Take what a round may cost at most, before anything is revealed."""
-    with _open(ledger) as opened:
+    with opening.open() as opened:
         cost = _cost(epsilon, delta, noise_multiplier, sampling_rate, adjacency)
         names = [*(participant or []), *_lines(participants_file)]
-        show_reservation(opened.reserve(name, cost, round_id=round_id, participants=names), as_json)
+        show_reservation(opened.reserve(name, cost, round_id=round_id, participants=names, again=again), as_json)
 
 
 @budget_app.command()
+@spread
 def commit(
     name: Name,
-    ledger: LedgerUrl,
+    opening: Writing,
     round_id: RoundId,
     epsilon: Epsilon = None,
     delta: Delta = None,
@@ -179,60 +209,64 @@ def commit(
     as_json: AsJson = False,
 ) -> None:
     """Say that a round's result will be published; at its actual cost if that is given, at most what was reserved."""
-    with _open(ledger) as opened:
+    with opening.open() as opened:
         given = (epsilon, delta, noise_multiplier) != (None, None, None)
         actual = _cost(epsilon, delta, noise_multiplier, sampling_rate, adjacency) if given else None
         show_reservation(opened.commit(opened.reservation(name, round_id), actual), as_json)
 
 
 @budget_app.command()
+@spread
 def release(
     name: Name,
-    ledger: LedgerUrl,
+    opening: Writing,
     round_id: RoundId,
     reason: Annotated[str, typer.Option(help="Kept in the trail.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Give a reservation back: only for a round of which surely nothing was revealed to anybody."""
-    with _open(ledger) as opened:
+    with opening.open() as opened:
         show_reservation(opened.release(opened.reservation(name, round_id), reason), as_json)
 
 
 @budget_app.command()
+@spread
 def resolve(
     name: Name,
-    ledger: LedgerUrl,
+    opening: Writing,
     round_id: RoundId,
     spent: Annotated[bool, typer.Option("--spent/--unspent", help="Whether anything may have been revealed.")],
     reason: Annotated[str, typer.Option(help="How this is known; kept in the trail.")],
     as_json: AsJson = False,
 ) -> None:
     """Decide about a reservation that a crash left open."""
-    with _open(ledger) as opened:
+    with opening.open() as opened:
         show_reservation(opened.resolve(opened.reservation(name, round_id), spent=spent, reason=reason), as_json)
 
 
 @budget_app.command()
+@spread
 def history(
-    ledger: LedgerUrl,
+    opening: Reading,
     name: Annotated[str | None, typer.Argument(help="The budget's name; the whole trail if left out.")] = None,
     last: Annotated[int, typer.Option(help="Only so many records, the latest.", min=1)] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Show the audit trail."""
-    with _open(ledger) as opened:
+    with opening.open() as opened:
         show_history(opened.history(name, last=last), as_json)
 
 
 @budget_app.command()
+@spread
 def participants(
     name: Name,
-    ledger: LedgerUrl,
+    opening: Reading,
     participant: Annotated[str | None, typer.Option(help="Only this one, with the rounds.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show who took part in a budget's rounds, and what each has spent."""
-    with _open(ledger) as opened:
+    with opening.open() as opened:
         found = opened.participants(name) if participant is None else [opened.participant(name, participant)]
         if as_json:
             facts = [
@@ -257,13 +291,14 @@ def participants(
 
 
 @budget_app.command()
+@spread
 def verify(
-    ledger: LedgerUrl,
+    opening: Reading,
     head: Annotated[str | None, typer.Option(help="A head that you kept: NUMBER:HASH.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Recompute the whole trail; print its head, which is worth keeping where the ledger's owner cannot reach it."""
-    with _open(ledger) as opened:
+    with opening.open() as opened:
         found = opened.verify(head)
         if as_json:
             print_json(vars(found))
@@ -274,6 +309,29 @@ def verify(
             f"{found.open_reservations:,} open reservations"
         )
         console.print(Text.assemble("head ", (found.head, "bold")), soft_wrap=True)
+
+
+@budget_app.command()
+@spread
+def backup(
+    to: Annotated[str, typer.Argument(help="Where: a path, or postgresql://user@host/database.", metavar="TO")],
+    opening: Reading,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the whole ledger, even while it is used, to a place that holds none, and verify the copy."""
+    with opening.open() as opened:
+        found = opened.backup(to)
+        if as_json:
+            print_json(vars(found))
+            return
+        console = Console()
+        console.print(f"[green]copied and verified[/green]: {found.records:,} records, {found.budgets:,} budgets")
+        console.print(Text.assemble("head ", (found.head, "bold")), soft_wrap=True)
+
+
+def _lifetime(opened: Ledger, found: Status) -> Lifetime | None:
+    """Return what all periods came to, where there is more than one."""
+    return opened.lifetime(found.budget.name) if found.period else None
 
 
 def _cost(epsilon: str | None, delta: str | None, multiplier: float | None, rate: float, adjacency: Adjacency) -> Spend:

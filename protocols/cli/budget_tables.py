@@ -12,7 +12,7 @@ from rich.text import Text
 from .tables import print_json
 
 if TYPE_CHECKING:
-    from dp.ledger import Record, Reservation, Status
+    from dp.ledger import Lifetime, Record, Reservation, Status
 
 _BAR = 32
 _MINUTE = "%Y-%m-%d %H:%M"
@@ -25,7 +25,7 @@ def decimals(amounts: dict[str, Fraction]) -> dict[str, str]:
     return {name: spell(up(value)) for name, value in amounts.items()}
 
 
-def _status_facts(found: Status) -> dict[str, Any]:
+def _status_facts(found: Status, whole: Lifetime | None) -> dict[str, Any]:
     return {
         "budget": found.budget.name,
         **found.budget.plain(),
@@ -42,16 +42,26 @@ def _status_facts(found: Status) -> dict[str, Any]:
         "renewal": found.renewal.isoformat() if found.renewal else None,
         "expires": found.budget.expires.isoformat() if found.budget.expires else None,
         "expired": found.expired,
+        "lifetime": None
+        if whole is None
+        else {
+            "periods": whole.periods,
+            "spent": decimals(whole.spent),
+            "held": decimals(whole.held),
+            "epsilon": whole.epsilon,
+            "delta": whole.delta,
+        },
     }
 
 
-def show_statuses(found: list[Status], as_json: bool) -> None:
-    """Show budgets, each with its bar, or print them as JSON."""
+def show_statuses(found: list[Status], lifetimes: list[Lifetime | None], as_json: bool) -> None:
+    """Show budgets, each with its bar and, where it has renewed, what all periods came to; or print them as JSON."""
+    pairs = list(zip(found, lifetimes, strict=True))
     if as_json:
-        print_json([_status_facts(one) for one in found])
+        print_json([_status_facts(one, whole) for one, whole in pairs])
         return
     console = Console()
-    for one in found:
+    for one, whole in pairs:
         budget = one.budget
         share = f" {one.fraction_taken:.1%} taken: "
         total = f"epsilon {one.epsilon:.6g} at delta {one.delta:g}"
@@ -66,6 +76,10 @@ def show_statuses(found: list[Status], as_json: bool) -> None:
             notes.append(f"limit epsilon {float(budget.epsilon):g} at delta {float(budget.delta):g}")
         if one.renewal:
             notes.append(f"period {one.period + 1}, renews {one.renewal:%Y-%m-%d %H:%M} UTC")
+        if whole:
+            notes.append(
+                f"all {whole.periods} periods with spends: epsilon {whole.epsilon:.6g} at delta {whole.delta:g}"
+            )
         if budget.expires:
             notes.append(f"{'EXPIRED' if one.expired else 'expires'} {budget.expires:%Y-%m-%d %H:%M} UTC")
         console.print(Text(f"  {'; '.join(notes)}", style="dim"), soft_wrap=True)
@@ -112,14 +126,14 @@ def show_reservation(found: Reservation, as_json: bool) -> None:
 
 
 def show_reservations(found: Any, console: Console) -> None:
-    """Show reservations in a table."""
-    rows = table("budget", "round", "status", "charge", "people", "opened", "closed", "reason")
+    """Show reservations, in lines that break between words: in a table of their columns an id would fill many lines."""
     for one in found:
-        ended = f"{one.closed:{_MINUTE}}" if one.closed else ""
-        charge, people = _told(one.charge), str(one.participants or "")
-        names = (Text(one.budget), Text(one.round_id), one.status)
-        rows.add_row(*names, charge, people, f"{one.opened:{_MINUTE}}", ended, Text(one.reason))
-    console.print(rows)
+        console.print(Text.assemble((one.budget, "bold"), "  ", one.round_id))
+        people = f"  {one.participants:,} people" if one.participants else ""
+        until = f" to {one.closed:{_MINUTE}}" if one.closed else ""
+        console.print(Text(f"  {one.status}  {_told(one.charge)}{people}  {one.opened:{_MINUTE}}{until}"))
+        if one.reason:
+            console.print(Text(f"  {one.reason}", style="dim"))
 
 
 def show_history(found: list[Record], as_json: bool) -> None:
@@ -130,19 +144,21 @@ def show_history(found: list[Record], as_json: bool) -> None:
         entries = [vars(record) | {"payload": record.facts()} for record in found]
         print_json(entries)
         return
-    rows = table("record", "UTC", "what", "budget", "round", "charge", "spent", "held")
+    console = Console()
     for record in found:
         facts = record.facts()
-        charge, after = ", ".join(map(_short, facts.get("charge", []))), facts["after"]
-        spent, held = (", ".join(map(_short, after[key])) for key in ("spent", "held"))
-        names = (Text(record.budget), Text(record.round_id))
         time = f"{from_microseconds(record.time):{_MINUTE}}"
-        rows.add_row(str(record.seq), time, record.kind, *names, charge, spent, held)
-    Console().print(rows)
+        names = f"  {record.round_id}" if record.round_id else ""
+        console.print(Text.assemble(f"{record.seq}  {time} UTC  {record.kind}  ", (record.budget, "bold"), names))
+        amounts = facts["after"] | ({"charge": facts["charge"]} if "charge" in facts else {})
+        told = (
+            f"{key} {', '.join(map(_short, amounts[key]))}" for key in ("charge", "spent", "held") if key in amounts
+        )
+        console.print(Text(f"  {'; '.join(told)}", style="dim"))
 
 
 def _told(amounts: dict[str, Fraction]) -> str:
-    return ", ".join(f"{float(value):.6g}" for value in amounts.values())
+    return ", ".join(f"{name} {float(value):.6g}" for name, value in amounts.items())
 
 
 def _short(amount: str) -> str:

@@ -150,7 +150,7 @@ class LedgerContract:
         ledger.reserve("alice", cost("0.1"), round_id="r")
         for call in (ledger.spend, ledger.reserve):
             for name in ("r", "s"):
-                with pytest.raises(LedgerConflictError, match="takes a new id; if this repeats .*again=True"):
+                with pytest.raises(LedgerConflictError, match=r"takes a new id; if this repeats .*again=True"):
                     call("alice", cost("0.1"), round_id=name)
         assert ledger.status("alice").left["epsilon"] == Fraction(4, 5)
 

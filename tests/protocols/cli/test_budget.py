@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dp.ledger import Cost, Ledger
+from dp.ledger import Budget, Cost, Ledger
 from dp.sensitivity import Adjacency
 from protocols.cli.app import app
 from tests.command_line import separating_runner
@@ -75,6 +76,75 @@ def test_tables_are_readable(ledger: str) -> None:
     assert "create" not in run("history", "--last", "1")
     assert "anna" in run("participants", "digits")
     assert "the trail holds: 3 records" in run("verify")
+
+
+def test_no_word_breaks_at_eighty_columns(ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    session = "0123456789abcdef" * 2
+    run("create", "a long name of a budget", "--epsilon", "4")
+    for text in (
+        run("reserve", "a long name of a budget", "--round", session, "--epsilon", "0.333333333", "--delta", "0"),
+        run("release", "a long name of a budget", "--round", session, "--reason", "nobody came"),
+        run("history"),
+        run("participants", "a long name of a budget"),
+        run("status"),
+    ):
+        assert max(map(len, text.splitlines())) <= 80
+        assert session in text or "round" not in text
+        assert not re.search("relea$|reser$|commi$|budge$", text, re.MULTILINE)
+    history = run("history")
+    for words in (
+        session,
+        "a long name of a budget",
+        "reserve",
+        "release",
+        "charge 0.333333, 0; spent 0, 0; held 0.333333, 0",
+    ):
+        assert words in history
+
+
+def test_an_id_that_was_used_is_told(ledger: str) -> None:
+    run("create", "b", "--epsilon", "1")
+    reserve = ["reserve", "b", "--round", "r", "--epsilon", "0.1"]
+    run(*reserve)
+    assert "--again" in run(*reserve, exit_code=3)
+    assert run_json(*reserve, "--again")["status"] == "reserved"
+    assert run_json("status", "b")[0]["open_reservations"] == 1
+
+
+def test_a_backup_is_copied_verified_and_restored(ledger: str, tmp_path: Path) -> None:
+    run("create", "b", "--epsilon", "1")
+    run("reserve", "b", "--round", "r", "--epsilon", "0.1", "--participant", "anna")
+    copy, restored = str(tmp_path / "copy.db"), str(tmp_path / "restored.db")
+    found = run_json("backup", copy)
+    assert found == run_json("verify") == run_json("verify", "--ledger", copy)
+    assert "copied and verified: 2 records" in run("backup", restored, "--ledger", copy)
+    assert "holds a ledger already" in run("backup", copy, exit_code=3)
+    run("commit", "b", "--round", "r")
+    head = run_json("verify")["head"]
+    run("status", "--expected-head", head)
+    assert "its end was cut off" in run("status", "--ledger", copy, "--expected-head", head, exit_code=4)
+
+
+def test_what_all_periods_came_to_is_told(ledger: str) -> None:
+    run("create", "b", "--epsilon", "1", "--renews", "1d")
+    start = datetime.now(UTC)
+    assert run_json("status")[0]["lifetime"] is None
+    for day in (1, 2):
+        with Ledger.open(ledger, clock=lambda day=day: start + timedelta(days=day, hours=1)) as opened:
+            opened.spend("b", Cost("0.75", adjacency=Adjacency.ADD_REMOVE), round_id=str(day))
+    assert "all 2 periods with spends: epsilon 1.5 at delta 0" in run("status")
+    (found,) = run_json("status")
+    assert (found["lifetime"]["periods"], found["lifetime"]["epsilon"]) == (2, 1.5)
+
+
+def test_a_clock_far_ahead_is_told(ledger: str) -> None:
+    with Ledger.open(ledger, create=True, clock=lambda: datetime.now(UTC) - timedelta(days=40)) as opened:
+        opened.create(Budget("b", 1, adjacency=Adjacency.ADD_REMOVE))
+    reserve = ["reserve", "b", "--round", "r", "--epsilon", "0.1"]
+    assert "--trust-clock" in run(*reserve, exit_code=3)
+    run(*reserve, "--trust-clock")
+    assert "a file has no standby" in run("release", "b", "--round", "r", "--standby", exit_code=2)
 
 
 def test_what_exceeds_is_told_with_what_is_left(ledger: str) -> None:
