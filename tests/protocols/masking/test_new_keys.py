@@ -8,7 +8,7 @@ from protocols import Adversary, Client, IntegerVector, Participants, RoundConfi
 from secagg.errors import SecAggError
 from secagg.signatures import Identity
 
-CONFIG = RoundConfig(ThreatModel(5, 0.0, 0.2, Adversary.MALICIOUS_SERVER), (IntegerVector("votes", 2),))
+CONFIG = RoundConfig(ThreatModel(5, 0.1, 0.2, Adversary.MALICIOUS_SERVER), (IntegerVector("votes", 2),))
 
 
 def roster(keys: dict[str, Identity]) -> Participants:

@@ -31,7 +31,7 @@ model = ThreatModel(12, 0.0, 0.3, Adversary.SEMI_MALICIOUS_SERVER)
 plain = (FloatVector("update", 40), FloatVector("wide", 40, value_bits=32), IntegerVector("votes", 3, max_value=9))
 private = (PrivateVector("update", 40, 1.0, 1e7, 20.0),)
 values = {"update": np.zeros(40), "wide": np.zeros(40), "votes": np.zeros(3, dtype=np.int64)}
-rounds = [RoundConfig(model, vectors, complete_graph=True, min_survivors=10) for vectors in (plain, private)]
+rounds = [RoundConfig(model, vectors, min_survivors=10) for vectors in (plain, private)]
 of_one = sys.argv[1] == "of one round"
 if sys.argv[1] != "nothing":
     warm_up(*rounds[1:] if of_one else ())
