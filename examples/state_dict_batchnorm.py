@@ -15,7 +15,7 @@ sent = {
     "frozen": np.array([True, False]),
     "unused": np.empty((0, 4), dtype=np.float16),
 }
-EXAMPLES = {"ams": 100, "ber": 200, "cph": 300, "dub": 400}
+EXAMPLES = {"ams": 100, "ber": 200, "cph": 300, "dub": 400, "eas": 500}
 layout = ModelLayout.of(sent)
 
 
@@ -29,7 +29,7 @@ def train(name: str) -> Inputs:
 
 
 server = Server(
-    RoundConfig(ThreatModel(4), layout.vectors(clip=1.0, value_bits=20, weighted=True), max_weight=1000),
+    RoundConfig(ThreatModel(5), layout.vectors(clip=1.0, value_bits=20, weighted=True), max_weight=1000),
     Participants(tuple(EXAMPLES)),
 )
 clients = {name: Client() for name in EXAMPLES}

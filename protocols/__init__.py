@@ -4,15 +4,16 @@ Read as layers, lowest first: `core`, `reporting` and `inputs`; `masking` and `p
 `flower`; `audit`; `cli`. A folder imports from layers beneath its own and from no other.
 """
 
-from .core import Adversary, Inputs, Participants, Receipt, ThreatModel
+from .core import Adversary, Inputs, Participants, Receipt, ThreatModel, once
 from .inputs import FloatVector, IntegerVector, ModelLayout, PrivateCounts, PrivateVector
-from .masking import Client, ClientPolicy, GraphKind, PrivacyDemand, RoundConfig, RoundResult, Server
+from .masking import Client, ClientPolicy, EncodingDemand, GraphKind, PrivacyDemand, RoundConfig, RoundResult, Server
 from .privacy import HistogramPlan, PrivatePlan
 
 __all__ = [
     "Adversary",
     "Client",
     "ClientPolicy",
+    "EncodingDemand",
     "FloatVector",
     "GraphKind",
     "HistogramPlan",
@@ -29,4 +30,5 @@ __all__ = [
     "RoundResult",
     "Server",
     "ThreatModel",
+    "once",
 ]

@@ -13,7 +13,7 @@ from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import VectorSpec
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import ToClient, ToServer
-from protocols.masking.policy import ClientPolicy, PrivacyDemand
+from protocols.masking.policy import ClientPolicy, EncodingDemand, PrivacyDemand
 from protocols.masking.topology import GraphKind, derive_topology
 from protocols.masking.transitions import CLIENT_TRANSITIONS, SERVER_TRANSITIONS
 from secagg import errors
@@ -98,6 +98,7 @@ def test_every_checked_table_is_checked():
         "tag": 1,
         "part of `config`": 1,
         "demand": 1,
+        "encoding demand": 1,
         "privacy demand": 1,
         "client phase": 1,
         "server phase": 1,
@@ -171,12 +172,24 @@ def test_what_a_configuration_is_written_as():
     assert rows == code
 
 
-@pytest.mark.parametrize(("header", "kind"), [("demand", ClientPolicy), ("privacy demand", PrivacyDemand)])
+@pytest.mark.parametrize(
+    ("header", "kind"),
+    [("demand", ClientPolicy), ("encoding demand", EncodingDemand), ("privacy demand", PrivacyDemand)],
+)
 def test_what_a_client_demands(header, kind):
     absent = {dataclasses.MISSING: "must be given", None: "none"}
     code = {field.name: absent.get(field.default, str(field.default)) for field in dataclasses.fields(kind)}
-    assert {name: value if value in absent.values() else value.strip("`") for name, value in table(header)} == {
-        name: value.removesuffix(".0") for name, value in code.items()
+    if kind is ClientPolicy:
+        code["encoding"] = "the encoding demand"
+    rows = {name: value if value in absent.values() else value.strip("`") for name, value, *_ in table(header)}
+    assert rows == {name: value.removesuffix(".0") for name, value in code.items()}
+
+
+def test_what_the_permissive_policy_demands():
+    permissive = ClientPolicy.permissive()
+    rows = {name: value.strip("`") for name, _, value in table("demand")}
+    assert rows == {
+        name: "none" if value is None else str(value).removesuffix(".0") for name, value in vars(permissive).items()
     }
 
 
@@ -293,7 +306,7 @@ def test_ledger_compositions_costs_and_kinds():
 
 def test_the_checker_has_the_same_tables():
     """The second implementation was written from SPEC.md; what it repeats of its tables is what they say now."""
-    from tests.checker.costs import DEMAND, POLICY
+    from tests.checker.costs import DEMAND, ENCODING, PERMISSIVE, POLICY
     from tests.checker.ledger import FIELDS, PHASES
     from tests.checker.primitives import LABELS
     from tests.checker.wire import MESSAGES
@@ -306,9 +319,19 @@ def test_the_checker_has_the_same_tables():
     assert {row[0]: [part.split()[0].strip("`") for part in row[2].split(", ")] for row in table("record kind")} == {
         kind: list(fields) for kind, fields in FIELDS.items()
     }
-    assert [row[0] for row in table("demand")] == list(POLICY)
-    stated = {name: default for name, default in table("privacy demand") if default != "must be given"}
-    assert stated == {name: str(default) for name, default in DEMAND.items()}
+    assert [row[0] for row in table("demand")] == list(POLICY) == list(PERMISSIVE)
+    for rows, ours in (
+        (table("privacy demand"), DEMAND),
+        (table("encoding demand"), ENCODING),
+        ([(name, default) for name, default, _ in table("demand") if name != "encoding"], POLICY),
+        ([(name, default) for name, _, default in table("demand")], PERMISSIVE),
+    ):
+        stated = {name: default.strip("`") for name, default in rows if default != "must be given"}
+        assert stated == {
+            name: "none" if default is None else str(default).removesuffix(".0")
+            for name, default in ours.items()
+            if name in stated
+        }
 
 
 def test_ledger_lock():

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from protocols import Client, IntegerVector, Participants, RoundConfig, Server, ThreatModel
+from protocols import Client, ClientPolicy, IntegerVector, Participants, RoundConfig, Server, ThreatModel
 from protocols.core import framing
 from protocols.masking import derivations
 from secagg.prg import stream_residues
@@ -49,7 +49,7 @@ def shown(data: bytes) -> str:
 def rendered() -> str:
     config = RoundConfig(ThreatModel(3, dropout_fraction=0.34), (IntegerVector("votes", 2, max_value=7),))
     server = Server(config, NAMES, random=source("server"), threads=1)
-    clients = {name: Client(random=source(name), threads=1) for name in NAMES}
+    clients = {name: Client(policy=ClientPolicy.permissive(), random=source(name), threads=1) for name in NAMES}
     topology = config.topology
     lines = [
         HEAD,

@@ -22,6 +22,7 @@ from ..masking.client import Client
 from ..masking.client.state import Advertised
 from ..masking.config import RoundConfig
 from ..masking.messages import ShareKeys, ToServer
+from ..masking.policy import ClientPolicy
 from ..masking.server import Server
 from ..masking.topology import GraphKind
 from ..masking.transitions import ServerPhase
@@ -103,7 +104,7 @@ class Stage(Session[Server, Client]):
         self.given = {name: self._draw(rng) for name in self.everyone}
         super().__init__(
             Server(config, self.everyone, threads=1),
-            lambda name: Client(**self._credentials(name)),
+            lambda name: Client(policy=ClientPolicy.permissive(), **self._credentials(name)),
             self.given.__getitem__,
             self._carry,
             restart=(lambda name, of: Client.load(of.dump(), **self._credentials(name))) if through_dumps else None,

@@ -62,11 +62,12 @@ class Setting:
     corrupt: Annotated[float, typer.Option(help="Fraction that may collude with the server.", metavar="F")] = 0.1
     adversary: Annotated[
         Adversary, typer.Option(help=f"What the server may do: {', '.join(Adversary)}.", metavar="NAME")
-    ] = Adversary.CURIOUS_SERVER
+    ] = Adversary.SEMI_MALICIOUS_SERVER
     bits: Annotated[int, typer.Option(help="Bits of one encoded number, sign included.", metavar="N")] = 16
     graph: Annotated[
-        GraphKind, typer.Option(help=f"How neighbours are drawn: {', '.join(GraphKind)}.", metavar="NAME")
-    ] = GraphKind.RANDOM_CYCLES
+        GraphKind | None,
+        typer.Option(help=f"How neighbours are drawn: {', '.join(GraphKind)}.", metavar="NAME", show_default=False),
+    ] = None
 
     def model(self, clients: int, dropout: float) -> ThreatModel:
         """Return the threat model; raise ParameterError if it is impossible."""

@@ -10,7 +10,7 @@ from .listener import (
     SessionEnded,
     Transition,
 )
-from .machine import Coordinator, GivenInputs, Inputs, Participant, Receipt
+from .machine import Coordinator, GivenInputs, Inputs, Participant, Receipt, once
 from .participants import Participants
 from .threat_model import Adversary, ThreatModel
 
@@ -30,6 +30,7 @@ __all__ = [
     "SessionEnded",
     "ThreatModel",
     "Transition",
+    "once",
     "read_identity",
     "read_participants",
     "write_identity",

@@ -34,6 +34,11 @@ def decode(data: bytes, message_type: Any, *, version: int, max_bytes: int) -> A
         MalformedMessage: longer than `max_bytes`, another version, damaged, of another type, or with a field out of
             bounds.
     """
+    return decode_body(body_of(data, version=version, max_bytes=max_bytes), message_type)
+
+
+def body_of(data: bytes, *, version: int, max_bytes: int) -> memoryview:
+    """Return the body of a frame, not yet decoded. Raises MalformedMessage: too long, another version, damaged."""
     if len(data) > max_bytes:
         raise MalformedMessage(f"a message of {len(data)} bytes is longer than the {max_bytes} that this round allows")
     if len(data) < HEADER_BYTES or data[: len(MAGIC)] != MAGIC:
@@ -43,7 +48,7 @@ def decode(data: bytes, message_type: Any, *, version: int, max_bytes: int) -> A
     body = memoryview(data)[HEADER_BYTES:]
     if data[len(MAGIC) + 1 : HEADER_BYTES] != _digest(body):
         raise MalformedMessage("the message was damaged on its way")
-    return decode_body(body, message_type)
+    return body
 
 
 def decode_body(body: bytes | memoryview, message_type: Any) -> Any:

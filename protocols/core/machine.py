@@ -19,12 +19,15 @@ The loop of every transport::
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
 import numpy.typing as npt
+
+from secagg.errors import StateError
 
 Values = Mapping[str, npt.NDArray[Any]]
 
@@ -53,6 +56,24 @@ def take_inputs(given: GivenInputs) -> Inputs:
     """Return the inputs, made now if a function gives them."""
     made = given() if callable(given) else given
     return made if isinstance(made, Inputs) else Inputs(made)
+
+
+def once(given: GivenInputs) -> Callable[[], Inputs | Values]:
+    """Return a function that gives the inputs a single time, for whoever may be asked in several sessions.
+
+    Two sums over the same inputs, of which one lacks a participant, differ by that participant's inputs.
+
+    Raises:
+        StateError: from the function, when it is asked a second time.
+    """
+    lock = threading.Lock()
+
+    def give() -> Inputs | Values:
+        if not lock.acquire(blocking=False):
+            raise StateError("these inputs were given in a session before: a second sum would tell the difference")
+        return take_inputs(given)
+
+    return give
 
 
 class Receipt(StrEnum):

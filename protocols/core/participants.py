@@ -8,6 +8,8 @@ from typing import Self, final
 from secagg import signatures
 from secagg.errors import ParameterError
 
+from .numbers import whole
+
 MAX_NAME_BYTES = 200
 
 
@@ -51,8 +53,7 @@ class Participants:
     @classmethod
     def numbered(cls, count: int, prefix: str = "client") -> Self:
         """Return `count` participants without keys whose names end in their numbers: client-01 to client-10."""
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ParameterError(f"the number of participants is {count!r}, but must be an integer from 1")
+        count = whole(count, "the number of participants", 1)
         digits = len(str(count))
         return cls(f"{prefix}-{number:0{digits}}" for number in range(1, count + 1))
 

@@ -9,6 +9,8 @@ import msgspec
 
 from secagg.errors import ParameterError
 
+from .numbers import real, whole
+
 MAX_CLIENTS = 1_000_000
 
 
@@ -58,7 +60,7 @@ class ThreatModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
 
     Attributes:
         num_clients: how many clients are invited (n), 2 to 1,000,000.
-        corrupt_fraction: the largest fraction of them that colludes with the server (gamma).
+        corrupt_fraction: the largest fraction of those invited that colludes with the server (gamma).
         dropout_fraction: the largest fraction of them that vanishes, in all rounds together (delta).
         adversary: what the server may do.
 
@@ -69,18 +71,17 @@ class ThreatModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     num_clients: int
     corrupt_fraction: float = 0.1
     dropout_fraction: float = 0.1
-    adversary: Adversary = Adversary.CURIOUS_SERVER
+    adversary: Adversary = Adversary.SEMI_MALICIOUS_SERVER
 
     def __post_init__(self) -> None:
         """Check every field and their sum."""
-        if not (isinstance(self.num_clients, int) and 2 <= self.num_clients <= MAX_CLIENTS):
-            raise ParameterError(f"num_clients is {self.num_clients!r}, but must be an integer from 2 to {MAX_CLIENTS}")
-        for name, fraction in (("corrupt", self.corrupt_fraction), ("dropout", self.dropout_fraction)):
-            if not 0 <= fraction < 1:  # False for NaN
-                raise ParameterError(f"{name}_fraction is {fraction!r}, but must be at least 0 and below 1")
+        set_field = msgspec.structs.force_setattr
+        set_field(self, "num_clients", whole(self.num_clients, "num_clients", 2, MAX_CLIENTS))
+        for name in ("corrupt_fraction", "dropout_fraction"):
+            set_field(self, name, real(getattr(self, name), name, 0, 1))
         if self.adversary not in tuple(Adversary):
             raise ParameterError(f"adversary is {self.adversary!r}, but must be one of {', '.join(Adversary)}")
-        msgspec.structs.force_setattr(self, "adversary", Adversary(self.adversary))
+        set_field(self, "adversary", Adversary(self.adversary))
         curious = not self.adversary.may_equivocate
         bad = self.corrupt_fraction + (1 if curious else 2) * self.dropout_fraction
         if bad > MAX_BAD_FRACTION:

@@ -53,7 +53,9 @@ class Privacy:
         if (self.budget is None) != (self.subject is None):
             raise ParameterError("budget names the ledger and subject the budget in it: give both or neither")
 
-    def plan(self, model: ThreatModel, length: int, name: str, min_survivors: int, graph: GraphKind) -> PrivatePlan:
+    def plan(
+        self, model: ThreatModel, length: int, name: str, min_survivors: int, graph: GraphKind | None
+    ) -> PrivatePlan:
         """Return the plan of one round; raise ParameterError where none serves the goal and these nodes."""
         participants = max(self.min_participants, min_survivors)
         if model.num_clients < participants:

@@ -40,7 +40,7 @@ class SecAggSettings:
         corrupt_fraction: the largest fraction of the nodes of a round that colludes with the server.
         dropout_fraction: the largest fraction of them that vanishes or fails, in all exchanges together.
         adversary: what the server may do.
-        graph: how it is drawn who is whose neighbour.
+        graph: as in `RoundConfig`.
         min_survivors: fewer updates than this are not summed; what dropout_fraction leaves of the nodes when 0.
         clip: each coordinate of an update (the trained model minus the model sent) is clipped to [-clip, clip].
         value_bits: bits of one encoded coordinate, sign included.
@@ -59,8 +59,8 @@ class SecAggSettings:
 
     corrupt_fraction: float = 0.1
     dropout_fraction: float = 0.3
-    adversary: Adversary = Adversary.CURIOUS_SERVER
-    graph: GraphKind = GraphKind.RANDOM_CYCLES
+    adversary: Adversary = Adversary.SEMI_MALICIOUS_SERVER
+    graph: GraphKind | None = None
     min_survivors: int = 0
     clip: float = 1.0
     value_bits: int = 22

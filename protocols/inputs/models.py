@@ -102,7 +102,7 @@ class ModelLayout:
         if self._entries(INTEGERS):
             bits = integer_limit.bit_length() + 1  # a level is then one: the clip is the greatest level
             most = float((1 << (bits - 1)) - 1)
-            made.append(FloatVector(INTEGERS, self.length(INTEGERS), most, bits, weighted, Rounding.NEAREST))
+            made.append(FloatVector(INTEGERS, self.length(INTEGERS), most, bits, weighted))
         return tuple(made)
 
     def values(self, state: Mapping[str, Any], *, minus: Mapping[str, Any] | None = None) -> dict[str, Array]:

@@ -2,9 +2,18 @@
 
 from .client import Client
 from .config import RoundConfig
-from .policy import ClientPolicy, PrivacyDemand
+from .policy import ClientPolicy, EncodingDemand, PrivacyDemand
 from .result import RoundResult
 from .server import Server
 from .topology import GraphKind
 
-__all__ = ["Client", "ClientPolicy", "GraphKind", "PrivacyDemand", "RoundConfig", "RoundResult", "Server"]
+__all__ = [
+    "Client",
+    "ClientPolicy",
+    "EncodingDemand",
+    "GraphKind",
+    "PrivacyDemand",
+    "RoundConfig",
+    "RoundResult",
+    "Server",
+]

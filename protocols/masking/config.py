@@ -20,6 +20,7 @@ from secagg.encoding import Encoded, check_weight
 from secagg.errors import EncodingError, ParameterError
 from secagg.randomness import SYSTEM, RandomBytes
 
+from ..core.numbers import whole
 from ..core.threat_model import ThreatModel
 from ..inputs.codec import VectorCodec
 from ..inputs.codecs import CLIPPED, WEIGHT, codec_of, extra_codecs
@@ -29,6 +30,8 @@ from .topology import GraphKind, Topology, derive_topology
 MAX_VECTORS = 64
 MAX_LENGTH = 1 << 32
 MAX_CONFIG_BYTES = 32 * 1024
+COMPLETE_UP_TO = 256
+"""With so many clients everyone is everyone's neighbour unless stated: it costs little, and no graph can be cut."""
 
 
 class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True, dict=True):
@@ -38,8 +41,10 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         threat_model: who takes part and what may go wrong.
         vectors: what each client sends, 1 to 64 named vectors.
         max_weight: the largest weight of a client; 1 means that there are no weights.
-        min_survivors: fewer inputs than this are not summed; the threshold when 0.
-        graph: how it is drawn who is whose neighbour.
+        min_survivors: fewer inputs than this are not summed, at least two more than may be corrupt. When 0: as many as
+            are left after the dropouts that the threat model allows.
+        graph: how it is drawn who is whose neighbour. When None: COMPLETE up to COMPLETE_UP_TO clients, and in private
+            rounds whose adversary may equivocate; RANDOM_CYCLES beyond.
 
     Raises:
         ParameterError: no encoding, graph or threshold serves it; the text says what would.
@@ -49,16 +54,13 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     vectors: tuple[VectorSpec, ...]
     max_weight: int = 1
     min_survivors: int = 0
-    graph: GraphKind = GraphKind.RANDOM_CYCLES
+    graph: GraphKind | None = None
 
     def __post_init__(self) -> None:
         """Derive everything once, so that what is impossible is refused here."""
         if not isinstance(self.vectors, tuple | list) or not all(isinstance(v, VectorSpec) for v in self.vectors):
             raise ParameterError("vectors must be a tuple of FloatVector, IntegerVector and their private kinds")
         msgspec.structs.force_setattr(self, "vectors", tuple(self.vectors))
-        if self.graph not in tuple(GraphKind):
-            raise ParameterError(f"graph is {self.graph!r}, but must be one of {', '.join(GraphKind)}")
-        msgspec.structs.force_setattr(self, "graph", GraphKind(self.graph))
         names = [spec.name for spec in self.vectors]
         if not 1 <= len(names) <= MAX_VECTORS:
             raise ParameterError(f"a round has 1 to {MAX_VECTORS} vectors, not {len(names)}")
@@ -71,20 +73,46 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
                 raise ParameterError(
                     f"length of {spec.name!r} is {spec.length!r}, but must be an integer from 0 to {MAX_LENGTH}"
                 )
-        if not 0 <= self.min_survivors <= self.threat_model.num_clients:
-            raise ParameterError(
-                f"min_survivors is {self.min_survivors}, but must be from 0 (the threshold) to the number of "
-                f"clients, {self.threat_model.num_clients}"
-            )
-        if self.min_survivors == 0:
-            threshold = derive_topology(self.threat_model, self.graph).threshold
-            msgspec.structs.force_setattr(self, "min_survivors", threshold)
+        if not isinstance(self.threat_model, ThreatModel):
+            raise ParameterError(f"threat_model is a {type(self.threat_model).__name__}, but must be a ThreatModel")
+        self._settle_graph()
+        msgspec.structs.force_setattr(self, "max_weight", whole(self.max_weight, "max_weight", 1))
+        self._check_min_survivors()
         if self.max_weight > 1 and not self.weighted:
             raise ParameterError(
                 f"max_weight is {self.max_weight}, but no vector is weighted: weigh one, or leave it 1"
             )
         self._check_private()
-        self.codecs  # noqa: B018 - raises here rather than later
+        self.topology, self.codecs  # noqa: B018 - raises here rather than later
+
+    def _settle_graph(self) -> None:
+        graph = self.graph
+        if graph is None:
+            apart = self.threat_model.adversary.may_equivocate and isinstance(self.vectors[0], PrivateSpec)
+            complete = apart or self.num_clients <= COMPLETE_UP_TO
+            graph = GraphKind.COMPLETE if complete else GraphKind.RANDOM_CYCLES
+        if graph not in tuple(GraphKind):
+            raise ParameterError(f"graph is {graph!r}, but must be one of {', '.join(GraphKind)}, or None")
+        msgspec.structs.force_setattr(self, "graph", GraphKind(graph))
+
+    def _check_min_survivors(self) -> None:
+        """Refuse sums of which the corrupt could subtract their own and be left with one or none."""
+        model = self.threat_model
+        given = whole(self.min_survivors, "min_survivors", 0, model.num_clients)
+        msgspec.structs.force_setattr(self, "min_survivors", given)
+        least = model.max_corrupt + 2
+        if least > model.num_clients:
+            raise ParameterError(
+                f"{model.max_corrupt} of {model.num_clients} clients may be corrupt, so that no sum would hide "
+                "anybody: invite more, or assume fewer corrupt"
+            )
+        if given == 0:
+            msgspec.structs.force_setattr(self, "min_survivors", max(model.min_survivors, least))
+        elif given < least:
+            raise ParameterError(
+                f"min_survivors is {given}, but must be at least {least}, two more than may be corrupt; or 0 for as "
+                "many as are left after the dropouts"
+            )
 
     def _check_private(self) -> None:
         """Refuse what would undo the noise: plain vectors beside private ones, small or split sums."""
@@ -96,11 +124,6 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
             raise ParameterError(f"vector {plain!r} has no noise beside private ones: make all of them private")
         if any(spec.length < 1 for spec in self.vectors):
             raise ParameterError("a private vector has at least one coordinate: leave the empty one out")
-        if self.honest(self.min_survivors) < 1:
-            raise ParameterError(
-                f"min_survivors is {self.min_survivors}, but {self.threat_model.max_corrupt} of them may be "
-                "corrupt, so nobody's noise would be left: raise it"
-            )
         if self.threat_model.adversary.may_equivocate and not self.topology.complete:
             raise ParameterError(
                 f"against a {self.threat_model.adversary} the sum over a sparse graph may be of little more than half "
@@ -120,7 +143,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     @cached_property
     def topology(self) -> Topology:
         """Degree, threshold and kind of graph that follow from the threat model."""
-        return derive_topology(self.threat_model, self.graph)
+        return derive_topology(self.threat_model, self.graph or GraphKind.RANDOM_CYCLES)
 
     @property
     def private(self) -> bool:

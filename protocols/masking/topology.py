@@ -14,9 +14,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from secagg.errors import ParameterError
-
-from ..core.threat_model import ROUNDING_SLACK, ThreatModel
+from ..core.threat_model import ThreatModel
 from .random_cycles import CORRECTNESS_BITS, SECURITY_BITS, RandomCycles
 
 
@@ -75,11 +73,7 @@ class Topology:
 
 @lru_cache(maxsize=64)
 def derive_topology(threat_model: ThreatModel, graph: GraphKind = GraphKind.RANDOM_CYCLES) -> Topology:
-    """Return the sparsest graph of this kind and its threshold, or the complete graph where no sparse one will do.
-
-    Raises:
-        ParameterError: not even the complete graph serves the threat model.
-    """
+    """Return the sparsest graph of this kind and its threshold, or the complete graph where no sparse one will do."""
     sparse = None
     if not threat_model.adversary.needs_identities:
         match graph:
@@ -146,13 +140,8 @@ def _complete_topology(model: ThreatModel) -> Topology:
     threshold = max(model.min_survivors, 2)
     must_exceed, reason = model.max_corrupt, "the number of corrupt clients"
     if model.adversary.may_equivocate:
-        must_exceed = math.ceil((n + model.corrupt_fraction * n) / 2 - ROUNDING_SLACK)
-        reason = "half of the clients plus half of the corrupt ones, so that no two requests can get both shares"
-    if threshold <= must_exceed:
-        raise ParameterError(
-            f"after dropouts {threshold} of {n} clients are left, but the threshold must exceed {must_exceed} "
-            f"({reason}) against a {model.adversary}: lower corrupt_fraction or dropout_fraction, or invite more"
-        )
+        must_exceed = (n + model.max_corrupt) // 2
+        reason = "half of the clients and the corrupt ones together, so that no two requests can get both shares"
     return Topology(
         degree=n - 1,
         threshold=threshold,

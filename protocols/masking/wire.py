@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import msgspec
+
 from ..core import framing
+from ..core.threat_model import ThreatModel
 from .config import RoundConfig
 from .messages import VERSION, Message
 
@@ -15,6 +18,17 @@ BYTES_PER_PEER = 512
 """More than any message says about one peer, framing included."""
 BYTES_PER_LISTED_CLIENT = 10
 """Two ids, framing included: who shared keys, and whose input arrived."""
+
+
+class _ConfigOutline(msgspec.Struct, array_like=True):
+    threat_model: ThreatModel
+
+
+class _Outline(msgspec.Struct, array_like=True, tag="invitation"):
+    """The head of an invitation; the rest is skipped."""
+
+    recipient: int
+    config: _ConfigOutline
 
 
 def encode(message: Message) -> bytes:
@@ -36,6 +50,19 @@ def decode(data: bytes, message_type: type[M] | Any, *, max_bytes: int) -> M:
     """
     message: M = framing.decode(data, message_type, version=VERSION, max_bytes=max_bytes)
     return message
+
+
+def proposed_model(data: bytes) -> ThreatModel | None:
+    """Return the threat model of an invitation without deriving what follows from it; None for any other message.
+
+    Raises:
+        MalformedMessage: as `decode`.
+    """
+    body = framing.body_of(data, version=VERSION, max_bytes=MAX_INVITATION_BYTES)
+    try:
+        return msgspec.msgpack.decode(body, type=_Outline).config.threat_model
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None  # whatever it is, decoding all of it will tell
 
 
 def fingerprint(data: bytes) -> bytes:

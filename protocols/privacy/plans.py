@@ -60,7 +60,7 @@ class _Plan(Payable, ABC, Generic[Codec]):
     adjacency: Adjacency = Adjacency.ADD_REMOVE
     min_participants: int = MIN_PARTICIPANTS
     max_modulus_bits: int = _MAX_BITS
-    graph: GraphKind = GraphKind.RANDOM_CYCLES
+    graph: GraphKind | None = None
 
     def __post_init__(self) -> None:
         """Derive everything once, so that what is impossible is refused here."""
@@ -113,7 +113,7 @@ class _Plan(Payable, ABC, Generic[Codec]):
             self.threat_model,
             (self.codec.spec,),
             min_survivors=self.min_survivors,
-            graph=GraphKind.COMPLETE if self.threat_model.adversary.may_equivocate else self.graph,
+            graph=self.graph,
         )
 
     def event(self, survivors: int | None = None) -> Event:
@@ -171,7 +171,7 @@ class PrivatePlan(_Plan[NoisyFloats]):
         adjacency: ADD_REMOVE (a contribution could be zero) or REPLACE_ONE.
         min_participants: fewer inputs are never summed.
         max_modulus_bits: the most bits of a residue, 2 to 63; the traffic grows with what is needed of them.
-        graph: how it is drawn who is whose neighbour; COMPLETE anyway where the adversary may equivocate.
+        graph: as in `RoundConfig`.
         name: of the vector.
 
     Raises:

@@ -67,7 +67,7 @@ class Simulation:
         inputs: name -> a client's inputs; drawn when they are needed, so that they need not be kept, and the same ones
             each time.
         drops: phase -> the clients that vanish before they answer in it.
-        policy: of every client.
+        policy: of every client; by default they take what is proposed.
         on_progress: called with the phase, how many clients have been through it, and out of how many.
         threads: for clients side by side; as many as there are processors when None.
         participants: their names; numbered when None.
@@ -77,7 +77,7 @@ class Simulation:
     config: RoundConfig
     inputs: Callable[[str], GivenInputs]
     drops: Mapping[ServerPhase, Collection[str]] = field(default_factory=dict)
-    policy: ClientPolicy = field(default_factory=ClientPolicy)
+    policy: ClientPolicy = field(default_factory=ClientPolicy.permissive)
     on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None
     threads: int | None = None
     participants: Participants | None = None

@@ -11,7 +11,7 @@ from protocols.masking.policy import ClientPolicy
 from protocols.masking.server import Server
 
 CONFIG = RoundConfig(ThreatModel(600, 0.05, 0.05, Adversary.CURIOUS_SERVER), (FloatVector("model", 1),))
-PERMISSIVE = ClientPolicy(adversary=Adversary.CURIOUS_SERVER)
+PERMISSIVE = ClientPolicy.permissive()
 
 
 def neighbours_of_the_first(nonce: bytes) -> frozenset[int]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from . import sharing, wire
 from .configuration import Session
-from .costs import POLICY, check_policy
+from .costs import check_policy, read_policy
 from .edwards import sign, verification_key, verifies
 from .lanes import pack
 from .primitives import agree, derive, frame, public_key, seal, u32, unseal
@@ -78,7 +78,7 @@ class Client:
         self._enough(neighbours)
 
     def _demanded(self, name: str) -> int:
-        return int((POLICY | self.policy)[name])
+        return int(read_policy(self.policy)[name])
 
     def _advertise(self, message: dict[str, Any], phase: str) -> bytes:
         try:
@@ -123,7 +123,11 @@ class Client:
         keys = [entry[name] for entry in listed for name in names if name.endswith("public_key") and entry[name]]
         require(len(set(keys)) == len(keys), "ContradictoryRequest")
         for entry in entries.values():
-            check_keys(entry, session, self.known)
+            try:
+                check_keys(entry, session, self.known)
+            except Refused as refused:
+                contradicts = refused.error == "MalformedMessage"
+                raise Refused("ContradictoryRequest" if contradicts else refused.error, refused.culprits) from None
         self._enough(len(entries))
         self.peers = dict(sorted(entries.items()))
         holders = [*self.peers, *([self.id] if session.topology.complete else [])]
@@ -235,7 +239,7 @@ class Client:
         claimed = message["num_survivors"]
         require(claimed > neighbours, "ContradictoryRequest")
         require(not session.topology.complete or claimed == neighbours + 1, "ContradictoryRequest")
-        require(claimed <= session.num_clients, "MalformedMessage")
+        require(claimed <= session.num_clients, "ContradictoryRequest")
         self._enough_survivors(claimed, neighbours)
         seeds = {i: shares[0] for i, shares in self.shares.items() if i not in dropped}
         if self.own_share is not None:

@@ -34,6 +34,7 @@ class Session:
         self.equivocates, self.signed = adversary != "curious-server", adversary == "malicious-server"
         self.topology = topology.derive(n, corrupt, dropout, adversary, graph)
         self.min_survivors = minimum
+        require(self.topology.max_corrupt + 2 <= minimum <= n, "ParameterError")
         self.everyone = b""
         self.id = digest("SESSION", b"\x01", messagepack.encode(written), nonce)
         self.lanes = []
@@ -62,7 +63,7 @@ class Session:
     def _check_private(self) -> None:
         private = [isinstance(lane.codec, Private) for lane in self.lanes]
         if any(private):
-            require(all(private) and self.min_survivors > self.topology.max_corrupt, "ParameterError")
+            require(all(private), "ParameterError")
             require(self.topology.complete or not self.equivocates, "ParameterError")
 
     @cached_property

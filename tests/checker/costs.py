@@ -12,17 +12,45 @@ from .renyi import epsilon_from, sums_of
 from .topology import SLACK
 
 ADVERSARIES = ("curious-server", "semi-malicious-server", "malicious-server")
+ENCODING = {
+    "rounding": "stochastic",
+    "min_value_bits": 8,
+    "min_clip": 0.0,
+    "max_clip": math.inf,
+    "max_weight": None,
+}
 POLICY = {
-    "adversary": ADVERSARIES[0],
-    "corrupt_fraction": 0.0,
-    "min_clients": 2,
-    "min_neighbours": 1,
-    "min_survivors": 2,
+    "adversary": ADVERSARIES[1],
+    "corrupt_fraction": 0.1,
+    "corrupt_clients": 0,
+    "min_clients": 5,
+    "max_clients": 100000,
+    "min_neighbours": 3,
+    "max_neighbours": 1000,
+    "min_survivors": 4,
+    "min_survivor_fraction": 0.5,
+    "takes_ring": False,
+    "encoding": {},
     "privacy": None,
     "min_participants": 10,
 }
-DEMAND = {"rounds": 1, "adjacency": "add-remove", "corrupt_fraction": 0.1}
-FLOATS = ("corrupt_fraction", "epsilon", "delta")
+PERMISSIVE = {
+    "adversary": ADVERSARIES[0],
+    "corrupt_fraction": 0.0,
+    "corrupt_clients": 0,
+    "min_clients": 2,
+    "max_clients": 1000000,
+    "min_neighbours": 1,
+    "max_neighbours": 1000000,
+    "min_survivors": 2,
+    "min_survivor_fraction": 0.0,
+    "takes_ring": True,
+    "encoding": None,
+    "privacy": None,
+    "min_participants": 2,
+}
+DEMAND = {"rounds": 1, "adjacency": "add-remove", "corrupt_fraction": 0.1, "trusts_server": False}
+FLOATS = ("corrupt_fraction", "epsilon", "delta", "min_survivor_fraction", "min_clip", "max_clip")
 DISCRETENESS, LARGEST_SUM_SLACK, MAX_EPSILON = 2.0**-58, 1e-9, 700.0
 
 
@@ -84,19 +112,40 @@ def _read(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     return defaults | {name: float.fromhex(value) if name in FLOATS else value for name, value in given.items()}
 
 
+def read_policy(policy: dict[str, Any]) -> dict[str, Any]:
+    """Vectors state what differs from the permissive policy, or from the defaults where they say so."""
+    given = {name: value for name, value in policy.items() if name != "defaults"}
+    return _read(given, POLICY if policy.get("defaults") else PERMISSIVE)
+
+
+def check_encoding(wanted: dict[str, Any], session: Session) -> None:
+    require(wanted["max_weight"] is None or session.max_weight <= wanted["max_weight"], "ParameterError")
+    for vector in session.written[1]:
+        if vector["type"] == "floats":
+            require(wanted["rounding"] in (None, vector["rounding"]), "ParameterError")
+            require(vector["value_bits"] >= wanted["min_value_bits"], "ParameterError")
+            require(wanted["min_clip"] <= vector["clip"] <= wanted["max_clip"], "ParameterError")
+
+
 def check_policy(policy: dict[str, Any], session: Session) -> None:
     """Sections 9 and 28: a client refuses what is weaker, smaller or less private than it demands."""
-    wanted, codecs = _read(policy, POLICY), private_codecs(session)
+    wanted, codecs = read_policy(policy), private_codecs(session)
     require(ADVERSARIES.index(session.adversary) >= ADVERSARIES.index(wanted["adversary"]), "ParameterError")
     require(session.corrupt >= wanted["corrupt_fraction"], "ParameterError")
-    require(session.num_clients >= wanted["min_clients"], "ParameterError")
-    require(session.topology.degree >= wanted["min_neighbours"], "ParameterError")
-    require(session.min_survivors >= wanted["min_survivors"], "ParameterError")
+    require(session.topology.max_corrupt >= wanted["corrupt_clients"], "ParameterError")
+    require(wanted["min_clients"] <= session.num_clients <= wanted["max_clients"], "ParameterError")
+    require(wanted["min_neighbours"] <= session.topology.degree <= wanted["max_neighbours"], "ParameterError")
+    fewest = math.ceil(wanted["min_survivor_fraction"] * session.num_clients)
+    require(session.min_survivors >= max(wanted["min_survivors"], fewest), "ParameterError")
     require(not codecs or session.min_survivors >= wanted["min_participants"], "ParameterError")
+    if wanted["encoding"] is not None:
+        check_encoding(_read(wanted["encoding"], ENCODING), session)
     if wanted["privacy"] is None:
         return
     demand = _read(wanted["privacy"], DEMAND)
-    corrupt = max(session.topology.max_corrupt, math.floor((demand["corrupt_fraction"] + SLACK) * session.num_clients))
+    require(demand["trusts_server"] or session.equivocates, "ParameterError")
+    believed = math.floor((demand["corrupt_fraction"] + SLACK) * session.num_clients)
+    corrupt = max(session.topology.max_corrupt, believed)
     honest = session.min_survivors - corrupt
     require(codecs and honest >= 1, "ParameterError")
     cost = epsilon(codecs, honest, demand["adjacency"], demand["delta"], demand["rounds"])

@@ -130,7 +130,7 @@ ALTERED = [
     ("session-private-curious", ("goal", "rounds")),
     ("session-private-curious", ("costs", 3, "rounds")),
     ("session-private-semi-malicious", ("output", "released", "votes", 0)),
-    ("session-private-semi-malicious", ("proposals", 2, "policy", "privacy", "rounds")),
+    ("session-private-semi-malicious", ("proposals", 3, "policy", "privacy", "rounds")),
     ("session-private-semi-malicious", ("inputs", 1, "error")),
     ("session-private-malicious", ("output", "levels", "model", 63)),
     ("session-private-malicious", ("refused", 3, "error")),

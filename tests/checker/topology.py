@@ -95,7 +95,7 @@ def derive(n: int, gamma: float, delta: float, adversary: str, graph: str = CYCL
         if sparse is not None:
             return Topology(n, *sparse, corrupt, graph)
     t = max(stay, 2)
-    must_exceed = corrupt if curious else math.ceil((n + gamma * n) / 2 - 1e-14)
+    must_exceed = corrupt if curious else (n + corrupt) // 2
     if t <= must_exceed:
         raise Refused("ParameterError")
     return Topology(n, n - 1, t, corrupt, COMPLETE)

@@ -36,6 +36,7 @@ DECODERS: dict[str, tuple[str, ...]] = {
     "protocols.flower.content": ("flower_arrays", "flower_node"),
     "protocols.core.identity_files": ("identity_file", "roster_file"),
     "protocols.masking.server.server": ("server_dump",),
+    "protocols.masking.wire": ("message_bytes", "client_answer"),
     "secagg.key_agreement": ("public_key", "client_dump"),
     "secagg.paillier.keys": ("public_key_json", "private_key_json"),
     "secagg.paillier.montgomery": ("paillier_ciphertexts",),

@@ -182,7 +182,8 @@ def _proposals(vector: Vector, config: RoundConfig) -> list[Vector]:
     least = own["min_participants"]
     policies = {
         "no demand but as many participants": {"min_participants": least},
-        "ten participants, which is the default": {},
+        "ten participants": {"min_participants": 10},
+        "the default policy": {"defaults": True},
         "hardly more epsilon than it costs": own | {"privacy": demand | {"epsilon": (spent * (1 + 1e-6)).hex()}},
         "hardly less epsilon than it costs": own | {"privacy": demand | {"epsilon": (spent * (1 - 1e-6)).hex()}},
         "one round more": own | {"privacy": demand | {"epsilon": spent.hex(), "rounds": demand["rounds"] + 1}},
@@ -239,6 +240,7 @@ def private_vector(name: str, config: RoundConfig, *, silent: Silent, goal: Vect
     rounds = goal["rounds"] if goal else 2
     least = math.ceil(100 * _spent(config, rounds)) / 100
     demand = {"epsilon": least.hex(), "delta": DELTA.hex(), "rounds": rounds, "adjacency": "add-remove"}
+    demand["trusts_server"] = not config.threat_model.adversary.may_equivocate
     vector: Vector = {
         "session": name,
         "configuration": written(config),
@@ -269,7 +271,15 @@ def _sparse() -> Vector:
     model = ThreatModel(NUM_CLIENTS, 0.125, 0.25, Adversary.CURIOUS_SERVER)
     goal = {"epsilon": (6.0).hex(), "delta": DELTA.hex(), "rounds": 4, "adjacency": "add-remove"}
     plan = PrivatePlan(
-        threat_model=model, length=36, l2_clip=1.5, name="model", epsilon=6.0, delta=DELTA, rounds=4, min_participants=6
+        threat_model=model,
+        length=36,
+        l2_clip=1.5,
+        name="model",
+        epsilon=6.0,
+        delta=DELTA,
+        rounds=4,
+        min_participants=6,
+        graph=GraphKind.RING_FOR_RANDOM_DROPOUTS,
     )
     (planned,) = plan.config.vectors
     rounded = msgspec.structs.replace(planned, local_sigma=math.ceil(planned.local_sigma * 2**20) / 2**20)

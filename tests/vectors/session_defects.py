@@ -10,7 +10,16 @@ import msgspec
 
 from protocols.core import framing
 from protocols.masking import wire
-from protocols.masking.messages import AdvertiseKeys, MaskedInput, ShareKeys, ToClient, ToServer, UnmaskingShares
+from protocols.masking.messages import (
+    AdvertiseKeys,
+    MaskedInput,
+    ShareKeys,
+    SurvivorList,
+    ToClient,
+    ToServer,
+    UnmaskingRequest,
+    UnmaskingShares,
+)
 
 if TYPE_CHECKING:
     from protocols.audit.replay.recorded_sessions import Run
@@ -61,6 +70,9 @@ def defects(before: Run, phase: str, to_clients: dict[int, bytes], answers: dict
         yield "with another participant's number", to, 0, change(down, recipient=to + 1)
     else:
         yield "with a number that is nobody's", to, 0, change(down, recipient=before.config.num_clients + 1)
+    if phase in ("advertise-keys", "share-keys", "masked-input"):
+        early = UnmaskingRequest(before.server.session_id, to, 1, (), {})
+        yield "at another time", to, 0, wire.encode(early)
     yield "in another's name", "server", sender, change(up, sender=to)
     yield SECOND, "server", to, _another(answers[to])
     of_phase: dict[str, Callable[..., Iterator[Defect]]] = {
@@ -162,6 +174,15 @@ def _shares(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterat
     yield "keys of another session", to, 0, change(down, entries=(own, foreign, *others[1:]))
     low = msgspec.structs.replace(first, cipher_public_key=bytes(32))
     yield "a neighbour's cipher key of low order", to, 0, change(down, entries=(own, low, *others[1:]))
+    key, signature = first.confirmation_public_key, first.signature
+    other = None if key else first.mask_public_key[::-1]
+    changed = msgspec.structs.replace(first, confirmation_public_key=other)
+    yield "a neighbour's confirmation key too many or too few", to, 0, change(down, entries=(own, changed, *others[1:]))
+    changed = msgspec.structs.replace(first, signature=None if signature else bytes(64))
+    yield "a neighbour's signature too many or too few", to, 0, change(down, entries=(own, changed, *others[1:]))
+    if key is not None:
+        changed = msgspec.structs.replace(first, confirmation_public_key=(1).to_bytes(32, "little"))
+        yield "a neighbour's confirmation key of low order", to, 0, change(down, entries=(own, changed, *others[1:]))
     if first.signature is not None:
         swapped = msgspec.structs.replace(first, mask_public_key=first.mask_public_key[::-1])
         yield "a neighbour's key that it did not sign", to, 0, change(down, entries=(own, swapped, *others[1:]))
@@ -225,12 +246,20 @@ def _confirmations(before: Run, to: int, sender: int, down: bytes, up: bytes) ->
     hidden = tuple(i for i in shared if i != dropped), tuple(i for i in survivors if i != dropped)
     yield "a neighbour whose shares came left out", to, 0, change(down, shared=hidden[0], survivors=hidden[1])
     yield "too few survivors", to, 0, change(down, survivors=(to,))
+    yield "a client that was not invited", to, 0, change(down, shared=(*shared, 9))
+    request = UnmaskingRequest(before.server.session_id, to, len(survivors), (), {})
+    yield "a request before the list", to, 0, wire.encode(request)
     yield "a signature of something else", "server", sender, change(up, signature=flip(read(up).signature, 0))
 
 
 def _unmasking(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterator[Defect]:
     request = read(down)
     surviving = [i for i in _peers(before, to) if i not in request.dropped]
+    if not request.confirmations:
+        listed = SurvivorList(
+            before.server.session_id, to, tuple(sorted({to, *surviving})), tuple(sorted({to, *surviving}))
+        )
+        yield "a survivor list in a curious session", to, 0, wire.encode(listed)
     yield "itself dropped", to, 0, change(down, dropped=(*request.dropped, to))
     counted = before.config.topology.complete or bool(request.confirmations)  # a client can tell who must be there
     if counted:

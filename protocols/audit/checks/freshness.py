@@ -23,6 +23,7 @@ from ...core.threat_model import Adversary
 from ...masking.client import Client
 from ...masking.client.state import Advertised, Masked
 from ...masking.messages import SECRET_BYTES, ToClient
+from ...masking.policy import ClientPolicy
 from ...masking.server import Server
 from .. import stage, strings
 from ..outcome import Check, Figure, Found, Refuted, Trials, demand
@@ -53,7 +54,7 @@ def _parties(trials: Trials) -> Found:
     config = configuration(5, Adversary.SEMI_MALICIOUS_SERVER)
     drawn: dict[str, list[bytes]] = {kind: [] for kind in ("nonces", "ids", "seeds", "private", "signing", "public")}
     for _ in trials.each(_draws(trials)):
-        server, client = Server(config, threads=1), Client(threads=1)
+        server, client = Server(config, threads=1), Client(policy=ClientPolicy.permissive(), threads=1)
         invitation = next(iter(server.outgoing().values()))
         keys = stage.read(client.respond(invitation))
         state = client._memory.state

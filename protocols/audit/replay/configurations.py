@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from dp.sensitivity import Adjacency
@@ -10,7 +11,7 @@ from secagg.encoding import Rounding
 from ...core.threat_model import Adversary, ThreatModel
 from ...inputs.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
 from ...masking.config import RoundConfig
-from ...masking.policy import ClientPolicy, PrivacyDemand
+from ...masking.policy import ClientPolicy, EncodingDemand, PrivacyDemand
 from ...masking.topology import GraphKind
 
 Vector = dict[str, Any]
@@ -49,23 +50,26 @@ def read_configuration(vector: Vector) -> RoundConfig:
     )
 
 
-def read_policy(vector: Vector) -> ClientPolicy | None:
-    """The policy of a vector's clients, where it has one."""
-    given = vector.get("policy")
-    if given is None:
-        return None
-    privacy = given.get("privacy") and _read_demand(given["privacy"])
-    plain = {name: given[name] for name in given if name.startswith("min_")}
-    if "adversary" in given:
-        plain["adversary"] = Adversary(given["adversary"])
-    if "corrupt_fraction" in given:
-        plain["corrupt_fraction"] = float.fromhex(given["corrupt_fraction"])
-    return ClientPolicy(privacy=privacy, **plain)
+def read_policy(vector: Vector) -> ClientPolicy:
+    """The policy of a vector's clients: the defaults, or the permissive one, and what is stated instead."""
+    given = dict(vector.get("policy", {}))
+    base = ClientPolicy() if given.pop("defaults", False) else ClientPolicy.permissive()
+    if "privacy" in given:
+        given["privacy"] = _read_demand(given["privacy"])
+    if "encoding" in given:
+        given["encoding"] = EncodingDemand(**_with_floats(given["encoding"]))
+    return replace(base, **_with_floats(given))
+
+
+def _with_floats(given: Vector) -> Vector:
+    named = {"corrupt_fraction", "min_survivor_fraction", "min_clip", "max_clip"}
+    return {name: float.fromhex(value) if name in named else value for name, value in given.items()}
 
 
 def _read_demand(given: Vector) -> PrivacyDemand:
     fields: dict[str, Any] = {
-        name: value if name in {"rounds", "adjacency"} else float.fromhex(value) for name, value in given.items()
+        name: float.fromhex(value) if isinstance(value, str) and name != "adjacency" else value
+        for name, value in given.items()
     }
     if "adjacency" in fields:
         fields["adjacency"] = Adjacency(fields["adjacency"])

@@ -25,7 +25,6 @@ from secagg.prg import keystream
 
 from ...inputs.private_codecs import Noisy, private_codec_of
 from ...inputs.vectors import PrivateCounts, PrivateVector
-from ...masking.policy import ClientPolicy
 from .configurations import read_configuration, read_policy
 from .recorded_randomness import OtherRandomness, Recorded
 
@@ -126,8 +125,7 @@ def _epsilon(given: Case) -> str:
 
 
 def _check_policy(given: Case) -> None:
-    policy = read_policy(given)
-    (policy or ClientPolicy()).check(read_configuration(given))
+    read_policy(given).check(read_configuration(given))
 
 
 OPERATIONS: dict[str, Callable[[Case], Any]] = {

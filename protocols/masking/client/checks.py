@@ -52,8 +52,11 @@ def check_roster(
     if len(set(keys)) != len(keys):
         raise ContradictoryRequest("the roster lists the same public key twice")
     for entry in entries.values():
-        check_advertised_keys(entry, config.threat_model.adversary, known_identities)
-    _check_enough(config, policy, len(entries), "neighbours advertised keys")
+        try:
+            check_advertised_keys(entry, config.threat_model.adversary, known_identities)
+        except MalformedMessage as error:  # the roster is well-formed, and contradicts the configuration
+            raise ContradictoryRequest(error.reason, culprits=error.culprits) from None
+    _check_enough(config, policy.min_neighbours, len(entries), "neighbours advertised keys")
     return dict(sorted(entries.items()))
 
 
@@ -68,7 +71,7 @@ def check_delivery(session: Session, policy: ClientPolicy, peers: Collection[int
     strangers = delivery.sealed.keys() - set(peers)
     if strangers:
         raise ContradictoryRequest("shares from clients that are not in the roster", culprits=strangers)
-    _check_enough(session.config, policy, len(delivery.sealed), "neighbours shared keys")
+    _check_enough(session.config, policy.min_neighbours, len(delivery.sealed), "neighbours shared keys")
 
 
 def check_survivor_list(state: Masked, policy: ClientPolicy, survivor_list: SurvivorList) -> None:
@@ -115,7 +118,7 @@ def check_confirmations(state: Confirmed, request: UnmaskingRequest) -> None:
             signatures.verify(peers[signer], statement, signature)
         except AuthenticationFailed:
             raise AuthenticationFailed("a confirmation of another story", culprits={signer}) from None
-    _check_enough(session.config, ClientPolicy(), len(others), "neighbours confirmed the survivors")
+    _check_enough(session.config, 0, len(others), "neighbours confirmed the survivors")
 
 
 def check_unmasking_request(state: Masked, policy: ClientPolicy, request: UnmaskingRequest) -> None:
@@ -135,7 +138,7 @@ def check_unmasking_request(state: Masked, policy: ClientPolicy, request: Unmask
     if claimed < at_least or (config.topology.complete and claimed != at_least):
         raise ContradictoryRequest(f"the request claims {claimed} survivors, but this client knows of {at_least}")
     if claimed > config.num_clients:
-        raise MalformedMessage(f"the request claims {claimed} survivors of {config.num_clients} clients")
+        raise ContradictoryRequest(f"the request claims {claimed} survivors of {config.num_clients} clients")
     _check_survivors(config, policy, claimed, surviving_neighbours)
 
 
@@ -143,12 +146,12 @@ def _check_survivors(config: RoundConfig, policy: ClientPolicy, survivors: int, 
     needed = max(config.min_survivors, policy.min_survivors)
     if survivors < needed:
         raise ThresholdError(f"{survivors} clients survived, but {needed} are needed", needed=needed, have=survivors)
-    _check_enough(config, policy, surviving_neighbours, "neighbours survived")
+    _check_enough(config, policy.min_neighbours, surviving_neighbours, "neighbours survived")
 
 
-def _check_enough(config: RoundConfig, policy: ClientPolicy, neighbours: int, what: str) -> None:
+def _check_enough(config: RoundConfig, demanded: int, neighbours: int, what: str) -> None:
     """In the complete graph the client holds a share as well and counts towards the threshold."""
     own = 1 if config.topology.complete else 0
-    needed = max(config.topology.threshold - own, policy.min_neighbours)
+    needed = max(config.topology.threshold - own, demanded)
     if neighbours < needed:
         raise ThresholdError(f"{neighbours} {what}, but {needed} are needed", needed=needed, have=neighbours)

@@ -24,6 +24,7 @@ from secagg.signatures import Identity
 
 from ...core import dumps
 from ...core.machine import GivenInputs, take_inputs
+from ...core.one_copy import OneCopy
 from ...core.participants import Participants
 from .. import wire
 from ..messages import Invitation, Message, Roster, ShareDelivery, SurvivorList, ToClient, UnmaskingRequest
@@ -64,7 +65,7 @@ class _Dump(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=
 
 
 @final
-class Client:
+class Client(OneCopy):
     """One client in one session; a `core.machine.Participant`.
 
     Args:
@@ -95,6 +96,7 @@ class Client:
         self._memory = _Memory(Invited())
         self._stepping = threading.Lock()
         self._changing = threading.Lock()
+        self._stay_in_process()
 
     @property
     def number(self) -> int:
@@ -143,6 +145,9 @@ class Client:
             if self._memory.answer and wire.fingerprint(data) == self._memory.request:
                 return self._memory.answer
             session = _session(self._memory.state)
+            if isinstance(self._memory.state, Invited) and (model := wire.proposed_model(data)) is not None:
+                with self._or_aborted():  # before anything is derived, which a server could make take long
+                    self._party.policy.check_model(model)
             limit = wire.max_request_bytes(session.config) if session else wire.MAX_INVITATION_BYTES
             message: ToClient = wire.decode(data, ToClient, max_bytes=limit)
             self._expect(message)
@@ -201,12 +206,23 @@ class Client:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Refuse a second thread: two answers to one message would be two inputs under one mask."""
+        self._stay_in_process()
         if not self._stepping.acquire(blocking=False):
             raise UnexpectedMessage("the client is answering another message")
         try:
             yield
         finally:
             self._stepping.release()
+
+    @contextmanager
+    def _or_aborted(self) -> Iterator[None]:
+        """End the session for this client if what is done within fails."""
+        try:
+            yield
+        except BaseException as error:
+            with self._changing:
+                self._memory = _Memory(Aborted(type(error).__name__))
+            raise
 
     def _expect(self, message: ToClient) -> None:
         """Raise UnexpectedMessage unless the message is for this client, this session and this time."""
@@ -226,12 +242,8 @@ class Client:
         state = self._memory.state
         if not isinstance(state, Shared):
             raise UnexpectedMessage(f"the client is {self.phase} and expects no shares")
-        try:
+        with self._or_aborted():
             checks.check_delivery(state.session, self._party.policy, state.peers.keys(), delivery)
-        except BaseException as error:
-            with self._changing:
-                self._memory = _Memory(Aborted(type(error).__name__))
-            raise
         given = take_inputs(inputs if inputs is not None else {})
         session = state.session
         encoded = session.config.encode(

@@ -33,6 +33,7 @@ from ...core.listener import (
     ignore,
 )
 from ...core.machine import Receipt
+from ...core.one_copy import OneCopy
 from ...core.participants import Participants
 from .. import derivations, wire
 from ..config import RoundConfig, written_down
@@ -49,7 +50,7 @@ _ORDER = list(ServerPhase)
 
 
 @final
-class Server:
+class Server(OneCopy):
     """The server in one session; a `core.machine.Coordinator`.
 
     Args:

@@ -124,7 +124,7 @@ def nudge(value: Any) -> Any:
         ("session-private-curious", ("output", "levels", "model", 3)),
         ("session-private-curious", ("refused", 3, "error")),
         ("session-private-curious", ("endings", 1, "error")),
-        ("session-private-curious", ("proposals", 2, "policy", "privacy", "rounds")),
+        ("session-private-curious", ("proposals", 3, "policy", "privacy", "rounds")),
         ("session-private-curious", ("inputs", 1, "error")),
         ("session-private-curious", ("costs", 3, "rounds")),
         ("session-private-curious", ("goal", "rounds")),

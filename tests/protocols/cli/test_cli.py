@@ -36,7 +36,7 @@ def test_params_gives_degree_and_threshold(adversary, degree, threshold):
 def test_params_are_readable():
     outcome = runner.invoke(app, ["params", "--clients", "1000"])
     assert outcome.exit_code == 0
-    for words in ("at most 50 neighbours each", "27 of at most 50 shares", "random cycles", "26 bits", "325"):
+    for words in ("at most 150 neighbours each", "98 of at most 150 shares", "random cycles", "26 bits", "336"):
         assert words in outcome.stdout
 
 
@@ -86,7 +86,10 @@ def test_round_with_the_complete_graph():
         (["--clients", "10", "--dim", "5", "--drop-in", "unmasking=2"], "unmasking=2"),
         (["--clients", "10", "--dim", "5", "--drop-in", "unmasking"], "unmasking"),
         (["--clients", "10", "--dim", "5", "--drop-in", "unmasking=.1", "--drop-in", "unmasking=.2"], "twice"),
-        (["--clients", "10", "--dim", "5", "--drop-in", "consistency-check=0.1"], "no such phase against a curious"),
+        (
+            [*("--clients", "10", "--dim", "5", "--adversary"), "curious-server", "--drop-in", "consistency-check=0.1"],
+            "no such phase against a curious",
+        ),
     ],
 )
 def test_impossible_rounds_exit_with_2_and_a_reason(arguments, words):

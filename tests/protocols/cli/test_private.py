@@ -80,7 +80,7 @@ def test_noise_that_is_not_as_promised_exits_with_4(factor: float, monkeypatch: 
         ([*PRIVATE, "--budget", "x.sqlite"], "both or neither"),
         ([*PRIVATE, "--subject", "x"], "both or neither"),
         (["--budget", "x.sqlite", "--subject", "x"], "give --epsilon"),
-        ([*PRIVATE, "--drop-in", "consistency-check=0.1"], "no such phase"),
+        ([*PRIVATE, "--adversary", "curious-server", "--drop-in", "consistency-check=0.1"], "no such phase"),
     ],
 )
 def test_impossible_private_rounds_exit_with_2_and_a_remedy(arguments: list[str], words: str) -> None:

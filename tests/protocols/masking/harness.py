@@ -6,6 +6,7 @@ Clients are called by their numbers here; their names end in them.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -70,6 +71,11 @@ def small_config(
     )
 
 
+def demanding(**demands: Any) -> ClientPolicy:
+    """The policy of a client that demands this and nothing else."""
+    return replace(ClientPolicy.permissive(), **demands)
+
+
 def random_inputs(config: RoundConfig, seed: int = 0) -> dict[int, Inputs]:
     rng = np.random.default_rng(seed)
     inputs = {}
@@ -124,7 +130,8 @@ class Session(driver.Session[Server, Client]):
         listener: Listener = ignore,
         random: Callable[[str], RandomBytes] = lambda name: SYSTEM,
     ) -> None:
-        self.config, self.policy, self.random = config, policy, random
+        self.config, self.random = config, random
+        self.policy = policy or ClientPolicy.permissive()
         self.given = dict(random_inputs(config) if given is None else given)
         needs = config.threat_model.adversary.needs_identities
         self.everyone = known(config.num_clients) if needs else Participants.numbered(config.num_clients)

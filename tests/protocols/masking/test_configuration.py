@@ -5,10 +5,9 @@ import pytest
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector, IntegerVector
 from protocols.masking.config import MAX_CONFIG_BYTES, RoundConfig, written_down
-from protocols.masking.policy import ClientPolicy
 from secagg.errors import EncodingError, ParameterError
 
-from .harness import small_config
+from .harness import demanding, small_config
 
 MODEL = ThreatModel(6, 0.0, 0.3)
 
@@ -68,12 +67,24 @@ def test_names_may_be_long_until_nobody_would_accept_the_configuration():
         written_down(named(longest + 1))
 
 
-def test_min_survivors_is_the_threshold_unless_said():
-    assert small_config().min_survivors == small_config().topology.threshold
-    assert small_config(min_survivors=5).min_survivors == 5
-    sparse, complete = (small_config(30, dropout=0.2, complete_graph=asked) for asked in (False, True))
-    assert sparse.min_survivors == sparse.topology.threshold == 2
-    assert complete.min_survivors == complete.topology.threshold > 2
+@pytest.mark.parametrize("complete", [False, True])
+@pytest.mark.parametrize(
+    ("clients", "corrupt", "dropout", "least"),
+    [(6, 0.0, 0.34, 4), (30, 0.0, 0.2, 24), (1000, 0.1, 0.1, 900), (10, 0.0, 0.9, 2), (20, 0.3, 0.6, 8)],
+)
+def test_min_survivors_is_what_the_dropouts_leave_unless_said(clients, corrupt, dropout, least, complete):
+    """Today's sparse rounds released sums of as few as the threshold: 3 of 1,000."""
+    config = small_config(clients, corrupt=corrupt, dropout=dropout, complete_graph=complete and dropout < 0.5)
+    assert config.min_survivors == least
+    stated = small_config(clients, corrupt=corrupt, dropout=dropout, min_survivors=config.threat_model.max_corrupt + 2)
+    assert stated.min_survivors == config.threat_model.max_corrupt + 2
+
+
+def test_a_sum_of_which_the_corrupt_could_subtract_all_but_one_is_refused():
+    with pytest.raises(ParameterError, match="at least 5, two more than may be corrupt"):
+        small_config(30, corrupt=0.1, dropout=0.2, min_survivors=4)
+    with pytest.raises(ParameterError, match="no sum would hide anybody"):
+        RoundConfig(ThreatModel(5, 0.8, 0.1, Adversary.CURIOUS_SERVER), small_config().vectors)
 
 
 @pytest.mark.parametrize(
@@ -121,11 +132,11 @@ def test_clipped_coordinates_are_counted():
 @pytest.mark.parametrize(
     ("policy", "match"),
     [
-        (ClientPolicy(adversary=Adversary.SEMI_MALICIOUS_SERVER), "demands semi-malicious-server"),
-        (ClientPolicy(corrupt_fraction=0.1), "demands 0.1"),
-        (ClientPolicy(min_clients=7), "invites 6 clients"),
-        (ClientPolicy(min_neighbours=6), "gives each client 4 neighbours"),
-        (ClientPolicy(min_survivors=6), "may sum as few as"),
+        (demanding(adversary=Adversary.SEMI_MALICIOUS_SERVER), "demands semi-malicious-server"),
+        (demanding(corrupt_fraction=0.1), "demands 0.1"),
+        (demanding(min_clients=7), "invites 6 clients"),
+        (demanding(min_neighbours=6), "gives each client 4 neighbours"),
+        (demanding(min_survivors=6), "may sum as few as"),
     ],
 )
 def test_a_policy_names_the_demand_that_is_not_met(policy, match):
@@ -137,7 +148,7 @@ def test_a_policy_names_the_demand_that_is_not_met(policy, match):
 @pytest.mark.parametrize("proposed", Adversary)
 def test_a_policy_accepts_its_adversary_and_stronger_ones(demanded, proposed):
     order = list(Adversary)
-    policy, config = ClientPolicy(adversary=demanded), small_config(12, proposed, dropout=0.2)
+    policy, config = demanding(adversary=demanded), small_config(12, proposed, dropout=0.2)
     if order.index(proposed) >= order.index(demanded):
         policy.check(config)
         return
@@ -146,6 +157,6 @@ def test_a_policy_accepts_its_adversary_and_stronger_ones(demanded, proposed):
 
 
 def test_a_policy_accepts_more_than_it_demands():
-    ClientPolicy(corrupt_fraction=0.05, min_clients=5).check(
+    demanding(corrupt_fraction=0.05, min_clients=5).check(
         small_config(20, Adversary.SEMI_MALICIOUS_SERVER, corrupt=0.1, dropout=0.2)
     )

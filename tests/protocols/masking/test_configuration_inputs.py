@@ -48,9 +48,9 @@ def test_the_fewest_and_the_most_clients():
 def test_minima_go_up_to_everyone():
     vectors = (FloatVector("model", 1),)
     assert RoundConfig(MODEL, vectors, min_survivors=6).min_survivors == 6
-    assert RoundConfig(MODEL, vectors, min_survivors=1).min_survivors == 1
-    for wrong in (-1, 7):
-        with pytest.raises(ParameterError, match=f"min_survivors is {wrong}"):
+    assert RoundConfig(MODEL, vectors, min_survivors=2).min_survivors == 2
+    for wrong in (-1, 1, 7, 2.5, True, "6"):
+        with pytest.raises(ParameterError, match=f"min_survivors is {wrong!r}"):
             RoundConfig(MODEL, vectors, min_survivors=wrong)
 
 

@@ -16,6 +16,8 @@ from protocols.masking.policy import ClientPolicy, PrivacyDemand
 from protocols.masking.topology import GraphKind
 from secagg.errors import ParameterError
 
+from .harness import demanding
+
 ADD, REPLACE = Adjacency.ADD_REMOVE, Adjacency.REPLACE_ONE
 DELTA = 1e-5
 
@@ -136,35 +138,35 @@ def test_each_demand_holds_at_its_edge(name: str, met: object, missed: object) -
         min_survivors=16,
         graph=GraphKind.COMPLETE,
     )
-    ClientPolicy(**{name: met}).check(config)  # type: ignore[arg-type]
+    demanding(**{name: met}).check(config)  # type: ignore[arg-type]
     with pytest.raises(ParameterError, match="this client demands"):
-        ClientPolicy(**{name: missed}).check(config)  # type: ignore[arg-type]
+        demanding(**{name: missed}).check(config)  # type: ignore[arg-type]
 
 
 def test_private_sums_of_few_are_refused_plain_ones_are_not() -> None:
     nine, ten = private(12, min_survivors=9), private(12, min_survivors=10)
-    ClientPolicy().check(ten)
+    demanding(min_participants=10).check(ten)
     with pytest.raises(ParameterError, match="may sum as few as 9 inputs, but this client demands 10"):
-        ClientPolicy().check(nine)
-    ClientPolicy(min_participants=9).check(nine)
+        demanding(min_participants=10).check(nine)
+    demanding(min_participants=9).check(nine)
     with pytest.raises(ParameterError, match="demands 11"):
-        ClientPolicy(min_participants=11).check(ten)
+        demanding(min_participants=11).check(ten)
     plain = RoundConfig(ThreatModel(3, 0.0, 0.0), (FloatVector("v", 8),), min_survivors=2)
-    ClientPolicy(min_participants=11).check(plain)
+    demanding(min_participants=11).check(plain)
 
 
-def test_by_default_two_clients_with_one_neighbour_each_are_enough() -> None:
-    pair = RoundConfig(ThreatModel(2, 0.0, 0.0), (FloatVector("v", 8),), min_survivors=2)
-    ClientPolicy().check(pair)
-    with pytest.raises(ParameterError, match="may sum as few as 1 inputs"):
-        ClientPolicy().check(RoundConfig(ThreatModel(3, 0.0, 0.3), (FloatVector("v", 8),), min_survivors=1))
+def test_the_permissive_policy_takes_a_pair() -> None:
+    pair = RoundConfig(ThreatModel(2, 0.0, 0.0, Adversary.CURIOUS_SERVER), (FloatVector("v", 8),))
+    ClientPolicy.permissive().check(pair)
+    with pytest.raises(ParameterError, match="this client demands"):
+        ClientPolicy().check(pair)
 
 
 def test_a_policy_asks_for_its_noise() -> None:
     config = private()
-    ClientPolicy(privacy=PrivacyDemand(100.0, DELTA)).check(config)
+    demanding(privacy=PrivacyDemand(100.0, DELTA)).check(config)
     with pytest.raises(ParameterError, match="demands at most"):
-        ClientPolicy(privacy=PrivacyDemand(1e-3, DELTA)).check(config)
+        demanding(privacy=PrivacyDemand(1e-3, DELTA)).check(config)
 
 
 def test_counts_are_private_too() -> None:

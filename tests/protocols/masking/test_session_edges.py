@@ -195,7 +195,7 @@ def test_a_servers_dump_that_contradicts_itself_is_refused():
 
 
 def test_in_the_sparse_graph_who_has_too_few_neighbours_left_is_left_out_and_the_others_go_on():
-    config = small_config(30, dropout=0.2)
+    config = small_config(30, dropout=0.2, min_survivors=2)
     topology = config.topology
     assert not topology.complete
     session = Session(config)

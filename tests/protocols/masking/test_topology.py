@@ -1,6 +1,8 @@
 import math
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.masking.topology import GraphKind, _HypergeometricTails, derive_topology
@@ -112,9 +114,13 @@ def test_small_groups_fall_back_to_the_complete_graph():
     assert derive_topology(ThreatModel(3, 0.0, 0.3)).complete
 
 
-def test_impossible_complete_graph_says_what_to_change():
-    with pytest.raises(ParameterError, match="lower corrupt_fraction or dropout_fraction"):
-        derive_topology(ThreatModel(10, 0.3, 0.3, MALICIOUS))
+@given(st.integers(2, 300), st.floats(0, 0.9), st.floats(0, 0.9), st.sampled_from(Adversary))
+def test_the_complete_graph_serves_every_threat_model(clients, corrupt, dropout, adversary):
+    assume(corrupt + (1 if adversary is CURIOUS else 2) * dropout <= 0.9)
+    model = ThreatModel(clients, corrupt, dropout, adversary)
+    topology = derive_topology(model, GraphKind.COMPLETE)
+    assert max(model.max_corrupt, 1) < topology.threshold <= max(model.min_survivors, 2)
+    assert adversary is CURIOUS or topology.resists_equivocation
 
 
 @pytest.mark.parametrize("row", [row for row in REFERENCE if row[3] is SEMI])

@@ -35,8 +35,14 @@ def plan_for(epsilon: float) -> PrivatePlan:
 
 
 PLAN = plan_for(4.0)
-COLLECTED = (ServerPhase.ADVERTISE_KEYS, ServerPhase.SHARE_KEYS, ServerPhase.MASKED_INPUT, ServerPhase.UNMASKING)
-UNREVEALED = COLLECTED[:3]
+COLLECTED = (
+    ServerPhase.ADVERTISE_KEYS,
+    ServerPhase.SHARE_KEYS,
+    ServerPhase.MASKED_INPUT,
+    ServerPhase.CONSISTENCY_CHECK,
+    ServerPhase.UNMASKING,
+)
+UNREVEALED = COLLECTED[:4]
 
 
 @pytest.fixture
@@ -52,7 +58,7 @@ def open_ledger(folder: Path, epsilon: float = 8.0) -> Ledger:
 
 
 def clients() -> dict[str, Client]:
-    return {name: Client(policy=ClientPolicy(min_participants=2)) for name in NAMES}
+    return {name: Client(policy=ClientPolicy.permissive()) for name in NAMES}
 
 
 def drive(server: Server, those: dict[str, Client], silent: dict[ServerPhase, int] | None = None) -> None:
@@ -152,7 +158,7 @@ def test_a_commitment_may_be_tried_again(ledger: Ledger, monkeypatch: pytest.Mon
 
 def test_simulated_rounds_are_paid_for_as_others_are(ledger: Ledger) -> None:
     inputs = lambda name: {"update": np.zeros(3)}  # noqa: E731
-    report = pay(ledger, "study", PLAN, Simulation(PLAN.config, inputs, policy=ClientPolicy(min_participants=2)))
+    report = pay(ledger, "study", PLAN, Simulation(PLAN.config, inputs, policy=ClientPolicy.permissive()))
     assert only(ledger).status is ReservationStatus.COMMITTED
     assert only(ledger).round_id == report.session_id.hex()
     asked: list[str] = []
@@ -428,7 +434,8 @@ def test_what_is_kept_is_kept_before_listeners_hear_of_it(ledger: Ledger) -> Non
         paid.commit()
     assert order == [
         *("advertise-keys", "kept in advertise-keys", "kept in share-keys", "share-keys", "kept in masked-input"),
-        *("masked-input", "kept in unmasking", "unmasking", "kept in completed"),
+        *("masked-input", "kept in consistency-check", "consistency-check", "kept in unmasking"),
+        *("unmasking", "kept in completed"),
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -52,7 +53,7 @@ def small_plan(num_clients: int = 12, **changes: Any) -> PrivatePlan:
     return PrivatePlan(**(plan | changes))
 
 
-LENIENT = ClientPolicy(min_participants=2)
+LENIENT = ClientPolicy.permissive()
 
 
 def run(
@@ -147,7 +148,8 @@ def test_a_server_that_sums_too_few_gets_no_shares(monkeypatch: pytest.MonkeyPat
     # The server's own check is switched off; the clients' is what must hold.
     monkeypatch.setattr(closing, "_check_minimum", lambda state, have: None)
     # On the ring, as in the complete graph the server's own threshold would be missed first.
-    plan = small_plan(graph=GraphKind.RING_FOR_RANDOM_DROPOUTS)
+    model = ThreatModel(12, 0.1, 0.25, Adversary.CURIOUS_SERVER)
+    plan = small_plan(threat_model=model, graph=GraphKind.RING_FOR_RANDOM_DROPOUTS)
     server, clients = Server(plan.config), joining(plan.config)
     while server.phase is not ServerPhase.MASKED_INPUT:
         exchange(server, clients, lambda name: np.zeros(20))
@@ -168,7 +170,7 @@ def test_a_server_that_sums_too_few_gets_no_shares(monkeypatch: pytest.MonkeyPat
 
 
 def demand(**changes: Any) -> ClientPolicy:
-    return ClientPolicy(min_participants=2, privacy=PrivacyDemand(**({"epsilon": 2.0, "delta": 1e-5} | changes)))
+    return ClientPolicy.permissive(PrivacyDemand(**({"epsilon": 2.0, "delta": 1e-5} | changes)))
 
 
 def accepts(config: RoundConfig, policy: ClientPolicy) -> bool:
@@ -206,7 +208,7 @@ def test_a_client_believes_neither_fewer_colluders_nor_fewer_survivors_nor_less_
         assert not accepts(proposal, demand()), proposal
     trusting = RoundConfig(ThreatModel(12, 0.0, 0.25), (spec,), min_survivors=config.min_survivors)
     assert accepts(trusting, demand())  # more honest survivors, if none is corrupt ...
-    sceptic = ClientPolicy(corrupt_fraction=0.1, min_participants=2, privacy=PrivacyDemand(2.0, 1e-5))
+    sceptic = replace(demand(), corrupt_fraction=0.1)
     assert not accepts(trusting, sceptic)  # ... which this client does not believe
 
 
@@ -256,7 +258,7 @@ def test_private_rounds_have_ten_participants_unless_a_client_says_otherwise() -
     assert not accepts(nine.config, ClientPolicy())
     assert accepts(nine.config, ClientPolicy(min_participants=9))
     assert accepts(small_plan(min_participants=10).config, ClientPolicy())
-    plain = RoundConfig(ThreatModel(3, 0.0, 0.3), (FloatVector("update", 2),))
+    plain = RoundConfig(ThreatModel(5, 0.1, 0.2), (FloatVector("update", 2),))
     assert accepts(plain, ClientPolicy())
 
 
@@ -284,7 +286,7 @@ def test_the_demand_survives_a_dump() -> None:
         ((PrivateCounts("c", 4, 0, 1, 2.0),), {}, "max_total"),
         ((PrivateCounts("c", 4, 1, 0, 2.0),), {}, "scale"),
         ((PrivateCounts("c", 4, 1 << 30, 1 << 30, 2.0),), {}, "steps"),
-        ((PrivateVector("u", 4, 1.0, 8.0, 2.0),), {"min_survivors": 2}, "nobody's noise"),
+        ((PrivateVector("u", 4, 1.0, 8.0, 2.0),), {"min_survivors": 3}, "two more than may be corrupt"),
         ((PrivateVector("u", 4, 1.0, 8.0, 2.0),), {"max_weight": 5}, "no vector is weighted"),
     ],
 )
@@ -302,8 +304,8 @@ def test_small_groups_on_sparse_graphs_are_not_left_to_a_server_that_may_equivoc
     model = ThreatModel(1000, 0.05, 0.05, Adversary.SEMI_MALICIOUS_SERVER)
     vector = PrivateVector("u", 4, 1.0, 8.0, 2.0)
     with pytest.raises(ParameterError, match=r"GraphKind\.COMPLETE"):
-        RoundConfig(model, (vector,), min_survivors=950)
-    assert RoundConfig(model, (vector,), min_survivors=950, graph=GraphKind.COMPLETE).private
+        RoundConfig(model, (vector,), min_survivors=950, graph=GraphKind.RANDOM_CYCLES)
+    assert RoundConfig(model, (vector,), min_survivors=950).graph is GraphKind.COMPLETE
     assert small_plan(threat_model=model).config.graph is GraphKind.COMPLETE
 
 

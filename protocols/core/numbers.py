@@ -1,0 +1,34 @@
+"""Numbers at doors: Python's and numpy's are taken, whatever else looks like one is refused by name."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from secagg.errors import ParameterError
+
+
+def whole(value: Any, name: str, least: int, most: int | None = None) -> int:
+    """Return an integer of Python's; raise ParameterError for anything else, booleans and 2.0 included."""
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least or (most is not None and number > most):
+        bounds = f"from {least}" if most is None else f"from {least} to {most}"
+        raise ParameterError(f"{name} is {value!r}, but must be an integer {bounds}")
+    return number
+
+
+def real(value: Any, name: str, least: float, most: float = math.inf) -> float:
+    """Return a float of Python's, or an int where one was given; raise ParameterError for anything else, NaN too."""
+    number = value.item() if isinstance(value, np.integer | np.floating) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not least <= number <= most:
+        bounds = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+        raise ParameterError(f"{name} is {value!r}, but must be a number {bounds}")
+    return number
