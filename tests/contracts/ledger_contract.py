@@ -233,6 +233,23 @@ class LedgerContract:
         assert (whole.epsilon, whole.delta) == (3.25, 4e-7)
         assert ledger.status("daily").spent["epsilon"] == Fraction(3, 4)
 
+    def test_each_record_is_parsed_about_once(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+        import json
+
+        for i in range(30):
+            taken = ledger.reserve("alice", cost("0.01", f"1e-{20 + i}"), round_id=str(i), participants=["a"])
+            ledger.commit(taken, cost("0.005", f"1e-{20 + i}"))
+        parsed: list[str] = []
+        loads = json.loads
+
+        def counting(text: str, *more: Any, **options: Any) -> Any:
+            parsed.append(text)
+            return loads(text, *more, **options)
+
+        monkeypatch.setattr(json, "loads", counting)
+        records = ledger.verify().records
+        assert len(parsed) <= records
+
     def test_numpy_scalars_are_taken_and_look_alikes_refused(self, ledger: Ledger, url: str) -> None:
         import numpy as np
 
