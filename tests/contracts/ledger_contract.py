@@ -277,7 +277,9 @@ class LedgerContract:
             "reason": lambda: ledger.release(taken, 0),  # type: ignore[arg-type]
             "epsilon must": lambda: Budget("x", True, adjacency=ADD),
             "order": lambda: Budget("x", 1, "1e-6", adjacency=ADD, composition="renyi", order=True),
-            "order = '8'": lambda: Budget("x", 1, "1e-6", adjacency=ADD, composition="renyi", order="8"),  # type: ignore[arg-type]
+            "order must be a real number, not str": lambda: Budget(
+                "x", 1, "1e-6", adjacency=ADD, composition="renyi", order="8"
+            ),  # type: ignore[arg-type]
             "participants": lambda: ledger.reserve("alice", cost(1), round_id="s", participants=3),  # type: ignore[arg-type]
             "renews": lambda: Budget("x", 1, adjacency=ADD, renews=30),  # type: ignore[arg-type]
             "budget": lambda: ledger.create("x"),  # type: ignore[arg-type]
