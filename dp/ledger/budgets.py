@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from fractions import Fraction
-from numbers import Real as AnyReal
 from typing import Any
 
 from ..errors import PrivacyParameterError
 from ..events import Event
+from ..rational import exact
 from ..sensitivity import Adjacency
 from .amounts import Number, read, spell, up
 from .costs import ADJACENCY, Cost, check_adjacency, floor_fraction, from_plain, relation_of, to_plain
@@ -139,8 +139,8 @@ class Budget:
                 "order goes with composition 'renyi'; event goes with composition 'releases', which needs it"
             )
         if self.composition is Composition.RENYI:
-            order = best_order(float(self.epsilon), float(self.delta)) if self.order is None else self.order
-            if isinstance(order, bool) or not isinstance(order, AnyReal) or not 1 < order <= 2**20:
+            order: Any = best_order(float(self.epsilon), float(self.delta)) if self.order is None else self.order
+            if not 1 < exact(order, "order") <= 2**20:
                 raise PrivacyParameterError(f"order = {order!r} must be a number above 1 and at most {2**20}")
             object.__setattr__(self, "order", float(order))
         if self.event is not None:

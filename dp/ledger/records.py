@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from types import NoneType
 from typing import Any
 
@@ -107,9 +108,9 @@ class Record:
             )
 
     def facts(self) -> dict[str, Any]:
-        """Return the payload; raise LedgerCorruptError if it is none."""
+        """Return the payload, not to be changed; raise LedgerCorruptError if it is none."""
         try:
-            facts = json.loads(self.payload)
+            facts = _parsed(self.payload)
         except (TypeError, ValueError, RecursionError):
             facts = None
         if not isinstance(facts, dict):
@@ -137,6 +138,12 @@ class Record:
             raise LedgerCorruptError(
                 f"record {self.seq} has no amounts at {'.'.join(path)}; restore the ledger from a backup", seq=self.seq
             ) from None
+
+
+@lru_cache(maxsize=64)
+def _parsed(payload: str) -> Any:
+    """Return what a payload says: each is asked for many times in turn, and parsed once."""
+    return json.loads(payload)
 
 
 def chained(

@@ -249,7 +249,7 @@ def resolve(
 def history(
     opening: Reading,
     name: Annotated[str | None, typer.Argument(help="The budget's name; the whole trail if left out.")] = None,
-    last: Annotated[int, typer.Option(help="Only so many records, the latest.", min=1)] = 50,
+    last: Annotated[int, typer.Option(help="Only so many records, the latest.", min=1, metavar="N")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Show the audit trail."""

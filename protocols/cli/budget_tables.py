@@ -65,7 +65,7 @@ def show_statuses(found: list[Status], lifetimes: list[Lifetime | None], as_json
         budget = one.budget
         share = f" {one.fraction_taken:.1%} taken: "
         total = f"epsilon {one.epsilon:.6g} at delta {one.delta:g}"
-        console.print(Text.assemble((budget.name, "bold"), " ", _bar(one), share, total), soft_wrap=True)
+        console.print(Text.assemble((budget.name, "bold"), " ", _bar(one), share, total))
         rows = table("", "spent", "held", "left", "of")
         for name, limit in one.limit.items():
             amounts = (one.spent[name], one.held[name], one.left[name], limit)
@@ -82,7 +82,7 @@ def show_statuses(found: list[Status], lifetimes: list[Lifetime | None], as_json
             )
         if budget.expires:
             notes.append(f"{'EXPIRED' if one.expired else 'expires'} {budget.expires:%Y-%m-%d %H:%M} UTC")
-        console.print(Text(f"  {'; '.join(notes)}", style="dim"), soft_wrap=True)
+        console.print(Text(f"  {'; '.join(notes)}", style="dim"))
 
 
 def _bar(found: Status) -> Text:

@@ -233,6 +233,23 @@ class LedgerContract:
         assert (whole.epsilon, whole.delta) == (3.25, 4e-7)
         assert ledger.status("daily").spent["epsilon"] == Fraction(3, 4)
 
+    def test_each_record_is_parsed_about_once(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+        import json
+
+        for i in range(30):
+            taken = ledger.reserve("alice", cost("0.01", f"1e-{20 + i}"), round_id=str(i), participants=["a"])
+            ledger.commit(taken, cost("0.005", f"1e-{20 + i}"))
+        parsed: list[str] = []
+        loads = json.loads
+
+        def counting(text: str, *more: Any, **options: Any) -> Any:
+            parsed.append(text)
+            return loads(text, *more, **options)
+
+        monkeypatch.setattr(json, "loads", counting)
+        records = ledger.verify().records
+        assert len(parsed) <= records
+
     def test_numpy_scalars_are_taken_and_look_alikes_refused(self, ledger: Ledger, url: str) -> None:
         import numpy as np
 
@@ -260,7 +277,9 @@ class LedgerContract:
             "reason": lambda: ledger.release(taken, 0),  # type: ignore[arg-type]
             "epsilon must": lambda: Budget("x", True, adjacency=ADD),
             "order": lambda: Budget("x", 1, "1e-6", adjacency=ADD, composition="renyi", order=True),
-            "order = '8'": lambda: Budget("x", 1, "1e-6", adjacency=ADD, composition="renyi", order="8"),  # type: ignore[arg-type]
+            "order must be a real number, not str": lambda: Budget(
+                "x", 1, "1e-6", adjacency=ADD, composition="renyi", order="8"
+            ),  # type: ignore[arg-type]
             "participants": lambda: ledger.reserve("alice", cost(1), round_id="s", participants=3),  # type: ignore[arg-type]
             "renews": lambda: Budget("x", 1, adjacency=ADD, renews=30),  # type: ignore[arg-type]
             "budget": lambda: ledger.create("x"),  # type: ignore[arg-type]

@@ -249,6 +249,19 @@ def test_a_copy_of_the_file_that_is_open_has_every_spend(path: Path) -> None:
         assert copied.status("b").spent["epsilon"] == 21
 
 
+def test_the_latest_records_are_found_without_sorting_all(path: Path) -> None:
+    with Ledger.open(str(path)) as ledger:
+        asked: list[str] = []
+        ledger._store._reader.sqlite.set_trace_callback(asked.append)  # type: ignore[attr-defined]
+        assert [record.seq for record in ledger.history("b", last=2)] == [2, 3]
+        ledger._store._reader.sqlite.set_trace_callback(None)  # type: ignore[attr-defined]
+        (latest,) = (sql for sql in asked if "DESC LIMIT 2" in sql)
+        with ledger._store.read() as tx:
+            plan = str(tx.rows(f"EXPLAIN QUERY PLAN {latest}"))
+        assert "USING INDEX" in plan
+        assert "TEMP B-TREE" not in plan
+
+
 def test_readers_do_not_wait_for_a_writer_of_their_own_process(path: Path) -> None:
     with Ledger.open(str(path), busy_seconds=0.2) as ledger, ThreadPoolExecutor(2) as threads:
         with ledger._store.write():

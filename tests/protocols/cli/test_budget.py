@@ -90,7 +90,7 @@ def test_no_word_breaks_at_eighty_columns(ledger: str, monkeypatch: pytest.Monke
         run("status"),
     ):
         assert max(map(len, text.splitlines())) <= 80
-        assert session in text or "round" not in text
+        assert session in text or text.startswith(("participant", "a long name of a budget ·"))
         assert not re.search("relea$|reser$|commi$|budge$", text, re.MULTILINE)
     history = run("history")
     for words in (
@@ -133,7 +133,7 @@ def test_what_all_periods_came_to_is_told(ledger: str) -> None:
     for day in (1, 2):
         with Ledger.open(ledger, clock=lambda day=day: start + timedelta(days=day, hours=1)) as opened:
             opened.spend("b", Cost("0.75", adjacency=Adjacency.ADD_REMOVE), round_id=str(day))
-    assert "all 2 periods with spends: epsilon 1.5 at delta 0" in run("status")
+    assert "all 2 periods with spends: epsilon 1.5 at delta 0" in " ".join(run("status").split())
     (found,) = run_json("status")
     assert (found["lifetime"]["periods"], found["lifetime"]["epsilon"]) == (2, 1.5)
 
