@@ -121,7 +121,7 @@ def test_the_masks_that_are_shown_are_those_of_the_input():
     masked = text.partition("masked input mod 2^")[2].partition("\n")[0]
     bits, values = int(masked.partition(":")[0]), [int(x) for x in masked.partition("[")[2].strip("]").split(", ")]
     sent = text.partition("## Phase masked-input")[2].partition("ann to server: ")[2].splitlines()[1].strip()
-    packed = msgspec.msgpack.decode(bytes.fromhex(sent))[-1][0]
+    packed = msgspec.msgpack.decode(bytes.fromhex(sent))[3][0]
     assert unpack(packed, bits, 2).tolist() == values
 
 
