@@ -91,7 +91,12 @@ class Session:
         """What Server does when it closes its last round, from shares to the unmasked sum."""
         seed_shares, key_shares = unmasking.collect_shares(self.responses)
         recovered = unmasking.recover(
-            self.session_id, self.advertised, seed_shares=seed_shares, key_shares=key_shares, threshold=self.threshold
+            self.session_id,
+            self.advertised,
+            self.commitments,
+            seed_shares=seed_shares,
+            key_shares=key_shares,
+            threshold=self.threshold,
         )
         unmasking.remove_masks(
             [self.sums],

@@ -16,7 +16,7 @@ from secagg.errors import ParameterError
 from ..core.threat_model import Adversary
 from ..masking.topology import GraphKind, Topology
 from ..masking.transitions import ServerPhase
-from ..simulation.masked import COLLECTED_PHASES
+from ..simulation.masked import COLLECTED_PHASES, collected_phases
 from .errors import EXIT_WRONG
 from .options import Clients, Noise, Payment, Schedule, Setting, spread
 from .round_tables import add_plan, show_round
@@ -165,10 +165,9 @@ def _drop_fractions(dropout: float, drop_in: list[str]) -> dict[ServerPhase, flo
 
 
 def _check_phases_exist(adversary: Adversary, fractions: Mapping[ServerPhase, float]) -> None:
-    if ServerPhase.CONSISTENCY_CHECK in fractions and not adversary.may_equivocate:
-        raise ParameterError(
-            f"--drop-in names {ServerPhase.CONSISTENCY_CHECK}, but there is no such phase against a {adversary}"
-        )
+    for phase in fractions:
+        if phase not in collected_phases(adversary):
+            raise ParameterError(f"--drop-in names {phase}, but there is no such phase against a {adversary}")
 
 
 @contextmanager

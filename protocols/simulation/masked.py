@@ -15,6 +15,7 @@ from secagg.signatures import Identity
 
 from ..core.machine import GivenInputs
 from ..core.participants import Participants
+from ..core.threat_model import Adversary
 from ..masking.client import Client
 from ..masking.config import RoundConfig
 from ..masking.graph import Graph
@@ -32,6 +33,13 @@ COLLECTED_PHASES = (
     ServerPhase.CONSISTENCY_CHECK,
     ServerPhase.UNMASKING,
 )
+
+
+def collected_phases(adversary: Adversary) -> list[ServerPhase]:
+    """Return the phases of a session against an adversary, in order."""
+    absent = {ServerPhase.ACCEPT_SHARES: not adversary.needs_identities}
+    absent[ServerPhase.CONSISTENCY_CHECK] = not adversary.may_equivocate
+    return [phase for phase in COLLECTED_PHASES if not absent.get(phase)]
 
 
 @dataclass(frozen=True)

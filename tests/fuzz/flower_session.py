@@ -44,8 +44,8 @@ from tests.protocols.flower.in_process import (
 )
 
 NODES = NODE_IDS[:5]
-EXCHANGES = 6
-"""Who are you, keys, shares, masked input, confirmation, unmasking."""
+EXCHANGES = 7
+"""Who are you, keys, shares, receipts, masked input, confirmation, unmasking."""
 VICTIM = NODES[2]
 """The node that is played with by its server; in the other targets, the one that plays with its server."""
 

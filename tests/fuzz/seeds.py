@@ -98,9 +98,9 @@ def core_seeds() -> dict[str, list[bytes]]:
         add("client_answer", bytes([at]) + down)
         add("server_receive", bytes([at]) + up)
         add("client_dump", each.client[dumps.HEADER_BYTES :])
-    coloured = exchanges[2].from_client_3[framing.HEADER_BYTES :].replace(b"masked-input", b"masked-\x1b[31m")
+    coloured = exchanges[3].from_client_3[framing.HEADER_BYTES :].replace(b"masked-input", b"masked-\x1b[31m")
     add("message_body", coloured)
-    add("server_receive", b"\2" + coloured)
+    add("server_receive", b"\3" + coloured)
     private = wire.encode(Invitation(1, _private_round(), bytes(32)))[framing.HEADER_BYTES :]
     add("message_body", private)
     add("client_answer", b"\0" + private)

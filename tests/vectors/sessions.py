@@ -177,10 +177,6 @@ def _endings(vector: Vector, config: RoundConfig, silent: Silent) -> list[Vector
     first = min(sealed)
     before_inputs = "accept-shares" if config.threat_model.adversary.needs_identities else "masked-input"
     cases: list[tuple[str, Vector, Vector]] = [
-        ("a dealer's shares open for nobody", {}, dealing(sealed, sealed=(sealed, _flip_low))),
-        ("a dealer's shares open for all but one", {}, dealing({first}, sealed=(sealed, _flip_low))),
-        ("a dealer commits to other shares", {}, dealing(commitments, commitments=(commitments, other))),
-        ("one more vanishes before it says whose shares fit", {before_inputs: [dealer]}, {}),
         ("nobody vanishes", {}, {}),
         ("one more vanishes before unmasking", silent | {"unmasking": [spared]}, {}),
         ("everyone but one vanishes with the inputs", {"masked-input": answering[1:]}, {}),
@@ -190,7 +186,16 @@ def _endings(vector: Vector, config: RoundConfig, silent: Silent) -> list[Vector
         ("every holder lies", silent, lying(answering)),
         ("shares are damaged on their way, and cost their sender the session", {}, {"share-keys": torn}),
     ]
-    return [ending(vector, config, *case) for case in cases] + list(_demanding(vector, config))
+    told = {"advertise-keys": silent.get("advertise-keys", [])}  # the dealer's message is for those who were there
+    dealt_wrongly: list[tuple[str, Vector, Vector]] = [
+        ("a dealer's shares open for nobody", told, dealing(sealed, sealed=(sealed, _flip_low))),
+        ("a dealer's shares open for all but one", told, dealing({first}, sealed=(sealed, _flip_low))),
+        ("a dealer commits to other shares", told, dealing(commitments, commitments=(commitments, other))),
+        ("one more vanishes before it says whose shares fit", {before_inputs: [dealer]}, {}),
+    ]
+    endings = [ending(vector, config, *case) for case in cases]
+    endings += _demanding(vector, config)
+    return endings + [ending(vector, config, *case) for case in dealt_wrongly]
 
 
 def _demanding(vector: Vector, config: RoundConfig) -> Iterator[Vector]:

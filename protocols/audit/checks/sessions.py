@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,11 +16,12 @@ from ...core import framing
 from ...core.threat_model import Adversary
 from ...masking import wire
 from ...masking.client import Client
+from ...masking.config import RoundConfig
 from ...masking.messages import ToClient, ToServer
 from ...masking.server import Server
 from ...masking.transitions import ServerPhase
 from ...simulation.driver import Crossing
-from ...simulation.masked import COLLECTED_PHASES
+from ...simulation.masked import COLLECTED_PHASES, collected_phases
 from ..outcome import Check, Found, Refuted, Trials, demand, demand_refusal
 from ..stage import Stage, configuration, read
 from .primitives import flipped
@@ -27,12 +29,16 @@ from .primitives import flipped
 CLIENTS = (5, 25)
 """From how many to below how many: with fewer, some adversaries leave no threshold."""
 _PARTIES = 7
-_UP_TO_INPUTS = COLLECTED_PHASES[: COLLECTED_PHASES.index(ServerPhase.MASKED_INPUT) + 1]
 _TWEAKS = ("drop", "flip", "flip and repair", "truncate", "garbage", "earlier message", "another's message")
 
 
 def _adversary(rng: np.random.Generator) -> Adversary:
     return list(Adversary)[int(rng.integers(3))]
+
+
+def _up_to_inputs(config: RoundConfig) -> Sequence[ServerPhase]:
+    phases = collected_phases(config.threat_model.adversary)
+    return phases[: phases.index(ServerPhase.MASKED_INPUT) + 1]
 
 
 def _dropouts(trials: Trials) -> Found:
@@ -47,15 +53,16 @@ def _dropouts(trials: Trials) -> Found:
             complete_graph=bool(rng.random() < 0.3),
         )
         vanishing = rng.permutation(clients)[: int(rng.integers(0, config.threat_model.max_dropouts + 1))] + 1
-        gone_in = {number: int(rng.integers(5)) for number in vanishing.tolist()}
+        phases = collected_phases(config.threat_model.adversary)
+        gone_in = {number: int(rng.integers(len(phases))) for number in vanishing.tolist()}
         stage = Stage(config, rng, through_dumps=bool(rng.random() < 0.2))
         drops = {
             str(phase): stage.everyone.named(number for number, at in gone_in.items() if at == position)
-            for position, phase in enumerate(COLLECTED_PHASES)
+            for position, phase in enumerate(phases)
         }
         stage.run(drops)
         stage.demand_exact()
-        gone = {name for phase in _UP_TO_INPUTS for name in drops[phase]}
+        gone = {name for phase in _up_to_inputs(config) for name in drops[phase]}
         left = set(stage.everyone) - gone
         demand(stage.server.result.survivors == left, "someone who sent an input in time is not in the sum")
         dropped += len(vanishing)
@@ -66,9 +73,8 @@ def _too_many_dropouts(trials: Trials) -> Found:
     for rng in trials.each(trials.share(4)):
         config = configuration(10, _adversary(rng), complete_graph=True)
         vanishing = rng.permutation(10)[: 10 - config.topology.threshold + 1] + 1
-        phase = COLLECTED_PHASES[int(rng.integers(5))]
-        if phase is ServerPhase.CONSISTENCY_CHECK and not config.threat_model.adversary.may_equivocate:
-            phase = ServerPhase.UNMASKING
+        phases = collected_phases(config.threat_model.adversary)
+        phase = phases[int(rng.integers(len(phases)))]
         stage = Stage(config, rng)
         drops = {str(phase): stage.everyone.named(vanishing.tolist())}
         demand_refusal(partial(stage.run, drops), ThresholdError, "a sum of too few")
@@ -84,7 +90,8 @@ def _minimum(trials: Trials) -> Found:
         config = configuration(clients, _adversary(rng), complete_graph=bool(rng.random() < 0.3))
         vanishing = rng.permutation(clients)[: config.threat_model.max_dropouts + 1] + 1
         stage = Stage(config, rng)
-        phase = _UP_TO_INPUTS[int(rng.integers(len(_UP_TO_INPUTS)))]
+        phases = _up_to_inputs(config)
+        phase = phases[int(rng.integers(len(phases)))]
         drops = {str(phase): stage.everyone.named(vanishing.tolist())}
         least = config.threat_model.min_survivors
         what = f"a sum of {clients - len(vanishing)} of {clients} clients, at least {least} of which remain,"
@@ -160,7 +167,7 @@ def _tampering(trials: Trials) -> Found:
     for rng in trials.each():
         tweaker = _Tweaker(
             _TWEAKS[int(rng.integers(len(_TWEAKS)))],
-            COLLECTED_PHASES[int(rng.integers(5))],
+            COLLECTED_PHASES[int(rng.integers(len(COLLECTED_PHASES)))],
             f"client-{rng.integers(1, _PARTIES + 1)}",
             bool(rng.random() < 0.5),
             rng,

@@ -36,7 +36,7 @@ def test_params_gives_degree_and_threshold(adversary, degree, threshold):
 def test_params_are_readable():
     outcome = runner.invoke(app, ["params", "--clients", "1000"])
     assert outcome.exit_code == 0
-    for words in ("at most 150 neighbours each", "98 of at most 150 shares", "random cycles", "26 bits", "339"):
+    for words in ("at most 150 neighbours each", "98 of at most 150 shares", "random cycles", "26 bits", "352"):
         assert words in outcome.stdout
 
 
@@ -62,7 +62,7 @@ def test_round_reports_all_that_scripts_need():
 def test_round_survives_dropouts_in_every_round(adversary):
     drops = ["advertise-keys=0.05", "share-keys=0.05", "masked-input=0.05", "unmasking=0.05"]
     if adversary == "malicious-server":
-        drops.append("consistency-check=0.05")
+        drops += ["accept-shares=0", "consistency-check=0.05"]
     arguments = [part for drop in drops for part in ("--drop-in", drop)]
     facts = run_json(
         "round", "--clients", "20", "--dim", "100", "--corrupt", "0.05", "--adversary", adversary, *arguments
@@ -90,6 +90,7 @@ def test_round_with_the_complete_graph():
             [*("--clients", "10", "--dim", "5", "--adversary"), "curious-server", "--drop-in", "consistency-check=0.1"],
             "no such phase against a curious",
         ),
+        (["--clients", "10", "--dim", "5", "--drop-in", "accept-shares=0.1"], "no such phase against a semi-malicious"),
     ],
 )
 def test_impossible_rounds_exit_with_2_and_a_reason(arguments, words):

@@ -29,7 +29,6 @@ from protocols.masking.server import Server
 from protocols.masking.topology import GraphKind
 from protocols.masking.transitions import ServerPhase
 from protocols.simulation import driver
-from protocols.simulation.masked import COLLECTED_PHASES
 from secagg.encoding import Rounding
 from secagg.randomness import SYSTEM, RandomBytes
 from secagg.signatures import Identity
@@ -211,15 +210,6 @@ class Session(driver.Session[Server, Client]):
             if (crossing.phase, crossing.name, crossing.to_coordinator) == due
             else faithful(crossing)
         )
-
-
-def phases_of(adversary: Adversary) -> list[ServerPhase]:
-    """The phases of a session, in order."""
-    left_out = {
-        *(() if adversary.needs_identities else (ServerPhase.ACCEPT_SHARES,)),
-        *(() if adversary.may_equivocate else (ServerPhase.CONSISTENCY_CHECK,)),
-    }
-    return [phase for phase in COLLECTED_PHASES if phase not in left_out]
 
 
 def altering(phase: ServerPhase, culprits: Collection[int], alter: Callable[[Any], Message]) -> driver.Wire:

@@ -6,9 +6,10 @@ from protocols.core.listener import Listener, ignore
 from protocols.core.threat_model import Adversary
 from protocols.masking.client import Client
 from protocols.masking.server import Server
+from protocols.simulation.masked import collected_phases
 from tests.contracts.protocol_contract import ProtocolContract, Trial
 
-from .harness import Session, number, phases_of, random_inputs, small_config
+from .harness import Session, number, random_inputs, small_config
 
 CURIOUS, SEMI, MALICIOUS = Adversary
 
@@ -47,10 +48,10 @@ class TestMalicious(MaskingContract):
 
 class TestSemiMalicious(MaskingContract):
     adversary = SEMI
-    phases = tuple(map(str, phases_of(SEMI)))
+    phases = tuple(map(str, collected_phases(SEMI)))
 
 
 class TestCurious(MaskingContract):
     adversary = CURIOUS
-    phases = tuple(map(str, phases_of(CURIOUS)))
+    phases = tuple(map(str, collected_phases(CURIOUS)))
     trusted_coordinator = True

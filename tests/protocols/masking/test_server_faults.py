@@ -16,16 +16,17 @@ from protocols.masking.config import RoundConfig
 from protocols.masking.messages import MaskedInput, UnmaskingShares
 from protocols.masking.server import Server
 from protocols.masking.transitions import ServerPhase
+from protocols.simulation.masked import collected_phases
 from secagg.errors import EncodingError, InconsistentShares, MalformedMessage, UnexpectedMessage
 from secagg.key_agreement import KeyPair
 
-from .harness import Session, altering, number, phases_of, random_inputs, session_after, small_config
+from .harness import Session, altering, number, random_inputs, session_after, small_config
 
 replace = msgspec.structs.replace
 COMPLETE = {"complete_graph": True, "dropout": 0.34}
 
 
-PHASES = phases_of(Adversary.CURIOUS_SERVER)
+PHASES = collected_phases(Adversary.CURIOUS_SERVER)
 
 
 @pytest.mark.parametrize("phase", PHASES)

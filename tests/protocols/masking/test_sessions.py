@@ -14,11 +14,11 @@ from protocols.masking.config import RoundConfig
 from protocols.masking.policy import ClientPolicy
 from protocols.masking.topology import GraphKind
 from protocols.masking.transitions import ClientPhase, ServerPhase
-from protocols.simulation.masked import COLLECTED_PHASES
+from protocols.simulation.masked import COLLECTED_PHASES, collected_phases
 from secagg.encoding import Rounding
 from secagg.errors import EncodingError, ParameterError, ThresholdError, UnexpectedMessage
 
-from .harness import Session, phases_of, random_inputs, session_after, small_config
+from .harness import Session, random_inputs, session_after, small_config
 
 
 @st.composite
@@ -82,7 +82,7 @@ def test_any_session_is_exact_or_ends_for_want_of_clients(data):
     assert not session.server.excluded
 
 
-PHASES_OF_EACH = [(adversary, phase) for adversary in Adversary for phase in phases_of(adversary)]
+PHASES_OF_EACH = [(adversary, phase) for adversary in Adversary for phase in collected_phases(adversary)]
 
 
 @pytest.mark.parametrize(("adversary", "phase"), PHASES_OF_EACH)
