@@ -113,6 +113,11 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
                 f"min_survivors is {given}, but must be at least {least}, two more than may be corrupt; or 0 for as "
                 "many as are left after the dropouts"
             )
+        if self.topology.graph is GraphKind.RANDOM_CYCLES and self.min_survivors < model.min_survivors:
+            raise ParameterError(
+                f"min_survivors is {given}, but on random cycles no more than dropout_fraction may be late, which "
+                f"leaves {model.min_survivors}: raise either of them, or use GraphKind.COMPLETE"
+            )
 
     def _check_private(self) -> None:
         """Refuse what would undo the noise: plain vectors beside private ones, small or split sums."""

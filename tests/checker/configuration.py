@@ -1,5 +1,6 @@
 """SPEC sections 2, 4, 8 and 28: a configuration as it is written down, and all that follows from it."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -35,6 +36,8 @@ class Session:
         self.topology = topology.derive(n, corrupt, dropout, adversary, graph)
         self.min_survivors = minimum
         require(self.topology.max_corrupt + 2 <= minimum <= n, "ParameterError")
+        left = math.ceil((1 - dropout - topology.SLACK) * n)
+        require(self.topology.graph != topology.CYCLES or minimum >= left, "ParameterError")
         self.everyone = b""
         self.id = digest("SESSION", b"\x01", messagepack.encode(written), nonce)
         self.lanes = []

@@ -5,6 +5,7 @@ import pytest
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector, IntegerVector
 from protocols.masking.config import MAX_CONFIG_BYTES, RoundConfig, written_down
+from protocols.masking.topology import GraphKind
 from secagg.errors import EncodingError, ParameterError
 
 from .harness import demanding, small_config
@@ -78,6 +79,15 @@ def test_min_survivors_is_what_the_dropouts_leave_unless_said(clients, corrupt, 
     assert config.min_survivors == least
     stated = small_config(clients, corrupt=corrupt, dropout=dropout, min_survivors=config.threat_model.max_corrupt + 2)
     assert stated.min_survivors == config.threat_model.max_corrupt + 2
+
+
+def test_random_cycles_are_for_sums_of_all_that_the_dropouts_leave():
+    """With fewer inputs a server could call more clients late than degree and threshold were made for."""
+    model, vectors = ThreatModel(1000, 0.1, 0.1, Adversary.CURIOUS_SERVER), small_config().vectors
+    assert RoundConfig(model, vectors, min_survivors=900).topology.graph is GraphKind.RANDOM_CYCLES
+    with pytest.raises(ParameterError, match=r"leaves 900: raise either of them, or use GraphKind\.COMPLETE"):
+        RoundConfig(model, vectors, min_survivors=899)
+    assert RoundConfig(model, vectors, min_survivors=899, graph=GraphKind.COMPLETE).min_survivors == 899
 
 
 def test_a_sum_of_which_the_corrupt_could_subtract_all_but_one_is_refused():
