@@ -10,9 +10,9 @@ import importlib.util
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -156,12 +156,16 @@ def pooled(cluster: Cluster, pool: int = 3) -> Iterator[str]:
     settings.write_text(
         f"[databases]\npostgres = host={cluster.here / 'sockets'} user={SUPERUSER}\n"
         f"[pgbouncer]\nlisten_addr =\nunix_socket_dir = {sockets}\nauth_type = any\npool_mode = transaction\n"
-        f"default_pool_size = {pool}\npidfile = {sockets}/pid\nlogfile = {sockets}/log\n"
+        f"default_pool_size = {pool}\nlogfile = {sockets}/log\n"
     )
-    cluster.call(pgbouncer(), "-d", "-q", str(settings))
+    as_user = {name: value for name, value in cluster.as_user.items() if name not in {"check", "capture_output"}}
+    running = subprocess.Popen([pgbouncer(), "-q", str(settings)], stderr=subprocess.DEVNULL, **as_user)  # noqa: S603
     try:
+        while not (sockets / ".s.PGSQL.6432").exists():
+            assert running.poll() is None, f"pgbouncer ended: {(sockets / 'log').read_text()}"
+            time.sleep(0.01)
         # The port is part of the socket's name; 6432 is pgbouncer's own.
         yield f"postgresql://{SUPERUSER}@/postgres?host={sockets}&port=6432"
     finally:
-        pid = int((sockets / "pid").read_text())
-        os.kill(pid, signal.SIGTERM)
+        running.kill()
+        running.wait()
