@@ -21,7 +21,13 @@ from protocols.flower import SecAgg, SecAggMod
 
 NUM_NODES = 20
 MODEL = [np.linspace(-1, 1, 60, dtype=np.float32).reshape(6, 10), np.zeros(10)]
-FAILING = {"advertise-keys": (0,), "share-keys": (1, 2), "masked-input": (3, 4), "unmasking": (5,)}
+FAILING = {
+    "advertise-keys": (0,),
+    "share-keys": (1, 2),
+    "masked-input": (3, 4),
+    "consistency-check": (),
+    "unmasking": (5,),
+}
 EXCHANGES = list(FAILING)
 """Which partitions fail in which exchange of the first round."""
 PRIVATE_MODEL = [np.zeros(300), np.zeros((10, 10), dtype=np.float32)]

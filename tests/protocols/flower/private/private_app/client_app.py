@@ -8,8 +8,8 @@ from private_app import task
 from protocols import ClientPolicy, PrivacyDemand
 from protocols.flower import SecAggMod
 
-usual = SecAggMod(policy=ClientPolicy(min_participants=3))
-demanding = SecAggMod(policy=ClientPolicy(min_participants=3, privacy=PrivacyDemand(0.25, task.DELTA)))
+usual = SecAggMod(policy=ClientPolicy(min_participants=3, min_survivors=3))
+demanding = SecAggMod(policy=ClientPolicy(min_participants=3, min_survivors=3, privacy=PrivacyDemand(0.25, task.DELTA)))
 
 
 def by_partition(message: Message, context: Context, call_next) -> Message:
