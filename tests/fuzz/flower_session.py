@@ -170,7 +170,7 @@ def session() -> Session:
 @cache
 def memory() -> Memory:
     """What the victim remembers before it is asked to train."""
-    found = recall(context_of(session().states[3]))
+    found = recall(context_of(session().states[4]))
     if found is None:
         raise ValueError("the victim remembers nothing")
     return found

@@ -219,8 +219,8 @@ def flower_seeds() -> dict[str, list[bytes]]:
     add("flower_node", bytes([1, 1]) + announced)
     add("flower_replies", bytes([0, 3]) + answer["identity"] + answer["proof"])
     add("flower_round", bytes([0, 3]) + answer["identity"] + answer["proof"])
-    for at, array in enumerate(recorded.asked[3]["arrays"].values()):
-        add("flower_node", bytes([3, 4, at]) + array.data)
+    for at, array in enumerate(recorded.asked[4]["arrays"].values()):
+        add("flower_node", bytes([4, 4, at]) + array.data)
         add("flower_arrays", array.data)
     add("flower_arrays", b"\x93NUMPY\x01\0\x0a\0{'descr': (")
     add("flower_arrays", b"PK\3\4")

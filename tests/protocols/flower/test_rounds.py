@@ -347,7 +347,7 @@ def test_malicious_server_rounds_use_identities_from_files(keys):
     (reply,), report = run(grid, settings)
     assert_mean(reply.content["arrays"].to_numpy_ndarrays(), range(6))
     assert report.failures == {}
-    assert set(report.seconds) == {"identities", *EXCHANGES, "server"}
+    assert set(report.seconds) == {"identities", *EXCHANGES, "accept-shares", "server"}
 
 
 def test_nodes_refuse_identities_that_they_do_not_trust(keys, tmp_path):

@@ -202,7 +202,7 @@ def test_a_simulation_uses_the_server_that_it_is_given_and_tells_what_clients_co
     assert report.result.sum("votes").tolist() == [7, 14]
     assert heard[-1].survivors == 7
     assert report.clients["client-1"].sent_bytes > report.clients["client-2"].sent_bytes > 0
-    assert report.phase_seconds.keys() == set(collected_phases(simulation.config.threat_model.adversary))
+    assert report.phase_seconds.keys() == set(collected_phases(config(8).threat_model.adversary))
 
 
 def test_nobody_is_chosen_to_drop_twice():
