@@ -98,14 +98,10 @@ MISUSES: tuple[tuple[str, str, Fault], ...] = (
 )
 
 UNMENDED: dict[str, str] = {
-    "sessions/minimum": "on sparse graphs as few as the threshold are summed",
-    "misuse/copies": "copy.copy(client) is a second client with the same masks",
     "misuse/arrays": "dp reads what masked, complex, structured and text arrays hide",
     "misuse/numbers": "numpy scalars and near-types are not treated alike at every door",
     "misuse/names": "texts for norm, adjacency and method miss comparisons by identity",
     "private/clipping": "norms that overflow clip to zero, and NaN moves the clip",
-    "private/silence": "data that cannot be summed makes a client silent",
     "ledger/calibrated": "calibrated noise costs more than its goal by rounding",
-    "paillier/replayed": "nothing binds a ciphertext to its session and author",
 }
 """Checks that the library fails today, and why. Strict: whoever mends one takes its line away."""
