@@ -15,7 +15,6 @@ from bench.peers.environments import Peer
 from bench.rounds import GIB, VALUE_BITS, Sizes
 from bench.side_by_side import Timings, clocked, limit, peer, say, size, take_turns
 from bench.suite.findings import Finding, Row
-from protocols.core.threat_model import ThreatModel
 from protocols.masking.topology import derive_topology
 from secagg.prg import cpu_count
 
@@ -146,7 +145,7 @@ def test_expected_orphans():
     from protocols.masking.graph import Graph
 
     sizes = Sizes(500, 1, 0.1)
-    topology = derive_topology(ThreatModel(sizes.clients, sizes.corrupt, sizes.dropout))
+    topology = derive_topology(sizes.model)
     counts = []
     for number in range(40):
         graph = Graph(topology, sizes.clients, number.to_bytes(32, "big"))

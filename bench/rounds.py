@@ -11,8 +11,8 @@ from bench.floors import processor_seconds, whole_round_seconds
 from bench.flower_costs import FlowerCost, cost
 from bench.peers.environments import Peer
 from bench.side_by_side import size
-from protocols.core.threat_model import ThreatModel
-from protocols.masking.topology import Topology, derive_topology
+from protocols.core.threat_model import Adversary, ThreatModel
+from protocols.masking.topology import GraphKind, Topology, derive_topology
 from secagg.residues import lane_dtype
 
 GIB = 1 << 30
@@ -27,10 +27,16 @@ class Sizes:
     dim: int
     dropout: float
     corrupt: float = 0.1
+    adversary: Adversary = Adversary.CURIOUS_SERVER
+    """The peers' adversary, so that like is compared with like; the defaults of this library withstand more."""
+
+    @property
+    def model(self) -> ThreatModel:
+        return ThreatModel(self.clients, self.corrupt, self.dropout, self.adversary)
 
     @cached_property
     def topology(self) -> Topology:
-        return derive_topology(ThreatModel(self.clients, self.corrupt, self.dropout))
+        return derive_topology(self.model)
 
     @property
     def mean_degree(self) -> float:
@@ -48,7 +54,7 @@ class Sizes:
 
     @property
     def survivors(self) -> int:
-        return self.clients - ThreatModel(self.clients, self.corrupt, self.dropout).max_dropouts
+        return self.clients - self.model.max_dropouts
 
     @property
     def orphaned_pairs(self) -> float:
@@ -82,6 +88,8 @@ class Sizes:
             *("--dim", str(self.dim)),
             *("--dropout", str(self.dropout)),
             *("--corrupt", str(self.corrupt)),
+            *("--adversary", str(self.adversary)),
+            *("--graph", str(GraphKind.RANDOM_CYCLES)),
             *more,
         )
         facts = run.facts
