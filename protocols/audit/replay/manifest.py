@@ -11,7 +11,7 @@ FILES: dict[str, tuple[str, int]] = {
     "aead": ("a11919e995e708059766303165493433101aa59cbd22b79a0a7f3c49cc3db42a", 15),
     "key_agreement": ("8135045be0801ed0f93b1904c5abfb07ec2428cb2764c82938e62ce1a02f7a94", 23),
     "signatures": ("df00b51bfc4e0700a6c7b0e645cb7afc1320a8e7f7111afdccf3d666e4bd9226", 41),
-    "privacy": ("4badf91acb8cace054d00d798ab8459cff3cb890cdc0404fdc5707086430777d", 180),
+    "privacy": ("838f1a0de5793cd50925cf16e75a7d97ccb546d8546c72cf4453c5da403ac5d0", 180),
     "protocol": ("f9d45a83f9251d3a41228a9e826655c71585cfec461cd8b8fc08d751faf51520", 18),
     "session-curious-sparse": ("05f7e77711718a257940ae7cabdab5f658953755f736904f695d2ff45becf9d4", 176),
     "session-curious-complete": ("9313b0dfa51a2e1e9f376473731b82668d6b208c70ffde8197535898916f2364", 163),
@@ -21,5 +21,5 @@ FILES: dict[str, tuple[str, int]] = {
     "session-private-semi-malicious": ("cd5ce9596a016b5761806b283207e6cb91e476c0fb71c7d5aa5f36943682e305", 112),
     "session-private-malicious": ("65324432a0ed414550577f107f8ae78dac078bec193d317ef9126eff43567d44", 111),
     "paillier-round": ("a426a5dc5183a685c1e43557ed29fbb1586c099419f61a1ef9eb3b8472f449fe", 84),
-    "ledger": ("7c68a1c4c6fff5229ef0edb569c7dcabdd9ad005751c537d37ae11ffa1f59116", 121),
+    "ledger": ("4234fedabf6d95864638988b4b85e9016076416118a45572f9f329510b2be5eb", 121),
 }
