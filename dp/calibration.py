@@ -11,7 +11,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from .accounting import Method, closed_epsilon, epsilon_of, one_integer
-from .analytic import gaussian_epsilon, gaussian_noise_multiplier, smallest
+from .analytic import gaussian_noise_multiplier, smallest
 from .discrete import UNSEEN, discrete_gaussian_delta
 from .errors import PrivacyParameterError
 from .events import DiscreteGaussianEvent, Event, FixedSizeSampled, GaussianEvent, PoissonSampled, Repeated
@@ -40,7 +40,7 @@ def gaussian_sigma(epsilon: float, delta: float, sensitivity: Sensitivity, dimen
     """
     bound = sensitivity.bound(Norm.L2, dimension)
     sigma = round_up(gaussian_noise_multiplier(epsilon, delta) * bound)
-    return _raised(lambda x: gaussian_epsilon(x / bound, delta), epsilon, sigma)
+    return _raised(lambda x: epsilon_of(GaussianEvent(x / bound, sensitivity.adjacency), delta), epsilon, sigma)
 
 
 def laplace_scale(epsilon: float, sensitivity: Sensitivity, dimension: int = 1) -> Fraction:
