@@ -7,11 +7,12 @@ are upper bounds: discretisation, conversions and rounding all err towards more 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Any
+from fractions import Fraction
 
-from .analytic import gaussian_delta, gaussian_epsilon
+from .analytic import gaussian_delta, gaussian_epsilon, smallest_epsilon
+from .discrete import discrete_gaussian_delta
 from .errors import PrivacyParameterError
 from .events import (
     ApproximateEvent,
@@ -19,31 +20,30 @@ from .events import (
     DiscreteGaussianEvent,
     DiscreteLaplaceEvent,
     Event,
-    FixedSizeSampled,
     GaussianEvent,
     LaplaceEvent,
-    PoissonSampled,
     Repeated,
     adjacency_of,
     flatten,
+    leaves,
 )
+from .laws import Law, gaussian_law
 from .nearness import ideal
-from .pld import FOURIER_ERROR, INTERVAL, NoDistributionError, loss_distribution
+from .pld import FOURIER_ERROR, INTERVAL, SINGLE_ERROR, loss_distribution
+from .rational import exact
 from .rdp import delta_from_rdp, epsilon_from_rdp, orders_for, rdp_curve
-from .sensitivity import Adjacency, check_count, check_delta, check_epsilon, round_up
+from .sensitivity import Adjacency, check_count, check_delta, check_epsilon, float_above, round_up
 
 
 class Method(StrEnum):
-    """PLD: loss distributions, tight. RDP: Renyi DP, for what PLD lacks.
-
-    AUTO: the closed form where all is Gaussian noise without sampling, else PLD, and RDP where PLD has nothing.
-    """
+    """PLD: loss distributions. RDP: Renyi DP. AUTO: the least of both and of closed forms, all of which are bounds."""
 
     AUTO = "auto"
     PLD = "pld"
     RDP = "rdp"
 
 
+_WIDEST_LAW = 1 << 14  # discrete Gaussians up to this sigma are summed up value by value
 _SMALLEST_PLD_DELTA = 10 * FOURIER_ERROR  # below, the rounding of Fourier transforms would dominate
 
 
@@ -59,7 +59,7 @@ def epsilon_of(
     Args:
         event: what was released.
         delta: in [0, 1); 0 asks for pure DP.
-        method: which accountant. Below delta = 1e-11, AUTO takes RDP, whose small deltas are sound.
+        method: which accountant. Below delta = 1e-11, AUTO does without PLD, whose rounding would dominate.
         interval: grid of loss distributions, in units of epsilon; finer is tighter and slower.
         orders: Renyi orders above 1 that RDP tries instead of ours, to compare with others; any choice is sound.
 
@@ -72,20 +72,30 @@ def epsilon_of(
     adjacency_of(event)
     if delta == 0:
         return _pure_epsilon(event)
-    gaussian = _one_gaussian(event) if method == Method.AUTO else None
-    if gaussian is not None:
-        multiplier, slack = gaussian
-        return round_up(gaussian_epsilon(multiplier, delta * math.exp(-slack)) + slack)
-    pld = _distribution(event, method, interval, delta > _SMALLEST_PLD_DELTA)
-    if pld is None:
+
+    def by_distribution() -> float:
+        distribution, convolutions = loss_distribution(event, interval)
+        left = delta - (FOURIER_ERROR if convolutions else SINGLE_ERROR)
+        return math.inf if left < 0 else round_up(max(0.0, float(distribution.get_epsilon_for_delta(left))))
+
+    def by_divergence() -> float:
         tried = orders_for(event, orders)
-        curve, slack = rdp_curve(event, tried)
-        return round_up(epsilon_from_rdp(curve, delta * math.exp(-slack), tried) + slack)
-    distribution, slack, convolutions = pld
-    left = delta * math.exp(-slack) - (FOURIER_ERROR if convolutions else 0.0)
-    if left < 0:
-        return math.inf
-    return round_up(max(0.0, float(distribution.get_epsilon_for_delta(left))) + slack)
+        return round_up(epsilon_from_rdp(rdp_curve(event, tried), delta, tried))
+
+    closed = [closed_epsilon(event, delta)] if method == Method.AUTO else []
+    return _least(event, method, closed, by_distribution, by_divergence, trusted=delta > _SMALLEST_PLD_DELTA)
+
+
+def closed_epsilon(event: Event, delta: float) -> float:
+    """Return the least epsilon of `event` at delta > 0 that a closed form gives, inf if none does."""
+    bounds = [_pure_epsilon(event)]
+    multiplier = _gaussian_multiplier(event)
+    if multiplier is not None:
+        bounds.append(gaussian_epsilon(multiplier, delta))
+    integer = one_integer(event)
+    if integer is not None:
+        bounds.append(smallest_epsilon(lambda epsilon: discrete_gaussian_delta(*integer, epsilon), delta))
+    return min(bounds)
 
 
 def delta_of(
@@ -97,88 +107,118 @@ def delta_of(
 ) -> float:
     """Return a delta for which `event` is (epsilon, delta)-DP: an upper bound, between 0 and 1.
 
-    As `epsilon_of`. With AUTO, when PLD finds a delta too small to trust, RDP answers if its bound is smaller.
+    As `epsilon_of`. It is 0 for pure DP alone: what is below all floats is the least of them.
 
     Raises:
         PrivacyParameterError: epsilon < 0, mixed adjacencies, bad orders, or a part the method cannot take.
     """
     epsilon = check_epsilon(epsilon, zero=True)
     adjacency_of(event)
-    gaussian = _one_gaussian(event) if method == Method.AUTO else None
-    if gaussian is not None and epsilon >= gaussian[1]:
-        multiplier, slack = gaussian
-        return min(1.0, round_up(gaussian_delta(multiplier, epsilon - slack) * math.exp(slack)))
-    pld = _distribution(event, method, interval, trusted=True)
-    bounds = []
-    if pld is not None:
-        distribution, slack, convolutions = pld
-        found = float(distribution.get_delta_for_epsilon(epsilon - slack)) * math.exp(slack)
-        bounds.append(found + (FOURIER_ERROR if convolutions else 0.0))
-    if pld is None or (method is Method.AUTO and bounds[0] < _SMALLEST_PLD_DELTA):
-        try:
-            tried = orders_for(event, orders)
-            curve, slack = rdp_curve(event, tried)
-        except PrivacyParameterError:
-            if pld is None:
-                raise
-        else:
-            bounds.append(delta_from_rdp(curve, epsilon - slack, tried) * math.exp(slack))
-    return min(1.0, max(0.0, min(bounds)))
+
+    def by_distribution() -> float:
+        distribution, convolutions = loss_distribution(event, interval)
+        return float(distribution.get_delta_for_epsilon(epsilon)) + (FOURIER_ERROR if convolutions else SINGLE_ERROR)
+
+    def by_divergence() -> float:
+        tried = orders_for(event, orders)
+        return delta_from_rdp(rdp_curve(event, tried), epsilon, tried)
+
+    closed = []
+    if method == Method.AUTO:
+        if _pure_epsilon(event) <= epsilon:
+            return 0.0
+        multiplier = _gaussian_multiplier(event)
+        if multiplier is not None:
+            closed.append(gaussian_delta(multiplier, epsilon))
+        integer = one_integer(event)
+        if integer is not None:
+            closed.append(discrete_gaussian_delta(*integer, epsilon))
+    return min(1.0, max(0.0, _least(event, method, closed, by_distribution, by_divergence, trusted=True)))
 
 
-def _distribution(event: Event, method: Method, interval: float, trusted: bool) -> tuple[Any, float, int] | None:
-    """Return the loss distribution, or None where RDP shall answer."""
+def _least(
+    event: Event,
+    method: Method,
+    closed: list[float],
+    by_distribution: Callable[[], float],
+    by_divergence: Callable[[], float],
+    *,
+    trusted: bool,
+) -> float:
+    """Return the least of the bounds that a method has; raise what it lacks where it has none."""
     if method not in list(Method):
         raise PrivacyParameterError(f"method = {method!r} must be one of {', '.join(Method)}")
-    if method == Method.RDP or (method == Method.AUTO and not trusted):
+    if method == Method.PLD:
+        return by_distribution()
+    if method == Method.RDP:
+        return by_divergence()
+    parts = [part for part, _ in flatten(event)]
+    if parts and all(isinstance(part, GaussianEvent) for part in parts):
+        return min(closed)  # exact
+    gaussian = all(isinstance(ideal(part), GaussianEvent) for part in parts if not _is_integer(part))
+    bounds, lacking = list(closed), None
+    ways = [by_divergence]
+    if trusted and (any(_is_integer(part) for part in parts) or not gaussian):
+        ways.append(by_distribution)
+    for way in ways:
+        try:
+            bounds.append(way())
+        except PrivacyParameterError as error:
+            lacking = error
+    best = min(bounds, default=math.inf)
+    if math.isinf(best) and lacking is not None:
+        raise lacking
+    return best
+
+
+def _is_integer(part: Event) -> bool:
+    """Tell whether it is noise on one integer, whose loss distribution is known exactly."""
+    return isinstance(part, DiscreteGaussianEvent) and part.dimension == 1
+
+
+def one_integer(event: Event) -> tuple[Law, int] | None:
+    """Return the law and the sensitivity of one release of one integer with discrete Gaussian noise, else None."""
+    parts = list(flatten(event))
+    if len(parts) != 1 or parts[0][1] != 1:
         return None
-    try:
-        return loss_distribution(event, interval)
-    except NoDistributionError:
-        if method == Method.PLD:
-            raise
+    part = parts[0][0]
+    if not isinstance(part, DiscreteGaussianEvent) or part.dimension != 1 or not 1 <= part.sensitivity <= 1 << 20:
         return None
+    if part.sigma > _WIDEST_LAW:
+        return None
+    return gaussian_law(exact(part.sigma, "sigma") ** 2), math.floor(part.sensitivity)
 
 
-def _one_gaussian(event: Event) -> tuple[float, float] | None:
-    """Return the noise multiplier of the one Gaussian release that `event` is worth, and its cost in epsilon.
+def _gaussian_multiplier(event: Event) -> float | None:
+    """Return the multiplier of one Gaussian release that is worth no less than all of `event`, None if there is none.
 
-    None unless all parts are Gaussian noise, or discrete noise on vectors that is as good as it, without sampling:
-    Gaussian releases compose exactly, by adding up their inverse squares (Dong, Roth, Su 2022).
+    Gaussian noise composes exactly, by adding up inverse squares (Dong, Roth, Su 2022). Sampling is not counted on.
     """
-    inverse_squares, slack = [], 0.0
-    for part, count in flatten(event):
-        if isinstance(part, PoissonSampled | FixedSizeSampled):
-            return None
-        if isinstance(part, DiscreteGaussianEvent) and part.dimension == 1:
-            return None  # whose own loss distribution is known exactly
-        leaf, cost = ideal(part)
+    inverse_squares = []
+    for part, count in leaves(event):
+        leaf = ideal(part)
         if not isinstance(leaf, GaussianEvent):
             return None
         inverse_squares.append(count / leaf.noise_multiplier**2)
-        slack += count * cost
     if not inverse_squares:
         return None
-    return 1 / math.sqrt(math.fsum(inverse_squares)) * (1 - 1e-15), slack
+    return 1 / math.sqrt(math.fsum(inverse_squares)) * (1 - 1e-15)
 
 
 def _pure_epsilon(event: Event) -> float:
     """Return the sum of the parts' pure epsilons, inf if one of them has none; sampling is not counted on."""
-    total = 0.0
-    for part, count in flatten(event):
+    total = Fraction(0)
+    for part, count in leaves(event):
         match part:
-            case PoissonSampled() | FixedSizeSampled():
-                one = _pure_epsilon(part.event)
             case LaplaceEvent():
-                one = 1 / part.noise_multiplier
+                total += count / exact(part.noise_multiplier, "noise_multiplier")
             case DiscreteLaplaceEvent():
-                one = part.sensitivity / part.scale
+                total += count * exact(part.sensitivity, "sensitivity") / exact(part.scale, "scale")
             case ApproximateEvent(delta=0.0):
-                one = part.epsilon
+                total += count * exact(part.epsilon, "epsilon")
             case _:
                 return math.inf
-        total = round_up(total + count * one)
-    return total
+    return float_above(total)
 
 
 class Accountant:

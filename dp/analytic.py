@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
-from .rational import positive
+from .rational import exact, positive
 from .sensitivity import check_delta, check_epsilon
 
 _SQRT_2 = math.sqrt(2)
@@ -21,6 +22,8 @@ _SQRT_2_PI = math.sqrt(2 * math.pi)
 _MACHINE = 2.0**-50
 _TINY = 1e-323  # more than the roundings of what lies below all normal floats
 _CONTINUED_FRACTION_FROM = 12.0
+_ROOM = 1 + 2.0**-46
+"""What calibrated noise exceeds the least by, so that all roundings of its accounts stay within its goal."""
 
 
 def _ratio(x: float) -> float:
@@ -74,17 +77,26 @@ def gaussian_epsilon(noise_multiplier: float, delta: float) -> float:
         PrivacyParameterError: noise_multiplier <= 0; delta outside (0, 1).
     """
     s = _multiplier(noise_multiplier)
-    delta = check_delta(delta)
-    if _delta(s, 0.0) <= delta:
+    return smallest_epsilon(lambda epsilon: _delta(s, epsilon), check_delta(delta))
+
+
+def smallest_epsilon(delta_at: Callable[[float], float], delta: float) -> float:
+    """Return the least epsilon >= 0 at which a falling curve is at most delta, on the private side."""
+    if delta_at(0.0) <= delta:
         return 0.0
     low, high = 0.0, 1.0
-    while _delta(s, high) > delta:
+    while delta_at(high) > delta:
         low, high = high, 2 * high
-    return smallest(lambda epsilon: _delta(s, epsilon) <= delta, low, high)
+        if high > 1e300:
+            return math.inf
+    return smallest(lambda epsilon: delta_at(epsilon) <= delta, low, high)
 
 
 def gaussian_noise_multiplier(epsilon: float, delta: float) -> float:
-    """Return the least sigma / sensitivity that gives (epsilon, delta), rounded up.
+    """Return the least sigma / sensitivity that gives (epsilon, delta), rounded up by a part in 10**13.
+
+    The accountant and a budget of composition "gaussian" agree that it does: `gaussian_epsilon` says at most epsilon,
+    and its inverse square is below `gaussian_limit`.
 
     Source: Balle and Wang (2018): the exact characterisation, valid for every epsilon > 0, unlike the classical
     sqrt(2 log(1.25 / delta)) / epsilon.
@@ -93,6 +105,25 @@ def gaussian_noise_multiplier(epsilon: float, delta: float) -> float:
         PrivacyParameterError: epsilon <= 0, or delta outside (0, 1): Gaussian noise gives no pure DP, use Laplace.
     """
     epsilon, delta = check_epsilon(epsilon), check_delta(delta)
+    result, step = _least_multiplier(epsilon, delta) * _ROOM, 2.0**-46
+    while _delta(result, epsilon) > delta or gaussian_epsilon(result, delta) > epsilon:
+        result, step = result * (1 + step), 2 * step
+    return result
+
+
+def gaussian_limit(epsilon: float, delta: float) -> Fraction:
+    """Return the most that mu**2 = (sensitivity / sigma)**2 of Gaussian noise may add up to within (epsilon, delta).
+
+    Raises:
+        PrivacyParameterError: as `gaussian_noise_multiplier`.
+    """
+    return 1 / exact(_least_multiplier(check_epsilon(epsilon), check_delta(delta)), "noise_multiplier") ** 2
+
+
+def _least_multiplier(epsilon: float, delta: float) -> float:
+    """Return the least multiplier for the floats next below the goal, which may stand for decimals."""
+    epsilon = math.nextafter(epsilon, 0.0) or epsilon
+    delta = math.nextafter(delta, 0.0) or delta
     target = math.log(delta)
 
     def excess(log_s: float) -> float:

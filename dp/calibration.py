@@ -10,15 +10,14 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 
-from .accounting import Method, epsilon_of
+from .accounting import Method, closed_epsilon, epsilon_of, one_integer
 from .analytic import gaussian_noise_multiplier, smallest
-from .discrete import SLACK, UNSEEN, discrete_gaussian_delta, gaussian_equivalent
+from .discrete import UNSEEN, discrete_gaussian_delta
 from .errors import PrivacyParameterError
 from .events import DiscreteGaussianEvent, Event, FixedSizeSampled, GaussianEvent, PoissonSampled, Repeated
-from .laws import gaussian_law
 from .pld import INTERVAL
 from .rational import Real, exact
-from .sensitivity import Adjacency, Norm, Sensitivity, check_count, check_delta, check_epsilon, round_up
+from .sensitivity import Adjacency, Norm, Sensitivity, check_count, check_delta, check_epsilon, float_above, round_up
 
 _ROUGH, _COARSE = 40.0, 10.0  # searches run on grids that many times coarser
 _STEPS = 60
@@ -39,7 +38,9 @@ def gaussian_sigma(epsilon: float, delta: float, sensitivity: Sensitivity, dimen
     Raises:
         PrivacyParameterError: a goal that no Gaussian noise meets, named.
     """
-    return round_up(gaussian_noise_multiplier(epsilon, delta) * sensitivity.bound(Norm.L2, dimension))
+    bound = sensitivity.bound(Norm.L2, dimension)
+    sigma = round_up(gaussian_noise_multiplier(epsilon, delta) * bound)
+    return _raised(lambda x: epsilon_of(GaussianEvent(x / bound, sensitivity.adjacency), delta), epsilon, sigma)
 
 
 def laplace_scale(epsilon: float, sensitivity: Sensitivity, dimension: int = 1) -> Fraction:
@@ -54,7 +55,7 @@ def laplace_scale(epsilon: float, sensitivity: Sensitivity, dimension: int = 1) 
 def laplace_epsilon(scale: Real, sensitivity: Sensitivity, dimension: int = 1) -> float:
     """Return the epsilon of Laplace noise of this scale, rounded up."""
     bound = exact(sensitivity.bound(Norm.L1, dimension), "sensitivity")
-    return round_up(float(bound / exact(scale, "scale")), 1)
+    return float_above(bound / exact(scale, "scale"))
 
 
 def discrete_gaussian_sigma(epsilon: float, delta: float, sensitivity: float, dimension: int = 1) -> float:
@@ -80,32 +81,26 @@ def discrete_gaussian_sigma(epsilon: float, delta: float, sensitivity: float, di
             f"sensitivity = {sensitivity} is below 1, but integers move by whole steps; use a finer grid"
         )
     start = gaussian_noise_multiplier(epsilon, delta) * sensitivity
-    # What the nearness to Gaussian noise costs is taken off the goal beforehand.
-    left = epsilon - SLACK
-    needed = gaussian_noise_multiplier(left, delta * (1 - 1e-12)) * sensitivity if left > 0 else math.inf
+
+    def event(sigma: float) -> Event:
+        return DiscreteGaussianEvent(sigma, sensitivity, dimension, Adjacency.ADD_REMOVE)
 
     def good(sigma: float) -> bool:
-        if dimension == 1:
-            if sigma > 1 << 14 or delta < 2 * UNSEEN:
-                equivalent = gaussian_equivalent(sigma**2, 1)
-                return equivalent is not None and equivalent >= needed
-            law = gaussian_law(exact(sigma, "sigma") ** 2)
-            return all(discrete_gaussian_delta(law, d, epsilon) <= delta for d in _moves(sensitivity))
-        event = DiscreteGaussianEvent(sigma, sensitivity, dimension, Adjacency.ADD_REMOVE)
-        equivalent = gaussian_equivalent(sigma**2, dimension)
-        if equivalent is not None and equivalent >= needed:
+        integer = one_integer(event(sigma))
+        if integer is not None and delta >= 2 * UNSEEN:
+            return discrete_gaussian_delta(*integer, epsilon) <= delta
+        if closed_epsilon(event(sigma), delta) <= epsilon:
             return True
-        return epsilon_of(event, delta, Method.RDP) <= epsilon
+        return dimension > 1 and epsilon_of(event(sigma), delta, Method.RDP) <= epsilon
+
+    def spent(sigma: float) -> float:
+        closed = closed_epsilon(event(sigma), delta)
+        return closed if dimension == 1 else min(closed, epsilon_of(event(sigma), delta, Method.RDP))
 
     low, high = start / 2, start
     while not good(high):
         low, high = high, high * 1.25
-    return smallest(good, low, high, 1e-9)
-
-
-def _moves(sensitivity: float) -> tuple[int, ...]:
-    """Return the whole moves to check: the largest is the worst."""
-    return (math.floor(sensitivity),)
+    return _raised(spent, epsilon, smallest(good, low, high, 1e-9))
 
 
 def noise_multiplier(
@@ -140,8 +135,9 @@ def noise_multiplier(
     """
     epsilon, delta, rounds = check_epsilon(epsilon), check_delta(delta), check_count(rounds, "rounds")
     PoissonSampled(sampling_rate, GaussianEvent(1.0, adjacency))
-    if sampling_rate == 1 and method is not Method.RDP:
-        return round_up(gaussian_noise_multiplier(epsilon, delta) * math.sqrt(rounds))
+    if sampling_rate == 1 and method != Method.RDP:
+        one = gaussian_noise_multiplier(epsilon, delta) * math.sqrt(rounds)
+        return _raised(lambda x: epsilon_of(Repeated(GaussianEvent(x, adjacency), rounds), delta), epsilon, one)
 
     def event(multiplier: float) -> Event:
         return Repeated(PoissonSampled(sampling_rate, GaussianEvent(multiplier, adjacency)), rounds)
@@ -180,8 +176,8 @@ def least_parameter(
     def spent(x: float, grid: float = 1.0) -> float:
         return epsilon_of(event(x), delta, method, grid * interval)
 
-    if method is Method.RDP:
-        return _search(spent, epsilon, 1.0, 0.5, tolerance)
+    if method == Method.RDP:
+        return _raised(spent, epsilon, _search(spent, epsilon, 1.0, 0.5, tolerance))
     rough = _search(lambda x: spent(x, _ROUGH), epsilon, 1.0, 0.5, 1e-3)
     guess = _search(lambda x: spent(x, _COARSE), epsilon, rough, 2e-3, tolerance)
     # The overstatement of a grid falls with the square of its width: foresee the fine grid's from two coarse ones,
@@ -190,8 +186,11 @@ def least_parameter(
     foreseen = coarse - (coarse - spent(guess, _COARSE / 2)) * (_COARSE**2 - 1) / (_COARSE**2 * 0.75)
     slope = (spent(guess * 0.99, _COARSE) - coarse) / 0.01
     result = guess * (1 - max(0.0, epsilon - foreseen) / slope) if slope > 0 else guess
-    step = tolerance / 2
-    result *= 1 + step
+    return _raised(spent, epsilon, result * (1 + tolerance / 2), tolerance / 2)
+
+
+def _raised(spent: Callable[[float], float], epsilon: float, result: float, step: float = 2.0**-50) -> float:
+    """Return `result`, or the first above it with which the account agrees."""
     while spent(result) > epsilon:
         result, step = result * (1 + step), 2 * step
     return result

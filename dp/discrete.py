@@ -7,8 +7,8 @@ Many integers. Let sigma**2 = tau**2 + s**2. Drawing Y from N(v, tau**2 I) and t
 Gaussian of parameter s around Y is a post-processing of Gaussian noise, and by Poisson summation its probabilities
 are within a factor exp(+-kappa) per coordinate of discrete Gaussian noise of parameter sigma around v, with kappa <=
 7 exp(-2 pi**2 s**2) once that is below 1/100. So discrete Gaussian noise on a vector of d integers is as private as
-Gaussian noise of deviation sqrt(sigma**2 - s**2), but for epsilon + 2 d kappa and a factor exp(d kappa) on delta; so
-are all compositions and subsamplings of it. s**2 grows like log(d) / 20: about 3 for a million coordinates.
+Gaussian noise of deviation sqrt(sigma**2 - s**2), but for a factor exp(+-d kappa) on probabilities, a slack of 2 d
+kappa; `dp.nearness` says what that is worth. s**2 grows like log(d) / 20: about 3 for a million coordinates.
 """
 
 from __future__ import annotations

@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 from .accounting import Method, epsilon_of
 from .analytic import gaussian_noise_multiplier
-from .calibration import least_parameter, noise_multiplier
-from .discrete import gaussian_equivalent, smoothing_variance, summed_gaussians_ratio
+from .calibration import least_parameter
+from .discrete import SLACK, gaussian_equivalent, smoothing_variance, summed_gaussians_ratio
 from .errors import PrivacyParameterError
-from .events import Event, PoissonSampled, Repeated, SummedDiscreteGaussianEvent
-from .nearness import LARGEST_SUM_SLACK
+from .events import Event, Repeated, SummedDiscreteGaussianEvent
+from .nearness import MU_OF_SLACK
 from .randomness import RandomBytes
 from .rational import positive
 from .samplers import MAX_SCALE, discrete_gaussian
@@ -31,6 +31,8 @@ Int64s = npt.NDArray[np.int64]
 
 LEAST_LOCAL_SIGMA = 0.5
 """Below, nothing is known of the sum of discrete Gaussians."""
+LARGEST_SUM_SLACK = 1e-9
+"""A plan takes noise whose nearness to one discrete Gaussian costs no more, unless the modulus forces coarser noise."""
 WRAP_BITS = 40
 """The noise of a sum goes beyond `NoiseShare.reach` with a probability below 2**-WRAP_BITS."""
 
@@ -105,9 +107,8 @@ class Goal:
         epsilon: the goal, or None where the noise is given.
         noise_multiplier: sigma / sensitivity of the noise that all honest clients of a sum bring together, or None
             where the goal is given.
-        rounds: how many sums a client may be part of.
-        sampling_rate: probability with which a client is part of each, drawn independently and kept secret. A
-            server that invites the clients knows who takes part: against it, sampling protects nothing.
+        rounds: how many sums a client may be part of. All count in full: that not all clients are in all of them
+            amplifies nothing, since a client that is left out takes its noise along.
 
     Raises:
         PrivacyParameterError: not exactly one of epsilon and noise_multiplier, or a value out of range.
@@ -118,7 +119,6 @@ class Goal:
     epsilon: float | None = None
     noise_multiplier: float | None = None
     rounds: int = 1
-    sampling_rate: float = 1.0
 
     def __post_init__(self) -> None:
         if (self.epsilon is None) == (self.noise_multiplier is None):
@@ -131,38 +131,23 @@ class Goal:
             check_epsilon(self.epsilon)
         if self.noise_multiplier is not None:
             positive(self.noise_multiplier, "noise_multiplier")
-        if not 0 < positive(self.sampling_rate, "sampling_rate") <= 1:
-            raise PrivacyParameterError(f"sampling_rate = {self.sampling_rate} is a probability; it must lie in (0, 1]")
 
     def series(self, event: Event) -> Event:
-        """Return what all rounds together reveal to those who see the sums, but not who takes part."""
-        sampled = event if self.sampling_rate == 1 else PoissonSampled(self.sampling_rate, event)
-        return Repeated(sampled, self.rounds)
+        """Return what all rounds together reveal."""
+        return Repeated(event, self.rounds)
 
     def gaussian_multiplier(self) -> float:
         """Return the least noise multiplier of continuous Gaussian noise that serves the goal."""
         if self.noise_multiplier is not None:
             return self.noise_multiplier
         epsilon = check_epsilon(self.epsilon or 0)
-        left = self._after_price(epsilon)
-        if self.sampling_rate == 1:
-            return gaussian_noise_multiplier(left, self.delta * (left / epsilon)) * math.sqrt(self.rounds)
-        return noise_multiplier(
-            left,
-            self.delta * (left / epsilon),
-            rounds=self.rounds,
-            sampling_rate=self.sampling_rate,
-            adjacency=self.adjacency,
-        )
-
-    def _after_price(self, epsilon: float) -> float:
-        """Take off the goal what discrete noise costs beyond Gaussian noise."""
-        price = self.rounds * 2 * LARGEST_SUM_SLACK
-        if price >= epsilon / 2:
+        mu = 1 / (gaussian_noise_multiplier(epsilon, self.delta) * math.sqrt(self.rounds))
+        price = MU_OF_SLACK * (LARGEST_SUM_SLACK + SLACK)  # of discrete noise, in each round
+        if price >= mu / 2:
             raise PrivacyParameterError(
                 f"epsilon = {epsilon} is too little for {self.rounds} rounds: raise epsilon or lower rounds"
             )
-        return epsilon - price
+        return 1 / (mu - price)
 
 
 def is_fine(local_sigma: float, clients: int, dimension: int) -> bool:
@@ -199,10 +184,6 @@ def local_sigma_for(goal: Goal, multiplier: float, share: NoiseShare, honest: in
     sigma = math.sqrt(variance / honest) * (1 + 1e-12)
     if is_fine(sigma, honest, share.dimension):
         return sigma if goal.epsilon is None else _settle(goal, share, honest, sigma)
-    if goal.sampling_rate < 1:
-        raise PrivacyParameterError(
-            f"noise of {sigma:.3g} steps a client is too coarse to be accounted with sampling; {_FINER}"
-        )
     if goal.epsilon is None:
         return max(LEAST_LOCAL_SIGMA, multiplier * sensitivity / math.sqrt(honest))
 

@@ -16,6 +16,22 @@ from .sensitivity import Adjacency, check_count, check_delta, check_epsilon
 
 MAX_COUNT = 2**53
 """More repetitions than a float counts exactly are refused."""
+DEEPEST = 100
+"""Far from where Python's own stack ends, in all that walks through events."""
+
+
+class _Nested:
+    """An event around others, which knows how deep they stand."""
+
+    _depth: int
+
+    def _check_depth(self, inner: tuple[Event, ...]) -> None:
+        depth = 1 + max((getattr(event, "_depth", 0) for event in inner), default=0)
+        if depth > DEEPEST:
+            raise PrivacyParameterError(
+                f"events stand within events more than {DEEPEST} deep; compose them side by side, in one Composed"
+            )
+        object.__setattr__(self, "_depth", depth)
 
 
 @dataclass(frozen=True)
@@ -139,8 +155,8 @@ class ApproximateEvent:
 
 
 @dataclass(frozen=True)
-class PoissonSampled:
-    """`event` on a sample in which each record is, independently, with probability `rate`.
+class PoissonSampled(_Nested):
+    """`event` on a sample in which each record is, independently, with probability `rate`, from 1e-100 to 1.
 
     With REPLACE_ONE, the sensitivity must come from contributions of norm at most half of it (`Sensitivity.of_sum`).
     """
@@ -149,12 +165,14 @@ class PoissonSampled:
     event: Event
 
     def __post_init__(self) -> None:
-        if positive(self.rate, "rate") > 1:
-            raise PrivacyParameterError(f"rate = {self.rate} is a probability; it must lie in (0, 1]")
+        if not 1e-100 <= positive(self.rate, "rate") <= 1:
+            raise PrivacyParameterError(f"rate = {self.rate} is a probability; it must lie in [1e-100, 1]")
+        _check_sampled(self.event)
+        self._check_depth((self.event,))
 
 
 @dataclass(frozen=True)
-class FixedSizeSampled:
+class FixedSizeSampled(_Nested):
     """`event` on a uniform sample of `batch` out of `population` records, without replacement."""
 
     batch: int
@@ -164,10 +182,12 @@ class FixedSizeSampled:
     def __post_init__(self) -> None:
         if check_count(self.batch, "batch") > check_count(self.population, "population"):
             raise PrivacyParameterError(f"batch = {self.batch} exceeds the population of {self.population}")
+        _check_sampled(self.event)
+        self._check_depth((self.event,))
 
 
 @dataclass(frozen=True)
-class Repeated:
+class Repeated(_Nested):
     """`event`, `count` times in a row; what is asked may depend on the earlier results, the noise may not."""
 
     event: Event
@@ -176,13 +196,17 @@ class Repeated:
     def __post_init__(self) -> None:
         if check_count(self.count, "count") > MAX_COUNT:
             raise PrivacyParameterError(f"count = {self.count} is beyond {MAX_COUNT}")
+        self._check_depth((self.event,))
 
 
 @dataclass(frozen=True)
-class Composed:
+class Composed(_Nested):
     """Several events on the same data; what is asked may depend on earlier results, the noise may not."""
 
     events: tuple[Event, ...]
+
+    def __post_init__(self) -> None:
+        self._check_depth(self.events)
 
 
 Leaf = (
@@ -200,9 +224,11 @@ Event = Union[Leaf, Sampled, Repeated, Composed]  # noqa: UP007 - named before s
 
 
 def flatten(event: Event, count: int = 1) -> Iterator[tuple[Leaf | Sampled, int]]:
-    """Yield the leaves and sampled events in `event`, each with how often it happened."""
+    """Yield the leaves and sampled events in `event`, each with how often it happened; a rate of 1 samples nothing."""
     if isinstance(event, Repeated):
         yield from flatten(event.event, count * event.count)
+    elif isinstance(event, PoissonSampled) and event.rate == 1:
+        yield from flatten(event.event, count)
     elif isinstance(event, Composed):
         for part in event.events:
             yield from flatten(part, count)
@@ -210,16 +236,30 @@ def flatten(event: Event, count: int = 1) -> Iterator[tuple[Leaf | Sampled, int]
         yield event, count
 
 
+def leaves(event: Event, count: int = 1) -> Iterator[tuple[Leaf, int]]:
+    """Yield the leaves of `event`, those within samples, too: what it would be if nothing were sampled.
+
+    Sampling never costs: adjacent samples differ in the one record at most, and privacy is convex in the pair.
+    """
+    for part, times in flatten(event, count):
+        if isinstance(part, PoissonSampled | FixedSizeSampled):
+            yield from leaves(part.event, times)
+        else:
+            yield part, times
+
+
+def _check_sampled(event: Event) -> None:
+    """Refuse sums of clients' own noise: a client that is not sampled brings no noise either."""
+    if any(isinstance(part, SummedDiscreteGaussianEvent) for part, _ in leaves(event)):
+        raise PrivacyParameterError(
+            "a client that is left out of a sample takes its noise along, and no analysis of sampling allows for that; "
+            "account for sums of clients' noise in full, without sampling"
+        )
+
+
 def adjacency_of(event: Event) -> Adjacency | None:
     """Return the adjacency that all parts share, None for an empty composition; raise if they differ."""
-    found: set[Adjacency] = set()
-    for part, _ in flatten(event):
-        if isinstance(part, PoissonSampled | FixedSizeSampled):
-            inner = adjacency_of(part.event)
-            if inner is not None:
-                found.add(inner)
-        else:
-            found.add(part.adjacency)
+    found = {part.adjacency for part, _ in leaves(event)}
     if len(found) > 1:
         raise PrivacyParameterError("events of different adjacencies do not compose; state all of them for one")
     return found.pop() if found else None

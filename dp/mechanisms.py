@@ -23,7 +23,7 @@ from .events import DiscreteGaussianEvent, DiscreteLaplaceEvent, Event
 from .randomness import RandomBytes
 from .rational import Real, floor_log2, positive, power_of_two
 from .samplers import MAX_SCALE, MIN_SCALE, discrete_gaussian, discrete_laplace
-from .sensitivity import Norm, Sensitivity, round_up
+from .sensitivity import Norm, Sensitivity, float_above, round_up
 
 T = TypeVar("T")
 Array = npt.NDArray[np.int64] | npt.NDArray[np.float64]
@@ -114,7 +114,7 @@ def laplace(
     if _explicit(scale, epsilon, None):
         in_steps = positive(_given(scale), "scale") / grid
     else:
-        in_steps = steps / positive(_given(epsilon), "epsilon")
+        in_steps = Fraction(float_above(steps / positive(_given(epsilon), "epsilon")))  # which the event states exactly
     event = DiscreteLaplaceEvent(_below(in_steps), steps, d, sensitivity.adjacency)
     return _on_grid(floats, grid, in_steps, event, random)
 
@@ -189,7 +189,8 @@ def histogram(
 
 
 def _laplace(epsilon: float | None, bound: float, sensitivity: Sensitivity) -> Fraction:
-    return laplace_scale(_given(epsilon), Sensitivity(math.ceil(bound), Norm.L1, sensitivity.adjacency))
+    scale = laplace_scale(_given(epsilon), Sensitivity(math.ceil(bound), Norm.L1, sensitivity.adjacency))
+    return Fraction(float_above(scale))
 
 
 def _explicit(noise: object, epsilon: object, delta: object) -> bool:

@@ -1,53 +1,53 @@
-"""Replace discrete vector noise by the Gaussian noise it is provably as private as, and say what that costs.
+"""The Gaussian noise that noise is no less private than: its mu (sensitivity / sigma) in Gaussian DP.
 
-The argument is in `dp.discrete` (one lattice Gaussian) and in Kairouz, Liu, Steinke (2021) (sums of several).
+Discrete noise is within exp(+-k) of a post-processing of Gaussian noise of mu on each side (`dp.discrete` for one
+lattice Gaussian, Kairouz, Liu, Steinke 2021 for sums of several). Being within exp(+-k) is k-DP, and k-DP is Gaussian
+DP of 2 quantile(e**k / (1 + e**k)) <= sqrt(pi/2) k, since both trade-off curves meet at their fixed point and the
+Gaussian's is convex (Dong, Roth, Su 2022). Trade-offs chain: the noise is Gaussian DP of mu + 2 sqrt(pi/2) k, exactly,
+under sampling and adaptive composition, too, and nothing is left over in epsilon or delta.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from .discrete import SLACK, gaussian_equivalent, summed_gaussians_ratios
+from .discrete import SLACK, counted, smoothing_variance, summed_gaussians_ratios
 from .events import Composed, DiscreteGaussianEvent, Event, GaussianEvent, Repeated, SummedDiscreteGaussianEvent
 
-LARGEST_SUM_SLACK = 1e-9  # above, the RDP bound for sums is the better one over many rounds
+MU_OF_SLACK = math.sqrt(math.pi / 2) * (1 + 1e-15)
+"""What a slack of 2 k adds to mu, at most, for each unit."""
 
 
-def ideal(event: Event) -> tuple[Event, float]:
-    """Return an event in Gaussian noise that is no more private, and the epsilon by which the true one may exceed it.
-
-    The same number bounds the logarithm of the factor on delta. What has no such form is returned as it is, at no
-    cost.
-    """
+def ideal(event: Event) -> Event:
+    """Return an event in Gaussian noise that is no more private; what has no such form is returned as it is."""
     if isinstance(event, Repeated):
-        inner, cost = ideal(event.event)
-        return Repeated(inner, event.count), event.count * cost
+        return Repeated(ideal(event.event), event.count)
     if isinstance(event, Composed):
-        pairs = [ideal(part) for part in event.events]
-        return Composed(tuple(part for part, _ in pairs)), sum(cost for _, cost in pairs)
+        return Composed(tuple(ideal(part) for part in event.events))
     if isinstance(event, DiscreteGaussianEvent):
-        return _gaussian(event, event.sigma**2, event.dimension, event.sensitivity, 0.0)
+        return _gaussian(event, [event.sigma**2], [0.0], event.sensitivity)
     if isinstance(event, SummedDiscreteGaussianEvent):
-        # As many as are near enough to one: the noise of the others is post-processing. Of fewer than half, RDP has the
-        # better bound.
-        clients = np.arange((event.clients + 1) // 2, event.clients + 1)
-        costs = 2 * event.dimension * summed_gaussians_ratios(event.local_sigma, clients)
-        fine = np.flatnonzero(costs <= LARGEST_SUM_SLACK)
-        if fine.size:
-            cost, number = float(costs[fine[-1]]), int(clients[fine[-1]])
-            variance = number * event.local_sigma**2
-            return _gaussian(event, variance, event.dimension, event.l2_sensitivity, cost)
-    return event, 0.0
+        # The noise of clients that are not counted is post-processing, so that any number may stand for all.
+        clients = counted(event.clients)
+        slacks = 2 * event.dimension * summed_gaussians_ratios(event.local_sigma, clients)
+        return _gaussian(event, clients * event.local_sigma**2, slacks, event.l2_sensitivity)
+    return event
 
 
 def _gaussian(
     event: DiscreteGaussianEvent | SummedDiscreteGaussianEvent,
-    variance: float,
-    dimension: int,
+    variances: object,
+    slacks: object,
     sensitivity: float,
-    cost: float,
-) -> tuple[Event, float]:
-    deviation = gaussian_equivalent(variance, dimension)
-    if deviation is None:
-        return event, 0.0
-    return GaussianEvent(deviation / sensitivity, event.adjacency), cost + SLACK
+) -> Event:
+    """Return the best Gaussian noise that one of the variances is as good as, at its slack."""
+    s_squared = smoothing_variance(event.dimension)
+    variance, slack = np.asarray(variances, dtype=np.float64), np.asarray(slacks, dtype=np.float64)
+    enough = variance > 1.25 * s_squared
+    if not enough.any():
+        return event
+    mu = sensitivity / np.sqrt(variance[enough] - s_squared) + MU_OF_SLACK * (slack[enough] + SLACK)
+    multiplier = 1 / float(mu.min()) * (1 - 4e-15)
+    return GaussianEvent(multiplier, event.adjacency) if 1e-100 <= multiplier <= 1e100 else event

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
@@ -35,6 +36,12 @@ from .sensitivity import Adjacency
 
 INTERVAL = 1e-4
 FOURIER_ERROR = 1e-12
+SINGLE_ERROR = 1e-15
+"""More than the rounding of a distribution that was not composed."""
+MAX_POINTS = 1 << 18
+"""Points of a grid, at most: a wider range of losses gets a coarser grid."""
+_LARGEST_LOSS = 500.0  # of one release: exponentials beyond are no floats
+_TAIL = 1e-15
 _WIDEST_EXACT = 4096.0  # discrete Gaussians up to this sigma are tabled by themselves
 
 
@@ -42,74 +49,137 @@ class NoDistributionError(PrivacyParameterError):
     """A part of the event has no privacy loss distribution here; RDP may have a bound."""
 
 
-def loss_distribution(event: Event, interval: float = INTERVAL) -> tuple[Any, float, int]:
-    """Return (dp_accounting's PrivacyLossDistribution, epsilon that approximations cost, number of convolutions).
+class _TooFineError(Exception):
+    """The grid would have too many points; it must be so many times coarser."""
+
+    def __init__(self, points: float) -> None:
+        super().__init__(points)
+        self.times = 2.0 ** math.ceil(math.log2(points / MAX_POINTS))
+
+
+def loss_distribution(event: Event, interval: float = INTERVAL) -> tuple[Any, int]:
+    """Return (dp_accounting's PrivacyLossDistribution, number of convolutions), on a grid of `MAX_POINTS` at most.
+
+    Where the losses range further than that allows, the grid is coarser, which overstates them by more.
 
     Raises:
-        NoDistributionError: a part that has none: sums of few clients, Skellam, zCDP, fixed-size samples.
+        NoDistributionError: a part that has none: sums of few clients, Skellam, zCDP, fixed-size samples, or
+            losses beyond 500 in one release.
     """
+    parts = [(_part(part, count), count) for part, count in flatten(event)]
+    reach = max((part.reach for part, _ in parts), default=0.0)
+    if reach > _LARGEST_LOSS:
+        raise NoDistributionError(
+            f"one release has losses of up to epsilon = {reach:.4g}, beyond the {_LARGEST_LOSS:g} that a loss "
+            "distribution holds; add noise, or use method='rdp'"
+        )
+    if 2 * reach / interval > MAX_POINTS:
+        interval *= _TooFineError(2 * reach / interval).times
+    while True:
+        try:
+            return _composed(parts, interval)
+        except _TooFineError as error:
+            interval *= error.times
+
+
+@dataclass(frozen=True)
+class _Part:
+    """How to build a distribution on a grid, how far its losses reach, whether it stands for all repetitions."""
+
+    build: Callable[[float], Any]
+    reach: float
+    closed: bool = False
+
+
+def _composed(parts: list[tuple[_Part, int]], interval: float) -> tuple[Any, int]:
     total: Any = None
-    slack, convolutions = 0.0, 0
-    # All parts are named before any is built: one without a distribution must not cost the memory for the others.
-    for (build, cost, closed), count in [(_part(part, count, interval), count) for part, count in flatten(event)]:
-        one = build()
-        slack += cost
-        if not closed and count > 1:
-            one = one.self_compose(count)
+    convolutions = 0
+    for part, count in parts:
+        one = part.build(interval)
+        if not part.closed and count > 1:
+            _check_size(_repeated_size(one, count))
+            one = one.self_compose(count, _TAIL)
             convolutions += 1
         if total is None:
             total = one
         else:
+            _check_size(sum(pld._pmf_remove.to_dense_pmf().size for pld in (one, total)))
             total = total.compose(one)
             convolutions += 1
     if total is None:
         total = accounting_library().pld.privacy_loss_distribution.identity(interval)
-    return total, slack, convolutions
+    return total, convolutions
 
 
-def _part(part: Any, count: int, interval: float) -> tuple[Callable[[], Any], float, bool]:  # noqa: PLR0911 - one a kind
-    """Return how to build a distribution, its cost, and whether it already stands for all `count` repetitions."""
+def _check_size(points: float) -> None:
+    if points > MAX_POINTS:
+        raise _TooFineError(points)
+
+
+def _repeated_size(one: Any, count: int) -> float:
+    """Return how many points so many repetitions take, as the library will cut their tails, or more."""
+    common = accounting_library().pld.common
+    largest = 0.0
+    for pmf in (one._pmf_remove, one._pmf_add):
+        dense = pmf.to_dense_pmf()
+        points = dense.size * count
+        if points > MAX_POINTS:
+            low, high = common.compute_self_convolve_bounds(dense._probs, count, _TAIL)
+            points = high - low + 1
+        largest = max(largest, points)
+    return largest
+
+
+def _part(part: Any, count: int) -> _Part:  # noqa: PLR0911 - one a kind
+    """Return the distribution of a part. It is built later: a part that has none must not cost the others' memory."""
     if isinstance(part, PoissonSampled):
-        inner, cost = ideal(part.event)
-        leaves = list(flatten(inner))
+        leaves = list(flatten(ideal(part.event)))
         if len(leaves) == 1 and leaves[0][1] == 1 and isinstance(leaves[0][0], GaussianEvent | LaplaceEvent):
-            return _sampled(leaves[0][0], part.rate, interval), count * cost, False
+            return _sampled(leaves[0][0], part.rate)
         raise NoDistributionError(
             "Poisson sampling is analysed around one Gaussian or scalar Laplace release; split the event"
         )
     if isinstance(part, FixedSizeSampled):
         raise NoDistributionError("samples of a fixed size have no loss distribution here; use method='rdp'")
-    alone = _exact_integer(part, interval)
-    if alone is not None:
-        return alone, 0.0, False
-    leaf, cost = ideal(part)
-    if isinstance(leaf, GaussianEvent):
-        multiplier = leaf.noise_multiplier / math.sqrt(count)
-        return partial(_gaussian, multiplier, 1.0, "ADD_OR_REMOVE_ONE", interval), count * cost, True
-    if isinstance(leaf, LaplaceEvent):
-        if leaf.dimension == 1:
-            return partial(_laplace, leaf.noise_multiplier, 1.0, interval), 0.0, False
-        return partial(_pure, 1 / leaf.noise_multiplier, 0.0, interval), 0.0, False
-    if isinstance(leaf, DiscreteLaplaceEvent):
-        return partial(_pure, leaf.sensitivity / leaf.scale, 0.0, interval), 0.0, False
-    if isinstance(leaf, ApproximateEvent):
-        return partial(_pure, leaf.epsilon, leaf.delta, interval), 0.0, False
-    raise NoDistributionError(f"{type(leaf).__name__} has no loss distribution here; use method='rdp'")
+    if isinstance(part, DiscreteLaplaceEvent) and part.dimension == 1:
+        return _Part(partial(_from_deltas, "laplace", part.scale, part.sensitivity), part.sensitivity / part.scale)
+    if isinstance(part, DiscreteGaussianEvent) and part.dimension == 1 and part.sigma <= _WIDEST_EXACT:
+        steps = math.floor(part.sensitivity)
+        return _Part(partial(_from_deltas, "gaussian", part.sigma, steps), _gaussian_reach(steps / part.sigma))
+    match ideal(part):
+        case GaussianEvent() as leaf:
+            multiplier = leaf.noise_multiplier / math.sqrt(count)
+            build = partial(_gaussian, multiplier, 1.0, "ADD_OR_REMOVE_ONE")
+            return _Part(build, _gaussian_reach(1 / multiplier), closed=True)
+        case LaplaceEvent(dimension=1) as leaf:
+            return _Part(partial(_laplace, leaf.noise_multiplier, 1.0), 1 / leaf.noise_multiplier)
+        case LaplaceEvent() as leaf:
+            return _Part(partial(_pure, 1 / leaf.noise_multiplier, 0.0), 1 / leaf.noise_multiplier)
+        case DiscreteLaplaceEvent() as leaf:
+            return _Part(partial(_pure, leaf.sensitivity / leaf.scale, 0.0), leaf.sensitivity / leaf.scale)
+        case ApproximateEvent() as leaf:
+            return _Part(partial(_pure, leaf.epsilon, leaf.delta), leaf.epsilon)
+    raise NoDistributionError(f"{type(part).__name__} has no loss distribution here; use method='rdp'")
 
 
-def _sampled(leaf: GaussianEvent | LaplaceEvent, rate: float, interval: float) -> Callable[[], Any]:
+def _gaussian_reach(mu: float) -> float:
+    return mu**2 / 2 + 10 * mu
+
+
+def _sampled(leaf: GaussianEvent | LaplaceEvent, rate: float) -> _Part:
     replace = leaf.adjacency is Adjacency.REPLACE_ONE
     if isinstance(leaf, GaussianEvent):
         # For replacement the library's unit is the norm of one contribution, half of the sensitivity.
         factor = 2.0 if replace else 1.0
         relation = "REPLACE_ONE" if replace else "ADD_OR_REMOVE_ONE"
-        return partial(_gaussian, factor * leaf.noise_multiplier, rate, relation, interval)
+        build = partial(_gaussian, factor * leaf.noise_multiplier, rate, relation)
+        return _Part(build, _gaussian_reach(1 / leaf.noise_multiplier))
     if replace or leaf.dimension != 1:
         raise NoDistributionError("sampled Laplace noise is analysed for add-remove adjacency and single values only")
-    return partial(_laplace, leaf.noise_multiplier, rate, interval)
+    return _Part(partial(_laplace, leaf.noise_multiplier, rate), 1 / leaf.noise_multiplier)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _gaussian(multiplier: float, rate: float, relation: str, interval: float) -> Any:
     library = accounting_library()
     return library.pld.privacy_loss_distribution.from_gaussian_mechanism(
@@ -120,14 +190,14 @@ def _gaussian(multiplier: float, rate: float, relation: str, interval: float) ->
     )
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _laplace(multiplier: float, rate: float, interval: float) -> Any:
     return accounting_library().pld.privacy_loss_distribution.from_laplace_mechanism(
         multiplier, sampling_prob=rate, value_discretization_interval=interval
     )
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _pure(epsilon: float, delta: float, interval: float) -> Any:
     library = accounting_library()
     parameters = library.pld.common.DifferentialPrivacyParameters(epsilon, delta)
@@ -136,20 +206,11 @@ def _pure(epsilon: float, delta: float, interval: float) -> Any:
     )
 
 
-def _exact_integer(part: Any, interval: float) -> Callable[[], Any] | None:
-    """Return how to build the exact distribution of discrete noise on one integer, None where it is no such thing."""
-    if isinstance(part, DiscreteLaplaceEvent) and part.dimension == 1:
-        return partial(_from_deltas, "laplace", part.scale, part.sensitivity, interval)
-    if isinstance(part, DiscreteGaussianEvent) and part.dimension == 1 and part.sigma <= _WIDEST_EXACT:
-        return partial(_from_deltas, "gaussian", part.sigma, math.floor(part.sensitivity), interval)
-    return None
-
-
 def _grid(bottom: int, top: int, interval: float) -> npt.NDArray[np.float64]:
     return np.arange(bottom, top + 1).astype(np.float64) * interval
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _from_deltas(kind: str, scale: float, sensitivity: int, interval: float) -> Any:
     """Connect the dots of an exact, symmetric delta curve."""
     library = accounting_library()

@@ -42,6 +42,8 @@ ORDERS: Floats = np.concatenate((1 + np.arange(1, 100) / 10.0, np.arange(11.0, 6
 _CHEAP_ORDERS: Floats = np.concatenate((ORDERS, 2.0 ** np.arange(6, 24, 0.25)))
 _HIGHEST_FRACTION = 32.0  # what `fractional_rdp` says of its error holds up to here
 _LARGEST_EXPONENT = 600.0
+LEAST_DELTA = 5e-324
+"""The least float above 0: what is below it is not nothing."""
 
 
 def orders_for(event: Event, orders: Sequence[float] | Floats | None = None) -> Floats:
@@ -61,23 +63,20 @@ def orders_for(event: Event, orders: Sequence[float] | Floats | None = None) -> 
     return ORDERS if sampled else _CHEAP_ORDERS
 
 
-def rdp_curve(event: Event, orders: Floats) -> tuple[Floats, float]:
-    """Return the RDP of `event` at each order (float64, same shape) and what its approximations cost in epsilon.
+def rdp_curve(event: Event, orders: Floats) -> Floats:
+    """Return the RDP of `event` at each order, float64 of the same shape.
 
     Raises:
         PrivacyParameterError: a part that has no RDP bound here, named with the method that can take it.
         MissingDependencyError: dp-accounting is not installed and a part needs it.
     """
     total = np.zeros_like(orders)
-    slack = 0.0
     for part, count in flatten(event):
         if isinstance(part, PoissonSampled | FixedSizeSampled):
-            inner, cost = ideal(part.event)
-            slack += count * cost
-            total += count * _sampled(part, inner, orders)
+            total += count * _sampled(part, ideal(part.event), orders)
         else:
             total += count * _leaf(part, orders)
-    return total, slack
+    return total
 
 
 def _leaf(event: Leaf, orders: Floats) -> Floats:  # noqa: PLR0911 - one a kind
@@ -215,6 +214,6 @@ def epsilon_from_rdp(curve: Floats, delta: float, orders: Floats) -> float:
 
 
 def delta_from_rdp(curve: Floats, epsilon: float, orders: Floats) -> float:
-    """Return the delta that the curve grants at epsilon, at the best order; at most 1."""
+    """Return the delta that the curve grants at epsilon, at the best order; at most 1, and never 0."""
     exponents = (orders - 1) * (curve - epsilon + np.log1p(-1 / orders)) - np.log(orders)
-    return min(1.0, math.exp(min(0.0, float(np.min(exponents)))))
+    return min(1.0, max(math.exp(min(0.0, float(np.min(exponents)))), LEAST_DELTA))

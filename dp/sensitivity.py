@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 
 from .errors import PrivacyParameterError
 from .rational import Real, positive
@@ -73,6 +74,15 @@ def round_up(value: float, steps: int = 4) -> float:
     for _ in range(steps):
         value = math.nextafter(value, math.inf)
     return value
+
+
+def float_above(value: Fraction) -> float:
+    """Return the least float that is at least `value`; infinity beyond all of them."""
+    try:
+        result = float(value)
+    except OverflowError:
+        return math.inf
+    return result if result >= value else math.nextafter(result, math.inf)
 
 
 def check_epsilon(epsilon: Real, *, zero: bool = False) -> float:

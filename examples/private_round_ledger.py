@@ -44,7 +44,7 @@ def paid_round(ledger: Ledger, dump: Path) -> None:
 
 
 with tempfile.TemporaryDirectory() as folder, Ledger.open(f"{folder}/ledger.sqlite", create=True) as ledger:
-    ledger.create(Budget("study", epsilon="5", delta="1e-5", adjacency=Adjacency.ADD_REMOVE, composition="renyi"))
+    ledger.create(Budget("study", epsilon="5", delta="1e-5", adjacency=Adjacency.ADD_REMOVE, composition="gaussian"))
     for number in (1, 2):
         try:
             paid_round(ledger, Path(folder) / "round.dump")

@@ -62,9 +62,10 @@ CONSTANTS = {
     "SMALL_DRAW": "dp.samplers:_SMALL_DRAW",
     "ROUNDING_TRIES": "dp.clipping:_TRIES",
     "DISCRETE_SLACK": "dp.discrete:SLACK",
-    "LARGEST_SUM_SLACK": "dp.nearness:LARGEST_SUM_SLACK",
+    "LARGEST_SUM_SLACK": "dp.distributed:LARGEST_SUM_SLACK",
     "PLD_INTERVAL": "dp.pld:INTERVAL",
     "FOURIER_ERROR": "dp.pld:FOURIER_ERROR",
+    "MAX_POINTS": "dp.pld:MAX_POINTS",
 }
 """A constant of a chapter's table -> where the code has it."""
 

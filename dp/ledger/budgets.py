@@ -61,7 +61,8 @@ class Budget:
     Attributes:
         name: of the data subject, data set or project; 1 to 200 visible characters.
         epsilon, delta: the limit for each period. Strings and Decimals are exact decimals, floats their binary values;
-            kept as Fractions on the ledger's grid of 10**-30, rounded down. delta > 0 unless the composition is SUM.
+            kept as Fractions on the ledger's grid of 10**-30, rounded down (floats up, as costs are).
+            delta > 0 unless the composition is SUM.
         adjacency: what every spend must be stated for.
         composition: how spends add up; see `Composition`.
         kind: whose budget this is.

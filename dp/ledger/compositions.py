@@ -1,9 +1,11 @@
-"""How spends add up: three ways, each a filter that stays sound when spends are chosen in view of earlier results.
+"""How spends add up: four ways, each a filter that stays sound when spends are chosen in view of earlier results.
 
 SUM adds epsilons and deltas (basic composition; Rogers, Roth, Ullman, Vadhan 2016, show that the plain sum is a valid
-filter). RENYI adds Renyi divergences at one order fixed beforehand (Feldman, Zrnic 2021; Lecuyer 2021: at a fixed order
-the plain sum is a valid filter). RELEASES counts equal releases, as many as a privacy loss distribution allows. All
-keep a few whole numbers, whatever the length of the history.
+filter). GAUSSIAN adds the squares of mu = sensitivity / sigma of Gaussian DP (Smith, Thakurta 2022; Koskela, Tobaben,
+Honkela 2022: the plain sum is a valid filter, and as tight as composition fixed beforehand). RENYI adds Renyi
+divergences at one order fixed beforehand (Feldman, Zrnic 2021; Lecuyer 2021: at a fixed order the plain sum is a valid
+filter). RELEASES counts equal releases, as many as an accountant allows. All keep a few whole numbers, whatever the
+length of the history.
 """
 
 from __future__ import annotations
@@ -12,25 +14,30 @@ import math
 from dataclasses import replace
 from fractions import Fraction
 
+from ..analytic import gaussian_epsilon, gaussian_limit
 from ..errors import PrivacyParameterError
 from ..events import (
     ApproximateEvent,
     DiscreteLaplaceEvent,
     Event,
+    FixedSizeSampled,
     GaussianEvent,
     LaplaceEvent,
+    PoissonSampled,
     Repeated,
     SummedDiscreteGaussianEvent,
     flatten,
 )
 from ..rational import exact
 from ..sensitivity import round_up
-from .amounts import GRID, Amounts, fraction, up
+from .amounts import GRID, Amounts, down, fraction, up
 from .budgets import Budget
 from .costs import Cost, Spend
 from .kinds import Composition, conversion
 
 MOST_RELEASES = 1_000_000
+_CLOSE = Fraction(1, 10**12)
+"""How far apart, at most, two machines' limits of Gaussian noise for the same goal are, as a part of them."""
 _BEYOND = Fraction(10) ** 308
 """An epsilon that no budget allows, and still a float."""
 
@@ -45,6 +52,8 @@ def limit_of(budget: Budget) -> Amounts:
     match budget.composition:
         case Composition.SUM:
             return (int(epsilon * GRID), int(delta * GRID))
+        case Composition.GAUSSIAN:
+            return (down(gaussian_limit(float(epsilon), float(delta))),)
         case Composition.RENYI:
             added, margin = _conversion(budget)
             allowed = float(epsilon) - added - margin
@@ -72,6 +81,9 @@ def gives(budget: Budget, limit: Amounts) -> bool:
         case Composition.RENYI:
             _, margin = _conversion(budget)
             return abs(fraction(limit[0] - limit_of(budget)[0])) <= margin
+        case Composition.GAUSSIAN:
+            given = limit_of(budget)[0]
+            return abs(limit[0] - given) <= given * _CLOSE
     return True
 
 
@@ -90,6 +102,8 @@ def charge_of(budget: Budget, spend: Spend) -> Amounts:
     match budget.composition:
         case Composition.SUM:
             return _sum_charge(spend)
+        case Composition.GAUSSIAN:
+            return _gaussian_charge(spend)
         case Composition.RENYI:
             return _renyi_charge(budget, spend)
     return _release_charge(budget, spend)
@@ -101,6 +115,8 @@ def guarantee_of(budget: Budget, total: Amounts) -> tuple[Fraction, Fraction]:
         return Fraction(0), Fraction(0)
     if budget.composition is Composition.SUM:
         return fraction(total[0]), fraction(total[1])
+    if budget.composition is Composition.GAUSSIAN:
+        return _gaussian_epsilon(budget, fraction(total[0])), budget.delta
     if budget.composition is Composition.RENYI:
         epsilon = float(fraction(total[0])) + conversion(budget.order or math.inf, float(budget.delta))
         return Fraction(max(0.0, round_up(epsilon))), budget.delta
@@ -129,6 +145,35 @@ def _sum_charge(spend: Spend) -> Amounts:
     return up(epsilon), up(delta)
 
 
+def _gaussian_charge(spend: Spend) -> Amounts:
+    """Return the sum of squared mu, for Gaussian noise and discrete noise that is near to it."""
+    from ..nearness import ideal
+
+    if isinstance(spend, Cost):
+        raise PrivacyParameterError(
+            "a budget of composition 'gaussian' counts events of Gaussian noise; reserve the event of the release, or "
+            "make a budget of composition 'sum', which takes stated costs"
+        )
+    total = Fraction(0)
+    for part, count in flatten(spend):
+        leaf = part if isinstance(part, PoissonSampled | FixedSizeSampled) else ideal(part)
+        if not isinstance(leaf, GaussianEvent):
+            raise PrivacyParameterError(
+                f"a budget of composition 'gaussian' cannot count {part}, whose noise is not Gaussian or not near "
+                "enough to it; make a budget of composition 'renyi', which takes all events, or 'releases' of this one"
+            )
+        total += count / exact(leaf.noise_multiplier, "noise_multiplier") ** 2
+    return (up(total),)
+
+
+def _gaussian_epsilon(budget: Budget, total: Fraction) -> Fraction:
+    multiplier = 1 / math.sqrt(total) * (1 - 1e-15)
+    epsilon = gaussian_epsilon(multiplier, float(budget.delta))
+    # What fits the limit fits the goal: the search for epsilon may end a rounding above it.
+    within = up(total) <= limit_of(budget)[0]
+    return min(exact(epsilon, "epsilon"), budget.epsilon) if within else exact(epsilon, "epsilon")
+
+
 def _renyi_charge(budget: Budget, spend: Spend) -> Amounts:
     if isinstance(spend, Cost):
         if spend.delta:
@@ -141,9 +186,7 @@ def _renyi_charge(budget: Budget, spend: Spend) -> Amounts:
     from ..rdp import rdp_curve
 
     order = budget.order or math.inf
-    curve, slack = rdp_curve(spend, np.array([order]))
-    # Being within exp(+-slack) costs slack in epsilon and as much in log(delta); at this order both are linear.
-    divergence = float(curve[0]) * (1 + 1e-14) + slack * order / (order - 1)
+    divergence = float(rdp_curve(spend, np.array([order]))[0]) * (1 + 1e-14)
     if not 0 < divergence < math.inf:
         raise PrivacyParameterError(
             f"the event has no finite Renyi divergence at order {order:g}; add noise, or make a budget of lower order"

@@ -136,5 +136,6 @@ def kept_as(name: str) -> str:
 
 
 def floor_fraction(value: Number, name: str) -> Fraction:
-    """Return a limit on the ledger's grid, rounded down."""
-    return fraction(down(rational(value, name)))
+    """Return a limit on the ledger's grid, rounded down; a float's is rounded up, so that it affords the same float."""
+    exactly = rational(value, name)
+    return fraction(up(exactly) if isinstance(value, float) else down(exactly))

@@ -12,16 +12,25 @@ ORDERS = tuple([1 + k / 10 for k in range(1, 100)] + [float(k) for k in range(11
 
 
 class Composition(StrEnum):
-    """How a budget's spends add up. SUM: epsilons and deltas. RENYI: Renyi divergence. RELEASES: equal releases."""
+    """How a budget's spends add up.
+
+    SUM: epsilons and deltas. GAUSSIAN: squares of mu. RENYI: Renyi divergence. RELEASES: equal releases.
+    """
 
     SUM = "sum"
+    GAUSSIAN = "gaussian"
     RENYI = "renyi"
     RELEASES = "releases"
 
     @property
     def counted(self) -> tuple[str, ...]:
         """Name what is counted, in the order of amounts."""
-        return {"sum": ("epsilon", "delta"), "renyi": ("divergence",), "releases": ("releases",)}[self]
+        return {
+            "sum": ("epsilon", "delta"),
+            "gaussian": ("squared_mu",),
+            "renyi": ("divergence",),
+            "releases": ("releases",),
+        }[self]
 
 
 class Kind(StrEnum):

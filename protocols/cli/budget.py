@@ -56,7 +56,8 @@ Relation = Annotated[Adjacency, typer.Option(help="How data differ: add-remove o
 CompositionName = Annotated[
     str,
     typer.Option(
-        help="sum: epsilons add up. renyi: divergences do. releases: equal releases are counted.", metavar="NAME"
+        help="sum: epsilons add up. gaussian: for Gaussian noise. renyi: divergences do. releases: equal ones count.",
+        metavar="NAME",
     ),
 ]
 

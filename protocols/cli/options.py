@@ -141,10 +141,6 @@ class Schedule(Noise):
     rounds: Annotated[
         int, typer.Option(help="Rounds that epsilon is for.", metavar="N", min=1, rich_help_panel=_PANEL)
     ] = 1
-    sampling_rate: Annotated[
-        float,
-        typer.Option(help="Chance to be in a round, unknown to who sees sums.", metavar="F", rich_help_panel=_PANEL),
-    ] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,13 +28,7 @@ def explain(plan: Plan) -> tuple[str, ...]:
         f"{codec.modulus_bits} bits hold every sum of {everyone} inputs, and the noise but with a probability "
         "below 2^-40",
         f"{plan.rounds} such round{'s' if plan.rounds > 1 else ''} cost epsilon {plan.epsilon_total:.4g} at delta "
-        f"{plan.delta:g}"
-        + (
-            f", if each client is in a round with probability {plan.sampling_rate:g} and nobody "
-            f"knows in which; epsilon {plan.epsilon_towards_server:.4g} towards the server, which does"
-            if plan.sampling_rate < 1
-            else ""
-        ),
+        f"{plan.delta:g}, whoever sees the sums",
         f"with everyone present each number of the sum is off by {plan.sum_deviation(everyone):.4g} (standard "
         f"deviation), of the mean by {plan.sum_deviation(everyone) / everyone:.4g}",
     ]
@@ -45,10 +39,8 @@ def facts(plan: Plan) -> dict[str, Any]:
     """Return the plan as JSON holds it, the derivation included."""
     return {
         "epsilon": plan.epsilon_total,
-        "epsilon_towards_server": plan.epsilon_towards_server,
         "delta": plan.delta,
         "rounds": plan.rounds,
-        "sampling_rate": plan.sampling_rate,
         "adjacency": str(plan.adjacency),
         "scale": plan.codec.spec.scale,
         "local_sigma": plan.codec.share.local_sigma,

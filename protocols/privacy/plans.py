@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from dp.accounting import epsilon_of
 from dp.distributed import LEAST_LOCAL_SIGMA, Goal, NoiseShare, least_fine_sigma, local_sigma_for
 from dp.errors import DpError
-from dp.events import Event, Repeated
+from dp.events import Event
 from dp.preparation import Preparation
 from dp.rational import positive
 from dp.rotation import padded_length
@@ -56,7 +56,6 @@ class _Plan(Payable, ABC, Generic[Codec]):
     epsilon: float | None = None
     noise_multiplier: float | None = None
     rounds: int = 1
-    sampling_rate: float = 1.0
     adjacency: Adjacency = Adjacency.ADD_REMOVE
     min_participants: int = MIN_PARTICIPANTS
     max_modulus_bits: int = _MAX_BITS
@@ -96,7 +95,7 @@ class _Plan(Payable, ABC, Generic[Codec]):
     @cached_property
     def goal(self) -> Goal:
         """The goal in the words of `dp`."""
-        return Goal(self.adjacency, self.delta, self.epsilon, self.noise_multiplier, self.rounds, self.sampling_rate)
+        return Goal(self.adjacency, self.delta, self.epsilon, self.noise_multiplier, self.rounds)
 
     @cached_property
     def codec(self) -> Codec:
@@ -122,13 +121,8 @@ class _Plan(Payable, ABC, Generic[Codec]):
 
     @cached_property
     def epsilon_total(self) -> float:
-        """The epsilon at delta that all rounds cost at most, as seen by those who see nothing but the sums."""
+        """The epsilon at delta that all rounds cost at most, whoever sees the sums."""
         return epsilon_of(self.goal.series(self.event()), self.delta)
-
-    @cached_property
-    def epsilon_towards_server(self) -> float:
-        """The same for the server, which knows whom it invites, so that sampling protects nothing from it."""
-        return epsilon_of(Repeated(self.event(), self.rounds), self.delta)
 
     def sum_deviation(self, survivors: int) -> float:
         """Return the standard deviation of the noise on each entry of a sum, in the units of the values."""
@@ -167,7 +161,6 @@ class PrivatePlan(_Plan[NoisyFloats]):
         epsilon: the goal for all rounds together, or None where noise_multiplier is given.
         noise_multiplier: sigma over sensitivity of the noise in a sum, or None where epsilon is given.
         rounds: how many such rounds the goal is for.
-        sampling_rate: see `dp.Goal`; below 1, the goal is one towards those who see the sums only.
         adjacency: ADD_REMOVE (a contribution could be zero) or REPLACE_ONE.
         min_participants: fewer inputs are never summed.
         max_modulus_bits: the most bits of a residue, 2 to 63; the traffic grows with what is needed of them.

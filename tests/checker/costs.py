@@ -8,7 +8,7 @@ from .configuration import Session
 from .privacy import gaussian_delta_of, summed_gaussians_ratio
 from .private import Private
 from .refusal import require
-from .renyi import epsilon_from, sums_of
+from .renyi import counted, epsilon_from, sums_of
 from .topology import RING, SLACK
 
 ADVERSARIES = ("curious-server", "semi-malicious-server", "malicious-server")
@@ -51,7 +51,7 @@ PERMISSIVE = {
 }
 DEMAND = {"rounds": 1, "adjacency": "add-remove", "corrupt_fraction": 0.1, "trusts_server": False}
 FLOATS = ("corrupt_fraction", "epsilon", "delta", "min_survivor_fraction", "min_clip", "max_clip")
-DISCRETENESS, LARGEST_SUM_SLACK, MAX_EPSILON = 2.0**-58, 1e-9, 700.0
+DISCRETENESS, MAX_EPSILON = 2.0**-58, 700.0
 
 
 def gaussian_epsilon(multiplier: float, delta: float) -> float:
@@ -69,15 +69,17 @@ def gaussian_epsilon(multiplier: float, delta: float) -> float:
     return high
 
 
-def as_gaussian(codec: Private, honest: int, adjacency: str) -> tuple[float, float] | None:
-    """Section 29: the multiplier of Gaussian noise that one sum is near to, and the slack that this costs."""
-    lost = math.log(14 * codec.dimension * 2**58) / (2 * math.pi**2)
-    for clients in range(honest, -(-honest // 2) - 1, -1):
-        ratio = summed_gaussians_ratio({"local_sigma": codec.local_sigma.hex(), "clients": clients})
-        slack, variance = 2 * codec.dimension * ratio, clients * codec.local_sigma**2
-        if slack <= LARGEST_SUM_SLACK and variance > 1.25 * lost:
-            return math.sqrt(variance - lost) / (codec.bound * _factor(adjacency)), slack + DISCRETENESS
-    return None
+def mu_of_sum(local_sigma: float, clients: int, l2: float, dimension: int) -> float | None:
+    """Section 14: the least mu of Gaussian DP that the noise of so many clients, or of fewer, grants."""
+    lost = math.log(14 * dimension * 2**58) / (2 * math.pi**2)
+    found = []
+    for number in counted(clients):
+        variance = number * local_sigma**2
+        if variance > 1.25 * lost:
+            ratio = summed_gaussians_ratio({"local_sigma": local_sigma.hex(), "clients": number})
+            slack = 2 * dimension * ratio + DISCRETENESS
+            found.append(l2 / math.sqrt(variance - lost) + math.sqrt(math.pi / 2) * slack)
+    return min(found, default=None)
 
 
 def _factor(adjacency: str) -> int:
@@ -85,18 +87,18 @@ def _factor(adjacency: str) -> int:
 
 
 def epsilon(codecs: Sequence[Private], honest: int, adjacency: str, delta: float, rounds: int) -> float:
-    """Section 29: what so many rounds cost, each with the noise of so many honest clients."""
-    sums = [as_gaussian(codec, honest, adjacency) for codec in codecs]
-    near = [found for found in sums if found is not None]
-    if len(near) < len(sums):
-        return _by_divergence(codecs, honest, _factor(adjacency), delta, rounds)
-    multiplier = 1 / math.sqrt(rounds * math.fsum(1 / m**2 for m, _ in near))
-    slack = rounds * math.fsum(z for _, z in near)
-    return gaussian_epsilon(multiplier, delta * math.exp(-slack)) + slack
+    """Section 29: what so many rounds cost, each with the noise of so many honest clients: the less of two ways."""
+    factor = _factor(adjacency)
+    bounds = [_by_divergence(codecs, honest, factor, delta, rounds)]
+    near = [mu_of_sum(codec.local_sigma, honest, factor * codec.bound, codec.dimension) for codec in codecs]
+    squares = [mu**2 for mu in near if mu is not None]
+    if len(squares) == len(near):
+        bounds.append(gaussian_epsilon(1 / math.sqrt(rounds * math.fsum(squares)), delta))
+    return min(bounds)
 
 
 def _by_divergence(codecs: Sequence[Private], honest: int, factor: int, delta: float, rounds: int) -> float:
-    """Sections 14 and 15: where a vector's noise is not near enough, that of all goes by its divergence."""
+    """Sections 14 and 15: by divergence."""
     parts = [
         sums_of(codec.local_sigma, honest, factor * codec.bound, factor * codec.l1, codec.dimension) for codec in codecs
     ]

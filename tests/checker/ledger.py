@@ -11,9 +11,10 @@ from fractions import Fraction
 from types import NoneType
 from typing import Any
 
-from .costs import gaussian_epsilon
+from .costs import gaussian_epsilon, mu_of_sum
 from .findings import agree
 from .primitives import u32
+from .privacy import gaussian_delta_of
 from .refusal import Refused, require
 from .renyi import BUDGET_ORDERS, conversion, of_event
 
@@ -25,7 +26,7 @@ AMOUNT = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]{0,29}[1-9])?")
 UNIT = 10**30
 LARGEST_COUNT, SECOND = 10**6, 10**6
 PHASES = {"create": "create", "reserve": "open", "commit": "close", "release": "close", "resolve": "close"}
-COUNTED = {"sum": 2, "renyi": 1, "releases": 1}
+COUNTED = {"sum": 2, "gaussian": 1, "renyi": 1, "releases": 1}
 CLOSED = {"reason": (str,), "spent": (bool,), "charge": (list,)}
 FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     "create": {"terms": (dict,), "limit": (list,)},
@@ -56,6 +57,30 @@ def amount(text: object) -> Fraction:
     return Fraction(str(text))
 
 
+def gaussian_limit(epsilon: float, delta: float) -> float:
+    """The most that squared mu may add up to: Gaussian noise of that mu is (epsilon, delta)-DP."""
+    low, high = 0.0, 1.0
+    while gaussian_delta_of(1 / high, epsilon) <= delta:
+        low, high = high, 2 * high
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if middle and gaussian_delta_of(1 / middle, epsilon) <= delta else (low, middle)
+    return low**2
+
+
+def squared_mu(event: Row) -> float:
+    """Section 33: what an event adds to a budget of Gaussian noise."""
+    if event["type"] == "GaussianEvent":
+        return event["noise_multiplier"] ** -2
+    if event["type"] == "DiscreteGaussianEvent":
+        lost = math.log(14 * event["dimension"] * 2**58) / (2 * math.pi**2)
+        mu = event["sensitivity"] / math.sqrt(event["sigma"] ** 2 - lost) + math.sqrt(math.pi / 2) * 2.0**-58
+        return mu**2
+    agree("an event near to Gaussian noise", event["type"], "SummedDiscreteGaussianEvent")
+    found = mu_of_sum(event["local_sigma"], event["clients"], event["l2_sensitivity"], event["dimension"])
+    return math.inf if found is None else found**2
+
+
 def default_order(terms: Row) -> float:
     goal, delta = float(terms["epsilon"]), float(terms["delta"])
     return max(BUDGET_ORDERS, key=lambda order: (goal - conversion(order, delta)) / order)
@@ -64,6 +89,8 @@ def default_order(terms: Row) -> float:
 def margin_of(terms: Row) -> float:
     """By how much a limit may differ: that of a divergence comes of logarithms."""
     goal, delta = float(terms["epsilon"]), float(terms["delta"])
+    if terms["composition"] == "gaussian":
+        return 1e-12 * gaussian_limit(goal, delta)
     return 1e-12 * (goal + abs(conversion(terms["order"], delta))) if terms["composition"] == "renyi" else 0.0
 
 
@@ -72,6 +99,8 @@ def limit_of(terms: Row) -> list[Fraction]:
     goal, delta = float(terms["epsilon"]), float(terms["delta"])
     if terms["composition"] == "sum":
         return [amount(terms["epsilon"]), amount(terms["delta"])]
+    if terms["composition"] == "gaussian":
+        return [Fraction(gaussian_limit(goal, delta))]
     if terms["composition"] == "renyi":
         shift = conversion(terms["order"], delta)
         return [Fraction(goal - shift - margin_of(terms))]
@@ -94,6 +123,8 @@ def charge_of(cost: Row, terms: Row) -> list[Fraction]:
         parts = cost["events"] if kind == "Composed" else [cost["event"]] * cost["count"]
         return [sum(column, Fraction(0)) for column in zip(*(charge_of(part, terms) for part in parts), strict=True)]
     agree("neighbours", cost["neighbours"], terms["neighbours"])
+    if composition == "gaussian":
+        return [Fraction(squared_mu(cost))]
     if composition == "renyi":
         return [Fraction(of_event(cost, terms["order"]))]
     if composition == "releases":
@@ -110,7 +141,7 @@ def charge_of(cost: Row, terms: Row) -> list[Fraction]:
 
 def is_near(written: list[Fraction], true: list[Fraction], terms: Row) -> bool:
     """Divergences and their limits to nine digits, all else to the last unit."""
-    if terms["composition"] != "renyi":
+    if terms["composition"] not in {"gaussian", "renyi"}:
         return written == true
     return len(written) == 1 and math.isclose(written[0], true[0], rel_tol=1e-9)
 

@@ -45,10 +45,18 @@ def of_pure(epsilon: float, order: float) -> float:
     return min(epsilon, (high + math.log(math.exp(one - high) + math.exp(other - high))) / (order - 1))
 
 
+def counted(clients: int) -> list[int]:
+    """Section 14: the numbers of clients that may stand for so many."""
+    numbers = list(range(1, min(clients, 500) + 1))
+    while numbers[-1] >= 500 and 501 * numbers[-1] // 500 <= clients:
+        numbers.append(501 * numbers[-1] // 500)
+    return numbers
+
+
 def sums_of(local_sigma: float, clients: int, l2: float, l1: float, dimension: int) -> Callable[[float], float]:
     """Section 14: the sum of discrete Gaussians of so many clients, or of fewer where that is better."""
     terms = []
-    for number in range(1, clients + 1):
+    for number in counted(clients):
         tau = summed_gaussians_ratio({"local_sigma": local_sigma.hex(), "clients": number})
         sigma = local_sigma * math.sqrt(number)
         terms.append((l2 / sigma, l1 / sigma, tau))

@@ -83,6 +83,14 @@ def _spend(ledger: Ledger, at: Callable[[float], None]) -> Iterator[str]:
     )
     for number, event in enumerate(others):
         ledger.spend("project", event, round_id=f"e{number}")
+    ledger.create(Budget("rounds", "4", "1e-6", adjacency=ADD, composition="gaussian"))
+    near = (
+        Repeated(GaussianEvent(7.5, ADD), 3),
+        DiscreteGaussianEvent(170.0, 35.0, 9, ADD),
+        SummedDiscreteGaussianEvent(1.75, 40, 1.5, 4.0, 9, ADD),
+    )
+    for number, event in enumerate(near):
+        ledger.spend("rounds", event, round_id=f"g{number}")
     ledger.reserve("project", gaussian, round_id="s3", participants=["a", "b"])
     yield ledger.verify().head
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dp.discrete import smoothing_variance, summed_gaussians_ratio
-from dp.nearness import LARGEST_SUM_SLACK
+from dp.distributed import LARGEST_SUM_SLACK
 
 from .private_encodings import counts, floats
 

@@ -520,7 +520,6 @@ def test_a_narrow_modulus_costs_noise_or_says_what_would_do() -> None:
         ({"length": 0}, "length"),
         ({"l2_clip": -1.0}, "l2_clip"),
         ({"rounds": 0}, "rounds"),
-        ({"sampling_rate": 0.0}, "sampling_rate"),
         ({"max_modulus_bits": 64}, "max_modulus_bits"),
         ({"epsilon": 1e-8, "rounds": 100}, "raise epsilon or lower rounds"),
     ],
@@ -530,13 +529,10 @@ def test_impossible_plans_are_named(changes: dict[str, Any], words: str) -> None
         small_plan(**changes)
 
 
-def test_a_plan_explains_itself_and_tells_the_server_apart() -> None:
+def test_a_plan_explains_itself() -> None:
     text = "\n".join(explain(small_plan(rounds=3)))
     for words in ("at least 9 inputs of 12", "8 honest", "clipped to an L2 norm of 1", "3 such rounds cost epsilon 2"):
         assert words in text
-    sampled = small_plan(30, epsilon=4.0, rounds=10, sampling_rate=0.2)
-    assert sampled.epsilon_total <= 4.0 < sampled.epsilon_towards_server
-    assert "towards the server" in "\n".join(explain(sampled))
     multiplier = small_plan(epsilon=None, noise_multiplier=3.0)
     assert multiplier.epsilon_total == pytest.approx(epsilon_of(multiplier.event(), 1e-5))
 
