@@ -38,7 +38,8 @@ def take(state: ServerState, graph: Graph, message: ShareKeys | ShareReceipt | M
             judged = frozenset[int]() if receipts_came else graph.neighbours(sender) & state.shared
             _take_complaints(state, sender, message.complaints, judged)
         case _:
-            owners = {owner for owner in graph.holders(sender) & state.shared if sender in bound(state, graph, owner)}
+            held = graph.holders(sender) & state.shared  # who holds a client's shares deals it shares
+            owners = {owner for owner in held if sender not in state.complaints.get(owner, ())}
             checks.check_response(message, owners & state.masked, owners - state.masked)
             state.responses[sender] = message
 
