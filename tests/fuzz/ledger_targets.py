@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import cache
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -20,7 +20,7 @@ from dp.ledger import Budget, Composition, Cost, Ledger, amounts, urls, verifica
 from dp.ledger.book import account_in, prepare, terms_in
 from dp.ledger.budgets import from_microseconds
 from dp.ledger.records import GENESIS, PHASES, Phase, Record, RecordKind
-from dp.ledger.sqlite import SqliteStore
+from dp.ledger.sqlite import SqliteStore, _Connection
 from dp.sensitivity import Adjacency
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -78,15 +78,18 @@ class _Memory(SqliteStore):
     def __init__(self, image: bytes | None = None) -> None:
         self.name = "memory"
         self._busy_seconds = 1.0
-        self._lock = threading.RLock()
         self._process = os.getpid()
-        self._connection = sqlite3.connect(":memory:", isolation_level=None)
+        self._writer = self._reader = _Connection(Path(":memory:"), self._busy_seconds)
+        self._opened = [self._writer]
         if image is not None:
-            self._connection.deserialize(image)
+            self.connection.deserialize(image)
+
+    def _check_in_place(self) -> None:
+        """Memory cannot be replaced."""
 
     @property
     def connection(self) -> sqlite3.Connection:
-        return self._connection
+        return self._writer.sqlite
 
 
 @cache
@@ -96,7 +99,7 @@ def trail() -> bytes:
     store = _Memory()
     with store.write() as tx:
         prepare(tx, create=True, name=store.name)
-    ledger = Ledger(store, lambda: now[0])
+    ledger = Ledger(store, lambda: now[0], trust_clock=True)
     event = GaussianEvent(16.0, ADD)
     month, end = timedelta(days=30), START + timedelta(days=900)
     ledger.create(Budget("sum", "4", "0.001", adjacency=ADD, renews=month, expires=end))
@@ -221,7 +224,7 @@ def _ledger(data: bytes) -> Iterator[Ledger | None]:
     finally:
         if store.connection.in_transaction:
             store.connection.execute("COMMIT")
-    yield Ledger(store, lambda: START + timedelta(days=50))
+    yield Ledger(store, lambda: START + timedelta(days=50), trust_clock=True)
     store.close()
 
 
