@@ -71,7 +71,6 @@ MISUSES: tuple[tuple[str, str, Fault], ...] = (
     ("private/clipping", "a thousandth too long", around(clipping, "clip", lambda clip, *args: 1.001 * clip(*args))),
     ("private/silence", "too many counts", around(private_codecs.NoisyCounts, "_encode", _silent_beyond)),
     (
-        "ledger/calibrated",
         "a millionth too little noise",
         around(ledgers, "noise_multiplier", lambda of, *goal, **more: of(*goal, **more) * (1 - 1e-6)),
     ),
@@ -102,6 +101,5 @@ UNMENDED: dict[str, str] = {
     "misuse/numbers": "numpy scalars and near-types are not treated alike at every door",
     "misuse/names": "texts for norm, adjacency and method miss comparisons by identity",
     "private/clipping": "norms that overflow clip to zero, and NaN moves the clip",
-    "ledger/calibrated": "calibrated noise costs more than its goal by rounding",
 }
 """Checks that the library fails today, and why. Strict: whoever mends one takes its line away."""
