@@ -32,7 +32,7 @@ from .nearness import ideal
 from .pld import FOURIER_ERROR, INTERVAL, SINGLE_ERROR, loss_distribution
 from .rational import exact
 from .rdp import delta_from_rdp, epsilon_from_rdp, orders_for, rdp_curve
-from .sensitivity import Adjacency, check_count, check_delta, check_epsilon, float_above, round_up
+from .sensitivity import Adjacency, check_count, check_delta, check_epsilon, float_above, named, round_up
 
 
 class Method(StrEnum):
@@ -68,7 +68,7 @@ def epsilon_of(
             take.
         MissingDependencyError: without the extra `dp`.
     """
-    delta = check_delta(delta, zero=True)
+    delta, method = check_delta(delta, zero=True), named(Method, method)
     adjacency_of(event)
     if delta == 0:
         return _pure_epsilon(event)
@@ -112,7 +112,7 @@ def delta_of(
     Raises:
         PrivacyParameterError: epsilon < 0, mixed adjacencies, bad orders, or a part the method cannot take.
     """
-    epsilon = check_epsilon(epsilon, zero=True)
+    epsilon, method = check_epsilon(epsilon, zero=True), named(Method, method)
     adjacency_of(event)
 
     def by_distribution() -> float:
@@ -236,8 +236,8 @@ class Accountant:
         interval: float = INTERVAL,
         orders: Sequence[float] | None = None,
     ) -> None:
-        self.adjacency = Adjacency(adjacency)
-        self.method = Method(method)
+        self.adjacency = named(Adjacency, adjacency)
+        self.method = named(Method, method)
         self.interval = interval
         self.orders = orders
         self._events: list[tuple[Event, int]] = []

@@ -17,7 +17,17 @@ from .errors import PrivacyParameterError
 from .events import DiscreteGaussianEvent, Event, FixedSizeSampled, GaussianEvent, PoissonSampled, Repeated
 from .pld import INTERVAL
 from .rational import Real, exact
-from .sensitivity import Adjacency, Norm, Sensitivity, check_count, check_delta, check_epsilon, float_above, round_up
+from .sensitivity import (
+    Adjacency,
+    Norm,
+    Sensitivity,
+    check_count,
+    check_delta,
+    check_epsilon,
+    float_above,
+    named,
+    round_up,
+)
 
 _ROUGH, _COARSE = 40.0, 10.0  # searches run on grids that many times coarser
 _STEPS = 60
@@ -134,6 +144,7 @@ def noise_multiplier(
         MissingDependencyError: without the extra `dp` (not needed at rate 1).
     """
     epsilon, delta, rounds = check_epsilon(epsilon), check_delta(delta), check_count(rounds, "rounds")
+    method = named(Method, method)
     PoissonSampled(sampling_rate, GaussianEvent(1.0, adjacency))
     if sampling_rate == 1 and method != Method.RDP:
         one = gaussian_noise_multiplier(epsilon, delta) * math.sqrt(rounds)
@@ -170,6 +181,7 @@ def least_parameter(
 
     The result r is checked: epsilon_of(event(r), delta) <= epsilon. It exceeds the least by about r * tolerance.
     """
+    method = named(Method, method)
     if not tolerance > 0:
         raise PrivacyParameterError(f"tolerance = {tolerance} must be greater than 0")
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from .errors import PrivacyParameterError
 from .randomness import RandomBytes, WordStream
 from .rational import Real, exact, positive
-from .sensitivity import Norm, check_count, round_up
+from .sensitivity import Norm, check_count, named, round_up
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
@@ -43,7 +43,7 @@ def clip(vector: npt.ArrayLike, bound: Real, norm: Norm) -> Floats:
     Raises:
         PrivacyParameterError: NaN, infinity, an empty vector, or a bound <= 0.
     """
-    limit = positive(bound, "bound")
+    limit, norm = positive(bound, "bound"), named(Norm, norm)
     values = _finite(vector)
     if norm is Norm.LINF:
         top = _floor(limit)

@@ -25,7 +25,7 @@ from .nearness import MU_OF_SLACK
 from .randomness import RandomBytes
 from .rational import positive
 from .samplers import MAX_SCALE, discrete_gaussian
-from .sensitivity import Adjacency, check_count, check_delta, check_epsilon
+from .sensitivity import Adjacency, check_count, check_delta, check_epsilon, named
 
 Int64s = npt.NDArray[np.int64]
 
@@ -91,7 +91,7 @@ class NoiseShare:
         With ADD_REMOVE, one client's contribution is there or is zero (that it took part is no secret); with
         REPLACE_ONE it is another one, which moves the sum by up to twice the bounds.
         """
-        factor = 2 if adjacency is Adjacency.REPLACE_ONE else 1
+        factor = 2 if named(Adjacency, adjacency) is Adjacency.REPLACE_ONE else 1
         return SummedDiscreteGaussianEvent(
             self.local_sigma, honest, factor * self.l2_bound, factor * self.l1_bound, self.dimension, adjacency
         )
@@ -123,8 +123,7 @@ class Goal:
     def __post_init__(self) -> None:
         if (self.epsilon is None) == (self.noise_multiplier is None):
             raise PrivacyParameterError("give either epsilon or noise_multiplier")
-        if self.adjacency not in list(Adjacency):
-            raise PrivacyParameterError(f"{self.adjacency!r} is no Adjacency; choose one of {', '.join(Adjacency)}")
+        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
         check_delta(self.delta)
         check_count(self.rounds, "rounds")
         if self.epsilon is not None:

@@ -12,7 +12,7 @@ from typing import Union
 
 from .errors import PrivacyParameterError
 from .rational import positive
-from .sensitivity import Adjacency, check_count, check_delta, check_epsilon
+from .sensitivity import Adjacency, check_count, check_delta, check_epsilon, named
 
 MAX_COUNT = 2**53
 """More repetitions than a float counts exactly are refused."""
@@ -42,6 +42,7 @@ class GaussianEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
         if not 1e-100 <= positive(self.noise_multiplier, "noise_multiplier") <= 10**100:
             raise PrivacyParameterError(
                 f"noise_multiplier = {self.noise_multiplier:g} must lie between 1e-100 and 1e100"
@@ -57,6 +58,7 @@ class LaplaceEvent:
     dimension: int
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
         positive(self.noise_multiplier, "noise_multiplier")
         check_count(self.dimension, "dimension")
 
@@ -71,6 +73,7 @@ class DiscreteGaussianEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
         positive(self.sigma, "sigma")
         positive(self.sensitivity, "sensitivity")
         check_count(self.dimension, "dimension")
@@ -86,6 +89,7 @@ class DiscreteLaplaceEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
         positive(self.scale, "scale")
         check_count(self.sensitivity, "sensitivity")
         check_count(self.dimension, "dimension")
@@ -106,6 +110,7 @@ class SummedDiscreteGaussianEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
         for name in ("local_sigma", "l2_sensitivity", "l1_sensitivity"):
             positive(getattr(self, name), name)
         check_count(self.clients, "clients")
@@ -126,6 +131,7 @@ class SkellamEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
         for name in ("variance", "l2_sensitivity", "l1_sensitivity"):
             positive(getattr(self, name), name)
 
@@ -138,6 +144,7 @@ class ZCDPEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
         positive(self.rho, "rho")
 
 
@@ -150,6 +157,7 @@ class ApproximateEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
         check_epsilon(self.epsilon)
         check_delta(self.delta, zero=True)
 

@@ -16,7 +16,7 @@ from .events import DiscreteGaussianEvent
 from .randomness import RandomBytes
 from .rational import positive
 from .samplers import discrete_gaussian
-from .sensitivity import Adjacency, check_count
+from .sensitivity import Adjacency, check_count, named
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class AdaptiveClip:
     adjacency: Adjacency = Adjacency.ADD_REMOVE
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
         for name in ("clip", "rate", "count_sigma"):
             positive(getattr(self, name), name)
         if not 0 < self.target < 1:

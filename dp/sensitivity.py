@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from typing import TypeVar
 
 from .errors import PrivacyParameterError
 from .rational import Real, positive
@@ -30,6 +31,20 @@ class Norm(StrEnum):
     LINF = "linf"
 
 
+Name = TypeVar("Name", bound=StrEnum)
+
+
+def named(kind: type[Name], value: object) -> Name:
+    """Return the member of an enumeration that `value` is or spells; raise PrivacyParameterError for all else.
+
+    Whoever compares members by identity calls this first: a text equals its member, but is not it.
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        raise PrivacyParameterError(f"{value!r} is no {kind.__name__}; choose one of {', '.join(kind)}") from None
+
+
 @dataclass(frozen=True)
 class Sensitivity:
     """The most that a query changes between adjacent data sets: `value` > 0, finite, in the units of the query.
@@ -42,25 +57,23 @@ class Sensitivity:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
-        positive(self.value, "sensitivity")
-        for given, kind in ((self.norm, Norm), (self.adjacency, Adjacency)):
-            if given not in list(kind):
-                raise PrivacyParameterError(f"{given!r} is no {kind.__name__}; choose one of {', '.join(kind)}")
-        object.__setattr__(self, "value", float(self.value))
+        object.__setattr__(self, "value", float(positive(self.value, "sensitivity")))
+        object.__setattr__(self, "norm", named(Norm, self.norm))
+        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
 
     @classmethod
     def of_sum(cls, clip: float, norm: Norm, adjacency: Adjacency) -> Sensitivity:
         """Return the sensitivity of a sum of contributions clipped to `clip`: doubled when one is replaced."""
-        factor = 2 if adjacency is Adjacency.REPLACE_ONE else 1
-        return cls(factor * clip, norm, adjacency)
+        factor = 2 if named(Adjacency, adjacency) is Adjacency.REPLACE_ONE else 1
+        return cls(float(factor * positive(clip, "clip")), norm, adjacency)
 
     def bound(self, norm: Norm, dimension: int) -> float:
         """Return a bound in another norm for vectors of `dimension` entries, rounded up.
 
         L2 <= L1, L1 <= sqrt(d) L2, L2 <= sqrt(d) Linf, L1 <= d Linf; Linf is at most any of them.
         """
-        if dimension < 1:
-            raise PrivacyParameterError(f"dimension = {dimension} must be at least 1")
+        norm = named(Norm, norm)
+        dimension = check_count(dimension, "dimension")
         if norm is self.norm or dimension == 1 or norm is Norm.LINF or (self.norm, norm) == (Norm.L1, Norm.L2):
             return self.value
         factor = dimension if self.norm is Norm.LINF and norm is Norm.L1 else math.sqrt(dimension)

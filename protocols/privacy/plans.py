@@ -19,7 +19,7 @@ from dp.events import Event
 from dp.preparation import Preparation
 from dp.rational import positive
 from dp.rotation import padded_length
-from dp.sensitivity import Adjacency, check_count
+from dp.sensitivity import Adjacency, check_count, named
 from secagg.errors import ParameterError
 
 from ..core.threat_model import ThreatModel
@@ -63,6 +63,10 @@ class _Plan(Payable, ABC, Generic[Codec]):
 
     def __post_init__(self) -> None:
         """Derive everything once, so that what is impossible is refused here."""
+        try:
+            object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
+        except DpError as error:
+            raise ParameterError(str(error)) from None
         if not 2 <= self.max_modulus_bits <= _MAX_BITS:
             raise ParameterError(f"max_modulus_bits is {self.max_modulus_bits}, but must be from 2 to {_MAX_BITS}")
         if self.min_participants < 1:
