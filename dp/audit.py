@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import readable
 from .errors import PrivacyParameterError
 from .sensitivity import check_count, check_delta
 
@@ -119,7 +120,7 @@ def audit_epsilon(
 
 
 def _scores(mechanism: Callable[[int], npt.ArrayLike], runs: int) -> Floats:
-    scores = np.asarray(mechanism(runs), dtype=np.float64)
+    scores = readable(mechanism(runs)).astype(np.float64, copy=False)
     if scores.shape != (runs,) or np.isnan(scores).any():
         raise PrivacyParameterError(
             f"the mechanism returned shape {scores.shape}, not one number for each of {runs} runs"

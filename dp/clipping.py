@@ -13,6 +13,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import finite, readable
 from .errors import PrivacyParameterError
 from .randomness import RandomBytes, WordStream
 from .rational import Real, exact, positive
@@ -44,7 +45,7 @@ def clip(vector: npt.ArrayLike, bound: Real, norm: Norm) -> Floats:
         PrivacyParameterError: NaN, infinity, an empty vector, or a bound <= 0.
     """
     limit, norm = positive(bound, "bound"), named(Norm, norm)
-    values = _finite(vector)
+    values = finite(vector)
     if norm is Norm.LINF:
         top = _floor(limit)
         return np.clip(values, -top, top)
@@ -86,7 +87,7 @@ def _floor(value: Fraction) -> float:
 
 def integer_norm_squared(vector: npt.NDArray[np.integer]) -> int:
     """Return the exact sum of squares of an integer vector."""
-    values = np.asarray(vector)
+    values = readable(vector)
     if values.dtype.kind not in "iu":
         raise PrivacyParameterError(f"integers expected, got {values.dtype}")
     largest = max(-int(values.min()), int(values.max())) if values.size else 0
@@ -136,7 +137,7 @@ def randomised_round(vector: npt.ArrayLike, *, random: RandomBytes = os.urandom)
     Raises:
         PrivacyParameterError: NaN, infinity, an empty vector, entries of 2**30 or more in magnitude.
     """
-    values = _finite(vector)
+    values = finite(vector)
     return round_with(values, WordStream(values.size, random=random))
 
 
@@ -158,7 +159,7 @@ def conditionally_round(
     Raises:
         PrivacyParameterError: a vector longer than `l2_norm`, or bad entries.
     """
-    values = _finite(vector)
+    values = finite(vector)
     limit = positive(l2_norm, "l2_norm")
     norm = _norm(values, Norm.L2)
     if norm > float(limit) * (1 + 1e-12):  # the rounded vector's norm is what counts, and is exact
@@ -186,13 +187,3 @@ def round_with(values: Floats, source: WordStream) -> Int64s:
     chance = ((values - low) * 2.0**53).astype(np.uint64)
     uniform = source.take(values.size).reshape(values.shape) >> np.uint64(11)
     return low.astype(np.int64) + (uniform < chance)
-
-
-def _finite(vector: npt.ArrayLike) -> Floats:
-    values = np.asarray(vector, dtype=np.float64)
-    if values.size == 0:
-        raise PrivacyParameterError("an empty vector cannot be clipped or rounded; skip it")
-    if not np.isfinite(values).all():
-        index = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-        raise PrivacyParameterError(f"the entry at index {index} is {values[index]}; replace NaN and infinities first")
-    return values

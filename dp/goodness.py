@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import readable
 from .errors import PrivacyParameterError
 from .laws import Law
 from .mass import distribution, mass, reach, scale_of, variance
@@ -82,7 +83,9 @@ def check_noise(
     """
     if not 0 < false_alarm < 1:
         raise PrivacyParameterError(f"false_alarm = {false_alarm} must lie in (0, 1), for example 1e-6")
-    scaled = np.asarray(values).ravel() / granularity if granularity != 1.0 else np.asarray(values).ravel()
+    scaled = readable(values).ravel()
+    if granularity != 1.0:
+        scaled = scaled / granularity
     if scaled.size < _FEWEST:
         raise PrivacyParameterError(f"{scaled.size} samples cannot tell one law from another; draw at least {_FEWEST}")
     n = scaled.size

@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import finite, readable
 from .calibration import discrete_gaussian_sigma, gaussian_sigma, laplace_scale
 from .errors import PrivacyParameterError
 from .events import DiscreteGaussianEvent, DiscreteLaplaceEvent, Event
@@ -79,7 +80,7 @@ def gaussian(
         PrivacyParameterError: NaN or infinite values, an empty array, sigma too small or too large for the grid, values
             beyond 2**53 grid steps, or not exactly one of sigma and (epsilon, delta). No noise is drawn then.
     """
-    floats = _floats(values)
+    floats = finite(values)
     d = floats.size
     bound = sensitivity.bound(Norm.L2, d)
     grid = _grid(granularity, bound / math.sqrt(d))
@@ -106,7 +107,7 @@ def laplace(
 
     As `gaussian`, with scale = (L1 sensitivity) / epsilon. The event's epsilon is exact for the grid.
     """
-    floats = _floats(values)
+    floats = finite(values)
     d = floats.size
     bound = sensitivity.bound(Norm.L1, d)
     grid = _grid(granularity, bound / d)
@@ -214,20 +215,8 @@ def _below(value: Fraction) -> float:
     return result if result <= value else math.nextafter(result, 0.0)
 
 
-def _floats(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    floats = np.asarray(values, dtype=np.float64)
-    if floats.size == 0:
-        raise PrivacyParameterError("an empty array has nothing to release; skip it")
-    if not np.isfinite(floats).all():
-        index = tuple(int(i) for i in np.argwhere(~np.isfinite(floats))[0])
-        raise PrivacyParameterError(
-            f"the value at index {index} is {floats[index]}; clip or drop NaN and infinities before releasing"
-        )
-    return floats
-
-
 def _integers(values: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    array = np.asarray(values)
+    array = readable(values)
     if array.size == 0:
         raise PrivacyParameterError("an empty array has nothing to release; skip it")
     if array.dtype.kind not in "iu":

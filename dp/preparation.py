@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import readable
 from .clipping import clip, conditionally_round, rounded_l1_bound, rounded_l2_bound
 from .errors import PrivacyParameterError
 from .randomness import RandomBytes
@@ -104,7 +105,7 @@ class Preparation:
         Raises:
             PrivacyParameterError: another shape, NaN or infinity.
         """
-        floats = np.asarray(values, dtype=np.float64)
+        floats = readable(values).astype(np.float64, copy=False)
         if floats.shape != (self.length,):
             raise PrivacyParameterError(
                 f"values have shape {floats.shape}, but the preparation is for ({self.length},)"

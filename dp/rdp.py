@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .discrete import counted, summed_gaussians_ratios
+from .arrays import readable
 from .errors import PrivacyParameterError
 from .events import (
     ApproximateEvent,
@@ -53,7 +54,7 @@ def orders_for(event: Event, orders: Sequence[float] | Floats | None = None) -> 
         PrivacyParameterError: no orders at all, or one that is not a finite number above 1.
     """
     if orders is not None:
-        chosen = np.asarray(orders, dtype=np.float64).ravel()
+        chosen = readable(orders).astype(np.float64).ravel()
         if not (chosen.size and np.all(np.isfinite(chosen) & (chosen > 1))):
             raise PrivacyParameterError(
                 "orders must be finite numbers above 1, at least one of them, for example [1.5, 2, 8, 32]"

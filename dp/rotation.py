@@ -12,6 +12,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import readable
 from .errors import PrivacyParameterError
 
 Floats = npt.NDArray[np.float64]
@@ -35,7 +36,7 @@ def rotate(vector: npt.ArrayLike, seed: bytes) -> Floats:
     Raises:
         PrivacyParameterError: a seed of another length, a vector that is not flat, NaN or infinity.
     """
-    values = np.asarray(vector, dtype=np.float64)
+    values = readable(vector).astype(np.float64, copy=False)
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
         raise PrivacyParameterError(
             f"rotate takes a flat vector of finite floats, not shape {values.shape}; ravel and clip it first"
@@ -52,7 +53,7 @@ def rotate_back(rotated: npt.ArrayLike, seed: bytes, length: int) -> Floats:
 
     Linear: it may be applied to a sum of vectors that were rotated with the same seed.
     """
-    values = np.array(rotated, dtype=np.float64)
+    values = readable(rotated).astype(np.float64)
     if values.ndim != 1 or values.size != padded_length(max(1, length)):
         raise PrivacyParameterError(
             f"{values.shape} does not fit length = {length}: expected ({padded_length(max(1, length))},)"

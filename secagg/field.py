@@ -21,6 +21,8 @@ Elements = npt.NDArray[np.uint64]
 
 def elements(values: Any, *, name: str = "values") -> Elements:
     """Return values as field elements; raise ParameterError for anything that is not an integer from 0 to p - 1."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise ParameterError(f"{name} are a masked array, which hides some of them: fill it, or leave them out")
     array = np.asarray(values)
     if array.dtype.kind not in "iu" and array.size:
         raise ParameterError(f"{name} must be integers, not {array.dtype}")

@@ -147,7 +147,12 @@ def _slices(targets: Sequence[Residues]) -> list[_Slice]:
     slices = []
     first_block = 0
     for lanes in targets:
-        if lanes.ndim != 1 or lanes.dtype not in (np.dtype("<u4"), np.dtype("<u8")) or not lanes.flags.c_contiguous:
+        if (
+            isinstance(lanes, np.ma.MaskedArray)
+            or lanes.ndim != 1
+            or lanes.dtype not in (np.dtype("<u4"), np.dtype("<u8"))
+            or not lanes.flags.c_contiguous
+        ):
             raise ParameterError(
                 f"streams are added to contiguous one-dimensional uint32 or uint64 arrays, "
                 f"not to {lanes.dtype} of shape {lanes.shape}"

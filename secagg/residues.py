@@ -98,7 +98,7 @@ def unpack(packed: bytes | memoryview, modulus_bits: int, length: int) -> Residu
 
 def _check_lanes(residues: Residues, modulus_bits: int) -> None:
     dtype = lane_dtype(modulus_bits)
-    if residues.dtype != dtype or residues.ndim != 1:
+    if isinstance(residues, np.ma.MaskedArray) or residues.dtype != dtype or residues.ndim != 1:
         raise EncodingError(
             f"residues mod 2**{modulus_bits} are one-dimensional {dtype.name} lanes, "
             f"not {residues.dtype} of shape {residues.shape}"

@@ -230,7 +230,7 @@ def test_what_a_method_cannot_take_is_named() -> None:
         epsilon_of(ApproximateEvent(1.0, 1e-6, ADD), 1e-5, Method.RDP)
     with pytest.raises(PrivacyParameterError):
         epsilon_of(PoissonSampled(0.1, SkellamEvent(9.0, 1.0, 1.0, ADD)), 1e-5)
-    with pytest.raises(PrivacyParameterError, match="method"):
+    with pytest.raises(PrivacyParameterError, match="Method"):
         epsilon_of(GaussianEvent(1.0, ADD), 1e-5, "best")  # type: ignore[arg-type]
 
 

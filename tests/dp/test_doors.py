@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 
-from dp import accounting, calibration, clipping, distributed, events, quantile
+from dp import accounting, audit, calibration, clipping, distributed, events, goodness, mechanisms, quantile, rotation
 from dp.errors import PrivacyParameterError
+from dp.laws import laplace_law
+from dp.preparation import Preparation
 from dp.sensitivity import Adjacency, Norm, Sensitivity
 
 SHARE = distributed.NoiseShare(3.0, 4, 5.0, 9.0)
@@ -40,3 +43,41 @@ def test_a_text_that_spells_a_member_is_that_member_and_any_other_is_refused(doo
     for wrong in (member.upper(), member + " ", 1, None, []):
         with pytest.raises(PrivacyParameterError, match="choose one of"):
             call(wrong)
+
+
+MOVED = Sensitivity(1, Norm.L2, Adjacency.ADD_REMOVE)
+GOOD = np.array([1, 0, 2, 0])
+UNREADABLE: dict[str, Any] = {
+    "masked": np.ma.masked_array(GOOD, mask=[False, True, False, False]),
+    "a list with a masked array": [np.ma.masked_array(GOOD, mask=[False, True, False, False])],
+    "something missing": [1, 0, 2, None],
+    "complex": GOOD + 1j,
+    "texts": GOOD.astype(str),
+    "records": np.array([(1,), (0,), (2,), (0,)], dtype=[("value", "i8")]),
+    "times": GOOD.astype("m8[s]"),
+    "ragged": [[1, 0], [2]],
+    "long floats": GOOD.astype(np.longdouble),
+}
+ARRAYS: dict[str, Callable[[Any], Any]] = {
+    "clip": lambda values: clipping.clip(values, 1.0, Norm.L2),
+    "round": clipping.randomised_round,
+    "round within a norm": lambda values: clipping.conditionally_round(values, 9.0, 0.5),
+    "norm of integers": clipping.integer_norm_squared,
+    "Gaussian noise": lambda values: mechanisms.gaussian(values, MOVED, sigma=1.0),
+    "Laplace noise": lambda values: mechanisms.laplace(values, MOVED, scale=1.0),
+    "discrete Gaussian noise": lambda values: mechanisms.discrete_gaussian_mechanism(values, MOVED, sigma=1.0),
+    "discrete Laplace noise": lambda values: mechanisms.discrete_laplace_mechanism(values, MOVED, scale=1.0),
+    "rotation": lambda values: rotation.rotate(values, bytes(32)),
+    "rotation back": lambda values: rotation.rotate_back(values, bytes(32), 4),
+    "preparation": lambda values: Preparation(4, 9.0, 1.0).prepare(values, bytes(32)),
+    "goodness": lambda values: goodness.check_noise(values, laplace_law(Fraction(1))),
+    "audit": lambda values: audit.audit_epsilon(lambda runs: values, lambda runs: values, runs=100),
+    "orders": lambda values: accounting.epsilon_of(SHARE.event(9, REPLACE), 1e-5, accounting.Method.RDP, orders=values),
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+@pytest.mark.parametrize("door", ARRAYS)
+def test_an_array_that_cannot_be_read_faithfully_is_refused(door: str, what: str) -> None:
+    with pytest.raises(PrivacyParameterError, match="masked|cannot be read|at most 64 bits"):
+        ARRAYS[door](UNREADABLE[what])

@@ -186,6 +186,7 @@ def test_negative_counts_are_refused() -> None:
         np.zeros(8, dtype="<f8"),
         np.zeros((2, 4), dtype="<u4"),
         np.zeros(8, dtype="<u4")[::2],
+        np.ma.masked_array(np.zeros(8, dtype="<u4"), mask=True),
     ],
 )
 def test_targets_that_are_no_contiguous_lanes_are_refused_before_any_is_touched(target: np.ndarray) -> None:

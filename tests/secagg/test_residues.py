@@ -131,6 +131,7 @@ def test_a_modulus_out_of_range_is_refused_with_the_remedy(bits: object) -> None
         (np.zeros(3, dtype=">u4"), 32),
         (np.zeros((3, 1), dtype=np.uint32), 32),
         (np.zeros((), dtype=np.uint32), 32),
+        (np.ma.masked_array(np.zeros(3, dtype=np.uint32), mask=[False, True, False]), 32),
     ],
 )
 def test_other_arrays_than_lanes_are_refused(values: np.ndarray, bits: int) -> None:
