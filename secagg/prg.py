@@ -147,12 +147,8 @@ def _slices(targets: Sequence[Residues]) -> list[_Slice]:
     slices = []
     first_block = 0
     for lanes in targets:
-        if (
-            isinstance(lanes, np.ma.MaskedArray)
-            or lanes.ndim != 1
-            or lanes.dtype not in (np.dtype("<u4"), np.dtype("<u8"))
-            or not lanes.flags.c_contiguous
-        ):
+        plain = lanes.ndim == 1 and lanes.flags.c_contiguous and not isinstance(lanes, np.ma.MaskedArray)
+        if not plain or lanes.dtype not in (np.dtype("<u4"), np.dtype("<u8")):
             raise ParameterError(
                 f"streams are added to contiguous one-dimensional uint32 or uint64 arrays, "
                 f"not to {lanes.dtype} of shape {lanes.shape}"

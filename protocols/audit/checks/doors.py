@@ -135,7 +135,8 @@ def _invited(*vectors: Any, model: ThreatModel | None = None, **more: Any) -> by
 
 
 def _policed(**demanded: Any) -> None:
-    ClientPolicy(**demanded).check(_planned())
+    stated: dict[str, Any] = {"adversary": Adversary.CURIOUS_SERVER} | demanded
+    ClientPolicy(**stated).check(_planned())
 
 
 def _planned(model: ThreatModel | None = None, **more: Any) -> RoundConfig:
@@ -188,7 +189,7 @@ _REAL: tuple[tuple[str, Callable[[Any], object], float], ...] = (
     ("l2_clip", lambda value: _planned(l2_clip=value), 2.5),
     ("epsilon", lambda value: _planned(epsilon=value), 2.0),
     ("delta", lambda value: _planned(delta=value), 2.0**-17),
-    ("epsilon of a demand", lambda value: _policed(privacy=PrivacyDemand(value, 1e-5)), 64.0),
+    ("epsilon of a demand", lambda value: _policed(privacy=PrivacyDemand(value, 1e-5, trusts_server=True)), 64.0),
     ("epsilon of a calibration", lambda value: calibration.noise_multiplier(value, 1e-5, rounds=2), 1.5),
     ("delta of a calibration", lambda value: calibration.noise_multiplier(1.5, value, rounds=2), 2.0**-17),
     ("a multiplier", _account, 2.5),
