@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,7 @@ from .errors import PrivacyParameterError
 from .events import Event, Repeated, SummedDiscreteGaussianEvent
 from .nearness import MU_OF_SLACK
 from .randomness import RandomBytes
-from .rational import positive
+from .rational import number
 from .samplers import MAX_SCALE, discrete_gaussian
 from .sensitivity import Adjacency, check_count, check_delta, check_epsilon, named
 
@@ -54,10 +53,10 @@ class NoiseShare:
     l1_bound: float
 
     def __post_init__(self) -> None:
-        for name in ("l2_bound", "l1_bound"):
-            positive(getattr(self, name), name)
-        check_count(self.dimension, "dimension")
-        if not positive(self.local_sigma, "local_sigma") >= Fraction(1, 2):
+        for name in ("local_sigma", "l2_bound", "l1_bound"):
+            object.__setattr__(self, name, number(getattr(self, name), name))
+        object.__setattr__(self, "dimension", check_count(self.dimension, "dimension"))
+        if self.local_sigma < LEAST_LOCAL_SIGMA:
             raise PrivacyParameterError(
                 f"local_sigma = {self.local_sigma} is below 1/2, where no bound is known; use a finer scale"
             )
@@ -124,12 +123,11 @@ class Goal:
         if (self.epsilon is None) == (self.noise_multiplier is None):
             raise PrivacyParameterError("give either epsilon or noise_multiplier")
         object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
-        check_delta(self.delta)
-        check_count(self.rounds, "rounds")
-        if self.epsilon is not None:
-            check_epsilon(self.epsilon)
-        if self.noise_multiplier is not None:
-            positive(self.noise_multiplier, "noise_multiplier")
+        object.__setattr__(self, "delta", check_delta(self.delta))
+        object.__setattr__(self, "rounds", check_count(self.rounds, "rounds"))
+        for name in ("epsilon", "noise_multiplier"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, number(value, name))
 
     def series(self, event: Event) -> Event:
         """Return what all rounds together reveal."""

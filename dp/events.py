@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Union
+from typing import Any, Union
 
 from .errors import PrivacyParameterError
-from .rational import positive
-from .sensitivity import Adjacency, check_count, check_delta, check_epsilon, named
+from .rational import number
+from .sensitivity import Adjacency, check_count, check_delta, named
 
 MAX_COUNT = 2**53
 """More repetitions than a float counts exactly are refused."""
@@ -34,6 +34,16 @@ class _Nested:
         object.__setattr__(self, "_depth", depth)
 
 
+def _settle(event: Any, *, numbers: tuple[str, ...] = (), counts: tuple[str, ...] = ()) -> None:
+    """Keep parameters as Python's own floats, integers and members; raise PrivacyParameterError for anything else."""
+    for name in numbers:
+        object.__setattr__(event, name, number(getattr(event, name), name))
+    for name in counts:
+        object.__setattr__(event, name, check_count(getattr(event, name), name))
+    if hasattr(event, "adjacency"):
+        object.__setattr__(event, "adjacency", named(Adjacency, event.adjacency))
+
+
 @dataclass(frozen=True)
 class GaussianEvent:
     """Gaussian noise; noise_multiplier = sigma / (L2 sensitivity)."""
@@ -42,8 +52,8 @@ class GaussianEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
-        if not 1e-100 <= positive(self.noise_multiplier, "noise_multiplier") <= 10**100:
+        _settle(self, numbers=("noise_multiplier",))
+        if not 1e-100 <= self.noise_multiplier <= 1e100:
             raise PrivacyParameterError(
                 f"noise_multiplier = {self.noise_multiplier:g} must lie between 1e-100 and 1e100"
             )
@@ -58,9 +68,7 @@ class LaplaceEvent:
     dimension: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
-        positive(self.noise_multiplier, "noise_multiplier")
-        check_count(self.dimension, "dimension")
+        _settle(self, numbers=("noise_multiplier",), counts=("dimension",))
 
 
 @dataclass(frozen=True)
@@ -73,10 +81,7 @@ class DiscreteGaussianEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
-        positive(self.sigma, "sigma")
-        positive(self.sensitivity, "sensitivity")
-        check_count(self.dimension, "dimension")
+        _settle(self, numbers=("sigma", "sensitivity"), counts=("dimension",))
 
 
 @dataclass(frozen=True)
@@ -89,10 +94,7 @@ class DiscreteLaplaceEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
-        positive(self.scale, "scale")
-        check_count(self.sensitivity, "sensitivity")
-        check_count(self.dimension, "dimension")
+        _settle(self, numbers=("scale",), counts=("sensitivity", "dimension"))
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,7 @@ class SummedDiscreteGaussianEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
-        for name in ("local_sigma", "l2_sensitivity", "l1_sensitivity"):
-            positive(getattr(self, name), name)
-        check_count(self.clients, "clients")
-        check_count(self.dimension, "dimension")
+        _settle(self, numbers=("local_sigma", "l2_sensitivity", "l1_sensitivity"), counts=("clients", "dimension"))
         if self.local_sigma < 0.5:
             raise PrivacyParameterError(
                 f"local_sigma = {self.local_sigma} is below 1/2, where no bound is known; use a finer grid"
@@ -131,9 +129,7 @@ class SkellamEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
-        for name in ("variance", "l2_sensitivity", "l1_sensitivity"):
-            positive(getattr(self, name), name)
+        _settle(self, numbers=("variance", "l2_sensitivity", "l1_sensitivity"))
 
 
 @dataclass(frozen=True)
@@ -144,8 +140,7 @@ class ZCDPEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
-        positive(self.rho, "rho")
+        _settle(self, numbers=("rho",))
 
 
 @dataclass(frozen=True)
@@ -157,9 +152,8 @@ class ApproximateEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
-        check_epsilon(self.epsilon)
-        check_delta(self.delta, zero=True)
+        _settle(self, numbers=("epsilon",))
+        object.__setattr__(self, "delta", check_delta(self.delta, zero=True))
 
 
 @dataclass(frozen=True)
@@ -173,7 +167,8 @@ class PoissonSampled(_Nested):
     event: Event
 
     def __post_init__(self) -> None:
-        if not 1e-100 <= positive(self.rate, "rate") <= 1:
+        _settle(self, numbers=("rate",))
+        if not 1e-100 <= self.rate <= 1:
             raise PrivacyParameterError(f"rate = {self.rate} is a probability; it must lie in [1e-100, 1]")
         _check_sampled(self.event)
         self._check_depth((self.event,))
@@ -188,7 +183,8 @@ class FixedSizeSampled(_Nested):
     event: Event
 
     def __post_init__(self) -> None:
-        if check_count(self.batch, "batch") > check_count(self.population, "population"):
+        _settle(self, counts=("batch", "population"))
+        if self.batch > self.population:
             raise PrivacyParameterError(f"batch = {self.batch} exceeds the population of {self.population}")
         _check_sampled(self.event)
         self._check_depth((self.event,))
@@ -202,7 +198,8 @@ class Repeated(_Nested):
     count: int
 
     def __post_init__(self) -> None:
-        if check_count(self.count, "count") > MAX_COUNT:
+        _settle(self, counts=("count",))
+        if self.count > MAX_COUNT:
             raise PrivacyParameterError(f"count = {self.count} is beyond {MAX_COUNT}")
         self._check_depth((self.event,))
 
@@ -214,6 +211,9 @@ class Composed(_Nested):
     events: tuple[Event, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.events, tuple | list):
+            raise PrivacyParameterError(f"a {type(self.events).__name__} is no tuple of events; give (event, event)")
+        object.__setattr__(self, "events", tuple(self.events))
         self._check_depth(self.events)
 
 
@@ -240,8 +240,10 @@ def flatten(event: Event, count: int = 1) -> Iterator[tuple[Leaf | Sampled, int]
     elif isinstance(event, Composed):
         for part in event.events:
             yield from flatten(part, count)
-    else:
+    elif isinstance(event, Leaf | Sampled):
         yield event, count
+    else:
+        raise PrivacyParameterError(f"a {type(event).__name__} is no event of dp.events; of a release, give its event")
 
 
 def leaves(event: Event, count: int = 1) -> Iterator[tuple[Leaf, int]]:

@@ -20,7 +20,7 @@ from .arrays import readable
 from .clipping import clip, conditionally_round, rounded_l1_bound, rounded_l2_bound
 from .errors import PrivacyParameterError
 from .randomness import RandomBytes
-from .rational import positive
+from .rational import number
 from .rotation import padded_length, rotate, rotate_back
 from .sensitivity import Norm, check_count
 
@@ -52,9 +52,9 @@ class Preparation:
     scale: float
 
     def __post_init__(self) -> None:
-        check_count(self.length, "length")
-        positive(self.l2_clip, "l2_clip")
-        positive(self.scale, "scale")
+        object.__setattr__(self, "length", check_count(self.length, "length"))
+        for name in ("l2_clip", "scale"):
+            object.__setattr__(self, name, number(getattr(self, name), name))
         if not 0.5 <= self.norm <= _MAX_NORM:
             raise PrivacyParameterError(
                 f"l2_clip * scale is {self.norm:.4g} steps, but must lie in [0.5, 2**29]: "

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from .errors import PrivacyParameterError
 from .events import DiscreteGaussianEvent
 from .randomness import RandomBytes
-from .rational import positive
+from .rational import number
 from .samplers import discrete_gaussian
 from .sensitivity import Adjacency, check_count, named
 
@@ -37,8 +37,9 @@ class AdaptiveClip:
     def __post_init__(self) -> None:
         object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
         for name in ("clip", "rate", "count_sigma"):
-            positive(getattr(self, name), name)
-        if not 0 < self.target < 1:
+            object.__setattr__(self, name, number(getattr(self, name), name))
+        object.__setattr__(self, "target", number(self.target, "target"))
+        if not self.target < 1:
             raise PrivacyParameterError(
                 f"target = {self.target} is a quantile; it must lie in (0, 1), 0.5 for the median"
             )

@@ -38,6 +38,18 @@ def positive(value: object, name: str) -> Fraction:
     return result
 
 
+def number(value: object, name: str) -> float:
+    """Return `value` as the nearest float; raise PrivacyParameterError unless it is > 0 there, and finite."""
+    result = positive(value, name)
+    try:
+        nearest = float(result)
+    except OverflowError:
+        nearest = math.inf
+    if nearest in (0.0, math.inf):
+        raise PrivacyParameterError(f"{name} is beyond floats; give a number from 5e-324 to 1.8e308")
+    return nearest
+
+
 def floor_log2(value: Fraction) -> int:
     """Return the largest e with 2**e <= value, for value > 0, exactly."""
     e = value.numerator.bit_length() - value.denominator.bit_length()

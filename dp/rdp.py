@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .discrete import counted, summed_gaussians_ratios
 from .arrays import readable
+from .discrete import counted, summed_gaussians_ratios
 from .errors import PrivacyParameterError
 from .events import (
     ApproximateEvent,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 from .errors import PrivacyParameterError
-from .rational import Real, positive
+from .rational import Real, exact, number
 
 
 class Adjacency(StrEnum):
@@ -34,7 +37,7 @@ class Norm(StrEnum):
 Name = TypeVar("Name", bound=StrEnum)
 
 
-def named(kind: type[Name], value: object) -> Name:
+def named(kind: type[Name], value: Any) -> Name:
     """Return the member of an enumeration that `value` is or spells; raise PrivacyParameterError for all else.
 
     Whoever compares members by identity calls this first: a text equals its member, but is not it.
@@ -57,7 +60,7 @@ class Sensitivity:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "value", float(positive(self.value, "sensitivity")))
+        object.__setattr__(self, "value", number(self.value, "sensitivity"))
         object.__setattr__(self, "norm", named(Norm, self.norm))
         object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
 
@@ -65,7 +68,7 @@ class Sensitivity:
     def of_sum(cls, clip: float, norm: Norm, adjacency: Adjacency) -> Sensitivity:
         """Return the sensitivity of a sum of contributions clipped to `clip`: doubled when one is replaced."""
         factor = 2 if named(Adjacency, adjacency) is Adjacency.REPLACE_ONE else 1
-        return cls(float(factor * positive(clip, "clip")), norm, adjacency)
+        return cls(number(factor * exact(clip, "clip"), "sensitivity"), norm, adjacency)
 
     def bound(self, norm: Norm, dimension: int) -> float:
         """Return a bound in another norm for vectors of `dimension` entries, rounded up.
@@ -100,24 +103,30 @@ def float_above(value: Fraction) -> float:
 
 def check_epsilon(epsilon: Real, *, zero: bool = False) -> float:
     """Return epsilon as a float; raise PrivacyParameterError unless finite and > 0 (or 0 where `zero` allows it)."""
-    if not isinstance(epsilon, bool) and zero and epsilon == 0:
-        return 0.0
-    return float(positive(epsilon, "epsilon"))
+    return 0.0 if zero and exact(epsilon, "epsilon") == 0 else number(epsilon, "epsilon")
 
 
 def check_delta(delta: Real, *, zero: bool = False) -> float:
     """Return delta as a float; raise PrivacyParameterError unless 0 < delta < 1 (or 0 where `zero` allows it)."""
-    good = isinstance(delta, int | float) or hasattr(delta, "numerator")
-    if isinstance(delta, bool) or not good or not (0 < delta < 1 or (zero and delta == 0)):
+    value = float(delta) if isinstance(delta, float) else exact(delta, "delta")
+    if zero and value == 0:
+        return 0.0
+    if not 0 < value < 1:
         low = "[0" if zero else "(0"
         raise PrivacyParameterError(
             f"delta = {delta} must lie in {low}, 1); choose well below one over the number of records, such as 1e-6"
         )
-    return float(delta)
+    return number(value, "delta")
 
 
 def check_count(count: int, name: str) -> int:
-    """Return `count` as an int; raise PrivacyParameterError unless it is a whole number >= 1."""
-    if isinstance(count, bool) or not hasattr(count, "__index__") or count < 1:
+    """Return `count` as an int; raise PrivacyParameterError unless it is a whole number >= 1, not a boolean."""
+    try:
+        if isinstance(count, bool | np.bool_):
+            raise TypeError
+        whole = operator.index(count)
+    except TypeError:
+        whole = 0
+    if whole < 1:
         raise PrivacyParameterError(f"{name} = {count!r} must be a whole number of at least 1")
-    return int(count)
+    return whole

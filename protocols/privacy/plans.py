@@ -17,15 +17,16 @@ from dp.distributed import LEAST_LOCAL_SIGMA, Goal, NoiseShare, least_fine_sigma
 from dp.errors import DpError
 from dp.events import Event
 from dp.preparation import Preparation
-from dp.rational import positive
+from dp.rational import number
 from dp.rotation import padded_length
-from dp.sensitivity import Adjacency, check_count, named
+from dp.sensitivity import Adjacency
 from secagg.errors import ParameterError
 
+from ..core.numbers import whole
 from ..core.threat_model import ThreatModel
 from ..inputs.private_codecs import NoisyCounts, NoisyFloats
 from ..inputs.vectors import PrivateCounts, PrivateVector
-from ..masking.config import RoundConfig
+from ..masking.config import MAX_LENGTH, RoundConfig
 from ..masking.topology import GraphKind
 from .payment import Payable
 
@@ -63,14 +64,10 @@ class _Plan(Payable, ABC, Generic[Codec]):
 
     def __post_init__(self) -> None:
         """Derive everything once, so that what is impossible is refused here."""
-        try:
-            object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
-        except DpError as error:
-            raise ParameterError(str(error)) from None
-        if not 2 <= self.max_modulus_bits <= _MAX_BITS:
-            raise ParameterError(f"max_modulus_bits is {self.max_modulus_bits}, but must be from 2 to {_MAX_BITS}")
-        if self.min_participants < 1:
-            raise ParameterError(f"min_participants is {self.min_participants}, but must be at least 1")
+        object.__setattr__(self, "max_modulus_bits", whole(self.max_modulus_bits, "max_modulus_bits", 2, _MAX_BITS))
+        object.__setattr__(self, "min_participants", whole(self.min_participants, "min_participants", 1))
+        for name in ("adjacency", "delta", "epsilon", "noise_multiplier", "rounds", "sampling_rate"):
+            object.__setattr__(self, name, getattr(self.goal, name))
         if self.min_survivors > self.threat_model.num_clients:
             raise ParameterError(
                 f"{self.threat_model.num_clients} clients are invited, but a sum needs {self.min_participants} "
@@ -99,7 +96,10 @@ class _Plan(Payable, ABC, Generic[Codec]):
     @cached_property
     def goal(self) -> Goal:
         """The goal in the words of `dp`."""
-        return Goal(self.adjacency, self.delta, self.epsilon, self.noise_multiplier, self.rounds)
+        try:
+            return Goal(self.adjacency, self.delta, self.epsilon, self.noise_multiplier, self.rounds)
+        except DpError as error:
+            raise ParameterError(str(error)) from None
 
     @cached_property
     def codec(self) -> Codec:
@@ -179,9 +179,13 @@ class PrivatePlan(_Plan[NoisyFloats]):
     l2_clip: float
     name: str = "update"
 
+    def __post_init__(self) -> None:
+        """Take what is this plan's own."""
+        object.__setattr__(self, "length", whole(self.length, "length", 1, MAX_LENGTH))
+        object.__setattr__(self, "l2_clip", _number(self.l2_clip, "l2_clip"))
+        super().__post_init__()
+
     def _fit(self, goal: Goal) -> _Fit[NoisyFloats]:
-        check_count(self.length, "length")
-        positive(self.l2_clip, "l2_clip")
         multiplier = goal.gaussian_multiplier()
         full = self._full_norm(goal, multiplier)
         codec = self._with_norm(full, goal, multiplier)
@@ -238,9 +242,14 @@ class HistogramPlan(_Plan[NoisyCounts]):
     least_count: int = 10
     name: str = "counts"
 
+    def __post_init__(self) -> None:
+        """Take what is this plan's own."""
+        object.__setattr__(self, "bins", whole(self.bins, "bins", 1, MAX_LENGTH))
+        object.__setattr__(self, "max_total", whole(self.max_total, "max_total", 1))
+        object.__setattr__(self, "least_count", whole(self.least_count, "least_count", 0))
+        super().__post_init__()
+
     def _fit(self, goal: Goal) -> _Fit[NoisyCounts]:
-        check_count(self.bins, "bins")
-        check_count(self.max_total, "max_total")
         multiplier = goal.gaussian_multiplier()
         factor = 2 if self.adjacency is Adjacency.REPLACE_ONE else 1
         fine = 1.05 * least_fine_sigma(self.honest, self.bins) * math.sqrt(self.honest)
@@ -252,3 +261,10 @@ class HistogramPlan(_Plan[NoisyCounts]):
         codec = NoisyCounts(spec, self.threat_model.num_clients)
         bits = codec.modulus_bits
         return _Fit(codec if bits <= self.max_modulus_bits else None, bits, bits)
+
+
+def _number(value: float, name: str) -> float:
+    try:
+        return number(value, name)
+    except DpError as error:
+        raise ParameterError(str(error)) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,3 +82,68 @@ ARRAYS: dict[str, Callable[[Any], Any]] = {
 def test_an_array_that_cannot_be_read_faithfully_is_refused(door: str, what: str) -> None:
     with pytest.raises(PrivacyParameterError, match=r"masked|cannot be read|at most 64 bits"):
         ARRAYS[door](UNREADABLE[what])
+
+
+COUNTS: dict[str, Callable[[Any], Any]] = {
+    "rounds": lambda count: distributed.Goal(REPLACE, 1e-5, 1.0, rounds=count).rounds,
+    "repetitions": lambda count: events.Repeated(events.GaussianEvent(1.0, REPLACE), count).count,
+    "dimension": lambda count: events.LaplaceEvent(1.0, REPLACE, count).dimension,
+    "dimension of a share": lambda count: distributed.NoiseShare(3.0, count, 5.0, 9.0).dimension,
+    "length": lambda count: Preparation(count, 9.0, 1.0).length,
+    "dimension of a bound": lambda count: Sensitivity(2.0, Norm.LINF, REPLACE).bound(Norm.L1, count),
+}
+NUMBERS: dict[str, Callable[[Any], Any]] = {
+    "sensitivity": lambda value: Sensitivity(value, Norm.L2, REPLACE).value,
+    "sum": lambda value: Sensitivity.of_sum(value, Norm.L2, Adjacency.ADD_REMOVE).value,
+    "multiplier": lambda value: events.GaussianEvent(value, REPLACE).noise_multiplier,
+    "rate": lambda value: events.PoissonSampled(value, events.GaussianEvent(1.0, REPLACE)).rate,
+    "epsilon": lambda value: events.ApproximateEvent(value, 0, REPLACE).epsilon,
+    "delta": lambda value: events.ApproximateEvent(1, value, REPLACE).delta,
+    "delta of a goal": lambda value: distributed.Goal(REPLACE, value, 1.0).delta,
+    "sigma of a share": lambda value: distributed.NoiseShare(value, 4, 5.0, 9.0).local_sigma,
+    "scale": lambda value: Preparation(4, 9.0, value).scale,
+    "clip": lambda value: quantile.AdaptiveClip(value, 0.5, 3.0).clip,
+    "target": lambda value: quantile.AdaptiveClip(1.0, value, 3.0).target,
+}
+
+
+@pytest.mark.parametrize("door", COUNTS)
+def test_whole_numbers_are_kept_as_pythons_own_and_all_else_is_refused(door: str) -> None:
+    call = COUNTS[door]
+    for three in (np.int64(3), np.uint8(3), np.array(3)):
+        assert type(call(three)) is type(call(3))
+        assert call(three) == call(3)
+    for wrong in (True, np.True_, 3.0, "3", None, 0):
+        with pytest.raises(PrivacyParameterError, match="whole number"):
+            call(wrong)
+
+
+@pytest.mark.parametrize("door", NUMBERS)
+def test_real_numbers_are_kept_as_pythons_floats_and_all_else_is_refused(door: str) -> None:
+    call = NUMBERS[door]
+    for half in (np.float32(0.5), np.float64(0.5), Fraction(1, 2)):
+        assert type(call(half)) is float
+        assert call(half) == 0.5
+    for wrong in (True, np.True_, "0.5", None, float("nan"), float("inf"), np.array(0.5), 10**400, Fraction(-1, 2)):
+        with pytest.raises(PrivacyParameterError):
+            call(wrong)
+
+
+def test_what_is_no_event_is_told_so() -> None:
+    release = mechanisms.gaussian([1.0], MOVED, sigma=1.0)
+    for wrong in (release, None, "gaussian", 1.0):
+        with pytest.raises(PrivacyParameterError, match="no event"):
+            accounting.Accountant(Adjacency.ADD_REMOVE).compose(wrong)  # type: ignore[arg-type]
+        with pytest.raises(PrivacyParameterError, match="no event"):
+            accounting.epsilon_of(events.PoissonSampled(0.5, wrong), 1e-5)  # type: ignore[arg-type]
+    with pytest.raises(PrivacyParameterError, match="no tuple"):
+        events.Composed(release.event)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrap", [partial(events.Repeated, count=1), partial(events.PoissonSampled, 1)])
+def test_events_too_deep_are_refused_in_time(wrap: Callable[[Any], Any]) -> None:
+    event: Any = events.GaussianEvent(1.0, REPLACE)
+    for _ in range(5000):
+        event = wrap(event)
+    with pytest.raises(PrivacyParameterError, match="deep"):
+        accounting.epsilon_of(event, 1e-5)

@@ -97,7 +97,6 @@ MISUSES: tuple[tuple[str, str, Fault], ...] = (
 )
 
 UNMENDED: dict[str, str] = {
-    "misuse/numbers": "numpy scalars and near-types are not treated alike at every door",
     "private/clipping": "norms that overflow clip to zero, and NaN moves the clip",
 }
 """Checks that the library fails today, and why. Strict: whoever mends one takes its line away."""

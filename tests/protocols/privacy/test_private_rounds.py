@@ -513,7 +513,7 @@ def test_a_narrow_modulus_costs_noise_or_says_what_would_do() -> None:
     ("changes", "words"),
     [
         ({"min_participants": 13}, "invite more"),
-        ({"min_participants": 0}, "at least 1"),
+        ({"min_participants": 0}, "min_participants"),
         ({"epsilon": 0.0}, "epsilon"),
         ({"epsilon": None}, "either epsilon or noise_multiplier"),
         ({"delta": 1.0}, "delta"),
