@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from .arrays import finite, readable
 from .errors import PrivacyParameterError
 from .randomness import RandomBytes, WordStream
-from .rational import Real, exact, positive
+from .rational import Real, exact, number, positive, power_of_two
 from .sensitivity import Norm, check_count, named, round_up
 
 Floats = npt.NDArray[np.float64]
@@ -44,21 +45,35 @@ def clip(vector: npt.ArrayLike, bound: Real, norm: Norm) -> Floats:
     Raises:
         PrivacyParameterError: NaN, infinity, an empty vector, or a bound <= 0.
     """
+    number(bound, "bound")
     limit, norm = positive(bound, "bound"), named(Norm, norm)
     values = finite(vector)
     if norm is Norm.LINF:
         top = _floor(limit)
         return np.clip(values, -top, top)
-    shrink = 1.0
-    result = values
+    # Numbers below 1, but for a power of two, which is exact: no norm of them overflows.
+    exponent = _exponent(values)
+    small, room = np.ldexp(values, -exponent), limit / power_of_two(exponent)
+    if _fits(small, room, norm):
+        return values
+    shrink = min(float(limit) / _norm(small, norm), sys.float_info.max)
     for attempt in range(39):
-        size = _norm(result, norm)
-        if size <= limit * (1 - _DOUBT) or (size <= limit * (1 + _DOUBT) and _within(result, limit, norm)):
+        # By so much that the quick look will do: exact sums of a million entries take a quarter of a second.
+        shrink *= 1 - 2.0 ** (attempt - 39)
+        result = small * shrink
+        if _fits(result, limit, norm):
             return result
-        # By so much that the quick look above will do: exact sums of a million entries take a quarter of a second.
-        shrink = min(shrink, float(limit) / size if attempt == 0 else shrink) * (1 - 2.0 ** (attempt - 39))
-        result = values * shrink
     return np.zeros_like(values)  # not reached: 2**-39 * 2**38 shrinks everything
+
+
+def _exponent(values: Floats) -> int:
+    """Return the least e for which every magnitude is below 2**e; 0 where all are 0."""
+    return math.frexp(float(np.abs(values).max()))[1]
+
+
+def _fits(values: Floats, limit: Fraction, norm: Norm) -> bool:
+    size = _norm(values, norm)
+    return size <= limit * (1 - _DOUBT) or (size <= limit * (1 + _DOUBT) and _within(values, limit, norm))
 
 
 def _norm(values: Floats, norm: Norm) -> float:
@@ -72,12 +87,12 @@ def _norm(values: Floats, norm: Norm) -> float:
 
 def _within(values: Floats, limit: Fraction, norm: Norm) -> bool:
     """Decide norm <= limit with a rounding-proof margin: fsum is exact, squares err by one part in 2**53."""
+    unit = power_of_two(_exponent(values))
+    small = np.ldexp(np.abs(values), -_exponent(values)).ravel()
     if norm is Norm.L1:
-        return math.nextafter(math.fsum(np.abs(values).ravel().tolist()), math.inf) <= limit
-    unit = 2.0 ** math.frexp(float(np.abs(values).max()))[1]
-    scaled = (values / unit).ravel()
-    squares = math.fsum((scaled * scaled).tolist()) * (1 + 2.0**-50)
-    return Fraction(squares) * Fraction(unit) ** 2 <= limit**2
+        return Fraction(math.nextafter(math.fsum(small.tolist()), math.inf)) * unit <= limit
+    squares = math.fsum((small * small).tolist()) * (1 + 2.0**-50)
+    return Fraction(squares) * unit**2 <= limit**2
 
 
 def _floor(value: Fraction) -> float:

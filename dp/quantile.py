@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from .errors import PrivacyParameterError
 from .events import DiscreteGaussianEvent
 from .randomness import RandomBytes
-from .rational import number
+from .rational import exact, number
 from .samplers import discrete_gaussian
 from .sensitivity import Adjacency, check_count, named
 
@@ -68,7 +68,10 @@ class AdaptiveClip:
         return self.update_from_noisy(count_within + noise, clients)
 
     def update_from_noisy(self, noisy_count: float, clients: int) -> AdaptiveClip:
-        """Return the next state from a count that already carries its noise: post-processing, no further cost."""
-        check_count(clients, "clients")
-        fraction = min(1.0, max(0.0, noisy_count / clients))
+        """Return the next state from a count that already carries its noise: post-processing, no further cost.
+
+        Raises PrivacyParameterError where the count is NaN, infinite or no number: no clip follows from it.
+        """
+        clients = check_count(clients, "clients")
+        fraction = float(min(1, max(0, exact(noisy_count, "noisy_count") / clients)))
         return replace(self, clip=self.clip * math.exp(-self.rate * (fraction - self.target)))

@@ -159,3 +159,17 @@ def test_conditional_rounding_wants_a_clipped_vector() -> None:
         clipping.conditionally_round([0.0], 0.0, 0.5)
     with pytest.raises(PrivacyParameterError, match=r"index \(0, 1\) is inf"):
         clipping.conditionally_round([[1.0, math.inf]], 5.0, 0.5)
+
+
+@pytest.mark.parametrize(("norm", "share"), [(Norm.L1, 0.5), (Norm.L2, math.sqrt(0.5))])
+@pytest.mark.parametrize("bound", [1e-3, 1.0, 1.7e308])
+def test_norms_beyond_the_floats_are_clipped_as_all_others(bound: float, norm: Norm, share: float) -> None:
+    clipped = clipping.clip([1.5e308, -1.5e308], bound, norm)
+    assert clipped == pytest.approx([bound * share, -bound * share])
+    assert math.fsum((clipped / bound) ** 2) <= 1
+
+
+def test_a_bound_beyond_the_floats_is_refused() -> None:
+    for norm in Norm:
+        with pytest.raises(PrivacyParameterError, match="beyond floats"):
+            clipping.clip([1.0], 10**400, norm)

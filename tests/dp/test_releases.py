@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -245,6 +246,12 @@ def test_the_sign_is_right() -> None:
     state = AdaptiveClip(1.0, target=0.5, count_sigma=1.0)
     assert state.update_from_noisy(90, 100).clip < 1 < state.update_from_noisy(10, 100).clip
     assert state.update_from_noisy(1e9, 100).clip == pytest.approx(math.exp(-0.1))
+
+
+@pytest.mark.parametrize("count", [math.nan, math.inf, -math.inf, "5", None])
+def test_a_count_that_is_no_number_moves_no_clip(count: Any) -> None:
+    with pytest.raises(PrivacyParameterError, match="noisy_count"):
+        AdaptiveClip(1.0, 0.5, 1.0).update_from_noisy(count, 10)
 
 
 @pytest.mark.parametrize("bad", [{"clip": 0.0}, {"target": 1.0}, {"rate": -1.0}, {"count_sigma": math.nan}])

@@ -97,6 +97,5 @@ MISUSES: tuple[tuple[str, str, Fault], ...] = (
 )
 
 UNMENDED: dict[str, str] = {
-    "private/clipping": "norms that overflow clip to zero, and NaN moves the clip",
 }
 """Checks that the library fails today, and why. Strict: whoever mends one takes its line away."""
