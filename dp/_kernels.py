@@ -8,12 +8,11 @@ takes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from ._compiling import compiled
 from .tables import GUIDE_BITS, RATE_HEADROOM, UNIFORM_BITS
 
 U64 = np.uint64
@@ -31,14 +30,6 @@ _64 = U64(64)
 _ERROR = U64(3)
 
 
-def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """Compile a loop, and keep what was compiled; where nothing can be written, each process compiles for itself."""
-    try:
-        return numba.njit(cache=True, nogil=True, **options)(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # numba found no place
-        return numba.njit(nogil=True, **options)(function)  # type: ignore[no-any-return]
-
-
 def _high_product(a: np.uint64, b: np.uint64) -> np.uint64:
     """Return floor(a * b / 2**64)."""
     a_low, a_high, b_low, b_high = a & _LOW, a >> _32, b & _LOW, b >> _32
@@ -47,7 +38,7 @@ def _high_product(a: np.uint64, b: np.uint64) -> np.uint64:
     return U64(a_high * b_high + (cross >> _32) + (other >> _32))
 
 
-high_product: Callable[[np.uint64, np.uint64], np.uint64] = _compiled(_high_product, inline="always")
+high_product: Callable[[np.uint64, np.uint64], np.uint64] = compiled(_high_product, inline="always")
 
 
 def _walk(  # noqa: PLR0912 - one compiled loop
@@ -123,4 +114,4 @@ def _walk(  # noqa: PLR0912 - one compiled loop
     return done, position, False
 
 
-walk: Callable[..., tuple[int, int, bool]] = _compiled(_walk)
+walk: Callable[..., tuple[int, int, bool]] = compiled(_walk)

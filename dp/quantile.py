@@ -73,5 +73,6 @@ class AdaptiveClip:
         Raises PrivacyParameterError where the count is NaN, infinite or no number: no clip follows from it.
         """
         clients = check_count(clients, "clients")
-        fraction = float(min(1, max(0, exact(noisy_count, "noisy_count") / clients)))
+        share = float(exact(noisy_count, "noisy_count") / clients)
+        fraction = min(1.0, max(0.0, share))
         return replace(self, clip=self.clip * math.exp(-self.rate * (fraction - self.target)))

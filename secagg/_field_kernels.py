@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ._compiling import compiled
+
+# isort: split
+from numba import njit
 
 P = np.uint64(2**31 - 1)
 SHIFT = np.uint64(31)

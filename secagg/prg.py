@@ -92,7 +92,8 @@ def add_streams(
         threads: how many threads to use; as many as there are processors when None.
 
     Raises:
-        ParameterError: a target is not a contiguous vector of lanes, or a seed is not 32 bytes long.
+        ParameterError: a target is not a contiguous vector of lanes or shares memory with another, or a seed is not 32
+            bytes long. Nothing was added then.
     """
     seeds = [(seed, np.add) for seed in add] + [(seed, np.subtract) for seed in subtract]
     for seed, _ in seeds:  # all of them before any is used
@@ -155,6 +156,9 @@ def _slices(targets: Sequence[Residues]) -> list[_Slice]:
             )
         slices.append(_Slice(lanes, first_block))
         first_block += -(-lanes.nbytes // BLOCK_BYTES)
+    places = sorted((piece.lanes.ctypes.data, piece.lanes.nbytes) for piece in slices if piece.lanes.nbytes)
+    if any(start + size > after for (start, size), (after, _) in itertools.pairwise(places)):
+        raise ParameterError("targets share memory, so that threads would lose sums: give each vector once, or copies")
     return slices
 
 

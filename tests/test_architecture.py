@@ -33,6 +33,7 @@ LAZY_MODULES = {
     "secagg._bit_kernels",
     "secagg._field_kernels",
     "secagg.paillier._montgomery_kernels",
+    "dp._compiling",
     "dp._kernels",
 }
 # Only these may speak to people or the operating system's terminal.

@@ -14,6 +14,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+from .._compiling import compiled
+
+# isort: split
 from llvmlite import ir
 from numba import config, njit, types
 from numba.core import cgutils as untyped_cgutils
@@ -21,8 +25,6 @@ from numba.core.errors import TypingError
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np import arrayobj
-
-from .._compiling import compiled
 
 LANES = 8
 LIMB_BITS = 52

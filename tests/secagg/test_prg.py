@@ -196,6 +196,17 @@ def test_targets_that_are_no_contiguous_lanes_are_refused_before_any_is_touched(
     assert not first.any()
 
 
+def test_targets_that_share_memory_are_refused_as_threads_would_lose_sums() -> None:
+    lanes = np.zeros(100_000, dtype="<u4")
+    for targets in ([lanes, lanes], [lanes[:60_000], lanes[50_000:]], [lanes, lanes[7:8]]):
+        for threads in (1, 2):
+            with pytest.raises(ParameterError, match="share memory"):
+                add_streams(targets, add=[SEED], threads=threads)
+    assert not lanes.any()
+    add_streams([lanes[:50_000], lanes[50_000:], lanes[:0]], add=[SEED], threads=2)
+    assert lanes.tobytes() == ctr(SEED, lanes.nbytes)
+
+
 def test_a_bad_seed_anywhere_changes_nothing() -> None:
     target = np.zeros(4, dtype=np.uint32)
     with pytest.raises(ParameterError, match="32 bytes long"):
