@@ -16,7 +16,7 @@ from dp import clipping, mechanisms, samplers
 from dp.accounting import epsilon_of
 from dp.audit import audit_epsilon, clopper_pearson, epsilon_lower_bound
 from dp.errors import PrivacyParameterError
-from dp.events import DiscreteGaussianEvent, DiscreteLaplaceEvent
+from dp.events import Composed, DiscreteGaussianEvent, DiscreteLaplaceEvent, GaussianEvent
 from dp.goodness import check_noise
 from dp.laws import gaussian_law, laplace_law
 from dp.quantile import AdaptiveClip
@@ -237,20 +237,44 @@ def test_the_clip_moves_towards_its_quantile_from_both_sides() -> None:
     for start in (0.01, 100.0):
         state = AdaptiveClip(start, target=0.5, count_sigma=20.0)
         for _ in range(150):
-            state = state.update(sum(state.within(n) for n in norms), norms.size)
+            state = state.update(sum(state.vote(n) > 0 for n in norms), norms.size)
         assert 0.8 < state.clip < 1.25  # the median is 1
-    assert state.event == DiscreteGaussianEvent(20.0, 1.0, 1, ADD)
+    assert state.event == DiscreteGaussianEvent(40.0, 1.0, 1, ADD)
+    assert AdaptiveClip(1.0, 0.5, 20.0, adjacency=Adjacency.REPLACE_ONE).event.sensitivity == 2
+
+
+def test_votes_need_as_little_noise_as_their_inventors_found() -> None:
+    # Andrew et al. (2021): z = 2, n = 100, sigma_b = n / 20.
+    assert AdaptiveClip(1.0, 0.5, 5.0).noise_multiplier_beside(2.0) == pytest.approx(2.041241452319315, rel=1e-14)
+    replaced = AdaptiveClip(1.0, 0.5, 10.0, adjacency=Adjacency.REPLACE_ONE)
+    assert replaced.noise_multiplier_beside(2.0) == pytest.approx(2.041241452319315, rel=1e-14)
+    with pytest.raises(PrivacyParameterError, match="above 1,"):
+        AdaptiveClip(1.0, 0.5, 1.0).noise_multiplier_beside(2.0)
+
+
+def test_values_and_votes_together_cost_what_was_asked() -> None:
+    state = AdaptiveClip(1.0, 0.5, 5.0)
+    values = GaussianEvent(state.noise_multiplier_beside(2.0), ADD)
+    votes = GaussianEvent(state.event.sigma / state.event.sensitivity, ADD)
+    assert epsilon_of(Composed((values, votes)), 1e-5) == pytest.approx(epsilon_of(GaussianEvent(2.0, ADD), 1e-5))
+
+
+@given(votes=st.lists(st.sampled_from([-1, 1]), min_size=1, max_size=40))
+def test_a_sum_of_votes_and_the_count_of_those_within_move_the_clip_alike(votes: list[int]) -> None:
+    state = AdaptiveClip(1.0, target=0.5, count_sigma=1.0)
+    fraction = sum(vote > 0 for vote in votes) / len(votes)
+    assert state.update_from_noisy(sum(votes), len(votes)).clip == pytest.approx(math.exp(-0.2 * (fraction - 0.5)))
 
 
 def test_the_sign_is_right() -> None:
     state = AdaptiveClip(1.0, target=0.5, count_sigma=1.0)
-    assert state.update_from_noisy(90, 100).clip < 1 < state.update_from_noisy(10, 100).clip
+    assert state.update_from_noisy(80, 100).clip < 1 < state.update_from_noisy(-80, 100).clip
     assert state.update_from_noisy(1e9, 100).clip == pytest.approx(math.exp(-0.1))
 
 
 @pytest.mark.parametrize("count", [math.nan, math.inf, -math.inf, "5", None])
 def test_a_count_that_is_no_number_moves_no_clip(count: Any) -> None:
-    with pytest.raises(PrivacyParameterError, match="noisy_count"):
+    with pytest.raises(PrivacyParameterError, match="noisy_votes"):
         AdaptiveClip(1.0, 0.5, 1.0).update_from_noisy(count, 10)
 
 
