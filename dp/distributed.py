@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from .nearness import MU_OF_SLACK
 from .randomness import RandomBytes
 from .rational import number
 from .samplers import MAX_SCALE, discrete_gaussian
-from .sensitivity import Adjacency, check_count, check_delta, check_epsilon, named
+from .sensitivity import Adjacency, check_count, check_delta, check_epsilon, named, round_up
 
 Int64s = npt.NDArray[np.int64]
 
@@ -45,12 +45,14 @@ class NoiseShare:
         dimension: entries of the vector.
         l2_bound: the L2 norm that no contribution exceeds.
         l1_bound: the L1 norm that no contribution exceeds.
+        nonnegative: whether no contribution has an entry below 0, as counts have none.
     """
 
     local_sigma: float
     dimension: int
     l2_bound: float
     l1_bound: float
+    nonnegative: bool = False
 
     def __post_init__(self) -> None:
         for name in ("local_sigma", "l2_bound", "l1_bound"):
@@ -88,12 +90,24 @@ class NoiseShare:
         """Return what a sum reveals that has the noise of `honest` clients.
 
         With ADD_REMOVE, one client's contribution is there or is zero (that it took part is no secret); with
-        REPLACE_ONE it is another one, which moves the sum by up to twice the bounds.
+        REPLACE_ONE it is another one.
         """
-        factor = 2 if named(Adjacency, adjacency) is Adjacency.REPLACE_ONE else 1
         return SummedDiscreteGaussianEvent(
-            self.local_sigma, honest, factor * self.l2_bound, factor * self.l1_bound, self.dimension, adjacency
+            self.local_sigma, honest, *self.sensitivities(adjacency), self.dimension, adjacency
         )
+
+    def sensitivities(self, adjacency: Adjacency) -> tuple[float, float]:
+        """Return by how much one client moves the sum at most, in L2 and in L1, rounded up.
+
+        By its bounds for ADD_REMOVE, and by twice as much for REPLACE_ONE. But if x and y have no entries below 0, then
+        |x - y|**2 = |x|**2 + |y|**2 - 2 <x, y> is at most twice the square of the bound; and a single entry moves
+        within [0, bound].
+        """
+        if named(Adjacency, adjacency) is Adjacency.ADD_REMOVE or (self.nonnegative and self.dimension == 1):
+            return self.l2_bound, self.l1_bound
+        if self.nonnegative:
+            return round_up(math.sqrt(2) * self.l2_bound), 2 * self.l1_bound
+        return 2 * self.l2_bound, 2 * self.l1_bound
 
 
 @dataclass(frozen=True)
@@ -210,4 +224,4 @@ def _settle(goal: Goal, share: NoiseShare, honest: int, sigma: float) -> float:
 
 
 def _with_sigma(share: NoiseShare, sigma: float) -> NoiseShare:
-    return NoiseShare(sigma, share.dimension, share.l2_bound, share.l1_bound)
+    return replace(share, local_sigma=sigma)

@@ -153,7 +153,7 @@ class NoisyCounts(VectorCodec):
     @cached_property
     def share(self) -> NoiseShare:
         """What noise a client adds."""
-        return _share(self.spec, self.spec.length, float(self.max_level), float(self.max_level))
+        return _share(self.spec, self.spec.length, float(self.max_level), float(self.max_level), nonnegative=True)
 
     @property
     def name(self) -> str:
@@ -236,9 +236,11 @@ def rotation_seed(session_id: bytes, name: str) -> bytes:
     return digest(Label.ROTATION, session_id, name.encode())
 
 
-def _share(spec: PrivateSpec, dimension: int, l2_bound: float, l1_bound: float) -> NoiseShare:
+def _share(
+    spec: PrivateSpec, dimension: int, l2_bound: float, l1_bound: float, *, nonnegative: bool = False
+) -> NoiseShare:
     try:
-        return NoiseShare(spec.local_sigma, dimension, l2_bound, l1_bound)
+        return NoiseShare(spec.local_sigma, dimension, l2_bound, l1_bound, nonnegative)
     except DpError as error:
         raise ParameterError(f"vector {spec.name!r}: {error}") from None
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dp.sensitivity import Adjacency
-
 from .plans import HistogramPlan, PrivatePlan
 
 Plan = PrivatePlan | HistogramPlan
@@ -18,7 +16,7 @@ def explain(plan: Plan) -> tuple[str, ...]:
     everyone = model.num_clients
     share = codec.share
     noise = share.local_sigma * math.sqrt(plan.honest)
-    change = share.l2_bound * (2 if plan.adjacency is Adjacency.REPLACE_ONE else 1)
+    change = share.sensitivities(plan.adjacency)[0]
     lines = [
         f"a sum has at least {plan.min_survivors} inputs of {everyone}, or it fails; {model.max_corrupt} of "
         f"them may be corrupt and know their own noise, so that of {plan.honest} honest clients counts",

@@ -66,7 +66,7 @@ class _Plan(Payable, ABC, Generic[Codec]):
         """Derive everything once, so that what is impossible is refused here."""
         object.__setattr__(self, "max_modulus_bits", whole(self.max_modulus_bits, "max_modulus_bits", 2, _MAX_BITS))
         object.__setattr__(self, "min_participants", whole(self.min_participants, "min_participants", 1))
-        for name in ("adjacency", "delta", "epsilon", "noise_multiplier", "rounds", "sampling_rate"):
+        for name in ("adjacency", "delta", "epsilon", "noise_multiplier", "rounds"):
             object.__setattr__(self, name, getattr(self.goal, name))
         if self.min_survivors > self.threat_model.num_clients:
             raise ParameterError(
@@ -251,11 +251,11 @@ class HistogramPlan(_Plan[NoisyCounts]):
 
     def _fit(self, goal: Goal) -> _Fit[NoisyCounts]:
         multiplier = goal.gaussian_multiplier()
-        factor = 2 if self.adjacency is Adjacency.REPLACE_ONE else 1
+        total = float(self.max_total)
+        unscaled = NoiseShare(LEAST_LOCAL_SIGMA, self.bins, total, total, nonnegative=True)
         fine = 1.05 * least_fine_sigma(self.honest, self.bins) * math.sqrt(self.honest)
-        scale = max(1, math.ceil(fine / (multiplier * factor * self.max_total)))
-        bound = float(self.max_total * scale)
-        bounds = NoiseShare(LEAST_LOCAL_SIGMA, self.bins, bound, bound)
+        scale = max(1, math.ceil(fine / (multiplier * unscaled.sensitivities(self.adjacency)[0])))
+        bounds = replace(unscaled, l2_bound=total * scale, l1_bound=total * scale)
         sigma = local_sigma_for(goal, multiplier, bounds, self.honest)
         spec = PrivateCounts(self.name, self.bins, self.max_total, scale, sigma, self.least_count)
         codec = NoisyCounts(spec, self.threat_model.num_clients)

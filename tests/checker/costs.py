@@ -6,7 +6,7 @@ from typing import Any
 
 from .configuration import Session
 from .privacy import gaussian_delta_of, summed_gaussians_ratio
-from .private import Private
+from .private import Private, PrivateCounts
 from .refusal import require
 from .renyi import counted, epsilon_from, sums_of
 from .topology import RING, SLACK
@@ -82,26 +82,34 @@ def mu_of_sum(local_sigma: float, clients: int, l2: float, dimension: int) -> fl
     return min(found, default=None)
 
 
-def _factor(adjacency: str) -> int:
-    return 2 if adjacency == "replace-one" else 1
+def _factors(codec: Private, adjacency: str) -> tuple[float, float]:
+    """Section 29: how many times its bounds in L2 and L1 one client moves a sum by."""
+    if adjacency == "add-remove":
+        return 1, 1
+    if not isinstance(codec, PrivateCounts):
+        return 2, 2
+    return (math.sqrt(2), 2) if codec.dimension > 1 else (1, 1)
 
 
 def epsilon(codecs: Sequence[Private], honest: int, adjacency: str, delta: float, rounds: int) -> float:
     """Section 29: what so many rounds cost, each with the noise of so many honest clients: the less of two ways."""
-    factor = _factor(adjacency)
-    bounds = [_by_divergence(codecs, honest, factor, delta, rounds)]
-    near = [mu_of_sum(codec.local_sigma, honest, factor * codec.bound, codec.dimension) for codec in codecs]
+    bounds = [_by_divergence(codecs, honest, adjacency, delta, rounds)]
+    near = [
+        mu_of_sum(codec.local_sigma, honest, _factors(codec, adjacency)[0] * codec.bound, codec.dimension)
+        for codec in codecs
+    ]
     squares = [mu**2 for mu in near if mu is not None]
     if len(squares) == len(near):
         bounds.append(gaussian_epsilon(1 / math.sqrt(rounds * math.fsum(squares)), delta))
     return min(bounds)
 
 
-def _by_divergence(codecs: Sequence[Private], honest: int, factor: int, delta: float, rounds: int) -> float:
+def _by_divergence(codecs: Sequence[Private], honest: int, adjacency: str, delta: float, rounds: int) -> float:
     """Sections 14 and 15: by divergence."""
-    parts = [
-        sums_of(codec.local_sigma, honest, factor * codec.bound, factor * codec.l1, codec.dimension) for codec in codecs
-    ]
+    parts = []
+    for codec in codecs:
+        two, one = _factors(codec, adjacency)
+        parts.append(sums_of(codec.local_sigma, honest, two * codec.bound, one * codec.l1, codec.dimension))
     return epsilon_from(lambda order: rounds * math.fsum(part(order) for part in parts), delta)
 
 

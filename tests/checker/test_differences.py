@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dp.accounting import epsilon_of
-from dp.events import Composed, Repeated, SummedDiscreteGaussianEvent
+from dp.distributed import NoiseShare
+from dp.events import Composed, Repeated
 from dp.sensitivity import Adjacency
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.private_codecs import NoisyCounts, NoisyFloats
@@ -128,13 +129,12 @@ def test_moduli_and_bounds_of_counts(length, max_total, scale, local_sigma, clie
     adjacency=st.sampled_from(list(Adjacency)),
 )
 def test_costs_in_closed_form(honest, multipliers, local_sigma, length, rounds, delta, adjacency):
-    vectors, events, factor = [], [], 2 if adjacency is Adjacency.REPLACE_ONE else 1
+    vectors, events = [], []
     for multiplier in multipliers:
         steps = max(1, round(local_sigma * math.sqrt(honest) / multiplier))
         fields = {"length": length, "max_total": 1, "scale": steps, "local_sigma": local_sigma, "least_count": 0}
         vectors.append(CheckedCounts(fields, honest))
-        bound = float(factor * steps)
-        events.append(SummedDiscreteGaussianEvent(local_sigma, honest, bound, bound, length, adjacency))
+        events.append(NoiseShare(local_sigma, length, steps, steps, nonnegative=True).event(honest, adjacency))
     theirs = epsilon(vectors, honest, str(adjacency), delta, rounds)
     ours = epsilon_of(Repeated(Composed(tuple(events)), rounds), delta)
     assert math.isclose(ours, theirs, rel_tol=1e-7, abs_tol=1e-9)

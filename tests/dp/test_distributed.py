@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -294,3 +296,21 @@ def test_sums_of_shares_pay_for_not_being_one_discrete_gaussian() -> None:
     slack = 2 * dimension * summed_gaussians_ratio(sigma, clients) + SLACK
     mu = 100.0 / math.sqrt(clients * sigma**2 - smoothing_variance(dimension)) + math.sqrt(math.pi / 2) * slack
     assert mu * (1 - 1e-14) <= 1 / event.noise_multiplier <= mu * (1 + 1e-13)
+
+
+@pytest.mark.parametrize("bins", [1, 2, 3])
+@pytest.mark.parametrize("total", [1, 2, 3])
+def test_replaced_counts_move_as_far_as_is_said_and_no_farther(bins: int, total: int) -> None:
+    """All pairs of histograms of so many counts at most."""
+    every = [counts for counts in itertools.product(range(total + 1), repeat=bins) if sum(counts) <= total]
+    moves = [[abs(a - b) for a, b in zip(x, y, strict=True)] for x in every for y in every]
+    share = NoiseShare(1.0, bins, total, total, nonnegative=True)
+    l2, l1 = share.sensitivities(Adjacency.REPLACE_ONE)
+    assert l1 == max(sum(move) for move in moves)
+    farthest = max(sum(step * step for step in move) for move in moves)
+    assert farthest <= Fraction(l2) ** 2 <= farthest * (1 + Fraction(1, 10**14))
+    assert share.sensitivities(Adjacency.ADD_REMOVE) == (total, total)
+
+
+def test_replaced_vectors_of_any_sign_move_by_twice_their_bound() -> None:
+    assert NoiseShare(1.0, 3, 5.0, 7.0).sensitivities(Adjacency.REPLACE_ONE) == (10.0, 14.0)

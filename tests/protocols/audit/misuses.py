@@ -96,6 +96,5 @@ MISUSES: tuple[tuple[str, str, Fault], ...] = (
     ("paillier/replayed", "nobody proves what it knows", added(RoundParameters, "_check_knowledge", nothing)),
 )
 
-UNMENDED: dict[str, str] = {
-}
+UNMENDED: dict[str, str] = {}
 """Checks that the library fails today, and why. Strict: whoever mends one takes its line away."""

@@ -560,3 +560,14 @@ def test_an_audit_finds_no_more_than_was_promised() -> None:
 
 def test_an_audit_finds_rounds_with_a_tenth_of_the_noise() -> None:
     assert _audit(0.1) > 1.0
+
+
+@pytest.mark.parametrize(("bins", "more"), [(1, 1.0), (2, math.sqrt(2)), (50, math.sqrt(2))])
+def test_replaced_counts_take_no_more_noise_than_they_move(bins: int, more: float) -> None:
+    model = ThreatModel(200, 0.0, 0.1, Adversary.CURIOUS_SERVER)
+    least, replaced = (
+        HistogramPlan(threat_model=model, bins=bins, delta=1e-6, epsilon=1.0, adjacency=adjacency)
+        for adjacency in Adjacency
+    )
+    assert replaced.sum_deviation(200) / least.sum_deviation(200) == pytest.approx(more, rel=0.02)
+    assert replaced.epsilon_total <= 1.0
