@@ -16,6 +16,7 @@ from .sensitivity import Adjacency, check_count, check_delta, named
 
 MAX_COUNT = 2**53
 """More repetitions than a float counts exactly are refused."""
+_LEAST, _MOST = 1e-100, 1e100  # beyond, squares and quotients would leave the floats
 DEEPEST = 100
 """Far from where Python's own stack ends, in all that walks through events."""
 
@@ -37,7 +38,10 @@ class _Nested:
 def _settle(event: Any, *, numbers: tuple[str, ...] = (), counts: tuple[str, ...] = ()) -> None:
     """Keep parameters as Python's own floats, integers and members; raise PrivacyParameterError for anything else."""
     for name in numbers:
-        object.__setattr__(event, name, number(getattr(event, name), name))
+        value = number(getattr(event, name), name)
+        if not _LEAST <= value <= _MOST:
+            raise PrivacyParameterError(f"{name} = {value:g} must lie between {_LEAST:g} and {_MOST:g}")
+        object.__setattr__(event, name, value)
     for name in counts:
         object.__setattr__(event, name, check_count(getattr(event, name), name))
     if hasattr(event, "adjacency"):
@@ -53,10 +57,6 @@ class GaussianEvent:
 
     def __post_init__(self) -> None:
         _settle(self, numbers=("noise_multiplier",))
-        if not 1e-100 <= self.noise_multiplier <= 1e100:
-            raise PrivacyParameterError(
-                f"noise_multiplier = {self.noise_multiplier:g} must lie between 1e-100 and 1e100"
-            )
 
 
 @dataclass(frozen=True)

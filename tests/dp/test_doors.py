@@ -147,3 +147,18 @@ def test_events_too_deep_are_refused_in_time(wrap: Callable[[Any], Any]) -> None
         event = wrap(event)
     with pytest.raises(PrivacyParameterError, match="deep"):
         accounting.epsilon_of(event, 1e-5)
+
+
+@pytest.mark.parametrize("value", [5e-324, 1e-101, 1e101, 1e308])
+def test_events_beyond_what_accounts_can_square_are_refused(value: float) -> None:
+    gaussian = events.GaussianEvent(1.0, REPLACE)
+    for make in (
+        lambda: events.PoissonSampled(value, gaussian),
+        lambda: events.LaplaceEvent(value, REPLACE, 1),
+        lambda: events.DiscreteGaussianEvent(value, 1.0, 1, REPLACE),
+        lambda: events.SummedDiscreteGaussianEvent(9.0, 9, value, 1.0, 1, REPLACE),
+        lambda: events.ZCDPEvent(value, REPLACE),
+        lambda: events.ApproximateEvent(value, 0, REPLACE),
+    ):
+        with pytest.raises(PrivacyParameterError, match="must lie between 1e-100 and 1e"):
+            make()
