@@ -20,6 +20,7 @@ from dp.errors import PrivacyParameterError
 from dp.sensitivity import Adjacency, Norm, Sensitivity, round_up
 
 from ..core.files import write_whole
+from ..core.numbers import spelled_up
 from .errors import EXIT_WRONG, Commands
 from .tables import AsJson, print_json
 
@@ -74,7 +75,7 @@ def _print(title: str, facts: dict[str, Any], as_json: bool) -> None:
         return
     table = Table(title=title, show_header=False)
     for key, value in facts.items():
-        table.add_row(key.replace("_", " "), f"{value:.8g}" if isinstance(value, float) else str(value))
+        table.add_row(key.replace("_", " "), spelled_up(value, 8) if isinstance(value, float) else str(value))
     Console().print(table)
 
 

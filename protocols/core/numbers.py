@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from decimal import ROUND_CEILING, Context
 from typing import Any
 
 import numpy as np
@@ -32,3 +33,9 @@ def real(value: Any, name: str, least: float, most: float = math.inf) -> float:
         bounds = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
         raise ParameterError(f"{name} is {value!r}, but must be a number {bounds}")
     return number
+
+
+def spelled_up(value: float, digits: int) -> str:
+    """Return a float in so many digits, rounded up: who copies noise or a cost has no less than was computed."""
+    rounded = Context(prec=digits, rounding=ROUND_CEILING).create_decimal(repr(value))
+    return f"{float(rounded):.{digits}g}"

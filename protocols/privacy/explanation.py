@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..core.numbers import spelled_up
 from .plans import HistogramPlan, PrivatePlan
 
 Plan = PrivatePlan | HistogramPlan
@@ -21,12 +22,12 @@ def explain(plan: Plan) -> tuple[str, ...]:
         f"a sum has at least {plan.min_survivors} inputs of {everyone}, or it fails; {model.max_corrupt} of "
         f"them may be corrupt and know their own noise, so that of {plan.honest} honest clients counts",
         *_encoding(plan),
-        f"each client adds discrete Gaussian noise of {share.local_sigma:.4g} steps; that of {plan.honest} makes "
-        f"{noise:.4g} steps, {noise / change:.4g} times what one client can change ({plan.adjacency} adjacency)",
+        f"each client adds discrete Gaussian noise of {spelled_up(share.local_sigma, 4)} steps; that of {plan.honest} "
+        f"makes {noise:.4g} steps, {noise / change:.4g} times what one client can change ({plan.adjacency} adjacency)",
         f"{codec.modulus_bits} bits hold every sum of {everyone} inputs, and the noise but with a probability "
         "below 2^-40",
-        f"{plan.rounds} such round{'s' if plan.rounds > 1 else ''} cost epsilon {plan.epsilon_total:.4g} at delta "
-        f"{plan.delta:g}, whoever sees the sums",
+        f"{plan.rounds} such round{'s' if plan.rounds > 1 else ''} cost epsilon {spelled_up(plan.epsilon_total, 4)} at "
+        f"delta {plan.delta:g}, whoever sees the sums",
         f"with everyone present each number of the sum is off by {plan.sum_deviation(everyone):.4g} (standard "
         f"deviation), of the mean by {plan.sum_deviation(everyone) / everyone:.4g}",
     ]
