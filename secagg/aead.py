@@ -27,7 +27,8 @@ def seal(key: bytes, plaintext: bytes, *, associated_data: bytes, random: Random
     """
     _check(key, associated_data)
     nonce = random(NONCE_BYTES)
-    return nonce + crypto_aead_chacha20poly1305_ietf_encrypt(plaintext, associated_data, nonce, key)
+    sealed = crypto_aead_chacha20poly1305_ietf_encrypt(bytes(plaintext), bytes(associated_data), nonce, bytes(key))
+    return nonce + sealed
 
 
 def open(key: bytes, sealed: bytes, *, associated_data: bytes) -> bytes:
@@ -40,9 +41,9 @@ def open(key: bytes, sealed: bytes, *, associated_data: bytes) -> bytes:
     _check(key, associated_data)
     if len(sealed) < OVERHEAD_BYTES:
         raise AuthenticationFailed(f"a ciphertext has at least {OVERHEAD_BYTES} bytes, not {len(sealed)}")
-    nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+    nonce, ciphertext = bytes(sealed[:NONCE_BYTES]), bytes(sealed[NONCE_BYTES:])  # views of buffers are taken, too
     try:
-        return crypto_aead_chacha20poly1305_ietf_decrypt(ciphertext, associated_data, nonce, key)
+        return crypto_aead_chacha20poly1305_ietf_decrypt(ciphertext, bytes(associated_data), nonce, bytes(key))
     except CryptoError:
         raise AuthenticationFailed("a ciphertext does not verify") from None
 

@@ -254,7 +254,7 @@ def _table(shares: Mapping[int, bytes], num_bytes: int) -> tuple[list[int], Elem
 
 def _to_elements(secret: bytes) -> Elements:
     columns = num_elements(len(secret))
-    padded = secret.ljust(packed_bytes(columns, CHUNK_BITS), b"\0")
+    padded = bytes(secret).ljust(packed_bytes(columns, CHUNK_BITS), b"\0")
     return unpack(padded, CHUNK_BITS, columns).astype(np.uint64)
 
 
