@@ -27,8 +27,8 @@ def seal(key: bytes, plaintext: bytes, *, associated_data: bytes, random: Random
     """
     _check(key, associated_data)
     nonce = random(NONCE_BYTES)
-    sealed = crypto_aead_chacha20poly1305_ietf_encrypt(bytes(plaintext), bytes(associated_data), nonce, bytes(key))
-    return nonce + sealed
+    data = bytes(memoryview(plaintext))  # bytes of a number would be zeros
+    return nonce + crypto_aead_chacha20poly1305_ietf_encrypt(data, bytes(associated_data), nonce, bytes(key))
 
 
 def open(key: bytes, sealed: bytes, *, associated_data: bytes) -> bytes:

@@ -46,7 +46,7 @@ class Identity:
 
     def sign(self, message: bytes) -> bytes:
         """Return the 64-byte signature of a message; frame messages with a label (`derivation.frame`)."""
-        return crypto_sign(bytes(message), self._key)[:SIGNATURE_BYTES]
+        return crypto_sign(bytes(memoryview(message)), self._key)[:SIGNATURE_BYTES]
 
     def __repr__(self) -> str:
         return f"Identity(public_bytes={self.public_bytes.hex()})"
@@ -65,7 +65,7 @@ def verify(public_bytes: bytes, message: bytes, signature: bytes) -> None:
     if len(signature) != SIGNATURE_BYTES or not crypto_core_ed25519_is_valid_point(signature[:PUBLIC_KEY_BYTES]):
         raise AuthenticationFailed("a signature does not verify")
     try:
-        crypto_sign_open(signature + bytes(message), bytes(public_bytes))
+        crypto_sign_open(signature + bytes(memoryview(message)), bytes(public_bytes))
     except BadSignatureError:
         raise AuthenticationFailed("a signature does not verify") from None
 

@@ -36,3 +36,14 @@ def test_every_primitive_takes_buffers_as_bytes(kind: Any) -> None:
     assert shamir.reconstruct(given, threshold=2, num_bytes=len(MESSAGE)) == MESSAGE
     lanes = np.arange(9, dtype=np.uint32)
     assert np.array_equal(residues.unpack(kind(residues.pack(lanes, 5)), 5, 9), lanes)
+
+
+def test_numbers_are_no_messages() -> None:
+    identity = Identity(KEY)
+    for call in (
+        lambda: identity.sign(5),  # type: ignore[arg-type]
+        lambda: verify(identity.public_bytes, 5, identity.sign(bytes(5))),  # type: ignore[arg-type]
+        lambda: aead.seal(KEY, 5, associated_data=CONTEXT),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(TypeError):
+            call()
