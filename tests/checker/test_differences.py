@@ -69,7 +69,7 @@ def test_neighbours(num_clients, cycles, graph, seed, data):
     degree = 2 * min(cycles, (num_clients - 1) // 2)
     client = data.draw(st.integers(1, num_clients))
     ours = Graph(Topology(degree, 2, graph, 0, ()), num_clients, seed).neighbours(client)
-    assert ours == neighbours(CheckedTopology(num_clients, degree, 2, 0, str(graph)), seed, client)
+    assert ours == neighbours(CheckedTopology(num_clients, degree, 2, 0, str(graph), 0), seed, client)
 
 
 def _outcome(codec):

@@ -271,7 +271,7 @@ def test_sensitivities() -> None:
 
 def test_without_the_accountant_library_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dp_accounting", None)
-    with pytest.raises(MissingDependencyError, match=r"secagg\[dp\]"):
+    with pytest.raises(MissingDependencyError, match=r"pip install '\.\[dp\]'"):
         epsilon_of(sampled(0.0123, 1.0, 3), 1e-5)
     assert noise_multiplier(1.0, 1e-5, rounds=3) > 0  # closed forms need no library
 

@@ -189,7 +189,7 @@ def test_postgres_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(MissingDependencyError, match=r"secagg\[postgres\]"):
+    with pytest.raises(MissingDependencyError, match=r"pip install '\.\[postgres\]'"):
         Ledger.open("postgresql://someone:secret@nowhere/x")
 
 

@@ -48,6 +48,7 @@ DECODERS: dict[str, tuple[str, ...]] = {
 
 NOT_FROM_OUTSIDE = {
     "dp.rotation": "a key stream of its own",
+    "protocols.masking.graph": "a key stream of its own",
     "protocols.audit.replay.configurations": "vectors that come with the package",
     "protocols.audit.replay.recorded_randomness": "the same vectors",
     "protocols.audit.checks.freshness": "what the library has drawn",

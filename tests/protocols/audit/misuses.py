@@ -71,6 +71,7 @@ MISUSES: tuple[tuple[str, str, Fault], ...] = (
     ("private/clipping", "a thousandth too long", around(clipping, "clip", lambda clip, *args: 1.001 * clip(*args))),
     ("private/silence", "too many counts", around(private_codecs.NoisyCounts, "_encode", _silent_beyond)),
     (
+        "ledger/calibrated",
         "a millionth too little noise",
         around(ledgers, "noise_multiplier", lambda of, *goal, **more: of(*goal, **more) * (1 - 1e-6)),
     ),
