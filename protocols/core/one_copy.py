@@ -19,7 +19,7 @@ class OneCopy:
         if self._process != os.getpid():
             raise StateError(
                 f"this {type(self).__name__} belongs to process {self._process}, but {os.getpid()} uses a copy of it: "
-                "dump it there, and load it here"
+                "make it after the fork, or dump it where it was made and load it here"
             )
 
     def __copy__(self) -> NoReturn:

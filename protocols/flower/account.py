@@ -1,11 +1,14 @@
 """How much of its demand on privacy a node has given away, in a file that outlives runs: the server starts those.
 
-A round that was held to a demand for k rounds is a k-th part of it. Whoever raises the number of rounds later, and a
-run's configuration may, gets more noise in each, and no more than what is left.
+Each round is noted with the number of rounds k that it was held to. All rounds in the account count as parts of the
+least k that any of them, or the next, was held to: rounds of more noise do not buy rounds beyond the operator's number.
+That is exact where all rounds are alike. Rounds of unlike noise may come to slightly more than the demand, by what the
+bounds of single rounds differ in.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from fractions import Fraction
@@ -16,7 +19,7 @@ from secagg.errors import ParameterError
 
 from ..masking.policy import PrivacyDemand
 from .answered import folder_of
-from .durable import ANSWERED, make, noting, settle, settle_folder
+from .durable import ANSWERED, alone, make, noting, settle, settle_folder
 
 _ACCOUNTS = "private-rounds"
 _NUMBER = "partition-id"
@@ -44,8 +47,11 @@ def charge(node: Mapping[str, Any], session_id: bytes, demand: PrivacyDemand) ->
     with noting(path):
         make(path.parent)
         notes = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        rounds = min(demand.rounds, _MOST).to_bytes(_ROUNDS_BYTES, "big")
         try:
-            os.write(notes, session_id + min(demand.rounds, _MOST).to_bytes(_ROUNDS_BYTES, "big"))
+            with alone(notes):
+                _mend_cut_off(notes, bytes(32) + rounds)
+                _append(notes, session_id + rounds)
         finally:
             settle(notes)
         settle_folder(path.parent)
@@ -65,7 +71,20 @@ def _spent(path: Path, demand: PrivacyDemand) -> tuple[Fraction, int]:
     ]
     if whole < len(notes):  # a note that was cut off counts
         rounds.append(demand.rounds)
-    return sum((Fraction(1, max(1, number)) for number in rounds), Fraction(0)), len(rounds)
+    return Fraction(len(rounds), max(1, min((demand.rounds, *rounds)))), len(rounds)
+
+
+def _mend_cut_off(notes: int, instead: bytes) -> None:
+    """Put a whole note in the place of one that was cut off, so that those behind it are read where they stand."""
+    size = os.fstat(notes).st_size
+    if size % _NOTE_BYTES:
+        os.ftruncate(notes, size - size % _NOTE_BYTES)
+        _append(notes, instead)
+
+
+def _append(notes: int, note: bytes) -> None:
+    if os.write(notes, note) < len(note):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _check(spent: Fraction, taken: int, *, further: Fraction) -> None:

@@ -33,6 +33,21 @@ def make(folder: Path) -> None:
         settle_folder(folder.parent)
 
 
+@contextmanager
+def alone(descriptor: int) -> Iterator[None]:
+    """Keep other processes of this machine out of an open file."""
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
 def settle(descriptor: int) -> None:
     """Have what was written reach the disk, and close the file."""
     try:

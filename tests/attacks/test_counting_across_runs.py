@@ -52,11 +52,11 @@ def test_a_server_that_raises_the_number_of_rounds_from_run_to_run_gets_no_more(
     assert epsilon_of(Composed(tuple(events)), DELTA) <= EPSILON
 
 
-def test_rounds_of_other_demands_count_by_their_part():
-    """One of two, and two of four, are all of it."""
-    events = run(2, 2, times=1) + run(4, 4, times=2)
-    assert len(events) == 3
-    assert EPSILON * 0.99 < epsilon_of(Composed(tuple(events)), DELTA) <= EPSILON
+def test_rounds_count_as_parts_of_the_least_number_that_any_was_held_to():
+    """Parts of unlike demands do not add up: one of two and fifty of a hundred came to epsilon 8.29 of 8."""
+    events = run(2, 2, times=1) + run(4, 4, times=1)
+    assert len(events) == 2
+    assert epsilon_of(Composed(tuple(events)), DELTA) <= EPSILON
     with pytest.raises(ParameterError, match="in all runs together"):
         run(4, 4, times=1)
 

@@ -175,6 +175,7 @@ class Client(OneCopy):
         once, and never an older one than the last answer: a second masked input under the same masks would reveal the
         difference of the two.
         """
+        self._stay_in_process()
         with self._changing:
             return dumps.encode_state(_Dump(self._party.policy, self._memory))
 

@@ -86,10 +86,10 @@ class Server(OneCopy):
         listener(PhaseOpened(self.phase, config.num_clients))
 
     def _open(self, state: ServerState, sums: Sequence[Residues], listener: Listener, threads: int | None) -> None:
+        self._stay_in_process()
         self._lock = threading.RLock()
         self._state = state
-        self._participants = state.participants()
-        self._listener = listener
+        self._participants, self._listener = state.participants(), listener
         self._threads = threads
         self._invitation = Invitation(1, state.config, state.nonce)
         self._session_id = self._invitation.session_id
@@ -105,8 +105,7 @@ class Server(OneCopy):
         self._max_bytes = wire.max_bytes(state.config)
         self._public_keys = {key for keys in state.advertised.values() for key in keys.public_keys}
         self._entries = {number: derivations.entry_digest(keys) for number, keys in state.advertised.items()}
-        self._sums = sums
-        self._statement = b""
+        self._sums, self._statement = sums, b""
         self._result: RoundResult | None = None
         self._graph = Graph.of(state.config, self._session_id, state.everyone)
         self._enter(state.phase)
@@ -230,8 +229,7 @@ class Server(OneCopy):
             if self.ended:
                 raise StateError(f"the session has ended: it is {self.phase}")
             started, phase, answered = time.perf_counter(), self.phase, len(self._heard)
-            missing = self.awaited
-            opened = self._opened
+            missing, opened = self.awaited, self._opened
             try:
                 self._close(transitions)
             except BaseException as error:  # an interrupt, too, must leave no phase half closed
@@ -242,8 +240,8 @@ class Server(OneCopy):
                 raise error from None
             following = self._following_phase()
             self._enter(following)
-            closing_seconds = time.perf_counter() - started
-            transitions.append(PhaseClosed(phase, answered, missing, started - opened, closing_seconds))
+            took = time.perf_counter() - started
+            transitions.append(PhaseClosed(phase, answered, missing, started - opened, took))
             if following is ServerPhase.COMPLETED:
                 transitions.append(SessionEnded(len(self._state.masked)))
             else:
@@ -255,6 +253,7 @@ class Server(OneCopy):
         Security: it holds sealed shares and, during unmasking, shares of secrets; keep it as safe as the server's
         memory. Restore the newest dump only: an older one would not know what was received since.
         """
+        self._stay_in_process()
         with self._lock:
             sums = [residues.tobytes() for residues in self._sums]
             return dumps.encode_state(msgspec.structs.replace(self._state, sums=sums))
@@ -286,6 +285,7 @@ class Server(OneCopy):
     @contextmanager
     def _step(self) -> Iterator[list[Transition]]:
         """Take a step alone; listeners hear of it when it is whole and the lock is free."""
+        self._stay_in_process()
         transitions: list[Transition] = []
         try:
             with self._lock:

@@ -3,6 +3,7 @@
 import os
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,25 @@ def test_a_note_that_was_cut_off_counts(tmp_path):
     with pytest.raises(ParameterError, match="2 private rounds"):
         check_left(node, DEMAND)
     check_left({}, DEMAND)  # another account
+
+
+@pytest.mark.parametrize("cut", range(1, 40))
+def test_a_note_that_was_cut_off_does_not_shift_those_that_follow(tmp_path, cut):
+    """Read out of line, their numbers of rounds were taken from session ids, and 200 rounds passed a demand for 10."""
+    node, path = {"secagg-answered": str(tmp_path)}, tmp_path / "private-rounds" / "all"
+    demand = replace(DEMAND, rounds=10)
+    charge(node, os.urandom(32), demand)
+    path.write_bytes(path.read_bytes()[:cut])
+    for _ in range(9):
+        charge(node, os.urandom(32), demand)
+    with pytest.raises(ParameterError, match="in all runs together"):
+        charge(node, os.urandom(32), demand)
+
+
+def test_a_note_for_which_there_is_no_room_is_no_note(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "write", lambda descriptor, data: len(data) - 1)
+    with pytest.raises(ParameterError, match="cannot note what it has answered"):
+        charge({"secagg-answered": str(tmp_path)}, SESSION, DEMAND)
 
 
 @pytest.mark.parametrize(
