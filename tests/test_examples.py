@@ -88,7 +88,7 @@ EXAMPLES = {
     "private_round_ledger.py": ["mean of 11:", "round 2 is refused: budget"],
     "state_dict_batchnorm.py": [
         "bn.num_batches_tracked: int64 () [137]",
-        "conv.weight: float32 (2, 1, 3, 3) [0.8 0.8]",
+        "conv.weight: float32 (2, 1, 3, 3) [0.867 0.867]",
     ],
     "resume_after_crash.py": ["in the sum: centre, east, north, south, west", "sum: [1.5 1.5 1.5]"],
 }

@@ -46,7 +46,7 @@ def _plan(
         delta=_DELTA,
         adjacency=adjacency,
         # The complete graph's own threshold would stop a sum of too few before its minimum does.
-        graph=GraphKind.RING_FOR_RANDOM_DROPOUTS,
+        graph=None if adversary.may_equivocate else GraphKind.RING_FOR_RANDOM_DROPOUTS,
     )
 
 

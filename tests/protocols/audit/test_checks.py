@@ -19,7 +19,7 @@ from .misuses import MISUSES, UNMENDED
 Patch = pytest.MonkeyPatch
 KEYS = [check.key for check in all_checks()]
 ALL_FAULTS = (*FAULTS, *MISUSES)
-STUMBLE = {"sessions/dropouts", "sessions/too-many-dropouts"}
+STUMBLE = {"sessions/dropouts", "sessions/too-many-dropouts", "sessions/minimum"}
 """Masks that stay, and secrets that are missing, are noticed by the library itself, too."""
 EXAMPLES = {"sessions/tampering": 60, "sessions/dropouts": 30, "equivocation/sparse": 64, "equivocation/complete": 64}
 

@@ -62,7 +62,7 @@ def test_a_fraction_is_no_whole_number(name):
         SecAggSettings(**{name: 2.5})
 
 
-@pytest.mark.parametrize(("name", "value"), [("complete_graph", "no"), ("roster", 5), ("metrics", [np.str_("")])])
+@pytest.mark.parametrize(("name", "value"), [("graph", "no"), ("roster", 5), ("metrics", [np.str_("")])])
 def test_other_fields_are_held_to_their_kinds(name, value):
     with pytest.raises(ParameterError):
         SecAggSettings(**{name: value})
