@@ -69,10 +69,8 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
                 f"vector names must be distinct, not empty, and neither {WEIGHT!r} nor {CLIPPED!r}: {names}"
             )
         for spec in self.vectors:
-            if not isinstance(spec.length, int) or not 0 <= spec.length <= MAX_LENGTH:
-                raise ParameterError(
-                    f"length of {spec.name!r} is {spec.length!r}, but must be an integer from 0 to {MAX_LENGTH}"
-                )
+            length = whole(spec.length, f"length of {spec.name!r}", 0, MAX_LENGTH)
+            msgspec.structs.force_setattr(spec, "length", length)
         if not isinstance(self.threat_model, ThreatModel):
             raise ParameterError(f"threat_model is a {type(self.threat_model).__name__}, but must be a ThreatModel")
         self._settle_graph()
