@@ -191,8 +191,8 @@ def test_models_with_batch_norm_go_through_flowers_engine(tmp_path):
         process = Process(tmp_path / f"{name}.log", sys.executable, script, name, env=env)
         try:
             text = process.wait(300)
-        except AssertionError as error:
-            if REFUSES_ITS_OWN not in str(error):
+        except AssertionError:
+            if REFUSES_ITS_OWN not in process.text:
                 raise
             pytest.skip("this Flower's own strategy refuses what it has made of arrays without dimensions")
         finally:
