@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from .discrete import SLACK, counted, smoothing_variance, summed_gaussians_ratios
+from .discrete import SLACK, smoothing_variance, summed_gaussians_ratios
 from .events import Composed, DiscreteGaussianEvent, Event, GaussianEvent, Repeated, SummedDiscreteGaussianEvent
 
 MU_OF_SLACK = math.sqrt(math.pi / 2) * (1 + 1e-15)
@@ -30,7 +30,7 @@ def ideal(event: Event) -> Event:
         return _gaussian(event, [event.sigma**2], [0.0], event.sensitivity)
     if isinstance(event, SummedDiscreteGaussianEvent):
         # The noise of clients that are not counted is post-processing, so that any number may stand for all.
-        clients = counted(event.clients)
+        clients = np.arange(1, event.clients + 1, dtype=np.int64)
         slacks = 2 * event.dimension * summed_gaussians_ratios(event.local_sigma, clients)
         return _gaussian(event, clients * event.local_sigma**2, slacks, event.l2_sensitivity)
     return event

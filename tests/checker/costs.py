@@ -8,7 +8,7 @@ from .configuration import Session
 from .privacy import gaussian_delta_of, summed_gaussians_ratio
 from .private import Private, PrivateCounts
 from .refusal import require
-from .renyi import counted, epsilon_from, sums_of
+from .renyi import epsilon_from, sums_of
 from .topology import RING, SLACK
 
 ADVERSARIES = ("curious-server", "semi-malicious-server", "malicious-server")
@@ -73,7 +73,7 @@ def mu_of_sum(local_sigma: float, clients: int, l2: float, dimension: int) -> fl
     """Section 14: the least mu of Gaussian DP that the noise of so many clients, or of fewer, grants."""
     lost = math.log(14 * dimension * 2**58) / (2 * math.pi**2)
     found = []
-    for number in counted(clients):
+    for number in range(1, clients + 1):
         variance = number * local_sigma**2
         if variance > 1.25 * lost:
             ratio = summed_gaussians_ratio({"local_sigma": local_sigma.hex(), "clients": number})
