@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from .accounting import Method, epsilon_of
+from .accounting import epsilon_of
 from .analytic import gaussian_noise_multiplier
 from .calibration import least_parameter
 from .discrete import SLACK, gaussian_equivalent, smoothing_variance, summed_gaussians_ratio
@@ -201,10 +201,10 @@ def local_sigma_for(goal: Goal, multiplier: float, share: NoiseShare, honest: in
     def event(x: float) -> Event:
         return goal.series(_with_sigma(share, LEAST_LOCAL_SIGMA + x).event(honest, goal.adjacency))
 
-    if epsilon_of(event(0.0), goal.delta, Method.RDP) <= goal.epsilon:
+    if epsilon_of(event(0.0), goal.delta) <= goal.epsilon:
         return LEAST_LOCAL_SIGMA
     try:
-        return LEAST_LOCAL_SIGMA + least_parameter(event, goal.epsilon, goal.delta, method=Method.RDP)
+        return LEAST_LOCAL_SIGMA + least_parameter(event, goal.epsilon, goal.delta)
     except PrivacyParameterError:
         raise PrivacyParameterError(
             f"noise of {sigma:.3g} steps a client is too coarse to be accounted for at this goal; {_FINER}"
