@@ -30,6 +30,7 @@ from .sensitivity import (
 )
 
 _ROUGH, _COARSE = 40.0, 10.0  # searches run on grids that many times coarser
+_FORESEEN = 0.1
 _STEPS = 60
 _WIDEST = 230.0  # logarithm of the most and the least noise that is tried: 1e100, where events end, and 1e-100
 
@@ -197,7 +198,10 @@ def least_parameter(
     coarse = spent(guess, _COARSE)
     foreseen = coarse - (coarse - spent(guess, _COARSE / 2)) * (_COARSE**2 - 1) / (_COARSE**2 * 0.75)
     slope = (spent(guess * 0.99, _COARSE) - coarse) / 0.01
-    result = guess * (1 - max(0.0, epsilon - foreseen) / slope) if slope > 0 else guess
+    less = max(0.0, epsilon - foreseen) / slope if slope > 0 else 0.0
+    if less > _FORESEEN:  # grids so coarse say nothing of the fine one
+        return _raised(spent, epsilon, _search(spent, epsilon, guess, 2e-3, tolerance), tolerance / 2)
+    result = guess * (1 - less)
     return _raised(spent, epsilon, result * (1 + tolerance / 2), tolerance / 2)
 
 

@@ -98,12 +98,22 @@ def test_calibrated_discrete_noise_fits_its_goal(
 
 
 @pytest.mark.parametrize(
-    ("epsilon", "delta", "rate", "rounds"), [(1.0, 1e-5, 0.1, 20), (4.0, 1e-6, 0.02, 50), (0.5, 1e-5, 0.3, 5)]
+    ("epsilon", "delta", "rate", "rounds"),
+    [(1.0, 1e-5, 0.1, 20), (4.0, 1e-6, 0.02, 50), (0.5, 1e-5, 0.3, 5), (0.1, math.exp(-14), 0.25, 1)],
 )
 def test_calibrated_noise_on_samples_fits_its_goal(epsilon: float, delta: float, rate: float, rounds: int) -> None:
     found = noise_multiplier(epsilon, delta, rounds=rounds, sampling_rate=rate, tolerance=1e-2, interval=1e-2)
     event = Repeated(PoissonSampled(rate, GaussianEvent(found, ADD)), rounds)
     assert epsilon_of(event, delta, interval=1e-2) <= epsilon
+
+
+@pytest.mark.long
+@settings(deadline=None, max_examples=50)
+@given(epsilon=st.floats(0.1, 8), log_delta=st.floats(-18, -5), rate=st.floats(0.01, 1), rounds=st.integers(1, 50))
+def test_calibrated_noise_on_any_samples_fits_its_goal(
+    epsilon: float, log_delta: float, rate: float, rounds: int
+) -> None:
+    test_calibrated_noise_on_samples_fits_its_goal(epsilon, math.exp(log_delta), rate, rounds)
 
 
 def test_the_limit_of_gaussian_noise_is_that_of_the_references() -> None:
