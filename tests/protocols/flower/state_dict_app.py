@@ -72,7 +72,7 @@ class Quickstart(NumPyClient):
 bridged = ClientApp(mods=[secagg_mod])
 bridged.train()(by_fit(lambda context: Quickstart(context.node_config["partition-id"]).to_client()))
 ADAPTIVE_KEEPS_NUMBERS = "np.asarray" in inspect.getsource(FedAdam)
-"""Flower 1.24: FedAdam and its like refuse the numbers that they make of arrays without dimensions, in clear as well."""
+"""Flower 1.24: FedAdam and its like refuse the numbers that they make of arrays without dimensions, in clear too."""
 
 server = ServerApp()
 
