@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from secagg.errors import StateError, UnexpectedMessage
 
 from ..core.machine import GivenInputs
+from ..core.one_copy import OneCopy
 from .messages import Commitment, Contribution, Endorsement, Message, Opening, decode_any, encode, fingerprint
 from .parameters import RoundParameters
 from .state import Phase
@@ -19,7 +19,7 @@ from .state import Phase
 A = TypeVar("A", Commitment, Contribution, Endorsement, Opening)
 
 
-class Role(ABC):
+class Role(OneCopy, ABC):
     """A participant of a round; a `core.machine.Participant`."""
 
     def __init__(self, parameters: RoundParameters) -> None:
@@ -27,7 +27,7 @@ class Role(ABC):
         self.phase = Phase.NEW
         self._request, self._answer = b"", b""
         self._stepping = threading.RLock()
-        self._process = os.getpid()
+        self._stay_in_process()
 
     @property
     def ended(self) -> bool:
@@ -66,9 +66,6 @@ class Role(ABC):
             self._request = asked
             return self._answer
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a party of a round is neither copied nor pickled, or it would answer twice: use dump and load")
-
     @abstractmethod
     def _respond(self, message: Message, inputs: GivenInputs | None) -> Message | None:
         """Take the step that a message asks for; raise UnexpectedMessage, unchanged, where none is due."""
@@ -96,8 +93,7 @@ class Role(ABC):
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Refuse a second thread or process: two answers to one question would be two signatures or two sums."""
-        if os.getpid() != self._process:
-            raise StateError("this is a forked process's copy of a party that another process plays: load its dump")
+        self._stay_in_process()
         if not self._stepping.acquire(blocking=False):
             raise StateError("another thread is taking a step of this round")
         try:

@@ -14,12 +14,13 @@ from dp.accounting import Method
 from protocols.audit.checks import ledgers, primitives
 from protocols.inputs import codec, private_codecs
 from protocols.masking.client import Client
-from protocols.masking.server import Server
+from protocols.masking.client import checks as client_checks
+from protocols.masking.server import Server, closing
 from protocols.paillier.parameters import RoundParameters
 from secagg.encoding import Encoded
 from secagg.errors import EncodingError
 
-from .faults import Fault, around, no_minimum, nothing, replaced
+from .faults import Fault, around, nothing, replaced, together
 
 
 class _NoLock:
@@ -65,7 +66,11 @@ def added(owner: Any, name: str, value: Any) -> Fault:
 
 MISUSES: tuple[tuple[str, str, Fault], ...] = (
     ("primitives/public-keys", "unchecked", replaced(primitives, "check_public_key", nothing)),
-    ("sessions/minimum", "no minimum", no_minimum),
+    (
+        "sessions/minimum",
+        "neither side has a minimum",
+        together(replaced(closing, "_check_minimum", nothing), replaced(client_checks, "_check_survivors", nothing)),
+    ),
     ("sessions/dumps", "servers forget what is to be sent", _forgetful),
     ("private/clipping", "nothing is left", around(clipping, "clip", lambda clip, *args: 0 * clip(*args))),
     ("private/clipping", "a thousandth too long", around(clipping, "clip", lambda clip, *args: 1.001 * clip(*args))),
@@ -96,6 +101,3 @@ MISUSES: tuple[tuple[str, str, Fault], ...] = (
     ),
     ("paillier/replayed", "nobody proves what it knows", added(RoundParameters, "_check_knowledge", nothing)),
 )
-
-UNMENDED: dict[str, str] = {}
-"""Checks that the library fails today, and why. Strict: whoever mends one takes its line away."""

@@ -20,8 +20,6 @@ from protocols.audit.outcome import Status
 from protocols.audit.runner import all_checks, chosen, run
 from protocols.core.threat_model import Adversary
 
-from .misuses import UNMENDED
-
 ROOT = Path(__file__).parents[3]
 # Blinding, which leaves no trace in an outcome, is always the operating system's.
 BLINDED = {"replay/paillier-round", "replay/paillier-round-once"}
@@ -84,7 +82,7 @@ def test_what_is_called_repeatable_draws_nothing_from_the_operating_system(key: 
     finally:
         sys.setprofile(None)
         threading.setprofile(None)  # type: ignore[arg-type]
-    assert outcome.status is Status.PASSED or key in UNMENDED, outcome.reason
+    assert outcome.status is Status.PASSED, outcome.reason
     drawing = [name for name in callers if str(ROOT) in name]
     assert not drawing or key in BLINDED, "drawn by the library, and so not from the seed"
 

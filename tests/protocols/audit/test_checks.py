@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from protocols.audit import stage
@@ -14,12 +12,12 @@ from protocols.core.threat_model import Adversary
 from secagg import shamir
 
 from .faults import FAULTS, Fault, around
-from .misuses import MISUSES, UNMENDED
+from .misuses import MISUSES
 
 Patch = pytest.MonkeyPatch
 KEYS = [check.key for check in all_checks()]
 ALL_FAULTS = (*FAULTS, *MISUSES)
-STUMBLE = {"sessions/dropouts", "sessions/too-many-dropouts", "sessions/minimum"}
+STUMBLE = {"sessions/dropouts", "sessions/too-many-dropouts"}
 """Masks that stay, and secrets that are missing, are noticed by the library itself, too."""
 EXAMPLES = {"sessions/tampering": 60, "sessions/dropouts": 30, "equivocation/sparse": 64, "equivocation/complete": 64}
 
@@ -29,12 +27,7 @@ def test_every_check_has_something_that_breaks_it() -> None:
     assert len(set(KEYS)) == len(KEYS)
 
 
-def marked(key: str) -> Any:
-    """Return the key as a parameter that is expected to fail where the library is known to."""
-    return pytest.param(key, marks=pytest.mark.xfail(reason=UNMENDED[key])) if key in UNMENDED else key
-
-
-@pytest.mark.parametrize("key", [marked(key) for key in KEYS])
+@pytest.mark.parametrize("key", KEYS)
 def test_a_check_passes_on_what_is_right(key: str) -> None:
     done = run(chosen([key]), seed=3, examples=4, samples=200_000)
     (outcome,) = done.outcomes
