@@ -17,6 +17,7 @@ from .sensitivity import Adjacency, check_count, check_delta, named
 MAX_COUNT = 2**53
 """More repetitions than a float counts exactly are refused."""
 _LEAST, _MOST = 1e-100, 1e100  # beyond, squares and quotients would leave the floats
+_LARGEST_EPSILON = 1e300  # no account squares it; the largest that a budget may have
 DEEPEST = 100
 """Far from where Python's own stack ends, in all that walks through events."""
 
@@ -152,7 +153,10 @@ class ApproximateEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
-        _settle(self, numbers=("epsilon",))
+        _settle(self)
+        object.__setattr__(self, "epsilon", number(self.epsilon, "epsilon"))
+        if self.epsilon > _LARGEST_EPSILON:
+            raise PrivacyParameterError(f"epsilon = {self.epsilon:g} must be at most {_LARGEST_EPSILON:g}")
         object.__setattr__(self, "delta", check_delta(self.delta, zero=True))
 
 

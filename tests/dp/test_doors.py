@@ -159,7 +159,13 @@ def test_events_beyond_what_accounts_can_square_are_refused(value: float) -> Non
         lambda: events.DiscreteGaussianEvent(value, 1.0, 1, REPLACE),
         lambda: events.SummedDiscreteGaussianEvent(9.0, 9, value, 1.0, 1, REPLACE),
         lambda: events.ZCDPEvent(value, REPLACE),
-        lambda: events.ApproximateEvent(value, 0, REPLACE),
     ):
         with pytest.raises(PrivacyParameterError, match="must lie between 1e-100 and 1e"):
             make()
+
+
+@pytest.mark.parametrize("value", [5e-324, 1e-101, 1e101, 1e300])
+def test_an_epsilon_is_squared_by_no_account(value: float) -> None:
+    assert value <= accounting.epsilon_of(events.ApproximateEvent(value, 0, REPLACE), 0) <= value * (1 + 1e-9) + 1e-300
+    with pytest.raises(PrivacyParameterError, match="at most 1e"):
+        events.ApproximateEvent(1.1e300, 0, REPLACE)

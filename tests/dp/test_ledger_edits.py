@@ -61,12 +61,11 @@ def test_a_period_that_does_not_end_in_this_calendar_has_no_renewal(tmp_path):
 
 def test_the_largest_limit_is_kept_and_counts(tmp_path):
     with Ledger.open(str(tmp_path / "ledger.db"), create=True) as ledger:
-        for composition, much, more in (("sum", "9e299", "2e299"), ("renyi", "9e99", "9e99")):
-            limit = "1e300" if composition == "sum" else "1.5e100"
-            ledger.create(Budget(composition, limit, "1e-6", adjacency=ADD, composition=composition))
-            ledger.spend(composition, Cost(much, adjacency=ADD), round_id="r", participants=["ann"])
+        for composition in ("sum", "renyi"):
+            ledger.create(Budget(composition, "1e300", "1e-6", adjacency=ADD, composition=composition))
+            ledger.spend(composition, Cost("9e299", adjacency=ADD), round_id="r", participants=["ann"])
             with pytest.raises(LedgerError, match="exceeded"):
-                ledger.spend(composition, Cost(more, adjacency=ADD), round_id="s")
+                ledger.spend(composition, Cost("2e299", adjacency=ADD), round_id="s")
             assert ledger.participants(composition)[0].epsilon == ledger.status(composition).epsilon
         ledger.verify()
 
