@@ -72,3 +72,8 @@ def test_files_of_the_cache_that_cannot_be_read_are_compiled_anew(tmp_path):
 @pytest.mark.parametrize("threads", ["0", "-1"])
 def test_a_number_of_threads_that_numba_refuses_ends_no_session(tmp_path, threads):
     use_loops(tmp_path, NUMBA_NUM_THREADS=threads)
+
+
+def test_both_packages_compile_their_loops_in_one_way():
+    """Neither imports the other, so each has the file; whoever mends one mends both."""
+    assert (ROOT / "dp/_compiling.py").read_text() == (ROOT / "secagg/_compiling.py").read_text()

@@ -107,6 +107,8 @@ def test_a_note_that_was_cut_off_does_not_shift_those_that_follow(tmp_path, cut)
         charge(node, os.urandom(32), demand)
     with pytest.raises(ParameterError, match="in all runs together"):
         charge(node, os.urandom(32), demand)
+    with pytest.raises(ParameterError, match="in all runs together"):
+        check_left(node, replace(DEMAND, rounds=1000))  # what was held to ten rounds is read as that
 
 
 def test_a_note_for_which_there_is_no_room_is_no_note(tmp_path, monkeypatch):
