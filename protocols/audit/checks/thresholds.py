@@ -34,6 +34,8 @@ _FIXED: tuple[tuple[int, str, str, Adversary, GraphKind], ...] = (
     (150, "0.1", "0.1", _CURIOUS, _CYCLES),
     (60, "0.5", "0.45", _CURIOUS, _COMPLETE),
     (60, "0.2", "0.4", _SEMI, _COMPLETE),
+    (5, "0.23", "0.3", _MALICIOUS, _COMPLETE),
+    (9, "0.14", "0.35", _SEMI, _RING),
 )
 """Clients, corrupt and dropout fraction, adversary, and the graph that is asked for."""
 
@@ -91,7 +93,7 @@ def _derived(
         found = (_on_cycles if asked is _CYCLES else _on_the_ring)(clients, bad, dropping, left, adversary)
         if found is not None:
             return *found, asked
-    exceeded = bad if adversary is _CURIOUS else math.ceil((clients + corrupt * clients) / 2)
+    exceeded = bad if adversary is _CURIOUS else (clients + bad) // 2
     if max(left, 2) <= exceeded:
         raise _RefusedError
     return clients - 1, max(left, 2), _COMPLETE
