@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ._masked import is_masked_array
 from .errors import EncodingError, ParameterError
 from .prg import SEED_BYTES, keystream
 from .randomness import SYSTEM, RandomBytes
@@ -286,7 +287,7 @@ def readable(value: Any) -> npt.NDArray[Any]:
     Raises:
         EncodingError: not an array, or one that cannot be read faithfully: masked, or of another dtype.
     """
-    if isinstance(value, np.ma.MaskedArray):
+    if is_masked_array(value):
         raise EncodingError("a masked array hides values that would be summed all the same: fill it, or leave them out")
     if not isinstance(value, np.ndarray):
         raise EncodingError(f"must be a numpy array, not {type(value).__name__}")

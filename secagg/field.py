@@ -11,17 +11,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._masked import is_masked_array
 from .errors import ParameterError
+from .loops import compiled_pays
 from .randomness import SYSTEM, RandomBytes
 
 PRIME = 2**31 - 1
+
+_CALLS = 200
+"""As many numbers as numpy could go through while it is called for one step of Horner's rule."""
 
 Elements = npt.NDArray[np.uint64]
 
 
 def elements(values: Any, *, name: str = "values") -> Elements:
     """Return values as field elements; raise ParameterError for anything that is not an integer from 0 to p - 1."""
-    if isinstance(values, np.ma.MaskedArray):
+    if is_masked_array(values):
         raise ParameterError(f"{name} are a masked array, which hides some of them: fill it, or leave them out")
     array = np.asarray(values)
     if array.dtype.kind not in "iu" and array.size:
@@ -42,10 +47,13 @@ def random_elements(count: int, *, random: RandomBytes = SYSTEM) -> Elements:
 
 def evaluate(coefficients: Elements, points: Elements) -> Elements:
     """Evaluate polynomials at points: coefficients (degree + 1, columns), points (n,); returns (n, columns)."""
-    from . import _field_kernels
-
     values = np.empty((points.size, coefficients.shape[1]), dtype=np.uint64)
-    _field_kernels.evaluate(coefficients, points, values)
+    if compiled_pays(coefficients.shape[0] * (values.size + _CALLS)):
+        from . import _field_kernels
+
+        _field_kernels.evaluate(coefficients, points, values)
+    else:
+        _evaluate(coefficients, points, values)
     return values
 
 
@@ -89,3 +97,13 @@ def locate_errors(points: Elements, column_syndromes: Elements) -> npt.NDArray[n
     positions = np.flatnonzero(is_root)
     num_errors = locator.size - 1
     return positions if positions.size == num_errors <= column_syndromes.size // 2 else None
+
+
+def _evaluate(coefficients: Elements, points: Elements, values: Elements) -> None:
+    """As the compiled `evaluate`: Horner's rule. A product and an element are below 2**63."""
+    column, prime = points[:, np.newaxis], np.uint64(PRIME)
+    values[:] = coefficients[-1]
+    for row in coefficients[-2::-1]:
+        values *= column
+        values += row
+        values %= prime

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from Crypto.Cipher import AES
 
+from ._masked import is_masked_array
 from .errors import ParameterError
 from .residues import Residues
 
@@ -148,7 +148,7 @@ def _slices(targets: Sequence[Residues]) -> list[_Slice]:
     slices = []
     first_block = 0
     for lanes in targets:
-        plain = lanes.ndim == 1 and lanes.flags.c_contiguous and not isinstance(lanes, np.ma.MaskedArray)
+        plain = lanes.ndim == 1 and lanes.flags.c_contiguous and not is_masked_array(lanes)
         if not plain or lanes.dtype not in (np.dtype("<u4"), np.dtype("<u8")):
             raise ParameterError(
                 f"streams are added to contiguous one-dimensional uint32 or uint64 arrays, "
@@ -169,6 +169,8 @@ def _check_seed(seed: bytes) -> None:
 
 def _cipher(seed: bytes) -> Any:
     """Expand a seed to an AES key. ECB keeps no state between calls, so threads may share the object."""
+    from Crypto.Cipher import AES  # which takes half as long as all else of the package: only who masks needs it
+
     _check_seed(seed)
     return AES.new(seed, AES.MODE_ECB)
 

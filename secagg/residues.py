@@ -11,12 +11,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import _bit_arrays
+from ._masked import is_masked_array
 from .errors import EncodingError, ParameterError
+from .loops import compiled_pays
 
 Residues = npt.NDArray[Any]
 """A one-dimensional array of lanes: uint32 or uint64, as `lane_dtype` says."""
 
 MAX_MODULUS_BITS = 64
+
+_READING = 2
+"""numpy takes twice as long for a number that it reads as for one that it writes."""
 
 
 def lane_dtype(modulus_bits: int) -> np.dtype[Any]:
@@ -61,11 +67,14 @@ def pack(residues: Residues, modulus_bits: int) -> bytes:
     lanes = np.ascontiguousarray(residues)
     if modulus_bits in (32, 64):
         return lanes.tobytes()
-    from . import _bit_kernels
-
     num_bytes = packed_bytes(lanes.size, modulus_bits)
     words = np.empty(num_bytes // 8 + 1, dtype="<u8")
-    _bit_kernels.pack(lanes, np.uint64(modulus_bits), words)
+    if compiled_pays(lanes.size):
+        from . import _bit_kernels
+
+        _bit_kernels.pack(lanes, np.uint64(modulus_bits), words)
+    else:
+        _bit_arrays.pack(lanes, modulus_bits, words)
     return words.view(np.uint8)[:num_bytes].tobytes()
 
 
@@ -86,19 +95,22 @@ def unpack(packed: bytes | memoryview, modulus_bits: int, length: int) -> Residu
     padding_bits = expected * 8 - length * modulus_bits
     if padding_bits and packed[-1] >> (8 - padding_bits):
         raise EncodingError(f"the last {padding_bits} padding bits of packed residues must be zero")
-    from . import _bit_kernels
-
     words = np.empty(expected // 8 + 2, dtype="<u8")
     words[-2:] = 0
     words.view(np.uint8)[:expected] = np.frombuffer(packed, dtype=np.uint8)
     residues = np.empty(length, dtype=dtype)
-    _bit_kernels.unpack(words, np.uint64(modulus_bits), residues)
+    if compiled_pays(_READING * length):
+        from . import _bit_kernels
+
+        _bit_kernels.unpack(words, np.uint64(modulus_bits), residues)
+    else:
+        _bit_arrays.unpack(words, modulus_bits, residues)
     return residues
 
 
 def _check_lanes(residues: Residues, modulus_bits: int) -> None:
     dtype = lane_dtype(modulus_bits)
-    if isinstance(residues, np.ma.MaskedArray) or residues.dtype != dtype or residues.ndim != 1:
+    if is_masked_array(residues) or residues.dtype != dtype or residues.ndim != 1:
         raise EncodingError(
             f"residues mod 2**{modulus_bits} are one-dimensional {dtype.name} lanes, "
             f"not {residues.dtype} of shape {residues.shape}"

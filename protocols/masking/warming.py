@@ -6,6 +6,8 @@ import numpy as np
 
 from dp.samplers import discrete_gaussian
 from secagg import shamir
+from secagg.loops import prefer_compiled
+from secagg.prg import SEED_BYTES, keystream
 from secagg.residues import lane_dtype, pack, unpack
 
 from .config import RoundConfig
@@ -18,11 +20,14 @@ def warm_up(config: RoundConfig | None = None) -> None:
     """Load the compiled loops that rounds use, so that no message of a new process has to wait for them.
 
     It takes about a second in a new process, and some ten where nothing was compiled before. A service calls it before
-    its event loop runs, or on another thread. Any thread may call it, and again, which costs nothing.
+    its event loop runs, or on another thread. Any thread may call it, and again, which costs nothing. A process that
+    lives for one message does without: there numpy is quicker than loading is, and says the same.
 
     Args:
         config: a round, to load what it uses and no more; what all rounds use when None.
     """
+    prefer_compiled()
+    keystream(bytes(SEED_BYTES), 1)
     for bits in _LANES if config is None else sorted({codec.modulus_bits for codec in config.codecs}):
         unpack(pack(np.zeros(2, dtype=lane_dtype(bits)), bits), bits, 2)
     if config is None:

@@ -16,6 +16,8 @@ from tests.strategies import field_elements
 
 from . import field_reference as reference
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 # Lengths around the kernels' blocks of 64 points.
 BLOCKS = [1, 2, 63, 64, 65, 128, 130]
 

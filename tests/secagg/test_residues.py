@@ -9,6 +9,8 @@ from secagg.errors import EncodingError, ParameterError
 from secagg.residues import lane_dtype, pack, packed_bytes, reduce_in_place, unpack
 from tests.strategies import lanes, modulus_bits, random_lanes
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 
 def big_integer_reference(values: np.ndarray, bits: int) -> bytes:
     """Element i stands at bit i * bits of one little-endian integer."""
