@@ -14,6 +14,7 @@ from bench.side_by_side import SCALE, say
 from bench.suite import machine
 from bench.suite import report as reports
 from bench.suite.findings import Finding, PartResult, Results
+from secagg.loops import prefer_compiled
 
 OUT = Path(__file__).parent / "out"
 _SESSION = pytest.StashKey[PartResult]()
@@ -21,6 +22,7 @@ _SESSION = pytest.StashKey[PartResult]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("python_files", "bench_*.py")
+    prefer_compiled()  # as processes do that stay
     started = datetime.now(UTC)
     config.stash[_SESSION] = PartResult("session", started.isoformat(timespec="seconds"), 0.0, machine.load())
 

@@ -1,7 +1,7 @@
 """Primitives of secure aggregation: pure functions and small value types; no I/O, no clock, no network.
 
 Modules, each usable alone: `encoding` and `arrays` (floats to residues and back), `residues`, `prg` and `masking`,
-`shamir` on `field`, `key_agreement`, `aead`, `signatures`, `derivation`, `errors`.
+`shamir` on `field`, `key_agreement`, `aead`, `signatures`, `derivation`, `errors`; `loops` says when numba is loaded.
 """
 
 from .errors import (

@@ -21,7 +21,7 @@ def warm_up(config: RoundConfig | None = None) -> None:
 
     It takes about a second in a new process, and some ten where nothing was compiled before. A service calls it before
     its event loop runs, or on another thread. Any thread may call it, and again, which costs nothing. A process that
-    lives for one message does without: there numpy is quicker than loading is, and says the same.
+    lives for one message does without: numpy is done before loops are loaded, with the same bits.
 
     Args:
         config: a round, to load what it uses and no more; what all rounds use when None.
