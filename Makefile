@@ -109,7 +109,7 @@ wheel: $(STAMP)  ## build source distribution and wheel, and import the wheel in
 	$(PYTHON) -m venv .venv-wheel
 	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
 	cd /tmp && $(CURDIR)/.venv-wheel/bin/python -c 'import secagg, dp, protocols; print("wheel imports:", secagg.__version__)'
-	cd /tmp && $(CURDIR)/.venv-wheel/bin/python -c 'from protocols.audit import chosen, run; done = run(chosen(["vectors", "replay"])); print("vectors met:", done.passed, *(outcome.reason for outcome in done.outcomes if outcome.reason), sep="\n"); raise SystemExit(not done.passed)'
+	cd /tmp && $(CURDIR)/.venv-wheel/bin/python -c 'from protocols.audit import chosen, run; done = run(chosen(["vectors", "replay"]), seed=1); print("vectors met:", done.passed, *(outcome.reason for outcome in done.outcomes if outcome.reason), sep="\n"); raise SystemExit(not done.passed)'
 	rm -rf .venv-wheel
 
 check: lint types test docs wheel  ## all that CI asks

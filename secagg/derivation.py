@@ -17,6 +17,10 @@ HASH_BYTES = 32
 MAX_DERIVED_BYTES = 255 * HASH_BYTES
 
 
+_LENGTHS = tuple(length.to_bytes(4, "big") for length in range(256))
+"""A round frames a million parts, most of them keys and numbers: their lengths are looked up."""
+
+
 class Label(Enum):
     """What a derived value is for. No label serves two purposes."""
 
@@ -54,11 +58,18 @@ class Label(Enum):
     FLOWER_CONTEXT = b"secagg/v1/flower-context"
     SIGN_FLOWER_IDENTITY = b"secagg/v1/sign-flower-identity"
 
+    def __init__(self, text: bytes) -> None:
+        """Frame the text of a label once."""
+        self.framed = _LENGTHS[len(text)] + text
+
 
 def frame(label: Label, *context: bytes) -> bytes:
     """Return label and context as one unambiguous byte string: each part behind its length in four bytes."""
-    parts = (label.value, *context)
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    pieces = [label.framed]
+    for part in context:
+        length = len(part)
+        pieces += (_LENGTHS[length] if length < len(_LENGTHS) else length.to_bytes(4, "big"), part)
+    return b"".join(pieces)
 
 
 def digest(label: Label, *context: bytes) -> bytes:

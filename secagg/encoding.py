@@ -35,7 +35,7 @@ _MAX_CLIP = 1e280
 _FLOATS_WANTED = "floats are encoded from one-dimensional float16, float32 or float64"
 _INTEGERS_WANTED = "integers are encoded from one-dimensional integer"
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 14
 """Elements quantised at once: the temporaries stay in cache."""
 
 

@@ -54,10 +54,11 @@ def share_commitment(kind: int, session_id: bytes, dealer: int, holder: int, sha
 
 def share_commitments(session_id: bytes, dealer: int, holder: int, shares: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     """Return the commitments to a holder's two shares: of the dealer's seed, of its key."""
-    seed_share, key_share = (
-        share_commitment(kind, session_id, dealer, holder, share) for kind, share in enumerate(shares)
+    seed_share, key_share = shares
+    return (
+        share_commitment(0, session_id, dealer, holder, seed_share),
+        share_commitment(1, session_id, dealer, holder, key_share),
     )
-    return seed_share, key_share
 
 
 def keys_statement(keys: AdvertiseKeys) -> bytes:
