@@ -29,7 +29,7 @@ from secagg.signatures import Identity
 
 SECRET = bytes.fromhex("9be1f05ac74d3382e6b90a17d45fc82e7b10f9a36cde48513f8207bd96ea45c1")
 
-HEAVY = ("numba", "galois", "scipy", "phe", "flwr", "sklearn", "matplotlib")
+HEAVY = ("numba", "Crypto.Cipher", "galois", "scipy", "phe", "flwr", "sklearn", "matplotlib")
 
 
 def traces(secret: bytes) -> list[str]:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -140,6 +143,17 @@ def test_other_arrays_than_lanes_are_refused(values: np.ndarray, bits: int) -> N
     for function in (pack, reduce_in_place):
         with pytest.raises(EncodingError, match="one-dimensional"):
             function(values, bits)
+
+
+def test_looking_for_masked_arrays_does_not_load_them() -> None:
+    """It takes longer than all else that a short process does with residues."""
+    program = (
+        "import sys\nimport numpy as np\nfrom secagg import field, residues\nloaded = set(sys.modules)\n"
+        "residues.pack(np.zeros(9, dtype=np.uint32), 5)\nfield.elements(np.arange(3))\n"
+        "print({'numpy.ma'} & set(sys.modules) - loaded)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.strip() == "set()"
 
 
 @given(st.data(), modulus_bits)

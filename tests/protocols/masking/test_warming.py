@@ -35,6 +35,8 @@ rounds = [RoundConfig(model, vectors, min_survivors=10) for vectors in (plain, p
 of_one = sys.argv[1] == "of one round"
 if sys.argv[1] != "nothing":
     warm_up(*rounds[1:] if of_one else ())
+    assert {name for (name, _), count in loaded().items() if count} == set(KERNELS)
+    assert "Crypto.Cipher.AES" in sys.modules
 before = loaded()
 for config in rounds[1:] if of_one else rounds:
     given = {spec.name: values[spec.name] for spec in config.vectors}
