@@ -100,10 +100,14 @@ def locate_errors(points: Elements, column_syndromes: Elements) -> npt.NDArray[n
 
 
 def _evaluate(coefficients: Elements, points: Elements, values: Elements) -> None:
-    """As the compiled `evaluate`: Horner's rule. A product and an element are below 2**63."""
-    column, prime = points[:, np.newaxis], np.uint64(PRIME)
+    """As the compiled `evaluate`: Horner's rule, without divisions, whose time may tell of what is secret."""
+    column, prime, bits = points[:, np.newaxis], np.uint64(PRIME), np.uint64(31)
     values[:] = coefficients[-1]
     for row in coefficients[-2::-1]:
-        values *= column
+        values *= column  # below 2**32 times below 2**31
         values += row
-        values %= prime
+        for _ in range(2):
+            high = values >> bits
+            values &= prime
+            values += high
+    values -= prime * (values >= prime)
