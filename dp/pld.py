@@ -124,9 +124,7 @@ def _check_size(points: float) -> None:
 
 def _repeated(one: Any, count: int) -> Any:
     """Return the distribution of `count` releases, each direction on no more points than hold all but _TAIL."""
-    directions = [one._pmf_remove.to_dense_pmf()]
-    if not one._symmetric:
-        directions.append(one._pmf_add.to_dense_pmf())
+    directions = _directions(one)
     bounds = [_bounds(pmf._probs, count) for pmf in directions]
     _check_size(max(high - low + 1 for low, high in bounds))
     powers = [_power(pmf, count, *bound) for pmf, bound in zip(directions, bounds, strict=True)]
@@ -168,10 +166,13 @@ def _power(pmf: Any, count: int, low: int, high: int) -> Any:
 
 def least_epsilon(distribution: Any, delta: float) -> float:
     """Return the least epsilon >= 0 at which neither direction's delta exceeds `delta`, inf if there is none."""
-    directions = [distribution._pmf_remove]
-    if not distribution._symmetric:
-        directions.append(distribution._pmf_add)
-    return max(_least_epsilon(pmf.to_dense_pmf(), delta) for pmf in directions)
+    return max(_least_epsilon(pmf, delta) for pmf in _directions(distribution))
+
+
+def _directions(distribution: Any) -> list[Any]:
+    """Return the masses of a record's removal and, where that is another, its addition."""
+    both = [distribution._pmf_remove] if distribution._symmetric else [distribution._pmf_remove, distribution._pmf_add]
+    return [pmf.to_dense_pmf() for pmf in both]
 
 
 def _least_epsilon(pmf: Any, delta: float) -> float:
