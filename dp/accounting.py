@@ -29,7 +29,7 @@ from .events import (
 )
 from .laws import Law, gaussian_law
 from .nearness import ideal
-from .pld import FOURIER_ERROR, INTERVAL, SINGLE_ERROR, loss_distribution
+from .pld import FOURIER_ERROR, INTERVAL, SINGLE_ERROR, least_epsilon, loss_distribution
 from .rational import exact
 from .rdp import delta_from_rdp, epsilon_from_rdp, orders_for, rdp_curve
 from .sensitivity import Adjacency, check_count, check_delta, check_epsilon, float_above, named, round_up
@@ -76,7 +76,7 @@ def epsilon_of(
     def by_distribution() -> float:
         distribution, convolutions = loss_distribution(event, interval)
         left = delta - (FOURIER_ERROR if convolutions else SINGLE_ERROR)
-        return math.inf if left < 0 else round_up(max(0.0, float(distribution.get_epsilon_for_delta(left))))
+        return math.inf if left < 0 else round_up(least_epsilon(distribution, left))
 
     def by_divergence() -> float:
         tried = orders_for(event, orders)

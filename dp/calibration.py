@@ -29,8 +29,7 @@ from .sensitivity import (
     round_up,
 )
 
-_ROUGH, _COARSE = 40.0, 10.0  # searches run on grids that many times coarser
-_FORESEEN = 0.1
+_ROUGH = 40.0  # searches begin on a grid that many times coarser
 _STEPS = 60
 _WIDEST = 230.0  # logarithm of the most and the least noise that is tried: 1e100, where events end, and 1e-100
 
@@ -127,8 +126,7 @@ def noise_multiplier(
 ) -> float:
     """Return the least sigma / sensitivity of Gaussian noise that keeps `rounds` releases within (epsilon, delta).
 
-    Searched on a coarse grid of the loss distribution first, then settled on the fine one with two or three
-    evaluations: several times faster than a search on the fine grid alone.
+    Searched on a coarse grid of the loss distribution first, and then settled on the fine one, from nearby.
 
     Args:
         epsilon: the goal for all rounds together, > 0.
@@ -189,20 +187,10 @@ def least_parameter(
     def spent(x: float, grid: float = 1.0) -> float:
         return epsilon_of(event(x), delta, method, grid * interval)
 
-    if method == Method.RDP:
-        return _raised(spent, epsilon, _search(spent, epsilon, 1.0, 0.5, tolerance))
-    rough = _search(lambda x: spent(x, _ROUGH), epsilon, 1.0, 0.5, 1e-3)
-    guess = _search(lambda x: spent(x, _COARSE), epsilon, rough, 2e-3, tolerance)
-    # The overstatement of a grid falls with the square of its width: foresee the fine grid's from two coarse ones,
-    # and settle with the fine grid itself.
-    coarse = spent(guess, _COARSE)
-    foreseen = coarse - (coarse - spent(guess, _COARSE / 2)) * (_COARSE**2 - 1) / (_COARSE**2 * 0.75)
-    slope = (spent(guess * 0.99, _COARSE) - coarse) / 0.01
-    less = max(0.0, epsilon - foreseen) / slope if slope > 0 else 0.0
-    if less > _FORESEEN:  # grids so coarse say nothing of the fine one
-        return _raised(spent, epsilon, _search(spent, epsilon, guess, 2e-3, tolerance), tolerance / 2)
-    result = guess * (1 - less)
-    return _raised(spent, epsilon, result * (1 + tolerance / 2), tolerance / 2)
+    start = 1.0
+    if method != Method.RDP:
+        start = _search(lambda x: spent(x, _ROUGH), epsilon, start, 0.5, 1e-3)
+    return _raised(spent, epsilon, _search(spent, epsilon, start, 0.5, tolerance))
 
 
 def _raised(spent: Callable[[float], float], epsilon: float, result: float, step: float = 2.0**-50) -> float:
@@ -213,7 +201,11 @@ def _raised(spent: Callable[[float], float], epsilon: float, result: float, step
 
 
 def _search(spent: Callable[[float], float], epsilon: float, start: float, step: float, tolerance: float) -> float:
-    """Return x with spent(x) <= epsilon, at most about `tolerance` above the least: falsi in logarithms."""
+    """Return x with spent(x) <= epsilon, at most about `tolerance` above the least: falsi in logarithms.
+
+    Epsilon falls at least as fast as noise grows, so that a step of what is missing from it, or of `step`, is enough
+    where `start` is near. What is aimed at is an eighth of the tolerance below epsilon, where the search may end.
+    """
     low = high = math.log(start)
     above = below = math.nan
 
@@ -221,7 +213,9 @@ def _search(spent: Callable[[float], float], epsilon: float, start: float, step:
         value = spent(math.exp(log_x))
         return 100.0 if math.isinf(value) else math.log(max(value, 1e-12) / epsilon)
 
+    aim = tolerance / 8
     value = excess(high)
+    step = min(step, abs(value) + aim)
     if value > 0:
         while value > 0:
             if high >= _WIDEST:
@@ -244,7 +238,7 @@ def _search(spent: Callable[[float], float], epsilon: float, start: float, step:
     for _ in range(_STEPS):
         if high - low <= tolerance / 4:
             break
-        middle = high - above * (high - low) / (above - below)
+        middle = high - (above + aim) * (high - low) / (above - below)
         middle = min(max(middle, low + (high - low) * 1e-3), high - (high - low) * 1e-3)
         value = excess(middle)
         if value <= 0:
@@ -253,6 +247,6 @@ def _search(spent: Callable[[float], float], epsilon: float, start: float, step:
         else:
             low, below, above = middle, value, above / 2 if side > 0 else above
             side = 1
-        if -tolerance / 4 < value <= 0:
+        if -2 * aim < value <= 0:
             break
     return math.exp(high)

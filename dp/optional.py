@@ -1,4 +1,4 @@
-"""The one place that imports dp-accounting, on first use."""
+"""The one place that imports dp-accounting, and scipy, which comes with it, on first use."""
 
 from __future__ import annotations
 
@@ -20,3 +20,9 @@ def accounting_library() -> Any:
             "composition needs the accountant library: in a checkout of secagg, pip install '.[dp]'"
         ) from error
     return library
+
+
+def special_functions() -> Any:
+    """Return scipy.special; raise MissingDependencyError without dp-accounting."""
+    accounting_library()
+    return importlib.import_module("scipy.special")

@@ -1,7 +1,8 @@
 """Privacy loss distributions of our events, on dp_accounting: tight composition, rounded towards more privacy.
 
 Every distribution is discretised with "connect the dots" (Doroshenko et al. 2022), which never understates a loss.
-Composition convolves by Fourier transforms; their rounding is covered by adding FOURIER_ERROR to each delta.
+Composition convolves by Fourier transforms; their rounding is covered by adding FOURIER_ERROR to each delta, and
+2**-52 for each repetition.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ from .laws import gaussian_law, laplace_law
 from .nearness import ideal
 from .optional import accounting_library
 from .rational import exact
+from .sampled import gaussian_distribution, replaced_gaussian_distribution
 from .sensitivity import Adjacency
+
+Floats = npt.NDArray[np.float64]
 
 INTERVAL = 1e-4
 FOURIER_ERROR = 1e-12
@@ -42,6 +46,7 @@ MAX_POINTS = 1 << 18
 """Points of a grid, at most: a wider range of losses gets a coarser grid."""
 _LARGEST_LOSS = 500.0  # of one release: exponentials beyond are no floats
 _TAIL = 1e-15
+_ROUNDING = 2.0**-52  # more than what a Fourier transform's rounding grows by with each repetition
 _WIDEST_EXACT = 4096.0  # discrete Gaussians up to this sigma are tabled by themselves
 
 
@@ -63,8 +68,8 @@ def loss_distribution(event: Event, interval: float = INTERVAL) -> tuple[Any, in
     Where the losses range further than that allows, the grid is coarser, which overstates them by more.
 
     Raises:
-        NoDistributionError: a part that has none: sums of few clients, Skellam, zCDP, fixed-size samples, or
-            losses beyond 500 in one release.
+        NoDistributionError: a part that has none: sums of few clients, Skellam, zCDP, fixed-size samples, losses
+            beyond 500 in one release, or so many releases that steps of a grid would be wider than that.
     """
     parts = [(_part(part, count), count) for part, count in flatten(event)]
     reach = max((part.reach for part, _ in parts), default=0.0)
@@ -80,6 +85,8 @@ def loss_distribution(event: Event, interval: float = INTERVAL) -> tuple[Any, in
             return _composed(parts, interval)
         except _TooFineError as error:
             interval *= error.times
+        if interval > _LARGEST_LOSS:
+            raise NoDistributionError("so many releases have losses beyond every grid; use method='rdp'")
 
 
 @dataclass(frozen=True)
@@ -97,8 +104,7 @@ def _composed(parts: list[tuple[_Part, int]], interval: float) -> tuple[Any, int
     for part, count in parts:
         one = part.build(interval)
         if not part.closed and count > 1:
-            _check_size(_repeated_size(one, count))
-            one = one.self_compose(count, _TAIL)
+            one = _repeated(one, count)
             convolutions += 1
         if total is None:
             total = one
@@ -116,18 +122,75 @@ def _check_size(points: float) -> None:
         raise _TooFineError(points)
 
 
-def _repeated_size(one: Any, count: int) -> float:
-    """Return how many points so many repetitions take, as the library will cut their tails, or more."""
-    common = accounting_library().pld.common
-    largest = 0.0
-    for pmf in (one._pmf_remove, one._pmf_add):
-        dense = pmf.to_dense_pmf()
-        points = dense.size * count
-        if points > MAX_POINTS:
-            low, high = common.compute_self_convolve_bounds(dense._probs, count, _TAIL)
-            points = high - low + 1
-        largest = max(largest, points)
-    return largest
+def _repeated(one: Any, count: int) -> Any:
+    """Return the distribution of `count` releases, each direction on no more points than hold all but _TAIL."""
+    directions = _directions(one)
+    bounds = [_bounds(pmf._probs, count) for pmf in directions]
+    _check_size(max(high - low + 1 for low, high in bounds))
+    powers = [_power(pmf, count, *bound) for pmf, bound in zip(directions, bounds, strict=True)]
+    return accounting_library().pld.privacy_loss_distribution.PrivacyLossDistribution(*powers)
+
+
+def _bounds(masses: Floats, count: int) -> tuple[int, int]:
+    """Return the first and last point, from 0 on, between which the sum of `count` has all but _TAIL of its mass.
+
+    By Chernoff's bound at orders of 1 to 20 over the number of points, up and down.
+    """
+    low, high = 0, (masses.size - 1) * count
+    if masses.size * count <= MAX_POINTS:
+        return low, high
+    base = np.exp(np.arange(masses.size) / masses.size)
+    rising, falling = masses.copy(), masses.copy()
+    room = math.log(2 / _TAIL)
+    for k in range(1, 21):
+        rising *= base
+        falling /= base
+        order = k / masses.size
+        high = min(high, math.ceil((count * math.log(rising.sum()) + room) / order) + 1)
+        low = max(low, math.floor(-(count * math.log(falling.sum()) + room) / order) - 1)
+    return low, high
+
+
+def _power(pmf: Any, count: int, low: int, high: int) -> Any:
+    """Convolve a distribution with itself by one Fourier transform; what lies beyond the bounds is taken for infinite.
+
+    It wraps around, which only adds to what is kept.
+    """
+    points = high - low + 1
+    length = 2 ** math.ceil(math.log2(max(points, pmf.size)))
+    masses = np.fft.irfft(np.fft.rfft(pmf._probs, length) ** count, length)
+    kept = np.roll(masses, -(low % length))[:points]
+    infinite = _TAIL + count * _ROUNDING - math.expm1(count * math.log1p(-pmf._infinity_mass))
+    return type(pmf)(pmf._discretization, pmf._lower_loss * count + low, kept, infinite, pmf._pessimistic_estimate)
+
+
+def least_epsilon(distribution: Any, delta: float) -> float:
+    """Return the least epsilon >= 0 at which neither direction's delta exceeds `delta`, inf if there is none."""
+    return max(_least_epsilon(pmf, delta) for pmf in _directions(distribution))
+
+
+def _directions(distribution: Any) -> list[Any]:
+    """Return the masses of a record's removal and, where that is another, its addition."""
+    both = [distribution._pmf_remove] if distribution._symmetric else [distribution._pmf_remove, distribution._pmf_add]
+    return [pmf.to_dense_pmf() for pmf in both]
+
+
+def _least_epsilon(pmf: Any, delta: float) -> float:
+    """Return where delta(epsilon) = sum of m (1 - exp(epsilon - loss)) over the losses above epsilon is `delta`.
+
+    Between two losses that is a line in exp(epsilon). Sums run from the largest loss down, over losses above 0.
+    """
+    if pmf._infinity_mass > delta:
+        return math.inf
+    first = max(0, 1 - pmf._lower_loss)
+    losses = (np.arange(pmf.size - 1, first - 1, -1) + pmf._lower_loss) * pmf._discretization
+    masses = pmf._probs[first:][::-1]
+    above = pmf._infinity_mass + np.cumsum(masses) - delta
+    below = np.cumsum(masses * np.exp(-losses))
+    with np.errstate(all="ignore"):
+        roots = np.where(above > 0, np.log(above / below), -math.inf)
+    reached = np.flatnonzero(roots >= np.append(losses[1:], 0.0))
+    return float(min(roots[reached[0]], losses[reached[0]])) if reached.size else 0.0
 
 
 def _part(part: Any, count: int) -> _Part:  # noqa: PLR0911 - one a kind
@@ -149,7 +212,7 @@ def _part(part: Any, count: int) -> _Part:  # noqa: PLR0911 - one a kind
     match ideal(part):
         case GaussianEvent() as leaf:
             multiplier = leaf.noise_multiplier / math.sqrt(count)
-            build = partial(_gaussian, multiplier, 1.0, "ADD_OR_REMOVE_ONE")
+            build = partial(_gaussian, multiplier, 1.0, False)
             return _Part(build, _gaussian_reach(1 / multiplier), closed=True)
         case LaplaceEvent(dimension=1) as leaf:
             return _Part(partial(_laplace, leaf.noise_multiplier, 1.0), 1 / leaf.noise_multiplier)
@@ -169,10 +232,9 @@ def _gaussian_reach(mu: float) -> float:
 def _sampled(leaf: GaussianEvent | LaplaceEvent, rate: float) -> _Part:
     replace = leaf.adjacency is Adjacency.REPLACE_ONE
     if isinstance(leaf, GaussianEvent):
-        # For replacement the library's unit is the norm of one contribution, half of the sensitivity.
+        # For replacement the unit is the norm of one contribution, half of the sensitivity.
         factor = 2.0 if replace else 1.0
-        relation = "REPLACE_ONE" if replace else "ADD_OR_REMOVE_ONE"
-        build = partial(_gaussian, factor * leaf.noise_multiplier, rate, relation)
+        build = partial(_gaussian, factor * leaf.noise_multiplier, rate, replace)
         return _Part(build, _gaussian_reach(1 / leaf.noise_multiplier))
     if replace or leaf.dimension != 1:
         raise NoDistributionError("sampled Laplace noise is analysed for add-remove adjacency and single values only")
@@ -180,14 +242,9 @@ def _sampled(leaf: GaussianEvent | LaplaceEvent, rate: float) -> _Part:
 
 
 @lru_cache(maxsize=8)
-def _gaussian(multiplier: float, rate: float, relation: str, interval: float) -> Any:
-    library = accounting_library()
-    return library.pld.privacy_loss_distribution.from_gaussian_mechanism(
-        multiplier,
-        sampling_prob=rate,
-        value_discretization_interval=interval,
-        neighboring_relation=library.NeighboringRelation[relation],
-    )
+def _gaussian(multiplier: float, rate: float, replace: bool, interval: float) -> Any:
+    build = replaced_gaussian_distribution if replace else gaussian_distribution
+    return build(multiplier, rate, interval)
 
 
 @lru_cache(maxsize=8)
@@ -206,7 +263,7 @@ def _pure(epsilon: float, delta: float, interval: float) -> Any:
     )
 
 
-def _grid(bottom: int, top: int, interval: float) -> npt.NDArray[np.float64]:
+def _grid(bottom: int, top: int, interval: float) -> Floats:
     return np.arange(bottom, top + 1).astype(np.float64) * interval
 
 

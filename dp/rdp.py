@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ Floats = npt.NDArray[np.float64]
 ORDERS: Floats = np.concatenate((1 + np.arange(1, 100) / 10.0, np.arange(11.0, 65.0), [96.0, 128, 256, 512, 1024]))
 _CHEAP_ORDERS: Floats = np.concatenate((ORDERS, 2.0 ** np.arange(6, 24, 0.25)))
 _HIGHEST_FRACTION = 32.0  # what `fractional_rdp` says of its error holds up to here
+_HIGHEST_SUM = 2048  # sums have as many terms as their order
 _LARGEST_EXPONENT = 600.0
 LEAST_DELTA = 5e-324
 """The least float above 0: what is below it is not nothing."""
@@ -145,16 +147,51 @@ def _sampled(part: PoissonSampled | FixedSizeSampled, inner: Event, orders: Floa
             raise PrivacyParameterError(
                 "RDP of Poisson sampling is known for add-remove adjacency only; use method='pld'"
             )
-        curve = _library_curve("PoissonSampledDpEvent", (part.rate,), multiplier, "ADD_OR_REMOVE_ONE", orders)
-        for i in np.flatnonzero((orders != np.rint(orders)) & (orders < _HIGHEST_FRACTION)):
-            curve[i] = min(curve[i], fractional_rdp(part.rate, multiplier, float(orders[i])))
-        return curve
+        return _poisson_curve(part.rate, multiplier, orders)
     if relation is not Adjacency.REPLACE_ONE:
         raise PrivacyParameterError(
             "sampling a fixed size is analysed for replace-one adjacency; state the sensitivity for it"
         )
     sizes = (part.population, part.batch)
     return _library_curve("SampledWithoutReplacementDpEvent", sizes, multiplier, "REPLACE_ONE", orders)
+
+
+def _poisson_curve(rate: float, multiplier: float, orders: Floats) -> Floats:
+    """Return the curve of a Poisson-sampled Gaussian: by the sum, the integral, or where both fail dp_accounting's."""
+    whole = (orders == np.rint(orders)) & (orders <= _HIGHEST_SUM)
+    curve = np.full_like(orders, math.inf)
+    for i, order in enumerate(orders.tolist()):
+        if whole[i]:
+            curve[i] = whole_rdp(rate, multiplier, int(order))
+        elif order < _HIGHEST_FRACTION:
+            curve[i] = fractional_rdp(rate, multiplier, order)
+    left = np.isinf(curve)
+    if left.any():
+        curve[left] = _library_curve("PoissonSampledDpEvent", (rate,), multiplier, "ADD_OR_REMOVE_ONE", orders[left])
+    return curve
+
+
+def whole_rdp(rate: float, multiplier: float, order: int) -> float:
+    """Return the RDP of one Poisson-sampled Gaussian release at a whole order from 2 on, rounded up.
+
+    log(1 + sum over k >= 2 of binomial(order, k) (1 - q)**(order - k) q**k (exp(k (k - 1) / (2 s**2)) - 1)) / (order -
+    1): what Mironov, Talwar and Zhang (2019) state in section 3.3, less the binomial law's own sum of 1.
+    """
+    log_binomials, k = _log_binomials(order)
+    growth = k * (k - 1) / (2 * multiplier**2)
+    with_record, without = k * math.log(rate), (order - k) * math.log1p(-rate)
+    terms = log_binomials + with_record + without + growth + np.log(-np.expm1(-growth))
+    doubt = 2.0**-50 * (1 + float((log_binomials - with_record - without + growth).max()))
+    most = float(terms.max())
+    excess = most + math.log(float(np.exp(terms - most).sum())) + doubt
+    return float(np.logaddexp(0.0, excess)) / (order - 1)
+
+
+@lru_cache(maxsize=256)
+def _log_binomials(order: int) -> tuple[Floats, Floats]:
+    """Return log(binomial(order, k)) for k from 2 to order, and these k."""
+    k = range(2, order + 1)
+    return np.array([math.log(math.comb(order, j)) for j in k]), np.array(k, dtype=np.float64)
 
 
 def fractional_rdp(rate: float, multiplier: float, order: float) -> float:

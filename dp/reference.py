@@ -13,22 +13,21 @@ from fractions import Fraction
 from .laws import Law
 from .randomness import RandomBytes, random_below, random_bits
 
-
-def bernoulli(p: Fraction, random: RandomBytes) -> bool:
-    """Return True with probability p, 0 <= p <= 1, exactly."""
-    return random_below(p.denominator, random=random) < p.numerator
+_ONE = Fraction(1)
 
 
 def bernoulli_exp(x: Fraction, random: RandomBytes) -> bool:
     """Return True with probability exp(-x), x >= 0, exactly (algorithm 1)."""
     while x > 1:
-        if not bernoulli_exp(Fraction(1), random):
+        if not bernoulli_exp(_ONE, random):
             return False
         x -= 1
-    k = 1
-    while bernoulli(x / k, random):
+    numerator, denominator, k = x.numerator, x.denominator, 1
+    while True:  # Bernoulli(x / k), in lowest terms
+        shared = math.gcd(numerator, k)
+        if random_below(denominator * (k // shared), random=random) >= numerator // shared:
+            return k % 2 == 1
         k += 1
-    return k % 2 == 1
 
 
 def laplace_sample(scale: Fraction, random: RandomBytes) -> int:
@@ -39,7 +38,7 @@ def laplace_sample(scale: Fraction, random: RandomBytes) -> int:
         if not bernoulli_exp(Fraction(remainder, numerator), random):
             continue
         quotient = 0
-        while bernoulli_exp(Fraction(1), random):
+        while bernoulli_exp(_ONE, random):
             quotient += 1
         magnitude = (remainder + numerator * quotient) // denominator
         negative = random_bits(1, random=random)
@@ -49,11 +48,14 @@ def laplace_sample(scale: Fraction, random: RandomBytes) -> int:
 
 def gaussian_sample(sigma_squared: Fraction, random: RandomBytes) -> int:
     """Return one discrete Gaussian sample, P(x) proportional to exp(-x**2 / (2 sigma**2)) (algorithm 3)."""
-    scale = math.isqrt(sigma_squared.numerator // sigma_squared.denominator) + 1
+    numerator, denominator = sigma_squared.numerator, sigma_squared.denominator
+    scale = math.isqrt(numerator // denominator) + 1
+    wide = Fraction(scale)
     while True:
-        candidate = laplace_sample(Fraction(scale), random)
-        distance = abs(candidate) - sigma_squared / scale
-        if bernoulli_exp(distance * distance / (2 * sigma_squared), random):
+        candidate = laplace_sample(wide, random)
+        # (abs(candidate) - sigma**2 / scale)**2 / (2 sigma**2), with one division
+        distance = abs(candidate) * scale * denominator - numerator
+        if bernoulli_exp(Fraction(distance * distance, 2 * scale * scale * denominator * numerator), random):
             return candidate
 
 

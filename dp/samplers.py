@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
@@ -30,7 +31,8 @@ Shape = int | tuple[int, ...]
 
 MIN_SCALE = Fraction(1, 32)
 MAX_SCALE = Fraction(1 << 50)
-_SMALL_DRAW = 32  # below, the slow reference is faster than loading the kernel and building a table
+_SMALL_DRAW = 32  # up to here, the slow reference is faster than loading the loops and building a table
+_LOOPS = f"{__package__}._kernels"
 
 
 def discrete_gaussian(sigma: Real, size: Shape = 1, *, random: RandomBytes = os.urandom) -> Int64s:
@@ -114,7 +116,8 @@ def _shape(size: Shape) -> tuple[int, ...]:
 def _draw(law: Law, size: Shape, random: RandomBytes) -> Int64s:
     shape = _shape(size)
     count = math.prod(shape)
-    if count <= _SMALL_DRAW:
+    # Once the loops are loaded, they draw any two values faster. What is recorded is replayed in one way, all the same.
+    if count == 1 or (count <= _SMALL_DRAW and (_LOOPS not in sys.modules or random is not os.urandom)):
         return np.array([reference_sample(law, random=random) for _ in range(count)], dtype=np.int64).reshape(shape)
     out: Int64s = np.empty(count, dtype=np.int64)
     words_per_sample = 4 if law.shift else 1

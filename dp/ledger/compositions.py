@@ -40,6 +40,10 @@ _CLOSE = Fraction(1, 10**12)
 """How far apart, at most, two machines' limits of Gaussian noise for the same goal are, as a part of them."""
 _BEYOND = Fraction(10) ** 308
 """An epsilon that no budget allows, and still a float."""
+_LEAST = Fraction(1, 10**12)
+"""An epsilon that is near enough to nothing for a search."""
+_STRAIGHT = 20.0
+"""Logarithms of epsilon, over its limit, up to which a search takes them to lie near a line."""
 
 
 def limit_of(budget: Budget) -> Amounts:
@@ -235,22 +239,33 @@ def _as_private(achieved: Event, planned: Event) -> bool:
 
 
 def _most_releases(budget: Budget) -> int:
-    """Return how many releases fit; what is returned has been checked, not interpolated."""
-    if _releases_epsilon(budget, 1) > budget.epsilon:
+    """Return how many releases fit, `MOST_RELEASES` at most; what is returned has been checked, not interpolated."""
+    first = _releases_epsilon(budget, 1)
+    if first > budget.epsilon:
         raise PrivacyParameterError(
-            f"one release costs epsilon = {float(_releases_epsilon(budget, 1)):.6g} at delta = "
+            f"one release costs epsilon = {float(first):.6g} at delta = "
             f"{float(budget.delta):g}, above the limit of {float(budget.epsilon):g}; add noise or raise the limit"
         )
-    fits, too_many = 1, 2
-    while too_many <= MOST_RELEASES and _releases_epsilon(budget, too_many) <= budget.epsilon:
-        fits, too_many = too_many, 2 * too_many
+    last = _releases_epsilon(budget, MOST_RELEASES)
+    if last <= budget.epsilon:
+        return MOST_RELEASES
+    fits, too_many = 1, MOST_RELEASES
+    goal = _log(budget.epsilon)
+    below, above, side = _log(first) - goal, _log(last) - goal, 0
     while too_many - fits > 1:
-        middle = (fits + too_many) // 2
-        if _releases_epsilon(budget, middle) <= budget.epsilon:
-            fits = middle
+        # Falsi with halving (Illinois) in logarithms, where epsilon is nearly straight, or bisection where it is not.
+        share = below / (below - above) if below < above < _STRAIGHT else 0.5
+        middle = min(max(round(fits * (too_many / fits) ** share), fits + 1), too_many - 1)
+        epsilon = _releases_epsilon(budget, middle)
+        if epsilon <= budget.epsilon:
+            fits, below, above, side = middle, _log(epsilon) - goal, above / 2 if side < 0 else above, -1
         else:
-            too_many = middle
+            too_many, above, below, side = middle, _log(epsilon) - goal, below / 2 if side > 0 else below, 1
     return fits
+
+
+def _log(value: Fraction) -> float:
+    return math.log(max(value, _LEAST))
 
 
 def _releases_epsilon(budget: Budget, count: int) -> Fraction:

@@ -6,10 +6,11 @@ from fractions import Fraction
 
 import pytest
 
+from dp.accounting import epsilon_of
 from dp.errors import LedgerCorruptError, PrivacyParameterError
-from dp.events import GaussianEvent
+from dp.events import Event, GaussianEvent, LaplaceEvent, PoissonSampled, Repeated
 from dp.ledger.budgets import Budget
-from dp.ledger.compositions import gives, limit_of
+from dp.ledger.compositions import MOST_RELEASES, gives, limit_of
 from dp.ledger.kinds import Composition, conversion
 from dp.ledger.records import RecordKind, chained, spelled
 from dp.ledger.verification import _Replay
@@ -39,6 +40,39 @@ def test_other_limits_are_met_to_the_last_unit_or_believed() -> None:
     assert not gives(plain, (epsilon, delta - 1))
     releases = Budget("b", "4", "1e-5", adjacency=ADD, composition=Composition.RELEASES, event=GaussianEvent(9.0, ADD))
     assert gives(releases, (10**36,))
+
+
+RELEASES: list[tuple[Event, str, str, bool]] = [
+    (PoissonSampled(0.01, GaussianEvent(1.0, ADD)), "4", "1e-6", False),
+    (PoissonSampled(0.1, GaussianEvent(2.0, ADD)), "1", "1e-5", False),
+    (LaplaceEvent(50.0, ADD, 1), "2", "1e-6", False),
+    (GaussianEvent(9.0, ADD), "4", "1e-5", False),
+    (GaussianEvent(3.0, ADD), "1.5", "1e-5", False),
+    (PoissonSampled(1e-4, GaussianEvent(0.8, ADD)), "3", "1e-7", True),
+]
+
+
+@pytest.mark.parametrize(("event", "epsilon", "delta", "all_of_them"), RELEASES)
+def test_a_budget_of_releases_affords_the_most_that_fit_found_in_few_steps(
+    event: Event, epsilon: str, delta: str, all_of_them: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def counting(event: Event, at: float) -> float:
+        asked.append(event)
+        return epsilon_of(event, at)
+
+    monkeypatch.setattr("dp.accounting.epsilon_of", counting)
+    budget = Budget("b", epsilon, delta, adjacency=ADD, composition=Composition.RELEASES, event=event)
+    (limit,) = limit_of(budget)
+    most = limit // 10**30
+    assert len(asked) <= 14  # of a million candidates
+    assert epsilon_of(Repeated(event, most), float(delta)) <= float(epsilon)
+    if all_of_them:
+        assert most == MOST_RELEASES
+    else:
+        assert most < MOST_RELEASES
+        assert epsilon_of(Repeated(event, most + 1), float(delta)) > float(epsilon)
 
 
 def test_terms_that_give_no_limit_are_corrupt() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import sys
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -12,10 +14,14 @@ import pytest
 from dp import samplers
 from dp.arbiter import decide
 from dp.errors import PrivacyParameterError
-from dp.laws import Law
-from dp.randomness import random_bits
+from dp.laws import Law, gaussian_law, laplace_law
+from dp.randomness import RandomBytes, random_bits
 from dp.rational import exp_neg, floor_log2, power_of_two
+from dp.reference import reference_sample
 from dp.tables import table_for
+
+KNOWN = [[-1, -1, -3, 1, 2, -1], [-472, -768, 577, 535, -951, -561], [-2, -3, -1, 0, -2, 5]]
+KNOWN_NEXT = 395861254
 
 DRAWS = [samplers.discrete_gaussian, samplers.discrete_laplace, samplers.discrete_gaussian_of_variance]
 
@@ -27,6 +33,48 @@ def test_one_sample_unless_more_are_asked_for(draw: object) -> None:
         values = draw(3, size)  # type: ignore[operator]
         assert values.shape == (size if isinstance(size, tuple) else (size,))
         assert values.dtype == np.int64
+
+
+def recorded(seed: int) -> Callable[[int], bytes]:
+    return random.Random(seed).randbytes
+
+
+def test_once_the_loops_are_loaded_few_values_come_from_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    samplers.discrete_gaussian(3.0, 33)  # loads them
+    plain: list[Law] = []
+
+    def watched(law: Law, *, random: RandomBytes) -> int:
+        plain.append(law)
+        return reference_sample(law, random=random)
+
+    monkeypatch.setattr(samplers, "reference_sample", watched)
+    for size in (2, 32):
+        samplers.discrete_gaussian(3.0, size)
+    assert plain == []
+    samplers.discrete_gaussian(3.0)  # a single value needs no table
+    assert len(plain) == 1
+    monkeypatch.delitem(sys.modules, "dp._kernels")
+    samplers.discrete_gaussian(3.0, 32)
+    assert len(plain) == 33
+    assert "dp._kernels" not in sys.modules
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_recorded_bits_give_few_values_whatever_is_loaded(loaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    samplers.discrete_gaussian(3.0, 33)
+    if not loaded:
+        monkeypatch.delitem(sys.modules, "dp._kernels")
+    source = recorded(7)
+    expected = [reference_sample(gaussian_law(Fraction(9)), random=source) for _ in range(32)]
+    assert samplers.discrete_gaussian(3.0, 32, random=recorded(7)).tolist() == expected
+
+
+def test_the_plain_sampler_reads_its_bits_as_it_always_has() -> None:
+    source = recorded(2026)
+    laws = [gaussian_law(Fraction(1)), gaussian_law(Fraction(1000.3) ** 2), laplace_law(Fraction(7, 3))]
+    drawn = [[reference_sample(law, random=source) for _ in range(6)] for law in laws]
+    assert drawn == KNOWN
+    assert int.from_bytes(source(4), "little") == KNOWN_NEXT
 
 
 @pytest.mark.parametrize("draw", DRAWS[:2])

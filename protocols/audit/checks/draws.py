@@ -1,12 +1,15 @@
 """Noise of few values, noise of one client, and stochastic rounding.
 
-Noise of up to 32 values has a sampler of its own, so these checks draw a few values at a time. The noise of a single
-client is compared with the variance of its law; the report has the least deviation that would be noticed.
+Noise of up to 32 values may come from a sampler of its own: from it come all that few where no compiled loops are
+loaded, and where the source is another than the system's own. So these checks draw a few values at a time, half of them
+from such a source. The noise of a single client is compared with the variance of its law; the report has the least
+deviation that would be noticed.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from functools import partial
 from statistics import NormalDist
@@ -46,12 +49,17 @@ def demand_law(values: Int64s, law: Law, what: str, level: float = _FALSE_ALARM)
         )
 
 
-def _few(draw: Callable[[int], Int64s], law: Law, what: str, trials: Trials) -> Found:
+def _system_bytes(count: int) -> bytes:
+    return os.urandom(count)
+
+
+def _few(draw: Callable[..., Int64s], law: Law, what: str, trials: Trials) -> Found:
     count, drawn = max(3000, trials.samples // 64), 0
     pieces = []
     for at, _ in enumerate(trials.each(math.ceil(2 * count / (_MOST_AT_ONCE + 1)))):
         size = at % _MOST_AT_ONCE + 1
-        piece = draw(size)
+        plain = (at // _MOST_AT_ONCE) % 2
+        piece = draw(size, random=_system_bytes if plain else os.urandom)
         demand(piece.size == size, f"{piece.size} values were drawn where {size} were asked for")
         pieces.append(piece)
         drawn += size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
@@ -15,6 +16,7 @@ from dp.distributed import NoiseShare
 from dp.goodness import check_noise
 from dp.laws import Law, gaussian_law, laplace_law
 from dp.mass import distribution, variance
+from dp.randomness import RandomBytes
 
 from ..outcome import Check, Found, Histogram, Refuted, Trials, demand
 
@@ -27,9 +29,9 @@ _CONTROL = 400_000
 """With so many samples, each kind of wrong noise is more than nine standard deviations beyond what passes."""
 
 
-def draw_discrete(kind: str, parameter: float, size: int) -> Int64s:
+def draw_discrete(kind: str, parameter: float, size: int, *, random: RandomBytes = os.urandom) -> Int64s:
     """Draw noise of the library's: "gaussian" of a sigma, or "laplace" of a scale."""
-    drawn: Int64s = getattr(samplers, f"discrete_{kind}")(parameter, size)
+    drawn: Int64s = getattr(samplers, f"discrete_{kind}")(parameter, size, random=random)
     return drawn
 
 

@@ -236,6 +236,11 @@ def _session_shares_of_degree_one(patch: Patch) -> None:
     patch.setattr(steps, "shamir", SimpleNamespace(split=split))
 
 
+def _nothing_when_few(draw: Callable[..., Any], law: Any, size: Any, random: Any) -> Any:
+    values = draw(law, size, random)
+    return values if values.size > 32 else values * 0
+
+
 def _counts_without_noise(self: private_codecs.NoisyCounts, value: Any, *_: Any) -> Encoded:
     return Encoded(encoding.to_residues(value.astype(np.int64) * self.spec.scale, self.modulus_bits), 0)
 
@@ -265,7 +270,8 @@ no_equivocation = together(
 keys_agree = around(KeyPair, "agree", lambda *_: bytes(32))
 low_thresholds = around(configuration, "derive_topology", low_threshold)
 counts_without_noise = replaced(private_codecs.NoisyCounts, "_encode", _counts_without_noise)
-nothing_when_few = replaced(samplers, "reference_sample", lambda law, random: 0)
+nothing_when_few = around(samplers, "_draw", _nothing_when_few)
+nothing_when_plain = replaced(samplers, "reference_sample", lambda law, random: 0)
 
 
 def noise_of_clients(factor: float) -> Fault:
@@ -389,7 +395,9 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ("noise/shares", "a twentieth too narrow", noise_of_clients(0.95)),
     ("noise/control", "a test that passes all", replaced(noise, "check_noise", lambda *_, **__: Verdict((), 0, 0.0))),
     ("noise/few-gaussian", "always zero", nothing_when_few),
+    ("noise/few-gaussian", "always zero by the plain sampler", nothing_when_plain),
     ("noise/few-laplace", "always zero", nothing_when_few),
+    ("noise/few-laplace", "always zero by the plain sampler", nothing_when_plain),
     ("noise/few-encoded", "always zero", nothing_when_few),
     ("noise/few-encoded", "counts without noise", counts_without_noise),
     ("noise/client", "a fortieth too narrow", noise_of_clients(0.975)),
