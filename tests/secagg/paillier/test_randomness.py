@@ -1,4 +1,5 @@
 import copy
+import hashlib
 import os
 import pickle
 
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from secagg.errors import ParameterError
 from secagg.paillier import FullExponents, KeyHolder, NoisePool, PublicKey, ShortExponents
+from secagg.paillier.randomness import _MANY
 
 from .fixed_keys import noise, private_key
 
@@ -17,15 +19,43 @@ P, Q = KEY.factors
 ORDER = (P - 1) * (Q - 1)
 
 
+class Counted:
+    """Randomness that is another one for each draw, and the same for equal draws."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, size: int) -> bytes:
+        self.calls += 1
+        return hashlib.shake_256(self.calls.to_bytes(4, "big")).digest(size)
+
+
 def is_nth_residue(value: int) -> bool:
     return pow(int(value), ORDER, int(N2)) == 1
 
 
-@given(st.binary(min_size=16, max_size=16))
-def test_the_table_computes_powers_of_the_base(exponent: bytes) -> None:
+@given(st.binary(min_size=16, max_size=16), st.sampled_from([1, _MANY]))
+def test_the_table_computes_powers_of_the_base(exponent: bytes, count: int) -> None:
     source = ShortExponents(KEY.public_key, random=lambda size: exponent[:size])
     expected = pow(int(KEY.public_key.noise_base), int.from_bytes(exponent, "little"), int(N2))
-    assert source.draw().residue == expected
+    assert next(source.draws(count)) == (expected, int.from_bytes(exponent, "little"))
+
+
+def test_many_draws_get_the_larger_table_however_they_are_asked_for() -> None:
+    asked_once, one_by_one = (ShortExponents(KEY.public_key, random=Counted()) for _ in range(2))
+    at_once = list(asked_once.draws(_MANY))
+    each = []
+    for _ in range(_MANY):
+        each.append(one_by_one.draw())
+        assert one_by_one._table is not None
+        assert one_by_one._table.window == (8 if len(each) == _MANY else 4)
+    assert asked_once._table is not None
+    assert asked_once._table.window == 8
+    assert at_once == each
+    table = asked_once._table
+    assert list(asked_once.draws(0)) == []
+    assert len(list(asked_once.draws(3))) == 3
+    assert asked_once._table is table
 
 
 @pytest.mark.parametrize("key_bits", [256, 384, 2048])
@@ -70,6 +100,25 @@ def test_a_pool_gives_each_draw_once() -> None:
     assert len(pool) == 0
 
 
+@pytest.mark.parametrize("ahead", [0, 3, 8, 12])
+def test_what_a_pool_lacks_is_drawn_in_order(ahead: int) -> None:
+    random = Counted()
+    pool = NoisePool(ShortExponents(KEY.public_key, random=random))
+    pool.fill(ahead)
+    taken = list(pool.takes(8))
+    assert taken == list(ShortExponents(KEY.public_key, random=Counted()).draws(8))
+    assert random.calls == max(8, ahead)
+    assert len(pool) == max(0, ahead - 8)
+
+
+def test_two_who_take_at_once_get_different_noise() -> None:
+    pool = NoisePool(ShortExponents(KEY.public_key, random=Counted()))
+    pool.fill(8)
+    one, other = pool.takes(8), pool.takes(8)
+    taken = [int(next(each).residue) for _ in range(8) for each in (one, other)]
+    assert len(set(taken)) == 16
+
+
 def test_workers_fill_a_pool_with_distinct_noise() -> None:
     pool = NoisePool(ShortExponents(KEY.public_key))
     pool.fill(40, workers=2)
@@ -94,5 +143,10 @@ def test_a_pool_is_neither_copied_nor_pickled() -> None:
 def test_a_forked_process_finds_the_pool_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = NoisePool(ShortExponents(KEY.public_key))
     pool.fill(3)
+    taking = pool.takes(3)
+    before = next(taking)
     monkeypatch.setattr(os, "getpid", lambda: -1)
+    parents = set(pool._ready)
+    assert not parents.intersection(taking)
+    assert before not in parents
     assert len(pool) == 0
