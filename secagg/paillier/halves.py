@@ -6,10 +6,14 @@ alone, which are half as long as they are, while their t add up: `_whole` puts t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import getitem
+from typing import NamedTuple
 
-from .integers import Integer, backend, inverses
+import numpy as np
+
+from .integers import Integer, backend, inverses, width
+from .montgomery import Blocks, Montgomery
 from .powers import abreast_product, best_window, bucket_product
 
 
@@ -58,7 +62,27 @@ class FixedBase:
         modulus, product = self._n**2, self._one
         for one, other in zip(factors[::2], factors[1::2], strict=False):  # of an even number, the added 1 is left out
             product = product * (one * other) % modulus
+        return self._lifted(product, digits)
+
+    def abreast(self, arithmetic: Montgomery) -> Abreast:
+        """Return what computes many powers at once, from a table with a window of 8."""
+        return Abreast(arithmetic, arithmetic.table(self._residues, width(self._n)), self._lifted)
+
+    def _lifted(self, product: Integer, digits: Sequence[int]) -> Integer:
         return _whole(product, sum(map(getitem, self._lifts, digits)), self._n)
+
+
+class Abreast(NamedTuple):
+    """Powers of one base on the vector unit."""
+
+    arithmetic: Montgomery
+    table: Blocks
+    lifted: Callable[[Integer, Sequence[int]], Integer]
+
+    def powers(self, exponents: Sequence[bytes]) -> list[Integer]:
+        """Return what `FixedBase.power` does for each of at least one exponent."""
+        digits = np.frombuffer(b"".join(exponents), np.uint8).reshape(len(exponents), -1)
+        return list(map(self.lifted, self.arithmetic.chosen_products(self.table, digits.T), exponents))
 
 
 def _whole(product: Integer, lift: Integer, n: Integer) -> Integer:

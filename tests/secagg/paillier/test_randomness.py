@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secagg.errors import ParameterError
-from secagg.paillier import FullExponents, KeyHolder, NoisePool, PublicKey, ShortExponents
+from secagg.paillier import FullExponents, KeyHolder, NoisePool, PublicKey, ShortExponents, randomness
+from secagg.paillier.montgomery import Montgomery
 from secagg.paillier.randomness import _MANY
 
 from .fixed_keys import noise, private_key
@@ -98,6 +99,43 @@ def test_a_pool_gives_each_draw_once() -> None:
     taken = [int(pool.take().residue) for _ in range(30)]
     assert len(set(taken)) == 30
     assert len(pool) == 0
+
+
+@pytest.fixture
+def _abreast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the vector unit were worth it for everything; without its instructions, the same loop does the same."""
+    monkeypatch.setattr(randomness, "montgomery", lambda modulus, multiplications: Montgomery(modulus))
+
+
+@pytest.mark.usefixtures("_abreast")
+@pytest.mark.parametrize("count", [1, 3, 4, 9, 64, 65, 140])
+def test_noise_drawn_abreast_is_the_noise_that_is_drawn_alone(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = ShortExponents(KEY.public_key, random=Counted())
+    source.draws(_MANY)
+    assert source._abreast is not None
+    together = list(source.draws(count))
+    monkeypatch.setattr(randomness, "_LEAST", 1000)
+    alone = ShortExponents(KEY.public_key, random=Counted())
+    assert together == list(alone.draws(count))
+    assert [noise.residue for noise in together] == [
+        pow(int(KEY.public_key.noise_base), noise.known_by, int(N2)) for noise in together
+    ]
+
+
+@pytest.mark.usefixtures("_abreast")
+def test_a_forked_process_makes_no_use_of_noise_that_was_drawn_abreast(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = Counted()
+    source = ShortExponents(KEY.public_key, random=random)
+    source.draws(_MANY)
+    drawing = source.draws(20)
+    before = next(drawing)
+    assert random.calls == 20
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    childs = list(drawing)
+    assert len(childs) == 19
+    parents = list(ShortExponents(KEY.public_key, random=Counted()).draws(20))
+    assert parents[0] == before
+    assert not set(parents).intersection(childs)
 
 
 @pytest.mark.parametrize("ahead", [0, 3, 8, 12])
