@@ -194,7 +194,8 @@ class Montgomery:
         padded = np.zeros((rows, -(-count // _LANES), _LANES), np.uint8)
         padded.reshape(rows, -1)[:, :count] = digits
         results = _aligned(padded.shape[1], self._limbs, _LANES)
-        results[:] = self.repeated(pow(2, _LIMB_BITS * table.shape[2] * rows, self.modulus))
+        left_behind = backend().powmod(2, _LIMB_BITS * table.shape[2] * rows, self.modulus)
+        results[:] = self.repeated(int(left_behind))
         sums = _aligned(self._limbs, _LANES)
         _montgomery_kernels.multiply_chosen(results, table, padded, self._row, self._inverse, sums)
         return self.integers(results, count)

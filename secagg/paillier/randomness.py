@@ -76,7 +76,8 @@ class ShortExponents:
     """Noise with exponents of half the modulus's length, from a fixed-base table: the fast source.
 
     The table has a row of 16 residues for every four bits of an exponent, 2 MB at 2048 bits, until so many draws are
-    expected that one of 256 for every byte pays: 17 MB at 2048 bits, 38 MB at 3072. Keep the source as long as the key.
+    expected that one of 256 for every byte pays: 17 MB at 2048 bits, 38 MB at 3072, and for the vector unit two thirds
+    of that again. Keep the source as long as the key.
 
     Security: assumes that short powers of h are indistinguishable from uniform ones (SPEC section 20). Table look-ups
     depend on the secret exponent and are not constant-time.
@@ -130,7 +131,7 @@ class ShortExponents:
 
 @final
 class FullExponents:
-    """Noise as Paillier has it, r**n for r uniform mod n: no assumption beyond his, and thirteen times slower."""
+    """Noise as Paillier has it, r**n for r uniform mod n: no assumption beyond his, and over twenty times slower."""
 
     def __init__(self, public_key: PublicKey, *, random: RandomBytes = SYSTEM) -> None:
         self.public_key = public_key
