@@ -149,6 +149,14 @@ def test_what_a_pool_lacks_is_drawn_in_order(ahead: int) -> None:
     assert len(pool) == max(0, ahead - 8)
 
 
+def test_a_pool_that_has_enough_prepares_nothing() -> None:
+    source = ShortExponents(KEY.public_key)
+    pool = NoisePool(source)
+    pool._ready.extend(ShortExponents(KEY.public_key).draws(3))
+    assert len(list(pool.takes(3))) == 3
+    assert source._table is None
+
+
 def test_two_who_take_at_once_get_different_noise() -> None:
     pool = NoisePool(ShortExponents(KEY.public_key, random=Counted()))
     pool.fill(8)
