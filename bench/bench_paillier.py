@@ -41,6 +41,8 @@ CLIENTS = size(1000, 32, quick=100)
 BATCH = 16
 CORES = 2
 PHE_ADDITIONS = 2_000
+MANY = 5_000
+"""Draws of noise that a source is made ready for: it takes the larger table, and the vector unit if there is one."""
 DISTINCT = 16
 """Contributors' ciphertexts repeat from a pool of so many vectors."""
 
@@ -88,6 +90,7 @@ def test_client_encryption(benchmark, report: Callable[[Finding], None], key_bit
     num_ciphertexts = size(128, 8, quick=64)
     lanes = lanes_for(key_bits, num_ciphertexts * lanes_for(key_bits, 1).per_plaintext)
     source = ShortExponents(key.public_key)
+    source.draws(MANY)  # builds the tables, as the bare loop has its own before the clock starts
     values = np.random.default_rng(1).uniform(-1, 1, lanes.length)
     theirs, phe_numbers = key.to_phe().public_key, size(12, 2, quick=8)
 
@@ -137,8 +140,8 @@ def test_client_encryption(benchmark, report: Callable[[Finding], None], key_bit
     finding.add_ratio(
         "ours over the bare fixed-base power, a ciphertext",
         over_bare,
-        asked="at most 1.3x",
-        met=over_bare.median <= 1.3,
+        asked="at most 1.0x",
+        met=over_bare.median <= 1.0,
     )
     finding.add("ours, a ciphertext", timings.median("ours") / lanes.num_plaintexts * 1e3, "ms")
     finding.add("bare, a ciphertext", timings.median("bare") / lanes.num_plaintexts * 1e3, "ms")
@@ -263,7 +266,8 @@ def test_proofs_of_knowledge(benchmark, report: Callable[[Finding], None], key_b
     lanes = lanes_for(key_bits, num_ciphertexts * lanes_for(key_bits, 1).per_plaintext)
     source = ShortExponents(key.public_key)
     residues = CODEC.encode(np.random.default_rng(1).uniform(-1, 1, lanes.length)).residues
-    drawn = [source.draw() for _ in range(DISTINCT)]
+    source.draws(MANY)
+    drawn = list(source.draws(DISTINCT))
 
     def ready() -> NoisePool:
         pool = NoisePool(source)
@@ -276,7 +280,7 @@ def test_proofs_of_knowledge(benchmark, report: Callable[[Finding], None], key_b
         return time.process_time() - start
 
     def everything() -> tuple[float, float, float]:
-        encrypting = seconds(lambda: [source.draw() for _ in range(num_ciphertexts)])
+        encrypting = seconds(lambda: list(source.draws(num_ciphertexts)))
         alone, noise = seconds(lambda: encrypt(residues, lanes, ready())), ready()
         proving = seconds(lambda: encrypt_and_prove(residues, lanes, noise, context=b"bench")) - alone
         vector, proof = encrypt_and_prove(residues, lanes, ready(), context=b"bench")

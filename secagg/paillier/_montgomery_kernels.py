@@ -146,10 +146,13 @@ _row: Any = intrinsic(_describe_row)
 
 @compiled
 def _multiply(result: Any, a: Any, b: Any, modulus: Any, inverse: Any, sums: Any) -> None:
-    """One block: result := a * b / 2**(52 limbs) mod modulus, below twice the modulus if both factors are."""
+    """One block: result := a * b / 2**(52 limbs of b) mod modulus, below twice the modulus if both factors are.
+
+    Where b has fewer limbs than the modulus, it must leave its highest bit free.
+    """
     limbs = modulus.size
     sums[:] = ZERO
-    for index in range(limbs):
+    for index in range(b.shape[0]):
         _row(sums, a, b[index], modulus, inverse, limbs)
     carries = np.zeros(LANES, np.uint64)
     for index in range(limbs):
@@ -221,6 +224,28 @@ def product_of_powers(
             _multiply(running, running, buckets[entry], modulus, inverse, sums)
             _multiply(total, total, running, modulus, inverse, sums)
         _multiply(result, result, total, modulus, inverse, sums)
+
+
+@compiled
+def multiply_chosen(results: Any, table: Any, digits: Any, modulus: Any, inverse: Any, sums: Any) -> None:
+    """Multiply each number by one entry of every row of a table.
+
+    Args:
+        results: (blocks, limbs, 8) what is multiplied.
+        table: (rows, entries, limbs of an entry), which may be fewer than the modulus's.
+        digits: (rows, blocks, 8) which entries.
+        modulus: as for `multiply`.
+        inverse: likewise.
+        sums: likewise.
+    """
+    chosen = np.empty((table.shape[2], LANES), np.uint64)
+    for block in range(results.shape[0]):
+        value = results[block]
+        for row in range(table.shape[0]):
+            for lane in range(LANES):
+                for limb in range(table.shape[2]):
+                    chosen[limb, lane] = table[row, digits[row, block, lane], limb]
+            _multiply(value, value, chosen, modulus, inverse, sums)
 
 
 @njit(inline="always")

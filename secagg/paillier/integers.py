@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -130,6 +130,19 @@ def all_invertible(values: Iterable[Integer], modulus: Integer) -> bool:
     for value in values:
         product = product * (value % modulus) % modulus
     return bool(arithmetic.gcd(product, modulus) == 1)
+
+
+def inverses(values: Sequence[Integer], modulus: Integer) -> list[Integer]:
+    """Return the inverses of values that are invertible: one inversion for all of them, of their product."""
+    product, before = backend().integer(1), []
+    for value in values:
+        before.append(product)
+        product = product * value % modulus
+    inverse, found = backend().invert(product, modulus), []
+    for value, others in zip(reversed(values), reversed(before), strict=True):
+        found.append(inverse * others % modulus)
+        inverse = inverse * value % modulus
+    return found[::-1]
 
 
 def is_probable_prime(candidate: int, rounds: int = 40) -> bool:

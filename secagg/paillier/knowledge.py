@@ -18,10 +18,10 @@ from ..derivation import HASH_BYTES, Label, digest
 from ..errors import AuthenticationFailed
 from ..randomness import SYSTEM, RandomBytes, below
 from ..residues import Residues
+from .halves import product_of_powers
 from .integers import WEIGHT_BITS, Integer, Progress, backend, to_bytes, weights_of, width
 from .keys import PublicKey
 from .lanes import Lanes
-from .powers import powmod_product
 from .randomness import NoisePool, unit
 from .vectors import EncryptedVector, checked_ciphertexts, encrypt_known
 
@@ -100,7 +100,7 @@ def check_knowledge(
     if not (plaintext < n and 0 < root < n and arithmetic.gcd(root, n) == 1):
         raise failed
     weights = weights_of(Label.PAILLIER_KNOWLEDGE_WEIGHTS, challenge, len(ciphertexts))
-    combined = powmod_product(ciphertexts, weights, key.n_squared, bits=WEIGHT_BITS, times=times)
+    combined = product_of_powers(ciphertexts, weights, n, bits=WEIGHT_BITS, times=times)
     answered = key.encrypt(plaintext, arithmetic.powmod(root, n, key.n_squared))
     announcement = answered * arithmetic.invert(combined, key.n_squared) % key.n_squared
     if not hmac.compare_digest(_challenge(key, vector, context, announcement), challenge):

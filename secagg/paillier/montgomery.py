@@ -166,6 +166,40 @@ class Montgomery:
         columns = self.integers(self.product(result, self._one), _LANES)
         return int(functools.reduce(lambda a, b: a * b % self.modulus, columns))
 
+    def table(self, rows: Sequence[Sequence[Integer]], num_bytes: int) -> Blocks:
+        """Return rows of as many numbers each for `chosen_products`, (rows, entries, limbs of an entry).
+
+        Args:
+            rows: numbers below the modulus and below 256**num_bytes; shorter ones are cheaper to multiply by.
+            num_bytes: how long they are.
+        """
+        limbs = min(self._limbs, -(-(8 * num_bytes + 1) // _LIMB_BITS))
+        table = np.empty((len(rows), len(rows[0]), limbs), np.uint64)
+        for entries, row in zip(table, rows, strict=True):
+            blocks = self.blocks(join(row, num_bytes), num_bytes)[:, :limbs]
+            entries[:] = blocks.transpose(0, 2, 1).reshape(-1, limbs)[: len(row)]
+        return table
+
+    def chosen_products(self, table: Blocks, digits: npt.NDArray[np.uint8]) -> list[Integer]:
+        """Return products of one entry of every row of a table, chosen by digits (rows, products).
+
+        Raises:
+            ParameterError: the compiled loop would read beyond the table.
+        """
+        from . import _montgomery_kernels
+
+        rows, count = digits.shape
+        if rows != len(table) or count < 1 or digits.max() >= table.shape[1]:
+            raise ParameterError(f"digits of shape {digits.shape} do not choose from a table of {table.shape}")
+        padded = np.zeros((rows, -(-count // _LANES), _LANES), np.uint8)
+        padded.reshape(rows, -1)[:, :count] = digits
+        results = _aligned(padded.shape[1], self._limbs, _LANES)
+        left_behind = backend().powmod(2, _LIMB_BITS * table.shape[2] * rows, self.modulus)
+        results[:] = self.repeated(int(left_behind))
+        sums = _aligned(self._limbs, _LANES)
+        _montgomery_kernels.multiply_chosen(results, table, padded, self._row, self._inverse, sums)
+        return self.integers(results, count)
+
     def _check(self, blocks: Blocks) -> None:
         if blocks.shape[1:] != (self._limbs, _LANES):
             raise ParameterError(

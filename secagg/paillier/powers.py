@@ -65,11 +65,19 @@ def powmod_product(
         bits: how long exponents are.
         times: how often this is going to be asked, which may make the vector unit worth it.
     """
-    window = _window(len(bases), bits)
-    abreast = montgomery(int(modulus), times * _multiplications(len(bases), bits, window))
+    product = abreast_product(bases, exponents, modulus, bits=bits, times=times)
+    return _product(bases, exponents, modulus, bits) if product is None else product
+
+
+def abreast_product(
+    bases: Sequence[Integer], exponents: Sequence[int], modulus: Integer, *, bits: int, times: int
+) -> int | None:
+    """Return what `powmod_product` does from the vector unit, or None if that is not there, or not worth it."""
+    multiplications = _multiplications(len(bases), bits, best_window(len(bases), bits))
+    abreast = montgomery(int(modulus), times * multiplications)
     if abreast is None:
-        return _product(bases, exponents, modulus, window, -(-bits // window))
-    window = _window(-(-len(bases) // 8), bits)
+        return None
+    window = best_window(-(-len(bases) // 8), bits)
     return abreast.product_of_powers(bases, exponents, window, -(-bits // window))
 
 
@@ -77,27 +85,31 @@ def _multiplications(count: int, bits: int, window: int) -> int:
     return -(-bits // window) * (count + (2 << window))
 
 
-def _window(count: int, bits: int) -> int:
+def best_window(count: int, bits: int) -> int:
+    """Return how many bits of an exponent to take at once, with so many bases."""
     return min(range(1, 17), key=lambda window: _multiplications(count, bits, window))
 
 
-def _product(
-    bases: Sequence[Integer], exponents: Sequence[int], modulus: Integer, window: int, windows: int
-) -> Integer:
+def _product(bases: Sequence[Integer], exponents: Sequence[int], modulus: Integer, bits: int) -> Integer:
     arithmetic = backend()
-    modulus = arithmetic.integer(modulus)
+    modulus, window = arithmetic.integer(modulus), best_window(len(bases), bits)
     one = result = arithmetic.integer(1)
     mask = (1 << window) - 1
-    for place in range(windows - 1, -1, -1):
+    for place in reversed(range(0, bits, window)):
         result = arithmetic.powmod(result, 1 << window, modulus)
         buckets: list[Integer] = [one] * (1 << window)
         for base, exponent in zip(bases, exponents, strict=True):
-            digit = exponent >> place * window & mask
+            digit = exponent >> place & mask
             if digit:
                 buckets[digit] = buckets[digit] * base % modulus
-        running = total = one
-        for bucket in reversed(buckets[1:]):  # bucket d enters the running product at d, and so d times in total
-            running = running * bucket % modulus
-            total = total * running % modulus
-        result = result * total % modulus
+        result = result * bucket_product(buckets, modulus) % modulus
     return result
+
+
+def bucket_product(buckets: Sequence[Integer], modulus: Integer) -> Integer:
+    """Return the product of all buckets, each to the power of its index."""
+    running = total = backend().integer(1)
+    for bucket in reversed(buckets[1:]):  # bucket d enters the running product at d, and so d times in total
+        running = running * bucket % modulus
+        total = total * running % modulus
+    return total

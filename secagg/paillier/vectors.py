@@ -50,9 +50,9 @@ def encrypt_known(
     _check_size(key, lanes)
     size = key.ciphertext_bytes
     parts, plaintexts, drawn = [], lanes.pack(residues), list[Noise]()
-    for plaintext in plaintexts:
-        drawn.append(noise.take())
-        parts.append(integers.to_bytes(key.encrypt(plaintext, drawn[-1].residue), size))
+    for plaintext, taken in zip(plaintexts, noise.takes(len(plaintexts)), strict=True):
+        drawn.append(taken)
+        parts.append(integers.to_bytes(key.encrypt(plaintext, taken.residue), size))
         if progress is not None:
             progress(1)
     vector = EncryptedVector(key.fingerprint, lanes.lane_bits, lanes.length, 1, b"".join(parts))
@@ -67,7 +67,8 @@ def rerandomise(vector: EncryptedVector, noise: NoisePool) -> EncryptedVector:
     """
     key = noise.public_key
     ciphertexts = checked_ciphertexts(vector, key, Lanes(key.key_bits, vector.lane_bits, vector.length))
-    fresh = [ciphertext * noise.take().residue % key.n_squared for ciphertext in ciphertexts]
+    taken = noise.takes(len(ciphertexts))
+    fresh = [ciphertext * each.residue % key.n_squared for ciphertext, each in zip(ciphertexts, taken, strict=True)]
     return replace(vector, data=integers.join(fresh, key.ciphertext_bytes))
 
 

@@ -1,4 +1,5 @@
 import copy
+import hashlib
 import os
 import pickle
 
@@ -7,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secagg.errors import ParameterError
-from secagg.paillier import FullExponents, KeyHolder, NoisePool, PublicKey, ShortExponents
+from secagg.paillier import FullExponents, KeyHolder, NoisePool, PublicKey, ShortExponents, randomness
+from secagg.paillier.montgomery import Montgomery
+from secagg.paillier.randomness import _MANY
 
 from .fixed_keys import noise, private_key
 
@@ -17,15 +20,43 @@ P, Q = KEY.factors
 ORDER = (P - 1) * (Q - 1)
 
 
+class Counted:
+    """Randomness that is another one for each draw, and the same for equal draws."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, size: int) -> bytes:
+        self.calls += 1
+        return hashlib.shake_256(self.calls.to_bytes(4, "big")).digest(size)
+
+
 def is_nth_residue(value: int) -> bool:
     return pow(int(value), ORDER, int(N2)) == 1
 
 
-@given(st.binary(min_size=16, max_size=16))
-def test_the_table_computes_powers_of_the_base(exponent: bytes) -> None:
+@given(st.binary(min_size=16, max_size=16), st.sampled_from([1, _MANY]))
+def test_the_table_computes_powers_of_the_base(exponent: bytes, count: int) -> None:
     source = ShortExponents(KEY.public_key, random=lambda size: exponent[:size])
     expected = pow(int(KEY.public_key.noise_base), int.from_bytes(exponent, "little"), int(N2))
-    assert source.draw().residue == expected
+    assert next(source.draws(count)) == (expected, int.from_bytes(exponent, "little"))
+
+
+def test_many_draws_get_the_larger_table_however_they_are_asked_for() -> None:
+    asked_once, one_by_one = (ShortExponents(KEY.public_key, random=Counted()) for _ in range(2))
+    at_once = list(asked_once.draws(_MANY))
+    each = []
+    for _ in range(_MANY):
+        each.append(one_by_one.draw())
+        assert one_by_one._table is not None
+        assert one_by_one._table.window == (8 if len(each) == _MANY else 4)
+    assert asked_once._table is not None
+    assert asked_once._table.window == 8
+    assert at_once == each
+    table = asked_once._table
+    assert list(asked_once.draws(0)) == []
+    assert len(list(asked_once.draws(3))) == 3
+    assert asked_once._table is table
 
 
 @pytest.mark.parametrize("key_bits", [256, 384, 2048])
@@ -70,6 +101,70 @@ def test_a_pool_gives_each_draw_once() -> None:
     assert len(pool) == 0
 
 
+@pytest.fixture
+def _abreast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the vector unit were worth it for everything; without its instructions, the same loop does the same."""
+    monkeypatch.setattr(randomness, "montgomery", lambda modulus, multiplications: Montgomery(modulus))
+
+
+@pytest.mark.usefixtures("_abreast")
+@pytest.mark.parametrize("count", [1, 3, 4, 9, 64, 65, 140])
+def test_noise_drawn_abreast_is_the_noise_that_is_drawn_alone(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = ShortExponents(KEY.public_key, random=Counted())
+    source.draws(_MANY)
+    assert source._abreast is not None
+    together = list(source.draws(count))
+    monkeypatch.setattr(randomness, "_LEAST", 1000)
+    alone = ShortExponents(KEY.public_key, random=Counted())
+    assert together == list(alone.draws(count))
+    assert [noise.residue for noise in together] == [
+        pow(int(KEY.public_key.noise_base), noise.known_by, int(N2)) for noise in together
+    ]
+
+
+@pytest.mark.usefixtures("_abreast")
+def test_a_forked_process_makes_no_use_of_noise_that_was_drawn_abreast(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = Counted()
+    source = ShortExponents(KEY.public_key, random=random)
+    source.draws(_MANY)
+    drawing = source.draws(20)
+    before = next(drawing)
+    assert random.calls == 20
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    childs = list(drawing)
+    assert len(childs) == 19
+    parents = list(ShortExponents(KEY.public_key, random=Counted()).draws(20))
+    assert parents[0] == before
+    assert not set(parents).intersection(childs)
+
+
+@pytest.mark.parametrize("ahead", [0, 3, 8, 12])
+def test_what_a_pool_lacks_is_drawn_in_order(ahead: int) -> None:
+    random = Counted()
+    pool = NoisePool(ShortExponents(KEY.public_key, random=random))
+    pool.fill(ahead)
+    taken = list(pool.takes(8))
+    assert taken == list(ShortExponents(KEY.public_key, random=Counted()).draws(8))
+    assert random.calls == max(8, ahead)
+    assert len(pool) == max(0, ahead - 8)
+
+
+def test_a_pool_that_has_enough_prepares_nothing() -> None:
+    source = ShortExponents(KEY.public_key)
+    pool = NoisePool(source)
+    pool._ready.extend(ShortExponents(KEY.public_key).draws(3))
+    assert len(list(pool.takes(3))) == 3
+    assert source._table is None
+
+
+def test_two_who_take_at_once_get_different_noise() -> None:
+    pool = NoisePool(ShortExponents(KEY.public_key, random=Counted()))
+    pool.fill(8)
+    one, other = pool.takes(8), pool.takes(8)
+    taken = [int(next(each).residue) for _ in range(8) for each in (one, other)]
+    assert len(set(taken)) == 16
+
+
 def test_workers_fill_a_pool_with_distinct_noise() -> None:
     pool = NoisePool(ShortExponents(KEY.public_key))
     pool.fill(40, workers=2)
@@ -94,5 +189,10 @@ def test_a_pool_is_neither_copied_nor_pickled() -> None:
 def test_a_forked_process_finds_the_pool_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = NoisePool(ShortExponents(KEY.public_key))
     pool.fill(3)
+    taking = pool.takes(3)
+    before = next(taking)
     monkeypatch.setattr(os, "getpid", lambda: -1)
+    parents = set(pool._ready)
+    assert not parents.intersection(taking)
+    assert before not in parents
     assert len(pool) == 0
