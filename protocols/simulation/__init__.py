@@ -1,4 +1,4 @@
-"""Everyone in one process: what commands, the audit, tests and benchmarks drive."""
+"""Everyone on one machine: what commands, the audit, tests and benchmarks drive."""
 
 from .driver import Session
 from .masked import Simulation, run_locally
