@@ -2,5 +2,6 @@
 
 from .driver import Session
 from .masked import Simulation, run_locally
+from .workers import LostWorkerError
 
-__all__ = ["Session", "Simulation", "run_locally"]
+__all__ = ["LostWorkerError", "Session", "Simulation", "run_locally"]

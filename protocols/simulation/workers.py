@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
@@ -188,6 +188,7 @@ class _Worker:
 def _as_workers_start() -> Iterator[None]:
     """Have a process that starts now deaf to Ctrl-C, which this one hears, and its libraries on a single thread."""
     before = {name: os.environ.get(name) for name in _THREADS_OF_LIBRARIES}
+    resource_tracker.ensure_running()  # which else starts with the first process, and has all hear again
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.environ.update(dict.fromkeys(_THREADS_OF_LIBRARIES, "1"))
     try:

@@ -63,6 +63,8 @@ def test_a_round_says_how_many_workers_it_had():
     assert run_json(*arguments)["workers"] == 1  # what few clients get
     facts = run_json(*arguments, "--workers", "2")
     assert (facts["workers"], facts["exact"]) == (2, True)
+    assert "clients in 2 workers" in runner.invoke(app, [*arguments, "--workers", "2"]).stdout
+    assert "workers" not in runner.invoke(app, arguments).stdout
     assert runner.invoke(app, [*arguments, "--workers", "0"]).exit_code == 2
 
 

@@ -179,7 +179,7 @@ def test_a_session_is_driven_in_workers_as_it_is_here():
     assert [each.inputs.given for each in left] == [[*NAMES[::2], *NAMES[2::2]], NAMES[1::2] * 2]
     assert min(each.peak_memory_bytes for each in left) > 1 << 20
     # Ctrl-C reaches the process that started them, whose own signals and environment are as they were.
-    assert all(each["deaf"] and each["threads"] == "1" for each in heard[NAMES[1]])
+    assert all(heard[name][0]["deaf"] and heard[name][0]["threads"] == "1" for name in NAMES)
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
     assert dict(os.environ) == before
 
