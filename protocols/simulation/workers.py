@@ -13,8 +13,9 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from multiprocessing import get_context, resource_tracker
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
 
@@ -97,14 +98,13 @@ class Workers:
             self._home[name] = self._workers[at % count]
         for at, worker in enumerate(self._workers):
             worker.begin("settle", names[at::count])
-        return {name: key for worker in self._workers for name, key in worker.reply().items()}
+        return {name: key for keys in _replies(self._workers) for name, key in keys.items()}
 
     def meet(self, everyone: Participants) -> None:
         """Tell all workers who takes part."""
         for worker in self._workers:
             worker.begin("meet", everyone)
-        for worker in self._workers:
-            worker.reply()
+        _replies(self._workers)
 
     def ask(self, messages: Iterable[Message]) -> Iterator[tuple[str, Answer]]:
         """Give each participant its message; yield the answers in the same order, when all have answered."""
@@ -114,7 +114,7 @@ class Workers:
             shares.setdefault(self._home[name], []).append((name, data))
         for worker, share in shares.items():
             worker.begin("ask", worker.take_delivered(), share)
-        answers = {name: answer for worker in shares for name, answer in worker.reply()}
+        answers = dict(chain.from_iterable(_replies(shares)))
         for name, _ in given:
             yield name, answers.pop(name)
 
@@ -126,7 +126,7 @@ class Workers:
         """Let the workers go, and return what they leave behind."""
         for worker in self._workers:
             worker.begin("leave")
-        return [worker.reply() for worker in self._workers]
+        return _replies(self._workers)
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,16 @@ class Leaving:
     peak_memory_bytes: int
 
 
+def _replies(workers: Iterable[_Worker]) -> list[Any]:
+    """Return what workers reply, in their order; raise at once what the first of them raises, or that it is lost."""
+    asked: dict[Any, _Worker] = {worker.connection: worker for worker in workers}
+    replies: dict[Any, Any] = {}
+    while len(replies) < len(asked):
+        for ready in wait(asked.keys() - replies.keys()):
+            replies[ready] = asked[ready].reply()
+    return [replies[connection] for connection in asked]
+
+
 class _Worker:
     """A worker, as this process has it. It is asked one thing at a time."""
 
@@ -144,7 +154,7 @@ class _Worker:
         self.what = what
         self.delivered: list[str] = []
         context = get_context("spawn")
-        self._connection, theirs = context.Pipe()
+        self.connection, theirs = context.Pipe()
         self._process: SpawnProcess = context.Process(target=_work, args=(theirs, company), daemon=True)
         with theirs, _as_workers_start():
             self._process.start()
@@ -155,13 +165,13 @@ class _Worker:
 
     def begin(self, method: str, *arguments: Any) -> None:
         try:
-            self._connection.send((method, arguments))
+            self.connection.send((method, arguments))
         except OSError:
             raise self._lost() from None
 
     def reply(self) -> Any:
         try:
-            reply = self._connection.recv()
+            reply = self.connection.recv()
         except (EOFError, OSError):
             raise self._lost() from None
         if isinstance(reply, Exception):
@@ -169,7 +179,7 @@ class _Worker:
         return reply
 
     def end(self) -> None:
-        self._connection.close()
+        self.connection.close()
         self._process.kill()
         self._process.join()
 
