@@ -156,8 +156,11 @@ class _Worker:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process: SpawnProcess = context.Process(target=_work, args=(theirs, company), daemon=True)
-        with theirs, _as_workers_start():
-            self._process.start()
+        try:
+            with theirs, _as_workers_start():
+                self._process.start()
+        except BrokenPipeError:
+            raise LostWorkerError(f"{what} ended while it was started: ask for fewer workers") from None
 
     def take_delivered(self) -> list[str]:
         taken, self.delivered = self.delivered, []

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,15 @@ def test_a_worker_that_ended_before_it_is_asked_is_named():
             child.join()
         with pytest.raises(LostWorkerError, match=r"^worker 1 of 2, .* SIGKILL"):
             running.step()
+
+
+def test_a_worker_that_ends_before_it_has_begun_is_named(monkeypatch):
+    def start(self: SpawnProcess) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(SpawnProcess, "start", start)
+    with pytest.raises(LostWorkerError, match=r"^worker 1 of 2 ended while it was started"), working(Tellers(), 2):
+        pass
 
 
 def test_refusals_come_back_and_end_nothing():
