@@ -80,7 +80,7 @@ def describe(finding: Finding, points: list[Point], missing: str) -> None:
         finding.add(f"{what}: the server", facts["seconds"]["server"], "s")
         finding.add(f"{what}: a client", facts["seconds"]["client_mean"], "s")
         finding.add(f"{what}: a client sends", facts["bytes"]["client_sent_mean"] / 1024, "KiB")
-        finding.add(f"{what}: memory of the whole process", point.run.peak_memory_bytes / MIB, "MiB")
+        finding.add(f"{what}: memory of all processes", point.run.facts["peak_memory_bytes"] / MIB, "MiB")
         finding.add(f"{what}: AES and X25519 of the server, 1 core", point.floor, "s")
         if point.theirs:
             finding.add(f"{what}: {NAME}, the server", point.theirs.server_seconds, "s")
@@ -91,7 +91,7 @@ def describe(finding: Finding, points: list[Point], missing: str) -> None:
 
 
 def memory(points: list[Point], name: str, title: str, across: str) -> Curve:
-    drawn = lines(points, the_whole_process=lambda point: point.run.peak_memory_bytes / MIB)
+    drawn = lines(points, all_processes=lambda point: point.run.facts["peak_memory_bytes"] / MIB)
     drawn["every vector, if kept"] = [
         (point.at, point.sizes.clients * point.sizes.mask_bytes / MIB) for point in points
     ]

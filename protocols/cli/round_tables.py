@@ -27,7 +27,8 @@ def show_round(facts: Mapping[str, Any], title: str) -> None:
     table.add_row("the server receives", size_of(size["server_received"]))
     if "privacy" in facts:
         _add_outcome(table, facts)
-    table.add_row("everyone, here", f"{seconds['wall']:.1f} s, {size_of(facts['peak_memory_bytes'])} of memory")
+    where = f", clients in {facts['workers']} workers" if facts["workers"] > 1 else ""
+    table.add_row("everyone, here", f"{seconds['wall']:.1f} s, {size_of(facts['peak_memory_bytes'])} of memory{where}")
     Console().print(table)
 
 

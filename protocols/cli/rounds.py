@@ -17,6 +17,7 @@ from ..core.threat_model import Adversary
 from ..masking.topology import GraphKind, Topology
 from ..masking.transitions import ServerPhase
 from ..simulation.masked import COLLECTED_PHASES, collected_phases
+from ..simulation.workers import MANY_CLIENTS, useful_workers
 from .errors import EXIT_WRONG
 from .options import Clients, Noise, Payment, Schedule, Setting, spread
 from .round_tables import add_plan, show_round
@@ -103,9 +104,18 @@ def run_round(
     seed: Annotated[
         int, typer.Option(help="Seeds data and dropouts; never keys, masks or noise.", metavar="N", min=0)
     ] = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that simulate clients; 1: this one.",
+            metavar="N",
+            min=1,
+            show_default=f"one a core; 1 below {MANY_CLIENTS} clients",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a whole round in one process, every message through bytes, and compare the sum with the plain one.
+    """Run a whole round on this machine, every message through bytes, and compare the sum with the plain one.
 
     With --epsilon (or --noise-multiplier), each client adds its share of noise, and what the sum is off by is compared
     with what was promised; with --budget and --subject, the round is paid for from a privacy ledger.
@@ -119,14 +129,17 @@ def run_round(
     if payment and not private:
         raise ParameterError("--budget and --subject pay for private rounds: give --epsilon and --delta as well")
     _check_phases_exist(setting.adversary, fractions)
+    workers = workers or useful_workers(clients)
     with payment.account() as account, _round_progress(quiet=as_json) as on_progress:
         if private:
-            paid = run_checked_private_round(private, fractions, seed=seed, budget=account, on_progress=on_progress)
+            paid = run_checked_private_round(
+                private, fractions, seed=seed, workers=workers, budget=account, on_progress=on_progress
+            )
             facts, well = paid.facts(), paid.as_promised
             title = "the noise is as promised" if well else "THE NOISE IS NOT AS PROMISED"
         else:
             config = setting.config(clients, vanishing, dim)
-            plain = run_checked_round(config, fractions, seed=seed, on_progress=on_progress)
+            plain = run_checked_round(config, fractions, seed=seed, workers=workers, on_progress=on_progress)
             facts, well = plain.facts(), plain.exact
             title = "the sum is exact" if well else "THE SUM IS WRONG"
     if as_json:

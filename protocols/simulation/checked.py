@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +10,33 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.machine import Inputs
-from ..core.participants import Participants
 from ..inputs.plain_codecs import FloatCodec
 from ..masking.config import RoundConfig
 from ..masking.transitions import ServerPhase
 from ..masking.warming import warm_up
-from .masked import Simulation, SimulationReport, choose_drops, peak_memory_bytes
+from .drawn import SimulatedInputs, plain_sum
+from .masked import Simulation, SimulationReport, choose_drops
+
+
+class _Updates(SimulatedInputs):
+    """Float vectors, and the sum of their levels by other code than the encoding's: scaled, clipped and rounded."""
+
+    def __init__(self, config: RoundConfig, seed: int) -> None:
+        (self._spec,) = config.vectors
+        codec = config.codecs[0]
+        if not isinstance(codec, FloatCodec):  # pragma: no cover - callers' configurations have one float vector
+            raise TypeError("run_checked_round sums one vector of floats")
+        self._encoding, self._clip = codec.fixed_point, codec.spec.clip
+        super().__init__(config.num_clients, seed, np.zeros(self._spec.length, dtype=np.int64))
+
+    def draw(self, rng: np.random.Generator) -> tuple[Inputs, npt.NDArray[np.float64]]:
+        # A little beyond the clip, so that clipping is part of what is compared.
+        values = rng.random(self._spec.length, dtype=np.float32)
+        values *= np.float32(2.2 * self._clip)
+        values -= np.float32(1.1 * self._clip)
+        top = self._encoding.max_level
+        levels = np.rint(np.clip(values.astype(np.float64) * self._encoding.scale, -top, top))
+        return Inputs({self._spec.name: values}), levels
 
 
 @dataclass(frozen=True)
@@ -56,6 +76,7 @@ def round_facts(
         "degree": config.topology.degree,
         "threshold": config.topology.threshold,
         "adversary": str(config.threat_model.adversary),
+        "workers": report.workers,
         "modulus_bits": config.modulus_bits,
         "seconds": {
             "client_mean": float(np.mean(seconds)),
@@ -69,7 +90,7 @@ def round_facts(
             "client_received_mean": float(np.mean(received)),
             "server_received": sum(cost.sent_bytes for cost in costs),
         },
-        "peak_memory_bytes": peak_memory_bytes(),
+        "peak_memory_bytes": report.peak_memory_bytes,
     }
 
 
@@ -78,42 +99,23 @@ def run_checked_round(
     drop_fractions: Mapping[ServerPhase, float],
     *,
     seed: int,
+    workers: int = 1,
     on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> CheckedRound:
     """Run a round of one float vector, rounded to nearest, on simulated data, and compare.
 
     The plain sum is made of the same data by other code than the encoding's: scaled, clipped and rounded in one line.
+    `workers` is how many processes the clients live in (`Simulation`).
 
     Raises:
         SecAggError: the round ended without a sum.
     """
     (spec,) = config.vectors
-    codec = config.codecs[0]
-    if not isinstance(codec, FloatCodec):  # pragma: no cover - callers' configurations have one float vector
-        raise TypeError("run_checked_round sums one vector of floats")
-    encoding = codec.fixed_point
-    plain_sum = np.zeros(spec.length, dtype=np.int64)
-    lock = threading.Lock()
     drops = choose_drops(config.num_clients, drop_fractions, np.random.default_rng(seed))
-    participants = Participants.numbered(config.num_clients)
-    summed: set[str] = set()
-
-    def draw(name: str) -> npt.NDArray[np.float32]:
-        # A little beyond the clip, so that clipping is part of what is compared.
-        uniform = np.random.default_rng((seed, participants.number(name))).random(spec.length, dtype=np.float32)
-        uniform *= np.float32(2.2 * codec.spec.clip)
-        uniform -= np.float32(1.1 * codec.spec.clip)
-        return uniform
-
-    def inputs(name: str) -> Inputs:
-        values = draw(name)
-        levels = np.rint(np.clip(values.astype(np.float64) * encoding.scale, -encoding.max_level, encoding.max_level))
-        with lock:  # everyone who is asked for an input gets it through: drops fall silent before
-            np.add(plain_sum, levels, out=plain_sum, casting="unsafe")
-            summed.add(name)
-        return Inputs({spec.name: values})
-
-    warm_up(config)
-    report = Simulation(config, inputs, drops, on_progress=on_progress).run()
-    exact = summed == report.result.survivors and np.array_equal(report.result.levels[spec.name], plain_sum)
+    inputs = _Updates(config, seed)
+    if workers == 1:  # else all processes do, at the same time
+        warm_up(config)
+    report = Simulation(config, inputs, drops, workers=workers, on_progress=on_progress).run()
+    expected, given_to = plain_sum(report.sources)
+    exact = given_to == report.result.survivors and np.array_equal(report.result.levels[spec.name], expected)
     return CheckedRound(config, exact, report, drops)

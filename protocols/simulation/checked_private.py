@@ -7,23 +7,23 @@ less (on long vectors). Where a ledger is given, the round is paid for before it
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dp.rotation import rotate
 
 from ..core.machine import Inputs
-from ..core.participants import Participants
 from ..inputs.private_codecs import rotation_seed
 from ..masking.transitions import ServerPhase
 from ..masking.warming import warm_up
 from ..privacy.explanation import facts as plan_facts
 from ..privacy.plans import PrivatePlan
 from .checked import round_facts
+from .drawn import SimulatedInputs, plain_sum
 from .masked import Simulation, SimulationReport, choose_drops
 from .paid import pay
 
@@ -70,17 +70,34 @@ class CheckedPrivateRound:
         }
 
 
+class _Updates(SimulatedInputs):
+    """Float vectors of which some are too long, and the sum of what they are clipped to."""
+
+    def __init__(self, plan: PrivatePlan, seed: int) -> None:
+        self._name, self._length, self._l2_clip = plan.name, plan.length, plan.l2_clip
+        super().__init__(plan.config.num_clients, seed, np.zeros(plan.length))
+
+    def draw(self, rng: np.random.Generator) -> tuple[Inputs, npt.NDArray[np.floating[Any]]]:
+        values = rng.random(self._length, dtype=np.float32) - np.float32(0.5)
+        # From half of the clip to half beyond it, so that clipping is part of what is compared.
+        norm = self._l2_clip * (0.5 + rng.random())
+        values *= np.float32(norm / max(1e-30, float(np.linalg.norm(values))))
+        return Inputs({self._name: values}), values * min(1.0, self._l2_clip / float(np.linalg.norm(values)))
+
+
 def run_checked_private_round(
     plan: PrivatePlan,
     drop_fractions: Mapping[ServerPhase, float],
     *,
     seed: int,
+    workers: int = 1,
     budget: tuple[Ledger, str] | None = None,
     on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> CheckedPrivateRound:
     """Run a private round on simulated data, and hold the noise of its sum against the plan.
 
-    `budget` is a ledger, and the name of the budget in it that pays.
+    `budget` is a ledger, and the name of the budget in it that pays. `workers` is how many processes the clients live
+    in (`Simulation`).
 
     Raises:
         SecAggError: the round ended without a sum.
@@ -88,26 +105,14 @@ def run_checked_private_round(
             its reservation stays, and counts as spent.
     """
     config, codec = plan.config, plan.codec
-    participants = Participants.numbered(config.num_clients)
     drops = choose_drops(config.num_clients, drop_fractions, np.random.default_rng(seed))
-    plain_sum = np.zeros(plan.length)
-    lock = threading.Lock()
-
-    def inputs(name: str) -> Inputs:
-        rng = np.random.default_rng((seed, participants.number(name)))
-        values = rng.random(plan.length, dtype=np.float32) - np.float32(0.5)
-        # From half of the clip to half beyond it, so that clipping is part of what is compared.
-        norm = plan.l2_clip * (0.5 + rng.random())
-        values *= np.float32(norm / max(1e-30, float(np.linalg.norm(values))))
-        with lock:  # everyone who is asked for an input gets it through: drops fall silent before
-            np.add(plain_sum, values * min(1.0, plan.l2_clip / float(np.linalg.norm(values))), out=plain_sum)
-        return Inputs({plan.name: values})
-
-    warm_up(config)
-    simulation = Simulation(config, inputs, drops, on_progress=on_progress)
+    if workers == 1:  # else all processes do, at the same time
+        warm_up(config)
+    simulation = Simulation(config, _Updates(plan, seed), drops, workers=workers, on_progress=on_progress)
     report = simulation.run() if budget is None else pay(*budget, plan, simulation)
+    plain, _ = plain_sum(report.sources)
     signs = rotation_seed(report.session_id, plan.name)
-    off = report.result.levels[plan.name] - rotate(plain_sum, signs) * codec.spec.scale
+    off = report.result.levels[plan.name] - rotate(plain, signs) * codec.spec.scale
     measured, entries = float(np.dot(off, off)), off.size
     survivors = len(report.result.survivors)
     # Laurent, Massart (2000), lemma 1: the tails of chi-squared. Rounding adds up to a quarter of a step squared each.

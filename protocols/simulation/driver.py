@@ -1,27 +1,24 @@
-"""The loop that drives a session of any protocol, everyone in one process: simulations, the audit and tests.
+"""The loop that drives a session of any protocol, everyone on one machine: simulations, the audit and tests.
 
-Every message goes through bytes. Participants are computed a few at a time, on as many threads as are asked for. None
-runs while the coordinator does, so `coordinator_seconds` counts the coordinator alone.
+Every message goes through bytes. Participants are computed a few at a time, where they live (`places`). None runs while
+the coordinator does, so `coordinator_seconds` counts the coordinator alone.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from secagg.errors import SecAggError
 
-from ..core.machine import Coordinator, GivenInputs, Inputs, Participant, Receipt, take_inputs
+from ..core.machine import Coordinator, GivenInputs, Participant, Receipt
+from .places import Here, Message, Place
 
 C = TypeVar("C", bound=Coordinator)
 P = TypeVar("P", bound=Participant)
-
-_AT_ONCE = 16
-"""Bounds how many answers are in memory before the coordinator takes them."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +75,11 @@ class Session(Generic[C, P]):
         restart: name and participant -> the one that takes the next message, such as one restored from its dump.
         restart_coordinator: the same for the coordinator.
         threads: for participants side by side.
+        elsewhere: where participants live, if not here: nobody joins here then, or is asked for inputs.
         on_progress: called with the phase, how many participants have been through it, and out of how many.
 
     Attributes:
-        participants: those that were sent something.
+        participants: those here that were sent something.
         refusals: errors of single parties, which end nothing.
         costs: name -> what it cost.
         coordinator_seconds: wall-clock time in the coordinator's code.
@@ -95,6 +93,7 @@ class Session(Generic[C, P]):
     restart: Callable[[str, P], P] | None = None
     restart_coordinator: Callable[[C], C] | None = None
     threads: int = 1
+    elsewhere: Place | None = None
     on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None
     participants: dict[str, P] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
@@ -130,19 +129,14 @@ class Session(Generic[C, P]):
         silent = frozenset(silent)
         recipients = [name for name in outgoing if name not in silent]
         done = 0
-        with ThreadPoolExecutor(self.threads) as pool:
-            for group in _groups(recipients, _AT_ONCE):
-                with self._coordinating():
-                    requests = [outgoing[name] for name in group]
-                if self.threads > 1:
-                    answers = list(pool.map(self._answer, [phase] * len(group), group, requests))
-                else:
-                    answers = map(self._answer, [phase] * len(group), group, requests)  # type: ignore[assignment]
-                for name, answer in zip(group, answers, strict=True):
-                    if answer:
-                        self.deliver(name, answer, silent)
-                done += len(group)
-                self.on_progress(phase, done, len(recipients))
+        for group in _groups(recipients, self._place.at_once):
+            with self._coordinating():
+                requests = [(name, outgoing[name]) for name in group]
+            for name, answer in self._ask(phase, requests):
+                if answer:
+                    self.deliver(name, answer, silent)
+            done += len(group)
+            self.on_progress(phase, done, len(recipients))
         self.phase_seconds[phase] = time.perf_counter() - started
 
     def deliver(self, name: str, data: bytes, silent: Collection[str] = ()) -> Receipt | None:
@@ -159,38 +153,36 @@ class Session(Generic[C, P]):
         except SecAggError as error:
             self.refusals.append(Refusal(phase, name, True, error))
             return None
-        if name in self.participants:
-            self.participants[name].delivered()
+        self._place.delivered(name)
         if receipt is Receipt.ACCEPTED:
             for recipient in sorted(self.coordinator.relay_to - frozenset(silent)):
                 self._answer(phase, recipient, arrived)
         return receipt
 
+    @property
+    def _place(self) -> Place:
+        return self.elsewhere or Here(self.join, self.inputs, self.participants, self.restart, self.threads)
+
     def _answer(self, phase: str, name: str, data: bytes) -> bytes:
         """Return a participant's answer; empty if it refuses, or if the message was lost."""
-        arrived = self.wire(Crossing(phase, name, False, data))
-        if arrived is None:
-            return b""
-        started, drawing = time.thread_time(), 0.0
+        return dict(self._ask(phase, [(name, data)])).get(name, b"")
 
-        def inputs() -> Inputs:
-            nonlocal drawing
-            before = time.thread_time()
-            made = take_inputs(self.inputs(name))
-            drawing += time.thread_time() - before
-            return made
+    def _ask(self, phase: str, messages: Iterable[Message]) -> Iterator[Message]:
+        """Carry messages to participants and yield what each answers; who refuses answers nothing."""
+        received_bytes: dict[str, int] = {}
 
-        if name not in self.participants:
-            self.participants[name] = self.join(name)
-        elif self.restart is not None:
-            self.participants[name] = self.restart(name, self.participants[name])
-        try:
-            answer = self.participants[name].respond(arrived, inputs)
-        except SecAggError as error:
-            self.refusals.append(Refusal(phase, name, False, error))
-            answer = b""
-        self.costs[name] = self.costs[name].plus(len(answer), len(data), time.thread_time() - started - drawing)
-        return answer
+        def arriving() -> Iterator[Message]:
+            for name, data in messages:
+                arrived = self.wire(Crossing(phase, name, False, data))
+                if arrived is not None:
+                    received_bytes[name] = len(data)
+                    yield name, arrived
+
+        for name, answer in self._place.ask(arriving()):
+            if answer.error is not None:
+                self.refusals.append(Refusal(phase, name, False, answer.error))
+            self.costs[name] = self.costs[name].plus(len(answer.data), received_bytes[name], answer.seconds)
+            yield name, answer.data
 
     def _coordinating(self) -> _Adding:
         return _Adding(self)

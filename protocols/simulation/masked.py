@@ -1,12 +1,13 @@
-"""A masked round with everyone in one process and chosen dropouts: what commands, tests and benchmarks drive."""
+"""A masked round with everyone on one machine and chosen dropouts: what commands, tests and benchmarks drive."""
 
 from __future__ import annotations
 
 import math
-import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,10 @@ from ..masking.policy import ClientPolicy
 from ..masking.result import RoundResult
 from ..masking.server import Server
 from ..masking.transitions import ServerPhase
+from ..masking.warming import warm_up
 from .driver import Cost, Session
+from .memory import own_peak_memory_bytes
+from .workers import working
 
 COLLECTED_PHASES = (
     ServerPhase.ADVERTISE_KEYS,
@@ -55,6 +59,9 @@ class SimulationReport:
         server_seconds: wall-clock time in the server's code, bytes to messages included.
         wall_seconds: wall-clock time of the whole round, simulated data included.
         phase_seconds: phase -> wall-clock time.
+        workers: how many processes the clients lived in.
+        sources: what was asked for inputs, as it is when all is over: one for each of these processes.
+        peak_memory_bytes: of this process and the workers, each at its own peak; what they share counts in each.
     """
 
     result: RoundResult
@@ -65,6 +72,43 @@ class SimulationReport:
     server_seconds: float
     wall_seconds: float
     phase_seconds: Mapping[str, float]
+    workers: int
+    sources: Sequence[Any]
+    peak_memory_bytes: int
+
+
+class Clients:
+    """The clients that live in one process. What they have before a session is made there and stays there.
+
+    Args:
+        config: what the round is about.
+        policy: of every client.
+        inputs: name -> a client's inputs.
+    """
+
+    def __init__(self, config: RoundConfig, policy: ClientPolicy, inputs: Callable[[str], GivenInputs]) -> None:
+        self.config, self.policy, self.inputs = config, policy, inputs
+        self._identities: dict[str, Identity] = {}
+        self._everyone: Participants | None = None
+
+    def prepare(self) -> None:
+        """Load what is slow to load."""
+        warm_up(self.config)
+
+    def settle(self, names: Sequence[str]) -> Mapping[str, bytes]:
+        """Make the clients' identities, if the session is one that needs them; return the public keys."""
+        if self.config.threat_model.adversary.needs_identities:
+            self._identities = {name: Identity.generate() for name in names}
+        return {name: own.public_bytes for name, own in self._identities.items()}
+
+    def meet(self, everyone: Participants) -> None:
+        """Learn who takes part, as a client does before a session that needs identities."""
+        self._everyone = everyone if everyone.keys else None
+
+    def join(self, name: str) -> Client:
+        """Return the client, which is now sent something for the first time."""
+        own = self._identities.get(name)
+        return Client(policy=self.policy, identity=own, participants=self._everyone, threads=1)
 
 
 @dataclass
@@ -79,6 +123,8 @@ class Simulation:
         policy: of every client; by default they take what is proposed.
         on_progress: called with the phase, how many clients have been through it, and out of how many.
         threads: for clients side by side; as many as there are processors when None.
+        workers: processes for clients. 1 is this one, on threads; of more, each has a single thread, and is sent
+            `inputs` by pickling. All then load compiled loops first, this process as well.
         participants: their names; numbered when None.
         make_server: config and participants -> the server, where it is not the default one.
     """
@@ -89,6 +135,7 @@ class Simulation:
     policy: ClientPolicy = field(default_factory=ClientPolicy.permissive)
     on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None
     threads: int | None = None
+    workers: int = 1
     participants: Participants | None = None
     make_server: Callable[[RoundConfig, Participants], Server] = Server
 
@@ -96,24 +143,29 @@ class Simulation:
         """Run the round to its end.
 
         Raises:
-            SecAggError: the round ended without a sum; which error says why.
+            SecAggError: the round ended without a sum; which error says why. LostWorkerError: a worker ended.
         """
         start = time.perf_counter()
         names = self.participants or Participants.numbered(self.config.num_clients)
-        identities: dict[str, Identity] = {}
-        if self.config.threat_model.adversary.needs_identities:  # they exist before the session
-            identities = {name: Identity.generate() for name in names}
-        known = Participants({name: own.public_bytes for name, own in identities.items()}) if identities else names
-        session = Session(
-            self.make_server(self.config, known),
-            lambda name: Client(
-                policy=self.policy, identity=identities.get(name), participants=known if identities else None, threads=1
-            ),
-            self.inputs,
-            threads=self.threads or cpu_count(),
-            on_progress=self.on_progress,
-        )
-        result: RoundResult = session.run({str(phase): names for phase, names in self.drops.items()})
+        clients = Clients(self.config, self.policy, self.inputs)
+        count = min(self.workers, len(names))
+        with working(clients, count) if count > 1 else nullcontext() as workers:
+            if workers:
+                clients.prepare()  # while they do
+            place = workers or clients
+            keys = place.settle(names.names)
+            known = Participants(keys) if keys else names
+            place.meet(known)
+            session = Session(
+                self.make_server(self.config, known),
+                clients.join,
+                self.inputs,
+                threads=self.threads or cpu_count(),
+                elsewhere=workers,
+                on_progress=self.on_progress,
+            )
+            result: RoundResult = session.run({str(phase): names for phase, names in self.drops.items()})
+            left = workers.leave() if workers else []
         return SimulationReport(
             result,
             session.coordinator.session_id,
@@ -123,6 +175,9 @@ class Simulation:
             session.coordinator_seconds,
             time.perf_counter() - start,
             session.phase_seconds,
+            count,
+            [each.inputs for each in left] or [self.inputs],
+            own_peak_memory_bytes() + sum(each.peak_memory_bytes for each in left),
         )
 
 
@@ -153,12 +208,3 @@ def choose_drops(
         drops[phase] = names.named(map(int, order[start : start + count]))
         start += count
     return drops
-
-
-def peak_memory_bytes() -> int:
-    """Return the most memory that this process, or the largest of its workers, has held at a time."""
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    usages = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return unit * max(usages)

@@ -30,7 +30,7 @@ from ..paillier.member import CommitteeMember
 from ..paillier.parameters import RoundParameters, check_quorum
 from ..paillier.result import PaillierResult
 from ..paillier.state import EncryptedUpdate
-from .masked import peak_memory_bytes
+from .memory import peak_memory_bytes
 
 VALUE_BITS = 16
 _BATCH = 16

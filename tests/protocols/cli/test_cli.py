@@ -58,6 +58,16 @@ def test_round_reports_all_that_scripts_need():
     assert facts["seconds"]["client_mean"] <= facts["seconds"]["client_max"] <= facts["seconds"]["wall"]
 
 
+def test_a_round_says_how_many_workers_it_had():
+    arguments = ["round", "--clients", "12", "--dim", "5", "--corrupt", "0"]
+    assert run_json(*arguments)["workers"] == 1  # what few clients get
+    facts = run_json(*arguments, "--workers", "2")
+    assert (facts["workers"], facts["exact"]) == (2, True)
+    assert "clients in 2 workers" in runner.invoke(app, [*arguments, "--workers", "2"]).stdout
+    assert "workers" not in runner.invoke(app, arguments).stdout
+    assert runner.invoke(app, [*arguments, "--workers", "0"]).exit_code == 2
+
+
 @pytest.mark.parametrize("adversary", ["curious-server", "semi-malicious-server", "malicious-server"])
 def test_round_survives_dropouts_in_every_round(adversary):
     drops = ["advertise-keys=0.05", "share-keys=0.05", "masked-input=0.05", "unmasking=0.05"]

@@ -194,3 +194,35 @@ def test_an_interrupt_while_modules_are_loaded_is_no_traceback(run: Run, module:
         before += f"sys.modules.pop({module!r}, None)\nvars(protocols.masking).pop('traffic', None)\n"
     outcome = run("params", "--clients", "10", before=before)
     assert (outcome.returncode, outcome.stdout, outcome.stderr) == (128 + signal.SIGINT, "", "secagg: interrupted\n")
+
+
+# Workers of a round.
+
+WORKERS = """
+import multiprocessing, os, signal, time
+from protocols.simulation.workers import Workers
+def fail(*_):
+    {how}
+    time.sleep(600)
+Workers.{when} = fail
+"""
+IN_WORKERS = ("round", "--clients", "12", "--dim", "5", "--workers", "2", "--json")
+
+
+@pytest.mark.parametrize("when", ["settle", "ask", "leave"])
+def test_an_interrupt_while_clients_compute_in_workers_is_no_traceback(run: Run, when: str) -> None:
+    before = WORKERS.format(how="os.killpg(0, signal.SIGINT)", when=when)
+    outcome = run(*IN_WORKERS, before=before, start_new_session=True)  # returns when no worker has its end of the pipes
+    assert (outcome.returncode, outcome.stderr) == (130, "secagg: interrupted\n")
+
+
+def test_a_worker_that_is_killed_ends_a_round_in_a_sentence(run: Run) -> None:
+    kill = "[child.kill() for child in multiprocessing.active_children()]; return meet(*_)"
+    before = "from protocols.simulation.workers import Workers\nmeet = Workers.meet\n"
+    outcome = run(*IN_WORKERS, before=before + WORKERS.format(how=kill, when="meet"))
+    assert outcome.returncode == 3
+    assert json.loads(outcome.stdout)["error"] == "LostWorkerError"
+    assert outcome.stderr.startswith(
+        "secagg: worker 1 of 2, with the clients that were simulated there, was ended by SIG"
+    )
+    assert outcome.stderr.count("\n") == 1
