@@ -8,6 +8,7 @@ import dp_accounting
 import mpmath
 import numpy as np
 import pytest
+from scipy import fft as scipy_fft
 
 from dp.accounting import Method, delta_of, epsilon_of
 from dp.calibration import noise_multiplier
@@ -90,7 +91,6 @@ def test_composed_deltas_cover_the_rounding_of_their_fourier_transform(count: in
     for pmf in (one._pmf_remove, one._pmf_add):
         low, high = _bounds(pmf._probs, count)
         composed = _power(pmf, count, low, high)
-        scipy_fft = pytest.importorskip("scipy.fft")
         length = 2 ** math.ceil(math.log2(max(high - low + 1, pmf.size)))
         spectrum = scipy_fft.rfft(pmf._probs.astype(np.longdouble), length)
         power, left = np.ones_like(spectrum), count
