@@ -27,8 +27,8 @@ from ..core.participants import Participants
 from .memory import own_peak_memory_bytes
 from .places import Answer, Here, Message
 
-MANY_CLIENTS = 100
-"""From here on a round gains more by workers than they take to start, about a second."""
+MANY_CLIENTS = 200
+"""From here on a default round gains more by workers than they take to start, some seconds of a processor in all."""
 
 _AT_ONCE = 16
 _THREADS_OF_LIBRARIES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")

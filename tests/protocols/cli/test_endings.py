@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -222,7 +223,6 @@ def test_a_worker_that_is_killed_ends_a_round_in_a_sentence(run: Run) -> None:
     outcome = run(*IN_WORKERS, before=before + WORKERS.format(how=kill, when="meet"))
     assert outcome.returncode == 3
     assert json.loads(outcome.stdout)["error"] == "LostWorkerError"
-    assert outcome.stderr.startswith(
-        "secagg: worker 1 of 2, with the clients that were simulated there, was ended by SIG"
-    )
+    # Which of the two is noticed first is chance.
+    assert re.match(r"secagg: worker [12] of 2, with the clients .* was ended by SIGKILL, ", outcome.stderr)
     assert outcome.stderr.count("\n") == 1
