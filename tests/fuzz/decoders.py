@@ -47,6 +47,10 @@ DECODERS: dict[str, tuple[str, ...]] = {
 }
 
 NOT_FROM_OUTSIDE = {
+    "dp._compiling": "the package's own sources, to digest them",
+    "protocols.simulation.memory": "the operating system's own files",
+    "secagg.paillier.halves": "exponents that the library has drawn",
+    "secagg._compiling": "the package's own sources, to digest them",
     "dp.rotation": "a key stream of its own",
     "protocols.masking.graph": "a key stream of its own",
     "protocols.audit.replay.configurations": "vectors that come with the package",
