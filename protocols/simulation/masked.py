@@ -15,6 +15,7 @@ from secagg.prg import cpu_count
 from secagg.signatures import Identity
 
 from ..core.machine import GivenInputs
+from ..core.numbers import whole
 from ..core.participants import Participants
 from ..core.threat_model import Adversary
 from ..masking.client import Client
@@ -143,12 +144,14 @@ class Simulation:
         """Run the round to its end.
 
         Raises:
+            ParameterError: no such number of workers, or inputs that cannot be sent to them.
             SecAggError: the round ended without a sum; which error says why. LostWorkerError: a worker ended.
         """
+        count = whole(self.workers, "workers", 1)
         start = time.perf_counter()
         names = self.participants or Participants.numbered(self.config.num_clients)
         clients = Clients(self.config, self.policy, self.inputs)
-        count = min(self.workers, len(names))
+        count = min(count, len(names))
         with working(clients, count) if count > 1 else nullcontext() as workers:
             if workers:
                 clients.prepare()  # while they do

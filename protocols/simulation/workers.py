@@ -17,9 +17,10 @@ from itertools import chain
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol
 
-from secagg.errors import SecAggError
+from secagg.errors import ParameterError, SecAggError
 from secagg.prg import cpu_count
 
 from ..core.machine import Participant
@@ -67,8 +68,16 @@ def working(company: Company, count: int) -> Iterator[Workers]:
     """Start workers, each with a company like this one, and end them.
 
     Raises:
+        ParameterError: the company cannot be sent to another process; none was started.
         LostWorkerError: from here, or from any method: a worker has ended.
     """
+    try:
+        ForkingPickler.dumps(company)
+    except Exception as error:  # objects raise what they like when they are taken apart
+        raise ParameterError(
+            f"inputs cannot be sent to workers ({error}): give a function or an instance of a class that can be "
+            "imported, or workers=1"
+        ) from None
     workers: list[_Worker] = []
     try:
         for number in range(1, count + 1):

@@ -28,10 +28,11 @@ from protocols.simulation import driver
 from protocols.simulation.checked import run_checked_round
 from protocols.simulation.checked_private import run_checked_private_round
 from protocols.simulation.driver import Session
+from protocols.simulation.masked import Simulation
 from protocols.simulation.places import Answer, Here
 from protocols.simulation.workers import MANY_CLIENTS, LostWorkerError, Workers, useful_workers, working
 from secagg.encoding import Rounding
-from secagg.errors import MalformedMessage
+from secagg.errors import MalformedMessage, ParameterError
 from secagg.prg import cpu_count
 
 NAMES = [f"party-{number}" for number in range(1, 8)]
@@ -324,3 +325,18 @@ def test_there_are_no_more_workers_than_clients():
 def test_few_clients_live_here():
     assert useful_workers(MANY_CLIENTS - 1) == 1
     assert useful_workers(MANY_CLIENTS) == cpu_count()
+
+
+SMALL = RoundConfig(ThreatModel(num_clients=10), (FloatVector("u", length=4),))
+
+
+@pytest.mark.parametrize("workers", [0, -1, True, 2.0, None])
+def test_what_is_no_number_of_workers_is_refused(workers):
+    with pytest.raises(ParameterError, match=r"workers is .*, but must be an integer from 1"):
+        Simulation(SMALL, lambda name: {"u": np.zeros(4)}, workers=workers).run()
+
+
+def test_inputs_that_cannot_be_sent_are_refused_before_a_worker_starts():
+    with pytest.raises(ParameterError, match=r"inputs cannot be sent to workers \(.*lambda.*workers=1"):
+        Simulation(SMALL, lambda name: {"u": np.zeros(4)}, workers=2).run()
+    assert not multiprocessing.active_children()
