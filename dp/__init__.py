@@ -53,7 +53,7 @@ from .preparation import Preparation
 from .quantile import AdaptiveClip
 from .rotation import padded_length, rotate, rotate_back
 from .samplers import discrete_gaussian, discrete_gaussian_of_variance, discrete_laplace
-from .sensitivity import Adjacency, Norm, Sensitivity
+from .sensitivity import Adjacency, Norm, Sensitivity, Unit
 from .zcdp import advanced_composition, basic_composition, gaussian_rho, zcdp_delta, zcdp_epsilon, zcdp_rho
 
 __all__ = [
@@ -85,6 +85,7 @@ __all__ = [
     "Sensitivity",
     "SkellamEvent",
     "SummedDiscreteGaussianEvent",
+    "Unit",
     "Verdict",
     "ZCDPEvent",
     "advanced_composition",

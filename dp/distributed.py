@@ -24,7 +24,7 @@ from .nearness import MU_OF_SLACK
 from .randomness import RandomBytes
 from .rational import number
 from .samplers import MAX_SCALE, discrete_gaussian
-from .sensitivity import Adjacency, check_count, check_delta, check_epsilon, named, round_up
+from .sensitivity import Adjacency, Unit, check_count, check_delta, check_epsilon, named, round_up
 
 Int64s = npt.NDArray[np.int64]
 
@@ -46,6 +46,7 @@ class NoiseShare:
         l2_bound: the L2 norm that no contribution exceeds.
         l1_bound: the L1 norm that no contribution exceeds.
         nonnegative: whether no contribution has an entry below 0, as counts have none.
+        unit: whose contribution the bounds are of: all of a client's, or one record's.
     """
 
     local_sigma: float
@@ -53,11 +54,13 @@ class NoiseShare:
     l2_bound: float
     l1_bound: float
     nonnegative: bool = False
+    unit: Unit = Unit.CLIENT
 
     def __post_init__(self) -> None:
         for name in ("local_sigma", "l2_bound", "l1_bound"):
             object.__setattr__(self, name, number(getattr(self, name), name))
         object.__setattr__(self, "dimension", check_count(self.dimension, "dimension"))
+        object.__setattr__(self, "unit", named(Unit, self.unit))
         if self.local_sigma < LEAST_LOCAL_SIGMA:
             raise PrivacyParameterError(
                 f"local_sigma = {self.local_sigma} is below 1/2, where no bound is known; use a finer scale"
@@ -93,7 +96,7 @@ class NoiseShare:
         REPLACE_ONE it is another one.
         """
         return SummedDiscreteGaussianEvent(
-            self.local_sigma, honest, *self.sensitivities(adjacency), self.dimension, adjacency
+            self.local_sigma, honest, *self.sensitivities(adjacency), self.dimension, adjacency, self.unit
         )
 
     def sensitivities(self, adjacency: Adjacency) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from typing import Any, Union
 
 from .errors import PrivacyParameterError
 from .rational import number
-from .sensitivity import Adjacency, check_count, check_delta, named
+from .sensitivity import Adjacency, Unit, check_count, check_delta, named
 
 MAX_COUNT = 2**53
 """More repetitions than a float counts exactly are refused."""
@@ -102,7 +102,8 @@ class DiscreteLaplaceEvent:
 class SummedDiscreteGaussianEvent:
     """The sum of `clients` discrete Gaussians of `local_sigma`, on integers: what secure aggregation reveals.
 
-    `clients` counts the honest survivors only: neither those who dropped out nor those who collude add noise.
+    `clients` counts the honest survivors only: neither those who dropped out nor those who collude add noise. `unit`
+    says whose change the sensitivities bound.
     """
 
     local_sigma: float
@@ -111,9 +112,11 @@ class SummedDiscreteGaussianEvent:
     l1_sensitivity: float
     dimension: int
     adjacency: Adjacency
+    unit: Unit = Unit.CLIENT
 
     def __post_init__(self) -> None:
         _settle(self, numbers=("local_sigma", "l2_sensitivity", "l1_sensitivity"), counts=("clients", "dimension"))
+        object.__setattr__(self, "unit", named(Unit, self.unit))
         if self.local_sigma < 0.5:
             raise PrivacyParameterError(
                 f"local_sigma = {self.local_sigma} is below 1/2, where no bound is known; use a finer grid"
@@ -263,8 +266,8 @@ def leaves(event: Event, count: int = 1) -> Iterator[tuple[Leaf, int]]:
 
 
 def _check_sampled(event: Event) -> None:
-    """Refuse sums of clients' own noise: a client that is not sampled brings no noise either."""
-    if any(isinstance(part, SummedDiscreteGaussianEvent) for part, _ in leaves(event)):
+    """Refuse samples of clients that bring their own noise; that of a client stays, whichever of its records do not."""
+    if any(isinstance(part, SummedDiscreteGaussianEvent) and part.unit is Unit.CLIENT for part, _ in leaves(event)):
         raise PrivacyParameterError(
             "a client that is left out of a sample takes its noise along, and no analysis of sampling allows for that; "
             "account for sums of clients' noise in full, without sampling"

@@ -26,6 +26,13 @@ class Adjacency(StrEnum):
     REPLACE_ONE = "replace-one"
 
 
+class Unit(StrEnum):
+    """Whose data adjacent data sets differ in: all that one client hands in, or one record of a client's."""
+
+    CLIENT = "client"
+    RECORD = "record"
+
+
 class Norm(StrEnum):
     """The norm in which a query's change is bounded."""
 

@@ -10,7 +10,7 @@ from typing import Any, cast, get_args
 from .. import events
 from ..errors import PrivacyParameterError
 from ..events import Composed, Event, adjacency_of
-from ..sensitivity import Adjacency
+from ..sensitivity import Adjacency, Unit
 from .amounts import Number, down, fraction, rational, read, spell, up
 
 _KINDS = {
@@ -93,6 +93,9 @@ def to_plain(spend: Spend, depth: int = 0) -> dict[str, Any]:
         value = getattr(spend, field.name)
         if isinstance(value, Adjacency):
             plain[ADJACENCY] = str(value)
+        elif isinstance(value, Unit):
+            if value is not Unit.CLIENT:  # as a trail has it that is older than units
+                plain[field.name] = str(value)
         elif isinstance(value, float):
             plain[field.name] = float(value)
         elif hasattr(value, "__index__") and not isinstance(value, bool):
@@ -117,7 +120,10 @@ def from_plain(plain: Any, depth: int = 0) -> Spend:
     if kind == "Cost":
         epsilon, delta = fraction(read(values.get("epsilon"))), fraction(read(values.get("delta")))
         return Cost(epsilon, delta, adjacency=values.get(ADJACENCY))  # type: ignore[arg-type]
-    if kind not in _KINDS or set(values) != {kept_as(field.name) for field in fields(_KINDS[kind])}:
+    if kind not in _KINDS:
+        raise ValueError("no event of ours")
+    parts = {kept_as(field.name) for field in fields(_KINDS[kind])}
+    if set(values) not in (parts, parts - {"unit"}) or values.get("unit", Unit.RECORD) != Unit.RECORD:
         raise ValueError("no event of ours")
     if ADJACENCY in values:
         values["adjacency"] = Adjacency(values.pop(ADJACENCY))
