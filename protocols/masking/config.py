@@ -14,8 +14,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from dp.errors import DpError
 from dp.events import Composed, Event
-from dp.sensitivity import Adjacency
+from dp.sensitivity import Adjacency, Unit, named
 from secagg.encoding import Encoded, check_weight
 from secagg.errors import EncodingError, ParameterError
 from secagg.randomness import SYSTEM, RandomBytes
@@ -125,6 +126,11 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         if not all(private):
             plain = self.vectors[private.index(False)].name
             raise ParameterError(f"vector {plain!r} has no noise beside private ones: make all of them private")
+        units = sorted({spec.unit for spec in self.vectors if isinstance(spec, PrivateSpec)})
+        if len(units) > 1:
+            raise ParameterError(
+                f"the vectors have noise for different units, {' and '.join(units)}: choose one of them"
+            )
         if any(spec.length < 1 for spec in self.vectors):
             raise ParameterError("a private vector has at least one coordinate: leave the empty one out")
         if self.threat_model.adversary.may_equivocate and not self.topology.complete:
@@ -159,15 +165,27 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         named = (codec_of(spec, self.num_clients, self.max_weight) for spec in self.vectors)
         return (*named, *extra_codecs(self.vectors, self.num_clients, self.max_weight))
 
+    @property
+    def unit(self) -> Unit:
+        """Whose change the noise covers: what a client hands in, or one of its records. Without noise: the client."""
+        spec = self.vectors[0]
+        return spec.unit if isinstance(spec, PrivateSpec) else Unit.CLIENT
+
     def honest(self, survivors: int) -> int:
         """Return how many of so many survivors are honest at least, and so have noise in the sum that nobody knows."""
         return survivors - self.threat_model.max_corrupt
 
-    def event(self, survivors: int, adjacency: Adjacency = Adjacency.ADD_REMOVE) -> Event:
+    def event(self, survivors: int, adjacency: Adjacency = Adjacency.ADD_REMOVE, unit: Unit | None = None) -> Event:
         """Return what a private round of so many inputs reveals, for an accountant.
 
+        Args:
+            survivors: how many inputs the sum has.
+            adjacency: of data sets that differ in one unit.
+            unit: None for the round's own. CLIENT asks a round with noise for records what it is worth for all that a
+                client adds, which is little. What is private for clients is so for each of their records.
+
         Raises:
-            ParameterError: the round is not private, or all of so many may be corrupt.
+            ParameterError: the round is not private, or all of so many may be corrupt; or there is no such unit.
         """
         if not self.private:
             raise ParameterError("the round has no noise, and so no event for an accountant")
@@ -176,7 +194,11 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
             raise ParameterError(
                 f"{survivors} survivors of whom {self.threat_model.max_corrupt} may be corrupt give no privacy"
             )
-        events = [event for codec in self.codecs if (event := codec.event(honest, adjacency)) is not None]
+        try:
+            asked = self.unit if unit is None else named(Unit, unit)
+        except DpError as error:
+            raise ParameterError(str(error)) from None
+        events = [event for codec in self.codecs if (event := codec.event(honest, adjacency, asked)) is not None]
         return events[0] if len(events) == 1 else Composed(tuple(events))
 
     @property
