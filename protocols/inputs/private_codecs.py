@@ -25,6 +25,7 @@ from dp.distributed import NoiseShare
 from dp.errors import DpError
 from dp.events import Event
 from dp.preparation import Preparation
+from dp.randomness import WordStream
 from dp.sensitivity import Adjacency, Unit, round_up
 from secagg.derivation import Label, digest
 from secagg.encoding import Encoded, Levels, from_residues, sum_bits, to_residues
@@ -108,11 +109,12 @@ class NoisyFloats(VectorCodec):
             EncodingError: another shape, or no floats.
         """
         total, changed = np.zeros(self.length, dtype=np.int64), 0
+        words = WordStream(self.length, random=random)
         for block in blocks(value, self.spec, "f", "floats"):
             for row in block:
                 finite = bool(np.isfinite(row).all())
                 usable = row if finite else np.zeros(self.spec.length)
-                levels, clipped = self.preparation.prepare(usable, seed, random=random)
+                levels, clipped = self.preparation.prepare_with(usable, seed, words)
                 total += levels
                 changed += clipped or not finite
         return np.clip(total, -self.max_level, self.max_level, out=total), changed

@@ -19,7 +19,6 @@ from dp.sensitivity import Unit, named
 from secagg.encoding import Levels, readable
 from secagg.errors import EncodingError, ParameterError
 
-from ..core.numbers import whole
 from .vectors import PrivateCounts, PrivateSpec, PrivateVector
 
 _ROWS = 1 << 20
@@ -33,7 +32,9 @@ def check_unit(spec: PrivateSpec) -> None:
     except DpError as error:
         raise ParameterError(f"unit of {spec.name!r}: {error}") from None
     field = "max_records" if isinstance(spec, PrivateVector) else "max_per_record"
-    bound = whole(getattr(spec, field), f"{field} of {spec.name!r}", 1)
+    bound = getattr(spec, field)
+    if isinstance(bound, bool) or not isinstance(bound, int) or bound < 1:
+        raise ParameterError(f"{field} of {spec.name!r} is {bound!r}, but must be an integer from 1")
     if isinstance(spec, PrivateCounts) and bound > spec.max_total:
         raise ParameterError(
             f"max_per_record of {spec.name!r} is {bound}, but a client adds at most max_total {spec.max_total} to a "
