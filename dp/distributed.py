@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from .accounting import epsilon_of
 from .analytic import gaussian_noise_multiplier
-from .calibration import least_parameter
+from .calibration import least_parameter, noise_multiplier
 from .discrete import SLACK, gaussian_equivalent, smoothing_variance, summed_gaussians_ratio
 from .errors import PrivacyParameterError
-from .events import Event, Repeated, SummedDiscreteGaussianEvent
+from .events import Event, PoissonSampled, Repeated, SummedDiscreteGaussianEvent
 from .nearness import MU_OF_SLACK
 from .randomness import RandomBytes
 from .rational import number
@@ -125,6 +125,8 @@ class Goal:
             where the goal is given.
         rounds: how many sums a client may be part of. All count in full: that not all clients are in all of them
             amplifies nothing, since a client that is left out takes its noise along.
+        sampling_rate: the probability with which each record of a client is in a sum, by a coin that the client draws
+            for that sum and tells nobody; from above 0 to 1. Below 1 it is for records, and for ADD_REMOVE.
 
     Raises:
         PrivacyParameterError: not exactly one of epsilon and noise_multiplier, or a value out of range.
@@ -135,6 +137,7 @@ class Goal:
     epsilon: float | None = None
     noise_multiplier: float | None = None
     rounds: int = 1
+    sampling_rate: float = 1.0
 
     def __post_init__(self) -> None:
         if (self.epsilon is None) == (self.noise_multiplier is None):
@@ -145,17 +148,32 @@ class Goal:
         for name in ("epsilon", "noise_multiplier"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, number(value, name))
+        object.__setattr__(self, "sampling_rate", number(self.sampling_rate, "sampling_rate"))
+        if self.sampling_rate > 1:
+            raise PrivacyParameterError(f"sampling_rate = {self.sampling_rate} is a probability; it is at most 1")
+        if self.sampling_rate < 1 and self.adjacency is not Adjacency.ADD_REMOVE:
+            raise PrivacyParameterError(
+                f"samples of records are accounted for {Adjacency.ADD_REMOVE} adjacency alone; choose it, or "
+                "sampling_rate = 1"
+            )
+
+    def sampled(self, event: Event) -> Event:
+        """Return what one sum reveals whose records were sampled, given what it would reveal without."""
+        return event if self.sampling_rate == 1 else PoissonSampled(self.sampling_rate, event)
 
     def series(self, event: Event) -> Event:
-        """Return what all rounds together reveal."""
-        return Repeated(event, self.rounds)
+        """Return what all rounds together reveal, given what a sum would reveal without samples."""
+        return Repeated(self.sampled(event), self.rounds)
 
     def gaussian_multiplier(self) -> float:
         """Return the least noise multiplier of continuous Gaussian noise that serves the goal."""
         if self.noise_multiplier is not None:
             return self.noise_multiplier
         epsilon = check_epsilon(self.epsilon or 0)
-        mu = 1 / (gaussian_noise_multiplier(epsilon, self.delta) * math.sqrt(self.rounds))
+        if self.sampling_rate == 1:
+            mu = 1 / (gaussian_noise_multiplier(epsilon, self.delta) * math.sqrt(self.rounds))
+        else:
+            mu = 1 / noise_multiplier(epsilon, self.delta, rounds=self.rounds, sampling_rate=self.sampling_rate)
         price = MU_OF_SLACK * (LARGEST_SUM_SLACK + SLACK)  # of discrete noise, in each round
         if price >= mu / 2:
             raise PrivacyParameterError(
@@ -198,6 +216,10 @@ def local_sigma_for(goal: Goal, multiplier: float, share: NoiseShare, honest: in
     sigma = math.sqrt(variance / honest) * (1 + 1e-12)
     if is_fine(sigma, honest, share.dimension):
         return sigma if goal.epsilon is None else _settle(goal, share, honest, sigma)
+    if goal.sampling_rate < 1:
+        raise PrivacyParameterError(
+            f"noise of {sigma:.3g} steps a client is too coarse to be accounted for under sampling; {_FINER}"
+        )
     if goal.epsilon is None:
         return max(LEAST_LOCAL_SIGMA, multiplier * sensitivity / math.sqrt(honest))
 
@@ -219,7 +241,7 @@ _FINER = "use a finer scale (more modulus_bits), fewer clients, or more noise"
 
 def _settle(goal: Goal, share: NoiseShare, honest: int, sigma: float) -> float:
     """Raise sigma until the accountant itself agrees, which it does at once but for rounding."""
-    step = 1e-12
+    step = 1e-12 if goal.sampling_rate == 1 else 1e-7  # accounts of samples take a tenth of a second
     epsilon = check_epsilon(goal.epsilon or 0)
     while epsilon_of(goal.series(_with_sigma(share, sigma).event(honest, goal.adjacency)), goal.delta) > epsilon:
         sigma, step = sigma * (1 + step), 2 * step

@@ -267,7 +267,13 @@ def leaves(event: Event, count: int = 1) -> Iterator[tuple[Leaf, int]]:
 
 def _check_sampled(event: Event) -> None:
     """Refuse samples of clients that bring their own noise; that of a client stays, whichever of its records do not."""
-    if any(isinstance(part, SummedDiscreteGaussianEvent) and part.unit is Unit.CLIENT for part, _ in leaves(event)):
+    sums = [part for part, _ in leaves(event) if isinstance(part, SummedDiscreteGaussianEvent)]
+    if any(part.adjacency is Adjacency.REPLACE_ONE for part in sums):
+        # A record and its replacement may both have the whole norm, where sampling counts on half of what moves.
+        raise PrivacyParameterError(
+            f"samples of records are accounted for {Adjacency.ADD_REMOVE} adjacency alone; state the sum for it"
+        )
+    if any(part.unit is Unit.CLIENT for part in sums):
         raise PrivacyParameterError(
             "a client that is left out of a sample takes its noise along, and no analysis of sampling allows for that; "
             "account for sums of clients' noise in full, without sampling"

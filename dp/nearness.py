@@ -14,7 +14,17 @@ import math
 import numpy as np
 
 from .discrete import SLACK, smoothing_variance, summed_gaussians_ratios
-from .events import Composed, DiscreteGaussianEvent, Event, GaussianEvent, Repeated, SummedDiscreteGaussianEvent
+from .events import (
+    Composed,
+    DiscreteGaussianEvent,
+    Event,
+    GaussianEvent,
+    Repeated,
+    SummedDiscreteGaussianEvent,
+    adjacency_of,
+    flatten,
+)
+from .sensitivity import Adjacency
 
 MU_OF_SLACK = math.sqrt(math.pi / 2) * (1 + 1e-15)
 """What a slack of 2 k adds to mu, at most, for each unit."""
@@ -34,6 +44,22 @@ def ideal(event: Event) -> Event:
         slacks = 2 * event.dimension * summed_gaussians_ratios(event.local_sigma, clients)
         return _gaussian(event, clients * event.local_sigma**2, slacks, event.l2_sensitivity)
     return event
+
+
+def merged(event: Event) -> Event:
+    """Return all Gaussian noise in an event as one release, for it composes exactly; what is none as `ideal`.
+
+    Under one sample, too: given who is in it, several sums are one vector.
+    """
+    parts = list(flatten(ideal(event)))
+    multipliers = [(part.noise_multiplier, count) for part, count in parts if isinstance(part, GaussianEvent)]
+    if not parts or len(multipliers) < len(parts):
+        return ideal(event)
+    relation = adjacency_of(event) or Adjacency.ADD_REMOVE
+    if multipliers[1:] or multipliers[0][1] > 1:
+        inverse_square = math.fsum(count / multiplier**2 for multiplier, count in multipliers)
+        return GaussianEvent(1 / math.sqrt(inverse_square) * (1 - 4e-15), relation)
+    return GaussianEvent(multipliers[0][0], relation)
 
 
 def _gaussian(

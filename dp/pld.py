@@ -30,7 +30,7 @@ from .events import (
     flatten,
 )
 from .laws import gaussian_law, laplace_law
-from .nearness import ideal
+from .nearness import ideal, merged
 from .optional import accounting_library
 from .rational import exact
 from .sampled import gaussian_distribution, replaced_gaussian_distribution
@@ -196,7 +196,7 @@ def _least_epsilon(pmf: Any, delta: float) -> float:
 def _part(part: Any, count: int) -> _Part:  # noqa: PLR0911 - one a kind
     """Return the distribution of a part. It is built later: a part that has none must not cost the others' memory."""
     if isinstance(part, PoissonSampled):
-        leaves = list(flatten(ideal(part.event)))
+        leaves = list(flatten(merged(part.event)))
         if len(leaves) == 1 and leaves[0][1] == 1 and isinstance(leaves[0][0], GaussianEvent | LaplaceEvent):
             return _sampled(leaves[0][0], part.rate)
         raise NoDistributionError(

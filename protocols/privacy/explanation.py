@@ -24,6 +24,7 @@ def explain(plan: Plan) -> tuple[str, ...]:
         f"a sum has at least {plan.min_survivors} inputs of {everyone}, or it fails; {model.max_corrupt} of "
         f"them may be corrupt and know their own noise, so that of {plan.honest} honest clients counts",
         *_encoding(plan),
+        *_sampling(plan),
         f"each client adds discrete Gaussian noise of {spelled_up(share.local_sigma, 4)} steps; that of {plan.honest} "
         f"makes {noise:.4g} steps, {noise / change:.4g} times what one {plan.unit} can change ({plan.adjacency} "
         "adjacency)",
@@ -45,6 +46,7 @@ def facts(plan: Plan) -> dict[str, Any]:
         "rounds": plan.rounds,
         "adjacency": str(plan.adjacency),
         "unit": str(plan.unit),
+        "sampling_rate": plan.sampling_rate,
         "scale": plan.codec.spec.scale,
         "local_sigma": plan.codec.share.local_sigma,
         "min_survivors": plan.min_survivors,
@@ -52,6 +54,15 @@ def facts(plan: Plan) -> dict[str, Any]:
         "sum_deviation": plan.sum_deviation(plan.threat_model.num_clients),
         "why": list(explain(plan)),
     }
+
+
+def _sampling(plan: Plan) -> tuple[str, ...]:
+    if plan.sampling_rate == 1:
+        return ()
+    return (
+        f"each record is in a round with probability {plan.sampling_rate:g}, by a coin that its client draws and tells "
+        "nobody",
+    )
 
 
 def _encoding(plan: Plan) -> tuple[str, ...]:

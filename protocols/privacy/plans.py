@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from dp.accounting import epsilon_of
 from dp.distributed import LEAST_LOCAL_SIGMA, Goal, NoiseShare, least_fine_sigma, local_sigma_for
 from dp.errors import DpError
-from dp.events import Event
+from dp.events import Event, Repeated
 from dp.preparation import Preparation
 from dp.rational import number
 from dp.rotation import padded_length
@@ -59,6 +59,7 @@ class _Plan(Payable, ABC, Generic[Codec]):
     rounds: int = 1
     adjacency: Adjacency = Adjacency.ADD_REMOVE
     unit: Unit = Unit.CLIENT
+    sampling_rate: float = 1.0
     min_participants: int = MIN_PARTICIPANTS
     max_modulus_bits: int = _MAX_BITS
     graph: GraphKind | None = None
@@ -68,8 +69,13 @@ class _Plan(Payable, ABC, Generic[Codec]):
         object.__setattr__(self, "max_modulus_bits", whole(self.max_modulus_bits, "max_modulus_bits", 2, _MAX_BITS))
         object.__setattr__(self, "min_participants", whole(self.min_participants, "min_participants", 1))
         object.__setattr__(self, "unit", _unit(self.unit))
-        for name in ("adjacency", "delta", "epsilon", "noise_multiplier", "rounds"):
+        for name in ("adjacency", "delta", "epsilon", "noise_multiplier", "rounds", "sampling_rate"):
             object.__setattr__(self, name, getattr(self.goal, name))
+        if self.sampling_rate < 1 and self.unit is Unit.CLIENT:
+            raise ParameterError(
+                f"sampling_rate is {self.sampling_rate:g}, but must be 1 where the unit is the client: one that is "
+                f"left out takes its noise along; sample records, with unit={Unit.RECORD!r}"
+            )
         if self.min_survivors > self.threat_model.num_clients:
             raise ParameterError(
                 f"{self.threat_model.num_clients} clients are invited, but a sum needs {self.min_participants} "
@@ -99,7 +105,9 @@ class _Plan(Payable, ABC, Generic[Codec]):
     def goal(self) -> Goal:
         """The goal in the words of `dp`."""
         try:
-            return Goal(self.adjacency, self.delta, self.epsilon, self.noise_multiplier, self.rounds)
+            return Goal(
+                self.adjacency, self.delta, self.epsilon, self.noise_multiplier, self.rounds, self.sampling_rate
+            )
         except DpError as error:
             raise ParameterError(str(error)) from None
 
@@ -123,12 +131,17 @@ class _Plan(Payable, ABC, Generic[Codec]):
 
     def event(self, survivors: int | None = None) -> Event:
         """Return what one sum reveals of a unit: of so many inputs, or of the fewest that it may have."""
-        return self.config.event(self.min_survivors if survivors is None else survivors, self.adjacency)
+        inputs = self.min_survivors if survivors is None else survivors
+        return self.sampled(self.config.event(inputs, self.adjacency))
+
+    def sampled(self, event: Event) -> Event:
+        """Return what a sum's event comes to where clients sample their records as planned."""
+        return self.goal.sampled(event)
 
     @cached_property
     def epsilon_total(self) -> float:
         """The epsilon at delta that all rounds cost at most, whoever sees the sums."""
-        return epsilon_of(self.goal.series(self.event()), self.delta)
+        return epsilon_of(Repeated(self.event(), self.rounds), self.delta)
 
     def sum_deviation(self, survivors: int) -> float:
         """Return the standard deviation of the noise on each entry of a sum, in the units of the values."""
@@ -171,6 +184,8 @@ class PrivatePlan(_Plan[NoisyFloats]):
         rounds: how many such rounds the goal is for.
         adjacency: ADD_REMOVE (a contribution could be zero, a record not be there) or REPLACE_ONE.
         unit: whose change the noise covers: all that a CLIENT hands in, or one RECORD of it.
+        sampling_rate: where the unit is the record: the probability with which clients let each of their records take
+            part in a round, by coins of their own (`dp.sample_records`). The noise counts on honest clients to do so.
         min_participants: fewer inputs are never summed.
         max_modulus_bits: the most bits of a residue, 2 to 63; the traffic grows with what is needed of them.
         graph: as in `RoundConfig`.
