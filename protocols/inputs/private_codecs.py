@@ -34,8 +34,8 @@ from secagg.randomness import RandomBytes
 from secagg.residues import MAX_MODULUS_BITS, Residues
 
 from .codec import VectorCodec
-from .records import blocks, check_unit, counted
-from .vectors import PrivateCounts, PrivateSpec, PrivateVector
+from .records import blocks, check_unit, counted, votes
+from .vectors import PrivateCounts, PrivateSpec, PrivateVector, PrivateVotes
 
 _MAX_STEPS = 1 << 40
 """Scaled counts stay far below 63 bits, whatever the noise."""
@@ -149,10 +149,7 @@ class NoisyCounts(VectorCodec):
 
     def __post_init__(self) -> None:
         """Check what is this kind's own, and that the largest sum fits."""
-        for name, least in (("max_total", 1), ("scale", 1), ("least_count", 0)):
-            value = getattr(self.spec, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ParameterError(f"{name} of {self.spec.name!r} is {value!r}, but must be an integer from {least}")
+        _check_whole(self.spec, ("max_total", 1), ("scale", 1), ("least_count", 0))
         if self.max_level > _MAX_STEPS:
             raise ParameterError(
                 f"max_total * scale of {self.spec.name!r} is {self.max_level} steps, but may be at most {_MAX_STEPS}"
@@ -235,12 +232,109 @@ class NoisyCounts(VectorCodec):
         return np.where(counts < max(0, self.spec.least_count), 0, counts)
 
 
-Noisy = NoisyFloats | NoisyCounts
+@dataclass(frozen=True)
+class NoisyVotes(VectorCodec):
+    """How the votes on a private vector's clip are encoded: their sum in steps, and noise.
+
+    Raises:
+        ParameterError: a value of the votes' is impossible, or the sum does not fit in 64 bits.
+    """
+
+    spec: PrivateVotes
+    num_summands: int
+    on: PrivateVector
+
+    def __post_init__(self) -> None:
+        """Check what is this kind's own, and that the largest sum fits."""
+        _check_whole(self.spec, ("scale", 1))
+        check_unit(self.spec)
+        if self.spec.length != 1 or self.spec.unit is not self.on.unit:
+            raise ParameterError(f"the votes {self.spec.name!r} are one number, of the unit of {self.on.name!r}")
+        if self.max_level > _MAX_STEPS:
+            raise ParameterError(
+                f"max_records * scale of {self.spec.name!r} is {self.max_level} steps, but may be at most {_MAX_STEPS}"
+            )
+        _check_room(self)
+
+    @cached_property
+    def share(self) -> NoiseShare:
+        """What noise a client adds, and the bounds on what its unit contributes."""
+        return _share(self.spec, 1, float(self.spec.scale), float(self.spec.scale))
+
+    @property
+    def name(self) -> str:
+        """Of the votes."""
+        return self.spec.name
+
+    @property
+    def length(self) -> int:
+        """One residue."""
+        return 1
+
+    @property
+    def max_level(self) -> int:
+        """The most that one client's votes may come to, without noise."""
+        return self.spec.max_records * self.spec.scale
+
+    @property
+    def modulus_bits(self) -> int:
+        """Bits of a residue."""
+        return _modulus_bits(self)
+
+    def _encode(self, value: Any, weight: int, session_id: bytes, random: RandomBytes) -> Encoded:
+        return _with_noise(self, *self.levels(value, b"", random=random), random)
+
+    def levels(self, value: Any, seed: bytes, *, random: RandomBytes) -> tuple[Levels, int]:
+        """Return the sum of votes in steps, int64 (1,), and 0: the vector that they are on counts what is clipped.
+
+        Args:
+            value: what is handed in for the vector that the votes are on.
+            seed: of nothing.
+            random: for nothing.
+
+        Raises:
+            EncodingError: as for that vector.
+        """
+        total = sum(votes(block, self.on.l2_clip) for block in blocks(value, self.on, "f", "floats"))
+        most = self.spec.max_records
+        return np.array([max(-most, min(most, total)) * self.spec.scale], dtype=np.int64), 0
+
+    def decode(self, residues: Residues, *, num_summands: int) -> Levels:
+        """Return the exact sum of the noisy integers; raise EncodingError as `VectorCodec.decode`."""
+        return _decode(self, residues, num_summands)
+
+    def release(self, levels: Levels, *, session_id: bytes) -> npt.NDArray[Any]:
+        """Return the noisy sum of votes, float64 (1,), for `AdaptiveClip.update_from_noisy`."""
+        return levels / self.spec.scale
+
+    def event(self, honest: int, adjacency: Adjacency, unit: Unit) -> Event:
+        """Return what a sum with the noise of so many honest clients reveals."""
+        return _event(self, honest, adjacency, unit)
+
+    def warm_up(self) -> None:
+        """Have the sampler compiled."""
+        self.share.draw()
 
 
-def private_codec_of(spec: PrivateSpec, num_clients: int) -> Noisy:
-    """Return the codec of a private vector; raise ParameterError where no encoding serves it."""
-    return NoisyFloats(spec, num_clients) if isinstance(spec, PrivateVector) else NoisyCounts(spec, num_clients)
+Noisy = NoisyFloats | NoisyCounts | NoisyVotes
+
+
+def private_codec_of(spec: PrivateSpec, num_clients: int, others: tuple[object, ...] = ()) -> Noisy:
+    """Return the codec of a private vector; raise ParameterError where no encoding serves it.
+
+    Args:
+        spec: of the vector.
+        num_clients: how many are summed at most.
+        others: the round's vectors, among which votes find the one that they are on.
+    """
+    if isinstance(spec, PrivateVector):
+        return NoisyFloats(spec, num_clients)
+    if isinstance(spec, PrivateCounts):
+        return NoisyCounts(spec, num_clients)
+    for other in others:
+        if isinstance(other, PrivateVector) and other.name == spec.of:
+            return NoisyVotes(spec, num_clients, other)
+    raise ParameterError(f"the votes {spec.name!r} are on {spec.of!r}, which is no private vector of the round")
 
 
 def rotation_seed(session_id: bytes, name: str) -> bytes:
@@ -262,6 +356,13 @@ def _event(codec: Noisy, honest: int, adjacency: Adjacency, unit: Unit) -> Event
         l2_bound = round_up(entry * math.sqrt(entries))
         share = replace(share, l2_bound=l2_bound, l1_bound=float(entry * entries), unit=unit)
     return share.event(honest, adjacency)
+
+
+def _check_whole(spec: PrivateSpec, *fields: tuple[str, int]) -> None:
+    for name, least in fields:
+        value = getattr(spec, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ParameterError(f"{name} of {spec.name!r} is {value!r}, but must be an integer from {least}")
 
 
 def _share(

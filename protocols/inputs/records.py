@@ -31,7 +31,7 @@ def check_unit(spec: PrivateSpec) -> None:
         force_setattr(spec, "unit", named(Unit, spec.unit))
     except DpError as error:
         raise ParameterError(f"unit of {spec.name!r}: {error}") from None
-    field = "max_records" if isinstance(spec, PrivateVector) else "max_per_record"
+    field = "max_per_record" if isinstance(spec, PrivateCounts) else "max_records"
     bound = getattr(spec, field)
     if isinstance(bound, bool) or not isinstance(bound, int) or bound < 1:
         raise ParameterError(f"{field} of {spec.name!r} is {bound!r}, but must be an integer from 1")
@@ -46,7 +46,7 @@ def check_unit(spec: PrivateSpec) -> None:
         )
 
 
-def blocks(value: Any, spec: PrivateSpec, kinds: str, wanted: str) -> Iterator[npt.NDArray[Any]]:
+def blocks(value: Any, spec: PrivateVector | PrivateCounts, kinds: str, wanted: str) -> Iterator[npt.NDArray[Any]]:
     """Yield what a client hands in as arrays (units, spec.length) of one of numpy's kinds.
 
     Args:
@@ -93,6 +93,20 @@ def counted(block: npt.NDArray[Any], most: int, scale: int) -> tuple[Levels, int
         changed += size > most or min(row) < 0
         total += np.array(counts, dtype=np.int64)
     return total, changed
+
+
+def votes(block: npt.NDArray[Any], l2_clip: float) -> int:
+    """Return how many rows of floats are within an L2 norm, less how many are not; what is not finite is not.
+
+    At the clip itself, rounding may decide either way: nothing but the next clip hangs on that.
+    """
+    rows = block.astype(np.float64)
+    rows[~np.isfinite(rows).all(axis=1)] = np.inf
+    largest = np.abs(rows).max(axis=1, initial=0.0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        shares = rows / np.where(largest > 0, largest, 1.0)[:, None]
+        within = int((largest * np.sqrt((shares * shares).sum(axis=1)) <= l2_clip).sum())  # False for NaN
+    return 2 * within - len(rows)
 
 
 def _checked(value: Any, shape: tuple[int, ...], kinds: str, wanted: str) -> npt.NDArray[Any]:

@@ -1,7 +1,7 @@
 """What a client's input is made of: named vectors, each of a kind that says how it is encoded.
 
 A round's vectors are either all plain (`FloatVector`, `IntegerVector`) or all private (`PrivateVector`,
-`PrivateCounts`): a plain vector beside a private one would tell what the noise is there to hide.
+`PrivateCounts`, `PrivateVotes`): a plain vector beside a private one would tell what the noise is there to hide.
 """
 
 from __future__ import annotations
@@ -96,6 +96,30 @@ class PrivateCounts(msgspec.Struct, frozen=True, tag="private-counts", forbid_un
     max_per_record: int = 1
 
 
+class PrivateVotes(msgspec.Struct, frozen=True, tag="private-votes", forbid_unknown_fields=True):
+    """How well a private vector's clip fits: each unit votes 1 if its norm is within the clip, and -1 if not.
+
+    Nobody hands votes in: the client derives them from the vector that they are on.
+
+    Attributes:
+        name: distinct in a round.
+        of: name of the `PrivateVector` that the votes are on.
+        scale: integer steps to a vote.
+        local_sigma: parameter of each client's discrete Gaussian noise, in steps; at least 1/2.
+        unit: as of that vector.
+        max_records: the sum of a client's votes is cut to as many.
+        length: 1.
+    """
+
+    name: str
+    of: str
+    scale: int
+    local_sigma: float
+    unit: Unit = Unit.CLIENT
+    max_records: int = 1
+    length: int = 1
+
+
 PlainSpec = FloatVector | IntegerVector
-PrivateSpec = PrivateVector | PrivateCounts
-VectorSpec = FloatVector | IntegerVector | PrivateVector | PrivateCounts
+PrivateSpec = PrivateVector | PrivateCounts | PrivateVotes
+VectorSpec = FloatVector | IntegerVector | PrivateVector | PrivateCounts | PrivateVotes

@@ -6,7 +6,7 @@ configuration against its own `ClientPolicy` before it says a word.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..core.numbers import whole
 from ..core.threat_model import ThreatModel
 from ..inputs.codec import VectorCodec
 from ..inputs.codecs import CLIPPED, WEIGHT, codec_of, extra_codecs
-from ..inputs.vectors import FloatVector, PrivateSpec, VectorSpec
+from ..inputs.vectors import FloatVector, PrivateSpec, PrivateVotes, VectorSpec
 from .topology import GraphKind, Topology, derive_topology
 
 MAX_VECTORS = 64
@@ -162,7 +162,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     @cached_property
     def codecs(self) -> tuple[VectorCodec, ...]:
         """The masked vectors in the order in which they travel: the named ones, the weights, the clipped counts."""
-        named = (codec_of(spec, self.num_clients, self.max_weight) for spec in self.vectors)
+        named = (codec_of(spec, self.num_clients, self.max_weight, self.vectors) for spec in self.vectors)
         return (*named, *extra_codecs(self.vectors, self.num_clients, self.max_weight))
 
     @property
@@ -228,15 +228,19 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
             EncodingError: a vector is missing, unknown, of another length or dtype, or has a value that cannot be
                 encoded; or the weight is out of range.
         """
-        expected = {spec.name for spec in self.vectors}
+        expected = {spec.name for spec in self.vectors if not isinstance(spec, PrivateVotes)}
         if values.keys() != expected:
             raise EncodingError(f"the round sums {sorted(expected)}, but {sorted(values)} were given")
         check_weight(weight, self.max_weight)
         if weight != 1 and not self.weighted:
             raise EncodingError(f"weight is {weight}, but this round is not weighted")
         named = self.codecs[: len(self.vectors)]
+        voted = {spec.name: spec.of for spec in self.vectors if isinstance(spec, PrivateVotes)}
+        # What votes are on is read twice.
+        given = {name: _kept(value) if name in voted.values() else value for name, value in values.items()}
         encoded = [
-            codec.encode(values[codec.name], weight=weight, session_id=session_id, random=random) for codec in named
+            codec.encode(given[voted.get(codec.name, codec.name)], weight=weight, session_id=session_id, random=random)
+            for codec in named
         ]
         clipped = [
             done.num_clipped for spec, done in zip(self.vectors, encoded, strict=True) if isinstance(spec, FloatVector)
@@ -245,6 +249,11 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         for codec in self.codecs[len(named) :]:
             encoded.append(codec.encode(behind[codec.name], session_id=session_id, random=random))
         return encoded
+
+
+def _kept(value: Any) -> Any:
+    """Return blocks of records as a list; anything else as it is."""
+    return list(value) if isinstance(value, Iterator) else value
 
 
 def written_down(config: RoundConfig) -> RoundConfig:

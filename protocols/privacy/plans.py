@@ -49,8 +49,8 @@ class _Fit(Generic[Codec]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Plan(Payable, ABC, Generic[Codec]):
-    """What all plans state, and what follows."""
+class Rounds(Payable, ABC):
+    """What all plans state, and what follows, whatever the vectors are."""
 
     threat_model: ThreatModel
     delta: float
@@ -111,6 +111,30 @@ class _Plan(Payable, ABC, Generic[Codec]):
         except DpError as error:
             raise ParameterError(str(error)) from None
 
+    @property
+    @abstractmethod
+    def config(self) -> RoundConfig:
+        """The configuration that the server proposes."""
+
+    def event(self, survivors: int | None = None) -> Event:
+        """Return what one sum reveals of a unit: of so many inputs, or of the fewest that it may have."""
+        inputs = self.min_survivors if survivors is None else survivors
+        return self.sampled(self.config.event(inputs, self.adjacency))
+
+    def sampled(self, event: Event) -> Event:
+        """Return what a sum's event comes to where clients sample their records as planned."""
+        return self.goal.sampled(event)
+
+    @cached_property
+    def epsilon_total(self) -> float:
+        """The epsilon at delta that all rounds cost at most, whoever sees the sums."""
+        return epsilon_of(Repeated(self.event(), self.rounds), self.delta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan(Rounds, Generic[Codec]):
+    """A plan of rounds that sum one vector."""
+
     @cached_property
     def codec(self) -> Codec:
         """The encoding with its bounds and its noise."""
@@ -128,20 +152,6 @@ class _Plan(Payable, ABC, Generic[Codec]):
             min_survivors=self.min_survivors,
             graph=self.graph,
         )
-
-    def event(self, survivors: int | None = None) -> Event:
-        """Return what one sum reveals of a unit: of so many inputs, or of the fewest that it may have."""
-        inputs = self.min_survivors if survivors is None else survivors
-        return self.sampled(self.config.event(inputs, self.adjacency))
-
-    def sampled(self, event: Event) -> Event:
-        """Return what a sum's event comes to where clients sample their records as planned."""
-        return self.goal.sampled(event)
-
-    @cached_property
-    def epsilon_total(self) -> float:
-        """The epsilon at delta that all rounds cost at most, whoever sees the sums."""
-        return epsilon_of(Repeated(self.event(), self.rounds), self.delta)
 
     def sum_deviation(self, survivors: int) -> float:
         """Return the standard deviation of the noise on each entry of a sum, in the units of the values."""
