@@ -19,7 +19,7 @@ from .analytic import gaussian_noise_multiplier
 from .calibration import least_parameter
 from .discrete import SLACK, gaussian_equivalent, smoothing_variance, summed_gaussians_ratio
 from .errors import PrivacyParameterError
-from .events import Event, Repeated, SummedDiscreteGaussianEvent
+from .events import Event, PoissonSampled, Repeated, SummedDiscreteGaussianEvent
 from .nearness import MU_OF_SLACK
 from .randomness import RandomBytes
 from .rational import number
@@ -34,6 +34,7 @@ LARGEST_SUM_SLACK = 1e-9
 """A plan takes noise whose nearness to one discrete Gaussian costs no more, unless the modulus forces coarser noise."""
 WRAP_BITS = 40
 """The noise of a sum goes beyond `NoiseShare.reach` with a probability below 2**-WRAP_BITS."""
+_FINE = 2.0**40  # a sensitivity of so many steps, at which no account can tell discrete noise from continuous
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,8 @@ class Goal:
             where the goal is given.
         rounds: how many sums a client may be part of. All count in full: that not all clients are in all of them
             amplifies nothing, since a client that is left out takes its noise along.
+        sampling_rate: probability, in (0, 1], with which each record takes part in a sum, by a coin that its client
+            alone sees; below 1 only for shares whose unit is a record.
 
     Raises:
         PrivacyParameterError: not exactly one of epsilon and noise_multiplier, or a value out of range.
@@ -135,6 +138,7 @@ class Goal:
     epsilon: float | None = None
     noise_multiplier: float | None = None
     rounds: int = 1
+    sampling_rate: float = 1.0
 
     def __post_init__(self) -> None:
         if (self.epsilon is None) == (self.noise_multiplier is None):
@@ -142,26 +146,43 @@ class Goal:
         object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
         object.__setattr__(self, "delta", check_delta(self.delta))
         object.__setattr__(self, "rounds", check_count(self.rounds, "rounds"))
-        for name in ("epsilon", "noise_multiplier"):
+        for name in ("epsilon", "noise_multiplier", "sampling_rate"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, number(value, name))
+        if not 1e-100 <= self.sampling_rate <= 1:
+            raise PrivacyParameterError(
+                f"sampling_rate = {self.sampling_rate:g} is a probability; give one from 1e-100 to 1"
+            )
 
     def series(self, event: Event) -> Event:
-        """Return what all rounds together reveal."""
-        return Repeated(event, self.rounds)
+        """Return what all rounds together reveal; raise PrivacyParameterError for samples whose unit is no record."""
+        return Repeated(event if self.sampling_rate == 1 else PoissonSampled(self.sampling_rate, event), self.rounds)
 
     def gaussian_multiplier(self) -> float:
         """Return the least noise multiplier of continuous Gaussian noise that serves the goal."""
         if self.noise_multiplier is not None:
             return self.noise_multiplier
         epsilon = check_epsilon(self.epsilon or 0)
-        mu = 1 / (gaussian_noise_multiplier(epsilon, self.delta) * math.sqrt(self.rounds))
         price = MU_OF_SLACK * (LARGEST_SUM_SLACK + SLACK)  # of discrete noise, in each round
+        mu = 1 / self._continuous_multiplier(epsilon)
         if price >= mu / 2:
+            share = mu / (2 * price)  # of the mu that is needed; it falls with the root of rounds at least
             raise PrivacyParameterError(
-                f"epsilon = {epsilon} is too little for {self.rounds} rounds: raise epsilon or lower rounds"
+                f"epsilon = {epsilon} is too little for {self.rounds} rounds at sampling_rate {self.sampling_rate:g}: "
+                f"raise epsilon {1 / share:.3g} times, or lower rounds to about {math.floor(self.rounds * share**2)}"
             )
         return 1 / (mu - price)
+
+    def _continuous_multiplier(self, epsilon: float) -> float:
+        """Return the least multiplier of noise so fine that it is continuous for all that accounts can tell."""
+        if self.sampling_rate == 1:
+            return gaussian_noise_multiplier(epsilon, self.delta) * math.sqrt(self.rounds)
+
+        def event(multiplier: float) -> Event:
+            sigma = max(LEAST_LOCAL_SIGMA, multiplier * _FINE)
+            return self.series(SummedDiscreteGaussianEvent(sigma, 1, _FINE, _FINE, 1, self.adjacency, Unit.RECORD))
+
+        return least_parameter(event, epsilon, self.delta)
 
 
 def is_fine(local_sigma: float, clients: int, dimension: int) -> bool:
@@ -192,6 +213,7 @@ def local_sigma_for(goal: Goal, multiplier: float, share: NoiseShare, honest: in
         PrivacyParameterError: the noise would be too coarse for what is known of sums: use a finer scale.
     """
     check_count(honest, "honest")
+    goal.series(share.event(honest, goal.adjacency))  # refuses samples of clients
     sensitivity = share.event(honest, goal.adjacency).l2_sensitivity
     # As if the sum were one discrete Gaussian, whose equivalent is narrower by a constant variance.
     variance = (multiplier * sensitivity) ** 2 + smoothing_variance(share.dimension)
@@ -209,12 +231,12 @@ def local_sigma_for(goal: Goal, multiplier: float, share: NoiseShare, honest: in
     try:
         return LEAST_LOCAL_SIGMA + least_parameter(event, goal.epsilon, goal.delta)
     except PrivacyParameterError:
+        # Where 2 D tau, with exp(-pi**2 sigma**2) for each term of tau, is what a plan takes: `is_fine`.
+        fine = math.sqrt(math.log(20 * share.dimension * honest / LARGEST_SUM_SLACK)) / math.pi
         raise PrivacyParameterError(
-            f"noise of {sigma:.3g} steps a client is too coarse to be accounted for at this goal; {_FINER}"
+            f"noise of {sigma:.3g} steps a client is too coarse to be accounted for at this goal; use a finer scale "
+            f"({fine / sigma:.3g} times as fine is enough, which takes more modulus_bits), fewer clients, or more noise"
         ) from None
-
-
-_FINER = "use a finer scale (more modulus_bits), fewer clients, or more noise"
 
 
 def _settle(goal: Goal, share: NoiseShare, honest: int, sigma: float) -> float:

@@ -5,6 +5,9 @@ lattice Gaussian, Kairouz, Liu, Steinke 2021 for sums of several). Being within 
 DP of 2 quantile(e**k / (1 + e**k)) <= sqrt(pi/2) k, since both trade-off curves meet at their fixed point and the
 Gaussian's is convex (Dong, Roth, Su 2022). Trade-offs chain: the noise is Gaussian DP of mu + 2 sqrt(pi/2) k, exactly,
 under sampling and adaptive composition, too, and nothing is left over in epsilon or delta.
+
+Under Poisson sampling: whichever other records are in the sample, trade-offs f >= G between noise with the record and
+without it become at least q f + (1 - q) Id >= q G + (1 - q) Id, which is what sampled Gaussian noise has.
 """
 
 from __future__ import annotations
@@ -14,18 +17,35 @@ import math
 import numpy as np
 
 from .discrete import SLACK, smoothing_variance, summed_gaussians_ratios
-from .events import Composed, DiscreteGaussianEvent, Event, GaussianEvent, Repeated, SummedDiscreteGaussianEvent
+from .events import (
+    Composed,
+    DiscreteGaussianEvent,
+    Event,
+    GaussianEvent,
+    PoissonSampled,
+    Repeated,
+    SummedDiscreteGaussianEvent,
+    adjacency_of,
+    holds_sums,
+)
+from .sensitivity import Adjacency
 
 MU_OF_SLACK = math.sqrt(math.pi / 2) * (1 + 1e-15)
 """What a slack of 2 k adds to mu, at most, for each unit."""
 
 
 def ideal(event: Event) -> Event:
-    """Return an event in Gaussian noise that is no more private; what has no such form is returned as it is."""
+    """Return an event in Gaussian noise that is no more private; what has no such form is returned as it is.
+
+    Samples of sums have none for REPLACE_ONE: there Gaussian noise is stated for contributions of half its sensitivity.
+    """
     if isinstance(event, Repeated):
         return Repeated(ideal(event.event), event.count)
     if isinstance(event, Composed):
         return Composed(tuple(ideal(part) for part in event.events))
+    if isinstance(event, PoissonSampled):
+        replaced = adjacency_of(event) is Adjacency.REPLACE_ONE
+        return event if replaced and holds_sums(event) else PoissonSampled(event.rate, ideal(event.event))
     if isinstance(event, DiscreteGaussianEvent):
         return _gaussian(event, [event.sigma**2], [0.0], event.sensitivity)
     if isinstance(event, SummedDiscreteGaussianEvent):
