@@ -166,23 +166,24 @@ class Goal:
         price = MU_OF_SLACK * (LARGEST_SUM_SLACK + SLACK)  # of discrete noise, in each round
         mu = 1 / self._continuous_multiplier(epsilon)
         if price >= mu / 2:
-            share = mu / (2 * price)  # of the mu that is needed; it falls with the root of rounds at least
+            rounds = math.floor(self.rounds * (mu / (2 * price)) ** 2)
+            least = epsilon_of(self._continuous((1 - 1e-9) / (2 * price)), self.delta)
             raise PrivacyParameterError(
                 f"epsilon = {epsilon} is too little for {self.rounds} rounds at sampling_rate {self.sampling_rate:g}: "
-                f"raise epsilon {1 / share:.3g} times, or lower rounds to about {math.floor(self.rounds * share**2)}"
+                f"raise epsilon to {least:.3g}" + (f", or lower rounds to about {rounds}" if rounds else "")
             )
         return 1 / (mu - price)
 
     def _continuous_multiplier(self, epsilon: float) -> float:
-        """Return the least multiplier of noise so fine that it is continuous for all that accounts can tell."""
+        """Return the least noise multiplier of noise that is continuous for all that accounts can tell."""
         if self.sampling_rate == 1:
             return gaussian_noise_multiplier(epsilon, self.delta) * math.sqrt(self.rounds)
+        return least_parameter(self._continuous, epsilon, self.delta)
 
-        def event(multiplier: float) -> Event:
-            sigma = max(LEAST_LOCAL_SIGMA, multiplier * _FINE)
-            return self.series(SummedDiscreteGaussianEvent(sigma, 1, _FINE, _FINE, 1, self.adjacency, Unit.RECORD))
-
-        return least_parameter(event, epsilon, self.delta)
+    def _continuous(self, multiplier: float) -> Event:
+        """Return the series in such noise: that of a record that moves a sum by very many steps."""
+        sigma = max(LEAST_LOCAL_SIGMA, multiplier * _FINE)
+        return self.series(SummedDiscreteGaussianEvent(sigma, 1, _FINE, _FINE, 1, self.adjacency, Unit.RECORD))
 
 
 def is_fine(local_sigma: float, clients: int, dimension: int) -> bool:
@@ -231,12 +232,12 @@ def local_sigma_for(goal: Goal, multiplier: float, share: NoiseShare, honest: in
     try:
         return LEAST_LOCAL_SIGMA + least_parameter(event, goal.epsilon, goal.delta)
     except PrivacyParameterError:
-        # Where 2 D tau, with exp(-pi**2 sigma**2) for each term of tau, is what a plan takes: `is_fine`.
-        fine = math.sqrt(math.log(20 * share.dimension * honest / LARGEST_SUM_SLACK)) / math.pi
         raise PrivacyParameterError(
-            f"noise of {sigma:.3g} steps a client is too coarse to be accounted for at this goal; use a finer scale "
-            f"({fine / sigma:.3g} times as fine is enough, which takes more modulus_bits), fewer clients, or more noise"
+            f"noise of {sigma:.3g} steps a client is too coarse to be accounted for at this goal; {_FINER}"
         ) from None
+
+
+_FINER = "use a finer scale (more modulus_bits), fewer clients, or more noise"
 
 
 def _settle(goal: Goal, share: NoiseShare, honest: int, sigma: float) -> float:

@@ -42,7 +42,7 @@ def gaussian_distribution(multiplier: float, rate: float, interval: float) -> An
 
 
 def moved_gaussian_distribution(multiplier: float, rate: float, interval: float) -> Any:
-    """Return the loss distribution of one release when a record is replaced, for contributions within 1 of all and of 0.
+    """Return the loss distribution when a record is replaced whose contribution is within 1 of any other and of 0.
 
     With a and b in place of each other, for losses above 0 delta(epsilon) is q times the excess of N(a) over weights of
     exp(epsilon) on N(b) and (exp(epsilon) - 1) (1 - q) / q on N(0). That is the most where b and 0 lie on one side of
