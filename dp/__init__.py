@@ -39,6 +39,7 @@ from .events import (
     ZCDPEvent,
 )
 from .goodness import Finding, Verdict, check_noise
+from .groups import group_event
 from .laws import Law, gaussian_law, laplace_law
 from .mechanisms import (
     Release,
@@ -114,6 +115,7 @@ __all__ = [
     "gaussian_rho",
     "gaussian_sigma",
     "geometric_mechanism",
+    "group_event",
     "histogram",
     "integer_norm_squared",
     "laplace",

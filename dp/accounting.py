@@ -23,9 +23,12 @@ from .events import (
     GaussianEvent,
     LaplaceEvent,
     Repeated,
+    Sampled,
     adjacency_of,
     flatten,
+    holds_sums,
     leaves,
+    unsampled,
 )
 from .laws import Law, gaussian_law
 from .nearness import ideal
@@ -78,7 +81,7 @@ def epsilon_of(
         left = delta - (FOURIER_ERROR if convolutions else SINGLE_ERROR)
         return math.inf if left < 0 else round_up(least_epsilon(distribution, left))
 
-    def by_divergence() -> float:
+    def by_divergence(event: Event = event) -> float:
         tried = orders_for(event, orders)
         return round_up(epsilon_from_rdp(rdp_curve(event, tried), delta, tried))
 
@@ -119,7 +122,7 @@ def delta_of(
         distribution, convolutions = loss_distribution(event, interval)
         return float(distribution.get_delta_for_epsilon(epsilon)) + (FOURIER_ERROR if convolutions else SINGLE_ERROR)
 
-    def by_divergence() -> float:
+    def by_divergence(event: Event = event) -> float:
         tried = orders_for(event, orders)
         return delta_from_rdp(rdp_curve(event, tried), epsilon, tried)
 
@@ -141,7 +144,7 @@ def _least(
     method: Method,
     closed: list[float],
     by_distribution: Callable[[], float],
-    by_divergence: Callable[[], float],
+    by_divergence: Callable[..., float],
     *,
     trusted: bool,
 ) -> float:
@@ -157,7 +160,9 @@ def _least(
         return min(closed)  # exact
     gaussian = all(isinstance(ideal(part), GaussianEvent) for part in parts if not _is_integer(part))
     bounds, lacking = list(closed), None
-    ways = [by_divergence]
+    ways: list[Callable[[], float]] = [by_divergence]
+    if any(isinstance(part, Sampled) and holds_sums(part) for part in parts):
+        ways.append(lambda: by_divergence(unsampled(event)))  # at more orders
     if trusted and (any(_is_integer(part) for part in parts) or not gaussian):
         ways.append(by_distribution)
     for way in ways:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from .accounting import epsilon_of
 from .analytic import gaussian_noise_multiplier
-from .calibration import least_parameter, noise_multiplier
+from .calibration import least_parameter
 from .discrete import SLACK, gaussian_equivalent, smoothing_variance, summed_gaussians_ratio
 from .errors import PrivacyParameterError
 from .events import Event, PoissonSampled, Repeated, SummedDiscreteGaussianEvent
@@ -34,6 +34,7 @@ LARGEST_SUM_SLACK = 1e-9
 """A plan takes noise whose nearness to one discrete Gaussian costs no more, unless the modulus forces coarser noise."""
 WRAP_BITS = 40
 """The noise of a sum goes beyond `NoiseShare.reach` with a probability below 2**-WRAP_BITS."""
+_FINE = 2.0**40  # a sensitivity of so many steps, at which no account can tell discrete noise from continuous
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,8 @@ class Goal:
             where the goal is given.
         rounds: how many sums a client may be part of. All count in full: that not all clients are in all of them
             amplifies nothing, since a client that is left out takes its noise along.
-        sampling_rate: the probability with which each record of a client is in a sum, by a coin that the client draws
-            for that sum and tells nobody; from above 0 to 1. Below 1 it is for records, and for ADD_REMOVE.
+        sampling_rate: probability, in (0, 1], with which each record takes part in a sum, by a coin that its client
+            alone sees; below 1 only for shares whose unit is a record.
 
     Raises:
         PrivacyParameterError: not exactly one of epsilon and noise_multiplier, or a value out of range.
@@ -145,24 +146,24 @@ class Goal:
         object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
         object.__setattr__(self, "delta", check_delta(self.delta))
         object.__setattr__(self, "rounds", check_count(self.rounds, "rounds"))
-        for name in ("epsilon", "noise_multiplier"):
+        for name in ("epsilon", "noise_multiplier", "sampling_rate"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, number(value, name))
-        object.__setattr__(self, "sampling_rate", number(self.sampling_rate, "sampling_rate"))
-        if self.sampling_rate > 1:
-            raise PrivacyParameterError(f"sampling_rate = {self.sampling_rate} is a probability; it is at most 1")
-        if self.sampling_rate < 1 and self.adjacency is not Adjacency.ADD_REMOVE:
+        if not 1e-100 <= self.sampling_rate <= 1:
             raise PrivacyParameterError(
-                f"samples of records are accounted for {Adjacency.ADD_REMOVE} adjacency alone; choose it, or "
-                "sampling_rate = 1"
+                f"sampling_rate = {self.sampling_rate:g} is a probability; give one from 1e-100 to 1"
             )
 
     def sampled(self, event: Event) -> Event:
-        """Return what one sum reveals whose records were sampled, given what it would reveal without."""
+        """Return what one sum reveals, given what it would reveal of all records, in every round.
+
+        Raises:
+            PrivacyParameterError: samples whose unit is no record.
+        """
         return event if self.sampling_rate == 1 else PoissonSampled(self.sampling_rate, event)
 
     def series(self, event: Event) -> Event:
-        """Return what all rounds together reveal, given what a sum would reveal without samples."""
+        """Return what all rounds together reveal, as `sampled` has one of them."""
         return Repeated(self.sampled(event), self.rounds)
 
     def gaussian_multiplier(self) -> float:
@@ -170,16 +171,27 @@ class Goal:
         if self.noise_multiplier is not None:
             return self.noise_multiplier
         epsilon = check_epsilon(self.epsilon or 0)
-        if self.sampling_rate == 1:
-            mu = 1 / (gaussian_noise_multiplier(epsilon, self.delta) * math.sqrt(self.rounds))
-        else:
-            mu = 1 / noise_multiplier(epsilon, self.delta, rounds=self.rounds, sampling_rate=self.sampling_rate)
         price = MU_OF_SLACK * (LARGEST_SUM_SLACK + SLACK)  # of discrete noise, in each round
+        mu = 1 / self._continuous_multiplier(epsilon)
         if price >= mu / 2:
+            rounds = math.floor(self.rounds * (mu / (2 * price)) ** 2)
+            least = epsilon_of(self._continuous((1 - 1e-9) / (2 * price)), self.delta)
             raise PrivacyParameterError(
-                f"epsilon = {epsilon} is too little for {self.rounds} rounds: raise epsilon or lower rounds"
+                f"epsilon = {epsilon} is too little for {self.rounds} rounds at sampling_rate {self.sampling_rate:g}: "
+                f"raise epsilon to {least:.3g}" + (f", or lower rounds to about {rounds}" if rounds else "")
             )
         return 1 / (mu - price)
+
+    def _continuous_multiplier(self, epsilon: float) -> float:
+        """Return the least noise multiplier of noise that is continuous for all that accounts can tell."""
+        if self.sampling_rate == 1:
+            return gaussian_noise_multiplier(epsilon, self.delta) * math.sqrt(self.rounds)
+        return least_parameter(self._continuous, epsilon, self.delta)
+
+    def _continuous(self, multiplier: float) -> Event:
+        """Return the series in such noise: that of a record that moves a sum by very many steps."""
+        sigma = max(LEAST_LOCAL_SIGMA, multiplier * _FINE)
+        return self.series(SummedDiscreteGaussianEvent(sigma, 1, _FINE, _FINE, 1, self.adjacency, Unit.RECORD))
 
 
 def is_fine(local_sigma: float, clients: int, dimension: int) -> bool:
@@ -210,16 +222,13 @@ def local_sigma_for(goal: Goal, multiplier: float, share: NoiseShare, honest: in
         PrivacyParameterError: the noise would be too coarse for what is known of sums: use a finer scale.
     """
     check_count(honest, "honest")
+    goal.series(share.event(honest, goal.adjacency))  # refuses samples of clients
     sensitivity = share.event(honest, goal.adjacency).l2_sensitivity
     # As if the sum were one discrete Gaussian, whose equivalent is narrower by a constant variance.
     variance = (multiplier * sensitivity) ** 2 + smoothing_variance(share.dimension)
     sigma = math.sqrt(variance / honest) * (1 + 1e-12)
     if is_fine(sigma, honest, share.dimension):
         return sigma if goal.epsilon is None else _settle(goal, share, honest, sigma)
-    if goal.sampling_rate < 1:
-        raise PrivacyParameterError(
-            f"noise of {sigma:.3g} steps a client is too coarse to be accounted for under sampling; {_FINER}"
-        )
     if goal.epsilon is None:
         return max(LEAST_LOCAL_SIGMA, multiplier * sensitivity / math.sqrt(honest))
 
@@ -241,7 +250,7 @@ _FINER = "use a finer scale (more modulus_bits), fewer clients, or more noise"
 
 def _settle(goal: Goal, share: NoiseShare, honest: int, sigma: float) -> float:
     """Raise sigma until the accountant itself agrees, which it does at once but for rounding."""
-    step = 1e-12 if goal.sampling_rate == 1 else 1e-7  # accounts of samples take a tenth of a second
+    step = 1e-12
     epsilon = check_epsilon(goal.epsilon or 0)
     while epsilon_of(goal.series(_with_sigma(share, sigma).event(honest, goal.adjacency)), goal.delta) > epsilon:
         sigma, step = sigma * (1 + step), 2 * step

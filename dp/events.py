@@ -168,6 +168,11 @@ class PoissonSampled(_Nested):
     """`event` on a sample in which each record is, independently, with probability `rate`, from 1e-100 to 1.
 
     With REPLACE_ONE, the sensitivity must come from contributions of norm at most half of it (`Sensitivity.of_sum`).
+    Not so for sums of clients' noise: there one record's contribution may be as far from any other, and from zero, as
+    the sensitivity, since that of counts is more than half of it from zero.
+
+    The noise must not depend on the sample: of sums of clients' noise, the `unit` is a record. Whoever counts on a rate
+    must draw the coins itself, and tell nobody how they fell.
     """
 
     rate: float
@@ -265,15 +270,19 @@ def leaves(event: Event, count: int = 1) -> Iterator[tuple[Leaf, int]]:
             yield part, times
 
 
+def holds_sums(event: Event) -> bool:
+    """Tell whether some of the noise in `event` is brought by clients, and their sum alone revealed."""
+    return any(isinstance(part, SummedDiscreteGaussianEvent) for part, _ in leaves(event))
+
+
+def unsampled(event: Event) -> Event:
+    """Return `event` as if all records were in all samples, which is no more private."""
+    return Composed(tuple(Repeated(part, count) for part, count in leaves(event)))
+
+
 def _check_sampled(event: Event) -> None:
     """Refuse samples of clients that bring their own noise; that of a client stays, whichever of its records do not."""
-    sums = [part for part, _ in leaves(event) if isinstance(part, SummedDiscreteGaussianEvent)]
-    if any(part.adjacency is Adjacency.REPLACE_ONE for part in sums):
-        # A record and its replacement may both have the whole norm, where sampling counts on half of what moves.
-        raise PrivacyParameterError(
-            f"samples of records are accounted for {Adjacency.ADD_REMOVE} adjacency alone; state the sum for it"
-        )
-    if any(part.unit is Unit.CLIENT for part in sums):
+    if any(isinstance(part, SummedDiscreteGaussianEvent) and part.unit is Unit.CLIENT for part, _ in leaves(event)):
         raise PrivacyParameterError(
             "a client that is left out of a sample takes its noise along, and no analysis of sampling allows for that; "
             "account for sums of clients' noise in full, without sampling"

@@ -5,6 +5,9 @@ lattice Gaussian, Kairouz, Liu, Steinke 2021 for sums of several). Being within 
 DP of 2 quantile(e**k / (1 + e**k)) <= sqrt(pi/2) k, since both trade-off curves meet at their fixed point and the
 Gaussian's is convex (Dong, Roth, Su 2022). Trade-offs chain: the noise is Gaussian DP of mu + 2 sqrt(pi/2) k, exactly,
 under sampling and adaptive composition, too, and nothing is left over in epsilon or delta.
+
+Under Poisson sampling: whichever other records are in the sample, trade-offs f >= G between noise with the record and
+without it become at least q f + (1 - q) Id >= q G + (1 - q) Id, which is what sampled Gaussian noise has.
 """
 
 from __future__ import annotations
@@ -19,10 +22,12 @@ from .events import (
     DiscreteGaussianEvent,
     Event,
     GaussianEvent,
+    PoissonSampled,
     Repeated,
     SummedDiscreteGaussianEvent,
     adjacency_of,
     flatten,
+    holds_sums,
 )
 from .sensitivity import Adjacency
 
@@ -31,11 +36,17 @@ MU_OF_SLACK = math.sqrt(math.pi / 2) * (1 + 1e-15)
 
 
 def ideal(event: Event) -> Event:
-    """Return an event in Gaussian noise that is no more private; what has no such form is returned as it is."""
+    """Return an event in Gaussian noise that is no more private; what has no such form is returned as it is.
+
+    Samples of sums have none for REPLACE_ONE: there Gaussian noise is stated for contributions of half its sensitivity.
+    """
     if isinstance(event, Repeated):
         return Repeated(ideal(event.event), event.count)
     if isinstance(event, Composed):
         return Composed(tuple(ideal(part) for part in event.events))
+    if isinstance(event, PoissonSampled):
+        replaced = adjacency_of(event) is Adjacency.REPLACE_ONE
+        return event if replaced and holds_sums(event) else PoissonSampled(event.rate, ideal(event.event))
     if isinstance(event, DiscreteGaussianEvent):
         return _gaussian(event, [event.sigma**2], [0.0], event.sensitivity)
     if isinstance(event, SummedDiscreteGaussianEvent):
@@ -46,20 +57,19 @@ def ideal(event: Event) -> Event:
     return event
 
 
-def merged(event: Event) -> Event:
-    """Return all Gaussian noise in an event as one release, for it composes exactly; what is none as `ideal`.
+def merged(event: Event) -> Event | None:
+    """Return all noise in an event as one Gaussian release that is no more private, None if some has no such form.
 
-    Under one sample, too: given who is in it, several sums are one vector.
+    Gaussian noise on several vectors is noise on one that is made of them, each in units of its own noise. So it is
+    under one sample, too, and lengths and distances of contributions add up in squares alike.
     """
-    parts = list(flatten(ideal(event)))
+    parts = [(ideal(part), count) for part, count in flatten(event)]
     multipliers = [(part.noise_multiplier, count) for part, count in parts if isinstance(part, GaussianEvent)]
-    if not parts or len(multipliers) < len(parts):
-        return ideal(event)
-    relation = adjacency_of(event) or Adjacency.ADD_REMOVE
-    if multipliers[1:] or multipliers[0][1] > 1:
-        inverse_square = math.fsum(count / multiplier**2 for multiplier, count in multipliers)
-        return GaussianEvent(1 / math.sqrt(inverse_square) * (1 - 4e-15), relation)
-    return GaussianEvent(multipliers[0][0], relation)
+    relation = adjacency_of(event)
+    if not parts or len(multipliers) < len(parts) or relation is None:
+        return None
+    inverse_square = math.fsum(count / multiplier**2 for multiplier, count in multipliers)
+    return GaussianEvent(1 / math.sqrt(inverse_square) * (1 - 4e-15), relation)
 
 
 def _gaussian(

@@ -27,13 +27,16 @@ from .events import (
     GaussianEvent,
     LaplaceEvent,
     PoissonSampled,
+    SummedDiscreteGaussianEvent,
+    adjacency_of,
     flatten,
+    holds_sums,
 )
 from .laws import gaussian_law, laplace_law
 from .nearness import ideal, merged
 from .optional import accounting_library
 from .rational import exact
-from .sampled import gaussian_distribution, replaced_gaussian_distribution
+from .sampled import gaussian_distribution, moved_gaussian_distribution, replaced_gaussian_distribution
 from .sensitivity import Adjacency
 
 Floats = npt.NDArray[np.float64]
@@ -196,12 +199,7 @@ def _least_epsilon(pmf: Any, delta: float) -> float:
 def _part(part: Any, count: int) -> _Part:  # noqa: PLR0911 - one a kind
     """Return the distribution of a part. It is built later: a part that has none must not cost the others' memory."""
     if isinstance(part, PoissonSampled):
-        leaves = list(flatten(merged(part.event)))
-        if len(leaves) == 1 and leaves[0][1] == 1 and isinstance(leaves[0][0], GaussianEvent | LaplaceEvent):
-            return _sampled(leaves[0][0], part.rate)
-        raise NoDistributionError(
-            "Poisson sampling is analysed around one Gaussian or scalar Laplace release; split the event"
-        )
+        return _sampled(part)
     if isinstance(part, FixedSizeSampled):
         raise NoDistributionError("samples of a fixed size have no loss distribution here; use method='rdp'")
     if isinstance(part, DiscreteLaplaceEvent) and part.dimension == 1:
@@ -212,7 +210,7 @@ def _part(part: Any, count: int) -> _Part:  # noqa: PLR0911 - one a kind
     match ideal(part):
         case GaussianEvent() as leaf:
             multiplier = leaf.noise_multiplier / math.sqrt(count)
-            build = partial(_gaussian, multiplier, 1.0, False)
+            build = partial(_gaussian, multiplier, 1.0, "removed")
             return _Part(build, _gaussian_reach(1 / multiplier), closed=True)
         case LaplaceEvent(dimension=1) as leaf:
             return _Part(partial(_laplace, leaf.noise_multiplier, 1.0), 1 / leaf.noise_multiplier)
@@ -225,26 +223,48 @@ def _part(part: Any, count: int) -> _Part:  # noqa: PLR0911 - one a kind
     raise NoDistributionError(f"{type(part).__name__} has no loss distribution here; use method='rdp'")
 
 
+_GAUSSIAN = {
+    "removed": gaussian_distribution,
+    "moved": moved_gaussian_distribution,
+    "replaced": replaced_gaussian_distribution,
+}
+
+
 def _gaussian_reach(mu: float) -> float:
     return mu**2 / 2 + 10 * mu
 
 
-def _sampled(leaf: GaussianEvent | LaplaceEvent, rate: float) -> _Part:
-    replace = leaf.adjacency is Adjacency.REPLACE_ONE
-    if isinstance(leaf, GaussianEvent):
-        # For replacement the unit is the norm of one contribution, half of the sensitivity.
-        factor = 2.0 if replace else 1.0
-        build = partial(_gaussian, factor * leaf.noise_multiplier, rate, replace)
-        return _Part(build, _gaussian_reach(1 / leaf.noise_multiplier))
-    if replace or leaf.dimension != 1:
-        raise NoDistributionError("sampled Laplace noise is analysed for add-remove adjacency and single values only")
-    return _Part(partial(_laplace, leaf.noise_multiplier, rate), 1 / leaf.noise_multiplier)
+def _sampled(part: PoissonSampled) -> _Part:
+    inside = list(flatten(part.event))
+    leaf = ideal(inside[0][0]) if len(inside) == 1 and inside[0][1] == 1 else merged(part.event)
+    replace = leaf is not None and adjacency_of(leaf) is Adjacency.REPLACE_ONE
+    match leaf:
+        case GaussianEvent():
+            # For replacement the unit is the norm of one contribution: half of the sensitivity, but that of sums.
+            kind, unit = ("replaced", 2.0) if replace else ("removed", 1.0)
+            if replace and holds_sums(part):
+                kind, unit = "moved", 1.0
+            build = partial(_gaussian, unit * leaf.noise_multiplier, part.rate, kind)
+            return _Part(build, _gaussian_reach(1 / leaf.noise_multiplier))
+        case LaplaceEvent(dimension=1) if not replace:
+            return _Part(partial(_laplace, leaf.noise_multiplier, part.rate), 1 / leaf.noise_multiplier)
+        case LaplaceEvent():
+            raise NoDistributionError(
+                "sampled Laplace noise is analysed for add-remove adjacency and single values only"
+            )
+        case SummedDiscreteGaussianEvent():
+            raise NoDistributionError(
+                f"clients' noise of local_sigma = {leaf.local_sigma:g} is too coarse for its sum to be near Gaussian "
+                "noise, and is not analysed on samples; use a finer scale, or method='rdp', which does without sampling"
+            )
+    raise NoDistributionError(
+        "Poisson sampling is analysed around one Gaussian or scalar Laplace release; split the event"
+    )
 
 
 @lru_cache(maxsize=8)
-def _gaussian(multiplier: float, rate: float, replace: bool, interval: float) -> Any:
-    build = replaced_gaussian_distribution if replace else gaussian_distribution
-    return build(multiplier, rate, interval)
+def _gaussian(multiplier: float, rate: float, kind: str, interval: float) -> Any:
+    return _GAUSSIAN[kind](multiplier, rate, interval)
 
 
 @lru_cache(maxsize=8)

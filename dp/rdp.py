@@ -32,6 +32,7 @@ from .events import (
     SummedDiscreteGaussianEvent,
     ZCDPEvent,
     flatten,
+    holds_sums,
 )
 from .nearness import ideal
 from .optional import accounting_library
@@ -76,7 +77,7 @@ def rdp_curve(event: Event, orders: Floats) -> Floats:
     total = np.zeros_like(orders)
     for part, count in flatten(event):
         if isinstance(part, PoissonSampled | FixedSizeSampled):
-            total += count * _sampled(part, ideal(part.event), orders)
+            total += count * _sampled(part, orders)
         else:
             total += count * _leaf(part, orders)
     return total
@@ -139,9 +140,20 @@ def skellam_rdp(event: SkellamEvent, orders: Floats) -> Floats:
     return np.asarray(whole * l2**2 / (2 * mu) + extra)
 
 
-def _sampled(part: PoissonSampled | FixedSizeSampled, inner: Event, orders: Floats) -> Floats:
+def _sampled(part: PoissonSampled | FixedSizeSampled, orders: Floats) -> Floats:
+    """Return the curve on a sample; that of sums of clients' noise is never above what it is on all records."""
+    if not holds_sums(part):
+        return _amplified(part, orders)
+    whole = rdp_curve(part.event, orders)
+    try:
+        return np.minimum(whole, _amplified(part, orders))
+    except PrivacyParameterError:  # too coarse to be near Gaussian noise, or of a relation that is not analysed
+        return whole
+
+
+def _amplified(part: PoissonSampled | FixedSizeSampled, orders: Floats) -> Floats:
     """Return the curve of sampled Gaussian noise from dp_accounting."""
-    multiplier, relation = _multiplier(inner)
+    multiplier, relation = _multiplier(ideal(part.event))
     if isinstance(part, PoissonSampled):
         if relation is not Adjacency.ADD_REMOVE:
             raise PrivacyParameterError(

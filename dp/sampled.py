@@ -41,6 +41,17 @@ def gaussian_distribution(multiplier: float, rate: float, interval: float) -> An
     return _distribution(interval, up, down)
 
 
+def moved_gaussian_distribution(multiplier: float, rate: float, interval: float) -> Any:
+    """Return the loss distribution when a record is replaced whose contribution is within 1 of any other and of 0.
+
+    With a and b in place of each other, for losses above 0 delta(epsilon) is q times the excess of N(a) over weights of
+    exp(epsilon) on N(b) and (exp(epsilon) - 1) (1 - q) / q on N(0). That is the most where b and 0 lie on one side of
+    a, as far as they may (SPEC, section 14): both at 1. So b = 0, and the curve is that of a record that is there.
+    """
+    most = _log_mixture(rate, (0.5 + _FAR * multiplier) / multiplier**2)
+    return _distribution(interval, _masses(_with_record(_grid(most, interval), multiplier, rate), rate, interval))
+
+
 def replaced_gaussian_distribution(multiplier: float, rate: float, interval: float) -> Any:
     """Return the loss distribution of one release when a record is replaced, for contributions of norm 1."""
     s = multiplier

@@ -1,11 +1,11 @@
-"""Which records take part in a release: each by a coin of its own, which is what amplification by sampling counts on.
+"""Which records take part in a round: each by a coin of its own, that only its client sees.
 
-Source: Abadi et al. (2016), Mironov, Talwar, Zhang (2019): Poisson sampling.
+Amplification by sampling counts on the coins being secret. So a client draws them itself, anew for each round, from the
+cryptographic source, and tells nobody how they fell.
 """
 
 from __future__ import annotations
 
-import math
 import os
 
 import numpy as np
@@ -13,33 +13,44 @@ import numpy.typing as npt
 
 from .errors import PrivacyParameterError
 from .randomness import RandomBytes, WordStream
-from .rational import exact, number
+from .rational import Real, positive
 from .sensitivity import check_count
 
-_WORDS = 1 << 64
+_BLOCK = 1 << 16  # half a megabyte of words at a time
 
 
-def sample_records(count: int, rate: float, *, random: RandomBytes = os.urandom) -> npt.NDArray[np.int64]:
-    """Return the indices of the records that take part, rising: each of them independently of all others.
+def sample_records(count: int, rate: Real, *, random: RandomBytes = os.urandom) -> npt.NDArray[np.int64]:
+    """Draw a Poisson sample: each of `count` records is in it, or not, independently of all others. Run by the client.
 
-    The probability is floor(rate * 2**64) / 2**64, which is never more than `rate`: a word of 64 random bits decides.
+    A record is in it with the probability floor(rate * 2**64) / 2**64 exactly: at most `rate`, for which the rounds
+    are accounted. Each record takes one 64-bit word, in order, and is in where that is below floor(rate * 2**64). At a
+    rate of 1 all are in, and no word is drawn.
 
     Args:
-        count: number of records, from 0.
-        rate: in (0, 1]; at 1 all take part, and nothing is drawn.
+        count: how many records there are, from 0.
+        rate: in (0, 1].
         random: where random bytes come from; other than os.urandom only to replay what was recorded.
 
-    Raises:
-        PrivacyParameterError: another rate, or no number of records.
+    Returns:
+        The indices of the records in the sample, ascending, int64 (k,), 0 <= k <= count.
 
-    Security: whoever holds the records draws the coins, anew for each release, and tells nobody which fell how, nor how
-    many: a mean divides by the expected number, rate * count.
+    Raises:
+        PrivacyParameterError: a value out of range.
+
+    Security: epsilon of sampled rounds (`PoissonSampled`) holds only while nobody else learns who was sampled. The
+    client draws afresh for each round, uses the sample for that round alone, and keeps it and its size to itself:
+    a mean is the noisy sum divided by the *expected* number of records, never by the true one. A round that failed and
+    is run again is another round, with another sample.
     """
-    count = 0 if exact(count, "count") == 0 else check_count(count, "count")
-    if number(rate, "rate") > 1:
+    records = 0 if not isinstance(count, bool) and count == 0 else check_count(count, "count")
+    chance = positive(rate, "rate")
+    if chance > 1:
         raise PrivacyParameterError(f"rate = {rate} is a probability; it must lie in (0, 1]")
-    below = math.floor(exact(rate, "rate") * _WORDS)
-    if below == _WORDS:
-        return np.arange(count, dtype=np.int64)
-    words = WordStream(count, random=random).take(count)
-    return np.flatnonzero(words < np.uint64(below)).astype(np.int64)
+    if chance == 1:
+        return np.arange(records, dtype=np.int64)
+    below = np.uint64(int(chance * (1 << 64)))
+    source = WordStream(records, random=random)
+    taken = [
+        start + np.flatnonzero(source.take(min(_BLOCK, records - start)) < below) for start in range(0, records, _BLOCK)
+    ]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *taken])
