@@ -34,6 +34,7 @@ class Point:
     sizes: Sizes
     run: Run
     floor: float
+    client_floor: float
     theirs: FlowerCost | None
 
 
@@ -46,7 +47,7 @@ def measure(benchmark: Any, points: dict[float, Sizes]) -> tuple[list[Point], st
             for at, of in points.items():
                 say(str(of))
                 theirs = of.by_flower(flower, samples=1) if isinstance(flower, Peer) else None
-                found.append(Point(at, of, of.run(), of.server_floor(), theirs))
+                found.append(Point(at, of, of.run(), of.server_floor(), of.client_floor(), theirs))
 
         benchmark.pedantic(all_points, rounds=1)
     return found, flower if isinstance(flower, str) else ""
@@ -67,10 +68,11 @@ def seconds(points: list[Point], name: str, title: str, across: str, *, log: boo
         our_server=lambda point: point.run.facts["seconds"]["server"],
         our_client=lambda point: point.run.facts["seconds"]["client_mean"],
         limit_of_the_server=lambda point: point.floor,
+        limit_of_a_client=lambda point: point.client_floor,
         Flower_server_scaled=lambda point: point.theirs and point.theirs.server_seconds,
         Flower_client=lambda point: point.theirs and point.theirs.client_seconds,
     )
-    return Curve(name, title, across, "seconds", drawn, log, ["limit of the server"])
+    return Curve(name, title, across, "seconds", drawn, log, ["limit of the server", "limit of a client"])
 
 
 def describe(finding: Finding, points: list[Point], missing: str) -> None:
@@ -82,6 +84,7 @@ def describe(finding: Finding, points: list[Point], missing: str) -> None:
         finding.add(f"{what}: a client sends", facts["bytes"]["client_sent_mean"] / 1024, "KiB")
         finding.add(f"{what}: memory of all processes", point.run.facts["peak_memory_bytes"] / MIB, "MiB")
         finding.add(f"{what}: AES and X25519 of the server, 1 core", point.floor, "s")
+        finding.add(f"{what}: AES and X25519 of a client", point.client_floor, "s")
         if point.theirs:
             finding.add(f"{what}: {NAME}, the server", point.theirs.server_seconds, "s")
             finding.add(f"{what}: {NAME}, a client", point.theirs.client_seconds, "s")
@@ -100,7 +103,7 @@ def memory(points: list[Point], name: str, title: str, across: str) -> Curve:
 
 def test_over_clients(benchmark, report):
     dim = 1_000 if SMALL else 10_000
-    counts = sizes([10, 20], [20, 50, 100], [20, 50, 100, 200, 500, 1000])
+    counts = sizes([10, 20], [20, 50, 100], [20, 100, 500, 1000, 2000, 5000, 10_000])
     points, missing = measure(benchmark, {count: Sizes(int(count), dim, 0.1) for count in counts})
     finding = Finding(f"A round over its clients: {dim:,} numbers, 10% vanish")
     describe(finding, points, missing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 from functools import cached_property
@@ -122,13 +123,17 @@ class Sizes:
         return statistics.median(processor_seconds(masks, keys) for _ in range(5))
 
     def by_flower(self, flower: Peer, samples: int = size(3, 1, quick=1)) -> FlowerCost:
-        """The same round, graph and threshold by Flower's functions."""
+        """The same round and graph by Flower's functions, and the threshold, unless dropouts leave it too few shares.
+
+        A client holds no share of its own there, so that where everyone is everyone's neighbour there is one less.
+        """
+        left = self.degree - math.ceil(self.degree * self.dropout) - 1
         return cost(
             flower,
             clients=self.clients,
             dropped=self.dropped,
             degree=self.degree,
-            threshold=self.threshold,
+            threshold=max(2, min(self.threshold, left)),
             length=self.dim,
             samples=samples,
         )

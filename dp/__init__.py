@@ -54,6 +54,7 @@ from .preparation import Preparation
 from .quantile import AdaptiveClip
 from .rotation import padded_length, rotate, rotate_back
 from .samplers import discrete_gaussian, discrete_gaussian_of_variance, discrete_laplace
+from .sampling import sample_records
 from .sensitivity import Adjacency, Norm, Sensitivity, Unit
 from .zcdp import advanced_composition, basic_composition, gaussian_rho, zcdp_delta, zcdp_epsilon, zcdp_rho
 
@@ -129,6 +130,7 @@ __all__ = [
     "rotate_back",
     "rounded_l1_bound",
     "rounded_l2_bound",
+    "sample_records",
     "summed_gaussians_ratio",
     "zcdp_delta",
     "zcdp_epsilon",

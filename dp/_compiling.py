@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+LOOPS: list[Any] = []
+"""Those of this process, as numba has them."""
 _THREADS = "NUMBA_NUM_THREADS"
 
 with suppress(ValueError):  # what is no number, numba tells by itself
@@ -104,6 +106,8 @@ def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
     itself: seconds, when a loop is first used.
     """
     loop: Any = njit(nogil=True, **options)(function)
-    if loop is not function and (caches := _caches(function)):  # NUMBA_DISABLE_JIT leaves the loop as it is
-        loop._cache = _Kept(caches)
+    if loop is not function:  # NUMBA_DISABLE_JIT leaves the loop as it is
+        if caches := _caches(function):
+            loop._cache = _Kept(caches)
+        LOOPS.append(loop)
     return loop  # type: ignore[no-any-return]

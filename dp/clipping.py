@@ -175,13 +175,17 @@ def conditionally_round(
         PrivacyParameterError: a vector longer than `l2_norm`, or bad entries.
     """
     values = finite(vector)
+    return conditionally_round_with(values, l2_norm, beta, WordStream(values.size, random=random))
+
+
+def conditionally_round_with(values: Floats, l2_norm: Real, beta: float, source: WordStream) -> Int64s:
+    """Round as `conditionally_round`, finite floats with the next words of a source: one for each entry and try."""
     limit = positive(l2_norm, "l2_norm")
     norm = _norm(values, Norm.L2)
     if norm > float(limit) * (1 + 1e-12):  # the rounded vector's norm is what counts, and is exact
         raise PrivacyParameterError(f"the vector's norm {norm:.6g} exceeds l2_norm = {float(limit):.6g}; clip it first")
     bound = rounded_l2_bound(float(limit), values.size, beta)
     most = math.floor(Fraction(bound) ** 2)
-    source = WordStream(values.size, random=random)
     for _ in range(_TRIES):
         rounded = round_with(values, source)
         if integer_norm_squared(rounded) <= most:

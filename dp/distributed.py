@@ -154,9 +154,17 @@ class Goal:
                 f"sampling_rate = {self.sampling_rate:g} is a probability; give one from 1e-100 to 1"
             )
 
+    def sampled(self, event: Event) -> Event:
+        """Return what one sum reveals, given what it would reveal of all records, in every round.
+
+        Raises:
+            PrivacyParameterError: samples whose unit is no record.
+        """
+        return event if self.sampling_rate == 1 else PoissonSampled(self.sampling_rate, event)
+
     def series(self, event: Event) -> Event:
-        """Return what all rounds together reveal; raise PrivacyParameterError for samples whose unit is no record."""
-        return Repeated(event if self.sampling_rate == 1 else PoissonSampled(self.sampling_rate, event), self.rounds)
+        """Return what all rounds together reveal, as `sampled` has one of them."""
+        return Repeated(self.sampled(event), self.rounds)
 
     def gaussian_multiplier(self) -> float:
         """Return the least noise multiplier of continuous Gaussian noise that serves the goal."""

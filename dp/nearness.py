@@ -26,6 +26,7 @@ from .events import (
     Repeated,
     SummedDiscreteGaussianEvent,
     adjacency_of,
+    flatten,
     holds_sums,
 )
 from .sensitivity import Adjacency
@@ -54,6 +55,21 @@ def ideal(event: Event) -> Event:
         slacks = 2 * event.dimension * summed_gaussians_ratios(event.local_sigma, clients)
         return _gaussian(event, clients * event.local_sigma**2, slacks, event.l2_sensitivity)
     return event
+
+
+def merged(event: Event) -> Event | None:
+    """Return all noise in an event as one Gaussian release that is no more private, None if some has no such form.
+
+    Gaussian noise on several vectors is noise on one that is made of them, each in units of its own noise. So it is
+    under one sample, too, and lengths and distances of contributions add up in squares alike.
+    """
+    parts = [(ideal(part), count) for part, count in flatten(event)]
+    multipliers = [(part.noise_multiplier, count) for part, count in parts if isinstance(part, GaussianEvent)]
+    relation = adjacency_of(event)
+    if not parts or len(multipliers) < len(parts) or relation is None:
+        return None
+    inverse_square = math.fsum(count / multiplier**2 for multiplier, count in multipliers)
+    return GaussianEvent(1 / math.sqrt(inverse_square) * (1 - 4e-15), relation)
 
 
 def _gaussian(

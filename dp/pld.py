@@ -33,7 +33,7 @@ from .events import (
     holds_sums,
 )
 from .laws import gaussian_law, laplace_law
-from .nearness import ideal
+from .nearness import ideal, merged
 from .optional import accounting_library
 from .rational import exact
 from .sampled import gaussian_distribution, moved_gaussian_distribution, replaced_gaussian_distribution
@@ -236,7 +236,7 @@ def _gaussian_reach(mu: float) -> float:
 
 def _sampled(part: PoissonSampled) -> _Part:
     inside = list(flatten(part.event))
-    leaf = ideal(inside[0][0]) if len(inside) == 1 and inside[0][1] == 1 else None
+    leaf = ideal(inside[0][0]) if len(inside) == 1 and inside[0][1] == 1 else merged(part.event)
     replace = leaf is not None and adjacency_of(leaf) is Adjacency.REPLACE_ONE
     match leaf:
         case GaussianEvent():

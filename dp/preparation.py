@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .arrays import readable
-from .clipping import clip, conditionally_round, rounded_l1_bound, rounded_l2_bound
+from .clipping import clip, conditionally_round_with, rounded_l1_bound, rounded_l2_bound
 from .errors import PrivacyParameterError
-from .randomness import RandomBytes
+from .randomness import RandomBytes, WordStream
 from .rational import number
 from .rotation import padded_length, rotate, rotate_back
 from .sensitivity import Norm, check_count
@@ -105,6 +105,10 @@ class Preparation:
         Raises:
             PrivacyParameterError: another shape, NaN or infinity.
         """
+        return self.prepare_with(values, rotation_seed, WordStream(self.dimension, random=random))
+
+    def prepare_with(self, values: npt.ArrayLike, rotation_seed: bytes, source: WordStream) -> tuple[Int64s, bool]:
+        """Prepare as `prepare`, with the next words of a source: so that many vectors take theirs from one."""
         floats = readable(values).astype(np.float64, copy=False)
         if floats.shape != (self.length,):
             raise PrivacyParameterError(
@@ -113,7 +117,7 @@ class Preparation:
         clipped = clip(floats, self.l2_clip, Norm.L2)
         scaled = rotate(clipped, rotation_seed)
         scaled *= self.scale
-        levels = conditionally_round(scaled, self.norm, BETA, random=random)
+        levels = conditionally_round_with(scaled, self.norm, BETA, source)
         np.clip(levels, -self.max_level, self.max_level, out=levels)
         return levels, clipped is not floats
 

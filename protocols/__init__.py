@@ -5,7 +5,7 @@ Read as layers, lowest first: `core`, `reporting` and `inputs`; `masking` and `p
 """
 
 from .core import Adversary, Inputs, Participants, Receipt, ThreatModel, once
-from .inputs import FloatVector, IntegerVector, ModelLayout, PrivateCounts, PrivateVector
+from .inputs import FloatVector, IntegerVector, ModelLayout, PrivateCounts, PrivateVector, PrivateVotes
 from .masking import (
     Client,
     ClientPolicy,
@@ -17,7 +17,7 @@ from .masking import (
     Server,
     warm_up,
 )
-from .privacy import HistogramPlan, PrivatePlan
+from .privacy import HistogramPlan, JointPlan, PlannedCounts, PlannedVector, PrivatePlan, weighed
 
 __all__ = [
     "Adversary",
@@ -29,12 +29,16 @@ __all__ = [
     "HistogramPlan",
     "Inputs",
     "IntegerVector",
+    "JointPlan",
     "ModelLayout",
     "Participants",
+    "PlannedCounts",
+    "PlannedVector",
     "PrivacyDemand",
     "PrivateCounts",
     "PrivatePlan",
     "PrivateVector",
+    "PrivateVotes",
     "Receipt",
     "RoundConfig",
     "RoundResult",
@@ -42,4 +46,5 @@ __all__ = [
     "ThreatModel",
     "once",
     "warm_up",
+    "weighed",
 ]

@@ -22,6 +22,7 @@ from .errors import Commands
 from .keygen import keygen
 from .paillier import paillier_sum
 from .rounds import params, run_round
+from .warming import warm_up_loops
 
 app = typer.Typer(
     name="secagg",
@@ -53,6 +54,7 @@ app.command("round")(run_round)
 app.command()(demo)
 app.command("paillier-sum")(paillier_sum)
 app.command()(keygen)
+app.command("warm-up")(warm_up_loops)
 app.command()(audit)
 app.add_typer(dp_app, name="dp")
 app.add_typer(budget_app, name="budget")

@@ -2,6 +2,14 @@
 
 from .codec import VectorCodec
 from .models import ModelLayout
-from .vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
+from .vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector, PrivateVotes
 
-__all__ = ["FloatVector", "IntegerVector", "ModelLayout", "PrivateCounts", "PrivateVector", "VectorCodec"]
+__all__ = [
+    "FloatVector",
+    "IntegerVector",
+    "ModelLayout",
+    "PrivateCounts",
+    "PrivateVector",
+    "PrivateVotes",
+    "VectorCodec",
+]

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dp.events import Event
-from dp.sensitivity import Adjacency
-from secagg.encoding import Encoded, Levels, readable
+from dp.sensitivity import Adjacency, Unit
+from secagg.encoding import Encoded, Levels
 from secagg.errors import EncodingError
 from secagg.randomness import SYSTEM, RandomBytes
 from secagg.residues import Residues, lane_dtype, packed_bytes
@@ -54,12 +54,12 @@ class VectorCodec(ABC):
             EncodingError: not the array that the specification asks for; the text names the vector.
         """
         try:
-            return self._encode(readable(value), weight, session_id, random)
+            return self._encode(value, weight, session_id, random)
         except EncodingError as error:
             raise EncodingError(f"vector {self.name!r}: {error}", index=error.index) from None
 
     @abstractmethod
-    def _encode(self, value: npt.NDArray[Any], weight: int, session_id: bytes, random: RandomBytes) -> Encoded: ...
+    def _encode(self, value: Any, weight: int, session_id: bytes, random: RandomBytes) -> Encoded: ...
 
     @abstractmethod
     def decode(self, residues: Residues, *, num_summands: int) -> Levels:
@@ -73,8 +73,11 @@ class VectorCodec(ABC):
     def release(self, levels: Levels, *, session_id: bytes) -> npt.NDArray[Any]:
         """Return a sum in the units of the values."""
 
-    def event(self, honest: int, adjacency: Adjacency) -> Event | None:
-        """Return what a sum with the noise of so many honest clients reveals; None where there is no noise."""
+    def event(self, honest: int, adjacency: Adjacency, unit: Unit) -> Event | None:
+        """Return what a sum with the noise of so many honest clients reveals; None where there is no noise.
+
+        Of what is noise for records, `unit` may ask what it is for all that a client adds.
+        """
         return None
 
     def warm_up(self) -> None:  # noqa: B027 - most have nothing to do

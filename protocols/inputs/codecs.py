@@ -16,15 +16,18 @@ CLIPPED = "clipped"
 """The vector of counts of clipped coordinates, one for each vector of floats, behind the weights."""
 
 
-def codec_of(spec: VectorSpec, num_clients: int, max_weight: int) -> VectorCodec:
-    """Return the codec of a named vector; raise ParameterError where no encoding serves it."""
+def codec_of(spec: VectorSpec, num_clients: int, max_weight: int, others: tuple[VectorSpec, ...] = ()) -> VectorCodec:
+    """Return the codec of a named vector; raise ParameterError where no encoding serves it.
+
+    `others` are the round's vectors, among which votes find the one that they are on.
+    """
     match spec:
         case FloatVector():
             return FloatCodec(spec, num_clients, max_weight)
         case IntegerVector():
             return IntegerCodec(spec, num_clients)
         case _:
-            return private_codec_of(spec, num_clients)
+            return private_codec_of(spec, num_clients, others)
 
 
 def extra_codecs(specs: tuple[VectorSpec, ...], num_clients: int, max_weight: int) -> list[VectorCodec]:

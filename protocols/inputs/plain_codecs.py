@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from secagg.encoding import Encoded, FixedPoint, Integers, Levels
+from secagg.encoding import Encoded, FixedPoint, Integers, Levels, readable
 from secagg.errors import EncodingError, ParameterError
 from secagg.randomness import RandomBytes
 from secagg.residues import Residues
@@ -65,9 +65,9 @@ class FloatCodec(VectorCodec):
         """Bits of a residue."""
         return self.fixed_point.modulus_bits
 
-    def _encode(self, value: npt.NDArray[Any], weight: int, session_id: bytes, random: RandomBytes) -> Encoded:
+    def _encode(self, value: Any, weight: int, session_id: bytes, random: RandomBytes) -> Encoded:
         weight = weight if self.weighted else 1
-        return self.fixed_point.encode(_of_length(value, self.length), weight=weight, random=random)
+        return self.fixed_point.encode(_of_length(readable(value), self.length), weight=weight, random=random)
 
     def decode(self, residues: Residues, *, num_summands: int) -> Levels:
         """Return the exact sum in levels; raise EncodingError as `VectorCodec.decode`."""
@@ -128,7 +128,8 @@ class IntegerCodec(VectorCodec):
         """Bits of a residue."""
         return self.integers.modulus_bits
 
-    def _encode(self, value: npt.NDArray[Any], weight: int, session_id: bytes, random: RandomBytes) -> Encoded:
+    def _encode(self, value: Any, weight: int, session_id: bytes, random: RandomBytes) -> Encoded:
+        value = readable(value)
         low, high = self.spec.min_value, self.spec.max_value
         if value.dtype.kind == "f":
             raise EncodingError(f"must be an array of integers, not of {value.dtype}: convert")

@@ -6,7 +6,7 @@ configuration against its own `ClientPolicy` before it says a word.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -14,8 +14,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from dp.errors import DpError
 from dp.events import Composed, Event
-from dp.sensitivity import Adjacency
+from dp.sensitivity import Adjacency, Unit, named
 from secagg.encoding import Encoded, check_weight
 from secagg.errors import EncodingError, ParameterError
 from secagg.randomness import SYSTEM, RandomBytes
@@ -24,7 +25,7 @@ from ..core.numbers import whole
 from ..core.threat_model import ThreatModel
 from ..inputs.codec import VectorCodec
 from ..inputs.codecs import CLIPPED, WEIGHT, codec_of, extra_codecs
-from ..inputs.vectors import FloatVector, PrivateSpec, VectorSpec
+from ..inputs.vectors import FloatVector, PrivateSpec, PrivateVotes, VectorSpec
 from .topology import GraphKind, Topology, derive_topology
 
 MAX_VECTORS = 64
@@ -125,6 +126,11 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         if not all(private):
             plain = self.vectors[private.index(False)].name
             raise ParameterError(f"vector {plain!r} has no noise beside private ones: make all of them private")
+        units = sorted({spec.unit for spec in self.vectors if isinstance(spec, PrivateSpec)})
+        if len(units) > 1:
+            raise ParameterError(
+                f"the vectors have noise for different units, {' and '.join(units)}: choose one of them"
+            )
         if any(spec.length < 1 for spec in self.vectors):
             raise ParameterError("a private vector has at least one coordinate: leave the empty one out")
         if self.threat_model.adversary.may_equivocate and not self.topology.complete:
@@ -156,18 +162,30 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     @cached_property
     def codecs(self) -> tuple[VectorCodec, ...]:
         """The masked vectors in the order in which they travel: the named ones, the weights, the clipped counts."""
-        named = (codec_of(spec, self.num_clients, self.max_weight) for spec in self.vectors)
+        named = (codec_of(spec, self.num_clients, self.max_weight, self.vectors) for spec in self.vectors)
         return (*named, *extra_codecs(self.vectors, self.num_clients, self.max_weight))
+
+    @property
+    def unit(self) -> Unit:
+        """Whose change the noise covers: what a client hands in, or one of its records. Without noise: the client."""
+        spec = self.vectors[0]
+        return spec.unit if isinstance(spec, PrivateSpec) else Unit.CLIENT
 
     def honest(self, survivors: int) -> int:
         """Return how many of so many survivors are honest at least, and so have noise in the sum that nobody knows."""
         return survivors - self.threat_model.max_corrupt
 
-    def event(self, survivors: int, adjacency: Adjacency = Adjacency.ADD_REMOVE) -> Event:
+    def event(self, survivors: int, adjacency: Adjacency = Adjacency.ADD_REMOVE, unit: Unit | None = None) -> Event:
         """Return what a private round of so many inputs reveals, for an accountant.
 
+        Args:
+            survivors: how many inputs the sum has.
+            adjacency: of data sets that differ in one unit.
+            unit: None for the round's own. CLIENT asks a round with noise for records what it is worth for all that a
+                client adds, which is little. What is private for clients is so for each of their records.
+
         Raises:
-            ParameterError: the round is not private, or all of so many may be corrupt.
+            ParameterError: the round is not private, or all of so many may be corrupt; or there is no such unit.
         """
         if not self.private:
             raise ParameterError("the round has no noise, and so no event for an accountant")
@@ -176,7 +194,11 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
             raise ParameterError(
                 f"{survivors} survivors of whom {self.threat_model.max_corrupt} may be corrupt give no privacy"
             )
-        events = [event for codec in self.codecs if (event := codec.event(honest, adjacency)) is not None]
+        try:
+            asked = self.unit if unit is None else named(Unit, unit)
+        except DpError as error:
+            raise ParameterError(str(error)) from None
+        events = [event for codec in self.codecs if (event := codec.event(honest, adjacency, asked)) is not None]
         return events[0] if len(events) == 1 else Composed(tuple(events))
 
     @property
@@ -206,15 +228,19 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
             EncodingError: a vector is missing, unknown, of another length or dtype, or has a value that cannot be
                 encoded; or the weight is out of range.
         """
-        expected = {spec.name for spec in self.vectors}
+        expected = {spec.name for spec in self.vectors if not isinstance(spec, PrivateVotes)}
         if values.keys() != expected:
             raise EncodingError(f"the round sums {sorted(expected)}, but {sorted(values)} were given")
         check_weight(weight, self.max_weight)
         if weight != 1 and not self.weighted:
             raise EncodingError(f"weight is {weight}, but this round is not weighted")
         named = self.codecs[: len(self.vectors)]
+        voted = {spec.name: spec.of for spec in self.vectors if isinstance(spec, PrivateVotes)}
+        # What votes are on is read twice.
+        given = {name: _kept(value) if name in voted.values() else value for name, value in values.items()}
         encoded = [
-            codec.encode(values[codec.name], weight=weight, session_id=session_id, random=random) for codec in named
+            codec.encode(given[voted.get(codec.name, codec.name)], weight=weight, session_id=session_id, random=random)
+            for codec in named
         ]
         clipped = [
             done.num_clipped for spec, done in zip(self.vectors, encoded, strict=True) if isinstance(spec, FloatVector)
@@ -223,6 +249,11 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         for codec in self.codecs[len(named) :]:
             encoded.append(codec.encode(behind[codec.name], session_id=session_id, random=random))
         return encoded
+
+
+def _kept(value: Any) -> Any:
+    """Return blocks of records as a list; anything else as it is."""
+    return list(value) if isinstance(value, Iterator) else value
 
 
 def written_down(config: RoundConfig) -> RoundConfig:

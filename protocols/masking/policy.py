@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from dp.accounting import epsilon_of
 from dp.distributed import Goal
 from dp.errors import DpError
-from dp.events import Repeated
-from dp.sensitivity import Adjacency
+from dp.events import PoissonSampled, Repeated
+from dp.rational import number
+from dp.sensitivity import Adjacency, Unit, named
 from secagg.encoding import Rounding
 from secagg.errors import ParameterError
 
@@ -46,8 +47,12 @@ class PrivacyDemand:
         delta: in (0, 1).
         rounds: how many rounds the client is ready to take part in. A `Client` is one session and remembers no others:
             whoever runs it counts, and accepts no more than these.
-        adjacency: ADD_REMOVE: its contribution could as well be zero; REPLACE_ONE: any other.
+        adjacency: ADD_REMOVE: its contribution could as well be zero, or a record not be there; REPLACE_ONE: any other.
+        unit: CLIENT: all that the client hands in is to be covered, by rounds with noise for clients. RECORD: each of
+            its records, by rounds with noise for either.
         corrupt_fraction: the fraction of the invited whose noise is not counted on, even if the round says fewer.
+        sampling_rate: at which the client samples its own records for each round, by coins that it draws itself and
+            tells nobody (`dp.sample_records`). Below 1 it counts on them, where the noise is for records.
         trusts_server: take the server's word on who survived. One lie, to a few clients, then voids the demand.
 
     Raises:
@@ -60,14 +65,23 @@ class PrivacyDemand:
     adjacency: Adjacency = Adjacency.ADD_REMOVE
     corrupt_fraction: float = 0.1
     trusts_server: bool = False
+    unit: Unit = Unit.CLIENT
+    sampling_rate: float = 1.0
 
     def __post_init__(self) -> None:
         """Check every field."""
         try:
             Goal(self.adjacency, self.delta, epsilon=self.epsilon, rounds=self.rounds)
-            object.__setattr__(self, "adjacency", Adjacency(self.adjacency))
-        except (DpError, ValueError) as error:
+            object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
+            object.__setattr__(self, "unit", named(Unit, self.unit))
+            object.__setattr__(self, "sampling_rate", number(self.sampling_rate, "sampling_rate"))
+        except DpError as error:
             raise ParameterError(f"a demand on privacy: {error}") from None
+        if self.sampling_rate > 1 or (self.sampling_rate < 1 and self.unit is Unit.CLIENT):
+            raise ParameterError(
+                f"sampling_rate is {self.sampling_rate}, but must be at most 1, and 1 where the unit is the client: a "
+                "client that is left out takes its noise along"
+            )
         real(self.corrupt_fraction, "corrupt_fraction", 0, MAX_BAD_FRACTION)
 
     def check(self, config: RoundConfig) -> None:
@@ -83,14 +97,16 @@ class PrivacyDemand:
             )
         doubted = max(0, self._believed(config) - config.threat_model.max_corrupt)
         try:
-            event = config.event(config.min_survivors - doubted, self.adjacency)
+            event = config.event(config.min_survivors - doubted, self.adjacency, self.unit)
+            if config.unit is Unit.RECORD and self.sampling_rate < 1:
+                event = PoissonSampled(self.sampling_rate, event)
             spent = epsilon_of(Repeated(event, self.rounds), self.delta)
         except DpError as error:
             raise ParameterError(f"this client's demand on privacy cannot be checked: {error}") from None
         if not spent <= self.epsilon:  # True for NaN
             raise ParameterError(
-                f"{self.rounds} rounds with this noise may cost epsilon {spent:.4g} at delta {self.delta:g}, but this "
-                f"client demands at most {self.epsilon:g}: raise local_sigma or min_survivors"
+                f"{self.rounds} rounds with this noise may cost epsilon {spent:.4g} at delta {self.delta:g} for each "
+                f"{self.unit}, but this client demands at most {self.epsilon:g}: raise local_sigma or min_survivors"
             )
 
     def _believed(self, config: RoundConfig) -> int:

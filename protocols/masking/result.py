@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dp.accounting import epsilon_of
 from dp.events import Event
-from dp.sensitivity import Adjacency
+from dp.sensitivity import Adjacency, Unit
 from secagg.encoding import Levels
 from secagg.errors import ParameterError, StateError
 from secagg.residues import Residues
@@ -91,8 +91,10 @@ class RoundResult:
             raise StateError("the survivors' total weight is zero: there is no mean")
         return np.asarray(self.sum(name) / divisor, dtype=np.float64)
 
-    def event(self, adjacency: Adjacency = Adjacency.ADD_REMOVE) -> Event:
+    def event(self, adjacency: Adjacency = Adjacency.ADD_REMOVE, unit: Unit | None = None) -> Event:
         """Return what a private round has revealed, given who survived, for `dp.Accountant` or a ledger.
+
+        `unit` is as in `RoundConfig.event`: None for the round's own.
 
         At least what `RoundConfig.event` promised: more survivors have brought more noise. Who survives must not
         depend on earlier results, unless a ledger adds the events up (`Composition.RENYI`).
@@ -100,11 +102,11 @@ class RoundResult:
         Raises:
             ParameterError: the round was not private.
         """
-        return self._config.event(len(self.survivors), adjacency)
+        return self._config.event(len(self.survivors), adjacency, unit)
 
-    def epsilon(self, delta: float, adjacency: Adjacency = Adjacency.ADD_REMOVE) -> float:
-        """Return the epsilon at delta that this round, by itself, has cost each client. Raises as `event`."""
-        return epsilon_of(self.event(adjacency), delta)
+    def epsilon(self, delta: float, adjacency: Adjacency = Adjacency.ADD_REMOVE, unit: Unit | None = None) -> float:
+        """Return the epsilon at delta that this round, by itself, has cost each unit. Raises as `event`."""
+        return epsilon_of(self.event(adjacency, unit), delta)
 
     def _codec(self, name: str) -> VectorCodec:
         for codec in self._config.codecs:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
+
 import numpy as np
 
 from dp.samplers import discrete_gaussian
@@ -38,3 +41,32 @@ def warm_up(config: RoundConfig | None = None) -> None:
     shares = shamir.split(bytes(32), threshold=2, indices=range(1, _SHARES + 1))
     shamir.reconstruct_many((1, 2), [[shares[1]], [shares[2]]], num_bytes=32)
     shamir.reconstruct_robust(shares | {1: b"\1" + shares[1][1:]}, threshold=2, num_bytes=32)
+
+
+@dataclass(frozen=True)
+class KeptLoops:
+    """Where the compiled loops of this process are kept.
+
+    Attributes:
+        places: folder -> how many loops are kept there.
+        compiled: how many versions of loops this process has compiled.
+        read: how many it has read.
+        lost: how many loops are kept nowhere, so that each process compiles them for itself.
+    """
+
+    places: dict[str, int]
+    compiled: int
+    read: int
+    lost: int
+
+
+def kept_loops() -> KeptLoops:
+    """Tell where the loops are kept that this process has loaded, after `warm_up`."""
+    from dp._compiling import LOOPS as OF_DP
+    from secagg._compiling import LOOPS as OF_SECAGG
+
+    known = [loop.stats for loop in (*OF_SECAGG, *OF_DP)]
+    places = Counter(stats.cache_path for stats in known if stats.cache_path)
+    compiled = sum(sum(stats.cache_misses.values()) for stats in known)
+    read = sum(sum(stats.cache_hits.values()) for stats in known)
+    return KeptLoops(dict(places), compiled, read, len(known) - places.total())

@@ -118,7 +118,7 @@ class PaidRound:
             LedgerError: the ledger refuses or fails: there is nothing to publish, and the reservation stays.
         """
         result = self.server().result
-        actual = result.event(self._plan.adjacency)
+        actual = self._plan.sampled(result.event(self._plan.adjacency))
         self._reservation = self._ledger.commit(self.reservation, actual, participants=result.survivors)
         self._committed = True
         return result
@@ -166,6 +166,10 @@ class Payable(ABC):
     @abstractmethod
     def event(self, survivors: int | None = None) -> Event:
         """Return what one sum reveals: of so many inputs, or of the fewest that it may have."""
+
+    @abstractmethod
+    def sampled(self, event: Event) -> Event:
+        """Return what a sum's event comes to where clients sample their records as planned."""
 
     def reserving(
         self,

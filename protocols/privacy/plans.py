@@ -15,11 +15,11 @@ from typing import Generic, TypeVar
 from dp.accounting import epsilon_of
 from dp.distributed import LEAST_LOCAL_SIGMA, Goal, NoiseShare, least_fine_sigma, local_sigma_for
 from dp.errors import DpError
-from dp.events import Event
+from dp.events import Event, Repeated
 from dp.preparation import Preparation
 from dp.rational import number
 from dp.rotation import padded_length
-from dp.sensitivity import Adjacency
+from dp.sensitivity import Adjacency, Unit, named
 from secagg.errors import ParameterError
 
 from ..core.numbers import whole
@@ -49,8 +49,8 @@ class _Fit(Generic[Codec]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Plan(Payable, ABC, Generic[Codec]):
-    """What all plans state, and what follows."""
+class Rounds(Payable, ABC):
+    """What all plans state, and what follows, whatever the vectors are."""
 
     threat_model: ThreatModel
     delta: float
@@ -58,6 +58,8 @@ class _Plan(Payable, ABC, Generic[Codec]):
     noise_multiplier: float | None = None
     rounds: int = 1
     adjacency: Adjacency = Adjacency.ADD_REMOVE
+    unit: Unit = Unit.CLIENT
+    sampling_rate: float = 1.0
     min_participants: int = MIN_PARTICIPANTS
     max_modulus_bits: int = _MAX_BITS
     graph: GraphKind | None = None
@@ -66,8 +68,14 @@ class _Plan(Payable, ABC, Generic[Codec]):
         """Derive everything once, so that what is impossible is refused here."""
         object.__setattr__(self, "max_modulus_bits", whole(self.max_modulus_bits, "max_modulus_bits", 2, _MAX_BITS))
         object.__setattr__(self, "min_participants", whole(self.min_participants, "min_participants", 1))
-        for name in ("adjacency", "delta", "epsilon", "noise_multiplier", "rounds"):
+        object.__setattr__(self, "unit", _unit(self.unit))
+        for name in ("adjacency", "delta", "epsilon", "noise_multiplier", "rounds", "sampling_rate"):
             object.__setattr__(self, name, getattr(self.goal, name))
+        if self.sampling_rate < 1 and self.unit is Unit.CLIENT:
+            raise ParameterError(
+                f"sampling_rate is {self.sampling_rate:g}, but must be 1 where the unit is the client: one that is "
+                f"left out takes its noise along; sample records, with unit={Unit.RECORD!r}"
+            )
         if self.min_survivors > self.threat_model.num_clients:
             raise ParameterError(
                 f"{self.threat_model.num_clients} clients are invited, but a sum needs {self.min_participants} "
@@ -97,9 +105,35 @@ class _Plan(Payable, ABC, Generic[Codec]):
     def goal(self) -> Goal:
         """The goal in the words of `dp`."""
         try:
-            return Goal(self.adjacency, self.delta, self.epsilon, self.noise_multiplier, self.rounds)
+            return Goal(
+                self.adjacency, self.delta, self.epsilon, self.noise_multiplier, self.rounds, self.sampling_rate
+            )
         except DpError as error:
             raise ParameterError(str(error)) from None
+
+    @property
+    @abstractmethod
+    def config(self) -> RoundConfig:
+        """The configuration that the server proposes."""
+
+    def event(self, survivors: int | None = None) -> Event:
+        """Return what one sum reveals of a unit: of so many inputs, or of the fewest that it may have."""
+        inputs = self.min_survivors if survivors is None else survivors
+        return self.sampled(self.config.event(inputs, self.adjacency))
+
+    def sampled(self, event: Event) -> Event:
+        """Return what a sum's event comes to where clients sample their records as planned."""
+        return self.goal.sampled(event)
+
+    @cached_property
+    def epsilon_total(self) -> float:
+        """The epsilon at delta that all rounds cost at most, whoever sees the sums."""
+        return epsilon_of(Repeated(self.event(), self.rounds), self.delta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan(Rounds, Generic[Codec]):
+    """A plan of rounds that sum one vector."""
 
     @cached_property
     def codec(self) -> Codec:
@@ -118,15 +152,6 @@ class _Plan(Payable, ABC, Generic[Codec]):
             min_survivors=self.min_survivors,
             graph=self.graph,
         )
-
-    def event(self, survivors: int | None = None) -> Event:
-        """Return what one sum reveals: of so many inputs, or of the fewest that it may have."""
-        return self.config.event(self.min_survivors if survivors is None else survivors, self.adjacency)
-
-    @cached_property
-    def epsilon_total(self) -> float:
-        """The epsilon at delta that all rounds cost at most, whoever sees the sums."""
-        return epsilon_of(self.goal.series(self.event()), self.delta)
 
     def sum_deviation(self, survivors: int) -> float:
         """Return the standard deviation of the noise on each entry of a sum, in the units of the values."""
@@ -160,12 +185,17 @@ class PrivatePlan(_Plan[NoisyFloats]):
     Args:
         threat_model: who takes part and what may go wrong.
         length: number of coordinates, at least 1.
-        l2_clip: clients scale longer vectors down to this L2 norm.
+        l2_clip: clients scale longer vectors down to this L2 norm: their own, or those of their records.
+        max_records: where the unit is the record: the modulus has room for so many records of each client. With more,
+            entries of a client's sum may be cut; that changes nothing about privacy.
         delta: in (0, 1); well below one over the number of clients.
         epsilon: the goal for all rounds together, or None where noise_multiplier is given.
         noise_multiplier: sigma over sensitivity of the noise in a sum, or None where epsilon is given.
         rounds: how many such rounds the goal is for.
-        adjacency: ADD_REMOVE (a contribution could be zero) or REPLACE_ONE.
+        adjacency: ADD_REMOVE (a contribution could be zero, a record not be there) or REPLACE_ONE.
+        unit: whose change the noise covers: all that a CLIENT hands in, or one RECORD of it.
+        sampling_rate: where the unit is the record: the probability with which clients let each of their records take
+            part in a round, by coins of their own (`dp.sample_records`). The noise counts on honest clients to do so.
         min_participants: fewer inputs are never summed.
         max_modulus_bits: the most bits of a residue, 2 to 63; the traffic grows with what is needed of them.
         graph: as in `RoundConfig`.
@@ -178,11 +208,13 @@ class PrivatePlan(_Plan[NoisyFloats]):
     length: int
     l2_clip: float
     name: str = "update"
+    max_records: int = 1
 
     def __post_init__(self) -> None:
         """Take what is this plan's own."""
         object.__setattr__(self, "length", whole(self.length, "length", 1, MAX_LENGTH))
         object.__setattr__(self, "l2_clip", _number(self.l2_clip, "l2_clip"))
+        object.__setattr__(self, "max_records", whole(self.max_records, "max_records", 1))
         super().__post_init__()
 
     def _fit(self, goal: Goal) -> _Fit[NoisyFloats]:
@@ -218,11 +250,10 @@ class PrivatePlan(_Plan[NoisyFloats]):
     def _with_norm(self, norm: float, goal: Goal, multiplier: float) -> NoisyFloats:
         scale = norm / self.l2_clip
         made = Preparation(self.length, self.l2_clip, scale)
-        bounds = NoiseShare(LEAST_LOCAL_SIGMA, made.dimension, made.l2_bound, made.l1_bound)
+        bounds = NoiseShare(LEAST_LOCAL_SIGMA, made.dimension, made.l2_bound, made.l1_bound, unit=self.unit)
         sigma = local_sigma_for(goal, multiplier, bounds, self.honest)
-        return NoisyFloats(
-            PrivateVector(self.name, self.length, self.l2_clip, scale, sigma), self.threat_model.num_clients
-        )
+        spec = PrivateVector(self.name, self.length, self.l2_clip, scale, sigma, self.unit, self.max_records)
+        return NoisyFloats(spec, self.threat_model.num_clients)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +262,9 @@ class HistogramPlan(_Plan[NoisyCounts]):
 
     Args:
         bins: number of bins, at least 1.
-        max_total: the most that one client's counts may sum to; 1 where each casts one vote.
+        max_total: the most that one client's counts may sum to; 1 where each casts one vote. Where the unit is the
+            record: the most that each of a client's counts may be, for which the modulus has room.
+        max_per_record: where the unit is the record: the most that the counts of one may sum to.
         least_count: released counts below this are 0.
 
     The other arguments, and what is raised, are those of `PrivatePlan`.
@@ -241,26 +274,37 @@ class HistogramPlan(_Plan[NoisyCounts]):
     max_total: int = 1
     least_count: int = 10
     name: str = "counts"
+    max_per_record: int = 1
 
     def __post_init__(self) -> None:
         """Take what is this plan's own."""
         object.__setattr__(self, "bins", whole(self.bins, "bins", 1, MAX_LENGTH))
         object.__setattr__(self, "max_total", whole(self.max_total, "max_total", 1))
+        object.__setattr__(self, "max_per_record", whole(self.max_per_record, "max_per_record", 1))
         object.__setattr__(self, "least_count", whole(self.least_count, "least_count", 0))
         super().__post_init__()
 
     def _fit(self, goal: Goal) -> _Fit[NoisyCounts]:
         multiplier = goal.gaussian_multiplier()
-        total = float(self.max_total)
-        unscaled = NoiseShare(LEAST_LOCAL_SIGMA, self.bins, total, total, nonnegative=True)
+        total = float(self.max_total if self.unit is Unit.CLIENT else self.max_per_record)
+        unscaled = NoiseShare(LEAST_LOCAL_SIGMA, self.bins, total, total, nonnegative=True, unit=self.unit)
         fine = 1.05 * least_fine_sigma(self.honest, self.bins) * math.sqrt(self.honest)
         scale = max(1, math.ceil(fine / (multiplier * unscaled.sensitivities(self.adjacency)[0])))
         bounds = replace(unscaled, l2_bound=total * scale, l1_bound=total * scale)
         sigma = local_sigma_for(goal, multiplier, bounds, self.honest)
-        spec = PrivateCounts(self.name, self.bins, self.max_total, scale, sigma, self.least_count)
+        spec = PrivateCounts(
+            self.name, self.bins, self.max_total, scale, sigma, self.least_count, self.unit, self.max_per_record
+        )
         codec = NoisyCounts(spec, self.threat_model.num_clients)
         bits = codec.modulus_bits
         return _Fit(codec if bits <= self.max_modulus_bits else None, bits, bits)
+
+
+def _unit(value: Unit) -> Unit:
+    try:
+        return named(Unit, value)
+    except DpError as error:
+        raise ParameterError(str(error)) from None
 
 
 def _number(value: float, name: str) -> float:

@@ -207,9 +207,9 @@ class Client:
     def _mask(self, complaints: list[int]) -> bytes:
         session = self.session
         assert session
-        values = {name: _numbers(given) for name, given in self.given["values"].items()}
+        values = {name: numbers(given) for name, given in self.given["values"].items()}
         seeds = {name: bytes.fromhex(seed) for name, seed in self.given["rounding_seeds"].items()}
-        clipped = {name: _numbers(given) for name, given in self.given.get("clipped", {}).items()}
+        clipped = {name: numbers(given) for name, given in self.given.get("clipped", {}).items()}
         drawn = {
             name: Drawn(bytes.fromhex(seed), seeds.get(name, b""), clipped.get(name))
             for name, seed in self.given.get("noise_seeds", {}).items()
@@ -273,7 +273,10 @@ class Client:
         return self._encode("unmasking-shares", self_mask_shares=dict(sorted(seeds.items())), mask_key_shares=keys)
 
 
-def _numbers(given: list[Any]) -> list[Any]:
+def numbers(given: list[Any]) -> list[Any]:
+    """The numbers of a vector, or the rows of records."""
+    if given and isinstance(given[0], list):
+        return [numbers(row) for row in given]
     return [float.fromhex(value) if isinstance(value, str) else value for value in given]
 
 

@@ -67,6 +67,8 @@ class Session:
         private = [isinstance(lane.codec, Private) for lane in self.lanes]
         if any(private):
             require(all(private), "ParameterError")
+            units = {lane.codec.unit for lane in self.lanes if isinstance(lane.codec, Private)}
+            require(len(units) == 1, "ParameterError")
             require(self.topology.complete or not self.equivocates, "ParameterError")
 
     @cached_property

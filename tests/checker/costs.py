@@ -49,7 +49,14 @@ PERMISSIVE = {
     "privacy": None,
     "min_participants": 2,
 }
-DEMAND = {"rounds": 1, "adjacency": "add-remove", "corrupt_fraction": 0.1, "trusts_server": False}
+DEMAND = {
+    "rounds": 1,
+    "adjacency": "add-remove",
+    "corrupt_fraction": 0.1,
+    "trusts_server": False,
+    "unit": "client",
+    "sampling_rate": 1.0,
+}
 FLOATS = ("corrupt_fraction", "epsilon", "delta", "min_survivor_fraction", "min_clip", "max_clip")
 DISCRETENESS, MAX_EPSILON = 2.0**-58, 700.0
 
@@ -83,7 +90,7 @@ def mu_of_sum(local_sigma: float, clients: int, l2: float, dimension: int) -> fl
 
 
 def _factors(codec: Private, adjacency: str) -> tuple[float, float]:
-    """Section 29: how many times its bounds in L2 and L1 one client moves a sum by."""
+    """Section 29: how many times its bounds in L2 and L1 one unit moves a sum by."""
     if adjacency == "add-remove":
         return 1, 1
     if not isinstance(codec, PrivateCounts):
@@ -91,26 +98,27 @@ def _factors(codec: Private, adjacency: str) -> tuple[float, float]:
     return (math.sqrt(2), 2) if codec.dimension > 1 else (1, 1)
 
 
-def epsilon(codecs: Sequence[Private], honest: int, adjacency: str, delta: float, rounds: int) -> float:
+def epsilon(
+    codecs: Sequence[Private], honest: int, adjacency: str, delta: float, rounds: int, unit: str = "record"
+) -> float:
     """Section 29: what so many rounds cost, each with the noise of so many honest clients: the less of two ways."""
-    bounds = [_by_divergence(codecs, honest, adjacency, delta, rounds)]
+    moved = []
+    for codec in codecs:
+        two, one = _factors(codec, adjacency)
+        l2, l1 = codec.bounds(unit)
+        moved.append((two * l2, one * l1))
+    parts = [
+        sums_of(codec.local_sigma, honest, l2, l1, codec.dimension)
+        for codec, (l2, l1) in zip(codecs, moved, strict=True)
+    ]
+    bounds = [epsilon_from(lambda order: rounds * math.fsum(part(order) for part in parts), delta)]
     near = [
-        mu_of_sum(codec.local_sigma, honest, _factors(codec, adjacency)[0] * codec.bound, codec.dimension)
-        for codec in codecs
+        mu_of_sum(codec.local_sigma, honest, l2, codec.dimension) for codec, (l2, _) in zip(codecs, moved, strict=True)
     ]
     squares = [mu**2 for mu in near if mu is not None]
     if len(squares) == len(near):
         bounds.append(gaussian_epsilon(1 / math.sqrt(rounds * math.fsum(squares)), delta))
     return min(bounds)
-
-
-def _by_divergence(codecs: Sequence[Private], honest: int, adjacency: str, delta: float, rounds: int) -> float:
-    """Sections 14 and 15: by divergence."""
-    parts = []
-    for codec in codecs:
-        two, one = _factors(codec, adjacency)
-        parts.append(sums_of(codec.local_sigma, honest, two * codec.bound, one * codec.l1, codec.dimension))
-    return epsilon_from(lambda order: rounds * math.fsum(part(order) for part in parts), delta)
 
 
 def private_codecs(session: Session) -> list[Private]:
@@ -159,5 +167,7 @@ def check_policy(policy: dict[str, Any], session: Session) -> None:
     corrupt = max(session.topology.max_corrupt, believed)
     honest = session.min_survivors - corrupt
     require(codecs and honest >= 1, "ParameterError")
-    cost = epsilon(codecs, honest, demand["adjacency"], demand["delta"], demand["rounds"])
+    if demand["sampling_rate"] < 1:
+        raise NotImplementedError("accountants differ in samples, so that no vector has them")
+    cost = epsilon(codecs, honest, demand["adjacency"], demand["delta"], demand["rounds"], demand["unit"])
     require(cost <= demand["epsilon"], "ParameterError")

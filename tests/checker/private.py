@@ -1,6 +1,7 @@
 """SPEC section 27: private vectors, with every random word given (and section 16: what clipping may do)."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -25,9 +26,11 @@ class Drawn:
 
 
 class Private:
-    """Vectors of `dimension` lanes, none beyond `largest`, of L2 norm `bound` at most, and their noise."""
+    """Vectors of `dimension` lanes, their noise, and bounds: `bound`, on the L2 norm of a unit; `largest`, on lanes."""
 
     def __init__(self, vector: dict[str, Any], n_clients: int, dimension: int, bound: float, largest: int) -> None:
+        self.unit = vector.get("unit", "client")
+        require(self.unit in ("client", "record"), "ParameterError")
         self.length, self.scale, self.local_sigma = vector["length"], vector["scale"], vector["local_sigma"]
         self.dimension, self.bound, self.largest = dimension, bound, largest
         require(LEAST_LOCAL_SIGMA <= self.local_sigma <= MAX_LOCAL_SIGMA, "ParameterError")
@@ -39,6 +42,18 @@ class Private:
         """Section 16: the L1 norm that no vector exceeds."""
         return rounded_up(self.bound * min(math.sqrt(self.dimension), self.bound))
 
+    def bounds(self, unit: str) -> tuple[float, float]:
+        """Section 29: L2 and L1 norms of what a unit contributes; of all of a client's, lanes alone are bounded."""
+        if unit == "client" and self.unit == "record":
+            return rounded_up(self.largest * math.sqrt(self.dimension)), float(self.largest * self.dimension)
+        return self.bound, self.l1
+
+    def rows(self, values: list[Any]) -> list[list[Any]]:
+        """A row for each unit: of a client there is one."""
+        rows = [values] if self.unit == "client" else values
+        require(all(isinstance(row, list) and len(row) == self.length for row in rows), "EncodingError")
+        return rows
+
     def reach(self, clients: int) -> int:
         """n M + R(n), which sums of so many hardly ever exceed."""
         tail = math.sqrt(2 * math.log(2 * self.dimension * 2**WRAP_BITS))
@@ -46,7 +61,6 @@ class Private:
         return clients * self.largest + noise
 
     def encode(self, values: list[Any], rotation: bytes, drawn: Drawn) -> list[int]:
-        require(len(values) == self.length, "EncodingError")
         law, stream = _gaussian(self.local_sigma), words(drawn.noise_seed)
         return [(level + law.sample(stream)) % 2**self.bits for level in self.prepare(values, rotation, drawn)]
 
@@ -56,7 +70,15 @@ class Private:
         return levels
 
     def prepare(self, values: list[Any], rotation: bytes, drawn: Drawn) -> list[int]:
-        """The levels before noise."""
+        """The levels before noise: those of all rows, added up and cut."""
+        rounding, total = words(drawn.rounding_seed), [0] * self.dimension
+        for row in self.rows(values):
+            levels = self.prepare_row(row, rotation, rounding, drawn)
+            total = [a + b for a, b in zip(total, levels, strict=True)]
+        return [max(-self.largest, min(self.largest, level)) for level in total]
+
+    def prepare_row(self, row: list[Any], rotation: bytes, rounding: Iterator[int], drawn: Drawn) -> list[int]:
+        """The levels of one unit."""
         raise NotImplementedError
 
     def restore(self, levels: list[int], rotation: bytes) -> list[Any]:
@@ -73,19 +95,22 @@ class PrivateFloats(Private):
         require(0.5 <= norm <= MAX_NORM, "ParameterError")
         bound = l2_bound(norm, dimension, BETA)
         spread = norm * min(1.0, math.sqrt(2 * math.log(2 * dimension * 2**CUT_BITS) / dimension))
-        super().__init__(vector, n_clients, dimension, bound, math.floor(min(bound, math.ceil(spread) + 1)))
+        self.cut = math.floor(min(bound, math.ceil(spread) + 1))
+        records = vector.get("max_records", 1)
+        require(records >= 1 and (records == 1 or vector.get("unit") == "record"), "ParameterError")
+        super().__init__(vector, n_clients, dimension, bound, self.cut * records)
 
-    def prepare(self, values: list[Any], rotation: bytes, drawn: Drawn) -> list[int]:
-        if not all(map(math.isfinite, values)):
-            values = [0.0] * len(values)
+    def prepare_row(self, row: list[Any], rotation: bytes, rounding: Iterator[int], drawn: Drawn) -> list[int]:
+        if not all(map(math.isfinite, row)):
+            row = [0.0] * len(row)
         if drawn.clipped is None:
-            agree("an input that needs no clipping", _square(values) <= Fraction(self.l2_clip) ** 2, True)
+            agree("an input that needs no clipping", _square(row) <= Fraction(self.l2_clip) ** 2, True)
         else:
-            check_clipped(values, drawn.clipped, self.l2_clip)
-            values = drawn.clipped
-        scaled = [value * self.scale for value in rotated(values, rotation)]
-        levels, _ = conditionally_rounded(scaled, self.bound, words(drawn.rounding_seed))
-        return [max(-self.largest, min(self.largest, level)) for level in levels]
+            check_clipped(row, drawn.clipped, self.l2_clip)
+            row = drawn.clipped
+        scaled = [value * self.scale for value in rotated(row, rotation)]
+        levels, _ = conditionally_rounded(scaled, self.bound, rounding)
+        return [max(-self.cut, min(self.cut, level)) for level in levels]
 
     def restore(self, levels: list[int], rotation: bytes) -> list[str]:
         values = unrotated([level / self.scale for level in levels], rotation)
@@ -99,18 +124,21 @@ class PrivateCounts(Private):
         require(self.max_total >= 1 and vector["scale"] >= 1, "ParameterError")
         steps = self.max_total * vector["scale"]
         require(steps <= MAX_STEPS, "ParameterError")
-        super().__init__(vector, n_clients, vector["length"], float(steps), steps)
+        records, each = vector.get("unit") == "record", vector.get("max_per_record", 1)
+        require(1 <= each <= (self.max_total if records else 1), "ParameterError")
+        self.of_unit = each if records else self.max_total
+        super().__init__(vector, n_clients, vector["length"], float(self.of_unit * vector["scale"]), steps)
 
     @property
     def l1(self) -> float:
         return self.bound
 
-    def prepare(self, values: list[Any], rotation: bytes, drawn: Drawn) -> list[int]:
-        values = [max(0, value) for value in values]
-        total = sum(values)
-        if total > self.max_total:
-            return [value * self.max_total * self.scale // total for value in values]
-        return [value * self.scale for value in values]
+    def prepare_row(self, row: list[Any], rotation: bytes, rounding: Iterator[int], drawn: Drawn) -> list[int]:
+        row = [max(0, value) for value in row]
+        total = sum(row)
+        if total > self.of_unit:
+            return [value * self.of_unit * self.scale // total for value in row]
+        return [value * self.scale for value in row]
 
     def restore(self, levels: list[int], rotation: bytes) -> list[int]:
         counts = [round(level / self.scale) for level in levels]  # ties to even

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .client import numbers
 from .configuration import Session
 from .costs import check_policy, epsilon
 from .private import Drawn, Private, PrivateCounts, PrivateFloats
@@ -37,14 +38,14 @@ def _encoding(given: Case) -> Case:
 
 
 def _prepare(given: Case) -> list[int]:
-    values = [float.fromhex(value) if isinstance(value, str) else value for value in given["values"]]
+    values = numbers(given["values"])
     drawn = Drawn(b"", bytes.fromhex(given["rounding_seed"]), None)
     return _codec(given).prepare(values, bytes.fromhex(given["rotation_seed"]), drawn)
 
 
 def _epsilon(given: Case) -> str:
     codecs = [read(vector, given["clients"]) for vector in given["vectors"]]
-    terms = given["adjacency"], float.fromhex(given["delta"]), given["rounds"]
+    terms = given["adjacency"], float.fromhex(given["delta"]), given["rounds"], given.get("unit", "record")
     return epsilon(codecs, given["honest"], *terms).hex()
 
 

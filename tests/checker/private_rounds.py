@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from .client import numbers
 from .configuration import Session
 from .costs import check_policy, epsilon, private_codecs
 from .findings import agree
@@ -20,7 +21,7 @@ def check(vector: Vector, session: Session) -> int:
         return 0
     for case in vector["costs"]:
         honest = case["survivors"] - session.topology.max_corrupt
-        terms = case["adjacency"], float.fromhex(case["delta"]), case["rounds"]
+        terms = case["adjacency"], float.fromhex(case["delta"]), case["rounds"], case.get("unit", "record")
         ours, theirs = epsilon(codecs, honest, *terms), float.fromhex(case["epsilon"])
         agree(f"cost of {case}", theirs if math.isclose(ours, theirs, rel_tol=1e-9) else ours, theirs)
     for case in vector["proposals"]:
@@ -47,7 +48,7 @@ def _encode(case: Vector, vector: Vector, session: Session) -> None:
         raise TypeError(case["vector"])
     given, name = vector["clients"][str(case["client"])], case["vector"]
     seeds = [bytes.fromhex(given[kind].get(name, "")) for kind in ("noise_seeds", "rounding_seeds")]
-    values = [float.fromhex(value) if isinstance(value, str) else value for value in case["values"]]
+    values = numbers(case["values"])
     codec.encode(values, session.rotation(name), Drawn(*seeds, None))
 
 

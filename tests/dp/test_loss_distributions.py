@@ -143,8 +143,8 @@ def test_convolutions_are_counted() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        PoissonSampled(0.1, Composed((GaussianEvent(1.0, ADD), GaussianEvent(1.0, ADD)))),
-        PoissonSampled(0.1, Repeated(GaussianEvent(1.0, ADD), 2)),
+        PoissonSampled(0.1, Composed((GaussianEvent(1.0, ADD), LaplaceEvent(1.0, ADD, 1)))),
+        PoissonSampled(0.1, Repeated(LaplaceEvent(1.0, ADD, 1), 2)),
         PoissonSampled(0.1, LaplaceEvent(1.0, ADD, 2)),
         PoissonSampled(0.1, LaplaceEvent(1.0, REPLACE, 1)),
         PoissonSampled(0.1, ApproximateEvent(1.0, 0.0, ADD)),

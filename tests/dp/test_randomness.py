@@ -122,6 +122,7 @@ DRAWS: dict[str, Callable[[RandomBytes], object]] = {
     "discrete_laplace": lambda random: dp.discrete_laplace(50, 100, random=random),
     "randomised_round": lambda random: dp.randomised_round(HALVES, random=random),
     "conditionally_round": lambda random: dp.conditionally_round(HALVES, 5.0, 0.5, random=random),
+    "sample_records": lambda random: dp.sample_records(100, 0.5, random=random),
     "gaussian": lambda random: dp.gaussian(HALVES, EUCLIDEAN, sigma=1.0, random=random).value,
     "laplace": lambda random: dp.laplace(HALVES, SUM, scale=1.0, random=random).value,
     "discrete_gaussian_mechanism": lambda random: (

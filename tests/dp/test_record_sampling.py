@@ -319,3 +319,13 @@ def test_errors_say_which_way_to_turn_and_how_far(rounds: int, rate: float) -> N
     words = str(error.value).replace(",", "").split()
     assert multiplier(1.01 * float(words[words.index("to") + 1]), rounds) > 0
     assert multiplier(1e-6, int(0.99 * int(words[-1]))) > 0
+
+
+@pytest.mark.parametrize("relation", [ADD, REPLACE])
+def test_several_sums_under_one_sample_are_one_vector(relation: Adjacency) -> None:
+    parts = [sum_event(40.0, 9, 60.0, relation, dimension=256), sum_event(80.0, 9, 60.0, relation, dimension=256)]
+    joint = math.sqrt(sum((part.l2_sensitivity / part.local_sigma) ** 2 for part in parts))
+    one = sum_event(40.0, 9, 40.0 * joint / (2 if relation is REPLACE else 1), relation, dimension=256)
+    for rate in (0.1, 0.9):
+        costs = [epsilon_of(Repeated(PoissonSampled(rate, event), 50), 1e-5) for event in (Composed(tuple(parts)), one)]
+        assert costs[0] == pytest.approx(costs[1], rel=2e-3)

@@ -13,7 +13,7 @@ from typing import Any
 from protocols.audit.replay.private_operations import OPERATIONS
 from secagg.errors import SecAggError
 
-from . import policies, private_costs, private_encodings
+from . import policies, private_costs, private_encodings, records
 
 Case = dict[str, Any]
 SEED = bytes(range(32)).hex()
@@ -59,6 +59,7 @@ def _cases() -> Iterator[tuple[str, str, Case]]:
     yield from private_encodings.cases()
     yield from private_costs.cases()
     yield from policies.cases()
+    yield from records.cases()
 
 
 def _outcome(operation: str, given: Case) -> Case:

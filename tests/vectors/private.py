@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from dp.clipping import clip
-from dp.sensitivity import Adjacency, Norm
+from dp.sensitivity import Adjacency, Norm, Unit
 from protocols.audit.replay.recorded_private import epsilon
 from protocols.audit.replay.recorded_sessions import Run, array, unrounded
 from protocols.core import framing
@@ -47,6 +47,19 @@ def _counts(name: str, client: int, spec: PrivateCounts) -> list[int]:
     return [votes.count(index) for index in range(spec.length)]
 
 
+def _records(name: str, client: int, spec: PrivateSpec) -> list[Any]:
+    """Rows of as many records as the client's number: within the clip, since SPEC leaves open how others end up."""
+    rows = []
+    for number in range(client):
+        raw = numbers(name, client, f"{spec.name} {number}", spec.length, 2001)
+        if isinstance(spec, PrivateCounts):
+            rows.append([int(value > 1900) for value in raw])
+            continue
+        row = np.array(raw, dtype=np.float64) - 1000
+        rows.append(unrounded(row * (spec.l2_clip * 0.99 / float(np.sqrt((row * row).sum())))))
+    return rows
+
+
 def private_randomness(name: str, client: int, config: RoundConfig) -> Vector:
     """All that a client draws in a private session, its input, and that input clipped, where it is too long."""
     given = randomness(name, client, config)
@@ -54,6 +67,11 @@ def private_randomness(name: str, client: int, config: RoundConfig) -> Vector:
     clipped: Vector = {}
     rounding: Vector = {}
     for spec in config.vectors:
+        if config.unit is Unit.RECORD:
+            values[spec.name] = _records(name, client, spec)
+            if isinstance(spec, PrivateVector):
+                rounding[spec.name] = drawn(name, client, f"{spec.name} rounded", 32).hex()
+            continue
         if isinstance(spec, PrivateCounts):
             values[spec.name] = _counts(name, client, spec)
             continue
@@ -88,6 +106,13 @@ def _configuration_defects(invitation: bytes, config: RoundConfig) -> Iterator[t
     plain = {"type": "integers", "name": "plain", "length": 1, "max_value": 1, "min_value": 0}
     yield "a plain vector beside private ones", to(vectors=(first, *others, plain))
     yield "a private vector of length zero", altered(length=0)
+    yield "a unit that there is none of", altered(unit="site")
+    yield (
+        "room for records, or counts of one, where the unit is the client",
+        altered(unit="client", **{"max_records" if first["type"] == "private-floats" else "max_per_record": 2}),
+    )
+    if others:
+        yield "noise for clients beside noise for records", to(vectors=(_of_other_unit(first), *others))
     yield "noise of a parameter below one half", altered(local_sigma=0.49)
     yield "noise of a parameter above 2^50", altered(local_sigma=2.0**50 * 1.5)
     # The ranges stand in one file for each kind of vector.
@@ -107,6 +132,11 @@ def _configuration_defects(invitation: bytes, config: RoundConfig) -> Iterator[t
         yield "a sparse graph where stories may differ", to(of=sparse, drawn=GraphKind.RING_FOR_RANDOM_DROPOUTS)
     yield "fewer survivors than the client demands participants", to(at_least=config.min_survivors - 1)
     yield "a tenth less noise than the client demands", altered(local_sigma=first["local_sigma"] * 0.9)
+
+
+def _of_other_unit(vector: Vector) -> Vector:
+    bound = "max_records" if vector["type"] == "private-floats" else "max_per_record"
+    return vector | {"unit": "record" if vector["unit"] == "client" else "client", bound: 1}
 
 
 def _framed(fields: list[Any]) -> bytes:
@@ -145,7 +175,13 @@ def _inputs(vector: Vector, config: RoundConfig, silent: Silent) -> list[Vector]
     cases = []
     for spec in config.vectors:
         zero: Any = 0 if isinstance(spec, PrivateCounts) else "0x0p+0"
-        bad = {"one value too few": [zero] * (spec.length - 1), "one value too many": [zero] * (spec.length + 1)}
+        bad: dict[str, Any] = {
+            "one value too few": [zero] * (spec.length - 1),
+            "one value too many": [zero] * (spec.length + 1),
+        }
+        if config.unit is Unit.RECORD:
+            bad = {f"{name} in each record": [values, values] for name, values in bad.items()}
+            bad |= {"one vector where records are summed": [zero] * spec.length}
         for name, values in bad.items():
             given = Inputs({key: array(value) for key, value in (own | {spec.name: values}).items()})
             outcome = run.outcome_of(partial(run.answer, client, run.outgoing[client], given))
@@ -223,6 +259,9 @@ def _costs(config: RoundConfig) -> list[Vector]:
             for rounds in (1, 10):
                 case = {"survivors": survivors, "adjacency": str(adjacency), "delta": DELTA.hex(), "rounds": rounds}
                 cases.append(case | {"epsilon": epsilon(config, survivors, DELTA, rounds, adjacency).hex()})
+                if config.unit is Unit.RECORD and rounds == 1:
+                    spent = epsilon(config, survivors, DELTA, 1, adjacency, Unit.CLIENT)
+                    cases.append(case | {"unit": "client", "epsilon": spent.hex()})
     return cases
 
 
@@ -234,6 +273,8 @@ def private_vector(name: str, config: RoundConfig, *, silent: Silent, goal: Vect
     rounds = goal["rounds"] if goal else 2
     least = math.ceil(100 * _spent(config, rounds)) / 100
     demand = {"epsilon": least.hex(), "delta": DELTA.hex(), "rounds": rounds, "adjacency": "add-remove"}
+    if config.unit is Unit.RECORD:
+        demand["unit"] = "record"
     demand["trusts_server"] = not config.threat_model.adversary.may_equivocate
     vector: Vector = {
         "session": name,
@@ -301,6 +342,18 @@ SESSIONS: dict[str, Callable[[], Vector]] = {
         "private floats and counts, malicious server",
         _of(Adversary.MALICIOUS_SERVER, 0.0, 0.375, 5, FLOATS, COUNTS),
         silent={"advertise-keys": [7], "masked-input": [2], "consistency-check": [5]},
+    ),
+    "session-private-records": lambda: private_vector(
+        "private floats and counts of records, semi-malicious server",
+        _of(
+            Adversary.SEMI_MALICIOUS_SERVER,
+            0.125,
+            0.25,
+            6,
+            msgspec.structs.replace(FLOATS, unit=Unit.RECORD, max_records=2),
+            msgspec.structs.replace(COUNTS, unit=Unit.RECORD, max_per_record=2),
+        ),
+        silent={"share-keys": [8]},
     ),
 }
 

@@ -14,10 +14,11 @@ import numpy as np
 from dp import clipping
 from dp.errors import DpError
 from dp.quantile import AdaptiveClip
-from dp.sensitivity import Adjacency, Norm
+from dp.sensitivity import Adjacency, Norm, Unit
 from secagg.errors import ParameterError, ThresholdError
 
 from ...core.threat_model import Adversary, ThreatModel
+from ...inputs.private_codecs import NoisyCounts, NoisyFloats
 from ...inputs.vectors import PrivateCounts, PrivateVector
 from ...masking.config import RoundConfig
 from ...masking.policy import ClientPolicy, PrivacyDemand
@@ -157,6 +158,36 @@ def _silence(trials: Trials) -> Found:
     return Found({"kinds of data that cannot be summed": len(_BAD_DATA)})
 
 
+def _records(trials: Trials) -> Found:
+    """Take a record away, or put another in its place: a client's sum may move by what the noise is made for alone."""
+    cases, cut = 0, 0
+    for rng in trials.each():
+        length, most = int(rng.integers(1, 9)), int(rng.integers(1, 5))
+        count = int(rng.integers(0, 20))
+        room = int(rng.integers(1, 4))
+        unit = Unit.RECORD
+        floats = NoisyFloats(PrivateVector("v", length, 1.0, float(rng.uniform(1, 50)), 1.0, unit, room), 10)
+        counts = NoisyCounts(PrivateCounts("c", length, most * room, 3, 1.0, 0, unit, most), 10)
+        long, many = rng.normal(size=(count + 2, length)) * 1.5, rng.integers(-1, most + 2, (count + 2, length))
+        drawn, seed = rng.bytes(32), rng.bytes(32)
+        for codec, rows in ((floats, long), (counts, many)):
+            others, one, other = rows[:count], rows[: count + 1], np.vstack((rows[:count], rows[-1:]))
+
+            def levels(given: Any, codec: Any = codec) -> Any:
+                # All other records take the same words of the rounding, since the one that changes is last.
+                return codec.levels(given, seed, random=lambda _: drawn)[0]  # noqa: B023
+
+            for pair, adjacency in (((others, one), Adjacency.ADD_REMOVE), ((one, other), _REPLACE)):
+                moved = levels(pair[0]) - levels(pair[1])
+                l2, l1 = codec.share.sensitivities(adjacency)
+                size = math.isqrt(int(moved @ moved)), int(np.abs(moved).sum())
+                text = f"a record of {count + 1} moves a sum of {codec.name} by {size}, where noise is for {l2}, {l1}"
+                demand(int(moved @ moved) <= Fraction(l2) ** 2 and size[1] <= l1, text)
+                cases += 1
+            cut += int(np.abs(levels(one)).max() == codec.max_level)
+    return Found({"pairs of data sets": cases, "sums that were cut": cut})
+
+
 CHECKS = (
     Check(
         "private",
@@ -174,6 +205,7 @@ CHECKS = (
         repeatable=False,
     ),
     Check("private", "clipping", "clipped vectors are within their bound and as near to it as they were", _clipping),
+    Check("private", "records", "a record moves a sum by no more than what the noise is made for", _records),
     Check("private", "silence", "no data makes a client of a private round fall silent", _silence, repeatable=False),
     Check("private", "demands", "a client refuses a round with a little less noise than it demands", _demanded),
 )

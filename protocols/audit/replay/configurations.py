@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from dp.sensitivity import Adjacency
+from dp.sensitivity import Unit
 from secagg.encoding import Rounding
 
 from ...core.threat_model import Adversary, ThreatModel
@@ -35,6 +35,8 @@ def read_configuration(vector: Vector) -> RoundConfig:
                 fields[name] = float.fromhex(fields[name])
         if "rounding" in fields:
             fields["rounding"] = Rounding(fields["rounding"])
+        if "unit" in fields:
+            fields["unit"] = Unit(fields["unit"])
         specs.append(KINDS[spec["type"]](**fields))
     return RoundConfig(
         ThreatModel(
@@ -68,9 +70,7 @@ def _with_floats(given: Vector) -> Vector:
 
 def _read_demand(given: Vector) -> PrivacyDemand:
     fields: dict[str, Any] = {
-        name: float.fromhex(value) if isinstance(value, str) and name != "adjacency" else value
+        name: float.fromhex(value) if isinstance(value, str) and name not in ("adjacency", "unit") else value
         for name, value in given.items()
     }
-    if "adjacency" in fields:
-        fields["adjacency"] = Adjacency(fields["adjacency"])
     return PrivacyDemand(**fields)

@@ -20,13 +20,14 @@ from dp.events import Composed, Repeated
 from dp.laws import gaussian_law, laplace_law
 from dp.preparation import BETA
 from dp.randomness import WordStream
-from dp.sensitivity import Adjacency
+from dp.sensitivity import Adjacency, Unit
 from secagg.prg import keystream
 
 from ...inputs.private_codecs import Noisy, NoisyFloats, private_codec_of
 from ...inputs.vectors import PrivateCounts, PrivateVector
 from .configurations import read_configuration, read_policy
 from .recorded_randomness import OtherRandomness, Recorded
+from .recorded_sessions import array
 
 Case = dict[str, Any]
 EXACT = {"rotate", "samples", "conditionally_round", "prepare", "decode_private", "released_counts", "check_policy"}
@@ -45,7 +46,9 @@ def near(ours: Any, theirs: Any) -> bool:
 def codec_of(vector: Case, clients: int) -> Noisy:
     """Return the library's encoding of a vector whose floats are hexadecimal."""
     fields: dict[str, Any] = {
-        name: float.fromhex(v) if isinstance(v, str) else v for name, v in vector.items() if name != "type"
+        name: float.fromhex(v) if isinstance(v, str) and name != "unit" else v
+        for name, v in vector.items()
+        if name != "type"
     }
     kind = PrivateVector if vector["type"] == "private-floats" else PrivateCounts
     return private_codec_of(kind("v", **fields), clients)
@@ -100,10 +103,12 @@ def _prepare(given: Case) -> list[int] | None:
     """Return levels; None if floats were clipped, since SPEC leaves the last digits of clipped values open."""
     codec = codec_of(given["vector"], given.get("clients", 2))
     floats = isinstance(codec, NoisyFloats)
-    values = np.array(_numbers(given) if floats else given["values"])
+    values = array(given["values"])
+    if values.size == 0:
+        values = values.reshape(0, codec.spec.length).astype(np.float64 if floats else np.int64)
     rotation_seed, random = bytes.fromhex(given["rotation_seed"]), Recorded(given["rounding_seed"])
     levels, changed = codec.levels(values, rotation_seed, random=random)
-    clipped = floats and changed and bool(np.isfinite(values).all())
+    clipped = floats and changed > np.count_nonzero(~np.isfinite(np.atleast_2d(values)).all(axis=1))
     return None if clipped else [int(level) for level in levels]
 
 
@@ -120,8 +125,9 @@ def _released(given: Case) -> list[int]:
 
 
 def _epsilon(given: Case) -> str:
-    shares = [codec_of(vector, given["clients"]).share for vector in given["vectors"]]
-    events = tuple(share.event(given["honest"], Adjacency(given["adjacency"])) for share in shares)
+    codecs = [codec_of(vector, given["clients"]) for vector in given["vectors"]]
+    relation, unit = Adjacency(given["adjacency"]), given.get("unit")
+    events = tuple(codec.event(given["honest"], relation, Unit(unit or codec.spec.unit)) for codec in codecs)
     spent = epsilon_of(Repeated(Composed(events), given["rounds"]), _number(given, "delta"))
     return float(f"{spent:.12g}").hex()  # the last digits are those of a machine's logarithms
 

@@ -10,7 +10,7 @@ import msgspec
 
 from dp.accounting import epsilon_of
 from dp.events import Repeated
-from dp.sensitivity import Adjacency
+from dp.sensitivity import Adjacency, Unit
 
 from ...core.machine import Inputs
 from ...inputs.vectors import PrivateVector
@@ -47,10 +47,16 @@ def check(vector: Vector, on_progress: Callable[[float], None]) -> int:
 
 
 def epsilon(
-    config: RoundConfig, survivors: int, delta: float, rounds: int, adjacency: str = Adjacency.ADD_REMOVE
+    config: RoundConfig,
+    survivors: int,
+    delta: float,
+    rounds: int,
+    adjacency: str = Adjacency.ADD_REMOVE,
+    unit: str | None = None,
 ) -> float:
-    """Return what some rounds of so many survivors cost, to twelve digits."""
-    return float(f"{epsilon_of(Repeated(config.event(survivors, Adjacency(adjacency)), rounds), delta):.12g}")
+    """Return what some rounds of so many survivors cost, to twelve digits; at the round's own unit, or another."""
+    event = config.event(survivors, Adjacency(adjacency), Unit(unit) if unit else None)
+    return float(f"{epsilon_of(Repeated(event, rounds), delta):.12g}")
 
 
 def _proposals(vector: Vector, config: RoundConfig) -> int:
@@ -81,7 +87,7 @@ def _inputs(vector: Vector, config: RoundConfig) -> int:
 
 def _costs(vector: Vector, config: RoundConfig) -> int:
     for case in vector["costs"]:
-        terms = case["survivors"], float.fromhex(case["delta"]), case["rounds"], case["adjacency"]
+        terms = case["survivors"], float.fromhex(case["delta"]), case["rounds"], case["adjacency"], case.get("unit")
         ours, theirs = epsilon(config, *terms), float.fromhex(case["epsilon"])
         same = math.isclose(ours, theirs, rel_tol=_DIGITS)
         demand(same, f"{terms[2]} sums of {terms[0]} survivors cost {ours:.9g}, where {theirs:.9g} was recorded")

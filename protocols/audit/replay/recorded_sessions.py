@@ -157,12 +157,16 @@ class Run:
 
 
 def unrounded(values: Any) -> list[Any]:
-    """Numbers as vectors have them: integers, and floats in hexadecimal."""
+    """Numbers as vectors have them: integers, and floats in hexadecimal; in rows where there are."""
+    if values.ndim == 2:
+        return [unrounded(row) for row in values]
     return [value.hex() if isinstance(value, float) else value for value in values.tolist()]
 
 
 def array(given: list[Any]) -> Any:
-    """The array of numbers that a vector has."""
+    """The array of numbers that a vector has, of one or two dimensions."""
+    if given and isinstance(given[0], list):
+        return np.array([array(row) for row in given])
     return np.array([float.fromhex(value) if isinstance(value, str) else value for value in given])
 
 

@@ -25,6 +25,7 @@ FILES: dict[str, tuple[Part, ...]] = {
     "session-private-curious": (recorded_sessions, recorded_private),
     "session-private-semi-malicious": (recorded_sessions, recorded_private),
     "session-private-malicious": (recorded_sessions, recorded_private),
+    "session-private-records": (recorded_sessions, recorded_private),
     "paillier-round": (recorded_paillier,),
     "paillier-round-once": (recorded_paillier,),
     "ledger": (recorded_ledger,),

@@ -269,6 +269,17 @@ no_equivocation = together(
 )
 keys_agree = around(KeyPair, "agree", lambda *_: bytes(32))
 low_thresholds = around(configuration, "derive_topology", low_threshold)
+
+
+def _cut_as_a_whole(original: Callable[..., Any], self: Any, value: Any, *_: Any, **__: Any) -> Any:
+    total = np.maximum(value, 0).sum(axis=0) * self.spec.scale
+    return total * self.max_level // max(self.max_level, int(total.max())), 0
+
+
+def _twice_as_much(original: Callable[..., Any], block: Any, most: int, scale: int) -> Any:
+    return original(block, 2 * most, scale)
+
+
 counts_without_noise = replaced(private_codecs.NoisyCounts, "_encode", _counts_without_noise)
 nothing_when_few = around(samplers, "_draw", _nothing_when_few)
 nothing_when_plain = replaced(samplers, "reference_sample", lambda law, random: 0)
@@ -413,6 +424,8 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ("private/rounds", "a tenth too narrow", noise_of_clients(0.9)),
     ("private/too-few", "a low minimum", replaced(PrivatePlan, "min_survivors", property(lambda self: 17))),
     ("private/demands", "unchecked", replaced(PrivacyDemand, "check", nothing)),
+    ("private/records", "cut as a whole", around(private_codecs.NoisyCounts, "levels", _cut_as_a_whole)),
+    ("private/records", "twice as much a record", around(private_codecs, "counted", _twice_as_much)),
     ("private/counts", "counts without noise", counts_without_noise),
     ("private/small", "always zero", nothing_when_few),
     ("private/small", "counts without noise", counts_without_noise),

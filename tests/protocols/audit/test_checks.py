@@ -19,7 +19,13 @@ KEYS = [check.key for check in all_checks()]
 ALL_FAULTS = (*FAULTS, *MISUSES)
 STUMBLE = {"sessions/dropouts", "sessions/too-many-dropouts"}
 """Masks that stay, and secrets that are missing, are noticed by the library itself, too."""
-EXAMPLES = {"sessions/tampering": 60, "sessions/dropouts": 30, "equivocation/sparse": 64, "equivocation/complete": 64}
+EXAMPLES = {
+    "sessions/tampering": 60,
+    "sessions/dropouts": 30,
+    "equivocation/sparse": 64,
+    "equivocation/complete": 64,
+    "private/records": 40,
+}
 
 
 def test_every_check_has_something_that_breaks_it() -> None:

@@ -102,14 +102,14 @@ def test_the_sum_is_exactly_the_prepared_vectors_and_their_noise(
     drawn: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, adversary: Adversary, phase: ServerPhase | None
 ) -> None:
     prepared: list[np.ndarray] = []
-    honest = Preparation.prepare
+    honest = Preparation.prepare_with
 
-    def prepare(self: Preparation, values: np.ndarray, seed: bytes, **given: Any) -> tuple[np.ndarray, bool]:
-        levels, clipped = honest(self, values, seed, **given)
+    def prepare(self: Preparation, values: np.ndarray, seed: bytes, source: Any) -> tuple[np.ndarray, bool]:
+        levels, clipped = honest(self, values, seed, source)
         prepared.append(levels.copy())
         return levels, clipped
 
-    monkeypatch.setattr(Preparation, "prepare", prepare)
+    monkeypatch.setattr(Preparation, "prepare_with", prepare)
     plan = small_plan(threat_model=ThreatModel(12, 0.1, 0.25, adversary))
     rng = np.random.default_rng(1)
     values = {i: rng.normal(size=20) for i in range(1, 13)}
@@ -410,7 +410,7 @@ def test_histograms_are_noisy_and_few_people_are_not_told_from_none() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (np.array([0.5, 0, 0, 0]), "integer array"),
+        (np.array([0.5, 0, 0, 0]), "array of integers"),
         (np.array([1, 0, 0]), "shape"),
     ],
 )
@@ -432,7 +432,7 @@ def test_counts_beyond_max_total_are_scaled_down_to_it(counts: list[int], max_to
     total = sum(positive)
     assert levels.min() >= 0
     assert int(levels.sum()) <= max_total * scale
-    assert changed is (total > max_total or min(counts) < 0)
+    assert changed == (total > max_total or min(counts) < 0)
     if total <= max_total:
         assert levels.tolist() == [count * scale for count in positive]
     else:
@@ -530,7 +530,12 @@ def test_impossible_plans_are_named(changes: dict[str, Any], words: str) -> None
 
 def test_a_plan_explains_itself() -> None:
     text = "\n".join(explain(small_plan(rounds=3)))
-    for words in ("at least 9 inputs of 12", "8 honest", "clipped to an L2 norm of 1", "3 such rounds cost epsilon 2"):
+    for words in (
+        "at least 9 inputs of 12",
+        "8 honest",
+        "clipped to an L2 norm of 1",
+        "3 such rounds cost each client epsilon 2",
+    ):
         assert words in text
     multiplier = small_plan(epsilon=None, noise_multiplier=3.0)
     assert multiplier.epsilon_total == pytest.approx(epsilon_of(multiplier.event(), 1e-5))
