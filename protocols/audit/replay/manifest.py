@@ -23,5 +23,5 @@ FILES: dict[str, tuple[str, int]] = {
     "session-private-records": ("99f44ddcff06f7a91ececa7c6c75893eae74bd9abaf27f8efc713c0fc977330b", 128),
     "paillier-round": ("7ae571cd4a01c3dd812c802e01e316c4ac437cfdeea3e298cf7a6b4c9e4963c5", 100),
     "paillier-round-once": ("81dd1751b119974009d5af744994a4e8b1ab5613f20ffc8941790b8348813ff3", 86),
-    "ledger": ("4234fedabf6d95864638988b4b85e9016076416118a45572f9f329510b2be5eb", 121),
+    "ledger": ("b84b0cac7813b52f4a82a9782aed94a0d7c36c092ab31dfc850881ae2f0ae6e0", 124),
 }
