@@ -290,8 +290,10 @@ def _check_sampled(event: Event) -> None:
 
 
 def adjacency_of(event: Event) -> Adjacency | None:
-    """Return the adjacency that all parts share, None for an empty composition; raise if they differ."""
+    """Return the adjacency that all parts share, None for an empty composition; raise if they, or units, differ."""
     found = {part.adjacency for part, _ in leaves(event)}
     if len(found) > 1:
         raise PrivacyParameterError("events of different adjacencies do not compose; state all of them for one")
+    if len({part.unit for part, _ in leaves(event) if isinstance(part, SummedDiscreteGaussianEvent)}) > 1:
+        raise PrivacyParameterError("events of clients and of records do not compose; state all of them for one unit")
     return found.pop() if found else None

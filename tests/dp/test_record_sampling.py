@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from fractions import Fraction
@@ -353,3 +354,12 @@ def test_several_sums_under_one_sample_are_one_vector(relation: Adjacency) -> No
     for rate in (0.1, 0.9):
         costs = [epsilon_of(Repeated(PoissonSampled(rate, event), 50), 1e-5) for event in (Composed(tuple(parts)), one)]
         assert costs[0] == pytest.approx(costs[1], rel=2e-3)
+
+
+def test_what_is_stated_for_clients_and_for_records_does_not_compose() -> None:
+    record = sum_event(40.0, 9, 60.0)
+    client = dataclasses.replace(record, unit=Unit.CLIENT)
+    for event in (Composed((record, client)), Composed((Repeated(client, 3), PoissonSampled(0.5, record)))):
+        for account in (epsilon_of, delta_of):
+            with pytest.raises(PrivacyParameterError, match="of clients and of records do not compose"):
+                account(event, 0.5)
