@@ -69,6 +69,7 @@ def test_both_evaluate_alike(shape: tuple[int, int], points: int) -> None:
 WORK = {
     "pack": "residues.pack(np.zeros(400, np.uint32), 7)",
     "unpack": "residues.unpack(bytes(350), 7, 400)",
+    "add_streams": "prg.add_streams([np.zeros(6400, np.uint32)], add=4 * [bytes(32)])",
     "evaluate": "shamir.split(bytes(32), threshold=2, indices=[1, 2, 3])",
 }
 
@@ -76,7 +77,7 @@ WORK = {
 @pytest.mark.parametrize("work", WORK)
 def test_numba_is_loaded_when_as_much_was_asked_for_and_not_before(work: str) -> None:
     script = (
-        "import sys\nimport numpy as np\nfrom secagg import loops, residues, shamir\n"
+        "import sys\nimport numpy as np\nfrom secagg import loops, prg, residues, shamir\n"
         f"loops.PATIENCE = 1500\n{WORK[work]}\nprint('numba' in sys.modules)\n"
         f"for _ in range(3): {WORK[work]}\nprint('numba' in sys.modules)\n"
     )
