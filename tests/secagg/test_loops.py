@@ -48,9 +48,9 @@ def test_stretches_of_numpys_join_as_the_compiled_loops_write_them(bits: int, le
     _bit_kernels.pack(lanes, np.uint64(bits), words[1])
     size = residues.packed_bytes(length, bits)
     assert words[0].view(np.uint8)[:size].tobytes() == words[1].view(np.uint8)[:size].tobytes()
-    read = [np.empty_like(lanes) for _ in range(2)]
-    _bit_arrays.unpack(words[0], bits, read[0])
-    _bit_kernels.unpack(words[1], np.uint64(bits), read[1])
+    read = [np.zeros_like(lanes) for _ in range(2)]
+    _bit_arrays.add_unpacked(words[0], np.uint64(bits), read[0])
+    _bit_kernels.add_unpacked(words[1], np.uint64(bits), read[1])
     assert np.array_equal(*read)
     assert np.array_equal(read[0], residues.reduce_in_place(lanes, bits))
 
