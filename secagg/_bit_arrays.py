@@ -25,12 +25,12 @@ def pack(lanes: npt.NDArray[Any], bits: int, words: npt.NDArray[np.uint64]) -> N
         target[at : at + packed.size] = packed
 
 
-def unpack(words: npt.NDArray[np.uint64], bits: int, lanes: npt.NDArray[Any]) -> None:
-    """Read lanes.size elements of `bits` (1 to 63) bits."""
-    source = words.view(np.uint8)
+def add_unpacked(words: npt.NDArray[np.uint64], bits: np.uint64, lanes: npt.NDArray[Any]) -> None:
+    """Add lanes.size elements of `bits` (1 to 63) bits to the lanes."""
+    source, width = words.view(np.uint8), int(bits)
     for start in range(0, lanes.size, _AT_ONCE):
         stretch = lanes[start : start + _AT_ONCE]
         digits = np.zeros((stretch.size, 8 * lanes.itemsize), dtype=np.uint8)
-        packed = source[start * bits // 8 : -(-(start + stretch.size) * bits // 8)]
-        digits[:, :bits] = np.unpackbits(packed, count=digits.shape[0] * bits, bitorder="little").reshape(-1, bits)
-        stretch[:] = np.packbits(digits, axis=1, bitorder="little").view(lanes.dtype)[:, 0]
+        packed = source[start * width // 8 : -(-(start + stretch.size) * width // 8)]
+        digits[:, :width] = np.unpackbits(packed, count=digits.shape[0] * width, bitorder="little").reshape(-1, width)
+        np.add(stretch, np.packbits(digits, axis=1, bitorder="little").view(lanes.dtype)[:, 0], out=stretch)

@@ -39,13 +39,23 @@ def pack(lanes: Any, bits: Any, words: Any) -> None:
 
 
 @compiled
-def unpack(words: Any, bits: Any, lanes: Any) -> None:
-    """Read lanes.size elements of `bits` (1 to 63) bits; `words` has one word to spare."""
+def add_unpacked(words: Any, bits: Any, lanes: Any) -> None:
+    """Add lanes.size elements of `bits` (1 to 63) bits to the lanes; `words` has one word to spare."""
     mask = ALL >> (WORD - bits)
-    for i in range(lanes.size):
-        position = np.uint64(i) * bits
+    done = 0
+    if bits + bits <= WORD:  # two at once
+        done = lanes.size // 2 * 2
+        for i in range(lanes.size // 2):
+            position = np.uint64(i) * (bits + bits)
+            word = position >> LOG_WORD
+            shift = position & IN_WORD
+            # Two shifts to the left, so that none is by 64.
+            window = (words[word] >> shift) | ((words[word + ONE] << ONE) << (IN_WORD - shift))
+            lanes[2 * i] += window & mask
+            lanes[2 * i + 1] += (window >> bits) & mask
+    rest = lanes[done:]
+    for i in range(rest.size):
+        position = np.uint64(done + i) * bits
         word = position >> LOG_WORD
         shift = position & IN_WORD
-        low = words[word] >> shift
-        high = (words[word + ONE] << ONE) << (IN_WORD - shift)  # two shifts, so that none is by 64
-        lanes[i] = (low | high) & mask
+        rest[i] += ((words[word] >> shift) | ((words[word + ONE] << ONE) << (IN_WORD - shift))) & mask

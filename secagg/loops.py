@@ -25,4 +25,4 @@ def compiled_pays(numbers: int) -> bool:
 
 def prefer_compiled() -> None:
     """Have compiled loops do all work from now on: for processes that stay."""
-    _Asked.numbers = PATIENCE
+    _Asked.numbers = PATIENCE + 1

@@ -7,15 +7,15 @@ is the encryption of i as a 16-byte big-endian integer. Read as little-endian la
 The counter blocks are the same for every seed, so each chunk of them is made once, stays in cache, and is
 encrypted under one key after another: chunk by chunk outside, seed by seed inside. AES is called as ECB on the
 counter blocks, which is the same function as CTR with a zero keystream input, runs at the speed of the hardware, and
-lets go of the interpreter lock.
+lets go of the interpreter lock. A compiled loop adds four streams at once, where it pays to load one (`loops`).
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -25,19 +25,29 @@ import numpy.typing as npt
 
 from ._masked import is_masked_array
 from .errors import ParameterError
+from .loops import compiled_pays
 from .residues import Residues
 
 SEED_BYTES = 32
 BLOCK_BYTES = 16
 MAX_BLOCKS = 1 << 64
 CHUNK_BYTES = 256 * 1024
-"""Counter blocks, keystream and the slice of the sum that it goes to, all in a core's cache."""
+"""Counter blocks, keystreams and the slice of the sum that they go to, all in a core's cache."""
 
 _SHARE_BYTES = 64 * 1024
 """A thread needs this much of the vector for itself; shorter calls spend their time on the interpreter lock."""
 
 _SEEDS_AT_ONCE = 512
-"""Bounds the memory of expanded AES keys, about 1 KiB each."""
+"""Bounds the memory of expanded AES keys, about 1 KiB each; twice as many are there at a time."""
+
+_LINE_BYTES = 64
+"""Of a processor's cache. Vectors that lie across lines are read and written twice."""
+
+_TOGETHER = 4
+"""Streams of one sign that a compiled loop takes at once."""
+
+_ADDITIONS = 64
+"""numpy does so many while it reads or writes a number of another length, by which `loops` counts."""
 
 
 def cpu_count() -> int:
@@ -95,7 +105,7 @@ def add_streams(
         ParameterError: a target is not a contiguous vector of lanes or shares memory with another, or a seed is not 32
             bytes long. Nothing was added then.
     """
-    seeds = [(seed, np.add) for seed in add] + [(seed, np.subtract) for seed in subtract]
+    seeds = [(seed, True) for seed in add] + [(seed, False) for seed in subtract]
     for seed, _ in seeds:  # all of them before any is used
         _check_seed(seed)
     slices = _slices(targets)
@@ -103,16 +113,58 @@ def add_streams(
     if threads is None:
         threads = cpu_count()
     threads = max(1, min(threads, total_bytes // _SHARE_BYTES))
-    for start in range(0, len(seeds), _SEEDS_AT_ONCE):
-        streams = [(_cipher(seed), operation) for seed, operation in seeds[start : start + _SEEDS_AT_ONCE]]
-        if threads == 1:
-            for piece in slices:
-                piece.apply(streams)
-        else:
-            chunks = [chunk for piece in slices for chunk in piece.chunks(total_bytes // threads)]
-            with ThreadPoolExecutor(threads) as pool:
-                for _ in pool.map(_Slice.apply, chunks, itertools.repeat(streams)):
-                    pass
+    chunks = [chunk for piece in slices for chunk in piece.chunks(total_bytes // threads)]
+    together = _TOGETHER if compiled_pays(len(seeds) * sum(chunk.lanes.size for chunk in chunks) // _ADDITIONS) else 1
+    rooms = [_Room(chunks, together) for _ in range(threads)]
+
+    def apply(chunk: _Slice, groups: Sequence[_Group]) -> None:
+        room = rooms.pop()  # there are as many as threads
+        room.apply(groups, chunk)
+        rooms.append(room)
+
+    running: list[Future[None]] = []
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(seeds), _SEEDS_AT_ONCE):
+            groups = _groups(seeds[start : start + _SEEDS_AT_ONCE], together)  # while those before are at work
+            _wait_for(running)
+            if threads == 1:
+                for chunk in chunks:
+                    apply(chunk, groups)
+            else:
+                running = [pool.submit(apply, chunk, groups) for chunk in chunks]
+        _wait_for(running)
+
+
+def _wait_for(running: Sequence[Future[None]]) -> None:
+    for piece in running:
+        piece.result()
+
+
+_Group = tuple[Callable[..., None], list[Any]]
+"""What adds or subtracts some streams, and the AES keys that make them."""
+
+
+def _groups(seeds: Sequence[tuple[bytes, bool]], together: int) -> list[_Group]:
+    """Expand seeds, which are added where that is true, and group them by what takes them: some at once, or one."""
+    groups: list[_Group] = []
+    for added, one in ((True, _add), (False, _subtract)):
+        ciphers = [_cipher(seed) for seed, wanted in seeds if wanted is added]
+        alone = len(ciphers) % together if together > 1 else len(ciphers)
+        if alone < len(ciphers):
+            from . import _stream_kernels
+
+            some = _stream_kernels.add if added else _stream_kernels.subtract
+            groups += [(some, ciphers[at : at + together]) for at in range(alone, len(ciphers), together)]
+        groups += [(one, [cipher]) for cipher in ciphers[:alone]]
+    return groups
+
+
+def _add(lanes: Residues, stream: Residues) -> None:
+    np.add(lanes, stream, out=lanes)
+
+
+def _subtract(lanes: Residues, stream: Residues) -> None:
+    np.subtract(lanes, stream, out=lanes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +173,10 @@ class _Slice:
 
     lanes: Residues
     first_block: int
+
+    @property
+    def num_blocks(self) -> int:
+        return -(-self.lanes.nbytes // BLOCK_BYTES)
 
     def chunks(self, share_bytes: int) -> list[_Slice]:
         """Cut into stretches that fit in cache and that keep all threads busy to the end."""
@@ -132,16 +188,26 @@ class _Slice:
             for number, start in enumerate(range(0, self.lanes.size, step))
         ]
 
-    def apply(self, streams: Sequence[tuple[Any, np.ufunc]]) -> None:
-        """Add or subtract each stream, through one buffer that stays in cache."""
-        for chunk in self.chunks(self.lanes.nbytes):
-            num_blocks = -(-chunk.lanes.nbytes // BLOCK_BYTES)
-            counters = _counter_blocks(chunk.first_block, num_blocks)
-            keystream_bytes = bytearray(len(counters))
-            stream = np.frombuffer(keystream_bytes, dtype=chunk.lanes.dtype)[: chunk.lanes.size]
-            for cipher, operation in streams:
-                cipher.encrypt(counters, output=keystream_bytes)
-                operation(chunk.lanes, stream, out=chunk.lanes)
+
+class _Room:
+    """A thread's buffers, one for each stream of a group, for any of the chunks: each from a line of the cache on."""
+
+    def __init__(self, chunks: Sequence[_Slice], streams: int) -> None:
+        longest = max((chunk.num_blocks for chunk in chunks), default=0) * BLOCK_BYTES
+        step = -(-longest // _LINE_BYTES) * _LINE_BYTES
+        room = np.empty(streams * step + _LINE_BYTES, dtype=np.uint8)
+        first = -room.ctypes.data % _LINE_BYTES
+        self._buffers = [room.data[first + number * step :][:longest] for number in range(streams)]
+
+    def apply(self, groups: Sequence[_Group], chunk: _Slice) -> None:
+        """Add or subtract the streams of all groups."""
+        counters = _counter_blocks(chunk.first_block, chunk.num_blocks)
+        outputs = [buffer[: len(counters)] for buffer in self._buffers]
+        streams = [np.frombuffer(buffer, chunk.lanes.dtype, chunk.lanes.size) for buffer in self._buffers]
+        for operation, ciphers in groups:
+            for cipher, output in zip(ciphers, outputs, strict=False):  # one or all
+                cipher.encrypt(counters, output=output)
+            operation(chunk.lanes, *streams[: len(ciphers)])
 
 
 def _slices(targets: Sequence[Residues]) -> list[_Slice]:

@@ -21,6 +21,9 @@ Residues = npt.NDArray[Any]
 
 MAX_MODULUS_BITS = 64
 
+_STRETCH = 1 << 16
+"""Lanes that are unpacked at a time, so that all of it stays in cache; a multiple of 8, which begins with a byte."""
+
 _READING = 2
 """numpy takes twice as long for a number that it reads as for one that it writes."""
 
@@ -84,28 +87,56 @@ def unpack(packed: bytes | memoryview, modulus_bits: int, length: int) -> Residu
     Raises:
         EncodingError: the number of bytes is not exactly what `length` residues take, or a padding bit is set.
     """
-    dtype = lane_dtype(modulus_bits)
+    check_packed(packed, modulus_bits, length)
+    residues = np.zeros(length, dtype=lane_dtype(modulus_bits))
+    add_packed(residues, packed, modulus_bits)
+    return residues
+
+
+def check_packed(packed: bytes | memoryview, modulus_bits: int, length: int) -> None:
+    """Raise EncodingError unless these are bytes that `pack` can have written of so many residues.
+
+    The modulus is checked as by `lane_dtype`.
+    """
+    lane_dtype(modulus_bits)  # which refuses other moduli
     expected = packed_bytes(length, modulus_bits)
     if length < 0 or len(packed) != expected:
         raise EncodingError(
             f"{len(packed)} bytes do not hold {length} residues of {modulus_bits} bits: expected {expected} bytes"
         )
-    if modulus_bits in (32, 64):
-        return np.frombuffer(packed, dtype=dtype).copy()
     padding_bits = expected * 8 - length * modulus_bits
     if padding_bits and packed[-1] >> (8 - padding_bits):
         raise EncodingError(f"the last {padding_bits} padding bits of packed residues must be zero")
-    words = np.empty(expected // 8 + 2, dtype="<u8")
-    words[-2:] = 0
-    words.view(np.uint8)[:expected] = np.frombuffer(packed, dtype=np.uint8)
-    residues = np.empty(length, dtype=dtype)
-    if compiled_pays(_READING * length):
+
+
+def add_packed(total: Residues, packed: bytes | memoryview, modulus_bits: int) -> None:
+    """Add what `pack` wrote to lanes, in place and in one pass: `unpack` without lanes of its own.
+
+    Args:
+        total: shape (length,), the lane dtype of modulus_bits; sums wrap around.
+        packed: of as many residues.
+        modulus_bits: 1 to 64.
+
+    Raises:
+        EncodingError: as `unpack`; nothing was added then.
+    """
+    _check_lanes(total, modulus_bits)
+    check_packed(packed, modulus_bits, total.size)
+    if modulus_bits in (32, 64):
+        np.add(total, np.frombuffer(packed, dtype=total.dtype), out=total)
+        return
+    add: Any = _bit_arrays.add_unpacked
+    if compiled_pays(_READING * total.size):
         from . import _bit_kernels
 
-        _bit_kernels.unpack(words, np.uint64(modulus_bits), residues)
-    else:
-        _bit_arrays.unpack(words, modulus_bits, residues)
-    return residues
+        add = _bit_kernels.add_unpacked
+    source = np.frombuffer(packed, dtype=np.uint8)
+    words = np.zeros(min(total.size, _STRETCH) * modulus_bits // 64 + 2, dtype="<u8")
+    for start in range(0, total.size, _STRETCH):
+        lanes = total[start : start + _STRETCH]
+        stretch = source[start * modulus_bits // 8 : -(-(start + lanes.size) * modulus_bits // 8)]
+        words.view(np.uint8)[: stretch.size] = stretch  # to where words can be read
+        add(words, np.uint64(modulus_bits), lanes)
 
 
 def _check_lanes(residues: Residues, modulus_bits: int) -> None:

@@ -128,14 +128,14 @@ class InputRequest(Message, frozen=True, tag="input-request"):
 
 
 class MaskedInput(Message, frozen=True, tag="masked-input"):
-    """Client to server, round MaskedInput: every lane, masked and packed.
+    """Client to server, round MaskedInput: every lane, masked and packed. What was decoded lies where it was received.
 
     Complaints name the peers whose shares did not open or fit; none if a receipt has named them.
     """
 
     session_id: Bytes32
     sender: ClientId
-    vectors: Annotated[tuple[bytes, ...], Meta(min_length=1, max_length=MAX_VECTORS + 2)]
+    vectors: Annotated[tuple[memoryview, ...], Meta(min_length=1, max_length=MAX_VECTORS + 2)]
     complaints: tuple[ClientId, ...]
 
 

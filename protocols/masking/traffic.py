@@ -58,7 +58,7 @@ def estimate(config: RoundConfig) -> Traffic:
     sent: list[Message] = [
         keys,
         ShareKeys(session_id, own_id, bytes(32), sealed, dict.fromkeys(shares, (bytes(32), bytes(32)))),
-        MaskedInput(session_id, own_id, tuple(bytes(lane.packed_bytes) for lane in config.codecs), ()),
+        MaskedInput(session_id, own_id, tuple(memoryview(bytes(lane.packed_bytes)) for lane in config.codecs), ()),
         UnmaskingShares(session_id, own_id, shares, {}),
     ]
     received: list[Message] = [

@@ -10,13 +10,14 @@ import numpy as np
 from dp.samplers import discrete_gaussian
 from secagg import shamir
 from secagg.loops import prefer_compiled
-from secagg.prg import SEED_BYTES, keystream
+from secagg.prg import SEED_BYTES, add_streams
 from secagg.residues import lane_dtype, pack, unpack
 
 from .config import RoundConfig
 
 _LANES = (31, 63)  # which are not copied as they are
 _SHARES = 5
+_SEEDS = [bytes([number]) * SEED_BYTES for number in range(8)]
 
 
 def warm_up(config: RoundConfig | None = None) -> None:
@@ -30,9 +31,10 @@ def warm_up(config: RoundConfig | None = None) -> None:
         config: a round, to load what it uses and no more; what all rounds use when None.
     """
     prefer_compiled()
-    keystream(bytes(SEED_BYTES), 1)
     for bits in _LANES if config is None else sorted({codec.modulus_bits for codec in config.codecs}):
-        unpack(pack(np.zeros(2, dtype=lane_dtype(bits)), bits), bits, 2)
+        lanes = np.zeros(2, dtype=lane_dtype(bits))
+        add_streams([lanes], add=_SEEDS, subtract=_SEEDS)
+        unpack(pack(lanes, bits), bits, 2)
     if config is None:
         discrete_gaussian(3.0, 100)
     else:

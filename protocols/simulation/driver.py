@@ -1,7 +1,8 @@
 """The loop that drives a session of any protocol, everyone on one machine: simulations, the audit and tests.
 
 Every message goes through bytes. Participants are computed a few at a time, where they live (`places`). None runs while
-the coordinator does, so `coordinator_seconds` counts the coordinator alone.
+the coordinator does, so `coordinator_seconds` counts the coordinator alone. Where many large answers are there at once,
+threads hand them to it, as those of a service do.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +21,9 @@ from .places import Here, Message, Place
 
 C = TypeVar("C", bound=Coordinator)
 P = TypeVar("P", bound=Participant)
+
+_LARGE_BYTES = 64 * 1024
+"""From here on most of what a coordinator does with a message lets go of the interpreter lock."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Session(Generic[C, P]):
         wire: what becomes of messages on their way.
         restart: name and participant -> the one that takes the next message, such as one restored from its dump.
         restart_coordinator: the same for the coordinator.
-        threads: for participants side by side.
+        threads: for participants side by side, and for large messages to the coordinator.
         elsewhere: where participants live, if not here: nobody joins here then, or is asked for inputs.
         on_progress: called with the phase, how many participants have been through it, and out of how many.
 
@@ -132,8 +137,11 @@ class Session(Generic[C, P]):
         for group in _groups(recipients, self._place.at_once):
             with self._coordinating():
                 requests = [(name, outgoing[name]) for name in group]
-            for name, answer in self._ask(phase, requests):
-                if answer:
+            answers = ((name, answer) for name, answer in self._ask(phase, requests) if answer)
+            if self.elsewhere is not None:
+                self._deliver(list(answers), silent)
+            else:  # each may depend on what became of the one before
+                for name, answer in answers:
                     self.deliver(name, answer, silent)
             done += len(group)
             self.on_progress(phase, done, len(recipients))
@@ -141,23 +149,43 @@ class Session(Generic[C, P]):
 
     def deliver(self, name: str, data: bytes, silent: Collection[str] = ()) -> Receipt | None:
         """Send a message to the coordinator, and on to whom it must be relayed; None if it was lost or refused."""
+        return self._deliver([(name, data)], silent).get(name)
+
+    def _deliver(self, messages: Sequence[Message], silent: Collection[str]) -> dict[str, Receipt]:
+        """Send messages, one of each participant, to the coordinator; return what came of those it did not refuse."""
         phase = str(self.coordinator.phase)
-        arrived = self.wire(Crossing(phase, name, True, data))
-        if arrived is None:
-            return None
-        if self.restart_coordinator is not None:
+        arrived = {}
+        for name, data in messages:
+            there = self.wire(Crossing(phase, name, True, data))
+            if there is not None:
+                arrived[name] = there
+        if arrived and self.restart_coordinator is not None:
             self.coordinator = self.restart_coordinator(self.coordinator)
-        try:
-            with self._coordinating():
-                receipt = self.coordinator.receive(name, arrived)
-        except SecAggError as error:
-            self.refusals.append(Refusal(phase, name, True, error))
-            return None
-        self._place.delivered(name)
-        if receipt is Receipt.ACCEPTED:
-            for recipient in sorted(self.coordinator.relay_to - frozenset(silent)):
-                self._answer(phase, recipient, arrived)
-        return receipt
+        with self._coordinating():
+            outcomes = self._received(arrived)
+        receipts: dict[str, Receipt] = {}
+        for (name, data), outcome in zip(arrived.items(), outcomes, strict=True):
+            if isinstance(outcome, SecAggError):
+                self.refusals.append(Refusal(phase, name, True, outcome))
+                continue
+            receipts[name] = outcome
+            self._place.delivered(name)
+            if outcome is Receipt.ACCEPTED:
+                for recipient in sorted(self.coordinator.relay_to - frozenset(silent)):
+                    self._answer(phase, recipient, data)
+        return receipts
+
+    def _received(self, arrived: Mapping[str, bytes]) -> list[Receipt | SecAggError]:
+        def receive(name: str, data: bytes) -> Receipt | SecAggError:
+            try:
+                return self.coordinator.receive(name, data)
+            except SecAggError as error:
+                return error
+
+        if sum(map(len, arrived.values())) < _LARGE_BYTES * max(2, len(arrived)):
+            return list(map(receive, arrived, arrived.values()))
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(receive, arrived, arrived.values()))
 
     @property
     def _place(self) -> Place:

@@ -12,8 +12,7 @@ import signal
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -123,7 +122,14 @@ class Workers:
             shares.setdefault(self._home[name], []).append((name, data))
         for worker, share in shares.items():
             worker.begin("ask", worker.take_delivered(), share)
-        answers = dict(chain.from_iterable(_replies(shares)))
+        answers: dict[str, Answer] = {}
+        while len(answers) < len(given):
+            left: dict[Any, _Worker] = {
+                worker.connection: worker for worker, share in shares.items() if share[-1][0] not in answers
+            }
+            for ready in wait(left):  # one at a time, so that no worker waits for another to be read to the end
+                name, answer = left[ready].answer()
+                answers[name] = answer
         for name, _ in given:
             yield name, answers.pop(name)
 
@@ -190,6 +196,14 @@ class _Worker:
             raise reply
         return reply
 
+    def answer(self) -> tuple[str, Answer]:
+        """Return the next answer that the worker has made; its data came as they are, since pickling copies them."""
+        name, answer = self.reply()
+        try:
+            return name, replace(answer, data=self.connection.recv_bytes())
+        except (EOFError, OSError):
+            raise self._lost() from None
+
     def end(self) -> None:
         self.connection.close()
         self._process.kill()
@@ -224,30 +238,38 @@ def _as_workers_start() -> Iterator[None]:
 def _work(connection: Connection, company: Company) -> None:
     """Answer until nobody asks any more: what a worker runs."""
     company.prepare()
-    desk = _Desk(company)
+    desk = _Desk(company, connection)
     with suppress(EOFError, OSError):  # whoever asked is gone
         while True:
             method, arguments = connection.recv()
             try:
-                reply = getattr(desk, method)(*arguments)
+                getattr(desk, method)(*arguments)
             except Exception as error:
                 error.add_note(f"in a worker:\n{traceback.format_exc()}")
-                reply = error
-            connection.send(reply)
+                connection.send(error)
 
 
 class _Desk:
-    """What may be asked of a worker."""
+    """What may be asked of a worker, which replies by the connection."""
 
-    def __init__(self, company: Company) -> None:
+    def __init__(self, company: Company, connection: Connection) -> None:
         self._company = company
+        self._reply = connection
         self._here = Here(company.join, company.inputs)
-        self.settle, self.meet = company.settle, company.meet
 
-    def ask(self, delivered: Sequence[str], messages: Sequence[Message]) -> list[tuple[str, Answer]]:
+    def settle(self, names: Sequence[str]) -> None:
+        self._reply.send(self._company.settle(names))
+
+    def meet(self, everyone: Participants) -> None:
+        self._company.meet(everyone)
+        self._reply.send(None)
+
+    def ask(self, delivered: Sequence[str], messages: Sequence[Message]) -> None:
         for name in delivered:
             self._here.delivered(name)
-        return list(self._here.ask(messages))
+        for name, answer in self._here.ask(messages):  # each goes while the next is made
+            self._reply.send((name, replace(answer, data=b"")))
+            self._reply.send_bytes(answer.data)
 
-    def leave(self) -> Leaving:
-        return Leaving(self._company.inputs, own_peak_memory_bytes())
+    def leave(self) -> None:
+        self._reply.send(Leaving(self._company.inputs, own_peak_memory_bytes()))

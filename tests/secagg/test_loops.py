@@ -48,9 +48,9 @@ def test_stretches_of_numpys_join_as_the_compiled_loops_write_them(bits: int, le
     _bit_kernels.pack(lanes, np.uint64(bits), words[1])
     size = residues.packed_bytes(length, bits)
     assert words[0].view(np.uint8)[:size].tobytes() == words[1].view(np.uint8)[:size].tobytes()
-    read = [np.empty_like(lanes) for _ in range(2)]
-    _bit_arrays.unpack(words[0], bits, read[0])
-    _bit_kernels.unpack(words[1], np.uint64(bits), read[1])
+    read = [np.zeros_like(lanes) for _ in range(2)]
+    _bit_arrays.add_unpacked(words[0], np.uint64(bits), read[0])
+    _bit_kernels.add_unpacked(words[1], np.uint64(bits), read[1])
     assert np.array_equal(*read)
     assert np.array_equal(read[0], residues.reduce_in_place(lanes, bits))
 
@@ -69,6 +69,7 @@ def test_both_evaluate_alike(shape: tuple[int, int], points: int) -> None:
 WORK = {
     "pack": "residues.pack(np.zeros(400, np.uint32), 7)",
     "unpack": "residues.unpack(bytes(350), 7, 400)",
+    "add_streams": "prg.add_streams([np.zeros(6400, np.uint32)], add=4 * [bytes(32)])",
     "evaluate": "shamir.split(bytes(32), threshold=2, indices=[1, 2, 3])",
 }
 
@@ -76,7 +77,7 @@ WORK = {
 @pytest.mark.parametrize("work", WORK)
 def test_numba_is_loaded_when_as_much_was_asked_for_and_not_before(work: str) -> None:
     script = (
-        "import sys\nimport numpy as np\nfrom secagg import loops, residues, shamir\n"
+        "import sys\nimport numpy as np\nfrom secagg import loops, prg, residues, shamir\n"
         f"loops.PATIENCE = 1500\n{WORK[work]}\nprint('numba' in sys.modules)\n"
         f"for _ in range(3): {WORK[work]}\nprint('numba' in sys.modules)\n"
     )

@@ -11,7 +11,7 @@ from Crypto.Cipher import AES
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secagg import prg
+from secagg import loops, prg
 from secagg.errors import ParameterError
 from secagg.prg import BLOCK_BYTES, CHUNK_BYTES, add_streams, keystream, stream_residues
 from tests.strategies import lane_dtypes, seeds
@@ -147,6 +147,30 @@ def test_adding_and_then_subtracting_is_the_identity(size: int, dtype: np.dtype,
     assert np.array_equal(lanes, np.arange(size, dtype=dtype))
     add_streams([lanes], add=some, subtract=list(reversed(some)))
     assert np.array_equal(lanes, np.arange(size, dtype=dtype))
+
+
+@pytest.mark.parametrize("numbers", [0, loops.PATIENCE + 1], ids=["numpy", "compiled"])
+@pytest.mark.parametrize("counts", [(0, 1), (3, 0), (4, 3), (5, 4), (9, 8), (0, prg._SEEDS_AT_ONCE + 2)])
+@pytest.mark.parametrize("dtype", ["<u4", "<u8"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_streams_that_a_loop_takes_at_once_are_all_used_with_their_sign(
+    monkeypatch: pytest.MonkeyPatch, numbers: int, counts: tuple[int, int], dtype: str, threads: int
+) -> None:
+    monkeypatch.setattr(loops._Asked, "numbers", numbers)
+    monkeypatch.setattr(prg, "_SHARE_BYTES", 1)
+    added, subtracted = ([os.urandom(32) for _ in range(count)] for count in counts)
+    sizes = [5, 33]
+    targets = [np.arange(size, dtype=dtype) for size in sizes]
+    add_streams(targets, add=added, subtract=subtracted, threads=threads)
+    expected = [np.arange(size, dtype=dtype) for size in sizes]
+    for seed in added:
+        for lanes, stream in zip(expected, ctr_lanes(seed, sizes, dtype), strict=True):
+            np.add(lanes, stream, out=lanes)
+    for seed in subtracted:
+        for lanes, stream in zip(expected, ctr_lanes(seed, sizes, dtype), strict=True):
+            np.subtract(lanes, stream, out=lanes)
+    for target, lanes in zip(targets, expected, strict=True):
+        assert np.array_equal(target, lanes)
 
 
 def test_no_seeds_or_no_targets_change_nothing() -> None:

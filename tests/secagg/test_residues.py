@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from secagg import residues
 from secagg.errors import EncodingError, ParameterError
-from secagg.residues import lane_dtype, pack, packed_bytes, reduce_in_place, unpack
+from secagg.residues import add_packed, lane_dtype, pack, packed_bytes, reduce_in_place, unpack
 from tests.strategies import lanes, modulus_bits, random_lanes
 
 pytestmark = pytest.mark.usefixtures("either_way")
@@ -82,6 +83,29 @@ def test_unpacked_lanes_are_fresh_and_writable(bits: int) -> None:
     first, second = unpack(packed, bits, 9), unpack(memoryview(packed), bits, 9)
     first += 1
     assert np.array_equal(second, unpack(packed, bits, 9))
+
+
+@pytest.mark.parametrize("bits", range(1, 65))
+def test_what_was_packed_is_added_on_top_stretch_by_stretch(monkeypatch: pytest.MonkeyPatch, bits: int) -> None:
+    """Unpacking, too, and every lane, wherever a stretch or the bytes begin; what leaves a lane wraps around."""
+    monkeypatch.setattr(residues, "_STRETCH", 16)
+    for length in (0, 1, 15, 16, 17, 48, 101):
+        values, before = random_lanes(bits, length, seed=length), random_lanes(bits, length, seed=1)
+        before += lane_dtype(bits).type(2 ** (8 * before.itemsize) - 2**bits)
+        total, packed = before.copy(), pack(values, bits)
+        add_packed(total, memoryview(b"odd" + packed)[3:], bits)
+        assert np.array_equal(total, before + values)
+        assert np.array_equal(unpack(packed, bits, length), values)
+
+
+def test_nothing_is_added_of_what_is_refused() -> None:
+    total = np.ones(9, dtype=np.uint32)
+    for packed in (bytes(5), bytes(7), bytes(5) + b"\x80"):
+        with pytest.raises(EncodingError):
+            add_packed(total, packed, 5)
+    with pytest.raises(EncodingError, match="lanes"):
+        add_packed(total.astype(np.uint64), bytes(6), 5)
+    assert (total == 1).all()
 
 
 @pytest.mark.parametrize("bits", range(1, 65))

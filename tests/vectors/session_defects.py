@@ -239,7 +239,7 @@ def _inputs(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterat
         yield "a complaint after the receipt", "server", sender, change(up, complaints=(to,))
     else:
         yield from _delivered(before, to, sender, down, up)
-    vectors = read(up).vectors
+    vectors = tuple(map(bytes, read(up).vectors))
     yield "a vector missing", "server", sender, change(up, vectors=vectors[:-1])
     yield "a vector too many", "server", sender, change(up, vectors=(*vectors, b""))
     yield "a vector a byte short", "server", sender, change(up, vectors=(vectors[0][:-1], *vectors[1:]))

@@ -223,7 +223,7 @@ def mask(party: Party, state: Accepted, vectors: Sequence[Residues]) -> tuple[Ma
         threads=party.threads,
     )
     packed = tuple(
-        pack(reduce_in_place(vector, codec.modulus_bits), codec.modulus_bits)
+        memoryview(pack(reduce_in_place(vector, codec.modulus_bits), codec.modulus_bits))
         for vector, codec in zip(vectors, session.config.codecs, strict=True)
     )
     following = Masked(

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from secagg import signatures
 from secagg.errors import AuthenticationFailed, EncodingError, MalformedMessage
 from secagg.key_agreement import check_public_key
-from secagg.residues import Residues, unpack
+from secagg.residues import check_packed
 
 from ...inputs.codec import VectorCodec
 from .. import derivations
@@ -51,15 +51,13 @@ def check_complaints(complaints: Collection[int], dealers: AbstractSet[int]) -> 
         raise MalformedMessage("complains of clients whose shares it was not to judge, or of one twice")
 
 
-def unpack_input(message: MaskedInput, codecs: Sequence[VectorCodec]) -> list[Residues]:
+def check_input(message: MaskedInput, codecs: Sequence[VectorCodec]) -> None:
     """Every vector must be there, with exactly the bytes that it takes."""
     if len(message.vectors) != len(codecs):
         raise MalformedMessage(f"has {len(message.vectors)} vectors, but the round has {len(codecs)}")
     try:
-        return [
-            unpack(vector, codec.modulus_bits, codec.length)
-            for vector, codec in zip(message.vectors, codecs, strict=True)
-        ]
+        for vector, codec in zip(message.vectors, codecs, strict=True):
+            check_packed(vector, codec.modulus_bits, codec.length)
     except EncodingError as error:
         raise MalformedMessage(str(error)) from None
 

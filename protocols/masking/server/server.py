@@ -19,7 +19,7 @@ import numpy as np
 
 from secagg.errors import InconsistentShares, ParameterError, PeerError, SecAggError, StateError, UnexpectedMessage
 from secagg.randomness import SYSTEM, RandomBytes
-from secagg.residues import Residues, reduce_in_place
+from secagg.residues import Residues, add_packed, reduce_in_place
 
 from ...core import dumps
 from ...core.listener import (
@@ -192,12 +192,9 @@ class Server(OneCopy):
         if sender not in self._participants:
             raise UnexpectedMessage("a message from a stranger", culprits={sender})
         number = self._participants.number(sender)
-        vectors: Sequence[Residues] = ()
         try:
-            # Decoding and unpacking need nothing that changes: others need not wait for them.
+            # Decoding needs nothing that changes: others need not wait for it.
             message: ToServer = wire.decode(data, ToServer, max_bytes=self._max_bytes)
-            if isinstance(message, MaskedInput) and self._is_due(number, message):
-                vectors = checks.unpack_input(message, self._state.config.codecs)
         except PeerError as error:
             with self._step() as transitions:
                 raise self._exclude(number, error, transitions) from None
@@ -206,7 +203,7 @@ class Server(OneCopy):
             if receipt is not Receipt.ACCEPTED:
                 return receipt
             try:
-                self._take(number, message, vectors)
+                self._take(number, message)
             except PeerError as error:
                 raise self._exclude(number, error, transitions) from None
             self._state.accepted[number] = wire.fingerprint(data)
@@ -294,10 +291,6 @@ class Server(OneCopy):
             for transition in transitions:
                 self._listener(transition)
 
-    def _is_due(self, number: int, message: ToServer) -> bool:
-        ours = (message.session_id, message.sender) == (self._session_id, number)
-        return ours and _COLLECTED_IN[str(type(message).__struct_config__.tag)] is self.phase
-
     def _is_awaited(self, number: int) -> bool:
         return number in self._speakers and number not in self._heard and number not in self._state.excluded
 
@@ -322,7 +315,7 @@ class Server(OneCopy):
             raise UnexpectedMessage(f"a second {tag}", culprits=culprits)
         return Receipt.ACCEPTED
 
-    def _take(self, number: int, message: ToServer, vectors: Sequence[Residues]) -> None:
+    def _take(self, number: int, message: ToServer) -> None:
         """Check the whole message, then keep what is needed of it; an input is added to the sums."""
         state = self._state
         match message:
@@ -337,11 +330,10 @@ class Server(OneCopy):
                 checks.check_roster_seen(message, state.everyone, self._entries, peers | {number})
                 holding.take(state, self._graph, message)
             case MaskedInput():
-                if not vectors:  # the phase began only now
-                    vectors = checks.unpack_input(message, state.config.codecs)
+                checks.check_input(message, state.config.codecs)
                 holding.take(state, self._graph, message)
-                for total, vector in zip(self._sums, vectors, strict=True):
-                    np.add(total, vector, out=total)
+                for total, vector, codec in zip(self._sums, message.vectors, state.config.codecs, strict=True):
+                    add_packed(total, vector, codec.modulus_bits)
                 state.masked.add(number)
             case Confirmation():
                 checks.check_confirmation(message, self._statement, state.advertised[number])

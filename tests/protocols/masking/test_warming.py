@@ -16,7 +16,7 @@ from protocols import Adversary, FloatVector, IntegerVector, PrivateVector, Roun
 from protocols.masking.transitions import ServerPhase
 from protocols.simulation.masked import Simulation
 
-KERNELS = ("secagg._field_kernels", "secagg._bit_kernels", "dp._kernels")
+KERNELS = ("secagg._field_kernels", "secagg._bit_kernels", "secagg._stream_kernels", "dp._kernels")
 
 def loaded():
     found = {}
