@@ -64,11 +64,16 @@ def within(value: Fraction, low: Fraction, high: Fraction) -> Estimate:
     return Estimate(nearest, upwards(max(high - Fraction(nearest), Fraction(nearest) - low, Fraction(0))))
 
 
-def normal_quantile(confidence: float) -> float:
-    """Return how many deviations a two-sided interval of a normal law reaches to either side."""
+def confident(confidence: float) -> float:
+    """Return the confidence; raise ParameterError unless it lies between 0 and 1."""
     if not 0 < confidence < 1:
         raise ParameterError(f"a confidence of {confidence} is not possible: choose one between 0 and 1, such as 0.95")
-    return NormalDist().inv_cdf((1 + confidence) / 2)
+    return confidence
+
+
+def normal_quantile(confidence: float) -> float:
+    """Return how many deviations a two-sided interval of a normal law reaches to either side."""
+    return NormalDist().inv_cdf((1 + confident(confidence)) / 2)
 
 
 def at_least(n: int, needed: int, what: str) -> None:
