@@ -68,8 +68,8 @@ def pooled(terms: TermsOf, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def test_spector_is_as_statsmodels_prints_it() -> None:
-    # statsmodels 0.15.0, "Discrete Choice Models Overview": GPA 2.826113, TUCE 0.095158, PSI 2.378688, const -13.021347.
-    # The further digits and the standard errors come from running it: Logit(...).fit(method="newton", tol=1e-14).
+    # statsmodels 0.15.0, "Discrete Choice Models Overview": GPA 2.826113, TUCE 0.095158, PSI 2.378688 and const
+    # -13.021347. The further digits and the standard errors come from running it, by Newton's method, tol=1e-14.
     found = over_sites(logistic_terms, *spector(), Fraction(1, 2**40))
     assert values(found) == pytest.approx([-13.021346858116, 2.826112594889, 0.095157661318, 2.378687655093], abs=1e-6)
     assert found.standard_errors == pytest.approx(
