@@ -135,6 +135,23 @@ def test_tests_and_intervals_agree_with_scipys_of_one_predictor() -> None:
     assert fit.interval(1, 0.9).high == pytest.approx(theirs.slope + reach)
 
 
+def test_residuals_that_rounding_hid_are_within_the_error() -> None:
+    # Responses lie 0.49 above and below a line; in whole steps all lie on it.
+    rows = [[Fraction(v)] for v in range(40)]
+    responses = [Fraction(v) + Fraction(49, 100) * (-1) ** v for v in range(40)]
+    true = linear(exact(rows, responses))
+    seen = linear(sums(rows, responses, [Fraction(0)] * 2, [Fraction(1, 10**6), Fraction(1)]))
+    assert (seen.deviation.value, seen.r_squared.value, seen.standard_errors[1].value) == (0, 1, 0)
+    for ours, theirs in [
+        (seen.deviation, true.deviation),
+        (seen.r_squared, true.r_squared),
+        *zip(seen.standard_errors, true.standard_errors, strict=True),
+    ]:
+        assert 0 < abs(Fraction(theirs.value) - Fraction(ours.value)) <= Fraction(ours.error)
+    # Nor is the bound far off: a length of 0.5 a record, where it was 0.49.
+    assert seen.deviation.error < 1.1 * true.deviation.value
+
+
 def test_a_step_coarser_than_the_design_has_no_bound() -> None:
     rows = [[Fraction(v)] for v in (0, 0, 0, 1)]
     ones = [Fraction(1)] * 2
