@@ -1,0 +1,1 @@
+"""Statistics over data that stays with its owners."""
