@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from dp.ledger import Ledger
-from dp.sensitivity import Adjacency
+from dp.sensitivity import Adjacency, Unit
 from secagg.encoding import Rounding
 from secagg.errors import ParameterError
 
@@ -141,6 +141,16 @@ class Schedule(Noise):
     rounds: Annotated[
         int, typer.Option(help="Rounds that epsilon is for.", metavar="N", min=1, rich_help_panel=_PANEL)
     ] = 1
+    unit: Annotated[
+        Unit,
+        typer.Option(help=f"Whose change noise covers: {', '.join(Unit)}.", metavar="NAME", rich_help_panel=_PANEL),
+    ] = Unit.CLIENT
+    max_records: Annotated[
+        int, typer.Option(help="Room for so many records a client.", metavar="N", min=1, rich_help_panel=_PANEL)
+    ] = 1
+    sampling_rate: Annotated[
+        float, typer.Option(help="Of records, by clients' own coins.", metavar="F", rich_help_panel=_PANEL)
+    ] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

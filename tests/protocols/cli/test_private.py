@@ -35,10 +35,22 @@ def test_params_derives_and_explains() -> None:
         assert words in " ".join(outcome.stdout.split())
 
 
-def test_params_by_noise_multiplier_claims_nothing_of_sampling() -> None:
+def test_params_claims_nothing_of_samples_of_clients() -> None:
     given = ("params", "--clients", "100", "--dim", "50", "--noise-multiplier", "1", "--delta", "1e-5")
-    assert not {"sampling_rate", "epsilon_towards_server"} & run_json(*given)["privacy"].keys()
+    whole = run_json(*given)["privacy"]
+    assert (whole["unit"], whole["sampling_rate"]) == ("client", 1)
     assert runner.invoke(app, [*given, "--sampling-rate", "0.2"]).exit_code == 2
+    assert runner.invoke(app, [*given, "--max-records", "2"]).exit_code == 2
+    records = (*given, "--unit", "record", "--max-records", "30")
+    assert run_json(*records)["privacy"]["epsilon"] == pytest.approx(whole["epsilon"])
+    assert run_json(*records, "--sampling-rate", "0.2")["privacy"]["epsilon"] < whole["epsilon"] * 0.6
+    text = " ".join(runner.invoke(app, [*records, "--sampling-rate", "0.2"]).stdout.split())
+    for words in (
+        "with room for 30 of each client",
+        "each record is in a round with probability 0.2",
+        "cost each record",
+    ):
+        assert words in text
 
 
 def test_a_private_round_is_held_against_its_promise() -> None:
