@@ -6,13 +6,12 @@ configuration against its own `ClientPolicy` before it says a word.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from dp.errors import DpError
 from dp.events import Composed, Event
@@ -21,6 +20,7 @@ from secagg.encoding import Encoded, check_weight
 from secagg.errors import EncodingError, ParameterError
 from secagg.randomness import SYSTEM, RandomBytes
 
+from ..core.machine import Values
 from ..core.numbers import whole
 from ..core.threat_model import ThreatModel
 from ..inputs.codec import VectorCodec
@@ -213,7 +213,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
 
     def encode(
         self,
-        values: Mapping[str, npt.NDArray[Any]],
+        values: Values,
         weight: int = 1,
         *,
         session_id: bytes,
