@@ -25,6 +25,7 @@ Int64s = npt.NDArray[np.int64]
 
 _LARGEST = float(1 << 30)  # entries that are rounded: far below the limits of an int64
 _TRIES = 1000
+_TOO_OFTEN = f"{_TRIES} roundings exceeded the bound, which has probability below beta**{_TRIES}; raise beta's bound"
 _DOUBT = Fraction(1, 1 << 40)  # a norm in floats errs by less, whatever the length
 
 
@@ -64,6 +65,44 @@ def clip(vector: npt.ArrayLike, bound: Real, norm: Norm) -> Floats:
         if _fits(result, limit, norm):
             return result
     return np.zeros_like(values)  # not reached: 2**-39 * 2**38 shrinks everything
+
+
+def clip_rows(rows: Floats, bound: float) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Clip each row of finite floats (n, d) in L2, as `clip` does but for last digits; and say which were changed.
+
+    What becomes of a row depends on that row alone, to the last bit: noise that covers one row counts on the others to
+    stay as they are. So sums are taken in one fixed order, whatever the number of rows and their place in memory.
+    """
+    rows = np.ascontiguousarray(rows)
+    with np.errstate(all="ignore"):  # what overflows is no less beyond doubt, or looked at closer
+        exponents = np.frexp(np.abs(rows).max(axis=1, initial=0.0))[1]
+        small, room = np.ldexp(rows, -exponents[:, np.newaxis]), np.ldexp(bound, -exponents)
+        norms = _row_norms(small)
+        # Beyond doubt too long, and at the first try short enough; `clip` looks closer at what lies between.
+        shrinks = bound / np.where(norms > 0, norms, 1.0) * (1 - 2.0**-39)
+        result = small * shrinks[:, np.newaxis]
+        changed: npt.NDArray[np.bool_] = norms > room * (1 + 2.0**-38)
+        sure = np.where(changed, _row_norms(result) <= bound * (1 - 1.5 * 2.0**-40), norms <= room * (1 - 2.0**-38))
+    np.copyto(result, rows, where=~changed[:, np.newaxis])
+    for index in np.flatnonzero(~sure):
+        row = rows[index]
+        result[index] = clipped = clip(row, bound, Norm.L2)
+        changed[index] = clipped is not row
+    return result, changed
+
+
+def _row_norms(rows: Floats) -> Floats:
+    """Return the L2 norm of each row; halves are added to halves, so that the order of sums is the same for all."""
+    count, width = rows.shape[0], 1 << max(0, rows.shape[1] - 1).bit_length()
+    largest = np.abs(rows).max(axis=1, initial=0.0)
+    sums = np.zeros((count, width))
+    np.divide(rows, np.where(largest > 0, largest, 1.0)[:, np.newaxis], out=sums[:, : rows.shape[1]])
+    sums *= sums
+    while width > 1:
+        width //= 2
+        sums = sums[:, :width] + sums[:, width:]
+    norms: Floats = largest * np.sqrt(sums[:, 0])
+    return norms
 
 
 def _exponent(values: Floats) -> int:
@@ -190,9 +229,34 @@ def conditionally_round_with(values: Floats, l2_norm: Real, beta: float, source:
         rounded = round_with(values, source)
         if integer_norm_squared(rounded) <= most:
             return rounded
-    raise PrivacyParameterError(
-        f"{_TRIES} roundings exceeded the bound, which has probability below beta**{_TRIES}; raise beta's bound"
-    )
+    raise PrivacyParameterError(_TOO_OFTEN)
+
+
+def conditionally_round_rows(rows: Floats, l2_norm: float, beta: float, source: WordStream) -> Int64s:
+    """Round each row of clipped floats (n, d) as `conditionally_round_with`, one after the other with the same words.
+
+    All rows that are left are tried at once, with the words that are theirs if none is rejected. A rejected row takes
+    the words behind its own, and so do all that follow.
+    """
+    low = np.floor(rows)
+    chance = ((rows - low) * 2.0**53).astype(np.uint64)
+    levels: Int64s = low.astype(np.int64)
+    most = math.floor(Fraction(rounded_l2_bound(l2_norm, rows.shape[1], beta)) ** 2)
+    words = source.take(rows.size).reshape(rows.shape)
+    done = tries = 0
+    while done < len(rows):
+        tried = levels[done:] + ((words >> np.uint64(11)) < chance[done:])
+        # Entries stay below the norm, of at most 2**29 steps, and one: no sum of their squares overflows.
+        rejected = np.flatnonzero(np.einsum("ij,ij->i", tried, tried) > most)
+        fitting = int(rejected[0]) if rejected.size else len(tried)
+        levels[done : done + fitting] = tried[:fitting]
+        done += fitting
+        if done < len(rows):
+            tries = 1 if fitting else tries + 1
+            if tries == _TRIES:
+                raise PrivacyParameterError(_TOO_OFTEN)
+            words = np.concatenate((words[fitting + 1 :], source.take(rows.shape[1])[np.newaxis]))
+    return levels
 
 
 def round_with(values: Floats, source: WordStream) -> Int64s:

@@ -16,12 +16,12 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import readable
-from .clipping import clip, conditionally_round_with, rounded_l1_bound, rounded_l2_bound
+from .arrays import finite, readable
+from .clipping import clip, clip_rows, conditionally_round_rows, rounded_l1_bound, rounded_l2_bound
 from .errors import PrivacyParameterError
 from .randomness import RandomBytes, WordStream
 from .rational import number
-from .rotation import padded_length, rotate, rotate_back
+from .rotation import padded_length, rotate_back, rotate_rows
 from .sensitivity import Norm, check_count
 
 Floats = npt.NDArray[np.float64]
@@ -114,12 +114,31 @@ class Preparation:
             raise PrivacyParameterError(
                 f"values have shape {floats.shape}, but the preparation is for ({self.length},)"
             )
-        clipped = clip(floats, self.l2_clip, Norm.L2)
-        scaled = rotate(clipped, rotation_seed)
+        clipped = clip(finite(floats), self.l2_clip, Norm.L2)
+        return self._rounded(clipped[np.newaxis], rotation_seed, source)[0], clipped is not floats
+
+    def prepare_rows(
+        self, rows: Floats, rotation_seed: bytes, source: WordStream
+    ) -> tuple[Int64s, npt.NDArray[np.bool_]]:
+        """Prepare many vectors with the next words of a source: each by itself, to the last bit, one after the other.
+
+        Args:
+            rows: finite floats, shape (n, length); a cacheful at a time is fastest.
+            rotation_seed: as for `prepare`.
+            source: of words.
+
+        Returns:
+            The prepared vectors, int64 (n, dimension), and which of them had to be clipped, bool (n,).
+        """
+        clipped, changed = clip_rows(rows.astype(np.float64, copy=False), self.l2_clip)
+        return self._rounded(clipped, rotation_seed, source), changed
+
+    def _rounded(self, clipped: Floats, rotation_seed: bytes, source: WordStream) -> Int64s:
+        scaled = rotate_rows(clipped, rotation_seed)
         scaled *= self.scale
-        levels = conditionally_round_with(scaled, self.norm, BETA, source)
+        levels = conditionally_round_rows(scaled, self.norm, BETA, source)
         np.clip(levels, -self.max_level, self.max_level, out=levels)
-        return levels, clipped is not floats
+        return levels
 
     def restore(self, levels: Int64s, rotation_seed: bytes) -> Floats:
         """Return the sum of vectors, float64 (length,), from the sum of their prepared and noisy forms."""

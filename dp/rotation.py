@@ -41,9 +41,15 @@ def rotate(vector: npt.ArrayLike, seed: bytes) -> Floats:
         raise PrivacyParameterError(
             f"rotate takes a flat vector of finite floats, not shape {values.shape}; ravel and clip it first"
         )
-    length = padded_length(values.size)
-    padded = np.zeros(length)
-    padded[: values.size] = values
+    rotated: Floats = rotate_rows(values[np.newaxis], seed)[0]
+    return rotated
+
+
+def rotate_rows(rows: Floats, seed: bytes) -> Floats:
+    """Rotate each row as `rotate`, to the last bit: finite floats (n, d) to float64 (n, m)."""
+    length = padded_length(rows.shape[1])
+    padded = np.zeros((len(rows), length))
+    padded[:, : rows.shape[1]] = rows
     padded *= _signs(seed, length)
     return _hadamard(padded)
 
@@ -74,13 +80,14 @@ def _signs(seed: bytes, length: int) -> Floats:
 
 
 def _hadamard(values: Floats) -> Floats:
-    """Transform in place in log2(m) passes, orthonormally."""
+    """Transform the last axis of a contiguous array in place in log2(m) passes, orthonormally."""
+    length = values.shape[-1]
     half = 1
-    while half < values.size:
+    while half < length:
         pairs = values.reshape(-1, 2, half)
         upper = pairs[:, 0] - pairs[:, 1]
         pairs[:, 0] += pairs[:, 1]
         pairs[:, 1] = upper
         half *= 2
-    values *= 1 / math.sqrt(values.size)
+    values *= 1 / math.sqrt(length)
     return values

@@ -76,6 +76,11 @@ EXAMPLES = {
         "sum:        [-4.8 -1.6  1.6  4.8]",
         "plain sum:  [-4.8 -1.6  1.6  4.8]",
     ],
+    "hospitals.py": [
+        "5,312 patients of 12 hospitals",
+        "each count is off by 4.7: epsilon 1 for each patient",
+        "with noise for whole hospitals it would be 4,628",
+    ],
     "http_round.py": ["in the sum: amber, birch, cedar, dogwood, fir", "sum: [1.6 1.6 1.6]"],
     "identities_from_files.py": [
         "in the sum: clinic-1, clinic-2, clinic-3, clinic-4, clinic-5",

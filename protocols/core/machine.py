@@ -25,11 +25,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-import numpy.typing as npt
-
 from secagg.errors import StateError
 
-Values = Mapping[str, npt.NDArray[Any]]
+Values = Mapping[str, Any]
+"""Name of a vector -> array; where the unit is the record, an iterable of blocks of rows may stand for one."""
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,27 @@ class Model:
         kept = {key: trained.arrays[key] for key in keys if key in trained.arrays}
         return layout.values(kept, minus={key: self.arrays[key] for key in keys})[FLOATS]
 
+    def rows_of_floats(self, changes: Model) -> npt.NDArray[np.float64]:
+        """Return one change of the arrays of floats for each record, a row each, float64 (records, length).
+
+        Args:
+            changes: the same arrays with one more axis in front, along which the records stand.
+
+        Raises:
+            EncodingError: an array of floats is missing, of another shape or kind, or of another number of records.
+        """
+        rows = []
+        for key in self.keys(FLOATS):
+            array = changes.arrays.get(key, np.empty(0))
+            shape = self.arrays[key].shape
+            if array.dtype.kind != "f" or array.shape[1:] != shape or array.ndim < 1:
+                wanted = ", ".join(map(str, ("records", *shape)))
+                raise EncodingError(f"array {key!r} must be of floats of shape ({wanted}): one change for each record")
+            rows.append(array.reshape(len(array), self.arrays[key].size).astype(np.float64))
+        if len({len(part) for part in rows}) != 1:
+            raise EncodingError(f"the arrays have {[len(part) for part in rows]} records, but each record is in all")
+        return np.concatenate(rows, axis=1)
+
     def plus(self, floats: Vector, counters: Vector) -> ArrayRecord:
         """Return this model with mean differences added, in its order, shapes and dtypes; counters are rounded.
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import MetricRecord, RecordDict
 
+from dp.sensitivity import Unit
 from secagg.errors import EncodingError
 
 from ..inputs.vectors import FloatVector, IntegerVector, PrivateVector
@@ -59,6 +60,8 @@ def contribution(
 def private_update(spec: PrivateVector, sent: Model, train: Callable[[], RecordDict]) -> npt.NDArray[np.float64]:
     """Return the update of a private round: that of the arrays of floats, or zeros where training gives none.
 
+    Where the unit is the record, it is a row for each of those that training returned, and none where it gives none.
+
     Nothing that training does is an error: that a node does not answer would tell the server of its data, and no noise
     covers it. The node's own log says what was wrong, and that its update is clipped, which the encoding does. What
     training returns beside arrays stays here.
@@ -67,10 +70,13 @@ def private_update(spec: PrivateVector, sent: Model, train: Callable[[], RecordD
         arrays = list(train().array_records.values())
         if len(arrays) != 1:
             raise EncodingError(f"training returned {len(arrays)} ArrayRecords, but one is summed")
-        update = sent.changed_floats(Model.of(arrays[0]))
+        returned = Model.of(arrays[0])
+        if spec.unit is Unit.RECORD:
+            return sent.rows_of_floats(returned)
+        update = sent.changed_floats(returned)
     except (Exception, SystemExit) as error:
         log(ERROR, "secagg: zeros with noise are sent for this node's update: %s", error, exc_info=True)
-        return np.zeros(spec.length)
+        return np.zeros(spec.length if spec.unit is Unit.CLIENT else (0, spec.length))
     with np.errstate(over="ignore"):
         norm = float(np.linalg.norm(update))
     if norm > spec.l2_clip:

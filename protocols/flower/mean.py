@@ -7,7 +7,7 @@ import math
 import numpy as np
 from flwr.app import ArrayRecord, MetricRecord
 
-from secagg.errors import EncodingError
+from secagg.errors import EncodingError, StateError
 
 from ..masking.result import RoundResult
 from .content import Model
@@ -61,15 +61,18 @@ def weighted_mean(
 def private_mean(
     result: RoundResult, settings: SecAggSettings, sent: Model, weighted_by: str, report: RoundReport
 ) -> tuple[ArrayRecord, MetricRecord]:
-    """Return the noisy mean of the survivors' models; all weigh the same, and metrics stay on the nodes.
+    """Return the model moved by the noisy mean of the survivors, or of records; metrics stay on the nodes.
 
     Arrays of integers stay as they were sent.
 
     Raises:
         EncodingError: the mean does not fit the model's dtypes.
+        StateError: the settings have no privacy, so that the round had none.
     """
     privacy = settings.privacy
+    if privacy is None:
+        raise StateError("these settings make no round private")
     report.total_weight = len(result.survivors)
-    report.epsilon = result.epsilon(privacy.delta, privacy.adjacency) if privacy else None
-    arrays = sent.plus(result.mean(next(iter(result.levels))), np.zeros(sent.length("integers")))
+    report.epsilon, report.unit = privacy.epsilon_spent(result), privacy.unit
+    arrays = sent.plus(privacy.mean_change(result), np.zeros(sent.length("integers")))
     return arrays, MetricRecord({weighted_by: len(result.survivors)})

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from dp.sensitivity import Unit
+
 from .logs import INFO, WARNING, log
 
 SHOWN = 5
@@ -25,7 +27,8 @@ class RoundReport:
         total_weight: sum of the survivors' num-examples.
         step: how far rounding has moved a coordinate of the mean at most; 0 in private rounds.
         num_clipped: how many coordinates of all survivors' updates were clipped together; 0 in private rounds.
-        epsilon: what this round, by itself, has cost each node at the delta of the settings; None if not private.
+        epsilon: what this round, by itself, has cost each unit at the delta of the settings; None if not private.
+        unit: whose epsilon it is: a client's (a node's), or a record's.
         seconds: exchange -> wall seconds, what the nodes do in it included; "server" is the server's own part.
         bytes_sent: by the nodes, all together, in the protocol's messages.
         bytes_received: by the nodes, likewise; the model that they train is not counted.
@@ -39,6 +42,7 @@ class RoundReport:
     step: float = 0.0
     num_clipped: int = 0
     epsilon: float | None = None
+    unit: Unit = Unit.CLIENT
     seconds: dict[str, float] = field(default_factory=dict)
     bytes_sent: int = 0
     bytes_received: int = 0
@@ -68,6 +72,7 @@ class RoundReport:
             return
         log(INFO, "secagg: mean of %d of %d nodes", len(self.survivors), self.invited)
         if self.epsilon is not None:
-            log(INFO, "secagg: the round by itself has cost each node epsilon %.4g", self.epsilon)
+            whose = "node" if self.unit is Unit.CLIENT else self.unit
+            log(INFO, "secagg: the round by itself has cost each %s epsilon %.4g", whose, self.epsilon)
         if self.num_clipped:
             log(WARNING, "secagg: %d coordinates of all updates were clipped: think of raising clip", self.num_clipped)

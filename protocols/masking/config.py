@@ -6,13 +6,12 @@ configuration against its own `ClientPolicy` before it says a word.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from dp.errors import DpError
 from dp.events import Composed, Event
@@ -21,6 +20,7 @@ from secagg.encoding import Encoded, check_weight
 from secagg.errors import EncodingError, ParameterError
 from secagg.randomness import SYSTEM, RandomBytes
 
+from ..core.machine import Values
 from ..core.numbers import whole
 from ..core.threat_model import ThreatModel
 from ..inputs.codec import VectorCodec
@@ -126,7 +126,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         if not all(private):
             plain = self.vectors[private.index(False)].name
             raise ParameterError(f"vector {plain!r} has no noise beside private ones: make all of them private")
-        units = sorted({spec.unit for spec in self.vectors if isinstance(spec, PrivateSpec)})
+        units = sorted({str(spec.unit) for spec in self.vectors if isinstance(spec, PrivateSpec)})
         if len(units) > 1:
             raise ParameterError(
                 f"the vectors have noise for different units, {' and '.join(units)}: choose one of them"
@@ -214,7 +214,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
 
     def encode(
         self,
-        values: Mapping[str, npt.NDArray[Any]],
+        values: Values,
         weight: int = 1,
         *,
         session_id: bytes,

@@ -4,6 +4,7 @@ from .explanation import explain
 from .joint import JointPlan, PlannedCounts, PlannedVector, weighed
 from .payment import PaidRound
 from .plans import HistogramPlan, PrivatePlan
+from .records import sampled_gradients
 
 __all__ = [
     "HistogramPlan",
@@ -13,5 +14,6 @@ __all__ = [
     "PlannedVector",
     "PrivatePlan",
     "explain",
+    "sampled_gradients",
     "weighed",
 ]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dp import clipping
 from dp.errors import PrivacyParameterError
+from dp.randomness import WordStream
 from dp.sensitivity import Norm
 
 
@@ -173,3 +174,47 @@ def test_a_bound_beyond_the_floats_is_refused() -> None:
     for norm in Norm:
         with pytest.raises(PrivacyParameterError, match="beyond floats"):
             clipping.clip([1.0], 10**400, norm)
+
+
+@pytest.mark.parametrize("length", [1, 3, 33, 650])
+def test_rows_are_clipped_as_one_by_one_and_each_by_itself(length: int) -> None:
+    rng = np.random.default_rng(length)
+    rows = rng.normal(size=(60, length)) * np.ldexp(1.0, rng.integers(-30, 30, 60))[:, None]
+    rows[0], rows[1], rows[2], rows[2, 0], rows[3] = 0, 1e308, 0, 5e-324, 1e-310
+    for number in range(4, 20):  # about as long as the bound
+        rows[number] *= (1 + (number - 12) * 2.0**-51) / np.linalg.norm(rows[number])
+    rows[20, 0], rows[20, 1:], rows[21, 0], rows[21, 1:] = 1.0, 0, np.nextafter(1, 2), 0
+    given = rows.copy()
+    clipped, changed = clipping.clip_rows(rows, 1.0)
+    assert np.array_equal(rows, given)
+    for row, got, was_changed in zip(rows, clipped, changed, strict=True):
+        alone = clipping.clip(row, 1.0, Norm.L2)
+        assert got.tolist() == pytest.approx(alone.tolist(), rel=2.0**-36, abs=0)
+        assert sum(Fraction(entry) ** 2 for entry in got.tolist()) <= 1
+        assert was_changed == (alone is not row)
+    assert 20 < changed.sum() < 60
+    # Whatever stands beside a row, and wherever it is in memory, the same becomes of it, to the last bit.
+    order = rng.permutation(60)
+    for other, at in ((rows[order], order), (np.asfortranarray(rows), range(60)), (rows.T.copy().T[7:9], (7, 8))):
+        again, _ = clipping.clip_rows(other, 1.0)
+        assert np.array_equal(again, clipped[np.array(at)])
+    for number in range(60):
+        assert np.array_equal(clipping.clip_rows(rows[number : number + 1], 1.0)[0][0], clipped[number])
+
+
+@pytest.mark.parametrize("beta", [0.999, math.exp(-0.5)])
+def test_rows_are_rounded_as_one_by_one_with_the_same_words(beta: float) -> None:
+    """With so large a beta about half of all tries are rejected, some of them again."""
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(50, 32))
+    rows *= 20 / np.linalg.norm(rows, axis=1, keepdims=True)
+    first, second = (WordStream(random=lambda size: bytes(range(size))) for _ in range(2))
+    alone = [clipping.conditionally_round_with(row, 20.0 * (1 + 1e-12), beta, first) for row in rows]
+    together = clipping.conditionally_round_rows(rows, 20.0 * (1 + 1e-12), beta, second)
+    assert np.array_equal(together, alone)
+    assert np.array_equal(first.take(5), second.take(5))  # both have used as many
+
+
+def test_rows_are_not_tried_for_ever() -> None:
+    with pytest.raises(PrivacyParameterError, match="1000 roundings"):
+        clipping.conditionally_round_rows(np.full((3, 2), 100.0), 1.5, 0.5, WordStream())

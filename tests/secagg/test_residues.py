@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -178,6 +179,11 @@ def test_looking_for_masked_arrays_does_not_load_them() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
     assert done.stdout.strip() == "set()"
+
+
+def test_looking_for_masked_arrays_does_not_mind_that_another_thread_is_loading_them(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy.ma", ModuleType("numpy.ma"))
+    assert pack(np.zeros(8, dtype=np.uint32), 1) == bytes(1)
 
 
 @given(st.data(), modulus_bits)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from dp.sensitivity import Unit
 from secagg.errors import ParameterError
 
 from ..options import Goal, Payment, spread
@@ -20,11 +21,13 @@ def demo(
     goal: Goal,
     payment: Payment,
     clients: Annotated[
-        int | None, typer.Option(help="Who share the data: 100; 200 if private.", metavar="N", min=10)
+        int | None, typer.Option(help="Who share the data: 100; 200 if private; 12 for records.", metavar="N", min=10)
     ] = None,
     rounds: Annotated[
         int | None,
-        typer.Option(help="Rounds: 20; 15 planned if private, where the budget decides.", metavar="N", min=1),
+        typer.Option(
+            help="Rounds: 20; 15 planned if private (60 for records), where the budget decides.", metavar="N", min=1
+        ),
     ] = None,
     dropout: Annotated[float, typer.Option(help="Fraction that vanishes in each round.", metavar="F")] = 0.05,
     plot: Annotated[Path, typer.Option(help="Where the picture of both curves goes.", metavar="FILE")] = Path(
@@ -36,11 +39,15 @@ def demo(
     private: Annotated[
         bool, typer.Option("--private", help="Train under a privacy budget, and stop when it is gone.")
     ] = False,
+    unit: Annotated[
+        Unit, typer.Option(help="Whose change the noise covers, if private: client, or record.", metavar="NAME")
+    ] = Unit.CLIENT,
     as_json: AsJson = False,
 ) -> None:
     """Train on handwritten digits with federated averaging, in the clear and through secure aggregation."""
     from .plain import run_demo
     from .private import run_private_demo
+    from .records import ROUNDS, run_record_demo
 
     console = None if as_json else Console()
     if any(importlib.util.find_spec(name) is None for name in ("sklearn", "matplotlib")):
@@ -48,9 +55,11 @@ def demo(
             "the demo needs scikit-learn and matplotlib: in a checkout of secagg, pip install '.[demo]'"
         )
     if private:
-        facts = run_private_demo(
-            clients or 200,
-            rounds or 15,
+        record = unit is Unit.RECORD
+        run = run_record_demo if record else run_private_demo
+        facts = run(
+            clients or (12 if record else 200),
+            rounds or (ROUNDS if record else 15),
             dropout,
             8.0 if goal.epsilon is None else goal.epsilon,
             1e-5 if goal.delta is None else goal.delta,
@@ -60,8 +69,8 @@ def demo(
             subject=payment.subject or "digits",
             console=console,
         )
-    elif goal != Goal() or payment:
-        raise ParameterError("--epsilon, --delta, --budget and --subject belong to --private: give it as well")
+    elif goal != Goal() or payment or unit is not Unit.CLIENT:
+        raise ParameterError("--epsilon, --delta, --unit, --budget and --subject belong to --private: give it as well")
     else:
         facts = run_demo(clients or 100, rounds or 20, dropout, plot, seed, console=console)
     if as_json:

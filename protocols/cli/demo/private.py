@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 
 from dp.errors import BudgetExceededError
-from dp.ledger import Budget, Composition, Ledger
+from dp.ledger import Ledger
 
 from ...core.threat_model import ThreatModel
 from ...masking.transitions import ServerPhase
@@ -97,7 +97,7 @@ def run_private_demo(
     plan = PrivatePlan(
         threat_model=model, length=PARAMETERS, l2_clip=L2_CLIP, epsilon=epsilon, delta=delta, rounds=rounds
     )
-    with _ledger(budget, subject, plan) as ledger:
+    with ledger_for(budget, subject, plan) as ledger:
         history = watch(
             _train(plan, ledger, subject, dropout, seed),
             COLUMNS,
@@ -139,22 +139,14 @@ def run_private_demo(
 
 
 @contextmanager
-def _ledger(url: str | None, subject: str, plan: PrivatePlan) -> Iterator[Ledger]:
+def ledger_for(url: str | None, subject: str, plan: PrivatePlan) -> Iterator[Ledger]:
     """Open the ledger; make a budget for as many rounds like the planned one as epsilon allows, if there is none."""
     with (
         tempfile.TemporaryDirectory() as folder,
         Ledger.open(url or str(Path(folder) / "ledger.sqlite"), create=True) as ledger,
     ):
         if subject not in ledger.budgets():
-            terms = Budget(
-                subject,
-                plan.epsilon or 0.0,
-                plan.delta,
-                adjacency=plan.adjacency,
-                composition=Composition.RELEASES,
-                event=plan.event(),
-            )
-            ledger.create(terms)
+            ledger.create(plan.budget(subject))
         yield ledger
 
 

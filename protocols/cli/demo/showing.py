@@ -59,12 +59,12 @@ def conclude(text: str, console: Console | None) -> None:
 def draw(
     plot: Path, x: Sequence[float], curves: Mapping[str, Sequence[float]], limit: float | None, **axis: Any
 ) -> None:
-    """Draw two accuracies as a PNG.
+    """Draw accuracies as a PNG.
 
     Args:
         plot: the file.
         x: of each round, one number.
-        curves: label -> accuracy after each round; the clear one first.
+        curves: label -> accuracy after each round; the clear one first, then the one that is shown.
         limit: where a budget ends; None where x counts rounds.
         axis: title and labels, as matplotlib's `Axes.set` takes them.
     """
@@ -73,9 +73,10 @@ def draw(
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    (clear, accuracies), (secure, others) = curves.items()
-    axes.plot(x, accuracies, color="0.6", linewidth=5, label=clear)
-    axes.plot(x, others, color="C0", marker="o", label=secure)
+    styles: list[dict[str, Any]] = [{"color": "0.6", "linewidth": 5}, {"color": "C0", "marker": "o"}]
+    for number, (label, accuracies) in enumerate(curves.items()):
+        style = styles[number] if number < len(styles) else {"color": f"C{number - 1}", "linestyle": "--"}
+        axes.plot(x, accuracies, label=label, **style)
     axes.set(ylabel="test accuracy", ylim=(0, 1), **axis)
     if limit is None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

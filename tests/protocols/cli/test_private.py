@@ -11,7 +11,7 @@ import pytest
 
 from dp.distributed import NoiseShare
 from dp.ledger import Budget, Composition, Ledger
-from dp.sensitivity import Adjacency
+from dp.sensitivity import Adjacency, Unit
 from protocols.cli.app import app
 from tests.command_line import separating_runner
 
@@ -147,6 +147,29 @@ def test_the_private_demo_stops_when_the_budget_is_gone(tmp_path: Path) -> None:
     assert run_json(*demo, exit_code=3)["error"] == "BudgetExceededError"
 
 
+def test_the_private_demo_for_records_stops_when_the_budget_is_gone(tmp_path: Path) -> None:
+    plot, url = tmp_path / "plot.png", str(tmp_path / "ledger.sqlite")
+    demo = ("demo", "--private", "--unit", "record", "--epsilon", "3", "--rounds", "13", "--plot", str(plot))
+    facts = run_json(*demo, "--budget", url)
+    assert (facts["unit"], facts["clients"], facts["rounds"], facts["rounds_planned"]) == ("record", 12, 13, 13)
+    assert 0.999 * 3 < facts["epsilon_spent"] <= 3
+    assert [line["number"] for line in facts["history"]] == list(range(1, 14))
+    assert facts["private_accuracy"] > 0.6 > facts["client_level_accuracy"]
+    assert facts["private_accuracy"] == pytest.approx(facts["central_accuracy"], abs=0.15)
+    assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    with Ledger.open(url) as ledger:
+        assert ledger.status("digits").budget.unit is Unit.RECORD
+    assert run_json(*demo, "--budget", url, exit_code=3)["error"] == "BudgetExceededError"
+
+
+def test_the_private_demo_for_records_shows_a_table(tmp_path: Path) -> None:
+    demo = ("demo", "--private", "--unit", "record", "--rounds", "1", "--plot", str(tmp_path / "p.png"))
+    outcome = runner.invoke(app, [*demo])
+    assert outcome.exit_code == 0, outcome.output
+    assert "the budget is gone after 1 rounds, at epsilon 8 for each record" in outcome.stdout
+    assert "with noise for whole silos" in " ".join(outcome.stdout.split())
+
+
 def test_the_private_demo_shows_a_table(tmp_path: Path) -> None:
     outcome = runner.invoke(
         app, ["demo", "--private", "--clients", "15", "--rounds", "1", "--plot", str(tmp_path / "p.png")]
@@ -160,6 +183,7 @@ def test_the_private_demo_shows_a_table(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--epsilon", "1"], "--private"),
+        (["--unit", "record"], "--private"),
         (["--private", "--epsilon", "-1"], "epsilon"),
         (["--private", "--delta", "2"], "delta"),
     ],
