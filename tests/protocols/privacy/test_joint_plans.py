@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,9 @@ from hypothesis import strategies as st
 
 from dp import Adjacency, Unit
 from dp.accounting import epsilon_of
+from dp.errors import BudgetExceededError
 from dp.events import Event, GaussianEvent, Repeated
+from dp.ledger import Budget, Ledger
 from dp.nearness import merged
 from protocols import (
     ClientPolicy,
@@ -187,6 +191,18 @@ def test_a_budget_of_releases_takes_each_round_whatever_its_clip(clip: float, le
     assert vector.l2_clip == pytest.approx(clip, rel=1e-13)  # type: ignore[union-attr]
 
 
+def test_a_budget_of_releases_pays_for_all_rounds_of_a_plan_and_no_more() -> None:
+    plan = joint(update(follows=0.5), epsilon=8.0, rounds=20)
+    terms: dict[str, Any] = {"epsilon": "8", "delta": "1e-5", "adjacency": Adjacency.ADD_REMOVE}
+    with TemporaryDirectory() as folder, Ledger.open(f"{folder}/ledger.db", create=True) as ledger:
+        ledger.create(Budget("b", **terms, composition="releases", event=plan.event()))
+        for number in range(20):
+            moved = replace(plan, parts=(update(1.1 * 0.93**number, follows=0.5),))
+            ledger.spend("b", moved.event(), round_id=str(number))
+        with pytest.raises(BudgetExceededError):
+            ledger.spend("b", plan.event(), round_id="one more")
+
+
 def test_votes_are_on_the_vector_before_it_is_clipped_and_come_out_with_noise() -> None:
     plan = joint(update(1.0, 4, follows=0.5, count_sigma=30.0), noise_multiplier=20.0)
     rows = [np.full(4, 0.1 if i < 30 else 50.0) for i in range(98)] + [np.full(4, np.nan), np.full(4, np.inf)]
@@ -278,9 +294,10 @@ def test_impossible_plans_say_which_knob_to_turn() -> None:
         {"length": 0},
         {"l2_clip": -1.0},
     ]
+    right: dict[str, Any] = {"name": "update", "length": 2, "l2_clip": 1.0}
     for wrong in wrongs:
         with pytest.raises(ParameterError, match=next(iter(wrong))):
-            joint(PlannedVector(**({"name": "update", "length": 2, "l2_clip": 1.0} | wrong)))
+            joint(PlannedVector(**(right | wrong)))
     with pytest.raises(ParameterError, match="names must be distinct"):
         joint(update(), update())
     with pytest.raises(ParameterError, match="at least one of them"):
