@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dp import Adjacency
 from dp.errors import BudgetExceededError
-from dp.ledger import Budget, Ledger
+from dp.ledger import Ledger
 from protocols import Client, ClientPolicy, Participants, PrivacyDemand, PrivatePlan, ThreatModel
 
 plan = PrivatePlan(threat_model=ThreatModel(12), length=4, l2_clip=1.0, epsilon=4.0, delta=1e-5)
@@ -44,13 +43,13 @@ def paid_round(ledger: Ledger, dump: Path) -> None:
 
 
 with tempfile.TemporaryDirectory() as folder, Ledger.open(f"{folder}/ledger.sqlite", create=True) as ledger:
-    ledger.create(Budget("study", epsilon="5", delta="1e-5", adjacency=Adjacency.ADD_REMOVE, composition="gaussian"))
+    ledger.create(plan.budget("study"))
     for number in (1, 2):
         try:
             paid_round(ledger, Path(folder) / "round.dump")
         except BudgetExceededError as refusal:
             print(f"round {number} is refused: {refusal}")
         status = ledger.status("study")
-        print(f"after round {number}: epsilon {status.epsilon:.2f} of 5, {status.open} reservations are open")
+        print(f"after round {number}: epsilon {status.epsilon:.2f} of 4, {status.open} reservations are open")
     print("clinic-07 has spent", ledger.participant("study", "clinic-07").epsilon)
     ledger.verify()

@@ -134,14 +134,18 @@ def test_shell_blocks_are_real(document, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     for block in blocks(document):
         printed = ""
-        for words in commands(block.text) if block.language == "sh" else ():
+        for line in commands(block.text) if block.language == "sh" else ():
+            words, file = (line[:-2], line[-1]) if line[-2:-1] == [">"] else (line, None)
             check_command(list(words))
             if words[0] == "export":
                 monkeypatch.setenv(*words[1].split("=", 1))
             if words[0] == "secagg" and words[1] in CHEAP:
                 outcome = separating_runner().invoke(app, words[1:])
                 assert outcome.exit_code == 0, (words, outcome.stderr)
-                printed += outcome.stdout
+                if file is None:
+                    printed += outcome.stdout
+                else:
+                    Path(file).write_text(outcome.stdout)
         if block.language == "sh" and block.output is not None:
             assert [line.rstrip() for line in printed.splitlines()] == block.output.splitlines()
 

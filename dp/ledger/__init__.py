@@ -4,6 +4,7 @@ from .budgets import Budget
 from .costs import Cost, Spend
 from .kinds import Composition, Kind
 from .ledger import Ledger
+from .planned import budget_for
 from .records import Record, RecordKind
 from .verification import Verified
 from .views import Lifetime, ParticipantView, Reservation, ReservationStatus, Status
@@ -23,4 +24,5 @@ __all__ = [
     "Spend",
     "Status",
     "Verified",
+    "budget_for",
 ]

@@ -13,9 +13,9 @@ from typing import Any
 from ..errors import PrivacyParameterError
 from ..events import Event
 from ..rational import exact
-from ..sensitivity import Adjacency
+from ..sensitivity import Adjacency, Unit
 from .amounts import Number, read, spell, up
-from .costs import ADJACENCY, Cost, check_adjacency, floor_fraction, from_plain, relation_of, to_plain
+from .costs import ADJACENCY, Cost, check_adjacency, check_unit, floor_fraction, from_plain, relation_of, to_plain
 from .kinds import Composition, Kind, best_order
 from .records import LATEST
 
@@ -64,6 +64,8 @@ class Budget:
             kept as Fractions on the ledger's grid of 10**-30, rounded down (floats up, as costs are).
             delta > 0 unless the composition is SUM.
         adjacency: what every spend must be stated for.
+        unit: whose loss is counted: all that one client hands in, or one record of it. What states another unit is not
+            paid; but a record budget for REPLACE_ONE takes what is stated for clients.
         composition: how spends add up; see `Composition`.
         kind: whose budget this is.
         order: RENYI only: the order above 1 at which divergence is added up; by default the best for Gaussian noise.
@@ -80,6 +82,7 @@ class Budget:
     epsilon: Fraction
     delta: Fraction
     adjacency: Adjacency
+    unit: Unit
     composition: Composition
     kind: Kind
     order: float | None
@@ -94,6 +97,7 @@ class Budget:
         delta: Number = 0,
         *,
         adjacency: Adjacency | str,
+        unit: Unit | str = Unit.CLIENT,
         composition: Composition | str = Composition.SUM,
         kind: Kind | str = Kind.PROJECT,
         order: float | None = None,
@@ -108,6 +112,7 @@ class Budget:
         keep("epsilon", floor_fraction(epsilon, "epsilon"))
         keep("delta", floor_fraction(delta, "delta"))
         keep("adjacency", check_adjacency(adjacency))
+        keep("unit", _member(Unit, unit, "unit"))
         keep("composition", _member(Composition, composition, "composition"))
         keep("kind", _member(Kind, kind, "kind"))
         keep("order", order)
@@ -149,11 +154,13 @@ class Budget:
                 raise PrivacyParameterError(
                     f"the event of one release must be an event for {self.adjacency} adjacency, as the budget is"
                 )
+            check_unit(self.event, self.unit, f"budget {self.name!r}")
             to_plain(self.event)
 
     def plain(self) -> dict[str, Any]:
-        """Return the terms as values that JSON can hold."""
-        return {
+        """Return the terms as values that JSON can hold; a unit only if it is no client, as trails had none before."""
+        unit = {} if self.unit is Unit.CLIENT else {"unit": str(self.unit)}
+        return unit | {
             "epsilon": spell(up(self.epsilon)),
             "delta": spell(up(self.delta)),
             ADJACENCY: str(self.adjacency),
@@ -174,6 +181,7 @@ class Budget:
             Fraction(read(plain["epsilon"]), 10**30),
             Fraction(read(plain["delta"]), 10**30),
             adjacency=plain[ADJACENCY],
+            unit=plain.get("unit", Unit.CLIENT),
             composition=plain["composition"],
             kind=plain["kind"],
             order=plain["order"],

@@ -9,11 +9,12 @@ from typing import Any
 
 from ..errors import BudgetExceededError, LedgerConflictError, PrivacyParameterError, UnknownBudgetError
 from ..rational import positive
+from ..sensitivity import Unit
 from .amounts import Amounts, minus, spell
 from .book import Account, Book, Terms
 from .budgets import Budget, check_name
 from .compositions import charge_of, check_achieved
-from .costs import Spend, relation_of
+from .costs import Spend, check_unit, relation_of
 from .kinds import Composition
 from .records import Phase, Record
 from .views import named
@@ -41,14 +42,20 @@ def actual_charge(budget: Budget, actual: Spend) -> Amounts | None:
     return charge_of(budget, actual)
 
 
-def check_relation(budget: Budget, spend: Spend) -> None:
-    """Raise PrivacyParameterError unless a spend is stated for the budget's adjacency."""
+def check_relation(budget: Budget, spend: Spend, unit: Unit | str | None = None) -> None:
+    """Raise PrivacyParameterError unless a spend is stated for the budget's adjacency and unit, whoever states it."""
+    if unit not in (None, budget.unit):
+        raise PrivacyParameterError(
+            f"the spend is to count for one {unit}, budget {budget.name!r} counts what one {budget.unit} loses: pay "
+            f"from a budget of unit '{unit}', such as plan.budget(name) or `secagg budget create --unit {unit}` makes"
+        )
     relation = relation_of(spend)
     if relation is not budget.adjacency:
         raise PrivacyParameterError(
             f"the spend is stated for {relation} adjacency, budget {budget.name!r} for {budget.adjacency}; they do "
             "not add up: state the sensitivity for the budget's adjacency"
         )
+    check_unit(spend, budget.unit, f"budget {budget.name!r}")
 
 
 def check_same(record: Record, facts: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ length of the history.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 
@@ -42,6 +43,8 @@ _BEYOND = Fraction(10) ** 308
 """An epsilon that no budget allows, and still a float."""
 _LEAST = Fraction(1, 10**12)
 """An epsilon that is near enough to nothing for a search."""
+_LARGEST_EXPONENT = 700
+"""Of a float."""
 _STRAIGHT = 20.0
 """Logarithms of epsilon, over its limit, up to which a search takes them to lie near a line."""
 
@@ -126,6 +129,28 @@ def guarantee_of(budget: Budget, total: Amounts) -> tuple[Fraction, Fraction]:
         return Fraction(max(0.0, round_up(epsilon))), budget.delta
     count = total[0] // GRID
     return _releases_epsilon(budget, count), budget.delta
+
+
+def group_guarantee_of(budget: Budget, total: Amounts, size: int) -> tuple[Fraction, Fraction]:
+    """Return the (epsilon, delta) that so many units have together, of spends of these total amounts, rounded up.
+
+    Gaussian DP of mu is Gaussian DP of mu size for them (Dong, Roth, Su 2022), and releases are what they are for a
+    group (`dp.groups`). Of an epsilon and a delta follow epsilon size, and delta (1 + e**epsilon + ... +
+    e**((size - 1) epsilon)), by going from one to the next.
+    """
+    if budget.composition is Composition.GAUSSIAN and any(total):
+        return _gaussian_epsilon(budget, fraction(total[0]) * size**2), budget.delta
+    if budget.composition is Composition.RELEASES and any(total):
+        with suppress(PrivacyParameterError):  # where nothing better is known of a group
+            return _releases_epsilon(budget, total[0] // GRID, size), budget.delta
+    epsilon, delta = guarantee_of(budget, total)
+    if not delta or size == 1:
+        return epsilon * size, delta
+    if epsilon * size > _LARGEST_EXPONENT:
+        return epsilon * size, Fraction(1)
+    one = float(epsilon)
+    steps = math.expm1(size * one) / math.expm1(one) * (1 + 1e-12) if one else size
+    return epsilon * size, min(Fraction(1), delta * Fraction(steps))
 
 
 def _sum_charge(spend: Spend) -> Amounts:
@@ -218,18 +243,25 @@ def check_achieved(budget: Budget, spend: Spend) -> None:
     """
     if isinstance(spend, Cost) or budget.event is None:
         raise PrivacyParameterError("a budget of releases keeps the achieved event; give an event")
-    planned, achieved = list(flatten(budget.event)), list(flatten(spend))
-    alike = len(planned) == len(achieved)
-    if not alike or not all(n == m and _as_private(a, p) for (a, n), (p, m) in zip(achieved, planned, strict=True)):
+    if not _all_as_private(spend, budget.event):
         raise PrivacyParameterError(
             f"the budget counts releases of {budget.event}, and what was achieved is not that with more noise or as "
             f"much, but {spend}; do not release the result"
         )
 
 
+def _all_as_private(achieved: Event, planned: Event) -> bool:
+    """Tell whether events of equal parts have as much noise in each."""
+    ours, theirs = list(flatten(achieved)), list(flatten(planned))
+    same = len(ours) == len(theirs)
+    return same and all(n == m and _as_private(a, p) for (a, n), (p, m) in zip(ours, theirs, strict=True))
+
+
 def _as_private(achieved: Event, planned: Event) -> bool:
     """Tell whether an event is another one with more independent noise on top, at every epsilon and delta."""
     match achieved, planned:
+        case PoissonSampled(), PoissonSampled():
+            return achieved.rate == planned.rate and _all_as_private(achieved.event, planned.event)
         case SummedDiscreteGaussianEvent(), SummedDiscreteGaussianEvent():
             return achieved.clients >= planned.clients and replace(achieved, clients=planned.clients) == planned
         case GaussianEvent(), GaussianEvent():
@@ -268,11 +300,14 @@ def _log(value: Fraction) -> float:
     return math.log(max(value, _LEAST))
 
 
-def _releases_epsilon(budget: Budget, count: int) -> Fraction:
+def _releases_epsilon(budget: Budget, count: int, group: int = 1) -> Fraction:
     from ..accounting import epsilon_of
+    from ..groups import group_event
 
     event: Event | None = budget.event
     if event is None:
         raise PrivacyParameterError("a budget of releases needs the event of one release")
+    if group > 1:
+        event = group_event(event, group)
     epsilon = epsilon_of(Repeated(event, count), float(budget.delta))
     return exact(epsilon, "epsilon") if math.isfinite(epsilon) else _BEYOND

@@ -9,7 +9,7 @@ from typing import Any, cast, get_args
 
 from .. import events
 from ..errors import PrivacyParameterError
-from ..events import Composed, Event, adjacency_of
+from ..events import Composed, Event, SummedDiscreteGaussianEvent, adjacency_of, leaves
 from ..sensitivity import Adjacency, Unit
 from .amounts import Number, down, fraction, rational, read, spell, up
 
@@ -72,6 +72,34 @@ def relation_of(spend: Spend) -> Adjacency:
     if relation is None:
         raise PrivacyParameterError("an empty composition costs nothing and cannot be reserved")
     return relation
+
+
+def unit_of(event: Event) -> Unit:
+    """Return whose loss an event bounds: a record's, if some part of it is stated for records, else a client's."""
+    return Unit.RECORD if any(getattr(part, "unit", None) is Unit.RECORD for part, _ in leaves(event)) else Unit.CLIENT
+
+
+def check_unit(spend: Spend, unit: Unit, what: str) -> None:
+    """Raise PrivacyParameterError unless a spend bounds what one `unit` loses, as far as it states a unit.
+
+    Where a client's data may be replaced by any other, so may one record of them. But where clients are only added or
+    removed, nothing is said of a record: it moves what its client hands in to something else, up to twice as far.
+    """
+    parts = () if isinstance(spend, Cost) else (part for part, _ in leaves(spend))
+    for part in parts:
+        if not isinstance(part, SummedDiscreteGaussianEvent) or part.unit is unit:
+            continue
+        if unit is Unit.CLIENT:
+            raise PrivacyParameterError(
+                f"the spend bounds what one {part.unit} loses, and {what} counts what one {unit} does, whose records "
+                f"may be many: pay from a budget of unit '{part.unit}'"
+            )
+        if part.adjacency is not Adjacency.REPLACE_ONE:
+            raise PrivacyParameterError(
+                f"the spend bounds what a {part.unit} loses that is there or not, and {what} counts what one {unit} "
+                f"does, which may move a {part.unit}'s contribution twice as far: state both for replace-one "
+                f"adjacency, or pay from a budget of unit '{part.unit}'"
+            )
 
 
 def to_plain(spend: Spend, depth: int = 0) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..errors import LedgerConflictError, LedgerCorruptError, PrivacyParameterError
+from ..sensitivity import Unit, check_count
 from . import views
 from .amounts import Amounts
 from .book import Account, Book, Terms, prepare
@@ -86,8 +87,7 @@ class Ledger:
                 (`synchronous_standby_names`). Without one, a failover may lose spends that were acknowledged, and
                 nothing within the database shows it.
             trust_clock: write, even if the clock is more than 31 days ahead of the last record. Such a clock is wrong
-                more often than a ledger is idle for so long, and what it brings about stays: the trail's time never
-                runs back, so that budgets which have expired by it stay expired.
+                more often than a ledger is idle for so long, and what it brings about stays: time never runs back.
 
         Raises:
             PrivacyParameterError: no URL of a ledger, or a parameter that is none.
@@ -168,7 +168,14 @@ class Ledger:
             return self._status(book, budget.name)
 
     def reserve(
-        self, budget: str, spend: Spend, *, round_id: str, participants: Collection[str] = (), again: bool = False
+        self,
+        budget: str,
+        spend: Spend,
+        *,
+        round_id: str,
+        participants: Collection[str] = (),
+        unit: Unit | str | None = None,
+        again: bool = False,
     ) -> Reservation:
         """Take what a round may cost at most out of a budget, before anything is revealed.
 
@@ -178,6 +185,7 @@ class Ledger:
             round_id: unique for each run of a round, such as the session id in hex: it is the key by which a call can
                 be repeated. A round that runs again, with new noise, is a new release and takes a new id.
             participants: names of those who may take part, for the per-participant view.
+            unit: whose loss is to be counted, in case that the budget counts another's; None: the budget's, whichever.
             again: this repeats a call whose end is not known, for the same run of the round. Otherwise an id that was
                 used before is refused: two runs under one id would be charged once.
 
@@ -189,11 +197,11 @@ class Ledger:
             BudgetExpiredError: the budget's time is over.
             UnknownBudgetError: no such budget.
             LedgerConflictError: the id was used before; with `again`, for something else, or its round is over.
-            PrivacyParameterError: another adjacency than the budget's, or a spend that it cannot count.
+            PrivacyParameterError: another adjacency or unit than the budget's, or a spend that it cannot count.
             LedgerBusyError, LedgerStorageError, LedgerCorruptError: nothing was reserved.
         """
         round_id, again = check_name(round_id, "round_id"), flag(again, "again")
-        facts, charge, names = self._priced(budget, spend, participants)
+        facts, charge, names = self._priced(budget, spend, participants, unit)
         with self._writing() as book:
             terms = book.terms(budget)
             opened = book.find(Phase.OPEN, budget, round_id)
@@ -274,7 +282,14 @@ class Ledger:
         return self._end(reservation, RecordKind.RESOLVE, spent=spent, reason=check_reason(reason, needed=True))
 
     def spend(
-        self, budget: str, spend: Spend, *, round_id: str, participants: Collection[str] = (), again: bool = False
+        self,
+        budget: str,
+        spend: Spend,
+        *,
+        round_id: str,
+        participants: Collection[str] = (),
+        unit: Unit | str | None = None,
+        again: bool = False,
     ) -> Reservation:
         """Reserve and commit in one transaction, before publishing; takes and raises what `reserve` does.
 
@@ -282,7 +297,7 @@ class Ledger:
         was spent before.
         """
         round_id, again = check_name(round_id, "round_id"), flag(again, "again")
-        facts, charge, names = self._priced(budget, spend, participants)
+        facts, charge, names = self._priced(budget, spend, participants, unit)
         ending = {"cost": None, "participants": facts["participants"]}
         with self._writing() as book:
             terms = book.terms(budget)
@@ -300,10 +315,13 @@ class Ledger:
         with self._reading() as book:
             return self._status(book, budget)
 
-    def lifetime(self, budget: str) -> Lifetime:
-        """Return what all periods of a budget have come to together; its time grows with the number of periods."""
+    def lifetime(self, budget: str, *, group: int = 1) -> Lifetime:
+        """Return what all periods of a budget have come to together; its time grows with the number of periods.
+
+        `group`: the guarantee is that of so many units together, such as the records of one family.
+        """
         with self._reading() as book:
-            return views.lifetime(book, book.terms(budget))
+            return views.lifetime(book, book.terms(budget), check_count(group, "group"))
 
     def head(self) -> str:
         """Return the trail's head, "number:hash". Kept elsewhere, it shows later that the trail was cut: see `open`."""
@@ -383,7 +401,7 @@ class Ledger:
         return views.status(terms, book.account(terms, period), book.now)
 
     def _priced(
-        self, name: str, spend: Spend, participants: Collection[str]
+        self, name: str, spend: Spend, participants: Collection[str], unit: Unit | str | None
     ) -> tuple[dict[str, Any], Amounts, list[str]]:
         """Return what a reservation's record says, computed before the lock is taken: terms never change."""
         names = check_participants(participants)
@@ -391,7 +409,7 @@ class Ledger:
             with self._reading() as book:
                 self._terms[name] = book.terms(name)
         budget = self._terms[name].budget
-        check_relation(budget, spend)
+        check_relation(budget, spend, unit)
         charge = charge_of(budget, spend)
         facts = {"cost": to_plain(spend), "charge": spelled(charge), "participants": participants_digest(names)}
         return facts, charge, names

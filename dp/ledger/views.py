@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -11,10 +12,13 @@ from ..errors import LedgerCorruptError
 from .amounts import Amounts, fraction, plus
 from .book import Account, Book, Terms
 from .budgets import Budget, from_microseconds
-from .compositions import guarantee_of
+from .compositions import group_guarantee_of, guarantee_of
 from .costs import Spend, from_plain
 from .kinds import Composition
 from .records import UNREADABLE, Phase, Record, RecordKind
+
+_BEYOND = 10**308
+"""What is more than this is no float."""
 
 
 class ReservationStatus(StrEnum):
@@ -74,7 +78,7 @@ class Lifetime:
     """What all periods of a budget have come to together; a limit holds for each period alone.
 
     `epsilon` at `delta` is the guarantee for all that was ever spent or is held, an upper bound. `periods` counts those
-    in which anything was spent or held.
+    in which anything was spent or held. `group` says of how many units together epsilon and delta are.
     """
 
     budget: str
@@ -83,6 +87,7 @@ class Lifetime:
     held: dict[str, Fraction]
     epsilon: float
     delta: float
+    group: int
 
 
 @dataclass(frozen=True)
@@ -155,8 +160,8 @@ def status(terms: Terms, account: Account, now: int) -> Status:
     )
 
 
-def lifetime(book: Book, terms: Terms) -> Lifetime:
-    """Return what all accounts of a budget have come to together."""
+def lifetime(book: Book, terms: Terms, group: int) -> Lifetime:
+    """Return what all accounts of a budget have come to together, for a group of so many units."""
     found = book.tx.rows("SELECT period FROM ledger_accounts WHERE budget = :budget", budget=terms.budget.name)
     accounts = [book.account(terms, period) for (period,) in found]
     used = [account for account in accounts if any(account.taken)]
@@ -164,9 +169,15 @@ def lifetime(book: Book, terms: Terms) -> Lifetime:
     for account in used:
         spent, held = plus(spent, account.spent), plus(held, account.held)
     composition = terms.budget.composition
-    epsilon, delta = guarantee_of(terms.budget, plus(spent, held))
+    epsilon, delta = group_guarantee_of(terms.budget, plus(spent, held), group)
     return Lifetime(
-        terms.budget.name, len(used), named(composition, spent), named(composition, held), float(epsilon), float(delta)
+        terms.budget.name,
+        len(used),
+        named(composition, spent),
+        named(composition, held),
+        float(epsilon) if epsilon < _BEYOND else math.inf,
+        float(delta),
+        group,
     )
 
 

@@ -6,20 +6,18 @@ contradicts its own trail. 1 is Python's own, for what nobody foresaw.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from dp.errors import PrivacyParameterError
-from dp.sensitivity import Adjacency
+from dp.sensitivity import Adjacency, Unit
 
 from .budget_tables import (
     decimals,
@@ -30,12 +28,12 @@ from .budget_tables import (
     show_statuses,
     table,
 )
+from .budget_terms import Terms, gaussian
 from .errors import Commands
 from .options import spread
 from .tables import AsJson, print_json
 
 if TYPE_CHECKING:
-    from dp.events import Event
     from dp.ledger import Ledger, Lifetime, Spend, Status
 
 budget_app = typer.Typer(
@@ -53,15 +51,6 @@ Delta = Annotated[str | None, typer.Option(help="An exact decimal, such as 1e-6.
 Multiplier = Annotated[float | None, typer.Option(help="Instead: Gaussian noise, sigma / sensitivity.", metavar="F")]
 Rate = Annotated[float, typer.Option(help="With it: chance of a record to take part (Poisson).", metavar="F")]
 Relation = Annotated[Adjacency, typer.Option(help="How data differ: add-remove or replace-one.", metavar="NAME")]
-CompositionName = Annotated[
-    str,
-    typer.Option(
-        help="sum: epsilons add up. gaussian: for Gaussian noise. renyi: divergences do. releases: equal ones count.",
-        metavar="NAME",
-    ),
-]
-
-_PERIODS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,47 +97,14 @@ class Writing(Reading):
 def create(
     name: Name,
     opening: Writing,
-    epsilon: Annotated[str, typer.Option(help="The limit; an exact decimal.", metavar="F")],
-    delta: Annotated[
-        str, typer.Option(help="The limit; an exact decimal. Above 0 unless composition is sum.", metavar="F")
-    ] = "0",
-    composition: CompositionName = "sum",
-    kind: Annotated[str, typer.Option(help="data-subject, data-set or project.", metavar="NAME")] = "project",
-    adjacency: Relation = Adjacency.ADD_REMOVE,
-    order: Annotated[
-        float | None, typer.Option(help="For renyi: its order; by default the best for Gaussian.", metavar="F")
-    ] = None,
-    noise_multiplier: Annotated[
-        float | None, typer.Option(help="For releases: the Gaussian noise of one.", metavar="F")
-    ] = None,
-    sampling_rate: Rate = 1.0,
-    renews: Annotated[
-        str | None, typer.Option(help="A fresh allowance every 30d (m, h, d, w).", metavar="TIME")
-    ] = None,
-    expires: Annotated[
-        str | None, typer.Option(help="No spends from then on; ISO, UTC unless it says.", metavar="TIME")
-    ] = None,
+    terms: Terms,
     as_json: AsJson = False,
 ) -> None:
     """Create a budget, and the ledger if there is none. Its terms are fixed; repeating them changes nothing."""
-    from dp.ledger import Budget, Composition, Kind
-
-    event = None if noise_multiplier is None else _gaussian(noise_multiplier, sampling_rate, adjacency)
-    terms = Budget(
-        name,
-        epsilon,
-        delta,
-        adjacency=adjacency,
-        composition=_choice(Composition, composition, "--composition"),
-        kind=_choice(Kind, kind, "--kind"),
-        order=order,
-        event=event,
-        renews=_period(renews),
-        expires=_moment(expires),
-    )
+    budget = terms.budget(name)
     # Only now, so that impossible terms leave no empty ledger behind.
     with opening.open(create=True) as opened:
-        made = opened.create(terms)
+        made = opened.create(budget)
         show_statuses([made], [_lifetime(opened, made)], as_json)
 
 
@@ -157,13 +113,16 @@ def create(
 def status(
     opening: Reading,
     name: Annotated[str | None, typer.Argument(help="The budget's name; all budgets if left out.")] = None,
+    group: Annotated[
+        int, typer.Option(help="Also: what so many clients, or records, have lost together.", metavar="K", min=1)
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is spent, held by open reservations, and left."""
+    """Show what is spent, held by open reservations, and left; of all periods, and of a group, where there are any."""
     with opening.open() as opened:
         names = opened.budgets() if name is None else [name]
         found = [opened.status(one) for one in names]
-        show_statuses(found, [_lifetime(opened, one) for one in found], as_json)
+        show_statuses(found, [_lifetime(opened, one, group) for one in found], as_json)
         waiting = [entry for one in names for entry in opened.open_reservations(one)]
         if waiting and not as_json:
             console = Console()
@@ -186,6 +145,9 @@ def reserve(
     participants_file: Annotated[
         Path | None, typer.Option(help="A file with one participant a line.", metavar="FILE")
     ] = None,
+    unit: Annotated[
+        Unit | None, typer.Option(help="Refuse a budget that counts another's loss: client, record.", metavar="NAME")
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="This repeats a call for the same run of the round.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -193,7 +155,8 @@ def reserve(
     with opening.open() as opened:
         cost = _cost(epsilon, delta, noise_multiplier, sampling_rate, adjacency)
         names = [*(participant or []), *_lines(participants_file)]
-        show_reservation(opened.reserve(name, cost, round_id=round_id, participants=names, again=again), as_json)
+        taken = opened.reserve(name, cost, round_id=round_id, participants=names, unit=unit, again=again)
+        show_reservation(taken, as_json)
 
 
 @budget_app.command()
@@ -330,9 +293,9 @@ def backup(
         console.print(Text.assemble("head ", (found.head, "bold")), soft_wrap=True)
 
 
-def _lifetime(opened: Ledger, found: Status) -> Lifetime | None:
-    """Return what all periods came to, where there is more than one."""
-    return opened.lifetime(found.budget.name) if found.period else None
+def _lifetime(opened: Ledger, found: Status, group: int = 1) -> Lifetime | None:
+    """Return what all periods came to, where there is more than one, or a group to be told of."""
+    return opened.lifetime(found.budget.name, group=group) if found.period or group > 1 else None
 
 
 def _cost(epsilon: str | None, delta: str | None, multiplier: float | None, rate: float, adjacency: Adjacency) -> Spend:
@@ -342,43 +305,8 @@ def _cost(epsilon: str | None, delta: str | None, multiplier: float | None, rate
         msg = "give --epsilon (and --delta), or --noise-multiplier (and --sampling-rate)"
         raise PrivacyParameterError(msg)
     if multiplier is not None:
-        return _gaussian(multiplier, rate, adjacency)
+        return gaussian(multiplier, rate, adjacency)
     return Cost(epsilon or "0", delta or "0", adjacency=adjacency)
-
-
-def _gaussian(multiplier: float, rate: float, adjacency: Adjacency) -> Event:
-    from dp.events import GaussianEvent, PoissonSampled
-
-    event = GaussianEvent(multiplier, adjacency)
-    return event if rate == 1 else PoissonSampled(rate, event)
-
-
-def _choice(kind: Any, text: str, option: str) -> Any:
-    if text not in list(kind):
-        msg = f"{option} is {text!r}, but must be one of {', '.join(kind)}"
-        raise PrivacyParameterError(msg)
-    return kind(text)
-
-
-def _period(text: str | None) -> timedelta | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"([0-9]{1,6})([mhdw])", text)
-    if found is None or not int(found[1]):
-        msg = f"--renews is {text!r}, but must be a number and m, h, d or w, such as 30d"
-        raise PrivacyParameterError(msg)
-    return timedelta(seconds=int(found[1]) * _PERIODS[found[2]])
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        msg = f"--expires is {text!r}, but must be a date such as 2030-12-31 or 2030-12-31T18:00+01:00"
-        raise PrivacyParameterError(msg) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _lines(path: Path | None) -> list[str]:

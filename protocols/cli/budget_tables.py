@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from dp.sensitivity import Unit
 
 from .tables import print_json
 
@@ -29,6 +32,7 @@ def _status_facts(found: Status, whole: Lifetime | None) -> dict[str, Any]:
     return {
         "budget": found.budget.name,
         **found.budget.plain(),
+        "unit": str(found.budget.unit),
         "limit": decimals(found.limit),
         "spent": decimals(found.spent),
         "held": decimals(found.held),
@@ -50,6 +54,7 @@ def _status_facts(found: Status, whole: Lifetime | None) -> dict[str, Any]:
             "held": decimals(whole.held),
             "epsilon": whole.epsilon,
             "delta": whole.delta,
+            "group": whole.group,
         },
     }
 
@@ -71,15 +76,15 @@ def show_statuses(found: list[Status], lifetimes: list[Lifetime | None], as_json
             amounts = (one.spent[name], one.held[name], one.left[name], limit)
             rows.add_row(f"  {name}", *(f"{float(amount):.6g}" for amount in amounts))
         console.print(rows)
-        notes = [f"{budget.composition}, {budget.adjacency}, {budget.kind}"]
+        notes = [f"{budget.composition}, {budget.adjacency} of one {budget.unit}, {budget.kind}"]
         if budget.composition != "sum":
             notes.append(f"limit epsilon {float(budget.epsilon):g} at delta {float(budget.delta):g}")
         if one.renewal:
             notes.append(f"period {one.period + 1}, renews {one.renewal:%Y-%m-%d %H:%M} UTC")
         if whole:
-            notes.append(
-                f"all {whole.periods} periods with spends: epsilon {whole.epsilon:.6g} at delta {whole.delta:g}"
-            )
+            periods = f"all {whole.periods} periods with spends" if one.period else "all spends"
+            together = f", of {whole.group:,} {budget.unit}s together" if whole.group > 1 else ""
+            notes.append(f"{periods}{together}: epsilon {whole.epsilon:.6g} at delta {whole.delta:g}")
         if budget.expires:
             notes.append(f"{'EXPIRED' if one.expired else 'expires'} {budget.expires:%Y-%m-%d %H:%M} UTC")
         console.print(Text(f"  {'; '.join(notes)}", style="dim"))
@@ -150,6 +155,8 @@ def show_history(found: list[Record], as_json: bool) -> None:
         time = f"{from_microseconds(record.time):{_MINUTE}}"
         names = f"  {record.round_id}" if record.round_id else ""
         console.print(Text.assemble(f"{record.seq}  {time} UTC  {record.kind}  ", (record.budget, "bold"), names))
+        if record.kind == "create":
+            console.print(Text(f"  {', '.join(_terms(facts['terms']))}", style="dim"))
         amounts = facts["after"] | ({"charge": facts["charge"]} if "charge" in facts else {})
         told = (
             f"{key} {', '.join(map(_short, amounts[key]))}" for key in ("charge", "spent", "held") if key in amounts
@@ -159,6 +166,12 @@ def show_history(found: list[Record], as_json: bool) -> None:
 
 def _told(amounts: dict[str, Fraction]) -> str:
     return ", ".join(f"{name} {float(value):.6g}" for name, value in amounts.items())
+
+
+def _terms(terms: dict[str, Any]) -> Iterator[str]:
+    yield f"epsilon {_short(terms['epsilon'])} at delta {_short(terms['delta'])}"
+    yield f"{terms['neighbours']} of one {terms.get('unit', Unit.CLIENT)}"
+    yield terms["composition"]
 
 
 def _short(amount: str) -> str:

@@ -26,7 +26,7 @@ from dp.errors import DpError
 from dp.events import Event
 from dp.preparation import Preparation
 from dp.randomness import WordStream
-from dp.sensitivity import Adjacency, Unit, round_up
+from dp.sensitivity import Adjacency, Unit, named, round_up
 from secagg.derivation import Label, digest
 from secagg.encoding import Encoded, Levels, from_residues, sum_bits, to_residues
 from secagg.errors import EncodingError, ParameterError
@@ -248,6 +248,7 @@ class NoisyVotes(VectorCodec):
         """Check what is this kind's own, and that the largest sum fits."""
         _check_whole(self.spec, ("scale", 1))
         check_unit(self.spec)
+        check_unit(self.on)
         if self.spec.length != 1 or self.spec.unit is not self.on.unit:
             raise ParameterError(f"the votes {self.spec.name!r} are one number, of the unit of {self.on.name!r}")
         if self.max_level > _MAX_STEPS:
@@ -349,13 +350,19 @@ def _with_noise(codec: Noisy, levels: Levels, changed: int, random: RandomBytes)
 
 
 def _event(codec: Noisy, honest: int, adjacency: Adjacency, unit: Unit) -> Event:
-    """Account at the vector's unit, or for all that a client adds: then its entries alone are bounded."""
+    """Account at the vector's unit, or at the other.
+
+    For all that a client adds, where noise is for records: its entries alone are bounded. For a record, where noise is
+    for clients: a client with a record and without it hands in two different vectors, as if one had been replaced.
+    """
     share = codec.share
-    if unit is Unit.CLIENT and codec.spec.unit is Unit.RECORD:
-        entry, entries = codec.max_level, share.dimension
-        l2_bound = round_up(entry * math.sqrt(entries))
-        share = replace(share, l2_bound=l2_bound, l1_bound=float(entry * entries), unit=unit)
-    return share.event(honest, adjacency)
+    if unit is codec.spec.unit:
+        return share.event(honest, adjacency)
+    if unit is Unit.RECORD:
+        return replace(share.event(honest, Adjacency.REPLACE_ONE), adjacency=named(Adjacency, adjacency), unit=unit)
+    entry, entries = codec.max_level, share.dimension
+    l2_bound = round_up(entry * math.sqrt(entries))
+    return replace(share, l2_bound=l2_bound, l1_bound=float(entry * entries), unit=unit).event(honest, adjacency)
 
 
 def _check_whole(spec: PrivateSpec, *fields: tuple[str, int]) -> None:

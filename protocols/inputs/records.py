@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import force_setattr
 
+from dp.clipping import clip
 from dp.errors import DpError
-from dp.sensitivity import Unit, named
+from dp.sensitivity import Norm, Unit, named
 from secagg.encoding import Levels, readable
 from secagg.errors import EncodingError, ParameterError
 
@@ -66,7 +67,12 @@ def blocks(value: Any, spec: PrivateVector | PrivateCounts, kinds: str, wanted: 
     if not isinstance(parts, Iterable):
         raise EncodingError(f"records are an array of {wanted}, or blocks of them, not a {type(value).__name__}")
     for part in parts:
-        shape = (len(part) if isinstance(part, np.ndarray) and part.ndim else 0, spec.length)
+        if not isinstance(part, np.ndarray):
+            raise EncodingError(
+                f"records are an array of {wanted} of shape (records, {spec.length}), or blocks of that shape, but a "
+                f"{type(part).__name__} was given for a block"
+            )
+        shape = (len(part) if part.ndim else 0, spec.length)
         block = _checked(part, shape, kinds, f"records are arrays of {wanted}, one row each,")
         for start in range(0, len(block), _ROWS):
             yield block[start : start + _ROWS]
@@ -96,17 +102,17 @@ def counted(block: npt.NDArray[Any], most: int, scale: int) -> tuple[Levels, int
 
 
 def votes(block: npt.NDArray[Any], l2_clip: float) -> int:
-    """Return how many rows of floats are within an L2 norm, less how many are not; what is not finite is not.
+    """Return how many rows of floats are within an L2 norm, exactly, less how many are not; what is not finite is not.
 
-    At the clip itself, rounding may decide either way: nothing but the next clip hangs on that.
+    Each row is looked at by itself, since noise is for one row that changes: sums over a whole block are rounded in an
+    order that depends on its other rows.
     """
-    rows = block.astype(np.float64)
-    rows[~np.isfinite(rows).all(axis=1)] = np.inf
-    largest = np.abs(rows).max(axis=1, initial=0.0)
-    with np.errstate(invalid="ignore", over="ignore"):
-        shares = rows / np.where(largest > 0, largest, 1.0)[:, None]
-        within = int((largest * np.sqrt((shares * shares).sum(axis=1)) <= l2_clip).sum())  # False for NaN
-    return 2 * within - len(rows)
+    within = 0
+    for row in block.astype(np.float64):
+        if np.isfinite(row).all():
+            alone = np.ascontiguousarray(row)
+            within += clip(alone, l2_clip, Norm.L2) is alone
+    return 2 * within - len(block)
 
 
 def _checked(value: Any, shape: tuple[int, ...], kinds: str, wanted: str) -> npt.NDArray[Any]:

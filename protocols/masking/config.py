@@ -182,7 +182,8 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
             survivors: how many inputs the sum has.
             adjacency: of data sets that differ in one unit.
             unit: None for the round's own. CLIENT asks a round with noise for records what it is worth for all that a
-                client adds, which is little. What is private for clients is so for each of their records.
+                client adds, which is little. RECORD asks a round with noise for clients what it is worth for a record:
+                as much as for a client that could be any other, since all that a client hands in may hang on a record.
 
         Raises:
             ParameterError: the round is not private, or all of so many may be corrupt; or there is no such unit.

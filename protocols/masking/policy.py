@@ -49,7 +49,8 @@ class PrivacyDemand:
             whoever runs it counts, and accepts no more than these.
         adjacency: ADD_REMOVE: its contribution could as well be zero, or a record not be there; REPLACE_ONE: any other.
         unit: CLIENT: all that the client hands in is to be covered, by rounds with noise for clients. RECORD: each of
-            its records, by rounds with noise for either.
+            its records. Noise for records does as it is. Noise for clients does where it covers a client that could be
+            any other, since all that it hands in may hang on one record.
         corrupt_fraction: the fraction of the invited whose noise is not counted on, even if the round says fewer.
         sampling_rate: at which the client samples its own records for each round, by coins that it draws itself and
             tells nobody (`dp.sample_records`). Below 1 it counts on them, where the noise is for records.

@@ -39,14 +39,18 @@ def explain(plan: Plan) -> tuple[str, ...]:
 
 
 def facts(plan: Plan) -> dict[str, Any]:
-    """Return the plan as JSON holds it, the derivation included."""
+    """Return the plan as JSON holds it, the derivation included; `secagg budget create --for-plan` reads it."""
+    from dp.ledger.costs import to_plain
+
     return {
         "epsilon": plan.epsilon_total,
+        "epsilon_goal": plan.epsilon,
         "delta": plan.delta,
         "rounds": plan.rounds,
         "adjacency": str(plan.adjacency),
         "unit": str(plan.unit),
         "sampling_rate": plan.sampling_rate,
+        "event": to_plain(plan.event()),
         "scale": plan.codec.spec.scale,
         "local_sigma": plan.codec.share.local_sigma,
         "min_survivors": plan.min_survivors,

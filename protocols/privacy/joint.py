@@ -8,7 +8,7 @@ that follow a quantile take their part from votes, as Andrew et al. (2021) have 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
@@ -102,6 +102,8 @@ class JointPlan(Rounds):
 
     def __post_init__(self) -> None:
         """Take what is this plan's own."""
+        if not isinstance(self.parts, Iterable):
+            raise ParameterError(f"parts is a {type(self.parts).__name__}, but must be a tuple of parts")
         object.__setattr__(self, "parts", tuple(self.parts))
         if not self.parts or not all(isinstance(part, Part) for part in self.parts):
             raise ParameterError("parts must be PlannedVector and PlannedCounts, at least one of them")
@@ -281,9 +283,9 @@ def weighed(value: npt.ArrayLike, weight: float, max_weight: float) -> npt.NDArr
     Raises:
         ParameterError: max_weight is not above 0.
     """
-    most = real(max_weight, "max_weight", 2.0**-1000)
-    share = min(1.0, max(0.0, float(weight) / most)) if float(weight) == float(weight) else 0.0
-    return np.asarray(value, dtype=np.float64) * share
+    most = real(max_weight, "max_weight", 2.0**-1000, 2.0**1000)
+    within = weight if 0 <= weight <= most else most if weight > most else 0.0
+    return np.asarray(value, dtype=np.float64) * (float(within) / float(most))
 
 
 def _clipped_to(l2_clip: float, spec: PrivateVector) -> PrivateVector:

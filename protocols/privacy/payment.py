@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 from dp.errors import LedgerConflictError
 from secagg.errors import StateError
@@ -25,9 +25,10 @@ from ..masking.server import Server
 from ..masking.transitions import ServerPhase
 
 if TYPE_CHECKING:
+    from dp.distributed import Goal
     from dp.events import Event
-    from dp.ledger import Ledger, Reservation
-    from dp.sensitivity import Adjacency
+    from dp.ledger import Budget, Ledger, Reservation
+    from dp.sensitivity import Adjacency, Unit
 
 Keep = Callable[[bytes], object]
 """Makes a server's dump durable, in place of the one before."""
@@ -86,7 +87,12 @@ class PaidRound:
         round_id, names = round_id_of(server.session_id), server.participants.names
         try:
             reserved = self._ledger.reserve(
-                self._subject, self._plan.event(), round_id=round_id, participants=names, again=self._resumed
+                self._subject,
+                self._plan.event(),
+                round_id=round_id,
+                participants=names,
+                unit=self._plan.unit,
+                again=self._resumed,
             )
         except LedgerConflictError:
             reserved = self._ledger.reservation(self._subject, round_id)
@@ -161,7 +167,17 @@ class Payable(ABC):
     @property
     @abstractmethod
     def adjacency(self) -> Adjacency:
-        """What may differ of one client."""
+        """What may differ of one unit."""
+
+    @property
+    @abstractmethod
+    def unit(self) -> Unit:
+        """Whose loss the noise bounds: a client's, or one record's."""
+
+    @property
+    @abstractmethod
+    def goal(self) -> Goal:
+        """What all rounds may cost."""
 
     @abstractmethod
     def event(self, survivors: int | None = None) -> Event:
@@ -170,6 +186,17 @@ class Payable(ABC):
     @abstractmethod
     def sampled(self, event: Event) -> Event:
         """Return what a sum's event comes to where clients sample their records as planned."""
+
+    def budget(self, name: str, **terms: Any) -> Budget:
+        """Return a budget that affords the plan's rounds, for `Ledger.create`; see `dp.ledger.budget_for`.
+
+        Args:
+            name: of the budget.
+            **terms: `kind`, `renews` and `expires`, as of `dp.ledger.Budget`.
+        """
+        from dp.ledger import budget_for
+
+        return budget_for(name, self.event(), self.goal.rounds, self.goal.delta, self.goal.epsilon, **terms)
 
     def reserving(
         self,

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import lanes, messagepack, topology
 from .primitives import derive, digest, ids, stream_lanes, u32
-from .private import Drawn, Private, PrivateCounts, PrivateFloats
+from .private import Drawn, Private, PrivateCounts, PrivateFloats, PrivateVotes
 from .refusal import require
 
 Written = list[Any]
@@ -53,7 +53,7 @@ class Session:
             elif vector["type"] == "integers":
                 codec = lanes.Integers(vector["max_value"], n, vector["min_value"])
             else:
-                codec = (PrivateFloats if vector["type"] == "private-floats" else PrivateCounts)(vector, n)
+                codec = self._private(vector, vectors, n)
                 length = codec.dimension
             self.lanes.append(Lane(vector["name"], length, codec, weighted))
         self._check_private()
@@ -62,6 +62,15 @@ class Session:
         floats = [vector["length"] for vector in vectors if vector["type"] == "floats"]
         if floats:
             self.lanes.append(Lane("clipped", len(floats), lanes.Integers(max(1, *floats), n), weighted=False))
+
+    @staticmethod
+    def _private(vector: dict[str, Any], vectors: list[dict[str, Any]], n: int) -> Private:
+        match vector["type"]:
+            case "private-floats":
+                return PrivateFloats(vector, n)
+            case "private-counts":
+                return PrivateCounts(vector, n)
+        return PrivateVotes(vector, n, vectors)
 
     def _check_private(self) -> None:
         private = [isinstance(lane.codec, Private) for lane in self.lanes]
@@ -124,8 +133,10 @@ class Session:
         self, values: dict[str, list[Any]], weight: int, seeds: dict[str, bytes], drawn: dict[str, Drawn]
     ) -> list[list[int]]:
         out, clipped = [], list[int]()
+        voted = {vector["name"]: vector["of"] for vector in self.written[1] if vector["type"] == "private-votes"}
         for lane in self.lanes:
-            given = {"weight": [weight], "clipped": clipped}.get(lane.name) or values.get(lane.name, [])
+            source = voted.get(lane.name, lane.name)
+            given = {"weight": [weight], "clipped": clipped}.get(lane.name) or values.get(source, [])
             if isinstance(lane.codec, Private):
                 out.append(lane.codec.encode(given, self.rotation(lane.name), drawn[lane.name]))
                 continue

@@ -89,8 +89,10 @@ def mu_of_sum(local_sigma: float, clients: int, l2: float, dimension: int) -> fl
     return min(found, default=None)
 
 
-def _factors(codec: Private, adjacency: str) -> tuple[float, float]:
+def _factors(codec: Private, adjacency: str, unit: str) -> tuple[float, float]:
     """Section 29: how many times its bounds in L2 and L1 one unit moves a sum by."""
+    if unit == "record" and codec.unit == "client":
+        adjacency = "replace-one"
     if adjacency == "add-remove":
         return 1, 1
     if not isinstance(codec, PrivateCounts):
@@ -98,13 +100,11 @@ def _factors(codec: Private, adjacency: str) -> tuple[float, float]:
     return (math.sqrt(2), 2) if codec.dimension > 1 else (1, 1)
 
 
-def epsilon(
-    codecs: Sequence[Private], honest: int, adjacency: str, delta: float, rounds: int, unit: str = "record"
-) -> float:
+def epsilon(codecs: Sequence[Private], honest: int, adjacency: str, delta: float, rounds: int, unit: str = "") -> float:
     """Section 29: what so many rounds cost, each with the noise of so many honest clients: the less of two ways."""
     moved = []
     for codec in codecs:
-        two, one = _factors(codec, adjacency)
+        two, one = _factors(codec, adjacency, unit)
         l2, l1 = codec.bounds(unit)
         moved.append((two * l2, one * l1))
     parts = [

@@ -123,6 +123,10 @@ def charge_of(cost: Row, terms: Row) -> list[Fraction]:
         parts = cost["events"] if kind == "Composed" else [cost["event"]] * cost["count"]
         return [sum(column, Fraction(0)) for column in zip(*(charge_of(part, terms) for part in parts), strict=True)]
     agree("neighbours", cost["neighbours"], terms["neighbours"])
+    if kind == "SummedDiscreteGaussianEvent" and cost.get("unit") != terms.get("unit"):
+        stated, counted = (said.get("unit", "client") for said in (cost, terms))
+        agree("a client's loss, paid for a record's", (stated, counted), ("client", "record"))
+        agree("of any change of a client", cost["neighbours"], "replace-one")
     if composition == "gaussian":
         return [Fraction(squared_mu(cost))]
     if composition == "renyi":
@@ -212,7 +216,8 @@ def read_payload(record: Row) -> Row:
         _hold(payload["participants"], PARTICIPANTS)
     if record["kind"] == "create":
         terms = payload["terms"]
-        _hold(terms, TERMS)
+        _hold({name: value for name, value in terms.items() if name != "unit"}, TERMS)
+        insist(terms.get("unit", "record") == "record")
         insist(terms["composition"] in COUNTED)
         insist((terms["order"] is not None) == (terms["composition"] == "renyi"))
         insist((terms["event"] is not None) == (terms["composition"] == "releases"))

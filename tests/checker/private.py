@@ -44,6 +44,7 @@ class Private:
 
     def bounds(self, unit: str) -> tuple[float, float]:
         """Section 29: L2 and L1 norms of what a unit contributes; of all of a client's, lanes alone are bounded."""
+        unit = unit or self.unit
         if unit == "client" and self.unit == "record":
             return rounded_up(self.largest * math.sqrt(self.dimension)), float(self.largest * self.dimension)
         return self.bound, self.l1
@@ -143,6 +144,36 @@ class PrivateCounts(Private):
     def restore(self, levels: list[int], rotation: bytes) -> list[int]:
         counts = [round(level / self.scale) for level in levels]  # ties to even
         return [count if count >= self.least_count else 0 for count in counts]
+
+
+class PrivateVotes(Private):
+    """Votes on the clip of a vector of floats."""
+
+    def __init__(self, vector: dict[str, Any], n_clients: int, others: list[dict[str, Any]]) -> None:
+        on = [other for other in others if other["name"] == vector["of"] and other["type"] == "private-floats"]
+        require(len(on) == 1 and vector["length"] == 1, "ParameterError")
+        records = vector["max_records"]
+        require(on[0]["unit"] == vector["unit"] and vector["scale"] >= 1 and records >= 1, "ParameterError")
+        require(records == 1 or vector["unit"] == "record", "ParameterError")
+        require(records * vector["scale"] <= MAX_STEPS, "ParameterError")
+        self.l2_clip, self.on_length = on[0]["l2_clip"], on[0]["length"]
+        super().__init__(vector, n_clients, 1, float(vector["scale"]), records * vector["scale"])
+
+    @property
+    def l1(self) -> float:
+        return self.bound
+
+    def rows(self, values: list[Any]) -> list[list[Any]]:
+        rows = [values] if self.unit == "client" else values
+        require(all(isinstance(row, list) and len(row) == self.on_length for row in rows), "EncodingError")
+        return rows
+
+    def prepare_row(self, row: list[Any], rotation: bytes, rounding: Iterator[int], drawn: Drawn) -> list[int]:
+        within = all(map(math.isfinite, row)) and _square(row) <= Fraction(self.l2_clip) ** 2
+        return [self.scale if within else -self.scale]
+
+    def restore(self, levels: list[int], rotation: bytes) -> list[str]:
+        return [(level / self.scale).hex() for level in levels]
 
 
 def check_clipped(values: list[float], clipped: list[float], bound: float) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from .client import numbers
 from .configuration import Session
 from .costs import check_policy, epsilon
-from .private import Drawn, Private, PrivateCounts, PrivateFloats
+from .private import Drawn, Private, PrivateCounts, PrivateFloats, PrivateVotes
 from .sessions import read_configuration
 
 Case = dict[str, Any]
@@ -19,6 +19,9 @@ def read(written: Case, clients: int) -> Private:
         name: float.fromhex(value) if name in FLOATS and isinstance(value, str) else value
         for name, value in written.items()
     }
+    if written["type"] == "private-votes":
+        on = written["on"] | {"l2_clip": float.fromhex(written["on"]["l2_clip"]), "name": fields["of"]}
+        return PrivateVotes(fields, clients, [on])
     return KINDS[written["type"]](fields, clients)
 
 
@@ -45,7 +48,7 @@ def _prepare(given: Case) -> list[int]:
 
 def _epsilon(given: Case) -> str:
     codecs = [read(vector, given["clients"]) for vector in given["vectors"]]
-    terms = given["adjacency"], float.fromhex(given["delta"]), given["rounds"], given.get("unit", "record")
+    terms = given["adjacency"], float.fromhex(given["delta"]), given["rounds"], given.get("unit", "")
     return epsilon(codecs, given["honest"], *terms).hex()
 
 

@@ -21,7 +21,7 @@ def check(vector: Vector, session: Session) -> int:
         return 0
     for case in vector["costs"]:
         honest = case["survivors"] - session.topology.max_corrupt
-        terms = case["adjacency"], float.fromhex(case["delta"]), case["rounds"], case.get("unit", "record")
+        terms = case["adjacency"], float.fromhex(case["delta"]), case["rounds"], case.get("unit", "")
         ours, theirs = epsilon(codecs, honest, *terms), float.fromhex(case["epsilon"])
         agree(f"cost of {case}", theirs if math.isclose(ours, theirs, rel_tol=1e-9) else ours, theirs)
     for case in vector["proposals"]:

@@ -28,6 +28,7 @@ from dp.events import (
 from dp.nearness import ideal
 from dp.pld import NoDistributionError, loss_distribution
 from dp.rdp import rdp_curve
+from dp.sampled import gaussian_distribution, moved_gaussian_distribution
 from dp.sensitivity import Adjacency, Unit
 
 from .whole_sums import ERROR, Client, Record, whole_delta
@@ -233,6 +234,29 @@ def test_noise_that_is_too_coarse_is_accounted_as_if_all_records_were_in() -> No
     orders = np.array([1.5, 2.0, 32.0])
     assert np.array_equal(rdp_curve(sampled, orders), rdp_curve(Repeated(event, 5), orders))
     assert epsilon_of(sampled, 1e-6) == epsilon_of(Repeated(event, 5), 1e-6)
+
+
+def test_tiny_contributions_under_coarse_noise_get_the_orders_of_what_is_not_sampled() -> None:
+    event = SummedDiscreteGaussianEvent(1.5, 1, 1e-3, 1e-3, 1, ADD, Unit.RECORD)
+    assert ideal(event) == event
+    assert epsilon_of(PoissonSampled(0.5, event), 1e-6) <= epsilon_of(event, 1e-6)
+    assert delta_of(PoissonSampled(0.5, event), 0.005) <= delta_of(event, 0.005)
+
+
+@pytest.mark.parametrize(("multiplier", "rate"), [(0.7, 0.3), (2.0, 0.05), (1.0, 1.0)])
+def test_a_replaced_record_shows_as_one_that_is_there_whichever_way_it_is_replaced(
+    multiplier: float, rate: float
+) -> None:
+    """The deltas of one side are those of the other at -epsilon, as for a pair whose two laws change places."""
+    interval = 1e-2
+    moved = moved_gaussian_distribution(multiplier, rate, interval)
+    removed = gaussian_distribution(multiplier, rate, interval)
+    assert moved._symmetric
+    for epsilon in (0.0, 0.2, 1.0, 2.0):
+        delta = moved.get_delta_for_epsilon(epsilon)
+        assert delta == pytest.approx(removed._pmf_remove.get_delta_for_epsilon(epsilon), rel=1e-9)
+        turned = 1 - math.exp(-epsilon) * (1 - delta)
+        assert moved._pmf_remove.get_delta_for_epsilon(-epsilon) == pytest.approx(turned, rel=1e-9)
 
 
 def test_divergences_of_samples_are_never_above_those_of_all() -> None:

@@ -26,7 +26,8 @@ DECODERS: dict[str, tuple[str, ...]] = {
     "dp.ledger.postgres": ("ledger_url",),
     "dp.ledger.records": ("ledger_payload", "ledger_trail"),
     "dp.ledger.sqlite": ("ledger_trail",),
-    "protocols.cli.budget": ("participants_file", "command_options"),
+    "protocols.cli.budget": ("participants_file",),
+    "protocols.cli.budget_terms": ("plan_file", "command_options"),
     "protocols.core.framing": (
         *("message_bytes", "message_body", "client_answer", "server_receive", "paillier_message"),
         *("flower_announcement", "flower_memory", "flower_node", "flower_replies"),

@@ -6,9 +6,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from dp.ledger import Budget
+from dp.ledger import Budget, budget_for
 from dp.sensitivity import Adjacency
-from protocols.cli import budget, rounds
+from protocols.cli import budget, budget_terms, rounds
 from protocols.core.identity_files import read_identity, read_participants, write_identity, write_participants
 from protocols.paillier.key_use import KeyUse
 
@@ -57,14 +57,21 @@ def participants_file(data: bytes) -> None:
         raise ValueError("a participant without a name")
 
 
+def plan_file(data: bytes) -> None:
+    event, rounds, delta, epsilon = budget_terms.read_plan(_file("plan.json", data))
+    budget = budget_for("b", event, rounds, delta, epsilon)
+    if epsilon is not None and float(budget.epsilon) != epsilon:
+        raise ValueError("a budget of another limit than its plan's")
+
+
 def command_options(data: bytes) -> None:
     """The first byte chooses the option that the rest is given to."""
     text = data[1:].decode("utf-8", "replace")
     match (data[0] if data else 0) % 3:
         case 0:
-            budget._period(text)
+            budget_terms._period(text)
         case 1:
-            moment = budget._moment(text)
+            moment = budget_terms._moment(text)
             Budget("b", "1", adjacency=Adjacency.ADD_REMOVE, expires=moment)
         case _:
             fractions = rounds._drop_fractions(0.0, [text])
@@ -72,5 +79,5 @@ def command_options(data: bytes) -> None:
                 raise ValueError("a fraction that is none")
 
 
-TARGETS = (identity_file, roster_file, key_use, participants_file, command_options)
+TARGETS = (identity_file, roster_file, key_use, participants_file, plan_file, command_options)
 WEIGHTS = {"identity_file": 0.3, "roster_file": 0.3, "participants_file": 0.5, "key_use": 0.5}

@@ -155,6 +155,21 @@ def core_seeds() -> dict[str, list[bytes]]:
     return found
 
 
+_SUM: dict[str, Any] = {
+    **{"type": "SummedDiscreteGaussianEvent", "local_sigma": 24.5, "clients": 800, "l2_sensitivity": 129.5},
+    **{"l1_sensitivity": 4145.0, "dimension": 1024, "neighbours": "add-remove"},
+}
+PLAN: dict[str, Any] = {
+    **{"epsilon_goal": 4.0, "delta": 1e-6, "rounds": 20, "adjacency": "add-remove", "unit": "client", "event": _SUM}
+}
+"""What `secagg params --json` says of a plan, as far as a budget is made from it."""
+SAMPLED_PLAN = PLAN | {
+    "unit": "record",
+    "epsilon_goal": None,
+    "event": {"type": "PoissonSampled", "rate": 0.01, "event": _SUM | {"unit": "record"}},
+}
+
+
 def file_seeds() -> dict[str, list[bytes]]:
     """What commands read: a key, a roster, names, a period and a moment."""
     with tempfile.TemporaryDirectory() as folder:
@@ -164,6 +179,9 @@ def file_seeds() -> dict[str, list[bytes]]:
         return {
             "identity_file": [key.read_bytes()],
             "roster_file": [roster.read_bytes(), DEEP],
+            "plan_file": [
+                json.dumps({"privacy": plan}).encode() for plan in (PLAN, SAMPLED_PLAN, PLAN | {"rounds": 10**6})
+            ],
             "participants_file": ["ann\n bob \n\nc\u00e9line\n".encode()],
             "command_options": [
                 b"\x0030d",

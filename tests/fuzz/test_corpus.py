@@ -57,6 +57,7 @@ REACHED += [
     "identity_file",
     "roster_file",
     "participants_file",
+    "plan_file",
     "command_options",
     "ledger_url",
     "ledger_head",

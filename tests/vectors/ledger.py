@@ -91,6 +91,13 @@ def _spend(ledger: Ledger, at: Callable[[float], None]) -> Iterator[str]:
     )
     for number, event in enumerate(near):
         ledger.spend("rounds", event, round_id=f"g{number}")
+    ledger.create(Budget("records", "4", "1e-6", adjacency=REPLACE, unit="record", composition="gaussian"))
+    for number, unit in enumerate(
+        ("record", "client")
+    ):  # what is private for any change of a client is so for a record
+        ledger.spend(
+            "records", SummedDiscreteGaussianEvent(1.75, 40, 1.5, 4.0, 9, REPLACE, unit), round_id=f"u{number}"
+        )
     ledger.reserve("project", gaussian, round_id="s3", participants=["a", "b"])
     yield ledger.verify().head
 

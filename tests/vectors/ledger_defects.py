@@ -129,6 +129,7 @@ def accepted(tables: Tables) -> Iterator[tuple[str, Edits]]:
     budgets = {
         "one of a sum": (_terms(delta="0"), ["2", "0"]),
         "one of divergences at its own order": (_terms(composition="renyi", order=8.0), _renyi_limit(8.0)),
+        "one that counts for a record": (_terms(unit="record"), ["2", "0.000001"]),
         "one that renews each second": (_terms(renews=1_000_000, kind="data-subject"), ["2", "0.000001"]),
     }
     for name, (terms, limit) in budgets.items():
@@ -266,6 +267,8 @@ def _budgets(tables: Tables) -> Iterator[tuple[str, Continued]]:
         ("no composition that there is", _terms(composition="max"), sums),
         ("no neighbours that there are", _terms(neighbours="others"), sums),
         ("no kind that there is", _terms(kind="device"), sums),
+        ("no unit that there is", _terms(unit="house"), sums),
+        ("a unit that goes without saying", _terms(unit="client"), sums),
         ("a renewal after no time", _terms(renews=0), sums),
         ("a renewal after less than a second", _terms(renews=999_999), sums),
         ("a limit of no epsilon", _terms(epsilon="0"), ["0", "0.000001"]),

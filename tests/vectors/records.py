@@ -29,6 +29,12 @@ def of_counts(*given: Any, max_per_record: int = 1) -> Case:
     return counts(*given) | RECORD | {"max_per_record": max_per_record}
 
 
+def votes(unit: str = "client", max_records: int = 1, scale: int = 7, **changes: Any) -> Case:
+    on = floats(3, 1.5, 64.0) | {"unit": unit}
+    given = {"type": "private-votes", "of": "model", "scale": scale, "local_sigma": (9.5).hex(), "unit": unit}
+    return given | {"max_records": max_records, "length": 1, "on": on} | changes
+
+
 def cases() -> Iterator[tuple[str, str, Case]]:
     for name, vector, clients, summands in _encodings():
         yield name, "private_encoding", {"vector": vector, "clients": clients, "summands": summands}
@@ -57,6 +63,14 @@ def _encodings() -> Iterator[tuple[str, Case, int, int]]:
     yield "more a record than a client may have", of_counts(36, 5, 70, 333.25, max_per_record=6), 8, 6
     yield "nothing a record", of_counts(36, 5, 70, 333.25, max_per_record=0), 8, 6
     yield "counts a record where the unit is the client", counts(36, 5, 70) | {"max_per_record": 2}, 8, 6
+    yield "votes of clients", votes(), 10, 7
+    yield "votes of records", votes("record", 1000), 10, 7
+    yield "room for votes of records where the unit is the client", votes("client", 2), 10, 7
+    yield "votes of no records", votes("record", 0), 10, 7
+    yield "votes of another unit than what they are on", votes("record") | {"unit": "client"}, 10, 7
+    yield "two votes", votes(length=2), 10, 7
+    yield "votes in no steps", votes(scale=0), 10, 7
+    yield "votes of more than 2^40 steps", votes("record", 2**30, 2**11), 10, 7
 
 
 def _prepared() -> Iterator[tuple[str, Case, list[Any]]]:
@@ -69,12 +83,20 @@ def _prepared() -> Iterator[tuple[str, Case, list[Any]]]:
     same: list[Any] = [[value.hex() for value in long]] * 6
     yield "six records with room for two: entries are cut", of_floats(16, 1.5, 64.0, max_records=2), same
     yield "no records", of_floats(16, 1.5, 64.0, max_records=2), []
-    votes = of_counts(3, 4, 7, max_per_record=2)
-    yield "counts of records are added", votes, [[1, 0, 1], [0, 0, 2], [0, 0, 0]]
-    yield "a record's counts are scaled down, and others' are not", votes, [[3, 1, 1], [0, 1, 0], [2**62, 2**62, 1]]
-    yield "a negative count of a record", votes, [[-1, 2, 0], [1, -5, 2]]
-    yield "each count of a client is cut", votes, [[2, 0, 0]] * 3 + [[0, 0, 1]]
-    yield "no records to count", votes, []
+    counted = of_counts(3, 4, 7, max_per_record=2)
+    yield "counts of records are added", counted, [[1, 0, 1], [0, 0, 2], [0, 0, 0]]
+    yield "a record's counts are scaled down, and others' are not", counted, [[3, 1, 1], [0, 1, 0], [2**62, 2**62, 1]]
+    yield "a negative count of a record", counted, [[-1, 2, 0], [1, -5, 2]]
+    yield "each count of a client is cut", counted, [[2, 0, 0]] * 3 + [[0, 0, 1]]
+    yield "no records to count", counted, []
+    long = [value.hex() for value in (0.0, -1.5000001, 0.0)]
+    short = [value.hex() for value in (1.0, -1.0, 0.25)]
+    yield "a vote for the clip", votes(), short
+    yield "a vote against the clip", votes(), long
+    yield "what is not finite votes against the clip", votes(), ["nan", *short[1:]]
+    yield "votes of four records", votes("record", 9), [short, long, short, short]
+    yield "votes are cut", votes("record", 2), [short] * 5 + [long]
+    yield "nobody votes", votes("record", 2), []
 
 
 def _demands() -> Iterator[tuple[str, RoundConfig, Case]]:

@@ -7,17 +7,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dp.accounting import epsilon_of
 from dp.calibration import noise_multiplier
-from dp.errors import BudgetExceededError, DpError
-from dp.events import GaussianEvent, Repeated
-from dp.ledger import Budget, Composition, Cost, Ledger
-from dp.sensitivity import Adjacency
+from dp.errors import BudgetExceededError, DpError, PrivacyParameterError
+from dp.events import Composed, Event, GaussianEvent, Repeated, SummedDiscreteGaussianEvent
+from dp.ledger import Budget, Composition, Cost, Ledger, Spend, budget_for
+from dp.sensitivity import Adjacency, Unit
 
-from ..outcome import Check, Found, Refuted, Trials, demand
+from ..outcome import Check, Found, Refuted, Trials, demand, demand_refusal
 from .accounts import ledger_of
 
 _ADD = Adjacency.ADD_REMOVE
@@ -102,6 +103,14 @@ def _changes(path: Path) -> Iterator[str]:
                     yield f"UPDATE {table} SET {name} = {other} WHERE rowid = {row}"  # noqa: S608
 
 
+def _fits(ledger: Ledger, spend: Spend, round_id: str) -> bool:
+    try:
+        ledger.spend("audited", spend, round_id=round_id)
+    except BudgetExceededError:
+        return False
+    return True
+
+
 def _calibrated(trials: Trials) -> Found:
     """Calibrate noise to a goal, ask the accountant what it costs, and pay for it from a budget of that very goal."""
     goals, wrong = trials.share(4) + 8, []
@@ -113,11 +122,15 @@ def _calibrated(trials: Trials) -> Found:
         what = f"{rounds} rounds calibrated to ({epsilon!r}, {delta})"
         if account > epsilon:
             wrong.append(f"{what} are accounted for as {account!r}")
+            continue
         with ledger_of(Budget("audited", epsilon, delta, adjacency=_ADD)) as ledger:
-            try:
-                ledger.spend("audited", Cost(account, delta, adjacency=_ADD), round_id="all")
-            except BudgetExceededError:
+            if not _fits(ledger, Cost(account, delta, adjacency=_ADD), "all"):
                 wrong.append(f"{what} do not fit a budget of it, at {account!r}")
+        with ledger_of(budget_for("audited", event, rounds, float(delta), epsilon)) as ledger:
+            if not _fits(ledger, Repeated(event, rounds), "all"):
+                wrong.append(f"{what} do not fit the budget that is made for them")
+            elif _fits(ledger, event, "more"):
+                wrong.append(f"the budget that is made for {what} affords one more")
         counted = Budget("audited", epsilon, delta, adjacency=_ADD, composition=Composition.RELEASES, event=event)
         with ledger_of(counted) as ledger:
             allowed = int(ledger.status("audited").limit["releases"])
@@ -125,6 +138,29 @@ def _calibrated(trials: Trials) -> Found:
             wrong.append(f"of {what} a budget of releases allows {allowed}")
     demand(not wrong, f"{len(wrong)} promises to {goals} goals are broken: {'; '.join(wrong[:3])}")
     return Found({"goals": goals})
+
+
+def _units(trials: Trials) -> Found:
+    """Pay for sums that bound the loss of a client or a record, however deep they stand in what is spent."""
+    paid = refused = 0
+    for rng in trials.each(trials.share(25)):
+        counted, stated = (Unit(str(rng.choice(list(Unit)))) for _ in range(2))
+        adjacency = Adjacency(str(rng.choice(list(Adjacency))))
+        spend: Event = SummedDiscreteGaussianEvent(90.0, int(rng.integers(2, 50)), 1.0, 1.0, 3, adjacency, stated)
+        for _ in range(int(rng.integers(0, 4))):
+            beside = GaussianEvent(90.0, adjacency)
+            spend = Repeated(spend, 2) if rng.integers(2) else Composed((beside, spend))
+        budget = Budget("audited", "9", "1e-6", adjacency=adjacency, unit=counted, composition=Composition.GAUSSIAN)
+        with ledger_of(budget) as ledger:
+            # What bounds any change of a client's data bounds that of a record, but not that the client is left out.
+            if stated is counted or (stated, adjacency) == (Unit.CLIENT, Adjacency.REPLACE_ONE):
+                ledger.spend("audited", spend, round_id="one")
+                paid += 1
+            else:
+                call = partial(ledger.spend, "audited", spend, round_id="one")
+                demand_refusal(call, PrivacyParameterError, f"a {stated}'s loss, as a {counted}'s,")
+                refused += 1
+    return Found({"paid": paid, "refused": refused})
 
 
 CHECKS = (
@@ -137,4 +173,5 @@ CHECKS = (
         repeatable=False,
     ),
     Check("ledger", "tampering", "a change of any cell or row of a ledger's file shows", _tampering),
+    Check("ledger", "units", "no budget pays what bounds the loss of another unit than it counts", _units),
 )

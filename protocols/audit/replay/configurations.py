@@ -9,7 +9,7 @@ from dp.sensitivity import Unit
 from secagg.encoding import Rounding
 
 from ...core.threat_model import Adversary, ThreatModel
-from ...inputs.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
+from ...inputs.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector, PrivateVotes
 from ...masking.config import RoundConfig
 from ...masking.policy import ClientPolicy, EncodingDemand, PrivacyDemand
 from ...masking.topology import GraphKind
@@ -20,6 +20,7 @@ KINDS: dict[str, Any] = {
     "integers": IntegerVector,
     "private-floats": PrivateVector,
     "private-counts": PrivateCounts,
+    "private-votes": PrivateVotes,
 }
 
 

@@ -11,7 +11,7 @@ FILES: dict[str, tuple[str, int]] = {
     "aead": ("a11919e995e708059766303165493433101aa59cbd22b79a0a7f3c49cc3db42a", 15),
     "key_agreement": ("8135045be0801ed0f93b1904c5abfb07ec2428cb2764c82938e62ce1a02f7a94", 23),
     "signatures": ("df00b51bfc4e0700a6c7b0e645cb7afc1320a8e7f7111afdccf3d666e4bd9226", 41),
-    "privacy": ("ef68e16980daf71588199be45e01d901b223e75aab2db78b351a1780ca540d26", 221),
+    "privacy": ("e9b78d848e28a2e62d1bf5f1dacc8399e555229a56f53fd7bdc292fcbdc128f3", 235),
     "protocol": ("8d18b2b862edf420fb24d955d80be5c7253755bcf806ca164d287f3ebe2607eb", 20),
     "session-curious-sparse": ("d1ab235cec3649f9f35e09d1b15b3328cbff7a17f6a613dbee4f5093cda22caa", 184),
     "session-curious-complete": ("92c1c3353bb2668166fd4d987ee1e2195dc54dc0b2fdae3f8b492c7bf6412301", 173),
@@ -23,5 +23,5 @@ FILES: dict[str, tuple[str, int]] = {
     "session-private-records": ("99f44ddcff06f7a91ececa7c6c75893eae74bd9abaf27f8efc713c0fc977330b", 128),
     "paillier-round": ("7ae571cd4a01c3dd812c802e01e316c4ac437cfdeea3e298cf7a6b4c9e4963c5", 100),
     "paillier-round-once": ("81dd1751b119974009d5af744994a4e8b1ab5613f20ffc8941790b8348813ff3", 86),
-    "ledger": ("4234fedabf6d95864638988b4b85e9016076416118a45572f9f329510b2be5eb", 121),
+    "ledger": ("b84b0cac7813b52f4a82a9782aed94a0d7c36c092ab31dfc850881ae2f0ae6e0", 124),
 }

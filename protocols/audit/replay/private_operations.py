@@ -23,8 +23,8 @@ from dp.randomness import WordStream
 from dp.sensitivity import Adjacency, Unit
 from secagg.prg import keystream
 
-from ...inputs.private_codecs import Noisy, NoisyFloats, private_codec_of
-from ...inputs.vectors import PrivateCounts, PrivateVector
+from ...inputs.private_codecs import Noisy, NoisyCounts, NoisyFloats, NoisyVotes, private_codec_of
+from ...inputs.vectors import PrivateCounts, PrivateVector, PrivateVotes
 from .configurations import read_configuration, read_policy
 from .recorded_randomness import OtherRandomness, Recorded
 from .recorded_sessions import array
@@ -44,14 +44,21 @@ def near(ours: Any, theirs: Any) -> bool:
 
 
 def codec_of(vector: Case, clients: int) -> Noisy:
-    """Return the library's encoding of a vector whose floats are hexadecimal."""
-    fields: dict[str, Any] = {
-        name: float.fromhex(v) if isinstance(v, str) and name != "unit" else v
+    """Return the library's encoding of a vector whose floats are hexadecimal; votes say what they are `on`."""
+    fields = _fields(vector)
+    if vector["type"] == "private-votes":
+        on = PrivateVector(fields["of"], **_fields(fields.pop("on")))
+        return private_codec_of(PrivateVotes("v", **fields), clients, (on,))
+    kind = PrivateVector if vector["type"] == "private-floats" else PrivateCounts
+    return private_codec_of(kind("v", **fields), clients)
+
+
+def _fields(vector: Case) -> dict[str, Any]:
+    return {
+        name: float.fromhex(v) if isinstance(v, str) and name not in ("unit", "of") else v
         for name, v in vector.items()
         if name != "type"
     }
-    kind = PrivateVector if vector["type"] == "private-floats" else PrivateCounts
-    return private_codec_of(kind("v", **fields), clients)
 
 
 def _number(given: Case, name: str) -> float:
@@ -105,7 +112,8 @@ def _prepare(given: Case) -> list[int] | None:
     floats = isinstance(codec, NoisyFloats)
     values = array(given["values"])
     if values.size == 0:
-        values = values.reshape(0, codec.spec.length).astype(np.float64 if floats else np.int64)
+        length = codec.on.length if isinstance(codec, NoisyVotes) else codec.spec.length
+        values = values.reshape(0, length).astype(np.int64 if isinstance(codec, NoisyCounts) else np.float64)
     rotation_seed, random = bytes.fromhex(given["rotation_seed"]), Recorded(given["rounding_seed"])
     levels, changed = codec.levels(values, rotation_seed, random=random)
     clipped = floats and changed > np.count_nonzero(~np.isfinite(np.atleast_2d(values)).all(axis=1))

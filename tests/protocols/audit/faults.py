@@ -17,6 +17,7 @@ import dp.distributed
 from dp import mechanisms, rotation, samplers
 from dp.goodness import Verdict
 from dp.ledger import Ledger, compositions, views
+from dp.ledger import checks as ledger_checks
 from dp.ledger import rounds as ledger_rounds
 from dp.ledger.book import Account, Book
 from dp.randomness import WordStream
@@ -435,6 +436,7 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ("private/rotation", "all signs alike", replaced(rotation, "_signs", lambda _, n: np.ones(n))),
     ("ledger/overspending", "everything fits", replaced(ledger_rounds, "within", lambda *_: True)),
     ("ledger/tampering", "unverified", around(Ledger, "verify", lambda of, self, head=None: head or of(self))),
+    ("ledger/units", "all units are one", replaced(ledger_checks, "check_unit", nothing)),
     ("ledger/sums", "delta is not charged", charged("_sum_charge", lambda charge: (charge[0], 0))),
     ("ledger/reservations", "nothing is held", replaced(Account, "taken", property(lambda self: self.spent))),
     ("ledger/renyi", "a tenth is charged", charged("_renyi_charge", lambda charge: tuple(one // 10 for one in charge))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from dp.errors import BudgetExceededError
 from dp.ledger import Budget, Cost, Ledger
+from dp.ledger.costs import from_plain
 from dp.sensitivity import Adjacency
 from protocols.cli.app import app
 from tests.command_line import separating_runner
@@ -219,3 +222,127 @@ def test_terms_are_fixed(ledger: str) -> None:
     run("create", "b", "--epsilon", "1", "--expires", "2100-01-01")
     run("create", "b", "--epsilon", "1.0", "--expires", "2100-01-01T00:00+00:00")
     assert "terms are fixed" in run("create", "b", "--epsilon", "2", exit_code=3)
+
+
+# Units, groups, and budgets of plans.
+
+
+def test_the_unit_is_told_wherever_a_budget_is(ledger: str) -> None:
+    (made,) = run_json("create", "b", "--epsilon", "1", "--unit", "record")
+    assert made["unit"] == "record"
+    run("create", "c", "--epsilon", "1")
+    assert [found["unit"] for found in run_json("status")] == ["record", "client"]
+    for told in (run("status"), run("history")):
+        assert "add-remove of one record" in told
+        assert "add-remove of one client" in told
+    assert run_json("history", "b")[0]["payload"]["terms"]["unit"] == "record"
+    assert "budget create --unit client" in run(
+        "reserve", "b", "--round", "r", "--epsilon", "0.1", "--unit", "client", exit_code=2
+    ).replace("\n", " ")
+    run("reserve", "b", "--round", "r", "--epsilon", "0.1", "--unit", "record")
+
+
+def test_what_a_group_has_lost_is_told(ledger: str) -> None:
+    run("create", "b", "--epsilon", "4", "--delta", "1e-5", "--unit", "record", "--composition", "gaussian")
+    run("reserve", "b", "--round", "r", "--noise-multiplier", "4")
+    (found,) = run_json("status", "--group", "3")
+    assert (found["lifetime"]["group"], found["lifetime"]["periods"]) == (3, 1)
+    assert found["lifetime"]["epsilon"] > 3 * found["epsilon_taken"]
+    told = " ".join(run("status", "--group", "3").split())
+    assert f"all spends, of 3 records together: epsilon {found['lifetime']['epsilon']:.6g} at delta 1e-05" in told
+    assert "together" not in run("status")
+    run("status", "--group", "0", exit_code=2)
+
+
+PARAMS = ["params", "--clients", "100", "--dim", "50", "--epsilon", "4", "--delta", "1e-6", "--rounds", "20", "--json"]
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    outcome = runner.invoke(app, PARAMS)
+    path = tmp_path / "plan.json"
+    path.write_text(outcome.stdout)
+    return path
+
+
+def test_a_plan_of_20_rounds_has_a_budget_that_affords_20(ledger: str, plan: Path) -> None:
+    (made,) = run_json("create", "b", "--for-plan", str(plan), "--kind", "data-set", "--renews", "30d")
+    terms = ("epsilon", "delta", "composition", "neighbours", "unit", "kind", "renews")
+    assert [made[name] for name in terms] == [
+        *("4", "0.000001", "gaussian", "add-remove", "client", "data-set", 30 * 86400 * 10**6)
+    ]
+    event = from_plain(json.loads(plan.read_text())["privacy"]["event"])
+    with Ledger.open(ledger) as opened:
+        for number in range(20):
+            opened.spend("b", event, round_id=str(number))
+        with pytest.raises(BudgetExceededError):
+            opened.spend("b", event, round_id="20")
+
+
+def test_a_plan_says_it_all(ledger: str, plan: Path) -> None:
+    for option, value in (("epsilon", "4"), ("unit", "client"), ("adjacency", "add-remove"), ("sampling-rate", "1")):
+        told = run("create", "b", "--for-plan", str(plan), f"--{option}", value, exit_code=2)
+        assert f"leave out --{option}" in " ".join(told.split())
+    assert "--for-plan" in run("create", "b", exit_code=2)
+    assert not Path(ledger).exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"rounds": 21}, "21 such rounds cost epsilon"),
+        ({"epsilon_goal": 3.9}, "20 such rounds cost epsilon"),
+        ({"delta": 1e-7}, "20 such rounds cost epsilon"),
+        ({"rounds": 20.0}, "rounds = 20.0"),
+        ({"rounds": True}, "rounds = True"),
+        ({"delta": 0}, "delta = 0"),
+        ({"delta": "1e-6"}, "delta must be a real number"),
+        ({"epsilon_goal": math.inf}, "epsilon = inf"),
+        ({"epsilon_goal": "absent"}, "lacks what a plan says"),
+        ({"unit": "record"}, "lacks what a plan says"),
+        ({"adjacency": "replace-one"}, "lacks what a plan says"),
+        ({"event": None}, "lacks what a plan says"),
+        ({"event": {"type": "GaussianEvent", "noise_multiplier": 9.0, "neighbours": "add-remove"}}, "lacks what"),
+        ({"event": {"type": "Cost", "epsilon": "1", "delta": "0", "neighbours": "add-remove"}}, "lacks what"),
+        ({"clients": 10**15}, "lacks what a plan says"),
+        ({"unit of the event": "client"}, "lacks what a plan says"),
+        ({"local_sigma": 0.25}, "local_sigma = 0.25"),
+        ({"local_sigma": "9"}, "local_sigma must be a real number"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_files_that_are_no_plan_say_so(ledger: str, plan: Path, changed: dict[str, Any], said: str) -> None:
+    facts = json.loads(plan.read_text())
+    for name, value in changed.items():
+        inner = facts["privacy"] if name in facts["privacy"] and name != "local_sigma" else facts["privacy"]["event"]
+        if value == "absent":
+            del inner[name]
+        else:
+            inner["unit" if name == "unit of the event" else name] = value
+    plan.write_text(json.dumps(facts))
+    assert said in " ".join(run("create", "b", "--for-plan", str(plan), exit_code=2).split())
+    assert not Path(ledger).exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"privacy": 1}', b"\xff", b"[" * 10**5])
+def test_files_that_are_no_json_of_a_plan_say_so(ledger: str, tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "plan.json"
+    assert "cannot read a plan" in run("create", "b", "--for-plan", str(path), exit_code=2)
+    path.write_bytes(data)
+    told = " ".join(run("create", "b", "--for-plan", str(path), exit_code=2).split())
+    assert "holds no plan of private rounds" in told
+    assert "secagg params" in told
+
+
+def test_more_than_a_plan_is_not_read(ledger: str, plan: Path) -> None:
+    whole = plan.read_bytes()
+    plan.write_bytes(whole.ljust((1 << 20) + 1))
+    assert "holds no plan of private rounds" in run("create", "b", "--for-plan", str(plan), exit_code=2)
+    plan.write_bytes(whole.ljust(1 << 20))
+    run("create", "b", "--for-plan", str(plan))
+
+
+def test_rounds_without_privacy_have_no_budget(ledger: str, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(runner.invoke(app, ["params", "--clients", "100", "--json"]).stdout)
+    assert "holds no plan of private rounds" in run("create", "b", "--for-plan", str(path), exit_code=2)

@@ -14,6 +14,7 @@ from dp import Adjacency, Unit
 from dp.randomness import WordStream
 from protocols import PrivateCounts, PrivateVector, RoundConfig, ThreatModel
 from protocols.inputs.private_codecs import NoisyCounts, NoisyFloats
+from protocols.inputs.records import votes
 from secagg.errors import EncodingError, ParameterError
 
 SEED = bytes(range(32))
@@ -107,9 +108,9 @@ def test_blocks_are_as_good_as_one_array(codec: Any) -> None:
         (floats(), np.zeros((2, 4)), "shape"),
         (floats(), np.zeros((2, 5, 1)), "shape"),
         (floats(), np.zeros((2, 5), dtype=np.int64), "floats"),
-        (floats(), [[0.0] * 5], "numpy array"),
+        (floats(), [[0.0] * 5], "a list was given for a block"),
         (floats(), 7, "blocks"),
-        (floats(), "abcde", "numpy array"),
+        (floats(), "abcde", "a str was given"),
         (floats(), [np.zeros((2, 5)), np.zeros(5)], "shape"),
         (counts(), np.zeros((2, 3)), "integers"),
         (counts(), np.zeros(3, dtype=np.int64), "shape"),
@@ -155,6 +156,43 @@ def test_a_round_has_one_unit() -> None:
     vectors = PrivateVector("v", 4, 1.0, 20.0, 1.0, Unit.RECORD), PrivateCounts("c", 4, 5, 2, 1.0)
     with pytest.raises(ParameterError, match="different units, client and record"):
         RoundConfig(ThreatModel(20), vectors)
+
+
+@pytest.mark.parametrize("unit", [5, [], "site"])
+def test_what_is_no_unit_is_refused_in_company(unit: Any) -> None:
+    vectors = PrivateVector("a", 4, 1.0, 20.0, 1.0, unit), PrivateVector("b", 4, 1.0, 20.0, 1.0)
+    with pytest.raises(ParameterError, match="unit"):
+        RoundConfig(ThreatModel(20), vectors)
+
+
+def test_a_record_of_a_client_costs_what_another_client_in_its_place_does() -> None:
+    """All that a client hands in may hang on one record: of (3, 0) and (-1, 0), clipped together, and (-1, 0) alone."""
+    config = RoundConfig(ThreatModel(20), (PrivateVector("v", 2, 1.0, 20.0, 9.0), PrivateCounts("c", 2, 2, 5, 9.0)))
+    for codec, one, other in zip(
+        config.codecs, (np.array([1.0, 0]), np.array([2, 0])), (np.array([-1.0, 0]), np.array([0, 2])), strict=True
+    ):
+        moved = codec.levels(one, SEED, random=known)[0] - codec.levels(other, SEED, random=known)[0]  # type: ignore[attr-defined]
+        for adjacency in Adjacency:
+            event = codec.event(9, adjacency, Unit.RECORD)
+            assert (event.adjacency, event.unit) == (adjacency, Unit.RECORD)  # type: ignore[union-attr]
+            assert moved @ moved <= event.l2_sensitivity**2  # type: ignore[union-attr]
+        mine = codec.event(9, Adjacency.ADD_REMOVE, Unit.CLIENT)
+        assert moved @ moved > mine.l2_sensitivity**2  # type: ignore[union-attr]
+
+
+def test_a_vote_depends_on_its_own_record_alone() -> None:
+    """Blocks of other memory orders, and of other rows beside it, add up squares in another order."""
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        row = rng.normal(size=64)
+        clip_at = float(np.sqrt((row * row).sum()))
+        alone = votes(row[None], clip_at)
+        for other in (
+            np.vstack([row, 5 * row]),
+            np.asfortranarray(np.vstack([row, 5 * row])),
+            np.stack([row, 5 * row], 1).T,
+        ):
+            assert votes(other, clip_at) == alone - 1
 
 
 def test_units_are_taken_by_name() -> None:

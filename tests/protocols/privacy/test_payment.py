@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 
 from dp.errors import BudgetExceededError, LedgerBusyError, LedgerConflictError, PrivacyParameterError
+from dp.events import Repeated
 from dp.ledger import Budget, Composition, Ledger, Reservation, ReservationStatus
-from dp.sensitivity import Adjacency
+from dp.sensitivity import Adjacency, Unit
 from protocols.core.listener import PhaseOpened, Transition
 from protocols.core.participants import Participants
 from protocols.core.threat_model import ThreatModel
@@ -447,3 +449,92 @@ def test_a_phase_that_cannot_be_kept_is_not_sent(ledger: Ledger) -> None:
     with pytest.raises(OSError, match="full"), PLAN.reserving(ledger, "study", NAMES, keep=keep) as paid:
         drive(paid.server(), clients())
     assert only(ledger).status is ReservationStatus.RESERVED
+
+
+# Budgets of plans, and whose loss they count.
+
+
+def run_round(plan: PrivatePlan, ledger: Ledger, subject: str) -> None:
+    with plan.reserving(ledger, subject, NAMES) as paid:
+        server, those = paid.server(), clients()
+        while not server.ended:
+            step(server, those) if plan.unit is Unit.CLIENT else step_with_records(server, those)
+        paid.commit()
+
+
+def step_with_records(server: Server, those: dict[str, Client]) -> None:
+    for name, message in list(server.outgoing().items()):
+        server.receive(name, those[name].respond(message, {"update": np.full((2, 3), 0.1)}))
+    server.close_phase()
+
+
+def records_plan(**changed: Any) -> PrivatePlan:
+    terms: dict[str, Any] = {"length": 3, "l2_clip": 1.0, "epsilon": 4.0, "delta": 1e-5, "min_participants": 2}
+    return PrivatePlan(**terms | {"threat_model": PLAN.threat_model, "unit": Unit.RECORD, "max_records": 2} | changed)
+
+
+@pytest.mark.parametrize("plan", [plan_for(4.0), records_plan()], ids=["client", "record"])
+def test_a_plans_own_budget_pays_its_rounds(ledger: Ledger, plan: PrivatePlan) -> None:
+    budget = plan.budget("own", kind="data-set")
+    assert (budget.unit, budget.composition, str(budget.kind)) == (plan.unit, Composition.GAUSSIAN, "data-set")
+    assert (budget.epsilon, budget.delta) == (4, Fraction("0.00001"))
+    ledger.create(budget)
+    run_round(plan, ledger, "own")
+    assert 0 < ledger.status("own").epsilon <= 4
+    with pytest.raises(BudgetExceededError):
+        run_round(plan, ledger, "own")
+
+
+@pytest.mark.parametrize("rounds", [1, 3, 20])
+def test_a_plan_of_so_many_rounds_has_a_budget_that_affords_them(ledger: Ledger, rounds: int) -> None:
+    model = ThreatModel(50)
+    histogram = HistogramPlan(threat_model=model, bins=4, epsilon=2.0, delta=1e-6, rounds=rounds)
+    given = PrivatePlan(threat_model=model, length=9, l2_clip=0.5, noise_multiplier=3.0, delta=1e-6, rounds=rounds)
+    for number, plan in enumerate((histogram, given, records_plan(rounds=rounds, epsilon=8.0))):
+        ledger.create(plan.budget(str(number)))
+        ledger.spend(str(number), Repeated(plan.event(), rounds), round_id="all")
+        with pytest.raises(BudgetExceededError):
+            ledger.spend(str(number), plan.event(), round_id="more")
+
+
+def test_a_round_is_not_paid_from_a_budget_of_another_unit(ledger: Ledger) -> None:
+    """What bounds the loss of a record says nothing of a client, who was promised more."""
+    terms = {"adjacency": Adjacency.REPLACE_ONE, "composition": Composition.GAUSSIAN}
+    ledger.create(Budget("records", "9", "1e-5", unit=Unit.RECORD, **terms))
+    ledger.create(Budget("clients", "9", "1e-5", **terms))
+    whole = PrivatePlan(
+        threat_model=PLAN.threat_model, length=3, l2_clip=1.0, epsilon=4.0, delta=1e-5, adjacency="replace-one"
+    )
+    ledger.spend("records", whole.event(), round_id="the event alone would be taken")
+    remedy = r"count for one client, .* what one record loses: .*plan\.budget\(name\)"
+    with pytest.raises(PrivacyParameterError, match=remedy), whole.reserving(ledger, "records", NAMES):
+        pytest.fail("the round ran")
+    part = records_plan(adjacency="replace-one")
+    with pytest.raises(PrivacyParameterError, match="count for one record"), part.reserving(ledger, "clients", NAMES):
+        pytest.fail("the round ran")
+    assert [record.kind for record in ledger.history("clients")] == ["create"]
+
+
+@pytest.mark.parametrize("rounds", [1, 3, 10, 20, 100])
+@pytest.mark.parametrize(("epsilon", "delta"), [(1.0, 1e-5), (4.0, 1e-6), (8.0, 1e-5)])
+def test_a_plan_on_samples_has_a_budget_that_affords_its_rounds_and_no_more(
+    ledger: Ledger, epsilon: float, delta: float, rounds: int
+) -> None:
+    plan = records_plan(epsilon=epsilon, delta=delta, rounds=rounds, sampling_rate=0.05)
+    ledger.create(plan.budget("own"))
+    found = ledger.status("own")
+    assert (found.budget.composition, found.limit["releases"]) == (Composition.RELEASES, rounds)
+    ledger.spend("own", Repeated(plan.event(), rounds), round_id="all")
+    assert 0.999 * epsilon < ledger.status("own").epsilon <= epsilon
+    with pytest.raises(BudgetExceededError):
+        ledger.spend("own", plan.event(), round_id="more")
+
+
+def test_rounds_on_samples_are_paid_at_their_rate(ledger: Ledger) -> None:
+    plan = records_plan(rounds=3, sampling_rate=0.25)
+    ledger.create(plan.budget("own"))
+    assert ledger.status("own").budget.event == plan.event()
+    run_round(plan, ledger, "own")
+    assert ledger.history("own")[-1].facts()["cost"]["type"] == "PoissonSampled"
+    (spent,) = ledger.participant("own", "clinic-02").rounds
+    assert spent.cost == plan.event(12)
