@@ -8,5 +8,6 @@ from typing import Any
 
 def is_masked_array(value: Any) -> bool:
     """Tell whether a value is one of numpy.ma's, without loading that: where it is not loaded, there are none."""
-    numpy_ma = sys.modules.get("numpy.ma")
-    return numpy_ma is not None and isinstance(value, numpy_ma.MaskedArray)
+    # Another thread may be loading it just now: before the class is there, nothing is of it.
+    masked_array = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
+    return masked_array is not None and isinstance(value, masked_array)
