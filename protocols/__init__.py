@@ -7,10 +7,12 @@ Read as layers, lowest first: `core`, `reporting` and `inputs`; `masking` and `p
 from .core import Adversary, Inputs, Participants, Receipt, ThreatModel, once
 from .inputs import FloatVector, IntegerVector, ModelLayout, PrivateCounts, PrivateVector, PrivateVotes
 from .masking import (
+    Bracket,
     Client,
     ClientPolicy,
     EncodingDemand,
     GraphKind,
+    MagnitudeCounts,
     PrivacyDemand,
     RoundConfig,
     RoundResult,
@@ -21,6 +23,7 @@ from .privacy import HistogramPlan, JointPlan, PlannedCounts, PlannedVector, Pri
 
 __all__ = [
     "Adversary",
+    "Bracket",
     "Client",
     "ClientPolicy",
     "EncodingDemand",
@@ -30,6 +33,7 @@ __all__ = [
     "Inputs",
     "IntegerVector",
     "JointPlan",
+    "MagnitudeCounts",
     "ModelLayout",
     "Participants",
     "PlannedCounts",

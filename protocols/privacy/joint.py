@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -27,7 +28,7 @@ from dp.sensitivity import Adjacency, Unit
 from secagg.errors import ParameterError, StateError
 
 from ..core.numbers import real, whole
-from ..inputs.vectors import PrivateSpec, PrivateVotes
+from ..inputs.vectors import PrivateSpec, PrivateVector, PrivateVotes
 from ..masking.config import RoundConfig
 from ..masking.result import RoundResult
 from .plans import HistogramPlan, PrivatePlan, Rounds
@@ -36,6 +37,7 @@ _VOTES = "votes on "
 _PRICE = MU_OF_SLACK * (LARGEST_SUM_SLACK + SLACK)
 """What discreteness adds to the mu of each part, at most."""
 _TOLD_APART = 3.0
+_NEIGHBOURS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ class PlannedVector:
             in a round, which must be given. Public.
         rate: by how much the clip moves, at most, in logarithms.
         count_sigma: noise on the number of units within the clip; None for a twentieth of the voters, or as much as
-            leaves at least three quarters of the privacy to the vectors.
+            leaves at least three quarters of the squared mu to what is not voted.
     """
 
     name: str
@@ -112,11 +114,7 @@ class JointPlan(Rounds):
     @cached_property
     def clips(self) -> Mapping[str, AdaptiveClip]:
         """Clips that follow a quantile, by their vectors' names."""
-        return {
-            part.name: self._clip(part)
-            for part in self.parts
-            if isinstance(part, PlannedVector) and part.follows is not None
-        }
+        return {part.name: self._clip(part) for part in self._followers}
 
     @cached_property
     def config(self) -> RoundConfig:
@@ -140,7 +138,7 @@ class JointPlan(Rounds):
             result: of a round of this plan.
 
         Raises:
-            ParameterError: the result is of another plan.
+            ParameterError: the result has no votes that this plan asks for.
         """
         moved: list[Part] = []
         for part in self.parts:
@@ -182,14 +180,17 @@ class JointPlan(Rounds):
             )
         return np.asarray(result.sum(name) / total[0], dtype=np.float64)
 
+    @property
+    def _followers(self) -> list[PlannedVector]:
+        return [part for part in self.parts if isinstance(part, PlannedVector) and part.follows is not None]
+
     def _clip(self, part: PlannedVector) -> AdaptiveClip:
-        if part.follows is None:
-            raise ParameterError(f"the clip of {part.name!r} follows nothing")
         sigma = part.count_sigma
         if sigma is None:
-            sigma = max(self._voters(part, self.threat_model.num_clients) / 20, self._multiplier * self._moved)
+            costly = self._multiplier * self._moved * math.sqrt(len(self._followers))
+            sigma = max(self._voters(part, self.threat_model.num_clients) / 20, costly)
         try:
-            return AdaptiveClip(part.l2_clip, part.follows, sigma, part.rate, self.adjacency)
+            return AdaptiveClip(part.l2_clip, part.follows or 0.0, sigma, part.rate, self.adjacency)
         except DpError as error:
             raise ParameterError(f"the clip of {part.name!r}: {error}") from None
 
@@ -245,8 +246,11 @@ class JointPlan(Rounds):
         }
         try:
             if isinstance(part, PlannedVector):
-                of = {"length": part.length, "l2_clip": part.l2_clip, "max_records": part.max_records}
-                return PrivatePlan(**common, **of).codec.spec  # type: ignore[arg-type]
+                steady = part.name in self.clips
+                l2_clip = 1.0 if steady else part.l2_clip
+                of = {"length": part.length, "l2_clip": l2_clip, "max_records": part.max_records}
+                spec = PrivatePlan(**common, **of).codec.spec  # type: ignore[arg-type]
+                return _clipped_to(part.l2_clip, spec) if steady else spec
             of = {"bins": part.bins, "max_total": part.max_total, "max_per_record": part.max_per_record}
             return HistogramPlan(**common, **of, least_count=part.least_count).codec.spec  # type: ignore[arg-type]
         except ParameterError as error:
@@ -282,6 +286,19 @@ def weighed(value: npt.ArrayLike, weight: float, max_weight: float) -> npt.NDArr
     most = real(max_weight, "max_weight", 2.0**-1000, 2.0**1000)
     within = weight if 0 <= weight <= most else most if weight > most else 0.0
     return np.asarray(value, dtype=np.float64) * (float(within) / float(most))
+
+
+def _clipped_to(l2_clip: float, spec: PrivateVector) -> PrivateVector:
+    """Return a vector of clip 1 with another, of as many steps: the last digits of it give way, so that the cost stays.
+
+    A budget that counts releases of one event takes no other, however little it differs.
+    """
+    steps, near = spec.scale, l2_clip
+    for _ in range(_NEIGHBOURS):
+        if near * (steps / near) == steps:
+            break
+        near = math.nextafter(near, math.inf)
+    return msgspec.structs.replace(spec, l2_clip=near, scale=steps / near)
 
 
 def _above_price(multiplier: float, name: str) -> float:
