@@ -42,6 +42,22 @@ class QueryRefused(SecAggError):  # noqa: N818 - the name is the protocol's voca
         super().__init__(reason)
 
 
+class EstimateError(SecAggError, ValueError):
+    """The sums do not determine this statistic; `reason` is one word of a fixed list and tells nothing about a record.
+
+    Reasons: `too-few-records`, `constant` (nothing varies), `empty-margin` (a row, column or group without records),
+    `zero-cell`, `singular-design`, `no-convergence`.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[partial[EstimateError], tuple[object, ...]]:
+        """Let the error cross process borders."""
+        return partial(type(self), reason=self.reason), self.args
+
+
 class StateError(SecAggError, RuntimeError):
     """A method was called out of order; nobody but the caller is to blame."""
 
