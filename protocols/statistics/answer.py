@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -186,7 +187,8 @@ class _Findings:
     def _with_interval(self, finding: Finding) -> Finding:
         if finding.value is None or finding.n is None or finding.n < 4:
             return finding
-        found = self._comoments(*finding.columns, finding.n).correlation_interval()
+        first, second = finding.columns
+        found = self._comoments(first, second, finding.n).correlation_interval()
         return replace(finding, interval=(found.low, found.high))
 
     def _estimated(self, compute: Callable[[], Estimate], n: int) -> tuple[Any, Any, int | None, Any]:
@@ -211,41 +213,39 @@ class _Findings:
         if known is None:
             hidden = self.gate.hidden
             return None, None, None, hidden.get(rows) or hidden.get(("bin missing", name, group)) or Rule.COMPLEMENTARY
-        n, counts = known
+        n, low, high = known
         if n == 0:
             return None, None, 0, Rule.UNDEFINED
         if one.kind is Kind.ECDF:
-            shares = [None if count is None else Fraction(count, n) for count in counts]
+            shares = [Fraction(least, n) if least == most else None for least, most in zip(low, high, strict=True)]
             gone = {f"edge {at}": Rule.COMPLEMENTARY for at, share in enumerate(shares) if share is None}
             return {"edges": list(edges), "shares": shares}, 0, n, gone or None
         quantiles = one.quantiles or (0.5,)
-        return {"brackets": [bracket(edges, counts, n, each) for each in quantiles]}, 0, n, None
+        brackets = [bracket(edges, low, high, n, each) for each in quantiles]
+        return {"quantiles": list(quantiles), "brackets": brackets}, 0, n, None
 
-    def _cumulated(self, cells: list[Key], missing: Key, rows: Key) -> tuple[int, list[int | None]] | None:
-        """Return how many rows have a number, and how many below each edge: from what is shown alone."""
+    def _cumulated(self, cells: list[Key], missing: Key, rows: Key) -> tuple[int, list[int], list[int]] | None:
+        """Return how many rows have a number, and bounds on how many are below each edge: from what is shown alone."""
         total, absent = self.gate.shown(rows), self.gate.shown(missing)
         shown = [self.gate.shown(cell) for cell in cells]
-        if total is None or absent is None:
-            if None in shown:
-                return None
-            n = sum(count for count in shown if count is not None)
-        else:
+        least = [count or 0 for count in shown]
+        if total is not None and absent is not None:
             n = total - absent
-        counts: list[int | None] = []
+        elif None not in shown:
+            n = sum(least)
+        else:
+            return None
+        low, high = [], []
         for at in range(1, len(cells)):
-            before, after = shown[:at], shown[at:]
-            if None not in before:
-                counts.append(sum(count for count in before if count is not None))
-            else:
-                counts.append(None if None in after else n - sum(count for count in after if count is not None))
-        return n, counts
+            before, after = sum(least[:at]), n - sum(least[at:])
+            low.append(after if None not in shown[at:] else before)
+            high.append(before if None not in shown[:at] else after)
+        return n, low, high
 
     def _table(self, first: str, second: str) -> tuple[Any, Any, int | None, Any]:
         a, b = self.query.levels(first), self.query.levels(second)
         cells = [[("cell", first, second, i, j) for j in range(b.cells)] for i in range(a.cells)]
-        rows, columns = (
-            [("level", column.name, at) for at in range(column.cells)] for column in (a, b)
-        )
+        rows, columns = ([("level", column.name, at) for at in range(column.cells)] for column in (a, b))
         value = {
             "rows": list(a.names),
             "columns": list(b.names),
@@ -262,7 +262,7 @@ class _Findings:
 
 
 def bracket(
-    edges: tuple[float, ...], counts: list[int | None], n: int, quantile: float
+    edges: Sequence[float], low: Sequence[int], high: Sequence[int], n: int, quantile: float
 ) -> tuple[float | None, float | None]:
     """Return two edges with the quantile between them; None for an end that is beyond the edges.
 
@@ -270,12 +270,13 @@ def bracket(
 
     Args:
         edges: ascending.
-        counts: how many values are below each edge, those at the last edge counted as below it; None if not known.
+        low: at least so many values are below each edge, those at the last edge counted as below it.
+        high: at most so many.
         n: how many values there are.
         quantile: in (0, 1).
     """
     rank = Fraction(quantile) * (n - 1)
-    lower, upper = rank.numerator // rank.denominator, -(-rank.numerator // rank.denominator)
-    below = [edge for edge, count in zip(edges, counts, strict=True) if count is not None and count <= lower]
-    above = [edge for edge, count in zip(edges, counts, strict=True) if count is not None and count > upper]
+    lower, upper = math.floor(rank), math.ceil(rank)
+    below = [edge for edge, most in zip(edges, high, strict=True) if most <= lower]
+    above = [edge for edge, least in zip(edges, low, strict=True) if least > upper]
     return (below[-1] if below else None, above[0] if above else None)

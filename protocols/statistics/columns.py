@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -59,7 +60,7 @@ class Number(msgspec.Struct, frozen=True, tag="number", array_like=True, forbid_
         if not self.hi - self.lo >= LEAST_RANGE:
             raise ParameterError(f"hi of {self.name!r} is {self.hi:g}, but must be above lo, {self.lo:g}")
         edges = tuple(bound(edge, f"an edge of {self.name!r}") for edge in self.edges)
-        if len(edges) == 1 or any(not before < after for before, after in zip(edges, edges[1:], strict=False)):
+        if len(edges) == 1 or any(not before < after for before, after in pairwise(edges)):
             raise ParameterError(f"edges of {self.name!r} must be two or more numbers, ascending")
         fix(self, "edges", edges)
 
@@ -121,4 +122,3 @@ def even_edges(lo: float, hi: float, bins: int) -> tuple[float, ...]:
     if not low < high:
         raise ParameterError(f"hi of bins is {hi:g}, but must be above lo, {lo:g}")
     return tuple(float(low + (high - low) * at / bins) for at in range(bins + 1))
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -63,20 +64,17 @@ class Plan:
         for group in range(self.groups):
             yield ("rows", group), rows
         for one in query.statistics:
-            for name in one.columns if one.kind in (Kind.MISSING, *MOMENTS, *PAIRS) else ():
-                for group in range(self.groups):
-                    for status in STATUSES:
-                        yield (status, name, group), rows
+            if one.kind in (Kind.MISSING, *MOMENTS, *PAIRS):
+                for name, group, status in product(one.columns, range(self.groups), STATUSES):
+                    yield (status, name, group), rows
             if one.kind in MOMENTS:
                 (name,) = one.columns
-                for power in range(1, MOMENTS[one.kind] + 1):
-                    for group in range(self.groups):
-                        yield ("power", name, power, group), rows * query.number(name).top ** power
+                for power, group in product(range(1, MOMENTS[one.kind] + 1), range(self.groups)):
+                    yield ("power", name, power, group), rows * query.number(name).top ** power
             elif one.kind in BINNED:
                 (name,) = one.columns
-                for group in range(self.groups):
-                    for at in range(len(query.number(name).edges) + 1):
-                        yield ("bin", name, at, group), rows
+                for group, at in product(range(self.groups), range(len(query.number(name).edges) + 1)):
+                    yield ("bin", name, at, group), rows
             elif one.kind in PAIRS:
                 first, second = one.columns
                 yield ("both", first, second), rows
@@ -85,9 +83,8 @@ class Plan:
                     yield ("product", first, second, i, j), most
             elif one.kind is Kind.TABLE:
                 first, second = one.columns
-                for i in range(query.levels(first).cells):
-                    for j in range(query.levels(second).cells):
-                        yield ("cell", first, second, i, j), rows
+                for i, j in product(range(query.levels(first).cells), range(query.levels(second).cells)):
+                    yield ("cell", first, second, i, j), rows
 
     @property
     def name(self) -> str:

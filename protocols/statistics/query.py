@@ -220,9 +220,7 @@ def kind_of(name: Any) -> Kind:
         return Kind(name)
     except ValueError:
         pass
-    raise ParameterError(
-        _INSTEAD.get(str(name), f"no statistic is called {name!r:.60}: there are {', '.join(Kind)}")
-    )
+    raise ParameterError(_INSTEAD.get(str(name), f"no statistic is called {name!r:.60}: there are {', '.join(Kind)}"))
 
 
 def read_query(data: bytes) -> Query:

@@ -51,7 +51,7 @@ class ReleasePolicy:
 
     min_cell: int = 10
     min_records: int = 10
-    min_sites: int = 4
+    min_sites: int = 3
 
     def __post_init__(self) -> None:
         """Check every field."""

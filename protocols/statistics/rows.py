@@ -92,7 +92,7 @@ class Table:
                 if where.operator is Operator.KNOWN:
                     chosen &= (values >= column.lo) & (values <= column.hi)
                 else:
-                    chosen &= ~np.isnan(values) & _COMPARE[where.operator](values, where.constant)
+                    chosen &= ~np.isnan(values) & _COMPARE[where.operator](values, float(where.constant or 0.0))
             else:
                 cells = self.codes[where.column]
                 if where.operator is Operator.KNOWN:

@@ -53,7 +53,7 @@ class SitePolicy:
     filters: frozenset[str] | None = None
     statistics: frozenset[Kind] | None = None
     least_difference: int = 10
-    max_cells_fraction: float = 0.25
+    max_cells_fraction: float = 0.5
     min_sites: int = 5
 
     def __post_init__(self) -> None:
@@ -141,7 +141,9 @@ class Site:
                 self._check(query, np.unique(self._names[chosen]), journal.entries)
         except (QueryRefused, EncodingError) as error:
             return f"refuses: {error}"
-        return f"answers: {np.count_nonzero(chosen)} of {self.length} rows, {len(Plan(query).totals)} totals under masks"
+        return (
+            f"answers: {np.count_nonzero(chosen)} of {self.length} rows, {len(Plan(query).totals)} totals under masks"
+        )
 
     def _refusal(self, reason: str, why: str) -> QueryRefused:
         self.log(f"query refused, {reason}: {why}")
@@ -155,7 +157,8 @@ class Site:
         asked = {name for one in query.statistics for name in one.columns}
         asked |= set() if query.group_by is None else {query.group_by}
         filtered = {where.column for where in query.where}
-        outside = (asked - policy.columns) | (filtered - (policy.columns if policy.filters is None else policy.filters))
+        filters = policy.columns if policy.filters is None else policy.filters
+        outside = (asked - policy.columns) | (filtered - filters)
         if outside:
             raise self._refusal(NOT_ALLOWED, f"columns {sorted(outside)}")
         if policy.statistics is not None and not {one.kind for one in query.statistics} <= policy.statistics:

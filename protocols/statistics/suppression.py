@@ -113,7 +113,7 @@ def suppress(
     cells = [at for at in range(len(values)) if at not in set(fixed)]
     small = frozenset(at for at in cells if 0 < values[at] < least)
     gone = set(small) | set(hidden)
-    having = [[at for at in identity] for identity in identities]
+    having = [list(identity) for identity in identities]
     where: dict[int, list[int]] = {}
     for number, members in enumerate(having):
         for at in members:
@@ -157,10 +157,7 @@ def _another(
     alone = _alone(at, having, where, gone)
     open_to = set(cells)
     beside = {
-        other
-        for one in alone or where.get(at, [])
-        for other in having[one]
-        if other in open_to and other not in gone
+        other for one in alone or where.get(at, []) for other in having[one] if other in open_to and other not in gone
     }
 
     def cost(other: int) -> tuple[Any, ...]:
@@ -188,7 +185,8 @@ def suppress_grid(
     Args:
         counts: rows of cells.
         least: as for `suppress`.
-        hidden_rows, hidden_columns: margins that are hidden.
+        hidden_rows: margins of rows that are hidden.
+        hidden_columns: those of columns.
         last_columns: cells of these columns are hidden only where no others do.
 
     Returns:
