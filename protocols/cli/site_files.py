@@ -67,6 +67,11 @@ def columns_of(name: str, texts: Texts, query: Query) -> dict[str, Any]:
     return columns
 
 
+def row_numbers(texts: Texts) -> list[str]:
+    """Return the numbers of a table's rows, as ids."""
+    return [str(at) for at in range(len(next(iter(texts.values()), [])))]
+
+
 def _number(value: str, site: str, column: str, at: int) -> float:
     if value.strip() in MISSING:
         return float("nan")

@@ -20,7 +20,7 @@ from ..statistics.site import Site, SitePolicy
 from .errors import EXIT_WRONG, tell
 from .options import spread
 from .rounds import check_phases_exist, drop_fractions
-from .site_files import columns_of, levels_of, read_tables
+from .site_files import columns_of, levels_of, read_tables, row_numbers
 from .stats_options import Question
 from .stats_tables import show_stats, stats_facts
 from .tables import AsJson, print_json
@@ -69,7 +69,10 @@ def stats(
     wanted = _query(query, question, data, read_levels)
     policy = _release_policy(min_cell, preset, min_sites)
     everything = SitePolicy(columns=wanted.used, min_sites=min_sites)
-    sites = {name: Site(columns_of(name, texts, wanted), everything, wanted.dataset) for name, texts in tables.items()}
+    sites = {
+        name: Site(columns_of(name, texts, wanted), everything, wanted.dataset, ids=row_numbers(texts))
+        for name, texts in tables.items()
+    }
     if explain:
         _explain(wanted, sites, policy, as_json)
         return

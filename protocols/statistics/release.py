@@ -97,6 +97,9 @@ class Gate:
         self.values, self.hidden = dict(self.totals), {}
         groups = [("rows", group) for group in range(self.plan.groups)]
         self.records = sum(self.values[group] for group in groups)
+        least = self.policy.min_cell
+        self._near = [apart for apart in range(1 - least, least) if apart]
+        self._both: dict[str, set[int]] = {}
         self._groups = self._line(groups) if len(groups) > 1 else set[int]()
         done = set[tuple[str, ...]]()
         for one in self.plan.query.statistics:
@@ -146,8 +149,14 @@ class Gate:
         found = suppress_grid(
             counts, self.policy.min_cell, hidden_rows=lines[0], hidden_columns=lines[1], last_columns=[0]
         )
+        key: Key = ("both", first, second)
         if 0 in found.small | found.others or not found.protected:
-            self.hidden["both", first, second] = self._rule(0, found)
+            self.hidden[key] = self._rule(0, found)
+        elif any(both + apart in self._both.get(name, ()) for name in (first, second) for apart in self._near):
+            self.hidden[key] = Rule.COMPLEMENTARY  # the rows of two pairs of one column would differ by few
+        else:
+            for name in (first, second):
+                self._both.setdefault(name, set()).add(both)
 
     def _table(self, first: str, second: str) -> None:
         heights, widths = (range(self.plan.query.levels(name).cells) for name in (first, second))

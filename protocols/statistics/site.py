@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,8 @@ class Site:
     def __post_init__(self) -> None:
         """Check that the columns are of one table."""
         lengths = {len(values) for values in self.columns.values()}
-        if len(lengths) > 1 or (self.ids is not None and lengths != {len(self.ids)}):
+        lengths |= set() if self.ids is None else {len(self.ids)}
+        if len(lengths) > 1:
             raise ParameterError("the columns of a site, and its ids, must be of one length")
         self.length = lengths.pop() if lengths else 0
         self._names = named_rows(self.ids if self.ids is not None else map(str, range(self.length)))
@@ -134,13 +135,18 @@ class Site:
 
     def explain(self, query: Query) -> str:
         """Return what the site would do with a query, as one line for its own people; nothing is noted."""
+        told: list[str] = []
+        quiet = replace(self, log=told.append)
+        quiet._journal = self._journal
         try:
-            self._allow(query)
+            quiet._allow(query)
             chosen = Table(query, self.columns).selected(self.length)
             with self._journal.open() as journal:
-                self._check(query, np.unique(self._names[chosen]), journal.entries)
-        except (QueryRefused, EncodingError) as error:
-            return f"refuses: {error}"
+                quiet._check(query, np.unique(self._names[chosen]), journal.entries)
+        except QueryRefused:
+            return f"refuses: {told[0].removeprefix('query refused, ')}"
+        except EncodingError as error:
+            return f"refuses: {ANOTHER_SCHEMA}: {error}"
         return (
             f"answers: {np.count_nonzero(chosen)} of {self.length} rows, {len(Plan(query).totals)} totals under masks"
         )

@@ -74,6 +74,27 @@ def widths(values: Sequence[int], identities: Sequence[Identity], hidden: Collec
     return found
 
 
+def reach(values: Sequence[int], identities: Sequence[Identity], hidden: Collection[int], unknown: int) -> Any:
+    """Return how wide an interval a hidden unknown is shown to be in by several shifts, one after the other.
+
+    Each shift goes as far as no cell falls below 0, so that every step is a table that looks the same.
+    """
+    others = sorted(set(hidden) - {unknown}, key=lambda at: (-values[at], at))
+    shifts = [shift for shift in kernel(identities, [unknown, *others]) if unknown in shift]
+    ends = []
+    for sign in (1, -1):
+        now = {at: Fraction(values[at]) for at in hidden}
+        for shift in shifts:
+            along = sign if shift[unknown] > 0 else -sign
+            limits = [now[at] / -(along * factor) for at, factor in shift.items() if along * factor < 0]
+            if not limits:
+                return float("inf")
+            for at, factor in shift.items():
+                now[at] += along * factor * min(limits)
+        ends.append(now[unknown])
+    return ends[0] - ends[1]
+
+
 @dataclass(frozen=True)
 class Hidden:
     """What is hidden.
@@ -120,20 +141,25 @@ def suppress(
             where.setdefault(at, []).append(number)
     while gone:
         found = widths(values, identities, gone)
-        weak = [at for at in sorted(gone) if found[at] < (least if 0 < values[at] < least else 1)]
+        weak = []
+        for at in sorted(gone):
+            need = least if 0 < values[at] < least else 1
+            if found[at] < need:
+                found[at] = reach(values, identities, gone, at)
+            if found[at] < need:
+                weak.append(at)
         if not weak:
             return Hidden(small, frozenset(gone - small - set(hidden)), True)
         more = set[int]()
-        for at in weak:
+        alone = [at for at in weak if _alone(at, having, where, gone)]
+        for at in alone or weak[:1]:  # one at a time, where it is not plain what is missing
             pick = _another(at, values, having, where, gone | more, cells, last, least - found[at])
             more |= set() if pick is None else {pick}
-            if not _alone(at, having, where, gone):
-                break  # one at a time, where it is not plain what is missing
         if not more:
             shown = [at for at in cells if at not in gone]
             if not shown:
                 return Hidden(small, frozenset(gone - small - set(hidden)), False)
-            more = {min(shown, key=lambda at: (at in last, values[at] == 0, values[at], at))}
+            more = {min(shown, key=lambda at: (values[at] == 0, at in last, values[at], at))}
         gone |= more
     return Hidden(frozenset(), frozenset(), True)
 
@@ -162,7 +188,7 @@ def _another(
 
     def cost(other: int) -> tuple[Any, ...]:
         lonely = sum(not any(third in gone for third in having[one]) for one in where[other])
-        return (other in last, values[other] == 0, lonely, values[other] < need, values[other], other)
+        return (values[other] == 0, other in last, lonely, values[other] < need, values[other], other)
 
     return min(beside, key=cost, default=None)
 
