@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -123,8 +123,12 @@ class Plan:
             ParameterError: the session was about another query.
             EncodingError: a total that so many sites cannot reach: some input was none.
         """
-        limbs, sites, at = result.sum(self.name).tolist(), len(result.survivors), 0
+        return self.join(result.sum(self.name).tolist(), len(result.survivors))
+
+    def join(self, limbs: Sequence[int], sites: int) -> dict[Key, int]:
+        """Return the totals that sums of limbs over so many sites are of; raise EncodingError as `decode`."""
         totals: dict[Key, int] = {}
+        at = 0
         for key, most in self.totals.items():
             count = limbs_of(most)
             totals[key] = join(limbs[at : at + count])

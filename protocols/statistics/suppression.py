@@ -153,6 +153,8 @@ def suppress(
         more = set[int]()
         alone = [at for at in weak if _alone(at, having, where, gone)]
         for at in alone or weak[:1]:  # one at a time, where it is not plain what is missing
+            if more and not _alone(at, having, where, gone | more):
+                continue
             pick = _another(at, values, having, where, gone | more, cells, last, least - found[at])
             more |= set() if pick is None else {pick}
         if not more:
@@ -218,6 +220,21 @@ def suppress_grid(
     Returns:
         Cells, numbered along the rows.
     """
+    values, identities = table_of(counts)
+    height, width = len(counts), len(counts[0])
+    rows, columns = height * width, height * width + height
+    return suppress(
+        values,
+        identities,
+        least,
+        fixed=range(rows, len(values)),
+        hidden={rows + i for i in hidden_rows} | {columns + j for j in hidden_columns},
+        last={i * width + j for i in range(height) for j in last_columns},
+    )
+
+
+def table_of(counts: Sequence[Sequence[int]]) -> tuple[list[int], list[dict[int, int]]]:
+    """Return the unknowns of a table (cells along the rows, margins of rows, of columns), and their identities."""
     height, width = len(counts), len(counts[0])
     values = [count for row in counts for count in row]
     values += [sum(row) for row in counts] + [sum(column) for column in zip(*counts, strict=True)]
@@ -228,11 +245,10 @@ def suppress_grid(
     for j in range(width):
         identities.append({i * width + j: 1 for i in range(height)} | {columns + j: -1})
     identities += [{rows + i: 1 for i in range(height)}, {columns + j: 1 for j in range(width)}]
-    return suppress(
-        values,
-        identities,
-        least,
-        fixed=range(rows, len(values)),
-        hidden={rows + i for i in hidden_rows} | {columns + j for j in hidden_columns},
-        last={i * width + j for i in range(height) for j in last_columns},
-    )
+    return values, identities
+
+
+def determined(identities: Sequence[Identity], hidden: Collection[int]) -> list[int]:
+    """Return the hidden unknowns that no shift moves: what is shown tells them."""
+    moved = {at for shift in kernel(identities, sorted(hidden)) for at in shift}
+    return sorted(set(hidden) - moved)

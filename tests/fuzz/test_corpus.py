@@ -60,6 +60,10 @@ REACHED += [
     "command_options",
     "ledger_url",
     "ledger_head",
+    "statistics_query",
+    "statistics_toml",
+    "statistics_journal",
+    "statistics_csv",
 ]
 
 

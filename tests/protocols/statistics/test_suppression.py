@@ -38,7 +38,7 @@ def table(counts):
 def random_tables(seed, count):
     rng = np.random.default_rng(seed)
     while count:
-        shape = rng.integers(1, 5), rng.integers(2, 7)
+        shape = rng.integers(1, 4), rng.integers(2, 6)
         mean = rng.choice([3, 15, 40])
         counts = rng.poisson(mean, shape) if rng.random() < 0.7 else rng.negative_binomial(1, 0.03, shape)
         least = int(rng.choice([3, 5, 10]))
