@@ -148,6 +148,7 @@ def test_a_perfect_correlation_is_one() -> None:
     assert pair.correlation.value == 1.0
     assert pair.correlation_interval().high == 1.0
     assert fine_pair(x, [-value for value in x]).correlation.value == -1.0
+    assert fine_pair(x[:2], [Fraction(3), Fraction(8)]).correlation.value == 1.0  # two records are a line
 
 
 def test_what_has_no_value_is_named() -> None:

@@ -1,0 +1,165 @@
+"""Logistic and Poisson regression by Newton's method: a site's terms, and the step that their sums make.
+
+Coefficients are public between rounds. A site hands in the gradient and the information of its records' log-likelihood,
+rounded to whole steps; the sums of both give the next coefficients. Whoever drives the rounds stops when `decrement` is
+small, and gives up after a number of rounds that was fixed beforehand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secagg.errors import EstimateError, ParameterError
+
+from .elimination import inverse, times
+from .estimate import Estimate, Interval, normal_quantile, upwards
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A site's part of a step.
+
+    Attributes:
+        gradient: of the log-likelihood, float64 of shape (p,).
+        information: less its second derivatives, float64 of shape (p, p), symmetric.
+        log_likelihood: without the terms that hang on the responses alone.
+    """
+
+    gradient: Floats
+    information: Floats
+    log_likelihood: float
+
+
+def logistic_terms(coefficients: Floats, rows: Floats, responses: Floats) -> Terms:
+    """A site's terms for P(y = 1) = 1 / (1 + exp(-x b)).
+
+    Args:
+        coefficients: b, of shape (p,).
+        rows: x, of shape (n, p), with a column of ones for an intercept.
+        responses: y, of shape (n,), each 0 or 1.
+
+    Raises:
+        ParameterError: shapes that do not fit, or a response that is neither 0 nor 1.
+    """
+    b, x, y = _checked(coefficients, rows, responses)
+    if not np.isin(y, (0, 1)).all():
+        raise ParameterError("responses of a logistic regression are 0 or 1")
+    line = x @ b
+    # exp of what is not positive never overflows.
+    small = np.exp(-np.abs(line))
+    chance = np.where(line >= 0, 1, small) / (1 + small)
+    weights = small / (1 + small) ** 2
+    value = float(np.sum(y * line - np.maximum(line, 0) - np.log1p(small)))
+    return Terms(x.T @ (y - chance), _squares(x, weights), value)
+
+
+def poisson_terms(coefficients: Floats, rows: Floats, responses: Floats) -> Terms:
+    """A site's terms for counts y with mean exp(x b); arguments as of `logistic_terms`.
+
+    Raises:
+        ParameterError: shapes that do not fit, or a response that is not a count.
+        EstimateError: a mean is beyond what a float holds (`no-convergence`).
+    """
+    b, x, y = _checked(coefficients, rows, responses)
+    if (y < 0).any() or (y != np.floor(y)).any():
+        raise ParameterError("responses of a Poisson regression are counts")
+    line = x @ b
+    with np.errstate(over="ignore"):
+        mean = np.exp(line)
+    if not np.isfinite(mean).all():
+        raise EstimateError("the coefficients have run away", reason="no-convergence")
+    return Terms(x.T @ (y - mean), _squares(x, mean), float(np.sum(y * line - mean)))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of Newton's method.
+
+    Attributes:
+        coefficients: after the step; their errors say how far rounding of this step's sums may have moved them.
+        standard_errors: by the information before the step, as Wald's tests take them.
+        decrement: gradient times step. Half of it is what the log-likelihood is about to gain; it falls to 0.
+    """
+
+    coefficients: tuple[Estimate, ...]
+    standard_errors: tuple[float, ...]
+    decrement: float
+
+    def interval(self, index: int, confidence: float = 0.95) -> Interval:
+        """Wald's interval of a coefficient; it does not hold the error of rounding."""
+        value = float(self.coefficients[index].value)
+        reach = normal_quantile(confidence) * self.standard_errors[index]
+        return Interval(value - reach, value + reach, confidence)
+
+
+def newton_step(
+    coefficients: Sequence[float],
+    gradient: Sequence[Fraction | float],
+    information: Sequence[Sequence[Fraction | float]],
+    rounding: Fraction | float = 0,
+) -> Step:
+    """Add to the coefficients the information's inverse times the gradient, in rationals.
+
+    With g and H as they were before rounding, g + f and H + F as given, and d the step, the true step is off by
+    H^-1 (F d - f): in the greatest absolute entry at most N r (1 + |d|_1) / (1 - N p r), where r is `rounding`, p the
+    number of coefficients and N the greatest sum of absolute entries in a row of (H + F)^-1.
+
+    Args:
+        coefficients: p of them, those at which the sums were taken.
+        gradient: p sums.
+        information: p rows of p sums, symmetric.
+        rounding: each sum is off by at most this: half a step for each site.
+
+    Raises:
+        ParameterError: lengths that do not fit, or a matrix that is not symmetric.
+        EstimateError: the information is not positive definite (`singular-design`), or something is not finite
+            (`no-convergence`).
+    """
+    p = len(coefficients)
+    if not p or len(gradient) != p or len(information) != p or any(len(row) != p for row in information):
+        raise ParameterError("a step has a gradient of p entries and p rows of information for p coefficients")
+    start, slope = _rationals(coefficients), _rationals(gradient)
+    matrix = [_rationals(row) for row in information]
+    if any(matrix[j][k] != matrix[k][j] for j in range(p) for k in range(j)):
+        raise ParameterError("the information is symmetric")
+    inverted = inverse(matrix)
+    step = times(inverted, slope)
+    r = Fraction(rounding)
+    reach = max(sum(map(abs, row), Fraction(0)) for row in inverted)
+    if reach * p * r >= 1:
+        error = math.inf
+    else:
+        error = upwards(reach * r * (1 + sum(map(abs, step), Fraction(0))) / (1 - reach * p * r))
+    return Step(
+        tuple(Estimate(b + d, error) for b, d in zip(start, step, strict=True)),
+        tuple(math.sqrt(inverted[j][j]) for j in range(p)),
+        float(sum((a * b for a, b in zip(slope, step, strict=True)), Fraction(0))),
+    )
+
+
+def _rationals(numbers: Sequence[Fraction | float]) -> list[Fraction]:
+    try:
+        return [Fraction(number) for number in numbers]
+    except (ValueError, OverflowError):
+        raise EstimateError("a sum is not a finite number", reason="no-convergence") from None
+
+
+def _checked(coefficients: Any, rows: Any, responses: Any) -> tuple[Floats, Floats, Floats]:
+    b, x, y = (np.asarray(given, dtype=np.float64) for given in (coefficients, rows, responses))
+    if x.ndim != 2 or b.shape != x.shape[1:] or y.shape != x.shape[:1]:
+        raise ParameterError(f"{b.shape} coefficients, {x.shape} rows and {y.shape} responses do not fit")
+    return b, x, y
+
+
+def _squares(x: Floats, weights: Floats) -> Floats:
+    products = (x.T * weights) @ x
+    return (products + products.T) / 2  # symmetric to the last bit
