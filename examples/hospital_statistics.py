@@ -1,4 +1,4 @@
-"""Twelve hospitals, one question: exact statistics of all patients, while no hospital hands over a number of its own."""
+"""Twelve hospitals, one question: exact statistics of all patients, and no hospital hands over a number of its own."""
 
 import numpy as np
 
