@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from secagg.errors import ParameterError
@@ -78,7 +77,6 @@ def stats(
         return
     fractions = drop_fractions(dropout, drop_in or [])
     check_phases_exist(adversary, fractions)
-    rng = np.random.default_rng(seed)
     asked = ask_sites(
         wanted,
         sites,
@@ -86,7 +84,7 @@ def stats(
         drops=fractions,
         corrupt_fraction=corrupt,
         adversary=adversary,
-        choose=lambda names, count: [names[at] for at in rng.choice(len(names), count, replace=False)],
+        seed=seed,
     )
     if as_json:
         print_json(stats_facts(asked, levels_read))

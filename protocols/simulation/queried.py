@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -55,7 +55,7 @@ def ask_sites(
     drops: Mapping[ServerPhase, float] | None = None,
     corrupt_fraction: float = 0.1,
     adversary: Adversary = Adversary.SEMI_MALICIOUS_SERVER,
-    choose: Callable[[Sequence[str], int], Collection[str]] = lambda names, count: names[-count:],
+    seed: int = 0,
 ) -> QueriedSites:
     """Ask all sites, sum the answers in one session on this machine, and compare with the pooled rows.
 
@@ -66,7 +66,7 @@ def ask_sites(
         drops: phase -> fraction of the sites that vanish in it; the session's threat model allows for them.
         corrupt_fraction: of the session's threat model.
         adversary: of the same.
-        choose: names that are left and a number above 0 -> who vanishes next.
+        seed: of who vanishes.
 
     Raises:
         ParameterError: no session serves so few sites, or so many that vanish.
@@ -83,12 +83,12 @@ def ask_sites(
             f"{len(answers)} of {len(sites)} sites answer, and a sum needs two: "
             f"{', '.join(f'{name} refuses ({reason})' for name, reason in refused.items()) or 'name more sites'}"
         )
-    fractions = drops or {}
+    fractions, rng = drops or {}, np.random.default_rng(seed)
     model = ThreatModel(len(answers), corrupt_fraction, sum(fractions.values()), adversary)
     left, gone = list(answers), dict[ServerPhase, frozenset[str]]()
     for phase, fraction in fractions.items():
         count = math.floor(fraction * len(answers) + 1e-9)
-        gone[phase] = frozenset(choose(left, count)) if count else frozenset()
+        gone[phase] = frozenset(left[at] for at in rng.choice(len(left), count, replace=False))
         left = [name for name in left if name not in gone[phase]]
     simulation = Simulation(
         RoundConfig(model, plan.vectors), lambda name: answers[name], gone, participants=Participants(tuple(answers))

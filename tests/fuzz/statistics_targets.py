@@ -12,7 +12,6 @@ from protocols.statistics.journal import read_entries
 from protocols.statistics.plan import Plan
 from protocols.statistics.query import Query, asked, read_query
 from protocols.statistics.query_file import query_from_toml
-from secagg.errors import ParameterError
 
 
 @cache
@@ -42,14 +41,9 @@ def statistics_csv(data: bytes) -> None:
     path = Path(_folder().name) / "site.csv"
     path.write_bytes(data)
     (texts,) = read_tables(str(path)).values()
-    names = list(texts)[:2]
-    for name in names:
-        try:
-            number, levels = Number(name, 0, 1), Levels(name, ("a",))
-        except ParameterError:
-            continue
-        columns_of("site", texts, Query("d", (levels,), (asked("count"),)))
-        columns_of("site", texts, Query("d", (number,), (asked("count"),)))
+    for at, name in enumerate(list(texts)[:2]):
+        column = Levels(name, ("a",)) if at else Number(name, 0, 1)
+        columns_of("site", texts, Query("d", (column,), (asked("count"),)))
 
 
 TARGETS = (statistics_query, statistics_toml, statistics_journal, statistics_csv)
