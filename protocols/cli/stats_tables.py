@@ -59,7 +59,7 @@ def _plain(value: Any) -> Any:
 def show_stats(asked: QueriedSites) -> None:
     """Print an answer for people."""
     answer, console = asked.answer, Console()
-    records = "too few records" if answer.records is None else f"{answer.records:,} records"
+    records = "records hidden" if answer.records is None else f"{answer.records:,} records"
     exactly = "equal to the pooled data's" if asked.exact else "NOT THE POOLED DATA'S"
     console.print(Text(f"{answer.sites} sites, {records}; all sums are {exactly}"))
     for name, reason in asked.refused.items():

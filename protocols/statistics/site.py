@@ -16,7 +16,7 @@ from secagg.errors import EncodingError, ParameterError, QueryRefused
 from ..core.machine import Inputs
 from ..core.numbers import real, whole
 from ..masking.policy import ClientPolicy
-from .columns import Levels
+from .columns import Levels, Number
 from .journal import Entry, Journal, Rows, named_rows
 from .plan import Plan
 from .query import BINNED, Kind, Query
@@ -198,9 +198,19 @@ class Site:
 
 
 def declared(query: Query) -> dict[str, str]:
-    """Return how a query declares the columns that it reads: name -> digest. Other edges would be a difference."""
-    used = (column for column in query.columns if column.name in query.used)
-    return {column.name: hashlib.sha256(msgspec.msgpack.encode(column)).hexdigest()[:32] for column in used}
+    """Return how a query declares what it reads: name -> digest. Other bounds, levels or edges would be a difference.
+
+    Edges count where bins are asked for, under a name that no column has.
+    """
+    binned = {name for one in query.statistics if one.kind in BINNED for name in one.columns}
+    found: dict[str, Any] = {}
+    for column in query.columns:
+        if column.name in query.used:
+            found[column.name] = column
+            if isinstance(column, Number):
+                found[column.name] = Number(column.name, column.lo, column.hi, column.bits)
+                found |= {f"{column.name}\nedges": column.edges} if column.name in binned else {}
+    return {name: hashlib.sha256(msgspec.msgpack.encode(what)).hexdigest()[:32] for name, what in found.items()}
 
 
 def max_cells(query: Query) -> int:
