@@ -4,16 +4,14 @@ import numpy as np
 import pytest
 
 from protocols.statistics.answer import release
-from protocols.statistics.columns import Levels
+from protocols.statistics.columns import Number
 from protocols.statistics.plan import Plan
 from protocols.statistics.query import asked
 from protocols.statistics.release import ReleasePolicy, Rule
 from protocols.statistics.rows import Table
 from secagg.errors import ParameterError
 
-from .tables_of_sites import query
-
-LETTERS = Levels("sex", ("f", "m"))
+from .tables_of_sites import AGE, MASS, query
 
 
 def shown(one, columns, policy=None, sites=5):
@@ -94,6 +92,18 @@ def test_rows_that_two_numbers_differ_by_are_no_hiding_place():
     mass[:30] = np.nan
     (found,) = shown(one, {"age": age, "mass": mass}).findings
     assert found.n == 50
+
+
+def test_two_pairs_of_a_column_differ_by_no_few_rows():
+    """Sums of ages over 180 rows and over 177 of these would tell the sum over three."""
+    stay = Number("stay", 0, 600)
+    one = query(asked("covariance", "age", "mass"), asked("covariance", "age", "stay"), columns=(AGE, MASS, stay))
+    columns = {"age": numbers(200), "mass": numbers(180, missing=20), "stay": numbers(177, missing=23)}
+    first, second = shown(one, columns).findings
+    assert first.n == 180
+    assert (second.value, second.n, second.suppressed) == (None, None, Rule.COMPLEMENTARY)
+    columns["stay"] = numbers(170, missing=30)
+    assert [each.n for each in shown(one, columns).findings] == [180, 170]
 
 
 def test_what_the_data_do_not_have_is_undefined_and_not_hidden():
