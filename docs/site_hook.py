@@ -32,6 +32,7 @@ REFERENCE = {
         "protocols: the round",
         ("protocols", "protocols.masking.wire", "protocols.paillier"),
     ),
+    "statistics": ("protocols.statistics: questions to many tables", ("protocols.statistics",)),
     "flower": ("protocols.flower: the Flower adapter", ("protocols.flower",)),
     "secagg": ("secagg: the primitives", ("secagg", *(f"secagg.{module}" for module in PRIMITIVES))),
     "paillier": ("secagg.paillier: packed vectors, sums, threshold keys", ("secagg.paillier",)),

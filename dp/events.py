@@ -294,6 +294,10 @@ def adjacency_of(event: Event) -> Adjacency | None:
     found = {part.adjacency for part, _ in leaves(event)}
     if len(found) > 1:
         raise PrivacyParameterError("events of different adjacencies do not compose; state all of them for one")
-    if len({part.unit for part, _ in leaves(event) if isinstance(part, SummedDiscreteGaussianEvent)}) > 1:
-        raise PrivacyParameterError("events of clients and of records do not compose; state all of them for one unit")
+    units = {part.unit for part, _ in leaves(event) if isinstance(part, SummedDiscreteGaussianEvent)}
+    if len(units) > 1 and Adjacency.ADD_REMOVE in found:
+        raise PrivacyParameterError(
+            "events of clients and of records do not compose for add-remove adjacency: without a record, what a client "
+            "adds may move twice as far as without the client; state all of them for one unit, or for replace-one"
+        )
     return found.pop() if found else None

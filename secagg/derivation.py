@@ -57,6 +57,7 @@ class Label(Enum):
     FLOWER_CONTENT = b"secagg/v1/flower-content"
     FLOWER_CONTEXT = b"secagg/v1/flower-context"
     SIGN_FLOWER_IDENTITY = b"secagg/v1/sign-flower-identity"
+    STATISTICS_QUERY = b"secagg/v1/statistics-query"
 
     def __init__(self, text: bytes) -> None:
         """Frame the text of a label once."""

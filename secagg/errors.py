@@ -30,6 +30,18 @@ class EncodingError(SecAggError, ValueError):
         self.index = index
 
 
+class QueryRefused(SecAggError):  # noqa: N818 - the name is the protocol's vocabulary
+    """A site does not answer a query. `reason` is one word of a fixed list, all that leaves the site.
+
+    Reasons: `another-dataset`, `not-allowed` (a column, statistic or filter), `another-schema` (columns that are not
+    there, or were declared otherwise before), `disclosure` (an answer might tell of single records).
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
 class EstimateError(SecAggError, ValueError):
     """The sums do not determine this statistic; `reason` is one word of a fixed list and tells nothing about a record.
 

@@ -91,6 +91,14 @@ EXAMPLES = {
         "plain sum: [-1.1   -0.367  0.367  1.1  ]",
     ],
     "private_round_ledger.py": ["mean of 11:", "round 2 is refused: budget"],
+    "hospital_statistics.py": [
+        "11 hospitals, 2380 patients",
+        "mean age is numpy's: True",
+        "correlation is numpy's: True",
+        "median stay is within its bracket: True",
+        "ward rare: cell",
+        "all but the oldest patient: disclosure",
+    ],
     "state_dict_batchnorm.py": [
         "bn.num_batches_tracked: int64 () [137]",
         "conv.weight: float32 (2, 1, 3, 3) [0.867 0.867]",

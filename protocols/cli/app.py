@@ -22,6 +22,7 @@ from .errors import Commands
 from .keygen import keygen
 from .paillier import paillier_sum
 from .rounds import params, run_round
+from .stats import stats
 from .warming import warm_up_loops
 
 app = typer.Typer(
@@ -51,6 +52,7 @@ def secagg(
 
 app.command()(params)
 app.command("round")(run_round)
+app.command()(stats)
 app.command()(demo)
 app.command("paillier-sum")(paillier_sum)
 app.command()(keygen)

@@ -123,12 +123,12 @@ def run_round(
     from ..simulation.checked import run_checked_round
     from ..simulation.checked_private import run_checked_private_round
 
-    fractions = _drop_fractions(dropout, drop_in or [])
+    fractions = drop_fractions(dropout, drop_in or [])
     vanishing = sum(fractions.values())  # the threat model must allow for what will happen
     private = plan.plan(setting.model(clients, vanishing), dim)
     if payment and not private:
         raise ParameterError("--budget and --subject pay for private rounds: give --epsilon and --delta as well")
-    _check_phases_exist(setting.adversary, fractions)
+    check_phases_exist(setting.adversary, fractions)
     workers = workers or useful_workers(clients)
     with payment.account() as account, _round_progress(quiet=as_json) as on_progress:
         if private:
@@ -155,7 +155,8 @@ def _at_most(topology: Topology) -> str:
     return "at most " if topology.graph is GraphKind.RANDOM_CYCLES else ""
 
 
-def _drop_fractions(dropout: float, drop_in: list[str]) -> dict[ServerPhase, float]:
+def drop_fractions(dropout: float, drop_in: list[str]) -> dict[ServerPhase, float]:
+    """Return phase -> the fraction that vanishes in it; raise ParameterError for what is no fraction of a phase."""
     fractions, named = {ServerPhase.MASKED_INPUT: dropout}, set[ServerPhase]()
     for item in drop_in:
         name, _, text = item.partition("=")
@@ -177,7 +178,8 @@ def _drop_fractions(dropout: float, drop_in: list[str]) -> dict[ServerPhase, flo
     return fractions
 
 
-def _check_phases_exist(adversary: Adversary, fractions: Mapping[ServerPhase, float]) -> None:
+def check_phases_exist(adversary: Adversary, fractions: Mapping[ServerPhase, float]) -> None:
+    """Raise ParameterError for a phase that sessions against this adversary do not have."""
     for phase in fractions:
         if phase not in collected_phases(adversary):
             raise ParameterError(f"--drop-in names {phase}, but there is no such phase against a {adversary}")

@@ -43,6 +43,7 @@ LABELS = {
     "FLOWER_CONTENT": b"secagg/v1/flower-content",
     "FLOWER_CONTEXT": b"secagg/v1/flower-context",
     "SIGN_FLOWER_IDENTITY": b"secagg/v1/sign-flower-identity",
+    "STATISTICS_QUERY": b"secagg/v1/statistics-query",
 }
 
 FIELD = 2**255 - 19

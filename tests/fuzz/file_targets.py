@@ -74,7 +74,7 @@ def command_options(data: bytes) -> None:
             moment = budget_terms._moment(text)
             Budget("b", "1", adjacency=Adjacency.ADD_REMOVE, expires=moment)
         case _:
-            fractions = rounds._drop_fractions(0.0, [text])
+            fractions = rounds.drop_fractions(0.0, [text])
             if not all(0 <= fraction < 1 for fraction in fractions.values()):
                 raise ValueError("a fraction that is none")
 

@@ -21,6 +21,7 @@ from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import Invitation
 from protocols.simulation.driver import Crossing
+from protocols.statistics.journal import Entry, named_rows
 from secagg.paillier import PublicKey
 from secagg.randomness import RandomBytes
 from tests.protocols.masking.harness import Session, identity, small_config
@@ -30,6 +31,15 @@ from tests.vectors.generate import VECTORS
 
 from . import ledger_targets
 
+TOML = """
+dataset = "d"
+group_by = "sex"
+where = [{column = "age", operator = "ge", constant = 18}]
+statistics = [{kind = "mean", columns = ["age"]}, {kind = "quantiles", columns = ["age"], quantiles = [0.5]}]
+[columns]
+age = {lo = 0, hi = 120, bins = 4}
+sex = {levels = ["f", "m"]}
+"""
 DEEP = b"[" * 2000
 
 
@@ -80,7 +90,7 @@ def _private_round() -> RoundConfig:
 def seeds() -> dict[str, list[bytes]]:
     """Target -> valid inputs; Flower's are among them where Flower is."""
     flower = flower_seeds() if importlib.util.find_spec("flwr") else {}
-    return core_seeds() | file_seeds() | ledger_seeds() | flower
+    return core_seeds() | file_seeds() | ledger_seeds() | statistics_seeds() | flower
 
 
 def core_seeds() -> dict[str, list[bytes]]:
@@ -207,6 +217,18 @@ def ledger_seeds() -> dict[str, list[bytes]]:
         "ledger_url": urls,
         "ledger_payload": payloads,
         "ledger_trail": changed_payload + changed_cells + removed,
+    }
+
+
+def statistics_seeds() -> dict[str, list[bytes]]:
+    """Queries of the vectors, one in TOML, a journal of two answers, a table."""
+    queries = [case["output"]["bytes"] for case in vector("statistics")["cases"] if "bytes" in case.get("output", ())]
+    entries = [Entry(bytes(32), {"age": "0f" * 16}, named_rows(ids)) for ids in (("a", "b"), ())]
+    return {
+        "statistics_query": [bytes.fromhex(text) for text in queries],
+        "statistics_toml": [TOML.encode(), b"x = [" + DEEP],
+        "statistics_journal": [b"".join(entry.line() for entry in entries), entries[0].line()[:-1]],
+        "statistics_csv": [b"age,sex\n1.5,f\nNA,\n", b'age\n"1\n', b"\xff\n"],
     }
 
 

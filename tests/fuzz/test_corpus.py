@@ -61,6 +61,10 @@ REACHED += [
     "command_options",
     "ledger_url",
     "ledger_head",
+    "statistics_query",
+    "statistics_toml",
+    "statistics_journal",
+    "statistics_csv",
 ]
 
 

@@ -17,11 +17,15 @@ from ...masking import wire
 from ...masking.messages import Confirmation, ToClient, ToServer
 from ...masking.topology import GraphKind, derive_topology
 from ..outcome import Check, Found, Refuted, Trials, demand
-from ..replay import private_operations, shipped
+from ..replay import private_operations, shipped, statistics_operations
 from ..replay.operations import OPERATIONS
 from ..replay.recorded_randomness import OtherRandomness
 
-PRIMITIVES = ("encoding", "residues", "prg", "shamir", "derivation", "aead", "key_agreement", "signatures", "privacy")
+PRIMITIVES = (
+    *("encoding", "residues", "prg", "shamir", "derivation", "aead", "key_agreement", "signatures"),
+    *("privacy", "statistics"),
+)
+_OPERATIONS = OPERATIONS | private_operations.OPERATIONS | statistics_operations.OPERATIONS
 _MAX_BYTES = 1 << 16
 
 
@@ -48,7 +52,7 @@ def _primitive(name: str, trials: Trials) -> Found:
 def _is_met(case: dict[str, Any]) -> bool:
     name = case["operation"]
     try:
-        output = (OPERATIONS | private_operations.OPERATIONS)[name](case["input"])
+        output = _OPERATIONS[name](case["input"])
     except SecAggError as raised:
         return type(raised).__name__ == case.get("error")
     except OtherRandomness:

@@ -41,6 +41,7 @@ from protocols.paillier.parameters import RoundParameters
 from protocols.privacy import plans
 from protocols.privacy.plans import PrivatePlan
 from protocols.simulation import paillier as paillier_simulation
+from protocols.statistics import rows as site_rows
 from secagg import aead, derivation, encoding, field, masking, prg, residues, shamir, signatures
 from secagg.encoding import Encoded, FixedPoint
 from secagg.errors import SecAggError
@@ -302,6 +303,10 @@ def rotated_by(seed: Callable[[bytes, str], bytes]) -> Fault:
     return replaced(private_codecs, "rotation_seed", seed)
 
 
+def rounded_down(column: Any, values: Any) -> Any:
+    return np.floor((values - column.lo) / (column.hi - column.lo) * column.top).astype(np.int64)
+
+
 FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ("vectors/files", "empty files", replaced(shipped, "_data", lambda name: b"{}")),
     ("vectors/encoding", "a level too many", around(FixedPoint, "encode", one_level_off)),
@@ -320,6 +325,7 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ("vectors/thresholds", "equivocation is not thought of", no_equivocation),
     ("vectors/privacy", "half of what rounds cost", around(private_operations, "epsilon_of", half)),
     ("vectors/privacy", "samples that are one too large", around(private_operations, "decide", one_off)),
+    ("vectors/statistics", "values rounded down", replaced(site_rows, "quantise", rounded_down)),
     ("replay/private-curious", "half the noise planned", around(plans, "local_sigma_for", half)),
     ("replay/private-curious", "no pairwise masks", no_pairwise_masks),
     ("replay/curious-sparse", "no pairwise masks", no_pairwise_masks),
@@ -340,6 +346,7 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ("replay/curious-complete", "one share too few in complete graphs", threshold_off_by(configuration, -1)),
     ("replay/malicious", "one share too many in complete graphs", threshold_off_by(configuration, 1)),
     ("replay/private-semi-malicious", "counts without noise", counts_without_noise),
+    ("replay/private-records", "cut as a whole", around(private_codecs.NoisyCounts, "levels", _cut_as_a_whole)),
     ("replay/private-curious", "a rotation that is none", replaced(rotation, "_signs", lambda _, n: np.ones(n))),
     (
         "replay/private-curious",

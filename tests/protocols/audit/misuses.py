@@ -12,7 +12,7 @@ import pytest
 from dp import calibration, clipping
 from dp.accounting import Method
 from protocols.audit.checks import ledgers, primitives
-from protocols.inputs import codec, private_codecs
+from protocols.inputs import plain_codecs, private_codecs
 from protocols.masking.client import Client
 from protocols.masking.client import checks as client_checks
 from protocols.masking.server import Server, closing
@@ -82,7 +82,7 @@ MISUSES: tuple[tuple[str, str, Fault], ...] = (
     ),
     ("misuse/threads", "no lock", around(Server, "_open", _without_lock)),
     ("misuse/copies", "copies", added(Client, "__copy__", lambda self: self)),
-    ("misuse/arrays", "what is hidden is read", replaced(codec, "readable", np.ma.getdata)),
+    ("misuse/arrays", "what is hidden is read", replaced(plain_codecs, "readable", np.ma.getdata)),
     (
         "misuse/numbers",
         "texts are numbers",

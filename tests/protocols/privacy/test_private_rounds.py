@@ -102,14 +102,14 @@ def test_the_sum_is_exactly_the_prepared_vectors_and_their_noise(
     drawn: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, adversary: Adversary, phase: ServerPhase | None
 ) -> None:
     prepared: list[np.ndarray] = []
-    honest = Preparation.prepare_rows
+    honest = Preparation.prepare_with
 
-    def prepare(self: Preparation, rows: np.ndarray, seed: bytes, source: Any) -> tuple[np.ndarray, np.ndarray]:
-        levels, clipped = honest(self, rows, seed, source)
-        prepared.append(levels.sum(axis=0))
+    def prepare(self: Preparation, values: np.ndarray, seed: bytes, source: Any) -> tuple[np.ndarray, bool]:
+        levels, clipped = honest(self, values, seed, source)
+        prepared.append(levels.copy())
         return levels, clipped
 
-    monkeypatch.setattr(Preparation, "prepare_rows", prepare)
+    monkeypatch.setattr(Preparation, "prepare_with", prepare)
     plan = small_plan(threat_model=ThreatModel(12, 0.1, 0.25, adversary))
     rng = np.random.default_rng(1)
     values = {i: rng.normal(size=20) for i in range(1, 13)}

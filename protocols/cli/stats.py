@@ -1,0 +1,129 @@
+"""`secagg stats`: a question to many sites' tables, answered exactly by one masked session on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secagg.errors import ParameterError
+
+from ..core.threat_model import Adversary
+from ..simulation.masked import COLLECTED_PHASES
+from ..simulation.queried import ask_sites
+from ..statistics.query import Query
+from ..statistics.query_file import query_from_toml
+from ..statistics.release import ReleasePolicy
+from ..statistics.site import Site, SitePolicy
+from .errors import EXIT_WRONG, tell
+from .options import spread
+from .rounds import check_phases_exist, drop_fractions
+from .site_files import columns_of, levels_of, read_tables, row_numbers
+from .stats_options import Question
+from .stats_tables import show_stats, stats_facts
+from .tables import AsJson, print_json
+
+
+@spread
+def stats(
+    question: Question,
+    data: Annotated[str, typer.Option(help="CSV files, one a site: 'sites/*.csv'.", metavar="PATTERN")],
+    query: Annotated[
+        Path | None, typer.Argument(help="A query in TOML, instead of options.", metavar="[QUERY.toml]")
+    ] = None,
+    min_cell: Annotated[
+        int | None, typer.Option(help="Counts from 1 to below this are hidden.", metavar="K", show_default="10")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="--min-cell of others: cms (11), datashield (3).", metavar="NAME")
+    ] = None,
+    min_sites: Annotated[int, typer.Option(help="Fewer sites are not answered for.", metavar="N", min=2)] = 3,
+    dropout: Annotated[float, typer.Option(help="Fraction of sites that vanishes after ShareKeys.", metavar="F")] = 0.0,
+    drop_in: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PHASE=F", help=f"Fraction that vanishes in a phase: {', '.join(COLLECTED_PHASES)}."),
+    ] = None,
+    adversary: Annotated[
+        Adversary, typer.Option(help=f"What the server may do: {', '.join(Adversary)}.", metavar="NAME")
+    ] = Adversary.SEMI_MALICIOUS_SERVER,
+    corrupt: Annotated[float, typer.Option(help="Fraction that may collude with the server.", metavar="F")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seeds dropouts; never keys or masks.", metavar="N", min=0)] = 0,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what each site would do and what is hidden, and ask nobody.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask all sites a question through a masked session, and compare every sum with the pooled data's.
+
+    The server sees sums over all sites; the analyst sees what the rules for small counts leave.
+    """
+    tables = read_tables(data)
+    levels_read: list[str] = []
+
+    def read_levels(name: str) -> tuple[str, ...]:
+        levels_read.append(name)
+        return levels_of(name, tables)
+
+    wanted = _query(query, question, data, read_levels)
+    policy = _release_policy(min_cell, preset, min_sites)
+    everything = SitePolicy(columns=wanted.used, min_sites=min_sites)
+    sites = {
+        name: Site(columns_of(name, texts, wanted), everything, wanted.dataset, ids=row_numbers(texts))
+        for name, texts in tables.items()
+    }
+    if explain:
+        _explain(wanted, sites, policy, as_json)
+        return
+    fractions = drop_fractions(dropout, drop_in or [])
+    check_phases_exist(adversary, fractions)
+    asked = ask_sites(
+        wanted,
+        sites,
+        policy,
+        drops=fractions,
+        corrupt_fraction=corrupt,
+        adversary=adversary,
+        seed=seed,
+    )
+    if as_json:
+        print_json(stats_facts(asked, levels_read))
+    else:
+        if levels_read:
+            tell(f"levels of {', '.join(levels_read)} were read from the files: between sites, state --levels", False)
+        show_stats(asked)
+    if not asked.exact:
+        raise typer.Exit(EXIT_WRONG)
+
+
+def _query(path: Path | None, question: Question, data: str, read_levels: object) -> Query:
+    if (path is None) is not bool(question):
+        raise ParameterError("give a query file, or options that ask something, and not both")
+    if path is None:
+        return question.query(data, read_levels)  # type: ignore[arg-type]
+    try:
+        return query_from_toml(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise ParameterError(f"{path} is no text in UTF-8") from None
+
+
+def _release_policy(min_cell: int | None, preset: str | None, min_sites: int) -> ReleasePolicy:
+    if min_cell is not None and preset is not None:
+        raise ParameterError("--min-cell and --preset both name the least cell: give one")
+    found = ReleasePolicy() if preset is None else ReleasePolicy.preset(preset)
+    return ReleasePolicy(found.min_cell if min_cell is None else min_cell, found.min_records, min_sites)
+
+
+def _explain(query: Query, sites: dict[str, Site], policy: ReleasePolicy, as_json: bool) -> None:
+    lines = {name: site.explain(query) for name, site in sites.items()}
+    gate = (
+        f"at least {policy.min_sites} sites and {policy.min_records} records, or nothing is shown; counts from 1 to "
+        f"{policy.min_cell - 1} are hidden, and what would betray them by subtraction"
+    )
+    if as_json:
+        print_json({"query": query.digest.hex(), "sites": lines, "release": gate})
+        return
+    typer.echo(f"query {query.digest.hex()}")
+    for name, line in lines.items():
+        typer.echo(f"{name} {line}")
+    typer.echo(f"release: {gate}")

@@ -1,0 +1,247 @@
+"""An analyst's question: immutable, written in one way, and named by a digest that the session is bound to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from secagg.derivation import Label, digest
+from secagg.errors import ParameterError
+
+from ..core.numbers import real, whole
+from .columns import Column, Levels, Number, bound, text
+
+MAX_QUERY_BYTES = 1 << 20
+MAX_ROWS = (1 << 40) - 1
+MAX_STATISTICS = 10_000
+
+
+class Kind(StrEnum):
+    """Which statistic."""
+
+    COUNT = "count"
+    MISSING = "missing"
+    MEAN = "mean"
+    VARIANCE = "variance"
+    DEVIATION = "deviation"
+    SKEWNESS = "skewness"
+    COVARIANCE = "covariance"
+    CORRELATION = "correlation"
+    HISTOGRAM = "histogram"
+    ECDF = "ecdf"
+    QUANTILES = "quantiles"
+    MEDIAN = "median"
+    TABLE = "table"
+
+
+MOMENTS = {Kind.MEAN: 1, Kind.VARIANCE: 2, Kind.DEVIATION: 2, Kind.SKEWNESS: 3}
+"""Statistics of one column of numbers -> the highest power that is summed."""
+PAIRS = (Kind.COVARIANCE, Kind.CORRELATION)
+BINNED = (Kind.HISTOGRAM, Kind.ECDF, Kind.QUANTILES, Kind.MEDIAN)
+_WIDTH = {Kind.COUNT: 0, Kind.COVARIANCE: 2, Kind.CORRELATION: 2, Kind.TABLE: 2}
+_INSTEAD = {
+    name: f"an exact {name}imum is one person's value: ask for `quantiles` near the end, or a `histogram`"
+    for name in ("min", "max")
+}
+
+
+class Operator(StrEnum):
+    """How a filter compares. No missing value meets any of them."""
+
+    EQUAL = "eq"
+    NOT_EQUAL = "ne"
+    LESS = "lt"
+    AT_MOST = "le"
+    GREATER = "gt"
+    AT_LEAST = "ge"
+    KNOWN = "known"
+    """The value is there: a number within its bounds, or one of the levels."""
+
+
+class Where(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A condition on rows: column, operator, constant. Numbers are compared as they are, before any rounding.
+
+    Attributes:
+        column: its name, one of the query's columns.
+        operator: of texts `eq`, `ne` and `known` alone.
+        constant: a float, a level, or None for `known`.
+    """
+
+    column: str
+    operator: Operator
+    constant: float | str | None = None
+
+
+class Statistic(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One thing that is asked.
+
+    Attributes:
+        kind: which.
+        columns: none for `count`; two for `covariance`, `correlation` and `table`; one for all others.
+        quantiles: of `quantiles` alone: numbers in (0, 1), ascending.
+    """
+
+    kind: Kind
+    columns: tuple[str, ...] = ()
+    quantiles: tuple[float, ...] = ()
+
+
+class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, dict=True):
+    """What is asked of a data set.
+
+    Attributes:
+        dataset: its name; sites hold it against their own.
+        columns: what the query reads, with public bounds, edges and levels.
+        statistics: what is asked, each once.
+        where: conditions that a row must meet, all of them.
+        group_by: a column of levels; everything is then given for each of its cells. None for none. Not with
+            `covariance`, `correlation` and `table`.
+        max_rows: the most rows that a site may have; sums have room for so many.
+
+    Raises:
+        ParameterError: a value is out of range, or the parts do not fit together; the text names the remedy.
+    """
+
+    dataset: str
+    columns: tuple[Column, ...]
+    statistics: tuple[Statistic, ...]
+    where: tuple[Where, ...] = ()
+    group_by: str | None = None
+    max_rows: int = (1 << 20) - 1
+
+    def __post_init__(self) -> None:
+        """Check every field, and that the parts fit together."""
+        fix = msgspec.structs.force_setattr
+        text(self.dataset, "dataset")
+        fix(self, "max_rows", whole(self.max_rows, "max_rows", 1, MAX_ROWS))
+        for name in ("columns", "statistics", "where"):
+            fix(self, name, tuple(getattr(self, name)))
+        if not all(isinstance(column, Column) for column in self.columns):
+            raise ParameterError("columns must be a tuple of Number and Levels")
+        if len({column.name for column in self.columns}) != len(self.columns):
+            raise ParameterError("a column is declared twice: once is enough, with all its edges")
+        if not 1 <= len(self.statistics) <= MAX_STATISTICS:
+            raise ParameterError(f"a query has 1 to {MAX_STATISTICS} statistics, not {len(self.statistics)}")
+        fix(self, "statistics", tuple(map(self._checked, self.statistics)))
+        fix(self, "where", tuple(map(self._condition, self.where)))
+        if len(set(self.statistics)) != len(self.statistics):
+            raise ParameterError("a statistic is asked twice: once is enough")
+        if self.group_by is not None:
+            self.levels(self.group_by)
+            apart = [str(one.kind) for one in self.statistics if one.kind in (*PAIRS, Kind.TABLE)]
+            if apart:
+                raise ParameterError(f"{apart[0]} is not given by groups: ask without group_by, with a filter")
+        if len(self.encoded) > MAX_QUERY_BYTES:
+            raise ParameterError(f"the query takes {len(self.encoded)} bytes, but may take {MAX_QUERY_BYTES}: ask less")
+
+    def _checked(self, one: Statistic) -> Statistic:
+        """Return the statistic with the types that it is written in, or say why there is none."""
+        if not isinstance(one, Statistic):
+            raise ParameterError(f"a statistic is a {type(one).__name__}, but must be a Statistic")
+        kind, columns, quantiles = kind_of(one.kind), tuple(one.columns), tuple(one.quantiles)
+        if len(columns) != _WIDTH.get(kind, 1) or len(set(columns)) != len(columns):
+            raise ParameterError(f"{kind} has {_WIDTH.get(kind, 1)} distinct columns, not {len(columns)}: {columns}")
+        for name in columns:
+            if kind is Kind.TABLE:
+                self.levels(name)
+            elif not self.number(name).edges and kind in BINNED:
+                raise ParameterError(f"{kind} of {name!r} needs public edges: give them with the column")
+        if (kind is Kind.QUANTILES) != bool(quantiles):
+            raise ParameterError("quantiles belong to the statistic `quantiles`, and it needs some")
+        quantiles = tuple(float(real(value, "a quantile", 0, 1)) for value in quantiles)
+        if quantiles != tuple(sorted(set(quantiles))) or not all(0 < value < 1 for value in quantiles):
+            raise ParameterError("quantiles must be between 0 and 1, ascending: of 0 and 1 there are no exact ones")
+        return Statistic(kind, columns, quantiles)
+
+    def _condition(self, one: Where) -> Where:
+        if not isinstance(one, Where):
+            raise ParameterError(f"a condition is a {type(one).__name__}, but must be a Where")
+        try:
+            operator = Operator(one.operator)
+        except ValueError:
+            raise ParameterError(
+                f"an operator is {one.operator!r:.60}, but must be one of {', '.join(Operator)}"
+            ) from None
+        column, constant = self.column(one.column), one.constant
+        if operator is Operator.KNOWN:
+            if constant is not None:
+                raise ParameterError("`known` compares with nothing: leave the constant out")
+        elif isinstance(column, Number):
+            constant = bound(constant, f"the constant that {one.column!r} is compared with")
+        elif operator not in (Operator.EQUAL, Operator.NOT_EQUAL) or constant not in column.levels:
+            raise ParameterError(f"{one.column!r} is compared by eq or ne with one of its public levels")
+        return Where(one.column, operator, constant)
+
+    def column(self, name: str) -> Column:
+        """Return a declared column; raise ParameterError where there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise ParameterError(f"no column {name!r:.60} is declared: give its bounds or levels")
+
+    def number(self, name: str) -> Number:
+        """Return a declared column of numbers; raise ParameterError where there is none."""
+        column = self.column(name)
+        if not isinstance(column, Number):
+            raise ParameterError(f"{name!r} has levels, but numbers are needed")
+        return column
+
+    def levels(self, name: str) -> Levels:
+        """Return a declared column of levels; raise ParameterError where there is none."""
+        column = self.column(name)
+        if not isinstance(column, Levels):
+            raise ParameterError(f"{name!r} has numbers, but public levels are needed")
+        return column
+
+    @property
+    def used(self) -> frozenset[str]:
+        """The names of the columns that the query reads."""
+        named = {name for one in self.statistics for name in one.columns} | {one.column for one in self.where}
+        return frozenset(named | ({self.group_by} if self.group_by is not None else set()))
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The query in MessagePack, as it can be written in one way."""
+        return msgspec.msgpack.encode(self)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """32 bytes that name the query: STATISTICS_QUERY of SPEC section 3."""
+        return digest(Label.STATISTICS_QUERY, self.encoded)
+
+
+def kind_of(name: Any) -> Kind:
+    """Return the statistic of this name; raise ParameterError, for min and max with what to ask instead."""
+    try:
+        return Kind(name)
+    except ValueError:
+        pass
+    raise ParameterError(_INSTEAD.get(str(name), f"no statistic is called {name!r:.60}: there are {', '.join(Kind)}"))
+
+
+def read_query(data: bytes) -> Query:
+    """Return the query that was written as these bytes.
+
+    Raises:
+        ParameterError: too long, no query, or not written as it would be written here.
+    """
+    if len(data) > MAX_QUERY_BYTES:
+        raise ParameterError(f"the query takes {len(data)} bytes, but may take {MAX_QUERY_BYTES}")
+    try:
+        query = msgspec.msgpack.decode(data, type=Query)
+    except ParameterError:
+        raise
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError):
+        raise ParameterError("these bytes are no query") from None
+    if query.encoded != data:
+        raise ParameterError("these bytes are a query that is written in another way")
+    return query
+
+
+def asked(kind: Kind | str, *columns: str, quantiles: Sequence[float] = ()) -> Statistic:
+    """Return one statistic: `asked("mean", "age")`."""
+    return Statistic(kind_of(kind), columns, tuple(quantiles))

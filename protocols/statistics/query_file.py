@@ -1,0 +1,97 @@
+"""A query as people write it: TOML, of which every key is known and none is guessed."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from secagg.errors import ParameterError
+
+from .columns import Column, Levels, Number, even_edges
+from .query import MAX_QUERY_BYTES, Query, Statistic, Where, kind_of
+
+_QUERY = ("dataset", "columns", "statistics", "where", "group_by", "max_rows")
+_NUMBER = ("lo", "hi", "bits", "edges", "bins")
+
+
+def query_from_toml(source: str) -> Query:
+    """Return the query that a file asks.
+
+    Raises:
+        ParameterError: no TOML, an unknown or missing key, a value of another type, or what `Query` refuses.
+    """
+    if len(source) > MAX_QUERY_BYTES:
+        raise ParameterError(f"the query has {len(source)} characters, but may have {MAX_QUERY_BYTES}")
+    try:
+        given = tomllib.loads(source)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise ParameterError(f"the query is no TOML: {str(error)!r:.200}") from None
+    _known(given, _QUERY, "the query")
+    columns = _table(given.get("columns", {}), "columns")
+    rest = {name: given[name] for name in ("group_by", "max_rows") if name in given}
+    if not isinstance(rest.get("group_by", ""), str):
+        raise ParameterError("group_by must be the name of a column")
+    return Query(
+        dataset=_given(given, "dataset", "the query"),
+        columns=tuple(_column(name, _table(column, f"column {name!r:.60}")) for name, column in columns.items()),
+        statistics=tuple(_statistic(one) for one in _tables(_given(given, "statistics", "the query"), "statistics")),
+        where=tuple(_where(one) for one in _tables(given.get("where", []), "where")),
+        **rest,
+    )
+
+
+def _column(name: str, given: Mapping[str, Any]) -> Column:
+    what = f"column {name!r:.60}"
+    if "levels" in given:
+        _known(given, ("levels",), what)
+        return Levels(name, tuple(_list(given["levels"], what)))
+    _known(given, _NUMBER, what)
+    lo, hi = _given(given, "lo", what), _given(given, "hi", what)
+    if "edges" in given and "bins" in given:
+        raise ParameterError(f"{what} has edges and bins: give one of them")
+    edges = even_edges(lo, hi, given["bins"]) if "bins" in given else tuple(_list(given.get("edges", []), what))
+    return Number(name, lo, hi, given.get("bits", 16), edges)
+
+
+def _statistic(given: Mapping[str, Any]) -> Statistic:
+    _known(given, ("kind", "columns", "quantiles"), "a statistic")
+    return Statistic(
+        kind_of(_given(given, "kind", "a statistic")),
+        tuple(_list(given.get("columns", []), "a statistic")),
+        tuple(_list(given.get("quantiles", []), "a statistic")),
+    )
+
+
+def _where(given: Mapping[str, Any]) -> Where:
+    _known(given, ("column", "operator", "constant"), "a condition")
+    column, operator = (_given(given, name, "a condition") for name in ("column", "operator"))
+    return Where(column, operator, given.get("constant"))
+
+
+def _known(given: Mapping[str, Any], keys: Iterable[str], what: str) -> None:
+    unknown = sorted(set(given) - set(keys))
+    if unknown:
+        raise ParameterError(f"{what} has no key {unknown[0]!r:.60}: there are {', '.join(keys)}")
+
+
+def _given(given: Mapping[str, Any], key: str, what: str) -> Any:
+    if key not in given:
+        raise ParameterError(f"{what} needs {key}")
+    return given[key]
+
+
+def _table(given: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(given, dict):
+        raise ParameterError(f"{what} must be a table")
+    return given
+
+
+def _tables(given: Any, what: str) -> list[Mapping[str, Any]]:
+    return [_table(one, f"each of {what}") for one in _list(given, what)]
+
+
+def _list(given: Any, what: str) -> list[Any]:
+    if not isinstance(given, list):
+        raise ParameterError(f"{what} has something that must be a list")
+    return given

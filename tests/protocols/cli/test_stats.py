@@ -1,0 +1,155 @@
+"""`secagg stats`: files of sites, a question, an answer that is held against the pooled rows."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from protocols.cli.app import app
+from protocols.simulation import queried
+from tests.command_line import separating_runner
+
+runner = separating_runner()
+QUERY = """
+dataset = "clinics"
+[columns.age]
+lo = 0
+hi = 120
+bins = 6
+[columns.sex]
+levels = ["f", "m"]
+[[statistics]]
+kind = "mean"
+columns = ["age"]
+[[statistics]]
+kind = "histogram"
+columns = ["age"]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(5)
+    for at in range(7):
+        with (tmp_path / f"clinic-{at}.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["age", "weight", "sex", "smoker"])
+            for _ in range(60):
+                age = round(float(rng.uniform(1, 119)), 1)
+                writer.writerow([age, round(40 + age / 3, 2), rng.choice(["f", "m"]), rng.choice(["yes", "no"])])
+    return tmp_path
+
+
+def run(folder, *arguments, code=0):
+    outcome = runner.invoke(app, ["stats", "--data", str(folder / "*.csv"), *arguments])
+    assert outcome.exit_code == code, outcome.output
+    return outcome
+
+
+def ages(folder, names):
+    texts = [(folder / f"{name}.csv").read_text().splitlines() for name in names]
+    return np.array([float(row["age"]) for lines in texts for row in csv.DictReader(lines)])
+
+
+OPTIONS = ["--count", "--mean", "age", "--variance", "age", "--bounds", "age:0:120", "--bounds", "weight:20:200"]
+OPTIONS += ["--histogram", "age:0:120:6", "--quantiles", "age:.25,.5", "--correlation", "age,weight"]
+OPTIONS += ["--table", "sex,smoker", "--levels", "sex:f,m", "--levels", "smoker:no,yes", "--min-cell", "5"]
+
+
+def test_facts_for_machines(folder):
+    facts = json.loads(run(folder, *OPTIONS, "--json").stdout)
+    age = ages(folder, [f"clinic-{at}" for at in range(7)])
+    assert (facts["sites"], facts["records"], facts["exact"], facts["refused"]) == (7, 420, True, {})
+    found = {each["statistic"]: each for each in facts["results"]}
+    for each in facts["results"]:
+        assert each.keys() >= {"statistic", "columns", "value", "error", "n", "suppressed"}
+    assert found["count"]["value"] == 420
+    assert abs(found["mean"]["value"] - age.mean()) <= found["mean"]["error"] + 1e-9
+    assert abs(found["variance"]["value"] - age.var(ddof=1)) <= found["variance"]["error"] + 1e-9
+    assert found["histogram"]["value"]["counts"] == np.histogram(age, 6, (0, 120))[0].tolist()
+    (low, high), _ = found["quantiles"]["value"]["brackets"]
+    assert low <= np.quantile(age, 0.25) <= high
+    assert sum(map(sum, found["table"]["value"]["counts"])) == 420
+    assert found["correlation"]["value"] > 0.99
+    assert facts["policy"] == {"min_cell": 5, "min_records": 10, "min_sites": 3}
+
+
+def test_sites_that_vanish_are_not_in_the_answer(folder):
+    facts = json.loads(run(folder, "--count", "--dropout", "0.29", "--json").stdout)
+    assert (facts["sites"], facts["records"], facts["exact"]) == (5, 300, True)
+    other = ["--drop-in", "unmasking=0.15", "--adversary", "curious-server"]
+    assert json.loads(run(folder, "--count", *other, "--json").stdout)["sites"] == 7
+
+
+def test_tables_for_people_are_80_columns_wide(folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    printed = run(folder, *OPTIONS, "--ecdf", "age", "--missing", "age").stdout
+    assert "7 sites, 420 records; all sums are equal to the pooled data's" in printed
+    assert "[20, 40)" in printed
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_a_query_file_asks_the_same(folder):
+    (folder / "query.toml").write_text(QUERY)
+    facts = json.loads(run(folder, str(folder / "query.toml"), "--json").stdout)
+    assert [each["statistic"] for each in facts["results"]] == ["mean", "histogram"]
+    assert facts["exact"]
+
+
+def test_groups_filters_and_small_cells(folder):
+    given = ["--mean", "age", "--bounds", "age:0:120", "--group-by", "sex", "--levels", "sex:f,m"]
+    facts = json.loads(run(folder, *given, "--where", "age < 100", "--json").stdout)
+    assert [each["group"] for each in facts["results"]] == ["f", "m", "(other)", "(missing)"]
+    facts = json.loads(run(folder, "--count", "--min-cell", "1000", "--group-by", "sex", "--json").stdout)
+    assert {each["suppressed"] for each in facts["results"]} == {"cell", "table"}
+    assert facts["levels_from_data"] == ["sex"]
+
+
+def test_explain_asks_nobody(folder, monkeypatch):
+    monkeypatch.setattr("protocols.cli.stats.ask_sites", None)
+    printed = run(folder, "--median", "age", "--bounds", "age:0:120", "--explain").stdout
+    assert "clinic-3 refuses: disclosure: 32 cells are more than 30" in printed
+    assert "counts from 1 to 9 are hidden" in printed
+    facts = json.loads(run(folder, "--count", "--explain", "--json").stdout)
+    assert facts["sites"]["clinic-0"].startswith("answers: 60 of 60 rows")
+
+
+def test_another_sum_than_the_pooled_one_ends_with_4(folder, monkeypatch):
+    monkeypatch.setattr(queried, "pooled", lambda plan, sites: {})
+    assert not json.loads(run(folder, "--count", "--json", code=4).stdout)["exact"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "give a query file"),
+        (["--mean", "age"], "--bounds age:LO:HI"),
+        (["--mean", "age", "--bounds", "age:0"], "2 numbers"),
+        (["--mean", "age", "--bounds", "age:a:b"], "numbers"),
+        (["--mean", "height", "--bounds", "height:0:3"], "another-schema"),
+        (["--mean", "sex", "--bounds", "sex:0:3"], "is no number"),
+        (["--histogram", "age:0:120:6.5"], "bins"),
+        (["--histogram", "age:0:120:6", "--edges", "age:0:120:7"], "twice"),
+        (["--correlation", "age", "--bounds", "age:0:1"], "A,B"),
+        (["--where", "age is 4", "--count", "--bounds", "age:0:1"], "COL OP VALUE"),
+        (["--count", "--min-cell", "3", "--preset", "cms"], "give one"),
+        (["--count", "--preset", "lax"], "cms, datashield"),
+        (["--count", "--dropout", "0.9"], "dropout"),
+        (["nowhere.toml"], "nowhere.toml"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_asked_ends_with_2(folder, arguments, text):
+    assert text in run(folder, *arguments, code=2).stderr
+
+
+@pytest.mark.parametrize("content", ["", "age,age\n1,2\n", "age,sex\n1\n", 'age\n"1\n', b"\xff\n"], ids=repr)
+def test_files_that_are_no_tables_end_with_2(folder, content):
+    path = folder / "bad.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert "bad" in run(folder, "--count", code=2).stderr
+
+
+def test_no_files_end_with_2(tmp_path):
+    assert "no such file" in run(tmp_path, "--count", code=2).stderr

@@ -1,0 +1,246 @@
+"""Questions that would tell of single records are refused, and a refusal says no more than one word."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from protocols.masking.policy import ClientPolicy
+from protocols.simulation.queried import ask_sites
+from protocols.statistics.columns import Number
+from protocols.statistics.journal import Entry, Journal, read_entries
+from protocols.statistics.query import Where, asked
+from protocols.statistics.site import Site, SitePolicy
+from secagg.errors import ParameterError, QueryRefused
+
+from .tables_of_sites import AGE, NAMES, WARD, Plan, query, rows, session, sites
+
+
+def site(count=100, *, journal=None, ids=None, columns=None, allowed=NAMES, **policy):
+    log = []
+    given = SitePolicy(columns=allowed, **policy)
+    made = Site(columns or rows(np.random.default_rng(7), count), given, "hospitals", journal, ids, log.append)
+    return made, log
+
+
+def refusal(asked_of, one):
+    with pytest.raises(QueryRefused) as refused:
+        asked_of.answer(one)
+    assert str(refused.value) == refused.value.reason
+    return refused.value.reason
+
+
+def test_all_rows_and_then_all_but_one():
+    age = np.arange(100.0)
+    made, log = site(columns={"age": age})
+    made.answer(query(asked("mean", "age")))
+    assert refusal(made, query(asked("mean", "age"), where=(Where("age", "lt", 99.0),))) == "disclosure"
+    assert "1 rows differ" in log[-1]
+    made.answer(query(asked("mean", "age"), where=(Where("age", "lt", 90.0),)))
+    assert refusal(made, query(asked("mean", "age"), where=(Where("age", "lt", 89.0),))) == "disclosure"
+
+
+def test_all_but_one_and_then_all():
+    made, _ = site(columns={"age": np.arange(100.0)})
+    made.answer(query(asked("mean", "age"), where=(Where("age", "lt", 99.0),)))
+    assert refusal(made, query(asked("mean", "age"))) == "disclosure"
+
+
+def test_the_journal_outlives_the_site(tmp_path):
+    path = tmp_path / "journal"
+    site(columns={"age": np.arange(100.0)}, journal=path)[0].answer(query(asked("mean", "age")))
+    again, _ = site(columns={"age": np.arange(100.0)}, journal=path)
+    assert refusal(again, query(asked("mean", "age"), where=(Where("age", "lt", 99.0),))) == "disclosure"
+    assert len(read_entries(path.read_bytes())) == 1
+    again.answer(query(asked("mean", "age")))  # the same rows tell nothing new of few
+
+
+def test_rows_are_recognised_when_others_come():
+    ids = [f"p{at}" for at in range(100)]
+    first, _ = site(columns={"age": np.arange(100.0)}, ids=ids)
+    first.answer(query(asked("mean", "age")))
+    grown, _ = site(columns={"age": np.arange(101.0)}, ids=["new", *ids])
+    grown._journal = first._journal
+    assert refusal(grown, query(asked("mean", "age"))) == "disclosure"
+
+
+def test_a_filter_on_an_id():
+    columns = rows(np.random.default_rng(1), 100) | {"id": np.arange(100.0)}
+    made, log = site(columns=columns)
+    one = query(asked("mean", "age"), columns=(AGE, Number("id", 0, 100)), where=(Where("id", "eq", 7.0),))
+    assert refusal(made, one) == "not-allowed"
+    assert "id" in log[-1]
+    open_to_all, _ = site(columns=columns, filters={"id"})
+    assert refusal(open_to_all, one) == "disclosure"  # one row is too few, whatever may be filtered
+
+
+def test_a_bin_a_row():
+    edges = tuple(np.linspace(0, 120, 101))
+    made, _ = site(100)
+    one = query(asked("histogram", "age"), columns=(Number("age", 0, 120, 16, edges),))
+    assert refusal(made, one) == "disclosure"
+    wide, _ = site(100)
+    assert (
+        refusal(wide, query(asked("histogram", "age"), columns=(one.columns[0], WARD), group_by="ward")) == "disclosure"
+    )
+
+
+def test_a_column_that_is_declared_otherwise_than_before():
+    made, _ = site()
+    made.answer(query(asked("histogram", "age")))
+    moved = Number("age", 0, 120, 16, (0.0, 10.5, 60.0, 120.0))
+    assert refusal(made, query(asked("histogram", "age"), columns=(moved,))) == "another-schema"
+    made.answer(query(asked("mean", "age"), columns=(moved,)))  # without bins, edges make no difference
+    made.answer(query(asked("mean", "mass")))
+    assert refusal(made, query(asked("mean", "mass"), columns=(Number("mass", 30, 199),))) == "another-schema"
+
+
+def test_a_site_of_no_rows_answers_zeros():
+    made, _ = site(0)
+    plan = Plan(query(asked("mean", "age"), asked("table", "sex", "ward")))
+    assert not made.answer(plan.query).values[plan.name].any()
+
+
+def test_a_filter_that_selects_nothing_answers_zeros_and_one_that_selects_few_is_refused():
+    made, _ = site(columns={"age": np.arange(100.0)})
+    plan = Plan(query(asked("mean", "age"), where=(Where("age", "gt", 1000.0),)))
+    assert not made.answer(plan.query).values[plan.name].any()
+    assert refusal(made, query(asked("mean", "age"), where=(Where("age", "gt", 95.0),))) == "disclosure"
+
+
+@pytest.mark.parametrize(
+    ("one", "policy", "reason"),
+    [
+        (query(asked("mean", "age")), {"allowed": {"mass"}}, "not-allowed"),
+        (query(asked("count"), group_by="sex"), {"allowed": {"age"}}, "not-allowed"),
+        (query(asked("mean", "age")), {"statistics": {"count"}}, "not-allowed"),
+        (query(asked("count"), where=(Where("age", "lt", 5.0),)), {"filters": {"sex"}}, "not-allowed"),
+        (query(asked("count"), max_rows=99), {}, "disclosure"),
+        (query(asked("mean", "sex"), columns=(Number("sex", 0, 1),)), {}, "another-schema"),
+        (query(asked("mean", "height"), columns=(Number("height", 0, 3),)), {"allowed": {"height"}}, "another-schema"),
+    ],
+)
+def test_what_a_policy_does_not_allow(one, policy, reason):
+    made, log = site(**policy)
+    assert refusal(made, one) == reason
+    assert len(log) == 1
+
+
+def test_another_data_set():
+    made, _ = site()
+    made.dataset = "another"
+    assert refusal(made, query()) == "another-dataset"
+
+
+def test_a_refusal_notes_nothing_and_an_explanation_neither(tmp_path):
+    path = tmp_path / "journal"
+    made, _ = site(columns={"age": np.arange(100.0)}, journal=path)
+    refusal(made, query(asked("mean", "age"), where=(Where("age", "gt", 95.0),)))
+    assert made.explain(query(asked("mean", "age"))).startswith("answers: 100 of 100 rows")
+    assert made.explain(query(asked("mean", "age"), where=(Where("age", "gt", 95.0),))) == (
+        "refuses: disclosure: 4 rows are fewer than 10"
+    )
+    assert read_entries(path.read_bytes()) == []
+
+
+def test_a_site_that_refuses_is_left_out_and_named():
+    asked_of = sites(1, [100, 100, 100, 100, 100])
+    asked_of["site-3"].dataset = "another"
+    found = ask_sites(query(asked("count")), asked_of)
+    assert found.refused == {"site-3": "another-dataset"}
+    assert found.answer.records == 400
+    for one in asked_of.values():
+        one.dataset = "another"
+    with pytest.raises(ParameterError, match="another-dataset"):
+        ask_sites(query(asked("count")), asked_of)
+
+
+def test_too_few_sites_are_refused_by_the_sites_client():
+    plan = Plan(query(asked("count")))
+    policy = SitePolicy(columns=NAMES, min_sites=6).client_policy
+    assert isinstance(policy, ClientPolicy)
+    with pytest.raises(ParameterError, match="demands 6"):
+        policy.check(session(plan, 5))
+    policy.check(session(plan, 6))
+
+
+# The journal
+
+
+def entry(rows=(1, 2, 3)):
+    return Entry(bytes(32), {"age": "00"}, np.array(rows, dtype=np.uint64))
+
+
+def test_a_journal_is_read_as_it_was_written_and_a_torn_line_was_never_answered(tmp_path):
+    path = tmp_path / "journal"
+    with Journal(path).open() as journal:
+        journal.add(entry())
+    whole = path.read_bytes()
+    path.write_bytes(whole + entry((4,)).line()[:-9])
+    with Journal(path).open() as journal:
+        (read,) = journal.entries
+        journal.add(entry((5,)))
+    assert read.rows.tolist() == [1, 2, 3]
+    assert [one.rows.tolist() for one in read_entries(path.read_bytes())] == [[1, 2, 3], [5]]
+    if os.name == "posix":
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_damaged_journal_lets_the_site_answer_nothing(tmp_path):
+    path = tmp_path / "journal"
+    made, _ = site(journal=path)
+    made.answer(query(asked("mean", "age")))
+    data = bytearray(path.read_bytes())
+    for at in (0, 70, len(data) // 2):
+        spoilt = data.copy()
+        spoilt[at] ^= 1
+        path.write_bytes(spoilt)
+        with pytest.raises(ParameterError, match="line 1 of the journal is damaged"):
+            made.answer(query(asked("mean", "age")))
+
+
+def test_a_journal_that_cannot_be_kept_lets_no_answer_out(tmp_path):
+    made, _ = site(journal=tmp_path / "nowhere" / "journal")
+    with pytest.raises(ParameterError, match="cannot be kept"):
+        made.answer(query(asked("mean", "age")))
+
+
+def test_an_answer_is_on_the_disk_before_it_leaves(tmp_path, monkeypatch):
+    made, _ = site(journal=tmp_path / "journal")
+    settled = []
+    monkeypatch.setattr(os, "fsync", settled.append)
+    made.answer(query(asked("mean", "age")))
+    assert len(settled) == 2  # the line, and the new file's name
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(5, "no disk")))
+    with pytest.raises(ParameterError, match="no disk"):
+        made.answer(query(asked("mean", "age")))
+
+
+PROCESS = """
+import sys
+import numpy as np
+from protocols.statistics.journal import Entry, Journal
+for at in range(20):
+    with Journal(sys.argv[1]).open() as journal:
+        journal.add(Entry(bytes(32), {}, np.array([len(journal.entries)], dtype=np.uint64)))
+"""
+
+
+def test_processes_write_one_after_the_other(tmp_path):
+    path = tmp_path / "journal"
+    running = [subprocess.Popen([sys.executable, "-c", PROCESS, str(path)]) for _ in range(2)]  # noqa: S603
+    assert [one.wait() for one in running] == [0, 0]
+    assert [one.rows.tolist() for one in read_entries(path.read_bytes())] == [[at] for at in range(40)]
+
+
+def test_the_columns_of_a_site_are_of_one_table():
+    with pytest.raises(ParameterError, match="one length"):
+        site(columns={"age": np.arange(3.0), "mass": np.arange(2.0)})
+    with pytest.raises(ParameterError, match="distinct"):
+        site(columns={"age": np.arange(2.0)}, ids=["a", "a"])
+
+
+def test_nothing_of_a_table_is_in_a_sites_name():
+    assert repr(site()[0]) == "Site('hospitals')"

@@ -1,0 +1,109 @@
+"""The vectors of SPEC sections 40 to 43: queries as bytes, a site's limbs, totals of sums, and what tables betray."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from protocols.audit.replay.statistics_operations import OPERATIONS
+from protocols.statistics.suppression import suppress_grid, suppress_line
+from secagg.errors import SecAggError
+
+Case = dict[str, Any]
+AGE = ["number", "age", (0.0).hex(), (120.0).hex(), 16, [float(edge).hex() for edge in (0, 18, 40, 65, 120)]]
+MASS = ["number", "mass", (30.0).hex(), (200.5).hex(), 32, []]
+SEX, WARD = ["levels", "sex", ["f", "m"]], ["levels", "ward", ["a", "b", "c"]]
+VALUES: dict[str, Any] = {
+    "age": "0 17.5 18 39.99 40 65 120 -1 121 nan 60 60.0009155 119 3 77",
+    "mass": "30 200.5 29 300 nan 70 81.25 64 55 90 120 45.5 99 101 60",
+    "sex": ["f", "m", "", None, "x", "f", "m", "f", "f", "m", "m", "f", "f", "m", "f"],
+    "ward": ["a", "b", "c", "a", "b", "c", "d", "", "a", "b", "c", "a", "a", "a", "b"],
+}
+for _name in ("age", "mass"):
+    VALUES[_name] = [float(value).hex() for value in VALUES[_name].split()]
+
+
+def query(*statistics: Any, where: Any = (), group_by: str | None = None, **rest: Any) -> Case:
+    given = {"dataset": "hospitals", "columns": [AGE, MASS, SEX, WARD], "statistics": list(statistics)}
+    return given | {"where": list(where), "group_by": group_by, "max_rows": 1_000_000} | rest
+
+
+def one(kind: str, *columns: str, quantiles: Any = ()) -> list[Any]:
+    return [kind, list(columns), [value.hex() for value in quantiles]]
+
+
+QUERIES = {
+    "a count": query(one("count")),
+    "moments, which share their sums": query(one("mean", "age"), one("skewness", "age"), one("missing", "age")),
+    "a pair": query(one("correlation", "age", "mass"), one("variance", "mass"), max_rows=(1 << 40) - 1),
+    "bins": query(one("histogram", "age"), one("quantiles", "age", quantiles=(0.25, 0.5)), one("median", "age")),
+    "a table": query(one("table", "sex", "ward"), where=[["sex", "ne", "m"], ["mass", "known", None]]),
+    "groups": query(one("mean", "age"), one("ecdf", "age"), group_by="sex", where=[["age", "ge", [(18.0).hex()]]]),
+}
+
+
+def cases() -> list[Case]:
+    """All cases, in order."""
+    found = []
+    for name, given in QUERIES.items():
+        found.append(_case(name, "query", given))
+        text = found[-1]["output"]["bytes"]
+        found.append(_case(name, "read_query", {"bytes": text}))
+        limbs = _case(name, "site_limbs", {"query": text, "rows": 15, "columns": VALUES})
+        sums = [3 * limb for limb in limbs["output"]]
+        found += [limbs, _case(name, "join_limbs", {"query": text, "sums": sums, "sites": 3})]
+    first = found[0]["output"]["bytes"]
+    found.append(_case("no rows", "site_limbs", {"query": first, "rows": 0, "columns": {}}))
+    found.append(_case("more rows than sites have", "join_limbs", {"query": first, "sums": [2_000_001], "sites": 2}))
+    for name, given in _refused():
+        found.append(_case(name, "query", given))
+    for name, data in (("a byte too many", first + "00"), ("a byte too few", first[:-2]), ("no bytes", "")):
+        found.append(_case(name, "read_query", {"bytes": data}))
+    long_form = first.replace("ce000f4240", "cf00000000000f4240")  # max_rows in eight bytes
+    found.append(_case("a number in a longer form", "read_query", {"bytes": long_form}))
+    return found + list(_tables())
+
+
+def _refused() -> list[tuple[str, Case]]:
+    upside_down = ["number", "age", (1.0).hex(), (0.0).hex(), 16, []]
+    return [
+        ("no statistics", query()),
+        ("a minimum", query(one("min", "age"))),
+        ("a column that is not declared", query(one("mean", "height"))),
+        ("the mean of levels", query(one("mean", "sex"))),
+        ("bounds upside down", query(one("mean", "age"), columns=[upside_down])),
+        ("quantiles without edges", query(one("quantiles", "mass", quantiles=(0.5,)))),
+        ("a statistic twice", query(one("count"), one("count"))),
+        ("a table by groups", query(one("table", "sex", "ward"), group_by="sex")),
+        ("a level that is not public", query(one("count"), where=[["sex", "eq", "x"]])),
+        ("levels in an order", query(one("count"), where=[["sex", "lt", "f"]])),
+        ("room for no rows", query(one("count"), max_rows=0)),
+    ]
+
+
+def _tables() -> list[Case]:
+    found = []
+    tables = (
+        [[3, 20, 30], [40, 50, 60], [70, 80, 90]],
+        [[1, 0, 55], [12, 9, 0], [30, 33, 2]],
+        [[15, 2], [4, 27], [31, 8]],
+    )
+    for number, counts in enumerate(tables, 1):
+        size, height = len(counts) * len(counts[0]), len(counts)
+        rows = suppress_line([sum(row) for row in counts], 10)
+        columns = suppress_line([sum(column) for column in zip(*counts, strict=True)], 10)
+        lines = rows.small | rows.others, columns.small | columns.others
+        cells = suppress_grid(counts, 10, hidden_rows=lines[0], hidden_columns=lines[1])
+        hidden = {*cells.small, *cells.others}
+        hidden |= {size + at for at in lines[0]} | {size + height + at for at in lines[1]}
+        found.append(_case(f"table {number}", "determined", {"counts": counts, "hidden": sorted(hidden)}))
+        bare = sorted(cells.small)[:1]
+        found.append(_case(f"table {number}, one cell alone", "determined", {"counts": counts, "hidden": bare}))
+    return found
+
+
+def _case(name: str, operation: str, given: Case) -> Case:
+    case = {"name": name, "operation": operation, "input": given}
+    try:
+        return case | {"output": OPERATIONS[operation](given)}
+    except SecAggError as error:
+        return case | {"error": type(error).__name__}
