@@ -9,7 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PACKAGES = ("secagg", "dp", "protocols")
-SOURCES = [path for name in (*PACKAGES, "bench") for path in sorted((ROOT / name).rglob("*.py"))]
+SOURCES = [
+    path for name in (*PACKAGES, "bench") for path in sorted((ROOT / name).rglob("*.py")) if ".venvs" not in path.parts
+]
 
 
 def manifest() -> set[str]:

@@ -544,7 +544,7 @@ def test_a_plan_explains_itself() -> None:
 # An audit of the whole: many tiny rounds on neighbouring inputs.
 
 
-def _audit(factor: float) -> float:
+def _audit(factor: float, runs: int) -> float:
     """Return a lower bound on epsilon, with confidence 1 - 1e-6, for rounds with `factor` times the planned noise."""
     model = ThreatModel(3, 0.0, 0.0)
     plan = small_plan(threat_model=model, length=1, epsilon=1.0, delta=1e-3, min_participants=2)
@@ -555,15 +555,15 @@ def _audit(factor: float) -> float:
         values = {1: np.array([there]), 2: np.zeros(1), 3: np.zeros(1)}
         return lambda count: [float(run(config, values).result.sum("update")[0]) for _ in range(count)]
 
-    return audit_epsilon(on(1.0), on(0.0), runs=200, delta=1e-3, confidence=1 - 1e-6).epsilon_lower
+    return audit_epsilon(on(1.0), on(0.0), runs=runs, delta=1e-3, confidence=1 - 1e-6).epsilon_lower
 
 
 def test_an_audit_finds_no_more_than_was_promised() -> None:
-    assert _audit(1.0) <= 1.0
+    assert _audit(1.0, 200) <= 1.0
 
 
 def test_an_audit_finds_rounds_with_a_tenth_of_the_noise() -> None:
-    assert _audit(0.1) > 1.0
+    assert _audit(0.1, 400) > 1.0  # 200 find too little once in some hundred times
 
 
 @pytest.mark.parametrize(("bins", "more"), [(1, 1.0), (2, math.sqrt(2)), (50, math.sqrt(2))])
