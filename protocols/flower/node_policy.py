@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from dp.sensitivity import Unit
 from secagg.errors import ParameterError
 
 from ..core.numbers import real, whole
@@ -27,7 +28,7 @@ _GREATER = ("corrupt_clients", "min_clients", "min_neighbours", "min_survivors",
 _SMALLER = ("max_clients", "max_neighbours")
 _FRACTIONS = ("corrupt_fraction", "min_survivor_fraction")
 _BITS = "min_value_bits"
-_PRIVACY = ("epsilon", "delta", "rounds")
+_PRIVACY = ("epsilon", "delta", "rounds", "unit", "sampling_rate")
 DEMANDS = ("adversary", *_FRACTIONS, *_GREATER, *_SMALLER, _BITS, *_PRIVACY)
 """What any source may demand; a key is the prefix and one of these, with hyphens."""
 
@@ -109,8 +110,13 @@ def _raised(policy: ClientPolicy, demands: Mapping[str, Any]) -> ClientPolicy:
 
 
 def _stricter_privacy(demand: PrivacyDemand | None, demands: Mapping[str, Any]) -> PrivacyDemand | None:
-    """Return what meets both: the smaller epsilon and delta, for the greater number of rounds."""
-    given = {name: demands[PREFIX + name] for name in _PRIVACY if PREFIX + name in demands}
+    """Return what meets both: the smaller epsilon and delta, for the greater number of rounds, with nothing counted on.
+
+    Who states no unit means all that the node hands in, without samples: a demand for records in the app's code does
+    not make less of it.
+    """
+    keys = {name: PREFIX + name.replace("_", "-") for name in _PRIVACY}
+    given = {name: demands[key] for name, key in keys.items() if key in demands}
     if not given:
         return demand
     if not {"epsilon", "delta"} <= given.keys():
@@ -118,13 +124,23 @@ def _stricter_privacy(demand: PrivacyDemand | None, demands: Mapping[str, Any]) 
             f"{PREFIX}epsilon and {PREFIX}delta go together: give both, and {PREFIX}rounds if you like"
         )
     epsilon, delta = (real(given[name], PREFIX + name, 0) for name in ("epsilon", "delta"))
-    rounds = whole(given.get("rounds", 1), f"{PREFIX}rounds", 1)
+    asked = PrivacyDemand(
+        float(epsilon),
+        float(delta),
+        whole(given.get("rounds", 1), keys["rounds"], 1),
+        unit=given.get("unit", Unit.CLIENT),
+        sampling_rate=given.get("sampling_rate", 1.0),
+    )
     if demand is None:
-        return PrivacyDemand(float(epsilon), float(delta), rounds)
+        return asked
+    units = {demand.unit, asked.unit}
+    unit = Unit.RECORD if units == {Unit.RECORD} else Unit.CLIENT
     return replace(
         demand,
-        epsilon=min(demand.epsilon, epsilon),
-        delta=min(demand.delta, delta),
-        rounds=max(demand.rounds, rounds),
+        epsilon=min(demand.epsilon, asked.epsilon),
+        delta=min(demand.delta, asked.delta),
+        rounds=max(demand.rounds, asked.rounds),
         trusts_server=False,  # whoever says epsilon here does not say that
+        unit=unit,
+        sampling_rate=max(demand.sampling_rate, asked.sampling_rate) if unit is Unit.RECORD else 1.0,
     )

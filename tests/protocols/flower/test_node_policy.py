@@ -2,6 +2,7 @@
 
 import pytest
 
+from dp import Unit
 from protocols import Adversary, ClientPolicy, PrivacyDemand
 from protocols.flower.node_policy import strictest_policy
 from protocols.masking.policy import EncodingDemand
@@ -71,3 +72,28 @@ def test_the_adversary_is_the_stronger():
     stronger = {"secagg-adversary": "malicious-server"}
     assert policy_of(node=stronger).adversary is Adversary.MALICIOUS_SERVER
     assert policy_of(run={"secagg-adversary": "curious-server"}).adversary is CODE.adversary
+
+
+def test_a_demand_for_records_in_code_makes_no_less_of_one_for_the_node() -> None:
+    """Whoever states epsilon alone means all that the node hands in, and counts on no samples."""
+    code = ClientPolicy(privacy=PrivacyDemand(4.0, 1e-5, 60, unit=Unit.RECORD, sampling_rate=0.25))
+    plain = {"secagg-epsilon": 8.0, "secagg-delta": 1e-5}
+    records = plain | {"secagg-unit": "record"}
+    assert policy_of(code).privacy == code.privacy
+    for node, run in ((plain, {}), ({}, plain), (records, plain), (plain, records)):
+        merged = policy_of(code, node=node, run=run).privacy
+        assert merged is not None
+        assert (merged.unit, merged.sampling_rate, merged.epsilon, merged.rounds) == (Unit.CLIENT, 1.0, 4.0, 60)
+    for rate, holds in ((1.0, 1.0), (0.5, 0.5), (0.125, 0.25)):
+        merged = policy_of(code, node=records | {"secagg-sampling-rate": rate}).privacy
+        assert merged is not None
+        assert (merged.unit, merged.sampling_rate) == (Unit.RECORD, holds)
+    for bad in (
+        {"secagg-unit": "site"},
+        {"secagg-sampling-rate": 0.5},
+        {"secagg-unit": "record", "secagg-sampling-rate": 2},
+    ):
+        with pytest.raises(ParameterError):
+            policy_of(code, node=plain | bad)
+    with pytest.raises(ParameterError, match="go together"):
+        policy_of(code, node={"secagg-unit": "record"})
