@@ -55,10 +55,7 @@ def stats(
     explain: Annotated[bool, typer.Option("--explain", help="Say what would happen, and ask nobody.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask all sites a question through a masked session, and compare every sum with the pooled data's.
-
-    The server sees sums over all sites; the analyst sees what the rules for small counts leave.
-    """
+    """Ask all sites a question through a masked session, and compare every sum with the pooled data's."""
     tables = read_tables(data)
     levels_read: list[str] = []
 

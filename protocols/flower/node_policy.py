@@ -49,7 +49,10 @@ def strictest_policy(code: ClientPolicy, node: Mapping[str, Any], run: Mapping[s
         allowed = known.union(files, [IN_CLEAR])
         strange = {key for key in source if key.startswith(PREFIX)} - allowed
         if strange:
-            raise ParameterError(f"the {whose}'s configuration has {sorted(strange)}, but known are {sorted(allowed)}")
+            names = ", ".join(sorted(key.removeprefix(PREFIX) for key in allowed))
+            raise ParameterError(
+                f"the {whose}'s configuration has {sorted(strange)}, but known are {PREFIX} and {names}"
+            )
     policy = code
     for source in (node, run):
         policy = _raised(policy, {key: value for key, value in source.items() if key in known})
