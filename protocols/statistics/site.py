@@ -39,7 +39,7 @@ class SitePolicy:
         columns: names that statistics may be of and groups may be made by.
         filters: names that conditions may be on; those of `columns` when None. An id belongs in neither.
         statistics: which; all when None.
-        least_difference: a query's rows are none, or so many at least; and they are those of an earlier answer, or
+        least_difference: a query's rows are so many at least; and they are those of an earlier answer, or
             differ from them by so many at least.
         max_cells_fraction: bins, levels and cells of one statistic are at most this fraction of the site's rows. A site
             without rows answers zeros.
@@ -185,7 +185,7 @@ class Site:
 
     def _check(self, query: Query, rows: Rows, entries: list[Entry]) -> None:
         least = self.policy.least_difference
-        if 0 < len(rows) < least:
+        if self.length and len(rows) < least:  # none, too: else a refusal would tell that there is somebody
             raise self._refusal(DISCLOSURE, f"{len(rows)} rows are fewer than {least}")
         declarations = declared(query)
         for entry in entries:
