@@ -132,7 +132,7 @@ def read_plan(path: Path) -> tuple[Event, int, float, float | None]:
         why = f"{error}" if isinstance(error, PrivacyParameterError) else "it lacks what a plan says, or holds more"
         raise PrivacyParameterError(
             f"{path} holds no plan of private rounds ({why}): write it by `secagg params ... --epsilon 4 --delta 1e-6 "
-            f"--json > {path}`"
+            f"--json > plan.json`"
         ) from None
 
 

@@ -96,7 +96,7 @@ def stats(
 
 def _query(path: Path | None, question: Question, data: str, read_levels: object) -> Query:
     if (path is None) is not bool(question):
-        raise ParameterError("give a query file, or options that ask something, and not both")
+        raise ParameterError("give a query file, or options that ask something, such as --count, and not both")
     if path is None:
         return question.query(data, read_levels)  # type: ignore[arg-type]
     try:

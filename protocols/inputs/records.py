@@ -43,7 +43,7 @@ def check_unit(spec: PrivateSpec) -> None:
         )
     if spec.unit is Unit.CLIENT and bound != 1:
         raise ParameterError(
-            f"{field} of {spec.name!r} is {bound}, but its unit is the client: leave it 1, or set unit={Unit.RECORD!r}"
+            f"{field} of {spec.name!r} is {bound}, but its unit is the client: leave it 1, or set unit='record'"
         )
 
 

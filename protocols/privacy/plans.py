@@ -74,7 +74,7 @@ class Rounds(Payable, ABC):
         if self.sampling_rate < 1 and self.unit is Unit.CLIENT:
             raise ParameterError(
                 f"sampling_rate is {self.sampling_rate:g}, but must be 1 where the unit is the client: one that is "
-                f"left out takes its noise along; sample records, with unit={Unit.RECORD!r}"
+                f"left out takes its noise along; sample records, with unit={str(Unit.RECORD)!r}"
             )
         if self.min_survivors > self.threat_model.num_clients:
             raise ParameterError(
