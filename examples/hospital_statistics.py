@@ -43,7 +43,7 @@ query = Query(
 by_ward = Query("admissions", query.columns, (asked("count"), asked("mean", "stay")), group_by="ward")
 
 policy = SitePolicy(columns=frozenset({"age", "pressure", "stay", "ward"}))
-hospitals = {f"hospital-{i:02}": Site(patients(150 + 10 * i), policy, "admissions") for i in range(1, 13)}
+hospitals = {f"hospital-{i:02}": Site(patients(150 + 10 * i), policy, "admissions", journal=None) for i in range(1, 13)}
 
 
 def ask(query, absent=()):

@@ -67,7 +67,7 @@ def stats(
     policy = _release_policy(min_cell, preset, min_sites)
     everything = SitePolicy(columns=wanted.used, min_sites=min_sites)
     sites = {
-        name: Site(columns_of(name, texts, wanted), everything, wanted.dataset, ids=row_numbers(texts))
+        name: Site(columns_of(name, texts, wanted), everything, wanted.dataset, None, row_numbers(texts))
         for name, texts in tables.items()
     }
     if explain:

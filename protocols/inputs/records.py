@@ -102,10 +102,10 @@ def counted(block: npt.NDArray[Any], most: int, scale: int) -> tuple[Levels, int
 
 
 def votes(block: npt.NDArray[Any], l2_clip: float) -> int:
-    """Return how many rows of floats are within an L2 norm, exactly, less how many are not; what is not finite is not.
+    """Return how many rows of floats are within an L2 norm, less how many are not; what is not finite is not.
 
-    Each row is looked at by itself, since noise is for one row that changes: sums over a whole block are rounded in an
-    order that depends on its other rows.
+    Within a part in 2**40 of the norm, `clip` decides. Each row is looked at by itself, since noise is for one row that
+    changes: sums over a whole block are rounded in an order that depends on its other rows.
     """
     within = 0
     for row in block.astype(np.float64):

@@ -83,7 +83,8 @@ class Site:
         columns: name -> array of n values: numbers with NaN where one is missing, texts with "" or None.
         policy: what it answers.
         dataset: the name that queries must give.
-        journal: a file in which answers are noted before they leave. None keeps them in memory alone, for trials.
+        journal: a file in which answers are noted before they leave. None keeps them in memory alone, for trials: a
+            site that starts again has forgotten what it answered, and must be told to in so many words.
         ids: one text a row, by which rows are recognised in later queries; where they stand when None.
         log: is told why a query was refused, with figures that leave the site nowhere.
 
@@ -94,7 +95,7 @@ class Site:
     columns: Mapping[str, Any]
     policy: SitePolicy
     dataset: str
-    journal: Path | str | None = None
+    journal: Path | str | None
     ids: Sequence[str] | None = None
     log: Callable[[str], None] = lambda text: None
     _journal: Journal = field(init=False, repr=False)

@@ -29,7 +29,7 @@ def rows(rng, count):
 def sites(seed, counts, **policy):
     rng = np.random.default_rng(seed)
     given = SitePolicy(**({"columns": NAMES, "least_difference": 1, "max_cells_fraction": 1.0} | policy))
-    return {f"site-{at}": Site(rows(rng, count), given, "hospitals") for at, count in enumerate(counts)}
+    return {f"site-{at}": Site(rows(rng, count), given, "hospitals", None) for at, count in enumerate(counts)}
 
 
 def query(*statistics, columns=COLUMNS, **rest):
