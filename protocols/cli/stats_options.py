@@ -11,7 +11,8 @@ import typer
 from secagg.errors import ParameterError
 
 from ..statistics.columns import Column, Levels, Number, even_edges
-from ..statistics.query import Kind, Query, Statistic, Where
+from ..statistics.kinds import Kind
+from ..statistics.query import Query, Statistic, Where
 
 Many = list[str] | None
 _OPERATORS = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}

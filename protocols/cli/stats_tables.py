@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..simulation.queried import QueriedSites
-from ..statistics.answer import Finding
 from ..statistics.estimates.estimate import upwards
+from ..statistics.finding import Finding
 
 
 def stats_facts(asked: QueriedSites, levels_read: list[str]) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """Statistics over data that stay with their owners: a question, answered exactly by the sum of one masked session."""
 
-from .answer import Answer, Finding, answer_of
+from .answer import Answer, answer_of
 from .columns import Levels, Number, even_edges
+from .finding import Finding
+from .kinds import Kind
 from .plan import Plan
-from .query import Kind, Operator, Query, Statistic, Where, asked, read_query
+from .query import Operator, Query, Statistic, Where, asked, read_query
 from .query_file import query_from_toml
-from .release import ReleasePolicy, Rule
+from .release import ReleasePolicy
+from .rules import Rule
 from .site import Site, SitePolicy
 
 __all__ = [

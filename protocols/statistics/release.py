@@ -7,33 +7,17 @@ their rows is shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-from secagg.errors import ParameterError
+from secagg.errors import EncodingError, ParameterError
 
-from ..core.numbers import whole
-from .plan import STATUSES, Key, Plan
-from .query import BINNED, MOMENTS, PAIRS, Kind
+from ..core.numbers import real, whole
+from .families.family import Key
+from .families.registry import FAMILIES
+from .query import Query
+from .rules import Rule
 from .suppression import Hidden, suppress_grid, suppress_line
-
-
-class Rule(StrEnum):
-    """Which rule hides something."""
-
-    SITES = "sites"
-    """Fewer sites are in the sum than the policy asks for: nothing is shown."""
-    RECORDS = "records"
-    """Fewer rows are in the sum than the policy asks for: nothing is shown."""
-    CELL = "cell"
-    """From 1 to below `min_cell` rows."""
-    COMPLEMENTARY = "complementary"
-    """It would betray such a cell by subtraction."""
-    TABLE = "table"
-    """The margins alone bound some cell too closely: the whole table is hidden."""
-    UNDEFINED = "undefined"
-    """Nothing is hidden: these data have no such number, as a constant has no correlation."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +27,8 @@ class ReleasePolicy:
     Args:
         min_cell: counts from 1 to below this are hidden, and what would betray them. 1 hides nothing.
         min_records: fewer rows in all, and nothing is shown.
-        min_sites: fewer sites in the sum, and nothing is shown.
+        min_sites: fewer sites in the sum, and nothing is shown; a consensus has so many on each side, or none.
+        max_coefficients: a regression has at most this many coefficients a row.
 
     Raises:
         ParameterError: a value is out of range.
@@ -52,11 +37,13 @@ class ReleasePolicy:
     min_cell: int = 10
     min_records: int = 10
     min_sites: int = 3
+    max_coefficients: float = 0.2
 
     def __post_init__(self) -> None:
         """Check every field."""
         for name in ("min_cell", "min_records", "min_sites"):
             object.__setattr__(self, name, whole(getattr(self, name), name, 1))
+        real(self.max_coefficients, "max_coefficients", 0, 1)
 
     @classmethod
     def preset(cls, name: str) -> ReleasePolicy:
@@ -73,122 +60,100 @@ class ReleasePolicy:
 
 @dataclass
 class Gate:
-    """Which counts of a sum are shown.
+    """Which counts of a sum are shown: what families decide with, and what they look at.
 
     Args:
-        plan: of the query.
+        query: what was asked.
         totals: over all sites.
+        sites: how many are in the sum.
         policy: what is shown.
 
     Attributes:
-        values: count -> what it is: the totals, and ("missing", column, group), ("bin missing", column, group),
-            ("level", column, level) with the second column of a table as ("level", column, level), too.
+        values: count -> what it is: the totals, and counts that follow from them.
         hidden: count -> the rule that hides it.
+        records: rows in all.
     """
 
-    plan: Plan
+    query: Query
     totals: Mapping[Key, int]
+    sites: int
     policy: ReleasePolicy
     values: dict[Key, int] = field(init=False)
     hidden: dict[Key, Rule] = field(init=False)
+    records: int = field(init=False)
 
     def __post_init__(self) -> None:
-        """Decide about each partition of the rows, in the order of the statistics."""
+        """Decide about the groups, then about what each statistic shows."""
         self.values, self.hidden = dict(self.totals), {}
-        groups = [("rows", group) for group in range(self.plan.groups)]
+        self._done, self._counted = set[Key](), dict[str, set[int]]()
+        groups: list[Key] = [("rows", at) for at in range(len(self.query.groups))]
         self.records = sum(self.values[group] for group in groups)
-        least = self.policy.min_cell
-        self._near = [apart for apart in range(1 - least, least) if apart]
-        self._both: dict[str, set[int]] = {}
-        self._groups = self._line(groups) if len(groups) > 1 else set[int]()
-        done = set[tuple[str, ...]]()
-        for one in self.plan.query.statistics:
-            if one.kind in (Kind.MISSING, *MOMENTS, *PAIRS):
-                for name in one.columns:
-                    if (name,) not in done:
-                        done.add((name,))
-                        self._statuses(name)
-            if one.kind in BINNED and ("bins", *one.columns) not in done:
-                done.add(("bins", *one.columns))
-                self._bins(one.columns[0])
-            elif one.kind in PAIRS and one.columns not in done:
-                done.add(one.columns)
-                self._pair(*one.columns)
-            elif one.kind is Kind.TABLE:
-                self._table(*one.columns)
+        self._groups = self.line(groups) if len(groups) > 1 else set[int]()
+        for one in self.query.statistics:
+            FAMILIES[one.kind].decide(self, one)
 
     def shown(self, key: Key) -> int | None:
         """Return a count, or None where it is hidden."""
         return None if key in self.hidden else self.values[key]
 
-    def _statuses(self, name: str) -> None:
-        columns = ("valid", "below", "above", "missing")
-        for group in range(self.plan.groups):
-            known = sum(self.values[status, name, group] for status in STATUSES)
-            self.values["missing", name, group] = self.values["rows", group] - known
-        self._partition([[(status, name, group) for status in columns] for group in range(self.plan.groups)], last=[0])
+    def rules(self, keys: Mapping[str, Key]) -> dict[str, Rule] | None:
+        """Return name -> rule of those of some counts that are hidden; None for none."""
+        return {what: self.hidden[key] for what, key in keys.items() if key in self.hidden} or None
 
-    def _bins(self, name: str) -> None:
-        cells = range(len(self.plan.query.number(name).edges) + 1)
-        for group in range(self.plan.groups):
-            known = sum(self.values["bin", name, at, group] for at in cells)
-            self.values["bin missing", name, group] = self.values["rows", group] - known
-        self._partition(
-            [
-                [*(("bin", name, at, group) for at in cells), ("bin missing", name, group)]
-                for group in range(self.plan.groups)
-            ]
-        )
+    def first(self, what: Key) -> bool:
+        """Tell whether this is asked for the first time: what two statistics share is decided once."""
+        new = what not in self._done
+        self._done.add(what)
+        return new
 
-    def _pair(self, first: str, second: str) -> None:
-        """Hide how many rows have both numbers where that betrays how many lack one of them."""
-        both, rows = self.values["both", first, second], self.values["rows", 0]
-        a, b = self.values["valid", first, 0], self.values["valid", second, 0]
-        counts = [[both, a - both], [b - both, rows - a - b + both]]
-        lines = [{0, 1} if ("valid", name, 0) in self.hidden else set[int]() for name in (first, second)]
-        found = suppress_grid(
-            counts, self.policy.min_cell, hidden_rows=lines[0], hidden_columns=lines[1], last_columns=[0]
-        )
-        key: Key = ("both", first, second)
-        if 0 in found.small | found.others or not found.protected:
-            self.hidden[key] = self._rule(0, found)
-        elif any(both + apart in self._both.get(name, ()) for name in (first, second) for apart in self._near):
-            self.hidden[key] = Rule.COMPLEMENTARY  # the rows of two pairs of one column would differ by few
-        else:
-            for name in (first, second):
-                self._both.setdefault(name, set()).add(both)
+    def derive(self, key: Key, value: int) -> None:
+        """Add a count that follows from totals; raise EncodingError for one below 0, which no data have."""
+        if value < 0:
+            raise EncodingError("the totals are of no data: some input was none")
+        self.values[key] = value
 
-    def _table(self, first: str, second: str) -> None:
-        heights, widths = (range(self.plan.query.levels(name).cells) for name in (first, second))
-        cells: list[list[Key]] = [[("cell", first, second, i, j) for j in widths] for i in heights]
-        for i in heights:
-            self.values["level", first, i] = sum(self.values[key] for key in cells[i])
-        for j in widths:
-            self.values["level", second, j] = sum(row[j] for row in self._counts(cells))
-        rows = self._line([("level", first, i) for i in heights])
-        columns = self._line([("level", second, j) for j in widths])
-        if not self._grid(cells, rows, columns):  # what the margins betray is not shown beside them
-            margins = [("level", first, i) for i in heights] + [("level", second, j) for j in widths]
-            self.hidden |= dict.fromkeys(margins, Rule.TABLE)
+    def hide(self, key: Key, rule: Rule) -> None:
+        """Hide a count."""
+        self.hidden[key] = rule
 
-    def _partition(self, cells: Sequence[Sequence[Key]], last: Sequence[int] = ()) -> None:
+    def small(self, counts: Iterable[int]) -> bool:
+        """Tell whether some count is from 1 to below the least cell; raise EncodingError for one below 0."""
+        counts = list(counts)
+        if min(counts, default=0) < 0:
+            raise EncodingError("the totals are of no data: some input was none")
+        return any(0 < count < self.policy.min_cell for count in counts)
+
+    def far(self, columns: Sequence[str], count: int) -> bool:
+        """Tell whether as many rows have numbers in these columns as in others that share one, or far more or fewer.
+
+        Else sums over two sets of rows that differ by few would tell the sum over those few.
+        """
+        near = [apart for apart in range(1 - self.policy.min_cell, self.policy.min_cell) if apart]
+        if any(count + apart in self._counted.get(name, ()) for name in columns for apart in near):
+            return False
+        for name in columns:
+            self._counted.setdefault(name, set()).add(count)
+        return True
+
+    def enough(self, rows: int, coefficients: int) -> bool:
+        """Tell whether there are enough rows for so many coefficients."""
+        return coefficients <= self.policy.max_coefficients * rows
+
+    def partition(self, cells: Sequence[Sequence[Key]], last: Sequence[int] = ()) -> None:
         """Decide about a line, or about a table of groups by cells whose column margins nobody is shown here."""
         if len(cells) == 1:
-            self._line(cells[0], last)
+            self.line(cells[0], last)
             return
         margins = [sum(column) for column in zip(*self._counts(cells), strict=True)]
         found = suppress_line(margins, self.policy.min_cell, last)
-        self._grid(cells, self._groups, found.small | found.others, last)
+        self.grid(cells, self._groups, found.small | found.others, last)
 
-    def _counts(self, cells: Sequence[Sequence[Key]]) -> list[list[int]]:
-        return [[self.values[key] for key in row] for row in cells]
-
-    def _line(self, cells: Sequence[Key], last: Sequence[int] = ()) -> set[int]:
+    def line(self, cells: Sequence[Key], last: Sequence[int] = ()) -> set[int]:
         """Hide cells of a line; return which."""
         found = suppress_line([self.values[key] for key in cells], self.policy.min_cell, last)
         return self._hide(cells, found)
 
-    def _grid(
+    def grid(
         self,
         cells: Sequence[Sequence[Key]],
         rows: set[int] | frozenset[int],
@@ -202,13 +167,17 @@ class Gate:
         self._hide([key for row in cells for key in row], found)
         return found.protected
 
-    def _hide(self, cells: Sequence[Key], found: Hidden) -> set[int]:
-        gone = set(found.small | found.others) if found.protected else set(range(len(cells)))
-        for at in sorted(gone):
-            self.hidden[cells[at]] = self._rule(at, found)
-        return gone
-
-    def _rule(self, at: int, found: Hidden) -> Rule:
+    def rule(self, at: int, found: Hidden) -> Rule:
+        """Return the rule by which suppression hides a cell."""
         if at in found.small:
             return Rule.CELL
         return Rule.COMPLEMENTARY if found.protected else Rule.TABLE
+
+    def _counts(self, cells: Sequence[Sequence[Key]]) -> list[list[int]]:
+        return [[self.values[key] for key in row] for row in cells]
+
+    def _hide(self, cells: Sequence[Key], found: Hidden) -> set[int]:
+        gone = set(found.small | found.others) if found.protected else set(range(len(cells)))
+        for at in sorted(gone):
+            self.hide(cells[at], self.rule(at, found))
+        return gone

@@ -11,10 +11,12 @@ from protocols.core.threat_model import Adversary
 from protocols.masking.transitions import ServerPhase
 from protocols.simulation import run_locally
 from protocols.simulation.masked import collected_phases
-from protocols.simulation.queried import ask_sites, pooled
+from protocols.simulation.pooled_rows import pooled
+from protocols.simulation.queried import ask_sites
 from protocols.statistics.answer import answer_of
+from protocols.statistics.kinds import Kind
 from protocols.statistics.plan import Plan
-from protocols.statistics.query import Kind, Where, asked
+from protocols.statistics.query import Where, asked
 from protocols.statistics.release import ReleasePolicy
 from secagg.errors import EncodingError, ParameterError, ThresholdError
 
