@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..statistics.columns import Levels, Number
-from ..statistics.families.family import Key
 from ..statistics.families.generalized import UNIT_BITS, Model
 from ..statistics.families.pairs import PRODUCTS
-from ..statistics.kinds import Kind
+from ..statistics.kinds import Key, Kind
 from ..statistics.plan import Plan
 from ..statistics.query import Operator, Query, Statistic
 from ..statistics.site import Site
@@ -58,6 +57,7 @@ class _Pool:
         }
         added = {(terms[one.kind], one.columns): one for one in self.query.statistics if one.kind in terms}
         self.terms = [(term, one) for (term, _), one in added.items()]
+        self.models = {one: Model(plan.query, one) for term, one in self.terms if term == self._steps}
         self.votes = [one for one in self.query.statistics if one.kind is Kind.CONSENSUS]
         self.here = Counter[tuple[str, int]]()
 
@@ -124,7 +124,7 @@ class _Pool:
                     yield ("term", *one.columns, j, k), x * y
 
     def _steps(self, one: Statistic, row: Row) -> Iterator[tuple[Key, int]]:
-        model = Model(self.query, one)
+        model = self.models[one]
         name, *predictors = one.columns
         column = self.query.column(name)
         if isinstance(column, Levels):

@@ -4,6 +4,7 @@ from .answer import Answer, answer_of
 from .columns import Levels, Number, even_edges
 from .finding import Finding
 from .kinds import Kind
+from .newton import Fit, fit
 from .plan import Plan
 from .query import Operator, Query, Statistic, Where, asked, read_query
 from .query_file import query_from_toml
@@ -14,6 +15,7 @@ from .site import Site, SitePolicy
 __all__ = [
     "Answer",
     "Finding",
+    "Fit",
     "Kind",
     "Levels",
     "Number",
@@ -29,6 +31,7 @@ __all__ = [
     "answer_of",
     "asked",
     "even_edges",
+    "fit",
     "query_from_toml",
     "read_query",
 ]

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from secagg.errors import EncodingError, ParameterError
 
 from ..masking.result import RoundResult
-from .families.family import Key, hidden
+from .families.family import hidden
 from .families.registry import FAMILIES
 from .finding import Finding
+from .gate import Gate
+from .kinds import Key
 from .plan import Plan
 from .query import Query
-from .release import Gate, ReleasePolicy
+from .release import ReleasePolicy
 from .rules import Rule
 
 
@@ -56,6 +58,8 @@ def release(plan: Plan, totals: Mapping[Key, int], sites: int, policy: ReleasePo
     policy = policy or ReleasePolicy()
     try:
         gate = Gate(plan.query, totals, sites, policy)
+        for one in plan.query.statistics:
+            FAMILIES[one.kind].decide(gate, one)
         rule = Rule.SITES if sites < policy.min_sites else Rule.RECORDS if gate.records < policy.min_records else None
         findings = tuple(_withheld(plan.query, rule) if rule else _found(gate))
     except ParameterError as error:

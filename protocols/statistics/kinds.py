@@ -9,6 +9,10 @@ from typing import Any
 
 from secagg.errors import ParameterError
 
+Key = tuple[str | int, ...]
+"""What a total is of, as SPEC section 41.2 lists them: `("rows", group)`, `("power", column, k, group)` and so on.
+The group is 0 without groups."""
+
 
 class Kind(StrEnum):
     """Which statistic."""

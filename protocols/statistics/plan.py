@@ -14,8 +14,8 @@ from secagg.errors import EncodingError, ParameterError
 from ..inputs.vectors import IntegerVector
 from ..masking.result import RoundResult
 from .encoding import LIMB_BITS, join, limbs_of, split
-from .families.family import Key
 from .families.registry import FAMILIES
+from .kinds import Key
 from .query import Query
 
 MAX_TOTALS = 1 << 20

@@ -12,14 +12,13 @@ import numpy.typing as npt
 
 from secagg.errors import EncodingError
 
+from .chosen import Chosen, Mask
 from .columns import Levels, Number
-from .encoding import quantise
-from .families.family import Key
 from .families.registry import FAMILIES
+from .kinds import Key
 from .plan import Plan
 from .query import Operator, Query
 
-Mask = npt.NDArray[np.bool_]
 _COMPARE = {
     Operator.EQUAL: np.equal,
     Operator.NOT_EQUAL: np.not_equal,
@@ -106,47 +105,12 @@ class Table:
 
     def totals(self, plan: Plan, chosen: Mask) -> dict[Key, int]:
         """Return the totals of the chosen rows, in the plan's order."""
-        rows = Chosen(self, chosen)
+        rows = Chosen(
+            self.query,
+            {name: values[chosen] for name, values in self.numbers.items()},
+            {name: cells[chosen] for name, cells in self.codes.items()},
+            int(np.count_nonzero(chosen)),
+        )
         for one in self.query.statistics:
             FAMILIES[one.kind].count(rows, one)
         return {key: rows.found[key] for key in plan.totals}
-
-
-class Chosen:
-    """The rows that a query selects, as its families count them.
-
-    Attributes:
-        query: what is asked.
-        numbers, codes: columns of numbers, and of levels as cells, of the chosen rows alone.
-        group: the group of each row, 0 without groups.
-        members: for each group, which rows are in it.
-        found: the totals so far, at first the rows of each group.
-    """
-
-    def __init__(self, table: Table, chosen: Mask) -> None:
-        self.query = table.query
-        self.codes = {name: cells[chosen] for name, cells in table.codes.items()}
-        self.numbers = {name: values[chosen] for name, values in table.numbers.items()}
-        grouping, count = self.query.group_by, int(np.count_nonzero(chosen))
-        self.group = np.zeros(count, dtype=np.int64) if grouping is None else self.codes[grouping]
-        self.members = [self.group == at for at in range(len(self.query.groups))]
-        self.found: dict[Key, int] = {
-            ("rows", at): int(np.count_nonzero(members)) for at, members in enumerate(self.members)
-        }
-        self._within: dict[str, Mask] = {}
-        self._levels: dict[str, npt.NDArray[np.int64]] = {}
-
-    def within(self, name: str) -> Mask:
-        """Return which rows have a number within the column's bounds."""
-        if name not in self._within:
-            column, values = self.query.number(name), self.numbers[name]
-            self._within[name] = (values >= column.lo) & (values <= column.hi)
-        return self._within[name]
-
-    def levels(self, name: str) -> npt.NDArray[np.int64]:
-        """Return the level of each row's number, 0 where it is not within the bounds."""
-        if name not in self._levels:
-            within = self.within(name)
-            self._levels[name] = np.zeros(len(within), dtype=np.int64)
-            self._levels[name][within] = quantise(self.query.number(name), self.numbers[name][within])
-        return self._levels[name]

@@ -6,19 +6,17 @@ import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..chosen import Chosen
 from ..finding import Finding
-from ..kinds import Kind
+from ..gate import Gate
+from ..kinds import Key, Kind
 from ..query import Query, Statistic
 from ..rules import Rule
-from .family import Family, Key, hidden
-
-if TYPE_CHECKING:
-    from ..release import Gate
-    from ..rows import Chosen
+from .family import Family, hidden
 
 
 class Bins(Family):

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..chosen import Chosen
 from ..columns import Levels
+from ..gate import Gate
+from ..kinds import Key
 from ..query import Query
-from .family import Key
-
-if TYPE_CHECKING:
-    from ..release import Gate
-    from ..rows import Chosen
 
 
 def width(query: Query, name: str) -> int:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..chosen import Chosen
 from ..finding import Finding
+from ..gate import Gate
+from ..kinds import Key
 from ..query import Query, Statistic
-from .family import Family, Key
-
-if TYPE_CHECKING:
-    from ..release import Gate
-    from ..rows import Chosen
+from .family import Family
 
 STATUSES = ("valid", "below", "above")
 """Of a number in a row: within its bounds, below, above. What is left is missing."""

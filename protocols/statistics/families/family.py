@@ -5,23 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from secagg.errors import EstimateError
 
+from ..chosen import Chosen
 from ..estimates.estimate import Estimate
 from ..estimates.significance import Test
 from ..finding import Finding
+from ..gate import Gate
+from ..kinds import Key
 from ..query import Query, Statistic
 from ..rules import Rule
-
-if TYPE_CHECKING:
-    from ..release import Gate
-    from ..rows import Chosen
-
-Key = tuple[str | int, ...]
-"""What a total is of, as SPEC section 41.2 lists them: `("rows", group)`, `("power", column, k, group)` and so on.
-The group is 0 without groups."""
 
 
 class Family(ABC):

@@ -12,24 +12,23 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import cached_property
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from secagg.errors import EncodingError, ParameterError
 
+from ..chosen import Chosen
 from ..columns import Levels, Number
 from ..encoding import exact_sum
 from ..estimates.generalized import newton_step
 from ..finding import Finding
+from ..gate import Gate
+from ..kinds import Key
 from ..query import Query, Statistic
 from ..rules import Rule
-from .family import Family, Key, estimated, hidden
+from .family import Family, estimated, hidden
 from .regression import INTERCEPT, complete_rows, decide_complete
-
-if TYPE_CHECKING:
-    from ..release import Gate
-    from ..rows import Chosen
 
 UNIT_BITS = 40
 """A term is rounded to 2^-40 of the power of two that bounds it."""

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from secagg.errors import EstimateError
 
+from ..chosen import Chosen
 from ..encoding import exact_sum
 from ..estimates.moments import Moments
 from ..estimates.tests import Difference, analysis_of_variance, student, welch
 from ..finding import Finding
-from ..kinds import Kind
+from ..gate import Gate
+from ..kinds import Key, Kind
 from ..query import Query, Statistic
 from ..rules import Rule
-from .family import Family, Key, estimated, hidden, part, tested
-
-if TYPE_CHECKING:
-    from ..release import Gate
-    from ..rows import Chosen
+from .family import Family, estimated, hidden, part, tested
 
 
 class Means(Family):

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from secagg.errors import EstimateError
 
+from ..chosen import Chosen
 from ..encoding import exact_sum
 from ..estimates.moments import Moments
 from ..finding import Finding
-from ..kinds import Kind
+from ..gate import Gate
+from ..kinds import Key, Kind
 from ..query import Query, Statistic
 from .counts import count_statuses, decide_statuses, status_totals
-from .family import Family, Key, estimated, hidden
-
-if TYPE_CHECKING:
-    from ..release import Gate
-    from ..rows import Chosen
+from .family import Family, estimated, hidden
 
 POWERS = {Kind.MEAN: 1, Kind.VARIANCE: 2, Kind.DEVIATION: 2, Kind.SKEWNESS: 3}
 """Kind -> the highest power that is summed."""

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..chosen import Chosen
 from ..encoding import exact_sum
 from ..estimates.moments import CoMoments, Moments
 from ..finding import Finding
-from ..kinds import Kind
+from ..gate import Gate
+from ..kinds import Key, Kind
 from ..query import Query, Statistic
 from ..rules import Rule
 from ..suppression import suppress_grid
 from .counts import count_statuses, decide_statuses, status_totals
-from .family import Family, Key, estimated, hidden
-
-if TYPE_CHECKING:
-    from ..release import Gate
-    from ..rows import Chosen
+from .family import Family, estimated, hidden
 
 PRODUCTS = ((1, 0), (0, 1), (2, 0), (0, 2), (1, 1))
 """Powers of the two columns of a pair whose products are summed, over rows where both are valid."""

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from secagg.errors import EstimateError
 
+from ..chosen import Chosen
 from ..encoding import exact_sum
 from ..estimates.regression import LinearFit, Sums, linear, ridge
 from ..finding import Finding
-from ..kinds import Kind
+from ..gate import Gate
+from ..kinds import Key, Kind
 from ..query import Query, Statistic
 from ..rules import Rule
-from .family import Family, Key, estimated, hidden, part, tested
-
-if TYPE_CHECKING:
-    from ..release import Gate
-    from ..rows import Chosen
+from .family import Family, estimated, hidden, part, tested
 
 INTERCEPT = "(intercept)"
 

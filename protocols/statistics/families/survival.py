@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +14,12 @@ from secagg.errors import EstimateError
 from ..estimates.order import area_under_curve
 from ..estimates.survival import LifeTable, SurvivalPoint, kaplan_meier, log_rank
 from ..finding import Finding
+from ..gate import Gate
 from ..query import Query, Statistic
 from ..rules import Rule
-from .cells import Block
+from .cells import Block, cell_keys
 from .family import estimated, hidden, tested
 from .tables import Counted
-
-if TYPE_CHECKING:
-    from ..release import Gate
 
 Counts = npt.NDArray[Any]
 """Of Python's integers, the bins along the first axis."""
@@ -39,6 +38,7 @@ class Survival(Counted):
 
     def decide(self, gate: Gate, one: Statistic) -> None:
         """Nothing is shown but merged cells."""
+        gate.whole(cell_keys(gate.query, one.columns))
 
     def findings(self, gate: Gate, one: Statistic) -> Iterator[Finding]:
         """Yield the curve of each group, and the test of all."""
@@ -84,6 +84,7 @@ class Discrimination(Counted):
 
     def decide(self, gate: Gate, one: Statistic) -> None:
         """Nothing is shown but merged cells."""
+        gate.whole(cell_keys(gate.query, one.columns))
 
     def findings(self, gate: Gate, one: Statistic) -> Iterator[Finding]:
         """Yield the bracket of the area."""
@@ -124,8 +125,7 @@ def merged_ends(counts: Counts, least: int) -> list[int]:
 
 def merge(counts: Counts, ends: list[int]) -> Counts:
     """Return the counts of bins that are merged up to each end; what is behind the last end is left out."""
-    starts = [0, *ends[:-1]]
-    rows = [counts[start:end].sum(axis=0) for start, end in zip(starts, ends, strict=True)]
+    rows = [counts[start:end].sum(axis=0) for start, end in pairwise([0, *ends])]
     return np.array(rows, dtype=object).reshape(len(ends), *counts.shape[1:])
 
 

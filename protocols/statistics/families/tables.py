@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..chosen import Chosen
 from ..estimates.tables import (
     OddsRatio,
     chi_squared,
@@ -17,15 +18,12 @@ from ..estimates.tables import (
     odds_ratio,
 )
 from ..finding import Finding
-from ..kinds import Kind
+from ..gate import Gate
+from ..kinds import Key, Kind
 from ..query import Query, Statistic
 from ..rules import Rule
 from .cells import Block, cell_keys, cell_totals, count_cells, width
-from .family import Family, Key, estimated, hidden, tested
-
-if TYPE_CHECKING:
-    from ..release import Gate
-    from ..rows import Chosen
+from .family import Family, estimated, hidden, tested
 
 
 class Counted(Family):
@@ -83,6 +81,7 @@ class Tables(Counted):
         """Decide about the table and its margins, once."""
         if not gate.first(("table", *one.columns)):
             return
+        gate.whole(cell_keys(gate.query, one.columns))
         first, second = one.columns
         heights, widths = (range(width(gate.query, name)) for name in one.columns)
         cells: list[list[Key]] = [[("cell", first, second, i, j) for j in widths] for i in heights]
@@ -162,6 +161,7 @@ class Strata(Counted):
 
     def decide(self, gate: Gate, one: Statistic) -> None:
         """Nothing is shown but numbers of all strata."""
+        gate.whole(cell_keys(gate.query, one.columns))
 
     def findings(self, gate: Gate, one: Statistic) -> Iterator[Finding]:
         """Yield both, if no cell is small."""
@@ -183,6 +183,7 @@ class Strata(Counted):
 def decide_line(gate: Gate, name: str) -> None:
     """Decide about the cells of one column, once."""
     if gate.first(("line", name)):
+        gate.whole(cell_keys(gate.query, (name,)))
         gate.line(list(cell_keys(gate.query, (name,))))
 
 

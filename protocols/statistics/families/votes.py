@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from secagg.errors import EncodingError
+
+from ..chosen import Chosen
 from ..finding import Finding
+from ..gate import Gate
+from ..kinds import Key
 from ..query import Query, Statistic
 from ..rules import Rule
 from .cells import cell_totals, count_cells, width
-from .family import Family, Key, hidden
+from .family import Family, hidden
 from .tables import decide_line
-
-if TYPE_CHECKING:
-    from ..release import Gate
-    from ..rows import Chosen
 
 
 class Approval(Family):
@@ -104,6 +104,8 @@ class Consensus(Family):
         """Yield the share of sites that agree."""
         speaks, agrees = (gate.values[what, *one.columns] for what in ("speaks", "agrees"))
         least = gate.policy.min_sites
+        if not agrees <= speaks <= gate.sites:
+            raise EncodingError("the totals are of no data: some input was none")
         if any(0 < count < least for count in (agrees, speaks - agrees, gate.sites - speaks)) or not speaks:
             yield hidden(one, Rule.SITES)
             return

@@ -1,0 +1,70 @@
+"""Logistic and Poisson regression: a session a step, until a step gains nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from secagg.errors import EstimateError, ParameterError
+
+from .answer import Answer
+from .finding import Finding
+from .kinds import SHAPES, Parameters
+from .plan import Plan
+from .query import Query
+
+TOLERANCE = 1e-10
+"""Half of the decrement is what the log-likelihood is about to gain."""
+MOST_STEPS = 25
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A regression that took several sessions.
+
+    Attributes:
+        answer: to the last question; its finding has the coefficients after the last step, or the rule that hid it.
+        steps: how many sessions there were.
+    """
+
+    answer: Answer
+    steps: int
+
+    @property
+    def finding(self) -> Finding:
+        """What the analyst is told."""
+        return self.answer.findings[0]
+
+
+def fit(query: Query, ask: Callable[[Query], Answer]) -> Fit:
+    """Ask for step after step, each from the coefficients of the one before.
+
+    Args:
+        query: its one statistic is `logistic` or `poisson`, with the coefficients to start from: zeros will do; for
+            `poisson` the intercept is best the logarithm of the mean.
+        ask: returns the answer to a query, by a session over the sites.
+
+    Raises:
+        ParameterError: another query.
+        EstimateError: no end after 25 steps, or coefficients that run away, as where a predictor tells the response
+            wholly (`no-convergence`).
+        Whatever `ask` raises.
+    """
+    if len(query.statistics) != 1 or SHAPES[query.statistics[0].kind].parameters is not Parameters.COEFFICIENTS:
+        raise ParameterError("a fit is of one statistic, logistic or poisson: ask the others in another query")
+    (start,) = query.statistics
+    for step in range(1, MOST_STEPS + 1):
+        answer = ask(query)
+        value: Any = answer.findings[0].value
+        if value is None or abs(value["decrement"]) <= TOLERANCE:
+            return Fit(answer, step)
+        one = msgspec.structs.replace(start, parameters=tuple(value["next"]))
+        try:
+            query = msgspec.structs.replace(query, statistics=(one,))
+            Plan(query)  # refuses coefficients at which terms have no bound
+        except ParameterError:
+            break
+    raise EstimateError("the coefficients ran away, or found no end: leave a predictor out", reason="no-convergence")
