@@ -16,6 +16,7 @@ from ..statistics.query import Query, Statistic, Where
 
 Many = list[str] | None
 _OPERATORS = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
+_FORMS = {"--bounds": "COL:LO:HI", "--histogram": "COL:LO:HI:BINS", "--edges": "COL:LO:HI:BINS"}
 _PANEL = "The question"
 
 
@@ -67,7 +68,7 @@ class Question:
         texts = {name for name, role in roles if role in (Role.LEVELS, Role.TWO)}
         ordered = {name for name, role in roles if role is Role.TWO}
         texts |= {self.group_by} if self.group_by else set()
-        bounds = {name: tuple(_numbers(rest, 2, "--bounds")) for name, rest in _by_column(self.bounds, "--bounds")}
+        bounds = {name: tuple(_numbers(name, rest, "--bounds")) for name, rest in _by_column(self.bounds, "--bounds")}
         edges = self._edges(bounds)
         given = {name: tuple(rest.split(",")) for name, rest in _by_column(self.levels, "--levels")}
         conditions = [condition.split(maxsplit=2) for condition in self.where or ()]
@@ -108,7 +109,7 @@ class Question:
         edges: dict[str, tuple[float, ...]] = {}
         for option, given in (("--histogram", self.histogram), ("--edges", self.edges)):
             for name, rest in _by_column(given, option):
-                lo, hi, bins = _numbers(rest, 3, option)
+                lo, hi, bins = _numbers(name, rest, option)
                 made = even_edges(lo, hi, int(bins) if bins == int(bins) else -1)
                 if edges.setdefault(name, made) != made:
                     raise ParameterError(f"{name!r} has edges twice: one query has one set of edges a column")
@@ -147,10 +148,10 @@ def _by_column(given: Many, option: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _numbers(text: str, count: int, option: str) -> list[float]:
-    parts = text.split(":")
-    if len(parts) != count:
-        raise ParameterError(f"{option} has {text!r}, but must have {count} numbers with colons between them")
+def _numbers(name: str, text: str, option: str) -> list[float]:
+    parts, form = text.split(":"), _FORMS[option]
+    if len(parts) != form.count(":"):
+        raise ParameterError(f"{option} is '{name}:{text}', but must be {form}: {form.count(':')} numbers of a column")
     return _floats(parts, option)
 
 
