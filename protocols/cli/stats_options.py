@@ -86,7 +86,7 @@ class Question:
         found = [Statistic(Kind.COUNT)] if self.count else []
         texts = set[str]()
         for kind in Kind:
-            for given in (getattr(self, kind) or ()) if kind is not Kind.COUNT else ():
+            for given in (getattr(self, kind, None) or ()) if kind is not Kind.COUNT else ():
                 name, _, rest = given.partition(":")
                 if kind in (Kind.COVARIANCE, Kind.CORRELATION, Kind.TABLE):
                     names = tuple(given.split(","))
