@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from secagg.errors import ParameterError
 
 from ..core.files import write_whole
 from ..core.threat_model import Adversary
-from ..simulation.queried import ask_sites
+from ..simulation.queried import ask_sites, inquire
 from ..statistics.query import Query
 from ..statistics.query_file import query_from_toml
 from ..statistics.release import ReleasePolicy
@@ -56,6 +57,9 @@ def stats(
         float, typer.Option(help="Fraction that may be corrupt: 0.1.", metavar="F", show_default=False)
     ] = 0.1,
     seed: Annotated[int, typer.Option(help="Seeds dropouts alone.", metavar="N", min=0, show_default=False)] = 0,
+    two_rounds: Annotated[
+        bool, typer.Option("--two-rounds", help="Sum moments of shown cells alone, after counts.")
+    ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say what would happen, and ask nobody.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write a page with pictures, too.", metavar="FILE")] = None,
     as_json: AsJson = False,
@@ -87,15 +91,16 @@ def stats(
         return
     fractions = drop_fractions(dropout, drop_in or [])
     check_phases_exist(adversary, fractions)
-    asked = ask_sites(
-        wanted,
-        sites,
-        policy,
+    ask = partial(
+        ask_sites,
+        sites=sites,
+        policy=policy,
         drops=fractions,
         corrupt_fraction=corrupt,
         adversary=adversary,
         seed=seed,
     )
+    asked = inquire(wanted, ask, two_rounds=two_rounds)
     if report is not None:
         write_whole(report, report_page(wanted, asked, levels_read))
     if as_json:

@@ -313,10 +313,10 @@ def _cell(text: str | None, heat: float | None) -> str:
 
 
 def _costs(asked: QueriedSites) -> dict[str, str]:
-    report = asked.report
-    sent = max(cost.sent_bytes for cost in report.clients.values())
+    many = len(asked.reports)
     return {
-        "a site sends": f"at most {size_of(sent)}",
-        "everyone, on one machine": f"{report.wall_seconds:.2f} s",
-        "session": report.session_id.hex(),
+        "sessions": f"{many}",
+        "a site sends": f"at most {size_of(asked.most_sent)}",
+        "everyone, on one machine": f"{asked.seconds:.2f} s",
+        "session" if many == 1 else "last session": asked.reports[-1].session_id.hex(),
     }

@@ -18,7 +18,7 @@ from .stats_grids import Grid, grids_of, name_of, number, rule_of
 
 def stats_facts(asked: QueriedSites, levels_read: list[str]) -> dict[str, Any]:
     """Return what the command prints as JSON."""
-    answer, costs = asked.answer, list(asked.report.clients.values())
+    answer = asked.answer
     return {
         "sites": answer.sites,
         "records": answer.records,
@@ -28,8 +28,9 @@ def stats_facts(asked: QueriedSites, levels_read: list[str]) -> dict[str, Any]:
         "levels_from_data": levels_read,
         "policy": dict(vars(answer.policy)),
         "results": [_facts(finding) for finding in answer.findings],
-        "seconds": asked.report.wall_seconds,
-        "bytes": {"site_sent_max": max(cost.sent_bytes for cost in costs)},
+        "sessions": len(asked.reports),
+        "seconds": asked.seconds,
+        "bytes": {"site_sent_max": asked.most_sent},
     }
 
 

@@ -63,9 +63,10 @@ class _Pool:
 
     def add(self, row: Row) -> None:
         query, counter = self.query, self.counter
-        if not all(_meets(query, row, where.column, where.operator, where.constant) for where in query.where):
+        group = self._group(row)
+        met = all(_meets(query, row, where.column, where.operator, where.constant) for where in query.where)
+        if group is None or not met:
             return
-        group = 0 if query.group_by is None else _cell(query.levels(query.group_by), row[query.group_by])
         counter["rows", group] += 1
         for name in self.counted:
             counter[self._level(name, row)[0], name, group] += 1
@@ -90,6 +91,14 @@ class _Pool:
         for one in self.votes:
             (name,) = one.columns
             self.here[name, _cell(query.levels(name), row[name])] += 1
+
+    def _group(self, row: Row) -> int | None:
+        """Return the row's group, None for one that is not summed."""
+        if self.query.group_by is None:
+            return 0
+        levels = self.query.levels(self.query.group_by)
+        name = levels.names[_cell(levels, row[self.query.group_by])]
+        return self.query.groups.index(name) if name in self.query.groups else None
 
     def end_site(self) -> None:
         """Count the site itself, where sites are counted."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 
-from secagg.errors import ParameterError, QueryRefused
+from secagg.errors import EstimateError, ParameterError, QueryRefused
 
 from ..core.machine import Inputs
 from ..core.participants import Participants
@@ -16,10 +18,16 @@ from ..core.threat_model import Adversary, ThreatModel
 from ..masking.config import RoundConfig
 from ..masking.transitions import ServerPhase
 from ..statistics.answer import Answer, release
+from ..statistics.families.family import hidden
+from ..statistics.finding import Finding
+from ..statistics.kinds import SHAPES, Kind, Parameters
+from ..statistics.newton import fit
 from ..statistics.plan import Plan
 from ..statistics.query import Query
 from ..statistics.release import ReleasePolicy
+from ..statistics.rules import Rule
 from ..statistics.site import Site
+from ..statistics.two_rounds import ask_twice
 from .masked import Simulation, SimulationReport
 from .pooled_rows import pooled
 
@@ -32,13 +40,31 @@ class QueriedSites:
         answer: what the analyst is shown.
         exact: whether the totals, hidden ones included, are those of the pooled rows.
         refused: name -> reason of each site that did not answer.
-        report: of the session.
+        reports: of each session.
     """
 
     answer: Answer
     exact: bool
     refused: Mapping[str, str]
-    report: SimulationReport
+    reports: tuple[SimulationReport, ...]
+
+    @property
+    def report(self) -> SimulationReport:
+        """Of the first session."""
+        return self.reports[0]
+
+    @property
+    def seconds(self) -> float:
+        """What all sessions took, everyone on this machine."""
+        return sum(report.wall_seconds for report in self.reports)
+
+    @property
+    def most_sent(self) -> int:
+        """The most bytes that one site sent, in all sessions."""
+        sent = Counter[str]()
+        for report in self.reports:
+            sent.update({name: cost.sent_bytes for name, cost in report.clients.items()})
+        return max(sent.values())
 
 
 def ask_sites(
@@ -91,4 +117,47 @@ def ask_sites(
     survivors = report.result.survivors
     totals = plan.decode(report.result)
     exact = totals == pooled(plan, [sites[name] for name in sorted(survivors)])
-    return QueriedSites(release(plan, totals, len(survivors), policy), exact, refused, report)
+    return QueriedSites(release(plan, totals, len(survivors), policy), exact, refused, (report,))
+
+
+def inquire(query: Query, ask: Callable[[Query], QueriedSites], *, two_rounds: bool = False) -> QueriedSites:
+    """Ask a question in as many sessions as it takes: regressions step by step, and moments after counts if wanted.
+
+    Args:
+        query: what is asked.
+        ask: asks the sites in one session, as `ask_sites` does.
+        two_rounds: whether moments are asked for after counts, in a session of their own.
+
+    Raises:
+        ParameterError: the query has kinds that are not asked in two rounds.
+        Whatever `ask` raises.
+    """
+    sessions: list[QueriedSites] = []
+
+    def once(one: Query) -> Answer:
+        sessions.append(ask(one))
+        return sessions[-1].answer
+
+    stepwise = [one for one in query.statistics if SHAPES[one.kind].parameters is Parameters.COEFFICIENTS]
+    plain = tuple(one for one in query.statistics if one not in stepwise)
+    found: dict[tuple[Kind, tuple[str, ...]], list[Finding]] = {}
+    answers = []
+    if plain:
+        together = msgspec.structs.replace(query, statistics=plain)
+        answers.append(ask_twice(together, once) if two_rounds else once(together))
+        for finding in answers[0].findings:
+            found.setdefault((finding.statistic, finding.columns), []).append(finding)
+    for one in stepwise:
+        try:
+            answers.append(fit(msgspec.structs.replace(query, statistics=(one,)), once).answer)
+            found[one.kind, one.columns] = [*answers[-1].findings]
+        except EstimateError as error:
+            answers.append(sessions[-1].answer)
+            found[one.kind, one.columns] = [replace(hidden(one, Rule.UNDEFINED), reason=error.reason)]
+    findings = tuple(each for one in query.statistics for each in found.pop((one.kind, one.columns), ()))
+    return QueriedSites(
+        replace(answers[0], digest=query.digest, findings=findings),
+        all(each.exact for each in sessions),
+        {name: reason for each in sessions for name, reason in each.refused.items()},
+        tuple(report for each in sessions for report in each.reports),
+    )

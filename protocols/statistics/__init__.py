@@ -11,6 +11,7 @@ from .query_file import query_from_toml
 from .release import ReleasePolicy
 from .rules import Rule
 from .site import Site, SitePolicy
+from .two_rounds import ask_twice
 
 __all__ = [
     "Answer",
@@ -29,6 +30,7 @@ __all__ = [
     "Statistic",
     "Where",
     "answer_of",
+    "ask_twice",
     "asked",
     "even_edges",
     "fit",

@@ -20,7 +20,7 @@ class Chosen:
     Attributes:
         query: what is asked.
         numbers, codes: columns of numbers, and of levels as cells, of the chosen rows alone.
-        group: the group of each row, 0 without groups.
+        group: the group of each row, 0 without groups, -1 for a row of a cell that is not summed.
         members: for each group, which rows are in it.
         found: the totals so far, at first the rows of each group.
     """
@@ -34,7 +34,11 @@ class Chosen:
     ) -> None:
         self.query, self.numbers, self.codes = query, numbers, codes
         grouping = query.group_by
-        self.group = np.zeros(count, dtype=np.int64) if grouping is None else self.codes[grouping]
+        self.group = np.zeros(count, dtype=np.int64)
+        if grouping is not None:
+            names = query.levels(grouping).names
+            places = [query.groups.index(name) if name in query.groups else -1 for name in names]
+            self.group = np.array(places, dtype=np.int64)[self.codes[grouping]]
         self.members = [self.group == at for at in range(len(self.query.groups))]
         self.found: dict[Key, int] = {
             ("rows", at): int(np.count_nonzero(members)) for at, members in enumerate(self.members)

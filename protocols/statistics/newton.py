@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +11,17 @@ import msgspec
 from secagg.errors import EstimateError, ParameterError
 
 from .answer import Answer
+from .families.generalized import Model
 from .finding import Finding
 from .kinds import SHAPES, Parameters
 from .plan import Plan
-from .query import Query
+from .query import Query, Statistic
 
 TOLERANCE = 1e-10
 """Half of the decrement is what the log-likelihood is about to gain."""
-MOST_STEPS = 25
+MOST_STEPS = 40
+LONGEST_STEP = 4.0
+"""In the sum of absolute coefficients, in units of SPEC section 41.3: longer ones are shortened: they may overshoot."""
 
 
 @dataclass(frozen=True)
@@ -43,28 +46,35 @@ def fit(query: Query, ask: Callable[[Query], Answer]) -> Fit:
     """Ask for step after step, each from the coefficients of the one before.
 
     Args:
-        query: its one statistic is `logistic` or `poisson`, with the coefficients to start from: zeros will do; for
-            `poisson` the intercept is best the logarithm of the mean.
+        query: its one statistic is `logistic` or `poisson`, with the coefficients to start from: zeros will do.
         ask: returns the answer to a query, by a session over the sites.
 
     Raises:
         ParameterError: another query.
-        EstimateError: no end after 25 steps, or coefficients that run away, as where a predictor tells the response
+        EstimateError: no end after 40 steps, or coefficients that run away, as where a predictor tells the response
             wholly (`no-convergence`).
         Whatever `ask` raises.
     """
     if len(query.statistics) != 1 or SHAPES[query.statistics[0].kind].parameters is not Parameters.COEFFICIENTS:
         raise ParameterError("a fit is of one statistic, logistic or poisson: ask the others in another query")
-    (start,) = query.statistics
     for step in range(1, MOST_STEPS + 1):
         answer = ask(query)
         value: Any = answer.findings[0].value
         if value is None or abs(value["decrement"]) <= TOLERANCE:
             return Fit(answer, step)
-        one = msgspec.structs.replace(start, parameters=tuple(value["next"]))
         try:
-            query = msgspec.structs.replace(query, statistics=(one,))
+            query = msgspec.structs.replace(query, statistics=(_next(query, value["next"]),))
             Plan(query)  # refuses coefficients at which terms have no bound
         except ParameterError:
             break
     raise EstimateError("the coefficients ran away, or found no end: leave a predictor out", reason="no-convergence")
+
+
+def _next(query: Query, after: Sequence[float]) -> Statistic:
+    """Return the statistic at the coefficients after a step, which is shortened if it is a long one."""
+    (one,) = query.statistics
+    moved = msgspec.structs.replace(one, parameters=tuple(b - a for a, b in zip(one.parameters, after, strict=True)))
+    length = Model(query, moved, bounded=False).line
+    share = min(1.0, LONGEST_STEP / length) if length else 1.0
+    way = zip(one.parameters, moved.parameters, strict=True)
+    return msgspec.structs.replace(one, parameters=tuple(a + share * step for a, step in way))

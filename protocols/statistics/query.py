@@ -72,6 +72,7 @@ class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
         group_by: a column of levels; everything is then given for each of its cells. None for none. Only with kinds
             whose shape says `grouped`.
         max_rows: the most rows that a site may have; sums have room for so many.
+        cells: the cells of `group_by` that are summed, in their order; all when empty. Rows of others are not counted.
 
     Raises:
         ParameterError: a value is out of range, or the parts do not fit together; the text names the remedy.
@@ -83,13 +84,14 @@ class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     where: tuple[Where, ...] = ()
     group_by: str | None = None
     max_rows: int = (1 << 20) - 1
+    cells: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check every field, and that the parts fit together."""
         fix = msgspec.structs.force_setattr
         text(self.dataset, "dataset")
         fix(self, "max_rows", whole(self.max_rows, "max_rows", 1, MAX_ROWS))
-        for name in ("columns", "statistics", "where"):
+        for name in ("columns", "statistics", "where", "cells"):
             fix(self, name, tuple(getattr(self, name)))
         if not all(isinstance(column, Column) for column in self.columns):
             raise ParameterError("columns must be a tuple of Number and Levels")
@@ -113,6 +115,9 @@ class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
             apart = [str(one.kind) for one in self.statistics if not SHAPES[one.kind].grouped]
             if apart:
                 raise ParameterError(f"{apart[0]} is not given by groups: ask without group_by, with a filter")
+        names = () if self.group_by is None else self.levels(self.group_by).names
+        if self.cells != tuple(name for name in names if name in self.cells) or self.cells == names != ():
+            raise ParameterError("cells must be some of group_by's, each once and in order; for all of them, none")
         if len(self.encoded) > MAX_QUERY_BYTES:
             raise ParameterError(f"the query takes {len(self.encoded)} bytes, but may take {MAX_QUERY_BYTES}: ask less")
 
@@ -179,8 +184,8 @@ class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
     @property
     def groups(self) -> tuple[str | None, ...]:
-        """The cells of `group_by`, by name; one that is called None without groups."""
-        return (None,) if self.group_by is None else self.levels(self.group_by).names
+        """The cells of `group_by` that are summed, by name; one that is called None without groups."""
+        return (None,) if self.group_by is None else self.cells or self.levels(self.group_by).names
 
     @property
     def used(self) -> frozenset[str]:

@@ -62,7 +62,7 @@ def _columns(fields: list[Any]) -> dict[str, list[Any]]:
 def check_query(fields: list[Any]) -> None:
     """Section 40.2."""
     columns = _columns(fields)
-    _, _, statistics, where, group_by, max_rows = fields
+    _, _, statistics, where, group_by, max_rows, cells = fields
     seen = []
     _bad(1 <= len(statistics) <= 10_000 and 1 <= max_rows < 2**40)
 
@@ -97,6 +97,20 @@ def check_query(fields: list[Any]) -> None:
         else:
             _bad(operator in ("eq", "ne") and constant in columns[name][2])
     _bad(group_by is None or not is_number(group_by))
+    names = [] if group_by is None else _names(columns[group_by])
+    _bad(cells == [name for name in names if name in cells] and (not cells or cells != names))
+
+
+def _names(column: list[Any]) -> list[str]:
+    return [*column[2], "(other)", "(missing)"]
+
+
+def _groups(fields: list[Any], columns: dict[str, list[Any]]) -> list[Any]:
+    """The cells of groups that are summed."""
+    if fields[4] is None:
+        return [0]
+    names = _names(columns[fields[4]])
+    return [at for at, name in enumerate(names) if not fields[6] or name in fields[6]]
 
 
 def _check_parameters(kind: str, names: list[str], given: list[float]) -> None:
@@ -116,7 +130,7 @@ def _check_parameters(kind: str, names: list[str], given: list[float]) -> None:
 def _totals(fields: list[Any]) -> dict[tuple[Any, ...], int]:
     """Section 41.2: what each total is of, and the most that it may be."""
     columns, rows = {column[1]: column for column in fields[1]}, fields[5]
-    groups = range(1 if fields[4] is None else len(columns[fields[4]][2]) + 2)
+    groups = range(len(_groups(fields, columns)))
     found: dict[tuple[Any, ...], int] = {("rows", group): rows for group in groups}
 
     def top(name: str) -> int:
@@ -305,6 +319,7 @@ def site_limbs(given: Case) -> list[int]:
     fields = read(bytes.fromhex(given["query"]))
     columns = {column[1]: column for column in fields[1]}
     totals = dict.fromkeys(_totals(fields), 0)
+    summed_groups = _groups(fields, columns)
     summed = [one for one in _first_of_each(fields[2]) if one[0] in TERMS]
     votes = [one for one in fields[2] if one[0] == "consensus"]
     spoken = collections.Counter[tuple[str, int]]()
@@ -312,7 +327,10 @@ def site_limbs(given: Case) -> list[int]:
         row = {name: values[at] for name, values in given["columns"].items()}
         row = {name: float.fromhex(value) if columns[name][0] == "number" else value for name, value in row.items()}
         if all(_meets(columns[name], operator, constant, row[name]) for name, operator, constant in fields[3]):
-            group = 0 if fields[4] is None else _cell(columns[fields[4]], row[fields[4]])
+            cell = 0 if fields[4] is None else _cell(columns[fields[4]], row[fields[4]])
+            if cell not in summed_groups:
+                continue
+            group = summed_groups.index(cell)
             for key in totals:
                 if key[0] in COUNTS:
                     totals[key] += _add(key, columns, row, group)
@@ -345,7 +363,7 @@ def read(data: bytes) -> list[Any]:
         fields = messagepack.decode(data)
     except (Refused, IndexError):
         raise Refused("ParameterError") from None
-    _bad(isinstance(fields, list) and len(fields) == 6 and messagepack.encode(fields) == data)
+    _bad(isinstance(fields, list) and len(fields) == 7 and messagepack.encode(fields) == data)
     check_query(fields)
     return list(fields)
 
@@ -361,7 +379,7 @@ def query(given: Case) -> Case:
     ]
     statistics = [[kind, names, _floats(parameters)] for kind, names, parameters in given["statistics"]]
     where = [[a, b, float.fromhex(c[0]) if isinstance(c, list) else c] for a, b, c in given["where"]]
-    fields = [given["dataset"], columns, statistics, where, given["group_by"], given["max_rows"]]
+    fields = [given["dataset"], columns, statistics, where, given["group_by"], given["max_rows"], given["cells"]]
     check_query(fields)
     data = messagepack.encode(fields)
     digest = primitives.digest("STATISTICS_QUERY", data).hex()

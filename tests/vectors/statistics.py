@@ -37,7 +37,7 @@ def query(*statistics: Any, where: Any = (), group_by: str | None = None, **rest
         "columns": [AGE, MASS, SEX, WARD, STATE, FALLS, *RANKS],
         "statistics": list(statistics),
     }
-    return given | {"where": list(where), "group_by": group_by, "max_rows": 1_000_000} | rest
+    return given | {"where": list(where), "group_by": group_by, "max_rows": 1_000_000, "cells": []} | rest
 
 
 def one(kind: str, *columns: str, parameters: Any = ()) -> list[Any]:
@@ -70,6 +70,9 @@ QUERIES = {
         one("approval", "sex", "state"),
         one("borda", "first", "second"),
         one("consensus", "sex", parameters=(0.5,)),
+    ),
+    "two of five groups": query(
+        one("variance", "age"), one("histogram", "age"), group_by="ward", cells=["a", "(missing)"]
     ),
     "groups": query(one("mean", "age"), one("ecdf", "age"), group_by="sex", where=[["age", "ge", [(18.0).hex()]]]),
 }
@@ -116,6 +119,9 @@ def _refused() -> list[tuple[str, Case]]:
         ("survival without edges", query(one("survival", "mass", "state"))),
         ("half a level", query(one("top", "ward", parameters=(1.5,)))),
         ("parameters of none", query(one("mean", "age", parameters=(1,)))),
+        ("cells out of order", query(one("count"), group_by="ward", cells=["c", "a"])),
+        ("cells without groups", query(one("count"), cells=["a"])),
+        ("all cells by name", query(one("count"), group_by="sex", cells=["f", "m", "(other)", "(missing)"])),
         ("a table by groups", query(one("table", "sex", "ward"), group_by="sex")),
         ("a level that is not public", query(one("count"), where=[["sex", "eq", "x"]])),
         ("levels in an order", query(one("count"), where=[["sex", "lt", "f"]])),

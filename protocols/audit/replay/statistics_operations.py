@@ -40,6 +40,7 @@ def _query(given: Case) -> Case:
         tuple(map(_where, given["where"])),
         given["group_by"],
         given["max_rows"],
+        tuple(given["cells"]),
     )
     return {"bytes": query.encoded.hex(), "digest": query.digest.hex(), "lanes": Plan(query).lanes}
 

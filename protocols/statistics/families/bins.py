@@ -40,7 +40,7 @@ class Bins(Family):
         edges, values = np.array(rows.query.number(name).edges), rows.numbers[name]
         place = np.searchsorted(edges, values, side="right")
         place[values == edges[-1]] = len(edges) - 1
-        known = ~np.isnan(values)
+        known = ~np.isnan(values) & (rows.group >= 0)
         width = len(edges) + 1
         counts = np.bincount(rows.group[known] * width + place[known], minlength=len(rows.members) * width)
         for at, count in enumerate(counts.tolist()):

@@ -88,26 +88,34 @@ class Steps(Family):
 class Model:
     """The public side of a step.
 
+    Args:
+        query: with the columns.
+        one: the statistic, with the coefficients.
+        bounded: whether terms must have a bound.
+
     Raises:
         ParameterError: coefficients so large that terms have no bound.
     """
 
-    def __init__(self, query: Query, one: Statistic) -> None:
+    def __init__(self, query: Query, one: Statistic, *, bounded: bool = True) -> None:
         self.response = query.column(one.columns[0])
         predictors = [query.number(name) for name in one.columns[1:]]
         self.exponents = [0, *(math.frexp(max(abs(each.lo), abs(each.hi)))[1] for each in predictors)]
         self.beta = [math.ldexp(b, e) for b, e in zip(one.parameters, self.exponents, strict=True)]
         self.line = math.fsum(map(abs, self.beta))
-        if isinstance(self.response, Number):
-            if self.response.lo < 0:
-                raise ParameterError(f"lo of {self.response.name!r} is below 0, but a Poisson regression is of counts")
-            if self.line > MAX_MEAN_BITS * math.log(2):
-                raise ParameterError("the coefficients admit means beyond 2^30: they have run away")
-            self.bits = math.frexp(self.response.hi + math.exp(self.line))[1]
-        else:
+        self.bits = self._checked_bits() if bounded else 0
+
+    def _checked_bits(self) -> int:
+        """Return the bits of the bound of a term."""
+        if isinstance(self.response, Levels):
             if self.line > MAX_LINE:
                 raise ParameterError("the coefficients admit odds beyond e^1000: they have run away")
-            self.bits = 0
+            return 0
+        if self.response.lo < 0:
+            raise ParameterError(f"lo of {self.response.name!r} is below 0, but a Poisson regression is of counts")
+        if self.line > MAX_MEAN_BITS * math.log(2):
+            raise ParameterError("the coefficients admit means beyond 2^30: they have run away")
+        return math.frexp(self.response.hi + math.exp(self.line))[1]
 
     def scaled(self, values: list[Any], n: int) -> list[Any]:
         """Return the constant and the predictors u, each (n,)."""
