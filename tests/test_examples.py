@@ -99,6 +99,13 @@ EXAMPLES = {
         "ward rare: cell",
         "all but the oldest patient: disclosure",
     ],
+    "team_practices.py": [
+        "1240 teams of 16 companies",
+        "reviewed and success: 0.46, as numpy has it: True",
+        "releases and success: 0.41, as numpy has it: True",
+        "trunk       62.1 of 100",
+        "companies with a majority for pairing: 10 of 16",
+    ],
     "state_dict_batchnorm.py": [
         "bn.num_batches_tracked: int64 () [137]",
         "conv.weight: float32 (2, 1, 3, 3) [0.867 0.867]",

@@ -22,6 +22,7 @@ from .errors import EXIT_WRONG, check_writable, tell
 from .options import spread
 from .rounds import check_phases_exist, drop_fractions
 from .site_files import columns_of, lacking, levels_of, read_tables, row_numbers
+from .stats_grids import gate_in_words
 from .stats_options import Question
 from .stats_report import report_page
 from .stats_tables import show_stats, stats_facts
@@ -134,10 +135,7 @@ def _release_policy(min_cell: int | None, preset: str | None, min_sites: int) ->
 
 def _explain(query: Query, sites: dict[str, Site], policy: ReleasePolicy, as_json: bool) -> None:
     lines = {name: site.explain(query) for name, site in sites.items()}
-    gate = (
-        f"at least {policy.min_sites} sites and {policy.min_records} records, or nothing is shown; counts from 1 to "
-        f"{policy.min_cell - 1} are hidden, and what would betray them by subtraction"
-    )
+    gate = gate_in_words(policy)
     if as_json:
         print_json({"query": query.digest.hex(), "sites": lines, "release": gate})
         return

@@ -20,7 +20,7 @@ from ..statistics.estimates.significance import t_quantile
 from ..statistics.finding import Finding
 from ..statistics.kinds import NAMES, SHAPES, Kind
 from ..statistics.query import Query
-from .stats_grids import WORDS, Grid, bracket, grids_of, name_of, named_counts, number, rule_of
+from .stats_grids import WORDS, Grid, bracket, gate_in_words, grids_of, name_of, named_counts, number, rule_of
 from .tables import size_of
 
 _MOST_NAMED = 12
@@ -152,12 +152,6 @@ def _columns(query: Query, levels_read: Sequence[str]) -> dict[str, str]:
 
 
 def _hidden(answer: Answer) -> str:
-    policy = answer.policy
-    rule = f"At least {policy.min_sites} sites and {policy.min_records} records, or nothing is shown. " + (
-        f"Counts from 1 to {policy.min_cell - 1} are hidden, and what would betray one of them by subtraction."
-        if policy.min_cell > 1
-        else "No count is too small to be shown."
-    )
     found = Counter[str]()
     for finding in answer.findings:
         rules = finding.suppressed.values() if isinstance(finding.suppressed, Mapping) else [finding.suppressed]
@@ -165,7 +159,9 @@ def _hidden(answer: Answer) -> str:
     lines = (
         f"<li><b>{escape(each)}</b>, in {n:,} places: {escape(WORDS.get(each, ''))}</li>" for each, n in found.items()
     )
-    return _about(rule) + (f"<ul>{''.join(lines)}</ul>" if found else _about("Here nothing had to be hidden."))
+    return _about(gate_in_words(answer.policy)) + (
+        f"<ul>{''.join(lines)}</ul>" if found else _about("Here nothing had to be hidden.")
+    )
 
 
 def _numbers(findings: Sequence[Finding]) -> Grid:
