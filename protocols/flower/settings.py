@@ -23,6 +23,8 @@ from .privacy import Privacy
 
 UPDATE = "update of "
 """Before the hexadecimal digest of what the update is of and who takes part: names are hashed into the session."""
+QUERY = "query of "
+"""The same, before the digest of which query it is and who answers."""
 COUNTERS = "counters"
 METRICS = "metrics"
 WEIGHT = "num-examples"
@@ -98,15 +100,15 @@ class SessionSettings:
         """Return that of a session of so many nodes."""
         return ThreatModel(num_clients, self.corrupt_fraction, self.dropout_fraction, self.adversary)
 
-    def config_of(self, num_clients: int, vectors: tuple[VectorSpec, ...]) -> RoundConfig:
-        """Return the configuration of a session that sums these vectors.
+    def config_of(self, num_clients: int, vectors: tuple[VectorSpec, ...], least: int = 2) -> RoundConfig:
+        """Return the configuration of a session that sums these vectors, of so many nodes at least unless stated.
 
         Raises:
             ParameterError: no threshold or encoding serves these numbers; the text says what would.
         """
         model = self.threat_model(num_clients)
         return RoundConfig(
-            model, vectors, min_survivors=self.min_survivors or max(2, model.min_survivors), graph=self.graph
+            model, vectors, min_survivors=self.min_survivors or max(least, model.min_survivors), graph=self.graph
         )
 
 
