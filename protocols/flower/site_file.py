@@ -83,7 +83,8 @@ def _policy(demands: Any, kinds: Iterable[str], path: Path) -> SitePolicy:
     _known(demands, tuple(field.name for field in fields(SitePolicy)), f"[policy] of {path}")
     taken: dict[str, Any] = {"columns": list(kinds)} | demands
     try:
-        return SitePolicy(**{name: frozenset(one) if isinstance(one, list) else one for name, one in taken.items()})
+        taken |= {name: frozenset(value) for name, value in taken.items() if isinstance(value, list)}
+        return SitePolicy(**taken)
     except (TypeError, ValueError) as error:
         raise ParameterError(f"[policy] of {path}: {error}") from None
 
