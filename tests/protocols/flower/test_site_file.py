@@ -1,15 +1,19 @@
 """What an operator writes down of a node's site, and what is said of slips of the pen."""
 
+import re
 from contextlib import suppress
+from dataclasses import fields
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocols.flower import site_file
 from protocols.flower.site_file import read_site
 from protocols.statistics import Kind, SitePolicy
 from secagg.errors import ParameterError
+from tests.documents import ROOT, of_language
 
 from .sites import DATASET, ROWS, patients, write_site
 
@@ -30,6 +34,25 @@ def test_what_is_not_said_is_as_a_site_has_it(tmp_path):
     site = read_site(write_site(tmp_path, 3, ids=None))
     assert site.policy == SitePolicy(columns={"age", "ward"})
     assert site.ids is None
+
+
+def test_the_guides_file_is_one(tmp_path):
+    (block,) = (block for _, block in of_language("toml"))
+    write_site(tmp_path, 3).write_text(block.text)
+    site = read_site(tmp_path / "site.toml")
+    assert (site.dataset, site.length) == (DATASET, ROWS)
+    assert site.policy == SitePolicy(columns={"age", "ward"}, min_sites=5)
+
+
+def test_the_guide_names_every_key_and_its_default():
+    guide = (ROOT / "docs/guides/flower.md").read_text()
+    table = guide[guide.index("| key | meaning | if left out |") :]
+    rows = dict(re.findall(r"^\| (`[^|]+`) \|[^|]+\| ([^|]+) \|$", table[: table.index("\n\n")], re.MULTILINE))
+    named = {key for cell in rows for key in re.findall(r"`\[?([a-z_]+)\]?`", cell)}
+    assert named == {*site_file.KEYS, *(field.name for field in fields(SitePolicy))} - {"policy"}
+    for field in fields(SitePolicy):
+        if isinstance(field.default, int | float):
+            assert rows[f"`{field.name}`"] == f"{field.default:g}"
 
 
 def test_missing_values_are_missing_and_others_are_as_they_stand(tmp_path):
