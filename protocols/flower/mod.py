@@ -96,6 +96,8 @@ class SecAggMod:
         self._weighted_by = weighted_by
         self._max_clipped_fraction = real(max_clipped_fraction, "max_clipped_fraction", 0, 1)
         self._in_clear = None if in_clear is None else message_types(in_clear, "in_clear")
+        if site is not None and not callable(site):
+            raise ParameterError(f"site is a {type(site).__name__}, but must be a function of a node's configuration")
         self._site = site
         self._random = random
         self._threads = threads

@@ -217,6 +217,11 @@ def test_an_app_finds_a_site_by_what_the_operator_says_and_the_operators_file_go
     assert given == [{"partition-id": p} for p in sorted({0, 1, 3, 4, 5, 6}, key=lambda p: NODE_IDS[p])]
 
 
+def test_a_site_for_all_nodes_is_no_function_of_theirs(tmp_path):
+    with pytest.raises(ParameterError, match="site is a Site, but must be a function"):
+        SecAggMod(site=Site(patients(0), SitePolicy(columns={"age"}), DATASET, None))
+
+
 @pytest.mark.parametrize("what", ["table", "journal", "file", "no function's site", "a broken function"])
 def test_what_is_wrong_with_a_site_stays_in_its_nodes_log(tmp_path, what):
     def site(node_config):
