@@ -74,8 +74,14 @@ def take_totals(context: Context) -> Values:
     Raises:
         UnexpectedMessage: there is nothing.
     """
-    totals = context.state.pop(TOTALS, None)
-    context.state.pop(AGREED, None)
+    totals = context.state.get(TOTALS)
+    forget(context)
     if not isinstance(totals, ArrayRecord):
         raise UnexpectedMessage("this node has given its answer to that query, or lost it")
     return dict(Model.of(totals).arrays)
+
+
+def forget(context: Context) -> None:
+    """Forget what the site has agreed to, if it has."""
+    for name in (AGREED, TOTALS):
+        context.state.pop(name, None)

@@ -10,7 +10,8 @@ app gets to see; what has been answered once is not answered again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
@@ -35,7 +36,7 @@ from ..masking.policy import ClientPolicy
 from ..statistics import Site, read_query
 from . import answered
 from .account import charge, check_left
-from .agreed import agree, agreed_query, take_totals
+from .agreed import agree, agreed_query, forget, take_totals
 from .announcement import Announcement, node_name
 from .content import Model, content_digest
 from .contribution import contribution, private_update
@@ -51,7 +52,7 @@ from .site_file import SITE, read_site
 
 @final
 class SecAggMod:
-    """A mod that answers train messages by the protocol of secure aggregation.
+    """A mod that answers train messages, and queries of statistics, by the protocol of secure aggregation.
 
     Args:
         policy: what this app demands of a round; the node's configuration and the run's can only add to it.
@@ -280,20 +281,17 @@ class SecAggMod:
         """Have the node's site answer a query, keep that until a session asks for it, and say so."""
         if message.metadata.message_type != STATISTICS:
             raise UnexpectedMessage("a query in a message of another type")
+        forget(context)  # an answer to an earlier one that no session has asked for
         policy = strictest_policy(self._policy, context.node_config, context.run_config)
         if policy.privacy is not None:
             raise ParameterError("this node demands privacy, and the answer to this query would have no noise")
         query = read_query(field(message.content, "query"))
-        try:
+        with _kept_here():
             site = self._site_of(context)
-            inputs = None if site is None else site.answer(query)
-        except QueryRefused:
-            raise
-        except SecAggError as error:  # names files of this node's
-            log(ERROR, "secagg: %s", error)
-            raise ParameterError("this node's site cannot answer: its log tells why") from None
-        if site is None or inputs is None:
+        if site is None:
             raise ParameterError(f"this node has no site: its operator names one in its configuration, {SITE}")
+        with _kept_here():
+            inputs = site.answer(query)
         agree(context, query, site.policy.client_policy, inputs)
         return _reply(message, digest=query.digest)
 
@@ -331,6 +329,18 @@ def _ours(message: Message) -> ConfigRecord:
     if not isinstance(ours, ConfigRecord):
         raise MalformedMessage(f"the message has no record {RECORD!r}")
     return ours
+
+
+@contextmanager
+def _kept_here() -> Iterator[None]:
+    """Keep from the server what names a site's files, but not the word with which it refuses."""
+    try:
+        yield
+    except QueryRefused:
+        raise
+    except SecAggError as error:
+        log(ERROR, "secagg: %s", error)
+        raise ParameterError("this node's site cannot answer: its log tells why") from None
 
 
 def _nothing_is_trained(message: Message, context: Context) -> Message:

@@ -464,6 +464,13 @@ def test_bytes_that_are_no_query_are_refused_by_name(tmp_path, name):
     assert not (tmp_path / "hospital-2" / "journal").exists()
 
 
+def test_another_question_replaces_an_answer_that_nobody_has_asked_for(tmp_path):
+    grid = federation(tmp_path)
+    for query, kept in ((QUERY.encoded, {AGREED, TOTALS}), (b"", set()), (COUNT.encoded, {AGREED, TOTALS})):
+        to_one(grid, VICTIM, query=query)
+        assert {name for name in grid.nodes[VICTIM].state if name.startswith(RECORD)} == kept
+
+
 def test_a_query_is_no_training_and_training_no_query(tmp_path):
     app = make_app(usual_training)
     app.query("statistics")(secagg_mod.query)
