@@ -157,4 +157,5 @@ def _texts(values: Any) -> Sequence[Any]:
     array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in "UO":
         raise EncodingError("only a one-dimensional array of texts has beginnings")
-    return array.tolist()
+    texts: list[Any] = array.tolist()
+    return texts
