@@ -2,6 +2,7 @@
 
 from .answer import Answer, Finding, answer_of
 from .columns import Levels, Number, even_edges
+from .consent import Consent
 from .plan import Plan
 from .query import Kind, Operator, Query, Statistic, Where, asked, read_query
 from .query_file import query_from_toml
@@ -10,6 +11,7 @@ from .site import Site, SitePolicy
 
 __all__ = [
     "Answer",
+    "Consent",
     "Finding",
     "Kind",
     "Levels",
