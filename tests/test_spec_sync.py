@@ -69,6 +69,7 @@ CONSTANTS = {
     "LIMB_BITS": "protocols.statistics.encoding:LIMB_BITS",
     "MAX_TOTALS": "protocols.statistics.plan:MAX_TOTALS",
     "MAX_QUERY_BYTES": "protocols.statistics.query:MAX_QUERY_BYTES",
+    "MAX_SETS": "protocols.statistics.combinations:MAX_SETS",
 }
 """A constant of a chapter's table -> where the code has it."""
 

@@ -245,6 +245,20 @@ def test_the_ordinary_questions_of_a_study_are_answered():
     assert not log
 
 
+def test_counts_of_the_same_rows_are_one_question_in_parts():
+    """Two columns that are nearly the same: their counts are compared under filters alone, sums always."""
+    columns = patients()
+    columns["sex"] = np.where(columns["ward"] == "lung", "f", "m")
+    columns["sex"][VICTIM] = "m"
+    site, log = hospital(columns)
+    site.answer(ask(asked("count"), group_by="ward"))
+    site.answer(ask(asked("count"), group_by="sex"))
+    assert refused(site, ask(asked("count"), group_by="sex", where=(Where("age", "lt", 90.0),)))
+    site.answer(ask(MEAN, group_by="ward"))
+    assert refused(site, ask(MEAN, group_by="sex"))
+    assert "1 rows differ" in log[-1]
+
+
 def test_answers_come_to_an_end():
     site, log = hospital(max_answers=2)
     first, second, third = (ask(asked("mean", name)) for name in ("age", "stay", "serum"))

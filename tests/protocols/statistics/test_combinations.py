@@ -66,6 +66,16 @@ def test_atoms_beyond_one_piece_of_the_matrix_are_looked_at(monkeypatch):
     assert laid_open([codes(*(rows <= 50)), codes(*(rows >= 50)), codes(*(rows >= 0))], 10) == 1
 
 
+def test_a_row_that_a_sample_of_the_atoms_does_not_hold_is_found():
+    """Twelve sets and a thousand atoms: one set is the sum of two others, but for one row."""
+    rng = np.random.default_rng(8)
+    part = rng.integers(0, 3, 20_000)
+    given = [codes(*(rng.random(20_000) < 0.5)) for _ in range(9)] + [codes(*(part == 1)), codes(*(part == 2))]
+    assert laid_open(given, 10) == 0
+    given = [np.append(each, np.uint32(0)) for each in given]
+    assert laid_open([*given, codes(*(part > 0), 1)], 10) == 1
+
+
 def test_too_many_sets_are_not_looked_at_and_no_silent_yes():
     given = [codes(*(np.arange(2000) < at)) for at in range(1, combinations.MAX_SETS + 2)]
     with pytest.raises(ValueError, match="1000 sets"):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -213,10 +214,16 @@ def test_a_damaged_journal_lets_the_site_answer_nothing(tmp_path):
 def test_a_line_that_is_lost_or_moved_is_noticed_and_one_that_is_cut_off_at_the_end_is_not(tmp_path):
     path = tmp_path / "journal"
     with Journal(path).open() as journal:
-        for at in range(3):
-            journal.add(entry((at,), at))
+        journal.add(entry())
+        for at in range(2):  # of the same rows, so that each line could stand anywhere behind the first
+            journal.add(replace(entry((), 3), query=bytes([at]) * 32))
     first, second, third = path.read_bytes().splitlines(keepends=True)
-    for changed, number in (([first, third], 2), ([second, third], 1), ([first, third, second], 2)):
+    for changed, number in (
+        ([first, third], 2),
+        ([second, third], 1),
+        ([first, second, second], 3),
+        ([first, third, second], 2),
+    ):
         with pytest.raises(ParameterError, match=f"line {number} of the journal is damaged"):
             read_entries(b"".join(changed))
     assert len(read_entries(first + second)) == 2  # nobody can tell: the copy of a journal is as old as it is
@@ -267,6 +274,7 @@ def test_an_answer_is_on_the_disk_before_it_leaves(tmp_path, monkeypatch):
 
 PROCESS = """
 import sys
+from dataclasses import replace
 import numpy as np
 from protocols.statistics.journal import Journal
 from protocols.statistics.partitions import Partition
