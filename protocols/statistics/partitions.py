@@ -83,7 +83,8 @@ def _of(one: Statistic, query: Query, table: Table, group: Cells) -> Iterator[tu
         valid = (values >= column.lo) & (values <= column.hi)
         within &= valid
         yield (), cells * 4 + np.select([valid, values < column.lo, values > column.hi], [0, 1, 2], 3)
-    if numeric and one.kind is not Kind.MISSING:
+    if len(numeric) > 1:
         yield (), cells * 2 + within
+    if numeric and one.kind is not Kind.MISSING:
         yield tuple(sorted(numeric)), np.where(within, cells, -1)
         yield tuple(sorted(numeric)), np.where(within, 0, -1)
