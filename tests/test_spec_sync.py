@@ -75,6 +75,7 @@ CONSTANTS = {
     "LEAST_STEPS": "protocols.statistics.private.plan:LEAST_STEPS",
     "ROOM": "protocols.statistics.private.plan:ROOM",
     "ROUNDING_SHARE": "protocols.statistics.private.plan:ROUNDING_SHARE",
+    "MAX_SETS": "protocols.statistics.combinations:MAX_SETS",
 }
 """A constant of a chapter's table -> where the code has it."""
 

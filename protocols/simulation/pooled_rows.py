@@ -27,8 +27,9 @@ def pooled(plan: Plan, sites: Sequence[Site]) -> dict[Key, int]:
     rows = _Pool(plan)
     names = sorted(plan.query.used)
     for site in sites:
-        columns = [np.asarray(site.columns[name]).tolist() for name in names]
-        for values in zip(*columns, strict=True) if names else [()] * site.length:
+        present, rows_present = site.present()
+        columns = [np.asarray(present[name]).tolist() for name in names]
+        for values in zip(*columns, strict=True) if names else [()] * len(rows_present):
             rows.add(dict(zip(names, values, strict=True)))
         rows.end_site()
     return {key: rows.counter[key] for key in plan.totals}

@@ -78,6 +78,7 @@ NOT_FROM_OUTSIDE = {
     "protocols.flower.account": "a file of the node's own, of which any bytes are an account",
     "protocols.inputs.models": "arrays of the caller's own",
     "protocols.masking.config": "what it has just written itself",
+    "protocols.statistics.combinations": "the operating system's randomness, and arrays of its own",
     "secagg.encoding": "a key stream of its own",
     "secagg.field": "the operating system's randomness",
     "secagg.prg": "a key stream of its own",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from protocols.core import dumps, framing
 from protocols.core.identity_files import write_identity, write_participants
@@ -23,7 +24,8 @@ from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import Invitation
 from protocols.simulation.driver import Crossing
-from protocols.statistics.journal import Entry, named_rows
+from protocols.statistics.journal import Journal, named_rows
+from protocols.statistics.partitions import Partition
 from secagg.paillier import PublicKey
 from secagg.randomness import RandomBytes
 from tests.protocols.masking.harness import Session, identity, small_config
@@ -226,14 +228,19 @@ def statistics_seeds() -> dict[str, list[bytes]]:
     """Queries of the vectors, one in TOML, a journal of two answers, a table."""
     queries = [case["output"]["bytes"] for case in vector("statistics")["cases"] if "bytes" in case.get("output", ())]
     read = [bytes.fromhex(text) for text in queries]
-    entries = [Entry(bytes(32), {"age": "0f" * 16}, named_rows(ids)) for ids in (("a", "b"), ())]
+    codes = np.array([1, 2], dtype=np.uint32)
+    parts = [Partition((), codes.clip(max=1)), Partition(("age",), codes)]
+    with Journal(None).open() as journal:
+        for ids in (("a", "b"), ("b", "c")):
+            journal.add(journal.entry(bytes(32), {"age": "0f" * 16}, named_rows(ids), parts))
+        lines = journal.added.splitlines(keepends=True)
     return {
         "statistics_query": read,
         "statistics_question": [
             msgspec.msgpack.encode([msgspec.Raw(one), 1.0, 1e-5, "record", "add-remove"]) for one in read
         ],
         "statistics_toml": [TOML.encode(), b"x = [" + DEEP],
-        "statistics_journal": [b"".join(entry.line() for entry in entries), entries[0].line()[:-1]],
+        "statistics_journal": [b"".join(lines), lines[0][:-1]],
         "statistics_csv": [b"age,sex\n1.5,f\nNA,\n", b'age\n"1\n', b"\xff\n"],
     }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from protocols.cli.site_files import columns_of, read_tables
 from protocols.statistics.columns import Levels, Number
-from protocols.statistics.journal import read_entries
+from protocols.statistics.journal import FIRST, read_entries
 from protocols.statistics.plan import Plan
 from protocols.statistics.private.features import Features
 from protocols.statistics.private.question import read_question
@@ -40,8 +40,11 @@ def statistics_toml(data: bytes) -> None:
 
 
 def statistics_journal(data: bytes) -> None:
-    entries = read_entries(data)
-    if b"".join(entry.line() for entry in entries) != data[: data.rfind(b"\n") + 1]:
+    before, written = FIRST, b""
+    for entry in read_entries(data):
+        written += entry.line(before)
+        before = written[written.rfind(b"\n", 0, -1) + 1 :][: len(FIRST)]
+    if written != data[: data.rfind(b"\n") + 1]:
         raise ValueError("a journal that was read is written as another one")
 
 

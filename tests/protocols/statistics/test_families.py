@@ -83,7 +83,9 @@ def rows(rng, count, gaps=0.0):
 
 def sites(seed, counts, gaps=0.0):
     rng = np.random.default_rng(seed)
-    policy = SitePolicy(frozenset(column.name for column in COLUMNS), least_difference=1, max_cells_fraction=1.0)
+    policy = SitePolicy(
+        frozenset(column.name for column in COLUMNS), least_difference=1, max_cells_fraction=1.0, max_dominance=1.0
+    )
     return {f"site-{at}": Site(rows(rng, count, gaps), policy, "trial", None) for at, count in enumerate(counts)}
 
 
@@ -210,7 +212,7 @@ def test_a_logistic_and_a_poisson_regression_end_where_scikit_learns_do():
 def test_counts_of_a_large_mean_are_fitted_from_zeros():
     """A whole first step would go to the mean, where its logarithm is meant, and on to means beyond any bound."""
     rng = np.random.default_rng(12)
-    policy = SitePolicy(frozenset({"calls", "age"}), least_difference=1, max_cells_fraction=1.0)
+    policy = SitePolicy(frozenset({"calls", "age"}), least_difference=1, max_cells_fraction=1.0, max_dominance=1.0)
     parts = [{"calls": rng.poisson(300, 40).astype(float), "age": rng.uniform(20, 90, 40)} for _ in range(5)]
     told = {f"site-{at}": Site(part, policy, "trial", None) for at, part in enumerate(parts)}
     columns = (Number("calls", 0, 1000), Number("age", 0, 120))
@@ -238,7 +240,7 @@ def test_a_step_is_off_by_no_more_than_it_says():
 
 def test_a_fit_that_cannot_end_says_so():
     rng = np.random.default_rng(7)
-    policy = SitePolicy(frozenset({"age", "state"}), least_difference=1, max_cells_fraction=1.0)
+    policy = SitePolicy(frozenset({"age", "state"}), least_difference=1, max_cells_fraction=1.0, max_dominance=1.0)
     told = {}
     for at in range(5):
         age = rng.uniform(20, 100, 40)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from protocols.masking.policy import ClientPolicy
 from protocols.simulation.queried import ask_sites
 from protocols.statistics.columns import Number
-from protocols.statistics.journal import Entry, Journal, read_entries
+from protocols.statistics.journal import FIRST, Entry, Journal, read_entries
+from protocols.statistics.partitions import Partition
 from protocols.statistics.query import Where, asked
 from protocols.statistics.site import Site, SitePolicy
 from secagg.errors import ParameterError, QueryRefused
@@ -176,8 +178,9 @@ def test_too_few_sites_are_refused_by_the_sites_client():
 # The journal
 
 
-def entry(rows=(1, 2, 3)):
-    return Entry(bytes(32), {"age": "00"}, np.array(rows, dtype=np.uint64))
+def entry(rows=(1, 2, 3), named=0, cells=1):
+    codes = np.array([0] * named + [1 + at % cells for at in range(len(rows))], dtype=np.uint32)
+    return Entry(bytes(32), {"age": "00"}, np.array(rows, dtype=np.uint64), [Partition(("age",), codes)])
 
 
 def test_a_journal_is_read_as_it_was_written_and_a_torn_line_was_never_answered(tmp_path):
@@ -185,10 +188,10 @@ def test_a_journal_is_read_as_it_was_written_and_a_torn_line_was_never_answered(
     with Journal(path).open() as journal:
         journal.add(entry())
     whole = path.read_bytes()
-    path.write_bytes(whole + entry((4,)).line()[:-9])
+    path.write_bytes(whole + entry((4,), 3).line(whole[:64])[:-9])
     with Journal(path).open() as journal:
         (read,) = journal.entries
-        journal.add(entry((5,)))
+        journal.add(entry((5,), 3))
     assert read.rows.tolist() == [1, 2, 3]
     assert [one.rows.tolist() for one in read_entries(path.read_bytes())] == [[1, 2, 3], [5]]
     if os.name == "posix":
@@ -208,6 +211,50 @@ def test_a_damaged_journal_lets_the_site_answer_nothing(tmp_path):
             made.answer(query(asked("mean", "age")))
 
 
+def test_a_line_that_is_lost_or_moved_is_noticed_and_one_that_is_cut_off_at_the_end_is_not(tmp_path):
+    path = tmp_path / "journal"
+    with Journal(path).open() as journal:
+        journal.add(entry())
+        for at in range(2):  # of the same rows, so that each line could stand anywhere behind the first
+            journal.add(replace(entry((), 3), query=bytes([at]) * 32))
+    first, second, third = path.read_bytes().splitlines(keepends=True)
+    for changed, number in (
+        ([first, third], 2),
+        ([second, third], 1),
+        ([first, second, second], 3),
+        ([first, third, second], 2),
+    ):
+        with pytest.raises(ParameterError, match=f"line {number} of the journal is damaged"):
+            read_entries(b"".join(changed))
+    assert len(read_entries(first + second)) == 2  # nobody can tell: the copy of a journal is as old as it is
+
+
+@pytest.mark.parametrize("cells", [1, 2, 300, 70_000])
+def test_cells_of_any_number_come_back(cells):
+    (read,) = read_entries(entry(range(cells + 1), cells=cells).line(FIRST))
+    assert read.partitions[0].columns == ("age",)
+    assert read.partitions[0].codes.tolist() == [1 + at % cells for at in range(cells + 1)]
+
+
+def test_a_row_is_named_once_and_known_by_its_number():
+    with Journal(None).open() as journal:
+        names = np.array([30, 10, 20], dtype=np.uint64)
+        part = Partition((), np.array([1, 0, 1], dtype=np.uint32))
+        first = journal.entry(bytes(32), {}, names, [part])
+        assert (first.rows.tolist(), first.partitions[0].codes.tolist()) == ([30, 20], [1, 1])
+        journal.add(first)
+        second = journal.entry(bytes(32), {}, names, [Partition((), np.array([2, 1, 3], dtype=np.uint32))])
+        assert (second.rows.tolist(), second.partitions[0].codes.tolist()) == ([10], [2, 3, 1])
+
+
+def test_a_repeated_question_is_noted_once(tmp_path):
+    path = tmp_path / "journal"
+    made, _ = site(journal=path)
+    for _ in range(2):
+        made.answer(query(asked("mean", "age")))
+    assert len(read_entries(path.read_bytes())) == 1
+
+
 def test_a_journal_that_cannot_be_kept_lets_no_answer_out(tmp_path):
     made, _ = site(journal=tmp_path / "nowhere" / "journal")
     with pytest.raises(ParameterError, match="cannot be kept"):
@@ -222,16 +269,19 @@ def test_an_answer_is_on_the_disk_before_it_leaves(tmp_path, monkeypatch):
     assert len(settled) == 2  # the line, and the new file's name
     monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(5, "no disk")))
     with pytest.raises(ParameterError, match="no disk"):
-        made.answer(query(asked("mean", "age")))
+        made.answer(query(asked("mean", "mass")))
 
 
 PROCESS = """
 import sys
+from dataclasses import replace
 import numpy as np
-from protocols.statistics.journal import Entry, Journal
+from protocols.statistics.journal import Journal
+from protocols.statistics.partitions import Partition
 for at in range(20):
     with Journal(sys.argv[1]).open() as journal:
-        journal.add(Entry(bytes(32), {}, np.array([len(journal.entries)], dtype=np.uint64)))
+        name = np.array([len(journal.entries)], dtype=np.uint64)
+        journal.add(journal.entry(bytes(32), {}, name, [Partition((), np.array([1], dtype=np.uint32))]))
 """
 
 
