@@ -124,9 +124,8 @@ class _Asking:
         willing = sorted(identities or willing)
         shown = tuple(identities[node] for node in willing) if identities else ()
         announcement = query_announcement(run_id, willing, shown, self._query)
-        config = self._settings.config_of(
-            len(willing), query_vectors(announcement, self._plan), max(2, self._release.min_sites)
-        )
+        vectors = query_vectors(announcement, self._plan)
+        config = self._settings.config_of(len(willing), vectors, self._release.min_sites)
         server = Server(config, announcement.participants(), random=self._random)
         session.run(server, announcement, RecordDict(), self._settings.stage_timeout)
         answer = answer_of(self._plan, server.result, self._release)

@@ -100,16 +100,15 @@ class SessionSettings:
         """Return that of a session of so many nodes."""
         return ThreatModel(num_clients, self.corrupt_fraction, self.dropout_fraction, self.adversary)
 
-    def config_of(self, num_clients: int, vectors: tuple[VectorSpec, ...], least: int = 2) -> RoundConfig:
-        """Return the configuration of a session that sums these vectors, of so many nodes at least unless stated.
+    def config_of(self, num_clients: int, vectors: tuple[VectorSpec, ...], least: int = 0) -> RoundConfig:
+        """Return the configuration of a session that sums these vectors, of so many nodes at least.
 
         Raises:
             ParameterError: no threshold or encoding serves these numbers; the text says what would.
         """
         model = self.threat_model(num_clients)
-        return RoundConfig(
-            model, vectors, min_survivors=self.min_survivors or max(least, model.min_survivors), graph=self.graph
-        )
+        stated = self.min_survivors or max(2, model.min_survivors)
+        return RoundConfig(model, vectors, min_survivors=max(least, stated), graph=self.graph)
 
 
 @dataclass(frozen=True)

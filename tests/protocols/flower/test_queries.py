@@ -127,7 +127,8 @@ def test_too_few_sites_are_named_before_a_session(tmp_path, refusing):
     assert grid.exchange == 1
 
 
-def test_sums_of_fewer_sites_than_are_shown_are_not_even_made(tmp_path):
+@pytest.mark.parametrize("stated", [{}, {"min_survivors": 4}])
+def test_sums_of_fewer_sites_than_are_shown_are_not_even_made(tmp_path, stated):
     def disturb(number, node_id, message, answer):
         if number == 4 and node_id == VICTIM:
             raise VanishedError
@@ -135,7 +136,7 @@ def test_sums_of_fewer_sites_than_are_shown_are_not_even_made(tmp_path):
 
     grid = federation(tmp_path, disturb=disturb)
     with pytest.raises(ThresholdError, match=r"5 clients are left.*no answer within 5 s"):
-        asked_of(grid, release=ReleasePolicy(min_sites=6))
+        asked_of(grid, release=ReleasePolicy(min_sites=6), **stated)
     assert grid.exchange == 4
 
 
