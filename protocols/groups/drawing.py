@@ -72,7 +72,7 @@ class Terms:
         """Return if this is what a participant committed to; raise AuthenticationFailed if not."""
         if self.commitment(run, number, nonce) != commitment:
             raise AuthenticationFailed(
-                f"a nonce that is said to be {self.participants.name(number)!r}'s is not what was committed to"
+                f"a nonce in the name of {self.participants.name(number)!r} is not what was committed to"
             )
 
 

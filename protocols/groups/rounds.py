@@ -119,6 +119,11 @@ class GroupedResult:
     results: Mapping[int, RoundResult]
     left_out: tuple[int, ...]
 
+    @property
+    def survivors(self) -> frozenset[str]:
+        """Whose inputs are in the groups' sums."""
+        return frozenset().union(*(result.survivors for result in self.results.values()))
+
     def combined(self, name: str, *, radius: float | None = None, centre: npt.ArrayLike | None = None) -> Combined:
         """Return what the plan's rule makes of the groups' means of a vector: `rules.combine`.
 
@@ -151,7 +156,7 @@ class GroupedResult:
         results = list(self.results.values())
         return replace(
             results[0],
-            survivors=frozenset().union(*(result.survivors for result in results)),
+            survivors=self.survivors,
             total_weight=sum(result.total_weight for result in results),
             levels={name: _added([result.levels[name] for result in results]) for name in results[0].levels},
             excluded={name: why for result in results for name, why in result.excluded.items()},

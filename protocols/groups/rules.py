@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -98,7 +98,7 @@ class Combined:
     """
 
     rule: Rule
-    value: Vectors
+    value: Vectors = field(repr=False)
     groups: int
     bears: int
     distances: Vectors

@@ -65,7 +65,7 @@ def run_in_groups(
         on_progress: called with what is done, how many groups have ended, and out of how many.
 
     Raises:
-        ThresholdError: fewer groups than planned ended with a sum.
+        ThresholdError: fewer groups than planned ended with a sum; its cause is that of the first that did not.
     """
     reports: dict[int, SimulationReport] = {}
     failures: dict[int, SecAggError] = {}
@@ -78,5 +78,8 @@ def run_in_groups(
         except (ThresholdError, PeerError, EncodingError) as error:
             failures[place] = error
         on_progress("groups", place + 1, len(rounds.configs))
-    result = rounds.finish({place: report.result for place, report in reports.items()})
+    try:
+        result = rounds.finish({place: report.result for place, report in reports.items()})
+    except ThresholdError as error:
+        raise error from next(iter(failures.values()), None)
     return GroupedReport(result, reports, failures)
