@@ -30,11 +30,11 @@ DECODERS: dict[str, tuple[str, ...]] = {
     "protocols.cli.budget_terms": ("plan_file", "command_options"),
     "protocols.core.framing": (
         *("message_bytes", "message_body", "client_answer", "server_receive", "paillier_message"),
-        *("flower_announcement", "flower_memory", "flower_node", "flower_replies"),
+        *("flower_announcement", "flower_memory", "flower_node", "flower_replies", "draw_client", "draw_server"),
     ),
     "protocols.paillier.aggregator": ("paillier_dump",),
     "protocols.paillier.key_use": ("key_use",),
-    "protocols.core.dumps": ("client_dump", "server_dump", "dump_bytes", "paillier_dump"),
+    "protocols.core.dumps": ("client_dump", "server_dump", "dump_bytes", "paillier_dump", "draw_memory"),
     "protocols.flower.content": ("flower_arrays", "flower_node"),
     "protocols.core.identity_files": ("identity_file", "roster_file"),
     "protocols.masking.server.server": ("server_dump",),
