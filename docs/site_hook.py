@@ -33,6 +33,7 @@ REFERENCE = {
         ("protocols", "protocols.masking.wire", "protocols.paillier"),
     ),
     "statistics": ("protocols.statistics: questions to many tables", ("protocols.statistics",)),
+    "groups": ("protocols.groups: many small sums, and rules that bear liars", ("protocols.groups",)),
     "flower": ("protocols.flower: the Flower adapter", ("protocols.flower",)),
     "secagg": ("secagg: the primitives", ("secagg", *(f"secagg.{module}" for module in PRIMITIVES))),
     "paillier": ("secagg.paillier: packed vectors, sums, threshold keys", ("secagg.paillier",)),

@@ -54,7 +54,7 @@ LAYERS = (
     ("core", "reporting", "inputs", "statistics.estimates"),
     ("masking", "paillier"),
     ("privacy",),
-    ("statistics",),
+    ("statistics", "groups"),
     ("simulation",),
     ("flower",),
     ("audit",),

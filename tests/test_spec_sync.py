@@ -76,6 +76,10 @@ CONSTANTS = {
     "ROOM": "protocols.statistics.private.plan:ROOM",
     "ROUNDING_SHARE": "protocols.statistics.private.plan:ROUNDING_SHARE",
     "MAX_SETS": "protocols.statistics.combinations:MAX_SETS",
+    "SPOILT_BITS": "protocols.groups.plan:SPOILT_BITS",
+    "HONEST_BITS": "protocols.groups.plan:HONEST_BITS",
+    "MAX_GROUPED_CLIENTS": "protocols.groups.plan:MAX_GROUPED_CLIENTS",
+    "MAX_DRAWS": "protocols.groups.past_draws:MAX_DRAWS",
 }
 """A constant of a chapter's table -> where the code has it."""
 
@@ -100,11 +104,11 @@ def table(first_header: str) -> list[list[str]]:
 def test_every_checked_table_is_checked():
     headers = {
         "adversary": 1,
-        "promise": 12,  # of the first page and five chapters, and of the tests that show them
+        "promise": 14,  # of the first page and six chapters, and of the tests that show them
         "attack": 2,
         "n": 1,
         "name": 1,
-        "constant": 5,
+        "constant": 6,
         "tag": 1,
         "part of `config`": 1,
         "demand": 1,
@@ -116,6 +120,7 @@ def test_every_checked_table_is_checked():
         "error": 1,
         "bits of N": 1,
         "tag after `paillier/v1/`": 1,
+        "tag after `groups/v1/`": 1,
         "composition": 1,
         "record kind": 1,
         "cost": 1,
@@ -240,6 +245,18 @@ def test_paillier_messages():
         for kind in paillier_messages.Message.__subclasses__()
     }
     assert {tag: fields.split(", ") if fields else [] for tag, fields in table("tag after `paillier/v1/`")} == code
+
+
+def test_messages_of_a_draw():
+    from protocols.groups.messages import ToClient, ToServer
+
+    code = {
+        str(kind.__struct_config__.tag).removeprefix("groups/v1/"): (sender, list(kind.__struct_fields__[1:]))
+        for sender, union in (("server", ToClient), ("client", ToServer))
+        for kind in union.__args__
+    }
+    rows = {tag: (sender, fields.split(", ")) for tag, sender, fields in table("tag after `groups/v1/`")}
+    assert rows == code
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from secagg.encoding import Rounding
 from secagg.errors import ParameterError
 
 from ..core.threat_model import Adversary, ThreatModel
+from ..groups.plan import GroupPlan
+from ..groups.rules import Rule
 from ..inputs.vectors import FloatVector
 from ..masking.config import RoundConfig
 from ..masking.topology import GraphKind
@@ -75,9 +77,23 @@ class Setting:
 
     def config(self, clients: int, dropout: float, dim: int) -> RoundConfig:
         """Return a plain round's configuration; raise ParameterError if it is impossible."""
+        return self.config_for(self.model(clients, dropout), dim)
+
+    def config_for(self, model: ThreatModel, dim: int) -> RoundConfig:
+        """Return the same from a threat model."""
         # Rounding to nearest, so that the plain sum can be computed apart.
         vector = FloatVector("update", dim, clip=1.0, value_bits=self.bits, rounding=Rounding.NEAREST)
-        return RoundConfig(self.model(clients, dropout), (vector,), graph=self.graph)
+        return RoundConfig(model, (vector,), graph=self.graph)
+
+    def groups(self, clients: int, dropout: float, groups: int) -> GroupPlan:
+        """Return the plan of groups whose sums are added up; raise ParameterError if it is impossible."""
+        return GroupPlan(
+            *(clients, 0.0, self.corrupt),
+            rule=Rule.SUM,
+            groups=groups,
+            dropout_fraction=dropout,
+            adversary=self.adversary,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,8 @@ def show_round(facts: Mapping[str, Any], title: str) -> None:
     seconds, size = facts["seconds"], facts["bytes"]
     table = table_of(title)
     table.add_row("clients", f"{facts['clients']:,} invited, {facts['survivors']:,} in the sum")
+    if "groups" in facts:
+        table.add_row("groups", f"{facts['groups']:,}, each a session; of one of them:")
     table.add_row(
         "graph", f"degree {facts['degree']}, threshold {facts['threshold']}, {facts['modulus_bits']}-bit modulus"
     )

@@ -107,6 +107,9 @@ def run_round(
     seed: Annotated[
         int, typer.Option(help="Seeds data and dropouts; never keys, masks or noise.", metavar="N", min=0)
     ] = 0,
+    groups: Annotated[
+        int, typer.Option(help="Sessions side by side, whose sums are added up; 1: one.", metavar="N", min=1)
+    ] = 1,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -120,19 +123,24 @@ def run_round(
 ) -> None:
     """Run a whole round on this machine, every message through bytes, and compare the sum with the plain one.
 
+    With --groups, a coin deals the clients to as many sessions, and what is compared is the sum of their sums.
+
     With --epsilon (or --noise-multiplier), each client adds its share of noise, and what the sum is off by is compared
     with what was promised; with --budget and --subject, the round is paid for from a privacy ledger.
     """
     from ..simulation.checked import run_checked_round
+    from ..simulation.checked_groups import run_checked_groups
     from ..simulation.checked_private import run_checked_private_round
 
     fractions = drop_fractions(dropout, drop_in or [])
     vanishing = sum(fractions.values())  # the threat model must allow for what will happen
     private = plan.plan(setting.model(clients, vanishing), dim)
+    if private and groups > 1:
+        raise ParameterError("--groups adds up sums without noise: leave it, or --epsilon, out")
     if payment and not private:
         raise ParameterError("--budget and --subject pay for private rounds: give --epsilon and --delta as well")
     check_phases_exist(setting.adversary, fractions)
-    workers = workers or useful_workers(clients)
+    workers = workers or useful_workers(clients // groups)
     with payment.account() as account, _round_progress(quiet=as_json) as on_progress:
         if private:
             paid = run_checked_private_round(
@@ -140,6 +148,17 @@ def run_round(
             )
             facts, well = paid.facts(), paid.as_promised
             title = "the noise is as promised" if well else "THE NOISE IS NOT AS PROMISED"
+        elif groups > 1:
+            grouped = run_checked_groups(
+                setting.groups(clients, vanishing, groups),
+                lambda model: setting.config_for(model, dim),
+                fractions,
+                seed=seed,
+                workers=workers,
+                on_progress=on_progress,
+            )
+            facts, well = grouped.facts(), grouped.exact
+            title = "the sum of the sums is exact" if well else "THE SUM IS WRONG"
         else:
             config = setting.config(clients, vanishing, dim)
             plain = run_checked_round(config, fractions, seed=seed, workers=workers, on_progress=on_progress)

@@ -44,6 +44,12 @@ LABELS = {
     "FLOWER_CONTEXT": b"secagg/v1/flower-context",
     "SIGN_FLOWER_IDENTITY": b"secagg/v1/sign-flower-identity",
     "STATISTICS_QUERY": b"secagg/v1/statistics-query",
+    "GROUPS_TERMS": b"secagg/v1/groups-terms",
+    "GROUPS_COMMITMENT": b"secagg/v1/groups-commitment",
+    "GROUPS_COMMITMENTS": b"secagg/v1/groups-commitments",
+    "GROUPS_COIN": b"secagg/v1/groups-coin",
+    "SIGN_GROUPS_COMMITMENT": b"secagg/v1/sign-groups-commitment",
+    "SIGN_GROUPS_NONCE": b"secagg/v1/sign-groups-nonce",
 }
 
 FIELD = 2**255 - 19

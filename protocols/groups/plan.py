@@ -1,0 +1,259 @@
+"""How many groups: enough that a rule bears the bad clients, so few that each hides its honest ones."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from dataclasses import astuple, dataclass
+from enum import StrEnum
+from fractions import Fraction
+from functools import cached_property
+from typing import TypeVar
+
+import msgspec
+
+from secagg.errors import ParameterError
+
+from ..core.numbers import real, whole
+from ..core.threat_model import ROUNDING_SLACK, Adversary, ThreatModel
+from .occupancy import group_sizes, more_than, most_marked, nearly_reaching, reaching
+from .rules import Rule
+
+SPOILT_BITS = 20
+"""More groups are spoilt than planned with a probability below 2**-20."""
+HONEST_BITS = 40
+"""Some group has fewer honest clients in its sum than planned with a probability below 2**-40."""
+MAX_GROUPED_CLIENTS = 100_000
+_EXACT_UP_TO = 10_000
+"""For more clients than this, the laws of spoilt groups are computed in floats, rounded up."""
+_MOST_CELLS = 1 << 25
+_FLOAT_ERROR = 2.0**-28
+E = TypeVar("E", bound=StrEnum)
+_SPOILT, _HONEST = Fraction(1, 1 << SPOILT_BITS), Fraction(1, 1 << HONEST_BITS)
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """Groups of a run: how many, how large, and what they bear. The probabilities are over the draw of the groups.
+
+    A *bad* client sends what it likes; a *corrupt* one tells the server what it knows. Either is fixed before the draw.
+    A group is *spoilt* if a bad client is in it.
+
+    Args:
+        num_clients: who are dealt to groups, 2 to 100,000.
+        bad_fraction: the largest fraction of them that is bad: floor(bad_fraction n) clients.
+        corrupt_fraction: the largest fraction of them that is corrupt.
+        honest_minimum: how many who are not corrupt each group's sum must have at least, from 2.
+        rule: what makes one vector of the groups' means.
+        groups: how many; None for the fewest that serve.
+        spare: how many groups may fail without ending the round.
+        dropout_fraction: the largest fraction of a group that vanishes; one that loses more fails.
+        adversary: what the server may do, in each group's session.
+
+    Attributes (besides):
+        max_spoilt: how many groups are spoilt at most, but for a probability below 2**-20: the least such number.
+        min_groups: fewer than this are not combined, since more of them may be spoilt than the rule bears.
+        sizes: of the groups, the larger ones first; they differ by one at most.
+
+    Raises:
+        ParameterError: a value out of range; or the two demands contradict each other: the text has both numbers.
+    """
+
+    num_clients: int
+    bad_fraction: float
+    corrupt_fraction: float
+    honest_minimum: int = 5
+    rule: Rule = Rule.MEDIAN
+    groups: int | None = None
+    spare: int = 0
+    dropout_fraction: float = 0.1
+    adversary: Adversary = Adversary.SEMI_MALICIOUS_SERVER
+
+    def __post_init__(self) -> None:
+        """Check every field, and settle the number of groups."""
+        settled: dict[str, object] = {
+            "num_clients": whole(self.num_clients, "num_clients", 2, MAX_GROUPED_CLIENTS),
+            "honest_minimum": whole(self.honest_minimum, "honest_minimum", 2),
+            "spare": whole(self.spare, "spare", 0),
+            "rule": _named(Rule, self.rule, "rule"),
+            "adversary": _named(Adversary, self.adversary, "adversary"),
+        }
+        for name in ("bad_fraction", "corrupt_fraction", "dropout_fraction"):
+            settled[name] = float(real(getattr(self, name), name, 0, 1))
+        for name, value in settled.items():
+            object.__setattr__(self, name, value)
+        if self.rule is Rule.SUM and self.num_bad:
+            raise ParameterError(
+                f"the sum bears no bad client, but {self.num_bad} of {self.num_clients} may be: choose another rule, "
+                "or a bad_fraction of 0"
+            )
+        if self.groups is None:
+            object.__setattr__(self, "groups", self._fewest())
+        else:
+            self._check(whole(self.groups, "groups", 1, self.num_clients))
+
+    @property
+    def num_bad(self) -> int:
+        """How many clients may be bad."""
+        return math.floor((self.bad_fraction + ROUNDING_SLACK) * self.num_clients)
+
+    @property
+    def num_corrupt(self) -> int:
+        """How many clients may be corrupt."""
+        return math.floor((self.corrupt_fraction + ROUNDING_SLACK) * self.num_clients)
+
+    @property
+    def num_groups(self) -> int:
+        """How many groups there are."""
+        return self.groups or 0
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of the groups, the larger ones first."""
+        return group_sizes(self.num_clients, self.num_groups)
+
+    @cached_property
+    def max_spoilt(self) -> int:
+        """How many groups are spoilt at most, but for a probability below 2**-20."""
+        most = self.rule.bears(self.num_groups - self.spare)
+        return bisect_left(range(most), True, key=lambda spoilt: self._rare(self.num_groups, spoilt))
+
+    @property
+    def min_groups(self) -> int:
+        """How many groups must be left to be combined; of the sum, all but the spare ones."""
+        return self.num_groups - self.spare if self.rule is Rule.SUM else self.rule.fewest(self.max_spoilt)
+
+    @cached_property
+    def spoilt_probability(self) -> float:
+        """A bound on the probability that more than `max_spoilt` groups are spoilt; exact up to 10,000 clients."""
+        return float(self._more_spoilt(self.num_groups, self.max_spoilt))
+
+    @cached_property
+    def dishonest_probability(self) -> float:
+        """A bound on the probability that some group's sum has fewer honest clients than planned: over all groups."""
+        return float(self._too_few_honest(self.num_groups))
+
+    @property
+    def noise_factor(self) -> float:
+        """How much more noise private rounds have by groups, each of which adds all of it: see `Rule.noise_factor`."""
+        return self.rule.noise_factor(self.num_groups, self.max_spoilt)
+
+    def max_corrupt(self, size: int) -> int:
+        """Return how many of a group of this size are corrupt at most, but for a share of 2**-40 for each group."""
+        return most_marked(self.num_clients, self.num_corrupt, size, _HONEST / self.num_groups)
+
+    def model(self, size: int) -> ThreatModel:
+        """Return the threat model of a group of this size.
+
+        A session with it sums at least `honest_minimum` inputs of clients that are not corrupt.
+        """
+        return self._model(size, self.num_groups)
+
+    def written(self) -> bytes:
+        """Return the plan as bytes, the same for equal plans: what a draw of the groups is bound to."""
+        return msgspec.msgpack.encode(astuple(self))
+
+    def _rare(self, groups: int, spoilt: int) -> bool:
+        return self._more_spoilt(groups, spoilt) < _SPOILT
+
+    def _more_spoilt(self, groups: int, spoilt: int) -> Fraction:
+        """Return the probability that more of the groups are spoilt, exactly, or in floats where that decides."""
+        if groups * self.num_bad > _MOST_CELLS:
+            raise ParameterError(
+                f"{self.num_bad} bad clients in {groups} groups are too many to plan for: assume fewer, or split the "
+                "clients into runs"
+            )
+        nearly = nearly_reaching(self.num_clients, groups, self.num_bad, spoilt + 1)
+        rounded_up = Fraction(nearly) * Fraction(1 + _FLOAT_ERROR)
+        if self.num_clients > _EXACT_UP_TO or Fraction(nearly) * Fraction(1 - _FLOAT_ERROR) >= _SPOILT:
+            return rounded_up
+        return reaching(self.num_clients, groups, self.num_bad, spoilt + 1)
+
+    def _bears(self, groups: int) -> bool:
+        """Whether the rule bears what may be spoilt of so many groups, with as many to spare as are asked for."""
+        most = self.rule.bears(groups - self.spare)
+        return most >= 0 and not self._hopeless(groups, most) and self._rare(groups, most)
+
+    def _hopeless(self, groups: int, most: int) -> bool:
+        """Whether so many groups are spoilt on average that more than `most` are not rare: cheap to tell.
+
+        No more than `top` ever are. So the average is at most `most` + Pr[more than `most`] (top - most).
+        """
+        n, bad = self.num_clients, self.num_bad
+        top = min(groups, bad)
+        average = 0.0
+        for size, count in _counted(group_sizes(n, groups)):
+            clean = math.prod((n - bad - seat) / (n - seat) for seat in range(size)) if size <= n - bad else 0.0
+            average += count * (1 - clean)
+        return average * (1 - 1e-9) > most + float(_SPOILT) * (top - most)
+
+    def _model(self, size: int, groups: int) -> ThreatModel:
+        corrupt = most_marked(self.num_clients, self.num_corrupt, size, _HONEST / groups)
+        return ThreatModel(size, corrupt / size, self.dropout_fraction, self.adversary)
+
+    def _hides(self, groups: int) -> bool:
+        """Whether the sums of so many groups have enough honest inputs, and their sessions a threat model."""
+        for size, _ in _counted(group_sizes(self.num_clients, groups)):
+            try:
+                model = self._model(size, groups)
+            except ParameterError:
+                return False
+            if model.min_survivors - model.max_corrupt < self.honest_minimum:
+                return False
+        return True
+
+    def _too_few_honest(self, groups: int) -> Fraction:
+        total = Fraction(0)
+        for size, count in _counted(group_sizes(self.num_clients, groups)):
+            summed = math.ceil((1 - self.dropout_fraction - ROUNDING_SLACK) * size)
+            total += count * more_than(self.num_clients, self.num_corrupt, size, summed - self.honest_minimum)
+        return total
+
+    def _fewest(self) -> int:
+        """Return the fewest groups that the rule bears; raise ParameterError where they do not hide their clients."""
+        groups = next((g for g in range(1, self.num_clients + 1) if self._bears(g)), None)
+        if groups is None:
+            raise ParameterError(
+                f"{self.rule} bears {self.num_bad} bad clients of {self.num_clients} in no number of groups: assume "
+                "fewer bad clients or spare groups"
+            )
+        if self._hides(groups):
+            return groups
+        raise ParameterError(
+            f"{self.num_bad} bad clients of {self.num_clients} ask for at least {groups} groups, of "
+            f"{self.num_clients // groups} clients or one more; {self._asked_for_honest(groups)}: assume fewer bad or "
+            "corrupt clients or dropouts, lower honest_minimum, or invite more"
+        )
+
+    def _check(self, groups: int) -> None:
+        if not self._bears(groups):
+            most = max(self.rule.bears(groups - self.spare), 0)
+            raise ParameterError(
+                f"of {groups} groups, {self.spare} of them to spare, {self.rule} bears {most} spoilt ones, but "
+                f"{self.num_bad} bad clients of {self.num_clients} may well spoil more, not below 2**-{SPOILT_BITS}: "
+                "take more groups or another rule, or assume fewer bad clients"
+            )
+        if not self._hides(groups):
+            raise ParameterError(
+                f"{groups} groups have {self.num_clients // groups} clients or one more; "
+                f"{self._asked_for_honest(groups)}: take fewer groups, or lower honest_minimum"
+            )
+
+    def _asked_for_honest(self, groups: int) -> str:
+        """Say how large groups must be, given a number of groups that are too small."""
+        asked = f"{self.honest_minimum} honest ones in each sum beside {self.num_corrupt} corrupt"
+        fewer = next((g for g in range(groups - 1, 0, -1) if self._hides(g)), None)
+        if fewer is None:
+            return f"{asked} are too many for any number of groups"
+        return f"{asked} ask for at most {fewer}, of {self.num_clients // fewer} or one more"
+
+
+def _counted(sizes: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return each size and how many groups have it."""
+    return [(size, sizes.count(size)) for size in dict.fromkeys(sizes)]
+
+
+def _named(kind: type[E], value: E, name: str) -> E:
+    if value not in tuple(kind):
+        raise ParameterError(f"{name} is {value!r}, but must be one of {', '.join(kind)}")
+    return kind(value)
