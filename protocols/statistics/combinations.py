@@ -100,29 +100,25 @@ def count_sets(partitions: Iterable[Codes]) -> int:
 
 
 def _least_told(sets: _Sets, sizes: Residues, least: int) -> int:
-    small = np.flatnonzero(sizes < least)
+    """Return the fewest rows of one atom, or of two, that are told; 0 where none are."""
+    few = np.argsort(sizes, kind="stable")[: np.count_nonzero(sizes < least)]
+    # A sample of the atoms does, unless some set differs from a combination of others in rare atoms alone.
     for some in (min(len(sizes), 4 * sets.count + 64), len(sizes), len(sizes)):
         prime = _prime()
         shift = sets.shift(some, prime)
         if shift is not None:
             break
     else:
-        return 1  # not reached but with a chance of 2^-60: then it is refused
-    found = least
-    keys = shift[small]
-    told = ~keys.any(axis=1)
-    found = min(found, int(sizes[small][told].min(initial=least)))
-    # Of v and -v the one whose first entry is in the lower half: both for the sum and the difference of two atoms.
+        return 1  # twice by chance, 2^-40: refused for nothing
+    keys, rows = shift[few], sizes[few]
+    alone = rows[~keys.any(axis=1)].min(initial=least)
+    # Of v and -v the one whose first entry is in the lower half: one name for the sum and the difference of two atoms.
     first = np.take_along_axis(keys, (keys != 0).argmax(axis=1)[:, None], axis=1)
-    keys = np.where(2 * first > prime, (prime - keys) % prime, keys)
-    by_size = np.argsort(sizes[small], kind="stable")
-    _, inverse = np.unique(keys[by_size], axis=0, return_inverse=True)
-    ordered = sizes[small][by_size]
-    place = np.argsort(inverse.ravel(), kind="stable")  # equal shifts side by side, the smallest atoms first
-    same = inverse.ravel()[place][1:] == inverse.ravel()[place][:-1]
-    starts = same & ~np.concatenate([[False], same[:-1]])
-    pairs = ordered[place][1:] + ordered[place][:-1]
-    return min(found, int(pairs[starts].min(initial=least))) % least
+    names = np.unique(np.where(2 * first > prime, (prime - keys) % prime, keys), axis=0, return_inverse=True)[1].ravel()
+    place = np.argsort(names, kind="stable")  # equal ones side by side, the smallest atoms first
+    equal = names[place][1:] == names[place][:-1]
+    pairs = (rows[place][1:] + rows[place][:-1])[equal]
+    return int(min(alone, pairs.min(initial=least))) % least
 
 
 class _Sets:

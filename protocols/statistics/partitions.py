@@ -34,6 +34,8 @@ class Partition:
 def partitions_of(query: Query, table: Table, chosen: Mask) -> list[Partition]:
     """Return the partitions that an answer to a query sums over, the selected rows as the first.
 
+    A kind of statistic that is not named here is taken to sum its numbers over each cell of its levels.
+
     Args:
         query: what is asked.
         table: with its n rows.

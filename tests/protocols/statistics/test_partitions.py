@@ -34,6 +34,7 @@ def test_cells_are_of_the_sizes_that_are_summed(group_by, where):
     sizes, totals, _ = cells(query(asked("count"), group_by=group_by, where=where))
     assert counts(totals, "rows") in sizes
     sizes, totals, plan = cells(query(asked("histogram", "age"), group_by=group_by, where=where))
+    assert counts(totals, "rows") in sizes
     missing = [
         totals["rows", group]
         - sum(totals["bin", "age", at, group] for at in range(len(plan.query.columns[0].edges) + 1))
