@@ -3,6 +3,7 @@
 import csv
 import re
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -162,6 +163,20 @@ def test_several_correlations_share_a_picture():
     page = report_page(*answer(*(asked("correlation", *pair) for pair in pairs)))
     assert page.count("<svg") == 1
     assert 'aria-label="correlation of pairs.' in page
+
+
+def test_many_correlations_are_a_matrix():
+    columns = tuple(Number(f"x{at}", -5, 5) for at in range(7))
+    pairs = list(combinations([column.name for column in columns], 2))
+    question = Query("many", columns, tuple(asked("correlation", *pair) for pair in pairs))
+    rng = np.random.default_rng(3)
+    policy = SitePolicy(columns={column.name for column in columns})
+    sites = {
+        f"site-{at}": Site({each.name: rng.normal(size=60) for each in columns}, policy, "many", None)
+        for at in range(5)
+    }
+    page = report_page(question, ask_sites(question, sites))
+    assert page.count("<rect") == len(pairs)
 
 
 def test_a_question_of_many_is_told_in_few_words():
