@@ -152,6 +152,8 @@ def _rest(value: Mapping[str, Any]) -> list[Grid]:
     facts: list[tuple[str | None, ...]] = []
     grids: list[Grid] = []
     for key, each in value.items():
+        if key == "next":  # what machines ask from; the coefficients are there
+            continue
         name = key.replace("_", " ")
         parts = [{"": at} | part for at, part in each.items()] if _parts(each) else each
         if isinstance(parts, list) and parts and all(isinstance(part, Mapping) for part in parts):
