@@ -11,6 +11,7 @@ import pytest
 from protocols.cli.app import app
 from protocols.cli.stats_grids import WORDS, grids_of
 from protocols.cli.stats_report import interval_of, report_page
+from protocols.cli.stats_tables import show_stats
 from protocols.simulation.queried import ask_sites
 from protocols.statistics import (
     Levels,
@@ -191,6 +192,15 @@ def test_all_is_hidden_where_there_are_too_few_sites():
     page = report_page(question, ask_sites(question, sites, ReleasePolicy(min_sites=3)))
     assert "how many records is hidden" in page
     assert "<svg" not in page
+
+
+def test_every_form_fits_a_terminal(shown, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    show_stats(shown[1])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    (age,) = (line for line in lines if re.match(r"age +[-\d.]+ +[-\d.e]+ +[\d.]+ +", line))
+    assert re.search(r"-?[\d.]+ to -?[\d.]+ +[\d.]+$", age)  # an interval in one line
 
 
 def test_every_rule_has_its_words():
