@@ -21,7 +21,7 @@ from tests.command_line import separating_runner
 from tests.documents import DOCUMENTS, Block, blocks, commands, of_language
 
 ROOT = Path(__file__).parent.parent
-LANGUAGES = {"python", "sh", "text", "diff", ""}
+LANGUAGES = {"python", "sh", "text", "diff", "toml", ""}
 CHEAP = {"params", "budget", "dp"}
 """Commands that are not only parsed but run, one after another in a document, in an empty folder."""
 USAGE_ERROR = typer.BadParameter.__mro__[1]  # click's UsageError, wherever this typer keeps click

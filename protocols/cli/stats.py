@@ -39,7 +39,9 @@ def stats(
     min_cell: Annotated[
         int | None, typer.Option(help="Counts from 1 to below this are hidden: 10.", metavar="K")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="Rules of others: cms, datashield.", metavar="NAME")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Rules of others: cms, datashield, opensafely.", metavar="NAME")
+    ] = None,
     min_sites: Annotated[
         int, typer.Option(help="Fewer are not answered for: 3.", metavar="N", min=2, show_default=False)
     ] = 3,

@@ -267,4 +267,33 @@ def flower_seeds() -> dict[str, list[bytes]]:
     for at in range(2, flower.EXCHANGES):
         memory = flower.from_bytes(recorded.states[at])["secagg"]["memory"]
         add("flower_memory", bytes([at - 2]) + memory)
-    return found
+    return found | flower_query_seeds()
+
+
+def flower_query_seeds() -> dict[str, list[bytes]]:
+    """A query, what invites those who have agreed to it, what they remember, and a site's file and table."""
+    from . import flower_query_targets as queries
+    from . import flower_session as flower
+
+    context = queries.agreeing()
+    agreed = context.state[queries.AGREED]["agreed"]
+    asked = flower.RecordDict({"secagg": queries.record_of(query=queries.QUERY.encoded)})
+    agreement = flower.RecordDict({"secagg": queries.record_of(digest=queries.QUERY.digest)})
+    return {
+        "flower_query": [
+            b"\x00" + queries.QUERY.encoded,
+            b"\x01" + flower.to_bytes(asked),
+            b"\x02" + queries.invitation()["announcement"],
+            b"\x03" + agreed,
+        ],
+        "flower_asked": [
+            b"\x00\x01" + flower.to_bytes(agreement),
+            b"\x00\x02\x03\xe9secagg: QueryRefused: disclosure",
+            *(bytes([at, 1]) + flower.to_bytes(asked) for at in range(1, queries.EXCHANGES)),
+        ],
+        "flower_site_file": [
+            b'\x00dataset = "d"\ntable = "t.csv"\njournal = "j"\nids = "y"\n[columns]\nx = "number"\n'
+            b'[policy]\ncolumns = ["x"]\nmin_sites = 7\n',
+            b'\x01y,x\n"a, b",1.5\n,NA\n',
+        ],
+    }

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from secagg.errors import EstimateError
-
 from ..estimates.order import area_under_curve
-from ..estimates.survival import LifeTable, SurvivalPoint, kaplan_meier, log_rank
+from ..estimates.survival import LifeTable, SurvivalPoint, kaplan_meier, log_rank, median_survival
 from ..finding import Finding
 from ..gate import Gate
 from ..query import Query, Statistic
@@ -142,16 +140,12 @@ def _life_ends(gate: Gate, counts: Counts, beyond: Counts) -> list[int] | None:
 
 
 def _curve(name: str | None, table: LifeTable) -> dict[str, Any]:
-    try:
-        points = kaplan_meier(table)
-    except EstimateError:
-        points = ()
-    half = next((point.time for point in points if 2 * point.survival <= 1), None)
+    points = kaplan_meier(table) if table.n else ()
     return {
         "group": name,
         "n": table.n,
         "beyond": table.beyond,
-        "median": half,
+        "median": median_survival(table) if table.n else None,
         "points": [_point(point) for point in points],
     }
 
