@@ -18,7 +18,7 @@ from ..statistics.query import Query
 from ..statistics.query_file import query_from_toml
 from ..statistics.release import ReleasePolicy
 from ..statistics.site import Site, SitePolicy
-from .errors import EXIT_WRONG, check_writable, tell
+from .errors import EXIT_WRONG, check_place, tell
 from .options import spread
 from .rounds import check_phases_exist, drop_fractions
 from .site_files import columns_of, lacking, levels_of, read_tables, row_numbers
@@ -78,7 +78,7 @@ def stats(
     if report is not None:
         if explain:
             raise ParameterError("--explain asks nobody, so that there is nothing to --report: leave one of them out")
-        check_writable(report.parent)
+        check_place(report, "--report")
     wanted = _query(query, question, data, read_levels)
     for told in lacking(tables, wanted.used).values():
         tell(told, False)

@@ -213,10 +213,12 @@ def test_the_command_writes_it(tmp_path):
             writer = csv.writer(file)
             writer.writerow(["age", "sex"])
             writer.writerows(zip(table(at)["pressure"], table(at)["sex"], strict=True))
-    page = tmp_path / "new" / "page.html"
+    page = tmp_path / "page.html"
     given = ["stats", "--data", str(tmp_path / "*.csv"), "--mean", "age", "--bounds", "age:0:300", "--report"]
     outcome = separating_runner().invoke(app, [*given, str(page)])
     assert (outcome.exit_code, str(page) in outcome.stdout) == (0, True)
     assert "5 sites, 400 records" in page.read_text()
-    outcome = separating_runner().invoke(app, [*given, str(tmp_path)])
-    assert outcome.exit_code == 2
+    for place, words in ((tmp_path, "that is a folder"), (tmp_path / "new" / "page.html", "there is no folder")):
+        outcome = separating_runner().invoke(app, [*given, str(place)])
+        assert (outcome.exit_code, words in outcome.stderr) == (2, True)
+    assert not (tmp_path / "new").exists()
