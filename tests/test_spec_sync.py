@@ -71,6 +71,10 @@ CONSTANTS = {
     "LIMB_BITS": "protocols.statistics.encoding:LIMB_BITS",
     "MAX_TOTALS": "protocols.statistics.plan:MAX_TOTALS",
     "MAX_QUERY_BYTES": "protocols.statistics.query:MAX_QUERY_BYTES",
+    "MAX_PRIVATE_TOTALS": "protocols.statistics.private.features:MAX_PRIVATE_TOTALS",
+    "LEAST_STEPS": "protocols.statistics.private.plan:LEAST_STEPS",
+    "ROOM": "protocols.statistics.private.plan:ROOM",
+    "ROUNDING_SHARE": "protocols.statistics.private.plan:ROUNDING_SHARE",
 }
 """A constant of a chapter's table -> where the code has it."""
 

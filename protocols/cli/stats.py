@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -24,6 +25,7 @@ from .rounds import check_phases_exist, drop_fractions
 from .site_files import columns_of, lacking, levels_of, read_tables, row_numbers
 from .stats_grids import gate_in_words
 from .stats_options import Question
+from .stats_private import Price, private_facts, show_private
 from .stats_report import report_page
 from .stats_tables import show_stats, stats_facts
 from .tables import AsJson, print_json, print_lines
@@ -32,6 +34,7 @@ from .tables import AsJson, print_json, print_lines
 @spread
 def stats(
     question: Question,
+    price: Price,
     data: Annotated[str, typer.Option(help="CSV or Parquet files, one a site.", metavar="PATTERN")],
     query: Annotated[
         Path | None, typer.Argument(help="A query in TOML, instead of options.", metavar="[QUERY.toml]")
@@ -75,10 +78,7 @@ def stats(
         levels_read.append(name)
         return levels_of(name, tables)
 
-    if report is not None:
-        if explain:
-            raise ParameterError("--explain asks nobody, so that there is nothing to --report: leave one of them out")
-        check_place(report, "--report")
+    _check_together(price, report, explain=explain, two_rounds=two_rounds)
     wanted = _query(query, question, data, read_levels)
     for told in lacking(tables, wanted.used).values():
         tell(told, False)
@@ -93,28 +93,44 @@ def stats(
         return
     fractions = drop_fractions(dropout, drop_in or [])
     check_phases_exist(adversary, fractions)
-    ask = partial(
-        ask_sites,
-        sites=sites,
-        policy=policy,
-        drops=fractions,
-        corrupt_fraction=corrupt,
-        adversary=adversary,
-        seed=seed,
-    )
-    asked = inquire(wanted, ask, two_rounds=two_rounds)
-    if report is not None:
-        write_whole(report, report_page(wanted, asked, levels_read))
-    if as_json:
-        print_json(stats_facts(asked, levels_read))
+    session: dict[str, Any] = {
+        "drops": fractions,
+        "corrupt_fraction": corrupt,
+        "adversary": adversary,
+        "seed": seed,
+    }
+    if price.wanted:
+        noisy = price.ask(wanted, sites, **session)
+        _print(private_facts(noisy, levels_read), lambda: show_private(noisy), levels_read, as_json=as_json)
+        right = noisy.as_promised
     else:
-        if levels_read:
-            tell(f"levels of {', '.join(levels_read)} were read from the files: between sites, state --levels", False)
-        show_stats(asked)
+        asked = inquire(wanted, partial(ask_sites, sites=sites, policy=policy, **session), two_rounds=two_rounds)
         if report is not None:
+            write_whole(report, report_page(wanted, asked, levels_read))
+        _print(stats_facts(asked, levels_read), lambda: show_stats(asked), levels_read, as_json=as_json)
+        if report is not None and not as_json:
             print_lines(f"the page is {report}", Console())
-    if not asked.exact:
+        right = asked.exact
+    if not right:
         raise typer.Exit(EXIT_WRONG)
+
+
+def _print(facts: dict[str, Any], show: Callable[[], None], levels_read: list[str], *, as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+        return
+    if levels_read:
+        tell(f"levels of {', '.join(levels_read)} were read from the files: between sites, state --levels", False)
+    show()
+
+
+def _check_together(price: Price, report: Path | None, *, explain: bool, two_rounds: bool) -> None:
+    if price.wanted and (two_rounds or explain or report is not None):
+        raise ParameterError("--two-rounds, --explain and --report are of exact answers: leave --epsilon out")
+    if report is not None:
+        if explain:
+            raise ParameterError("--explain asks nobody, so that there is nothing to --report: leave one of them out")
+        check_place(report, "--report")
 
 
 def _query(path: Path | None, question: Question, data: str, read_levels: object) -> Query:

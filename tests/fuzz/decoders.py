@@ -41,6 +41,7 @@ DECODERS: dict[str, tuple[str, ...]] = {
     "protocols.core.identity_files": ("identity_file", "roster_file"),
     "protocols.masking.server.server": ("server_dump",),
     "protocols.statistics.journal": ("statistics_journal",),
+    "protocols.statistics.private.question": ("statistics_question",),
     "protocols.statistics.query": ("statistics_query", "statistics_toml", "flower_query"),
     "protocols.cli.stats": ("statistics_toml", "statistics_csv"),
     "protocols.masking.wire": ("message_bytes", "client_answer"),

@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from protocols.core import dumps, framing
 from protocols.core.identity_files import write_identity, write_participants
 from protocols.core.participants import Participants
@@ -223,9 +225,13 @@ def ledger_seeds() -> dict[str, list[bytes]]:
 def statistics_seeds() -> dict[str, list[bytes]]:
     """Queries of the vectors, one in TOML, a journal of two answers, a table."""
     queries = [case["output"]["bytes"] for case in vector("statistics")["cases"] if "bytes" in case.get("output", ())]
+    read = [bytes.fromhex(text) for text in queries]
     entries = [Entry(bytes(32), {"age": "0f" * 16}, named_rows(ids)) for ids in (("a", "b"), ())]
     return {
-        "statistics_query": [bytes.fromhex(text) for text in queries],
+        "statistics_query": read,
+        "statistics_question": [
+            msgspec.msgpack.encode([msgspec.Raw(one), 1.0, 1e-5, "record", "add-remove"]) for one in read
+        ],
         "statistics_toml": [TOML.encode(), b"x = [" + DEEP],
         "statistics_journal": [b"".join(entry.line() for entry in entries), entries[0].line()[:-1]],
         "statistics_csv": [b"age,sex\n1.5,f\nNA,\n", b'age\n"1\n', b"\xff\n"],

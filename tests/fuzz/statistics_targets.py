@@ -1,4 +1,4 @@
-"""What statistics read that others wrote: queries as bytes and as TOML, a site's journal, CSV files."""
+"""What statistics read that others wrote: queries as bytes and as TOML, questions, a site's journal, CSV files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from protocols.cli.site_files import columns_of, read_tables
 from protocols.statistics.columns import Levels, Number
 from protocols.statistics.journal import read_entries
 from protocols.statistics.plan import Plan
+from protocols.statistics.private.features import Features
+from protocols.statistics.private.question import read_question
 from protocols.statistics.query import Query, asked, read_query
 from protocols.statistics.query_file import query_from_toml
 
@@ -23,6 +25,12 @@ def statistics_query(data: bytes) -> None:
     query = read_query(data)
     if query.encoded != data or Plan(query).lanes < 1:
         raise ValueError("a query that was read is written as another one")
+
+
+def statistics_question(data: bytes) -> None:
+    question = read_question(data)
+    if question.encoded != data or Features(question.query).length < 1:
+        raise ValueError("a question that was read is written as another one")
 
 
 def statistics_toml(data: bytes) -> None:
@@ -46,5 +54,5 @@ def statistics_csv(data: bytes) -> None:
         columns_of("site", texts, Query("d", (column,), (asked("count"),)))
 
 
-TARGETS = (statistics_query, statistics_toml, statistics_journal, statistics_csv)
+TARGETS = (statistics_query, statistics_question, statistics_toml, statistics_journal, statistics_csv)
 WEIGHTS = {"statistics_csv": 0.3}

@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from protocols.cli.app import app
 from protocols.cli.site_files import columns_of, read_tables
-from protocols.simulation import queried
+from protocols.simulation import queried, queried_privately
 from protocols.statistics import Levels, Number, Query, ReleasePolicy, asked
 from tests.command_line import separating_runner
 
@@ -266,3 +266,38 @@ def test_two_rounds_tell_what_one_tells(folder):
 def test_kinds_that_are_asked_for_wrongly_end_with_2(folder, asked_for, text):
     given = ["--bounds", "age:0:120", "--bounds", "weight:20:200", "--ask", asked_for]
     assert text in run(folder, *given, code=2).stderr
+
+
+NOISE = ["--epsilon", "4", "--delta", "1e-5", "--max-rows", "500"]
+
+
+def test_answers_with_noise_have_intervals_and_a_price(folder, monkeypatch):
+    given = [*OPTIONS[:-2], "--ecdf", "age", "--missing", "age", *NOISE]  # no least cell
+    facts = json.loads(run(folder, *given, "--json").stdout)
+    noise = facts["noise"]
+    assert (facts["sites"], noise["epsilon"], noise["unit"], noise["as_promised"]) == (7, 4.0, "record", True)
+    found = {each["statistic"]: each["value"] for each in facts["results"]}
+    assert found["count"]["low"] < found["count"]["value"] < found["count"]["high"]
+    assert abs(found["count"]["value"] - 420) < 100
+    assert len(found["histogram"]["counts"]) == 6
+    monkeypatch.setenv("COLUMNS", "80")
+    printed = run(folder, *given).stdout
+    assert "7 sites; the noise is as promised" in printed
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_less_noise_than_was_promised_ends_with_4(folder, monkeypatch):
+    monkeypatch.setattr(queried_privately, "_pooled", lambda plan, sites: np.zeros(plan.features.length))
+    assert not json.loads(run(folder, "--count", *NOISE, "--json", code=4).stdout)["noise"]["as_promised"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--epsilon", "1"], "both --epsilon and --delta"),
+        ([*NOISE, "--two-rounds"], "leave --epsilon out"),
+        ([*NOISE, "--skewness", "age", "--bounds", "age:0:120"], "skewness is not given with noise"),
+    ],
+)
+def test_noise_that_cannot_be_is_refused(folder, arguments, text):
+    assert text in run(folder, "--count", *arguments, code=2).stderr
