@@ -19,7 +19,7 @@ from ..statistics.query import Query
 from ..statistics.query_file import query_from_toml
 from ..statistics.release import ReleasePolicy
 from ..statistics.site import Site, SitePolicy
-from .errors import EXIT_WRONG, check_writable, tell
+from .errors import EXIT_WRONG, check_place, tell
 from .options import spread
 from .rounds import check_phases_exist, drop_fractions
 from .site_files import columns_of, lacking, levels_of, read_tables, row_numbers
@@ -130,7 +130,7 @@ def _check_together(price: Price, report: Path | None, *, explain: bool, two_rou
     if report is not None:
         if explain:
             raise ParameterError("--explain asks nobody, so that there is nothing to --report: leave one of them out")
-        check_writable(report.parent)
+        check_place(report, "--report")
 
 
 def _query(path: Path | None, question: Question, data: str, read_levels: object) -> Query:

@@ -204,6 +204,8 @@ def _entry(name: str, value: Any) -> str:
         return f"{float(value['p']):.3g}"
     if name == "error":
         return f"{float(value):.2g}"
+    if name == "interval" and value:
+        return _ends(value, 4)
     if isinstance(value, Mapping):
         return f"{float(value['value']):.4g}"
     return f"{float(value):.6g}" if isinstance(value, float | Fraction) else _part(value)

@@ -3,6 +3,7 @@
 import csv
 import re
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from protocols.cli.app import app
 from protocols.cli.stats_grids import WORDS, grids_of
 from protocols.cli.stats_report import interval_of, report_page
+from protocols.cli.stats_tables import show_stats
 from protocols.simulation.queried import ask_sites
 from protocols.statistics import (
     Levels,
@@ -164,6 +166,20 @@ def test_several_correlations_share_a_picture():
     assert 'aria-label="correlation of pairs.' in page
 
 
+def test_many_correlations_are_a_matrix():
+    columns = tuple(Number(f"x{at}", -5, 5) for at in range(7))
+    pairs = list(combinations([column.name for column in columns], 2))
+    question = Query("many", columns, tuple(asked("correlation", *pair) for pair in pairs))
+    rng = np.random.default_rng(3)
+    policy = SitePolicy(columns={column.name for column in columns})
+    sites = {
+        f"site-{at}": Site({each.name: rng.normal(size=60) for each in columns}, policy, "many", None)
+        for at in range(5)
+    }
+    page = report_page(question, ask_sites(question, sites))
+    assert page.count("<rect") == len(pairs)
+
+
 def test_a_question_of_many_is_told_in_few_words():
     shares = [asked("quantiles", "age", quantiles=(at / 100,)) for at in range(1, 40)]
     page = report_page(*answer(*shares))
@@ -178,6 +194,15 @@ def test_all_is_hidden_where_there_are_too_few_sites():
     assert "<svg" not in page
 
 
+def test_every_form_fits_a_terminal(shown, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    show_stats(shown[1])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    (age,) = (line for line in lines if re.match(r"age +[-\d.]+ +[-\d.e]+ +[\d.]+ +", line))
+    assert re.search(r"-?[\d.]+ to -?[\d.]+ +[\d.]+$", age)  # an interval in one line
+
+
 def test_every_rule_has_its_words():
     assert WORDS.keys() == {str(rule) for rule in Rule}
 
@@ -188,10 +213,12 @@ def test_the_command_writes_it(tmp_path):
             writer = csv.writer(file)
             writer.writerow(["age", "sex"])
             writer.writerows(zip(table(at)["pressure"], table(at)["sex"], strict=True))
-    page = tmp_path / "new" / "page.html"
+    page = tmp_path / "page.html"
     given = ["stats", "--data", str(tmp_path / "*.csv"), "--mean", "age", "--bounds", "age:0:300", "--report"]
     outcome = separating_runner().invoke(app, [*given, str(page)])
     assert (outcome.exit_code, str(page) in outcome.stdout) == (0, True)
     assert "5 sites, 400 records" in page.read_text()
-    outcome = separating_runner().invoke(app, [*given, str(tmp_path)])
-    assert outcome.exit_code == 2
+    for place, words in ((tmp_path, "that is a folder"), (tmp_path / "new" / "page.html", "there is no folder")):
+        outcome = separating_runner().invoke(app, [*given, str(place)])
+        assert (outcome.exit_code, words in outcome.stderr) == (2, True)
+    assert not (tmp_path / "new").exists()

@@ -56,6 +56,18 @@ def test_a_forest_shows_zero_and_arrows_beyond_what_is_known():
     assert len([each for each in of_class(drawn, "reach") if each.tag == "path"]) == 1
 
 
+def test_a_matrix_has_a_field_for_each_pair_and_its_sign():
+    values = {("a", "b"): 0.5, ("c", "a"): -0.25, ("b", "c"): None}
+    drawn = charts.matrix("correlation", "pairs", ["a", "b", "c", "d"], values)
+    ((plus,), (minus,), (gone,)) = (of_class(drawn, name) for name in ("bar", "below", "gone"))
+    assert (plus.get("opacity"), minus.get("opacity"), gone.get("opacity")) == ("0.50", "0.25", None)
+    assert {"1 a", "4 d"} <= {each.text for each in parsed(drawn).iter("text")}
+    many = [f"x{at}" for at in range(100)]
+    assert (
+        len(charts.matrix("correlation", "pairs", many, {(a, b): 0.1 for a in many for b in many if a < b})) < 600_000
+    )
+
+
 def test_names_are_escaped_and_cut():
     rows = [(NASTY * 10, 3), ("b", None)]
     for drawn in (
