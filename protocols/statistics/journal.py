@@ -32,7 +32,7 @@ _WIDTHS = {"u1": 1 << 8, "u2": 1 << 16, "u4": 1 << 32}
 
 @dataclass(frozen=True)
 class Entry:
-    """One answer.
+    """One answer, or one question that was refused for what the rows are: that has no partitions and names no rows.
 
     Attributes:
         query: digest of the query.
@@ -118,7 +118,7 @@ def _entry(line: bytes, number: int, before: bytes, named: int) -> Entry:
         rows = np.frombuffer(base64.b64decode(facts["rows"], validate=True), dtype="<u8").astype(np.uint64)
         partitions = [_read(*each, length=named + len(rows)) for each in facts["partitions"]]
         entry = Entry(bytes.fromhex(facts["query"]), dict(facts["columns"]), rows, partitions)
-        if not partitions or entry.line(before) != line + b"\n":
+        if (len(rows) and not partitions) or entry.line(before) != line + b"\n":
             raise damaged
     except ParameterError:
         raise
@@ -147,8 +147,10 @@ class Journal:
         """
         if self.path is None:
             adding = Adding(self._data, None)
-            yield adding
-            self._data += adding.added
+            try:
+                yield adding
+            finally:
+                self._data += adding.added
             return
         try:
             new = not self.path.exists()

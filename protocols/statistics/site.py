@@ -17,7 +17,7 @@ from ..core.machine import Inputs
 from ..core.numbers import real, whole
 from ..masking.policy import ClientPolicy
 from .chosen import Mask
-from .columns import Number
+from .columns import Column, Number
 from .combinations import laid_open, systems
 from .consent import Consent
 from .differences import least_apart, same
@@ -54,6 +54,8 @@ class SitePolicy:
             without rows answers zeros.
         max_dominance: no row makes a greater share of a sum over its cell than this; 1 admits all.
         max_answers: so many different questions are answered; a repeated one is none. Beyond them, only these.
+        max_refusals: so many different questions are refused for what the rows are; beyond them, nothing new is
+            answered until somebody has looked: each refusal tells that some rows are few.
         min_sites: fewer sites than this are not summed with; see `client_policy`.
 
     Raises:
@@ -67,6 +69,7 @@ class SitePolicy:
     max_cells_fraction: float = 0.5
     max_dominance: float = 0.9
     max_answers: int = 500
+    max_refusals: int = 20
     min_sites: int = 5
 
     def __post_init__(self) -> None:
@@ -82,6 +85,7 @@ class SitePolicy:
         real(self.max_cells_fraction, "max_cells_fraction", 0, 1)
         real(self.max_dominance, "max_dominance", 0, 1)
         object.__setattr__(self, "max_answers", whole(self.max_answers, "max_answers", 1))
+        object.__setattr__(self, "max_refusals", whole(self.max_refusals, "max_refusals", 1))
         object.__setattr__(self, "min_sites", whole(self.min_sites, "min_sites", 2))
 
     @property
@@ -103,6 +107,8 @@ class Site:
         ids: one text a row, by which rows are recognised in later queries; where they stand when None.
         log: is told why a query was refused, with figures that leave the site nowhere.
         consent: whose rows count; all when None. The others are as if they were not there.
+        schema: how columns must be declared: bounds, bits, levels, and edges if it has some. What is not in it, the
+            first question that is answered declares: an analyst's bounds make a count of those beyond them.
 
     Raises:
         ParameterError: columns of unequal lengths.
@@ -115,6 +121,7 @@ class Site:
     ids: Sequence[str] | None = None
     log: Callable[[str], None] = lambda text: None
     consent: Consent | None = None
+    schema: Sequence[Column] = ()
     _journal: Journal = field(init=False, repr=False)
     _names: Rows = field(init=False, repr=False)
 
@@ -151,14 +158,19 @@ class Site:
             QueryRefused: the site does not answer it. The log is told more.
             ParameterError: the journal cannot be kept, or the table does not say who has agreed.
         """
-        rows = self._read(query)
         plan = Plan(query)
-        try:
-            values = plan.encode(rows.table.totals(plan, rows.chosen))
-        except EncodingError as error:
-            raise self._refusal(ANOTHER_SCHEMA, str(error)) from None
         with self._journal.open() as journal:
-            entry = self._check(query, rows, journal)
+            try:
+                self._allow(query, journal)
+                rows = self._read(query)
+                entry = self._check(query, rows, journal)
+                values = plan.encode(rows.table.totals(plan, rows.chosen))
+            except QueryRefused as refusal:
+                if refusal.reason == DISCLOSURE and not any(each.query == query.digest for each in journal.entries):
+                    journal.add(Entry(query.digest, {}, self._names[:0], []))
+                raise
+            except EncodingError as error:
+                raise self._refusal(ANOTHER_SCHEMA, str(error)) from None
             if entry is not None:
                 journal.add(entry)
         return Inputs(values)
@@ -169,8 +181,9 @@ class Site:
         quiet = replace(self, log=told.append)
         quiet._journal = self._journal
         try:
-            rows = quiet._read(query)
             with self._journal.open() as journal:
+                quiet._allow(query, journal)
+                rows = quiet._read(query)
                 quiet._check(query, rows, journal)
         except QueryRefused:
             return f"refuses: {told[0].removeprefix('query refused, ')}"
@@ -183,7 +196,6 @@ class Site:
 
     def _read(self, query: Query) -> _Read:
         """Return what a query selects, unless it is refused without a look at what was answered before."""
-        self._allow(query)
         columns, names = self.present()
         length, policy = len(names), self.policy
         if self.consent is not None and length < self.consent.least_share * self.length:
@@ -195,20 +207,21 @@ class Site:
             raise self._refusal(DISCLOSURE, f"{cells} cells are more than {most:g}, for {length} rows")
         table = Table(query, columns)
         try:
-            chosen = table.selected(length)
-            partitions = partitions_of(query, table, chosen)
-            share = greatest_share(query, table, chosen, policy.least_difference)
-        except EncodingError as error:
+            table.read()
+        except EncodingError as error:  # of a whole column, whatever is selected
             raise self._refusal(ANOTHER_SCHEMA, str(error)) from None
+        chosen = table.selected(length)
         selected = np.count_nonzero(chosen)
         if length and selected < policy.least_difference:  # none, too: else a refusal tells that there is somebody
             raise self._refusal(DISCLOSURE, f"{selected} rows are fewer than {policy.least_difference}")
+        partitions = partitions_of(query, table, chosen)
+        share = greatest_share(query, table, chosen, policy.least_difference)
         if share > policy.max_dominance:
             raise self._refusal(DISCLOSURE, f"one row makes {share:.3g} of a sum, more than {policy.max_dominance}")
         return _Read(table, chosen, names, partitions)
 
-    def _allow(self, query: Query) -> None:
-        """Refuse what needs no look at the rows."""
+    def _allow(self, query: Query, journal: Adding) -> None:
+        """Refuse what needs no look at the rows. So these refusals tell nothing of them."""
         policy = self.policy
         dataset = self.dataset if self.consent is None else self.consent.dataset(self.dataset)
         if query.dataset != dataset:
@@ -224,20 +237,29 @@ class Site:
             raise self._refusal(NOT_ALLOWED, "a statistic")
         if not query.used <= self.columns.keys():
             raise self._refusal(ANOTHER_SCHEMA, f"there are no columns {sorted(query.used - self.columns.keys())}")
-
-    def _check(self, query: Query, rows: _Read, journal: Adding) -> Entry | None:
-        """Return an entry for the journal, None where the same answer is noted; refuse what tells of few rows."""
-        least, declarations = self.policy.least_difference, declared(query)
+        declarations = declared(query)
+        stated = {column.name: column for column in self.schema}
+        for name in stated.keys() & query.used:
+            if not _as_stated(query.column(name), stated[name]):
+                raise self._refusal(ANOTHER_SCHEMA, f"column {name!r} is not declared as this site has it")
         for earlier in journal.entries:
             for name in earlier.columns.keys() & declarations.keys():
                 if earlier.columns[name] != declarations[name]:
                     raise self._refusal(ANOTHER_SCHEMA, f"column {name!r} was declared otherwise before")
+        refused = sum(not each.partitions for each in journal.entries)
+        if refused >= policy.max_refusals and not any(each.query == query.digest for each in journal.entries):
+            raise self._refusal(TOO_MANY_ANSWERS, f"{refused} questions were refused for what the rows are")
+
+    def _check(self, query: Query, rows: _Read, journal: Adding) -> Entry | None:
+        """Return an entry for the journal, None where the same answer is noted; refuse what tells of few rows."""
+        least, declarations = self.policy.least_difference, declared(query)
         entry = journal.entry(query.digest, declarations, rows.names, rows.partitions)
-        if any(each.query == entry.query and same(each.partitions, entry.partitions) for each in journal.entries):
+        earlier = [each for each in journal.entries if each.partitions]
+        if any(each.query == entry.query and same(each.partitions, entry.partitions) for each in earlier):
             return None
-        if len(journal.entries) >= self.policy.max_answers:
-            raise self._refusal(TOO_MANY_ANSWERS, f"{len(journal.entries)} questions were answered")
-        answers = [each.partitions for each in journal.entries]
+        answers = [each.partitions for each in earlier]
+        if len(answers) >= self.policy.max_answers:
+            raise self._refusal(TOO_MANY_ANSWERS, f"{len(answers)} questions were answered")
         apart = least_apart(answers, entry.partitions, least)
         if apart:
             raise self._refusal(DISCLOSURE, f"{apart} rows differ from an earlier answer's, fewer than {least}")
@@ -265,10 +287,16 @@ def _array(values: Any) -> Any:
     return values if isinstance(values, np.ndarray) else np.asarray(values)  # a masked array stays one, and is refused
 
 
+def _as_stated(given: Column, stated: Column) -> bool:
+    if isinstance(given, Number) and isinstance(stated, Number) and not (given.edges and stated.edges):
+        return (given.lo, given.hi, given.bits) == (stated.lo, stated.hi, stated.bits)
+    return given == stated
+
+
 def declared(query: Query) -> dict[str, str]:
     """Return how a query declares what it reads: name -> digest. Other bounds, levels or edges would be a difference.
 
-    Edges count where bins are asked for, under a name that no column has.
+    Edges count where bins are asked for, and a consensus's share, under names that no column has.
     """
     binned = {
         name
@@ -283,6 +311,9 @@ def declared(query: Query) -> dict[str, str]:
             if isinstance(column, Number):
                 found[column.name] = Number(column.name, column.lo, column.hi, column.bits)
                 found |= {f"{column.name}\nedges": column.edges} if column.name in binned else {}
+    for one in query.statistics:
+        if one.kind is Kind.CONSENSUS:
+            found[f"{one.columns[0]}\nshare"] = one.parameters
     return {name: hashlib.sha256(msgspec.msgpack.encode(what)).hexdigest()[:32] for name, what in found.items()}
 
 

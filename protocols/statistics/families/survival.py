@@ -47,8 +47,11 @@ class Survival(Counted):
         counts = block.counts.reshape(len(edges), 2, len(names))
         beyond = counts[-1].sum(axis=0)
         ends = _life_ends(gate, counts[:-1], beyond)
-        if ends is None or gate.small([block.incomplete]):
+        if ends is None or gate.small(block.left_out):
             yield hidden(one, Rule.CELL)
+            return
+        if gate.together(one, block.incomplete):
+            yield hidden(one, Rule.TOGETHER)
             return
         merged = merge(counts[:-1], ends)
         after = block.counts.reshape(counts.shape)[ends[-1] if ends else 0 :].sum(axis=(0, 1))
@@ -93,8 +96,11 @@ class Discrimination(Counted):
             ends[-1] = bins
             while ends and gate.small(merge(block.counts, ends).flat):
                 ends = [*ends[:-2], bins] if len(ends) > 1 else []
-        if not ends or gate.small([block.incomplete]):
+        if not ends or gate.small(block.left_out):
             yield hidden(one, Rule.CELL)
+            return
+        if gate.together(one, block.incomplete):
+            yield hidden(one, Rule.TOGETHER)
             return
         counts = merge(block.counts, ends)
 

@@ -107,7 +107,7 @@ def test_a_cell_by_subtraction_of_filters_and_of_margins():
     (table,) = shown(ask(asked("table", "ward", "sex")), columns).findings
     assert table.value["counts"][1][:2] == [None, None]
     assert table.suppressed["lung, m"] is Rule.CELL
-    assert table.suppressed["lung, f"] is Rule.COMPLEMENTARY
+    assert table.suppressed["lung, f"] is Rule.CELL
 
 
 def test_a_bin_a_row():
@@ -128,7 +128,7 @@ def test_hiding_in_missing_values():
     assert refused(site, ask(asked("covariance", "serum", "stay")))
     assert "1 rows differ" in log[-1]
     both = shown(ask(MEAN, asked("covariance", "serum", "stay")), columns).findings
-    assert [each.suppressed for each in both] == [None, Rule.COMPLEMENTARY]
+    assert [each.suppressed for each in both] == [None, Rule.CELL]
 
 
 def test_a_filter_on_an_id():

@@ -55,7 +55,7 @@ def test_the_journal_outlives_the_site(tmp_path):
     site(columns={"age": np.arange(100.0)}, journal=path)[0].answer(query(asked("mean", "age")))
     again, _ = site(columns={"age": np.arange(100.0)}, journal=path)
     assert refusal(again, query(asked("mean", "age"), where=(Where("age", "lt", 99.0),))) == "disclosure"
-    assert len(read_entries(path.read_bytes())) == 1
+    assert [bool(each.partitions) for each in read_entries(path.read_bytes())] == [True, False]
     again.answer(query(asked("mean", "age")))  # the same rows tell nothing new of few
 
 
@@ -143,7 +143,7 @@ def test_another_data_set():
     assert refusal(made, query()) == "another-dataset"
 
 
-def test_a_refusal_notes_nothing_and_an_explanation_neither(tmp_path):
+def test_a_refusal_for_what_the_rows_are_is_noted_once_and_an_explanation_is_not(tmp_path):
     path = tmp_path / "journal"
     made, _ = site(columns={"age": np.arange(100.0)}, journal=path)
     refusal(made, query(asked("mean", "age"), where=(Where("age", "gt", 95.0),)))
@@ -151,7 +151,49 @@ def test_a_refusal_notes_nothing_and_an_explanation_neither(tmp_path):
     assert made.explain(query(asked("mean", "age"), where=(Where("age", "gt", 95.0),))) == (
         "refuses: disclosure: 4 rows are fewer than 10"
     )
-    assert read_entries(path.read_bytes()) == []
+    refusal(made, query(asked("mean", "age"), where=(Where("age", "gt", 95.0),)))
+    assert [bool(each.partitions) for each in read_entries(path.read_bytes())] == [False]
+
+
+def test_a_site_that_was_asked_too_often_about_few_answers_nothing_new(tmp_path):
+    """Every refusal tells that some rows are few: bisection finds a value, one bit after the other."""
+    path = tmp_path / "journal"
+    made, _ = site(max_refusals=3, columns={"age": np.arange(100.0)}, journal=path)
+    made.answer(query(asked("count")))
+    for at in range(3):
+        assert refusal(made, query(asked("count"), where=(Where("age", "gt", 95.0 + at),))) == "disclosure"
+    for again in (made, site(max_refusals=3, columns={"age": np.arange(100.0)}, journal=path)[0]):
+        assert refusal(again, query(asked("count"), where=(Where("age", "gt", 50.0),))) == "too-many-answers"
+        again.answer(query(asked("count")))  # what was answered is answered
+
+
+def test_no_refusal_but_disclosure_hangs_on_rows():
+    """Declarations and types are looked at before anything is selected."""
+    made, _ = site(allowed={"age", "visits"}, columns={"age": np.arange(100.0), "visits": np.full(100, 0.5)})
+    made.answer(query(asked("mean", "age")))
+    other = (Number("age", 0, 121), Number("visits", 0, 9))
+    few, many = (Where("age", "gt", 95.0),), (Where("age", "gt", 50.0),)
+    words = {refusal(made, query(asked("mean", "age"), columns=other, where=where)) for where in (few, many)}
+    assert words == {"another-schema"}
+    one = asked("poisson", "visits", "age", coefficients=(0, 0))  # none of these visits is a count
+    for where, word in ((few, "disclosure"), (many, None)):
+        made, _ = site(allowed={"age", "visits"}, columns={"age": np.arange(100.0), "visits": np.full(100, 0.5)})
+        question = query(one, columns=(AGE, Number("visits", 0, 9)), where=where)
+        assert (refusal(made, question) if word else made.answer(question) and None) == word
+
+
+def test_an_owners_declarations_are_the_only_ones():
+    made, _ = site(columns={"age": np.arange(100.0)})
+    made.schema = (AGE,)
+    made.answer(query(asked("mean", "age")))
+    for other in (Number("age", 0, 1e9), Number("age", AGE.lo, AGE.hi, 2)):
+        fresh, _ = site(columns={"age": np.arange(100.0)})
+        fresh.schema = (AGE,)
+        assert refusal(fresh, query(asked("mean", "age"), columns=(other,))) == "another-schema"
+    assert refusal(
+        fresh, query(asked("histogram", "age"), columns=(Number("age", AGE.lo, AGE.hi, AGE.bits, (0, 7, 9)),))
+    )
+    fresh.answer(query(asked("mean", "age"), columns=(Number("age", AGE.lo, AGE.hi, AGE.bits),)))
 
 
 def test_a_site_that_refuses_is_left_out_and_named():
