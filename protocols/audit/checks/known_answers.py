@@ -17,15 +17,17 @@ from ...masking import wire
 from ...masking.messages import Confirmation, ToClient, ToServer
 from ...masking.topology import GraphKind, derive_topology
 from ..outcome import Check, Found, Refuted, Trials, demand
-from ..replay import private_operations, shipped, statistics_operations
+from ..replay import noisy_statistics, private_operations, shipped, statistics_operations
 from ..replay.operations import OPERATIONS
 from ..replay.recorded_randomness import OtherRandomness
 
 PRIMITIVES = (
     *("encoding", "residues", "prg", "shamir", "derivation", "aead", "key_agreement", "signatures"),
-    *("privacy", "statistics"),
+    *("privacy", "statistics", "noisy_statistics"),
 )
-_OPERATIONS = OPERATIONS | private_operations.OPERATIONS | statistics_operations.OPERATIONS
+_OPERATIONS = (
+    OPERATIONS | private_operations.OPERATIONS | statistics_operations.OPERATIONS | noisy_statistics.OPERATIONS
+)
 _MAX_BYTES = 1 << 16
 
 
