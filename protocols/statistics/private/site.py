@@ -68,6 +68,7 @@ class PrivateSite:
             QueryRefused: the site does not answer the question; this says so before any session.
         """
         self._allow(question)
+        self._read(question.query)
         return replace(self.most, epsilon=question.epsilon, delta=question.delta)
 
     def client_policy(self, question: PrivateQuestion) -> ClientPolicy:
@@ -91,14 +92,8 @@ class PrivateSite:
         demand.check(config)
         if [spec.name for spec in config.vectors] != [question.name]:
             raise ParameterError("the session is not about this question alone: propose the configuration of its plan")
-        query = question.query
-        features = Features(query)
-        try:
-            table = self.table(query)
-            rows = features.rows(table, table.selected(self.site.length))
-            _ = table.numbers, table.codes
-        except EncodingError as error:
-            raise self._refusal(ANOTHER_SCHEMA, str(error)) from None
+        table = self._read(question.query)
+        rows = Features(question.query).rows(table, table.selected(self.site.length))
         if self.ledger is not None:
             answer = f"{question.digest.hex()[:16]}-{os.urandom(8).hex()}"
             self.ledger.spend(self.budget, demand.event(config), round_id=answer, unit=question.unit)
@@ -115,6 +110,15 @@ class PrivateSite:
             base, length = self._source(name)
             columns[name] = [None if value is None else str(value)[:length] for value in _texts(columns[base])]
         return Table(query, columns)
+
+    def _read(self, query: Query) -> Table:
+        """Return the table, once every column is found to be of its type."""
+        try:
+            table = self.table(query)
+            _ = table.numbers, table.codes
+        except EncodingError as error:
+            raise self._refusal(ANOTHER_SCHEMA, str(error)) from None
+        return table
 
     def _source(self, name: str) -> tuple[str, int | None]:
         """Return the column that a name is of, and how many letters of it; the name itself for all other columns."""

@@ -127,9 +127,11 @@ def test_a_site_refuses_by_the_question_alone():
     with pytest.raises(QueryRefused, match="another-schema"):
         bare.demand(QUESTION)
     texts = Site({**site.site.columns, "age": np.array(["old"] * 60)}, site.site.policy, "hospitals", None)
-    plan = NoisyPlan(question=QUESTION, threat_model=ThreatModel(12, 0.1, 0.1))
     with pytest.raises(QueryRefused, match="another-schema"):
-        dataclasses.replace(site, site=texts).answer(QUESTION, plan.config)
+        dataclasses.replace(site, site=texts).demand(QUESTION)
+    found = ask_sites_privately(QUESTION, sites() | {"strange": dataclasses.replace(site, site=texts)})
+    assert found.refused == {"strange": "another-schema"}
+    assert found.answer.sites == 12
 
 
 def test_few_rows_and_small_cells_are_no_reason():
