@@ -32,7 +32,10 @@ REFERENCE = {
         "protocols: the round",
         ("protocols", "protocols.masking.wire", "protocols.paillier"),
     ),
-    "statistics": ("protocols.statistics: questions to many tables", ("protocols.statistics",)),
+    "statistics": (
+        "protocols.statistics: questions to many tables",
+        ("protocols.statistics", "protocols.statistics.private"),
+    ),
     "groups": ("protocols.groups: many small sums, and rules that bear liars", ("protocols.groups",)),
     "flower": ("protocols.flower: the Flower adapter", ("protocols.flower",)),
     "secagg": ("secagg: the primitives", ("secagg", *(f"secagg.{module}" for module in PRIMITIVES))),
