@@ -14,8 +14,9 @@ from ..statistics.release import ReleasePolicy
 WORDS = {
     "sites": "fewer sites are in the sum, or on one side, than are asked for",
     "records": "fewer records are in the sum than are asked for",
-    "cell": "a count from 1 to below the least that is shown, or what is computed from one",
-    "complementary": "it would betray such a count by subtraction",
+    "cell": "a count from 1 to below the least that is shown, or what would betray one",
+    "complementary": "beside what is shown it would tell of few rows",
+    "together": "it shares a column with another statistic: ask for it in a question of its own",
     "table": "the margins of its table bound some such count too closely",
     "parameters": "too few records for so many coefficients",
     "undefined": "nothing is hidden: these data have no such number",

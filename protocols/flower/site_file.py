@@ -16,7 +16,8 @@ import numpy as np
 
 from secagg.errors import ParameterError
 
-from ..statistics import Site, SitePolicy
+from ..statistics import Levels, Site, SitePolicy
+from ..statistics.query_file import declared_column
 from .logs import WARNING, log
 
 SITE = "secagg-site"
@@ -33,7 +34,8 @@ def read_site(path: Path) -> Site:
     Args:
         path: of a file in TOML: `dataset`, the name that queries must give; `table`, a CSV file in UTF-8 with a first
             line of names; `journal`, the file in which answers are noted; if wanted `ids`, the column by which rows are
-            recognised; `[columns]`, name -> "number" or "text" of all that is read; `[policy]`, fields of `SitePolicy`,
+            recognised; `[columns]`, name -> "number" or "text" of all that is read, or a table that declares it as a
+            query must, `{lo = 0, hi = 120}` or `{levels = ["f", "m"]}`; `[policy]`, fields of `SitePolicy`,
             of which `columns` are all that are read unless stated. Paths are as seen from the file's folder.
 
     Raises:
@@ -47,8 +49,12 @@ def read_site(path: Path) -> Site:
     kinds, ids = given.get("columns", {}), given.get("ids")
     if not isinstance(ids, str | None):
         raise ParameterError(f"ids of {path} must be the name of a column")
-    if not isinstance(kinds, dict) or not all(kind in (NUMBER, TEXT) for kind in kinds.values()):
-        raise ParameterError(f"[columns] of {path} must say {NUMBER!r} or {TEXT!r} of each column")
+    if not isinstance(kinds, dict):
+        raise ParameterError(f"[columns] of {path} must be a table")
+    schema = [declared_column(name, kind) for name, kind in kinds.items() if isinstance(kind, dict)]
+    kinds |= {column.name: TEXT if isinstance(column, Levels) else NUMBER for column in schema}
+    if not all(kind in (NUMBER, TEXT) for kind in kinds.values()):
+        raise ParameterError(f"[columns] of {path} must say {NUMBER!r} or {TEXT!r} of each column, or declare it")
     folder = path.parent
     policy = _policy(given.get("policy", {}), kinds, path)
     columns, named = _table(folder / given["table"], kinds, ids)
@@ -59,6 +65,7 @@ def read_site(path: Path) -> Site:
         folder / given["journal"],
         ids=named,
         log=lambda text: log(WARNING, "secagg: %s", text),
+        schema=schema,
     )
 
 

@@ -118,8 +118,8 @@ def _pooled(plan: NoisyPlan, sites: Iterable[PrivateSite]) -> npt.NDArray[np.flo
     """Return the totals of all rows of some sites, without noise."""
     total = np.zeros(plan.features.length)
     for site in sites:
-        table = site.table(plan.question.query)
-        total += plan.features.rows(table, table.selected(table.length)).sum()
+        table, length = site.table(plan.question.query)
+        total += plan.features.rows(table, table.selected(length)).sum()
     return total / plan.features.weights
 
 

@@ -35,14 +35,21 @@ def query_from_toml(source: str) -> Query:
         raise ParameterError("group_by must be the name of a column")
     return Query(
         dataset=_given(given, "dataset", "the query"),
-        columns=tuple(_column(name, _table(column, f"column {name!r:.60}")) for name, column in columns.items()),
+        columns=tuple(
+            declared_column(name, _table(column, f"column {name!r:.60}")) for name, column in columns.items()
+        ),
         statistics=tuple(_statistic(one) for one in _tables(_given(given, "statistics", "the query"), "statistics")),
         where=tuple(_where(one) for one in _tables(given.get("where", []), "where")),
         **rest,
     )
 
 
-def _column(name: str, given: Mapping[str, Any]) -> Column:
+def declared_column(name: str, given: Mapping[str, Any]) -> Column:
+    """Return the column that a table of TOML declares: `levels`, or `lo` and `hi` with `bits`, and `edges` or `bins`.
+
+    Raises:
+        ParameterError: an unknown or missing key, a value of another type, or what `Number` and `Levels` refuse.
+    """
     what = f"column {name!r:.60}"
     if "levels" in given:
         _known(given, ("levels",), what)

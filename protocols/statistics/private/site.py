@@ -92,33 +92,35 @@ class PrivateSite:
         demand.check(config)
         if [spec.name for spec in config.vectors] != [question.name]:
             raise ParameterError("the session is not about this question alone: propose the configuration of its plan")
-        table = self._read(question.query)
-        rows = Features(question.query).rows(table, table.selected(table.length))
+        table, length = self._read(question.query)
+        rows = Features(question.query).rows(table, table.selected(length))
         if self.ledger is not None:
             answer = f"{question.digest.hex()[:16]}-{os.urandom(8).hex()}"
             self.ledger.spend(self.budget, demand.event(config), round_id=answer, unit=question.unit)
         return Inputs({question.name: rows if question.unit is Unit.RECORD else rows.sum()})
 
-    def table(self, query: Query) -> Table:
-        """Return the table of rows with consent, with the beginnings of texts that a query asks for. It stays here.
+    def table(self, query: Query) -> tuple[Table, int]:
+        """Return the table of rows with consent, and how many these are; both stay here.
+
+        It has the beginnings of texts that the query asks for.
 
         Raises:
             EncodingError: beginnings of what has no texts.
         """
-        columns, _ = self.site.present()
+        columns, rows = self.site.present()
         for name in query.used - columns.keys():
             base, length = self._source(name)
             columns[name] = [None if value is None else str(value)[:length] for value in _texts(columns[base])]
-        return Table(query, columns)
+        return Table(query, columns), len(rows)
 
-    def _read(self, query: Query) -> Table:
+    def _read(self, query: Query) -> tuple[Table, int]:
         """Return the table, once every column is found to be of its type."""
         try:
-            table = self.table(query)
-            _ = table.numbers, table.codes
+            table, length = self.table(query)
+            table.read()
         except EncodingError as error:
             raise self._refusal(ANOTHER_SCHEMA, str(error)) from None
-        return table
+        return table, length
 
     def _source(self, name: str) -> tuple[str, int | None]:
         """Return the column that a name is of, and how many letters of it; the name itself for all other columns."""

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from protocols.flower import site_file
 from protocols.flower.site_file import read_site
-from protocols.statistics import Kind, SitePolicy
-from secagg.errors import ParameterError
+from protocols.statistics import Kind, Number, Query, SitePolicy, asked
+from secagg.errors import ParameterError, QueryRefused
 from tests.documents import ROOT, of_language
 
 from .sites import DATASET, ROWS, patients, write_site
@@ -34,6 +34,19 @@ def test_what_is_not_said_is_as_a_site_has_it(tmp_path):
     site = read_site(write_site(tmp_path, 3, ids=None))
     assert site.policy == SitePolicy(columns={"age", "ward"})
     assert site.ids is None
+
+
+def test_a_column_that_the_operator_declares_is_answered_for_no_other_bounds(tmp_path):
+    path = write_site(tmp_path, 3)
+    path.write_text(re.sub(r'age = "number"', "age = {lo = 0, hi = 120}", path.read_text()))
+    site = read_site(path)
+    assert site.schema == [Number("age", 0, 120)]
+    with pytest.raises(QueryRefused, match="another-schema"):
+        site.answer(Query(DATASET, (Number("age", 0, 1e6),), (asked("mean", "age"),)))
+    site.answer(Query(DATASET, (Number("age", 0, 120),), (asked("mean", "age"),)))
+    path.write_text(re.sub(r"age = {lo = 0, hi = 120}", "age = {lo = 0}", path.read_text()))
+    with pytest.raises(ParameterError, match="needs hi"):
+        read_site(path)
 
 
 def test_the_guides_file_is_one(tmp_path):
@@ -64,9 +77,6 @@ def test_missing_values_are_missing_and_others_are_as_they_stand(tmp_path):
 
 
 def test_what_is_refused_is_told_to_the_operator(tmp_path, caplog):
-    from protocols.statistics import Number, Query, asked
-    from secagg.errors import QueryRefused
-
     site = read_site(write_site(tmp_path, 0))
     with pytest.raises(QueryRefused):
         site.answer(Query(DATASET, (Number("salary", 0, 1),), (asked("mean", "salary"),)))
