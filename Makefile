@@ -46,7 +46,7 @@ audits: $(STAMP) ## the audit TIMES times in a row, each with another seed; ends
 	done
 
 test: $(STAMP)   ## the test suite (some minutes on two cores)
-	$(BIN)/python -m pytest -n auto -p no:benchmark -m "not long"
+	$(BIN)/python -m pytest -n auto --dist worksteal -p no:benchmark -m "not long"
 
 test-long: $(STAMP)  ## what takes too long for every day: full-size rounds, deeper property tests
 	$(BIN)/python -m pytest -m long
@@ -54,7 +54,7 @@ test-long: $(STAMP)  ## what takes too long for every day: full-size rounds, dee
 # Has other versions of everything, and so an environment of its own.
 test-lowest:     ## the suite against the lowest versions that pyproject.toml admits
 	$(MAKE) --no-print-directory VENV=.venv-lowest .venv-lowest/.lowest
-	.venv-lowest/bin/python -m pytest -n auto -p no:benchmark -m "not long"
+	.venv-lowest/bin/python -m pytest -n auto --dist worksteal -p no:benchmark -m "not long"
 
 .venv-lowest/.lowest: pyproject.toml tests/constraints-lowest.txt
 	$(PYTHON) -m venv .venv-lowest

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import Phase, settings
 
 # No deadlines anywhere: the first call of a kernel compiles it, and no test asserts on time.
@@ -16,3 +17,8 @@ settings.register_profile("ci", derandomize=True, deadline=None, max_examples=40
 settings.register_profile("deep", deadline=None, max_examples=2000, print_blob=True)
 settings.register_profile("mutation", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are processors: tests of servers and frameworks wait most of their time."""
+    return (os.cpu_count() or 1) + 1

@@ -26,6 +26,7 @@ HEAVY = {
     "dp_accounting",
     "sqlalchemy",
     "psycopg",
+    "pyarrow",
 }
 # Modules that are themselves only imported from inside a function may import what is heavy.
 LAZY_MODULES = {

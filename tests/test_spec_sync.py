@@ -16,6 +16,7 @@ from protocols.masking.messages import ToClient, ToServer
 from protocols.masking.policy import ClientPolicy, EncodingDemand, PrivacyDemand
 from protocols.masking.topology import GraphKind, derive_topology
 from protocols.masking.transitions import CLIENT_TRANSITIONS, SERVER_TRANSITIONS
+from protocols.statistics.kinds import SHAPES, Kind
 from secagg import errors
 from secagg.derivation import Label
 from tests.documents import ROOT, specification
@@ -66,6 +67,7 @@ CONSTANTS = {
     "PLD_INTERVAL": "dp.pld:INTERVAL",
     "FOURIER_ERROR": "dp.pld:FOURIER_ERROR",
     "MAX_POINTS": "dp.pld:MAX_POINTS",
+    "UNIT_BITS": "protocols.statistics.families.generalized:UNIT_BITS",
     "LIMB_BITS": "protocols.statistics.encoding:LIMB_BITS",
     "MAX_TOTALS": "protocols.statistics.plan:MAX_TOTALS",
     "MAX_QUERY_BYTES": "protocols.statistics.query:MAX_QUERY_BYTES",
@@ -120,6 +122,7 @@ def test_every_checked_table_is_checked():
         "table": 1,
         "dp error": 1,
         "audit's group": 1,
+        "kind": 1,
     }
     for header, count in headers.items():
         found = tables(header)
@@ -167,6 +170,22 @@ def test_transitions():
     assert set(map(tuple, table("client phase"))) == client
     server = {(phase, message): following for phase, message, following in table("server phase")}
     assert server == {(str(phase), tag): str(after) for (phase, tag), after in SERVER_TRANSITIONS.items()}
+
+
+def test_what_a_statistic_is_asked_of():
+    rows = {
+        name: (columns, further, parameters, grouped) for name, columns, further, parameters, grouped in table("kind")
+    }
+    assert rows == {
+        str(kind): (
+            ", ".join(shape.columns) or "none",
+            f"{shape.more}, {shape.at_least} to {shape.at_most}" if shape.more else "none",
+            shape.parameters,
+            "yes" if shape.grouped else "no",
+        )
+        for kind, shape in SHAPES.items()
+    }
+    assert list(rows) == list(Kind)
 
 
 def test_what_a_configuration_is_written_as():

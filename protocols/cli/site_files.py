@@ -1,10 +1,10 @@
-"""Sites' tables from CSV files: a file a site, its name without the ending the site's."""
+"""Sites' tables from CSV and Parquet files: a file a site, its name without the ending the site's."""
 
 from __future__ import annotations
 
 import csv
 import glob
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +16,29 @@ from ..statistics.columns import Number
 from ..statistics.query import Query
 
 MISSING = ("", "NA", "NaN", "nan", "null", "None")
-Texts = Mapping[str, list[str]]
+PARQUET = ".parquet"
+Columns = Mapping[str, Sequence[Any]]
+"""Of CSV texts; of Parquet what is in the file, None for null."""
 
 
-def read_tables(pattern: str) -> dict[str, Texts]:
-    """Return name of a site -> column -> texts, as they stand in the files.
+def read_tables(pattern: str) -> dict[str, Columns]:
+    """Return name of a site -> column -> values, as they stand in the files.
 
     Raises:
-        ParameterError: no file, two of one name, one without a header, or with rows of another length.
+        ParameterError: no file, two of one name, one without a header, or with rows of another length; or
+            one is Parquet, and pyarrow is not installed.
     """
-    tables: dict[str, Texts] = {}
+    tables: dict[str, Columns] = {}
     for path in map(Path, sorted(glob.glob(pattern))):  # noqa: PTH207 - what people write may be absolute
         if path.stem in tables:
             raise ParameterError(f"two files are called {path.stem}: a file's name is its site's")
-        tables[path.stem] = _table(path)
+        tables[path.stem] = _parquet(path) if path.suffix == PARQUET else _csv(path)
     if not tables:
         raise ParameterError(f"--data is {pattern!r}, but there is no such file")
     return tables
 
 
-def _table(path: Path) -> Texts:
+def _csv(path: Path) -> Columns:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file, strict=True))
@@ -49,39 +52,81 @@ def _table(path: Path) -> Texts:
     return {name: [row[at] for row in rows[1:]] for at, name in enumerate(rows[0])}
 
 
-def columns_of(name: str, texts: Texts, query: Query) -> dict[str, Any]:
+def _parquet(path: Path) -> Columns:
+    try:
+        import pyarrow as arrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ParameterError("Parquet files need pyarrow: in a checkout of secagg, pip install '.[parquet]'") from None
+    try:
+        with path.open("rb") as file:
+            table = parquet.ParquetFile(file).read()
+    except arrow.ArrowException as error:
+        raise ParameterError(f"{path} is no Parquet file: {error}") from None
+    if len(set(table.column_names)) != len(table.column_names):
+        raise ParameterError(f"{path} needs columns of distinct names")
+    return {name: table.column(name).to_pylist() for name in table.column_names}
+
+
+def lacking(tables: Mapping[str, Columns], names: frozenset[str]) -> dict[str, str]:
+    """Return name of a site that lacks columns -> which, and which there are.
+
+    Raises:
+        ParameterError: a column is in no file.
+    """
+    everywhere = list(dict.fromkeys(name for columns in tables.values() for name in columns))
+    for name in sorted(names):
+        if name not in everywhere:
+            raise ParameterError(f"no file has a column {name!r}: there are {', '.join(map(repr, everywhere))}")
+    return {
+        site: f"{site} has no column {', '.join(map(repr, gone))}: there are {', '.join(map(repr, columns))}"
+        for site, columns in tables.items()
+        if (gone := sorted(names - columns.keys()))
+    }
+
+
+def columns_of(site: str, given: Columns, query: Query) -> dict[str, Any]:
     """Return a site's columns as a query reads them: float64 with NaN, or texts with "" for missing.
 
     Raises:
-        ParameterError: a text is no number where one is needed; the text names site, column and line, not the value.
+        ParameterError: a value is no number where one is needed; the text names site, column and row, not the value.
     """
     columns: dict[str, Any] = {}
     for column in query.columns:
-        if column.name not in texts:
+        if column.name not in given:
             continue  # the site will refuse
-        values = texts[column.name]
+        values = given[column.name]
         if isinstance(column, Number):
-            columns[column.name] = np.array([_number(value, name, column.name, at) for at, value in enumerate(values)])
+            numbers = [_number(value, site, column.name, at) for at, value in enumerate(values)]
+            columns[column.name] = np.array(numbers, dtype=np.float64)
         else:
-            columns[column.name] = np.array(["" if value in MISSING else value for value in values], dtype=object)
+            columns[column.name] = np.array([_level(value) for value in values], dtype=object)
     return columns
 
 
-def row_numbers(texts: Texts) -> list[str]:
+def row_numbers(given: Columns) -> list[str]:
     """Return the numbers of a table's rows, as ids."""
-    return [str(at) for at in range(len(next(iter(texts.values()), [])))]
+    return [str(at) for at in range(len(next(iter(given.values()), [])))]
 
 
-def _number(value: str, site: str, column: str, at: int) -> float:
-    if value.strip() in MISSING:
+def _number(value: Any, site: str, column: str, at: int) -> float:
+    if value is None or (isinstance(value, str) and value.strip() in MISSING):
         return float("nan")
     try:
         return float(value)
-    except ValueError:
-        raise ParameterError(f"{site}, column {column!r}, line {at + 2} is no number") from None
+    except (TypeError, ValueError):
+        raise ParameterError(f"{site}, column {column!r}, row {at + 1} is no number") from None
 
 
-def levels_of(name: str, tables: Mapping[str, Texts]) -> tuple[str, ...]:
+def _level(value: Any) -> str:
+    """Return a value as a level, written as CSV files have it; "" for missing."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # whole numbers beside nulls are often kept as floats
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return "" if text in MISSING else text
+
+
+def levels_of(name: str, tables: Mapping[str, Columns]) -> tuple[str, ...]:
     """Return the levels that a column has in any of the files, in order."""
-    found = {value for texts in tables.values() for value in texts.get(name, ()) if value not in MISSING}
-    return tuple(sorted(found))
+    found = {_level(value) for columns in tables.values() for value in columns.get(name, ())}
+    return tuple(sorted(found - {""}))

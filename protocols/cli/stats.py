@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from secagg.errors import ParameterError
 
+from ..core.files import write_whole
 from ..core.threat_model import Adversary
-from ..simulation.queried import ask_sites
+from ..simulation.queried import ask_sites, inquire
 from ..statistics.query import Query
 from ..statistics.query_file import query_from_toml
 from ..statistics.release import ReleasePolicy
 from ..statistics.site import Site, SitePolicy
-from .errors import EXIT_WRONG, tell
+from .errors import EXIT_WRONG, check_writable, tell
 from .options import spread
 from .rounds import check_phases_exist, drop_fractions
-from .site_files import columns_of, levels_of, read_tables, row_numbers
+from .site_files import columns_of, lacking, levels_of, read_tables, row_numbers
 from .stats_options import Question
+from .stats_report import report_page
 from .stats_tables import show_stats, stats_facts
-from .tables import AsJson, print_json
+from .tables import AsJson, print_json, print_lines
 
 
 @spread
 def stats(
     question: Question,
-    data: Annotated[str, typer.Option(help="CSV files, one a site: 'sites/*.csv'.", metavar="PATTERN")],
+    data: Annotated[str, typer.Option(help="CSV or Parquet files, one a site.", metavar="PATTERN")],
     query: Annotated[
         Path | None, typer.Argument(help="A query in TOML, instead of options.", metavar="[QUERY.toml]")
     ] = None,
@@ -52,7 +56,11 @@ def stats(
         float, typer.Option(help="Fraction that may be corrupt: 0.1.", metavar="F", show_default=False)
     ] = 0.1,
     seed: Annotated[int, typer.Option(help="Seeds dropouts alone.", metavar="N", min=0, show_default=False)] = 0,
+    two_rounds: Annotated[
+        bool, typer.Option("--two-rounds", help="Sum moments of shown cells alone, after counts.")
+    ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say what would happen, and ask nobody.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write a page with pictures, too.", metavar="FILE")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask all sites a question through a masked session, and compare every sum with the pooled data's."""
@@ -60,36 +68,48 @@ def stats(
     levels_read: list[str] = []
 
     def read_levels(name: str) -> tuple[str, ...]:
+        lacking(tables, frozenset({name}))
         levels_read.append(name)
         return levels_of(name, tables)
 
+    if report is not None:
+        if explain:
+            raise ParameterError("--explain asks nobody, so that there is nothing to --report: leave one of them out")
+        check_writable(report.parent)
     wanted = _query(query, question, data, read_levels)
+    for told in lacking(tables, wanted.used).values():
+        tell(told, False)
     policy = _release_policy(min_cell, preset, min_sites)
     everything = SitePolicy(columns=wanted.used, min_sites=min_sites)
     sites = {
-        name: Site(columns_of(name, texts, wanted), everything, wanted.dataset, None, row_numbers(texts))
-        for name, texts in tables.items()
+        name: Site(columns_of(name, given, wanted), everything, wanted.dataset, None, row_numbers(given))
+        for name, given in tables.items()
     }
     if explain:
         _explain(wanted, sites, policy, as_json)
         return
     fractions = drop_fractions(dropout, drop_in or [])
     check_phases_exist(adversary, fractions)
-    asked = ask_sites(
-        wanted,
-        sites,
-        policy,
+    ask = partial(
+        ask_sites,
+        sites=sites,
+        policy=policy,
         drops=fractions,
         corrupt_fraction=corrupt,
         adversary=adversary,
         seed=seed,
     )
+    asked = inquire(wanted, ask, two_rounds=two_rounds)
+    if report is not None:
+        write_whole(report, report_page(wanted, asked, levels_read))
     if as_json:
         print_json(stats_facts(asked, levels_read))
     else:
         if levels_read:
             tell(f"levels of {', '.join(levels_read)} were read from the files: between sites, state --levels", False)
         show_stats(asked)
+        if report is not None:
+            print_lines(f"the page is {report}", Console())
     if not asked.exact:
         raise typer.Exit(EXIT_WRONG)
 
@@ -121,7 +141,10 @@ def _explain(query: Query, sites: dict[str, Site], policy: ReleasePolicy, as_jso
     if as_json:
         print_json({"query": query.digest.hex(), "sites": lines, "release": gate})
         return
-    typer.echo(f"query {query.digest.hex()}")
-    for name, line in lines.items():
-        typer.echo(f"{name} {line}")
-    typer.echo(f"release: {gate}")
+    console = Console()
+    for line in (
+        f"query {query.digest.hex()}",
+        *(f"{name} {line}" for name, line in lines.items()),
+        f"release: {gate}",
+    ):
+        print_lines(line, console, further="  ")

@@ -11,10 +11,12 @@ import typer
 from secagg.errors import ParameterError
 
 from ..statistics.columns import Column, Levels, Number, even_edges
-from ..statistics.query import Kind, Query, Statistic, Where
+from ..statistics.kinds import SHAPES, Kind, Parameters, Role, kind_of
+from ..statistics.query import Query, Statistic, Where
 
 Many = list[str] | None
 _OPERATORS = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
+_FORMS = {"--bounds": "COL:LO:HI", "--histogram": "COL:LO:HI:BINS", "--edges": "COL:LO:HI:BINS"}
 _PANEL = "The question"
 
 
@@ -40,6 +42,7 @@ class Question:
     quantiles: Annotated[Many, _option("Brackets of quantiles.", "COL:Q,Q")] = None
     median: Annotated[Many, _option("Bracket of the median.")] = None
     table: Annotated[Many, _option("Counts by two columns of levels.", "A,B")] = None
+    ask: Annotated[Many, _option("Any other kind, such as t-test:mass,sex.", "KIND:A,B[:P,P]")] = None
     bounds: Annotated[Many, _option("Public bounds of a column.", "COL:LO:HI")] = None
     edges: Annotated[Many, _option("Edges for ecdf, quantiles, median.", "COL:LO:HI:BINS")] = None
     levels: Annotated[Many, _option("Public levels of a column.", "COL:A,B")] = None
@@ -60,14 +63,19 @@ class Question:
         Raises:
             ParameterError: an option is not written as its help says, or a column lacks its bounds or edges.
         """
-        statistics, texts = self._statistics()
+        statistics = self._statistics()
+        roles = {(name, role) for one in statistics for name, role in _roles(one)}
+        texts = {name for name, role in roles if role in (Role.LEVELS, Role.TWO)}
+        ordered = {name for name, role in roles if role is Role.TWO}
         texts |= {self.group_by} if self.group_by else set()
-        bounds = {name: tuple(_numbers(rest, 2, "--bounds")) for name, rest in _by_column(self.bounds, "--bounds")}
+        bounds = {name: tuple(_numbers(name, rest, "--bounds")) for name, rest in _by_column(self.bounds, "--bounds")}
         edges = self._edges(bounds)
         given = {name: tuple(rest.split(",")) for name, rest in _by_column(self.levels, "--levels")}
         conditions = [condition.split(maxsplit=2) for condition in self.where or ()]
         columns: dict[str, Column] = {}
         for name in sorted(texts | given.keys()):
+            if name in ordered and name not in given:
+                raise ParameterError(f"{name!r} needs two levels in order, an event first: give --levels {name}:A,B")
             columns[name] = Levels(name, given.get(name) or levels_of(name))
         numeric = {name for one in statistics for name in one.columns} | {each[0] for each in conditions if each}
         for name in sorted(numeric - columns.keys()):
@@ -79,31 +87,29 @@ class Question:
         where = tuple(_condition(condition, columns) for condition in conditions)
         return Query(dataset, tuple(columns.values()), statistics, where, self.group_by)
 
-    def _statistics(self) -> tuple[tuple[Statistic, ...], set[str]]:
-        """Return what is asked, and which columns have levels."""
+    def _statistics(self) -> tuple[Statistic, ...]:
+        """Return what is asked."""
         found = [Statistic(Kind.COUNT)] if self.count else []
-        texts = set[str]()
         for kind in Kind:
-            for given in (getattr(self, kind) or ()) if kind is not Kind.COUNT else ():
+            for given in getattr(self, kind.replace("-", "_"), None) or () if kind is not Kind.COUNT else ():
                 name, _, rest = given.partition(":")
                 if kind in (Kind.COVARIANCE, Kind.CORRELATION, Kind.TABLE):
                     names = tuple(given.split(","))
                     if len(names) != 2:
                         raise ParameterError(f"--{kind} is {given!r}, but must be A,B")
-                    texts |= set(names) if kind is Kind.TABLE else set()
                     found.append(Statistic(kind, names))
                 elif kind is Kind.QUANTILES:
                     found.append(Statistic(kind, (name,), tuple(_floats(rest.split(","), "--quantiles"))))
                 else:
                     found.append(Statistic(kind, (name,)))
-        return tuple(found), texts
+        return (*found, *map(_asked, self.ask or ()))
 
     def _edges(self, bounds: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
         """Return the edges of each column that has some; where bounds alone are given, 32 bins between them."""
         edges: dict[str, tuple[float, ...]] = {}
         for option, given in (("--histogram", self.histogram), ("--edges", self.edges)):
             for name, rest in _by_column(given, option):
-                lo, hi, bins = _numbers(rest, 3, option)
+                lo, hi, bins = _numbers(name, rest, option)
                 made = even_edges(lo, hi, int(bins) if bins == int(bins) else -1)
                 if edges.setdefault(name, made) != made:
                     raise ParameterError(f"{name!r} has edges twice: one query has one set of edges a column")
@@ -113,6 +119,23 @@ class Question:
                 lo, hi = bounds[name]
                 edges[name] = even_edges(lo, hi, 32)
         return edges
+
+
+def _asked(given: str) -> Statistic:
+    """Return the statistic of `KIND:A,B:P,P`; a regression by steps starts from zeros unless told otherwise."""
+    name, _, rest = given.partition(":")
+    names, colon, numbers = rest.partition(":")
+    kind = kind_of(name)
+    columns = tuple(names.split(",")) if names else ()
+    parameters = tuple(_floats(numbers.split(","), "--ask")) if colon else ()
+    if SHAPES[kind].parameters is Parameters.COEFFICIENTS and not colon:
+        parameters = (0.0,) * len(columns)
+    return Statistic(kind, columns, parameters)
+
+
+def _roles(one: Statistic) -> list[tuple[str, Role]]:
+    """Return what each column of a statistic must be."""
+    return list(zip(one.columns, SHAPES[one.kind].roles(one.columns), strict=True))
 
 
 def _by_column(given: Many, option: str) -> list[tuple[str, str]]:
@@ -125,10 +148,10 @@ def _by_column(given: Many, option: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _numbers(text: str, count: int, option: str) -> list[float]:
-    parts = text.split(":")
-    if len(parts) != count:
-        raise ParameterError(f"{option} has {text!r}, but must have {count} numbers with colons between them")
+def _numbers(name: str, text: str, option: str) -> list[float]:
+    parts, form = text.split(":"), _FORMS[option]
+    if len(parts) != form.count(":"):
+        raise ParameterError(f"{option} is '{name}:{text}', but must be {form}: {form.count(':')} numbers of a column")
     return _floats(parts, option)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines, not tables.")]
@@ -18,6 +20,26 @@ def table_of(title: str) -> Table:
     table.add_column(style="dim")
     table.add_column()
     return table
+
+
+def print_lines(text: str, console: Console, start: str = "", further: str = "") -> None:
+    """Print a text in lines of the console's width; words longer than that stay whole.
+
+    Args:
+        text: to print.
+        console: on which.
+        start: before the first line.
+        further: before all others.
+    """
+    lines = textwrap.fill(
+        text,
+        console.width,
+        initial_indent=start,
+        subsequent_indent=further,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    console.print(lines, highlight=False, markup=False, soft_wrap=True)
 
 
 def size_of(count: float) -> str:

@@ -27,10 +27,10 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem; m
 dt { color: var(--dim); } dd { margin: 0; }
 @media (max-width: 45rem) {
   main { padding: 1rem .8rem 3rem; }
-  table, tbody, tr, td { display: block; }
-  tr { border-top: 1px solid var(--line); padding: .5rem 0; }
-  tr:has(th) { display: none; }
-  tr > td, tr > td[class] { border-top: 0; padding: .1rem 0; width: auto; text-align: left; white-space: normal; }
+  table:not(.grid), table:not(.grid) :is(tbody, tr, td) { display: block; }
+  table:not(.grid) tr { border-top: 1px solid var(--line); padding: .5rem 0; }
+  table:not(.grid) tr:has(th) { display: none; }
+  table:not(.grid) tr > td { border-top: 0; padding: .1rem 0; width: auto; text-align: left; white-space: normal; }
   dl { grid-template-columns: 1fr; } dd { margin-bottom: .5rem; }
 }
 """

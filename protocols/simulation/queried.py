@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 
-from secagg.errors import ParameterError, QueryRefused
+from secagg.errors import EstimateError, ParameterError, QueryRefused
 
 from ..core.machine import Inputs
 from ..core.participants import Participants
@@ -20,14 +18,18 @@ from ..core.threat_model import Adversary, ThreatModel
 from ..masking.config import RoundConfig
 from ..masking.transitions import ServerPhase
 from ..statistics.answer import Answer, release
-from ..statistics.columns import Levels, Number
-from ..statistics.plan import PRODUCTS, Key, Plan
-from ..statistics.query import Operator, Query
+from ..statistics.families.family import hidden
+from ..statistics.finding import Finding
+from ..statistics.kinds import SHAPES, Kind, Parameters
+from ..statistics.newton import fit
+from ..statistics.plan import Plan
+from ..statistics.query import Query
 from ..statistics.release import ReleasePolicy
+from ..statistics.rules import Rule
 from ..statistics.site import Site
+from ..statistics.two_rounds import ask_twice
 from .masked import Simulation, SimulationReport
-
-Row = Mapping[str, Any]
+from .pooled_rows import pooled
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,31 @@ class QueriedSites:
         answer: what the analyst is shown.
         exact: whether the totals, hidden ones included, are those of the pooled rows.
         refused: name -> reason of each site that did not answer.
-        report: of the session.
+        reports: of each session.
     """
 
     answer: Answer
     exact: bool
     refused: Mapping[str, str]
-    report: SimulationReport
+    reports: tuple[SimulationReport, ...]
+
+    @property
+    def report(self) -> SimulationReport:
+        """Of the first session."""
+        return self.reports[0]
+
+    @property
+    def seconds(self) -> float:
+        """What all sessions took, everyone on this machine."""
+        return sum(report.wall_seconds for report in self.reports)
+
+    @property
+    def most_sent(self) -> int:
+        """The most bytes that one site sent, in all sessions."""
+        sent = Counter[str]()
+        for report in self.reports:
+            sent.update({name: cost.sent_bytes for name, cost in report.clients.items()})
+        return max(sent.values())
 
 
 def ask_sites(
@@ -97,105 +117,47 @@ def ask_sites(
     survivors = report.result.survivors
     totals = plan.decode(report.result)
     exact = totals == pooled(plan, [sites[name] for name in sorted(survivors)])
-    return QueriedSites(release(plan, totals, len(survivors), policy), exact, refused, report)
+    return QueriedSites(release(plan, totals, len(survivors), policy), exact, refused, (report,))
 
 
-def pooled(plan: Plan, sites: Sequence[Site]) -> dict[Key, int]:
-    """Return the totals of all rows of some sites, by other code than the sites': row by row, in rationals."""
-    rows = _Pool(plan)
-    names = sorted(plan.query.used)
-    for site in sites:
-        columns = [np.asarray(site.columns[name]).tolist() for name in names]
-        for values in zip(*columns, strict=True) if names else [()] * site.length:
-            rows.add(dict(zip(names, values, strict=True)))
-    return {key: rows.counter[key] for key in plan.totals}
+def inquire(query: Query, ask: Callable[[Query], QueriedSites], *, two_rounds: bool = False) -> QueriedSites:
+    """Ask a question in as many sessions as it takes: regressions step by step, and moments after counts if wanted.
 
+    Args:
+        query: what is asked.
+        ask: asks the sites in one session, as `ask_sites` does.
+        two_rounds: whether moments are asked for after counts, in a session of their own.
 
-class _Pool:
-    """Totals to which rows are added one by one."""
+    Raises:
+        ParameterError: the query has kinds that are not asked in two rounds.
+        Whatever `ask` raises.
+    """
+    sessions: list[QueriedSites] = []
 
-    def __init__(self, plan: Plan) -> None:
-        self.query, self.counter = plan.query, Counter[Key]()
-        self.levels: dict[tuple[str, float], tuple[str, int]] = {}
-        keys = plan.totals
-        self.counted = dict.fromkeys(str(key[1]) for key in keys if key[0] == "valid")
-        self.powers = dict.fromkeys((str(key[1]), int(key[2])) for key in keys if key[0] == "power")
-        self.binned = dict.fromkeys(str(key[1]) for key in keys if key[0] == "bin")
-        self.pairs = dict.fromkeys((str(key[1]), str(key[2])) for key in keys if key[0] == "both")
-        self.tables = dict.fromkeys((str(key[1]), str(key[2])) for key in keys if key[0] == "cell")
+    def once(one: Query) -> Answer:
+        sessions.append(ask(one))
+        return sessions[-1].answer
 
-    def add(self, row: Row) -> None:
-        query, counter = self.query, self.counter
-        if not all(_meets(query, row, where.column, where.operator, where.constant) for where in query.where):
-            return
-        group = 0 if query.group_by is None else _cell(query.levels(query.group_by), row[query.group_by])
-        counter["rows", group] += 1
-        for name in self.counted:
-            counter[self._level(name, row)[0], name, group] += 1
-        for name, power in self.powers:
-            status, level = self._level(name, row)
-            counter["power", name, power, group] += level**power if status == "valid" else 0
-        for name in self.binned:
-            at = _bin(query.number(name).edges, row[name])
-            if at is not None:
-                counter["bin", name, at, group] += 1
-        for first, second in self.pairs:
-            (status, x), (other, y) = self._level(first, row), self._level(second, row)
-            if status == other == "valid":
-                counter["both", first, second] += 1
-                for i, j in PRODUCTS:
-                    counter["product", first, second, i, j] += x**i * y**j
-        for first, second in self.tables:
-            i, j = (_cell(query.levels(name), row[name]) for name in (first, second))
-            counter["cell", first, second, i, j] += 1
-
-    def _level(self, name: str, row: Row) -> tuple[str, int]:
-        key = name, row[name]
-        if key not in self.levels:
-            self.levels[key] = _level(self.query.number(name), row[name])
-        return self.levels[key]
-
-
-def _level(column: Number, value: float) -> tuple[str, int]:
-    if math.isnan(value):
-        return "missing", 0
-    if value < column.lo or value > column.hi:
-        return "below" if value < column.lo else "above", 0
-    exact = (Fraction(value) - Fraction(column.lo)) / (Fraction(column.hi) - Fraction(column.lo))
-    return "valid", round(exact * column.top)
-
-
-def _cell(column: Levels, value: Any) -> int:
-    if value is None or value == "":
-        return len(column.levels) + 1
-    return column.levels.index(str(value)) if str(value) in column.levels else len(column.levels)
-
-
-def _bin(edges: Sequence[float], value: float) -> int | None:
-    """Return how many edges a value has reached, but for one at the last edge, which is in the last bin."""
-    if math.isnan(value):
-        return None
-    return len(edges) - 1 if value == edges[-1] else bisect_right(edges, value)
-
-
-def _meets(query: Query, row: Row, name: str, operator: Operator, constant: Any) -> bool:
-    column, value = query.column(name), row[name]
-    if isinstance(column, Number):
-        if operator is Operator.KNOWN:
-            return bool(column.lo <= value <= column.hi)
-        if math.isnan(value):
-            return False
-        below, same = bool(value < constant), bool(value == constant)
-        return {
-            Operator.EQUAL: same,
-            Operator.NOT_EQUAL: not same,
-            Operator.LESS: below,
-            Operator.AT_MOST: below or same,
-            Operator.GREATER: not (below or same),
-            Operator.AT_LEAST: not below,
-        }[operator]
-    if value is None or value == "":
-        return False
-    if operator is Operator.KNOWN:
-        return str(value) in column.levels
-    return (str(value) == constant) is (operator is Operator.EQUAL)
+    stepwise = [one for one in query.statistics if SHAPES[one.kind].parameters is Parameters.COEFFICIENTS]
+    plain = tuple(one for one in query.statistics if one not in stepwise)
+    found: dict[tuple[Kind, tuple[str, ...]], list[Finding]] = {}
+    answers = []
+    if plain:
+        together = msgspec.structs.replace(query, statistics=plain)
+        answers.append(ask_twice(together, once) if two_rounds else once(together))
+        for finding in answers[0].findings:
+            found.setdefault((finding.statistic, finding.columns), []).append(finding)
+    for one in stepwise:
+        try:
+            answers.append(fit(msgspec.structs.replace(query, statistics=(one,)), once).answer)
+            found[one.kind, one.columns] = [*answers[-1].findings]
+        except EstimateError as error:
+            answers.append(sessions[-1].answer)
+            found[one.kind, one.columns] = [replace(hidden(one, Rule.UNDEFINED), reason=error.reason)]
+    findings = tuple(each for one in query.statistics for each in found.pop((one.kind, one.columns), ()))
+    return QueriedSites(
+        replace(answers[0], digest=query.digest, findings=findings),
+        all(each.exact for each in sessions),
+        {name: reason for each in sessions for name, reason in each.refused.items()},
+        tuple(report for each in sessions for report in each.reports),
+    )

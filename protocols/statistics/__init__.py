@@ -1,16 +1,22 @@
 """Statistics over data that stay with their owners: a question, answered exactly by the sum of one masked session."""
 
-from .answer import Answer, Finding, answer_of
+from .answer import Answer, answer_of
 from .columns import Levels, Number, even_edges
+from .finding import Finding
+from .kinds import Kind
+from .newton import Fit, fit
 from .plan import Plan
-from .query import Kind, Operator, Query, Statistic, Where, asked, read_query
+from .query import Operator, Query, Statistic, Where, asked, read_query
 from .query_file import query_from_toml
-from .release import ReleasePolicy, Rule
+from .release import ReleasePolicy
+from .rules import Rule
 from .site import Site, SitePolicy
+from .two_rounds import ask_twice
 
 __all__ = [
     "Answer",
     "Finding",
+    "Fit",
     "Kind",
     "Levels",
     "Number",
@@ -24,8 +30,10 @@ __all__ = [
     "Statistic",
     "Where",
     "answer_of",
+    "ask_twice",
     "asked",
     "even_edges",
+    "fit",
     "query_from_toml",
     "read_query",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +14,11 @@ from secagg.errors import EncodingError, ParameterError
 from ..inputs.vectors import IntegerVector
 from ..masking.result import RoundResult
 from .encoding import LIMB_BITS, join, limbs_of, split
-from .query import BINNED, MOMENTS, PAIRS, Kind, Query
+from .families.registry import FAMILIES
+from .kinds import Key
+from .query import Query
 
 MAX_TOTALS = 1 << 20
-PRODUCTS = ((1, 0), (0, 1), (2, 0), (0, 2), (1, 1))
-"""Powers of the two columns of a pair whose products are summed, over rows where both are valid."""
-STATUSES = ("valid", "below", "above")
-"""Of a number in a row: within its bounds, below, above. What is left is missing."""
-
-Key = tuple[str | int, ...]
-"""What a total is of. `("rows", g)`, `(status, column, g)`, `("power", column, k, g)`, `("bin", column, bin, g)`,
-`("both", a, b)`, `("product", a, b, i, j)`, `("cell", a, b, level of a, level of b)`; g is the group, 0 without."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +36,6 @@ class Plan:
         if len(self.totals) > MAX_TOTALS:
             raise ParameterError(f"the query needs more than {MAX_TOTALS} totals: ask for fewer bins or groups")
 
-    @property
-    def groups(self) -> int:
-        """How many cells the rows are divided into; 1 without groups."""
-        return 1 if self.query.group_by is None else self.query.levels(self.query.group_by).cells
-
     @cached_property
     def totals(self) -> Mapping[Key, int]:
         """Key -> the most that one site's total may be, in the order in which they travel."""
@@ -60,31 +48,10 @@ class Plan:
 
     def _needed(self) -> Iterator[tuple[Key, int]]:
         """Yield the totals of each statistic in turn; many are needed more than once."""
-        query, rows = self.query, self.query.max_rows
-        for group in range(self.groups):
-            yield ("rows", group), rows
-        for one in query.statistics:
-            if one.kind in (Kind.MISSING, *MOMENTS, *PAIRS):
-                for name, group, status in product(one.columns, range(self.groups), STATUSES):
-                    yield (status, name, group), rows
-            if one.kind in MOMENTS:
-                (name,) = one.columns
-                for power, group in product(range(1, MOMENTS[one.kind] + 1), range(self.groups)):
-                    yield ("power", name, power, group), rows * query.number(name).top ** power
-            elif one.kind in BINNED:
-                (name,) = one.columns
-                for group, at in product(range(self.groups), range(len(query.number(name).edges) + 1)):
-                    yield ("bin", name, at, group), rows
-            elif one.kind in PAIRS:
-                first, second = one.columns
-                yield ("both", first, second), rows
-                for i, j in PRODUCTS:
-                    most = rows * query.number(first).top ** i * query.number(second).top ** j
-                    yield ("product", first, second, i, j), most
-            elif one.kind is Kind.TABLE:
-                first, second = one.columns
-                for i, j in product(range(query.levels(first).cells), range(query.levels(second).cells)):
-                    yield ("cell", first, second, i, j), rows
+        for group in range(len(self.query.groups)):
+            yield ("rows", group), self.query.max_rows
+        for one in self.query.statistics:
+            yield from FAMILIES[one.kind].totals(self.query, one)
 
     @property
     def name(self) -> str:

@@ -5,48 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
 
 import msgspec
 
 from secagg.derivation import Label, digest
 from secagg.errors import ParameterError
 
-from ..core.numbers import real, whole
+from ..core.numbers import whole
 from .columns import Column, Levels, Number, bound, text
+from .kinds import SHAPES, Kind, Parameters, Role, kind_of, parameters_of
 
 MAX_QUERY_BYTES = 1 << 20
 MAX_ROWS = (1 << 40) - 1
 MAX_STATISTICS = 10_000
-
-
-class Kind(StrEnum):
-    """Which statistic."""
-
-    COUNT = "count"
-    MISSING = "missing"
-    MEAN = "mean"
-    VARIANCE = "variance"
-    DEVIATION = "deviation"
-    SKEWNESS = "skewness"
-    COVARIANCE = "covariance"
-    CORRELATION = "correlation"
-    HISTOGRAM = "histogram"
-    ECDF = "ecdf"
-    QUANTILES = "quantiles"
-    MEDIAN = "median"
-    TABLE = "table"
-
-
-MOMENTS = {Kind.MEAN: 1, Kind.VARIANCE: 2, Kind.DEVIATION: 2, Kind.SKEWNESS: 3}
-"""Statistics of one column of numbers -> the highest power that is summed."""
-PAIRS = (Kind.COVARIANCE, Kind.CORRELATION)
-BINNED = (Kind.HISTOGRAM, Kind.ECDF, Kind.QUANTILES, Kind.MEDIAN)
-_WIDTH = {Kind.COUNT: 0, Kind.COVARIANCE: 2, Kind.CORRELATION: 2, Kind.TABLE: 2}
-_INSTEAD = {
-    name: f"an exact {name}imum is one person's value: ask for `quantiles` near the end, or a `histogram`"
-    for name in ("min", "max")
-}
 
 
 class Operator(StrEnum):
@@ -81,13 +52,13 @@ class Statistic(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 
     Attributes:
         kind: which.
-        columns: none for `count`; two for `covariance`, `correlation` and `table`; one for all others.
-        quantiles: of `quantiles` alone: numbers in (0, 1), ascending.
+        columns: as many, and of such a role, as the kind's shape in `SHAPES` says; a response before its predictors.
+        parameters: numbers that the shape asks for, such as quantiles, or coefficients to take a step from.
     """
 
     kind: Kind
     columns: tuple[str, ...] = ()
-    quantiles: tuple[float, ...] = ()
+    parameters: tuple[float, ...] = ()
 
 
 class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, dict=True):
@@ -98,9 +69,10 @@ class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
         columns: what the query reads, with public bounds, edges and levels.
         statistics: what is asked, each once.
         where: conditions that a row must meet, all of them.
-        group_by: a column of levels; everything is then given for each of its cells. None for none. Not with
-            `covariance`, `correlation` and `table`.
+        group_by: a column of levels; everything is then given for each of its cells. None for none. Only with kinds
+            whose shape says `grouped`.
         max_rows: the most rows that a site may have; sums have room for so many.
+        cells: the cells of `group_by` that are summed, in their order; all when empty. Rows of others are not counted.
 
     Raises:
         ParameterError: a value is out of range, or the parts do not fit together; the text names the remedy.
@@ -112,13 +84,14 @@ class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     where: tuple[Where, ...] = ()
     group_by: str | None = None
     max_rows: int = (1 << 20) - 1
+    cells: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check every field, and that the parts fit together."""
         fix = msgspec.structs.force_setattr
         text(self.dataset, "dataset")
         fix(self, "max_rows", whole(self.max_rows, "max_rows", 1, MAX_ROWS))
-        for name in ("columns", "statistics", "where"):
+        for name in ("columns", "statistics", "where", "cells"):
             fix(self, name, tuple(getattr(self, name)))
         if not all(isinstance(column, Column) for column in self.columns):
             raise ParameterError("columns must be a tuple of Number and Levels")
@@ -130,11 +103,21 @@ class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
         fix(self, "where", tuple(map(self._condition, self.where)))
         if len(set(self.statistics)) != len(self.statistics):
             raise ParameterError("a statistic is asked twice: once is enough")
+        public = [
+            (one.kind, one.columns)
+            for one in self.statistics
+            if SHAPES[one.kind].parameters in (Parameters.COEFFICIENTS, Parameters.SHARE)
+        ]
+        if len(set(public)) != len(public):
+            raise ParameterError("a statistic is asked at two sets of parameters: ask in two queries")
         if self.group_by is not None:
             self.levels(self.group_by)
-            apart = [str(one.kind) for one in self.statistics if one.kind in (*PAIRS, Kind.TABLE)]
+            apart = [str(one.kind) for one in self.statistics if not SHAPES[one.kind].grouped]
             if apart:
                 raise ParameterError(f"{apart[0]} is not given by groups: ask without group_by, with a filter")
+        names = () if self.group_by is None else self.levels(self.group_by).names
+        if self.cells != tuple(name for name in names if name in self.cells) or self.cells == names != ():
+            raise ParameterError("cells must be some of group_by's, each once and in order; for all of them, none")
         if len(self.encoded) > MAX_QUERY_BYTES:
             raise ParameterError(f"the query takes {len(self.encoded)} bytes, but may take {MAX_QUERY_BYTES}: ask less")
 
@@ -142,20 +125,22 @@ class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
         """Return the statistic with the types that it is written in, or say why there is none."""
         if not isinstance(one, Statistic):
             raise ParameterError(f"a statistic is a {type(one).__name__}, but must be a Statistic")
-        kind, columns, quantiles = kind_of(one.kind), tuple(one.columns), tuple(one.quantiles)
-        if len(columns) != _WIDTH.get(kind, 1) or len(set(columns)) != len(columns):
-            raise ParameterError(f"{kind} has {_WIDTH.get(kind, 1)} distinct columns, not {len(columns)}: {columns}")
-        for name in columns:
-            if kind is Kind.TABLE:
+        kind, columns = kind_of(one.kind), tuple(one.columns)
+        shape = SHAPES[kind]
+        try:
+            roles = shape.roles(columns)
+        except ParameterError as error:
+            raise ParameterError(f"{kind}: {error}") from None
+        for name, role in zip(columns, roles, strict=True):
+            if role in (Role.NUMBER, Role.EDGES):
+                if role is Role.EDGES and not self.number(name).edges:
+                    raise ParameterError(f"{kind} of {name!r} needs public edges: give them with the column")
+                self.number(name)
+            elif role is Role.TWO and len(self.levels(name).levels) != 2:
+                raise ParameterError(f"{kind} needs two levels of {name!r}, not {len(self.levels(name).levels)}")
+            else:
                 self.levels(name)
-            elif not self.number(name).edges and kind in BINNED:
-                raise ParameterError(f"{kind} of {name!r} needs public edges: give them with the column")
-        if (kind is Kind.QUANTILES) != bool(quantiles):
-            raise ParameterError("quantiles belong to the statistic `quantiles`, and it needs some")
-        quantiles = tuple(float(real(value, "a quantile", 0, 1)) for value in quantiles)
-        if quantiles != tuple(sorted(set(quantiles))) or not all(0 < value < 1 for value in quantiles):
-            raise ParameterError("quantiles must be between 0 and 1, ascending: of 0 and 1 there are no exact ones")
-        return Statistic(kind, columns, quantiles)
+        return Statistic(kind, columns, _parameters(kind, shape.parameters, one.parameters, len(columns)))
 
     def _condition(self, one: Where) -> Where:
         if not isinstance(one, Where):
@@ -198,6 +183,11 @@ class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
         return column
 
     @property
+    def groups(self) -> tuple[str | None, ...]:
+        """The cells of `group_by` that are summed, by name; one that is called None without groups."""
+        return (None,) if self.group_by is None else self.cells or self.levels(self.group_by).names
+
+    @property
     def used(self) -> frozenset[str]:
         """The names of the columns that the query reads."""
         named = {name for one in self.statistics for name in one.columns} | {one.column for one in self.where}
@@ -212,15 +202,6 @@ class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     def digest(self) -> bytes:
         """32 bytes that name the query: STATISTICS_QUERY of SPEC section 3."""
         return digest(Label.STATISTICS_QUERY, self.encoded)
-
-
-def kind_of(name: Any) -> Kind:
-    """Return the statistic of this name; raise ParameterError, for min and max with what to ask instead."""
-    try:
-        return Kind(name)
-    except ValueError:
-        pass
-    raise ParameterError(_INSTEAD.get(str(name), f"no statistic is called {name!r:.60}: there are {', '.join(Kind)}"))
 
 
 def read_query(data: bytes) -> Query:
@@ -242,6 +223,38 @@ def read_query(data: bytes) -> Query:
     return query
 
 
-def asked(kind: Kind | str, *columns: str, quantiles: Sequence[float] = ()) -> Statistic:
-    """Return one statistic: `asked("mean", "age")`."""
-    return Statistic(kind_of(kind), columns, tuple(quantiles))
+def asked(kind: Kind | str, *columns: str, **parameters: Sequence[float] | float) -> Statistic:
+    """Return one statistic: `asked("mean", "age")`, `asked("quantiles", "age", quantiles=(0.25, 0.75))`.
+
+    Args:
+        kind: which.
+        columns: their names.
+        parameters: the kind's own: `quantiles`, `penalty` (ridge), `coefficients` (logistic, poisson), `share`
+            (consensus), `most` (top).
+
+    Raises:
+        ParameterError: there is no such kind, or it has no such parameter.
+    """
+    found = kind_of(kind)
+    return Statistic(found, columns, parameters_of(found, parameters))
+
+
+def _parameters(kind: Kind, wanted: Parameters, given: Sequence[float], columns: int) -> tuple[float, ...]:
+    """Return what goes with a kind, as floats; raise ParameterError for anything else."""
+    count = {Parameters.NONE: 0, Parameters.COEFFICIENTS: columns}.get(wanted, 1)
+    if wanted is Parameters.QUANTILES and given:
+        count = len(given)
+    if len(given) != count:
+        raise ParameterError(f"{kind} has {wanted} with it, not {len(given)} numbers")
+    numbers = tuple(bound(value, f"a parameter of {kind}") for value in given)
+    if wanted is Parameters.QUANTILES:
+        fits = all(0 < value < 1 for value in numbers) and numbers == tuple(sorted(set(numbers)))
+    elif wanted is Parameters.PENALTY:
+        fits = numbers[0] > 0
+    elif wanted is Parameters.SHARE:
+        fits = 0 <= numbers[0] <= 1
+    else:
+        fits = wanted is not Parameters.HOW_MANY or (numbers[0] >= 1 and numbers[0] == int(numbers[0]))
+    if not fits:
+        raise ParameterError(f"{kind} has {wanted} with it, not {', '.join(f'{value:g}' for value in numbers)}")
+    return numbers

@@ -9,7 +9,8 @@ from typing import Any
 from secagg.errors import ParameterError
 
 from .columns import Column, Levels, Number, even_edges
-from .query import MAX_QUERY_BYTES, Query, Statistic, Where, kind_of
+from .kinds import NAMES, kind_of, parameters_of
+from .query import MAX_QUERY_BYTES, Query, Statistic, Where
 
 _QUERY = ("dataset", "columns", "statistics", "where", "group_by", "max_rows")
 _NUMBER = ("lo", "hi", "bits", "edges", "bins")
@@ -55,12 +56,10 @@ def _column(name: str, given: Mapping[str, Any]) -> Column:
 
 
 def _statistic(given: Mapping[str, Any]) -> Statistic:
-    _known(given, ("kind", "columns", "quantiles"), "a statistic")
-    return Statistic(
-        kind_of(_given(given, "kind", "a statistic")),
-        tuple(_list(given.get("columns", []), "a statistic")),
-        tuple(_list(given.get("quantiles", []), "a statistic")),
-    )
+    _known(given, ("kind", "columns", *NAMES.values()), "a statistic")
+    kind = kind_of(_given(given, "kind", "a statistic"))
+    named = {name: given[name] for name in NAMES.values() if name in given}
+    return Statistic(kind, tuple(_list(given.get("columns", []), "a statistic")), parameters_of(kind, named))
 
 
 def _where(given: Mapping[str, Any]) -> Where:

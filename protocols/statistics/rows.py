@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from secagg.errors import EncodingError
 
+from .chosen import Chosen, Mask
 from .columns import Levels, Number
-from .encoding import exact_sum, quantise
-from .plan import PRODUCTS, STATUSES, Key, Plan
-from .query import BINNED, MOMENTS, PAIRS, Kind, Operator, Query
+from .families.registry import FAMILIES
+from .kinds import Key
+from .plan import Plan
+from .query import Operator, Query
 
-Mask = npt.NDArray[np.bool_]
 _COMPARE = {
     Operator.EQUAL: np.equal,
     Operator.NOT_EQUAL: np.not_equal,
@@ -104,85 +105,12 @@ class Table:
 
     def totals(self, plan: Plan, chosen: Mask) -> dict[Key, int]:
         """Return the totals of the chosen rows, in the plan's order."""
-        return _Totals(plan, self, chosen).all()
-
-
-class _Totals:
-    """The totals of some rows, those of one statistic after the other."""
-
-    def __init__(self, plan: Plan, table: Table, chosen: Mask) -> None:
-        self.plan, self.query = plan, plan.query
-        self.found: dict[Key, int] = {}
-        self.codes = {name: cells[chosen] for name, cells in table.codes.items()}
-        self.numbers = {name: values[chosen] for name, values in table.numbers.items()}
-        grouping = self.query.group_by
-        count = int(np.count_nonzero(chosen))
-        group = np.zeros(count, dtype=np.int64) if grouping is None else self.codes[grouping]
-        self.members = [group == at for at in range(plan.groups)]
-        self.group = group
-        self.within: dict[str, Mask] = {}
-        self.levels: dict[str, npt.NDArray[np.int64]] = {}
-
-    def all(self) -> dict[Key, int]:
-        for at, members in enumerate(self.members):
-            self.found["rows", at] = int(np.count_nonzero(members))
+        rows = Chosen(
+            self.query,
+            {name: values[chosen] for name, values in self.numbers.items()},
+            {name: cells[chosen] for name, cells in self.codes.items()},
+            int(np.count_nonzero(chosen)),
+        )
         for one in self.query.statistics:
-            if one.kind in (Kind.MISSING, *MOMENTS, *PAIRS):
-                for name in one.columns:
-                    self._statuses(name)
-            if one.kind in MOMENTS:
-                self._powers(one.columns[0], MOMENTS[one.kind])
-            elif one.kind in BINNED:
-                self._bins(one.columns[0])
-            elif one.kind in PAIRS:
-                self._products(*one.columns)
-            elif one.kind is Kind.TABLE:
-                self._cells(*one.columns)
-        return {key: self.found[key] for key in self.plan.totals}
-
-    def _statuses(self, name: str) -> None:
-        if name in self.within:
-            return
-        column, values = self.query.number(name), self.numbers[name]
-        below, above = values < column.lo, values > column.hi
-        within = (values >= column.lo) & (values <= column.hi)
-        for at, members in enumerate(self.members):
-            for status, mask in zip(STATUSES, (within, below, above), strict=True):
-                self.found[status, name, at] = int(np.count_nonzero(members & mask))
-        self.within[name] = within
-        self.levels[name] = np.zeros(len(values), dtype=np.int64)
-        self.levels[name][within] = quantise(column, values[within])
-
-    def _powers(self, name: str, highest: int) -> None:
-        for at, members in enumerate(self.members):
-            levels = self.levels[name][members & self.within[name]]
-            for power in range(1, highest + 1):
-                if ("power", name, power, at) not in self.found:
-                    self.found["power", name, power, at] = exact_sum((levels, power))
-
-    def _bins(self, name: str) -> None:
-        if ("bin", name, 0, 0) in self.found:
-            return
-        edges, values = np.array(self.query.number(name).edges), self.numbers[name]
-        # As numpy's histogram: bins are closed below and open above, but the last holds its upper edge, too.
-        place = np.searchsorted(edges, values, side="right")
-        place[values == edges[-1]] = len(edges) - 1
-        known = ~np.isnan(values)
-        width = len(edges) + 1
-        counts = np.bincount(self.group[known] * width + place[known], minlength=self.plan.groups * width)
-        for at, count in enumerate(counts.tolist()):
-            self.found["bin", name, at % width, at // width] = count
-
-    def _products(self, first: str, second: str) -> None:
-        both = self.within[first] & self.within[second]
-        a, b = self.levels[first][both], self.levels[second][both]
-        self.found["both", first, second] = len(a)
-        for i, j in PRODUCTS:
-            self.found["product", first, second, i, j] = exact_sum((a, i), (b, j))
-
-    def _cells(self, first: str, second: str) -> None:
-        width = self.query.levels(second).cells
-        size = self.query.levels(first).cells * width
-        counts = np.bincount(self.codes[first] * width + self.codes[second], minlength=size)
-        for at, count in enumerate(counts.tolist()):
-            self.found["cell", first, second, at // width, at % width] = count
+            FAMILIES[one.kind].count(rows, one)
+        return {key: rows.found[key] for key in plan.totals}

@@ -16,10 +16,12 @@ from secagg.errors import EncodingError, ParameterError, QueryRefused
 from ..core.machine import Inputs
 from ..core.numbers import real, whole
 from ..masking.policy import ClientPolicy
-from .columns import Levels, Number
+from .columns import Number
+from .families.registry import FAMILIES
 from .journal import Entry, Journal, Rows, named_rows
+from .kinds import SHAPES, Kind, Role
 from .plan import Plan
-from .query import BINNED, Kind, Query
+from .query import Query
 from .rows import Table
 
 ANOTHER_DATASET, NOT_ALLOWED, ANOTHER_SCHEMA, DISCLOSURE = (
@@ -203,7 +205,12 @@ def declared(query: Query) -> dict[str, str]:
 
     Edges count where bins are asked for, under a name that no column has.
     """
-    binned = {name for one in query.statistics if one.kind in BINNED for name in one.columns}
+    binned = {
+        name
+        for one in query.statistics
+        for name, role in zip(one.columns, SHAPES[one.kind].roles(one.columns), strict=True)
+        if role is Role.EDGES
+    }
     found: dict[str, Any] = {}
     for column in query.columns:
         if column.name in query.used:
@@ -216,15 +223,4 @@ def declared(query: Query) -> dict[str, str]:
 
 def max_cells(query: Query) -> int:
     """Return the most cells that one statistic of a query divides a site's rows into."""
-    groups = 1 if query.group_by is None else query.levels(query.group_by).cells
-    most = groups
-    for one in query.statistics:
-        cells = 1
-        for name in one.columns:
-            column = query.column(name)
-            if isinstance(column, Levels):
-                cells *= column.cells
-            elif one.kind in BINNED:
-                cells = len(column.edges) - 1
-        most = max(most, cells * groups)
-    return most
+    return len(query.groups) * max([1, *(FAMILIES[one.kind].cells(query, one) for one in query.statistics)])

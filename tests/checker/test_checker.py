@@ -66,7 +66,7 @@ def reference_rows():
         if not line.startswith("|"):
             return
         n, gamma, delta, adversary, *numbers = (cell.strip(" `") for cell in line.strip("|").split("|"))
-        slow = [pytest.mark.long] if int(n) > 1000 else []
+        slow = [pytest.mark.long] if int(n) * float(gamma) > 300 else []
         yield pytest.param(
             int(n), float(gamma), float(delta), adversary, [int(number) for number in numbers], id=line, marks=slow
         )

@@ -12,7 +12,7 @@ FILES: dict[str, tuple[str, int]] = {
     "key_agreement": ("8135045be0801ed0f93b1904c5abfb07ec2428cb2764c82938e62ce1a02f7a94", 23),
     "signatures": ("df00b51bfc4e0700a6c7b0e645cb7afc1320a8e7f7111afdccf3d666e4bd9226", 41),
     "privacy": ("e9b78d848e28a2e62d1bf5f1dacc8399e555229a56f53fd7bdc292fcbdc128f3", 235),
-    "statistics": ("2dbc4c4e52558a2b6a5720d2b21db4caa65cc60638478d756de9fa1f268b5b6e", 47),
+    "statistics": ("e4fa3ed2e105babc7a73c7e9e91be06cdf321c78fd1ca32acd7b5638e84c6408", 83),
     "protocol": ("8d18b2b862edf420fb24d955d80be5c7253755bcf806ca164d287f3ebe2607eb", 20),
     "session-curious-sparse": ("d1ab235cec3649f9f35e09d1b15b3328cbff7a17f6a613dbee4f5093cda22caa", 184),
     "session-curious-complete": ("92c1c3353bb2668166fd4d987ee1e2195dc54dc0b2fdae3f8b492c7bf6412301", 173),

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ...statistics.columns import Column, Levels, Number
+from ...statistics.kinds import kind_of
 from ...statistics.plan import Plan
-from ...statistics.query import Operator, Query, Statistic, Where, kind_of, read_query
+from ...statistics.query import Operator, Query, Statistic, Where, read_query
 from ...statistics.rows import Table
 from ...statistics.suppression import determined, table_of
 
@@ -39,6 +40,7 @@ def _query(given: Case) -> Case:
         tuple(map(_where, given["where"])),
         given["group_by"],
         given["max_rows"],
+        tuple(given["cells"]),
     )
     return {"bytes": query.encoded.hex(), "digest": query.digest.hex(), "lanes": Plan(query).lanes}
 

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from ...core.files import write_whole
+from ..tables import print_lines
 
 Line = TypeVar("Line")
 Columns = Mapping[str, Callable[[Line], str]]
@@ -53,7 +54,7 @@ def watch(
 def conclude(text: str, console: Console | None) -> None:
     """Say how it ended."""
     if console is not None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        print_lines(text, console)
 
 
 def draw(

@@ -41,7 +41,7 @@ from protocols.paillier.parameters import RoundParameters
 from protocols.privacy import plans
 from protocols.privacy.plans import PrivatePlan
 from protocols.simulation import paillier as paillier_simulation
-from protocols.statistics import rows as site_rows
+from protocols.statistics import chosen as site_rows
 from secagg import aead, derivation, encoding, field, masking, prg, residues, shamir, signatures
 from secagg.encoding import Encoded, FixedPoint
 from secagg.errors import SecAggError

@@ -153,3 +153,52 @@ def test_files_that_are_no_tables_end_with_2(folder, content):
 
 def test_no_files_end_with_2(tmp_path):
     assert "no such file" in run(tmp_path, "--count", code=2).stderr
+
+
+def test_any_kind_is_asked_for_and_regressions_are_fitted_to_their_end(folder):
+    given = ["--ask", "t-test:age,sex", "--ask", "ridge:weight,age:2.5", "--ask", "logistic:smoker,age", "--count"]
+    given += ["--bounds", "age:0:120", "--bounds", "weight:20:200", "--levels", "sex:f,m", "--levels", "smoker:yes,no"]
+    facts = json.loads(run(folder, *given, "--json").stdout)
+    assert facts["exact"]
+    assert facts["sessions"] > 2
+    found = {each["statistic"]: each for each in facts["results"]}
+    assert list(found) == ["count", "t-test", "ridge", "logistic"]  # as they were asked
+    assert abs(found["logistic"]["value"]["decrement"]) < 1e-10
+    assert found["t-test"]["value"]["means"]["f"]["n"] + found["t-test"]["value"]["means"]["m"]["n"] == 420
+    assert found["ridge"]["value"]["coefficients"][1]["value"] == pytest.approx(1 / 3, abs=1e-3)
+    printed = run(folder, *given).stdout
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_a_regression_without_an_end_is_undefined_beside_what_has_one(folder):
+    for path in folder.glob("*.csv"):
+        with path.open() as file:
+            rows = list(csv.DictReader(file))
+        lines = [f"{row['age']},{'yes' if float(row['age']) > 60 else 'no'}" for row in rows]
+        path.write_text("\n".join(["age,old", *lines]))
+    given = ["--ask", "logistic:old,age", "--mean", "age", "--bounds", "age:0:120", "--levels", "old:yes,no"]
+    mean, fit = json.loads(run(folder, *given, "--json").stdout)["results"]
+    assert mean["value"] is not None
+    assert (fit["value"], fit["suppressed"], fit["reason"]) == (None, "undefined", "no-convergence")
+
+
+def test_two_rounds_tell_what_one_tells(folder):
+    given = ["--mean", "age", "--bounds", "age:0:120", "--group-by", "sex", "--levels", "sex:f,m", "--json"]
+    once, twice = (json.loads(run(folder, *given, *more).stdout) for more in ((), ("--two-rounds",)))
+    assert (once["sessions"], twice["sessions"]) == (1, 2)
+    assert twice["results"] == once["results"]
+    run(folder, "--table", "sex,smoker", "--two-rounds", code=2)
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "text"),
+    [
+        ("t-tests:age,sex", "no statistic is called"),
+        ("t-test:age", "2 distinct columns"),
+        ("ridge:weight,age:x", "must have numbers"),
+        ("logistic:smoker,age", "needs two levels in order"),
+    ],
+)
+def test_kinds_that_are_asked_for_wrongly_end_with_2(folder, asked_for, text):
+    given = ["--bounds", "age:0:120", "--bounds", "weight:20:200", "--ask", asked_for]
+    assert text in run(folder, *given, code=2).stderr

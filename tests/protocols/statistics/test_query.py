@@ -4,8 +4,9 @@ import msgspec
 import pytest
 
 from protocols.statistics.columns import Levels, Number, even_edges
+from protocols.statistics.kinds import Kind
 from protocols.statistics.plan import Plan
-from protocols.statistics.query import Kind, Query, Statistic, Where, asked, read_query
+from protocols.statistics.query import Query, Statistic, Where, asked, read_query
 from protocols.statistics.query_file import query_from_toml
 from secagg.derivation import Label, digest
 from secagg.errors import ParameterError

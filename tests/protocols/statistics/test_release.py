@@ -7,8 +7,9 @@ from protocols.statistics.answer import release
 from protocols.statistics.columns import Number
 from protocols.statistics.plan import Plan
 from protocols.statistics.query import asked
-from protocols.statistics.release import ReleasePolicy, Rule
+from protocols.statistics.release import ReleasePolicy
 from protocols.statistics.rows import Table
+from protocols.statistics.rules import Rule
 from secagg.errors import ParameterError
 
 from .tables_of_sites import AGE, MASS, query

@@ -1,0 +1,176 @@
+"""One step of a logistic or a Poisson regression: gradient and information at public coefficients.
+
+Each row's terms are rounded to whole units before they are added, so that the sums are exact, whatever the order of the
+rows and wherever they are. A number x enters as u = x / 2^e, with the least e for which |u| <= 1 within the bounds: the
+units of coefficients change by powers of two, which floats hold exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import cached_property
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+
+from secagg.errors import EncodingError, ParameterError
+
+from ..chosen import Chosen
+from ..columns import Levels, Number
+from ..encoding import exact_sum
+from ..estimates.generalized import newton_step
+from ..finding import Finding
+from ..gate import Gate
+from ..kinds import Key
+from ..query import Query, Statistic
+from ..rules import Rule
+from .family import Family, estimated, hidden
+from .regression import INTERCEPT, complete_rows, decide_complete
+
+UNIT_BITS = 40
+"""A term is rounded to 2^-40 of the power of two that bounds it."""
+_OFFSET = 1 << UNIT_BITS
+MAX_LINE = 1000.0
+"""The largest sum of absolute coefficients, in units of u; of Poisson's, means up to 2^MAX_MEAN_BITS."""
+MAX_MEAN_BITS = 30
+
+
+class Steps(Family):
+    """Sums of gradient and information, each row's term moved up by 2^UNIT_BITS units so that none is negative."""
+
+    def totals(self, query: Query, one: Statistic) -> Iterator[tuple[Key, int]]:
+        """Yield the complete rows, then gradient and information."""
+        Model(query, one)  # refuses coefficients that ran away
+        yield ("complete", *one.columns), query.max_rows
+        for key in _terms(one):
+            yield key, query.max_rows * 2 * _OFFSET
+
+    def count(self, rows: Chosen, one: Statistic) -> None:
+        """Sum the rounded terms of complete rows."""
+        model = Model(rows.query, one)
+        name, *predictors = one.columns
+        if isinstance(model.response, Levels):
+            complete = (rows.codes[name] < 2) & complete_rows(rows, predictors)
+            response = (rows.codes[name][complete] == 0).astype(np.float64)
+        else:
+            complete = complete_rows(rows, one.columns)
+            response = rows.numbers[name][complete]
+            if (response != np.floor(response)).any():
+                raise EncodingError(f"column {name!r} must have counts for a Poisson regression")
+        rows.found["complete", *one.columns] = len(response)
+        u = model.scaled([rows.numbers[predictor][complete] for predictor in predictors], len(response))
+        off, weight = model.at(u)
+        off = response - off
+        for key in _terms(one):
+            j, k = map(int, key[-2:])
+            term = off * u[k] if key[0] == "slope" else weight * u[j] * u[k]
+            units = np.rint(np.ldexp(term, UNIT_BITS - model.bits)).astype(np.int64) + _OFFSET
+            rows.found[key] = exact_sum((units, 1))
+
+    def decide(self, gate: Gate, one: Statistic) -> None:
+        """Decide by the number of complete rows."""
+        decide_complete(gate, one.columns)
+
+    def findings(self, gate: Gate, one: Statistic) -> Iterator[Finding]:
+        """Yield the coefficients after a step of Newton's from the query's."""
+        n = gate.shown(("complete", *one.columns))
+        if n is None:
+            yield hidden(one, gate.hidden["complete", *one.columns])
+        elif not gate.enough(n, len(one.columns)):
+            yield hidden(one, Rule.PARAMETERS, n)
+        else:
+            yield estimated(one, n, lambda: _stepped(gate, one, n))
+
+
+class Model:
+    """The public side of a step.
+
+    Args:
+        query: with the columns.
+        one: the statistic, with the coefficients.
+        bounded: whether terms must have a bound.
+
+    Raises:
+        ParameterError: coefficients so large that terms have no bound.
+    """
+
+    def __init__(self, query: Query, one: Statistic, *, bounded: bool = True) -> None:
+        self.response = query.column(one.columns[0])
+        predictors = [query.number(name) for name in one.columns[1:]]
+        self.exponents = [0, *(math.frexp(max(abs(each.lo), abs(each.hi)))[1] for each in predictors)]
+        self.beta = [math.ldexp(b, e) for b, e in zip(one.parameters, self.exponents, strict=True)]
+        self.line = math.fsum(map(abs, self.beta))
+        self.bits = self._checked_bits() if bounded else 0
+
+    def _checked_bits(self) -> int:
+        """Return the bits of the bound of a term."""
+        if isinstance(self.response, Levels):
+            if self.line > MAX_LINE:
+                raise ParameterError("the coefficients admit odds beyond e^1000: they have run away")
+            return 0
+        if self.response.lo < 0:
+            raise ParameterError(f"lo of {self.response.name!r} is below 0, but a Poisson regression is of counts")
+        if self.line > MAX_MEAN_BITS * math.log(2):
+            raise ParameterError("the coefficients admit means beyond 2^30: they have run away")
+        return math.frexp(self.response.hi + math.exp(self.line))[1]
+
+    def scaled(self, values: list[Any], n: int) -> list[Any]:
+        """Return the constant and the predictors u, each (n,)."""
+        return [np.ones(n), *(np.ldexp(x, -e) for x, e in zip(values, self.exponents[1:], strict=True))]
+
+    def at(self, u: list[Any]) -> tuple[Any, Any]:
+        """Return the expected response of each row, and its variance."""
+        line = np.zeros(len(u[0]))
+        for beta, column in zip(self.beta, u, strict=True):
+            line = line + beta * column
+        if isinstance(self.response, Number):
+            mean = np.exp(line)
+            return mean, mean
+        small = np.exp(-np.abs(line))  # never overflows
+        return np.where(line >= 0, 1, small) / (1 + small), small / (1 + small) ** 2
+
+    @cached_property
+    def unit(self) -> Fraction:
+        """What one unit of a term is."""
+        return Fraction(2) ** (self.bits - UNIT_BITS)
+
+    @property
+    def rounding(self) -> Fraction:
+        """The most by which one row's term is off: half a unit, and what floats lose on the way."""
+        floats = (len(self.beta) + 8) * (self.line + 8) * 2.0**-52
+        return self.unit / 2 + Fraction(floats) * Fraction(2) ** self.bits
+
+
+def _terms(one: Statistic) -> Iterator[Key]:
+    """Yield the keys of the gradient, with 0 before the coefficient's number, then of the information."""
+    for j in range(len(one.columns)):
+        yield ("slope", *one.columns, 0, j)
+    for j, k in combinations_with_replacement(range(len(one.columns)), 2):
+        yield ("curve", *one.columns, j, k)
+
+
+def _stepped(gate: Gate, one: Statistic, n: int) -> tuple[Any, Any]:
+    model = Model(gate.query, one)
+    sums = {key: (gate.totals[key] - n * _OFFSET) * model.unit for key in _terms(one)}
+    size = range(len(one.columns))
+    step = newton_step(
+        model.beta,
+        [sums["slope", *one.columns, 0, j] for j in size],
+        [[sums["curve", *one.columns, min(j, k), max(j, k)] for k in size] for j in size],
+        n * model.rounding,
+    )
+    coefficients: list[dict[str, Any]] = []
+    after: list[float] = []
+    for at, name in enumerate((INTERCEPT, *one.columns[1:])):
+        scale = Fraction(2) ** -model.exponents[at]
+        found, spread = step.coefficients[at], step.standard_errors[at] * float(scale)
+        value, interval = float(found.value * scale), step.interval(at)
+        error = found.error * float(scale)
+        after.append(value)
+        ends = [interval.low * float(scale), interval.high * float(scale)]
+        coefficients.append({"name": name, "value": value, "error": error, "standard_error": spread, "interval": ends})
+    worst = max(each["error"] for each in coefficients)
+    return {"coefficients": coefficients, "decrement": step.decrement, "next": after}, worst

@@ -1,0 +1,37 @@
+"""Which family a kind of statistic belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..kinds import Kind
+from .bins import Bins
+from .counts import Count, Missing
+from .family import Family
+from .generalized import Steps
+from .means import Means
+from .moments import POWERS, Powers
+from .pairs import Pairs
+from .regression import LeastSquares
+from .survival import Discrimination, Survival
+from .tables import Frequencies, Strata, Tables
+from .votes import Approval, Borda, Consensus
+
+FAMILIES: Mapping[Kind, Family] = {
+    Kind.COUNT: Count(),
+    Kind.MISSING: Missing(),
+    **dict.fromkeys(POWERS, Powers()),
+    **dict.fromkeys((Kind.COVARIANCE, Kind.CORRELATION), Pairs()),
+    **dict.fromkeys((Kind.HISTOGRAM, Kind.ECDF, Kind.QUANTILES, Kind.MEDIAN), Bins()),
+    **dict.fromkeys((Kind.FREQUENCIES, Kind.TOP), Frequencies()),
+    **dict.fromkeys((Kind.TABLE, Kind.ASSOCIATION), Tables()),
+    Kind.MANTEL_HAENSZEL: Strata(),
+    **dict.fromkeys((Kind.T_TEST, Kind.ANOVA), Means()),
+    **dict.fromkeys((Kind.LINEAR, Kind.RIDGE), LeastSquares()),
+    **dict.fromkeys((Kind.LOGISTIC, Kind.POISSON), Steps()),
+    Kind.SURVIVAL: Survival(),
+    Kind.AUC: Discrimination(),
+    Kind.APPROVAL: Approval(),
+    Kind.BORDA: Borda(),
+    Kind.CONSENSUS: Consensus(),
+}
