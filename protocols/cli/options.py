@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -22,6 +24,7 @@ from ..masking.topology import GraphKind
 from ..privacy.plans import MIN_PARTICIPANTS, PrivatePlan
 
 _PANEL = "Private rounds"
+_GROUPS = "Rounds in groups"
 
 Clients = Annotated[int, typer.Option(help="How many clients are invited.", metavar="N", min=2)]
 
@@ -75,9 +78,50 @@ class Setting:
 
     def config(self, clients: int, dropout: float, dim: int) -> RoundConfig:
         """Return a plain round's configuration; raise ParameterError if it is impossible."""
+        return self.configure(self.model(clients, dropout), dim)
+
+    def configure(self, model: ThreatModel, dim: int) -> RoundConfig:
+        """Return a plain round's configuration by a threat model; raise ParameterError if it is impossible."""
         # Rounding to nearest, so that the plain sum can be computed apart.
         vector = FloatVector("update", dim, clip=1.0, value_bits=self.bits, rounding=Rounding.NEAREST)
-        return RoundConfig(self.model(clients, dropout), (vector,), graph=self.graph)
+        return RoundConfig(model, (vector,), graph=self.graph)
+
+
+class Engine(StrEnum):
+    """What runs groups, if not this process."""
+
+    RAY = "ray"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouping:
+    """Whether a round is in groups, and what runs them."""
+
+    groups: Annotated[
+        int | None,
+        typer.Option(help="Sum in so many groups.", metavar="N", min=1, rich_help_panel=_GROUPS),
+    ] = None
+    engine: Annotated[
+        Engine | None,
+        typer.Option(
+            help=f"What runs groups: {', '.join(Engine)}. Else this process.", metavar="NAME", rich_help_panel=_GROUPS
+        ),
+    ] = None
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster, HOST:PORT or auto.", rich_help_panel=_GROUPS, show_default="one here"),
+    ] = None
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Folder to go on from when started again.", metavar="DIR", rich_help_panel=_GROUPS),
+    ] = None
+
+    def check(self) -> None:
+        """Raise ParameterError for options of groups without groups, or of an engine without one."""
+        if self.engine is None and (self.address is not None or self.keep is not None):
+            raise ParameterError("--address and --keep are for groups on a cluster: give --engine ray as well")
+        if self.groups is None and self.engine is not None:
+            raise ParameterError("--engine runs groups: give --groups as well, how many")
 
 
 @dataclass(frozen=True, kw_only=True)

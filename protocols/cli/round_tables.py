@@ -18,6 +18,10 @@ def show_round(facts: Mapping[str, Any], title: str) -> None:
     seconds, size = facts["seconds"], facts["bytes"]
     table = table_of(title)
     table.add_row("clients", f"{facts['clients']:,} invited, {facts['survivors']:,} in the sum")
+    if "groups" in facts:
+        table.add_row("groups", f"{facts['groups']:,}, of which {len(facts['left_out'])} were left out")
+    if "nodes" in facts:
+        table.add_row("cluster", f"{facts['nodes']} nodes; {facts['lost_steps']} steps were lost and taken again")
     table.add_row(
         "graph", f"degree {facts['degree']}, threshold {facts['threshold']}, {facts['modulus_bits']}-bit modulus"
     )

@@ -20,7 +20,7 @@ from ..masking.transitions import ServerPhase
 from ..simulation.masked import COLLECTED_PHASES, collected_phases
 from ..simulation.workers import MANY_CLIENTS, useful_workers
 from .errors import EXIT_WRONG, tell
-from .options import Clients, Noise, Payment, Schedule, Setting, spread
+from .options import Clients, Grouping, Noise, Payment, Schedule, Setting, spread
 from .round_tables import add_plan, show_round
 from .tables import AsJson, print_json, print_lines, size_of, table_of
 
@@ -99,6 +99,7 @@ def run_round(
     setting: Setting,
     plan: Noise,
     payment: Payment,
+    grouping: Grouping,
     dropout: Annotated[float, typer.Option(help="Fraction that vanishes after ShareKeys.", metavar="F")] = 0.0,
     drop_in: Annotated[
         list[str] | None,
@@ -121,7 +122,8 @@ def run_round(
     """Run a whole round on this machine, every message through bytes, and compare the sum with the plain one.
 
     With --epsilon (or --noise-multiplier), each client adds its share of noise, and what the sum is off by is compared
-    with what was promised; with --budget and --subject, the round is paid for from a privacy ledger.
+    with what was promised; with --budget and --subject, the round is paid for from a privacy ledger. With
+    --groups, small sessions run side by side, and each loses the fractions that vanish.
     """
     from ..simulation.checked import run_checked_round
     from ..simulation.checked_private import run_checked_private_round
@@ -132,6 +134,12 @@ def run_round(
     if payment and not private:
         raise ParameterError("--budget and --subject pay for private rounds: give --epsilon and --delta as well")
     check_phases_exist(setting.adversary, fractions)
+    grouping.check()
+    if grouping.groups is not None:
+        if private:
+            raise ParameterError("--groups sums without noise: leave out --epsilon and --noise-multiplier")
+        _run_groups(clients, dim, setting, grouping, fractions, seed=seed, workers=workers, as_json=as_json)
+        return
     workers = workers or useful_workers(clients)
     with payment.account() as account, _round_progress(quiet=as_json) as on_progress:
         if private:
@@ -145,12 +153,70 @@ def run_round(
             plain = run_checked_round(config, fractions, seed=seed, workers=workers, on_progress=on_progress)
             facts, well = plain.facts(), plain.exact
             title = "the sum is exact" if well else "THE SUM IS WRONG"
+    _tell(facts, title, well, as_json)
+
+
+def _tell(facts: Mapping[str, Any], title: str, well: bool, as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
         show_round(facts, title)
     if not well:
         raise typer.Exit(EXIT_WRONG)
+
+
+def _run_groups(
+    clients: int,
+    dim: int,
+    setting: Setting,
+    grouping: Grouping,
+    fractions: Mapping[ServerPhase, float],
+    *,
+    seed: int,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    from ..groups.plan import GroupPlan
+    from ..groups.rounds import GroupedRounds
+    from ..groups.rules import Rule
+    from ..ray import RayReport, run_on_ray
+    from ..simulation.checked_groups import Drops, run_checked_groups
+    from ..simulation.grouped import GroupedReport, run_in_groups
+    from ..simulation.memory import own_peak_memory_bytes
+
+    plan = GroupPlan(
+        clients,
+        0.0,
+        setting.corrupt,
+        rule=Rule.SUM,
+        groups=grouping.groups,
+        dropout_fraction=sum(fractions.values()),
+        adversary=setting.adversary,
+    )
+    with _round_progress(quiet=as_json) as on_progress:
+
+        def run(rounds: GroupedRounds, inputs: Any, drops: Drops) -> GroupedReport:
+            if grouping.engine is None:
+                return run_in_groups(rounds, inputs, drops, workers=workers or 1, on_progress=on_progress)
+            return run_on_ray(
+                rounds,
+                inputs,
+                drops,
+                workers=workers,
+                address=grouping.address,
+                folder=grouping.keep,
+                on_progress=on_progress,
+            )
+
+        checked = run_checked_groups(plan, lambda model: setting.configure(model, dim), fractions, run, seed=seed)
+    report = checked.report
+    if isinstance(report, RayReport):
+        facts = checked.facts(report.workers, report.peak_memory_bytes)
+        facts |= {"engine": str(grouping.engine), "nodes": report.nodes, "lost_steps": report.lost_steps}
+    else:
+        peaks = [each.peak_memory_bytes for each in report.reports.values()]
+        facts = checked.facts(workers or 1, max(peaks, default=own_peak_memory_bytes())) | {"engine": "here"}
+    _tell(facts, "the sum is exact" if checked.exact else "THE SUM IS WRONG", checked.exact, as_json)
 
 
 def _at_most(topology: Topology) -> str:

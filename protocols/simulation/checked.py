@@ -18,18 +18,19 @@ from .drawn import SimulatedInputs, plain_sum
 from .masked import Simulation, SimulationReport, choose_drops
 
 
-class _Updates(SimulatedInputs):
+class Updates(SimulatedInputs):
     """Float vectors, and the sum of their levels by other code than the encoding's: scaled, clipped and rounded."""
 
-    def __init__(self, config: RoundConfig, seed: int) -> None:
+    def __init__(self, config: RoundConfig, num_clients: int, seed: int) -> None:
         (self._spec,) = config.vectors
         codec = config.codecs[0]
         if not isinstance(codec, FloatCodec):  # pragma: no cover - callers' configurations have one float vector
             raise TypeError("run_checked_round sums one vector of floats")
         self._encoding, self._clip = codec.fixed_point, codec.spec.clip
-        super().__init__(config.num_clients, seed, np.zeros(self._spec.length, dtype=np.int64))
+        super().__init__(num_clients, seed, np.zeros(self._spec.length, dtype=np.int64))
 
     def draw(self, rng: np.random.Generator) -> tuple[Inputs, npt.NDArray[np.float64]]:
+        """Return a client's vector, and its levels."""
         # A little beyond the clip, so that clipping is part of what is compared.
         values = rng.random(self._spec.length, dtype=np.float32)
         values *= np.float32(2.2 * self._clip)
@@ -112,7 +113,7 @@ def run_checked_round(
     """
     (spec,) = config.vectors
     drops = choose_drops(config.num_clients, drop_fractions, np.random.default_rng(seed))
-    inputs = _Updates(config, seed)
+    inputs = Updates(config, config.num_clients, seed)
     if workers == 1:  # else all processes do, at the same time
         warm_up(config)
     report = Simulation(config, inputs, drops, workers=workers, on_progress=on_progress).run()
