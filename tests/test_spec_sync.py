@@ -75,6 +75,8 @@ CONSTANTS = {
     "HONEST_BITS": "protocols.groups.plan:HONEST_BITS",
     "MAX_GROUPED_CLIENTS": "protocols.groups.plan:MAX_GROUPED_CLIENTS",
     "MAX_DRAWS": "protocols.groups.past_draws:MAX_DRAWS",
+    "MAX_OBJECT_BYTES": "protocols.ray.steps:MAX_OBJECT_BYTES",
+    "MAX_LOSSES": "protocols.ray.driver:MAX_LOSSES",
 }
 """A constant of a chapter's table -> where the code has it."""
 
