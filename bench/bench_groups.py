@@ -2,7 +2,7 @@
 
 400 clients, of whom a hundredth is bad and a hundredth corrupt: by the fewest groups that bear them, and by 25, which
 privacy allows as well. Each bad client is in a group of its own, the worst that can be. Above what is planned, most
-groups are spoilt.
+groups are spoilt. Something is asked of data that are alike, and of 25 groups.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def test_attacks(split, groups, benchmark, report):
             clean = train(plan, None, split, 0, rounds=ROUNDS)
             finding.add(f"{rule}, {plan.num_groups} groups: nobody bad", 100 * clean, "%")
             for attack in ATTACKS:
-                asked = {"asked": "at least 70 %", "met": kept[attack] >= 0.7} if rule is not Rule.SUM else {}
+                hopeless = rule is Rule.SUM or (groups is None and split == ONE_LABEL)  # section 50 promises nothing
+                asked = {} if hopeless else {"asked": "at least 65 %", "met": kept[attack] >= 0.65}
                 finding.add(f"{rule}: {attack}, {bad} groups spoilt", 100 * kept[attack], "%", **asked)
                 finding.add(f"{rule}: {attack}, {above} groups spoilt, above the plan", 100 * broken[attack], "%")
 

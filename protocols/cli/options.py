@@ -18,13 +18,15 @@ from secagg.encoding import Rounding
 from secagg.errors import ParameterError
 
 from ..core.threat_model import Adversary, ThreatModel
+from ..groups.plan import GroupPlan
+from ..groups.rules import Rule
 from ..inputs.vectors import FloatVector
 from ..masking.config import RoundConfig
 from ..masking.topology import GraphKind
 from ..privacy.plans import MIN_PARTICIPANTS, PrivatePlan
 
 _PANEL = "Private rounds"
-_GROUPS = "Rounds in groups"
+_GROUPS = "Groups on a cluster"
 
 Clients = Annotated[int, typer.Option(help="How many clients are invited.", metavar="N", min=2)]
 
@@ -78,13 +80,23 @@ class Setting:
 
     def config(self, clients: int, dropout: float, dim: int) -> RoundConfig:
         """Return a plain round's configuration; raise ParameterError if it is impossible."""
-        return self.configure(self.model(clients, dropout), dim)
+        return self.config_for(self.model(clients, dropout), dim)
 
-    def configure(self, model: ThreatModel, dim: int) -> RoundConfig:
-        """Return a plain round's configuration by a threat model; raise ParameterError if it is impossible."""
+    def config_for(self, model: ThreatModel, dim: int) -> RoundConfig:
+        """Return the same from a threat model."""
         # Rounding to nearest, so that the plain sum can be computed apart.
         vector = FloatVector("update", dim, clip=1.0, value_bits=self.bits, rounding=Rounding.NEAREST)
         return RoundConfig(model, (vector,), graph=self.graph)
+
+    def groups(self, clients: int, dropout: float, groups: int) -> GroupPlan:
+        """Return the plan of groups whose sums are added up; raise ParameterError if it is impossible."""
+        return GroupPlan(
+            *(clients, 0.0, self.corrupt),
+            rule=Rule.SUM,
+            groups=groups,
+            dropout_fraction=dropout,
+            adversary=self.adversary,
+        )
 
 
 class Engine(StrEnum):
@@ -94,13 +106,9 @@ class Engine(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grouping:
-    """Whether a round is in groups, and what runs them."""
+class Running:
+    """What runs the groups of a round."""
 
-    groups: Annotated[
-        int | None,
-        typer.Option(help="Sum in so many groups.", metavar="N", min=1, rich_help_panel=_GROUPS),
-    ] = None
     engine: Annotated[
         Engine | None,
         typer.Option(
@@ -116,12 +124,12 @@ class Grouping:
         typer.Option(help="Folder to go on from when started again.", metavar="DIR", rich_help_panel=_GROUPS),
     ] = None
 
-    def check(self) -> None:
-        """Raise ParameterError for options of groups without groups, or of an engine without one."""
+    def check(self, groups: int) -> None:
+        """Raise ParameterError for a cluster without groups, or options of one that is not asked for."""
         if self.engine is None and (self.address is not None or self.keep is not None):
             raise ParameterError("--address and --keep are for groups on a cluster: give --engine ray as well")
-        if self.groups is None and self.engine is not None:
-            raise ParameterError("--engine runs groups: give --groups as well, how many")
+        if self.engine is not None and groups == 1:
+            raise ParameterError("--engine runs groups side by side: give --groups as well, from 2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,17 +203,6 @@ class Schedule(Noise):
     sampling_rate: Annotated[
         float, typer.Option(help="Of records, by clients' own coins.", metavar="F", rich_help_panel=_PANEL)
     ] = 1.0
-
-    def plan(self, model: ThreatModel, dim: int) -> PrivatePlan | None:
-        """Return what the options ask for, as `Noise` does; what is wrong with samples is told by options' names."""
-        if not 0 < self.sampling_rate <= 1:
-            raise ParameterError(f"--sampling-rate is {self.sampling_rate:g}, but must be above 0 and at most 1")
-        if self.sampling_rate < 1 and self.unit is Unit.CLIENT:
-            raise ParameterError(
-                f"--sampling-rate is {self.sampling_rate:g}, but clients are not sampled: their noise would go with "
-                "them. Sample their records, with --unit record"
-            )
-        return super().plan(model, dim)
 
 
 @dataclass(frozen=True, kw_only=True)

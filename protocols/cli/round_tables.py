@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ..core.numbers import spelled_up
 from ..privacy.plans import PrivatePlan
 from .tables import size_of, table_of
 
@@ -19,7 +18,8 @@ def show_round(facts: Mapping[str, Any], title: str) -> None:
     table = table_of(title)
     table.add_row("clients", f"{facts['clients']:,} invited, {facts['survivors']:,} in the sum")
     if "groups" in facts:
-        table.add_row("groups", f"{facts['groups']:,}, of which {len(facts['left_out'])} were left out")
+        out = f"{len(facts['left_out']):,} of them left out" if facts["left_out"] else "of one of them:"
+        table.add_row("groups", f"{facts['groups']:,}, each a session; {out}")
     if "nodes" in facts:
         table.add_row("cluster", f"{facts['nodes']} nodes; {facts['lost_steps']} steps were lost and taken again")
     table.add_row(
@@ -43,8 +43,7 @@ def add_plan(table: Table, private: PrivatePlan) -> None:
     rounds = "a round" if private.rounds == 1 else f"{private.rounds} rounds"
     table.add_row("privacy", f"epsilon {private.epsilon_total:.4g} at delta {private.delta:g} for {rounds}")
     table.add_row(
-        "noise",
-        f"calibrated to {private.honest} honest survivors; {spelled_up(private.codec.share.local_sigma, 4)} steps each",
+        "noise", f"calibrated to {private.honest} honest survivors; {private.codec.share.local_sigma:.4g} steps each"
     )
     table.add_row(
         "error of a sum", f"{private.sum_deviation(n):.4g} a number, {private.sum_deviation(n) / n:.4g} of the mean"

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from dp.sensitivity import Unit
 from secagg.errors import ParameterError
 
-from ..core.threat_model import Adversary
+from ..core.threat_model import Adversary, ThreatModel
+from ..groups.plan import GroupPlan
+from ..masking.config import RoundConfig
 from ..masking.topology import GraphKind, Topology
 from ..masking.transitions import ServerPhase
 from ..simulation.masked import COLLECTED_PHASES, collected_phases
 from ..simulation.workers import MANY_CLIENTS, useful_workers
-from .errors import EXIT_WRONG, tell
-from .options import Clients, Grouping, Noise, Payment, Schedule, Setting, spread
+from .errors import EXIT_WRONG
+from .options import Clients, Noise, Payment, Running, Schedule, Setting, spread
 from .round_tables import add_plan, show_round
-from .tables import AsJson, print_json, print_lines, size_of, table_of
+from .tables import AsJson, print_json, size_of, table_of
 
 Dim = Annotated[int, typer.Option(help="How many numbers each client sends.", metavar="N", min=0)]
 
@@ -87,9 +89,7 @@ def params(
     console = Console()
     console.print(table)
     for reason in (*topology.why, *(explanation.explain(private) if private else ())):
-        print_lines(reason, console, "  · ", "    ")
-    if private and plan.unit is Unit.RECORD and plan.max_records == 1:
-        tell("each client has room for 1 record: state --max-records for more", False)
+        console.print(f"  · {reason}", highlight=False, markup=False)
 
 
 @spread
@@ -99,7 +99,7 @@ def run_round(
     setting: Setting,
     plan: Noise,
     payment: Payment,
-    grouping: Grouping,
+    running: Running,
     dropout: Annotated[float, typer.Option(help="Fraction that vanishes after ShareKeys.", metavar="F")] = 0.0,
     drop_in: Annotated[
         list[str] | None,
@@ -108,6 +108,9 @@ def run_round(
     seed: Annotated[
         int, typer.Option(help="Seeds data and dropouts; never keys, masks or noise.", metavar="N", min=0)
     ] = 0,
+    groups: Annotated[
+        int, typer.Option(help="Sessions side by side, whose sums are added up; 1: one.", metavar="N", min=1)
+    ] = 1,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -121,9 +124,10 @@ def run_round(
 ) -> None:
     """Run a whole round on this machine, every message through bytes, and compare the sum with the plain one.
 
+    With --groups, a coin deals the clients to as many sessions, and what is compared is the sum of their sums.
+
     With --epsilon (or --noise-multiplier), each client adds its share of noise, and what the sum is off by is compared
-    with what was promised; with --budget and --subject, the round is paid for from a privacy ledger. With
-    --groups, small sessions run side by side, and each loses the fractions that vanish.
+    with what was promised; with --budget and --subject, the round is paid for from a privacy ledger.
     """
     from ..simulation.checked import run_checked_round
     from ..simulation.checked_private import run_checked_private_round
@@ -131,16 +135,13 @@ def run_round(
     fractions = drop_fractions(dropout, drop_in or [])
     vanishing = sum(fractions.values())  # the threat model must allow for what will happen
     private = plan.plan(setting.model(clients, vanishing), dim)
+    if private and groups > 1:
+        raise ParameterError("--groups adds up sums without noise: leave it, or --epsilon, out")
+    running.check(groups)
     if payment and not private:
         raise ParameterError("--budget and --subject pay for private rounds: give --epsilon and --delta as well")
     check_phases_exist(setting.adversary, fractions)
-    grouping.check()
-    if grouping.groups is not None:
-        if private:
-            raise ParameterError("--groups sums without noise: leave out --epsilon and --noise-multiplier")
-        _run_groups(clients, dim, setting, grouping, fractions, seed=seed, workers=workers, as_json=as_json)
-        return
-    workers = workers or useful_workers(clients)
+    asked, workers = workers, workers or useful_workers(clients // groups)
     with payment.account() as account, _round_progress(quiet=as_json) as on_progress:
         if private:
             paid = run_checked_private_round(
@@ -148,15 +149,22 @@ def run_round(
             )
             facts, well = paid.facts(), paid.as_promised
             title = "the noise is as promised" if well else "THE NOISE IS NOT AS PROMISED"
+        elif groups > 1:
+            facts, well = _run_groups(
+                setting.groups(clients, vanishing, groups),
+                lambda model: setting.config_for(model, dim),
+                fractions,
+                running,
+                seed=seed,
+                workers=workers if running.engine is None else asked,
+                on_progress=on_progress,
+            )
+            title = "the sum of the sums is exact" if well else "THE SUM IS WRONG"
         else:
             config = setting.config(clients, vanishing, dim)
             plain = run_checked_round(config, fractions, seed=seed, workers=workers, on_progress=on_progress)
             facts, well = plain.facts(), plain.exact
             title = "the sum is exact" if well else "THE SUM IS WRONG"
-    _tell(facts, title, well, as_json)
-
-
-def _tell(facts: Mapping[str, Any], title: str, well: bool, as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
@@ -166,57 +174,32 @@ def _tell(facts: Mapping[str, Any], title: str, well: bool, as_json: bool) -> No
 
 
 def _run_groups(
-    clients: int,
-    dim: int,
-    setting: Setting,
-    grouping: Grouping,
+    plan: GroupPlan,
+    configure: Callable[[ThreatModel], RoundConfig],
     fractions: Mapping[ServerPhase, float],
+    running: Running,
     *,
     seed: int,
     workers: int | None,
-    as_json: bool,
-) -> None:
-    from ..groups.plan import GroupPlan
-    from ..groups.rounds import GroupedRounds
-    from ..groups.rules import Rule
+    on_progress: Callable[[str, int, int], None],
+) -> tuple[dict[str, Any], bool]:
+    """Run a round in groups, here or on a cluster; return what is printed of it, and whether its sum is exact."""
     from ..ray import RayReport, run_on_ray
-    from ..simulation.checked_groups import Drops, run_checked_groups
-    from ..simulation.grouped import GroupedReport, run_in_groups
-    from ..simulation.memory import own_peak_memory_bytes
+    from ..simulation.checked_groups import run_checked_groups
+    from ..simulation.grouped import run_in_groups
 
-    plan = GroupPlan(
-        clients,
-        0.0,
-        setting.corrupt,
-        rule=Rule.SUM,
-        groups=grouping.groups,
-        dropout_fraction=sum(fractions.values()),
-        adversary=setting.adversary,
-    )
-    with _round_progress(quiet=as_json) as on_progress:
-
-        def run(rounds: GroupedRounds, inputs: Any, drops: Drops) -> GroupedReport:
-            if grouping.engine is None:
-                return run_in_groups(rounds, inputs, drops, workers=workers or 1, on_progress=on_progress)
-            return run_on_ray(
-                rounds,
-                inputs,
-                drops,
-                workers=workers,
-                address=grouping.address,
-                folder=grouping.keep,
-                on_progress=on_progress,
-            )
-
-        checked = run_checked_groups(plan, lambda model: setting.configure(model, dim), fractions, run, seed=seed)
-    report = checked.report
-    if isinstance(report, RayReport):
-        facts = checked.facts(report.workers, report.peak_memory_bytes)
-        facts |= {"engine": str(grouping.engine), "nodes": report.nodes, "lost_steps": report.lost_steps}
-    else:
-        peaks = [each.peak_memory_bytes for each in report.reports.values()]
-        facts = checked.facts(workers or 1, max(peaks, default=own_peak_memory_bytes())) | {"engine": "here"}
-    _tell(facts, "the sum is exact" if checked.exact else "THE SUM IS WRONG", checked.exact, as_json)
+    if running.engine is None:
+        here = partial(run_in_groups, workers=workers or 1, on_progress=on_progress)
+        checked = run_checked_groups(plan, configure, fractions, here, seed=seed)
+        return checked.facts() | {"engine": "here"}, checked.exact
+    cluster = {"workers": workers, "address": running.address, "folder": running.keep}
+    there = partial(run_on_ray, **cluster, on_progress=on_progress)
+    checked = run_checked_groups(plan, configure, fractions, there, seed=seed)
+    facts = checked.facts() | {"engine": str(running.engine)}
+    if isinstance(report := checked.report, RayReport):
+        facts |= {"nodes": report.nodes, "workers": report.workers, "lost_steps": report.lost_steps}
+        facts |= {"peak_memory_bytes": report.peak_memory_bytes}
+    return facts, checked.exact
 
 
 def _at_most(topology: Topology) -> str:

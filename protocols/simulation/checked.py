@@ -30,7 +30,7 @@ class Updates(SimulatedInputs):
         super().__init__(num_clients, seed, np.zeros(self._spec.length, dtype=np.int64))
 
     def draw(self, rng: np.random.Generator) -> tuple[Inputs, npt.NDArray[np.float64]]:
-        """Return a client's vector, and its levels."""
+        """Draw a client's vector, and its levels."""
         # A little beyond the clip, so that clipping is part of what is compared.
         values = rng.random(self._spec.length, dtype=np.float32)
         values *= np.float32(2.2 * self._clip)

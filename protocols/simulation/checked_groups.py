@@ -19,6 +19,7 @@ from ..groups.rounds import GroupedRounds
 from ..groups.rules import Rule
 from ..masking.config import RoundConfig
 from ..masking.transitions import ServerPhase
+from ..masking.warming import warm_up
 from .checked import Updates, orphaned_pairs, round_facts
 from .grouped import GroupedReport
 from .masked import COLLECTED_PHASES, choose_drops
@@ -40,7 +41,7 @@ class CheckedGroups:
     drops: Drops
     wall_seconds: float
 
-    def facts(self, workers: int, peak_memory_bytes: int) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """Return what the command prints as JSON: as of one session, and the groups.
 
         Counts, bytes and seconds are of all groups; degree, threshold and modulus of the largest.
@@ -59,8 +60,7 @@ class CheckedGroups:
             server_seconds=sum(report.server_seconds for report in reports),
             wall_seconds=self.wall_seconds,
             phase_seconds=phases,
-            workers=workers,
-            peak_memory_bytes=peak_memory_bytes,
+            peak_memory_bytes=max(report.peak_memory_bytes for report in reports),
         )
         vanished = self.drops[ServerPhase.MASKED_INPUT]
         orphaned = (
@@ -110,6 +110,7 @@ def run_checked_groups(
     drops = _drops(groups, drop_fractions, seed)
     inputs = Updates(rounds.configs[0], plan.num_clients, seed)
     started = time.perf_counter()
+    warm_up(rounds.configs[0])
     report = run(rounds, inputs, drops)
     took = time.perf_counter() - started
     joint, (spec,) = report.result.joint, rounds.configs[0].vectors

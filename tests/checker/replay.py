@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from . import derivations, ledger, paillier, privacy, private_operations, sessions, statistics
+from . import derivations, groups, ledger, paillier, privacy, private_operations, sessions, statistics
 from .findings import agree
 from .operations import OPERATIONS
 from .refusal import Refused
@@ -13,7 +13,8 @@ from .refusal import Refused
 
 def check_cases(vector: dict[str, Any]) -> int:
     """The file of a primitive: one function, one input, one output or error a case."""
-    operations = {**OPERATIONS, **privacy.OPERATIONS, **private_operations.OPERATIONS, **statistics.OPERATIONS}
+    operations = {**OPERATIONS, **privacy.OPERATIONS, **private_operations.OPERATIONS}
+    operations |= {**statistics.OPERATIONS, **groups.OPERATIONS}
     for case in vector["cases"]:
         try:
             outcome = {"output": operations[case["operation"]](case["input"])}

@@ -16,6 +16,7 @@ from protocols.core import dumps, framing
 from protocols.core.identity_files import write_identity, write_participants
 from protocols.core.participants import Participants
 from protocols.core.threat_model import Adversary, ThreatModel
+from protocols.groups import PastDraws
 from protocols.inputs.vectors import PrivateCounts, PrivateVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
@@ -90,7 +91,7 @@ def _private_round() -> RoundConfig:
 def seeds() -> dict[str, list[bytes]]:
     """Target -> valid inputs; Flower's are among them where Flower is."""
     flower = flower_seeds() if importlib.util.find_spec("flwr") else {}
-    return core_seeds() | file_seeds() | ledger_seeds() | statistics_seeds() | flower
+    return core_seeds() | file_seeds() | group_seeds() | ledger_seeds() | statistics_seeds() | flower
 
 
 def core_seeds() -> dict[str, list[bytes]]:
@@ -200,6 +201,17 @@ def file_seeds() -> dict[str, list[bytes]]:
                 b"\x02masked-input=0.25",
             ],
         }
+
+
+def group_seeds() -> dict[str, list[bytes]]:
+    """A draw's messages, true, bent and cut short, in each phase; an empty memory, and one that is none."""
+    ways = [bytes([phase]) + bent for phase in range(3) for bent in (b"", b"\0\x20\1", b"\0\x40\xff")]
+    cut = [bytes([0x80 + phase]) + b"\x92" for phase in range(3)]
+    return {
+        "draw_client": ways + cut,
+        "draw_server": ways + cut,
+        "draw_memory": [PastDraws().dump()[dumps.HEADER_BYTES :], b"\x80"],
+    }
 
 
 def ledger_seeds() -> dict[str, list[bytes]]:

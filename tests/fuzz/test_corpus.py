@@ -65,6 +65,9 @@ REACHED += [
     "statistics_toml",
     "statistics_journal",
     "statistics_csv",
+    "draw_client",
+    "draw_server",
+    "draw_memory",
 ]
 
 

@@ -20,7 +20,7 @@ from secagg.derivation import Label
 from secagg.errors import SecAggError
 from tests.checker.edwards import ORDER
 
-from . import statistics
+from . import groups, statistics
 from .signatures import RFC_8032, SPECCHECK, off_the_subgroup
 
 AUDIT = Path(__file__).parents[2] / "protocols" / "audit"
@@ -361,6 +361,7 @@ PRIMITIVES: dict[str, Callable[[], list[Case]]] = {
     "key_agreement": _key_agreement_cases,
     "signatures": _signature_cases,
     "statistics": statistics.cases,
+    "groups": groups.cases,
 }
 
 

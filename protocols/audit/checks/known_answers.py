@@ -17,15 +17,17 @@ from ...masking import wire
 from ...masking.messages import Confirmation, ToClient, ToServer
 from ...masking.topology import GraphKind, derive_topology
 from ..outcome import Check, Found, Refuted, Trials, demand
-from ..replay import private_operations, shipped, statistics_operations
+from ..replay import group_operations, private_operations, shipped, statistics_operations
 from ..replay.operations import OPERATIONS
 from ..replay.recorded_randomness import OtherRandomness
 
 PRIMITIVES = (
     *("encoding", "residues", "prg", "shamir", "derivation", "aead", "key_agreement", "signatures"),
-    *("privacy", "statistics"),
+    *("privacy", "statistics", "groups"),
 )
-_OPERATIONS = OPERATIONS | private_operations.OPERATIONS | statistics_operations.OPERATIONS
+_OPERATIONS = (
+    OPERATIONS | private_operations.OPERATIONS | statistics_operations.OPERATIONS | group_operations.OPERATIONS
+)
 _MAX_BYTES = 1 << 16
 
 
