@@ -192,8 +192,7 @@ def _run_groups(
         here = partial(run_in_groups, workers=workers or 1, on_progress=on_progress)
         checked = run_checked_groups(plan, configure, fractions, here, seed=seed)
         return checked.facts() | {"engine": "here"}, checked.exact
-    cluster = {"workers": workers, "address": running.address, "folder": running.keep}
-    there = partial(run_on_ray, **cluster, on_progress=on_progress)
+    there = partial(run_on_ray, workers=workers, address=running.address, folder=running.keep, on_progress=on_progress)
     checked = run_checked_groups(plan, configure, fractions, there, seed=seed)
     facts = checked.facts() | {"engine": str(running.engine)}
     if isinstance(report := checked.report, RayReport):
