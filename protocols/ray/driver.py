@@ -46,7 +46,8 @@ class RayReport(GroupedReport):
         workers: how many steps ran side by side at most.
         nodes: that were alive in the end.
         lost_steps: that were taken again, since a worker or a node was lost.
-        peak_memory_bytes: of this process and of all workers, each at its own peak; without Ray's own processes.
+        peak_memory_bytes: of this process and of the largest processes of so many workers, each at its own peak; without
+            Ray's own.
     """
 
     workers: int
@@ -104,7 +105,7 @@ def run_on_ray(
         result = rounds.finish({number: report.result for number, report in reports.items()})
     except ThresholdError as error:
         raise error from next(iter(failures.values()), None)
-    peak = own_peak_memory_bytes() + sum(flights.peaks.values())
+    peak = own_peak_memory_bytes() + sum(sorted(flights.peaks.values())[-workers:])
     return RayReport(result, reports, failures, workers, nodes, flights.lost, peak)
 
 
