@@ -22,6 +22,7 @@ _ANSWERS_WITHIN_SECONDS = 10
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nobody else needs to hear of it
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # the driver tells of the first
+    "RAY_worker_niceness": "0",  # of a cluster that is started here, which is there for this alone
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray is to do of itself in future, and warns of
 }
 

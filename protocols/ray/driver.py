@@ -2,7 +2,7 @@
 
 The driver alone says which dump is a session's newest: it takes one from a step, keeps it, and gives it to the next.
 So a worker or a node that dies costs one step, which is taken again elsewhere, and a driver that dies goes on from what
-it kept. No more sessions are under way than there are workers.
+it kept. Two sessions a worker are under way: a step of one waits there while the driver keeps what the other came to.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from .steps import MAX_OBJECT_BYTES, Step, in_ranges, take_step
 
 MAX_LOSSES = 20
 """So many workers may be lost at one step of one session, before the round is given up."""
+SESSIONS_A_WORKER = 2
+"""So many are under way for each worker, of which it computes one."""
 _LOOK_SECONDS = 5.0
 
 
@@ -46,8 +48,8 @@ class RayReport(GroupedReport):
         workers: how many steps ran side by side at most.
         nodes: that were alive in the end.
         lost_steps: that were taken again, since a worker or a node was lost.
-        peak_memory_bytes: of this process and of the largest processes of so many workers, each at its own peak; without
-            Ray's own.
+        peak_memory_bytes: of this process and of the largest of so many workers' processes, each at its own peak;
+            without Ray's own.
     """
 
     workers: int
@@ -73,7 +75,7 @@ def run_on_ray(
         rounds: of the round.
         inputs: name -> a client's inputs, the same each time; sent to workers, which have secagg installed.
         drops: phase -> the clients that vanish before they answer in it.
-        workers: how many groups are under way at a time, a processor each; None for all processors.
+        workers: how many steps are taken at a time, on a processor each; None for all processors.
         address: of the cluster, as `connected` has it.
         folder: keeps the round; where it was begun there, with the same arguments, it goes on. Else it dies with this
             process.
@@ -128,7 +130,7 @@ class _Flights:
         under_way: dict[Any, GroupTask] = {}
         try:
             while waiting or under_way:
-                while waiting and len(under_way) < self._workers:
+                while waiting and len(under_way) < SESSIONS_A_WORKER * self._workers:
                     task = waiting.popleft()
                     under_way[self._begin(task)] = task
                 ready, _ = self._ray.wait(list(under_way), timeout=_LOOK_SECONDS, fetch_local=False)

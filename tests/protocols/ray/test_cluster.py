@@ -18,7 +18,7 @@ from protocols import FloatVector
 from protocols.cli.app import app
 from protocols.masking.transitions import ServerPhase
 from protocols.ray import ClusterError, driver, run_on_ray
-from protocols.ray.cluster import load_ray, versions
+from protocols.ray.cluster import load_ray, num_nodes, versions
 from protocols.ray.running import GroupRun
 from protocols.ray.steps import MAX_OBJECT_BYTES, in_ranges
 from protocols.simulation.grouped import run_in_groups
@@ -37,7 +37,8 @@ def cluster():
         warnings.simplefilter("ignore")  # Ray's own
         from ray.cluster_utils import Cluster
 
-        made = Cluster(initialize_head=True, head_node_args=NODE | {"include_dashboard": False})
+        head = NODE | {"include_dashboard": False, "_system_config": {"health_check_period_ms": 500}}
+        made = Cluster(initialize_head=True, head_node_args=head)
         made.add_node(**NODE)
         ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
         yield made
@@ -73,6 +74,23 @@ def test_sums_are_those_of_one_process_whatever_the_workers(cluster, workers):
     assert seen == [("groups", done, 3) for done in range(4)]
     assert report.peak_memory_bytes > 1 << 20
     assert {name for each in report.reports.values() for name in each.clients} == set(NAMES)
+
+
+def test_no_more_sessions_are_under_way_than_is_said(cluster, monkeypatch):
+    begin, finish, under_way = driver._Flights._begin, driver._Flights._finish, [0]
+
+    def counted(change, method):
+        def call(self, *arguments):
+            under_way.append(under_way[-1] + change)
+            return method(self, *arguments)
+
+        return call
+
+    monkeypatch.setattr(driver._Flights, "_begin", counted(1, begin))
+    monkeypatch.setattr(driver._Flights, "_finish", counted(-1, finish))
+    assert same(run_on_ray(grouped(), inputs, DROPS, workers=1).result)
+    assert max(under_way) == driver.SESSIONS_A_WORKER == 2
+    assert under_way[-1] == 0
 
 
 def test_a_group_without_a_sum_is_left_out_or_the_round_refused(cluster):
@@ -158,6 +176,8 @@ def test_a_node_that_vanishes_costs_steps_and_no_sum(cluster):
     report = run_on_ray(grouped(), Slow(0.05), DROPS, workers=3, on_progress=on_progress)
     gone[0].join()
     assert same(report.result)
+    while num_nodes(load_ray()) > 2:  # until the cluster knows
+        time.sleep(0.1)
 
 
 def test_a_step_that_no_worker_survives_is_named(cluster, tmp_path, monkeypatch):
@@ -222,7 +242,6 @@ def test_fifty_kills_of_workers_and_of_the_driver(cluster, tmp_path):
     while kills < 50:
         folder, count = tmp_path / f"round-{kills}", int(rng.integers(1, 6))
         left = tickets(tmp_path / f"tickets-{kills}", count)
-        kills += count
         while True:
             process = drive(cluster, folder, left)
             try:
@@ -232,5 +251,6 @@ def test_fifty_kills_of_workers_and_of_the_driver(cluster, tmp_path):
                 kills += 1
             if process.wait() == 0:
                 break
+        kills += count - len(list(left.iterdir()))
         report = run_on_ray(grouped(), Deadly(left, 0.1), DROPS, workers=2, folder=folder)
         assert same(report.result)

@@ -1,16 +1,19 @@
 """A group's session from dump to dump, and the folder that keeps them: without a cluster."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from protocols.core import Adversary
 from protocols.masking.transitions import ServerPhase
+from protocols.ray import cluster
 from protocols.ray.cluster import ClusterError, connected, versions
 from protocols.ray.kept import Kept
 from protocols.ray.running import GroupRun, has_ended, outcome
 from protocols.ray.steps import MAX_OBJECT_BYTES, check_versions, in_ranges
 from protocols.simulation.grouped import run_in_groups
-from secagg.errors import ParameterError, SecAggError, StateError
+from secagg.errors import MissingDependencyError, ParameterError, SecAggError, StateError
 
 from .parts import DROPS, grouped, inputs, task_of
 
@@ -116,6 +119,21 @@ def test_a_worker_of_another_version_is_named():
     check_versions(versions(), "0123456789abcdef")
     with pytest.raises(ClusterError, match=r"secagg is 0\.1\.0 \(sources .*\) on node 0123456789ab, but 0\.0\.9"):
         check_versions(versions() | {"secagg": "0.0.9"}, "0123456789abcdef")
+
+
+def test_a_cluster_of_another_version_is_named():
+    class Older:
+        def init(self, **_):
+            raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.9.0")
+
+    with pytest.raises(ClusterError, match=r"cannot join the Ray cluster at auto: Version mismatch: .* Ray: 2\.9\.0"):
+        cluster._connect(Older(), "auto", 1)
+
+
+def test_the_extra_is_named_where_ray_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install '\.\[ray\]'"):
+        cluster.load_ray()
 
 
 @pytest.mark.parametrize(
