@@ -47,7 +47,7 @@ def test_attacks(split, groups, benchmark, report):
             clean = train(plan, None, split, 0, rounds=ROUNDS)
             finding.add(f"{rule}, {plan.num_groups} groups: nobody bad", 100 * clean, "%")
             for attack in ATTACKS:
-                hopeless = rule is Rule.SUM or (groups is None and split == ONE_LABEL)  # section 50 promises nothing
+                hopeless = rule is Rule.SUM or (groups is None and split == ONE_LABEL)  # section 51 promises nothing
                 asked = {} if hopeless else {"asked": "at least 65 %", "met": kept[attack] >= 0.65}
                 finding.add(f"{rule}: {attack}, {bad} groups spoilt", 100 * kept[attack], "%", **asked)
                 finding.add(f"{rule}: {attack}, {above} groups spoilt, above the plan", 100 * broken[attack], "%")

@@ -50,6 +50,7 @@ from .mechanisms import (
     histogram,
     laplace,
 )
+from .partition_selection import PartitionSelection
 from .preparation import Preparation
 from .quantile import AdaptiveClip
 from .rotation import padded_length, rotate, rotate_back
@@ -79,6 +80,7 @@ __all__ = [
     "MissingDependencyError",
     "NoiseShare",
     "Norm",
+    "PartitionSelection",
     "PoissonSampled",
     "Preparation",
     "PrivacyParameterError",

@@ -34,7 +34,8 @@ class QueryRefused(SecAggError):  # noqa: N818 - the name is the protocol's voca
     """A site does not answer a query. `reason` is one word of a fixed list, all that leaves the site.
 
     Reasons: `another-dataset`, `not-allowed` (a column, statistic or filter), `another-schema` (columns that are not
-    there, or were declared otherwise before), `disclosure` (an answer might tell of single records).
+    there, or were declared otherwise before), `too-many-answers` (the site answers no further questions, but those that
+    it has answered), `disclosure` (an answer might tell of single records).
     """
 
     def __init__(self, reason: str) -> None:

@@ -21,7 +21,7 @@ from tests.command_line import separating_runner
 from tests.documents import DOCUMENTS, Block, blocks, commands, of_language
 
 ROOT = Path(__file__).parent.parent
-LANGUAGES = {"python", "sh", "text", "diff", ""}
+LANGUAGES = {"python", "sh", "text", "diff", "toml", ""}
 CHEAP = {"params", "budget", "dp"}
 """Commands that are not only parsed but run, one after another in a document, in an empty folder."""
 USAGE_ERROR = typer.BadParameter.__mro__[1]  # click's UsageError, wherever this typer keeps click
@@ -98,6 +98,13 @@ EXAMPLES = {
         "median stay is within its bracket: True",
         "ward rare: cell",
         "all but the oldest patient: disclosure",
+    ],
+    "team_practices.py": [
+        "1240 teams of 16 companies",
+        "reviewed and success: 0.46, as numpy has it: True",
+        "releases and success: 0.41, as numpy has it: True",
+        "trunk       62.1 of 100",
+        "companies with a majority for pairing: 10 of 16",
     ],
     "state_dict_batchnorm.py": [
         "bn.num_batches_tracked: int64 () [137]",

@@ -138,3 +138,19 @@ def check_writable(folder: Path | None) -> None:
         probe.unlink()
     except OSError as error:
         raise ParameterError(f"cannot write into {folder}: {error.strerror}") from None
+
+
+def check_place(file: Path, option: str) -> None:
+    """Return if a file can be written there, as far as can be told before it is; else raise ParameterError."""
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise ParameterError(f"{option} is {file}, but there is no folder {folder}")
+    if file.is_dir():
+        raise ParameterError(f"{option} is {file}, but that is a folder; name a file in it")
+    there = file.exists()
+    try:
+        file.open("ab").close()
+    except OSError as error:
+        raise ParameterError(f"{option} is {file}, but nothing can be written there: {error.strerror}") from None
+    if not there:
+        file.unlink()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,11 +19,13 @@ from ..statistics.query import Query
 from ..statistics.query_file import query_from_toml
 from ..statistics.release import ReleasePolicy
 from ..statistics.site import Site, SitePolicy
-from .errors import EXIT_WRONG, check_writable, tell
+from .errors import EXIT_WRONG, check_place, tell
 from .options import spread
 from .rounds import check_phases_exist, drop_fractions
 from .site_files import columns_of, lacking, levels_of, read_tables, row_numbers
+from .stats_grids import gate_in_words
 from .stats_options import Question
+from .stats_private import Price, private_facts, show_private
 from .stats_report import report_page
 from .stats_tables import show_stats, stats_facts
 from .tables import AsJson, print_json, print_lines
@@ -31,6 +34,7 @@ from .tables import AsJson, print_json, print_lines
 @spread
 def stats(
     question: Question,
+    price: Price,
     data: Annotated[str, typer.Option(help="CSV or Parquet files, one a site.", metavar="PATTERN")],
     query: Annotated[
         Path | None, typer.Argument(help="A query in TOML, instead of options.", metavar="[QUERY.toml]")
@@ -38,7 +42,9 @@ def stats(
     min_cell: Annotated[
         int | None, typer.Option(help="Counts from 1 to below this are hidden: 10.", metavar="K")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="Rules of others: cms, datashield.", metavar="NAME")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Rules of others: cms, datashield, opensafely.", metavar="NAME")
+    ] = None,
     min_sites: Annotated[
         int, typer.Option(help="Fewer are not answered for: 3.", metavar="N", min=2, show_default=False)
     ] = 3,
@@ -72,10 +78,7 @@ def stats(
         levels_read.append(name)
         return levels_of(name, tables)
 
-    if report is not None:
-        if explain:
-            raise ParameterError("--explain asks nobody, so that there is nothing to --report: leave one of them out")
-        check_writable(report.parent)
+    _check_together(price, report, explain=explain, two_rounds=two_rounds)
     wanted = _query(query, question, data, read_levels)
     for told in lacking(tables, wanted.used).values():
         tell(told, False)
@@ -90,28 +93,44 @@ def stats(
         return
     fractions = drop_fractions(dropout, drop_in or [])
     check_phases_exist(adversary, fractions)
-    ask = partial(
-        ask_sites,
-        sites=sites,
-        policy=policy,
-        drops=fractions,
-        corrupt_fraction=corrupt,
-        adversary=adversary,
-        seed=seed,
-    )
-    asked = inquire(wanted, ask, two_rounds=two_rounds)
-    if report is not None:
-        write_whole(report, report_page(wanted, asked, levels_read))
-    if as_json:
-        print_json(stats_facts(asked, levels_read))
+    session: dict[str, Any] = {
+        "drops": fractions,
+        "corrupt_fraction": corrupt,
+        "adversary": adversary,
+        "seed": seed,
+    }
+    if price.wanted:
+        noisy = price.ask(wanted, sites, **session)
+        _print(private_facts(noisy, levels_read), lambda: show_private(noisy), levels_read, as_json=as_json)
+        right = noisy.as_promised
     else:
-        if levels_read:
-            tell(f"levels of {', '.join(levels_read)} were read from the files: between sites, state --levels", False)
-        show_stats(asked)
+        asked = inquire(wanted, partial(ask_sites, sites=sites, policy=policy, **session), two_rounds=two_rounds)
         if report is not None:
+            write_whole(report, report_page(wanted, asked, levels_read))
+        _print(stats_facts(asked, levels_read), lambda: show_stats(asked), levels_read, as_json=as_json)
+        if report is not None and not as_json:
             print_lines(f"the page is {report}", Console())
-    if not asked.exact:
+        right = asked.exact
+    if not right:
         raise typer.Exit(EXIT_WRONG)
+
+
+def _print(facts: dict[str, Any], show: Callable[[], None], levels_read: list[str], *, as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+        return
+    if levels_read:
+        tell(f"levels of {', '.join(levels_read)} were read from the files: between sites, state --levels", False)
+    show()
+
+
+def _check_together(price: Price, report: Path | None, *, explain: bool, two_rounds: bool) -> None:
+    if price.wanted and (two_rounds or explain or report is not None):
+        raise ParameterError("--two-rounds, --explain and --report are of exact answers: leave --epsilon out")
+    if report is not None:
+        if explain:
+            raise ParameterError("--explain asks nobody, so that there is nothing to --report: leave one of them out")
+        check_place(report, "--report")
 
 
 def _query(path: Path | None, question: Question, data: str, read_levels: object) -> Query:
@@ -134,10 +153,7 @@ def _release_policy(min_cell: int | None, preset: str | None, min_sites: int) ->
 
 def _explain(query: Query, sites: dict[str, Site], policy: ReleasePolicy, as_json: bool) -> None:
     lines = {name: site.explain(query) for name, site in sites.items()}
-    gate = (
-        f"at least {policy.min_sites} sites and {policy.min_records} records, or nothing is shown; counts from 1 to "
-        f"{policy.min_cell - 1} are hidden, and what would betray them by subtraction"
-    )
+    gate = gate_in_words(policy)
     if as_json:
         print_json({"query": query.digest.hex(), "sites": lines, "release": gate})
         return

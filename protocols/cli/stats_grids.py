@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from ..statistics.finding import Finding
+from ..statistics.release import ReleasePolicy
 
 WORDS = {
     "sites": "fewer sites are in the sum, or on one side, than are asked for",
@@ -37,6 +38,16 @@ class Grid:
     head: tuple[str, ...]
     rows: tuple[tuple[str | None, ...], ...]
     heat: tuple[tuple[float | None, ...], ...] = ()
+
+
+def gate_in_words(policy: ReleasePolicy) -> str:
+    """Return what an analyst is shown, in two sentences."""
+    small = (
+        f"Counts from 1 to {policy.min_cell - 1} are hidden, and what would betray one of them by subtraction."
+        if policy.min_cell > 1
+        else "No count is too small to be shown."
+    )
+    return f"At least {policy.min_sites} sites and {policy.min_records} records, or nothing is shown. {small}"
 
 
 def name_of(finding: Finding) -> str:
@@ -193,6 +204,8 @@ def _entry(name: str, value: Any) -> str:
         return f"{float(value['p']):.3g}"
     if name == "error":
         return f"{float(value):.2g}"
+    if name == "interval" and value:
+        return _ends(value, 4)
     if isinstance(value, Mapping):
         return f"{float(value['value']):.4g}"
     return f"{float(value):.6g}" if isinstance(value, float | Fraction) else _part(value)

@@ -49,9 +49,10 @@ class Question:
     group_by: Annotated[str | None, _option("Give all by the levels of a column.")] = None
     where: Annotated[Many, _option("Rows that meet a condition.", "'COL < 5'")] = None
     bits: Annotated[int, _option("Bits that a value is rounded to.", "N")] = 16
+    max_rows: Annotated[int, _option("Rows that a site may have.", "N")] = (1 << 20) - 1
 
     def __bool__(self) -> bool:
-        return any(getattr(self, one.name) for one in fields(self) if one.name != "bits")
+        return any(getattr(self, one.name) for one in fields(self) if one.name not in ("bits", "max_rows"))
 
     def query(self, dataset: str, levels_of: Callable[[str], tuple[str, ...]]) -> Query:
         """Return the query that these options ask.
@@ -85,7 +86,7 @@ class Question:
             lo, hi = bounds.get(name) or (bins[0], bins[-1])
             columns[name] = Number(name, lo, hi, self.bits, bins)
         where = tuple(_condition(condition, columns) for condition in conditions)
-        return Query(dataset, tuple(columns.values()), statistics, where, self.group_by)
+        return Query(dataset, tuple(columns.values()), statistics, where, self.group_by, self.max_rows)
 
     def _statistics(self) -> tuple[Statistic, ...]:
         """Return what is asked."""

@@ -20,12 +20,14 @@ from ..statistics.estimates.significance import t_quantile
 from ..statistics.finding import Finding
 from ..statistics.kinds import NAMES, SHAPES, Kind
 from ..statistics.query import Query
-from .stats_grids import WORDS, Grid, bracket, grids_of, name_of, named_counts, number, rule_of
+from .stats_grids import WORDS, Grid, bracket, gate_in_words, grids_of, name_of, named_counts, number, rule_of
 from .tables import size_of
 
 _MOST_NAMED = 12
 _MOST_ROWS = 40
 """A forest plot of more rows is not looked at: the table has them."""
+_MOST_PAIRS = 15
+"""More correlations are a matrix."""
 _MOST_BESIDE = 4
 """Columns of a table beside a picture."""
 _SIGNS = {"eq": "=", "ne": "≠", "lt": "<", "le": "≤", "gt": ">", "ge": "≥", "known": "is known"}
@@ -152,12 +154,6 @@ def _columns(query: Query, levels_read: Sequence[str]) -> dict[str, str]:
 
 
 def _hidden(answer: Answer) -> str:
-    policy = answer.policy
-    rule = f"At least {policy.min_sites} sites and {policy.min_records} records, or nothing is shown. " + (
-        f"Counts from 1 to {policy.min_cell - 1} are hidden, and what would betray one of them by subtraction."
-        if policy.min_cell > 1
-        else "No count is too small to be shown."
-    )
     found = Counter[str]()
     for finding in answer.findings:
         rules = finding.suppressed.values() if isinstance(finding.suppressed, Mapping) else [finding.suppressed]
@@ -165,7 +161,9 @@ def _hidden(answer: Answer) -> str:
     lines = (
         f"<li><b>{escape(each)}</b>, in {n:,} places: {escape(WORDS.get(each, ''))}</li>" for each, n in found.items()
     )
-    return _about(rule) + (f"<ul>{''.join(lines)}</ul>" if found else _about("Here nothing had to be hidden."))
+    return _about(gate_in_words(answer.policy)) + (
+        f"<ul>{''.join(lines)}</ul>" if found else _about("Here nothing had to be hidden.")
+    )
 
 
 def _numbers(findings: Sequence[Finding]) -> Grid:
@@ -208,6 +206,9 @@ def _plots(answer: Answer) -> Iterator[str]:
     plain = [finding for finding in answer.findings if not isinstance(finding.value, Mapping)]
     for (kind, columns), found in groupby(plain, lambda one: (one.statistic, () if _alike(one) else one.columns)):
         findings = [finding for finding in found if finding.group is not None or _alike(finding)]
+        if len(findings) > _MOST_PAIRS and _alike(findings[0]):
+            yield _matrix(findings)
+            continue
         if not 2 <= len(findings) <= _MOST_ROWS:
             continue
         title = f"{kind} of {', '.join(columns) or ('pairs' if _alike(findings[0]) else 'rows')}"
@@ -223,6 +224,17 @@ def _plots(answer: Answer) -> Iterator[str]:
             reaches.append(Reach(name, value, low, high, rule_of(one) if value is None else _short(value, low, high)))
         told = "Points and 95 % intervals." if any(row.low is not None for row in reaches) else "Points."
         yield _shown(title, charts.forest(title, told, reaches, ", ".join(columns) or str(kind)), [], None)
+
+
+def _matrix(findings: Sequence[Finding]) -> str:
+    names = list(dict.fromkeys(name for one in findings for name in one.columns))
+    values = {
+        (first, second): None if one.value is None else float(one.value)
+        for one in findings
+        for first, second in [one.columns]
+    }
+    told = "Each pair by its shade, from 0 to 1, and in the other colour below 0; what is dashed is hidden."
+    return _shown("correlation of pairs", charts.matrix("correlation of pairs", told, names, values), [], None)
 
 
 def _alike(finding: Finding) -> bool:

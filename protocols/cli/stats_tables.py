@@ -15,6 +15,9 @@ from ..statistics.estimates.estimate import upwards
 from ..statistics.finding import Finding
 from .stats_grids import Grid, grids_of, name_of, number, rule_of
 
+_MANY = 5
+"""Columns that stand closer, so that 80 characters hold them."""
+
 
 def stats_facts(asked: QueriedSites, levels_read: list[str]) -> dict[str, Any]:
     """Return what the command prints as JSON."""
@@ -90,8 +93,9 @@ def show_stats(asked: QueriedSites) -> None:
 
 
 def _table(grid: Grid) -> Table:
-    table = Table(box=None, padding=(0, 2), pad_edge=False, show_header=bool(grid.head))
-    for at in range(len(grid.rows[0]) if grid.rows else len(grid.head)):
+    width = len(grid.rows[0]) if grid.rows else len(grid.head)
+    table = Table(box=None, padding=(0, 2 if width < _MANY else 1), pad_edge=False, show_header=bool(grid.head))
+    for at in range(width):
         name = Text(grid.head[at]) if grid.head else ""
         table.add_column(name, justify="right" if at else "left", overflow="fold")
     for row in grid.rows:

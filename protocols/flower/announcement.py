@@ -1,4 +1,4 @@
-"""What a session is bound to beside its configuration: which nodes take part, and what they train.
+"""What a session is bound to beside its configuration: which nodes take part, and what they train or answer.
 
 It comes with the invitation. Its digest is in the name of the first vector, and so in the session id: nodes that were
 told different things share no masks, and their inputs do not come out.
@@ -18,11 +18,12 @@ from secagg.encoding import Rounding
 from secagg.errors import ParameterError
 
 from ..core.participants import Participants
-from ..inputs.vectors import FloatVector, IntegerVector, PrivateVector
+from ..inputs.vectors import FloatVector, IntegerVector, PrivateVector, VectorSpec
 from ..masking.config import RoundConfig
 from ..masking.messages import Bytes32
-from .envelope import ADAPTER_VERSION
-from .settings import CLIPPED, COUNTER_BITS, COUNTER_LIMIT, COUNTERS, METRIC_BITS, METRICS, UPDATE, WEIGHT
+from ..statistics import Plan, Query
+from .envelope import ADAPTER_VERSION, STATISTICS
+from .settings import CLIPPED, COUNTER_BITS, COUNTER_LIMIT, COUNTERS, METRIC_BITS, METRICS, QUERY, UPDATE, WEIGHT
 
 NODE_ID_BYTES = 8
 _ROUNDING = Rounding.STOCHASTIC  # to the nearest, few bits and a large clip would tell which coordinates are large
@@ -33,10 +34,10 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
 
     Attributes:
         run_id: Flower's.
-        message_type: of the train message.
+        message_type: of the train message, or STATISTICS.
         node_ids: Flower's ids of the nodes, ascending, eight bytes each; the i-th node is client i.
         identities: Ed25519 public keys in the same order, against a malicious server; else none.
-        content: digest of the train message.
+        content: digest of the train message, or of the query, of which nothing else is announced.
         weighted_by: the key of the weight among the metrics that training returns.
         metrics: names of the others, with the length of their lists (0 for single numbers).
         max_clipped_fraction: a greater fraction of coordinates beyond the clip is refused.
@@ -81,9 +82,7 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
         Raises:
             ParameterError: it is not; the text says in what.
         """
-        num_nodes = len(self.node_ids) // NODE_ID_BYTES
-        if config.num_clients != num_nodes:
-            raise ParameterError(f"the server lists {num_nodes} nodes, but proposes a round of {config.num_clients}")
+        self._check_number(config)
         if config.private:
             self._check_private(config)
             return
@@ -111,11 +110,49 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
         if fixed != (COUNTER_LIMIT, COUNTER_BITS, METRIC_BITS, max(1, update.length)) or roundings != {_ROUNDING}:
             raise ParameterError("the server proposes other limits than this adapter knows: install the same versions")
 
+    def check_query(self, config: RoundConfig, query: Query) -> None:
+        """Return if the configuration is of this announcement, and this of a query and nothing else.
+
+        Raises:
+            ParameterError: it is not; the text says in what.
+        """
+        self._check_number(config)
+        if self.message_type != STATISTICS or self.content != query.digest:
+            raise ParameterError("the server announces another query than this node has agreed to answer")
+        if config.vectors != query_vectors(self, Plan(query)) or config.weighted:
+            raise ParameterError(
+                "the session sums other vectors than the query's, or is not bound to it: install the same versions"
+            )
+
+    def _check_number(self, config: RoundConfig) -> None:
+        num_nodes = len(self.node_ids) // NODE_ID_BYTES
+        if config.num_clients != num_nodes:
+            raise ParameterError(f"the server lists {num_nodes} nodes, but proposes a round of {config.num_clients}")
+
     def _check_private(self, config: RoundConfig) -> None:
         if len(config.vectors) != 1 or not isinstance(config.vectors[0], PrivateVector) or self.metrics:
             raise ParameterError("a private round sums the update and nothing else: install the same versions")
         if config.vectors[0].name != UPDATE + self.context.hex():
             raise ParameterError("the round is not bound to what the server announces: install the same versions")
+
+
+def query_announcement(run_id: int, nodes: Iterable[int], identities: tuple[bytes, ...], query: Query) -> Announcement:
+    """Return the announcement of a session that answers a query."""
+    return Announcement(
+        run_id=run_id,
+        message_type=STATISTICS,
+        node_ids=pack_node_ids(nodes),
+        identities=identities,
+        content=query.digest,
+        weighted_by="",
+        metrics=(),
+        max_clipped_fraction=0.0,
+    )
+
+
+def query_vectors(announcement: Announcement, plan: Plan) -> tuple[VectorSpec, ...]:
+    """Return what a query's session sums: nothing, by a name that binds it to the announcement, and the query's own."""
+    return (IntegerVector(QUERY + announcement.context.hex(), 0), *plan.vectors)
 
 
 def node_name(node_id: int) -> str:

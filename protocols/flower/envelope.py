@@ -1,4 +1,4 @@
-"""How the protocol's bytes travel in Flower's messages: in one ConfigRecord named `secagg` of a train message."""
+"""How the protocol's bytes travel in Flower's messages: in one ConfigRecord named `secagg` of each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from secagg.errors import MalformedMessage, ParameterError
 
 ADAPTER_VERSION = 1
 RECORD = "secagg"
-"""Name of our record in a train message, and in a node's state."""
+"""Name of our record in a message, and in a node's state."""
+STATISTICS = "query.statistics"
+"""Type of the messages of a query's session: a node's app has a handler for it."""
 REFUSED = 1001
 """Code of the errors with which a node refuses; Flower's own are below 100."""
 

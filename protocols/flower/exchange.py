@@ -12,24 +12,30 @@ from flwr.serverapp import Grid
 from ..core import framing
 from ..masking.transitions import ServerPhase
 from .envelope import REFUSED
-from .report import RoundReport
+from .report import SessionReport
 
 MOD_MISSING = "is secagg_mod missing in the node's app, ClientApp(mods=[secagg_mod]), or not the first of its mods?"
-_FIRST = str(ServerPhase.ADVERTISE_KEYS)
+ASK = "query"
+"""Name of the exchange in which nodes are asked whether they answer a query."""
+_HINTS = {
+    str(ServerPhase.ADVERTISE_KEYS): MOD_MISSING,
+    ASK: 'is the handler missing in the node\'s app, app.query("statistics")(secagg_mod.query)?',
+}
+"""What may be wrong where a node's app fails in the first exchange."""
 _TTL_MARGIN = 5.0
 
 
 @final
 class Exchange:
-    """What asks nodes in the name of the strategy's train messages.
+    """What asks nodes in the name of a strategy's train messages, or of a query.
 
     Args:
         grid: Flower's.
-        messages: node -> the strategy's message; ours have its type and group.
+        messages: node -> the message that is served; ours have its type and group.
         report: gets what failed, and how long it took.
     """
 
-    def __init__(self, grid: Grid, messages: Mapping[int, Message], report: RoundReport) -> None:
+    def __init__(self, grid: Grid, messages: Mapping[int, Message], report: SessionReport) -> None:
         self._grid = grid
         self.messages = messages
         self.report = report
@@ -54,7 +60,7 @@ class Exchange:
             if node not in contents or node in answers:
                 continue
             if reply.has_error():
-                hint = "" if reply.error.code == REFUSED or name != _FIRST else f"; {MOD_MISSING}"
+                hint = "" if reply.error.code == REFUSED or name not in _HINTS else f"; {_HINTS[name]}"
                 self.report.failures.setdefault(node, f"{name}: {_short(reply.error)}{hint}")
             else:
                 answers[node] = reply.content

@@ -1,4 +1,4 @@
-"""What a node keeps in Flower's Context between messages: its one session.
+"""What a node keeps in Flower's Context between messages: its one session, and what its site has agreed to answer.
 
 It is out of the reach of the app's own functions, which share the Context.
 """
@@ -16,6 +16,9 @@ from ..masking.config import RoundConfig
 from .announcement import Announcement
 from .envelope import RECORD
 
+AGREED, TOTALS = f"{RECORD}-agreed", f"{RECORD}-totals"
+"""Names of the records of a query that the node's site has agreed to answer, and of its answer."""
+
 
 class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
     """What a node remembers of its one session between messages. As secret as the dump in it."""
@@ -31,14 +34,16 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
 
 @contextmanager
 def hidden(context: Context) -> Iterator[None]:
-    """Keep our record out of the reach of the app's functions, and bring it back unchanged."""
-    ours = context.state.pop(RECORD, None)
+    """Keep our records out of the reach of the app's functions, and bring them back unchanged."""
+    names = (RECORD, AGREED, TOTALS)
+    ours = {name: context.state.pop(name) for name in names if name in context.state}
     try:
         yield
     finally:
-        context.state.pop(RECORD, None)
-        if ours is not None:
-            context.state[RECORD] = ours
+        for name in names:
+            context.state.pop(name, None)
+        for name, record in ours.items():
+            context.state[name] = record
 
 
 def remember(context: Context, memory: Memory) -> None:

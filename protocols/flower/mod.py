@@ -1,22 +1,26 @@
 """The client's side: a mod of Flower's ClientApp that lets nothing of a training leave but under masks.
 
 Put it first: `ClientApp(mods=[secagg_mod, ...])`. Train messages are then the protocol's; the training function runs
-once a round, when the masked input is due, and what it returns is masked. Messages of other types pass untouched.
+once a round, when the masked input is due, and what it returns is masked. So are queries of statistics, which go to the
+node's site, once the app has a handler for them: `app.query("statistics")(secagg_mod.query)`. Messages of other types
+are refused, unless they are admitted in clear.
 Between messages the session lives in the node's own state (Context.state), as a dump of secrets that no function of the
 app gets to see; what has been answered once is not answered again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import msgspec
+import numpy as np
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
 
-from secagg.errors import EncodingError, MalformedMessage, ParameterError, SecAggError, UnexpectedMessage
+from secagg.errors import EncodingError, MalformedMessage, ParameterError, QueryRefused, SecAggError, UnexpectedMessage
 from secagg.randomness import SYSTEM, RandomBytes
 from secagg.signatures import Identity
 
@@ -26,25 +30,29 @@ from ..core.numbers import real
 from ..inputs.vectors import PrivateVector
 from ..masking import wire
 from ..masking.client import Client
+from ..masking.config import RoundConfig
 from ..masking.messages import Invitation
 from ..masking.policy import ClientPolicy
+from ..statistics import Site, read_query
 from . import answered
 from .account import charge, check_left
+from .agreed import agree, agreed_query, forget, take_totals
 from .announcement import Announcement, node_name
 from .content import Model, content_digest
 from .contribution import contribution, private_update
-from .envelope import RECORD, field, record_of, refusal
+from .envelope import RECORD, STATISTICS, field, record_of, refusal
 from .identities import Credentials
 from .logs import ERROR, WARNING, log
 from .memory import Memory, hidden, recall, remember
 from .node_policy import IN_CLEAR, TRAIN, admitted_in_clear, message_types, strictest_policy
 from .numpy_client import is_of_numpy_client
 from .settings import MAX_CLIPPED_FRACTION
+from .site_file import SITE, read_site
 
 
 @final
 class SecAggMod:
-    """A mod that answers train messages by the protocol of secure aggregation.
+    """A mod that answers train messages, and queries of statistics, by the protocol of secure aggregation.
 
     Args:
         policy: what this app demands of a round; the node's configuration and the run's can only add to it.
@@ -56,6 +64,8 @@ class SecAggMod:
         in_clear: types of messages whose metrics may leave in clear, such as ["evaluate"]; none, where the node demands
             privacy. A server that sends many such messages can compute a node's exact gradient from its losses.
             node_config's `secagg-in-clear` when None; where both say something, what both admit.
+        site: from a node's configuration (node_config) to the site that answers queries, or None where there is none:
+            for simulations, and for tables that are no files. node_config's `secagg-site` goes before it.
         random: where a session's keys, seeds, rounding and noise come from.
         threads: for masking; as many as there are processors when None.
 
@@ -75,6 +85,7 @@ class SecAggMod:
         weighted_by: str = "num-examples",
         max_clipped_fraction: float = MAX_CLIPPED_FRACTION,
         in_clear: Iterable[str] | None = None,
+        site: Callable[[Mapping[str, Any]], Site | None] | None = None,
         random: RandomBytes = SYSTEM,
         threads: int | None = None,
     ) -> None:
@@ -86,12 +97,17 @@ class SecAggMod:
         self._weighted_by = weighted_by
         self._max_clipped_fraction = real(max_clipped_fraction, "max_clipped_fraction", 0, 1)
         self._in_clear = None if in_clear is None else message_types(in_clear, "in_clear")
+        if site is not None and not callable(site):
+            raise ParameterError(f"site is a {type(site).__name__}, but must be a function of a node's configuration")
+        self._site = site
         self._random = random
         self._threads = threads
 
     def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         """Answer a message; errors are answers, too."""
         kind = message.metadata.message_type.partition(".")[0]
+        if message.metadata.message_type == STATISTICS:
+            return self._guarded(message, context, call_next)
         if kind != TRAIN:
             return self._answer_in_clear(kind, message, context, call_next)
         if not message.has_content() or not isinstance(message.content.get(RECORD), ConfigRecord):
@@ -100,6 +116,17 @@ class SecAggMod:
                 "this node trains under secure aggregation only, and the server asked it in clear: wrap the server's "
                 "strategy, SecAgg(strategy), or take secagg_mod out of the app's mods",
             )
+        return self._guarded(message, context, call_next)
+
+    def query(self, message: Message, context: Context) -> Message:
+        """Answer a message of a query's session: the handler to register, `app.query("statistics")(secagg_mod.query)`.
+
+        The app's own mods see such messages first, this one among them.
+        """
+        return self._guarded(message, context, _nothing_is_trained)
+
+    def _guarded(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        """Answer a message of the protocol's, or say in our words why not."""
         try:
             return self._answer(message, context, call_next)
         except SecAggError as error:
@@ -142,7 +169,9 @@ class SecAggMod:
         except ParameterError as error:  # names files of this node's, which are nobody else's business
             log(ERROR, "secagg: %s", error)
             raise ParameterError("this node's identity or roster cannot be used: its log tells why") from None
-        ours = message.content.config_records[RECORD]
+        ours = _ours(message)
+        if "query" in ours:
+            return self._agree(message, context)
         if "ask" in ours:
             return _reply(message, **credentials.show(context.run_id, context.node_id, field(message.content, "ask")))
         data = field(message.content, "message")
@@ -161,22 +190,17 @@ class SecAggMod:
         config = invitation.config
         if announcement.run_id != context.run_id or announcement.message_type != message.metadata.message_type:
             raise UnexpectedMessage("an invitation to another run, or of another type of message")
-        announcement.check_config(config)
-        if not config.private and announcement.weighted_by != self._weighted_by:
-            raise ParameterError(
-                f"the server weighs updates by {announcement.weighted_by!r}, but this app by {self._weighted_by!r}: "
-                "let both name the same, SecAggMod(weighted_by=...) on the node"
-            )
-        if not config.private and announcement.max_clipped_fraction > self._max_clipped_fraction:
-            raise ParameterError(
-                f"the server lets {announcement.max_clipped_fraction:g} of an update be clipped, but this app "
-                f"{self._max_clipped_fraction:g}: let both name the same, SecAggMod(max_clipped_fraction=...) here"
-            )
+        policy = strictest_policy(self._policy, context.node_config, context.run_config)
+        if announcement.message_type == STATISTICS:
+            agreed, query = agreed_query(context)
+            announcement.check_query(config, query)
+            policy = agreed.stricter(policy)
+        else:
+            self._check_training(announcement, config)
         credentials.check(announcement.identities, needed=config.threat_model.adversary.needs_identities)
         participants = announcement.participants()
         if invitation.recipient != participants.number(node_name(context.node_id)):
             raise ParameterError(f"the server gives this node the number {invitation.recipient}, which is another's")
-        policy = strictest_policy(self._policy, context.node_config, context.run_config)
         if config.private and policy.privacy is not None:
             check_left(context.node_config, policy.privacy)
         client = Client(
@@ -191,6 +215,20 @@ class SecAggMod:
             announcement = msgspec.structs.replace(announcement, node_ids=b"")  # checked, and long
         _keep(context, Memory(announcement, config, invitation.session_id, b""), client)
         return _reply(message, message=answer)
+
+    def _check_training(self, announcement: Announcement, config: RoundConfig) -> None:
+        """Return if a round sums what this app trains."""
+        announcement.check_config(config)
+        if not config.private and announcement.weighted_by != self._weighted_by:
+            raise ParameterError(
+                f"the server weighs updates by {announcement.weighted_by!r}, but this app by {self._weighted_by!r}: "
+                "let both name the same, SecAggMod(weighted_by=...) on the node"
+            )
+        if not config.private and announcement.max_clipped_fraction > self._max_clipped_fraction:
+            raise ParameterError(
+                f"the server lets {announcement.max_clipped_fraction:g} of an update be clipped, but this app "
+                f"{self._max_clipped_fraction:g}: let both name the same, SecAggMod(max_clipped_fraction=...) here"
+            )
 
     def _go_on(
         self,
@@ -216,6 +254,10 @@ class SecAggMod:
         )
         phase = client.phase
 
+        def totals() -> Values:
+            del context.state[RECORD]  # if anything fails, the session is over
+            return {memory.config.vectors[0].name: np.zeros(0, dtype=np.int64), **take_totals(context)}
+
         def train() -> Values:
             del context.state[RECORD]  # if training fails, the session is over
             demand = strictest_policy(self._policy, context.node_config, context.run_config).privacy
@@ -225,7 +267,7 @@ class SecAggMod:
                 return self._train(message, context, memory, call_next)
 
         try:
-            answer = client.respond(data, train)
+            answer = client.respond(data, totals if announcement.message_type == STATISTICS else train)
             folder = answered.folder_of(context.node_config)
             answered.claim(folder, context.run_id, context.node_id, memory.session_id, phase)
         except SecAggError:
@@ -234,6 +276,30 @@ class SecAggMod:
             raise
         _keep(context, memory, client)
         return _reply(message, message=answer)
+
+    def _agree(self, message: Message, context: Context) -> Message:
+        """Have the node's site answer a query, keep that until a session asks for it, and say so."""
+        if message.metadata.message_type != STATISTICS:
+            raise UnexpectedMessage("a query in a message of another type")
+        forget(context)  # an answer to an earlier one that no session has asked for
+        policy = strictest_policy(self._policy, context.node_config, context.run_config)
+        if policy.privacy is not None:
+            raise ParameterError("this node demands privacy, and the answer to this query would have no noise")
+        query = read_query(field(message.content, "query"))
+        with _kept_here():
+            site = self._site_of(context)
+        if site is None:
+            raise ParameterError(f"this node has no site: its operator names one in its configuration, {SITE}")
+        with _kept_here():
+            inputs = site.answer(query)
+        agree(context, query, site.policy.client_policy, inputs)
+        return _reply(message, digest=query.digest)
+
+    def _site_of(self, context: Context) -> Site | None:
+        """Return the site that the node's operator names, or else this app; the run has no say."""
+        if SITE in context.node_config:
+            return read_site(Path(str(context.node_config[SITE])))
+        return None if self._site is None else self._site(context.node_config)
 
     def _train(self, message: Message, context: Context, memory: Memory, call_next: ClientAppCallable) -> Values:
         content = RecordDict({name: record for name, record in message.content.items() if name != RECORD})
@@ -255,6 +321,30 @@ class SecAggMod:
 
 secagg_mod = SecAggMod()
 """The mod with nothing demanded in code: what the node's and the run's configuration demand holds."""
+
+
+def _ours(message: Message) -> ConfigRecord:
+    """Return our record; raise MalformedMessage where there is none."""
+    ours = message.content.get(RECORD) if message.has_content() else None
+    if not isinstance(ours, ConfigRecord):
+        raise MalformedMessage(f"the message has no record {RECORD!r}")
+    return ours
+
+
+@contextmanager
+def _kept_here() -> Iterator[None]:
+    """Keep from the server what names a site's files, but not the word with which it refuses."""
+    try:
+        yield
+    except QueryRefused:
+        raise
+    except SecAggError as error:
+        log(ERROR, "secagg: %s", error)
+        raise ParameterError("this node's site cannot answer: its log tells why") from None
+
+
+def _nothing_is_trained(message: Message, context: Context) -> Message:
+    raise UnexpectedMessage("a query's session trains nothing")
 
 
 def _trained(message: Message, context: Context, call_next: ClientAppCallable) -> RecordDict:

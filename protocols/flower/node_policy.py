@@ -18,12 +18,13 @@ from ..core.threat_model import Adversary
 from ..masking.policy import ClientPolicy, EncodingDemand, PrivacyDemand
 from .durable import ANSWERED
 from .identities import IDENTITY, ROSTER
+from .site_file import SITE
 
 PREFIX = "secagg-"
 IN_CLEAR = "secagg-in-clear"
 """Key of the types of messages, with commas between them, that may be answered in clear."""
 TRAIN = "train"
-_FILES = (IDENTITY, ROSTER, ANSWERED)
+_FILES = (IDENTITY, ROSTER, ANSWERED, SITE)
 _GREATER = ("corrupt_clients", "min_clients", "min_neighbours", "min_survivors", "min_participants")
 _SMALLER = ("max_clients", "max_neighbours")
 _FRACTIONS = ("corrupt_fraction", "min_survivor_fraction")

@@ -1,35 +1,28 @@
-"""One round at the server: the protocol's phases over Flower's grid, and one reply that carries the mean.
-
-The model travels with the message that asks for masked input, so that training is in no key exchange's deadline.
-"""
+"""One round of training at the server: a session over the nodes' updates, and one reply that carries the mean."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import final
 
-import msgspec
 from flwr.app import ArrayRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
 from dp.errors import LedgerError
-from secagg.errors import EncodingError, ParameterError, PeerError, SecAggError, ThresholdError
+from secagg.errors import EncodingError, ParameterError, SecAggError, ThresholdError
 from secagg.randomness import SYSTEM, RandomBytes
 
 from ..masking.result import RoundResult
 from ..masking.server import Server
-from ..masking.transitions import ServerPhase
 from ..privacy.plans import PrivatePlan
-from .announcement import Announcement, node_id_of, node_name, pack_node_ids
+from .announcement import Announcement, node_id_of, pack_node_ids
 from .content import Model, content_digest
-from .envelope import RECORD, REFUSED, field, record_of
-from .exchange import MOD_MISSING, Exchange
-from .identities import ask_identities
+from .envelope import RECORD, REFUSED
 from .mean import private_mean, weighted_mean
-from .report import SHOWN, RoundReport
+from .report import RoundReport
+from .session import Session
 from .settings import SecAggSettings
 
 
@@ -80,7 +73,7 @@ class Round:
         except EncodingError as error:
             raise ParameterError(f"the strategy sends a model that cannot be averaged: {error}") from None
         self.report = RoundReport(len(self._messages))
-        self._exchange = Exchange(grid, self._messages, self.report)
+        self._session = Session(grid, settings, self._messages, self.report, run_id=run_id, random=random)
 
     def run(self) -> list[Message]:
         """Return one reply with the mean, or, if there is no mean, an error for each node.
@@ -109,7 +102,7 @@ class Round:
 
     def _aggregate(self) -> RecordDict:
         """Run all phases, and return the content of the one reply."""
-        identities = self._identities()
+        identities = self._session.identities()
         nodes = sorted(identities or self._messages)
         announcement = Announcement(
             run_id=self._run_id,
@@ -129,22 +122,6 @@ class Round:
         self.report.survivors = frozenset(map(node_id_of, result.survivors))
         return RecordDict({self._array_key: arrays, "metrics": metrics})
 
-    def _identities(self) -> dict[int, bytes]:
-        """Return the public keys of all nodes that can take part; none but against a malicious server."""
-        if self._settings.roster is None:
-            return {}
-        identities = ask_identities(
-            self._exchange,
-            roster=Path(self._settings.roster),
-            run_id=self._run_id,
-            timeout=self._settings.stage_timeout,
-            random=self._random,
-        )
-        self._check_anyone(identities)
-        if len(identities) < 2:
-            raise ThresholdError(f"{len(identities)} nodes said who they are", needed=2, have=len(identities))
-        return identities
-
     def _run_session(
         self, plan: PrivatePlan | None, numbers: tuple[int, int, int, bytes], announcement: Announcement
     ) -> RoundResult:
@@ -154,51 +131,11 @@ class Round:
             if plan is None or account is None:
                 config = plan.config if plan else self._settings.round_config(*numbers)
                 server = Server(config, participants, random=self._random)
-                self._run_phases(server, announcement)
+                self._session.run(server, announcement, self._content, self._training_timeout)
                 return server.result
             with plan.reserving(*account, participants, random=self._random) as paid:
-                self._run_phases(paid.server(), announcement)
+                self._session.run(paid.server(), announcement, self._content, self._training_timeout)
                 return paid.commit()
-
-    def _run_phases(self, server: Server, announcement: Announcement) -> None:
-        announced = msgspec.msgpack.encode(announcement)
-        while not server.ended:
-            phase = server.phase
-            training = phase is ServerPhase.MASKED_INPUT
-            timeout = self._training_timeout if training else self._settings.stage_timeout
-            contents = {}
-            for name, data in server.outgoing().items():
-                fields = {"message": data}
-                if phase is ServerPhase.ADVERTISE_KEYS:
-                    fields["announcement"] = announced
-                self.report.bytes_received += sum(map(len, fields.values()))
-                content = self._content if training else {}
-                contents[node_id_of(name)] = RecordDict({**content, RECORD: record_of(**fields)})
-            answers = self._exchange.ask(str(phase), contents, timeout)
-            for node, content in answers.items():
-                self._receive(server, node, content)
-            self.report.add_silent(phase, map(node_id_of, server.awaited), timeout)
-            if phase is ServerPhase.ADVERTISE_KEYS:
-                self._check_anyone(answers.keys() - self.report.failures.keys())
-            server.close_phase()
-
-    def _receive(self, server: Server, node: int, content: RecordDict) -> None:
-        try:
-            data = field(content, "message")
-            self.report.bytes_sent += len(data)
-            server.receive(node_name(node), data)
-        except PeerError as error:
-            hint = "" if RECORD in content else f" Its answer is not used; {MOD_MISSING}"
-            self.report.failures.setdefault(node, f"{error.reason}{hint}")
-        except ParameterError as error:
-            self.report.failures.setdefault(node, str(error))
-
-    def _check_anyone(self, able: Collection[int]) -> None:
-        """Where nobody can begin although somebody answers, it is the apps or the settings, and not bad luck."""
-        failures = self.report.failures
-        if not able and any("no answer" not in reason for reason in failures.values()):
-            distinct = list(dict.fromkeys(failures.values()))
-            raise ParameterError("no node can take part: " + "; ".join(distinct[:SHOWN]))
 
 
 def _common_content(messages: Sequence[Message], by_node: Mapping[int, Message]) -> RecordDict:

@@ -1,4 +1,4 @@
-"""What the server states about all rounds of a run; a `RoundConfig` follows for each.
+"""What the server states about all sessions of a run; a `RoundConfig` follows for each.
 
 Weights (Flower's num-examples) are not multiplied into levels: a client scales its update by weight / max_weight
 before encoding, so that the width of a lane does not depend on the weights (docs/decisions/0036).
@@ -15,7 +15,7 @@ from secagg.errors import ParameterError
 
 from ..core.numbers import real, whole
 from ..core.threat_model import Adversary, ThreatModel
-from ..inputs.vectors import FloatVector, IntegerVector
+from ..inputs.vectors import FloatVector, IntegerVector, VectorSpec
 from ..masking.config import RoundConfig
 from ..masking.topology import GraphKind
 from ..privacy.plans import PrivatePlan
@@ -23,6 +23,8 @@ from .privacy import Privacy
 
 UPDATE = "update of "
 """Before the hexadecimal digest of what the update is of and who takes part: names are hashed into the session."""
+QUERY = "query of "
+"""The same, before the digest of which query it is and who answers."""
 COUNTERS = "counters"
 METRICS = "metrics"
 WEIGHT = "num-examples"
@@ -34,41 +36,28 @@ MAX_CLIPPED_FRACTION = 0.01
 COUNTER_LIMIT = 2.0**31
 COUNTER_BITS = 46
 METRIC_BITS = 44
-_LEAST_WHOLE = {"min_survivors": 0, "value_bits": 2, "max_weight": 1}
+_MOST = sys.float_info.max
+_LEAST_WHOLE = {"value_bits": 2, "max_weight": 1}
 _MOST_REAL = {
-    "corrupt_fraction": 1.0,
-    "dropout_fraction": 1.0,
-    "clip": sys.float_info.max,
-    "metric_limit": sys.float_info.max,
+    "clip": _MOST,
+    "metric_limit": _MOST,
     "max_clipped_fraction": 1.0,
     "max_step": 1.0,
-    "stage_timeout": sys.float_info.max,
 }
 
 
 @dataclass(frozen=True)
-class SecAggSettings:
-    """What the server states about every round of a run.
+class SessionSettings:
+    """What the server states about every session, whatever it sums.
 
     Args:
-        corrupt_fraction: the largest fraction of the nodes of a round that colludes with the server.
+        corrupt_fraction: the largest fraction of a session's nodes that colludes with the server.
         dropout_fraction: the largest fraction of them that vanishes or fails, in all exchanges together.
         adversary: what the server may do.
         graph: as in `RoundConfig`.
-        min_survivors: fewer updates than this are not summed; what dropout_fraction leaves of the nodes when 0.
-        clip: each coordinate of an update (the trained model minus the model sent) is clipped to [-clip, clip].
-        value_bits: bits of one encoded coordinate, sign included.
-        max_weight: the largest num-examples of a node; nodes with more refuse. Rounding grows with it: name the most
-            that a node has, and no more.
-        metrics: what the training function returns beside num-examples: names, or a mapping from names to the lengths
-            of lists (0 for a single number).
-        metric_limit: metrics of greater magnitude are refused by the node.
-        max_clipped_fraction: a node refuses if a greater fraction of its coordinates would be clipped; nodes admit no
-            more than their apps do.
-        max_step: the greatest `step`, as a part of clip, with which a mean is given out.
+        min_survivors: fewer inputs than this are not summed; what dropout_fraction leaves of the nodes when 0.
         stage_timeout: seconds to wait for each exchange but training, which has the strategy's own timeout.
-        roster: file of the nodes' public keys (`secagg keygen`), for malicious-server rounds.
-        privacy: makes the rounds private; clip, value_bits, max_weight and metric_limit then have no say.
+        roster: file of the nodes' public keys (`secagg keygen`), for sessions against a malicious server.
 
     Raises:
         ParameterError: a value is out of range.
@@ -79,20 +68,20 @@ class SecAggSettings:
     adversary: Adversary = Adversary.SEMI_MALICIOUS_SERVER
     graph: GraphKind | None = None
     min_survivors: int = 0
-    clip: float = 1.0
-    value_bits: int = 22
-    max_weight: int = 10_000
-    metrics: Mapping[str, int] | Iterable[str] = ()
-    metric_limit: float = 1e6
-    max_clipped_fraction: float = MAX_CLIPPED_FRACTION
-    max_step: float = 0.01
     stage_timeout: float = 120.0
     roster: str | PathLike[str] | None = None
-    privacy: Privacy | None = None
 
     def __post_init__(self) -> None:
-        """Check what does not depend on the nodes or the model, so that it is refused before a round."""
-        self._take_kinds()
+        """Take every field as the kind that it is meant to be; check what does not depend on the nodes."""
+        for name, most in (("corrupt_fraction", 1.0), ("dropout_fraction", 1.0), ("stage_timeout", _MOST)):
+            object.__setattr__(self, name, float(real(getattr(self, name), name, 0, most)))
+        object.__setattr__(self, "min_survivors", whole(self.min_survivors, "min_survivors", 0))
+        if self.graph is not None and self.graph not in tuple(GraphKind):
+            raise ParameterError(f"graph is {self.graph!r}, but must be one of {', '.join(GraphKind)}, or None")
+        if isinstance(self.roster, PathLike):
+            object.__setattr__(self, "roster", fspath(self.roster))
+        if not isinstance(self.roster, str | None):
+            raise ParameterError(f"roster is {self.roster!r}, but must be the path of a file")
         if not self.stage_timeout > 0:
             raise ParameterError(f"stage_timeout is {self.stage_timeout!r}, but must be a positive number of seconds")
         adversary = ThreatModel(2, 0.0, 0.0, self.adversary).adversary
@@ -104,6 +93,60 @@ class SecAggSettings:
                 f"{adversary}, and roster is {'missing' if self.roster is None else 'given'}: {remedy}, or change the "
                 "adversary"
             )
+        # Fractions are checked by the code that sessions will use; a thousand nodes are a usual number.
+        ThreatModel(1000, self.corrupt_fraction, self.dropout_fraction, adversary)
+
+    def threat_model(self, num_clients: int) -> ThreatModel:
+        """Return that of a session of so many nodes."""
+        return ThreatModel(num_clients, self.corrupt_fraction, self.dropout_fraction, self.adversary)
+
+    def config_of(self, num_clients: int, vectors: tuple[VectorSpec, ...], least: int = 0) -> RoundConfig:
+        """Return the configuration of a session that sums these vectors, of so many nodes at least.
+
+        Raises:
+            ParameterError: no threshold or encoding serves these numbers; the text says what would.
+        """
+        model = self.threat_model(num_clients)
+        stated = self.min_survivors or max(2, model.min_survivors)
+        return RoundConfig(model, vectors, min_survivors=max(least, stated), graph=self.graph)
+
+
+@dataclass(frozen=True)
+class SecAggSettings(SessionSettings):
+    """What the server states about every round of training of a run.
+
+    Args:
+        corrupt_fraction, dropout_fraction, adversary, graph, min_survivors: as in `SessionSettings`.
+        clip: each coordinate of an update (the trained model minus the model sent) is clipped to [-clip, clip].
+        value_bits: bits of one encoded coordinate, sign included.
+        max_weight: the largest num-examples of a node; nodes with more refuse. Rounding grows with it: name the most
+            that a node has, and no more.
+        metrics: what the training function returns beside num-examples: names, or a mapping from names to the lengths
+            of lists (0 for a single number).
+        metric_limit: metrics of greater magnitude are refused by the node.
+        max_clipped_fraction: a node refuses if a greater fraction of its coordinates would be clipped; nodes admit no
+            more than their apps do.
+        max_step: the greatest `step`, as a part of clip, with which a mean is given out.
+        stage_timeout, roster: as in `SessionSettings`.
+        privacy: makes the rounds private; clip, value_bits, max_weight and metric_limit then have no say.
+
+    Raises:
+        ParameterError: a value is out of range.
+    """
+
+    clip: float = 1.0
+    value_bits: int = 22
+    max_weight: int = 10_000
+    metrics: Mapping[str, int] | Iterable[str] = ()
+    metric_limit: float = 1e6
+    max_clipped_fraction: float = MAX_CLIPPED_FRACTION
+    max_step: float = 0.01
+    privacy: Privacy | None = None
+
+    def __post_init__(self) -> None:
+        """Check what does not depend on the nodes or the model, so that it is refused before a round."""
+        super().__post_init__()
+        self._take_kinds()
         if not isinstance(self.privacy, Privacy | None):
             raise ParameterError(f"privacy is a {type(self.privacy).__name__}, but must be a Privacy(...) or None")
         if self.privacy is not None and self.metrics:
@@ -111,8 +154,7 @@ class SecAggSettings:
                 f"metrics are {sorted(self.metric_lengths)}, but a private round sums none: they would tell what the "
                 "noise hides; leave metrics out of SecAgg, and they stay on the nodes"
             )
-        # Encodings and fractions are checked by the code that rounds will use; a thousand nodes are a usual number.
-        ThreatModel(1000, self.corrupt_fraction, self.dropout_fraction, adversary)
+        # Encodings are checked by the code that rounds will use.
         RoundConfig(ThreatModel(2, 0.0, 0.0), self._vectors(1, 1, ""))
         least = self.step(self.max_weight)
         if least > self.max_step * self.clip and self.privacy is None:
@@ -128,12 +170,6 @@ class SecAggSettings:
             object.__setattr__(self, name, whole(getattr(self, name), name, least))
         for name, most in _MOST_REAL.items():
             object.__setattr__(self, name, float(real(getattr(self, name), name, 0, most)))
-        if self.graph is not None and self.graph not in tuple(GraphKind):
-            raise ParameterError(f"graph is {self.graph!r}, but must be one of {', '.join(GraphKind)}, or None")
-        if isinstance(self.roster, PathLike):
-            object.__setattr__(self, "roster", fspath(self.roster))
-        if not isinstance(self.roster, str | None):
-            raise ParameterError(f"roster is {self.roster!r}, but must be the path of a file")
 
     @property
     def metric_lengths(self) -> dict[str, int]:
@@ -160,13 +196,7 @@ class SecAggSettings:
         Raises:
             ParameterError: no threshold or encoding serves these numbers; the text says what would.
         """
-        model = self._model(num_clients)
-        return RoundConfig(
-            model,
-            self._vectors(num_floats, num_counters, context.hex()),
-            min_survivors=self.min_survivors or max(2, model.min_survivors),
-            graph=self.graph,
-        )
+        return self.config_of(num_clients, self._vectors(num_floats, num_counters, context.hex()))
 
     def private_plan(self, num_clients: int, num_floats: int, context: bytes) -> PrivatePlan | None:
         """Return the plan of one private round, arguments as for `round_config`; None where rounds are not private.
@@ -179,11 +209,8 @@ class SecAggSettings:
         if self.privacy is None:
             return None
         return self.privacy.plan(
-            self._model(num_clients), num_floats, UPDATE + context.hex(), self.min_survivors, self.graph
+            self.threat_model(num_clients), num_floats, UPDATE + context.hex(), self.min_survivors, self.graph
         )
-
-    def _model(self, num_clients: int) -> ThreatModel:
-        return ThreatModel(num_clients, self.corrupt_fraction, self.dropout_fraction, self.adversary)
 
     def _vectors(self, num_floats: int, num_counters: int, context: str) -> tuple[FloatVector | IntegerVector, ...]:
         metrics = sum(length or 1 for length in self.metric_lengths.values())

@@ -1,4 +1,4 @@
-"""The messages of a draw, and the door between them and bytes (SPEC section 47)."""
+"""The messages of a draw, and the door between them and bytes (SPEC section 48)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from dp.accounting import epsilon_of
 from dp.distributed import Goal
 from dp.errors import DpError
-from dp.events import PoissonSampled, Repeated
+from dp.events import Event, PoissonSampled, Repeated
 from dp.rational import number
 from dp.sensitivity import Adjacency, Unit, named
 from secagg.encoding import Rounding
@@ -96,12 +96,8 @@ class PrivacyDemand:
                 f"the noise that it demands: propose {Adversary.SEMI_MALICIOUS_SERVER}, or demand with "
                 "trusts_server=True"
             )
-        doubted = max(0, self._believed(config) - config.threat_model.max_corrupt)
         try:
-            event = config.event(config.min_survivors - doubted, self.adjacency, self.unit)
-            if config.unit is Unit.RECORD and self.sampling_rate < 1:
-                event = PoissonSampled(self.sampling_rate, event)
-            spent = epsilon_of(Repeated(event, self.rounds), self.delta)
+            spent = epsilon_of(Repeated(self.event(config), self.rounds), self.delta)
         except DpError as error:
             raise ParameterError(f"this client's demand on privacy cannot be checked: {error}") from None
         if not spent <= self.epsilon:  # True for NaN
@@ -109,6 +105,17 @@ class PrivacyDemand:
                 f"{self.rounds} rounds with this noise may cost epsilon {spent:.4g} at delta {self.delta:g} for each "
                 f"{self.unit}, but this client demands at most {self.epsilon:g}: raise local_sigma or min_survivors"
             )
+
+    def event(self, config: RoundConfig) -> Event:
+        """Return what a round costs one unit at most, as this demand counts it: what a ledger of the client's takes.
+
+        Raises:
+            ParameterError: the round is not private, or all whose noise is in a sum may be corrupt.
+        """
+        doubted = max(0, self._believed(config) - config.threat_model.max_corrupt)
+        event = config.event(config.min_survivors - doubted, self.adjacency, self.unit)
+        sampled = config.unit is Unit.RECORD and self.sampling_rate < 1
+        return PoissonSampled(self.sampling_rate, event) if sampled else event
 
     def _believed(self, config: RoundConfig) -> int:
         """Return how many corrupt clients there may be by this demand's own fraction."""

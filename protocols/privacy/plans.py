@@ -200,6 +200,8 @@ class PrivatePlan(_Plan[NoisyFloats]):
         max_modulus_bits: the most bits of a residue, 2 to 63; the traffic grows with what is needed of them.
         graph: as in `RoundConfig`.
         name: of the vector.
+        least_steps: the clip is so many integer steps at least, where `max_modulus_bits` has room: what rounding adds
+            grows with the number of records, and shrinks with the steps.
 
     Raises:
         ParameterError: no encoding or noise serves it; the text says what would.
@@ -209,12 +211,14 @@ class PrivatePlan(_Plan[NoisyFloats]):
     l2_clip: float
     name: str = "update"
     max_records: int = 1
+    least_steps: float = 0.5
 
     def __post_init__(self) -> None:
         """Take what is this plan's own."""
         object.__setattr__(self, "length", whole(self.length, "length", 1, MAX_LENGTH))
         object.__setattr__(self, "l2_clip", _number(self.l2_clip, "l2_clip"))
         object.__setattr__(self, "max_records", whole(self.max_records, "max_records", 1))
+        object.__setattr__(self, "least_steps", _number(self.least_steps, "least_steps"))
         super().__post_init__()
 
     def _fit(self, goal: Goal) -> _Fit[NoisyFloats]:
@@ -245,7 +249,7 @@ class PrivatePlan(_Plan[NoisyFloats]):
         dimension = padded_length(self.length)
         factor = 2 if self.adjacency is Adjacency.REPLACE_ONE else 1
         fine = 1.05 * least_fine_sigma(self.honest, dimension) * math.sqrt(self.honest) / (multiplier * factor)
-        return max(_STEPS_A_COORDINATE * math.sqrt(dimension), fine)
+        return max(_STEPS_A_COORDINATE * math.sqrt(dimension), fine, self.least_steps)
 
     def _with_norm(self, norm: float, goal: Goal, multiplier: float) -> NoisyFloats:
         scale = norm / self.l2_clip

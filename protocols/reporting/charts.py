@@ -7,7 +7,7 @@ shows is told in words, too, for who does not see it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -17,13 +17,15 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 350, 18, 178
 _HEIGHT = 214
 _ROW = 36
 _MANY_BINS = 60
+_MANY_NAMES = 20
 _SERIES = 5
 
 STYLE = """
 .chart { width: 100%; max-width: 34rem; height: auto; display: block; font: 11px system-ui, "DejaVu Sans", sans-serif; }
 .chart text { fill: var(--ink); } .chart .dim { fill: var(--dim); }
 .chart .axis { stroke: var(--dim); stroke-width: 1; fill: none; } .chart .grid { stroke: var(--line); }
-.chart .bar { fill: var(--accent); } .chart .gone { fill: var(--line); stroke: var(--dim); stroke-dasharray: 3 2; }
+.chart .bar { fill: var(--accent); } .chart .below { fill: var(--warm); }
+.chart .gone { fill: var(--line); stroke: var(--dim); stroke-dasharray: 3 2; }
 .chart .line { fill: none; stroke-width: 2; } .chart .band { opacity: .18; stroke: none; }
 .chart .reach { stroke: var(--accent); stroke-width: 2; fill: none; } .chart .point { fill: var(--accent); }
 .chart .zero { stroke: var(--dim); stroke-dasharray: 2 3; }
@@ -137,6 +139,34 @@ def bars(title: str, told: str, rows: Sequence[tuple[str, int | None]]) -> str:
     return _chart(title, told, parts, len(rows) * _ROW + 6)
 
 
+def matrix(title: str, told: str, names: Sequence[str], values: Mapping[tuple[str, str], float | None]) -> str:
+    """Draw numbers from -1 to 1 of pairs of names as shades: warm below 0. A hidden one is a dashed field.
+
+    Args:
+        title: of the figure.
+        told: what it shows, in words.
+        names: along both sides.
+        values: of a pair in either order; a pair that is missing is left blank.
+    """
+    named = len(names) <= _MANY_NAMES
+    left, top = (90, 14) if named else (10, 10)
+    side = (_RIGHT - left) / len(names)
+    parts: list[str] = []
+    for i, first in enumerate(names):
+        if named:
+            parts.append(_text(left - 5, top + (i + 0.5) * side + 4, _cut(f"{i + 1} {first}", 15), "dim", "end"))
+        for j, second in enumerate(names[:i]):
+            pair = (first, second) if (first, second) in values else (second, first)
+            if pair in values:
+                value = values[pair]
+                kind = "gone" if value is None else "bar" if value >= 0 else "below"
+                shade = "" if value is None else f' opacity="{abs(value):.2f}"'
+                parts.append(_box(left + j * side, top + i * side, side - 0.3, side - 0.3, kind, shade))
+        if named:
+            parts.append(_text(left + (i + 0.5) * side, top + (i + 0.6) * side, str(i + 1), "dim", "middle"))
+    return _chart(title, told, parts, math.ceil(top + len(names) * side) + 4)
+
+
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Return round numbers from low to high, about so many: 1, 2 or 5 times a power of ten apart."""
     if not low < high:
@@ -245,8 +275,8 @@ def _stroke(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
-def _box(x: float, y: float, width: float, height: float, kind: str) -> str:
-    return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
+def _box(x: float, y: float, width: float, height: float, kind: str, more: str = "") -> str:
+    return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"{more}/>'
 
 
 def _chart(title: str, told: str, parts: Sequence[str], height: int) -> str:

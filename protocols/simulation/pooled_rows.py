@@ -27,8 +27,9 @@ def pooled(plan: Plan, sites: Sequence[Site]) -> dict[Key, int]:
     rows = _Pool(plan)
     names = sorted(plan.query.used)
     for site in sites:
-        columns = [np.asarray(site.columns[name]).tolist() for name in names]
-        for values in zip(*columns, strict=True) if names else [()] * site.length:
+        present, rows_present = site.present()
+        columns = [np.asarray(present[name]).tolist() for name in names]
+        for values in zip(*columns, strict=True) if names else [()] * len(rows_present):
             rows.add(dict(zip(names, values, strict=True)))
         rows.end_site()
     return {key: rows.counter[key] for key in plan.totals}
@@ -140,7 +141,8 @@ class _Pool:
             cell = _cell(column, row[name])
             known, response = cell < 2, float(cell == 0)
         else:
-            known, response = self._level(name, row)[0] == "valid", row[name]
+            known = self._level(name, row)[0] == "valid" and row[name] == math.floor(row[name])
+            response = row[name]
         if not known or any(self._level(predictor, row)[0] != "valid" for predictor in predictors):
             return
         u = [1.0, *(row[each] / 2.0**e for each, e in zip(predictors, model.exponents[1:], strict=True))]
@@ -182,7 +184,7 @@ def _level(column: Number, value: float) -> tuple[str, int]:
 
 
 def _cell(column: Levels, value: Any) -> int:
-    if value is None or value == "":
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return len(column.levels) + 1
     return column.levels.index(str(value)) if str(value) in column.levels else len(column.levels)
 

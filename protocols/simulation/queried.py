@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -103,13 +103,9 @@ def ask_sites(
             f"{len(answers)} of {len(sites)} sites answer, and a sum needs two: "
             f"{', '.join(f'{name} refuses ({reason})' for name, reason in refused.items()) or 'name more sites'}"
         )
-    fractions, rng = drops or {}, np.random.default_rng(seed)
+    fractions = drops or {}
     model = ThreatModel(len(answers), corrupt_fraction, sum(fractions.values()), adversary)
-    left, gone = list(answers), dict[ServerPhase, frozenset[str]]()
-    for phase, fraction in fractions.items():
-        count = math.floor(fraction * len(answers) + 1e-9)
-        gone[phase] = frozenset(left[at] for at in rng.choice(len(left), count, replace=False))
-        left = [name for name in left if name not in gone[phase]]
+    gone = draw_drops(list(answers), fractions, seed)
     simulation = Simulation(
         RoundConfig(model, plan.vectors), lambda name: answers[name], gone, participants=Participants(tuple(answers))
     )
@@ -118,6 +114,18 @@ def ask_sites(
     totals = plan.decode(report.result)
     exact = totals == pooled(plan, [sites[name] for name in sorted(survivors)])
     return QueriedSites(release(plan, totals, len(survivors), policy), exact, refused, (report,))
+
+
+def draw_drops(
+    names: Sequence[str], fractions: Mapping[ServerPhase, float], seed: int
+) -> dict[ServerPhase, frozenset[str]]:
+    """Choose who vanishes in each phase, nobody twice: a fraction of all, rounded down."""
+    left, gone, rng = list(names), dict[ServerPhase, frozenset[str]](), np.random.default_rng(seed)
+    for phase, fraction in fractions.items():
+        count = math.floor(fraction * len(names) + 1e-9)
+        gone[phase] = frozenset(left[at] for at in rng.choice(len(left), count, replace=False))
+        left = [name for name in left if name not in gone[phase]]
+    return gone
 
 
 def inquire(query: Query, ask: Callable[[Query], QueriedSites], *, two_rounds: bool = False) -> QueriedSites:

@@ -2,6 +2,7 @@
 
 from .answer import Answer, answer_of
 from .columns import Levels, Number, even_edges
+from .consent import Consent
 from .finding import Finding
 from .kinds import Kind
 from .newton import Fit, fit
@@ -15,6 +16,7 @@ from .two_rounds import ask_twice
 
 __all__ = [
     "Answer",
+    "Consent",
     "Finding",
     "Fit",
     "Kind",

@@ -12,7 +12,7 @@ from .families.family import hidden
 from .families.registry import FAMILIES
 from .finding import Finding
 from .gate import Gate
-from .kinds import Key
+from .kinds import BINNED, Key
 from .plan import Plan
 from .query import Query
 from .release import ReleasePolicy
@@ -26,7 +26,7 @@ class Answer:
     Attributes:
         digest: of the query.
         sites: how many are in the sum.
-        records: rows in the sum; None where fewer than the policy's least.
+        records: rows in the sum; None where fewer than the policy's least, or of some cells alone.
         findings: in the order of the query's statistics, groups within each.
         policy: what was shown.
     """
@@ -58,13 +58,15 @@ def release(plan: Plan, totals: Mapping[Key, int], sites: int, policy: ReleasePo
     policy = policy or ReleasePolicy()
     try:
         gate = Gate(plan.query, totals, sites, policy)
-        for one in plan.query.statistics:
+        # Bins last: they are decided about beside the statuses that moments show.
+        for one in sorted(plan.query.statistics, key=lambda one: one.kind in BINNED):
             FAMILIES[one.kind].decide(gate, one)
         rule = Rule.SITES if sites < policy.min_sites else Rule.RECORDS if gate.records < policy.min_records else None
         findings = tuple(_withheld(plan.query, rule) if rule else _found(gate))
     except ParameterError as error:
         raise EncodingError(f"the totals are of no data, some input was none: {error}") from None
-    return Answer(plan.query.digest, sites, None if rule else gate.records, findings, policy)
+    records = None if rule or plan.query.cells else gate.records  # of some cells: it would tell of hidden ones
+    return Answer(plan.query.digest, sites, records, findings, policy)
 
 
 def _withheld(query: Query, rule: Rule) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ MAX_NAME = 200
 MAX_BOUND = 1e100
 LEAST_RANGE = 1e-100
 MAX_BITS = 32
+OTHER, MISSING = "(other)", "(missing)"
 
 
 def text(value: Any, what: str) -> str:
@@ -80,7 +81,7 @@ class Levels(msgspec.Struct, frozen=True, tag="levels", array_like=True, forbid_
 
     Attributes:
         name: of the column.
-        levels: the public levels, 1 to 1000, distinct.
+        levels: the public levels, 1 to 1000, distinct; none is called (other) or (missing).
 
     Raises:
         ParameterError: a value is out of range.
@@ -95,6 +96,8 @@ class Levels(msgspec.Struct, frozen=True, tag="levels", array_like=True, forbid_
         levels = tuple(text(level, f"a level of {self.name!r}") for level in self.levels)
         if not 1 <= len(levels) <= 1000 or len(set(levels)) != len(levels):
             raise ParameterError(f"levels of {self.name!r} must be 1 to 1000 distinct texts")
+        if {OTHER, MISSING} & set(levels):
+            raise ParameterError(f"a level of {self.name!r} is called as what is counted apart, {OTHER} or {MISSING}")
         msgspec.structs.force_setattr(self, "levels", levels)
 
     @property
@@ -104,8 +107,8 @@ class Levels(msgspec.Struct, frozen=True, tag="levels", array_like=True, forbid_
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What these cells are called; a level that is itself called so keeps its place."""
-        return (*self.levels, "(other)", "(missing)")
+        """What these cells are called."""
+        return (*self.levels, OTHER, MISSING)
 
 
 Column = Number | Levels

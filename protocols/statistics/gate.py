@@ -12,11 +12,16 @@ from dataclasses import dataclass, field
 
 from secagg.errors import EncodingError
 
-from .kinds import Key
-from .query import Query
+from .kinds import Key, Kind
+from .query import Query, Statistic
 from .release import ReleasePolicy
 from .rules import Rule
 from .suppression import Hidden, suppress_grid, suppress_line
+
+FAMILIES_OF_ONE_GATE = {Kind.RIDGE: Kind.LINEAR, Kind.ANOVA: Kind.T_TEST}
+"""Kinds that are of the same sums."""
+MERGED = (Kind.SURVIVAL, Kind.AUC, Kind.MANTEL_HAENSZEL)
+"""Kinds whose cells are decided about apart from those of other kinds."""
 
 
 @dataclass
@@ -46,7 +51,7 @@ class Gate:
     def __post_init__(self) -> None:
         """Decide about the groups."""
         self.values, self.hidden = dict(self.totals), {}
-        self._done, self._counted = set[Key](), dict[str, set[int]]()
+        self._done, self._counted = set[Key](), dict[frozenset[str], int]()
         groups: list[Key] = [("rows", at) for at in range(len(self.query.groups))]
         self.records = sum(self.values[group] for group in groups)
         self._groups = self.line(groups) if len(groups) > 1 else set[int]()
@@ -88,16 +93,42 @@ class Gate:
             raise EncodingError("the totals are of no data: some input was none")
 
     def far(self, columns: Sequence[str], count: int) -> bool:
-        """Tell whether as many rows have numbers in these columns as in others that share one, or far more or fewer.
+        """Tell whether the rows with numbers in these columns are all rows, or far from others that share a column.
 
-        Else sums over two sets of rows that differ by few would tell the sum over those few.
+        Else sums over two sets of rows that differ by few would tell the sum over those few. Two sets of as many rows
+        need not be one set.
         """
-        near = [apart for apart in range(1 - self.policy.min_cell, self.policy.min_cell) if apart]
-        if any(count + apart in self._counted.get(name, ()) for name in columns for apart in near):
-            return False
-        for name in columns:
-            self._counted.setdefault(name, set()).add(count)
+        own = frozenset(columns)
+        for others, many in self._counted.items():
+            # Of two sets of which one holds the other, as many rows are the same rows.
+            same = count == many and (own <= others or others <= own or count == self.records)
+            if own & others and not same and abs(count - many) < self.policy.min_cell:
+                return False
+        self._counted[own] = count
         return True
+
+    def together(self, one: Statistic, left_out: int) -> bool:
+        """Tell whether other statistics of the query may tell what this one hides, or tell with it of few rows.
+
+        Args:
+            one: hides by a rule of its own.
+            left_out: rows that it is not of. If there are none, its sums are over the same rows as all others.
+        """
+        if self.policy.min_cell == 1:
+            return False
+        for other in self.query.statistics:
+            shared = set(one.columns) & set(other.columns)
+            kin = FAMILIES_OF_ONE_GATE.get(one.kind, one.kind) == FAMILIES_OF_ONE_GATE.get(other.kind, other.kind)
+            if other == one or not shared or (kin and other.columns == one.columns):
+                continue
+            if left_out or one.kind in MERGED or other.kind in MERGED:
+                return True
+        return False
+
+    def check(self, *possible: bool) -> None:
+        """Raise EncodingError unless all of this holds, which it does for the totals of any data."""
+        if not all(possible):
+            raise EncodingError("the totals are of no data: some input was none")
 
     def enough(self, rows: int, coefficients: int) -> bool:
         """Tell whether there are enough rows for so many coefficients."""
@@ -131,11 +162,9 @@ class Gate:
         self._hide([key for row in cells for key in row], found)
         return found.protected
 
-    def rule(self, at: int, found: Hidden) -> Rule:
-        """Return the rule by which suppression hides a cell."""
-        if at in found.small:
-            return Rule.CELL
-        return Rule.COMPLEMENTARY if found.protected else Rule.TABLE
+    def rule(self, found: Hidden) -> Rule:
+        """Return the rule by which suppression hides a cell: one word for all, or it would tell which are small."""
+        return Rule.CELL if found.protected else Rule.TABLE
 
     def _counts(self, cells: Sequence[Sequence[Key]]) -> list[list[int]]:
         return [[self.values[key] for key in row] for row in cells]
@@ -143,5 +172,5 @@ class Gate:
     def _hide(self, cells: Sequence[Key], found: Hidden) -> set[int]:
         gone = set(found.small | found.others) if found.protected else set(range(len(cells)))
         for at in sorted(gone):
-            self.hide(cells[at], self.rule(at, found))
+            self.hide(cells[at], self.rule(found))
         return gone

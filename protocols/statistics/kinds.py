@@ -141,6 +141,8 @@ SHAPES: dict[Kind, Shape] = {
     Kind.CONSENSUS: Shape((Role.TWO,), parameters=Parameters.SHARE),
 }
 """SPEC section 40.1 has this table."""
+PAIRS = (Kind.COVARIANCE, Kind.CORRELATION)
+BINNED = (Kind.HISTOGRAM, Kind.ECDF, Kind.QUANTILES, Kind.MEDIAN)
 _INSTEAD = {
     name: f"an exact {name}imum is one person's value: ask for `quantiles` near the end, or a `histogram`"
     for name in ("min", "max")

@@ -13,7 +13,7 @@ from secagg.errors import EstimateError, ParameterError
 from .answer import Answer
 from .families.generalized import Model
 from .finding import Finding
-from .kinds import SHAPES, Parameters
+from .kinds import SHAPES, Kind, Parameters
 from .plan import Plan
 from .query import Query, Statistic
 
@@ -21,7 +21,7 @@ TOLERANCE = 1e-10
 """Half of the decrement is what the log-likelihood is about to gain."""
 MOST_STEPS = 40
 LONGEST_STEP = 4.0
-"""In the sum of absolute coefficients, in units of SPEC section 41.3: longer ones are shortened: they may overshoot."""
+"""Of Poisson's, in the sum of absolute coefficients, in units of SPEC section 41.3: longer ones overshoot any bound."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _next(query: Query, after: Sequence[float]) -> Statistic:
     """Return the statistic at the coefficients after a step, which is shortened if it is a long one."""
     (one,) = query.statistics
     moved = msgspec.structs.replace(one, parameters=tuple(b - a for a, b in zip(one.parameters, after, strict=True)))
-    length = Model(query, moved, bounded=False).line
+    length = Model(query, moved, bounded=False).line if one.kind is Kind.POISSON else 0.0
     share = min(1.0, LONGEST_STEP / length) if length else 1.0
     way = zip(one.parameters, moved.parameters, strict=True)
     return msgspec.structs.replace(one, parameters=tuple(a + share * step for a, step in way))

@@ -126,6 +126,8 @@ class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
         if not isinstance(one, Statistic):
             raise ParameterError(f"a statistic is a {type(one).__name__}, but must be a Statistic")
         kind, columns = kind_of(one.kind), tuple(one.columns)
+        if not all(isinstance(name, str) for name in columns):
+            raise ParameterError(f"columns of {kind} must be names: {columns!r:.200}")
         shape = SHAPES[kind]
         try:
             roles = shape.roles(columns)

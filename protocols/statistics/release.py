@@ -39,9 +39,10 @@ class ReleasePolicy:
         """Return a policy whose least cell is that of others; raise ParameterError where there is no such name.
 
         `cms`: 11, the cell size of the Centers for Medicare and Medicaid Services. `datashield`: 3, DataSHIELD's
-        default `nfilter.tab`. The other values are the defaults here.
+        default `nfilter.tab`. `opensafely`: 8, as OpenSAFELY redacts counts up to 7; it rounds to 5 besides, which is
+        not done here. The other values are the defaults here.
         """
-        least = {"cms": 11, "datashield": 3}
+        least = {"cms": 11, "datashield": 3, "opensafely": 8}
         if name not in least:
             raise ParameterError(f"preset is {name!r:.60}, but must be one of {', '.join(least)}")
         return cls(min_cell=least[name])

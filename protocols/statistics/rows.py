@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from .kinds import Key
 from .plan import Plan
 from .query import Operator, Query
 
+_EXACT = 1 << 53
 _COMPARE = {
     Operator.EQUAL: np.equal,
     Operator.NOT_EQUAL: np.not_equal,
@@ -38,6 +40,8 @@ def numbers(values: Any, name: str) -> npt.NDArray[np.float64]:
     array = np.asarray(values)
     if isinstance(values, np.ma.MaskedArray) or array.ndim != 1 or array.dtype.kind not in "fiub":
         raise EncodingError(f"column {name!r} must be a one-dimensional array of numbers, with NaN for missing ones")
+    if array.dtype.kind in "iu" and array.size and not -_EXACT <= int(array.min()) <= int(array.max()) <= _EXACT:
+        raise EncodingError(f"column {name!r} has integers beyond 2^53, which floats do not hold")
     return array.astype(np.float64)
 
 
@@ -52,8 +56,12 @@ def codes(column: Levels, values: Any) -> npt.NDArray[np.int64]:
         raise EncodingError(f"column {column.name!r} must be a one-dimensional array of texts")
     known: dict[Any, int] = {level: at for at, level in enumerate(column.levels)}
     other, missing = len(column.levels), len(column.levels) + 1
-    found = [missing if value is None or value == "" else known.get(str(value), other) for value in array.tolist()]
-    return np.array(found, dtype=np.int64)
+
+    def cell(value: Any) -> int:
+        nothing = value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+        return missing if nothing else known.get(str(value), other)
+
+    return np.array([cell(value) for value in array.tolist()], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,10 @@ class Table:
         """Columns of levels, as cells."""
         used = (column for column in self.query.columns if column.name in self.query.used)
         return {one.name: codes(one, self.columns[one.name]) for one in used if isinstance(one, Levels)}
+
+    def read(self) -> None:
+        """Read every column that the query uses; raise EncodingError where one is of another type."""
+        _ = self.numbers, self.codes
 
     def selected(self, length: int) -> Mask:
         """Return which of so many rows meet all conditions."""

@@ -16,18 +16,25 @@ from secagg.errors import EncodingError, ParameterError, QueryRefused
 from ..core.machine import Inputs
 from ..core.numbers import real, whole
 from ..masking.policy import ClientPolicy
-from .columns import Number
+from .chosen import Mask
+from .columns import Column, Number
+from .combinations import laid_open, systems
+from .consent import Consent
+from .differences import least_apart, same
+from .dominance import greatest_share
 from .families.registry import FAMILIES
-from .journal import Entry, Journal, Rows, named_rows
+from .journal import Adding, Entry, Journal, Rows, named_rows
 from .kinds import SHAPES, Kind, Role
+from .partitions import Partition, partitions_of
 from .plan import Plan
 from .query import Query
 from .rows import Table
 
-ANOTHER_DATASET, NOT_ALLOWED, ANOTHER_SCHEMA, DISCLOSURE = (
+ANOTHER_DATASET, NOT_ALLOWED, ANOTHER_SCHEMA, TOO_MANY_ANSWERS, DISCLOSURE = (
     "another-dataset",
     "not-allowed",
     "another-schema",
+    "too-many-answers",
     "disclosure",
 )
 """The reasons that leave a site. All that hangs on data is one of them, `disclosure`."""
@@ -41,10 +48,14 @@ class SitePolicy:
         columns: names that statistics may be of and groups may be made by.
         filters: names that conditions may be on; those of `columns` when None. An id belongs in neither.
         statistics: which; all when None.
-        least_difference: a query's rows are so many at least; and they are those of an earlier answer, or
-            differ from them by so many at least.
+        least_difference: a query's rows are so many at least; its cells are those of earlier answers, or differ from
+            them by so many at least; and no combination of all answers is about fewer.
         max_cells_fraction: bins, levels and cells of one statistic are at most this fraction of the site's rows. A site
             without rows answers zeros.
+        max_dominance: no row makes a greater share of a sum over its cell than this; 1 admits all.
+        max_answers: so many different questions are answered; a repeated one is none. Beyond them, only these.
+        max_refusals: so many different questions are refused for what the rows are; beyond them, nothing new is
+            answered until somebody has looked: each refusal tells that some rows are few.
         min_sites: fewer sites than this are not summed with; see `client_policy`.
 
     Raises:
@@ -56,6 +67,9 @@ class SitePolicy:
     statistics: frozenset[Kind] | None = None
     least_difference: int = 10
     max_cells_fraction: float = 0.5
+    max_dominance: float = 0.9
+    max_answers: int = 500
+    max_refusals: int = 20
     min_sites: int = 5
 
     def __post_init__(self) -> None:
@@ -69,6 +83,9 @@ class SitePolicy:
             object.__setattr__(self, "statistics", frozenset(Kind(kind) for kind in self.statistics))
         object.__setattr__(self, "least_difference", whole(self.least_difference, "least_difference", 1))
         real(self.max_cells_fraction, "max_cells_fraction", 0, 1)
+        real(self.max_dominance, "max_dominance", 0, 1)
+        object.__setattr__(self, "max_answers", whole(self.max_answers, "max_answers", 1))
+        object.__setattr__(self, "max_refusals", whole(self.max_refusals, "max_refusals", 1))
         object.__setattr__(self, "min_sites", whole(self.min_sites, "min_sites", 2))
 
     @property
@@ -84,11 +101,14 @@ class Site:
     Args:
         columns: name -> array of n values: numbers with NaN where one is missing, texts with "" or None.
         policy: what it answers.
-        dataset: the name that queries must give.
+        dataset: the name that queries must give; with `consent`, followed by its purpose.
         journal: a file in which answers are noted before they leave. None keeps them in memory alone, for trials: a
             site that starts again has forgotten what it answered, and must be told to in so many words.
         ids: one text a row, by which rows are recognised in later queries; where they stand when None.
         log: is told why a query was refused, with figures that leave the site nowhere.
+        consent: whose rows count; all when None. The others are as if they were not there.
+        schema: how columns must be declared: bounds, bits, levels, and edges if it has some. What is not in it, the
+            first question that is answered declares: an analyst's bounds make a count of those beyond them.
 
     Raises:
         ParameterError: columns of unequal lengths.
@@ -100,6 +120,8 @@ class Site:
     journal: Path | str | None
     ids: Sequence[str] | None = None
     log: Callable[[str], None] = lambda text: None
+    consent: Consent | None = None
+    schema: Sequence[Column] = ()
     _journal: Journal = field(init=False, repr=False)
     _names: Rows = field(init=False, repr=False)
 
@@ -118,22 +140,39 @@ class Site:
     def __repr__(self) -> str:  # the table is private
         return f"Site({self.dataset!r})"
 
+    def present(self) -> tuple[dict[str, Any], Rows]:
+        """Return the columns as a query meets them, and the names of their rows: of people who have agreed.
+
+        Raises:
+            ParameterError: the table does not say who has.
+        """
+        if self.consent is None:
+            return dict(self.columns), self._names
+        agreed = self.consent.rows(self.columns, self.ids)
+        return {name: _array(values)[agreed] for name, values in self.columns.items()}, self._names[agreed]
+
     def answer(self, query: Query) -> Inputs:
         """Return what the site adds to the sum that answers a query, once that is noted in the journal.
 
         Raises:
             QueryRefused: the site does not answer it. The log is told more.
-            ParameterError: the journal cannot be kept.
+            ParameterError: the journal cannot be kept, or the table does not say who has agreed.
         """
-        self._allow(query)
         plan = Plan(query)
-        table = Table(query, self.columns)
-        try:
-            chosen = table.selected(self.length)
-            values = plan.encode(table.totals(plan, chosen))
-        except EncodingError as error:
-            raise self._refusal(ANOTHER_SCHEMA, str(error)) from None
-        self._remember(query, np.unique(self._names[chosen]))
+        with self._journal.open() as journal:
+            try:
+                self._allow(query, journal)
+                rows = self._read(query)
+                entry = self._check(query, rows, journal)
+                values = plan.encode(rows.table.totals(plan, rows.chosen))
+            except QueryRefused as refusal:
+                if refusal.reason == DISCLOSURE and not any(each.query == query.digest for each in journal.entries):
+                    journal.add(Entry(query.digest, {}, self._names[:0], []))
+                raise
+            except EncodingError as error:
+                raise self._refusal(ANOTHER_SCHEMA, str(error)) from None
+            if entry is not None:
+                journal.add(entry)
         return Inputs(values)
 
     def explain(self, query: Query) -> str:
@@ -142,27 +181,51 @@ class Site:
         quiet = replace(self, log=told.append)
         quiet._journal = self._journal
         try:
-            quiet._allow(query)
-            chosen = Table(query, self.columns).selected(self.length)
             with self._journal.open() as journal:
-                quiet._check(query, np.unique(self._names[chosen]), journal.entries)
+                quiet._allow(query, journal)
+                rows = quiet._read(query)
+                quiet._check(query, rows, journal)
         except QueryRefused:
             return f"refuses: {told[0].removeprefix('query refused, ')}"
-        except EncodingError as error:
-            return f"refuses: {ANOTHER_SCHEMA}: {error}"
-        return (
-            f"answers: {np.count_nonzero(chosen)} of {self.length} rows, {len(Plan(query).totals)} totals under masks"
-        )
+        selected, totals = np.count_nonzero(rows.chosen), len(Plan(query).totals)
+        return f"answers: {selected} of {len(rows.chosen)} rows, {totals} totals under masks"
 
     def _refusal(self, reason: str, why: str) -> QueryRefused:
         self.log(f"query refused, {reason}: {why}")
         return QueryRefused(reason)
 
-    def _allow(self, query: Query) -> None:
-        """Refuse what needs no look at the rows."""
+    def _read(self, query: Query) -> _Read:
+        """Return what a query selects, unless it is refused without a look at what was answered before."""
+        columns, names = self.present()
+        length, policy = len(names), self.policy
+        if self.consent is not None and length < self.consent.least_share * self.length:
+            raise self._refusal(DISCLOSURE, f"{length} of {self.length} rows have consent, too small a share")
+        if length > query.max_rows:
+            raise self._refusal(DISCLOSURE, f"{length} rows are more than max_rows, {query.max_rows}")
+        cells, most = max_cells(query), policy.max_cells_fraction * length
+        if length and cells > 1 and cells > most:
+            raise self._refusal(DISCLOSURE, f"{cells} cells are more than {most:g}, for {length} rows")
+        table = Table(query, columns)
+        try:
+            table.read()
+        except EncodingError as error:  # of a whole column, whatever is selected
+            raise self._refusal(ANOTHER_SCHEMA, str(error)) from None
+        chosen = table.selected(length)
+        selected = np.count_nonzero(chosen)
+        if length and selected < policy.least_difference:  # none, too: else a refusal tells that there is somebody
+            raise self._refusal(DISCLOSURE, f"{selected} rows are fewer than {policy.least_difference}")
+        partitions = partitions_of(query, table, chosen)
+        share = greatest_share(query, table, chosen, policy.least_difference)
+        if share > policy.max_dominance:
+            raise self._refusal(DISCLOSURE, f"one row makes {share:.3g} of a sum, more than {policy.max_dominance}")
+        return _Read(table, chosen, names, partitions)
+
+    def _allow(self, query: Query, journal: Adding) -> None:
+        """Refuse what needs no look at the rows. So these refusals tell nothing of them."""
         policy = self.policy
-        if query.dataset != self.dataset:
-            raise self._refusal(ANOTHER_DATASET, f"it asks of {query.dataset!r}")
+        dataset = self.dataset if self.consent is None else self.consent.dataset(self.dataset)
+        if query.dataset != dataset:
+            raise self._refusal(ANOTHER_DATASET, f"it asks of {query.dataset!r}, not of {dataset!r}")
         asked = {name for one in query.statistics for name in one.columns}
         asked |= set() if query.group_by is None else {query.group_by}
         filtered = {where.column for where in query.where}
@@ -174,36 +237,66 @@ class Site:
             raise self._refusal(NOT_ALLOWED, "a statistic")
         if not query.used <= self.columns.keys():
             raise self._refusal(ANOTHER_SCHEMA, f"there are no columns {sorted(query.used - self.columns.keys())}")
-        if self.length > query.max_rows:
-            raise self._refusal(DISCLOSURE, f"{self.length} rows are more than max_rows, {query.max_rows}")
-        cells, most = max_cells(query), self.policy.max_cells_fraction * self.length
-        if self.length and cells > 1 and cells > most:
-            raise self._refusal(DISCLOSURE, f"{cells} cells are more than {most:g}, for {self.length} rows")
-
-    def _remember(self, query: Query, rows: Rows) -> None:
-        """Note an answer, unless it would tell of few rows beside an earlier one."""
-        with self._journal.open() as journal:
-            self._check(query, rows, journal.entries)
-            journal.add(Entry(query.digest, declared(query), rows))
-
-    def _check(self, query: Query, rows: Rows, entries: list[Entry]) -> None:
-        least = self.policy.least_difference
-        if self.length and len(rows) < least:  # none, too: else a refusal would tell that there is somebody
-            raise self._refusal(DISCLOSURE, f"{len(rows)} rows are fewer than {least}")
         declarations = declared(query)
-        for entry in entries:
-            for name in entry.columns.keys() & declarations.keys():
-                if entry.columns[name] != declarations[name]:
+        stated = {column.name: column for column in self.schema}
+        for name in stated.keys() & query.used:
+            if not _as_stated(query.column(name), stated[name]):
+                raise self._refusal(ANOTHER_SCHEMA, f"column {name!r} is not declared as this site has it")
+        for earlier in journal.entries:
+            for name in earlier.columns.keys() & declarations.keys():
+                if earlier.columns[name] != declarations[name]:
                     raise self._refusal(ANOTHER_SCHEMA, f"column {name!r} was declared otherwise before")
-            apart = len(np.setxor1d(rows, entry.rows, assume_unique=True))
-            if 0 < apart < least:
-                raise self._refusal(DISCLOSURE, f"{apart} rows differ from an earlier answer's, fewer than {least}")
+        refused = sum(not each.partitions for each in journal.entries)
+        if refused >= policy.max_refusals and not any(each.query == query.digest for each in journal.entries):
+            raise self._refusal(TOO_MANY_ANSWERS, f"{refused} questions were refused for what the rows are")
+
+    def _check(self, query: Query, rows: _Read, journal: Adding) -> Entry | None:
+        """Return an entry for the journal, None where the same answer is noted; refuse what tells of few rows."""
+        least, declarations = self.policy.least_difference, declared(query)
+        entry = journal.entry(query.digest, declarations, rows.names, rows.partitions)
+        earlier = [each for each in journal.entries if each.partitions]
+        if any(each.query == entry.query and same(each.partitions, entry.partitions) for each in earlier):
+            return None
+        answers = [each.partitions for each in earlier]
+        if len(answers) >= self.policy.max_answers:
+            raise self._refusal(TOO_MANY_ANSWERS, f"{len(answers)} questions were answered")
+        apart = least_apart(answers, entry.partitions, least)
+        if apart:
+            raise self._refusal(DISCLOSURE, f"{apart} rows differ from an earlier answer's, fewer than {least}")
+        for system in systems(answers, entry.partitions, least):
+            try:
+                told = laid_open(system, least)
+            except ValueError as error:
+                raise self._refusal(DISCLOSURE, f"with earlier answers, this would sum over {error}") from None
+            if told:
+                raise self._refusal(DISCLOSURE, f"with earlier answers, this tells of {told} rows, fewer than {least}")
+        return entry
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What a query reads of a table: its rows that count, which of them it selects, and the cells that it sums over."""
+
+    table: Table
+    chosen: Mask
+    names: Rows
+    partitions: list[Partition]
+
+
+def _array(values: Any) -> Any:
+    return values if isinstance(values, np.ndarray) else np.asarray(values)  # a masked array stays one, and is refused
+
+
+def _as_stated(given: Column, stated: Column) -> bool:
+    if isinstance(given, Number) and isinstance(stated, Number) and not (given.edges and stated.edges):
+        return (given.lo, given.hi, given.bits) == (stated.lo, stated.hi, stated.bits)
+    return given == stated
 
 
 def declared(query: Query) -> dict[str, str]:
     """Return how a query declares what it reads: name -> digest. Other bounds, levels or edges would be a difference.
 
-    Edges count where bins are asked for, under a name that no column has.
+    Edges count where bins are asked for, and a consensus's share, under names that no column has.
     """
     binned = {
         name
@@ -218,6 +311,9 @@ def declared(query: Query) -> dict[str, str]:
             if isinstance(column, Number):
                 found[column.name] = Number(column.name, column.lo, column.hi, column.bits)
                 found |= {f"{column.name}\nedges": column.edges} if column.name in binned else {}
+    for one in query.statistics:
+        if one.kind is Kind.CONSENSUS:
+            found[f"{one.columns[0]}\nshare"] = one.parameters
     return {name: hashlib.sha256(msgspec.msgpack.encode(what)).hexdigest()[:32] for name, what in found.items()}
 
 

@@ -1,4 +1,4 @@
-"""Plans and draws of SPEC sections 46 and 47, from the text; spoilt groups are counted by generating functions."""
+"""Plans and draws of SPEC sections 47 and 48, from the text; spoilt groups are counted by generating functions."""
 
 import hashlib
 import math
@@ -28,7 +28,7 @@ ORDER = (
 
 
 class Plan:
-    """Section 46."""
+    """Section 47."""
 
     def __init__(self, given: Case) -> None:
         fractions = ("bad_fraction", "corrupt_fraction", "dropout_fraction")
@@ -118,7 +118,7 @@ def _framed(tag: str, *fields: Any) -> bytes:
 
 
 def _drawn(given: Case) -> Case:
-    """Section 47.2, and 47.3 as the first client sees it."""
+    """Section 48.2, and 47.3 as the first client sees it."""
     plan, run = Plan(given["plan"]), bytes.fromhex(given["run"])
     keys = [bytes.fromhex(text) for text in given["identities"]]
     nonces = [bytes.fromhex(text) for text in given["nonces"]]
@@ -156,7 +156,7 @@ def _drawn(given: Case) -> Case:
 def _refuse(
     data: bytes, true: bytes, public: list[bytes], terms: bytes, everything: bytes, committed: list[bytes]
 ) -> None:
-    """Section 47.3: what the first client says of a message in place of a true one."""
+    """Section 48.3: what the first client says of a message in place of a true one."""
     tag, run, *fields = messagepack.decode(data[21:])
     _, own_run, *own = messagepack.decode(true[21:])
     if tag == "groups/v1/invitation":

@@ -51,6 +51,7 @@ def _columns(fields: list[Any]) -> dict[str, list[Any]]:
         columns[column[1]] = column
         if column[0] == "levels":
             _bad(1 <= len(column[2]) <= 1000 and len(set(column[2])) == len(column[2]))
+            _bad(not {"(other)", "(missing)"} & set(column[2]))
             continue
         _, _, lo, hi, bits, edges = column
         _bad(all(isinstance(value, float) and abs(value) <= 1e100 for value in (lo, hi, *edges)))
@@ -218,6 +219,8 @@ def _terms(given: list[Any], columns: dict[str, list[Any]], row: Case) -> dict[t
     levels = [_status(columns[name], row[name]) for name in numbers]
     cell = _cell(columns[names[0]], row[names[0]]) if kind == "logistic" else 0
     if cell > 1 or any(status != "valid" for status, _ in levels):
+        return {}
+    if kind == "poisson" and row[names[0]] != int(row[names[0]]):
         return {}
     found["complete", *names] = 1
     if kind in ("linear", "ridge"):

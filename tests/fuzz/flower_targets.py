@@ -199,12 +199,12 @@ def flower_replies(data: bytes) -> None:
     with quiet():
         if at == 0:
             with suppress(ParameterError, ThresholdError):
-                hostile._identities()
+                hostile._session.identities()
         else:
             server = Server.load(session().servers[at], threads=1)
             asked = {VICTIM: RecordDict({RECORD: session().asked[at][RECORD]})}
-            for node, content in hostile._exchange.ask(str(server.phase), asked, 5.0).items():
-                hostile._receive(server, node, content)
+            for node, content in hostile._session.exchange.ask(str(server.phase), asked, 5.0).items():
+                hostile._session.receive(server, node, content)
     for node, reason in hostile.report.failures.items():
         check_text(reason)
         if node != VICTIM and "no answer" not in reason:

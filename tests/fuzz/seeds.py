@@ -12,6 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+import numpy as np
+
 from protocols.core import dumps, framing
 from protocols.core.identity_files import write_identity, write_participants
 from protocols.core.participants import Participants
@@ -22,7 +25,8 @@ from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import Invitation
 from protocols.simulation.driver import Crossing
-from protocols.statistics.journal import Entry, named_rows
+from protocols.statistics.journal import Journal, named_rows
+from protocols.statistics.partitions import Partition
 from secagg.paillier import PublicKey
 from secagg.randomness import RandomBytes
 from tests.protocols.masking.harness import Session, identity, small_config
@@ -235,11 +239,20 @@ def ledger_seeds() -> dict[str, list[bytes]]:
 def statistics_seeds() -> dict[str, list[bytes]]:
     """Queries of the vectors, one in TOML, a journal of two answers, a table."""
     queries = [case["output"]["bytes"] for case in vector("statistics")["cases"] if "bytes" in case.get("output", ())]
-    entries = [Entry(bytes(32), {"age": "0f" * 16}, named_rows(ids)) for ids in (("a", "b"), ())]
+    read = [bytes.fromhex(text) for text in queries]
+    codes = np.array([1, 2], dtype=np.uint32)
+    parts = [Partition((), codes.clip(max=1)), Partition(("age",), codes)]
+    with Journal(None).open() as journal:
+        for ids in (("a", "b"), ("b", "c")):
+            journal.add(journal.entry(bytes(32), {"age": "0f" * 16}, named_rows(ids), parts))
+        lines = journal.added.splitlines(keepends=True)
     return {
-        "statistics_query": [bytes.fromhex(text) for text in queries],
+        "statistics_query": read,
+        "statistics_question": [
+            msgspec.msgpack.encode([msgspec.Raw(one), 1.0, 1e-5, "record", "add-remove"]) for one in read
+        ],
         "statistics_toml": [TOML.encode(), b"x = [" + DEEP],
-        "statistics_journal": [b"".join(entry.line() for entry in entries), entries[0].line()[:-1]],
+        "statistics_journal": [b"".join(lines), lines[0][:-1]],
         "statistics_csv": [b"age,sex\n1.5,f\nNA,\n", b'age\n"1\n', b"\xff\n"],
     }
 
@@ -279,4 +292,33 @@ def flower_seeds() -> dict[str, list[bytes]]:
     for at in range(2, flower.EXCHANGES):
         memory = flower.from_bytes(recorded.states[at])["secagg"]["memory"]
         add("flower_memory", bytes([at - 2]) + memory)
-    return found
+    return found | flower_query_seeds()
+
+
+def flower_query_seeds() -> dict[str, list[bytes]]:
+    """A query, what invites those who have agreed to it, what they remember, and a site's file and table."""
+    from . import flower_query_targets as queries
+    from . import flower_session as flower
+
+    context = queries.agreeing()
+    agreed = context.state[queries.AGREED]["agreed"]
+    asked = flower.RecordDict({"secagg": queries.record_of(query=queries.QUERY.encoded)})
+    agreement = flower.RecordDict({"secagg": queries.record_of(digest=queries.QUERY.digest)})
+    return {
+        "flower_query": [
+            b"\x00" + queries.QUERY.encoded,
+            b"\x01" + flower.to_bytes(asked),
+            b"\x02" + queries.invitation()["announcement"],
+            b"\x03" + agreed,
+        ],
+        "flower_asked": [
+            b"\x00\x01" + flower.to_bytes(agreement),
+            b"\x00\x02\x03\xe9secagg: QueryRefused: disclosure",
+            *(bytes([at, 1]) + flower.to_bytes(asked) for at in range(1, queries.EXCHANGES)),
+        ],
+        "flower_site_file": [
+            b'\x00dataset = "d"\ntable = "t.csv"\njournal = "j"\nids = "y"\n[columns]\nx = "number"\n'
+            b'[policy]\ncolumns = ["x"]\nmin_sites = 7\n',
+            b'\x01y,x\n"a, b",1.5\n,NA\n',
+        ],
+    }

@@ -1,4 +1,4 @@
-"""What statistics read that others wrote: queries as bytes and as TOML, a site's journal, CSV files."""
+"""What statistics read that others wrote: queries as bytes and as TOML, questions, a site's journal, CSV files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 from protocols.cli.site_files import columns_of, read_tables
 from protocols.statistics.columns import Levels, Number
-from protocols.statistics.journal import read_entries
+from protocols.statistics.journal import FIRST, read_entries
 from protocols.statistics.plan import Plan
+from protocols.statistics.private.features import Features
+from protocols.statistics.private.question import read_question
 from protocols.statistics.query import Query, asked, read_query
 from protocols.statistics.query_file import query_from_toml
 
@@ -25,6 +27,12 @@ def statistics_query(data: bytes) -> None:
         raise ValueError("a query that was read is written as another one")
 
 
+def statistics_question(data: bytes) -> None:
+    question = read_question(data)
+    if question.encoded != data or Features(question.query).length < 1:
+        raise ValueError("a question that was read is written as another one")
+
+
 def statistics_toml(data: bytes) -> None:
     query = query_from_toml(data.decode("utf-8", "replace"))
     if read_query(query.encoded) != query:
@@ -32,8 +40,11 @@ def statistics_toml(data: bytes) -> None:
 
 
 def statistics_journal(data: bytes) -> None:
-    entries = read_entries(data)
-    if b"".join(entry.line() for entry in entries) != data[: data.rfind(b"\n") + 1]:
+    before, written = FIRST, b""
+    for entry in read_entries(data):
+        written += entry.line(before)
+        before = written[written.rfind(b"\n", 0, -1) + 1 :][: len(FIRST)]
+    if written != data[: data.rfind(b"\n") + 1]:
         raise ValueError("a journal that was read is written as another one")
 
 
@@ -46,5 +57,5 @@ def statistics_csv(data: bytes) -> None:
         columns_of("site", texts, Query("d", (column,), (asked("count"),)))
 
 
-TARGETS = (statistics_query, statistics_toml, statistics_journal, statistics_csv)
+TARGETS = (statistics_query, statistics_question, statistics_toml, statistics_journal, statistics_csv)
 WEIGHTS = {"statistics_csv": 0.3}

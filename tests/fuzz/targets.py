@@ -27,9 +27,9 @@ WEIGHTS: dict[str, float] = {}
 
 _MODULES = [core_targets, file_targets, group_targets, ledger_targets, statistics_targets]
 if HAS_FLOWER:
-    from . import flower_targets
+    from . import flower_query_targets, flower_targets
 
-    _MODULES.append(flower_targets)
+    _MODULES += [flower_targets, flower_query_targets]
 for _module in _MODULES:
     TARGETS |= {target.__name__: target for target in _module.TARGETS}
     WEIGHTS |= _module.WEIGHTS

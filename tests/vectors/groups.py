@@ -1,4 +1,4 @@
-"""The vectors of SPEC sections 46 and 47: plans, and draws with messages that a client refuses."""
+"""The vectors of SPEC sections 47 and 48: plans, and draws with messages that a client refuses."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ The data are the UCI handwritten digits that ship inside scikit-learn.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,22 +30,6 @@ class Examples:
     def take(self, indices: npt.NDArray[Any]) -> Examples:
         """Return some of the examples."""
         return Examples(self.images[indices], self.labels[indices])
-
-
-def check_place(plot: Path) -> None:
-    """Return if a file can be written there, as far as can be told before it is; else raise ParameterError."""
-    folder = plot.absolute().parent
-    if not folder.is_dir():
-        raise ParameterError(f"--plot is {plot}, but there is no folder {folder}")
-    if plot.is_dir():
-        raise ParameterError(f"--plot is {plot}, but that is a folder; name a file in it")
-    there = plot.exists()
-    try:
-        plot.open("ab").close()
-    except OSError as error:
-        raise ParameterError(f"--plot is {plot}, but nothing can be written there: {error.strerror}") from None
-    if not there:
-        plot.unlink()
 
 
 def load_digits(rng: np.random.Generator) -> tuple[Examples, Examples]:

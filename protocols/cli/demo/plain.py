@@ -22,7 +22,8 @@ from ...inputs.vectors import FloatVector
 from ...masking.config import RoundConfig
 from ...masking.transitions import ServerPhase
 from ...simulation.masked import Simulation, SimulationReport, choose_drops
-from .digits import CLASSES, Array, Examples, check_place, load_digits, split_unequally
+from ..errors import check_place
+from .digits import CLASSES, Array, Examples, load_digits, split_unequally
 from .showing import Columns, conclude, draw, watch
 
 Model = list[Array]
@@ -69,7 +70,7 @@ def run_demo(
         SecAggError: a round ended without a sum.
         ParameterError: the threat model is impossible, the data are too few for the clients, or the plot has no place.
     """
-    check_place(plot)
+    check_place(plot, "--plot")
     start = time.perf_counter()
     history = watch(
         _train(num_clients, rounds, dropout, seed),

@@ -26,7 +26,8 @@ from ...masking.transitions import ServerPhase
 from ...privacy.plans import PrivatePlan
 from ...simulation.masked import Simulation, choose_drops
 from ...simulation.paid import pay
-from .digits import CLASSES, Array, Examples, check_place, load_digits, split_unequally
+from ..errors import check_place
+from .digits import CLASSES, Array, Examples, load_digits, split_unequally
 from .showing import Columns, conclude, draw, watch
 
 PIXELS = 64
@@ -91,7 +92,7 @@ def run_private_demo(
         SecAggError: a round ended without a sum, or the plan is impossible.
         LedgerError: not even one round fits the budget, or the ledger fails.
     """
-    check_place(plot)
+    check_place(plot, "--plot")
     start = time.perf_counter()
     model = ThreatModel(num_clients, CORRUPT_FRACTION, max(dropout, 0.05))
     plan = PrivatePlan(

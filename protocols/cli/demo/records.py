@@ -32,7 +32,8 @@ from ...privacy.plans import PrivatePlan
 from ...privacy.records import sampled_gradients
 from ...simulation.masked import Simulation, choose_drops
 from ...simulation.paid import pay
-from .digits import CLASSES, Array, Examples, check_place, load_digits, split_unequally
+from ..errors import check_place
+from .digits import CLASSES, Array, Examples, load_digits, split_unequally
 from .private import PARAMETERS, PIXELS, accuracy, ledger_for, local_update
 from .showing import Columns, conclude, draw, watch
 
@@ -92,7 +93,7 @@ def run_record_demo(
 
     Args and errors are those of `run_private_demo`; the budget, where one is made, is for records.
     """
-    check_place(plot)
+    check_place(plot, "--plot")
     start = time.perf_counter()
     plan = plan_records(num_clients, rounds, epsilon, delta, dropout)
     with ledger_for(budget, subject, plan) as ledger:

@@ -27,6 +27,7 @@ from ...core.machine import GivenInputs, take_inputs
 from ...core.one_copy import OneCopy
 from ...core.participants import Participants
 from .. import wire
+from ..config import RoundConfig
 from ..messages import (
     InputRequest,
     Invitation,
@@ -113,6 +114,12 @@ class Client(OneCopy):
         """What the client is called on the wire, 1 to n; 0 before the invitation and after the end."""
         session = _session(self._memory.state)
         return session.number if session else 0
+
+    @property
+    def config(self) -> RoundConfig | None:
+        """What the session is about, once it has met the client's policy; None before, and after the end."""
+        session = _session(self._memory.state)
+        return session.config if session else None
 
     @property
     def phase(self) -> ClientPhase:

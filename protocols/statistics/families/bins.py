@@ -16,6 +16,7 @@ from ..gate import Gate
 from ..kinds import Key, Kind
 from ..query import Query, Statistic
 from ..rules import Rule
+from ..suppression import suppress
 from .family import Family, hidden
 
 
@@ -55,12 +56,70 @@ class Bins(Family):
         for group in groups:
             known = sum(gate.values["bin", name, at, group] for at in bins)
             gate.derive(("bin missing", name, group), gate.values["rows", group] - known)
-        gate.partition([[*(("bin", name, at, group) for at in bins), ("bin missing", name, group)] for group in groups])
+        cells: list[list[Key]] = [
+            [*(("bin", name, at, group) for at in bins), ("bin missing", name, group)] for group in groups
+        ]
+        if ("valid", name, 0) not in gate.values:
+            gate.partition(cells)
+            return
+        _beside_statuses(gate, name, cells)
 
     def findings(self, gate: Gate, one: Statistic) -> Iterator[Finding]:
         """Yield what the counts that are shown tell, and nothing else."""
         for at, group in enumerate(gate.query.groups):
             yield _histogram(gate, one, at, group) if one.kind is Kind.HISTOGRAM else _shares(gate, one, at, group)
+
+
+def _beside_statuses(gate: Gate, name: str, cells: list[list[Key]]) -> None:
+    """Decide about bins where the column's statuses are shown, too: as one line, whose bins add up to the valid rows.
+
+    Where edges do not reach from bound to bound, or by groups, statuses that are shown may tell a bin that is hidden
+    and the other way round: statuses and moments stay hidden then, if anything is.
+    """
+    column, before = gate.query.number(name), dict(gate.hidden)
+    statuses: list[list[Key]] = [
+        [(status, name, group) for status in ("valid", "below", "above", "missing")] for group in range(len(cells))
+    ]
+    if len(cells) == 1 and (column.edges[0], column.edges[-1]) == (column.lo, column.hi):
+        (line,), (names,) = cells, statuses
+        for key in names:
+            gate.hidden.pop(key, None)
+        at = range(len(line) + 1)  # the bins, what is missing, and what is valid
+        values = [*(gate.values[key] for key in line), gate.values[names[0]]]
+        inner, valid = range(1, len(line) - 2), len(line)
+        gate.check(sum(values[place] for place in inner) == values[valid])
+        identities: list[dict[int, int]] = [
+            dict.fromkeys(inner, 1) | {valid: -1},
+            {0: 1, len(line) - 2: 1, len(line) - 1: 1, valid: 1},
+        ]
+        found = suppress(values, identities, gate.policy.min_cell, last=[valid])
+        gone = found.small | found.others if found.protected else frozenset(at)
+        same = {valid: names[0], 0: names[1], len(line) - 2: names[2], len(line) - 1: names[3]}
+        for place in gone:
+            if place < len(line):
+                gate.hide(line[place], gate.rule(found))
+            if place in same:
+                gate.hide(same[place], gate.rule(found))
+        return
+    gate.partition(cells)
+    if (
+        gate.hidden != before
+        or any(key in gate.hidden for row in statuses for key in row)
+        or _straddled(gate, cells, statuses)
+    ):
+        for row in statuses:
+            for key in row:
+                gate.hide(key, Rule.TOGETHER)
+
+
+def _straddled(gate: Gate, cells: list[list[Key]], statuses: list[list[Key]]) -> bool:
+    """Tell whether few rows are between a bound and the edge next to it."""
+    for row, names in zip(cells, statuses, strict=True):
+        bins, (valid, below, above, _) = [gate.values[key] for key in row], (gate.values[key] for key in names)
+        apart = (bins[0] - below, bins[-2] - above, sum(bins[1:-2]) - valid)
+        if any(0 < abs(count) < gate.policy.min_cell for count in apart):
+            return True
+    return False
 
 
 def _histogram(gate: Gate, one: Statistic, at: int, group: str | None) -> Finding:

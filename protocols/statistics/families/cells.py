@@ -61,3 +61,12 @@ class Block:
         self.counts = np.array([gate.values[key] for key in keys], dtype=object).reshape([len(each) for each in used])
         self.n = int(self.counts.sum()) if prod(self.counts.shape) else 0
         self.incomplete = gate.values["rows", 0] - self.n
+        widths = [width(gate.query, name) for name in columns]
+        every = np.array([gate.values[key] for key in cell_keys(gate.query, columns)], dtype=object).reshape(widths)
+        axes = range(len(columns))
+        self.left_out = [self.incomplete]
+        """Rows that are not used: of all, and of each place that is used."""
+        for axis, places in enumerate(used):
+            others = tuple(other for other in axes if other != axis)
+            totals, kept = every.sum(axis=others), self.counts.sum(axis=others)
+            self.left_out += [totals[place] - kept[at] for at, place in enumerate(places)]

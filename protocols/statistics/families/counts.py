@@ -92,3 +92,6 @@ def decide_statuses(gate: Gate, columns: Sequence[str]) -> None:
             gate.derive(("missing", name, group), gate.values["rows", group] - known)
         statuses = ("valid", "below", "above", "missing")
         gate.partition([[(status, name, group) for status in statuses] for group in groups], last=[0])
+        valid: Key = ("valid", name, 0)
+        if len(groups) == 1 and valid not in gate.hidden:
+            gate.far((name,), gate.values[valid])

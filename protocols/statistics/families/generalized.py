@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from secagg.errors import EncodingError, ParameterError
+from secagg.errors import EstimateError, ParameterError
 
 from ..chosen import Chosen
 from ..columns import Levels, Number
@@ -56,10 +56,8 @@ class Steps(Family):
             complete = (rows.codes[name] < 2) & complete_rows(rows, predictors)
             response = (rows.codes[name][complete] == 0).astype(np.float64)
         else:
-            complete = complete_rows(rows, one.columns)
+            complete = complete_rows(rows, one.columns) & (rows.numbers[name] == np.floor(rows.numbers[name]))
             response = rows.numbers[name][complete]
-            if (response != np.floor(response)).any():
-                raise EncodingError(f"column {name!r} must have counts for a Poisson regression")
         rows.found["complete", *one.columns] = len(response)
         u = model.scaled([rows.numbers[predictor][complete] for predictor in predictors], len(response))
         off, weight = model.at(u)
@@ -72,7 +70,7 @@ class Steps(Family):
 
     def decide(self, gate: Gate, one: Statistic) -> None:
         """Decide by the number of complete rows."""
-        decide_complete(gate, one.columns)
+        decide_complete(gate, one)
 
     def findings(self, gate: Gate, one: Statistic) -> Iterator[Finding]:
         """Yield the coefficients after a step of Newton's from the query's."""
@@ -156,6 +154,9 @@ def _stepped(gate: Gate, one: Statistic, n: int) -> tuple[Any, Any]:
     model = Model(gate.query, one)
     sums = {key: (gate.totals[key] - n * _OFFSET) * model.unit for key in _terms(one)}
     size = range(len(one.columns))
+    most = n * (Fraction(2) ** model.bits if model.bits else Fraction(1))
+    least = n if not model.bits else most
+    gate.check(*(abs(value) <= (least if key[0] == "slope" else most) for key, value in sums.items()))
     step = newton_step(
         model.beta,
         [sums["slope", *one.columns, 0, j] for j in size],
@@ -172,5 +173,7 @@ def _stepped(gate: Gate, one: Statistic, n: int) -> tuple[Any, Any]:
         after.append(value)
         ends = [interval.low * float(scale), interval.high * float(scale)]
         coefficients.append({"name": name, "value": value, "error": error, "standard_error": spread, "interval": ends})
+    if any(each["error"] > each["standard_error"] for each in coefficients):
+        raise EstimateError("the coefficients are too steep: few rows decide", reason="no-convergence")
     worst = max(each["error"] for each in coefficients)
     return {"coefficients": coefficients, "decrement": step.decrement, "next": after}, worst

@@ -51,11 +51,13 @@ class Means(Family):
         column, names = gate.query.number(name), gate.query.levels(by).levels
         sums = [[gate.totals["by", name, by, level, power] for power in range(3)] for level in range(len(names))]
         n = sum(each[0] for each in sums)
-        if gate.small([*(each[0] for each in sums), gate.values["rows", 0] - n]):
+        left_out = gate.values["rows", 0] - n
+        gate.check(*(second <= column.top * first <= column.top**2 * count for count, first, second in sums))
+        if gate.small([*(each[0] for each in sums), left_out]):
             yield hidden(one, Rule.CELL)
             return
-        if not gate.far(one.columns, n):
-            yield hidden(one, Rule.COMPLEMENTARY)
+        if gate.together(one, left_out):
+            yield hidden(one, Rule.TOGETHER)
             return
         groups = {
             level: Moments(count, first, second, None, Fraction(column.lo), column.step)

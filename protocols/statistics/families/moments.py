@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 from secagg.errors import EstimateError
@@ -62,6 +62,8 @@ def _moment(gate: Gate, one: Statistic, group: int, n: int) -> tuple[Any, Any]:
     (name,) = one.columns
     column = gate.query.number(name)
     sums = [gate.totals["power", name, power, group] for power in range(1, POWERS[one.kind] + 1)]
+    powers = [n, *sums]
+    gate.check(*(after <= before * column.top for before, after in pairwise(powers)))
     if one.kind is Kind.MEAN:
         if n == 0:
             raise EstimateError("there are no rows", reason="too-few-records")

@@ -54,13 +54,14 @@ class Pairs(Family):
         first, second = one.columns
         both, rows = gate.values[key], gate.values["rows", 0]
         a, b = gate.values["valid", first, 0], gate.values["valid", second, 0]
+        gate.check(both <= min(a, b), a + b - both <= rows)
         counts = [[both, a - both], [b - both, rows - a - b + both]]
         lines = [{0, 1} if ("valid", name, 0) in gate.hidden else set[int]() for name in one.columns]
         found = suppress_grid(
             counts, gate.policy.min_cell, hidden_rows=lines[0], hidden_columns=lines[1], last_columns=[0]
         )
         if 0 in found.small | found.others or not found.protected:
-            gate.hide(key, gate.rule(0, found))
+            gate.hide(key, gate.rule(found))
         elif not gate.far(one.columns, both):
             gate.hide(key, Rule.COMPLEMENTARY)
 
@@ -88,6 +89,11 @@ def _comoments(gate: Gate, one: Statistic, n: int) -> CoMoments:
     first, second = one.columns
     a, b = gate.query.number(first), gate.query.number(second)
     sums = {power: gate.totals["product", first, second, *power] for power in PRODUCTS}
+    gate.check(
+        sums[2, 0] <= a.top * sums[1, 0] <= a.top**2 * n,
+        sums[0, 2] <= b.top * sums[0, 1] <= b.top**2 * n,
+        sums[1, 1] <= min(b.top * sums[1, 0], a.top * sums[0, 1]),
+    )
     x = Moments(n, sums[1, 0], sums[2, 0], None, Fraction(a.lo), a.step)
     y = Moments(n, sums[0, 1], sums[0, 2], None, Fraction(b.lo), b.step)
     return CoMoments(x, y, sums[1, 1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..kinds import Kind
+from ..kinds import BINNED, PAIRS, Kind
 from .bins import Bins
 from .counts import Count, Missing
 from .family import Family
@@ -21,8 +21,8 @@ FAMILIES: Mapping[Kind, Family] = {
     Kind.COUNT: Count(),
     Kind.MISSING: Missing(),
     **dict.fromkeys(POWERS, Powers()),
-    **dict.fromkeys((Kind.COVARIANCE, Kind.CORRELATION), Pairs()),
-    **dict.fromkeys((Kind.HISTOGRAM, Kind.ECDF, Kind.QUANTILES, Kind.MEDIAN), Bins()),
+    **dict.fromkeys(PAIRS, Pairs()),
+    **dict.fromkeys(BINNED, Bins()),
     **dict.fromkeys((Kind.FREQUENCIES, Kind.TOP), Frequencies()),
     **dict.fromkeys((Kind.TABLE, Kind.ASSOCIATION), Tables()),
     Kind.MANTEL_HAENSZEL: Strata(),

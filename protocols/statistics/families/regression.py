@@ -45,7 +45,7 @@ class LeastSquares(Family):
 
     def decide(self, gate: Gate, one: Statistic) -> None:
         """Decide by the number of complete rows."""
-        decide_complete(gate, one.columns)
+        decide_complete(gate, one)
 
     def findings(self, gate: Gate, one: Statistic) -> Iterator[Finding]:
         """Yield the coefficients."""
@@ -73,16 +73,15 @@ def complete_rows(rows: Chosen, columns: Sequence[str]) -> np.typing.NDArray[np.
     return complete
 
 
-def decide_complete(gate: Gate, columns: Sequence[str]) -> None:
-    """Hide the number of complete rows if it is small, few are incomplete, or it is close to another such number."""
-    key: Key = ("complete", *columns)
-    if not gate.first(key):
-        return
+def decide_complete(gate: Gate, one: Statistic) -> None:
+    """Hide the number of complete rows if it is small, few are incomplete, or others tell of incomplete ones."""
+    key: Key = ("complete", *one.columns)
     complete = gate.values[key]
-    if gate.small([complete, gate.values["rows", 0] - complete]):
+    left_out = gate.values["rows", 0] - complete
+    if gate.small([complete, left_out]):
         gate.hide(key, Rule.CELL)
-    elif not gate.far(columns, complete):
-        gate.hide(key, Rule.COMPLEMENTARY)
+    elif gate.together(one, left_out):
+        gate.hide(key, Rule.TOGETHER)
 
 
 def _fitted(gate: Gate, one: Statistic, n: int) -> tuple[Any, Any]:
@@ -92,6 +91,11 @@ def _fitted(gate: Gate, one: Statistic, n: int) -> tuple[Any, Any]:
     def term(j: int, k: int) -> int:
         return gate.totals["term", *one.columns, min(j, k), max(j, k)]
 
+    tops = [1, *(gate.query.number(name).top for name in one.columns)]
+    gate.check(
+        *(term(0, j) <= n * tops[j] for j in order),
+        *(term(j, k) <= min(tops[k] * term(0, j), tops[j] * term(0, k)) for j in order for k in order),
+    )
     sums = Sums(
         n,
         tuple(term(0, j) for j in order),

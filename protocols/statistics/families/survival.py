@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from secagg.errors import EstimateError
-
 from ..estimates.order import area_under_curve
-from ..estimates.survival import LifeTable, SurvivalPoint, kaplan_meier, log_rank
+from ..estimates.survival import LifeTable, SurvivalPoint, kaplan_meier, log_rank, median_survival
 from ..finding import Finding
 from ..gate import Gate
 from ..query import Query, Statistic
@@ -49,8 +47,11 @@ class Survival(Counted):
         counts = block.counts.reshape(len(edges), 2, len(names))
         beyond = counts[-1].sum(axis=0)
         ends = _life_ends(gate, counts[:-1], beyond)
-        if ends is None or gate.small([block.incomplete]):
+        if ends is None or gate.small(block.left_out):
             yield hidden(one, Rule.CELL)
+            return
+        if gate.together(one, block.incomplete):
+            yield hidden(one, Rule.TOGETHER)
             return
         merged = merge(counts[:-1], ends)
         after = block.counts.reshape(counts.shape)[ends[-1] if ends else 0 :].sum(axis=(0, 1))
@@ -95,8 +96,11 @@ class Discrimination(Counted):
             ends[-1] = bins
             while ends and gate.small(merge(block.counts, ends).flat):
                 ends = [*ends[:-2], bins] if len(ends) > 1 else []
-        if not ends or gate.small([block.incomplete]):
+        if not ends or gate.small(block.left_out):
             yield hidden(one, Rule.CELL)
+            return
+        if gate.together(one, block.incomplete):
+            yield hidden(one, Rule.TOGETHER)
             return
         counts = merge(block.counts, ends)
 
@@ -142,16 +146,12 @@ def _life_ends(gate: Gate, counts: Counts, beyond: Counts) -> list[int] | None:
 
 
 def _curve(name: str | None, table: LifeTable) -> dict[str, Any]:
-    try:
-        points = kaplan_meier(table)
-    except EstimateError:
-        points = ()
-    half = next((point.time for point in points if 2 * point.survival <= 1), None)
+    points = kaplan_meier(table) if table.n else ()
     return {
         "group": name,
         "n": table.n,
         "beyond": table.beyond,
-        "median": half,
+        "median": median_survival(table) if table.n else None,
         "points": [_point(point) for point in points],
     }
 

@@ -53,6 +53,10 @@ class Frequencies(Counted):
         """Yield the counts that are shown."""
         (name,) = one.columns
         names, keys = gate.query.levels(name).names, list(cell_keys(gate.query, one.columns))
+        for at, key in enumerate(keys):  # a table's margin of this column
+            margin: Key = ("level", name, at)
+            if margin in gate.hidden:
+                gate.hide(key, gate.hidden[margin])
         n = gate.shown(("rows", 0))
         if one.kind is Kind.TOP:
             yield self._top(gate, one, names, keys)
@@ -167,8 +171,11 @@ class Strata(Counted):
         """Yield both, if no cell is small."""
         strata = range(len(gate.query.levels(one.columns[2]).levels))
         block = Block(gate, one.columns, [(0, 1), (0, 1), strata])
-        if gate.small([*block.counts.flat, block.incomplete]):
+        if gate.small([*block.counts.flat, *block.left_out]):
             yield hidden(one, Rule.CELL)
+            return
+        if gate.together(one, block.incomplete):
+            yield hidden(one, Rule.TOGETHER)
             return
         tables = [block.counts[:, :, at].tolist() for at in strata]
 

@@ -77,7 +77,15 @@ class Borda(Family):
             yield hidden(one, Rule.CELL)
             return
         ranks = [gate.totals["ranks", *one.columns, at] for at in range(len(one.columns))]
-        points = [len(ranks) * ballots - total for total in ranks]
+        m = len(ranks)
+        gate.check(2 * sum(ranks) == ballots * m * (m + 1), *(ballots <= total <= m * ballots for total in ranks))
+        points = [m * ballots - total for total in ranks]
+        if gate.small(points) or gate.small([ballots * (m - 1) - each for each in points]):
+            yield hidden(one, Rule.CELL)
+            return
+        if gate.together(one, gate.values["rows", 0] - ballots):
+            yield hidden(one, Rule.TOGETHER)
+            return
         yield Finding(one.kind, one.columns, None, {"candidates": list(one.columns), "points": points}, 0, ballots)
 
 

@@ -240,11 +240,12 @@ def test_demo_refuses_more_clients_than_its_data_serve(tmp_path):
 
 @pytest.mark.parametrize(
     ("plot", "words"),
-    [("/nonexistent/p.png", "no folder /nonexistent"), (".", "is a folder"), ("/proc/p.png", "p.png, but n")],
+    [("nowhere/p.png", "there is no folder /"), (".", "is a folder"), ("/proc/p.png", "p.png, but n")],
 )
-def test_demo_refuses_a_place_for_the_plot_before_training(plot, words, monkeypatch):
+def test_demo_refuses_a_place_for_the_plot_before_training(plot, words, monkeypatch, tmp_path):
     import protocols.cli.demo.plain
 
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(protocols.cli.demo.plain, "_train", None)
     facts = run_json("demo", "--plot", plot, exit_code=2)
     assert facts["error"] == "ParameterError"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,33 @@ def test_params_claims_nothing_of_samples_of_clients() -> None:
         "cost each record",
     ):
         assert words in text
+
+
+def test_the_table_and_the_reasons_round_noise_alike() -> None:
+    for epsilon in ("1", "2", "3", "4", "5"):
+        given = ("params", "--clients", "20", "--dim", "40", "--epsilon", epsilon, "--delta", "1e-5")
+        text = " ".join(runner.invoke(app, [*given]).stdout.split())
+        (table,), (reason,) = (
+            re.findall(f"{words}", text) for words in (r"([\d.]+) steps each", r"noise of ([\d.]+) st")
+        )
+        assert table == reason
+
+
+def test_reasons_are_indented_as_wide_as_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = runner.invoke(app, ["params", "--clients", "20", "--unit", "record", *PRIVATE]).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    reasons = lines[next(at for at, line in enumerate(lines) if "·" in line) :]
+    assert all(line.startswith(("  · ", "    ")) for line in reasons)
+    assert any(line.startswith("    ") for line in reasons)
+
+
+def test_samples_and_records_are_told_of_by_their_options() -> None:
+    given = ["params", "--clients", "20", "--dim", "40", *PRIVATE]
+    for rate, words in (("0.5", "--sampling-rate is 0.5, but clients are not sampled"), ("2", "--sampling-rate is 2")):
+        assert words in runner.invoke(app, [*given, "--sampling-rate", rate]).stderr
+    assert "state --max-records" in runner.invoke(app, [*given, "--unit", "record"]).stderr
+    assert "--max-records" not in runner.invoke(app, [*given, "--unit", "record", "--max-records", "2"]).stderr
 
 
 def test_a_private_round_is_held_against_its_promise() -> None:
@@ -168,6 +196,8 @@ def test_the_private_demo_for_records_shows_a_table(tmp_path: Path) -> None:
     assert outcome.exit_code == 0, outcome.output
     assert "the budget is gone after 1 rounds, at epsilon 8 for each record" in outcome.stdout
     assert "with noise for whole silos" in " ".join(outcome.stdout.split())
+    sentence = outcome.stdout[outcome.stdout.index("the budget is gone") :]
+    assert max(len(line) for line in sentence.splitlines() if str(tmp_path) not in line) <= 80
 
 
 def test_the_private_demo_shows_a_table(tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 import csv
 import json
+import sys
 
 import numpy as np
+import pyarrow as arrow
 import pytest
+from pyarrow import parquet
 
 from protocols.cli.app import app
-from protocols.simulation import queried
+from protocols.cli.site_files import columns_of, read_tables
+from protocols.simulation import queried, queried_privately
+from protocols.statistics import Levels, Number, Query, ReleasePolicy, asked
 from tests.command_line import separating_runner
 
 runner = separating_runner()
@@ -72,7 +77,7 @@ def test_facts_for_machines(folder):
     assert low <= np.quantile(age, 0.25) <= high
     assert sum(map(sum, found["table"]["value"]["counts"])) == 420
     assert found["correlation"]["value"] > 0.99
-    assert facts["policy"] == {"min_cell": 5, "min_records": 10, "min_sites": 3}
+    assert facts["policy"] == vars(ReleasePolicy(min_cell=5))
 
 
 def test_sites_that_vanish_are_not_in_the_answer(folder):
@@ -110,7 +115,8 @@ def test_explain_asks_nobody(folder, monkeypatch):
     monkeypatch.setattr("protocols.cli.stats.ask_sites", None)
     printed = run(folder, "--median", "age", "--bounds", "age:0:120", "--explain").stdout
     assert "clinic-3 refuses: disclosure: 32 cells are more than 30" in printed
-    assert "counts from 1 to 9 are hidden" in printed
+    assert "Counts from 1 to 9 are hidden" in " ".join(printed.split())
+    assert max(map(len, printed.splitlines())) <= 80
     facts = json.loads(run(folder, "--count", "--explain", "--json").stdout)
     assert facts["sites"]["clinic-0"].startswith("answers: 60 of 60 rows")
 
@@ -125,9 +131,11 @@ def test_another_sum_than_the_pooled_one_ends_with_4(folder, monkeypatch):
     [
         ([], "give a query file"),
         (["--mean", "age"], "--bounds age:LO:HI"),
-        (["--mean", "age", "--bounds", "age:0"], "2 numbers"),
+        (["--mean", "age", "--bounds", "age:0"], "--bounds is 'age:0', but must be COL:LO:HI: 2 numbers"),
         (["--mean", "age", "--bounds", "age:a:b"], "numbers"),
-        (["--mean", "height", "--bounds", "height:0:3"], "another-schema"),
+        (["--mean", "height", "--bounds", "height:0:3"], "no file has a column 'height': there are 'age', 'weight'"),
+        (["--table", "sex,colour"], "no file has a column 'colour'"),
+        (["--count", "--explain", "--report", "page.html"], "leave one of them out"),
         (["--mean", "sex", "--bounds", "sex:0:3"], "is no number"),
         (["--histogram", "age:0:120:6.5"], "bins"),
         (["--histogram", "age:0:120:6", "--edges", "age:0:120:7"], "twice"),
@@ -153,6 +161,62 @@ def test_files_that_are_no_tables_end_with_2(folder, content):
 
 def test_no_files_end_with_2(tmp_path):
     assert "no such file" in run(tmp_path, "--count", code=2).stderr
+
+
+def test_a_file_that_lacks_a_column_is_named_and_left_out(folder):
+    path = folder / "clinic-3.csv"
+    path.write_text(path.read_text().replace("weight", "mass", 1))
+    outcome = run(folder, "--mean", "weight", "--bounds", "weight:20:200", "--json")
+    assert "clinic-3 has no column 'weight': there are 'age', 'mass', 'sex', 'smoker'" in outcome.stderr
+    facts = json.loads(outcome.stdout)
+    assert (facts["sites"], facts["refused"]) == (6, {"clinic-3": "another-schema"})
+
+
+def test_parquet_files_answer_as_csv_files_do(folder):
+    given = [*OPTIONS, "--missing", "age", "--json"]
+    before = json.loads(run(folder, *given).stdout)
+    for path in sorted(folder.glob("*.csv"))[::2]:  # some of both
+        with path.open() as file:
+            rows = list(csv.DictReader(file))
+        columns = {name: [float(row[name]) for row in rows] for name in ("age", "weight")}
+        columns |= {name: [row[name] for row in rows] for name in ("sex", "smoker")}
+        parquet.write_table(arrow.table(columns), path.with_suffix(".parquet"))
+        path.unlink()
+    outcome = runner.invoke(app, ["stats", "--data", str(folder / "*"), *given])
+    after = json.loads(outcome.stdout)
+    assert after["exact"]
+    assert after["results"] == before["results"]
+
+
+def test_values_of_parquet_are_numbers_and_levels_and_null_is_missing(tmp_path):
+    columns = {
+        "whole": [1, None, 3],
+        "real": [0.5, None, float("nan")],
+        "text": ["a", None, "NA"],
+        "yes": [True, False, None],
+        "coded": [1.0, None, 2.0],
+    }
+    parquet.write_table(arrow.table(columns), tmp_path / "site.parquet")
+    given = read_tables(str(tmp_path / "*"))["site"]
+    numbers = tuple(Number(name, 0, 9) for name in ("whole", "real"))
+    levels = tuple(Levels(name, ("1",)) for name in ("text", "yes", "coded"))
+    found = columns_of("site", given, Query("data", numbers + levels, (asked("count"),)))
+    np.testing.assert_array_equal(found["whole"], [1, np.nan, 3])
+    np.testing.assert_array_equal(found["real"], [0.5, np.nan, np.nan])
+    assert [found[name].tolist() for name in ("text", "yes", "coded")] == [
+        ["a", "", ""],
+        ["true", "false", ""],
+        ["1", "", "2"],
+    ]
+
+
+def test_what_is_no_parquet_ends_with_2(folder, monkeypatch):
+    (folder / "bad.parquet").write_bytes(b"PAR1 and no more")
+    outcome = runner.invoke(app, ["stats", "--data", str(folder / "*"), "--count"])
+    assert (outcome.exit_code, "bad.parquet is no Parquet file" in outcome.stderr) == (2, True)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    outcome = runner.invoke(app, ["stats", "--data", str(folder / "*"), "--count"])
+    assert (outcome.exit_code, "pip install '.[parquet]'" in outcome.stderr) == (2, True)
 
 
 def test_any_kind_is_asked_for_and_regressions_are_fitted_to_their_end(folder):
@@ -202,3 +266,38 @@ def test_two_rounds_tell_what_one_tells(folder):
 def test_kinds_that_are_asked_for_wrongly_end_with_2(folder, asked_for, text):
     given = ["--bounds", "age:0:120", "--bounds", "weight:20:200", "--ask", asked_for]
     assert text in run(folder, *given, code=2).stderr
+
+
+NOISE = ["--epsilon", "4", "--delta", "1e-5", "--max-rows", "500"]
+
+
+def test_answers_with_noise_have_intervals_and_a_price(folder, monkeypatch):
+    given = [*OPTIONS[:-2], "--ecdf", "age", "--missing", "age", *NOISE]  # no least cell
+    facts = json.loads(run(folder, *given, "--json").stdout)
+    noise = facts["noise"]
+    assert (facts["sites"], noise["epsilon"], noise["unit"], noise["as_promised"]) == (7, 4.0, "record", True)
+    found = {each["statistic"]: each["value"] for each in facts["results"]}
+    assert found["count"]["low"] < found["count"]["value"] < found["count"]["high"]
+    assert abs(found["count"]["value"] - 420) < 100
+    assert len(found["histogram"]["counts"]) == 6
+    monkeypatch.setenv("COLUMNS", "80")
+    printed = run(folder, *given).stdout
+    assert "7 sites; the noise is as promised" in printed
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_less_noise_than_was_promised_ends_with_4(folder, monkeypatch):
+    monkeypatch.setattr(queried_privately, "_pooled", lambda plan, sites: np.zeros(plan.features.length))
+    assert not json.loads(run(folder, "--count", *NOISE, "--json", code=4).stdout)["noise"]["as_promised"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--epsilon", "1"], "both --epsilon and --delta"),
+        ([*NOISE, "--two-rounds"], "leave --epsilon out"),
+        ([*NOISE, "--skewness", "age", "--bounds", "age:0:120"], "skewness is not given with noise"),
+    ],
+)
+def test_noise_that_cannot_be_is_refused(folder, arguments, text):
+    assert text in run(folder, "--count", *arguments, code=2).stderr

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -146,7 +146,9 @@ def write_connection(home: Path, app: Path, address: str, extra: str) -> None:
 class Deployment:
     """A SuperLink and SuperNodes over TLS on the loopback interface."""
 
-    def __init__(self, folder: Path, apps: Iterable[Path], num_nodes: int, stack: ExitStack) -> None:
+    def __init__(
+        self, folder: Path, apps: Iterable[Path], num_nodes: int, stack: ExitStack, node_config: Callable[[int], str]
+    ) -> None:
         self.env = environment(folder / "home")
         self._stack = stack
         certificates = folder / "certificates"
@@ -173,7 +175,8 @@ class Deployment:
             node = Process(
                 folder / f"node-{number}.log",
                 *(BIN / "flower-supernode", "--superlink", fleet, "--root-certificates", certificates / "ca.crt"),
-                *("--node-config", f"partition-id={number} num-partitions={num_nodes}", *runtime),
+                *("--node-config", f"partition-id={number} num-partitions={num_nodes} {node_config(number)}".strip()),
+                *runtime,
                 env=self.env,
             )
             stack.callback(node.kill)
@@ -213,9 +216,11 @@ def simulation(folder: Path, app: Path, num_nodes: int, log: Path, run_config: s
 
 
 @contextmanager
-def deployment(folder: Path, apps: Iterable[Path], num_nodes: int):
+def deployment(
+    folder: Path, apps: Iterable[Path], num_nodes: int, node_config: Callable[[int], str] = lambda number: ""
+):
     with ExitStack() as stack:
-        yield Deployment(folder, apps, num_nodes, stack)
+        yield Deployment(folder, apps, num_nodes, stack, node_config)
 
 
 def wait_for_port(port: int, seconds: float = 60) -> None:

@@ -6,9 +6,11 @@ import msgspec
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
-from protocols.flower.announcement import Announcement, pack_node_ids
+from protocols.flower.announcement import Announcement, pack_node_ids, query_announcement, query_vectors
 from protocols.flower.content import content_digest
 from protocols.flower.envelope import ADAPTER_VERSION
+from protocols.inputs.vectors import IntegerVector
+from protocols.statistics import Number, Plan, Query, asked
 
 
 def hashed(label: str, *parts: bytes) -> bytes:
@@ -36,3 +38,17 @@ def test_the_content_is_hashed_as_specified():
     parts = [b"ArrayRecord", b"arrays", b"\0\0\0\1", b"w", described, array.data]
     parts += [b"ConfigRecord", b"config", b"\0\0\0\1", b"lr", bytes.fromhex("cb3fe0000000000000")]
     assert content_digest(content) == hashed("secagg/v1/flower-content", *parts)
+
+
+def test_a_querys_session_is_bound_as_specified():
+    query = Query("d", (Number("x", 0, 1),), (asked("count"),))
+    announcement = query_announcement(7, [5, 2**64 - 3], (), query)
+    written = bytes.fromhex(
+        "98" "07" "b071756572792e73746174697374696373" "c410" "0000000000000005" "fffffffffffffffd" "90"
+        f"c420{query.digest.hex()}" "a0" "90" "cb0000000000000000"
+    )  # fmt: skip
+    assert msgspec.msgpack.encode(announcement) == written
+    first, *others = query_vectors(announcement, Plan(query))
+    context = hashed("secagg/v1/flower-context", b"\x01", written)
+    assert first == IntegerVector(f"query of {context.hex()}", 0, max_value=1)
+    assert tuple(others) == Plan(query).vectors

@@ -9,10 +9,10 @@ from flwr.app import Array, ArrayRecord
 
 from protocols.flower.content import Model
 from secagg.errors import EncodingError, SecAggError
-from tests.fuzz import flower_session, flower_targets, targets
+from tests.fuzz import flower_query_targets, flower_session, flower_targets, targets
 from tests.fuzz.__main__ import CORPUS
 
-NAMES = [target.__name__ for target in flower_targets.TARGETS]
+NAMES = [target.__name__ for target in (*flower_targets.TARGETS, *flower_query_targets.TARGETS)]
 
 
 def inputs(name):
@@ -57,6 +57,19 @@ def test_the_recorded_node_and_server_answer_what_the_corpus_holds(exchange, mon
     targets.run("flower_node", bytes([1, 1]) + announced)
     assert [reply.error.reason for reply in replies if reply.has_error()] == []
     assert len(replies) == 2
+
+
+def test_the_seeds_of_queries_reach_beyond_the_door(monkeypatch):
+    """The query is answered and the invitation accepted; a site's file and table are read."""
+    replies, read = [], []
+    honest = flower_query_targets.read_site
+    monkeypatch.setattr(flower_query_targets, "_check_answer", replies.append)
+    monkeypatch.setattr(flower_query_targets, "read_site", lambda path: read.append(honest(path)) or read[-1])
+    for name in ("flower_query", "flower_site_file"):
+        for data in inputs(name):
+            targets.run(name, data)
+    assert sum(not reply.has_error() for reply in replies) >= 4
+    assert len(read) >= 2
 
 
 def zipped(name):

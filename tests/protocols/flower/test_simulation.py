@@ -42,3 +42,25 @@ def test_a_ray_simulation_with_dropouts_in_every_exchange_is_plain_averaging_of_
         if partition != ray_app.DEMANDING
     ]
     private_run.check(findings["private"], text, ledger, 20, updates)
+
+    check_queries(findings["queries"])
+
+
+def check_queries(found):
+    """The answer is that of the rows of all whose answer came; a question that would betray one person has none."""
+    pooled = np.concatenate(
+        [ray_app.ages(p) for p in range(20) if p not in (0, 1, 2, 3, 4, ray_app.SMALL, ray_app.WITHOUT_SITE)]
+    )
+    assert found["sites"] == 13
+    assert found["count"] == len(pooled)
+    for name, value in (("mean", pooled.mean()), ("variance", pooled.var(ddof=1))):
+        assert found[name][0] == pytest.approx(value, abs=found[name][1] + 1e-9)
+    failed = [name for name, partitions in ray_app.QUERY_FAILING.items() for _ in partitions] + ["query"] * 2
+    assert [reason.split(":")[0] for reason in found["failures"]] == sorted(failed)
+    no_site, disclosure = (reason for reason in found["failures"] if "secagg:" in reason)
+    assert "this node has no site: its operator names one" in no_site
+    assert disclosure == "query: secagg: QueryRefused: disclosure"
+    assert found["exchanges"] == [*ray_app.QUERY_FAILING, "server"]
+    # Asked without one person of each table: no node answers whose answer to the first question is in its journal.
+    assert "nodes answer the query, and 3 must" in found["after"]
+    assert "QueryRefused: disclosure" in found["after"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from protocols.flower import mod, node_policy, settings, strategies
+from protocols.flower import envelope, mod, node_policy, settings, strategies
 
 CHAPTER = (Path(__file__).parents[3] / "docs/spec/flower.md").read_text()
 
@@ -47,3 +47,9 @@ def test_every_strategy_that_is_served_is_named():
     assert set(re.findall(r"\b(?:Fed|Differential)\w+", served)) == {*strategies._MEAN, *strategies._WRAPPERS}
     named = set(re.findall(r"\b(?:Fed\w+|\w*Krum|Bulyan|QFedAvg)\b", text[text.index("Refused") :]))
     assert named <= strategies._NO_MEAN.keys()
+
+
+def test_a_querys_session_has_the_names_that_are_stated():
+    text = CHAPTER[CHAPTER.index("### 37.4") : CHAPTER.index("## 38")]
+    assert f"have the type `{envelope.STATISTICS}`" in text
+    assert f"`{settings.QUERY}` and the 64 hexadecimal digits of FLOWER_CONTEXT" in text

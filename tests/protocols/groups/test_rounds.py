@@ -119,7 +119,7 @@ def test_each_session_withstands_what_the_plan_says():
 
 def test_a_client_asks_its_session_for_what_the_plan_promises():
     rounds = grouped(Rule.SUM)
-    policy = rounds.policy(8, ClientPolicy(encoding=None))
+    policy = rounds.policy(8, ClientPolicy(encoding=None, min_survivors=2))
     policy.check(rounds.configs[0])
     assert policy.corrupt_clients == rounds.plan.max_corrupt(8) == 1
     assert policy.min_survivors == 4

@@ -28,7 +28,9 @@ def rows(rng, count):
 
 def sites(seed, counts, **policy):
     rng = np.random.default_rng(seed)
-    given = SitePolicy(**({"columns": NAMES, "least_difference": 1, "max_cells_fraction": 1.0} | policy))
+    given = SitePolicy(
+        **({"columns": NAMES, "least_difference": 1, "max_cells_fraction": 1.0, "max_dominance": 1.0} | policy)
+    )
     return {f"site-{at}": Site(rows(rng, count), given, "hospitals", None) for at, count in enumerate(counts)}
 
 

@@ -22,7 +22,7 @@ def answered(columns, *statistics, bits):
     named = {name: np.array([float(value) for value in values]) for name, values in columns.items()}
     bounds = {name: (values.min(), values.max()) for name, values in named.items()}
     numbers = tuple(Number(name, lo, hi if hi > lo else lo + 1, bits) for name, (lo, hi) in bounds.items())
-    policy = SitePolicy(frozenset(named), least_difference=1, max_cells_fraction=1.0)
+    policy = SitePolicy(frozenset(named), least_difference=1, max_cells_fraction=1.0, max_dominance=1.0)
     dealt = {
         f"site-{at}": Site({name: values[at::SITES] for name, values in named.items()}, policy, "strd", None)
         for at in range(SITES)

@@ -48,7 +48,7 @@ def test_a_small_group_and_another_one_are_hidden_with_all_their_moments():
     found = shown(one, columns)
     rules = {(each.statistic, each.group): each.suppressed for each in found.findings}
     assert rules["count", "m"] is rules["mean", "m"] is Rule.CELL
-    assert rules["count", "(other)"] is rules["mean", "(other)"] is Rule.COMPLEMENTARY
+    assert rules["count", "(other)"] is rules["mean", "(other)"] is Rule.CELL  # one word: none tells which is small
     assert rules["count", "f"] is rules["mean", "f"] is None
     values = {(each.statistic, each.group): each.value for each in found.findings}
     assert values["count", "m"] is values["mean", "m"] is values["mean", "(other)"] is None
@@ -65,7 +65,7 @@ def test_a_cell_is_not_found_by_subtraction_from_the_margins():
     assert (counts[:2, :2] == -1).all()  # a single hidden cell in a row or column is the margin less the others
     assert table.value["row_totals"][:2] == [60, 60]
     assert table.suppressed["f, east"] is Rule.CELL
-    assert table.suppressed["m, north"] is Rule.COMPLEMENTARY
+    assert table.suppressed["m, north"] is Rule.CELL
 
 
 def test_nothing_hides_in_missing_values():
@@ -73,7 +73,7 @@ def test_nothing_hides_in_missing_values():
     one = query(asked("count"), asked("mean", "age"), asked("missing", "age"))
     count, mean, missing = shown(one, {"age": numbers(97, missing=3)}).findings
     assert count.value == 100
-    assert (mean.value, mean.n, mean.suppressed) == (None, None, Rule.COMPLEMENTARY)
+    assert (mean.value, mean.n, mean.suppressed) == (None, None, Rule.CELL)
     assert missing.value == {"missing": None, "below": 0, "above": 0, "valid": None}
     _, mean, missing = shown(one, {"age": numbers(80, missing=3, above=17)}).findings
     assert mean.n == 80

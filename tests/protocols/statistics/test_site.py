@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from protocols.masking.policy import ClientPolicy
 from protocols.simulation.queried import ask_sites
 from protocols.statistics.columns import Number
-from protocols.statistics.journal import Entry, Journal, read_entries
+from protocols.statistics.journal import FIRST, Entry, Journal, read_entries
+from protocols.statistics.partitions import Partition
 from protocols.statistics.query import Where, asked
 from protocols.statistics.site import Site, SitePolicy
 from secagg.errors import ParameterError, QueryRefused
@@ -53,7 +55,7 @@ def test_the_journal_outlives_the_site(tmp_path):
     site(columns={"age": np.arange(100.0)}, journal=path)[0].answer(query(asked("mean", "age")))
     again, _ = site(columns={"age": np.arange(100.0)}, journal=path)
     assert refusal(again, query(asked("mean", "age"), where=(Where("age", "lt", 99.0),))) == "disclosure"
-    assert len(read_entries(path.read_bytes())) == 1
+    assert [bool(each.partitions) for each in read_entries(path.read_bytes())] == [True, False]
     again.answer(query(asked("mean", "age")))  # the same rows tell nothing new of few
 
 
@@ -141,7 +143,7 @@ def test_another_data_set():
     assert refusal(made, query()) == "another-dataset"
 
 
-def test_a_refusal_notes_nothing_and_an_explanation_neither(tmp_path):
+def test_a_refusal_for_what_the_rows_are_is_noted_once_and_an_explanation_is_not(tmp_path):
     path = tmp_path / "journal"
     made, _ = site(columns={"age": np.arange(100.0)}, journal=path)
     refusal(made, query(asked("mean", "age"), where=(Where("age", "gt", 95.0),)))
@@ -149,7 +151,49 @@ def test_a_refusal_notes_nothing_and_an_explanation_neither(tmp_path):
     assert made.explain(query(asked("mean", "age"), where=(Where("age", "gt", 95.0),))) == (
         "refuses: disclosure: 4 rows are fewer than 10"
     )
-    assert read_entries(path.read_bytes()) == []
+    refusal(made, query(asked("mean", "age"), where=(Where("age", "gt", 95.0),)))
+    assert [bool(each.partitions) for each in read_entries(path.read_bytes())] == [False]
+
+
+def test_a_site_that_was_asked_too_often_about_few_answers_nothing_new(tmp_path):
+    """Every refusal tells that some rows are few: bisection finds a value, one bit after the other."""
+    path = tmp_path / "journal"
+    made, _ = site(max_refusals=3, columns={"age": np.arange(100.0)}, journal=path)
+    made.answer(query(asked("count")))
+    for at in range(3):
+        assert refusal(made, query(asked("count"), where=(Where("age", "gt", 95.0 + at),))) == "disclosure"
+    for again in (made, site(max_refusals=3, columns={"age": np.arange(100.0)}, journal=path)[0]):
+        assert refusal(again, query(asked("count"), where=(Where("age", "gt", 50.0),))) == "too-many-answers"
+        again.answer(query(asked("count")))  # what was answered is answered
+
+
+def test_no_refusal_but_disclosure_hangs_on_rows():
+    """Declarations and types are looked at before anything is selected."""
+    made, _ = site(allowed={"age", "visits"}, columns={"age": np.arange(100.0), "visits": np.full(100, 0.5)})
+    made.answer(query(asked("mean", "age")))
+    other = (Number("age", 0, 121), Number("visits", 0, 9))
+    few, many = (Where("age", "gt", 95.0),), (Where("age", "gt", 50.0),)
+    words = {refusal(made, query(asked("mean", "age"), columns=other, where=where)) for where in (few, many)}
+    assert words == {"another-schema"}
+    one = asked("poisson", "visits", "age", coefficients=(0, 0))  # none of these visits is a count
+    for where, word in ((few, "disclosure"), (many, None)):
+        made, _ = site(allowed={"age", "visits"}, columns={"age": np.arange(100.0), "visits": np.full(100, 0.5)})
+        question = query(one, columns=(AGE, Number("visits", 0, 9)), where=where)
+        assert (refusal(made, question) if word else made.answer(question) and None) == word
+
+
+def test_an_owners_declarations_are_the_only_ones():
+    made, _ = site(columns={"age": np.arange(100.0)})
+    made.schema = (AGE,)
+    made.answer(query(asked("mean", "age")))
+    for other in (Number("age", 0, 1e9), Number("age", AGE.lo, AGE.hi, 2)):
+        fresh, _ = site(columns={"age": np.arange(100.0)})
+        fresh.schema = (AGE,)
+        assert refusal(fresh, query(asked("mean", "age"), columns=(other,))) == "another-schema"
+    assert refusal(
+        fresh, query(asked("histogram", "age"), columns=(Number("age", AGE.lo, AGE.hi, AGE.bits, (0, 7, 9)),))
+    )
+    fresh.answer(query(asked("mean", "age"), columns=(Number("age", AGE.lo, AGE.hi, AGE.bits),)))
 
 
 def test_a_site_that_refuses_is_left_out_and_named():
@@ -176,8 +220,9 @@ def test_too_few_sites_are_refused_by_the_sites_client():
 # The journal
 
 
-def entry(rows=(1, 2, 3)):
-    return Entry(bytes(32), {"age": "00"}, np.array(rows, dtype=np.uint64))
+def entry(rows=(1, 2, 3), named=0, cells=1):
+    codes = np.array([0] * named + [1 + at % cells for at in range(len(rows))], dtype=np.uint32)
+    return Entry(bytes(32), {"age": "00"}, np.array(rows, dtype=np.uint64), [Partition(("age",), codes)])
 
 
 def test_a_journal_is_read_as_it_was_written_and_a_torn_line_was_never_answered(tmp_path):
@@ -185,10 +230,10 @@ def test_a_journal_is_read_as_it_was_written_and_a_torn_line_was_never_answered(
     with Journal(path).open() as journal:
         journal.add(entry())
     whole = path.read_bytes()
-    path.write_bytes(whole + entry((4,)).line()[:-9])
+    path.write_bytes(whole + entry((4,), 3).line(whole[:64])[:-9])
     with Journal(path).open() as journal:
         (read,) = journal.entries
-        journal.add(entry((5,)))
+        journal.add(entry((5,), 3))
     assert read.rows.tolist() == [1, 2, 3]
     assert [one.rows.tolist() for one in read_entries(path.read_bytes())] == [[1, 2, 3], [5]]
     if os.name == "posix":
@@ -208,6 +253,50 @@ def test_a_damaged_journal_lets_the_site_answer_nothing(tmp_path):
             made.answer(query(asked("mean", "age")))
 
 
+def test_a_line_that_is_lost_or_moved_is_noticed_and_one_that_is_cut_off_at_the_end_is_not(tmp_path):
+    path = tmp_path / "journal"
+    with Journal(path).open() as journal:
+        journal.add(entry())
+        for at in range(2):  # of the same rows, so that each line could stand anywhere behind the first
+            journal.add(replace(entry((), 3), query=bytes([at]) * 32))
+    first, second, third = path.read_bytes().splitlines(keepends=True)
+    for changed, number in (
+        ([first, third], 2),
+        ([second, third], 1),
+        ([first, second, second], 3),
+        ([first, third, second], 2),
+    ):
+        with pytest.raises(ParameterError, match=f"line {number} of the journal is damaged"):
+            read_entries(b"".join(changed))
+    assert len(read_entries(first + second)) == 2  # nobody can tell: the copy of a journal is as old as it is
+
+
+@pytest.mark.parametrize("cells", [1, 2, 300, 70_000])
+def test_cells_of_any_number_come_back(cells):
+    (read,) = read_entries(entry(range(cells + 1), cells=cells).line(FIRST))
+    assert read.partitions[0].columns == ("age",)
+    assert read.partitions[0].codes.tolist() == [1 + at % cells for at in range(cells + 1)]
+
+
+def test_a_row_is_named_once_and_known_by_its_number():
+    with Journal(None).open() as journal:
+        names = np.array([30, 10, 20], dtype=np.uint64)
+        part = Partition((), np.array([1, 0, 1], dtype=np.uint32))
+        first = journal.entry(bytes(32), {}, names, [part])
+        assert (first.rows.tolist(), first.partitions[0].codes.tolist()) == ([30, 20], [1, 1])
+        journal.add(first)
+        second = journal.entry(bytes(32), {}, names, [Partition((), np.array([2, 1, 3], dtype=np.uint32))])
+        assert (second.rows.tolist(), second.partitions[0].codes.tolist()) == ([10], [2, 3, 1])
+
+
+def test_a_repeated_question_is_noted_once(tmp_path):
+    path = tmp_path / "journal"
+    made, _ = site(journal=path)
+    for _ in range(2):
+        made.answer(query(asked("mean", "age")))
+    assert len(read_entries(path.read_bytes())) == 1
+
+
 def test_a_journal_that_cannot_be_kept_lets_no_answer_out(tmp_path):
     made, _ = site(journal=tmp_path / "nowhere" / "journal")
     with pytest.raises(ParameterError, match="cannot be kept"):
@@ -222,16 +311,19 @@ def test_an_answer_is_on_the_disk_before_it_leaves(tmp_path, monkeypatch):
     assert len(settled) == 2  # the line, and the new file's name
     monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(5, "no disk")))
     with pytest.raises(ParameterError, match="no disk"):
-        made.answer(query(asked("mean", "age")))
+        made.answer(query(asked("mean", "mass")))
 
 
 PROCESS = """
 import sys
+from dataclasses import replace
 import numpy as np
-from protocols.statistics.journal import Entry, Journal
+from protocols.statistics.journal import Journal
+from protocols.statistics.partitions import Partition
 for at in range(20):
     with Journal(sys.argv[1]).open() as journal:
-        journal.add(Entry(bytes(32), {}, np.array([len(journal.entries)], dtype=np.uint64)))
+        name = np.array([len(journal.entries)], dtype=np.uint64)
+        journal.add(journal.entry(bytes(32), {}, name, [Partition((), np.array([1], dtype=np.uint32))]))
 """
 
 

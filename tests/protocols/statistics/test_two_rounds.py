@@ -36,7 +36,7 @@ def asking(asked_of, policy=None):
 def unequal(seed, rare):
     """Sites whose ward `south` has as many rows as are told, in all."""
     rng = np.random.default_rng(seed)
-    policy = SitePolicy(NAMES, least_difference=1, max_cells_fraction=1.0)
+    policy = SitePolicy(NAMES, least_difference=1, max_cells_fraction=1.0, max_dominance=1.0)
     found = {}
     for at in range(5):
         columns = rows(rng, 60)

@@ -1,0 +1,1 @@
+"""Statistics of ten hospitals with Flower, and no hospital hands over a number of its own."""
