@@ -204,6 +204,17 @@ class Schedule(Noise):
         float, typer.Option(help="Of records, by clients' own coins.", metavar="F", rich_help_panel=_PANEL)
     ] = 1.0
 
+    def plan(self, model: ThreatModel, dim: int) -> PrivatePlan | None:
+        """Return what the options ask for, as `Noise` does; what is wrong with samples is told by options' names."""
+        if not 0 < self.sampling_rate <= 1:
+            raise ParameterError(f"--sampling-rate is {self.sampling_rate:g}, but must be above 0 and at most 1")
+        if self.sampling_rate < 1 and self.unit is Unit.CLIENT:
+            raise ParameterError(
+                f"--sampling-rate is {self.sampling_rate:g}, but clients are not sampled: their noise would go with "
+                "them. Sample their records, with --unit record"
+            )
+        return super().plan(model, dim)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Payment:

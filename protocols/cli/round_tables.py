@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ..core.numbers import spelled_up
 from ..privacy.plans import PrivatePlan
 from .tables import size_of, table_of
 
@@ -43,7 +44,8 @@ def add_plan(table: Table, private: PrivatePlan) -> None:
     rounds = "a round" if private.rounds == 1 else f"{private.rounds} rounds"
     table.add_row("privacy", f"epsilon {private.epsilon_total:.4g} at delta {private.delta:g} for {rounds}")
     table.add_row(
-        "noise", f"calibrated to {private.honest} honest survivors; {private.codec.share.local_sigma:.4g} steps each"
+        "noise",
+        f"calibrated to {private.honest} honest survivors; {spelled_up(private.codec.share.local_sigma, 4)} steps each",
     )
     table.add_row(
         "error of a sum", f"{private.sum_deviation(n):.4g} a number, {private.sum_deviation(n) / n:.4g} of the mean"

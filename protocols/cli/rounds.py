@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from dp.sensitivity import Unit
 from secagg.errors import ParameterError
 
 from ..core.threat_model import Adversary, ThreatModel
@@ -21,10 +22,10 @@ from ..masking.topology import GraphKind, Topology
 from ..masking.transitions import ServerPhase
 from ..simulation.masked import COLLECTED_PHASES, collected_phases
 from ..simulation.workers import MANY_CLIENTS, useful_workers
-from .errors import EXIT_WRONG
+from .errors import EXIT_WRONG, tell
 from .options import Clients, Noise, Payment, Running, Schedule, Setting, spread
 from .round_tables import add_plan, show_round
-from .tables import AsJson, print_json, size_of, table_of
+from .tables import AsJson, print_json, print_lines, size_of, table_of
 
 Dim = Annotated[int, typer.Option(help="How many numbers each client sends.", metavar="N", min=0)]
 
@@ -89,7 +90,9 @@ def params(
     console = Console()
     console.print(table)
     for reason in (*topology.why, *(explanation.explain(private) if private else ())):
-        console.print(f"  · {reason}", highlight=False, markup=False)
+        print_lines(reason, console, "  · ", "    ")
+    if private and plan.unit is Unit.RECORD and plan.max_records == 1:
+        tell("each client has room for 1 record: state --max-records for more", False)
 
 
 @spread
