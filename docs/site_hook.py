@@ -32,7 +32,10 @@ REFERENCE = {
         "protocols: the round",
         ("protocols", "protocols.masking.wire", "protocols.paillier"),
     ),
-    "statistics": ("protocols.statistics: questions to many tables", ("protocols.statistics",)),
+    "statistics": (
+        "protocols.statistics: questions to many tables",
+        ("protocols.statistics", "protocols.statistics.private"),
+    ),
     "groups": ("protocols.groups: many small sums, and rules that bear liars", ("protocols.groups",)),
     "ray": ("protocols.ray: groups on a cluster", ("protocols.ray",)),
     "flower": ("protocols.flower: the Flower adapter", ("protocols.flower",)),

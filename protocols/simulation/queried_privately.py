@@ -119,7 +119,7 @@ def _pooled(plan: NoisyPlan, sites: Iterable[PrivateSite]) -> npt.NDArray[np.flo
     total = np.zeros(plan.features.length)
     for site in sites:
         table = site.table(plan.question.query)
-        total += plan.features.rows(table, table.selected(site.site.length)).sum()
+        total += plan.features.rows(table, table.selected(table.length)).sum()
     return total / plan.features.weights
 
 

@@ -91,6 +91,11 @@ class Table:
         used = (column for column in self.query.columns if column.name in self.query.used)
         return {one.name: codes(one, self.columns[one.name]) for one in used if isinstance(one, Levels)}
 
+    @property
+    def length(self) -> int:
+        """How many rows there are."""
+        return len(next(iter(self.columns.values()), ()))
+
     def read(self) -> None:
         """Read every column that the query uses; raise EncodingError where one is of another type."""
         _ = self.numbers, self.codes

@@ -140,6 +140,16 @@ class Site:
     def __repr__(self) -> str:  # the table is private
         return f"Site({self.dataset!r})"
 
+    @property
+    def asked_as(self) -> str:
+        """The name that queries must give."""
+        return self.dataset if self.consent is None else self.consent.dataset(self.dataset)
+
+    def declared_otherwise(self, query: Query) -> set[str]:
+        """Return the columns that a query declares otherwise than the site's schema."""
+        stated = {column.name: column for column in self.schema}
+        return {name for name in stated.keys() & query.used if not _as_stated(query.column(name), stated[name])}
+
     def present(self) -> tuple[dict[str, Any], Rows]:
         """Return the columns as a query meets them, and the names of their rows: of people who have agreed.
 
@@ -223,9 +233,8 @@ class Site:
     def _allow(self, query: Query, journal: Adding) -> None:
         """Refuse what needs no look at the rows. So these refusals tell nothing of them."""
         policy = self.policy
-        dataset = self.dataset if self.consent is None else self.consent.dataset(self.dataset)
-        if query.dataset != dataset:
-            raise self._refusal(ANOTHER_DATASET, f"it asks of {query.dataset!r}, not of {dataset!r}")
+        if query.dataset != self.asked_as:
+            raise self._refusal(ANOTHER_DATASET, f"it asks of {query.dataset!r}, not of {self.asked_as!r}")
         asked = {name for one in query.statistics for name in one.columns}
         asked |= set() if query.group_by is None else {query.group_by}
         filtered = {where.column for where in query.where}
@@ -238,10 +247,9 @@ class Site:
         if not query.used <= self.columns.keys():
             raise self._refusal(ANOTHER_SCHEMA, f"there are no columns {sorted(query.used - self.columns.keys())}")
         declarations = declared(query)
-        stated = {column.name: column for column in self.schema}
-        for name in stated.keys() & query.used:
-            if not _as_stated(query.column(name), stated[name]):
-                raise self._refusal(ANOTHER_SCHEMA, f"column {name!r} is not declared as this site has it")
+        otherwise = self.declared_otherwise(query)
+        if otherwise:
+            raise self._refusal(ANOTHER_SCHEMA, f"columns {sorted(otherwise)} are not declared as this site has them")
         for earlier in journal.entries:
             for name in earlier.columns.keys() & declarations.keys():
                 if earlier.columns[name] != declarations[name]:

@@ -5,7 +5,17 @@ import math
 from pathlib import Path
 from typing import Any
 
-from . import derivations, groups, ledger, paillier, privacy, private_operations, sessions, statistics
+from . import (
+    derivations,
+    groups,
+    ledger,
+    noisy_statistics,
+    paillier,
+    privacy,
+    private_operations,
+    sessions,
+    statistics,
+)
 from .findings import agree
 from .operations import OPERATIONS
 from .refusal import Refused
@@ -14,14 +24,14 @@ from .refusal import Refused
 def check_cases(vector: dict[str, Any]) -> int:
     """The file of a primitive: one function, one input, one output or error a case."""
     operations = {**OPERATIONS, **privacy.OPERATIONS, **private_operations.OPERATIONS}
-    operations |= {**statistics.OPERATIONS, **groups.OPERATIONS}
+    operations |= {**statistics.OPERATIONS, **noisy_statistics.OPERATIONS, **groups.OPERATIONS}
     for case in vector["cases"]:
         try:
             outcome = {"output": operations[case["operation"]](case["input"])}
         except Refused as refused:
             outcome = {"error": refused.error}
         expected = {key: case[key] for key in ("output", "error") if key in case}
-        close = case["operation"] in privacy.CLOSE | private_operations.CLOSE
+        close = case["operation"] in privacy.CLOSE | private_operations.CLOSE | noisy_statistics.CLOSE
         if close and "output" in expected and _near(outcome.get("output"), case["output"]):
             outcome = expected
         agree(f"{case['operation']}, {case['name']}", outcome, expected)

@@ -66,6 +66,7 @@ NOT_FROM_OUTSIDE = {
     "protocols.audit.replay.recorded_randomness": "the same vectors",
     "protocols.audit.checks.freshness": "what the library has drawn",
     "protocols.audit.checks.known_answers": "the same vectors",
+    "protocols.audit.replay.noisy_statistics": "the same vectors",
     "protocols.audit.replay.operations": "the same vectors",
     "protocols.audit.replay.group_operations": "the same vectors",
     "protocols.audit.replay.private_operations": "the same vectors",

@@ -8,6 +8,7 @@ from typing import Any
 
 from dp.analytic import gaussian_delta, gaussian_noise_multiplier
 from dp.audit import epsilon_lower_bound
+from dp.partition_selection import PartitionSelection
 from dp.zcdp import zcdp_delta, zcdp_epsilon, zcdp_rho
 from secagg import errors
 from secagg.errors import SecAggError
@@ -17,16 +18,20 @@ from ...masking import wire
 from ...masking.messages import Confirmation, ToClient, ToServer
 from ...masking.topology import GraphKind, derive_topology
 from ..outcome import Check, Found, Refuted, Trials, demand
-from ..replay import group_operations, private_operations, shipped, statistics_operations
+from ..replay import group_operations, noisy_statistics, private_operations, shipped, statistics_operations
 from ..replay.operations import OPERATIONS
 from ..replay.recorded_randomness import OtherRandomness
 
 PRIMITIVES = (
     *("encoding", "residues", "prg", "shamir", "derivation", "aead", "key_agreement", "signatures"),
-    *("privacy", "statistics", "groups"),
+    *("privacy", "statistics", "noisy_statistics", "groups"),
 )
 _OPERATIONS = (
-    OPERATIONS | private_operations.OPERATIONS | statistics_operations.OPERATIONS | group_operations.OPERATIONS
+    OPERATIONS
+    | private_operations.OPERATIONS
+    | statistics_operations.OPERATIONS
+    | noisy_statistics.OPERATIONS
+    | group_operations.OPERATIONS
 )
 _MAX_BYTES = 1 << 16
 
@@ -92,6 +97,12 @@ PUBLISHED: tuple[tuple[str, Callable[[], float], float, float], ...] = (
     ("zCDP delta of rho 0.025 at epsilon 1", lambda: zcdp_delta(0.025, 1), 1.33613190640e-6, 1e-16),
     ("zCDP epsilon of rho 0.025 at delta 1e-6", lambda: zcdp_epsilon(0.025, 1e-6), 1.01407425473, 1e-9),
     ("zCDP rho for (1, 1e-6)", lambda: zcdp_rho(1, 1e-6), 0.0243559703595, 1e-11),
+    (
+        "naming a group of 12 at (1, 1e-5)",
+        lambda: float(PartitionSelection(1, 1e-5).keep_probability(12)),
+        0.760311,
+        1e-6,
+    ),
     ("Clopper-Pearson audit of 500 and 0 of 500", lambda: epsilon_lower_bound(500, 0, 500, 0.01), 4.54, 1e-2),
 )
 

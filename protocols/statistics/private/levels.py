@@ -160,7 +160,7 @@ def named_levels(
     """
     if column not in site.site.policy.columns or column not in site.site.columns or site.most.unit is not Unit.RECORD:
         raise QueryRefused(NOT_ALLOWED)
-    values = np.asarray(site.site.columns[column]).tolist()
+    values = np.asarray(site.site.present()[0][column]).tolist()
     counts = Counter(str(value) for value in values if value is not None and _is_level(str(value)))
     if site.ledger is not None:
         site.ledger.spend(site.budget, selection.event, round_id=f"levels-{os.urandom(8).hex()}", unit=Unit.RECORD)

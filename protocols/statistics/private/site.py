@@ -68,6 +68,7 @@ class PrivateSite:
             QueryRefused: the site does not answer the question; this says so before any session.
         """
         self._allow(question)
+        self._read(question.query)
         return replace(self.most, epsilon=question.epsilon, delta=question.delta)
 
     def client_policy(self, question: PrivateQuestion) -> ClientPolicy:
@@ -91,30 +92,33 @@ class PrivateSite:
         demand.check(config)
         if [spec.name for spec in config.vectors] != [question.name]:
             raise ParameterError("the session is not about this question alone: propose the configuration of its plan")
-        query = question.query
-        features = Features(query)
-        try:
-            table = self.table(query)
-            rows = features.rows(table, table.selected(self.site.length))
-            _ = table.numbers, table.codes
-        except EncodingError as error:
-            raise self._refusal(ANOTHER_SCHEMA, str(error)) from None
+        table = self._read(question.query)
+        rows = Features(question.query).rows(table, table.selected(table.length))
         if self.ledger is not None:
             answer = f"{question.digest.hex()[:16]}-{os.urandom(8).hex()}"
             self.ledger.spend(self.budget, demand.event(config), round_id=answer, unit=question.unit)
         return Inputs({question.name: rows if question.unit is Unit.RECORD else rows.sum()})
 
     def table(self, query: Query) -> Table:
-        """Return the site's table, with the beginnings of texts that a query asks for. It stays at the site.
+        """Return the table of rows with consent, with the beginnings of texts that a query asks for. It stays here.
 
         Raises:
             EncodingError: beginnings of what has no texts.
         """
-        columns = dict(self.site.columns)
+        columns, _ = self.site.present()
         for name in query.used - columns.keys():
             base, length = self._source(name)
             columns[name] = [None if value is None else str(value)[:length] for value in _texts(columns[base])]
         return Table(query, columns)
+
+    def _read(self, query: Query) -> Table:
+        """Return the table, once every column is found to be of its type."""
+        try:
+            table = self.table(query)
+            _ = table.numbers, table.codes
+        except EncodingError as error:
+            raise self._refusal(ANOTHER_SCHEMA, str(error)) from None
+        return table
 
     def _source(self, name: str) -> tuple[str, int | None]:
         """Return the column that a name is of, and how many letters of it; the name itself for all other columns."""
@@ -126,7 +130,7 @@ class PrivateSite:
     def _allow(self, question: PrivateQuestion) -> None:
         """Refuse by the question alone."""
         query, policy, most = question.query, self.site.policy, self.most
-        if query.dataset != self.site.dataset:
+        if query.dataset != self.site.asked_as:
             raise self._refusal(ANOTHER_DATASET, f"it asks of {query.dataset!r}")
         asked = {name for one in query.statistics for name in one.columns}
         asked |= set() if query.group_by is None else {query.group_by}
@@ -146,6 +150,9 @@ class PrivateSite:
         absent = set(sources.values()) - self.site.columns.keys()
         if absent:
             raise self._refusal(ANOTHER_SCHEMA, f"there are no columns {sorted(absent)}")
+        otherwise = self.site.declared_otherwise(query)
+        if otherwise:
+            raise self._refusal(ANOTHER_SCHEMA, f"columns {sorted(otherwise)} are not declared as this site has them")
 
     def _refusal(self, reason: str, why: str) -> QueryRefused:
         self.site.log(f"question refused, {reason}: {why}")

@@ -42,6 +42,7 @@ from protocols.privacy import plans
 from protocols.privacy.plans import PrivatePlan
 from protocols.simulation import paillier as paillier_simulation
 from protocols.statistics import chosen as site_rows
+from protocols.statistics.private import features as noisy_features
 from secagg import aead, derivation, encoding, field, masking, prg, residues, shamir, signatures
 from secagg.encoding import Encoded, FixedPoint
 from secagg.errors import SecAggError
@@ -326,6 +327,7 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ("vectors/privacy", "half of what rounds cost", around(private_operations, "epsilon_of", half)),
     ("vectors/privacy", "samples that are one too large", around(private_operations, "decide", one_off)),
     ("vectors/statistics", "values rounded down", replaced(site_rows, "quantise", rounded_down)),
+    ("vectors/noisy_statistics", "squares off the middle", replaced(noisy_features, "square", np.square)),
     ("replay/private-curious", "half the noise planned", around(plans, "local_sigma_for", half)),
     ("replay/private-curious", "no pairwise masks", no_pairwise_masks),
     ("replay/curious-sparse", "no pairwise masks", no_pairwise_masks),

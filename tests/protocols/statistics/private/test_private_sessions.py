@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -18,6 +19,8 @@ from protocols.masking.transitions import ServerPhase
 from protocols.simulation import run_locally
 from protocols.simulation.masked import collected_phases
 from protocols.simulation.queried_privately import _as_promised, ask_sites_privately
+from protocols.statistics.columns import Number
+from protocols.statistics.consent import Consent
 from protocols.statistics.kinds import Kind
 from protocols.statistics.private import NoisyPlan, PrivateQuestion, PrivateSite, private_answer
 from protocols.statistics.query import Where, asked
@@ -128,9 +131,11 @@ def test_a_site_refuses_by_the_question_alone():
     with pytest.raises(QueryRefused, match="another-schema"):
         bare.demand(QUESTION)
     texts = Site({**site.site.columns, "age": np.array(["old"] * 60)}, site.site.policy, "hospitals", None)
-    plan = NoisyPlan(question=QUESTION, threat_model=ThreatModel(12, 0.1, 0.1))
     with pytest.raises(QueryRefused, match="another-schema"):
-        dataclasses.replace(site, site=texts).answer(QUESTION, plan.config)
+        dataclasses.replace(site, site=texts).demand(QUESTION)
+    found = ask_sites_privately(QUESTION, sites() | {"strange": dataclasses.replace(site, site=texts)})
+    assert found.refused == {"strange": "another-schema"}
+    assert found.answer.sites == 12
 
 
 def test_few_rows_and_small_cells_are_no_reason():
@@ -256,3 +261,26 @@ def test_too_few_sites_are_no_session():
         ask_sites_privately(QUESTION, sites(counts=(5,) * 3, columns={"age"}))
     with pytest.raises(ParameterError):
         ask_sites_privately(QUESTION, sites(counts=(5,) * 9))  # below min_participants
+
+
+def test_rows_without_consent_have_no_part_in_an_answer_with_noise():
+    agreed = {str(at) for at in range(0, 60, 3)}
+    asked_of = sites()
+    for site in asked_of.values():
+        site.site.ids, site.site.consent = [str(at) for at in range(60)], Consent("research", agreed, least_share=0.1)
+    plain = query(asked("count"))
+    with pytest.raises(QueryRefused, match="another-dataset"):
+        asked_of["site-0"].demand(PrivateQuestion(plain, 2.0, 1e-5))
+    for_research = msgspec.structs.replace(plain, dataset="hospitals for research")
+    found = ask_sites_privately(PrivateQuestion(for_research, 2.0, 1e-5), asked_of)
+    count = found.answer.findings[0].value
+    assert abs(count.value - 20 * 12) < 7 * (count.high - count.low) / 4  # false alarm 1e-11
+
+
+def test_a_schema_holds_for_questions_with_noise_as_well():
+    asked_of = sites()["site-0"]
+    asked_of.site.schema = (AGE,)
+    asked_of.demand(PrivateQuestion(query(asked("mean", "age")), 2.0, 1e-5))
+    other = Number("age", 0, 1e6)
+    with pytest.raises(QueryRefused, match="another-schema"):
+        asked_of.demand(PrivateQuestion(query(asked("mean", "age"), columns=(other,)), 2.0, 1e-5))
