@@ -60,7 +60,7 @@ test-lowest:     ## the suite against the lowest versions that pyproject.toml ad
 	$(PYTHON) -m venv .venv-lowest
 	@echo "installing into .venv-lowest (a minute or two)"
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint tests/constraints-lowest.txt --editable '.[test,flower]'
+		--constraint tests/constraints-lowest.txt --editable '.[test,flower,ray]'
 	@touch $@
 
 lint: $(STAMP)   ## ruff, rules and layout

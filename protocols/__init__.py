@@ -1,7 +1,7 @@
 """Who says what to whom, and in which order: secure aggregation as state machines without I/O.
 
 Read as layers, lowest first: `core`, `reporting` and `inputs`; `masking` and `paillier`; `privacy`; `statistics` and
-`groups`; `simulation`; `flower`; `audit`; `cli`. A folder imports from layers beneath its own and from no other.
+`groups`; `simulation`; `flower` and `ray`; `audit`; `cli`. A folder imports from layers beneath its own.
 """
 
 from .core import Adversary, Inputs, Participants, Receipt, ThreatModel, once

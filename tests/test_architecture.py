@@ -27,6 +27,7 @@ HEAVY = {
     "sqlalchemy",
     "psycopg",
     "pyarrow",
+    "ray",
 }
 # Modules that are themselves only imported from inside a function may import what is heavy.
 LAZY_MODULES = {
@@ -56,7 +57,7 @@ LAYERS = (
     ("privacy",),
     ("statistics", "groups"),
     ("simulation",),
-    ("flower",),
+    ("flower", "ray"),
     ("audit",),
     ("cli",),
 )

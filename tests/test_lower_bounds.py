@@ -6,7 +6,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 
-TESTED_EXTRAS = ("cli", "demo", "dp", "flower", "paillier", "parquet", "plots", "postgres", "statistics", "test")
+TESTED_EXTRAS = ("cli", "demo", "dp", "flower", "paillier", "parquet", "plots", "postgres", "ray", "statistics", "test")
 
 
 def requirements() -> list[str]:

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -24,6 +26,7 @@ from ..masking.topology import GraphKind
 from ..privacy.plans import MIN_PARTICIPANTS, PrivatePlan
 
 _PANEL = "Private rounds"
+_GROUPS = "Groups on a cluster"
 
 Clients = Annotated[int, typer.Option(help="How many clients are invited.", metavar="N", min=2)]
 
@@ -94,6 +97,39 @@ class Setting:
             dropout_fraction=dropout,
             adversary=self.adversary,
         )
+
+
+class Engine(StrEnum):
+    """What runs groups, if not this process."""
+
+    RAY = "ray"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """What runs the groups of a round."""
+
+    engine: Annotated[
+        Engine | None,
+        typer.Option(
+            help=f"What runs groups: {', '.join(Engine)}. Else this process.", metavar="NAME", rich_help_panel=_GROUPS
+        ),
+    ] = None
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster, HOST:PORT or auto.", rich_help_panel=_GROUPS, show_default="one here"),
+    ] = None
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Folder to go on from when started again.", metavar="DIR", rich_help_panel=_GROUPS),
+    ] = None
+
+    def check(self, groups: int) -> None:
+        """Raise ParameterError for a cluster without groups, or options of one that is not asked for."""
+        if self.engine is None and (self.address is not None or self.keep is not None):
+            raise ParameterError("--address and --keep are for groups on a cluster: give --engine ray as well")
+        if self.engine is not None and groups == 1:
+            raise ParameterError("--engine runs groups side by side: give --groups as well, from 2")
 
 
 @dataclass(frozen=True, kw_only=True)

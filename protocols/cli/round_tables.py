@@ -19,7 +19,10 @@ def show_round(facts: Mapping[str, Any], title: str) -> None:
     table = table_of(title)
     table.add_row("clients", f"{facts['clients']:,} invited, {facts['survivors']:,} in the sum")
     if "groups" in facts:
-        table.add_row("groups", f"{facts['groups']:,}, each a session; of one of them:")
+        out = f"{len(facts['left_out']):,} of them left out" if facts["left_out"] else "of one of them:"
+        table.add_row("groups", f"{facts['groups']:,}, each a session; {out}")
+    if "nodes" in facts:
+        table.add_row("cluster", f"{facts['nodes']} nodes; {facts['lost_steps']} steps were lost and taken again")
     table.add_row(
         "graph", f"degree {facts['degree']}, threshold {facts['threshold']}, {facts['modulus_bits']}-bit modulus"
     )

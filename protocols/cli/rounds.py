@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -14,13 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dp.sensitivity import Unit
 from secagg.errors import ParameterError
 
-from ..core.threat_model import Adversary
+from ..core.threat_model import Adversary, ThreatModel
+from ..groups.plan import GroupPlan
+from ..masking.config import RoundConfig
 from ..masking.topology import GraphKind, Topology
 from ..masking.transitions import ServerPhase
 from ..simulation.masked import COLLECTED_PHASES, collected_phases
 from ..simulation.workers import MANY_CLIENTS, useful_workers
 from .errors import EXIT_WRONG, tell
-from .options import Clients, Noise, Payment, Schedule, Setting, spread
+from .options import Clients, Noise, Payment, Running, Schedule, Setting, spread
 from .round_tables import add_plan, show_round
 from .tables import AsJson, print_json, print_lines, size_of, table_of
 
@@ -99,6 +102,7 @@ def run_round(
     setting: Setting,
     plan: Noise,
     payment: Payment,
+    running: Running,
     dropout: Annotated[float, typer.Option(help="Fraction that vanishes after ShareKeys.", metavar="F")] = 0.0,
     drop_in: Annotated[
         list[str] | None,
@@ -129,7 +133,6 @@ def run_round(
     with what was promised; with --budget and --subject, the round is paid for from a privacy ledger.
     """
     from ..simulation.checked import run_checked_round
-    from ..simulation.checked_groups import run_checked_groups
     from ..simulation.checked_private import run_checked_private_round
 
     fractions = drop_fractions(dropout, drop_in or [])
@@ -137,10 +140,11 @@ def run_round(
     private = plan.plan(setting.model(clients, vanishing), dim)
     if private and groups > 1:
         raise ParameterError("--groups adds up sums without noise: leave it, or --epsilon, out")
+    running.check(groups)
     if payment and not private:
         raise ParameterError("--budget and --subject pay for private rounds: give --epsilon and --delta as well")
     check_phases_exist(setting.adversary, fractions)
-    workers = workers or useful_workers(clients // groups)
+    asked, workers = workers, workers or useful_workers(clients // groups)
     with payment.account() as account, _round_progress(quiet=as_json) as on_progress:
         if private:
             paid = run_checked_private_round(
@@ -149,15 +153,15 @@ def run_round(
             facts, well = paid.facts(), paid.as_promised
             title = "the noise is as promised" if well else "THE NOISE IS NOT AS PROMISED"
         elif groups > 1:
-            grouped = run_checked_groups(
+            facts, well = _run_groups(
                 setting.groups(clients, vanishing, groups),
                 lambda model: setting.config_for(model, dim),
                 fractions,
+                running,
                 seed=seed,
-                workers=workers,
+                workers=workers if running.engine is None else asked,
                 on_progress=on_progress,
             )
-            facts, well = grouped.facts(), grouped.exact
             title = "the sum of the sums is exact" if well else "THE SUM IS WRONG"
         else:
             config = setting.config(clients, vanishing, dim)
@@ -170,6 +174,34 @@ def run_round(
         show_round(facts, title)
     if not well:
         raise typer.Exit(EXIT_WRONG)
+
+
+def _run_groups(
+    plan: GroupPlan,
+    configure: Callable[[ThreatModel], RoundConfig],
+    fractions: Mapping[ServerPhase, float],
+    running: Running,
+    *,
+    seed: int,
+    workers: int | None,
+    on_progress: Callable[[str, int, int], None],
+) -> tuple[dict[str, Any], bool]:
+    """Run a round in groups, here or on a cluster; return what is printed of it, and whether its sum is exact."""
+    from ..ray import RayReport, run_on_ray
+    from ..simulation.checked_groups import run_checked_groups
+    from ..simulation.grouped import run_in_groups
+
+    if running.engine is None:
+        here = partial(run_in_groups, workers=workers or 1, on_progress=on_progress)
+        checked = run_checked_groups(plan, configure, fractions, here, seed=seed)
+        return checked.facts() | {"engine": "here"}, checked.exact
+    there = partial(run_on_ray, workers=workers, address=running.address, folder=running.keep, on_progress=on_progress)
+    checked = run_checked_groups(plan, configure, fractions, there, seed=seed)
+    facts = checked.facts() | {"engine": str(running.engine)}
+    if isinstance(report := checked.report, RayReport):
+        facts |= {"nodes": report.nodes, "workers": report.workers, "lost_steps": report.lost_steps}
+        facts |= {"peak_memory_bytes": report.peak_memory_bytes}
+    return facts, checked.exact
 
 
 def _at_most(topology: Topology) -> str:

@@ -55,6 +55,8 @@ DECODERS: dict[str, tuple[str, ...]] = {
 
 NOT_FROM_OUTSIDE = {
     "dp._compiling": "the package's own sources, to digest them",
+    "protocols.ray.cluster": "the packages' own sources, to digest them",
+    "protocols.ray.kept": "files of the driver's own; the dumps in them are protocols.core.dumps's to read",
     "protocols.simulation.memory": "the operating system's own files",
     "secagg.paillier.halves": "exponents that the library has drawn",
     "secagg._compiling": "the package's own sources, to digest them",

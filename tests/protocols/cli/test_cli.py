@@ -61,7 +61,7 @@ def test_round_reports_all_that_scripts_need():
 def test_a_round_in_groups_reports_the_same_and_how_many():
     arguments = ["round", "--clients", "25", "--dim", "40", "--dropout", "0.1", "--corrupt", "0", "--groups", "2"]
     facts, one = run_json(*arguments), run_json(*arguments[:-2])
-    assert facts.keys() == one.keys() | {"groups"}
+    assert facts.keys() == one.keys() | {"groups", "left_out", "engine"}
     assert facts["seconds"].keys() == one["seconds"].keys()
     assert facts["bytes"].keys() == one["bytes"].keys()
     assert (facts["exact"], facts["groups"], facts["clients"], facts["survivors"]) == (True, 2, 25, 23)
@@ -72,6 +72,14 @@ def test_a_round_in_groups_reports_the_same_and_how_many():
     shown = runner.invoke(app, arguments).stdout
     assert "the sum of the sums is exact" in shown
     assert "2, each a session" in shown
+
+
+def test_the_groups_of_a_round_are_those_of_its_seed():
+    arguments = ["round", "--clients", "24", "--dim", "4", "--corrupt", "0", "--groups", "2", "--dropout", "0.1"]
+    facts = run_json(*arguments, "--seed", "5")
+    assert (facts["exact"], facts["engine"], facts["left_out"]) == (True, "here", [])
+    again = run_json(*arguments, "--seed", "5")
+    assert facts["bytes"] == again["bytes"]
 
 
 def test_a_wrong_sum_of_a_group_is_noticed(monkeypatch):
@@ -115,6 +123,9 @@ def test_round_with_the_complete_graph():
     [
         (["--clients", "10", "--dim", "5", "--dropout", "0.95"], "assume fewer"),
         (["--clients", "20", "--dim", "5", "--groups", "5"], "ask for at most 2, of 10"),
+        (["--clients", "40", "--dim", "5", "--engine", "ray"], "give --groups as well"),
+        (["--clients", "40", "--dim", "5", "--groups", "2", "--keep", "x"], "give --engine ray as well"),
+        (["--clients", "40", "--dim", "5", "--groups", "2", "--engine", "ray", "--address", "x"], "must be host:port"),
         (["--clients", "40", "--dim", "5", "--groups", "2", "--epsilon", "1", "--delta", "1e-5"], "without noise"),
         (["--clients", "10", "--dim", "5", "--dropout", "-0.5"], "dropout"),
         (["--clients", "10", "--dim", "5", "--bits", "60"], "value_bits is 60"),

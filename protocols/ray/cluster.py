@@ -1,0 +1,136 @@
+"""A Ray cluster: how a driver comes to one, and what it must have. Ray is loaded when it is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import secagg
+from secagg.errors import MissingDependencyError, ParameterError, SecAggError
+from secagg.prg import cpu_count
+
+LOCAL_STORE_BYTES = 1 << 28
+"""The object store of a cluster that is started here: what is beyond it is spilled to disk."""
+_ANSWERS_WITHIN_SECONDS = 10
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nobody else needs to hear of it
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # the driver tells of the first
+    "RAY_worker_niceness": "0",  # of a cluster that is started here, which is there for this alone
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray is to do of itself in future, and warns of
+}
+
+
+class ClusterError(SecAggError):
+    """The cluster is not there, cannot run the round as it was asked for, or can no longer."""
+
+
+def load_ray() -> Any:
+    """Return the module `ray`; raise MissingDependencyError if it is not installed."""
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ImportError:
+        raise MissingDependencyError(
+            "groups on a cluster need Ray: in a checkout of secagg, pip install '.[ray]'"
+        ) from None
+    return ray
+
+
+@contextmanager
+def connected(address: str | None, workers: int | None) -> Iterator[Any]:
+    """Connect to a cluster and disconnect in the end; yield `ray`.
+
+    Args:
+        address: host:port, or auto for one on this machine; None to start one here, or for the one that this process is
+            connected to, which then stays so.
+        workers: how many processors the cluster must have; at least one if None.
+
+    Raises:
+        ParameterError: no such form of an address, or this process is connected to a cluster already.
+        ClusterError: nobody answers there, its Ray or Python has another version, or it has fewer processors.
+    """
+    ray = load_ray()
+    ours = not ray.is_initialized()
+    if ours:
+        _connect(ray, address, workers)
+    elif address is not None:
+        raise ParameterError("this process is connected to a Ray cluster already: give no address")
+    try:
+        have = num_processors(ray)
+        if have < (workers or 1):
+            raise ClusterError(
+                f"the cluster has {have} processors on {num_nodes(ray)} nodes, but {workers or 1} workers need one "
+                "each: ask for fewer workers, or add nodes"
+            )
+        yield ray
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def num_processors(ray: Any) -> int:
+    """Return how many processors the nodes that are alive offer."""
+    return int(ray.cluster_resources().get("CPU", 0))
+
+
+def num_nodes(ray: Any) -> int:
+    """Return how many nodes are alive."""
+    return sum(bool(node["Alive"]) for node in ray.nodes())
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return what must be the same wherever a part of a round runs: Python, and the sources of secagg to the byte."""
+    sources, root = hashlib.sha256(), Path(secagg.__file__).parent.parent
+    for package in ("dp", "protocols", "secagg"):
+        for path in sorted((root / package).rglob("*.py")):
+            sources.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return {
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "secagg": f"{secagg.__version__} (sources {sources.hexdigest()[:12]})",
+    }
+
+
+def _connect(ray: Any, address: str | None, workers: int | None) -> None:
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    if address is None:
+        ray.init(
+            num_cpus=workers or cpu_count(),
+            object_store_memory=LOCAL_STORE_BYTES,
+            include_dashboard=False,
+            address="local",
+            **quiet,
+        )
+        return
+    if address != "auto":
+        _check_answers(address)
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        first = str(error).strip().replace("\n", " ")
+        raise ClusterError(f"cannot join the Ray cluster at {address}: {first}") from None
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address where nobody answers: Ray would wait there for ever."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in address or not port.isdecimal() or not 1 <= int(port) < 1 << 16:
+        raise ParameterError(f"the address of a Ray cluster is {address!r}, but must be host:port or auto")
+
+    async def knock() -> None:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), _ANSWERS_WITHIN_SECONDS)
+        writer.close()
+
+    try:
+        asyncio.run(knock())
+    except (OSError, TimeoutError) as error:
+        why = getattr(error, "strerror", None) or "no answer"
+        raise ClusterError(f"no Ray cluster at {address} ({why}): is `ray start --head` running there?") from None

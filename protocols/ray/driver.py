@@ -1,0 +1,240 @@
+"""A round in groups on a Ray cluster: sessions side by side, each a chain of steps from dump to dump.
+
+The driver alone says which dump is a session's newest: it takes one from a step, keeps it, and gives it to the next.
+So a worker or a node that dies costs one step, which is taken again elsewhere, and a driver that dies goes on from what
+it kept. Two sessions a worker are under way: a step of one waits there while the driver keeps what the other came to.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from secagg.errors import ParameterError, SecAggError, StateError, ThresholdError
+
+from ..core.machine import GivenInputs
+from ..core.numbers import whole
+from ..groups.rounds import GroupedRounds
+from ..masking.policy import ClientPolicy
+from ..masking.transitions import ServerPhase
+from ..simulation.grouped import GroupedReport
+from ..simulation.masked import SimulationReport
+from ..simulation.memory import own_peak_memory_bytes
+from .cluster import ClusterError, connected, num_nodes, num_processors, versions
+from .kept import Kept
+from .running import GroupTask, has_ended, outcome
+from .steps import MAX_OBJECT_BYTES, Step, in_ranges, take_step
+
+MAX_LOSSES = 20
+"""So many workers may be lost at one step of one session, before the round is given up."""
+SESSIONS_A_WORKER = 2
+"""So many are under way for each worker, of which it computes one."""
+_LOOK_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class RayReport(GroupedReport):
+    """What a round in groups gave and cost, and what it ran on.
+
+    Attributes (besides):
+        workers: how many steps ran side by side at most.
+        nodes: that were alive in the end.
+        lost_steps: that were taken again, since a worker or a node was lost.
+        peak_memory_bytes: of this process and of the largest of so many workers' processes, each at its own peak;
+            without Ray's own.
+    """
+
+    workers: int
+    nodes: int
+    lost_steps: int
+    peak_memory_bytes: int
+
+
+def run_on_ray(
+    rounds: GroupedRounds,
+    inputs: Callable[[str], GivenInputs],
+    drops: Mapping[ServerPhase, Collection[str]] | None = None,
+    *,
+    workers: int | None = None,
+    address: str | None = None,
+    folder: Path | None = None,
+    policy: ClientPolicy | None = None,
+    on_progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
+) -> RayReport:
+    """Run the groups' sessions on a cluster, clients simulated beside their servers. Same sums as `run_in_groups`.
+
+    Args:
+        rounds: of the round.
+        inputs: name -> a client's inputs, the same each time; sent to workers, which have secagg installed.
+        drops: phase -> the clients that vanish before they answer in it.
+        workers: how many steps are taken at a time, on a processor each; None for all processors.
+        address: of the cluster, as `connected` has it.
+        folder: keeps the round; where it was begun there, with the same arguments, it goes on. Else it dies with this
+            process.
+        policy: of every client, beside what its group's plan makes it ask; None takes what is proposed.
+        on_progress: called with what is done, how many groups have ended, and out of how many.
+
+    Raises:
+        ParameterError: no such number of workers; inputs that cannot be sent; a folder of another round.
+        ClusterError: no cluster, one that is too small or has become so, another version on a node, or a step that no
+            worker survives.
+        ThresholdError: fewer groups than planned ended with a sum; its cause is that of the first that did not.
+        StateError: what the folder keeps was damaged.
+    """
+    workers = workers if workers is None else whole(workers, "workers", 1)
+    tasks = _tasks(rounds, drops or {}, policy or ClientPolicy.permissive())
+    with ExitStack() as stack:
+        place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="secagg-round-")))
+        kept = Kept(place, _fingerprint(rounds, tasks))
+        stack.enter_context(kept.alone())
+        ray = stack.enter_context(connected(address, workers))
+        workers = workers or num_processors(ray)
+        flights = _Flights(ray, _sent(ray, inputs), kept, workers)
+        flights.run(tasks, on_progress)
+        nodes = num_nodes(ray)
+        ended = {task.place: _outcome(kept, task) for task in tasks}
+    reports = {number: each for number, each in ended.items() if isinstance(each, SimulationReport)}
+    failures = {number: each for number, each in ended.items() if isinstance(each, SecAggError)}
+    try:
+        result = rounds.finish({number: report.result for number, report in reports.items()})
+    except ThresholdError as error:
+        raise error from next(iter(failures.values()), None)
+    peak = own_peak_memory_bytes() + sum(sorted(flights.peaks.values())[-workers:])
+    return RayReport(result, reports, failures, workers, nodes, flights.lost, peak)
+
+
+class _Flights:
+    """The sessions that are under way."""
+
+    def __init__(self, ray: Any, inputs: Any, kept: Kept, workers: int) -> None:
+        self._ray, self._inputs, self._kept, self._workers = ray, inputs, kept, workers
+        # Who takes a step again is this driver, from the newest dump; Ray would take it from one that it remembers.
+        self._step = ray.remote(take_step).options(num_cpus=1, max_retries=0, num_returns="streaming")
+        self._losses: Counter[int] = Counter()
+        self.lost = 0
+        self.peaks: dict[tuple[str, int], int] = {}
+
+    def run(self, tasks: Collection[GroupTask], on_progress: Callable[[str, int, int], None]) -> None:
+        """Take all sessions to their ends."""
+        waiting = deque(task for task in tasks if not self._over(task))
+        done = len(tasks) - len(waiting)
+        on_progress("groups", done, len(tasks))
+        under_way: dict[Any, GroupTask] = {}
+        try:
+            while waiting or under_way:
+                while waiting and len(under_way) < SESSIONS_A_WORKER * self._workers:
+                    task = waiting.popleft()
+                    under_way[self._begin(task)] = task
+                ready, _ = self._ray.wait(list(under_way), timeout=_LOOK_SECONDS, fetch_local=False)
+                if not ready:
+                    self._check_alive()
+                for step in ready:
+                    task = under_way.pop(step)
+                    if self._finish(task, step):
+                        done += 1
+                        on_progress("groups", done, len(tasks))
+                    else:
+                        under_way[self._begin(task)] = task
+        finally:
+            for step in under_way:
+                self._ray.cancel(step, force=True)
+
+    def _over(self, task: GroupTask) -> bool:
+        dumped = self._kept.newest(task.place)
+        with _naming(self._kept, task):
+            return dumped is not None and has_ended(task, dumped)
+
+    def _begin(self, task: GroupTask) -> Any:
+        ranges = [self._ray.put(one) for one in in_ranges(self._kept.newest(task.place) or b"")]
+        return self._step.remote(versions(), task, self._inputs, ranges)
+
+    def _finish(self, task: GroupTask, step: Any) -> bool:
+        """Keep what a step came to, and return whether the session is over; a step that was lost came to nothing."""
+        try:
+            taken: Step = self._ray.get(next(step))
+            dumped = b"".join(self._ray.get(next(step)) for _ in range(taken.ranges))
+        except (self._ray.exceptions.RayError, StopIteration) as error:
+            self._lose(task, error)
+            return False
+        self._kept.keep(task.place, dumped)
+        self._losses[task.place] = 0
+        self.peaks[taken.process] = max(taken.peak_memory_bytes, self.peaks.get(taken.process, 0))
+        return taken.ended
+
+    def _lose(self, task: GroupTask, error: Exception) -> None:
+        """Count a step as lost; raise what is no loss, and what comes again and again."""
+        if isinstance(error, self._ray.exceptions.RayTaskError):
+            if isinstance(error.cause, SecAggError):
+                raise error.cause from None
+            if not isinstance(error.cause, self._ray.exceptions.RayError):
+                raise error.cause from error
+        self._check_alive()
+        self.lost += 1
+        self._losses[task.place] += 1
+        if self._losses[task.place] > MAX_LOSSES:
+            why = str(error).strip().partition("\n")[0]
+            raise ClusterError(
+                f"group {task.place} has lost {self._losses[task.place]} workers at one step ({why}): does a group of "
+                f"{len(task.members)} fit in a node's memory? Ask for more groups, or for fewer workers"
+            ) from None
+
+    def _check_alive(self) -> None:
+        have = num_processors(self._ray)
+        if have < 1:
+            raise ClusterError(
+                f"the cluster has lost its workers: {num_nodes(self._ray)} nodes are alive, without a processor. With "
+                "the same folder, the round goes on when there are some"
+            )
+
+
+def _tasks(
+    rounds: GroupedRounds, drops: Mapping[ServerPhase, Collection[str]], policy: ClientPolicy
+) -> list[GroupTask]:
+    tasks = []
+    for place, (members, config) in enumerate(zip(rounds.groups.members, rounds.configs, strict=True)):
+        silent = {str(phase): tuple(sorted(set(names) & set(members))) for phase, names in drops.items()}
+        own = rounds.policy(len(members), policy)
+        tasks.append(GroupTask(place, members.names, config, own, silent))
+    return tasks
+
+
+def _fingerprint(rounds: GroupedRounds, tasks: Collection[GroupTask]) -> str:
+    """Return what tells a round from others, but for its inputs."""
+    what = [(task.members, task.config, task.policy, sorted(task.silent.items())) for task in tasks]
+    return sha256(msgspec.msgpack.encode([rounds.plan.written(), rounds.groups.coin, what])).hexdigest()
+
+
+def _sent(ray: Any, inputs: Callable[[str], GivenInputs]) -> Any:
+    """Put the inputs' source into the cluster's store; return a reference."""
+    try:
+        pickled = ray.cloudpickle.dumps(inputs)
+    except Exception as error:  # objects raise what they like when they are taken apart
+        raise ParameterError(f"inputs cannot be sent to workers ({error}): give a function that can be") from None
+    if len(pickled) > MAX_OBJECT_BYTES:
+        raise ParameterError(
+            f"inputs take {len(pickled):,} bytes to send to workers, but at most {MAX_OBJECT_BYTES:,} are: give a "
+            "function that makes or loads a client's when it is asked for them"
+        )
+    return ray.put(pickled)
+
+
+def _outcome(kept: Kept, task: GroupTask) -> SimulationReport | SecAggError:
+    with _naming(kept, task):
+        return outcome(task, kept.newest(task.place) or b"")
+
+
+@contextmanager
+def _naming(kept: Kept, task: GroupTask) -> Iterator[None]:
+    """Name the file of a dump that is none."""
+    try:
+        yield
+    except StateError as error:
+        raise StateError(f"{kept.file(task.place)}: {error}; delete it to run that group anew") from None

@@ -1,0 +1,150 @@
+"""A group's session from dump to dump, and the folder that keeps them: without a cluster."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from protocols.core import Adversary
+from protocols.masking.transitions import ServerPhase
+from protocols.ray import cluster
+from protocols.ray.cluster import ClusterError, connected, versions
+from protocols.ray.kept import Kept
+from protocols.ray.running import GroupRun, has_ended, outcome
+from protocols.ray.steps import MAX_OBJECT_BYTES, check_versions, in_ranges
+from protocols.simulation.grouped import run_in_groups
+from secagg.errors import MissingDependencyError, ParameterError, SecAggError, StateError
+
+from .parts import DROPS, grouped, inputs, task_of
+
+
+@pytest.mark.parametrize("adversary", [Adversary.SEMI_MALICIOUS_SERVER, Adversary.MALICIOUS_SERVER])
+def test_a_session_goes_on_from_its_dump_after_every_phase(adversary):
+    rounds = grouped(adversary=adversary)
+    one = run_in_groups(rounds, inputs, DROPS).reports
+    for place, members in enumerate(rounds.groups.members):
+        silent = {str(phase): tuple(set(names) & set(members)) for phase, names in DROPS.items()}
+        task = task_of(rounds, place, silent)
+        run, phases, sessions = GroupRun(task, inputs), [], set()
+        while not run.ended:
+            phases.append(run.phase)
+            run.step()
+            dumped = run.dump()
+            assert has_ended(task, dumped) == run.ended
+            run = GroupRun.load(task, inputs, dumped)
+            sessions.add(run._session.coordinator.session_id)
+        report = outcome(task, dumped)
+        assert phases == list(report.phase_seconds)
+        assert len(sessions) == 1
+        assert report.result.survivors == one[place].result.survivors
+        for name, levels in report.result.levels.items():
+            assert levels.tobytes() == one[place].result.levels[name].tobytes()
+        assert {name: cost.sent_bytes for name, cost in report.clients.items()} == {
+            name: cost.sent_bytes for name, cost in one[place].clients.items()
+        }
+
+
+def test_an_ended_session_keeps_nothing_of_its_clients():
+    task = task_of(grouped())
+    run = GroupRun(task, inputs)
+    run.step()
+    before = run.dump()
+    while not run.ended:
+        run.step()
+    assert GroupRun.load(task, inputs, before)._session.participants.keys() == set(task.members)
+    assert not GroupRun.load(task, inputs, run.dump())._session.participants
+
+
+def test_a_session_without_a_sum_says_why():
+    rounds = grouped()
+    members = rounds.groups.members[1].names
+    task = task_of(rounds, 1, {str(ServerPhase.MASKED_INPUT): members[:5]})
+    run = GroupRun(task, inputs)
+    while not run.ended:
+        run.step()
+    why = outcome(task, run.dump())
+    assert isinstance(why, SecAggError)
+    assert str(why).startswith("group 1: ThresholdError: ")
+
+
+def test_bytes_that_are_no_dump_of_this_group_are_refused():
+    rounds = grouped()
+    run = GroupRun(task_of(rounds, 0), inputs)
+    dumped = run.dump()
+    with pytest.raises(StateError, match="of group 0, not of group 1"):
+        GroupRun.load(task_of(rounds, 1), inputs, dumped)
+    with pytest.raises(StateError, match="was damaged"):
+        GroupRun.load(task_of(rounds, 0), inputs, dumped[:-1] + bytes([dumped[-1] ^ 1]))
+    with pytest.raises(StateError, match="no dump of ours"):
+        has_ended(task_of(rounds, 0), b"")
+
+
+def test_dumps_of_any_size_go_in_ranges():
+    dumped = np.random.default_rng(1).bytes(2 * MAX_OBJECT_BYTES + 3)
+    ranges = in_ranges(dumped)
+    assert [len(one) for one in ranges] == [MAX_OBJECT_BYTES, MAX_OBJECT_BYTES, 3]
+    assert b"".join(ranges) == dumped
+    assert in_ranges(b"") == []
+
+
+def test_a_folder_keeps_the_newest_dump_of_each_group_for_its_owner_alone(tmp_path):
+    kept = Kept(tmp_path / "a" / "round", "this")
+    assert kept.newest(3) is None
+    kept.keep(3, b"one")
+    kept.keep(3, b"two")
+    assert Kept(tmp_path / "a" / "round", "this").newest(3) == b"two"
+    assert kept.file(3).stat().st_mode & 0o077 == 0
+    assert kept.file(3).parent.stat().st_mode & 0o077 == 0
+
+
+def test_folders_of_other_things_are_refused(tmp_path):
+    Kept(tmp_path / "round", "this")
+    with pytest.raises(ParameterError, match="keeps another round"):
+        Kept(tmp_path / "round", "that")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    with pytest.raises(ParameterError, match="holds other files"):
+        Kept(tmp_path / "other", "this")
+
+
+def test_two_drivers_do_not_drive_one_round(tmp_path):
+    first, second = Kept(tmp_path / "round", "this"), Kept(tmp_path / "round", "this")
+    with first.alone(), pytest.raises(ParameterError, match="another driver is at work"), second.alone():
+        pass
+    with second.alone():
+        pass
+
+
+def test_a_worker_of_another_version_is_named():
+    check_versions(versions(), "0123456789abcdef")
+    with pytest.raises(ClusterError, match=r"secagg is 0\.1\.0 \(sources .*\) on node 0123456789ab, but 0\.0\.9"):
+        check_versions(versions() | {"secagg": "0.0.9"}, "0123456789abcdef")
+
+
+def test_a_cluster_of_another_version_is_named():
+    class Older:
+        def init(self, **_):
+            raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.9.0")
+
+    with pytest.raises(ClusterError, match=r"cannot join the Ray cluster at auto: Version mismatch: .* Ray: 2\.9\.0"):
+        cluster._connect(Older(), "auto", 1)
+
+
+def test_the_extra_is_named_where_ray_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install '\.\[ray\]'"):
+        cluster.load_ray()
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "words"),
+    [
+        ("nonsense", ParameterError, "must be host:port or auto"),
+        ("ray://127.0.0.1:10001", ParameterError, "must be host:port or auto"),
+        ("127.0.0.1:70000", ParameterError, "must be host:port or auto"),
+        ("127.0.0.1:1", ClusterError, "no Ray cluster at 127.0.0.1:1"),
+    ],
+)
+def test_an_address_without_a_cluster_is_named(address, error, words):
+    with pytest.raises(error, match=words), connected(address, 1):
+        pass
