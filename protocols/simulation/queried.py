@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import msgspec
 import numpy as np
 
 from secagg.errors import EstimateError, ParameterError, QueryRefused
@@ -151,13 +150,13 @@ def inquire(query: Query, ask: Callable[[Query], QueriedSites], *, two_rounds: b
     found: dict[tuple[Kind, tuple[str, ...]], list[Finding]] = {}
     answers = []
     if plain:
-        together = msgspec.structs.replace(query, statistics=plain)
+        together = query.changed(statistics=plain)
         answers.append(ask_twice(together, once) if two_rounds else once(together))
         for finding in answers[0].findings:
             found.setdefault((finding.statistic, finding.columns), []).append(finding)
     for one in stepwise:
         try:
-            answers.append(fit(msgspec.structs.replace(query, statistics=(one,)), once).answer)
+            answers.append(fit(query.changed(statistics=(one,)), once).answer)
             found[one.kind, one.columns] = [*answers[-1].findings]
         except EstimateError as error:
             answers.append(sessions[-1].answer)

@@ -63,7 +63,7 @@ def fit(query: Query, ask: Callable[[Query], Answer]) -> Fit:
         if value is None or abs(value["decrement"]) <= TOLERANCE:
             return Fit(answer, step)
         try:
-            query = msgspec.structs.replace(query, statistics=(_next(query, value["next"]),))
+            query = query.changed(statistics=(_next(query, value["next"]),))
             Plan(query)  # refuses coefficients at which terms have no bound
         except ParameterError:
             break

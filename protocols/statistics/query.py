@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 import msgspec
 
@@ -162,6 +163,10 @@ class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
         elif operator not in (Operator.EQUAL, Operator.NOT_EQUAL) or constant not in column.levels:
             raise ParameterError(f"{one.column!r} is compared by eq or ne with one of its public levels")
         return Where(one.column, operator, constant)
+
+    def changed(self, **fields: Any) -> Query:
+        """Return the query with other fields, checked anew: older msgspec's `replace` checks nothing."""
+        return Query(**{name: getattr(self, name) for name in self.__struct_fields__} | fields)
 
     def column(self, name: str) -> Column:
         """Return a declared column; raise ParameterError where there is none."""

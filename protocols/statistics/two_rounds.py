@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import msgspec
-
 from secagg.errors import ParameterError
 
 from .answer import Answer
@@ -42,7 +40,7 @@ def ask_twice(query: Query, ask: Callable[[Query], Answer]) -> Answer:
     moments = [one for one in query.statistics if one.kind in POWERS]
     counts = [one for one in query.statistics if one.kind not in POWERS]
     counts += [Statistic(Kind.MISSING, one.columns) for one in moments]
-    before = ask(msgspec.structs.replace(query, statistics=tuple(dict.fromkeys(counts))))
+    before = ask(query.changed(statistics=tuple(dict.fromkeys(counts))))
     found = _by_place(before)
     together: dict[tuple[str | None, ...], list[Statistic]] = {}
     for one in moments:
@@ -54,7 +52,7 @@ def ask_twice(query: Query, ask: Callable[[Query], Answer]) -> Answer:
             together.setdefault(shown, []).append(one)
     for groups, several in together.items():
         cells = query.cells if groups == query.groups else tuple(str(group) for group in groups)
-        found |= _by_place(ask(msgspec.structs.replace(query, statistics=tuple(several), cells=cells)))
+        found |= _by_place(ask(query.changed(statistics=tuple(several), cells=cells)))
     findings = (found[one.kind, one.columns, group] for one in query.statistics for group in query.groups)
     return replace(before, digest=query.digest, findings=tuple(findings))
 

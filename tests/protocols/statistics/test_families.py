@@ -174,7 +174,7 @@ def test_regressions_are_those_of_numpy():
         asked("linear", "mass", "age", "visits"), asked("ridge", "mass", "age", "visits", penalty=500.0), seed=4
     )
     x = np.column_stack([np.ones(len(data["age"])), data["age"], data["visits"]])
-    slopes, rest, *_ = np.linalg.lstsq(x, data["mass"])
+    slopes, rest, *_ = np.linalg.lstsq(x, data["mass"], rcond=None)
     errors = np.sqrt(np.diag(np.linalg.inv(x.T @ x)) * rest[0] / (len(x) - 3))
     for found, slope, error in zip(line.value["coefficients"], slopes, errors, strict=True):
         assert abs(float(found["value"]) - slope) <= float(found["error"]) + 1e-9

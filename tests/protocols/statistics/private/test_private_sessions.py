@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import msgspec
 import numpy as np
 import pytest
 
@@ -271,7 +270,7 @@ def test_rows_without_consent_have_no_part_in_an_answer_with_noise():
     plain = query(asked("count"))
     with pytest.raises(QueryRefused, match="another-dataset"):
         asked_of["site-0"].demand(PrivateQuestion(plain, 2.0, 1e-5))
-    for_research = msgspec.structs.replace(plain, dataset="hospitals for research")
+    for_research = plain.changed(dataset="hospitals for research")
     found = ask_sites_privately(PrivateQuestion(for_research, 2.0, 1e-5), asked_of)
     count = found.answer.findings[0].value
     assert abs(count.value - 20 * 12) < 7 * (count.high - count.low) / 4  # false alarm 1e-11

@@ -95,7 +95,7 @@ def test_cells_are_not_left_out():
 )
 def test_values_out_of_range_are_refused(changed):
     with pytest.raises(ParameterError):
-        msgspec.structs.replace(QUESTION, **changed)
+        PrivateQuestion(**{name: getattr(QUESTION, name) for name in QUESTION.__struct_fields__} | changed)
 
 
 def test_names_of_units_are_settled():
