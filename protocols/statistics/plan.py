@@ -14,7 +14,7 @@ from secagg.errors import EncodingError, ParameterError
 from ..inputs.vectors import IntegerVector
 from ..masking.result import RoundResult
 from .encoding import LIMB_BITS, join, limbs_of, split
-from .families.registry import FAMILIES
+from .families.registry import FAMILIES, once
 from .kinds import Key
 from .query import Query
 
@@ -50,7 +50,7 @@ class Plan:
         """Yield the totals of each statistic in turn; many are needed more than once."""
         for group in range(len(self.query.groups)):
             yield ("rows", group), self.query.max_rows
-        for one in self.query.statistics:
+        for one in once(self.query.statistics):
             yield from FAMILIES[one.kind].totals(self.query, one)
 
     @property

@@ -15,7 +15,7 @@ from secagg.errors import EncodingError
 
 from .chosen import Chosen, Mask
 from .columns import Levels, Number
-from .families.registry import FAMILIES
+from .families.registry import FAMILIES, once
 from .kinds import Key
 from .plan import Plan
 from .query import Operator, Query
@@ -123,6 +123,6 @@ class Table:
             {name: cells[chosen] for name, cells in self.codes.items()},
             int(np.count_nonzero(chosen)),
         )
-        for one in self.query.statistics:
+        for one in once(self.query.statistics):
             FAMILIES[one.kind].count(rows, one)
         return {key: rows.found[key] for key in plan.totals}

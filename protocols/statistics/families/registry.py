@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..kinds import BINNED, PAIRS, Kind
+from ..query import Statistic
 from .bins import Bins
 from .counts import Count, Missing
 from .family import Family
@@ -35,3 +36,13 @@ FAMILIES: Mapping[Kind, Family] = {
     Kind.BORDA: Borda(),
     Kind.CONSENSUS: Consensus(),
 }
+
+
+def once(statistics: Iterable[Statistic]) -> Iterator[Statistic]:
+    """Yield statistics, of those that need the very same totals the first one alone."""
+    seen = set[tuple[Family, tuple[str, ...], int]]()
+    for one in statistics:
+        totals = FAMILIES[one.kind], one.columns, POWERS.get(one.kind, 0)
+        if totals not in seen:
+            seen.add(totals)
+            yield one
