@@ -123,6 +123,9 @@ DRAWS: dict[str, Callable[[RandomBytes], object]] = {
     "randomised_round": lambda random: dp.randomised_round(HALVES, random=random),
     "conditionally_round": lambda random: dp.conditionally_round(HALVES, 5.0, 0.5, random=random),
     "sample_records": lambda random: dp.sample_records(100, 0.5, random=random),
+    "PartitionSelection.keep": lambda random: [
+        dp.PartitionSelection(1.0, 1e-5).keep(11, random=random) for _ in range(64)
+    ],
     "gaussian": lambda random: dp.gaussian(HALVES, EUCLIDEAN, sigma=1.0, random=random).value,
     "laplace": lambda random: dp.laplace(HALVES, SUM, scale=1.0, random=random).value,
     "discrete_gaussian_mechanism": lambda random: (

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from protocols.audit.replay import group_operations, statistics_operations
+from protocols.audit.replay import group_operations, noisy_statistics, statistics_operations
 from secagg import errors
 from secagg.errors import SecAggError
 from tests.vectors.generate import OPERATIONS, PRIMITIVES, VECTORS, render
@@ -19,7 +19,9 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_committed_vector_is_met(case: dict[str, Any]) -> None:
-    operations = OPERATIONS | statistics_operations.OPERATIONS | group_operations.OPERATIONS
+    operations = (
+        OPERATIONS | statistics_operations.OPERATIONS | group_operations.OPERATIONS | noisy_statistics.OPERATIONS
+    )
     operation = operations[case["operation"]]
     if "error" in case:
         with pytest.raises(SecAggError) as caught:

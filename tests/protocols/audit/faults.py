@@ -23,7 +23,7 @@ from dp.ledger.book import Account, Book
 from dp.randomness import WordStream
 from protocols.audit import strings
 from protocols.audit.checks import known_answers, noise, paillier, primitives, sessions, thresholds
-from protocols.audit.replay import private_operations, shipped
+from protocols.audit.replay import group_operations, private_operations, shipped
 from protocols.core import framing
 from protocols.core.threat_model import Adversary
 from protocols.inputs import private_codecs
@@ -304,6 +304,10 @@ def rotated_by(seed: Callable[[bytes, str], bytes]) -> Fault:
     return replaced(private_codecs, "rotation_seed", seed)
 
 
+def one_honest_fewer(plan: Any, clients: int, bad: float, corrupt: float, honest: int, *rest: Any) -> Any:
+    return plan(clients, bad, corrupt, max(honest - 1, 1), *rest)
+
+
 def rounded_down(column: Any, values: Any) -> Any:
     return np.floor((values - column.lo) / (column.hi - column.lo) * column.top).astype(np.int64)
 
@@ -327,6 +331,7 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ("vectors/privacy", "half of what rounds cost", around(private_operations, "epsilon_of", half)),
     ("vectors/privacy", "samples that are one too large", around(private_operations, "decide", one_off)),
     ("vectors/statistics", "values rounded down", replaced(site_rows, "quantise", rounded_down)),
+    ("vectors/groups", "a laxer honest minimum", around(group_operations, "GroupPlan", one_honest_fewer)),
     ("vectors/noisy_statistics", "squares off the middle", replaced(noisy_features, "square", np.square)),
     ("replay/private-curious", "half the noise planned", around(plans, "local_sigma_for", half)),
     ("replay/private-curious", "no pairwise masks", no_pairwise_masks),
