@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from secagg.errors import EncodingError
+from secagg.errors import EncodingError, ParameterError
 
 from .chosen import Chosen, Mask
 from .columns import Levels, Number
@@ -29,6 +29,35 @@ _COMPARE = {
     Operator.GREATER: np.greater,
     Operator.AT_LEAST: np.greater_equal,
 }
+
+
+def settled(name: str, values: Any) -> npt.NDArray[Any]:
+    """Return a column as an array whose type is settled: one row more cannot make it another one.
+
+    Arrays of numbers, of texts and of what no question reads stay as they are. Lists, and arrays of objects, become
+    float64 (n,) with NaN for None if they have numbers alone, and texts or None otherwise.
+
+    Raises:
+        ParameterError: numbers and texts in one column, or other things.
+    """
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        return values
+    given = list(values)
+    known = [each for each in given if not _nothing(each)]
+    if all(isinstance(each, str) for each in known) and (known or isinstance(values, np.ndarray)):
+        column = np.empty(len(given), dtype=object)
+        column[:] = [None if _nothing(each) else each for each in given]
+        return column
+    if not all(isinstance(each, int | float | np.integer | np.floating | np.bool_) for each in known):
+        raise ParameterError(f"column {name!r} must have numbers, or texts, alone: convert it")
+    try:
+        return np.array([math.nan if each is None else float(each) for each in given])
+    except OverflowError:
+        raise ParameterError(f"column {name!r} has a number that no float holds") from None
+
+
+def _nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, float | np.floating) and math.isnan(value))
 
 
 def numbers(values: Any, name: str) -> npt.NDArray[np.float64]:

@@ -28,7 +28,7 @@ from .kinds import SHAPES, Kind, Role
 from .partitions import Partition, partitions_of
 from .plan import Plan
 from .query import Query
-from .rows import Table
+from .rows import Table, settled
 
 ANOTHER_DATASET, NOT_ALLOWED, ANOTHER_SCHEMA, TOO_MANY_ANSWERS, DISCLOSURE = (
     "another-dataset",
@@ -99,7 +99,8 @@ class Site:
     """One site's table, its policy and its memory.
 
     Args:
-        columns: name -> array of n values: numbers with NaN where one is missing, texts with "" or None.
+        columns: name -> array or list of n values: numbers with NaN or None where one is missing, or texts with "",
+            None or NaN.
         policy: what it answers.
         dataset: the name that queries must give; with `consent`, followed by its purpose.
         journal: a file in which answers are noted before they leave. None keeps them in memory alone, for trials: a
@@ -111,7 +112,7 @@ class Site:
             first question that is answered declares: an analyst's bounds make a count of those beyond them.
 
     Raises:
-        ParameterError: columns of unequal lengths.
+        ParameterError: columns of unequal lengths, or one that has numbers and texts.
     """
 
     columns: Mapping[str, Any]
@@ -126,7 +127,8 @@ class Site:
     _names: Rows = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Check that the columns are of one table."""
+        """Check that the columns are of one table, and settle of which type each is: no row decides that later."""
+        self.columns = {name: settled(name, values) for name, values in self.columns.items()}
         lengths = {len(values) for values in self.columns.values()}
         lengths |= set() if self.ids is None else {len(self.ids)}
         if len(lengths) > 1:
@@ -159,7 +161,7 @@ class Site:
         if self.consent is None:
             return dict(self.columns), self._names
         agreed = self.consent.rows(self.columns, self.ids)
-        return {name: _array(values)[agreed] for name, values in self.columns.items()}, self._names[agreed]
+        return {name: values[agreed] for name, values in self.columns.items()}, self._names[agreed]
 
     def answer(self, query: Query) -> Inputs:
         """Return what the site adds to the sum that answers a query, once that is noted in the journal.
@@ -289,10 +291,6 @@ class _Read:
     chosen: Mask
     names: Rows
     partitions: list[Partition]
-
-
-def _array(values: Any) -> Any:
-    return values if isinstance(values, np.ndarray) else np.asarray(values)  # a masked array stays one, and is refused
 
 
 def _as_stated(given: Column, stated: Column) -> bool:

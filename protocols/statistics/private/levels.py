@@ -155,10 +155,13 @@ def named_levels(
         random: of the draws; other than os.urandom only to replay what was recorded.
 
     Raises:
-        QueryRefused: the column is not one that the site gives, or it answers for another unit than the record.
+        QueryRefused: the column is not one that the site gives, it answers for another unit than the record, or the
+            rule costs more than one answer may.
         LedgerError: the budget does not allow it.
     """
     if column not in site.site.policy.columns or column not in site.site.columns or site.most.unit is not Unit.RECORD:
+        raise QueryRefused(NOT_ALLOWED)
+    if selection.epsilon > site.most.epsilon or selection.delta > site.most.delta:
         raise QueryRefused(NOT_ALLOWED)
     values = np.asarray(site.site.present()[0][column]).tolist()
     counts = Counter(str(value) for value in values if value is not None and _is_level(str(value)))

@@ -343,3 +343,28 @@ def test_the_columns_of_a_site_are_of_one_table():
 
 def test_nothing_of_a_table_is_in_a_sites_name():
     assert repr(site()[0]) == "Site('hospitals')"
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1, 2.5, None], "f"),
+        ([1, True, np.float32(2)], "f"),
+        (["a", None, float("nan"), ""], "O"),
+        (np.array(["a", "b"]), "U"),
+        (np.array(["a", None, "b"], dtype=object), "O"),
+        (np.array([1, None], dtype=object), "f"),
+        ([None, None], "f"),
+        (np.array([None, None], dtype=object), "O"),
+    ],
+)
+def test_a_columns_type_is_settled_when_a_site_is_made(values, kind):
+    made, _ = site(allowed={"x"}, columns={"x": values})
+    assert made.columns["x"].dtype.kind == kind
+
+
+@pytest.mark.parametrize("odd", ["a", 1j, [1], 10**400, object()])
+def test_no_single_row_decides_later_whether_a_site_answers(odd):
+    """One text among numbers made a site refuse, which told of that row, with noise as well and before any payment."""
+    with pytest.raises(ParameterError, match="'x'"):
+        site(allowed={"x"}, columns={"x": [0.5] * 50 + [odd]})

@@ -164,6 +164,13 @@ def test_a_site_names_its_own_levels_by_the_rule(tmp_path):
             named_levels(refuser, "organ", rule)
 
 
+def test_a_rule_that_costs_more_than_one_answer_may_is_refused():
+    made = site(["heart"] * 50)
+    dearer = PartitionSelection(made.most.epsilon * 1.01, made.most.delta)
+    with pytest.raises(QueryRefused, match="not-allowed"):
+        named_levels(made, "organ", dearer)
+
+
 @pytest.mark.parametrize(
     "changed", [{"alphabet": "aa"}, {"alphabet": ""}, {"longest": 0}, {"epsilon": 0}, {"delta": 1}, {"mistaken": 0.6}]
 )
