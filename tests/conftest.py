@@ -19,6 +19,7 @@ settings.register_profile("mutation", settings.get_profile("ci"), phases=(Phase.
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One more than there are processors: tests of servers and frameworks wait most of their time."""
     return (os.cpu_count() or 1) + 1

@@ -28,7 +28,7 @@ from ..privacy.plans import MIN_PARTICIPANTS, PrivatePlan
 _PANEL = "Private rounds"
 _GROUPS = "Groups on a cluster"
 
-Clients = Annotated[int, typer.Option(help="How many clients are invited.", metavar="N", min=2)]
+Clients = Annotated[int, typer.Option(help="How many clients are invited.", metavar="N", min=2, show_default=False)]
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
@@ -112,7 +112,10 @@ class Running:
     engine: Annotated[
         Engine | None,
         typer.Option(
-            help=f"What runs groups: {', '.join(Engine)}. Else this process.", metavar="NAME", rich_help_panel=_GROUPS
+            help=f"What runs groups: {', '.join(Engine)}. Else this process.",
+            metavar="NAME",
+            rich_help_panel=_GROUPS,
+            show_default=False,
         ),
     ] = None
     address: Annotated[
@@ -121,7 +124,9 @@ class Running:
     ] = None
     keep: Annotated[
         Path | None,
-        typer.Option(help="Folder to go on from when started again.", metavar="DIR", rich_help_panel=_GROUPS),
+        typer.Option(
+            help="Folder to go on from when started again.", metavar="DIR", rich_help_panel=_GROUPS, show_default=False
+        ),
     ] = None
 
     def check(self, groups: int) -> None:
@@ -137,10 +142,14 @@ class Goal:
     """What private rounds may tell of a client."""
 
     epsilon: Annotated[
-        float | None, typer.Option(help="Make it private: epsilon.", metavar="F", rich_help_panel=_PANEL)
+        float | None,
+        typer.Option(help="Make it private: epsilon.", metavar="F", rich_help_panel=_PANEL, show_default=False),
     ] = None
     delta: Annotated[
-        float | None, typer.Option(help="delta, below one over the clients.", metavar="F", rich_help_panel=_PANEL)
+        float | None,
+        typer.Option(
+            help="delta, below one over the clients.", metavar="F", rich_help_panel=_PANEL, show_default=False
+        ),
     ] = None
 
 
@@ -150,7 +159,12 @@ class Noise(Goal):
 
     noise_multiplier: Annotated[
         float | None,
-        typer.Option(help="Sigma over sensitivity, instead of --epsilon.", metavar="F", rich_help_panel=_PANEL),
+        typer.Option(
+            help="Sigma over sensitivity, instead of --epsilon.",
+            metavar="F",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
     ] = None
     l2_clip: Annotated[
         float, typer.Option("--clip", help="L2 norm to which clients clip.", metavar="F", rich_help_panel=_PANEL)
@@ -222,11 +236,15 @@ class Payment:
 
     budget: Annotated[
         str | None,
-        typer.Option(help="Ledger to pay from: a path or URL.", metavar="URL", rich_help_panel=_PANEL),
+        typer.Option(
+            help="Ledger to pay from: a path or URL.", metavar="URL", rich_help_panel=_PANEL, show_default=False
+        ),
     ] = None
     subject: Annotated[
         str | None,
-        typer.Option(help="Budget in the ledger to pay from.", metavar="NAME", rich_help_panel=_PANEL),
+        typer.Option(
+            help="Budget in the ledger to pay from.", metavar="NAME", rich_help_panel=_PANEL, show_default=False
+        ),
     ] = None
 
     def __bool__(self) -> bool:

@@ -27,7 +27,7 @@ from .options import Clients, Noise, Payment, Running, Schedule, Setting, spread
 from .round_tables import add_plan, show_round
 from .tables import AsJson, print_json, print_lines, size_of, table_of
 
-Dim = Annotated[int, typer.Option(help="How many numbers each client sends.", metavar="N", min=0)]
+Dim = Annotated[int, typer.Option(help="How many numbers each client sends.", metavar="N", min=0, show_default=False)]
 
 
 _GRAPHS = {
@@ -106,14 +106,16 @@ def run_round(
     dropout: Annotated[float, typer.Option(help="Fraction that vanishes after ShareKeys.", metavar="F")] = 0.0,
     drop_in: Annotated[
         list[str] | None,
-        typer.Option(metavar="PHASE=F", help=f"Fraction that vanishes in a phase: {', '.join(COLLECTED_PHASES)}."),
+        typer.Option(
+            metavar="PHASE=F",
+            help=f"Fraction that vanishes in a phase: {', '.join(COLLECTED_PHASES)}.",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[
         int, typer.Option(help="Seeds data and dropouts; never keys, masks or noise.", metavar="N", min=0)
     ] = 0,
-    groups: Annotated[
-        int, typer.Option(help="Sessions side by side, whose sums are added up; 1: one.", metavar="N", min=1)
-    ] = 1,
+    groups: Annotated[int, typer.Option(help="Sessions side by side, whose sums are added.", metavar="N", min=1)] = 1,
     workers: Annotated[
         int | None,
         typer.Option(

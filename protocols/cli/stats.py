@@ -35,15 +35,15 @@ from .tables import AsJson, print_json, print_lines
 def stats(
     question: Question,
     price: Price,
-    data: Annotated[str, typer.Option(help="CSV or Parquet files, one a site.", metavar="PATTERN")],
+    data: Annotated[str, typer.Option(help="CSV or Parquet files, one a site.", metavar="PATTERN", show_default=False)],
     query: Annotated[
         Path | None, typer.Argument(help="A query in TOML, instead of options.", metavar="[QUERY.toml]")
     ] = None,
     min_cell: Annotated[
-        int | None, typer.Option(help="Counts from 1 to below this are hidden: 10.", metavar="K")
+        int | None, typer.Option(help="Counts from 1 to below this are hidden: 10.", metavar="K", show_default=False)
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Rules of others: cms, datashield, opensafely.", metavar="NAME")
+        str | None, typer.Option(help="Of others: cms, datashield, opensafely.", metavar="NAME", show_default=False)
     ] = None,
     min_sites: Annotated[
         int, typer.Option(help="Fewer are not answered for: 3.", metavar="N", min=2, show_default=False)
@@ -53,20 +53,21 @@ def stats(
     ] = 0.0,
     drop_in: Annotated[
         list[str] | None,
-        typer.Option(metavar="PHASE=F", help="Fraction that vanishes in a phase."),
+        typer.Option(metavar="PHASE=F", help="Fraction that vanishes in a phase.", show_default=False),
     ] = None,
     adversary: Annotated[
-        Adversary, typer.Option(help=f"What the server may do: {', '.join(Adversary)}.", metavar="NAME")
+        Adversary,
+        typer.Option(help=f"What the server may do: {', '.join(Adversary)}.", metavar="NAME", show_default=False),
     ] = Adversary.SEMI_MALICIOUS_SERVER,
     corrupt: Annotated[
         float, typer.Option(help="Fraction that may be corrupt: 0.1.", metavar="F", show_default=False)
     ] = 0.1,
     seed: Annotated[int, typer.Option(help="Seeds dropouts alone.", metavar="N", min=0, show_default=False)] = 0,
-    two_rounds: Annotated[
-        bool, typer.Option("--two-rounds", help="Sum moments of shown cells alone, after counts.")
-    ] = False,
+    two_rounds: Annotated[bool, typer.Option("--two-rounds", help="Count first, and sum what is shown.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say what would happen, and ask nobody.")] = False,
-    report: Annotated[Path | None, typer.Option(help="Write a page with pictures, too.", metavar="FILE")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page with pictures, too.", metavar="FILE", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask all sites a question through a masked session, and compare every sum with the pooled data's."""

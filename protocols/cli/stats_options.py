@@ -21,7 +21,9 @@ _PANEL = "The question"
 
 
 def _option(text: str, metavar: str = "COL") -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(help=text, metavar=metavar, rich_help_panel=_PANEL)
+    option: typer.models.OptionInfo = typer.Option(
+        help=text, metavar=metavar, rich_help_panel=_PANEL, show_default=False
+    )
     return option
 
 
@@ -42,14 +44,14 @@ class Question:
     quantiles: Annotated[Many, _option("Brackets of quantiles.", "COL:Q,Q")] = None
     median: Annotated[Many, _option("Bracket of the median.")] = None
     table: Annotated[Many, _option("Counts by two columns of levels.", "A,B")] = None
-    ask: Annotated[Many, _option("Any other kind, such as t-test:mass,sex.", "KIND:A,B[:P,P]")] = None
+    ask: Annotated[Many, _option("Another kind: t-test:mass,sex.", "KIND:A,B[:P,P]")] = None
     bounds: Annotated[Many, _option("Public bounds of a column.", "COL:LO:HI")] = None
     edges: Annotated[Many, _option("Edges for ecdf, quantiles, median.", "COL:LO:HI:BINS")] = None
     levels: Annotated[Many, _option("Public levels of a column.", "COL:A,B")] = None
     group_by: Annotated[str | None, _option("Give all by the levels of a column.")] = None
     where: Annotated[Many, _option("Rows that meet a condition.", "'COL < 5'")] = None
-    bits: Annotated[int, _option("Bits that a value is rounded to.", "N")] = 16
-    max_rows: Annotated[int, _option("Rows that a site may have.", "N")] = (1 << 20) - 1
+    bits: Annotated[int, _option("Bits that a value is rounded to: 16.", "N")] = 16
+    max_rows: Annotated[int, _option("Rows that a site may have: 1,048,575.", "N")] = (1 << 20) - 1
 
     def __bool__(self) -> bool:
         return any(getattr(self, one.name) for one in fields(self) if one.name not in ("bits", "max_rows"))

@@ -32,14 +32,17 @@ class Price:
     """What an answer with noise may tell of one unit."""
 
     epsilon: Annotated[
-        float | None, typer.Option(help="Answer with noise: epsilon.", metavar="F", rich_help_panel=_PANEL)
+        float | None,
+        typer.Option(help="Answer with noise: epsilon.", metavar="F", rich_help_panel=_PANEL, show_default=False),
     ] = None
     delta: Annotated[
-        float | None, typer.Option(help="delta, below one over the units.", metavar="F", rich_help_panel=_PANEL)
+        float | None,
+        typer.Option(help="delta, below one over the units.", metavar="F", rich_help_panel=_PANEL, show_default=False),
     ] = None
-    unit: Annotated[Unit, typer.Option(help=f"Of whom: {', '.join(Unit)}.", metavar="NAME", rich_help_panel=_PANEL)] = (
-        Unit.RECORD
-    )
+    unit: Annotated[
+        Unit,
+        typer.Option(help=f"Of whom: {', '.join(Unit)}.", metavar="NAME", rich_help_panel=_PANEL, show_default=False),
+    ] = Unit.RECORD
 
     @property
     def wanted(self) -> bool:
