@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from .kinds import SHAPES, Kind, Parameters, Role, kind_of, parameters_of
 MAX_QUERY_BYTES = 1 << 20
 MAX_ROWS = (1 << 40) - 1
 MAX_STATISTICS = 10_000
+Read = TypeVar("Read", bound=msgspec.Struct)
 
 
 class Operator(StrEnum):
@@ -217,17 +218,22 @@ def read_query(data: bytes) -> Query:
     Raises:
         ParameterError: too long, no query, or not written as it would be written here.
     """
+    return read_written(data, Query, "query")
+
+
+def read_written(data: bytes, kind: type[Read], what: str) -> Read:
+    """Return what these bytes are in MessagePack; raise ParameterError unless it would be written so here."""
     if len(data) > MAX_QUERY_BYTES:
-        raise ParameterError(f"the query takes {len(data)} bytes, but may take {MAX_QUERY_BYTES}")
+        raise ParameterError(f"the {what} takes {len(data)} bytes, but may take {MAX_QUERY_BYTES}")
     try:
-        query = msgspec.msgpack.decode(data, type=Query)
+        found = msgspec.msgpack.decode(data, type=kind)
     except ParameterError:
         raise
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError):
-        raise ParameterError("these bytes are no query") from None
-    if query.encoded != data:
-        raise ParameterError("these bytes are a query that is written in another way")
-    return query
+        raise ParameterError(f"these bytes are no {what}") from None
+    if msgspec.msgpack.encode(found) != data:
+        raise ParameterError(f"these bytes are a {what} that is written in another way")
+    return found
 
 
 def asked(kind: Kind | str, *columns: str, **parameters: Sequence[float] | float) -> Statistic:

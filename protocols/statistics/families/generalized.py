@@ -22,13 +22,10 @@ from ..chosen import Chosen
 from ..columns import Levels, Number
 from ..encoding import exact_sum
 from ..estimates.generalized import newton_step
-from ..finding import Finding
 from ..gate import Gate
 from ..kinds import Key
 from ..query import Query, Statistic
-from ..rules import Rule
-from .family import Family, estimated, hidden
-from .regression import INTERCEPT, complete_rows, decide_complete
+from .regression import INTERCEPT, Regression, complete_rows
 
 UNIT_BITS = 40
 """A term is rounded to 2^-40 of the power of two that bounds it."""
@@ -38,7 +35,7 @@ MAX_LINE = 1000.0
 MAX_MEAN_BITS = 30
 
 
-class Steps(Family):
+class Steps(Regression):
     """Sums of gradient and information, each row's term moved up by 2^UNIT_BITS units so that none is negative."""
 
     def totals(self, query: Query, one: Statistic) -> Iterator[tuple[Key, int]]:
@@ -68,19 +65,9 @@ class Steps(Family):
             units = np.rint(np.ldexp(term, UNIT_BITS - model.bits)).astype(np.int64) + _OFFSET
             rows.found[key] = exact_sum((units, 1))
 
-    def decide(self, gate: Gate, one: Statistic) -> None:
-        """Decide by the number of complete rows."""
-        decide_complete(gate, one)
-
-    def findings(self, gate: Gate, one: Statistic) -> Iterator[Finding]:
-        """Yield the coefficients after a step of Newton's from the query's."""
-        n = gate.shown(("complete", *one.columns))
-        if n is None:
-            yield hidden(one, gate.hidden["complete", *one.columns])
-        elif not gate.enough(n, len(one.columns)):
-            yield hidden(one, Rule.PARAMETERS, n)
-        else:
-            yield estimated(one, n, lambda: _stepped(gate, one, n))
+    def fitted(self, gate: Gate, one: Statistic, n: int) -> tuple[Any, Any]:
+        """Return the coefficients after a step of Newton's from the query's."""
+        return _stepped(gate, one, n)
 
 
 class Model:

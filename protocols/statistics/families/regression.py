@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import combinations_with_replacement
@@ -24,7 +25,29 @@ from .family import Family, estimated, hidden, part, tested
 INTERCEPT = "(intercept)"
 
 
-class LeastSquares(Family):
+class Regression(Family):
+    """A fit over complete rows: shown where their number is, and where they are enough for so many coefficients."""
+
+    @abstractmethod
+    def fitted(self, gate: Gate, one: Statistic, n: int) -> tuple[Any, Any]:
+        """Return the value and the largest error, from sums over n rows."""
+
+    def decide(self, gate: Gate, one: Statistic) -> None:
+        """Decide by the number of complete rows."""
+        decide_complete(gate, one)
+
+    def findings(self, gate: Gate, one: Statistic) -> Iterator[Finding]:
+        """Yield the one finding."""
+        n = gate.shown(("complete", *one.columns))
+        if n is None:
+            yield hidden(one, gate.hidden["complete", *one.columns])
+        elif not gate.enough(n, len(one.columns)):
+            yield hidden(one, Rule.PARAMETERS, n)
+        else:
+            yield estimated(one, n, lambda: self.fitted(gate, one, n))
+
+
+class LeastSquares(Regression):
     """Sums of products of any two columns; column 0 is the constant 1."""
 
     def totals(self, query: Query, one: Statistic) -> Iterator[tuple[Key, int]]:
@@ -43,19 +66,9 @@ class LeastSquares(Family):
         for j, k in _pairs(one.columns):
             rows.found["term", *one.columns, j, k] = exact_sum((levels[j], 1), (levels[k], 1))
 
-    def decide(self, gate: Gate, one: Statistic) -> None:
-        """Decide by the number of complete rows."""
-        decide_complete(gate, one)
-
-    def findings(self, gate: Gate, one: Statistic) -> Iterator[Finding]:
-        """Yield the coefficients."""
-        n = gate.shown(("complete", *one.columns))
-        if n is None:
-            yield hidden(one, gate.hidden["complete", *one.columns])
-        elif not gate.enough(n, len(one.columns)):
-            yield hidden(one, Rule.PARAMETERS, n)
-        else:
-            yield estimated(one, n, lambda: _fitted(gate, one, n))
+    def fitted(self, gate: Gate, one: Statistic, n: int) -> tuple[Any, Any]:
+        """Return the coefficients."""
+        return _fitted(gate, one, n)
 
 
 def _pairs(columns: Sequence[str]) -> Iterator[tuple[int, int]]:

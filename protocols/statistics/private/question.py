@@ -13,7 +13,7 @@ from secagg.derivation import Label, digest
 from secagg.errors import ParameterError
 
 from ..kinds import BINNED, PAIRS, Kind
-from ..query import MAX_QUERY_BYTES, Query
+from ..query import Query, read_written
 
 SUPPORTED = frozenset({Kind.COUNT, Kind.MISSING, Kind.MEAN, Kind.VARIANCE, Kind.DEVIATION, Kind.TABLE, *PAIRS, *BINNED})
 """What can be asked with noise."""
@@ -84,14 +84,4 @@ def read_question(data: bytes) -> PrivateQuestion:
     Raises:
         ParameterError: too long, no question, or not written as it would be written here.
     """
-    if len(data) > MAX_QUERY_BYTES:
-        raise ParameterError(f"the question takes {len(data)} bytes, but may take {MAX_QUERY_BYTES}")
-    try:
-        question = msgspec.msgpack.decode(data, type=PrivateQuestion)
-    except ParameterError:
-        raise
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError):
-        raise ParameterError("these bytes are no question") from None
-    if question.encoded != data:
-        raise ParameterError("these bytes are a question that is written in another way")
-    return question
+    return read_written(data, PrivateQuestion, "question")
