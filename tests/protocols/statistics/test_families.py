@@ -543,3 +543,22 @@ def test_sums_that_no_rows_within_the_bounds_have_are_an_error():
                 continue
             with pytest.raises(EncodingError):
                 release(plan, totals | {key: plan.totals[key] // 2}, 5, EVERYTHING)
+
+
+def test_a_step_that_few_rows_decide_is_undefined():
+    """At steep coefficients the terms of a step count the rows beyond a number: its values alone would tell them."""
+    rng = np.random.default_rng(16)
+    age = rng.uniform(30, 90, 300).round()
+    data = {"age": age, "state": np.where(age > 88.5, "censored", "event").astype(object)}
+    steep = shown(query(asked("logistic", "state", "age", coefficients=(-354.0, 4.0))), data)
+    assert (steep.value, steep.suppressed, steep.reason) == (None, Rule.UNDEFINED, "no-convergence")
+    assert shown(query(asked("logistic", "state", "age", coefficients=(0.0, 0.0))), data).value is not None
+
+
+def test_few_points_of_a_candidate_are_hidden_and_few_that_lack():
+    """Of two candidates, points are counts of ballots."""
+    columns = tuple(Number(f"rank {name}", 1, 2) for name in "ab")
+    question = Query("trial", columns, (asked("borda", "rank a", "rank b"),))
+    for few, rule in ((3, Rule.CELL), (97, Rule.CELL), (40, None), (0, None)):
+        first = np.array([1.0] * few + [2.0] * (100 - few))
+        assert shown(question, {"rank a": first, "rank b": 3 - first}).suppressed is rule

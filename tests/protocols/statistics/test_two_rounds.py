@@ -105,3 +105,11 @@ def test_cells_are_some_of_the_groups_in_order():
         with pytest.raises(ParameterError, match="cells must be"):
             query(asked("count"), **rest)
     assert len(Plan(query(asked("count"), group_by="ward", cells=("north", "(missing)"))).totals) == 2
+
+
+def test_records_of_some_cells_are_not_told():
+    """Beside the cells that are shown they would tell one that is hidden."""
+    for cells in (("east", "south"), ("east",)):
+        found = ask_sites(query(asked("count"), group_by="ward", cells=cells), unequal(1, 7)).answer
+        assert found.records is None
+    assert ask_sites(query(asked("count"), group_by="ward"), unequal(1, 7)).answer.records == 300
