@@ -20,10 +20,11 @@ QUANTISATION = 0.02
 def train_in_the_clear() -> None:
     """What the demonstration does beside the protocol, by its own functions: nobody drops out, nothing is masked."""
     from protocols.cli.demo import plain
+    from protocols.cli.demo.digits import load_digits, split_unequally
 
     rng = np.random.default_rng(0)
-    training, test = plain.load_digits(rng)
-    shares = plain.split_unequally(training, CLIENTS, rng)
+    training, test = load_digits(rng)
+    shares = split_unequally(training, CLIENTS, rng)
     model = plain.initial_model(rng)
     for number in range(ROUNDS):
         model = plain.add(model, plain.plain_mean(model, shares, frozenset(shares), (0, number)))

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,8 @@ def test_samplers_over_sigma(benchmark: Any, report: Report, law: str) -> None:
 
     def one_turn() -> None:
         for scale in SCALES:
-            floats[scale].append(cpu_seconds(lambda scale=scale: inexact(scale, COUNT, rng)))
-            ours[scale].append(cpu_seconds(lambda scale=scale: draw(scale, COUNT)))
+            floats[scale].append(cpu_seconds(partial(inexact, scale, COUNT, rng)))
+            ours[scale].append(cpu_seconds(partial(draw, scale, COUNT)))
 
     benchmark.pedantic(one_turn, rounds=TURNS)
     for i, scale in enumerate(SCALES):

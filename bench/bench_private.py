@@ -66,7 +66,7 @@ def train(epsilon: float, seed: int) -> dict[str, float]:
     for name, aggregate in (("shared", shared), ("trusted", trusted), ("none", lambda u: np.mean(u, axis=0))):
         weights = np.zeros(plan.length)
         for _ in range(ROUNDS):
-            updates = [private.local_update(weights, share) for share in shares]
+            updates = [private.local_update(weights, share) for share in shares.values()]
             weights = weights + private.SERVER_RATE * aggregate(updates)
         accuracies[name] = private.accuracy(weights, test)
     return accuracies

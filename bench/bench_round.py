@@ -194,8 +194,9 @@ def _add_costs(finding: Finding, runs: list[Run]) -> None:
     finding.add("a client, mean", median(lambda facts: facts["seconds"]["client_mean"]), "s")
     finding.add("a client, slowest", median(lambda facts: facts["seconds"]["client_max"]), "s")
     finding.add("the server, all rounds", median(lambda facts: facts["seconds"]["server"]), "s")
-    for phase in runs[-1].facts["seconds"].get("phases", {}):
-        finding.add(f"wall, {phase}", median(lambda facts, phase=phase: facts["seconds"]["phases"][phase]), "s")
+    phases = [run.facts["seconds"].get("phases", {}) for run in runs]
+    for phase in phases[-1]:
+        finding.add(f"wall, {phase}", float(np.median([of[phase] for of in phases])), "s")
     finding.add("wall, the round", median(lambda facts: facts["seconds"]["wall"]), "s")
     finding.add("a client sends", median(lambda facts: facts["bytes"]["client_sent_mean"]) / 1024, "KiB")
     finding.add("a client receives", median(lambda facts: facts["bytes"]["client_received_mean"]) / 1024, "KiB")

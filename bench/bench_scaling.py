@@ -69,8 +69,8 @@ def seconds(points: list[Point], name: str, title: str, across: str, *, log: boo
         our_client=lambda point: point.run.facts["seconds"]["client_mean"],
         limit_of_the_server=lambda point: point.floor,
         limit_of_a_client=lambda point: point.client_floor,
-        Flower_server_scaled=lambda point: point.theirs and point.theirs.server_seconds,
-        Flower_client=lambda point: point.theirs and point.theirs.client_seconds,
+        Flower_server_scaled=lambda point: point.theirs.server_seconds if point.theirs else None,
+        Flower_client=lambda point: point.theirs.client_seconds if point.theirs else None,
     )
     return Curve(name, title, across, "seconds", drawn, log, ["limit of the server", "limit of a client"])
 
@@ -124,7 +124,7 @@ def test_over_length(benchmark, report):
     sent = lines(
         points,
         ours=lambda point: point.run.facts["bytes"]["client_sent_mean"],
-        Flower=lambda point: point.theirs and float(point.theirs.sent_bytes),
+        Flower=lambda point: float(point.theirs.sent_bytes) if point.theirs else None,
     )
     sent["in clear"] = [(point.at, point.sizes.raw_bytes) for point in points]
     finding.curves += [

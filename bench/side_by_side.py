@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.suite.findings import Ratio, Rival
 from bench.suite.runner import SCALE_VARIABLE, STEP
@@ -22,11 +22,13 @@ SMALL = SCALE == "small"
 QUICK = SCALE == "quick"
 """Sizes of `python -m bench.suite --quick`: smaller, and large enough that ratios mean something."""
 
+T = TypeVar("T")
+
 Contender = Callable[[], float]
 """Runs once, and returns how many seconds of it count."""
 
 
-def size(full: int, small: int, *, quick: int | None = None) -> int:
+def size(full: T, small: T, *, quick: T | None = None) -> T:
     """Return the full size, the one of a quick comparison, or a small one that only shows that the benchmark works."""
     return small if SMALL else quick if QUICK and quick is not None else full
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Iterable
 from functools import reduce
@@ -31,11 +32,10 @@ def unmasked_sum(
         random: name -> where the bytes for rounding and noise come from.
     """
     session_id, survivors = session_id or os.urandom(32), tuple(names)
-    encoded = (config.encode(inputs(name), session_id=session_id, random=random(name)) for name in survivors)
-    totals = reduce(
-        lambda sums, client: [total + part.residues for total, part in zip(sums, client, strict=True)],
-        encoded,
-        [0] * len(config.codecs),
+    encoded = (
+        [part.residues for part in config.encode(inputs(name), session_id=session_id, random=random(name))]
+        for name in survivors
     )
+    totals = reduce(lambda sums, client: list(map(operator.add, sums, client)), encoded)
     residues = [reduce_in_place(total, codec.modulus_bits) for total, codec in zip(totals, config.codecs, strict=True)]
     return RoundResult.decode(config, session_id, residues, frozenset(survivors), {}, ())

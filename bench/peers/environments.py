@@ -42,7 +42,7 @@ def python(name: str, requirements: str) -> Path:
         return interpreter
     say(f"building an environment for {name}, once")
     install = [
-        interpreter,
+        str(interpreter),
         "-m",
         "pip",
         "install",
@@ -50,7 +50,7 @@ def python(name: str, requirements: str) -> Path:
         "--disable-pip-version-check",
         *shlex.split(requirements),
     ]
-    for command in ([sys.executable, "-m", "venv", "--clear", environment], install):
+    for command in ([sys.executable, "-m", "venv", "--clear", str(environment)], install):
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             raise PeerMissingError(f"{name} could not be installed: {_reason(done.stderr)}")
