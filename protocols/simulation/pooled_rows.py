@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..statistics.beginnings import with_beginnings
 from ..statistics.columns import Levels, Number
 from ..statistics.families.generalized import UNIT_BITS, Model
 from ..statistics.families.pairs import PRODUCTS
@@ -28,6 +29,7 @@ def pooled(plan: Plan, sites: Sequence[Site]) -> dict[Key, int]:
     names = sorted(plan.query.used)
     for site in sites:
         present, rows_present = site.present()
+        present = with_beginnings(present, names)
         columns = [np.asarray(present[name]).tolist() for name in names]
         for values in zip(*columns, strict=True) if names else [()] * len(rows_present):
             rows.add(dict(zip(names, values, strict=True)))

@@ -53,6 +53,7 @@ EVERY_KIND = (
     asked("survival", "time", "state"),
     asked("survival", "time", "state", "ward"),
     asked("auc", "age", "state"),
+    asked("weighted", "sex", "ward", weights=(1, 0, 2.5)),
     asked("approval", "sex", "state"),
     asked("borda", *RANKS),
     asked("consensus", "sex", share=0.5),
@@ -337,6 +338,27 @@ def test_votes_are_counted():
     shares = [(part == "f").mean() for part in np.split(data["sex"], 5)]
     agree = sum(share >= 0.5 for share in shares)
     assert consensus.value == {"sites": 5, "agree": agree, "share": Fraction(agree, 5)}
+
+
+def test_votes_weigh_as_the_question_says():
+    (votes,), data = answered(asked("weighted", "sex", "ward", weights=(1, 0.1, 3)), seed=10)
+    weights = {"east": Fraction(1), "north": Fraction(0.1), "south": Fraction(3)}
+    expected = [sum(weights[ward] for ward in data["ward"][data["sex"] == level]) for level in "fm"]
+    assert votes.value == {"levels": ["f", "m", "(other)", "(missing)"], "votes": [*expected, 0, 0], "weightless": 0}
+    assert all(isinstance(each, Fraction) for each in votes.value["votes"])
+
+
+def test_votes_with_a_small_cell_behind_them_are_hidden_whatever_the_weights():
+    data = {"sex": mixed(f=60, m=60), "ward": np.array(["east"] * 57 + ["north"] * 3 + ["east"] * 25 + ["north"] * 35)}
+    for weights, gone in (((1, 1, 1), "fm"), ((1, 1000, 0), "fm"), ((0, 0, 1), "")):
+        found = shown(query(asked("weighted", "sex", "ward", weights=weights)), data)
+        assert [each for each in "fm" if each in (found.suppressed or {})] == list(gone)
+    data["ward"][:60] = "west"  # rows whose ward is not listed weigh nothing, and are counted
+    found = shown(query(asked("weighted", "sex", "ward", weights=(1, 2, 3))), data)
+    assert found.value["votes"][:2] == [0, 25 + 2 * 35]
+    assert found.value["weightless"] == 60
+    data["ward"][:60] = mixed(west=7, east=53)
+    assert shown(query(asked("weighted", "sex", "ward", weights=(1, 2, 3))), data).value["weightless"] is None
 
 
 def shown(one, columns, policy=None, sites_in=5):
