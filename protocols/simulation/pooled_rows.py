@@ -147,7 +147,8 @@ class _Pool:
             response = row[name]
         if not known or any(self._level(predictor, row)[0] != "valid" for predictor in predictors):
             return
-        u = [1.0, *(row[each] / 2.0**e for each, e in zip(predictors, model.exponents[1:], strict=True))]
+        units = zip(predictors, model.units.centres[1:], model.units.exponents[1:], strict=True)
+        u = [1.0, *((row[each] - c) / 2.0**e for each, c, e in units)]
         line = 0.0
         for beta, x in zip(model.beta, u, strict=True):
             line += beta * x

@@ -39,9 +39,11 @@ def query_from_toml(source: str) -> Query:
     where = [_where(one) for one in _tables(given.get("where", []), "where")]
     read = [name for one in statistics for name in one.columns] + [one.column for one in where]
     for name in [*read, rest.get("group_by")]:
-        base, length = base_of(name) if isinstance(name, str) else ("", None)
+        if not isinstance(name, str) or name in declared:
+            continue
+        base, length = base_of(name)
         column = declared.get(base)
-        if length is not None and name not in declared and isinstance(column, Levels):
+        if length is not None and isinstance(column, Levels):
             declared[name] = beginnings_of(column, length)
     return Query(
         dataset=_given(given, "dataset", "the query"),

@@ -198,19 +198,25 @@ def _width(column: list[Any]) -> int:
 
 def step(
     columns: dict[str, list[Any]], names: list[str], parameters: list[float]
-) -> tuple[list[int], list[float], int]:
-    """Section 41.3: the exponents of columns, the coefficients in scaled units, and the bits of a term's bound."""
-    exponents = [0]
+) -> tuple[list[tuple[float, int]], list[float], int]:
+    """Section 41.3: centre and exponent of predictors, coefficients in scaled units, the bits of a term's bound."""
+    units = []
     for name in names[1:]:
-        exponents.append(math.frexp(max(abs(columns[name][2]), abs(columns[name][3])))[1])
-    beta = [b * 2.0**e for b, e in zip(parameters, exponents, strict=True)]
+        lo, hi = columns[name][2:4]
+        centre, exponent = lo / 2 + hi / 2, -400
+        while max(hi - centre, centre - lo) >= 2.0**exponent:
+            exponent += 1
+        units.append((centre, exponent))
+    beta = [b * 2.0**e for b, (_, e) in zip(parameters[1:], units, strict=True)]
+    moved = sum(Fraction(b) * Fraction(c) for b, (c, _) in zip(parameters[1:], units, strict=True))
+    beta.insert(0, float(Fraction(parameters[0]) + moved))
     line = math.fsum(abs(b) for b in beta)
     response = columns[names[0]]
     if response[0] == "levels":
         _bad(line <= 1000)
-        return exponents, beta, 0
+        return units, beta, 0
     _bad(response[2] >= 0 and line <= 30 * math.log(2))
-    return exponents, beta, math.frexp(response[3] + math.exp(line))[1]
+    return units, beta, math.frexp(response[3] + math.exp(line))[1]
 
 
 def _terms(given: list[Any], columns: dict[str, list[Any]], row: Case) -> dict[tuple[Any, ...], int]:
@@ -239,8 +245,8 @@ def _terms(given: list[Any], columns: dict[str, list[Any]], row: Case) -> dict[t
         for j, k in itertools.combinations_with_replacement(range(len(values)), 2):
             found["term", *names, j, k] = values[j] * values[k]
         return found
-    exponents, beta, bits = step(columns, names, parameters)
-    u = [1.0, *(row[name] / 2.0**e for name, e in zip(names[1:], exponents[1:], strict=True))]
+    units, beta, bits = step(columns, names, parameters)
+    u = [1.0, *((row[name] - c) / 2.0**e for name, (c, e) in zip(names[1:], units, strict=True))]
     line = 0.0
     for b, x in zip(beta, u, strict=True):
         line += b * x

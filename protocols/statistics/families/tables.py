@@ -195,6 +195,8 @@ def _association(gate: Gate, one: Statistic) -> Finding:
 class Strata(Counted):
     """Tables of two by two, one a stratum: the test of Cochran, Mantel and Haenszel, and the common odds ratio."""
 
+    apart = True
+
     def decide(self, gate: Gate, one: Statistic) -> None:
         """Nothing is shown but numbers of all strata."""
         gate.whole(cell_keys(gate.query, one.columns))
