@@ -7,12 +7,22 @@ counts what its own table took. The sums are compared with the sums of what the 
 
 from __future__ import annotations
 
+import csv
+import json
+import math
+import os
+import resource
+import subprocess
 import time
+from fractions import Fraction
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench.command import run_secagg
+from bench.peers import environments
 from bench.side_by_side import size
 from bench.suite.findings import Finding
 from protocols import RoundConfig, ThreatModel
@@ -22,6 +32,10 @@ from protocols.simulation.workers import useful_workers
 from protocols.statistics import Number, Plan, Query, Site, SitePolicy, answer_of, asked, even_edges
 
 TABLES = 10
+BOUNDS = {"age": [0, 100], "stay": [0, 60], "serum": [9_999_999, 10_000_001]}
+"""Of numbers that are rounded to fewer digits; serum's mean is 10^8 of its deviations, so that squares cancel."""
+V6_SUMMARY = "V6_SUMMARY_PY"
+"""An environment variable: a folder with vantage6/v6-summary-py at 517dd62, which no index has."""
 
 
 class Answers:
@@ -93,3 +107,88 @@ def test_histograms_over_many_clients(benchmark, report):
     )
     title = f"{len(names):,} histograms of 100 bins"
     report(benchmark.pedantic(lambda: measure(query, size(1000, 8, quick=100), 300, title), rounds=1))
+
+
+@pytest.mark.long
+def test_means_elsewhere(benchmark, report, tmp_path):
+    """Counts, means and deviations of three columns over five sites, by the examples of two other products, too."""
+    rows = size(5000, 300)
+    columns = _files(tmp_path, rows)
+    exact = {name: _exactly(values) for name, values in columns.items()}
+    finding = Finding(f"counts, means, deviations and histograms of three columns, 5 sites of {rows:,} rows")
+
+    def told(name, facts):
+        off = {
+            what: max(abs(Fraction(facts["found"][each][what]) / exact[each][what] - 1) for each in BOUNDS)
+            for what in ("count", "mean", "stddev")
+        }
+        finding.add(f"{name}: processor time", facts["seconds"], "s")
+        finding.add(f"{name}: a site sends", facts["site_sends"], "B")
+        for what, worst in off.items():
+            finding.add(f"{name}: {what} off by at most, of its size", float(worst), "")
+
+    benchmark.pedantic(lambda: told("secagg stats", _ours(tmp_path)), rounds=1)
+    here = Path(__file__).parent / "peers"
+    for name, environment, script, first in (
+        ("NVIDIA FLARE 2.9, simulator", environments.FLARE, "flare_statistics.py", []),
+        ("vantage6 tools 4.15, mock client", environments.VANTAGE6, "vantage6_statistics.py", [os.getenv(V6_SUMMARY)]),
+    ):
+        if None in first:
+            finding.notes.append(f"{name} was not run: set {V6_SUMMARY} to a checkout of its algorithm")
+            continue
+        try:
+            command = [environments.python(*environment), here / script, json.dumps([*first, str(tmp_path), BOUNDS])]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            told(name, json.loads(done.stdout.splitlines()[-1]))
+        except environments.PeerMissingError as error:
+            finding.notes.append(f"without {name}: {error}")
+        except subprocess.CalledProcessError as error:
+            finding.notes.append(f"{name} does not work here: {error.stderr.strip().rpartition(chr(10))[2][:200]}")
+    report(finding)
+
+
+def _files(folder, rows):
+    """Write a file a site, with gaps, and return the columns of all sites."""
+    rng = np.random.default_rng(22)
+    columns = {name: [] for name in BOUNDS}
+    for at in range(1, 6):
+        with (folder / f"site-{at}.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow([*BOUNDS, "ward"])
+            for _ in range(rows):
+                row = [
+                    round(min(100.0, max(18.0, rng.normal(60, 15))), 1),
+                    "" if rng.random() < 0.02 else round(min(60.0, rng.exponential(6)), 2),
+                    round(1e7 + rng.normal(0, 0.1), 3),
+                ]
+                writer.writerow([*row, rng.choice(["heart", "lung"])])
+                for name, value in zip(BOUNDS, row, strict=True):
+                    columns[name] += [] if value == "" else [Fraction(float(value))]
+    return columns
+
+
+def _exactly(values):
+    """Return what the pooled rows have, in rationals; the deviation's square root alone is a float."""
+    mean = sum(values) / len(values)
+    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return {"count": len(values), "mean": mean, "stddev": Fraction(math.sqrt(variance))}
+
+
+def _ours(folder):
+    asked_for = []
+    for name, (lo, hi) in BOUNDS.items():
+        asked_for += ["--missing", name, "--mean", name, "--deviation", name, "--histogram", f"{name}:{lo}:{hi}:20"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    facts = run_secagg("stats", "--data", str(folder / "*.csv"), *asked_for, "--bits", "32").facts
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert facts["exact"]
+    found = {name: {} for name in BOUNDS}
+    for each in facts["results"]:
+        what = {"missing": "count", "mean": "mean", "deviation": "stddev"}.get(each["statistic"])
+        if what is not None:
+            found[each["columns"][0]][what] = each["value"]["valid"] if what == "count" else each["value"]
+    return {
+        "seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "site_sends": facts["bytes"]["site_sent_max"],
+        "found": found,
+    }

@@ -23,6 +23,8 @@ FLOWER = ("flower", "flwr==1.41.0")
 FLOWER_WORKFLOW = ("flower-workflow", f"flwr[simulation]==1.41.0 scikit-learn --editable {shlex.quote(str(ROOT))}")
 """Flower with its simulation engine, and ours in the same environment: the adapter runs within Flower."""
 OPENDP = ("opendp", "opendp==0.16.0")
+FLARE = ("flare", "nvflare==2.9.0 pandas")
+VANTAGE6 = ("vantage6", "vantage6-algorithm-tools==4.15.2 'pandas<3'")
 TENSEAL = ("tenseal", "tenseal==0.3.18 numpy")
 
 

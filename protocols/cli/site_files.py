@@ -12,6 +12,7 @@ import numpy as np
 
 from secagg.errors import ParameterError
 
+from ..statistics.beginnings import base_in, base_of
 from ..statistics.columns import Number
 from ..statistics.query import Query
 
@@ -75,13 +76,13 @@ def lacking(tables: Mapping[str, Columns], names: frozenset[str]) -> dict[str, s
         ParameterError: a column is in no file.
     """
     everywhere = list(dict.fromkeys(name for columns in tables.values() for name in columns))
-    for name in sorted(names):
+    for name in sorted(base_in(everywhere, name) for name in names):
         if name not in everywhere:
             raise ParameterError(f"no file has a column {name!r}: there are {', '.join(map(repr, everywhere))}")
     return {
         site: f"{site} has no column {', '.join(map(repr, gone))}: there are {', '.join(map(repr, columns))}"
         for site, columns in tables.items()
-        if (gone := sorted(names - columns.keys()))
+        if (gone := sorted({base_in(columns, name) for name in names} - columns.keys()))
     }
 
 
@@ -93,14 +94,15 @@ def columns_of(site: str, given: Columns, query: Query) -> dict[str, Any]:
     """
     columns: dict[str, Any] = {}
     for column in query.columns:
-        if column.name not in given:
+        name = base_in(given, column.name)
+        if name not in given:
             continue  # the site will refuse
-        values = given[column.name]
+        values = given[name]
         if isinstance(column, Number):
-            numbers = [_number(value, site, column.name, at) for at, value in enumerate(values)]
-            columns[column.name] = np.array(numbers, dtype=np.float64)
+            numbers = [_number(value, site, name, at) for at, value in enumerate(values)]
+            columns[name] = np.array(numbers, dtype=np.float64)
         else:
-            columns[column.name] = np.array([_level(value) for value in values], dtype=object)
+            columns[name] = np.array([_level(value) for value in values], dtype=object)
     return columns
 
 
@@ -127,6 +129,10 @@ def _level(value: Any) -> str:
 
 
 def levels_of(name: str, tables: Mapping[str, Columns]) -> tuple[str, ...]:
-    """Return the levels that a column has in any of the files, in order."""
-    found = {_level(value) for columns in tables.values() for value in columns.get(name, ())}
+    """Return the levels that a column, or the beginnings of one, has in any of the files, in order."""
+    found = set[str]()
+    for columns in tables.values():
+        read = base_in(columns, name)
+        length = None if read == name else base_of(name)[1]
+        found |= {_level(value)[:length] for value in columns.get(read, ())}
     return tuple(sorted(found - {""}))

@@ -94,6 +94,10 @@ def grids_of(value: Mapping[str, Any]) -> list[Grid]:
             rows = [(f"below {edge:g}", None if share is None else f"{float(share):.6f}") for edge, share in pairs]
         case {"quantiles": quantiles, "brackets": brackets}:
             rows = [(f"{q:g}", bracket(*ends)) for q, ends in zip(quantiles, brackets, strict=True)]
+        case {"levels": names, "votes": votes, "weightless": weightless}:
+            each = zip(names, votes, strict=True)
+            rows = [*((name, None if vote is None else number(vote)) for name, vote in each)]
+            rows.append(("rows without a weight", count(weightless)))
         case _ if named is not None:
             rows = [(name, count(n)) for name, n in named]
         case _:

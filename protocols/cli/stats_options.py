@@ -10,6 +10,7 @@ import typer
 
 from secagg.errors import ParameterError
 
+from ..statistics.beginnings import base_of, beginnings_of
 from ..statistics.columns import Column, Levels, Number, even_edges
 from ..statistics.kinds import SHAPES, Kind, Parameters, Role, kind_of
 from ..statistics.query import Query, Statistic, Where
@@ -70,6 +71,7 @@ class Question:
         roles = {(name, role) for one in statistics for name, role in _roles(one)}
         texts = {name for name, role in roles if role in (Role.LEVELS, Role.TWO)}
         ordered = {name for name, role in roles if role is Role.TWO}
+        weighted = {one.columns[-1] for one in statistics if SHAPES[one.kind].parameters is Parameters.WEIGHTS}
         texts |= {self.group_by} if self.group_by else set()
         bounds = {name: tuple(_numbers(name, rest, "--bounds")) for name, rest in _by_column(self.bounds, "--bounds")}
         edges = self._edges(bounds)
@@ -79,7 +81,13 @@ class Question:
         for name in sorted(texts | given.keys()):
             if name in ordered and name not in given:
                 raise ParameterError(f"{name!r} needs two levels in order, an event first: give --levels {name}:A,B")
-            columns[name] = Levels(name, given.get(name) or levels_of(name))
+            if name in weighted and name not in given:
+                raise ParameterError(f"{name!r} needs its levels in the order of the weights: give --levels {name}:A,B")
+            base, length = base_of(name)
+            if length is not None and name not in given and base in given:
+                columns[name] = beginnings_of(Levels(base, given[base]), length)
+            else:
+                columns[name] = Levels(name, given.get(name) or levels_of(name))
         numeric = {name for one in statistics for name in one.columns} | {each[0] for each in conditions if each}
         for name in sorted(numeric - columns.keys()):
             if name not in bounds and name not in edges:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..statistics.beginnings import with_beginnings
 from ..statistics.columns import Levels, Number
 from ..statistics.families.generalized import UNIT_BITS, Model
 from ..statistics.families.pairs import PRODUCTS
@@ -28,6 +29,7 @@ def pooled(plan: Plan, sites: Sequence[Site]) -> dict[Key, int]:
     names = sorted(plan.query.used)
     for site in sites:
         present, rows_present = site.present()
+        present = with_beginnings(present, names)
         columns = [np.asarray(present[name]).tolist() for name in names]
         for values in zip(*columns, strict=True) if names else [()] * len(rows_present):
             rows.add(dict(zip(names, values, strict=True)))
@@ -145,7 +147,8 @@ class _Pool:
             response = row[name]
         if not known or any(self._level(predictor, row)[0] != "valid" for predictor in predictors):
             return
-        u = [1.0, *(row[each] / 2.0**e for each, e in zip(predictors, model.exponents[1:], strict=True))]
+        units = zip(predictors, model.units.centres[1:], model.units.exponents[1:], strict=True)
+        u = [1.0, *((row[each] - c) / 2.0**e for each, c, e in units)]
         line = 0.0
         for beta, x in zip(model.beta, u, strict=True):
             line += beta * x

@@ -57,7 +57,7 @@ def release(plan: Plan, totals: Mapping[Key, int], sites: int, policy: ReleasePo
     """Return what an analyst is shown of totals over so many sites. Raises as `answer_of`."""
     policy = policy or ReleasePolicy()
     try:
-        gate = Gate(plan.query, totals, sites, policy)
+        gate = Gate(plan.query, totals, sites, policy, FAMILIES)
         # Bins last: they are decided about beside the statuses that moments show.
         for one in sorted(plan.query.statistics, key=lambda one: one.kind in BINNED):
             FAMILIES[one.kind].decide(gate, one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -73,7 +74,13 @@ class Number(msgspec.Struct, frozen=True, tag="number", array_like=True, forbid_
     @property
     def step(self) -> Fraction:
         """How far apart two neighbouring integers are, in the column's units."""
-        return (Fraction(self.hi) - Fraction(self.lo)) / self.top
+        return _step(self.lo, self.hi, self.top)
+
+
+@lru_cache(4096)
+def _step(lo: float, hi: float, top: int) -> Fraction:
+    """Return a step: every pair of columns asks for it."""
+    return (Fraction(hi) - Fraction(lo)) / top
 
 
 class Levels(msgspec.Struct, frozen=True, tag="levels", array_like=True, forbid_unknown_fields=True):

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from .chosen import Mask
 from .columns import Number
+from .families.generalized import Model
 from .families.moments import POWERS
 from .kinds import SHAPES, Kind, Role
-from .query import Query
+from .query import Query, Statistic
 from .rows import Table
 
 Floats = npt.NDArray[np.float64]
@@ -21,10 +22,12 @@ Floats = npt.NDArray[np.float64]
 def greatest_share(query: Query, table: Table, chosen: Mask, least: int) -> float:
     """Return the greatest share that one row has in a sum that a site gives, from 0 to 1.
 
-    Looked at is every sum of powers, and of products of two columns, over each cell of at least `least` rows. What a
-    row contributes is measured from the near bounds (x - lo) and from the far ones (hi - x): whoever knows the number
-    of rows has the one sum from the other. A sum of zeros has no share. Nor is a sum looked at that is a count, because
-    each value in it is one of both bounds, as in a column of 0 and 1: it tells no value.
+    Looked at is every sum of powers, and of products of two columns, over each cell of at least `least` rows; and
+    the sum of variances in a step of a Poisson regression, of which steep coefficients leave few rows. (Those of a
+    logistic one are bounded, and the release gate knows how many rows they take.) What a row contributes is measured
+    from the near bounds (x - lo) and from the far ones (hi - x): whoever knows the number of rows has the one sum from
+    the other. A sum of zeros has no share. Nor is a sum looked at that is a count, because each value in it is one of
+    both bounds, as in a column of 0 and 1: it tells no value.
 
     Args:
         query: what is asked.
@@ -46,10 +49,22 @@ def greatest_share(query: Query, table: Table, chosen: Mask, least: int) -> floa
         for name in one.columns:
             if name in table.codes:
                 cells = cells * query.levels(name).cells + table.codes[name]
+        if one.kind is Kind.POISSON:
+            variances = _means(query, one, table, within)
+            found = max(found, _share(variances, np.zeros(len(variances), dtype=np.int64), least))
         _, cells = np.unique(cells[within], return_inverse=True)
         for summed in _products(numeric, table, within, POWERS.get(one.kind, 2)):
             found = max(found, _share(summed, cells, least))
     return found
+
+
+def _means(query: Query, one: Statistic, table: Table, within: Mask) -> Floats:
+    """Return the mean of each complete row's count at a step's coefficients, which is its variance."""
+    model, (name, *predictors) = Model(query, one), one.columns
+    complete = within & (table.numbers[name] == np.floor(table.numbers[name]))
+    values = [table.numbers[predictor][complete] for predictor in predictors]
+    means: Floats = model.at(model.units.scaled(values, int(np.count_nonzero(complete))))[1]
+    return means
 
 
 def _products(columns: Sequence[Number], table: Table, rows: Mask, highest: int) -> Iterator[Floats]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from secagg.errors import EncodingError
 
@@ -18,10 +19,13 @@ from .release import ReleasePolicy
 from .rules import Rule
 from .suppression import Hidden, suppress_grid, suppress_line
 
-FAMILIES_OF_ONE_GATE = {Kind.RIDGE: Kind.LINEAR, Kind.ANOVA: Kind.T_TEST}
-"""Kinds that are of the same sums."""
-MERGED = (Kind.SURVIVAL, Kind.AUC, Kind.MANTEL_HAENSZEL)
-"""Kinds whose cells are decided about apart from those of other kinds."""
+
+class Kin(Protocol):
+    """What a gate must know of a family of statistics."""
+
+    @property
+    def apart(self) -> bool:
+        """Whether its cells are decided about apart from those of other families."""
 
 
 @dataclass
@@ -33,6 +37,7 @@ class Gate:
         totals: over all sites.
         sites: how many are in the sum.
         policy: what is shown.
+        families: kind -> its family; kinds of one family are of the same sums.
 
     Attributes:
         values: count -> what it is: the totals, and counts that follow from them.
@@ -44,6 +49,7 @@ class Gate:
     totals: Mapping[Key, int]
     sites: int
     policy: ReleasePolicy
+    families: Mapping[Kind, Kin]
     values: dict[Key, int] = field(init=False)
     hidden: dict[Key, Rule] = field(init=False)
     records: int = field(init=False)
@@ -51,7 +57,8 @@ class Gate:
     def __post_init__(self) -> None:
         """Decide about the groups."""
         self.values, self.hidden = dict(self.totals), {}
-        self._done, self._counted = set[Key](), dict[frozenset[str], int]()
+        self._done = set[Key]()
+        self._counted = dict[str, dict[int, set[frozenset[str]]]]()  # column -> rows -> the sets of columns
         groups: list[Key] = [("rows", at) for at in range(len(self.query.groups))]
         self.records = sum(self.values[group] for group in groups)
         self._groups = self.line(groups) if len(groups) > 1 else set[int]()
@@ -99,12 +106,15 @@ class Gate:
         need not be one set.
         """
         own = frozenset(columns)
-        for others, many in self._counted.items():
-            # Of two sets of which one holds the other, as many rows are the same rows.
-            same = count == many and (own <= others or others <= own or count == self.records)
-            if own & others and not same and abs(count - many) < self.policy.min_cell:
-                return False
-        self._counted[own] = count
+        for name in columns:
+            for many, sets in self._counted.get(name, {}).items():
+                if abs(count - many) >= self.policy.min_cell or (count == many == self.records):
+                    continue
+                # Of two sets of which one holds the other, as many rows are the same rows.
+                if count != many or not all(own <= others or others <= own for others in sets):
+                    return False
+        for name in columns:
+            self._counted.setdefault(name, {}).setdefault(count, set()).add(own)
         return True
 
     def together(self, one: Statistic, left_out: int) -> bool:
@@ -116,12 +126,12 @@ class Gate:
         """
         if self.policy.min_cell == 1:
             return False
+        family = self.families[one.kind]
         for other in self.query.statistics:
-            shared = set(one.columns) & set(other.columns)
-            kin = FAMILIES_OF_ONE_GATE.get(one.kind, one.kind) == FAMILIES_OF_ONE_GATE.get(other.kind, other.kind)
-            if other == one or not shared or (kin and other.columns == one.columns):
+            beside = self.families[other.kind]
+            if not set(one.columns) & set(other.columns) or (beside is family and other.columns == one.columns):
                 continue
-            if left_out or one.kind in MERGED or other.kind in MERGED:
+            if left_out or family.apart or beside.apart:
                 return True
         return False
 

@@ -42,6 +42,7 @@ class Kind(StrEnum):
     POISSON = "poisson"
     SURVIVAL = "survival"
     AUC = "auc"
+    WEIGHTED = "weighted"
     APPROVAL = "approval"
     BORDA = "borda"
     CONSENSUS = "consensus"
@@ -65,6 +66,7 @@ class Parameters(StrEnum):
     COEFFICIENTS = "the intercept, then a coefficient for each predictor"
     SHARE = "a share in [0, 1]"
     HOW_MANY = "a whole number from 1"
+    WEIGHTS = "a weight from 0 for each level of the last column, not all 0"
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ NAMES = {
     Parameters.COEFFICIENTS: "coefficients",
     Parameters.SHARE: "share",
     Parameters.HOW_MANY: "most",
+    Parameters.WEIGHTS: "weights",
 }
 """By which name people give them; `penalty`, `share` and `most` are one number."""
 MANY = 100
@@ -136,6 +139,7 @@ SHAPES: dict[Kind, Shape] = {
     Kind.POISSON: Shape((Role.NUMBER,), Role.NUMBER, 1, MANY, Parameters.COEFFICIENTS),
     Kind.SURVIVAL: Shape((Role.EDGES, Role.TWO), Role.LEVELS, 0, 1),
     Kind.AUC: Shape((Role.EDGES, Role.TWO)),
+    Kind.WEIGHTED: Shape((Role.LEVELS, Role.LEVELS), parameters=Parameters.WEIGHTS),
     Kind.APPROVAL: Shape((Role.LEVELS,), Role.LEVELS, 0, MANY),
     Kind.BORDA: Shape((Role.NUMBER, Role.NUMBER), Role.NUMBER, 0, MANY),
     Kind.CONSENSUS: Shape((Role.TWO,), parameters=Parameters.SHARE),

@@ -11,7 +11,7 @@ import msgspec
 from secagg.errors import EstimateError, ParameterError
 
 from .answer import Answer
-from .families.generalized import Model
+from .families.generalized import Units
 from .finding import Finding
 from .kinds import SHAPES, Kind, Parameters
 from .plan import Plan
@@ -60,6 +60,8 @@ def fit(query: Query, ask: Callable[[Query], Answer]) -> Fit:
     for step in range(1, MOST_STEPS + 1):
         answer = ask(query)
         value: Any = answer.findings[0].value
+        if answer.findings[0].reason == "no-convergence":
+            break
         if value is None or abs(value["decrement"]) <= TOLERANCE:
             return Fit(answer, step)
         try:
@@ -67,14 +69,17 @@ def fit(query: Query, ask: Callable[[Query], Answer]) -> Fit:
             Plan(query)  # refuses coefficients at which terms have no bound
         except ParameterError:
             break
-    raise EstimateError("the coefficients ran away, or found no end: leave a predictor out", reason="no-convergence")
+    raise EstimateError(
+        "the coefficients ran away, or found no end: state bounds near what there is, or leave a predictor out",
+        reason="no-convergence",
+    )
 
 
 def _next(query: Query, after: Sequence[float]) -> Statistic:
     """Return the statistic at the coefficients after a step, which is shortened if it is a long one."""
     (one,) = query.statistics
     moved = msgspec.structs.replace(one, parameters=tuple(b - a for a, b in zip(one.parameters, after, strict=True)))
-    length = Model(query, moved, bounded=False).line if one.kind is Kind.POISSON else 0.0
+    length = Units(query, one.columns).length(moved.parameters) if one.kind is Kind.POISSON else 0.0
     share = min(1.0, LONGEST_STEP / length) if length else 1.0
     way = zip(one.parameters, moved.parameters, strict=True)
     return msgspec.structs.replace(one, parameters=tuple(a + share * step for a, step in way))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import cached_property
@@ -13,6 +14,7 @@ from secagg.derivation import Label, digest
 from secagg.errors import ParameterError
 
 from ..core.numbers import whole
+from .beginnings import base_of
 from .columns import Column, Levels, Number, bound, text
 from .kinds import SHAPES, Kind, Parameters, Role, kind_of, parameters_of
 
@@ -120,6 +122,12 @@ class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
         names = () if self.group_by is None else self.levels(self.group_by).names
         if self.cells != tuple(name for name in names if name in self.cells) or self.cells == names != ():
             raise ParameterError("cells must be some of group_by's, each once and in order; for all of them, none")
+        texts = [column.name for column in self.columns if isinstance(column, Levels) and column.name in self.used]
+        twice = [name for name, count in Counter(base_of(each)[0] for each in texts).items() if count > 1]
+        if twice:
+            raise ParameterError(
+                f"{twice[0]!r} and its beginnings, or two of these, are in one query: ask for one length"
+            )
         if len(self.encoded) > MAX_QUERY_BYTES:
             raise ParameterError(f"the query takes {len(self.encoded)} bytes, but may take {MAX_QUERY_BYTES}: ask less")
 
@@ -144,7 +152,8 @@ class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
                 raise ParameterError(f"{kind} needs two levels of {name!r}, not {len(self.levels(name).levels)}")
             else:
                 self.levels(name)
-        return Statistic(kind, columns, _parameters(kind, shape.parameters, one.parameters, len(columns)))
+        many = len(self.levels(columns[-1]).levels) if shape.parameters is Parameters.WEIGHTS else len(columns)
+        return Statistic(kind, columns, _parameters(kind, shape.parameters, one.parameters, many))
 
     def _condition(self, one: Where) -> Where:
         if not isinstance(one, Where):
@@ -243,7 +252,7 @@ def asked(kind: Kind | str, *columns: str, **parameters: Sequence[float] | float
         kind: which.
         columns: their names.
         parameters: the kind's own: `quantiles`, `penalty` (ridge), `coefficients` (logistic, poisson), `share`
-            (consensus), `most` (top).
+            (consensus), `most` (top), `weights` (weighted).
 
     Raises:
         ParameterError: there is no such kind, or it has no such parameter.
@@ -252,9 +261,9 @@ def asked(kind: Kind | str, *columns: str, **parameters: Sequence[float] | float
     return Statistic(found, columns, parameters_of(found, parameters))
 
 
-def _parameters(kind: Kind, wanted: Parameters, given: Sequence[float], columns: int) -> tuple[float, ...]:
-    """Return what goes with a kind, as floats; raise ParameterError for anything else."""
-    count = {Parameters.NONE: 0, Parameters.COEFFICIENTS: columns}.get(wanted, 1)
+def _parameters(kind: Kind, wanted: Parameters, given: Sequence[float], many: int) -> tuple[float, ...]:
+    """Return what goes with a kind, as floats, `many` where it has several; raise ParameterError for anything else."""
+    count = {Parameters.NONE: 0, Parameters.COEFFICIENTS: many, Parameters.WEIGHTS: many}.get(wanted, 1)
     if wanted is Parameters.QUANTILES and given:
         count = len(given)
     if len(given) != count:
@@ -266,6 +275,8 @@ def _parameters(kind: Kind, wanted: Parameters, given: Sequence[float], columns:
         fits = numbers[0] > 0
     elif wanted is Parameters.SHARE:
         fits = 0 <= numbers[0] <= 1
+    elif wanted is Parameters.WEIGHTS:
+        fits = min(numbers) >= 0 < max(numbers)
     else:
         fits = wanted is not Parameters.HOW_MANY or (numbers[0] >= 1 and numbers[0] == int(numbers[0]))
     if not fits:

@@ -8,6 +8,7 @@ from typing import Any
 
 from secagg.errors import ParameterError
 
+from .beginnings import base_of, beginnings_of
 from .columns import Column, Levels, Number, even_edges
 from .kinds import NAMES, kind_of, parameters_of
 from .query import MAX_QUERY_BYTES, Query, Statistic, Where
@@ -33,13 +34,22 @@ def query_from_toml(source: str) -> Query:
     rest = {name: given[name] for name in ("group_by", "max_rows") if name in given}
     if not isinstance(rest.get("group_by", ""), str):
         raise ParameterError("group_by must be the name of a column")
+    declared = {name: declared_column(name, _table(each, f"column {name!r:.60}")) for name, each in columns.items()}
+    statistics = [_statistic(one) for one in _tables(_given(given, "statistics", "the query"), "statistics")]
+    where = [_where(one) for one in _tables(given.get("where", []), "where")]
+    read = [name for one in statistics for name in one.columns] + [one.column for one in where]
+    for name in [*read, rest.get("group_by")]:
+        if not isinstance(name, str) or name in declared:
+            continue
+        base, length = base_of(name)
+        column = declared.get(base)
+        if length is not None and isinstance(column, Levels):
+            declared[name] = beginnings_of(column, length)
     return Query(
         dataset=_given(given, "dataset", "the query"),
-        columns=tuple(
-            declared_column(name, _table(column, f"column {name!r:.60}")) for name, column in columns.items()
-        ),
-        statistics=tuple(_statistic(one) for one in _tables(_given(given, "statistics", "the query"), "statistics")),
-        where=tuple(_where(one) for one in _tables(given.get("where", []), "where")),
+        columns=tuple(declared.values()),
+        statistics=tuple(statistics),
+        where=tuple(where),
         **rest,
     )
 

@@ -16,8 +16,9 @@ from secagg.errors import EncodingError, ParameterError, QueryRefused
 from ..core.machine import Inputs
 from ..core.numbers import real, whole
 from ..masking.policy import ClientPolicy
+from .beginnings import base_in, base_of, beginnings_of, with_beginnings
 from .chosen import Mask
-from .columns import Column, Number
+from .columns import Column, Levels, Number
 from .combinations import laid_open, systems
 from .consent import Consent
 from .differences import least_apart, same
@@ -148,9 +149,32 @@ class Site:
         return self.dataset if self.consent is None else self.consent.dataset(self.dataset)
 
     def declared_otherwise(self, query: Query) -> set[str]:
-        """Return the columns that a query declares otherwise than the site's schema."""
+        """Return the columns that a query declares otherwise than the site's schema; beginnings follow from levels."""
         stated = {column.name: column for column in self.schema}
+        for name in query.used - stated.keys():
+            length = base_of(name)[1]
+            column = stated.get(base_in(self.columns, name))
+            if column is not None and length is not None:
+                stated[name] = beginnings_of(column, length) if isinstance(column, Levels) else column
         return {name for name in stated.keys() & query.used if not _as_stated(query.column(name), stated[name])}
+
+    def outside(self, query: Query) -> set[str]:
+        """Return the columns that a query asks of, or filters by, and that the policy does not name."""
+        asked = {name for one in query.statistics for name in one.columns}
+        asked |= set() if query.group_by is None else {query.group_by}
+        filtered = {where.column for where in query.where}
+        columns, filters = self.policy.columns, self.policy.filters
+        filters = columns if filters is None else filters
+        return {
+            name
+            for names, named in ((asked, columns), (filtered, filters))
+            for name in names
+            if not {name, base_in(self.columns, name)} & named
+        }
+
+    def absent(self, query: Query) -> set[str]:
+        """Return the columns that a query reads, and that the table does not have."""
+        return {base_in(self.columns, name) for name in query.used} - self.columns.keys()
 
     def present(self) -> tuple[dict[str, Any], Rows]:
         """Return the columns as a query meets them, and the names of their rows: of people who have agreed.
@@ -217,8 +241,8 @@ class Site:
         cells, most = max_cells(query), policy.max_cells_fraction * length
         if length and cells > 1 and cells > most:
             raise self._refusal(DISCLOSURE, f"{cells} cells are more than {most:g}, for {length} rows")
-        table = Table(query, columns)
         try:
+            table = Table(query, with_beginnings(columns, query.used))
             table.read()
         except EncodingError as error:  # of a whole column, whatever is selected
             raise self._refusal(ANOTHER_SCHEMA, str(error)) from None
@@ -237,17 +261,14 @@ class Site:
         policy = self.policy
         if query.dataset != self.asked_as:
             raise self._refusal(ANOTHER_DATASET, f"it asks of {query.dataset!r}, not of {self.asked_as!r}")
-        asked = {name for one in query.statistics for name in one.columns}
-        asked |= set() if query.group_by is None else {query.group_by}
-        filtered = {where.column for where in query.where}
-        filters = policy.columns if policy.filters is None else policy.filters
-        outside = (asked - policy.columns) | (filtered - filters)
+        outside = self.outside(query)
         if outside:
             raise self._refusal(NOT_ALLOWED, f"columns {sorted(outside)}")
         if policy.statistics is not None and not {one.kind for one in query.statistics} <= policy.statistics:
             raise self._refusal(NOT_ALLOWED, "a statistic")
-        if not query.used <= self.columns.keys():
-            raise self._refusal(ANOTHER_SCHEMA, f"there are no columns {sorted(query.used - self.columns.keys())}")
+        absent = self.absent(query)
+        if absent:
+            raise self._refusal(ANOTHER_SCHEMA, f"there are no columns {sorted(absent)}")
         declarations = declared(query)
         otherwise = self.declared_otherwise(query)
         if otherwise:
@@ -302,7 +323,8 @@ def _as_stated(given: Column, stated: Column) -> bool:
 def declared(query: Query) -> dict[str, str]:
     """Return how a query declares what it reads: name -> digest. Other bounds, levels or edges would be a difference.
 
-    Edges count where bins are asked for, and a consensus's share, under names that no column has.
+    Edges count where bins are asked for, and a consensus's share, under names that no column has. Beginnings count as
+    the column that they are read from, which has one length, or none, for all queries.
     """
     binned = {
         name
@@ -312,11 +334,11 @@ def declared(query: Query) -> dict[str, str]:
     }
     found: dict[str, Any] = {}
     for column in query.columns:
-        if column.name in query.used:
-            found[column.name] = column
-            if isinstance(column, Number):
-                found[column.name] = Number(column.name, column.lo, column.hi, column.bits)
-                found |= {f"{column.name}\nedges": column.edges} if column.name in binned else {}
+        if column.name in query.used and isinstance(column, Number):
+            found[column.name] = Number(column.name, column.lo, column.hi, column.bits)
+            found |= {f"{column.name}\nedges": column.edges} if column.name in binned else {}
+        elif column.name in query.used:
+            found[base_of(column.name)[0]] = column
     for one in query.statistics:
         if one.kind is Kind.CONSENSUS:
             found[f"{one.columns[0]}\nshare"] = one.parameters

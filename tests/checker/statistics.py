@@ -18,7 +18,7 @@ SHAPES = {
     **dict.fromkeys(PAIRS, "nn"),
     **dict.fromkeys(BINNED, "e"),
     **dict.fromkeys(("frequencies", "top"), "l"),
-    **dict.fromkeys(("table", "association"), "ll"),
+    **dict.fromkeys(("table", "association", "weighted"), "ll"),
     "mantel-haenszel": "22l",
     "t-test": "n2",
     "anova": "nl",
@@ -32,7 +32,7 @@ SHAPES = {
 }
 """Section 40.1: n numbers, e with edges, l levels, 2 two of them; * more of the last one; ? one column of levels."""
 GLM = ("logistic", "poisson")
-CROSSED = ("frequencies", "top", "table", "association", "mantel-haenszel", "survival", "auc")
+CROSSED = ("frequencies", "top", "table", "association", "weighted", "mantel-haenszel", "survival", "auc")
 TERMS = ("t-test", "anova", "linear", "ridge", *GLM, "borda")
 COUNTS = ("rows", "valid", "below", "above", "power", "bin", "cell", "both", "product")
 UNIT = 40
@@ -88,7 +88,7 @@ def check_query(fields: list[Any]) -> None:
             _bad(is_number(name) is (role in "ne"))
             _bad(role != "e" or bool(columns[name][5]))
             _bad(role != "2" or len(columns[name][2]) == 2)
-        _check_parameters(kind, names, parameters)
+        _check_parameters(kind, names, parameters, columns)
         _bad(group_by is None or kind in ("count", "missing", *POWERS, *BINNED))
     for name, operator, constant in where:
         if operator == "known":
@@ -98,6 +98,9 @@ def check_query(fields: list[Any]) -> None:
         else:
             _bad(operator in ("eq", "ne") and constant in columns[name][2])
     _bad(group_by is None or not is_number(group_by))
+    read = {name for one in statistics for name in one[1]} | {one[0] for one in where} | {group_by} - {None}
+    texts = [_base(name)[0] for name in read if not is_number(name)]
+    _bad(len(set(texts)) == len(texts))
     names = [] if group_by is None else _names(columns[group_by])
     _bad(cells == [name for name in names if name in cells] and (not cells or cells != names))
 
@@ -114,12 +117,20 @@ def _groups(fields: list[Any], columns: dict[str, list[Any]]) -> list[Any]:
     return [at for at, name in enumerate(names) if not fields[6] or name in fields[6]]
 
 
-def _check_parameters(kind: str, names: list[str], given: list[float]) -> None:
+def _base(name: str) -> tuple[str, int]:
+    """Section 41.1: the column whose beginnings a name is of, and how many characters; 200 for the whole."""
+    base, mark, length = name.rpartition("|")
+    return (base, int(length)) if base and mark and length in [str(each) for each in range(1, 201)] else (name, 200)
+
+
+def _check_parameters(kind: str, names: list[str], given: list[float], columns: dict[str, list[Any]]) -> None:
     _bad(all(isinstance(value, float) and abs(value) <= 1e100 for value in given))
     if kind == "quantiles":
         _bad(bool(given) and given == sorted(set(given)) and all(0 < value < 1 for value in given))
     elif kind in GLM:
         _bad(len(given) == len(names))
+    elif kind == "weighted":
+        _bad(len(given) == len(columns[names[1]][2]) and min(given) >= 0 and max(given) > 0)
     elif kind in ("ridge", "consensus", "top"):
         _bad(len(given) == 1)
         value = given[0]
@@ -187,19 +198,25 @@ def _width(column: list[Any]) -> int:
 
 def step(
     columns: dict[str, list[Any]], names: list[str], parameters: list[float]
-) -> tuple[list[int], list[float], int]:
-    """Section 41.3: the exponents of columns, the coefficients in scaled units, and the bits of a term's bound."""
-    exponents = [0]
+) -> tuple[list[tuple[float, int]], list[float], int]:
+    """Section 41.3: centre and exponent of predictors, coefficients in scaled units, the bits of a term's bound."""
+    units = []
     for name in names[1:]:
-        exponents.append(math.frexp(max(abs(columns[name][2]), abs(columns[name][3])))[1])
-    beta = [b * 2.0**e for b, e in zip(parameters, exponents, strict=True)]
+        lo, hi = columns[name][2:4]
+        centre, exponent = lo / 2 + hi / 2, -400
+        while max(hi - centre, centre - lo) >= 2.0**exponent:
+            exponent += 1
+        units.append((centre, exponent))
+    beta = [b * 2.0**e for b, (_, e) in zip(parameters[1:], units, strict=True)]
+    moved = sum(Fraction(b) * Fraction(c) for b, (c, _) in zip(parameters[1:], units, strict=True))
+    beta.insert(0, float(Fraction(parameters[0]) + moved))
     line = math.fsum(abs(b) for b in beta)
     response = columns[names[0]]
     if response[0] == "levels":
         _bad(line <= 1000)
-        return exponents, beta, 0
+        return units, beta, 0
     _bad(response[2] >= 0 and line <= 30 * math.log(2))
-    return exponents, beta, math.frexp(response[3] + math.exp(line))[1]
+    return units, beta, math.frexp(response[3] + math.exp(line))[1]
 
 
 def _terms(given: list[Any], columns: dict[str, list[Any]], row: Case) -> dict[tuple[Any, ...], int]:
@@ -228,8 +245,8 @@ def _terms(given: list[Any], columns: dict[str, list[Any]], row: Case) -> dict[t
         for j, k in itertools.combinations_with_replacement(range(len(values)), 2):
             found["term", *names, j, k] = values[j] * values[k]
         return found
-    exponents, beta, bits = step(columns, names, parameters)
-    u = [1.0, *(row[name] / 2.0**e for name, e in zip(names[1:], exponents[1:], strict=True))]
+    units, beta, bits = step(columns, names, parameters)
+    u = [1.0, *((row[name] - c) / 2.0**e for name, (c, e) in zip(names[1:], units, strict=True))]
     line = 0.0
     for b, x in zip(beta, u, strict=True):
         line += b * x
@@ -328,7 +345,11 @@ def site_limbs(given: Case) -> list[int]:
     spoken = collections.Counter[tuple[str, int]]()
     for at in range(given["rows"]):
         row = {name: values[at] for name, values in given["columns"].items()}
-        row = {name: float.fromhex(value) if columns[name][0] == "number" else value for name, value in row.items()}
+        numbers = {name for name, column in columns.items() if column[0] == "number"}
+        row = {name: float.fromhex(value) if name in numbers else value for name, value in row.items()}
+        for name in columns.keys() - row.keys() if given["columns"] else ():
+            base, length = _base(name)
+            row[name] = row[base] and row[base][:length]
         if all(_meets(columns[name], operator, constant, row[name]) for name, operator, constant in fields[3]):
             cell = 0 if fields[4] is None else _cell(columns[fields[4]], row[fields[4]])
             if cell not in summed_groups:

@@ -70,6 +70,12 @@ QUERIES = {
         one("approval", "sex", "state"),
         one("borda", "first", "second"),
         one("consensus", "sex", parameters=(0.5,)),
+        one("weighted", "sex", "ward", parameters=(1, 0, 2.5)),
+    ),
+    "beginnings of texts": query(
+        one("top", "state|2", parameters=(1,)),
+        one("table", "state|2", "ward"),
+        columns=[WARD, ["levels", "state|2", ["ev", "ce"]]],
     ),
     "two of five groups": query(
         one("variance", "age"), one("histogram", "age"), group_by="ward", cells=["a", "(missing)"]
@@ -100,6 +106,9 @@ def cases() -> list[Case]:
     return found + list(_tables())
 
 
+_TWO = [SEX, ["levels", "sex|1", ["f"]]]
+
+
 def _refused() -> list[tuple[str, Case]]:
     upside_down = ["number", "age", (1.0).hex(), (0.0).hex(), 16, []]
     return [
@@ -117,6 +126,13 @@ def _refused() -> list[tuple[str, Case]]:
         ("coefficients that ran away", query(one("poisson", "falls", "age", parameters=(0, 1)))),
         ("a step at two places", query(*(one("consensus", "sex", parameters=(at,)) for at in (0.5, 0.75)))),
         ("survival without edges", query(one("survival", "mass", "state"))),
+        ("a weight too few", query(one("weighted", "sex", "ward", parameters=(1, 2)))),
+        ("a negative weight", query(one("weighted", "sex", "ward", parameters=(1, 2, -1)))),
+        ("weights of nothing", query(one("weighted", "sex", "ward", parameters=(0, 0, 0)))),
+        (
+            "a column at two lengths",
+            query(one("frequencies", "sex"), one("top", "sex|1", parameters=(1,)), columns=_TWO),
+        ),
         ("half a level", query(one("top", "ward", parameters=(1.5,)))),
         ("parameters of none", query(one("mean", "age", parameters=(1,)))),
         ("cells out of order", query(one("count"), group_by="ward", cells=["c", "a"])),

@@ -12,7 +12,7 @@ FILES: dict[str, tuple[str, int]] = {
     "key_agreement": ("8135045be0801ed0f93b1904c5abfb07ec2428cb2764c82938e62ce1a02f7a94", 23),
     "signatures": ("df00b51bfc4e0700a6c7b0e645cb7afc1320a8e7f7111afdccf3d666e4bd9226", 41),
     "privacy": ("e9b78d848e28a2e62d1bf5f1dacc8399e555229a56f53fd7bdc292fcbdc128f3", 235),
-    "statistics": ("e4fa3ed2e105babc7a73c7e9e91be06cdf321c78fd1ca32acd7b5638e84c6408", 83),
+    "statistics": ("eccbb18b59bfc0795276e8a26ecad7d9ef743357b84430b9cf3074ea38eaf0e3", 91),
     "noisy_statistics": ("16799d6250661f15edf4888c13e1f7f518fe76124cd45c3de61bfc438017e49a", 46),
     "groups": ("1ee6b9657635274ab6e63a20ad369fa41b30e88247f81e9a16ffeaad5f7137d9", 30),
     "protocol": ("8d18b2b862edf420fb24d955d80be5c7253755bcf806ca164d287f3ebe2607eb", 20),

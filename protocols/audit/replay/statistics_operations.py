@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...statistics.beginnings import with_beginnings
 from ...statistics.columns import Column, Levels, Number
 from ...statistics.kinds import kind_of
 from ...statistics.plan import Plan
@@ -49,11 +50,11 @@ def _limbs(given: Case) -> list[int]:
     query = read_query(bytes.fromhex(given["query"]))
     columns = {
         name: np.array(list(map(float.fromhex, values)))
-        if isinstance(query.column(name), Number)
+        if any(isinstance(column, Number) and column.name == name for column in query.columns)
         else np.array(values, dtype=object)
         for name, values in given["columns"].items()
     }
-    plan, table = Plan(query), Table(query, columns)
+    plan, table = Plan(query), Table(query, with_beginnings(columns, query.used))
     limbs: list[int] = plan.encode(table.totals(plan, table.selected(given["rows"])))[plan.name].tolist()
     return limbs
 

@@ -41,12 +41,19 @@ class Interval:
 
 
 def root(square: Fraction) -> tuple[Fraction, Fraction]:
-    """Bound the square root of a rational that is not negative: below and above, equal where the root is rational."""
-    product = square.numerator * square.denominator
-    shift = max(0, _BITS - product.bit_length() // 2)
-    whole = math.isqrt(product << 2 * shift)
-    unit = Fraction(1, square.denominator << shift)
-    return whole * unit, (whole + (whole * whole != product << 2 * shift)) * unit
+    """Bound the square root of a rational that is not negative: below and above, equal where the root is rational.
+
+    Else both have few bits, however many the rational has.
+    """
+    above, below = square.numerator, square.denominator
+    root_above, root_below = math.isqrt(above), math.isqrt(below)
+    if root_above**2 == above and root_below**2 == below:
+        exact = Fraction(root_above, root_below)
+        return exact, exact
+    shift = _BITS - (above.bit_length() - below.bit_length()) // 2
+    whole = math.isqrt((above << 2 * shift) // below if shift >= 0 else above // (below << -2 * shift))
+    unit = Fraction(1, 1 << shift) if shift >= 0 else Fraction(1 << -shift)
+    return whole * unit, (whole + 1) * unit
 
 
 def upwards(number: Fraction) -> float:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from secagg.errors import EstimateError, ParameterError
 
-from .elimination import inverse, times
+from .elimination import Inverse, inverse
 from .estimate import Estimate, Interval, normal_quantile, upwards
 
 Floats = NDArray[np.float64]
@@ -88,21 +88,34 @@ class Step:
         coefficients: after the step; their errors say how far rounding of this step's sums may have moved them.
         standard_errors: by the information before the step, as Wald's tests take them.
         decrement: gradient times step. Half of it is what the log-likelihood is about to gain; it falls to 0.
+        covariance: of the coefficients, the information's inverse.
     """
 
     coefficients: tuple[Estimate, ...]
     standard_errors: tuple[float, ...]
     decrement: float
+    covariance: Inverse
+
+    def combined(self, weights: Sequence[Fraction]) -> tuple[Estimate, float]:
+        """Return a sum of coefficients, each times its weight, and the standard error of that."""
+        pairs = [(Fraction(w), each) for w, each in zip(weights, self.coefficients, strict=True)]
+        value = sum((w * Fraction(each.value) for w, each in pairs), Fraction(0))
+        errors = [float(each.error) * upwards(abs(w)) for w, each in pairs if w]
+        return Estimate(value, math.fsum(errors) * (1 + 1e-15)), math.sqrt(self.covariance.form(weights))
 
     def interval(self, index: int, confidence: float = 0.95) -> Interval:
         """Wald's interval of a coefficient; it does not hold the error of rounding."""
-        value = float(self.coefficients[index].value)
-        reach = normal_quantile(confidence) * self.standard_errors[index]
-        return Interval(value - reach, value + reach, confidence)
+        return interval(float(self.coefficients[index].value), self.standard_errors[index], confidence)
+
+
+def interval(value: float, standard_error: float, confidence: float = 0.95) -> Interval:
+    """Return Wald's interval around a value."""
+    reach = normal_quantile(confidence) * standard_error
+    return Interval(value - reach, value + reach, confidence)
 
 
 def newton_step(
-    coefficients: Sequence[float],
+    coefficients: Sequence[Fraction | float],
     gradient: Sequence[Fraction | float],
     information: Sequence[Sequence[Fraction | float]],
     rounding: Fraction | float = 0,
@@ -132,17 +145,18 @@ def newton_step(
     if any(matrix[j][k] != matrix[k][j] for j in range(p) for k in range(j)):
         raise ParameterError("the information is symmetric")
     inverted = inverse(matrix)
-    step = times(inverted, slope)
+    step = inverted.times(slope)
     r = Fraction(rounding)
-    reach = max(sum(map(abs, row), Fraction(0)) for row in inverted)
+    reach = inverted.reach
     if reach * p * r >= 1:
         error = math.inf
     else:
         error = upwards(reach * r * (1 + sum(map(abs, step), Fraction(0))) / (1 - reach * p * r))
     return Step(
         tuple(Estimate(b + d, error) for b, d in zip(start, step, strict=True)),
-        tuple(math.sqrt(inverted[j][j]) for j in range(p)),
+        tuple(math.sqrt(inverted.entry(j, j)) for j in range(p)),
         float(sum((a * b for a, b in zip(slope, step, strict=True)), Fraction(0))),
+        inverted,
     )
 
 

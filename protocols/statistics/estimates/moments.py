@@ -40,8 +40,13 @@ class Moments:
         object.__setattr__(self, "step", Fraction(self.step))
         if self.step <= 0:
             raise ParameterError(f"a step of {self.step} is not possible: it must be positive")
-        if self.n < 0 or self.n * self.s2 < self.s1 * self.s1 or (self.n == 0 and (self.s2 or self.s3)):
+        if self.n < 0 or self.spread < 0 or (self.n == 0 and (self.s2 or self.s3)):
             raise ParameterError(f"no {self.n} numbers have the sum {self.s1} and the sum of squares {self.s2}")
+
+    @property
+    def spread(self) -> int:
+        """The sum of squared distances from the mean, in squared steps, n times."""
+        return self.n * self.s2 - self.s1 * self.s1
 
     @property
     def half(self) -> Fraction:
@@ -52,7 +57,7 @@ class Moments:
     def squares(self) -> Fraction:
         """The sum of squared distances from the mean, of the rounded data, exactly."""
         at_least(self.n, 1, "a sum of squares")
-        return self.step**2 * (self.s2 - Fraction(self.s1**2, self.n))
+        return self.step**2 * Fraction(self.spread, self.n)
 
     @property
     def mean(self) -> Estimate:
@@ -118,15 +123,20 @@ class CoMoments:
     def __post_init__(self) -> None:
         if self.x.n != self.y.n:
             raise ParameterError(f"a pair of variables has one number of records, not {self.x.n} and {self.y.n}")
-        if self.x.n and self.products**2 > self.x.squares * self.y.squares:
+        if self.spread**2 > self.x.spread * self.y.spread:
             raise ParameterError("no numbers have these sums: their correlation would be beyond 1")
+
+    @property
+    def spread(self) -> int:
+        """The sum of products of distances from the means, in products of steps, n times."""
+        return self.x.n * self.s12 - self.x.s1 * self.y.s1
 
     @property
     def products(self) -> Fraction:
         """The sum of products of distances from the means, of the rounded data, exactly."""
         n = self.x.n
         at_least(n, 1, "a sum of products")
-        return self.x.step * self.y.step * (self.s12 - Fraction(self.x.s1 * self.y.s1, n))
+        return self.x.step * self.y.step * Fraction(self.spread, n)
 
     def covariance(self, ddof: int = 1) -> Estimate:
         """The covariance with n - ddof below the line; its error is (A_x D_y + A_y D_x + D_x D_y) / (n - ddof)."""
@@ -148,10 +158,10 @@ class CoMoments:
             EstimateError: a variable is constant (`constant`), or fewer than two records (`too-few-records`).
         """
         at_least(self.x.n, 2, "a correlation")
-        if not self.x.squares or not self.y.squares:
+        if not self.x.spread or not self.y.spread:
             raise EstimateError("a constant has no correlation", reason="constant")
-        low, high = root(self.products**2 / (self.x.squares * self.y.squares))
-        value, slack = (low, high - low) if self.products >= 0 else (-low, high - low)
+        low, high = root(Fraction(self.spread**2, self.x.spread * self.y.spread))  # whatever the steps
+        value, slack = (low, high - low) if self.spread >= 0 else (-low, high - low)
         error = slack + _turned(self.x) + _turned(self.y)
         return within(value, max(value - error, Fraction(-1)), min(value + error, Fraction(1)))
 
@@ -162,15 +172,20 @@ class CoMoments:
             EstimateError: as `correlation`; fewer than four records (`too-few-records`).
             ParameterError: the confidence is not between 0 and 1.
         """
-        at_least(self.x.n, 4, "an interval of a correlation")
-        reach = normal_quantile(confidence) / math.sqrt(self.x.n - 3)
-        r = self.correlation
-        ends = max(float(r.value) - float(r.error), -1.0), min(float(r.value) + float(r.error), 1.0)
-        low, high = (math.atanh(end) if abs(end) < 1 else math.copysign(math.inf, end) for end in ends)
-        return Interval(math.tanh(low - reach), math.tanh(high + reach), confidence)
+        return fisher_interval(self.x.n, self.correlation, confidence)
+
+
+def fisher_interval(n: int, r: Estimate, confidence: float = 0.95) -> Interval:
+    """Fisher's z interval of a correlation of n records, drawn apart by its error. Raises as `correlation_interval`."""
+    at_least(n, 4, "an interval of a correlation")
+    reach = normal_quantile(confidence) / math.sqrt(n - 3)
+    ends = max(float(r.value) - float(r.error), -1.0), min(float(r.value) + float(r.error), 1.0)
+    low, high = (math.atanh(end) if abs(end) < 1 else math.copysign(math.inf, end) for end in ends)
+    return Interval(math.tanh(low - reach), math.tanh(high + reach), confidence)
 
 
 def _turned(variable: Moments) -> Fraction:
     """Bound how far rounding turned the unit vector of a variable's distances from its mean; never above 2."""
-    spread, moved = root(variable.squares)[0], root(variable.half**2 * variable.n)[1]
-    return 2 * moved / (2 * spread - moved) if spread > moved else Fraction(2)
+    # In half steps over sqrt(n): A is 2 sqrt(spread), and D is n.
+    length, n = 2 * root(Fraction(variable.spread))[0], variable.n
+    return 2 * n / (2 * length - n) if length > n else Fraction(2)

@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from secagg.errors import EstimateError, ParameterError
 
-from .elimination import inverse, times
+from .elimination import Inverse, inverse
 from .estimate import Estimate, Interval, at_least, confident, root, upwards, within
 from .significance import Test, t_quantile, t_tails
 
@@ -58,9 +58,13 @@ class Sums:
         if min(self.step) <= 0:
             raise ParameterError("every step must be positive")
 
+    def whole(self, j: int, k: int) -> int:
+        """The sum of products of two variables' q less their means, n times."""
+        return self.n * self.s2[j][k] - self.s1[j] * self.s1[k]
+
     def centred(self, j: int, k: int) -> Fraction:
         """The sum of products of two variables' distances from their means, of the rounded data, exactly."""
-        return self.step[j] * self.step[k] * (self.s2[j][k] - Fraction(self.s1[j] * self.s1[k], self.n))
+        return self.step[j] * self.step[k] * Fraction(self.whole(j, k), self.n)
 
     def mean(self, j: int) -> Fraction:
         """The mean of a variable of the rounded data, exactly."""
@@ -134,10 +138,10 @@ def linear(sums: Sums) -> LinearFit:
         deviation = within(exact / part[1], low / part[1], high / part[0])
 
     means = [sums.mean(j) for j in predictors]
-    at_zero = Fraction(1, sums.n) + _dot(means, times(found.inverse, means))
+    at_zero = Fraction(1, sums.n) + found.form(means)
     lengths = [found.lengths[j] + sums.n * means[j] ** 2 for j in predictors]  # not centred, for the intercept
-    inflation = sums.n * at_zero + sum((lengths[j] * found.inverse[j][j] for j in predictors), Fraction(0))
-    squares = [(at_zero, _turn(sums, lengths, inflation)), *((found.inverse[j][j], found.turn) for j in predictors)]
+    inflation = sums.n * at_zero + _dot(lengths, found.squares)
+    squares = [(at_zero, _turn(sums, lengths, inflation)), *((square, found.turn) for square in found.squares)]
     errors = tuple(_standard_error(square / degrees, found.rest, low, high, turn) for square, turn in squares)
     r_squared = _explained(sums, found.rest, total, low, high)
     return LinearFit(sums.n, degrees, found.estimates(sums), errors, deviation, r_squared)
@@ -175,10 +179,17 @@ class _Turn:
 
 @dataclass(frozen=True, slots=True)
 class _LeastSquares:
-    """Solved normal equations; `rest` is |r|^2, and `turn` None where rounding leaves no bound."""
+    """Solved normal equations, exactly.
+
+    They are solved in whole numbers: of the inverse of X^T X, in the predictors' own units, the entry j, k is that of
+    `whole` times units[j] units[k]. `squares` are its diagonal, `rest` is |r|^2, and `turn` None where rounding leaves
+    no bound.
+    """
 
     slopes: list[Fraction]
-    inverse: list[list[Fraction]]
+    whole: Inverse
+    units: list[Fraction]
+    squares: list[Fraction]
     lengths: list[Fraction]
     rest: Fraction
     turn: _Turn | None
@@ -186,16 +197,30 @@ class _LeastSquares:
     @classmethod
     def of(cls, sums: Sums, penalty: Fraction) -> _LeastSquares:
         predictors = range(len(sums.s1) - 1)
-        gram = [[sums.centred(j, k) + (penalty if j == k else 0) for k in predictors] for j in predictors]
-        inverted = inverse(gram)
-        against = [sums.centred(j, len(predictors)) for j in predictors]
-        slopes = times(inverted, against)
-        rest = sums.centred(len(predictors), len(predictors)) - _dot(slopes, against)
-        if rest < 0:
+        response = len(predictors)
+        # Without a penalty in steps; else in what the step is over, so that the penalty is nearly whole.
+        scales = [sums.step[j].numerator if penalty else 1 for j in predictors]
+        units = [scale / sums.step[j] for j, scale in enumerate(scales)]
+        gram: list[list[Fraction | int]]
+        gram = [[scales[j] * scales[k] * sums.whole(j, k) for k in predictors] for j in predictors]
+        for j, unit in enumerate(units):
+            gram[j][j] += sums.n * penalty * unit**2
+        whole = inverse(gram)
+        against = [scale * sums.whole(j, response) for j, scale in enumerate(scales)]
+        solved = whole.times(against)
+        slopes = [sums.step[response] * unit * each for unit, each in zip(units, solved, strict=True)]
+        left = sums.whole(response, response) - _dot(solved, against)
+        if left < 0:
             raise ParameterError("no numbers have these sums: the residuals' squares would be negative")
-        lengths = [gram[j][j] for j in predictors]
-        inflation = sum((lengths[j] * inverted[j][j] for j in predictors), Fraction(0))
-        return cls(slopes, inverted, lengths, rest, _turn(sums, lengths, inflation))
+        rest = sums.step[response] ** 2 * left / sums.n
+        whole = replace(whole, unit=whole.unit * sums.n)
+        squares = [unit**2 * whole.entry(j, j) for j, unit in enumerate(units)]
+        lengths = [sums.centred(j, j) + penalty for j in predictors]
+        return cls(slopes, whole, units, squares, lengths, rest, _turn(sums, lengths, _dot(lengths, squares)))
+
+    def form(self, vector: Sequence[Fraction]) -> Fraction:
+        """Return the vector times the inverse of X^T X, in the predictors' own units, times the vector."""
+        return self.whole.form([each * unit for each, unit in zip(vector, self.units, strict=True)])
 
     def off(self, sums: Sums) -> list[Fraction] | None:
         """Bound how far each slope is from that of the data before rounding."""
@@ -221,7 +246,7 @@ class _LeastSquares:
         return tuple(map(Estimate, (constant, *self.slopes), errors))
 
 
-def _dot(left: Iterable[Fraction], right: Iterable[Fraction]) -> Fraction:
+def _dot(left: Iterable[Fraction], right: Iterable[Fraction | int]) -> Fraction:
     return sum((a * b for a, b in zip(left, right, strict=False)), Fraction(0))
 
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from secagg.errors import EstimateError, ParameterError
 
-from .elimination import inverse, times
+from .elimination import inverse
 from .estimate import Interval, at_least, normal_quantile
 from .significance import Test, chi_squared_tail
 
@@ -159,12 +159,11 @@ def log_rank(groups: Sequence[LifeTable]) -> LogRank:
     # All groups' differences add up to 0: one of them says nothing new.
     surplus = [seen - fair for seen, fair in zip(observed, expected, strict=True)][:-1]
     try:
-        turned = times(inverse([row[:-1] for row in spread[:-1]]), surplus)
+        statistic = float(inverse([row[:-1] for row in spread[:-1]]).form(surplus))
     except EstimateError:
         raise EstimateError(
             "a group has no records at risk together with another group's at any event: leave it out",
             reason="empty-margin",
         ) from None
-    statistic = float(sum((a * b for a, b in zip(surplus, turned, strict=True)), Fraction(0)))
     degrees = len(groups) - 1
     return LogRank(observed, tuple(expected), Test(statistic, (degrees,), chi_squared_tail(statistic, degrees)))

@@ -22,6 +22,9 @@ from ..rules import Rule
 class Family(ABC):
     """Statistics that are made from the same totals in the same way."""
 
+    apart = False
+    """Whether its cells are decided about apart from those of other families, and tell with theirs of few rows."""
+
     @abstractmethod
     def totals(self, query: Query, one: Statistic) -> Iterator[tuple[Key, int]]:
         """Yield the totals that a statistic needs, and the most that one site's may be."""

@@ -1,14 +1,14 @@
 """One step of a logistic or a Poisson regression: gradient and information at public coefficients.
 
 Each row's terms are rounded to whole units before they are added, so that the sums are exact, whatever the order of the
-rows and wherever they are. A number x enters as u = x / 2^e, with the least e for which |u| <= 1 within the bounds: the
-units of coefficients change by powers of two, which floats hold exactly.
+rows and wherever they are. A number x enters as u = (x - c) / 2^e, c the middle of its bounds, with the least e for
+which |u| < 1 within them. Coefficients are asked for and told in the columns' own units.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
 from itertools import combinations_with_replacement
@@ -21,7 +21,7 @@ from secagg.errors import EstimateError, ParameterError
 from ..chosen import Chosen
 from ..columns import Levels, Number
 from ..encoding import exact_sum
-from ..estimates.generalized import newton_step
+from ..estimates.generalized import interval, newton_step
 from ..gate import Gate
 from ..kinds import Key
 from ..query import Query, Statistic
@@ -56,7 +56,7 @@ class Steps(Regression):
             complete = complete_rows(rows, one.columns) & (rows.numbers[name] == np.floor(rows.numbers[name]))
             response = rows.numbers[name][complete]
         rows.found["complete", *one.columns] = len(response)
-        u = model.scaled([rows.numbers[predictor][complete] for predictor in predictors], len(response))
+        u = model.units.scaled([rows.numbers[predictor][complete] for predictor in predictors], len(response))
         off, weight = model.at(u)
         off = response - off
         for key in _terms(one):
@@ -70,25 +70,71 @@ class Steps(Regression):
         return _stepped(gate, one, n)
 
 
+class Units:
+    """In which units predictors enter a step: x as u = (x - centre) / 2^exponent, whose size is below 1 within bounds.
+
+    The centre is that of the bounds. So a constant is not nearly a predictor, as it would be of years of birth.
+
+    Args:
+        query: with the columns.
+        columns: the response, then the predictors.
+
+    Attributes:
+        centres, exponents: of the intercept, 0 both; then of each predictor.
+    """
+
+    def __init__(self, query: Query, columns: Sequence[str]) -> None:
+        predictors = [query.number(name) for name in columns[1:]]
+        self.centres = [0.0, *(each.lo / 2 + each.hi / 2 for each in predictors)]
+        reach = [max(each.hi - c, c - each.lo) for each, c in zip(predictors, self.centres[1:], strict=True)]
+        self.exponents = [0, *(math.frexp(each)[1] for each in reach)]
+
+    def of(self, parameters: Sequence[float]) -> list[float]:
+        """Return an intercept and coefficients in these units, the intercept to the nearest float."""
+        return list(map(float, self.exactly(parameters)))
+
+    def exactly(self, parameters: Sequence[float]) -> list[Fraction]:
+        """Return an intercept and coefficients in these units: what is moved to the centres is the intercept's."""
+        slopes = [Fraction(b) * Fraction(2) ** e for b, e in zip(parameters, self.exponents, strict=True)]
+        moved = sum((Fraction(b) * Fraction(c) for b, c in zip(parameters, self.centres, strict=True)), slopes[0])
+        return [moved, *slopes[1:]]
+
+    def length(self, parameters: Sequence[float]) -> float:
+        """Return the sum of absolute coefficients in these units: the most that a line comes to within bounds."""
+        return math.fsum(map(abs, self.of(parameters)))
+
+    def scaled(self, values: Sequence[Any], n: int) -> list[Any]:
+        """Return the constant and the predictors u, each (n,)."""
+        units = zip(values, self.centres[1:], self.exponents[1:], strict=True)
+        return [np.ones(n), *(np.ldexp(x - c, -e) for x, c, e in units)]
+
+    def weights(self, at: int) -> list[Fraction]:
+        """Return what coefficients in these units are to be multiplied by, to add up to one in the columns' own."""
+        weights = [Fraction(0)] * len(self.exponents)
+        weights[at] = Fraction(2) ** -self.exponents[at]
+        if at == 0:
+            for k, (c, e) in enumerate(zip(self.centres[1:], self.exponents[1:], strict=True), 1):
+                weights[k] = -Fraction(c) * Fraction(2) ** -e
+        return weights
+
+
 class Model:
     """The public side of a step.
 
     Args:
         query: with the columns.
         one: the statistic, with the coefficients.
-        bounded: whether terms must have a bound.
 
     Raises:
         ParameterError: coefficients so large that terms have no bound.
     """
 
-    def __init__(self, query: Query, one: Statistic, *, bounded: bool = True) -> None:
+    def __init__(self, query: Query, one: Statistic) -> None:
         self.response = query.column(one.columns[0])
-        predictors = [query.number(name) for name in one.columns[1:]]
-        self.exponents = [0, *(math.frexp(max(abs(each.lo), abs(each.hi)))[1] for each in predictors)]
-        self.beta = [math.ldexp(b, e) for b, e in zip(one.parameters, self.exponents, strict=True)]
+        self.units = Units(query, one.columns)
+        self.beta = self.units.of(one.parameters)
         self.line = math.fsum(map(abs, self.beta))
-        self.bits = self._checked_bits() if bounded else 0
+        self.bits = self._checked_bits()
 
     def _checked_bits(self) -> int:
         """Return the bits of the bound of a term."""
@@ -101,10 +147,6 @@ class Model:
         if self.line > MAX_MEAN_BITS * math.log(2):
             raise ParameterError("the coefficients admit means beyond 2^30: they have run away")
         return math.frexp(self.response.hi + math.exp(self.line))[1]
-
-    def scaled(self, values: list[Any], n: int) -> list[Any]:
-        """Return the constant and the predictors u, each (n,)."""
-        return [np.ones(n), *(np.ldexp(x, -e) for x, e in zip(values, self.exponents[1:], strict=True))]
 
     def at(self, u: list[Any]) -> tuple[Any, Any]:
         """Return the expected response of each row, and its variance."""
@@ -141,11 +183,14 @@ def _stepped(gate: Gate, one: Statistic, n: int) -> tuple[Any, Any]:
     model = Model(gate.query, one)
     sums = {key: (gate.totals[key] - n * _OFFSET) * model.unit for key in _terms(one)}
     size = range(len(one.columns))
+    # No row's variance is above 1/4, so that at least min_cell rows are behind the intercept's information.
+    if isinstance(model.response, Levels) and 4 * sums["curve", *one.columns, 0, 0] < gate.policy.min_cell > 1:
+        raise EstimateError("the coefficients are too steep: few rows decide", reason="no-convergence")
     most = n * (Fraction(2) ** model.bits if model.bits else Fraction(1))
     least = n if not model.bits else most
     gate.check(*(abs(value) <= (least if key[0] == "slope" else most) for key, value in sums.items()))
     step = newton_step(
-        model.beta,
+        model.units.exactly(one.parameters),
         [sums["slope", *one.columns, 0, j] for j in size],
         [[sums["curve", *one.columns, min(j, k), max(j, k)] for k in size] for j in size],
         n * model.rounding,
@@ -153,13 +198,19 @@ def _stepped(gate: Gate, one: Statistic, n: int) -> tuple[Any, Any]:
     coefficients: list[dict[str, Any]] = []
     after: list[float] = []
     for at, name in enumerate((INTERCEPT, *one.columns[1:])):
-        scale = Fraction(2) ** -model.exponents[at]
-        found, spread = step.coefficients[at], step.standard_errors[at] * float(scale)
-        value, interval = float(found.value * scale), step.interval(at)
-        error = found.error * float(scale)
+        found, spread = step.combined(model.units.weights(at))
+        value = float(found.value)
         after.append(value)
-        ends = [interval.low * float(scale), interval.high * float(scale)]
-        coefficients.append({"name": name, "value": value, "error": error, "standard_error": spread, "interval": ends})
+        ends = interval(value, spread)
+        coefficients.append(
+            {
+                "name": name,
+                "value": value,
+                "error": found.error,
+                "standard_error": spread,
+                "interval": [ends.low, ends.high],
+            }
+        )
     if any(each["error"] > each["standard_error"] for each in coefficients):
         raise EstimateError("the coefficients are too steep: few rows decide", reason="no-convergence")
     worst = max(each["error"] for each in coefficients)

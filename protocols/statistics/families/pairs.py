@@ -9,7 +9,8 @@ from typing import Any
 
 from ..chosen import Chosen
 from ..encoding import exact_sum
-from ..estimates.moments import CoMoments, Moments
+from ..estimates.estimate import Estimate
+from ..estimates.moments import CoMoments, Moments, fisher_interval
 from ..finding import Finding
 from ..gate import Gate
 from ..kinds import Key, Kind
@@ -80,7 +81,7 @@ class Pairs(Family):
 
         finding = estimated(one, n, compute)
         if one.kind is Kind.CORRELATION and finding.value is not None and n >= 4:
-            found = both.correlation_interval()
+            found = fisher_interval(n, Estimate(finding.value, finding.error))
             finding = replace(finding, interval=(found.low, found.high))
         yield finding
 

@@ -25,7 +25,7 @@ FAMILIES: Mapping[Kind, Family] = {
     **dict.fromkeys(PAIRS, Pairs()),
     **dict.fromkeys(BINNED, Bins()),
     **dict.fromkeys((Kind.FREQUENCIES, Kind.TOP), Frequencies()),
-    **dict.fromkeys((Kind.TABLE, Kind.ASSOCIATION), Tables()),
+    **dict.fromkeys((Kind.TABLE, Kind.ASSOCIATION, Kind.WEIGHTED), Tables()),
     Kind.MANTEL_HAENSZEL: Strata(),
     **dict.fromkeys((Kind.T_TEST, Kind.ANOVA), Means()),
     **dict.fromkeys((Kind.LINEAR, Kind.RIDGE), LeastSquares()),

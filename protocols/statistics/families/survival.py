@@ -29,6 +29,8 @@ class Survival(Counted):
     A time is moved to the last edge that it has reached. The last edge ends what is looked at.
     """
 
+    apart = True
+
     def cells(self, query: Query, one: Statistic) -> int:
         """Return how many bins of time and groups there are."""
         groups = len(query.levels(one.columns[2]).levels) if len(one.columns) > 2 else 1
@@ -78,6 +80,8 @@ class Survival(Counted):
 
 class Discrimination(Counted):
     """Scores of positive rows, those of the first level, and of negative ones, those of the second."""
+
+    apart = True
 
     def cells(self, query: Query, one: Statistic) -> int:
         """Return the number of bins."""

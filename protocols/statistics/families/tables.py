@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 from ..chosen import Chosen
@@ -79,16 +80,26 @@ class Frequencies(Counted):
 
 
 class Tables(Counted):
-    """Counts by two columns of levels, with their margins; tests of whether the columns hang together."""
+    """Counts by two columns of levels, with their margins; what follows from cells that are shown, and from no others.
+
+    So are tests of whether the columns hang together, and votes that weigh by public weights: one number made of cells
+    may tell them all, as 1000 a + b does.
+    """
 
     def decide(self, gate: Gate, one: Statistic) -> None:
-        """Decide about the table and its margins, once."""
+        """Decide about the table and its margins, once: in one way, whichever column was named first.
+
+        Of a table and of the same one on its side other cells might be hidden, and one would show what the other hides.
+        """
         if not gate.first(("table", *one.columns)):
             return
         gate.whole(cell_keys(gate.query, one.columns))
-        first, second = one.columns
-        heights, widths = (range(width(gate.query, name)) for name in one.columns)
-        cells: list[list[Key]] = [[("cell", first, second, i, j) for j in widths] for i in heights]
+        first, second = sorted(one.columns)
+        heights, widths = (range(width(gate.query, name)) for name in (first, second))
+        lying = one.columns != (first, second)
+        cells: list[list[Key]] = [
+            [("cell", *one.columns, *((j, i) if lying else (i, j))) for j in widths] for i in heights
+        ]
         counts = [[gate.values[key] for key in row] for row in cells]
         for i in heights:
             gate.derive(("level", first, i), sum(counts[i]))
@@ -103,7 +114,8 @@ class Tables(Counted):
 
     def findings(self, gate: Gate, one: Statistic) -> Iterator[Finding]:
         """Yield the table, or what its cells tell if all of them are shown."""
-        yield _table(gate, one) if one.kind is Kind.TABLE else _association(gate, one)
+        found = {Kind.TABLE: _table, Kind.ASSOCIATION: _association, Kind.WEIGHTED: _weighted}
+        yield found[one.kind](gate, one)
 
 
 def _table(gate: Gate, one: Statistic) -> Finding:
@@ -125,6 +137,26 @@ def _table(gate: Gate, one: Statistic) -> Finding:
     keys |= {f"{first} {name}": key for name, key in zip(a.names, rows, strict=True)}
     keys |= {f"{second} {name}": key for name, key in zip(b.names, columns, strict=True)}
     return Finding(one.kind, one.columns, None, value, 0, gate.shown(("rows", 0)), gate.rules(keys))
+
+
+def _weighted(gate: Gate, one: Statistic) -> Finding:
+    """Return the votes for each level of the first column; a row has the weight of its level of the second."""
+    choice, voters = one.columns
+    names, weights = gate.query.levels(choice).names, list(map(Fraction, one.parameters))
+    votes: list[Fraction | None] = []
+    gone: dict[str, Rule] = {}
+    for i, name in enumerate(names):
+        keys: list[Key] = [("cell", choice, voters, i, j) for j in range(len(weights)) if weights[j]]
+        behind = [gate.hidden[key] for key in keys if key in gate.hidden]
+        gone |= dict.fromkeys([name], behind[0]) if behind else {}
+        votes.append(None if behind else sum((gate.values[key] * weights[int(key[4])] for key in keys), Fraction(0)))
+    without: list[Key] = [("level", voters, len(weights) + at) for at in range(2)]
+    weightless = None if any(key in gate.hidden for key in without) else sum(gate.values[key] for key in without)
+    for key in without:
+        if key in gate.hidden:
+            gone["weightless"] = gate.hidden[key]
+    value = {"levels": list(names), "votes": votes, "weightless": weightless}
+    return Finding(one.kind, one.columns, None, value, 0, gate.shown(("rows", 0)), gone or None)
 
 
 def _association(gate: Gate, one: Statistic) -> Finding:
@@ -162,6 +194,8 @@ def _association(gate: Gate, one: Statistic) -> Finding:
 
 class Strata(Counted):
     """Tables of two by two, one a stratum: the test of Cochran, Mantel and Haenszel, and the common odds ratio."""
+
+    apart = True
 
     def decide(self, gate: Gate, one: Statistic) -> None:
         """Nothing is shown but numbers of all strata."""

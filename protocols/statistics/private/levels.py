@@ -30,6 +30,7 @@ from dp.sensitivity import Unit
 from secagg.errors import ParameterError, QueryRefused
 
 from ...core.numbers import real, whole
+from ..beginnings import beginning
 from ..columns import MAX_NAME, Levels, text
 from ..kinds import Kind
 from ..query import Query, Statistic
@@ -37,7 +38,7 @@ from ..site import NOT_ALLOWED
 from .answer import PrivateAnswer
 from .intervals import Noisy
 from .question import PrivateQuestion
-from .site import PrivateSite, beginning
+from .site import PrivateSite
 
 _CELLS = 1000
 """Levels of a column."""

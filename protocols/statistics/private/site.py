@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from dp.sensitivity import Unit
 from secagg.errors import EncodingError, ParameterError, QueryRefused
@@ -15,7 +12,7 @@ from secagg.errors import EncodingError, ParameterError, QueryRefused
 from ...core.machine import Inputs
 from ...masking.config import RoundConfig
 from ...masking.policy import ClientPolicy, PrivacyDemand
-from ..columns import MAX_NAME
+from ..beginnings import with_beginnings
 from ..query import Query
 from ..rows import Table
 from ..site import ANOTHER_DATASET, ANOTHER_SCHEMA, NOT_ALLOWED, Site
@@ -24,17 +21,6 @@ from .question import PrivateQuestion
 
 if TYPE_CHECKING:
     from dp.ledger import Ledger
-
-_MARK = "|"
-_LENGTHS = frozenset(map(str, range(1, MAX_NAME + 1)))
-
-
-def beginning(column: str, length: int) -> str:
-    """Return the name of a column of levels that holds the first letters of a column's texts: `ward|3`.
-
-    A site has it without saying so, unless one of its own columns is called so.
-    """
-    return f"{column}{_MARK}{length}"
 
 
 @dataclass
@@ -108,10 +94,7 @@ class PrivateSite:
             EncodingError: beginnings of what has no texts.
         """
         columns, rows = self.site.present()
-        for name in query.used - columns.keys():
-            base, length = self._source(name)
-            columns[name] = [None if value is None else str(value)[:length] for value in _texts(columns[base])]
-        return Table(query, columns), len(rows)
+        return Table(query, with_beginnings(columns, query.used)), len(rows)
 
     def _read(self, query: Query) -> tuple[Table, int]:
         """Return the table, once every column is found to be of its type."""
@@ -122,25 +105,12 @@ class PrivateSite:
             raise self._refusal(ANOTHER_SCHEMA, str(error)) from None
         return table, length
 
-    def _source(self, name: str) -> tuple[str, int | None]:
-        """Return the column that a name is of, and how many letters of it; the name itself for all other columns."""
-        base, _, length = name.rpartition(_MARK)
-        if name not in self.site.columns and base in self.site.columns and length in _LENGTHS:
-            return base, int(length)
-        return name, None
-
     def _allow(self, question: PrivateQuestion) -> None:
         """Refuse by the question alone."""
         query, policy, most = question.query, self.site.policy, self.most
         if query.dataset != self.site.asked_as:
             raise self._refusal(ANOTHER_DATASET, f"it asks of {query.dataset!r}")
-        asked = {name for one in query.statistics for name in one.columns}
-        asked |= set() if query.group_by is None else {query.group_by}
-        filters = policy.columns if policy.filters is None else policy.filters
-        filtered = {where.column for where in query.where}
-        sources = {name: self._source(name)[0] for name in asked | filtered}
-        outside = {sources[name] for name in asked} - policy.columns
-        outside |= {sources[name] for name in filtered} - filters
+        outside = self.site.outside(query)
         if outside:
             raise self._refusal(NOT_ALLOWED, f"columns {sorted(outside)}")
         if policy.statistics is not None and not {one.kind for one in query.statistics} <= policy.statistics:
@@ -149,7 +119,7 @@ class PrivateSite:
             raise self._refusal(NOT_ALLOWED, f"it is private for a {question.unit}, {question.adjacency}")
         if question.epsilon > most.epsilon or question.delta > most.delta:
             raise self._refusal(NOT_ALLOWED, f"it costs epsilon {question.epsilon:g} at delta {question.delta:g}")
-        absent = set(sources.values()) - self.site.columns.keys()
+        absent = self.site.absent(query)
         if absent:
             raise self._refusal(ANOTHER_SCHEMA, f"there are no columns {sorted(absent)}")
         otherwise = self.site.declared_otherwise(query)
@@ -159,12 +129,3 @@ class PrivateSite:
     def _refusal(self, reason: str, why: str) -> QueryRefused:
         self.site.log(f"question refused, {reason}: {why}")
         return QueryRefused(reason)
-
-
-def _texts(values: Any) -> Sequence[Any]:
-    """Return a column of texts as a list; raise EncodingError where it is none."""
-    array = np.asarray(values)
-    if array.ndim != 1 or array.dtype.kind not in "UO":
-        raise EncodingError("only a one-dimensional array of texts has beginnings")
-    texts: list[Any] = array.tolist()
-    return texts

@@ -246,6 +246,23 @@ def test_a_regression_without_an_end_is_undefined_beside_what_has_one(folder):
     assert (fit["value"], fit["suppressed"], fit["reason"]) == (None, "undefined", "no-convergence")
 
 
+def test_votes_are_weighed_and_codes_counted_by_their_beginnings(tmp_path, monkeypatch):
+    for at in range(5):
+        rows = ["choice,voter,code", *["yes,large,A00"] * 11, *["no,small,A01"] * 20, *["yes,small,B05"] * 12]
+        (tmp_path / f"team-{at}.csv").write_text("\n".join(rows))
+    given = ["--ask", "weighted:choice,voter:3,0.5", "--levels", "choice:yes,no", "--levels", "voter:large,small"]
+    codes = ["--ask", "top:code|1:1", "--levels", "code:A00,A01,B05"]
+    votes, top = json.loads(run(tmp_path, *given, *codes, "--json").stdout)["results"]
+    assert votes["value"]["votes"][:2] == [3 * 55 + 0.5 * 60, 0.5 * 100]
+    assert top["value"] == {"levels": ["A"], "counts": [155]}
+    found = json.loads(run(tmp_path, "--ask", "frequencies:code|2", "--json").stdout)
+    assert found["results"][0]["value"]["levels"] == ["A0", "B0", "(other)", "(missing)"]  # from the files
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "rows without a weight" in run(tmp_path, *given).stdout
+    assert "order of the weights" in run(tmp_path, "--ask", "weighted:choice,voter:3,1", code=2).stderr
+    assert "has a column 'ward'" in run(tmp_path, "--ask", "top:ward|1:2", code=2).stderr
+
+
 def test_two_rounds_tell_what_one_tells(folder):
     given = ["--mean", "age", "--bounds", "age:0:120", "--group-by", "sex", "--levels", "sex:f,m", "--json"]
     once, twice = (json.loads(run(folder, *given, *more).stdout) for more in ((), ("--two-rounds",)))

@@ -50,6 +50,23 @@ def test_a_column_of_0_and_1_is_a_count_but_not_its_product_with_values():
     assert share(asked("mean", "died"), died=[0.5] + [0.0] * 19) == 1
 
 
+def test_a_step_of_a_poisson_regression_that_leaves_one_row_has_the_share_of_that_row():
+    """Where each year more makes a mean half as large again, the oldest row makes nearly all: its age, too."""
+    rng = np.random.default_rng(3)
+    table = {"falls": rng.poisson(2.0, 200).astype(float), "age": rng.uniform(20, 75, 200).round()}
+    table["age"][0], table["falls"][7] = 97.0, 2.5
+    columns = (Number("age", 0, 120), Number("falls", 0, 60))
+    for coefficients, rows, low, high in (
+        ((0.0, 0.0), slice(0, 200), 0, 0.2),
+        ((-19.4, 0.32), slice(0, 200), 0.95, 1),
+        ((-19.4, 0.32), slice(1, 200), 0, 0.2),
+    ):
+        one = Query("d", columns, (asked("poisson", "falls", "age", coefficients=coefficients),))
+        chosen = np.zeros(200, dtype=bool)
+        chosen[rows] = True
+        assert low <= greatest_share(one, Table(one, table), chosen, 5) <= high
+
+
 def test_counts_and_sums_of_nothing_have_no_share():
     assert share(asked("count"), asked("missing", "cost"), cost=[0.0] * 9 + [5.0]) == 0
     assert share(asked("mean", "cost"), cost=[0.0] * 10) == 0

@@ -76,6 +76,15 @@ def test_every_error_holds_what_rounding_hid(data: list[Fraction], step: Fractio
         )
 
 
+@given(st.fractions(0, 10**6), st.integers(-400, 400))
+def test_roots_are_bounded_closely_whatever_the_size(number: Fraction, power: int) -> None:
+    square = number * Fraction(2) ** power
+    low, high = root(square)
+    assert low * low <= square <= high * high
+    assert high - low <= low * Fraction(1, 2**78)
+    assert root(square * square) == (square, square)
+
+
 @given(VALUES)
 def test_fine_steps_give_numpys_and_scipys_values(data: list[Fraction]) -> None:
     fine = exact(data)

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from protocols.statistics.beginnings import beginnings_of
 from protocols.statistics.columns import Levels, Number, even_edges
 from protocols.statistics.kinds import Kind
 from protocols.statistics.plan import Plan
@@ -14,6 +15,7 @@ from secagg.errors import ParameterError
 AGE = Number("age", 0, 120, 16, even_edges(0, 120, 4))
 SEX = Levels("sex", ("f", "m"))
 WARD = Levels("ward", ("a", "b", "c"))
+FIRST = beginnings_of(WARD, 1)
 TOML = """
 dataset = "hospitals"
 group_by = "sex"
@@ -88,6 +90,19 @@ def test_a_file_asks_the_same_as_code():
     )
 
 
+def test_levels_of_beginnings_follow_from_levels():
+    source = """
+dataset = "hospitals"
+columns.code.levels = ["A00", "A01", "B05", "A1"]
+statistics = [{kind = "top", columns = ["code|1"], most = 2}]
+"""
+    read = query_from_toml(source)
+    assert read.levels("code|1").levels == ("A", "B")
+    stated = query_from_toml(source.replace("statistics", 'columns."code|1".levels = ["A"]\nstatistics', 1))
+    assert stated.levels("code|1").levels == ("A",)
+    assert beginnings_of(read.levels("code"), 2) == Levels("code|2", ("A0", "B0", "A1"))
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -132,6 +147,10 @@ def test_min_and_max_are_refused_with_what_to_ask_instead(name):
         {"statistics": (asked("count", "age"),)},
         {"statistics": (asked("mean", "age"), asked("mean", "age"))},
         {"statistics": (asked("table", "sex", "ward"),), "group_by": "sex"},
+        {"statistics": (asked("weighted", "sex", "ward", weights=(1, 2)),)},
+        {"statistics": (asked("weighted", "sex", "ward", weights=(1, 2, -1)),)},
+        {"statistics": (asked("weighted", "sex", "ward", weights=(0, 0, 0)),)},
+        {"statistics": (asked("frequencies", "ward"), asked("top", "ward|1", most=1)), "columns": (WARD, FIRST)},
         {"statistics": (asked("quantiles", "age"),)},
         {"statistics": (asked("quantiles", "age", quantiles=(0.0,)),)},
         {"statistics": (asked("quantiles", "age", quantiles=(0.5, 0.25)),)},

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
+from operator import mul
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from protocols.statistics.estimates.elimination import inverse
+from protocols.statistics.estimates.elimination import _primes, inverse
 from protocols.statistics.estimates.regression import LinearFit, Sums, linear, ridge
 from secagg.errors import EstimateError, ParameterError
 
@@ -203,8 +205,40 @@ def test_an_inverse_is_exact_however_close_to_singular() -> None:
     hilbert = [[Fraction(1, i + j + 1) for j in range(12)] for i in range(12)]
     found = inverse(hilbert)
     # Known in closed form: the first entry of the inverse of order n is n^2.
-    assert found[0][0] == 144
-    product = [
-        [sum(a * b for a, b in zip(row, column, strict=True)) for column in zip(*found, strict=True)] for row in hilbert
-    ]
-    assert product == [[Fraction(i == j) for j in range(12)] for i in range(12)]
+    assert found.entry(0, 0) == 144
+    for at, row in enumerate(hilbert):
+        assert found.times(row) == [int(at == other) for other in range(12)]
+        assert found.form(row) == row[at]
+    assert found.reach == max(sum(abs(found.entry(i, j)) for j in range(12)) for i in range(12))
+
+
+WHOLE = st.integers(-9, 9) | st.integers(-(10**15), 10**15)
+
+
+@given(st.integers(1, 5).flatmap(lambda n: st.lists(st.lists(WHOLE, min_size=n, max_size=n), min_size=1, max_size=7)))
+def test_an_inverse_is_that_of_elimination_in_rationals_or_names_the_same_column(rows: list[list[int]]) -> None:
+    columns = list(zip(*rows, strict=True))
+    gram = [[Fraction(sum(map(mul, a, b)), 7) for b in columns] for a in columns]
+    # Gram and Schmidt: what is left of a column beside those before it.
+    left: list[list[Fraction]] = []
+    for at, column in enumerate(columns):
+        rest = [Fraction(value) for value in column]
+        for other in left:
+            share = sum(map(mul, rest, other), Fraction(0)) / sum(map(mul, other, other), Fraction(0))
+            rest = [a - share * b for a, b in zip(rest, other, strict=True)]
+        if not any(rest):
+            with pytest.raises(EstimateError, match=f"column {at} is a combination"):
+                inverse(gram)
+            return
+        left.append(rest)
+    found = inverse(gram)
+    for at, line in enumerate(gram):
+        assert found.times(line) == [int(at == other) for other in range(len(columns))]
+
+
+def test_a_prime_that_divides_a_minor_is_passed_over() -> None:
+    first, second = itertools.islice(_primes(), 2)
+    found = inverse([[first, 1], [1, second]])
+    assert found.entry(0, 0) == Fraction(second, first * second - 1)
+    with pytest.raises(EstimateError, match="column 1"):
+        inverse([[first, second], [second, 1]])  # not positive

@@ -68,6 +68,20 @@ def test_a_cell_is_not_found_by_subtraction_from_the_margins():
     assert table.suppressed["m, north"] is Rule.CELL
 
 
+def test_a_table_on_its_side_shows_the_same_cells():
+    rng, hidden = np.random.default_rng(1), 0
+    for _ in range(60):
+        columns = {
+            "sex": rng.choice(["f", "m", "x"], 300, p=[0.5, 0.4, 0.1]),
+            "ward": rng.choice(["east", "north", "south", ""], 300, p=[0.4, 0.3, 0.25, 0.05]),
+        }
+        both = shown(query(asked("table", "sex", "ward"), asked("table", "ward", "sex")), columns).findings
+        counts, turned = (each.value["counts"] for each in both)
+        assert counts == [list(row) for row in zip(*turned, strict=True)]
+        hidden += any(None in row for row in counts)
+    assert hidden > 20
+
+
 def test_nothing_hides_in_missing_values():
     """Three rows lack the number: the count of the others would tell that there are three, so it is hidden, too."""
     one = query(asked("count"), asked("mean", "age"), asked("missing", "age"))

@@ -10,12 +10,12 @@ from dp.ledger import Budget, Composition, Ledger
 from protocols.core.threat_model import ThreatModel
 from protocols.masking.policy import PrivacyDemand
 from protocols.simulation.queried_privately import ask_sites_privately
+from protocols.statistics.beginnings import beginning
 from protocols.statistics.columns import Levels
 from protocols.statistics.private import LevelSearch, NoisyPlan, PrivateQuestion, PrivateSite, named_levels
 from protocols.statistics.private.answer import PrivateAnswer, _Findings
 from protocols.statistics.private.features import Features
 from protocols.statistics.private.plan import NoisyTotals
-from protocols.statistics.private.site import beginning
 from protocols.statistics.query import Query, asked
 from protocols.statistics.site import Site, SitePolicy
 from secagg.errors import ParameterError, QueryRefused
