@@ -140,8 +140,9 @@ class Hierarchy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_l
                 )
             if str(spec.name).startswith(_RESERVED):
                 raise ParameterError(f"vector {spec.name!r} has a name that is the hierarchy's own")
-        if len(self.vectors) > MAX_VECTORS - _OWN_VECTORS:
-            raise ParameterError(f"a hierarchy has at most {MAX_VECTORS - _OWN_VECTORS} vectors")
+        most = MAX_VECTORS - _OWN_VECTORS
+        if not 1 <= len(self.vectors) <= most:
+            raise ParameterError(f"a hierarchy has 1 to {most} vectors, not {len(self.vectors)}")
         set_field(self, "vectors", _written_down(self.vectors))
         for place, level in enumerate(self.levels):
             for members in (level.least, level.most):
