@@ -37,6 +37,7 @@ REFERENCE = {
         ("protocols.statistics", "protocols.statistics.private"),
     ),
     "groups": ("protocols.groups: many small sums, and rules that bear liars", ("protocols.groups",)),
+    "hierarchy": ("protocols.hierarchy: sums of sums", ("protocols.hierarchy",)),
     "ray": ("protocols.ray: groups on a cluster", ("protocols.ray",)),
     "flower": ("protocols.flower: the Flower adapter", ("protocols.flower",)),
     "secagg": ("secagg: the primitives", ("secagg", *(f"secagg.{module}" for module in PRIMITIVES))),

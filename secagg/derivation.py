@@ -64,6 +64,7 @@ class Label(Enum):
     GROUPS_COIN = b"secagg/v1/groups-coin"
     SIGN_GROUPS_COMMITMENT = b"secagg/v1/sign-groups-commitment"
     SIGN_GROUPS_NONCE = b"secagg/v1/sign-groups-nonce"
+    HIERARCHY_TERMS = b"secagg/v1/hierarchy-terms"
 
     def __init__(self, text: bytes) -> None:
         """Frame the text of a label once."""

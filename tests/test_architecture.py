@@ -55,7 +55,7 @@ LAYERS = (
     ("core", "reporting", "inputs", "statistics.estimates"),
     ("masking", "paillier"),
     ("privacy",),
-    ("statistics", "groups"),
+    ("statistics", "groups", "hierarchy"),
     ("simulation",),
     ("flower", "ray"),
     ("audit",),

@@ -110,6 +110,13 @@ EXAMPLES = {
         "bn.num_batches_tracked: int64 () [137]",
         "conv.weight: float32 (2, 1, 3, 3) [0.867 0.867]",
     ],
+    "organisation_totals.py": [
+        "project: its operator learns a sum of 20 people or more, 12 of them not corrupt",
+        "left out: team-22",
+        "people of 26 teams and 5 projects are in the total",
+        "as in clear: True",
+        "but this client consents to 2, up to the project",
+    ],
     "resume_after_crash.py": ["in the sum: centre, east, north, south, west", "sum: [1.5 1.5 1.5]"],
 }
 """What each prints, among other things."""

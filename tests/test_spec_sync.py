@@ -80,6 +80,8 @@ CONSTANTS = {
     "HONEST_BITS": "protocols.groups.plan:HONEST_BITS",
     "MAX_GROUPED_CLIENTS": "protocols.groups.plan:MAX_GROUPED_CLIENTS",
     "MAX_DRAWS": "protocols.groups.past_draws:MAX_DRAWS",
+    "MAX_LEVELS": "protocols.hierarchy.levels:MAX_LEVELS",
+    "MAX_MEMBERS": "protocols.hierarchy.levels:MAX_MEMBERS",
     "MAX_OBJECT_BYTES": "protocols.ray.steps:MAX_OBJECT_BYTES",
     "SESSIONS_A_WORKER": "protocols.ray.driver:SESSIONS_A_WORKER",
     "MAX_LOSSES": "protocols.ray.driver:MAX_LOSSES",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -20,6 +21,7 @@ from secagg.errors import ParameterError
 from ..core.threat_model import Adversary, ThreatModel
 from ..groups.plan import GroupPlan
 from ..groups.rules import Rule
+from ..hierarchy.levels import Hierarchy, Level
 from ..inputs.vectors import FloatVector
 from ..masking.config import RoundConfig
 from ..masking.topology import GraphKind
@@ -27,6 +29,7 @@ from ..privacy.plans import MIN_PARTICIPANTS, PrivatePlan
 
 _PANEL = "Private rounds"
 _GROUPS = "Groups on a cluster"
+_LEVEL_NAMES = ("team", "project", "organisation", "ecosystem")
 
 Clients = Annotated[int, typer.Option(help="How many clients are invited.", metavar="N", min=2, show_default=False)]
 
@@ -97,6 +100,36 @@ class Setting:
             dropout_fraction=dropout,
             adversary=self.adversary,
         )
+
+    def hierarchy(self, clients: int, dropout: float, dim: int, sizes: str) -> Hierarchy:
+        """Return the terms of groups of groups, all with the same threat model but for its members.
+
+        Args:
+            clients: in all.
+            dropout: of each group, at each level.
+            dim: numbers of each client.
+            sizes: members of a group at each level, from the lowest, with commas between.
+
+        Raises:
+            ParameterError: that is no list of sizes, is of another number of clients, or is impossible.
+        """
+        try:
+            members = [int(size) for size in sizes.split(",")]
+        except ValueError:
+            raise ParameterError(f"--levels is {sizes!r}, but must be numbers with commas between") from None
+        if math.prod(members) != clients:
+            raise ParameterError(
+                f"--levels {sizes} makes {math.prod(members)} clients, but --clients is {clients}: give the same"
+            )
+        if self.graph is not None:
+            raise ParameterError("--levels leaves the graph to each level: leave --graph out")
+        names = [*_LEVEL_NAMES, *(f"level {place}" for place in range(len(_LEVEL_NAMES) + 1, len(members) + 1))]
+        levels = tuple(
+            Level(name, size, 0, self.corrupt, dropout, self.adversary)
+            for name, size in zip(names, members, strict=False)
+        )
+        vector = FloatVector("update", dim, clip=1.0, value_bits=self.bits, rounding=Rounding.NEAREST)
+        return Hierarchy(levels, (vector,))
 
 
 class Engine(StrEnum):

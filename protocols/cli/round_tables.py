@@ -38,6 +38,28 @@ def show_round(facts: Mapping[str, Any], title: str) -> None:
     Console().print(table)
 
 
+def show_hierarchy(facts: Mapping[str, Any], title: str) -> None:
+    """Print what the levels of a simulated hierarchy were and cost, and what their operators learn."""
+    table = table_of(title)
+    table.add_row("clients", f"{facts['clients']:,} invited, {facts['survivors']:,} in the sum")
+    for level in facts["levels"]:
+        seconds, size, learned = level["seconds"], level["bytes"], level["operator_learns"]
+        table.add_row(
+            level["level"],
+            f"{level['groups']:,} of {level['members']:,}, {level['summed']:,} in the sum; each operator learns a sum "
+            f"of {learned['inputs']:,} inputs or more",
+        )
+        table.add_row(
+            "",
+            f"a member computes {seconds['member_mean']:.3f} s and sends {size_of(size['member_sent_mean'])}, the "
+            f"operator computes {seconds['operator_mean']:.3f} s; {level['modulus_bits']}-bit modulus",
+        )
+    table.add_row(
+        "everyone, here", f"{facts['seconds']['wall']:.1f} s, {size_of(facts['peak_memory_bytes'])} of memory"
+    )
+    Console().print(table)
+
+
 def add_plan(table: Table, private: PrivatePlan) -> None:
     """Add the plan to a table for people."""
     n = private.threat_model.num_clients

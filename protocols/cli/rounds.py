@@ -24,7 +24,7 @@ from ..simulation.masked import COLLECTED_PHASES, collected_phases
 from ..simulation.workers import MANY_CLIENTS, useful_workers
 from .errors import EXIT_WRONG, tell
 from .options import Clients, Noise, Payment, Running, Schedule, Setting, spread
-from .round_tables import add_plan, show_round
+from .round_tables import add_plan, show_hierarchy, show_round
 from .tables import AsJson, print_json, print_lines, size_of, table_of
 
 Dim = Annotated[int, typer.Option(help="How many numbers each client sends.", metavar="N", min=0, show_default=False)]
@@ -116,6 +116,14 @@ def run_round(
         int, typer.Option(help="Seeds data and dropouts; never keys, masks or noise.", metavar="N", min=0)
     ] = 0,
     groups: Annotated[int, typer.Option(help="Sessions side by side, whose sums are added.", metavar="N", min=1)] = 1,
+    levels: Annotated[
+        str | None,
+        typer.Option(
+            help="Members of a group at each level, from the lowest: sums of sums, all of them masked.",
+            metavar="N,N,...",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -129,12 +137,14 @@ def run_round(
 ) -> None:
     """Run a whole round on this machine, every message through bytes, and compare the sum with the plain one.
 
-    With --groups, a coin deals the clients to as many sessions, and what is compared is the sum of their sums.
+    With --groups, a coin deals the clients to as many sessions, and what is compared is the sum of their sums. With
+    --levels, each group's operator hands its sum up as a client of the level above; dropouts are of each group.
 
     With --epsilon (or --noise-multiplier), each client adds its share of noise, and what the sum is off by is compared
     with what was promised; with --budget and --subject, the round is paid for from a privacy ledger.
     """
     from ..simulation.checked import run_checked_round
+    from ..simulation.checked_hierarchy import run_checked_hierarchy
     from ..simulation.checked_private import run_checked_private_round
 
     fractions = drop_fractions(dropout, drop_in or [])
@@ -146,6 +156,13 @@ def run_round(
     if payment and not private:
         raise ParameterError("--budget and --subject pay for private rounds: give --epsilon and --delta as well")
     check_phases_exist(setting.adversary, fractions)
+    hierarchy = None
+    if levels is not None:
+        if private or groups > 1 or workers is not None:
+            raise ParameterError(
+                "--levels sums without noise, in this process: leave --groups, --workers and --epsilon"
+            )
+        hierarchy = setting.hierarchy(clients, vanishing, dim, levels)
     asked, workers = workers, workers or useful_workers(clients // groups)
     with payment.account() as account, _round_progress(quiet=as_json) as on_progress:
         if private:
@@ -154,6 +171,10 @@ def run_round(
             )
             facts, well = paid.facts(), paid.as_promised
             title = "the noise is as promised" if well else "THE NOISE IS NOT AS PROMISED"
+        elif hierarchy is not None:
+            checked = run_checked_hierarchy(hierarchy, fractions, seed=seed, on_progress=on_progress)
+            facts, well = checked.facts(), checked.exact
+            title = "the sum of sums is exact" if well else "THE SUM IS WRONG"
         elif groups > 1:
             facts, well = _run_groups(
                 setting.groups(clients, vanishing, groups),
@@ -172,6 +193,8 @@ def run_round(
             title = "the sum is exact" if well else "THE SUM IS WRONG"
     if as_json:
         print_json(facts)
+    elif hierarchy is not None:
+        show_hierarchy(facts, title)
     else:
         show_round(facts, title)
     if not well:

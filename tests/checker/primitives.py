@@ -50,6 +50,7 @@ LABELS = {
     "GROUPS_COIN": b"secagg/v1/groups-coin",
     "SIGN_GROUPS_COMMITMENT": b"secagg/v1/sign-groups-commitment",
     "SIGN_GROUPS_NONCE": b"secagg/v1/sign-groups-nonce",
+    "HIERARCHY_TERMS": b"secagg/v1/hierarchy-terms",
 }
 
 FIELD = 2**255 - 19

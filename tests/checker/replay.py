@@ -8,6 +8,7 @@ from typing import Any
 from . import (
     derivations,
     groups,
+    hierarchy,
     ledger,
     noisy_statistics,
     paillier,
@@ -25,6 +26,7 @@ def check_cases(vector: dict[str, Any]) -> int:
     """The file of a primitive: one function, one input, one output or error a case."""
     operations = {**OPERATIONS, **privacy.OPERATIONS, **private_operations.OPERATIONS}
     operations |= {**statistics.OPERATIONS, **noisy_statistics.OPERATIONS, **groups.OPERATIONS}
+    operations |= hierarchy.OPERATIONS
     for case in vector["cases"]:
         try:
             outcome = {"output": operations[case["operation"]](case["input"])}

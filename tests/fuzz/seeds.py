@@ -34,7 +34,7 @@ from tests.secagg.paillier.fixed_keys import private_key
 from tests.vectors import paillier as paillier_rounds
 from tests.vectors.generate import VECTORS
 
-from . import ledger_targets
+from . import hierarchy_targets, ledger_targets
 
 TOML = """
 dataset = "d"
@@ -95,7 +95,9 @@ def _private_round() -> RoundConfig:
 def seeds() -> dict[str, list[bytes]]:
     """Target -> valid inputs; Flower's are among them where Flower is."""
     flower = flower_seeds() if importlib.util.find_spec("flwr") else {}
-    return core_seeds() | file_seeds() | group_seeds() | ledger_seeds() | statistics_seeds() | flower
+    return (
+        core_seeds() | file_seeds() | group_seeds() | hierarchy_seeds() | ledger_seeds() | statistics_seeds() | flower
+    )
 
 
 def core_seeds() -> dict[str, list[bytes]]:
@@ -215,6 +217,14 @@ def group_seeds() -> dict[str, list[bytes]]:
         "draw_client": ways + cut,
         "draw_server": ways + cut,
         "draw_memory": [PastDraws().dump()[dumps.HEADER_BYTES :], b"\x80"],
+    }
+
+
+def hierarchy_seeds() -> dict[str, list[bytes]]:
+    """An operator's dump, and one that is none; the invitation of the level above, true, bent, and another message."""
+    return {
+        "operator_dump": [hierarchy_targets.dump()[dumps.HEADER_BYTES :], b"\x80"],
+        "operator_answer": [b"\0", b"\0\0\x20\1", b"\0\0\x60\xff", b"\x80\x92"],
     }
 
 

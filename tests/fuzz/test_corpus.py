@@ -68,6 +68,8 @@ REACHED += [
     "draw_client",
     "draw_server",
     "draw_memory",
+    "operator_dump",
+    "operator_answer",
 ]
 
 

@@ -74,6 +74,38 @@ def test_a_round_in_groups_reports_the_same_and_how_many():
     assert "2, each a session" in shown
 
 
+def test_a_round_of_levels_reports_what_each_of_them_was():
+    arguments = ["round", "--clients", "75", "--dim", "20", "--levels", "5,5,3", "--corrupt", "0"]
+    facts = run_json(*arguments, "--dropout", "0.2")
+    assert (facts["exact"], facts["clients"], facts["survivors"]) == (True, 75, 4 * 4 * 3)
+    assert [level["level"] for level in facts["levels"]] == ["team", "project", "organisation"]
+    assert [level["groups"] for level in facts["levels"]] == [15, 3, 1]
+    assert [level["summed"] for level in facts["levels"]] == [4 * 3, 3, 1]
+    assert [level["members"] for level in facts["levels"]] == [5, 5, 3]
+    assert [level["operator_learns"]["inputs"] for level in facts["levels"]] == [4, 16, 48]
+    assert [level["modulus_bits"] for level in facts["levels"]] == [19, 21, 23]
+    assert all(level["bytes"]["member_sent_mean"] > 0 for level in facts["levels"])
+    shown = runner.invoke(app, arguments).stdout
+    assert "the sum of sums is exact" in shown
+    assert "15 of 5, 15 in the sum" in " ".join(shown.split())
+
+
+def test_a_total_that_is_wrong_ends_with_exit_code_4(monkeypatch):
+    from protocols.hierarchy.total import Total
+
+    true = Total.of
+
+    def off_by_one(hierarchy, level, result):
+        total = true(hierarchy, level, result)
+        total.levels["update"][0] += level
+        return total
+
+    monkeypatch.setattr(Total, "of", off_by_one)
+    arguments = ["round", "--clients", "25", "--dim", "4", "--levels", "5,5", "--corrupt", "0"]
+    assert run_json(*arguments, exit_code=4)["exact"] is False
+    assert "THE SUM IS WRONG" in runner.invoke(app, arguments).stdout
+
+
 def test_the_groups_of_a_round_are_those_of_its_seed():
     arguments = ["round", "--clients", "24", "--dim", "4", "--corrupt", "0", "--groups", "2", "--dropout", "0.1"]
     facts = run_json(*arguments, "--seed", "5")
@@ -127,6 +159,12 @@ def test_round_with_the_complete_graph():
         (["--clients", "40", "--dim", "5", "--groups", "2", "--keep", "x"], "give --engine ray as well"),
         (["--clients", "40", "--dim", "5", "--groups", "2", "--engine", "ray", "--address", "x"], "must be host:port"),
         (["--clients", "40", "--dim", "5", "--groups", "2", "--epsilon", "1", "--delta", "1e-5"], "without noise"),
+        (["--clients", "24", "--dim", "5", "--levels", "5,5"], "makes 25 clients"),
+        (["--clients", "25", "--dim", "5", "--levels", "5,five"], "numbers with commas"),
+        (["--clients", "25", "--dim", "5", "--levels", "5,5", "--groups", "5"], "leave --groups"),
+        (["--clients", "25", "--dim", "5", "--levels", "5,5", "--workers", "2"], "leave --groups, --workers"),
+        (["--clients", "25", "--dim", "5", "--levels", "5,5", "--graph", "complete"], "leave --graph out"),
+        (["--clients", "5", "--dim", "5", "--levels", "5,1"], "most of 'project' is 1"),
         (["--clients", "10", "--dim", "5", "--dropout", "-0.5"], "dropout"),
         (["--clients", "10", "--dim", "5", "--bits", "60"], "value_bits is 60"),
         (["--clients", "10", "--dim", "5", "--drop-in", "lunch=0.1"], "lunch=0.1"),
