@@ -243,7 +243,7 @@ class GroupPlan:
         More groups are never spoilt less. A further, empty group changes nothing. Then clients move from larger groups
         to smaller ones until all are equal; and of two groups of a and b that hold j bad clients, both are spoilt but
         for C(a, j) + C(b, j) of C(a + b, j) ways, which are fewer the more equal a and b are. So where more than x of
-        some groups are not rarely spoilt, all numbers of groups from there on of which the rule bears x are passed over.
+        some groups are not rarely spoilt, all numbers of groups from there on are passed over of which it bears x.
         """
         groups, spoilt = 1, -1
         while True:
@@ -284,8 +284,8 @@ class GroupPlan:
     def _most_hiding(self, groups: int) -> int | None:
         """Return the most groups, up to so many, that hide their clients; None for none.
 
-        One more client in a group is at most one more in its sum, and no fewer corrupt. So a size that lacks j honest
-        inputs is passed over with the j - 1 next, as far as half as many groups, by whose limit the corrupt are counted.
+        One more client in a group is at most one more in its sum, and no fewer corrupt. So where a size lacks j honest
+        inputs, the j - 1 next are passed over, too, down to half as many groups, by whose limit it lacks them.
         """
         while groups:
             if self._hides(groups):

@@ -1,7 +1,7 @@
 """How many groups a few clients reach, in floats whose error is bounded: for plans of many clients.
 
-Everything is products and sums of positive numbers, so that nothing cancels. What is too rare to matter is left out, and
-added to the upper bound. So a law here is a pair of numbers between which the exact one lies (`occupancy` has those).
+Everything is products and sums of positive numbers, so that nothing cancels. What is too rare to matter is left out,
+and added to the upper bound. So what comes out is two numbers between which the exact one lies (`occupancy` has it).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,14 +49,14 @@ def hypergeometric(total: int, marked: int, drawn: int) -> Law:
     mode = min(last, max(first, (drawn + 1) * (marked + 1) // (total + 2)))
     others = total - marked - drawn
 
-    def rising(steps: _Floats) -> _Floats:
+    def rising(steps: _Floats) -> npt.NDArray[Any]:
         x = mode + steps
-        ratio: _Floats = (marked - x) * (drawn - x) / ((x + 1) * (others + x + 1))
+        ratio: npt.NDArray[Any] = (marked - x) * (drawn - x) / ((x + 1) * (others + x + 1))
         return ratio
 
-    def falling(steps: _Floats) -> _Floats:
+    def falling(steps: _Floats) -> npt.NDArray[Any]:
         x = mode - steps
-        ratio: _Floats = x * (others + x) / ((marked - x + 1) * (drawn - x + 1))
+        ratio: npt.NDArray[Any] = x * (others + x) / ((marked - x + 1) * (drawn - x + 1))
         return ratio
 
     below, above = _weights(falling, mode - first), _weights(rising, last - mode)
@@ -63,7 +64,7 @@ def hypergeometric(total: int, marked: int, drawn: int) -> Law:
     return Law(mode - len(below), weights / weights.sum())
 
 
-def _weights(ratio: Callable[[_Floats], _Floats], count: int) -> _Floats:
+def _weights(ratio: Callable[[_Floats], npt.NDArray[Any]], count: int) -> _Floats:
     """Return the products of ratios, which fall, up to the first that is below the cut."""
     taken = min(count, 256)
     while True:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,13 @@ from secagg.errors import ParameterError, SecAggError, StateError, ThresholdErro
 
 from ..core.machine import GivenInputs
 from ..core.numbers import whole
+from ..core.participants import Participants
 from ..groups.rounds import GroupedRounds
 from ..masking.policy import ClientPolicy
+from ..masking.server import Server
 from ..masking.transitions import ServerPhase
 from ..simulation.grouped import GroupedReport
-from ..simulation.masked import SimulationReport
+from ..simulation.masked import Simulation, SimulationReport
 from ..simulation.memory import own_peak_memory_bytes
 from .cluster import ClusterError, connected, num_nodes, num_processors, versions
 from .kept import Kept
@@ -89,26 +91,88 @@ def run_on_ray(
         ThresholdError: fewer groups than planned ended with a sum; its cause is that of the first that did not.
         StateError: what the folder keeps was damaged.
     """
-    workers = workers if workers is None else whole(workers, "workers", 1)
     tasks = _tasks(rounds, drops or {}, policy or ClientPolicy.permissive())
-    with ExitStack() as stack:
-        place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="secagg-round-")))
-        kept = Kept(place, _fingerprint(rounds, tasks))
-        stack.enter_context(kept.alone())
-        ray = stack.enter_context(connected(address, workers))
-        workers = workers or num_processors(ray)
-        flights = _Flights(ray, _sent(ray, inputs), kept, workers)
-        flights.run(tasks, on_progress)
-        nodes = num_nodes(ray)
-        ended = {task.place: _outcome(kept, task) for task in tasks}
-    reports = {number: each for number, each in ended.items() if isinstance(each, SimulationReport)}
-    failures = {number: each for number, each in ended.items() if isinstance(each, SecAggError)}
+    fingerprint = _fingerprint([rounds.plan.written(), rounds.groups.coin], tasks)
+    ran = _run(tasks, lambda ray: _sent(ray, inputs), fingerprint, workers, address, folder, on_progress)
+    reports = {number: each for number, each in ran.ended.items() if isinstance(each, SimulationReport)}
+    failures = {number: each for number, each in ran.ended.items() if isinstance(each, SecAggError)}
     try:
         result = rounds.finish({number: report.result for number, report in reports.items()})
     except ThresholdError as error:
         raise error from next(iter(failures.values()), None)
+    return RayReport(result, reports, failures, ran.workers, ran.nodes, ran.lost, ran.peak)
+
+
+def run_session_on_ray(
+    simulation: Simulation, *, workers: int | None = None, address: str | None = None, folder: Path | None = None
+) -> SimulationReport:
+    """Run one session on a cluster, a phase at a time: what `simulation.run()` gives, to the byte.
+
+    Args:
+        simulation: of the session. Each client's inputs are made here and sent to workers by themselves.
+        workers: as `run_on_ray` has it; one computes at a time.
+        address: the same.
+        folder: the same.
+
+    Raises:
+        ParameterError, ClusterError, StateError: as `run_on_ray`; or the session has a server of its own kind, such as
+            one that is paid for.
+        SecAggError: the session ended without a sum; the text says why.
+    """
+    if simulation.make_server is not Server:
+        raise ParameterError("sessions on a cluster have the default server: run those that are paid for here")
+    names = simulation.participants or Participants.numbered(simulation.config.num_clients)
+    silent = {str(phase): tuple(sorted(gone)) for phase, gone in simulation.drops.items()}
+    task = GroupTask(0, names.names, simulation.config, simulation.policy, silent)
+    ran = _run(
+        [task],
+        lambda ray: {name: _put(ray, simulation.inputs(name)) for name in names.names},
+        _fingerprint([], [task]),
+        workers,
+        address,
+        folder,
+        lambda what, done, total: None,
+    )
+    ended = ran.ended[0]
+    if isinstance(ended, SecAggError):
+        raise SecAggError(str(ended).removeprefix("group 0: "))
+    return replace(ended, workers=ran.workers, peak_memory_bytes=ran.peak)
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """What sessions came to: place -> report, or why there is no sum; and what they ran on."""
+
+    ended: Mapping[int, SimulationReport | SecAggError]
+    workers: int
+    nodes: int
+    lost: int
+    peak: int
+
+
+def _run(
+    tasks: Sequence[GroupTask],
+    send: Callable[[Any], Any],
+    fingerprint: str,
+    workers: int | None,
+    address: str | None,
+    folder: Path | None,
+    on_progress: Callable[[str, int, int], None],
+) -> _Ran:
+    """Take sessions to their ends; `send` puts their inputs, or what makes them, into the cluster's store."""
+    workers = workers if workers is None else whole(workers, "workers", 1)
+    with ExitStack() as stack:
+        place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="secagg-round-")))
+        kept = Kept(place, fingerprint)
+        stack.enter_context(kept.alone())
+        ray = stack.enter_context(connected(address, workers))
+        workers = workers or num_processors(ray)
+        flights = _Flights(ray, send(ray), kept, workers)
+        flights.run(tasks, on_progress)
+        nodes = num_nodes(ray)
+        ended = {task.place: _outcome(kept, task) for task in tasks}
     peak = own_peak_memory_bytes() + sum(sorted(flights.peaks.values())[-workers:])
-    return RayReport(result, reports, failures, workers, nodes, flights.lost, peak)
+    return _Ran(ended, workers, nodes, flights.lost, peak)
 
 
 class _Flights:
@@ -206,10 +270,15 @@ def _tasks(
     return tasks
 
 
-def _fingerprint(rounds: GroupedRounds, tasks: Collection[GroupTask]) -> str:
-    """Return what tells a round from others, but for its inputs."""
+def _fingerprint(dealt: Sequence[bytes], tasks: Collection[GroupTask]) -> str:
+    """Return what tells a round from others, but for its inputs: how groups were dealt, and all sessions."""
     what = [(task.members, task.config, task.policy, sorted(task.silent.items())) for task in tasks]
-    return sha256(msgspec.msgpack.encode([rounds.plan.written(), rounds.groups.coin, what])).hexdigest()
+    return sha256(msgspec.msgpack.encode([*dealt, what])).hexdigest()
+
+
+def _put(ray: Any, given: GivenInputs) -> list[Any]:
+    """Put one client's inputs into the cluster's store; return references to their ranges."""
+    return [ray.put(one) for one in in_ranges(ray.cloudpickle.dumps(given))]
 
 
 def _sent(ray: Any, inputs: Callable[[str], GivenInputs]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -37,14 +37,15 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def take_step(
-    expected: dict[str, str], task: GroupTask, pickled_inputs: bytes, ranges: Sequence[Any]
+    expected: dict[str, str], task: GroupTask, given: bytes | Mapping[str, Sequence[Any]], ranges: Sequence[Any]
 ) -> Iterator[Step | bytes]:
     """Take one phase of a session.
 
     Args:
         expected: `versions` of the driver.
         task: what the session is about.
-        pickled_inputs: name -> a client's inputs, as bytes: what Ray itself hands over may not be changed.
+        given: name -> a client's inputs, as a pickled function: what Ray itself hands over may not be changed; or
+            name -> references to the ranges of a client's inputs, pickled.
         ranges: references to the newest dump's; none to begin.
 
     Yields:
@@ -58,7 +59,17 @@ def take_step(
     node = str(ray.get_runtime_context().get_node_id())
     check_versions(expected, node)
     warm_up(task.config)
-    inputs: Callable[[str], GivenInputs] = ray.cloudpickle.loads(pickled_inputs)
+
+    inputs: Callable[[str], GivenInputs]
+    if isinstance(given, bytes):
+        inputs = ray.cloudpickle.loads(given)
+    else:
+        kept = given
+
+        def inputs(name: str) -> GivenInputs:
+            made: GivenInputs = ray.cloudpickle.loads(b"".join(ray.get(one) for one in kept[name]))
+            return made
+
     dumped = b"".join(ray.get(one) for one in ranges)
     run = GroupRun.load(task, inputs, dumped) if dumped else GroupRun(task, inputs)
     run.step()

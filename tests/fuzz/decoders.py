@@ -35,7 +35,7 @@ DECODERS: dict[str, tuple[str, ...]] = {
     ),
     "protocols.paillier.aggregator": ("paillier_dump",),
     "protocols.paillier.key_use": ("key_use",),
-    "protocols.core.dumps": ("client_dump", "server_dump", "dump_bytes", "paillier_dump", "draw_memory"),
+    "protocols.core.dumps": ("client_dump", "server_dump", "dump_bytes", "paillier_dump", "draw_memory", "draw_dump"),
     "protocols.flower.content": ("flower_arrays", "flower_node"),
     "protocols.flower.site_file": ("flower_site_file",),
     "protocols.core.identity_files": ("identity_file", "roster_file"),
@@ -54,6 +54,7 @@ DECODERS: dict[str, tuple[str, ...]] = {
 
 NOT_FROM_OUTSIDE = {
     "dp._compiling": "the package's own sources, to digest them",
+    "protocols.costs.table": "the package's own table, or one that its user made, and the operating system's own files",
     "protocols.ray.cluster": "the packages' own sources, to digest them",
     "protocols.ray.kept": "files of the driver's own; the dumps in them are protocols.core.dumps's to read",
     "protocols.simulation.memory": "the operating system's own files",

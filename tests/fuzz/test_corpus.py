@@ -68,6 +68,7 @@ REACHED += [
     "draw_client",
     "draw_server",
     "draw_memory",
+    "draw_dump",
 ]
 
 

@@ -8,21 +8,24 @@ import sys
 import threading
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from protocols import FloatVector
+from protocols import FloatVector, Participants
 from protocols.cli.app import app
+from protocols.masking.server import Server
 from protocols.masking.transitions import ServerPhase
-from protocols.ray import ClusterError, driver, run_on_ray
+from protocols.ray import ClusterError, driver, run_on_ray, run_session_on_ray
 from protocols.ray.cluster import load_ray, num_nodes, versions
 from protocols.ray.running import GroupRun
 from protocols.ray.steps import MAX_OBJECT_BYTES, in_ranges
 from protocols.simulation.grouped import run_in_groups
-from secagg.errors import ParameterError, StateError, ThresholdError
+from protocols.simulation.masked import Simulation
+from secagg.errors import ParameterError, SecAggError, StateError, ThresholdError
 
 from .parts import COUNT, DROPS, NAMES, Deadly, Slow, grouped, inputs, task_of
 
@@ -234,6 +237,35 @@ def test_the_command_runs_groups_on_ray(cluster):
             facts.pop(measured)
     assert here == there
     assert (here["exact"], here["groups"], here["left_out"], here["survivors"]) == (True, 2, [], 22)
+
+
+def test_statistics_are_those_of_one_process(cluster, tmp_path):
+    rng = np.random.default_rng(5)
+    for site in range(4):
+        rows = "".join(f"{rng.integers(20, 90)},{'ab'[rng.integers(2)]}\n" for _ in range(50))
+        (tmp_path / f"site-{site}.csv").write_text("age,arm\n" + rows)
+    asked = ["stats", "--data", str(tmp_path / "*.csv"), "--count", "--mean", "age", "--bounds", "age:0:120"]
+    asked += ["--group-by", "arm", "--levels", "arm:a,b", "--two-rounds", "--json"]
+    here, there = (json.loads(CliRunner().invoke(app, [*asked, *more]).stdout) for more in ([], ["--engine", "ray"]))
+    assert here["exact"] is there["exact"] is True
+    assert here["results"] == there["results"]
+
+
+def test_a_session_that_ends_without_a_sum_says_why(cluster):
+    config = grouped().configs[0]
+    simulation = Simulation(config, inputs, {ServerPhase.MASKED_INPUT: Participants.numbered(8).names[:5]})
+    with pytest.raises(SecAggError, match=r"^ThresholdError: "):
+        run_session_on_ray(simulation, workers=1)
+    assert len(run_session_on_ray(replace(simulation, drops={}), workers=1).result.survivors) == 8
+
+
+def test_a_session_that_is_paid_for_is_not_run_by_another_server():
+    def make_server(config, participants):
+        return Server(config, participants, threads=1)
+
+    simulation = Simulation(grouped().configs[0], inputs, make_server=make_server)
+    with pytest.raises(ParameterError, match="paid for"):
+        run_session_on_ray(simulation)
 
 
 @pytest.mark.long
