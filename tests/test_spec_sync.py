@@ -82,6 +82,7 @@ CONSTANTS = {
     "MAX_DRAWS": "protocols.groups.past_draws:MAX_DRAWS",
     "MAX_OBJECT_BYTES": "protocols.ray.steps:MAX_OBJECT_BYTES",
     "SESSIONS_A_WORKER": "protocols.ray.driver:SESSIONS_A_WORKER",
+    "STEP_SECONDS": "protocols.ray.driver:STEP_SECONDS",
     "MAX_LOSSES": "protocols.ray.driver:MAX_LOSSES",
 }
 """A constant of a chapter's table -> where the code has it."""

@@ -223,6 +223,7 @@ def _run_groups(
     if isinstance(report := checked.report, RayReport):
         facts |= {"nodes": report.nodes, "workers": report.workers, "lost_steps": report.lost_steps}
         facts |= {"peak_memory_bytes": report.peak_memory_bytes}
+        facts["seconds"]["engine_start"] = report.start_seconds
     return facts, checked.exact
 
 

@@ -8,6 +8,7 @@ it kept. Two sessions a worker are under way: a step of one waits there while th
 from __future__ import annotations
 
 import tempfile
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -39,6 +40,8 @@ MAX_LOSSES = 20
 """So many workers may be lost at one step of one session, before the round is given up."""
 SESSIONS_A_WORKER = 2
 """So many are under way for each worker, of which it computes one."""
+STEP_SECONDS = 1.0
+"""A step takes phases for so long: whoever loses one loses little more than that, and short ones cost no dump each."""
 _LOOK_SECONDS = 5.0
 
 
@@ -50,6 +53,7 @@ class RayReport(GroupedReport):
         workers: how many steps ran side by side at most.
         nodes: that were alive in the end.
         lost_steps: that were taken again, since a worker or a node was lost.
+        start_seconds: wall-clock time to join the cluster, or to start one.
         peak_memory_bytes: of this process and of the largest of so many workers' processes, each at its own peak;
             without Ray's own.
     """
@@ -57,6 +61,7 @@ class RayReport(GroupedReport):
     workers: int
     nodes: int
     lost_steps: int
+    start_seconds: float
     peak_memory_bytes: int
 
 
@@ -100,7 +105,7 @@ def run_on_ray(
         result = rounds.finish({number: report.result for number, report in reports.items()})
     except ThresholdError as error:
         raise error from next(iter(failures.values()), None)
-    return RayReport(result, reports, failures, ran.workers, ran.nodes, ran.lost, ran.peak)
+    return RayReport(result, reports, failures, ran.workers, ran.nodes, ran.lost, ran.start_seconds, ran.peak)
 
 
 def run_session_on_ray(
@@ -147,6 +152,7 @@ class _Ran:
     workers: int
     nodes: int
     lost: int
+    start_seconds: float
     peak: int
 
 
@@ -165,14 +171,16 @@ def _run(
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="secagg-round-")))
         kept = Kept(place, fingerprint)
         stack.enter_context(kept.alone())
+        started = time.perf_counter()
         ray = stack.enter_context(connected(address, workers))
+        took = time.perf_counter() - started
         workers = workers or num_processors(ray)
         flights = _Flights(ray, send(ray), kept, workers)
         flights.run(tasks, on_progress)
         nodes = num_nodes(ray)
         ended = {task.place: _outcome(kept, task) for task in tasks}
     peak = own_peak_memory_bytes() + sum(sorted(flights.peaks.values())[-workers:])
-    return _Ran(ended, workers, nodes, flights.lost, peak)
+    return _Ran(ended, workers, nodes, flights.lost, took, peak)
 
 
 class _Flights:
@@ -218,7 +226,7 @@ class _Flights:
 
     def _begin(self, task: GroupTask) -> Any:
         ranges = [self._ray.put(one) for one in in_ranges(self._kept.newest(task.place) or b"")]
-        return self._step.remote(versions(), task, self._inputs, ranges)
+        return self._step.remote(versions(), task, self._inputs, ranges, STEP_SECONDS)
 
     def _finish(self, task: GroupTask, step: Any) -> bool:
         """Keep what a step came to, and return whether the session is over; a step that was lost came to nothing."""

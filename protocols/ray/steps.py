@@ -1,8 +1,9 @@
-"""What a worker of the cluster does: one phase of one group's session, from a dump to the next."""
+"""What a worker of the cluster does: some phases of one group's session, from a dump to the next."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -37,9 +38,13 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def take_step(
-    expected: dict[str, str], task: GroupTask, given: bytes | Mapping[str, Sequence[Any]], ranges: Sequence[Any]
+    expected: dict[str, str],
+    task: GroupTask,
+    given: bytes | Mapping[str, Sequence[Any]],
+    ranges: Sequence[Any],
+    seconds: float,
 ) -> Iterator[Step | bytes]:
-    """Take one phase of a session.
+    """Take one phase of a session, and further ones until it has computed for so long.
 
     Args:
         expected: `versions` of the driver.
@@ -47,6 +52,7 @@ def take_step(
         given: name -> a client's inputs, as a pickled function: what Ray itself hands over may not be changed; or
             name -> references to the ranges of a client's inputs, pickled.
         ranges: references to the newest dump's; none to begin.
+        seconds: of a processor, after which no phase is begun, but for the first.
 
     Yields:
         What it came to, then its dump, in ranges of at most MAX_OBJECT_BYTES.
@@ -72,7 +78,10 @@ def take_step(
 
     dumped = b"".join(ray.get(one) for one in ranges)
     run = GroupRun.load(task, inputs, dumped) if dumped else GroupRun(task, inputs)
+    started = time.process_time()
     run.step()
+    while not run.ended and time.process_time() - started < seconds:
+        run.step()
     parts = in_ranges(run.dump())
     yield Step(run.phase, run.ended, len(parts), (node, os.getpid()), own_peak_memory_bytes())
     yield from (part for part in parts)  # a generator, since Ray sends to what it runs

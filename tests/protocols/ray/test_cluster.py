@@ -49,6 +49,12 @@ def cluster():
         made.shutdown()
 
 
+@pytest.fixture
+def a_phase_a_step(monkeypatch):
+    """As many dumps as can be."""
+    monkeypatch.setattr(driver, "STEP_SECONDS", 0.0)
+
+
 @functools.cache
 def in_one_process():
     return run_in_groups(grouped(), inputs, DROPS).result
@@ -77,6 +83,15 @@ def test_sums_are_those_of_one_process_whatever_the_workers(cluster, workers):
     assert seen == [("groups", done, 3) for done in range(4)]
     assert report.peak_memory_bytes > 1 << 20
     assert {name for each in report.reports.values() for name in each.clients} == set(NAMES)
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(0.0, 15), (3600.0, 3)])
+def test_a_step_takes_phases_until_its_time_is_over(cluster, monkeypatch, seconds, steps):
+    begin, begun = driver._Flights._begin, []
+    monkeypatch.setattr(driver, "STEP_SECONDS", seconds)
+    monkeypatch.setattr(driver._Flights, "_begin", lambda self, task: begun.append(task) or begin(self, task))
+    assert same(run_on_ray(grouped(), inputs, DROPS, workers=2).result)
+    assert len(begun) == steps
 
 
 def test_no_more_sessions_are_under_way_than_is_said(cluster, monkeypatch):
@@ -109,7 +124,7 @@ def test_a_group_without_a_sum_is_left_out_or_the_round_refused(cluster):
     assert "group 1: ThresholdError" in str(caught.value.__cause__)
 
 
-def test_dumps_that_are_larger_than_an_object_may_be_go_in_ranges(cluster, monkeypatch):
+def test_dumps_that_are_larger_than_an_object_may_be_go_in_ranges(cluster, a_phase_a_step, monkeypatch):
     length = MAX_OBJECT_BYTES // 4 + 10  # sums of words
     rounds = grouped((FloatVector("update", length, clip=1.0, value_bits=8, rounding="nearest"),), count=5, groups=1)
     put = []
@@ -124,7 +139,7 @@ def test_dumps_that_are_larger_than_an_object_may_be_go_in_ranges(cluster, monke
     assert all(len(one) <= MAX_OBJECT_BYTES for ranges in put for one in ranges)
 
 
-def test_workers_that_are_killed_are_replaced_from_dumps(cluster, tmp_path):
+def test_workers_that_are_killed_are_replaced_from_dumps(cluster, a_phase_a_step, tmp_path):
     folder = tickets(tmp_path / "tickets", 3)
     report = run_on_ray(grouped(), Deadly(folder, 0.3, pause=0.02), DROPS, workers=2)
     assert not list(folder.iterdir())
@@ -167,7 +182,7 @@ def session_of(rounds, place, dumped):
     return GroupRun.load(task_of(rounds, place), inputs, dumped)._session.coordinator.session_id
 
 
-def test_a_node_that_vanishes_costs_steps_and_no_sum(cluster):
+def test_a_node_that_vanishes_costs_steps_and_no_sum(cluster, a_phase_a_step):
     node = cluster.add_node(**NODE)
     gone = []
 
@@ -269,7 +284,7 @@ def test_a_session_that_is_paid_for_is_not_run_by_another_server():
 
 
 @pytest.mark.long
-def test_fifty_kills_of_workers_and_of_the_driver(cluster, tmp_path):
+def test_fifty_kills_of_workers_and_of_the_driver(cluster, a_phase_a_step, tmp_path):
     kills, rng = 0, np.random.default_rng()
     while kills < 50:
         folder, count = tmp_path / f"round-{kills}", int(rng.integers(1, 6))
