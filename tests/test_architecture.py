@@ -57,7 +57,7 @@ LAYERS = (
     ("privacy",),
     ("statistics", "groups", "hierarchy"),
     ("simulation",),
-    ("flower", "ray"),
+    ("flower", "ray", "costs"),
     ("audit",),
     ("cli",),
 )

@@ -22,6 +22,7 @@ from ..masking.topology import GraphKind, Topology
 from ..masking.transitions import ServerPhase
 from ..simulation.masked import COLLECTED_PHASES, collected_phases
 from ..simulation.workers import MANY_CLIENTS, useful_workers
+from .costs import Planning, show_costs
 from .errors import EXIT_WRONG, tell
 from .options import Clients, Noise, Payment, Running, Schedule, Setting, spread
 from .round_tables import add_plan, show_hierarchy, show_round
@@ -42,16 +43,29 @@ def params(
     clients: Clients,
     setting: Setting,
     plan: Schedule,
+    planning: Planning,
     dropout: Annotated[float, typer.Option(help="Fraction that may vanish, in all phases.", metavar="F")] = 0.1,
     dim: Dim = 100_000,
     as_json: AsJson = False,
 ) -> None:
-    """Show what follows from a threat model, and from a privacy goal: graph, modulus, noise, bytes, and why."""
+    """Show what follows from a threat model, and from a privacy goal: graph, modulus, noise, bytes, and why.
+
+    With --workers or --groups, also what the round will cost, and how far such estimates were off: seconds, bytes and
+    memory, of a client, of a server and of all. Then graph and modulus are those of the largest group.
+    """
     from ..masking import traffic
     from ..privacy import explanation
 
-    private = plan.plan(setting.model(clients, dropout), dim)
-    config = private.config if private else setting.config(clients, dropout, dim)
+    groups = planning.groups_of(clients)
+    if groups > 1:
+        if plan.wanted:
+            raise ParameterError("groups add up sums without noise: leave --groups and --workers, or --epsilon, out")
+        grouped = setting.groups(clients, dropout, groups)
+        private, config = None, setting.config_for(grouped.model(grouped.sizes[0]), dim)
+    else:
+        grouped, private = None, plan.plan(setting.model(clients, dropout), dim)
+        config = private.config if private else setting.config(clients, dropout, dim)
+    costs = planning.estimate(config, grouped, dropout, lambda model: setting.config_for(model, dim), quiet=as_json)
     topology, cost, adversary = config.topology, traffic.estimate(config), setting.adversary
     if as_json:
         facts = {
@@ -67,9 +81,13 @@ def params(
             "bytes": {"client_sent": cost.sent_bytes, "client_received": cost.received_bytes},
             "why": list(topology.why),
         }
+        if costs:
+            facts["costs"] = costs.facts()
         print_json(facts | ({"privacy": explanation.facts(private)} if private else {}))
         return
     table = table_of(f"{clients} clients against a {adversary}")
+    if grouped:
+        table.add_row("groups", f"{groups:,}, each a session of {grouped.sizes[0]:,} clients or one fewer")
     table.add_row("graph", _GRAPHS[topology.graph])
     table.add_row("degree", f"{_at_most(topology)}{topology.degree} neighbours each")
     table.add_row(
@@ -82,7 +100,7 @@ def params(
         else "not covered: against a server that may tell clients different dropouts, name --adversary",
     )
     values = "values with noise" if private else f"values of {setting.bits} bits"
-    table.add_row("modulus", f"{config.modulus_bits} bits for sums of {clients} {values}")
+    table.add_row("modulus", f"{config.modulus_bits} bits for sums of {config.num_clients} {values}")
     table.add_row("a client sends", f"{size_of(cost.sent_bytes)} for {dim:,} numbers")
     table.add_row("a client receives", size_of(cost.received_bytes))
     if private:
@@ -91,6 +109,8 @@ def params(
     console.print(table)
     for reason in (*topology.why, *(explanation.explain(private) if private else ())):
         print_lines(reason, console, "  · ", "    ")
+    if costs:
+        show_costs(costs, console)
     if private and plan.unit is Unit.RECORD and plan.max_records == 1:
         tell("each client has room for 1 record: state --max-records for more", False)
 
@@ -226,6 +246,7 @@ def _run_groups(
     if isinstance(report := checked.report, RayReport):
         facts |= {"nodes": report.nodes, "workers": report.workers, "lost_steps": report.lost_steps}
         facts |= {"peak_memory_bytes": report.peak_memory_bytes}
+        facts["seconds"]["engine_start"] = report.start_seconds
     return facts, checked.exact
 
 

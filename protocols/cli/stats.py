@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,13 +15,14 @@ from secagg.errors import ParameterError
 
 from ..core.files import write_whole
 from ..core.threat_model import Adversary
+from ..simulation.masked import Simulation, SimulationReport
 from ..simulation.queried import ask_sites, inquire
 from ..statistics.query import Query
 from ..statistics.query_file import query_from_toml
 from ..statistics.release import ReleasePolicy
 from ..statistics.site import Site, SitePolicy
 from .errors import EXIT_WRONG, check_place, tell
-from .options import spread
+from .options import Engine, spread
 from .rounds import check_phases_exist, drop_fractions
 from .site_files import columns_of, lacking, levels_of, read_tables, row_numbers
 from .stats_grids import gate_in_words
@@ -65,6 +67,15 @@ def stats(
     seed: Annotated[int, typer.Option(help="Seeds dropouts alone.", metavar="N", min=0, show_default=False)] = 0,
     two_rounds: Annotated[bool, typer.Option("--two-rounds", help="Count first, and sum what is shown.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say what would happen, and ask nobody.")] = False,
+    engine: Annotated[
+        Engine | None,
+        typer.Option(
+            help=f"What runs sessions: {', '.join(Engine)}. Else this process.", metavar="NAME", show_default=False
+        ),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster, HOST:PORT or auto.", show_default="one here")
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write a page with pictures, too.", metavar="FILE", show_default=False)
     ] = None,
@@ -80,6 +91,7 @@ def stats(
         return levels_of(name, tables)
 
     _check_together(price, report, explain=explain, two_rounds=two_rounds)
+    _check_engine(price, engine, address, explain=explain)
     wanted = _query(query, question, data, read_levels)
     for told in lacking(tables, wanted.used).values():
         tell(told, False)
@@ -105,7 +117,9 @@ def stats(
         _print(private_facts(noisy, levels_read), lambda: show_private(noisy), levels_read, as_json=as_json)
         right = noisy.as_promised
     else:
-        asked = inquire(wanted, partial(ask_sites, sites=sites, policy=policy, **session), two_rounds=two_rounds)
+        with _running(engine, address) as run:
+            ask = partial(ask_sites, sites=sites, policy=policy, run=run, **session)
+            asked = inquire(wanted, ask, two_rounds=two_rounds)
         if report is not None:
             write_whole(report, report_page(wanted, asked, levels_read))
         _print(stats_facts(asked, levels_read), lambda: show_stats(asked), levels_read, as_json=as_json)
@@ -132,6 +146,25 @@ def _check_together(price: Price, report: Path | None, *, explain: bool, two_rou
         if explain:
             raise ParameterError("--explain asks nobody, so that there is nothing to --report: leave one of them out")
         check_place(report, "--report")
+
+
+def _check_engine(price: Price, engine: Engine | None, address: str | None, *, explain: bool) -> None:
+    if address is not None and engine is None:
+        raise ParameterError("--address is of a cluster: give --engine ray as well")
+    if engine is not None and (price.wanted or explain):
+        raise ParameterError("--engine runs sessions for exact answers: leave it, or --epsilon and --explain, out")
+
+
+@contextmanager
+def _running(engine: Engine | None, address: str | None) -> Iterator[Callable[[Simulation], SimulationReport]]:
+    """Yield what runs a session; a cluster is joined, or started, once for all of them."""
+    if engine is None:
+        yield Simulation.run
+        return
+    from ..ray import connected, run_session_on_ray
+
+    with connected(address, 1):
+        yield partial(run_session_on_ray, workers=1)
 
 
 def _query(path: Path | None, question: Question, data: str, read_levels: object) -> Query:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from typing import Self
+
+import msgspec
 
 from secagg.errors import ContradictoryRequest, MalformedMessage, ParameterError, StateError, UnexpectedMessage
 from secagg.randomness import SYSTEM, RandomBytes
 from secagg.signatures import Identity
 
+from ..core.dumps import decode_state, encode_state
 from ..core.one_copy import OneCopy
 from .drawing import NONCE_BYTES, Groups, Terms, coin_of, deal, nonce_statement
 from .messages import Commitment, Commitments, Invitation, Message, Nonce, Nonces, Settled, ToClient, decode, encode
@@ -26,8 +30,26 @@ class DrawPhase(StrEnum):
     ABORTED = "aborted"
 
 
+class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    terms: bytes
+    number: int
+    data: str
+    phase: DrawPhase
+    run: bytes
+    nonce: bytes
+    all: bytes
+    commitments: tuple[bytes, ...]
+    coin: bytes
+    answer: bytes
+
+    def __repr__(self) -> str:  # the nonce is secret until it is shown
+        return f"_State({self.phase})"
+
+
 class GroupClient(OneCopy):
     """One client in one draw. It believes the server nothing: terms, its own part, and all signatures are checked.
+
+    To outlive its process, store `dump` and that of `past` before an answer leaves; a restored one has it as `answer`.
 
     Args:
         terms: what this client agreed to, known before the draw.
@@ -52,7 +74,7 @@ class GroupClient(OneCopy):
         self._number = numbers[identity.public_bytes]
         self._random = random
         self._phase = DrawPhase.NEW
-        self._run = self._nonce = self._all = b""
+        self._run = self._nonce = self._all = self._answer = b""
         self._commitments: tuple[bytes, ...] = ()
         self._groups: Groups | None = None
         self._stepping = threading.Lock()
@@ -74,6 +96,53 @@ class GroupClient(OneCopy):
         if self._groups is None:
             raise StateError(f"the groups are not settled: this client is {self._phase}")
         return self._groups
+
+    @property
+    def answer(self) -> bytes:
+        """What it said last, to be sent again if that was lost; empty before the first answer."""
+        return self._answer
+
+    def dump(self) -> bytes:
+        """Return what is needed to go on in another process; as secret as the nonce, until that is shown."""
+        with self._stepping:
+            state = _State(
+                self._terms.digest,
+                self._number,
+                self._data,
+                self._phase,
+                self._run,
+                self._nonce,
+                self._all,
+                self._commitments,
+                b"" if self._groups is None else self._groups.coin,
+                self._answer,
+            )
+        return encode_state(state)
+
+    @classmethod
+    def load(cls, terms: Terms, identity: Identity, past: PastDraws, dumped: bytes) -> Self:
+        """Return the client that was dumped.
+
+        An older dump shows no nonce twice, since `past` knows the run: restore that as it was last.
+
+        Args:
+            terms: as on construction.
+            identity: of this client.
+            past: its memory.
+            dumped: by `dump`.
+
+        Raises:
+            StateError: the bytes are no such dump, were damaged, or are of another client or of other terms.
+        """
+        state = decode_state(dumped, _State)
+        made = cls(terms, identity, PastDraws(), state.data)
+        if (state.terms, state.number) != (terms.digest, made._number):
+            raise StateError("the dump is of another client, or of a draw by another plan or of other participants")
+        made._past, made._phase = past, state.phase
+        made._run, made._nonce, made._all, made._answer = state.run, state.nonce, state.all, state.answer
+        made._commitments = state.commitments
+        made._groups = deal(terms.plan, terms.participants, state.coin) if state.coin else None
+        return made
 
     def respond(self, data: bytes) -> bytes:
         """Answer a message of the server's.
@@ -102,9 +171,10 @@ class GroupClient(OneCopy):
 
     def _step(self, reached: DrawPhase, take: Callable[[], Message]) -> bytes:
         self._phase = DrawPhase.ABORTED
-        answer = encode(take())
+        self._answer = b""
+        self._answer = encode(take())
         self._phase = reached
-        return answer
+        return self._answer
 
     def _commit(self, message: Invitation) -> Commitment:
         if message.terms != self._terms.digest:

@@ -10,14 +10,17 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 
-import numpy as np
-import numpy.typing as npt
-
 
 def group_sizes(num_clients: int, groups: int) -> tuple[int, ...]:
     """Return the sizes of groups that are as equal as can be, the larger ones first."""
     least, larger = divmod(num_clients, groups)
     return (least + 1,) * larger + (least,) * (groups - larger)
+
+
+def counted_sizes(num_clients: int, groups: int) -> list[tuple[int, int]]:
+    """Return each size of groups that are as equal as can be, the larger first, and how many groups have it."""
+    least, larger = divmod(num_clients, groups)
+    return [(size, count) for size, count in ((least + 1, larger), (least, groups - larger)) if count]
 
 
 def reaching(num_clients: int, groups: int, clients: int, least: int) -> Fraction:
@@ -58,51 +61,6 @@ def _products(first: int, second: int, together: int) -> Iterator[int]:
     for a in range(least, min(first, together) + 1):
         yield product
         product = product * (first - a) * (together - a) // ((a + 1) * (second - together + a + 1))
-
-
-def nearly_reaching(num_clients: int, groups: int, clients: int, least: int) -> float:
-    """Return the same in floats, in the time of clients * groups; its relative error is below 2**-28.
-
-    Seats are filled one by one. Among equal groups, how many are reached is a Markov chain: its steps and all that
-    follows add products of positive numbers, so that nothing cancels, and each of at most 8 * clients roundings costs
-    2**-53. The clients in the larger groups are hypergeometric, and both kinds of groups go on by themselves.
-    """
-    if least <= 0:
-        return 1.0
-    if least > min(groups, clients):
-        return 0.0
-    size, larger = divmod(num_clients, groups)
-    in_larger = _chain(larger, size + 1, clients)
-    in_others = _chain(groups - larger, size, clients)
-    tails = np.cumsum(in_others[:, ::-1], axis=1)[:, ::-1]  # at least k of the others
-    total = 0.0
-    for there, share in enumerate(_hypergeometric(num_clients, larger * (size + 1), clients)):
-        if share:
-            needed = least - np.arange(larger + 1)
-            tail = tails[clients - there]
-            others = np.where(needed <= 0, 1.0, np.append(tail, 0.0)[np.clip(needed, 0, len(tail))])
-            total += share * float(np.dot(in_larger[there], others))
-    return total
-
-
-def _chain(groups: int, size: int, most: int) -> npt.NDArray[np.float64]:
-    """Return the laws of how many of equal groups j clients reach, j from 0 to most: shape (most + 1, groups + 1)."""
-    law = np.zeros((most + 1, groups + 1))
-    law[0, 0] = 1.0
-    reached = np.arange(groups + 1)
-    for j in range(min(most, groups * size)):
-        left = groups * size - j
-        law[j + 1] = law[j] * np.maximum(reached * size - j, 0) / left
-        law[j + 1, 1:] += law[j, :-1] * ((groups - reached[:-1]) * size / left)
-    return law
-
-
-def _hypergeometric(total: int, marked: int, drawn: int) -> npt.NDArray[np.float64]:
-    """Return Pr[x of the drawn are marked] for x from 0 to drawn."""
-    first, last = max(0, drawn - (total - marked)), min(drawn, marked)
-    mass, ways = np.zeros(drawn + 1), math.comb(total, drawn)
-    mass[first : last + 1] = [count / ways for count in _products(marked, total - marked, drawn)]
-    return mass
 
 
 def more_than(num_clients: int, marked: int, size: int, most: int) -> Fraction:

@@ -16,18 +16,21 @@ from secagg.errors import ParameterError
 
 from ..core.numbers import real, whole
 from ..core.threat_model import ROUNDING_SLACK, Adversary, ThreatModel
-from .occupancy import group_sizes, more_than, most_marked, nearly_reaching, reaching
+from .occupancy import counted_sizes, group_sizes, more_than, most_marked, reaching
 from .rules import Rule
+from .tails import hypergeometric, mean_reached, spread
 
 SPOILT_BITS = 20
 """More groups are spoilt than planned with a probability below 2**-20."""
 HONEST_BITS = 40
 """Some group has fewer honest clients in its sum than planned with a probability below 2**-40."""
-MAX_GROUPED_CLIENTS = 100_000
+MAX_GROUPED_CLIENTS = 1_000_000
 _EXACT_UP_TO = 10_000
 """For more clients than this, the laws of spoilt groups are computed in floats, rounded up."""
-_MOST_CELLS = 1 << 25
-_FLOAT_ERROR = 2.0**-28
+_EXACT_HONEST_UP_TO = 100_000
+"""The same for how likely a sum has too few honest inputs."""
+_MOST_BAD = 1 << 16
+"""So many bad clients take some ten seconds to plan for."""
 E = TypeVar("E", bound=StrEnum)
 _SPOILT, _HONEST = Fraction(1, 1 << SPOILT_BITS), Fraction(1, 1 << HONEST_BITS)
 
@@ -40,7 +43,7 @@ class GroupPlan:
     A group is *spoilt* if a bad client is in it.
 
     Args:
-        num_clients: who are dealt to groups, 2 to 100,000.
+        num_clients: who are dealt to groups, 2 to 1,000,000.
         bad_fraction: the largest fraction of them that is bad: floor(bad_fraction n) clients.
         corrupt_fraction: the largest fraction of them that is corrupt.
         honest_minimum: how many who are not corrupt each group's sum must have at least, from 2.
@@ -126,7 +129,9 @@ class GroupPlan:
     @cached_property
     def spoilt_probability(self) -> float:
         """A bound on the probability that more than `max_spoilt` groups are spoilt; exact up to 10,000 clients."""
-        return float(self._more_spoilt(self.num_groups, self.max_spoilt))
+        if self.num_clients > _EXACT_UP_TO:
+            return self._more_spoilt(self.num_groups, self.max_spoilt)[1]
+        return float(reaching(self.num_clients, self.num_groups, self.num_bad, self.max_spoilt + 1))
 
     @cached_property
     def dishonest_probability(self) -> float:
@@ -140,7 +145,7 @@ class GroupPlan:
 
     def max_corrupt(self, size: int) -> int:
         """Return how many of a group of this size are corrupt at most, but for a share of 2**-40 for each group."""
-        return most_marked(self.num_clients, self.num_corrupt, size, _HONEST / self.num_groups)
+        return self._most_corrupt(size, self.num_groups)
 
     def model(self, size: int) -> ThreatModel:
         """Return the threat model of a group of this size.
@@ -154,46 +159,49 @@ class GroupPlan:
         return msgspec.msgpack.encode(astuple(self))
 
     def _rare(self, groups: int, spoilt: int) -> bool:
-        return self._more_spoilt(groups, spoilt) < _SPOILT
+        """Whether more of the groups are spoilt with a probability below the limit; rounded up above 10,000 clients."""
+        low, high = self._more_spoilt(groups, spoilt)
+        if high < _SPOILT:
+            return True
+        if low >= _SPOILT or self.num_clients > _EXACT_UP_TO:
+            return False
+        return reaching(self.num_clients, groups, self.num_bad, spoilt + 1) < _SPOILT
 
-    def _more_spoilt(self, groups: int, spoilt: int) -> Fraction:
-        """Return the probability that more of the groups are spoilt, exactly, or in floats where that decides."""
-        if groups * self.num_bad > _MOST_CELLS:
+    def _more_spoilt(self, groups: int, spoilt: int) -> tuple[float, float]:
+        """Return between which two numbers the probability is that more of the groups are spoilt."""
+        if self.num_bad > _MOST_BAD:
             raise ParameterError(
                 f"{self.num_bad} bad clients in {groups} groups are too many to plan for: assume fewer, or split the "
                 "clients into runs"
             )
-        nearly = nearly_reaching(self.num_clients, groups, self.num_bad, spoilt + 1)
-        rounded_up = Fraction(nearly) * Fraction(1 + _FLOAT_ERROR)
-        if self.num_clients > _EXACT_UP_TO or Fraction(nearly) * Fraction(1 - _FLOAT_ERROR) >= _SPOILT:
-            return rounded_up
-        return reaching(self.num_clients, groups, self.num_bad, spoilt + 1)
+        return spread(self.num_clients, groups, self.num_bad).more_than(spoilt)
 
     def _bears(self, groups: int) -> bool:
         """Whether the rule bears what may be spoilt of so many groups, with as many to spare as are asked for."""
         most = self.rule.bears(groups - self.spare)
-        return most >= 0 and not self._hopeless(groups, most) and self._rare(groups, most)
+        return most > self._spoilt_on_average(groups) and self._rare(groups, most)
 
-    def _hopeless(self, groups: int, most: int) -> bool:
-        """Whether so many groups are spoilt on average that more than `most` are not rare: cheap to tell.
+    def _spoilt_on_average(self, groups: int) -> int:
+        """Return the largest x such that groups are spoilt on average so often that more than x are not rare: cheap.
 
-        No more than `top` ever are. So the average is at most `most` + Pr[more than `most`] (top - most).
+        No more than all bad clients ever spoil. So the average is at most x + Pr[more than x] (bad - x).
         """
-        n, bad = self.num_clients, self.num_bad
-        top = min(groups, bad)
-        average = 0.0
-        for size, count in _counted(group_sizes(n, groups)):
-            clean = math.prod((n - bad - seat) / (n - seat) for seat in range(size)) if size <= n - bad else 0.0
-            average += count * (1 - clean)
-        return average * (1 - 1e-9) > most + float(_SPOILT) * (top - most)
+        average = mean_reached(self.num_clients, groups, self.num_bad) * (1 - 1e-8)
+        return math.ceil((average - float(_SPOILT) * self.num_bad) / (1 - float(_SPOILT))) - 1
 
     def _model(self, size: int, groups: int) -> ThreatModel:
-        corrupt = most_marked(self.num_clients, self.num_corrupt, size, _HONEST / groups)
+        corrupt = self._most_corrupt(size, groups)
         return ThreatModel(size, corrupt / size, self.dropout_fraction, self.adversary)
+
+    def _most_corrupt(self, size: int, groups: int) -> int:
+        """Return the least x of which Pr[more than x of a group are corrupt] < 2**-40 / groups: in floats, as exact."""
+        limit = _HONEST / groups
+        may, surely = hypergeometric(self.num_clients, self.num_corrupt, size).least_rare(float(limit))
+        return surely if may == surely else most_marked(self.num_clients, self.num_corrupt, size, limit)
 
     def _hides(self, groups: int) -> bool:
         """Whether the sums of so many groups have enough honest inputs, and their sessions a threat model."""
-        for size, _ in _counted(group_sizes(self.num_clients, groups)):
+        for size, _ in counted_sizes(self.num_clients, groups):
             try:
                 model = self._model(size, groups)
             except ParameterError:
@@ -204,14 +212,18 @@ class GroupPlan:
 
     def _too_few_honest(self, groups: int) -> Fraction:
         total = Fraction(0)
-        for size, count in _counted(group_sizes(self.num_clients, groups)):
+        for size, count in counted_sizes(self.num_clients, groups):
             summed = math.ceil((1 - self.dropout_fraction - ROUNDING_SLACK) * size)
-            total += count * more_than(self.num_clients, self.num_corrupt, size, summed - self.honest_minimum)
+            most = summed - self.honest_minimum
+            if self.num_clients <= _EXACT_HONEST_UP_TO:
+                total += count * more_than(self.num_clients, self.num_corrupt, size, most)
+            else:
+                total += count * Fraction(hypergeometric(self.num_clients, self.num_corrupt, size).more_than(most))
         return total
 
     def _fewest(self) -> int:
         """Return the fewest groups that the rule bears; raise ParameterError where they do not hide their clients."""
-        groups = next((g for g in range(1, self.num_clients + 1) if self._bears(g)), None)
+        groups = self._fewest_borne()
         if groups is None:
             raise ParameterError(
                 f"{self.rule} bears {self.num_bad} bad clients of {self.num_clients} in no number of groups: assume "
@@ -224,6 +236,28 @@ class GroupPlan:
             f"{self.num_clients // groups} clients or one more; {self._asked_for_honest(groups)}: assume fewer bad or "
             "corrupt clients or dropouts, lower honest_minimum, or invite more"
         )
+
+    def _fewest_borne(self) -> int | None:
+        """Return the fewest groups that the rule bears; None where it bears no number of them.
+
+        More groups are never spoilt less. A further, empty group changes nothing. Then clients move from larger groups
+        to smaller ones until all are equal; and of two groups of a and b that hold j bad clients, both are spoilt but
+        for C(a, j) + C(b, j) of C(a + b, j) ways, which are fewer the more equal a and b are. So where more than x of
+        some groups are not rarely spoilt, all numbers of groups from there on are passed over of which it bears x.
+        """
+        groups, spoilt = 1, -1
+        while True:
+            ahead = range(groups, self.num_clients + 1)
+            ahead = ahead[bisect_left(ahead, True, key=lambda g: self.rule.bears(g - self.spare) > spoilt) :]
+            if not ahead:
+                return None
+            groups, most = ahead[0], self.rule.bears(ahead[0] - self.spare)
+            spoilt = max(spoilt, self._spoilt_on_average(groups))
+            if most > spoilt:
+                if self._rare(groups, most):
+                    return groups
+                spoilt = max(spoilt, spread(self.num_clients, groups, self.num_bad).not_rare(float(_SPOILT)))
+                groups += 1
 
     def _check(self, groups: int) -> None:
         if not self._bears(groups):
@@ -242,15 +276,26 @@ class GroupPlan:
     def _asked_for_honest(self, groups: int) -> str:
         """Say how large groups must be, given a number of groups that are too small."""
         asked = f"{self.honest_minimum} honest ones in each sum beside {self.num_corrupt} corrupt"
-        fewer = next((g for g in range(groups - 1, 0, -1) if self._hides(g)), None)
+        fewer = self._most_hiding(groups - 1)
         if fewer is None:
             return f"{asked} are too many for any number of groups"
         return f"{asked} ask for at most {fewer}, of {self.num_clients // fewer} or one more"
 
+    def _most_hiding(self, groups: int) -> int | None:
+        """Return the most groups, up to so many, that hide their clients; None for none.
 
-def _counted(sizes: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Return each size and how many groups have it."""
-    return [(size, sizes.count(size)) for size in dict.fromkeys(sizes)]
+        One more client in a group is at most one more in its sum, and no fewer corrupt. So where a size lacks j honest
+        inputs, the j - 1 next are passed over, too, down to half as many groups, by whose limit it lacks them.
+        """
+        while groups:
+            if self._hides(groups):
+                return groups
+            size, half = self.num_clients // groups, (groups + 1) // 2
+            summed = math.ceil((1 - self.dropout_fraction - ROUNDING_SLACK) * size)
+            lacking = self.honest_minimum + self._most_corrupt(size, half) - summed
+            passed = max(half - 1, self.num_clients // (size + lacking)) if lacking > 0 else groups
+            groups = min(groups - 1, passed)
+        return None
 
 
 def _named(kind: type[E], value: E, name: str) -> E:

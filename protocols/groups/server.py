@@ -5,13 +5,29 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Self
+
+import msgspec
 
 from secagg.errors import MalformedMessage, PeerError, StateError, ThresholdError, UnexpectedMessage
 from secagg.randomness import SYSTEM, RandomBytes
 
+from ..core.dumps import decode_state, encode_state
 from ..core.machine import Receipt
 from .drawing import NONCE_BYTES, Groups, Terms, coin_of, deal, nonce_statement
-from .messages import Commitment, Commitments, Invitation, Message, Nonce, Nonces, Settled, ToServer, decode, encode
+from .messages import (
+    Commitment,
+    Commitments,
+    Invitation,
+    Message,
+    Nonce,
+    Nonces,
+    Settled,
+    ToClient,
+    ToServer,
+    decode,
+    encode,
+)
 
 
 class ServerDrawPhase(StrEnum):
@@ -31,12 +47,23 @@ _EXPECTED: Mapping[ServerDrawPhase, type[Message]] = {
 }
 
 
+class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    terms: bytes
+    run: bytes
+    phase: ServerDrawPhase
+    said: dict[ServerDrawPhase, list[bytes]]
+    excluded: dict[str, str]
+    commitments: bytes
+    outgoing: bytes
+    coin: bytes
+
+
 class GroupServer:
     """One draw, driven as other coordinators are: `outgoing`, `receive`, `close_phase`.
 
     Everyone must commit and show its nonce, or there are no groups. Who does not commit can be left out of the terms of
     another draw: nothing was shown. Who commits and holds its nonce back ends the draw, too, and that draw counts: see
-    `PastDraws`. A draw lives in one process; if it is lost, the next one begins anew.
+    `PastDraws`. To outlive its process, store `dump` before a message of a new phase leaves, and before a receipt does.
 
     Args:
         terms: as the clients know them.
@@ -148,6 +175,44 @@ class GroupServer:
                 coin = coin_of(self._commitments, (nonce for nonce, _ in shown))
                 self._result = deal(self._terms.plan, self._terms.participants, coin)
                 self._phase = ServerDrawPhase.SETTLEMENT
+
+    def dump(self) -> bytes:
+        """Return the draw as bytes, for `load`. They hold no secret that the server keeps from anybody."""
+        with self._lock:
+            said = {phase: [encode(said[number]) for number in sorted(said)] for phase, said in self._said.items()}
+            outgoing = b"" if self._outgoing is None else encode(self._outgoing)
+            coin = b"" if self._result is None else self._result.coin
+            state = _State(
+                self._terms.digest,
+                self._run,
+                self._phase,
+                said,
+                self._excluded,
+                self._commitments,
+                outgoing,
+                coin,
+            )
+            return encode_state(state)
+
+    @classmethod
+    def load(cls, terms: Terms, dumped: bytes) -> Self:
+        """Return the server that was dumped: it sends what it sent, and takes what is left to say.
+
+        Raises:
+            StateError: the bytes are no such dump, were damaged, or are of a draw by other terms.
+        """
+        state = decode_state(dumped, _State)
+        if state.terms != terms.digest:
+            raise StateError("the dump is of a draw by another plan, or of other participants")
+        count, made = terms.plan.num_clients, cls(terms)
+        made._run, made._phase, made._excluded = state.run, state.phase, state.excluded
+        for phase, said in state.said.items():
+            messages: list[Commitment | Nonce | Settled] = [decode(data, ToServer, count) for data in said]
+            made._said[phase] = {message.sender: message for message in messages}
+        made._commitments = state.commitments
+        made._outgoing = decode(state.outgoing, ToClient, count) if state.outgoing else None
+        made._result = deal(terms.plan, terms.participants, state.coin) if state.coin else None
+        return made
 
     def _take(self, sender: str, message: Commitment | Nonce | Settled) -> Receipt:
         number = self._terms.participants.number(sender)

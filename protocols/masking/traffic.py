@@ -27,17 +27,28 @@ from .messages import (
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bytes of one client in one round without dropouts, to within the framing of integers."""
+    """Bytes of one client in one round without dropouts, to within the framing of integers.
+
+    `dealt_bytes` and `taken_bytes` are those of them that it has sent and received before its masked input is due.
+    """
 
     sent_bytes: int
     received_bytes: int
+    dealt_bytes: int
+    taken_bytes: int
 
 
-def estimate(config: RoundConfig) -> Traffic:
-    """Return a client's traffic in a round of this configuration in which nobody drops out."""
+def estimate(config: RoundConfig, degree: int | None = None) -> Traffic:
+    """Return a client's traffic in a round of this configuration in which nobody drops out.
+
+    Args:
+        config: of the round.
+        degree: its neighbours; None for the most that it may have.
+    """
+    degree = config.topology.degree if degree is None else degree
     session_id, own_id = bytes(32), config.threat_model.num_clients
     adversary, signature = config.threat_model.adversary, bytes(64)
-    peers = range(own_id, own_id - config.topology.degree, -1)
+    peers = range(own_id, own_id - degree, -1)
     keys = AdvertiseKeys(
         session_id=session_id,
         sender=own_id,
@@ -50,7 +61,7 @@ def estimate(config: RoundConfig) -> Traffic:
     sealed = dict.fromkeys(peers, bytes(SEALED_SHARES_BYTES))
     shares = dict.fromkeys(peers, bytes(SHARE_BYTES))
     if config.topology.complete:
-        shares[own_id - config.topology.degree] = bytes(SHARE_BYTES)
+        shares[own_id - degree] = bytes(SHARE_BYTES)
     commitments = dict.fromkeys(peers, (bytes(32), bytes(32)))
     everyone = tuple(range(1, own_id + 1))
     threshold = config.topology.threshold if adversary.may_equivocate else 0
@@ -63,14 +74,16 @@ def estimate(config: RoundConfig) -> Traffic:
     ]
     received: list[Message] = [
         Invitation(own_id, config, bytes(32)),
-        Roster(session_id, own_id, bytes(32), (keys,) * (config.topology.degree + 1)),
+        Roster(session_id, own_id, bytes(32), (keys,) * (degree + 1)),
         ShareDelivery(session_id, own_id, sealed, commitments),
         UnmaskingRequest(session_id, own_id, own_id, (), confirmations),
     ]
+    dealt, taken = sent[:2], received[:2]
     if adversary.needs_identities:
         sent.append(ShareReceipt(session_id, own_id, ()))
+        dealt, taken = [*dealt, sent[-1]], received[:3]
         received.append(InputRequest(session_id, own_id, tuple(peers)))
     if adversary.may_equivocate:
         sent.append(Confirmation(session_id, own_id, signature))
         received.append(SurvivorList(session_id, own_id, everyone, everyone))
-    return Traffic(sum(len(wire.encode(message)) for message in sent), sum(len(wire.encode(m)) for m in received))
+    return Traffic(*(sum(len(wire.encode(message)) for message in some) for some in (sent, received, dealt, taken)))

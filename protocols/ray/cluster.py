@@ -19,6 +19,10 @@ from secagg.prg import cpu_count
 LOCAL_STORE_BYTES = 1 << 28
 """The object store of a cluster that is started here: what is beyond it is spilled to disk."""
 _ANSWERS_WITHIN_SECONDS = 10
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+"""How HTTP/2 begins: its preface, and settings, none."""
+_GREETED = bytes(3) + b"\x04"
+"""How its answer begins: three bytes of a length, and that these are settings."""
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nobody else needs to hear of it
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # the driver tells of the first
@@ -120,17 +124,30 @@ def _connect(ray: Any, address: str | None, workers: int | None) -> None:
 
 
 def _check_answers(address: str) -> None:
-    """Refuse an address where nobody answers: Ray would wait there for ever."""
+    """Refuse an address where nobody answers as Ray does, in HTTP/2: Ray would wait there for ever."""
     host, _, port = address.rpartition(":")
     if not host or "/" in address or not port.isdecimal() or not 1 <= int(port) < 1 << 16:
         raise ParameterError(f"the address of a Ray cluster is {address!r}, but must be host:port or auto")
 
-    async def knock() -> None:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), _ANSWERS_WITHIN_SECONDS)
-        writer.close()
+    async def knock() -> bytes:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            if os.environ.get("RAY_USE_TLS", "0") == "1":  # which it would be greeted in
+                return _GREETED
+            writer.write(_GREETING)
+            return await reader.readexactly(len(_GREETED))
+        finally:
+            writer.close()
+
+    async def within_time() -> bytes:
+        return await asyncio.wait_for(knock(), _ANSWERS_WITHIN_SECONDS)
 
     try:
-        asyncio.run(knock())
+        greeted = asyncio.run(within_time())
+        why = "" if greeted[3:] == _GREETED[3:] else "something else answers"
+    except EOFError:
+        why = "something else answers"
     except (OSError, TimeoutError) as error:
         why = getattr(error, "strerror", None) or "no answer"
-        raise ClusterError(f"no Ray cluster at {address} ({why}): is `ray start --head` running there?") from None
+    if why:
+        raise ClusterError(f"no Ray cluster at {address} ({why}): is `ray start --head` running there?")

@@ -8,10 +8,11 @@ it kept. Two sessions a worker are under way: a step of one waits there while th
 from __future__ import annotations
 
 import tempfile
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,13 @@ from secagg.errors import ParameterError, SecAggError, StateError, ThresholdErro
 
 from ..core.machine import GivenInputs
 from ..core.numbers import whole
+from ..core.participants import Participants
 from ..groups.rounds import GroupedRounds
 from ..masking.policy import ClientPolicy
+from ..masking.server import Server
 from ..masking.transitions import ServerPhase
 from ..simulation.grouped import GroupedReport
-from ..simulation.masked import SimulationReport
+from ..simulation.masked import Simulation, SimulationReport
 from ..simulation.memory import own_peak_memory_bytes
 from .cluster import ClusterError, connected, num_nodes, num_processors, versions
 from .kept import Kept
@@ -37,6 +40,8 @@ MAX_LOSSES = 20
 """So many workers may be lost at one step of one session, before the round is given up."""
 SESSIONS_A_WORKER = 2
 """So many are under way for each worker, of which it computes one."""
+STEP_SECONDS = 1.0
+"""A step takes phases for so long: whoever loses one loses little more than that, and short ones cost no dump each."""
 _LOOK_SECONDS = 5.0
 
 
@@ -48,6 +53,7 @@ class RayReport(GroupedReport):
         workers: how many steps ran side by side at most.
         nodes: that were alive in the end.
         lost_steps: that were taken again, since a worker or a node was lost.
+        start_seconds: wall-clock time to join the cluster, or to start one.
         peak_memory_bytes: of this process and of the largest of so many workers' processes, each at its own peak;
             without Ray's own.
     """
@@ -55,6 +61,7 @@ class RayReport(GroupedReport):
     workers: int
     nodes: int
     lost_steps: int
+    start_seconds: float
     peak_memory_bytes: int
 
 
@@ -89,26 +96,91 @@ def run_on_ray(
         ThresholdError: fewer groups than planned ended with a sum; its cause is that of the first that did not.
         StateError: what the folder keeps was damaged.
     """
-    workers = workers if workers is None else whole(workers, "workers", 1)
     tasks = _tasks(rounds, drops or {}, policy or ClientPolicy.permissive())
-    with ExitStack() as stack:
-        place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="secagg-round-")))
-        kept = Kept(place, _fingerprint(rounds, tasks))
-        stack.enter_context(kept.alone())
-        ray = stack.enter_context(connected(address, workers))
-        workers = workers or num_processors(ray)
-        flights = _Flights(ray, _sent(ray, inputs), kept, workers)
-        flights.run(tasks, on_progress)
-        nodes = num_nodes(ray)
-        ended = {task.place: _outcome(kept, task) for task in tasks}
-    reports = {number: each for number, each in ended.items() if isinstance(each, SimulationReport)}
-    failures = {number: each for number, each in ended.items() if isinstance(each, SecAggError)}
+    fingerprint = _fingerprint([rounds.plan.written(), rounds.groups.coin], tasks)
+    ran = _run(tasks, lambda ray: _sent(ray, inputs), fingerprint, workers, address, folder, on_progress)
+    reports = {number: each for number, each in ran.ended.items() if isinstance(each, SimulationReport)}
+    failures = {number: each for number, each in ran.ended.items() if isinstance(each, SecAggError)}
     try:
         result = rounds.finish({number: report.result for number, report in reports.items()})
     except ThresholdError as error:
         raise error from next(iter(failures.values()), None)
+    return RayReport(result, reports, failures, ran.workers, ran.nodes, ran.lost, ran.start_seconds, ran.peak)
+
+
+def run_session_on_ray(
+    simulation: Simulation, *, workers: int | None = None, address: str | None = None, folder: Path | None = None
+) -> SimulationReport:
+    """Run one session on a cluster, a phase at a time: what `simulation.run()` gives, to the byte.
+
+    Args:
+        simulation: of the session. Each client's inputs are made here and sent to workers by themselves.
+        workers: as `run_on_ray` has it; one computes at a time.
+        address: the same.
+        folder: the same.
+
+    Raises:
+        ParameterError, ClusterError, StateError: as `run_on_ray`; or the session has a server of its own kind, such as
+            one that is paid for.
+        SecAggError: the session ended without a sum; the text says why.
+    """
+    if simulation.make_server is not Server:
+        raise ParameterError("sessions on a cluster have the default server: run those that are paid for here")
+    names = simulation.participants or Participants.numbered(simulation.config.num_clients)
+    silent = {str(phase): tuple(sorted(gone)) for phase, gone in simulation.drops.items()}
+    task = GroupTask(0, names.names, simulation.config, simulation.policy, silent)
+    ran = _run(
+        [task],
+        lambda ray: {name: _put(ray, simulation.inputs(name)) for name in names.names},
+        _fingerprint([], [task]),
+        workers,
+        address,
+        folder,
+        lambda what, done, total: None,
+    )
+    ended = ran.ended[0]
+    if isinstance(ended, SecAggError):
+        raise SecAggError(str(ended).removeprefix("group 0: "))
+    return replace(ended, workers=ran.workers, peak_memory_bytes=ran.peak)
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """What sessions came to: place -> report, or why there is no sum; and what they ran on."""
+
+    ended: Mapping[int, SimulationReport | SecAggError]
+    workers: int
+    nodes: int
+    lost: int
+    start_seconds: float
+    peak: int
+
+
+def _run(
+    tasks: Sequence[GroupTask],
+    send: Callable[[Any], Any],
+    fingerprint: str,
+    workers: int | None,
+    address: str | None,
+    folder: Path | None,
+    on_progress: Callable[[str, int, int], None],
+) -> _Ran:
+    """Take sessions to their ends; `send` puts their inputs, or what makes them, into the cluster's store."""
+    workers = workers if workers is None else whole(workers, "workers", 1)
+    with ExitStack() as stack:
+        place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="secagg-round-")))
+        kept = Kept(place, fingerprint)
+        stack.enter_context(kept.alone())
+        started = time.perf_counter()
+        ray = stack.enter_context(connected(address, workers))
+        took = time.perf_counter() - started
+        workers = workers or num_processors(ray)
+        flights = _Flights(ray, send(ray), kept, workers)
+        flights.run(tasks, on_progress)
+        nodes = num_nodes(ray)
+        ended = {task.place: _outcome(kept, task) for task in tasks}
     peak = own_peak_memory_bytes() + sum(sorted(flights.peaks.values())[-workers:])
-    return RayReport(result, reports, failures, workers, nodes, flights.lost, peak)
+    return _Ran(ended, workers, nodes, flights.lost, took, peak)
 
 
 class _Flights:
@@ -154,7 +226,7 @@ class _Flights:
 
     def _begin(self, task: GroupTask) -> Any:
         ranges = [self._ray.put(one) for one in in_ranges(self._kept.newest(task.place) or b"")]
-        return self._step.remote(versions(), task, self._inputs, ranges)
+        return self._step.remote(versions(), task, self._inputs, ranges, STEP_SECONDS)
 
     def _finish(self, task: GroupTask, step: Any) -> bool:
         """Keep what a step came to, and return whether the session is over; a step that was lost came to nothing."""
@@ -206,10 +278,15 @@ def _tasks(
     return tasks
 
 
-def _fingerprint(rounds: GroupedRounds, tasks: Collection[GroupTask]) -> str:
-    """Return what tells a round from others, but for its inputs."""
+def _fingerprint(dealt: Sequence[bytes], tasks: Collection[GroupTask]) -> str:
+    """Return what tells a round from others, but for its inputs: how groups were dealt, and all sessions."""
     what = [(task.members, task.config, task.policy, sorted(task.silent.items())) for task in tasks]
-    return sha256(msgspec.msgpack.encode([rounds.plan.written(), rounds.groups.coin, what])).hexdigest()
+    return sha256(msgspec.msgpack.encode([*dealt, what])).hexdigest()
+
+
+def _put(ray: Any, given: GivenInputs) -> list[Any]:
+    """Put one client's inputs into the cluster's store; return references to their ranges."""
+    return [ray.put(one) for one in in_ranges(ray.cloudpickle.dumps(given))]
 
 
 def _sent(ray: Any, inputs: Callable[[str], GivenInputs]) -> Any:

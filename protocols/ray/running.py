@@ -52,6 +52,7 @@ class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
     identities: dict[str, bytes]
     costs: dict[str, Cost]
     server_seconds: float
+    server_processor_seconds: float
     phase_seconds: dict[str, float]
     wall_seconds: float
     failure: str
@@ -109,6 +110,7 @@ class GroupRun:
                 {} if self.ended else {name: own.private_bytes for name, own in self._identities.items()},
                 dict(self._session.costs),
                 self._session.coordinator_seconds,
+                self._session.coordinator_processor_seconds,
                 self._session.phase_seconds,
                 self._wall_seconds,
                 self._failure,
@@ -132,6 +134,7 @@ class GroupRun:
             run._session.participants[name] = Client.load(client, **run._party(name))
         run._session.costs = defaultdict(Cost, state.costs)
         run._session.coordinator_seconds = state.server_seconds
+        run._session.coordinator_processor_seconds = state.server_processor_seconds
         run._session.phase_seconds = state.phase_seconds
         return run
 
@@ -170,6 +173,7 @@ def outcome(task: GroupTask, dumped: bytes) -> SimulationReport | SecAggError:
         server.participants,
         state.costs,
         state.server_seconds,
+        state.server_processor_seconds,
         state.wall_seconds,
         state.phase_seconds,
         1,

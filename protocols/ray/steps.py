@@ -1,9 +1,10 @@
-"""What a worker of the cluster does: one phase of one group's session, from a dump to the next."""
+"""What a worker of the cluster does: some phases of one group's session, from a dump to the next."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -37,15 +38,21 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def take_step(
-    expected: dict[str, str], task: GroupTask, pickled_inputs: bytes, ranges: Sequence[Any]
+    expected: dict[str, str],
+    task: GroupTask,
+    given: bytes | Mapping[str, Sequence[Any]],
+    ranges: Sequence[Any],
+    seconds: float,
 ) -> Iterator[Step | bytes]:
-    """Take one phase of a session.
+    """Take one phase of a session, and further ones until it has computed for so long.
 
     Args:
         expected: `versions` of the driver.
         task: what the session is about.
-        pickled_inputs: name -> a client's inputs, as bytes: what Ray itself hands over may not be changed.
+        given: name -> a client's inputs, as a pickled function: what Ray itself hands over may not be changed; or
+            name -> references to the ranges of a client's inputs, pickled.
         ranges: references to the newest dump's; none to begin.
+        seconds: of a processor, after which no phase is begun, but for the first.
 
     Yields:
         What it came to, then its dump, in ranges of at most MAX_OBJECT_BYTES.
@@ -58,10 +65,23 @@ def take_step(
     node = str(ray.get_runtime_context().get_node_id())
     check_versions(expected, node)
     warm_up(task.config)
-    inputs: Callable[[str], GivenInputs] = ray.cloudpickle.loads(pickled_inputs)
+
+    inputs: Callable[[str], GivenInputs]
+    if isinstance(given, bytes):
+        inputs = ray.cloudpickle.loads(given)
+    else:
+        kept = given
+
+        def inputs(name: str) -> GivenInputs:
+            made: GivenInputs = ray.cloudpickle.loads(b"".join(ray.get(one) for one in kept[name]))
+            return made
+
     dumped = b"".join(ray.get(one) for one in ranges)
     run = GroupRun.load(task, inputs, dumped) if dumped else GroupRun(task, inputs)
+    started = time.process_time()
     run.step()
+    while not run.ended and time.process_time() - started < seconds:
+        run.step()
     parts = in_ranges(run.dump())
     yield Step(run.phase, run.ended, len(parts), (node, os.getpid()), own_peak_memory_bytes())
     yield from (part for part in parts)  # a generator, since Ray sends to what it runs

@@ -83,6 +83,7 @@ def round_facts(
             "client_mean": float(np.mean(seconds)),
             "client_max": float(np.max(seconds)),
             "server": report.server_seconds,
+            "server_processor": report.server_processor_seconds,
             "wall": report.wall_seconds,
             "phases": {str(phase): value for phase, value in report.phase_seconds.items()},
         },

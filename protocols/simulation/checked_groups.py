@@ -58,6 +58,7 @@ class CheckedGroups:
             participants=everyone,
             clients={name: cost for report in reports for name, cost in report.clients.items()},
             server_seconds=sum(report.server_seconds for report in reports),
+            server_processor_seconds=sum(report.server_processor_seconds for report in reports),
             wall_seconds=self.wall_seconds,
             phase_seconds=phases,
             peak_memory_bytes=max(report.peak_memory_bytes for report in reports),

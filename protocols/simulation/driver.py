@@ -88,6 +88,7 @@ class Session(Generic[C, P]):
         refusals: errors of single parties, which end nothing.
         costs: name -> what it cost.
         coordinator_seconds: wall-clock time in the coordinator's code.
+        coordinator_processor_seconds: of processors, all its threads together, in the same code.
         phase_seconds: phase -> wall-clock time.
     """
 
@@ -104,6 +105,7 @@ class Session(Generic[C, P]):
     refusals: list[Refusal] = field(default_factory=list)
     costs: dict[str, Cost] = field(default_factory=lambda: defaultdict(Cost))
     coordinator_seconds: float = 0.0
+    coordinator_processor_seconds: float = 0.0
     phase_seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self, silent: Mapping[str, Collection[str]] | None = None) -> Any:
@@ -223,10 +225,11 @@ class _Adding:
         self._session = session
 
     def __enter__(self) -> None:
-        self._started = time.perf_counter()
+        self._started, self._processor = time.perf_counter(), time.process_time()
 
     def __exit__(self, *_: object) -> None:
         self._session.coordinator_seconds += time.perf_counter() - self._started
+        self._session.coordinator_processor_seconds += time.process_time() - self._processor
 
 
 def _groups(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -58,6 +58,7 @@ class SimulationReport:
         participants: everyone who was invited.
         clients: name -> what it cost.
         server_seconds: wall-clock time in the server's code, bytes to messages included.
+        server_processor_seconds: of processors, in the same code.
         wall_seconds: wall-clock time of the whole round, simulated data included.
         phase_seconds: phase -> wall-clock time.
         workers: how many processes the clients lived in.
@@ -71,6 +72,7 @@ class SimulationReport:
     participants: Participants
     clients: Mapping[str, Cost]
     server_seconds: float
+    server_processor_seconds: float
     wall_seconds: float
     phase_seconds: Mapping[str, float]
     workers: int
@@ -176,6 +178,7 @@ class Simulation:
             known,
             dict(session.costs),
             session.coordinator_seconds,
+            session.coordinator_processor_seconds,
             time.perf_counter() - start,
             session.phase_seconds,
             count,

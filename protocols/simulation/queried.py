@@ -75,6 +75,7 @@ def ask_sites(
     corrupt_fraction: float = 0.1,
     adversary: Adversary = Adversary.SEMI_MALICIOUS_SERVER,
     seed: int = 0,
+    run: Callable[[Simulation], SimulationReport] = Simulation.run,
 ) -> QueriedSites:
     """Ask all sites, sum the answers in one session on this machine, and compare with the pooled rows.
 
@@ -86,6 +87,7 @@ def ask_sites(
         corrupt_fraction: of the session's threat model.
         adversary: of the same.
         seed: of who vanishes.
+        run: what runs the session.
 
     Raises:
         ParameterError: no session serves so few sites, or so many that vanish.
@@ -108,7 +110,7 @@ def ask_sites(
     simulation = Simulation(
         RoundConfig(model, plan.vectors), lambda name: answers[name], gone, participants=Participants(tuple(answers))
     )
-    report = simulation.run()
+    report = run(simulation)
     survivors = report.result.survivors
     totals = plan.decode(report.result)
     exact = totals == pooled(plan, [sites[name] for name in sorted(survivors)])

@@ -41,6 +41,7 @@ DECODERS: dict[str, tuple[str, ...]] = {
         "dump_bytes",
         "paillier_dump",
         "draw_memory",
+        "draw_dump",
         "operator_dump",
     ),
     "protocols.flower.content": ("flower_arrays", "flower_node"),
@@ -61,6 +62,7 @@ DECODERS: dict[str, tuple[str, ...]] = {
 
 NOT_FROM_OUTSIDE = {
     "dp._compiling": "the package's own sources, to digest them",
+    "protocols.costs.table": "the package's own table, or one that its user made, and the operating system's own files",
     "protocols.ray.cluster": "the packages' own sources, to digest them",
     "protocols.ray.kept": "files of the driver's own; the dumps in them are protocols.core.dumps's to read",
     "protocols.simulation.memory": "the operating system's own files",

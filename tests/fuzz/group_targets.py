@@ -87,6 +87,17 @@ def draw_memory(data: bytes) -> None:
         raise ValueError("a memory that was read is written as another one")
 
 
+def draw_dump(data: bytes) -> None:
+    """The first byte chooses whose dump it is."""
+    if data[:1] >= b"\x80":
+        client = GroupClient.load(terms(), IDENTITIES["client-1"], PastDraws(), dumped(data[1:]))
+        client.dump()
+        return
+    server = GroupServer.load(terms(), dumped(data[1:]))
+    server.outgoing()
+    server.dump()
+
+
 @cache
 def coin() -> bytes:
     client = new_client("client-1")
@@ -95,5 +106,5 @@ def coin() -> bytes:
     return client.groups.coin
 
 
-TARGETS = (draw_client, draw_server, draw_memory)
+TARGETS = (draw_client, draw_server, draw_memory, draw_dump)
 WEIGHTS = {"draw_client": 0.1, "draw_server": 0.1}

@@ -34,7 +34,7 @@ from tests.secagg.paillier.fixed_keys import private_key
 from tests.vectors import paillier as paillier_rounds
 from tests.vectors.generate import VECTORS
 
-from . import hierarchy_targets, ledger_targets
+from . import group_targets, hierarchy_targets, ledger_targets
 
 TOML = """
 dataset = "d"
@@ -213,7 +213,11 @@ def group_seeds() -> dict[str, list[bytes]]:
     """A draw's messages, true, bent and cut short, in each phase; an empty memory, and one that is none."""
     ways = [bytes([phase]) + bent for phase in range(3) for bent in (b"", b"\0\x20\1", b"\0\x40\xff")]
     cut = [bytes([0x80 + phase]) + b"\x92" for phase in range(3)]
+    client, server = group_targets.new_client("client-1"), group_targets.new_server()
+    client.respond(server.outgoing()["client-1"])
+    dumped = [bytes([kind]) + whose.dump()[dumps.HEADER_BYTES :] for kind, whose in ((0, server), (0x80, client))]
     return {
+        "draw_dump": [*dumped, b"\0\x90"],
         "draw_client": ways + cut,
         "draw_server": ways + cut,
         "draw_memory": [PastDraws().dump()[dumps.HEADER_BYTES :], b"\x80"],

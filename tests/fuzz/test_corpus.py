@@ -70,6 +70,7 @@ REACHED += [
     "draw_memory",
     "operator_dump",
     "operator_answer",
+    "draw_dump",
 ]
 
 

@@ -390,3 +390,60 @@ def test_messages_hide_nonces_in_their_repr():
     answer = opened(everyone[VICTIM].respond(server.outgoing()[VICTIM]))
     assert repr(answer) == "Nonce(...)"
     assert msgspec.to_builtins(answer)
+
+
+@pytest.mark.parametrize("again", range(4))
+def test_a_draw_goes_on_from_its_dumps(again):
+    """Everyone is restored before each phase; what was said before is sent again as it was."""
+    server, everyone, past = GroupServer(TERMS), clients(), {name: PastDraws() for name in NAMES}
+    everyone = clients(past=past)
+    for _ in range(again):
+        exchange(server, everyone)
+    sent, answers = dict(server.outgoing()), {name: client.answer for name, client in everyone.items()}
+    server = GroupServer.load(TERMS, server.dump())
+    past = {name: PastDraws.load(memory.dump()) for name, memory in past.items()}
+    everyone = {
+        name: GroupClient.load(TERMS, IDENTITIES[name], past[name], client.dump()) for name, client in everyone.items()
+    }
+    assert dict(server.outgoing()) == sent
+    assert {name: client.answer for name, client in everyone.items()} == answers
+    assert all(answers.values()) == bool(again)
+    groups = draw_locally(server, everyone) if not server.ended else server.result
+    assert server.phase is ServerDrawPhase.COMPLETED
+    assert all(client.groups == groups for client in everyone.values())
+
+
+def test_a_server_that_was_restored_in_mid_phase_knows_who_has_spoken():
+    server, everyone = GroupServer(TERMS), clients()
+    said = {name: everyone[name].respond(data) for name, data in server.outgoing().items()}
+    server.receive(NAMES[0], said[NAMES[0]])
+    with pytest.raises(MalformedMessage):
+        server.receive(NAMES[1], b"nothing")
+    restored = GroupServer.load(TERMS, server.dump())
+    assert restored.receive(NAMES[0], said[NAMES[0]]) is Receipt.DUPLICATE
+    assert restored.awaited == set(NAMES[2:])
+    assert restored.excluded == server.excluded
+
+
+def test_an_older_dump_of_a_client_shows_no_nonce_twice():
+    server, past = GroupServer(TERMS), PastDraws()
+    everyone = clients(past={VICTIM: past})
+    exchange(server, everyone)
+    dumped = everyone[VICTIM].dump()
+    asked = server.outgoing()[VICTIM]
+    everyone[VICTIM].respond(asked)
+    older = GroupClient.load(TERMS, IDENTITIES[VICTIM], PastDraws.load(past.dump()), dumped)
+    refused(older, asked, ContradictoryRequest, "a run that had its draw")
+
+
+def test_dumps_of_others_are_refused():
+    server, everyone = GroupServer(TERMS), clients()
+    exchange(server, everyone)
+    others = Terms(PLAN, Participants({**TERMS.participants.keys, VICTIM: bytes(31) + b"\1"}))
+    with pytest.raises(StateError, match="another plan, or of other participants"):
+        GroupServer.load(others, server.dump())
+    with pytest.raises(StateError, match="of another client"):
+        GroupClient.load(TERMS, IDENTITIES[NAMES[1]], PastDraws(), everyone[VICTIM].dump())
+    with pytest.raises(StateError):
+        GroupServer.load(TERMS, everyone[VICTIM].dump())
+    assert bytes(everyone[VICTIM]._nonce).hex() not in repr(everyone[VICTIM])

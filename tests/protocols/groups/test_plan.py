@@ -6,6 +6,7 @@ from protocols import Adversary
 from protocols.groups import GroupPlan, Rule
 from protocols.groups import plan as planning
 from protocols.groups.occupancy import group_sizes, more_than, reaching
+from protocols.groups.tails import mean_reached, spread
 from secagg.errors import ParameterError
 
 # Clients, bad (and as many corrupt) in a hundred; the largest size s whose n // s groups bear the bad ones by a median,
@@ -118,11 +119,52 @@ def test_what_no_number_of_groups_bears():
         GroupPlan(100, 0.01, 0.95)
 
 
+def rare(n, bad, groups, spoilt):
+    low, high = spread(n, groups, bad).more_than(spoilt)
+    return high < 2**-20 if n > 10_000 or low >= 2**-20 else reaching(n, groups, bad, spoilt + 1) < Fraction(1, 1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("n", "share"),
+    [(n, share) for n in (60, 61, 500, 1999, 12_000) for share in (0.0, 0.01, 0.03, 0.12) if n * share < 500],
+)
+@pytest.mark.parametrize(("rule", "spare"), [(Rule.MEDIAN, 0), (Rule.KRUM, 1), (Rule.MEDIAN, 4)])
+def test_numbers_of_groups_that_are_passed_over_do_not_serve(n, share, rule, spare):
+    plan = GroupPlan(n, 0.0, 0.0, honest_minimum=2, rule=rule, spare=spare, dropout_fraction=0.0)
+    object.__setattr__(plan, "bad_fraction", share)
+    found, bad = plan._fewest_borne(), plan.num_bad
+
+    def serves(groups):
+        most = rule.bears(groups - spare)
+        return most >= 0 and mean_reached(n, groups, bad) <= most + 1 and rare(n, bad, groups, most)
+
+    assert found == next((groups for groups in range(1, n + 1) if serves(groups)), None)
+
+
+@pytest.mark.parametrize("n", [60, 601, 1400])
+@pytest.mark.parametrize(
+    ("corrupt", "dropout"), [(0.0, 0.1), (0.05, 0.1), (0.1, 0.3), (0.3, 0.1), (0.6, 0.1), (0.75, 0)]
+)
+def test_groups_that_are_passed_over_do_not_hide_their_clients(n, corrupt, dropout):
+    plan = GroupPlan(n, 0.0, 0.0, dropout_fraction=dropout, rule=Rule.SUM)
+    object.__setattr__(plan, "corrupt_fraction", corrupt)
+    for groups in {n, n // 2, n // 20, 3}:
+        assert plan._most_hiding(groups) == next((g for g in range(groups, 0, -1) if plan._hides(g)), None)
+
+
+@pytest.mark.parametrize(("n", "groups", "spoilt"), [(100_000, 1591, 795), (1_000_000, 14_951, 7475)])
+def test_large_plans(n, groups, spoilt):
+    plan = GroupPlan(n, 0.01, 0.01)
+    assert (plan.num_groups, plan.max_spoilt, plan.min_groups) == (groups, spoilt, groups)
+    assert 2**-21 < plan.spoilt_probability < 2**-20
+    assert 0 < plan.dishonest_probability < 2**-40
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"num_clients": 1},
-        {"num_clients": 100_001},
+        {"num_clients": 1_000_001},
         {"bad_fraction": float("nan")},
         {"corrupt_fraction": -0.1},
         {"honest_minimum": 1},
@@ -154,6 +196,6 @@ def test_in_large_plans_floats_decide_and_are_rounded_up(monkeypatch):
     assert rounded.groups == exact.groups
     assert rounded.max_spoilt == exact.max_spoilt
     assert exact.spoilt_probability < rounded.spoilt_probability < exact.spoilt_probability * (1 + 2**-26)
-    monkeypatch.setattr(planning, "_MOST_CELLS", 100)
+    monkeypatch.setattr(planning, "_MOST_BAD", 10)
     with pytest.raises(ParameterError, match="too many to plan for"):
         GroupPlan(2000, 0.03, 0.01, honest_minimum=2)

@@ -14,7 +14,7 @@ import numpy as np
 from protocols import ClientPolicy, FloatVector, IntegerVector, Participants, RoundConfig
 from protocols.groups import GroupedRounds, GroupPlan, Rule, deal
 from protocols.masking.transitions import ServerPhase
-from protocols.ray import run_on_ray
+from protocols.ray import driver, run_on_ray
 from protocols.ray.running import GroupTask
 
 COUNT = 24
@@ -87,7 +87,8 @@ class Deadly:
 
 
 def main(address: str, folder: str, tickets: str) -> None:
-    """Drive a round from a process of its own."""
+    """Drive a round from a process of its own, with a dump for each phase."""
+    driver.STEP_SECONDS = 0.0
     source = Deadly(Path(tickets), 0.5, pause=0.02)
     run_on_ray(grouped(), source, DROPS, workers=2, address=address, folder=Path(folder))
 

@@ -8,21 +8,24 @@ import sys
 import threading
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from protocols import FloatVector
+from protocols import FloatVector, Participants
 from protocols.cli.app import app
+from protocols.masking.server import Server
 from protocols.masking.transitions import ServerPhase
-from protocols.ray import ClusterError, driver, run_on_ray
+from protocols.ray import ClusterError, driver, run_on_ray, run_session_on_ray
 from protocols.ray.cluster import load_ray, num_nodes, versions
 from protocols.ray.running import GroupRun
 from protocols.ray.steps import MAX_OBJECT_BYTES, in_ranges
 from protocols.simulation.grouped import run_in_groups
-from secagg.errors import ParameterError, StateError, ThresholdError
+from protocols.simulation.masked import Simulation
+from secagg.errors import ParameterError, SecAggError, StateError, ThresholdError
 
 from .parts import COUNT, DROPS, NAMES, Deadly, Slow, grouped, inputs, task_of
 
@@ -44,6 +47,12 @@ def cluster():
         yield made
         ray.shutdown()
         made.shutdown()
+
+
+@pytest.fixture
+def a_phase_a_step(monkeypatch):
+    """As many dumps as can be."""
+    monkeypatch.setattr(driver, "STEP_SECONDS", 0.0)
 
 
 @functools.cache
@@ -76,6 +85,15 @@ def test_sums_are_those_of_one_process_whatever_the_workers(cluster, workers):
     assert {name for each in report.reports.values() for name in each.clients} == set(NAMES)
 
 
+@pytest.mark.parametrize(("seconds", "steps"), [(0.0, 15), (3600.0, 3)])
+def test_a_step_takes_phases_until_its_time_is_over(cluster, monkeypatch, seconds, steps):
+    begin, begun = driver._Flights._begin, []
+    monkeypatch.setattr(driver, "STEP_SECONDS", seconds)
+    monkeypatch.setattr(driver._Flights, "_begin", lambda self, task: begun.append(task) or begin(self, task))
+    assert same(run_on_ray(grouped(), inputs, DROPS, workers=2).result)
+    assert len(begun) == steps
+
+
 def test_no_more_sessions_are_under_way_than_is_said(cluster, monkeypatch):
     begin, finish, under_way = driver._Flights._begin, driver._Flights._finish, [0]
 
@@ -106,7 +124,7 @@ def test_a_group_without_a_sum_is_left_out_or_the_round_refused(cluster):
     assert "group 1: ThresholdError" in str(caught.value.__cause__)
 
 
-def test_dumps_that_are_larger_than_an_object_may_be_go_in_ranges(cluster, monkeypatch):
+def test_dumps_that_are_larger_than_an_object_may_be_go_in_ranges(cluster, a_phase_a_step, monkeypatch):
     length = MAX_OBJECT_BYTES // 4 + 10  # sums of words
     rounds = grouped((FloatVector("update", length, clip=1.0, value_bits=8, rounding="nearest"),), count=5, groups=1)
     put = []
@@ -121,7 +139,7 @@ def test_dumps_that_are_larger_than_an_object_may_be_go_in_ranges(cluster, monke
     assert all(len(one) <= MAX_OBJECT_BYTES for ranges in put for one in ranges)
 
 
-def test_workers_that_are_killed_are_replaced_from_dumps(cluster, tmp_path):
+def test_workers_that_are_killed_are_replaced_from_dumps(cluster, a_phase_a_step, tmp_path):
     folder = tickets(tmp_path / "tickets", 3)
     report = run_on_ray(grouped(), Deadly(folder, 0.3, pause=0.02), DROPS, workers=2)
     assert not list(folder.iterdir())
@@ -164,7 +182,7 @@ def session_of(rounds, place, dumped):
     return GroupRun.load(task_of(rounds, place), inputs, dumped)._session.coordinator.session_id
 
 
-def test_a_node_that_vanishes_costs_steps_and_no_sum(cluster):
+def test_a_node_that_vanishes_costs_steps_and_no_sum(cluster, a_phase_a_step):
     node = cluster.add_node(**NODE)
     gone = []
 
@@ -236,8 +254,37 @@ def test_the_command_runs_groups_on_ray(cluster):
     assert (here["exact"], here["groups"], here["left_out"], here["survivors"]) == (True, 2, [], 22)
 
 
+def test_statistics_are_those_of_one_process(cluster, tmp_path):
+    rng = np.random.default_rng(5)
+    for site in range(4):
+        rows = "".join(f"{rng.integers(20, 90)},{'ab'[rng.integers(2)]}\n" for _ in range(50))
+        (tmp_path / f"site-{site}.csv").write_text("age,arm\n" + rows)
+    asked = ["stats", "--data", str(tmp_path / "*.csv"), "--count", "--mean", "age", "--bounds", "age:0:120"]
+    asked += ["--group-by", "arm", "--levels", "arm:a,b", "--two-rounds", "--json"]
+    here, there = (json.loads(CliRunner().invoke(app, [*asked, *more]).stdout) for more in ([], ["--engine", "ray"]))
+    assert here["exact"] is there["exact"] is True
+    assert here["results"] == there["results"]
+
+
+def test_a_session_that_ends_without_a_sum_says_why(cluster):
+    config = grouped().configs[0]
+    simulation = Simulation(config, inputs, {ServerPhase.MASKED_INPUT: Participants.numbered(8).names[:5]})
+    with pytest.raises(SecAggError, match=r"^ThresholdError: "):
+        run_session_on_ray(simulation, workers=1)
+    assert len(run_session_on_ray(replace(simulation, drops={}), workers=1).result.survivors) == 8
+
+
+def test_a_session_that_is_paid_for_is_not_run_by_another_server():
+    def make_server(config, participants):
+        return Server(config, participants, threads=1)
+
+    simulation = Simulation(grouped().configs[0], inputs, make_server=make_server)
+    with pytest.raises(ParameterError, match="paid for"):
+        run_session_on_ray(simulation)
+
+
 @pytest.mark.long
-def test_fifty_kills_of_workers_and_of_the_driver(cluster, tmp_path):
+def test_fifty_kills_of_workers_and_of_the_driver(cluster, a_phase_a_step, tmp_path):
     kills, rng = 0, np.random.default_rng()
     while kills < 50:
         folder, count = tmp_path / f"round-{kills}", int(rng.integers(1, 6))

@@ -1,6 +1,9 @@
 """A group's session from dump to dump, and the folder that keeps them: without a cluster."""
 
+import socket
 import sys
+import threading
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -148,3 +151,38 @@ def test_the_extra_is_named_where_ray_is_missing(monkeypatch):
 def test_an_address_without_a_cluster_is_named(address, error, words):
     with pytest.raises(error, match=words), connected(address, 1):
         pass
+
+
+@contextmanager
+def listening(answer):
+    """A port that accepts, and says so much and no more."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held = []
+
+        def serve():
+            with suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    held.append(connection)
+                    if answer is None:
+                        connection.close()
+                    else:
+                        connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+        for connection in held:
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [(b"", "no answer"), (None, ""), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "something else answers")],
+)
+def test_a_port_that_accepts_but_is_not_rays_is_named_and_not_waited_for(answer, why, monkeypatch):
+    monkeypatch.setattr(cluster, "_ANSWERS_WITHIN_SECONDS", 0.3)
+    with listening(answer) as address, pytest.raises(ClusterError, match=rf"no Ray cluster at {address} \(.*{why}"):
+        connected(address, None).__enter__()
