@@ -23,7 +23,7 @@ CALLS = (
 )
 
 DECODERS: dict[str, tuple[str, ...]] = {
-    "dp.ledger.postgres": ("ledger_url",),
+    "dp.databases": ("ledger_url",),
     "dp.ledger.records": ("ledger_payload", "ledger_trail"),
     "dp.ledger.sqlite": ("ledger_trail",),
     "protocols.cli.budget": ("participants_file",),
