@@ -28,6 +28,11 @@ HEAVY = {
     "psycopg",
     "pyarrow",
     "ray",
+    "starlette",
+    "uvicorn",
+    "httpx",
+    "opentelemetry",
+    "prometheus_client",
 }
 # Modules that are themselves only imported from inside a function may import what is heavy.
 LAZY_MODULES = {
@@ -57,7 +62,7 @@ LAYERS = (
     ("privacy",),
     ("statistics", "groups"),
     ("simulation",),
-    ("flower", "ray"),
+    ("flower", "ray", "service"),
     ("audit",),
     ("cli",),
 )
@@ -75,6 +80,8 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 # The Flower adapter is entered by apps of Flower's alone, which have loaded it.
 LAZY_MODULES |= {module for module in MODULES if module.startswith("protocols.flower")}
+# So is the service: by its commands, from inside functions, and by programs that are about it.
+LAZY_MODULES |= {module for module in MODULES if module.startswith("protocols.service")}
 
 
 def folder_of(module: str) -> str:

@@ -42,7 +42,9 @@ class Deadlines:
             object.__setattr__(self, "quorum", whole(self.quorum, "quorum", 0))
         for name, own in self.phases.items():
             if not isinstance(own, Deadlines) or own.phases:
-                raise ParameterError(f"the deadlines of phase {name!r:.60} must be Deadlines without phases of their own")
+                raise ParameterError(
+                    f"the deadlines of phase {name!r:.60} must be Deadlines without phases of their own"
+                )
 
     def of(self, phase: str) -> Deadlines:
         """Return what holds for a phase."""

@@ -6,41 +6,39 @@ whichever holds a session's lease runs it (`Desk.run`).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from secagg.errors import ParameterError
+from secagg.prg import cpu_count
+
 from ..core.listener import Transition
+from .errors import NoResultError
+from .jobs import prepared
+from .jobsteps import Rounds
+from .paying import Purse
+from .running import Runner
 from .sessions import SessionSpec
-from .views import Letter, MemberView, Outcome, ServiceView, SessionView
+from .showing import session_shown, sessions_shown
+from .store import Delivery, Store
+from .tables import SESSIONS
+from .taking import Taking
+from .views import Letter, MemberView, Outcome, ServiceView, SessionView, State
+from .waiting import Letters
 
 if TYPE_CHECKING:
     from dp.ledger import Ledger
 
-    from .store import Store
+STORE_THREADS = 6
 
 Observe = Callable[[str, Transition], None]
 """Told of every transition of a session that this process runs: the session's id in hex, and what happened."""
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A session of a job that has a result: what its job's next session may follow from.
-
-    Attributes:
-        session: its id, in hex.
-        number: of the session in its job, from 0.
-        result: as in the session's JSON, decoded.
-    """
-
-    session: str
-    number: int
-    result: Mapping[str, Any]
-
-
-Rounds = Callable[[Ended | None], SessionSpec | None]
-"""A job: gets the session before, or None at first, and returns the next; None ends it. It is called in a thread, and
-again after a crash, by whichever process runs next: what it returns must follow from what it is given."""
+async def _nobody() -> tuple[MemberView, ...]:
+    return ()
 
 
 class Desk:
@@ -49,7 +47,7 @@ class Desk:
     Args:
         store: where everything is kept; closed by whoever opened it.
         ledger: pays for private sessions.
-        observe: told of transitions, from threads.
+        observe: told of transitions, from threads; what it raises is dropped.
         members: returns who has enrolled, for `view`.
         jobs: name -> a job. All processes of one store should be given the same ones.
         workers: threads for computing; as many as there are processors when None.
@@ -64,27 +62,56 @@ class Desk:
         *,
         ledger: Ledger | None = None,
         observe: Observe = lambda session, transition: None,
-        members: Callable[[], Awaitable[tuple[MemberView, ...]]] | None = None,
+        members: Callable[[], Awaitable[tuple[MemberView, ...]]] = _nobody,
         jobs: Mapping[str, Rounds] | None = None,
         workers: int | None = None,
         patience: float = 5.0,
         lease: float = 10.0,
         poll: float = 0.2,
     ) -> None:
-        raise NotImplementedError
+        self.store = store
+        self._purse = None if ledger is None else Purse(ledger)
+        self._members = members
+        self._poll = poll
+        threads = workers or cpu_count()
+        # Apart, so that what computes for long does not keep leases from being renewed.
+        self._reading = ThreadPoolExecutor(STORE_THREADS, "store")
+        self._computing = ThreadPoolExecutor(threads, "compute")
+        self._letters = Letters(store, self._call, poll)
+        self._taking = Taking(store, self._call, patience, poll, self._told)
+        self._runner = Runner(
+            store,
+            self._call,
+            self._computing,
+            threads,
+            self._purse,
+            observe,
+            jobs or {},
+            lease,
+            poll,
+            self._taking.resolve,
+            self._letters.wake,
+        )
 
     async def open(self, spec: SessionSpec) -> str:
         """Begin a session; return its id in hex once it is durable. Whoever runs the desk begins to ask.
 
         Raises:
+            ParameterError: a private session, and this desk has no ledger; or Paillier parameters that were used.
             StoreError: it could not be kept.
         """
-        raise NotImplementedError
+        if spec.payment is not None and self._purse is None:
+            raise ParameterError("a private session is paid from a budget: give the desk a ledger")
+        new = await asyncio.get_running_loop().run_in_executor(self._computing, prepared, spec)
+        await self._call(self.store.add, new)
+        self._told({new.session})
+        return new.session
 
     async def next_letter(self, member: str, after: int, wait: float) -> Letter | None:
         """Return a member's first letter after a sequence number, as soon as there is one; None if there was none.
 
-        The last letter of a session has an empty body: its phase is "completed" or "aborted".
+        Letters of a phase that is over are not given out any more, but for those that are relayed. The last letter of a
+        session has an empty body: its phase is "completed" or "aborted".
 
         Args:
             member: who asks.
@@ -94,7 +121,7 @@ class Desk:
         Raises:
             StoreError: the store cannot be read.
         """
-        raise NotImplementedError
+        return await self._letters.next(member, after, wait)
 
     async def deliver(self, member: str, session: str, body: bytes, *, nonce: bytes | None = None) -> Outcome:
         """Keep an answer, and return what came of it; no receipt and no error where nobody looked at it yet.
@@ -103,7 +130,7 @@ class Desk:
             member: who sent it, as the transport has authenticated it.
             session: in hex.
             body: the message.
-            nonce: of the request: noted with the answer, once for each member.
+            nonce: of the request, at most 64 bytes: noted with the answer, once for each member.
 
         Raises:
             UnknownSessionError: there is no such session.
@@ -111,7 +138,7 @@ class Desk:
             ReplayedRequestError: the nonce was used before; the answer is not kept.
             StoreError: it could not be kept; repeating it is safe.
         """
-        raise NotImplementedError
+        return await self._taking.deliver(Delivery(member, session, bytes(body), nonce))
 
     async def refuse(self, member: str, session: str, kind: str, text: str) -> None:
         """Note that a member will not take part, and why: it is no longer awaited. Only the first refusal counts.
@@ -119,7 +146,8 @@ class Desk:
         Raises:
             UnknownSessionError, NotInvitedError, StoreError: as `deliver`.
         """
-        raise NotImplementedError
+        await self._call(self.store.refuse, member, session, kind, text)
+        self._told({session})
 
     async def terms(self, member: str, session: str) -> bytes:
         """Return what is asked in a session; `sessions.read_terms` reads it.
@@ -127,7 +155,9 @@ class Desk:
         Raises:
             UnknownSessionError, NotInvitedError, StoreError: as `deliver`.
         """
-        raise NotImplementedError
+        await self._call(self.store.part_of, member, session)
+        row = await self._call(self.store.row, session, SESSIONS.c.terms)
+        return bytes(row.terms)
 
     async def result(self, member: str | None, session: str) -> bytes:
         """Return a session's result as JSON; None for a member is the operator.
@@ -136,11 +166,22 @@ class Desk:
             UnknownSessionError, NotInvitedError, StoreError: as `deliver`.
             NoResultError: it has none, or none for this member; the text says which.
         """
-        raise NotImplementedError
+        if member is not None:
+            await self._call(self.store.part_of, member, session)
+        row = await self._call(self.store.row, session, SESSIONS.c.result, SESSIONS.c.error, SESSIONS.c.to_members)
+        if member is not None and not row.to_members:
+            raise NoResultError("the session's result is for its operator alone")
+        if row.result is None:
+            raise NoResultError(f"the session failed: {row.error}" if row.error else "the session has not ended yet")
+        return bytes(row.result)
 
     async def wait(self, session: str) -> SessionView:
         """Return a session once it has ended, with a result or without one."""
-        raise NotImplementedError
+        while True:
+            row = await self._call(self.store.row, session, SESSIONS.c.state)
+            if row.state != State.RUNNING:
+                return await self.session_view(session)
+            await asyncio.sleep(self._poll)
 
     async def cancel(self, session: str, reason: str = "") -> None:
         """End a session without a result, unless it has ended. What was paid for it stays paid once it was revealed.
@@ -148,16 +189,30 @@ class Desk:
         Raises:
             UnknownSessionError, StoreError: as `deliver`.
         """
-        raise NotImplementedError
+        self._letters.wake(await self._call(self.store.cancel, session, reason))
+        self._told({session})
 
     async def view(self) -> ServiceView:
         """Return all that is shown, the newest sessions first."""
-        raise NotImplementedError
+        budgets = () if self._purse is None else await self._call(self._purse.budgets)
+        return ServiceView(await self._call(sessions_shown, self.store), await self._members(), budgets)
 
     async def session_view(self, session: str) -> SessionView:
         """Return one session. Raises UnknownSessionError, StoreError: as `deliver`."""
-        raise NotImplementedError
+        shown: SessionView = await self._call(session_shown, self.store, session)
+        return shown
 
     async def run(self) -> None:
         """Run sessions, those of processes that died included, until cancelled; then leave them to others."""
-        raise NotImplementedError
+        await self._runner.run()
+
+    def close(self) -> None:
+        """End the desk's threads. Its store stays open."""
+        for executor in (self._reading, self._computing):
+            executor.shutdown(cancel_futures=True)
+
+    def _told(self, sessions: set[str]) -> None:
+        self._runner.told(sessions)
+
+    async def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._reading, function, *arguments)

@@ -121,9 +121,9 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
             raise ParameterError("the session's participants are not those of its Paillier parameters")
         if (self.kind is Kind.STATISTICS) != bool(self.query):
             raise ParameterError("a statistics session has a query, and no other session has one")
-        if self.asked is not None:
-            if not isinstance(proposed, RoundConfig) or proposed.vectors != Plan(self.asked).vectors:
-                raise ParameterError("the session does not sum what its query asks for")
+        vectors = proposed.vectors if isinstance(proposed, RoundConfig) else ()
+        if self.asked is not None and vectors != Plan(self.asked).vectors:
+            raise ParameterError("the session does not sum what its query asks for")
         if self.payload and self.kind is not Kind.TRAINING:
             raise ParameterError("only a training session has a payload")
 
@@ -211,7 +211,9 @@ class SessionSpec:
                     else "only a private session is paid for: leave the payment out"
                 )
             if self.config.threat_model.adversary.needs_identities and not self.participants.keys:
-                raise ParameterError("a malicious-server session needs everyone's public key: name them with their keys")
+                raise ParameterError(
+                    "a malicious-server session needs everyone's public key: name them with their keys"
+                )
         elif isinstance(self.config, RoundParameters):
             if self.participants is not None or self.payment is not None:
                 raise ParameterError("a Paillier session's parameters name who takes part, and nothing is paid for it")
@@ -259,3 +261,21 @@ def _read_config(data: bytes) -> RoundConfig:
     if msgspec.msgpack.encode(config) != data:
         raise ParameterError("these bytes are a configuration that is written in another way")
     return config
+
+
+class Orders(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What of a session is between its operator and the service: canonical JSON in the store."""
+
+    deadlines: Deadlines
+    release: ReleasePolicy | None = None
+    payment: Payment | None = None
+
+    @classmethod
+    def of(cls, spec: SessionSpec) -> Orders:
+        """Return what a session was ordered with."""
+        return cls(spec.deadlines, spec.release, spec.payment)
+
+    @property
+    def encoded(self) -> bytes:
+        """The orders as they are kept."""
+        return msgspec.json.encode(self)
