@@ -37,7 +37,7 @@ DECODERS: dict[str, tuple[str, ...]] = {
     "protocols.paillier.key_use": ("key_use",),
     "protocols.core.dumps": ("client_dump", "server_dump", "dump_bytes", "paillier_dump", "draw_memory"),
     "protocols.flower.content": ("flower_arrays", "flower_node"),
-    "protocols.flower.site_file": ("flower_site_file",),
+    "protocols.statistics.site_file": ("flower_site_file",),
     "protocols.core.identity_files": ("identity_file", "roster_file"),
     "protocols.masking.server.server": ("server_dump",),
     "protocols.statistics.journal": ("statistics_journal",),
