@@ -159,7 +159,7 @@ class Store(Database):
                 elif found is not None and found.phase == session.phase and session.state == State.RUNNING:
                     taken[at] = Kept(found.id, _outcome(found), new=False)
                 elif found is not None and session.state != State.RUNNING:
-                    taken[at] = _outcome(found) or Outcome(Receipt.LATE)
+                    taken[at] = Kept(found.id, _outcome(found) or Outcome(Receipt.LATE), new=False)
                 elif session.state != State.RUNNING or session.closing:
                     taken[at] = Outcome(Receipt.LATE)
                 elif len(each.body) > session.max_bytes:
@@ -248,11 +248,10 @@ class Store(Database):
             ).first()
             if row is None:
                 raise UnknownSessionError(f"there is no session {session[:64]!r}")
+            names = read_names(row.names)
             if row.state == State.RUNNING:
-                values = {
-                    "error": "CancelledSessionError",
-                    "reason": _short(reason) or "the operator ended the session",
-                }
+                why = _short(reason) or "the operator ended the session"
+                values = {"error": CancelledSessionError.__name__, "reason": why}
                 self.finish(connection, session, names, "aborted", state=State.FAILED, **values)
             return names
 
