@@ -93,7 +93,7 @@ class Requests:
         self._clock = clock
         self._rates = Rate(self.limits.requests_a_second_a_member, self.limits.burst_a_member)
         self._nonces: dict[bytes, float] = {}
-        self._polls: dict[str, asyncio.Future[None]] = {}
+        self.polls: dict[str, asyncio.Future[None]] = {}
         self._closing = False
 
     def app(self, routes: Iterable[BaseRoute] = ()) -> ASGIApp:
@@ -116,7 +116,7 @@ class Requests:
     def closing(self) -> None:
         """Let nobody wait any longer: the service ends."""
         self._closing = True
-        for poll in self._polls.values():
+        for poll in self.polls.values():
             if not poll.done():
                 poll.set_result(None)
 
@@ -257,10 +257,10 @@ class Requests:
         if query is None:
             raise Refusal("bad-request", "the query must be after=N&wait=S, whole numbers and seconds")
         name, wait = asked.member.name, min(float(query[2]), MAX_WAIT_SECONDS)
-        before = self._polls.get(name)
+        before = self.polls.get(name)
         if before is not None and not before.done():
             before.set_result(None)
-        taken_over = self._polls[name] = asyncio.get_running_loop().create_future()
+        taken_over = self.polls[name] = asyncio.get_running_loop().create_future()
         coming = asyncio.ensure_future(self.desk.next_letter(name, int(query[1]), wait))
         try:
             await asyncio.wait({coming, taken_over}, return_when=asyncio.FIRST_COMPLETED)
@@ -271,8 +271,8 @@ class Requests:
             letter = coming.result()
         finally:
             coming.cancel()
-            if self._polls.get(name) is taken_over:
-                del self._polls[name]
+            if self.polls.get(name) is taken_over:
+                del self.polls[name]
         if letter is None:
             return Response(status_code=204)
         headers = {

@@ -13,7 +13,7 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import h11
 import uvicorn
@@ -195,6 +195,7 @@ class Service:
             return await asyncio.to_thread(self.members.views)
 
         self.desk = Desk(self.store, members=views, **desk)
+        self.requests = Requests(self.desk, self.members, (), limits=self.limits, refused=self.refused)
         self._routes = routes
         self._wrap = wrap
         self._server: _Server | None = None
@@ -211,8 +212,15 @@ class Service:
         return f"{'http' if self._tls is None else 'https'}://{host}:{self._port}"
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Let go of threads and store."""
+        self.desk.close()
         self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[Service]:
@@ -221,7 +229,8 @@ class Service:
         Raises:
             ParameterError: nothing can be served at the address.
         """
-        requests = Requests(self.desk, self.members, self._known_as(), limits=self.limits, refused=self.refused)
+        requests = self.requests
+        requests.authorities = frozenset(self._known_as())
         config = uvicorn.Config(
             self._wrap(requests.app(self._routes(self))),
             host=self._host,
