@@ -14,6 +14,7 @@ from secagg.errors import MissingDependencyError
 from ..reporting import charts, page, tables
 from ..reporting.charts import Line, Reach
 from ..reporting.tables import Grid
+from ..reporting.words import size_of
 from ..simulation.queried import QueriedSites
 from ..statistics.answer import Answer
 from ..statistics.columns import Levels
@@ -22,7 +23,6 @@ from ..statistics.finding import Finding
 from ..statistics.grids import WORDS, bracket, gate_in_words, grids_of, name_of, named_counts, number, rule_of
 from ..statistics.kinds import NAMES, SHAPES, Kind
 from ..statistics.query import Query
-from .tables import size_of
 
 _MOST_NAMED = 12
 _MOST_ROWS = 40

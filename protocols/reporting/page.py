@@ -46,7 +46,7 @@ body { background: var(--page); }
 """Rules for pages whose pictures have no colours of their own: they follow whether the reader likes light or dark."""
 
 
-def document(title: str, body: str, style: str = "", *, head: str = "", before: str = "") -> str:
+def document(title: str, body: str, style: str = "", *, head: str = "", before: str = "", after: str = "") -> str:
     """Return a whole page.
 
     Args:
@@ -54,13 +54,14 @@ def document(title: str, body: str, style: str = "", *, head: str = "", before: 
         body: HTML.
         style: CSS, after that which all reports share.
         head: more HTML for the head.
-        before: HTML in front of the main part, such as a banner.
+        before, after: HTML around the main part, such as a banner.
     """
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{styled(style)}</style>{head}</head>\n<body>{before}<main>\n{body}\n"
-        f"</main></body></html>\n"
+        f"<title>{escape(title)}</title>\n<style>{styled(style)}</style>{head}</head>\n"
+        f'<body>{before}<main id="main">\n{body}\n'
+        f"</main>{after}</body></html>\n"
     )
 
 
