@@ -11,7 +11,7 @@ from dp.errors import DpError
 from secagg.errors import SecAggError
 
 from .jobs import prepared
-from .sessions import SessionSpec
+from .sessions import SessionSpec, Terms, read_terms
 from .store import Store
 from .views import State
 
@@ -23,11 +23,13 @@ class Ended:
     Attributes:
         session: its id, in hex.
         number: of the session in its job, from 0.
+        terms: what was asked, such as the payload that training began from.
         result: its JSON, decoded.
     """
 
     session: str
     number: int
+    terms: Terms
     result: Mapping[str, Any] = field(repr=False)
 
 
@@ -55,7 +57,9 @@ class JobSteps:
                 self._store.end_job(row.job, row.id, row.error, row.reason)
                 continue
             facts: dict[str, Any] = json.loads(row.result)
-            opened |= self._next(row.job, Ended(row.id, row.number, facts), row.number + 1, row.id)
+            opened |= self._next(
+                row.job, Ended(row.id, row.number, read_terms(row.terms), facts), row.number + 1, row.id
+            )
         return opened
 
     def _next(self, name: str, before: Ended | None, number: int, after: str | None) -> bool:
