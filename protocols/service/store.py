@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -106,25 +106,16 @@ class Store(Database):
                 name: getattr(new, name)
                 for name in ("title", "protocol", "adversary", "terms", "to_members", "max_bytes", "dump")
             }
-            made = connection.execute(
-                self.insert_once(SESSIONS).values(
-                    id=new.session,
-                    names=msgspec.json.encode(new.names).decode(),
-                    orders=new.orders.decode(),
-                    job=new.job,
-                    number=new.number,
-                    state=State.RUNNING.value,
-                    created=self.now(connection),
-                    **values,
-                )
-            )
+            values |= {"names": msgspec.json.encode(new.names).decode(), "orders": new.orders.decode()}
+            values |= {"id": new.session, "job": new.job, "number": new.number, "state": State.RUNNING.value}
+            made = self.added(connection, SESSIONS, values | {"created": self.now(connection)})
             if after is not None:
                 connection.execute(update(SESSIONS).where(SESSIONS.c.id == after).values(followed=True))
-            if made.rowcount == 0 and new.job is None:
+            if not made and new.job is None:
                 raise ParameterError(
                     "this session was opened before: parameters serve one session, with a nonce of its own"
                 )
-            return made.rowcount == 1
+            return made
 
     def insert_once(self, table: Table) -> Any:
         """Return an INSERT that leaves rows alone that are there."""
@@ -134,7 +125,12 @@ class Store(Database):
     def use_nonce(self, connection: Connection, member: str, nonce: bytes) -> bool:
         """Note a member's nonce; return whether it is new."""
         row = {"member": member, "nonce": nonce.hex(), "at": self.now(connection)}
-        return connection.execute(self.insert_once(NONCES).values(row)).rowcount == 1
+        return self.added(connection, NONCES, row)
+
+    def added(self, connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+        """Add a row, unless one like it is there; return whether it was added."""
+        key = next(iter(table.primary_key))
+        return connection.execute(self.insert_once(table).values(row).returning(key)).first() is not None
 
     def take(self, deliveries: Sequence[Delivery]) -> list[Taken]:
         """Let answers in, in one transaction; return for each what came of it, or why it was turned away."""
