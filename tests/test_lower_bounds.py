@@ -6,7 +6,9 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 
-TESTED_EXTRAS = ("cli", "demo", "dp", "flower", "paillier", "parquet", "plots", "postgres", "ray", "statistics", "test")
+TESTED_EXTRAS = (
+    *("cli", "demo", "dp", "flower", "paillier", "parquet", "plots", "postgres", "ray", "service", "statistics", "test"),
+)
 
 
 def requirements() -> list[str]:

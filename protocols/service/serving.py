@@ -16,23 +16,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import h11
+import sqlalchemy as sa
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from secagg.errors import ParameterError
 
+from ..core.participants import Participants
 from .app import Requests
 from .connection import LOOPBACK
 from .desk import Desk
+from .jobs import prepared
 from .limits import Limits, Refusal, Refused, as_json, peer_of
 from .members import Members
 from .sessions import SessionSpec
 from .store import Store
+from .tables import SESSIONS
 from .views import SessionView
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp
+
+    from .session_file import Asked
 
 HANDSHAKE_SECONDS = 10.0
 IDLE_SECONDS = 30
@@ -280,11 +286,35 @@ class Service:
         opened = [await self.desk.open(spec) for spec in specs]
         return list(await asyncio.gather(*(self.desk.wait(session) for session in opened)))
 
-    async def enrolled(self, names: Iterable[str]) -> None:
-        """Return once all of these are members."""
-        wanted = set(names)
-        while wanted - {view.name for view in await asyncio.to_thread(self.members.views) if not view.revoked}:
+    async def enrolled(self, members: Iterable[str] | int) -> Participants:
+        """Return members with their keys once all of these, or so many, can take part; of more, the first by name."""
+        while True:
+            able = await asyncio.to_thread(self.members.participants)
+            if isinstance(members, int):
+                if len(able) >= members:
+                    return Participants({name: able.keys[name] for name in able.names[:members]})
+            elif set(members) <= set(able):
+                return Participants({name: able.keys[name] for name in members})
             await asyncio.sleep(0.2)
+
+    async def once(self, name: str, asked: Asked) -> SessionView:
+        """Run a session while the service is served, or go on with the one that was begun by this name before.
+
+        It is opened when its members are there. All processes of a store may call this: they run one session.
+        """
+        session = await asyncio.to_thread(self._begun, name)
+        if session is None:
+            spec = asked.spec(await self.enrolled(asked.members))
+            new = await asyncio.to_thread(prepared, spec, job=name, number=0)
+            await asyncio.to_thread(self.store.add, new)
+            session = await asyncio.to_thread(self._begun, name)
+        return await self.desk.wait(session or "")
+
+    def _begun(self, name: str) -> str | None:
+        with self.store.read() as connection:
+            query = sa.select(SESSIONS.c.id).where(SESSIONS.c.job == name, SESSIONS.c.number == 0)
+            found = connection.execute(query).scalar()
+        return None if found is None else str(found)
 
     def _known_as(self) -> list[str]:
         if self._authorities is not None:
