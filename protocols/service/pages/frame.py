@@ -18,6 +18,8 @@ header > div { max-width: 68rem; margin: 0 auto; padding: .7rem 1.5rem; display:
   align-items: center; gap: .4rem 1.4rem; }
 header .brand { font-weight: 700; } header nav { display: flex; gap: 1.1rem; flex: 1; }
 header nav a[aria-current] { color: var(--ink); font-weight: 600; text-decoration: none; }
+small { font-weight: 400; } form.line > div { min-width: 0; max-width: 100%; }
+#status.heard { position: absolute; left: -99rem; }
 #status { margin: 0; color: var(--dim); font-size: .87rem; max-width: 68rem; margin: 0 auto; padding: .5rem 1.5rem 0; }
 a { color: var(--accent); text-underline-offset: .15em; } main { padding-top: 1rem; }
 a:focus-visible, button:focus-visible, input:focus-visible, summary:focus-visible, .scroll:focus-visible {
@@ -30,6 +32,7 @@ h1 { margin-bottom: .3rem; overflow-wrap: anywhere; } h2 { margin-top: 2rem; } h
 .lead { color: var(--dim); margin: 0 0 1rem; overflow-wrap: anywhere; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(22rem, 100%), 1fr)); gap: 1rem; }
 .card { border: 1px solid var(--line); border-radius: .5rem; padding: .9rem 1.1rem; background: var(--panel); }
+section.card + section.card { margin-top: 1rem; }
 .card h3 { margin: 0 0 .3rem; font-size: 1.02rem; } .card p { margin: .35rem 0; }
 .card.verdict { border-left: .4rem solid var(--idle); } .card.verdict.was-good { border-left-color: var(--good); }
 .card.verdict.was-bad { border-left-color: var(--bad); } .card.verdict.was-live { border-left-color: var(--accent); }
@@ -42,7 +45,7 @@ h1 { margin-bottom: .3rem; overflow-wrap: anywhere; } h2 { margin-top: 2rem; } h
 .bar .track { fill: var(--line); } .bar .mark { stroke: var(--ink); stroke-width: 2; }
 .bar .fill-good { fill: var(--good); } .bar .fill-bad { fill: var(--bad); } .bar .fill-live { fill: var(--accent); }
 .bar .fill-idle { fill: var(--idle); }
-.row { display: flex; flex-wrap: wrap; justify-content: space-between; gap: .1rem 1rem; }
+.row { display: flex; align-items: baseline; flex-wrap: wrap; justify-content: space-between; gap: .1rem 1rem; }
 ol.phases { list-style: none; margin: .6rem 0 0; padding: 0; }
 ol.phases > li { border-left: 3px solid var(--line); padding: 0 0 1.1rem 1.2rem; position: relative; }
 ol.phases > li:last-child { padding-bottom: 0; }
@@ -71,7 +74,7 @@ button:hover { background: var(--panel); border-color: var(--ink); }
 .told { border-left: .3rem solid var(--bad); padding: .4rem .9rem; background: var(--panel); }
 @media (max-width: 45rem) { header > div, #status, footer { padding-left: .8rem; padding-right: .8rem; }
   table.list td[data-name]::before { content: attr(data-name) ": "; color: var(--dim); }
-  table.list td:first-child { font-weight: 600; } .tiles { grid-template-columns: repeat(2, 1fr); } }
+  table.list td:empty { display: none; } table.list td:first-child { font-weight: 600; } .tiles { grid-template-columns: repeat(2, 1fr); } }
 @media (prefers-reduced-motion: no-preference) { .badge.live { animation: pulse 2s ease-in-out infinite; }
   @keyframes pulse { 50% { opacity: .72; } } }
 @media print { header form, form { display: none; } }
@@ -107,6 +110,7 @@ SCRIPT = """
       window.scrollTo(0, y);
       document.title = next.title;
     }
+    status.classList.add("heard");
     if (told.textContent !== status.textContent) status.textContent = told.textContent;
     document.querySelector("footer time").textContent = next.querySelector("footer time").textContent;
     return told.hasAttribute("data-live");
@@ -114,7 +118,11 @@ SCRIPT = """
   async function loop() {
     let go = true;
     try { go = await refresh(); failed = 0; }
-    catch { failed += 1; status.textContent = "The service does not answer. This page tries again."; }
+    catch {
+      failed += 1;
+      status.classList.remove("heard");
+      status.textContent = "The service does not answer. This page tries again.";
+    }
     if (go) setTimeout(loop, 1000 * Math.min(30, seconds * 2 ** failed));
   }
   if (status.hasAttribute("data-live")) setTimeout(loop, 1000 * seconds);
@@ -201,7 +209,7 @@ def framed(
         f'<a class="skip" href="#main">To the content</a><header><div>'
         f'<span class="brand">{escape(reader.service or "secagg")}</span>{navigation}{_sign_in(reader, here)}'
         "</div></header>"
-        f'<p id="status" role="status"{" data-live" if live else ""}>{escape(status)}</p>'
+        f'<p id="status" class="heard" role="status"{" data-live" if live else ""}>{escape(status)}</p>'
     )
     told = f'<p class="told" role="alert">{escape(reader.told)}</p>' if reader.told else ""
     head = f'<link rel="icon" href="{_ICON}"><meta name="color-scheme" content="light dark">' + (

@@ -60,8 +60,8 @@ def _verdict(standing: Standing) -> str:
         return '<div class="card verdict"><strong>You have opted out of everything</strong></div>'
     gave = sum(each.handed_in for each in standing.asked)
     return (
-        f'<div class="card verdict was-good"><strong>{many(gave, "session has", "sessions have")} values of yours in '
-        f"them</strong><p>They left under masks, or encrypted: nobody has read them.</p></div>"
+        f'<div class="card verdict was-good"><strong>{many(gave, "session has", "sessions have")} values of yours</strong>'
+        f"<p>They left under masks, or encrypted: nobody has read them.</p></div>"
     )
 
 

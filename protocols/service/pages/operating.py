@@ -59,7 +59,9 @@ def session_page(session: SessionView, reader: Reader, *, show_result: bool) -> 
     lasted = (session.ended or reader.now) - session.created
     about = {
         "session": session.session,
-        "protocol": f"{session.protocol}, withstands a {session.adversary}" if session.adversary else session.protocol,
+        "protocol": f"{session.protocol}, withstands a {session.adversary.replace('-server', ' server')}"
+        if session.adversary
+        else session.protocol,
         "invited": many(len(session.participants), "participant"),
         "begun": moment(session.created),
         "lasted" if session.ended else "running for": duration(lasted),
@@ -68,10 +70,10 @@ def session_page(session: SessionView, reader: Reader, *, show_result: bool) -> 
     body = [
         f"<h1>{escape(session.title)}</h1>",
         _verdict(session, reader.now),
-        "<h2>Phases</h2>",
+        _result(session, reader, show_result),
+        '<h2>Phases</h2><p class="about">The line across a bar is how many answers the phase needs.</p>',
         phase_line(session, reader.now) if session.phases else '<p class="dim">The first phase has not begun.</p>',
         _out(session),
-        _result(session, reader, show_result),
         "<h2>About this session</h2>",
         facts(about),
         f'<details id="invited"><summary>Who was invited</summary>{names(session.participants, 1000)}</details>',
