@@ -18,11 +18,10 @@ from protocols.service.sessions import Audience, read_terms
 from protocols.service.views import State
 from protocols.simulation.masked import collected_phases
 
-from .desk_parties import COUNT, NAMES, VALUES, Members, accepted, client, result_of, serving, sum_of_seven, total
+from .desk_parties import NAMES, VALUES, Members, accepted, but_one_in, client, result_of, serving, sum_of_seven, total
 
 LAST = NAMES.names[-1]
 OTHERS = NAMES.names[:-1]
-BUT_ONE = Deadlines(60, quorum=COUNT - 1)
 
 
 @pytest.mark.parametrize("adversary", Adversary)
@@ -32,8 +31,7 @@ def test_whoever_vanishes_the_sum_is_exact(adversary: Adversary, tmp_path: Path)
 
             async def vanish(phase: ServerPhase) -> None:
                 members = Members(desk, lambda name: client(name, adversary), silent={phase: {LAST}})
-                # Unmasking is closed as soon as all but one have answered in it; so is every other phase.
-                seen = await members.play(sum_of_seven(adversary, deadlines=BUT_ONE))
+                seen = await members.play(sum_of_seven(adversary, deadlines=but_one_in(phase)))
                 assert (seen.state, seen.error) == (State.COMPLETED, ""), phase
                 result = await result_of(desk, seen.session)
                 gone = phase in (ServerPhase.CONSISTENCY_CHECK, ServerPhase.UNMASKING)
@@ -157,7 +155,7 @@ def test_terms_and_results_are_for_those_they_are_for(tmp_path: Path) -> None:
             with pytest.raises(NoResultError, match="not ended"):
                 await desk.result(None, running)
             view = await desk.view()
-            assert [each.session for each in view.sessions][0] == running
+            assert view.sessions[0].session == running
             assert len(view.sessions) == 3
 
     asyncio.run(play())
