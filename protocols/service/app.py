@@ -120,6 +120,14 @@ class Requests:
             if not poll.done():
                 poll.set_result(None)
 
+    def opened(self) -> None:
+        """Let members wait for letters."""
+        self._closing = False
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise Refusal("ending", "the service is ending: try again", headers={"Connection": "close"})
+
     # Requests
 
     def _signed(
@@ -256,6 +264,7 @@ class Requests:
         query = _LETTERS_QUERY.fullmatch(asked.signed.request.query)
         if query is None:
             raise Refusal("bad-request", "the query must be after=N&wait=S, whole numbers and seconds")
+        self._check_open()
         name, wait = asked.member.name, min(float(query[2]), MAX_WAIT_SECONDS)
         before = self.polls.get(name)
         if before is not None and not before.done():
@@ -264,9 +273,8 @@ class Requests:
         coming = asyncio.ensure_future(self.desk.next_letter(name, int(query[1]), wait))
         try:
             await asyncio.wait({coming, taken_over}, return_when=asyncio.FIRST_COMPLETED)
-            if self._closing and not coming.done():
-                return Response(status_code=204)
             if not coming.done():
+                self._check_open()
                 raise Refusal("taken-over", f"another process asks as {name}: one at a time may")
             letter = coming.result()
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
 import time
 from collections.abc import Callable
@@ -34,6 +35,7 @@ MAX_ANSWER_BYTES = 256 << 20
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same may succeed later."""
+_HOST = re.compile(r"[0-9A-Za-z._:-]+")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 20.0
 _TIMEOUT = 30.0
 _MAX_SEQUENCE = 1 << 62
@@ -93,7 +95,7 @@ class Connection:
         except (httpx.InvalidURL, TypeError, ValueError):
             base = httpx.URL("")
         allowed = base.scheme == "https" or (base.scheme == "http" and insecure_loopback and base.host in LOOPBACK)
-        if not allowed or not base.host or base.path.strip("/") or base.query or base.userinfo:
+        if not allowed or not _HOST.fullmatch(base.host) or base.path.strip("/") or base.query or base.userinfo:
             raise ParameterError(
                 f"the service's address is {url!r:.100}, but must be such as https://sums.example:8443"
             )

@@ -42,6 +42,7 @@ STATUSES: Mapping[str, int] = {
     "headers-too-large": 431,
     "too-many": 503,
     "store": 503,
+    "ending": 503,
 }
 """Kind of a refusal -> status. Those from 400 up that are not 408, 429 or 503 are the sender's to mend."""
 
@@ -55,7 +56,7 @@ class Refusal(HTTPException):
 
     def __init__(self, kind: str, sentence: str, *, headers: Mapping[str, str] | None = None) -> None:
         fields = dict(headers or {})
-        if kind in ("too-fast", "too-many", "store"):
+        if STATUSES[kind] in (429, 503):
             fields.setdefault("Retry-After", "1")
         super().__init__(STATUSES[kind], sentence, fields)
         self.kind = kind

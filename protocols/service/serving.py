@@ -266,6 +266,7 @@ class Service:
                 await asyncio.sleep(0.01)
             self._port = server.servers[0].sockets[0].getsockname()[1]
             requests.authorities = frozenset(self._known_as())  # of a port that was free
+            requests.opened()
             running = asyncio.create_task(self.desk.run())
             yield self
         finally:
@@ -295,7 +296,7 @@ class Service:
                     return Participants({name: able.keys[name] for name in able.names[:members]})
             elif set(members) <= set(able):
                 return Participants({name: able.keys[name] for name in members})
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.1)
 
     async def once(self, name: str, asked: Asked) -> SessionView:
         """Run a session while the service is served, or go on with the one that was begun by this name before.
