@@ -207,7 +207,9 @@ class Desk:
         await self._runner.run()
 
     def close(self) -> None:
-        """End the desk's threads. Its store stays open."""
+        """End the desk's threads, from its event loop or after it. Its store stays open."""
+        self._letters.close()
+        self._taking.close()
         for executor in (self._reading, self._computing):
             executor.shutdown(cancel_futures=True)
 

@@ -46,7 +46,8 @@ class Post:
             if self._late or self._ended:
                 return Outcome(Receipt.LATE)
             self._count += 1
-            arrival, outcome = Arrival(self._count, sender, body), asyncio.get_running_loop().create_future()
+            arrival = Arrival(self._count, sender, body)
+            outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
             self._waiting.append(arrival)
             self._outcomes[arrival.key] = outcome
             self._changed.notify_all()

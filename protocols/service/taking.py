@@ -78,6 +78,11 @@ class Taking:
             if waiting is not None and not waiting.done():
                 waiting.set_result(outcome)
 
+    def close(self) -> None:
+        """Stop what looks for outcomes."""
+        for task in self._tasks.values():
+            task.cancel()
+
     async def _looked_at(self, key: int) -> Outcome:
         waiting = self._waiting_for(key)
         self._start("watch", self._watch)

@@ -57,6 +57,11 @@ class Letters:
             for event in self._waiting.get(member, ()):
                 event.set()
 
+    def close(self) -> None:
+        """Stop looking."""
+        if self._watching is not None:
+            self._watching.cancel()
+
     async def _watch(self) -> None:
         while self._waiting:
             await asyncio.sleep(self._poll)
