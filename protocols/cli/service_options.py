@@ -27,7 +27,7 @@ def run_until_told(work: Coroutine[Any, Any, T]) -> T | None:
 
     async def run() -> T | None:
         task = asyncio.ensure_future(work)
-        with contextlib.suppress(NotImplementedError):  # of an event loop without signals
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # signals are the main thread's
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         try:
             return await task
