@@ -61,6 +61,8 @@ REACHED += [
     "command_options",
     "ledger_url",
     "ledger_head",
+    "session_terms",
+    "paillier_parameters",
     "statistics_query",
     "statistics_toml",
     "statistics_journal",
