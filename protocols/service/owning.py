@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-from sqlalchemy import Connection, case, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, or_, select, update
 
 from .driver import Arrival, Seen, Turn
 from .errors import DamagedStoreError, LostLeaseError
@@ -182,26 +182,28 @@ class Owner:
             if relaying:
                 self._store.number(connection)
             self._fence(connection, lease)
-            for each in seen:
-                outcome = each.outcome
-                connection.execute(
-                    update(INBOX)
-                    .where(INBOX.c.id == each.arrival.key)
-                    .values(outcome=outcome.receipt or "", error=outcome.error, reason=outcome.reason)
-                )
-                letters = [
+            connection.execute(
+                update(INBOX)
+                .where(INBOX.c.id == bindparam("key"))
+                .values(outcome=bindparam("receipt"), error=bindparam("kind"), reason=bindparam("text")),
+                [
                     {
-                        "member": member,
-                        "session": lease.session,
-                        "phase": phase,
-                        "name": name,
-                        "relayed": True,
-                        "body": each.arrival.body,
+                        "key": each.arrival.key,
+                        "receipt": each.outcome.receipt or "",
+                        "kind": each.outcome.error,
+                        "text": each.outcome.reason,
                     }
-                    for member in sorted(each.relay_to)
-                ]
-                if letters:
-                    connection.execute(insert(LETTERS), letters)
+                    for each in seen
+                ],
+            )
+            relayed = {"session": lease.session, "phase": phase, "name": name, "relayed": True}
+            letters = [
+                relayed | {"member": member, "body": each.arrival.body}
+                for each in seen
+                for member in sorted(each.relay_to)
+            ]
+            if letters:
+                connection.execute(insert(LETTERS), letters)
             written = msgspec.json.encode(dict(excluded)).decode()
             connection.execute(
                 update(SESSIONS)

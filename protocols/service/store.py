@@ -14,10 +14,10 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Table, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Table, and_, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from secagg.errors import ParameterError, UnexpectedMessage
+from secagg.errors import MalformedMessage, ParameterError, UnexpectedMessage
 
 from ..core.machine import Receipt
 from .errors import (
@@ -145,28 +145,11 @@ class Store(Database):
             for at, each in enumerate(deliveries):
                 if at in taken:
                     continue
-                session = sessions.get(each.session)
-                key = (each.session, each.member, each.digest)
-                found = known.get(key)
-                if session is None:
-                    taken[at] = UnknownSessionError(f"there is no session {each.session[:64]!r}")
-                elif each.member not in self._names_of(session.id, session.names):
-                    taken[at] = NotInvitedError("this member has no part in the session")
-                elif found is not None and found.phase == session.phase and session.state == State.RUNNING:
-                    taken[at] = Kept(found.id, _outcome(found), new=False)
-                elif found is not None and session.state != State.RUNNING:
-                    taken[at] = Kept(found.id, _outcome(found) or Outcome(Receipt.LATE), new=False)
-                elif session.state != State.RUNNING or session.closing:
-                    taken[at] = Outcome(Receipt.LATE)
-                elif len(each.body) > session.max_bytes:
-                    text = f"the answer takes {len(each.body)} bytes, but may take {session.max_bytes}"
-                    taken[at] = Outcome(None, "MalformedMessage", text)
-                elif key in rows:
-                    continue
-                elif counts[key[:2]] >= MAX_ANSWERS:
-                    text = f"more than {MAX_ANSWERS} different answers in one phase"
-                    taken[at] = Outcome(None, UnexpectedMessage.__name__, text)
-                else:
+                key = _told_by(each)
+                verdict = self._verdict(each, sessions.get(each.session), known.get(key), counts[key[:2]])
+                if verdict is not None:
+                    taken[at] = verdict
+                elif key not in rows:
                     counts[key[:2]] += 1
                     rows[key] = 0
                     fresh.append(at)
@@ -177,6 +160,27 @@ class Store(Database):
                     taken[at] = Kept(key, None, new=True)
                     rows[_told_by(deliveries[at])] = key
         return [taken.get(at) or Kept(rows[_told_by(each)], None, new=False) for at, each in enumerate(deliveries)]
+
+    def _verdict(  # noqa: PLR0911 - a table
+        self, each: Delivery, session: Row[Any] | None, found: Row[Any] | None, count: int
+    ) -> Taken | None:
+        """Return what an answer comes to that is not let in; None for one that is."""
+        if session is None:
+            return UnknownSessionError(f"there is no session {each.session[:64]!r}")
+        if each.member not in self._names_of(session.id, session.names):
+            return NotInvitedError("this member has no part in the session")
+        runs = session.state == State.RUNNING
+        if found is not None and (not runs or found.phase == session.phase):
+            outcome = _outcome(found)
+            return Kept(found.id, outcome if runs else outcome or Outcome(Receipt.LATE), new=False)
+        if not runs or session.closing:
+            return Outcome(Receipt.LATE)
+        if len(each.body) > session.max_bytes:
+            text = f"the answer takes {len(each.body)} bytes, but may take {session.max_bytes}"
+            return Outcome(None, MalformedMessage.__name__, text)
+        if count >= MAX_ANSWERS:
+            return Outcome(None, UnexpectedMessage.__name__, f"more than {MAX_ANSWERS} different answers in one phase")
+        return None
 
     def outcomes(self, keys: Iterable[int]) -> dict[int, Outcome]:
         """Return what came of those answers that were looked at."""
@@ -190,11 +194,19 @@ class Store(Database):
 
     def letter(self, member: str, after: int) -> Letter | None:
         """Return a member's first letter after a number."""
+        return self.letters([(member, after)])[0]
+
+    def letters(self, asked: Iterable[tuple[str, int]]) -> list[Letter | None]:
+        """Return for each member its first letter after a number."""
+        first = (
+            select(LETTERS)
+            .where(LETTERS.c.member == bindparam("of"), LETTERS.c.id > bindparam("after"))
+            .order_by(LETTERS.c.id)
+            .limit(1)
+        )
         with self.read() as connection:
-            row = connection.execute(
-                select(LETTERS).where(LETTERS.c.member == member, LETTERS.c.id > after).order_by(LETTERS.c.id).limit(1)
-            ).first()
-        return None if row is None else Letter(row.session, row.id, row.name, row.body)
+            rows = [connection.execute(first, {"of": member, "after": after}).first() for member, after in asked]
+        return [None if row is None else Letter(row.session, row.id, row.name, row.body) for row in rows]
 
     def last_letter(self) -> int:
         """Return the number of the last letter of all."""
@@ -329,16 +341,16 @@ class Store(Database):
             taken[first[used]] = ReplayedRequestError("this request was served before: sign a new one for each try")
 
     def _known(self, connection: Connection, deliveries: Sequence[Delivery]) -> dict[tuple[str, str, str], Row[Any]]:
+        """Return the rows of answers that were let in before, each in the newest phase in which it was."""
         wanted = (INBOX.c.id, INBOX.c.session, INBOX.c.phase, INBOX.c.sender, INBOX.c.digest)
         rows = connection.execute(
-            select(*wanted, INBOX.c.outcome, INBOX.c.error, INBOX.c.reason)
-            .where(
+            select(*wanted, INBOX.c.outcome, INBOX.c.error, INBOX.c.reason).where(
                 INBOX.c.session.in_({each.session for each in deliveries}),
+                INBOX.c.sender.in_({each.member for each in deliveries}),
                 INBOX.c.digest.in_({each.digest for each in deliveries}),
             )
-            .order_by(INBOX.c.phase)
         ).all()
-        return {(row.session, row.sender, row.digest): row for row in rows}
+        return {(row.session, row.sender, row.digest): row for row in sorted(rows, key=lambda row: row.phase)}
 
     def _counts(self, connection: Connection, deliveries: Sequence[Delivery]) -> Counter[tuple[str, str]]:
         """Return how many answers of members are there in the present phases."""

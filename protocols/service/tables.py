@@ -110,7 +110,7 @@ INBOX = Table(
     Column("outcome", String(16)),
     Column("error", Text, nullable=False, default=""),
     Column("reason", Text, nullable=False, default=""),
-    UniqueConstraint("session", "phase", "sender", "digest"),
+    UniqueConstraint("session", "sender", "digest", "phase"),
     Index("service_inbox_of_phase", "session", "phase", "id"),
     **_NO_REUSE,
 )

@@ -101,7 +101,15 @@ def _private_round() -> RoundConfig:
 def seeds() -> dict[str, list[bytes]]:
     """Target -> valid inputs; Flower's are among them where Flower is."""
     flower = flower_seeds() if importlib.util.find_spec("flwr") else {}
-    return core_seeds() | file_seeds() | group_seeds() | ledger_seeds() | session_seeds() | statistics_seeds() | flower
+    service = session_seeds() | service_seeds()
+    return core_seeds() | file_seeds() | group_seeds() | ledger_seeds() | service | statistics_seeds() | flower
+
+
+def service_seeds() -> dict[str, list[bytes]]:
+    """Signed requests, forms, answers, and files of members and operators."""
+    from .service_targets import seeds
+
+    return seeds()
 
 
 def core_seeds() -> dict[str, list[bytes]]:
