@@ -12,7 +12,7 @@ import json
 import re
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -38,7 +38,8 @@ TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _HOST = re.compile(r"[0-9A-Za-z._:-]+")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 20.0
 _TIMEOUT = 30.0
-_MAX_SEQUENCE = 1 << 62
+_LONGEST_PHASE = 100
+_SESSION, _SEQUENCE = re.compile(r"[0-9a-f]{1,64}"), re.compile(r"[1-9][0-9]{0,17}")
 
 
 class ServiceUnavailableError(ServiceError):
@@ -173,17 +174,7 @@ class Connection:
         answer = await self._ask("GET", f"/v1/letters?after={after}&wait={wait:.3f}", timeout=wait + _TIMEOUT)
         if answer.status_code == 204:
             return None
-        fields = {name: answer.headers.get(f"secagg-{name}", "") for name in ("session", "sequence", "phase")}
-        if (
-            not fields["session"].isalnum()
-            or not fields["session"].isascii()
-            or len(fields["session"]) > 64
-            or not (fields["sequence"].isdigit() and fields["sequence"].isascii() and len(fields["sequence"]) < 20)
-            or not after < int(fields["sequence"]) < _MAX_SEQUENCE
-            or len(fields["phase"]) > 100
-        ):
-            raise RequestRefusedError(answer.status_code, "no-letter", "it answers with something that is no letter")
-        return Letter(fields["session"], int(fields["sequence"]), printable(fields["phase"]), answer.content)
+        return letter_of(answer.headers, answer.content, after)
 
     async def deliver(self, session: str, body: bytes) -> Receipt | None:
         """Send an answer; return what came of it, None if it is kept but was not looked at yet.
@@ -263,6 +254,15 @@ class Connection:
         finally:
             await answer.aclose()
         return httpx.Response(answer.status_code, headers=answer.headers, content=bytes(taken))
+
+
+def letter_of(fields: Mapping[str, str], body: bytes, after: int) -> Letter:
+    """Return the letter that an answer is; raise RequestRefusedError for anything else, as nothing else would come."""
+    session, sequence, phase = (fields.get(f"secagg-{name}", "") for name in ("session", "sequence", "phase"))
+    known = _SESSION.fullmatch(session) and _SEQUENCE.fullmatch(sequence) and len(phase) <= _LONGEST_PHASE
+    if not known or not after < int(sequence):
+        raise RequestRefusedError(200, "no-letter", "it answers with something that is no letter")
+    return Letter(session, int(sequence), printable(phase), body)
 
 
 def _context(ca: Path | None) -> ssl.SSLContext:

@@ -7,6 +7,7 @@ again, under any name.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -137,10 +138,7 @@ class Members:
                 text tells these apart only as far as whoever has the token may know.
             StoreError: the store cannot be used.
         """
-        try:
-            digest = sha256(bytes.fromhex(token))
-        except (ValueError, TypeError):
-            raise EnrolmentError("the invitation is no token of 64 hexadecimal digits") from None
+        digest = sha256(read_token(token))
         with self._store.write() as connection:
             if self._is(connection, name, key):
                 return  # an answer that was lost on its way
@@ -275,6 +273,13 @@ class Members:
         for table in (MEMBERS, FORMER_KEYS):
             if connection.execute(sa.select(table.c.name).where(table.c.key == key)).first():
                 raise EnrolmentError("the key is or was a member's: make a new one with `secagg keygen`")
+
+
+def read_token(token: str) -> bytes:
+    """Return what an invitation's digest is of; raise EnrolmentError where it cannot be one."""
+    if not re.fullmatch(f"[0-9a-f]{{{2 * TOKEN_BYTES}}}", token):
+        raise EnrolmentError(f"the invitation is no token of {2 * TOKEN_BYTES} hexadecimal digits")
+    return bytes.fromhex(token)
 
 
 def fingerprint(key: bytes) -> str:

@@ -13,6 +13,7 @@ from . import (
     paillier,
     privacy,
     private_operations,
+    requests,
     sessions,
     statistics,
 )
@@ -24,7 +25,7 @@ from .refusal import Refused
 def check_cases(vector: dict[str, Any]) -> int:
     """The file of a primitive: one function, one input, one output or error a case."""
     operations = {**OPERATIONS, **privacy.OPERATIONS, **private_operations.OPERATIONS}
-    operations |= {**statistics.OPERATIONS, **noisy_statistics.OPERATIONS, **groups.OPERATIONS}
+    operations |= {**statistics.OPERATIONS, **noisy_statistics.OPERATIONS, **groups.OPERATIONS, **requests.OPERATIONS}
     for case in vector["cases"]:
         try:
             outcome = {"output": operations[case["operation"]](case["input"])}

@@ -18,13 +18,20 @@ from ...masking import wire
 from ...masking.messages import Confirmation, ToClient, ToServer
 from ...masking.topology import GraphKind, derive_topology
 from ..outcome import Check, Found, Refuted, Trials, demand
-from ..replay import group_operations, noisy_statistics, private_operations, shipped, statistics_operations
+from ..replay import (
+    group_operations,
+    noisy_statistics,
+    private_operations,
+    request_operations,
+    shipped,
+    statistics_operations,
+)
 from ..replay.operations import OPERATIONS
 from ..replay.recorded_randomness import OtherRandomness
 
 PRIMITIVES = (
     *("encoding", "residues", "prg", "shamir", "derivation", "aead", "key_agreement", "signatures"),
-    *("privacy", "statistics", "noisy_statistics", "groups"),
+    *("privacy", "statistics", "noisy_statistics", "groups", "requests"),
 )
 _OPERATIONS = (
     OPERATIONS
@@ -32,6 +39,7 @@ _OPERATIONS = (
     | statistics_operations.OPERATIONS
     | noisy_statistics.OPERATIONS
     | group_operations.OPERATIONS
+    | request_operations.OPERATIONS
 )
 _MAX_BYTES = 1 << 16
 
