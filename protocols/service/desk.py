@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from dp.ledger import Ledger
 
 STORE_THREADS = 6
+LEASE_SECONDS = 10.0
+"""For which a session is a process's own without renewal."""
 
 Observe = Callable[[str, Transition], None]
 """Told of every transition of a session that this process runs: the session's id in hex, and what happened."""
@@ -66,7 +68,7 @@ class Desk:
         jobs: Mapping[str, Rounds] | None = None,
         workers: int | None = None,
         patience: float = 5.0,
-        lease: float = 10.0,
+        lease: float = LEASE_SECONDS,
         poll: float = 0.2,
     ) -> None:
         self.store = store
