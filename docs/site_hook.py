@@ -38,6 +38,7 @@ REFERENCE = {
     ),
     "groups": ("protocols.groups: many small sums, and rules that bear liars", ("protocols.groups",)),
     "ray": ("protocols.ray: groups on a cluster", ("protocols.ray",)),
+    "service": ("protocols.service: sessions over HTTPS", ("protocols.service",)),
     "flower": ("protocols.flower: the Flower adapter", ("protocols.flower",)),
     "secagg": ("secagg: the primitives", ("secagg", *(f"secagg.{module}" for module in PRIMITIVES))),
     "paillier": ("secagg.paillier: packed vectors, sums, threshold keys", ("secagg.paillier",)),
