@@ -74,9 +74,11 @@ button:hover { background: var(--panel); border-color: var(--ink); }
 .told { border-left: .3rem solid var(--bad); padding: .4rem .9rem; background: var(--panel); }
 @media (max-width: 45rem) { header > div, #status, footer { padding-left: .8rem; padding-right: .8rem; }
   table.list td[data-name]::before { content: attr(data-name) ": "; color: var(--dim); }
-  table.list td:empty { display: none; } table.list td:first-child { font-weight: 600; } .tiles { grid-template-columns: repeat(2, 1fr); } }
-@media (prefers-reduced-motion: no-preference) { .badge.live { animation: pulse 2s ease-in-out infinite; }
-  @keyframes pulse { 50% { opacity: .72; } } }
+  table.list td:empty { display: none; } table.list td:first-child { font-weight: 600; }
+  .tiles { grid-template-columns: repeat(2, 1fr); } }
+@media (prefers-reduced-motion: no-preference) {
+  ol.phases > li.was-live::before { animation: pulse 2s ease-in-out infinite; }
+  @keyframes pulse { 50% { opacity: .4; } } }
 @media print { header form, form { display: none; } }
 """
 STYLE = page.DARK + tables.STYLE + _LOOK

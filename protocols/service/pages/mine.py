@@ -58,9 +58,9 @@ def _verdict(standing: Standing) -> str:
         )
     if any(not each.matter for each in standing.out):
         return '<div class="card verdict"><strong>You have opted out of everything</strong></div>'
-    gave = sum(each.handed_in for each in standing.asked)
+    gave = many(sum(each.handed_in for each in standing.asked), "session has", "sessions have")
     return (
-        f'<div class="card verdict was-good"><strong>{many(gave, "session has", "sessions have")} values of yours</strong>'
+        f'<div class="card verdict was-good"><strong>{gave} values of yours</strong>'
         f"<p>They left under masks, or encrypted: nobody has read them.</p></div>"
     )
 
