@@ -39,7 +39,6 @@ STATUSES: Mapping[str, int] = {
     "refused-message": 422,
     "wire-version": 426,
     "too-fast": 429,
-    "headers-too-large": 431,
     "too-many": 503,
     "store": 503,
     "ending": 503,
