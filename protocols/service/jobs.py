@@ -177,7 +177,8 @@ def taken_up(loaded: Loaded, listener: Listener, threads: int) -> Work:
         raise DamagedStoreError(f"the store holds terms that are none: {error}") from None
     proposed = terms.proposed
     if isinstance(proposed, RoundParameters):
-        return Work(terms, orders, Aggregator.load(loaded.dump, proposed, listener=listener, workers=threads))
+        # Several threads may be processes there, which nobody ends when this one is killed.
+        return Work(terms, orders, Aggregator.load(loaded.dump, proposed, listener=listener))
     return Work(terms, orders, Server.load(loaded.dump, listener=listener, threads=threads))
 
 

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-from sqlalchemy import Connection, bindparam, case, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, func, insert, or_, select, update
 
 from .driver import Arrival, Seen, Turn
 from .errors import DamagedStoreError, LostLeaseError
+from .showing import shown
 from .store import Store, read_names
 from .tables import INBOX, LETTERS, PHASES, REFUSALS, SESSIONS
 from .views import State
@@ -66,12 +67,15 @@ class Owner:
             most: so many at most.
             besides: sessions that are left alone.
         """
+        mine = SESSIONS.c.id.not_in(list(besides))
+        with self._store.read() as connection:
+            if connection.execute(select(SESSIONS.c.id).where(self._free(connection), mine).limit(1)).first() is None:
+                return []  # which is so nearly always, and keeps no writer waiting
         with self._store.write() as connection:
             now = self._store.now(connection)
-            free = or_(SESSIONS.c.owner.is_(None), SESSIONS.c.lease < now)
             rows = connection.execute(
                 select(SESSIONS.c.id, SESSIONS.c.epoch, SESSIONS.c.phase, SESSIONS.c.begun, SESSIONS.c.lease)
-                .where(SESSIONS.c.state == State.RUNNING, free, SESSIONS.c.id.not_in(list(besides)))
+                .where(self._free(connection), mine)
                 .order_by(SESSIONS.c.created)
                 .limit(most)
                 .with_for_update(skip_locked=True)
@@ -91,6 +95,10 @@ class Owner:
                     .values(deadline=PHASES.c.deadline + idle)
                 )
             return [Lease(row.id, row.epoch + 1) for row in rows]
+
+    def _free(self, connection: Connection) -> ColumnElement[bool]:
+        unheld = or_(SESSIONS.c.owner.is_(None), SESSIONS.c.lease < self._store.now(connection))
+        return and_(SESSIONS.c.state == State.RUNNING, unheld)
 
     def renew(self, leases: Iterable[Lease]) -> set[str]:
         """Prolong leases; return the sessions that are still this process's."""
@@ -279,6 +287,7 @@ class Owner:
                 "revealed": turn.revealed,
                 "excluded": msgspec.json.encode(dict(turn.excluded)).decode(),
                 "result": result,
+                "shown": "" if result is None else shown(result),
                 "error": "" if error is None else type(error).__name__,
                 "reason": "" if error is None else str(error),
             }

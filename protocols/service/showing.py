@@ -11,14 +11,14 @@ import msgspec
 from sqlalchemy import Connection, Row, func, select
 
 from .errors import DamagedStoreError, UnknownSessionError
-from .store import Store, read_names
+from .store import Store, check_id, read_names
 from .tables import INBOX, PHASES, REFUSALS, SESSIONS
 from .views import PhaseView, SessionView, State
 
-MOST_SESSIONS = 200
+MOST_SESSIONS = 50
 MOST_SHOWN = 100
 """Numbers of one list of a result that a view shows; `result` has all of them."""
-_COLUMNS = [column for column in SESSIONS.c if column.name not in ("terms", "orders", "dump")]
+_COLUMNS = [column for column in SESSIONS.c if column.name not in ("terms", "orders", "dump", "result")]
 
 
 def sessions_shown(store: Store, most: int = MOST_SESSIONS) -> tuple[SessionView, ...]:
@@ -30,10 +30,11 @@ def sessions_shown(store: Store, most: int = MOST_SESSIONS) -> tuple[SessionView
 
 def session_shown(store: Store, session: str) -> SessionView:
     """Return one session; raise UnknownSessionError where there is none."""
+    check_id(session)
     with store.read() as connection:
         rows = connection.execute(select(*_COLUMNS).where(SESSIONS.c.id == session)).all()
         if not rows:
-            raise UnknownSessionError(f"there is no session {session[:64]!r}")
+            raise UnknownSessionError(f"there is no session {session}")
         return _views(connection, rows)[0]
 
 
@@ -100,12 +101,12 @@ def _view(row: Row[Any], phases: Sequence[PhaseView], refused: dict[str, str]) -
         row.ended,
         row.error,
         row.reason,
-        "" if row.result is None else _shown(row.result),
+        row.shown,
     )
 
 
-def _shown(result: bytes) -> str:
-    """Return a result with long lists of numbers cut short."""
+def shown(result: bytes) -> str:
+    """Return a result as views have it: long lists of numbers are cut short."""
     return json.dumps(_cut(json.loads(result)))
 
 

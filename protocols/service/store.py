@@ -7,6 +7,7 @@ runs the session takes it in, now or after a crash.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +37,9 @@ MAX_ANSWERS = 16
 """So many different answers of one member are kept in one phase; an honest one sends one."""
 NONCE_SECONDS = 600.0
 """So long a nonce is remembered; requests are refused that are older than a part of it."""
+MAX_NONCE_BYTES = 64
 MAX_TEXT = 500
+_ID = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,12 @@ class Delivery:
     session: str
     body: bytes = field(repr=False)
     nonce: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Turn away what no database column takes: it would take others' answers of the same commit along."""
+        check_id(self.session)
+        if self.nonce is not None and len(self.nonce) > MAX_NONCE_BYTES:
+            raise ParameterError(f"a nonce has at most {MAX_NONCE_BYTES} bytes, not {len(self.nonce)}")
 
     @cached_property
     def digest(self) -> str:
@@ -166,7 +175,7 @@ class Store(Database):
     ) -> Taken | None:
         """Return what an answer comes to that is not let in; None for one that is."""
         if session is None:
-            return UnknownSessionError(f"there is no session {each.session[:64]!r}")
+            return UnknownSessionError(f"there is no session {each.session}")
         if each.member not in self._names_of(session.id, session.names):
             return NotInvitedError("this member has no part in the session")
         runs = session.state == State.RUNNING
@@ -225,14 +234,9 @@ class Store(Database):
             row = {"session": session, "member": member, "kind": _short(kind), "reason": _short(text)}
             connection.execute(self.insert_once(REFUSALS).values(**row, at=self.now(connection)))
 
-    def refusals(self, session: str) -> dict[str, str]:
-        """Return who will not take part, and why."""
-        with self.read() as connection:
-            rows = connection.execute(select(REFUSALS).where(REFUSALS.c.session == session)).all()
-        return {row.member: f"{row.kind}: {row.reason}" for row in rows}
-
     def part_of(self, member: str, session: str) -> None:
         """Return if a member has a part in a session; raise UnknownSessionError or NotInvitedError otherwise."""
+        check_id(session)
         if session not in self._names:
             row = self.row(session, SESSIONS.c.id, SESSIONS.c.names)
             self._names_of(row.id, row.names)
@@ -241,21 +245,23 @@ class Store(Database):
 
     def row(self, session: str, *columns: Any) -> Row[Any]:
         """Return columns of a session; raise UnknownSessionError where there is none."""
+        check_id(session)
         with self.read() as connection:
             row = connection.execute(select(*columns).where(SESSIONS.c.id == session)).first()
         if row is None:
-            raise UnknownSessionError(f"there is no session {session[:64]!r}")
+            raise UnknownSessionError(f"there is no session {session}")
         return row
 
     def cancel(self, session: str, reason: str) -> tuple[str, ...]:
         """End a session without a result, unless it has ended; return who takes part."""
+        check_id(session)
         with self.write() as connection:
             self.number(connection)
             row = connection.execute(
                 select(SESSIONS.c.state, SESSIONS.c.names).where(SESSIONS.c.id == session).with_for_update()
             ).first()
             if row is None:
-                raise UnknownSessionError(f"there is no session {session[:64]!r}")
+                raise UnknownSessionError(f"there is no session {session}")
             names = read_names(row.names)
             if row.state == State.RUNNING:
                 why = _short(reason) or "the operator ended the session"
@@ -371,6 +377,12 @@ class Store(Database):
                 self._names.clear()
             self._names[session] = frozenset(read_names(names))
         return self._names[session]
+
+
+def check_id(session: str) -> None:
+    """Return if this may be a session's id; raise UnknownSessionError otherwise."""
+    if not _ID.fullmatch(session):
+        raise UnknownSessionError("there is no session of this id: ids are 64 hexadecimal digits")
 
 
 def _told_by(delivery: Delivery) -> tuple[str, str, str]:

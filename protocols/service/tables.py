@@ -58,6 +58,7 @@ SESSIONS = Table(
     Column("created", Double, nullable=False),
     Column("ended", Double),
     Column("result", LargeBinary),
+    Column("shown", Text, nullable=False, default=""),
     Column("excluded", Text, nullable=False, default="{}"),
     Column("error", Text, nullable=False, default=""),
     Column("reason", Text, nullable=False, default=""),
@@ -65,7 +66,8 @@ SESSIONS = Table(
     Index("service_sessions_by_state", "state", "lease"),
 )
 """`orders` has deadlines, release policy and payment as JSON; `dump` is the coordinator's, as of the beginning
-of the phase, empty once the session has ended; `held` says that a ledger may hold a reservation of it."""
+of the phase, empty once the session has ended; `held` says that a ledger may hold a reservation of it, `shown`
+is the result with long lists cut short."""
 
 PHASES = Table(
     "service_phases",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from protocols.service.errors import NoResultError, NotInvitedError, ReplayedReq
 from protocols.service.sessions import Audience, read_terms
 from protocols.service.views import State
 from protocols.simulation.masked import collected_phases
+from secagg.errors import ParameterError
 
 from .desk_parties import NAMES, VALUES, Members, accepted, but_one_in, client, result_of, serving, sum_of_seven, total
 
@@ -170,8 +172,11 @@ def test_answers_that_have_no_place(tmp_path: Path) -> None:
             with pytest.raises(NotInvitedError):
                 await desk.refuse("a stranger", session, "kind", "text")
             for unknown in ("00" * 32, "", "x\0" * 100):
-                with pytest.raises(UnknownSessionError):
-                    await desk.deliver(LAST, unknown, b"x")
+                for ask in (partial(desk.deliver, LAST, unknown, b"x"), partial(desk.session_view, unknown)):
+                    with pytest.raises(UnknownSessionError):
+                        await ask()
+            with pytest.raises(ParameterError, match="nonce"):
+                await desk.deliver(LAST, session, b"x", nonce=bytes(65))
             letter = await desk.next_letter(LAST, 0, 10)
             assert letter is not None
             answer = client(LAST).respond(letter.body)

@@ -330,4 +330,4 @@ def test_deadlines_and_quorums() -> None:
 def test_terms_show_no_payload() -> None:
     terms = Terms(1, "sum", "masking", "t", ("a",), b"secret", b"secret", b"secret", "operator")  # type: ignore[arg-type]
     assert "secret" not in repr(terms)
-    assert "secret" not in repr(Delivery("a", "s", b"secret", b"secret"))
+    assert "secret" not in repr(Delivery("a", "0f" * 32, b"secret", b"secret"))
