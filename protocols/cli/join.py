@@ -79,7 +79,7 @@ def join(
         raise ParameterError("--data is the table of a --site: give one as well")
     if sessions is not None and sessions < 1:
         raise ParameterError(f"--sessions is {sessions}, but must be 1 at least")
-    demands = {"min_clients": min_clients, "min_survivors": min_survivors, "corrupt_fraction": corrupt}
+    demands: dict[str, Any] = {"min_clients": min_clients, "min_survivors": min_survivors, "corrupt_fraction": corrupt}
     demanded = {what: demand for what, demand in demands.items() if demand is not None}
     read = None if site is None else _site(site, data)
     if read is not None and demanded:

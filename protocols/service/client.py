@@ -165,7 +165,7 @@ class _Loop:
         self._connection = connection
         self._folder = folder
         self._told = told
-        self._make = lambda session: _Session(session, connection, answers, party, folder, consents)
+        self._rest = (connection, answers, party, folder, consents)
         self._sessions: dict[str, _Session] = {}
         self._queues: dict[str, deque[Letter]] = {}
         self._tasks: dict[asyncio.Task[None], str] = {}
@@ -210,7 +210,7 @@ class _Loop:
     async def _handle(self, letter: Letter) -> None:
         found = self._sessions.get(letter.session)
         if found is None:
-            found = self._sessions[letter.session] = self._make(letter.session)
+            found = self._sessions[letter.session] = _Session(letter.session, *self._rest)
         ended = await found.handle(letter)
         if ended is not None:
             self._ended.append(ended)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from secagg.errors import ContradictoryRequest, ParameterError, SecAggError
+from secagg.errors import ContradictoryRequest, ParameterError, QueryRefused, SecAggError
 from secagg.paillier import KeyShare
 from secagg.signatures import Identity
 
@@ -138,18 +138,19 @@ def inputs_for(answers: Answers, terms: Terms) -> Callable[[], Inputs]:
         ParameterError: this member answers no such sessions.
     """
     answer: Any = answers.get(terms.kind)
+    query: Any = terms.asked
     if answer is None:
         raise ParameterError(f"this member takes no part in sessions of kind {terms.kind}")
-    if isinstance(answer, Site) and (terms.kind is not Kind.STATISTICS or terms.asked is None):
+    if isinstance(answer, Site) and (terms.kind is not Kind.STATISTICS or query is None):
         raise ParameterError("a site answers queries, and this session has none")
 
     def make() -> Inputs:
         try:
-            return answer.answer(terms.asked) if isinstance(answer, Site) else take_inputs(answer(terms))
-        except Exception as error:
-            # A refused query is one word of a fixed list. Anything else may quote values.
-            reason = getattr(error, "reason", "") if type(error).__name__ == "QueryRefused" else ""
-            raise InputsError(f"{type(error).__name__}{f': {reason}' if reason else ''}") from error
+            return answer.answer(query) if isinstance(answer, Site) else take_inputs(answer(terms))
+        except QueryRefused as error:
+            raise InputsError(f"QueryRefused: {error.reason}") from None  # one word of a fixed list
+        except Exception as error:  # whose text may quote values
+            raise InputsError(type(error).__name__) from error
 
     return make
 

@@ -132,10 +132,14 @@ class _Server(uvicorn.Server):
             made: Any = config.http_protocol_class
             return made(config=config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[no-any-return]
 
-        timeout = {} if config.ssl is None else {"ssl_handshake_timeout": HANDSHAKE_SECONDS}
         try:
             server = await asyncio.get_running_loop().create_server(
-                protocol, host=config.host, port=config.port, ssl=config.ssl, backlog=config.backlog, **timeout
+                protocol,
+                config.host,
+                config.port,
+                ssl=config.ssl,
+                backlog=config.backlog,
+                ssl_handshake_timeout=None if config.ssl is None else HANDSHAKE_SECONDS,
             )
         except OSError as error:
             raise ParameterError(

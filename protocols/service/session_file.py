@@ -189,9 +189,12 @@ def _vectors(given: Any, what: str) -> tuple[FloatVector | IntegerVector, ...]:
 def _vector(name: str, given: Any, what: str) -> FloatVector | IntegerVector:
     if not isinstance(given, dict):
         raise ParameterError(f"{what} must be a table")
-    kind = FloatVector if "clip" in given else IntegerVector
+    kind: Any = FloatVector if "clip" in given else IntegerVector
     try:
-        return msgspec.convert(given | {"name": name, "type": kind.__struct_config__.tag}, kind)
+        made: FloatVector | IntegerVector = msgspec.convert(
+            given | {"name": name, "type": kind.__struct_config__.tag}, kind
+        )
+        return made
     except msgspec.ValidationError as error:
         raise ParameterError(f"{what}: {error}") from None
 
