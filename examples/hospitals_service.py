@@ -20,8 +20,7 @@ from msgspec import structs
 from protocols import ClientPolicy, IntegerVector, Participants, ThreatModel
 from protocols.masking import wire
 from protocols.masking.messages import UnmaskingShares
-from protocols.service.client import take_part
-from protocols.service.connection import Connection
+from protocols.service import Connection, take_part
 from secagg.errors import MalformedMessage
 from secagg.signatures import Identity
 
@@ -37,9 +36,7 @@ def patients(name: str) -> np.ndarray:
 
 async def serve(folder: Path) -> None:
     """Run one session, and print what came of it."""
-    from protocols.service.deadlines import Deadlines  # here, since hospitals do without
-    from protocols.service.jobs import summing
-    from protocols.service.serving import Service
+    from protocols.service import Deadlines, Service, summing  # here: hospitals load no server and no database
 
     service = Service(folder / "service.db", port=0, certificate=folder / "chain.pem", key=folder / "key.pem")
     async with service.serving():
