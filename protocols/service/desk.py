@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from dp.errors import DpError
 from secagg.errors import ParameterError
 from secagg.prg import cpu_count
 
 from ..core.listener import Transition
-from .errors import NoResultError
+from .errors import NoResultError, StoreError
 from .jobs import prepared
 from .jobsteps import Rounds
 from .paying import Purse
@@ -195,8 +196,11 @@ class Desk:
         self._told({session})
 
     async def view(self) -> ServiceView:
-        """Return all that is shown, the newest sessions first."""
-        budgets = () if self._purse is None else await self._call(self._purse.budgets)
+        """Return all that is shown, the newest sessions first. Raises StoreError: store or ledger cannot be read."""
+        try:
+            budgets = () if self._purse is None else await self._call(self._purse.budgets)
+        except DpError as error:
+            raise StoreError(f"the ledger cannot be read: {error}") from None
         return ServiceView(await self._call(sessions_shown, self.store), await self._members(), budgets)
 
     async def session_view(self, session: str) -> SessionView:

@@ -10,6 +10,7 @@ from typing import Any
 from dp.errors import DpError
 from secagg.errors import SecAggError
 
+from .errors import DamagedStoreError
 from .jobs import prepared
 from .sessions import SessionSpec, Terms, read_terms
 from .store import Store
@@ -56,10 +57,12 @@ class JobSteps:
             if row.state == State.FAILED:
                 self._store.end_job(row.job, row.id, row.error, row.reason)
                 continue
-            facts: dict[str, Any] = json.loads(row.result)
-            opened |= self._next(
-                row.job, Ended(row.id, row.number, read_terms(row.terms), facts), row.number + 1, row.id
-            )
+            try:
+                before = Ended(row.id, row.number, read_terms(row.terms), json.loads(row.result))
+            except ValueError:
+                self._store.end_job(row.job, row.id, DamagedStoreError.__name__, "the session before cannot be read")
+                continue
+            opened |= self._next(row.job, before, row.number + 1, row.id)
         return opened
 
     def _next(self, name: str, before: Ended | None, number: int, after: str | None) -> bool:

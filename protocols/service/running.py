@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any
@@ -25,6 +25,7 @@ from .views import Outcome
 
 MOST_SESSIONS = 64
 """So many sessions one process runs at a time; others wait, or are run by others."""
+CLEAR_SECONDS = 60.0
 PAUSE_SECONDS = 5.0
 """So long a session is left alone that this process could not run, such as without its ledger."""
 KEEP_SECONDS = 7 * 24 * 3600.0
@@ -162,16 +163,15 @@ class Runner:
         try:
             while True:
                 self._look.clear()
-                with suppress(StoreError):  # which may be back at the next look
-                    if loop.time() - renewed >= self._lease_seconds / 3:
-                        renewed = loop.time()
-                        await self._renew()
-                    if loop.time() - cleared >= 60.0:
-                        cleared = loop.time()
-                        await self.call(self._store.clear, KEEP_SECONDS)
-                    await self._settle()
-                    self._follow()
-                    await self._claim()
+                if loop.time() - renewed >= self._lease_seconds / 3:
+                    renewed = loop.time()
+                    await self._tried(self._renew)
+                if loop.time() - cleared >= CLEAR_SECONDS:
+                    cleared = loop.time()
+                    await self._tried(self._clear)
+                await self._tried(self._settle)
+                self._follow()
+                await self._tried(self._claim)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self.poll):
                         await self._look.wait()
@@ -210,14 +210,22 @@ class Runner:
         return self._purse
 
     def _follow(self) -> None:
-        """Ask jobs what follows, beside all else: a job may take its time."""
+        """Ask jobs what follows, beside all else."""
         if self._jobs and (self._following is None or self._following.done()):
             self._following = asyncio.get_running_loop().create_task(self._steps_taken())
 
     async def _steps_taken(self) -> None:
         with suppress(StoreError):
-            if await self._work(self._steps.follow):
+            if await asyncio.to_thread(self._steps.follow):  # not among what computes: a job may take its time
                 self._look.set()
+
+    async def _tried(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Take a step; what the store does not allow now is tried at the next look, and keeps nothing else waiting."""
+        with suppress(StoreError):
+            await step()
+
+    async def _clear(self) -> None:
+        await self.call(self._store.clear, KEEP_SECONDS)
 
     async def _claim(self) -> None:
         loop = asyncio.get_running_loop()
@@ -305,12 +313,12 @@ class Runner:
         if self._purse is None:
             return
         for session, orders, revealed in await self.call(self.owner.owing):
-            payment = read_orders(orders).payment
-            if payment is not None and not revealed:
-                try:
+            try:
+                payment = read_orders(orders).payment
+                if payment is not None and not revealed:
                     await self.call(self._purse.release, session, payment)
-                except DpError:
-                    continue  # it stays reserved, and counts as spent
+            except (DpError, StoreError):
+                continue  # it stays reserved, and counts as spent
             await self.call(self.owner.settled, session)
 
     async def _fail(self, lease: Lease, error: Exception) -> None:

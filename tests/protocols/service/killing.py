@@ -35,7 +35,7 @@ from protocols.service.desk import Desk
 from protocols.service.jobs import prepared
 from protocols.service.showing import session_shown
 from protocols.service.store import Store
-from protocols.service.views import State
+from protocols.service.views import Letter, State
 from secagg.errors import SecAggError
 
 from .desk_parties import LENGTH, NAMES, sum_of_seven
@@ -75,33 +75,41 @@ async def be_members(url: str, names: tuple[str, ...], folder: Path) -> None:
 
 
 async def be_member(desk: Desk, name: str, folder: Path) -> None:
-    """Answer whatever comes, from what is on the disk; note the ends of sessions."""
-    after = 0
+    """Answer whatever comes, from what is on the disk; note the ends of sessions, and which letters were handled."""
+    handled = folder / f"{name}.handled"
+    after = int(handled.read_text()) if handled.exists() else 0
     while True:
         letter = await desk.next_letter(name, after, 5)
         if letter is None:
             continue
+        await be_asked(desk, name, folder, letter)
         after = letter.sequence
-        memory = folder / f"{name}-{letter.session[:16]}"
-        if not letter.body:
-            ends = folder / f"{name}.ends"
-            with ends.open("a") as notes:
-                notes.write(f"{letter.session} {letter.sequence} {letter.phase}\n")
-            continue
-        party = (
-            Client.load(memory.read_bytes(), threads=1)
-            if memory.exists()
-            else Client(policy=ClientPolicy.permissive(), threads=1)
-        )
-        try:
-            answer = party.respond(letter.body, {"v": value(name, letter.session)})
-        except SecAggError as error:
-            await desk.refuse(name, letter.session, type(error).__name__, str(error))
-            continue
-        write_whole(memory, party.dump(), mode=0o600)
+        draft = folder / f"{name}.draft"
+        draft.write_text(str(after))
+        draft.replace(handled)
+
+
+async def be_asked(desk: Desk, name: str, folder: Path, letter: Letter) -> None:
+    memory = folder / f"{name}-{letter.session[:16]}"
+    if not letter.body:
+        ends = folder / f"{name}.ends"
+        with ends.open("a") as notes:
+            notes.write(f"{letter.session} {letter.sequence} {letter.phase}\n")
+        return
+    party = (
+        Client.load(memory.read_bytes(), threads=1)
+        if memory.exists()
+        else Client(policy=ClientPolicy.permissive(), threads=1)
+    )
+    try:
+        answer = party.respond(letter.body, {"v": value(name, letter.session)})
+    except SecAggError as error:
+        await desk.refuse(name, letter.session, type(error).__name__, str(error))
+        return
+    write_whole(memory, party.dump(), mode=0o600)
+    outcome = await desk.deliver(name, letter.session, answer)
+    while not outcome.receipt and not outcome.error:
         outcome = await desk.deliver(name, letter.session, answer)
-        while not outcome.receipt and not outcome.error:
-            outcome = await desk.deliver(name, letter.session, answer)
 
 
 def open_sessions(url: str, count: int, noted: Path) -> None:

@@ -199,11 +199,17 @@ def test_a_damaged_dump_is_a_named_error_of_its_session_alone(tmp_path: Path) ->
         with store.write() as connection:
             dump = broken.dump[:-1] + bytes([broken.dump[-1] ^ 1])
             connection.execute(update(SESSIONS).values(dump=dump))
-        async with running(store) as desk, asyncio.timeout(30):
+        ledger: Any = object()  # nothing is paid
+        async with running(store, ledger=ledger) as desk, asyncio.timeout(30):
             seen = await desk.wait(broken.session)
             assert (seen.error, "damaged" in seen.reason) == ("StateError", True)
             fine = await Members(desk, client).play(sum_of_seven())
             assert fine.state is State.COMPLETED
+            # A row that cannot be read keeps no other session waiting.
+            with store.write() as connection:
+                spoilt = update(SESSIONS).where(SESSIONS.c.id == broken.session)
+                connection.execute(spoilt.values(orders="no orders", held=True))
+            assert (await Members(desk, client).play(sum_of_seven())).state is State.COMPLETED
             with store.write() as connection:
                 connection.execute(update(SESSIONS).values(names="no names"))
             with pytest.raises(DamagedStoreError):
