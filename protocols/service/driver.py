@@ -172,7 +172,7 @@ class Driver:
             if self._answered >= own.enough(asked) and self._enough_since is None:
                 self._enough_since = self._clock()
             until = end if self._enough_since is None else min(end, self._enough_since + own.grace)
-            if self._clock() >= until or not await self._work(self._is_awaiting):
+            if self._clock() >= until or not self._is_awaiting():
                 return
             await self.receive(await self._mailbox.take(max(0.001, until - self._clock())))
 

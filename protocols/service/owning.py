@@ -148,6 +148,13 @@ class Owner:
             row.deadline,
         )
 
+    def look(self, lease: Lease, phase: int, after: int) -> tuple[list[Arrival], frozenset[str]]:
+        """Return answers of a phase that nobody has looked at, as `answers` does, and who will not take part."""
+        with self._store.read() as connection:
+            members = connection.scalars(select(REFUSALS.c.member).where(REFUSALS.c.session == lease.session))
+            refused = frozenset(members)
+            return self._answers(connection, lease, phase, after, noted=False), refused
+
     def answers(self, lease: Lease, phase: int, after: int, *, noted: bool) -> list[Arrival]:
         """Return answers of a phase that come after a row, in order, a bounded number of bytes at a time.
 
@@ -157,31 +164,8 @@ class Owner:
             after: the last row that was read.
             noted: whether to return those that were looked at, or the others.
         """
-        which = INBOX.c.outcome.is_not(None) if noted else INBOX.c.outcome.is_(None)
-        own = (INBOX.c.session == lease.session, INBOX.c.phase == phase, INBOX.c.id > after, which)
         with self._store.read() as connection:
-            sizes = connection.execute(
-                select(INBOX.c.id, INBOX.c.size).where(*own).order_by(INBOX.c.id).limit(MOST_AT_ONCE)
-            ).all()
-            if not sizes:
-                return []
-            last, total = sizes[0].id, 0
-            for row in sizes:
-                total += row.size
-                if total > MOST_BYTES_AT_ONCE and row is not sizes[0]:
-                    break
-                last = row.id
-            rows = connection.execute(
-                select(INBOX.c.id, INBOX.c.sender, INBOX.c.body).where(*own, INBOX.c.id <= last).order_by(INBOX.c.id)
-            ).all()
-        if any(row.body is None for row in rows):
-            raise DamagedStoreError("an answer of a phase that is open is gone; restore the store from a backup")
-        return [Arrival(row.id, row.sender, row.body) for row in rows]
-
-    def refused(self, session: str) -> frozenset[str]:
-        """Return who will not take part."""
-        with self._store.read() as connection:
-            return frozenset(connection.scalars(select(REFUSALS.c.member).where(REFUSALS.c.session == session)))
+            return self._answers(connection, lease, phase, after, noted=noted)
 
     def note(self, lease: Lease, phase: int, name: str, seen: Sequence[Seen], excluded: Mapping[str, str]) -> None:
         """Write down what came of answers, with the letters that relay them."""
@@ -318,6 +302,27 @@ class Owner:
                 )
             ).all()
         return [(row.id, row.orders.encode(), row.revealed) for row in rows]
+
+    def _answers(self, connection: Connection, lease: Lease, phase: int, after: int, *, noted: bool) -> list[Arrival]:
+        which = INBOX.c.outcome.is_not(None) if noted else INBOX.c.outcome.is_(None)
+        own = (INBOX.c.session == lease.session, INBOX.c.phase == phase, INBOX.c.id > after, which)
+        sizes = connection.execute(
+            select(INBOX.c.id, INBOX.c.size).where(*own).order_by(INBOX.c.id).limit(MOST_AT_ONCE)
+        ).all()
+        if not sizes:
+            return []
+        last, total = sizes[0].id, 0
+        for row in sizes:
+            total += row.size
+            if total > MOST_BYTES_AT_ONCE and row is not sizes[0]:
+                break
+            last = row.id
+        rows = connection.execute(
+            select(INBOX.c.id, INBOX.c.sender, INBOX.c.body).where(*own, INBOX.c.id <= last).order_by(INBOX.c.id)
+        ).all()
+        if any(row.body is None for row in rows):
+            raise DamagedStoreError("an answer of a phase that is open is gone; restore the store from a backup")
+        return [Arrival(row.id, row.sender, row.body) for row in rows]
 
     def _close_phase(self, connection: Connection, lease: Lease, phase: int, now: float) -> None:
         """Keep who answered, and forget what: bodies of answers, and letters of the phase that nobody relays."""

@@ -46,7 +46,11 @@ class StoreMailbox:
 
     async def noted(self) -> Sequence[Arrival]:
         """Return answers that an owner before had looked at; none when there are no more."""
-        return await self._read(noted=True)
+        return self._read(
+            await self._runner.call(
+                lambda: self._runner.owner.answers(self._lease, self._phase, self._after, noted=True)
+            )
+        )
 
     def restart(self) -> None:
         """Read from the beginning of the phase again."""
@@ -58,8 +62,8 @@ class StoreMailbox:
         until = loop.time() + seconds
         while True:
             self.changed.clear()
-            arrivals = await self._read(noted=False)
-            refused = await self._runner.call(self._runner.owner.refused, self._lease.session)
+            found, refused = await self._runner.call(self._runner.owner.look, self._lease, self._phase, self._after)
+            arrivals = self._read(found)
             left = until - loop.time()
             if arrivals or refused != self.refused or left <= 0:
                 self.refused = refused
@@ -89,10 +93,7 @@ class StoreMailbox:
             self._phase, self._name, self._begun, self._after = phase, turn.phase, True, 0
         self._runner.wake(self._names)
 
-    async def _read(self, *, noted: bool) -> Sequence[Arrival]:
-        arrivals: list[Arrival] = await self._runner.call(
-            lambda: self._runner.owner.answers(self._lease, self._phase, self._after, noted=noted)
-        )
+    def _read(self, arrivals: Sequence[Arrival]) -> Sequence[Arrival]:
         if arrivals:
             self._after = arrivals[-1].key
         return arrivals
