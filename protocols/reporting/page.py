@@ -54,7 +54,8 @@ def document(title: str, body: str, style: str = "", *, head: str = "", before: 
         body: HTML.
         style: CSS, after that which all reports share.
         head: more HTML for the head.
-        before, after: HTML around the main part, such as a banner.
+        before: HTML in front of the main part, such as a banner.
+        after: HTML behind it.
     """
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">\n'

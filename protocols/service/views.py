@@ -1,4 +1,4 @@
-"""What the service hands from its store to HTTP and to the page: names, counts and times, and nothing that is secret."""
+"""What the service hands from its store to HTTP and to the page: names, counts, times, and nothing that is secret."""
 
 from __future__ import annotations
 

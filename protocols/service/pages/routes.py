@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 from ...core.framing import printable
 from ..errors import StoreError, UnknownSessionError
 from ..tokens import Token
+from ..views import ServiceView
 from . import operating
 from .signing_in import SignIn, back_to, form_of, shown
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from ..desk import Desk
     from ..observing import Observer
 
+_FRESH_SECONDS = 1.0
 _STRANGER = "Sign in with the operator's token to see these pages."
 _NOT_SIGNED_IN = "Only who has signed in with the operator's token, on this page, may do this."
 
@@ -45,7 +48,7 @@ def routes(
         service: what the banner says.
         clock: seconds since 1970.
     """
-    pages = _Pages(desk, SignIn(token, clock, service), public)
+    pages = _Pages(desk, SignIn(token, clock, service), public, clock)
     own: list[BaseRoute] = [
         Route("/", pages.overview, methods=["GET"]),
         Route("/members", pages.members, methods=["GET"]),
@@ -58,15 +61,17 @@ def routes(
 
 
 class _Pages:
-    def __init__(self, desk: Desk, signing_in: SignIn, public: bool) -> None:
-        self._desk, self._signing_in, self._public = desk, signing_in, public
+    def __init__(self, desk: Desk, signing_in: SignIn, public: bool, clock: Callable[[], float]) -> None:
+        self._desk, self._signing_in, self._public, self._clock = desk, signing_in, public, clock
+        self._seen: tuple[float, ServiceView] | None = None
+        self._looking = asyncio.Lock()
 
     async def overview(self, request: Request) -> Response:
         """Show all sessions."""
         if (stranger := self._stranger(request)) is not None:
             return stranger
         try:
-            view = await self._desk.view()
+            view = await self._view()
         except StoreError as error:
             return self._refusal(request, 503, "The store does not answer", str(error))
         return shown(operating.overview(view, self._signing_in.reader(request)))
@@ -76,7 +81,7 @@ class _Pages:
         if (stranger := self._stranger(request)) is not None:
             return stranger
         try:
-            view = await self._desk.view()
+            view = await self._view()
         except StoreError as error:
             return self._refusal(request, 503, "The store does not answer", str(error))
         return shown(operating.members_page(view.members, self._signing_in.reader(request)))
@@ -117,6 +122,13 @@ class _Pages:
     async def sign_out(self, request: Request) -> Response:
         """Forget that it was shown."""
         return await self._signing_in.sign_out(request)
+
+    async def _view(self) -> ServiceView:
+        """Return all that is shown, looked up once a second however many look."""
+        async with self._looking:
+            if self._seen is None or not 0 <= self._clock() - self._seen[0] < _FRESH_SECONDS:
+                self._seen = self._clock(), await self._desk.view()
+            return self._seen[1]
 
     def _stranger(self, request: Request) -> Response | None:
         if self._public or self._signing_in.signed_in(request):

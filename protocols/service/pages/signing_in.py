@@ -14,6 +14,7 @@ from .frame import HEADERS, Reader
 
 MAX_FORM_BYTES = 4096
 _BACK = re.compile(r"/(?:members|sessions/[0-9a-f]{1,128})?")
+_ELSEWHERE = "The form came from another address than this page's."
 
 
 class SignIn:
@@ -47,7 +48,9 @@ class SignIn:
     async def sign_in(self, request: Request, refused: Callable[[str], str]) -> Response:
         """Answer the form of a token; `refused` makes a page around a sentence."""
         form = await form_of(request)
-        if self._token is None or not is_own(request) or not self._token.matches(form.get("token", "")):
+        if not is_own(request):
+            return shown(refused(f"{_ELSEWHERE} Open the page by the address under which it is served."), 403)
+        if self._token is None or not self._token.matches(form.get("token", "")):
             return shown(refused("This is not the token."), 401)
         reply = _back_to(form)
         secure = request.url.scheme == "https"

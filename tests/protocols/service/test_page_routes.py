@@ -121,7 +121,7 @@ def test_a_wrong_token_or_a_form_from_elsewhere_signs_nobody_in(desk):
     client = browser(desk)
     assert sign_in(client, token=TOKEN.text[:-1]).status_code == 401
     for origin in ("https://evil.example", "http://sums.example", "https://sums.example:444", "null", ""):
-        assert sign_in(client, origin).status_code == 401
+        assert sign_in(client, origin).status_code == 403
     long = client.post("/sign-in", data={"token": TOKEN.text, "more": "x" * 5000}, headers=OWN)
     plain = client.post("/sign-in", content=f"token={TOKEN.text}", headers=OWN | {"Content-Type": "text/plain"})
     many = client.post("/sign-in", data={f"f{i}": "x" for i in range(20)} | {"token": TOKEN.text}, headers=OWN)
@@ -162,6 +162,22 @@ def test_a_private_page_shows_nothing_to_strangers(desk):
         assert 'name="token"' in reply.text
     sign_in(client)
     assert "Weekly" in client.get("/").text
+
+
+def test_however_many_look_the_store_is_asked_once_a_second(desk):
+    now, asked = [sample.NOW], []
+    view = desk.view
+
+    async def counted():
+        asked.append(now[0])
+        return await view()
+
+    desk.view = counted
+    client = Browser(Starlette(routes=routes(desk, clock=lambda: now[0])), AT)
+    for step in (0.0, 0.4, 0.5, 0.2, -5.0):  # a clock may be set back
+        now[0] += step
+        assert client.get("/").status_code == client.get("/members").status_code == 200
+    assert asked == [sample.NOW, pytest.approx(sample.NOW + 1.1), pytest.approx(sample.NOW - 3.9)]
 
 
 def test_what_is_not_there_is_said_in_a_page(desk):
