@@ -7,13 +7,16 @@ the body is read, and the body against the digest after that: strangers' bodies 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -35,6 +38,8 @@ MAX_FORM_BYTES = 4096
 """Of a body that is no letter."""
 MAX_WAIT_SECONDS = 30.0
 MAX_REASON = 500
+THREADS = 8
+T = TypeVar("T")
 _LETTERS_QUERY = re.compile(r"after=(0|[1-9][0-9]{0,17})&wait=([0-9]{1,3}(?:\.[0-9]{1,3})?)")
 _LARGE = 1 << 20
 _SIGNATURE_FIELDS = ("content-digest", "signature-input", "signature")
@@ -95,6 +100,8 @@ class Requests:
         self._nonces: dict[bytes, float] = {}
         self.polls: dict[str, asyncio.Future[None]] = {}
         self._closing = False
+        self._bodies: Counter[str] = Counter()
+        self._threads = ThreadPoolExecutor(THREADS, "requests")
 
     def app(self, routes: Iterable[BaseRoute] = ()) -> ASGIApp:
         """Return the application, with further routes such as pages, behind its limits."""
@@ -120,6 +127,10 @@ class Requests:
             if not poll.done():
                 poll.set_result(None)
 
+    def close(self) -> None:
+        """Give back threads."""
+        self._threads.shutdown(cancel_futures=True)
+
     def opened(self) -> None:
         """Let members wait for letters."""
         self._closing = False
@@ -137,15 +148,17 @@ class Requests:
 
         async def endpoint(request: Request) -> Response:
             signed = self._read_signed(request)
-            member = await asyncio.to_thread(self.members.by_key, signed.key)
+            member = await self._call(self.members.by_key, signed.key)
             if not self._rates.allows(member.name):
                 raise Refusal("too-fast", f"too many requests of {member.name}: wait and try again")
             wire = self._wire(request)
-            await asyncio.to_thread(self.members.saw, member.name, wire)
+            if self.members.saw(member.name, wire):
+                await self._call(self.members.write_seen)
             self._check_wire(wire)
             if request.method == "GET":
                 self._use_nonce(signed)
-            body = await self._body(request, signed, most)
+            with self._receiving(member.name, request, most):
+                body = await self._body(request, signed, most)
             return await serve(Asked(member, signed, body, request))
 
         return functools.wraps(serve)(endpoint)
@@ -192,6 +205,24 @@ class Requests:
                 headers={"Upgrade": f"secagg/{VERSION}"},
             )
 
+    @contextlib.contextmanager
+    def _receiving(self, name: str, request: Request, most: int | None) -> Iterator[None]:
+        """Let a member send one large body at a time: slow ones, side by side, would keep others from sending."""
+        length = int(request.headers.get("content-length", 0)) if most is None else 0
+        if self._bodies[name] and self._bodies[name] + length > self.limits.max_body_bytes:
+            raise Refusal("too-many", f"{name} is sending another answer: wait and try again")
+        self._bodies[name] += length
+        try:
+            yield
+        finally:
+            self._bodies[name] -= length
+            if not self._bodies[name]:
+                del self._bodies[name]
+
+    async def _call(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Do what waits for the store, or takes its time, in a thread of the service's requests."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
     async def _body(self, request: Request, signed: Signed, most: int | None) -> bytes:
         """Return the body, if it is not too long, and the one that was signed."""
         limit = self.limits.max_body_bytes if most is None else most
@@ -206,7 +237,7 @@ class Requests:
         except ClientDisconnect:
             raise Refusal("too-slow", "the body did not come as a whole") from None
         whole = bytes(body)
-        digest = await asyncio.to_thread(signing.sha256, whole) if len(whole) > _LARGE else signing.sha256(whole)
+        digest = await self._call(signing.sha256, whole) if len(whole) > _LARGE else signing.sha256(whole)
         if digest != signed.request.digest:
             raise Refusal("wrong-digest", "the body is not the one that was signed")
         return whole
@@ -234,8 +265,8 @@ class Requests:
         given = _form(await self._body(request, signed, MAX_FORM_BYTES), "name", "public_key", "invitation")
         if given["public_key"] != signed.key.hex():
             raise Refusal("not-signed", "an enrolment is signed by the key that it is for")
-        await asyncio.to_thread(self.members.use_nonce, signed.key.hex(), signed.nonce)
-        await asyncio.to_thread(self.members.enrol, given["name"], signed.key, given["invitation"])
+        await self._call(self.members.use_nonce, signed.key.hex(), signed.nonce)
+        await self._call(self.members.enrol, given["name"], signed.key, given["invitation"])
         return JSONResponse({"name": given["name"]}, 201)
 
     async def _member(self, asked: Asked) -> Response:
@@ -248,7 +279,7 @@ class Requests:
         if not asked.signed.new_key or given["public_key"] != asked.signed.new_key.hex():
             raise Refusal("not-signed", "a change of keys is signed by both keys")
         await self._note(asked)
-        await asyncio.to_thread(self.members.rotate, asked.member, asked.signed.new_key)
+        await self._call(self.members.rotate, asked.member, asked.signed.new_key)
         return JSONResponse({"name": asked.member.name})
 
     def _check_name(self, asked: Asked) -> None:
@@ -256,7 +287,7 @@ class Requests:
             raise Refusal("not-invited", f"the request is about another member, but {asked.member.name} signed it")
 
     async def _note(self, asked: Asked) -> None:
-        await asyncio.to_thread(self.members.use_nonce, asked.member.name, asked.signed.nonce)
+        await self._call(self.members.use_nonce, asked.member.name, asked.signed.nonce)
 
     # Sessions
 

@@ -22,6 +22,7 @@ from secagg.signatures import check_public_key
 
 from ..core.numbers import real
 from ..core.participants import Participants
+from ..masking.messages import VERSION
 from .errors import ReplayedRequestError, ServiceError
 from .signing import sha256
 from .views import MemberView
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 TOKEN_BYTES = 32
 MAX_INVITATION_SECONDS = 366 * 24 * 3600.0
 FINGERPRINT_DIGITS = 16
-_SEEN_SECONDS = 30.0
-"""When a member was last seen is written down at most so often."""
+_SEEN_SECONDS = 10.0
+"""When members were last seen is written down at most so often, of all together."""
 
 METADATA = sa.MetaData()
 MEMBERS = sa.Table(
@@ -100,6 +101,8 @@ class Members:
         self._clock = clock
         self._random = random
         self._seen: dict[str, tuple[float, int]] = {}
+        self._wires: dict[str, int] = {}
+        self._written = 0.0
         self._seeing = threading.Lock()
         store.ensure(METADATA)
 
@@ -211,16 +214,24 @@ class Members:
             if not self._store.use_nonce(connection, signer, nonce):
                 raise ReplayedRequestError("the request was served before: sign each one anew")
 
-    def saw(self, name: str, wire: int) -> None:
-        """Note that a member has asked, and in which wire version it speaks."""
+    def saw(self, name: str, wire: int) -> bool:
+        """Note in memory that a member has asked, and its wire version; return whether `write_seen` is due."""
         now = self._clock()
         with self._seeing:
-            at, spoken = self._seen.get(name, (0.0, -1))
-            if now - at < _SEEN_SECONDS and spoken == wire:
-                return
+            known = self._wires.get(name, VERSION)
+            self._wires[name] = wire
             self._seen[name] = now, wire
-        with self._store.write() as connection:
-            connection.execute(sa.update(MEMBERS).where(MEMBERS.c.name == name).values(seen=now, wire=wire))
+            return wire != known or now - self._written >= _SEEN_SECONDS
+
+    def write_seen(self) -> None:
+        """Write down who has asked, all at once."""
+        with self._seeing:
+            seen, self._seen, self._written = self._seen, {}, self._clock()
+        if seen:
+            rows = [{"who": name, "at": at, "spoken": wire} for name, (at, wire) in sorted(seen.items())]
+            update = sa.update(MEMBERS).where(MEMBERS.c.name == sa.bindparam("who"))
+            with self._store.write() as connection:
+                connection.execute(update.values(seen=sa.bindparam("at"), wire=sa.bindparam("spoken")), rows)
 
     def views(self) -> tuple[MemberView, ...]:
         """Return everyone, by name."""
@@ -242,8 +253,6 @@ class Members:
             UnknownMemberError: one is no member, was revoked, or speaks another wire version.
             StoreError: the store cannot be used.
         """
-        from ..masking.messages import VERSION
-
         with self._store.read() as connection:
             rows = connection.execute(sa.select(MEMBERS).where(sa.not_(MEMBERS.c.revoked))).all()
         able = {row.name: bytes(row.key) for row in rows if row.wire in (None, VERSION)}

@@ -223,6 +223,7 @@ class Service:
 
     def close(self) -> None:
         """Let go of threads and store."""
+        self.requests.close()
         self.desk.close()
         self.store.close()
 

@@ -134,8 +134,8 @@ def check(tmp_path, senders, probes):
     assert len(seconds) == probes
     median, worst = statistics.median(seconds), sorted(seconds)[-2]
     sys.stdout.write(
-        f"\n{senders} hostile connections: an answer takes {1000 * median:.0f} ms (median), {1000 * worst:.0f} ms (second "
-        f"longest of {probes}); {last['cpu']:.1f} s of the service's processor time; refused {last['refused']}\n"
+        f"\n{senders} hostile connections: an answer takes {1000 * median:.0f} ms (median), {1000 * worst:.0f} ms "
+        f"(second longest of {probes}); {last['cpu']:.1f} s of processor time; refused {last['refused']}\n"
     )
 
 

@@ -14,7 +14,7 @@ from .places import certificates, connected, raw_member, service_at, signed_fiel
 SESSION = "/v1/sessions/" + "ab" * 16
 
 
-def played(play, tmp_path, **limits):
+def played(play, tmp_path, *, pace=0.05, **limits):
     """Run a test's coroutine against a service; an honest member is served all the while."""
 
     async def run():
@@ -25,7 +25,7 @@ def played(play, tmp_path, **limits):
                 while not playing.done():
                     assert await honest.next_letter(0, 0) is None
                     served += 1
-                    await asyncio.sleep(0.05)
+                    await asyncio.wait({playing}, timeout=pace)
                 assert served
                 return await playing, dict(service.refused.counts)
 
@@ -188,6 +188,25 @@ def test_too_many_bytes_at_once_are_told_to_wait(tmp_path):
     assert found == (503, "too-many", "1", 404)
 
 
+def test_a_member_sends_one_large_body_at_a_time(tmp_path):
+    async def play(service):
+        async with (
+            raw_member(service, certificates(), "mallory") as mallory,
+            raw_member(service, certificates(), "other") as other,
+        ):
+            _, writer = await dial(service)
+            writer.write(letter_head(mallory, 90_000))
+            while (await mallory.send("POST", f"{SESSION}/letters", b"x" * 20_000)).status_code == 404:
+                await asyncio.sleep(0.01)  # the first was not read yet
+            answers = [await each.send("POST", f"{SESSION}/letters", b"x" * 20_000) for each in (mallory, other)]
+            small = await mallory.send("POST", f"{SESSION}/refusal", b'{"kind": "a", "reason": ""}')
+            writer.close()
+            return [answer.status_code for answer in (*answers, small)]
+
+    found, _ = played(play, tmp_path, max_body_bytes=100_000)
+    assert found == [503, 404, 404]
+
+
 def test_too_fast_is_told_to_wait(tmp_path):
     async def play(service):
         async with raw_member(service, certificates(), "mallory") as mallory:
@@ -196,7 +215,7 @@ def test_too_fast_is_told_to_wait(tmp_path):
                 for answer in [await mallory.send("GET", "/v1/letters?after=0&wait=0") for _ in range(8)]
             ]
 
-    found, counts = played(play, tmp_path, requests_a_second_a_member=0.01, burst_a_member=5, burst=1000)
+    found, counts = played(play, tmp_path, pace=10, requests_a_second_a_member=0.01, burst_a_member=5, burst=1000)
     assert found == [(204, None)] * 5 + [(429, "1")] * 3
     assert counts["too-fast"] >= 3
 

@@ -7,7 +7,11 @@ from collections import Counter
 
 import pytest
 
+from protocols.core.participants import Participants
+from protocols.core.threat_model import ThreatModel
+from protocols.inputs.vectors import IntegerVector
 from protocols.service import signing
+from protocols.service.jobs import summing
 from protocols.service.members import fingerprint
 from secagg.signatures import Identity
 
@@ -33,10 +37,15 @@ def played(play, tmp_path, certificates, **options):
             async with service.serving(), connected(service, certificates, "honest") as honest:
                 async with raw_member(service, certificates, "mallory") as mallory:
                     found = await play(service, mallory)
-                assert await honest.next_letter(0, 0) is None
+                await honest.next_letter(0, 0)
             return found, dict(service.refused.counts)
 
     return asyncio.run(run())
+
+
+def a_session():
+    names = Participants(["honest", "mallory", "x", "y"])
+    return summing("a sum", (IntegerVector("v", 1),), ThreatModel(4), names)
 
 
 def told(answer):
@@ -118,11 +127,11 @@ def test_a_copy_of_a_request_is_refused(tmp_path, certificates):
     async def play(service, mallory):
         from .places import signed_fields
 
-        found = []
+        found, session = [], f"/v1/sessions/{await service.desk.open(a_session())}"
         for method, target, body in (
-            ("GET", LETTERS, b""),
-            ("POST", f"{SESSION}/letters", b"answer"),
-            ("POST", f"{SESSION}/refusal", b'{"kind": "policy", "reason": "no"}'),
+            ("GET", "/v1/letters?after=99999&wait=0", b""),
+            ("POST", f"{session}/letters", b"answer"),
+            ("POST", f"{session}/refusal", b'{"kind": "policy", "reason": "no"}'),
         ):
             fields = signed_fields(mallory.identity, method, target, body, authority=mallory.authority)
             for _ in range(2):
@@ -131,8 +140,8 @@ def test_a_copy_of_a_request_is_refused(tmp_path, certificates):
         return found
 
     found, counts = played(play, tmp_path, certificates)
-    assert found == [204, 409, 404, 409, 404, 409]
-    assert counts == {"replayed": 3, "unknown-session": 2}
+    assert found == [204, 409, 422, 409, 200, 409]
+    assert counts == {"replayed": 3, "refused-message": 1}
 
 
 def test_a_copy_is_refused_after_a_restart_too(tmp_path, certificates):
@@ -143,7 +152,7 @@ def test_a_copy_is_refused_after_a_restart_too(tmp_path, certificates):
         with service_at(tmp_path, certificates) as service:
             async with service.serving(), raw_member(service, certificates, "mallory") as mallory:
                 port, identity = service.url.rpartition(":")[2], mallory.identity
-                target = f"{SESSION}/letters"
+                target = f"/v1/sessions/{await service.desk.open(a_session())}/letters"
                 form = signed_fields(identity, "POST", target, b"x", authority=mallory.authority)
                 first = await mallory.resend("POST", target, b"x", form)
         with service_at(tmp_path, certificates, port=int(port)) as service:
@@ -154,7 +163,7 @@ def test_a_copy_is_refused_after_a_restart_too(tmp_path, certificates):
                     second = await again.resend("POST", target, b"x", form)
         return first.status_code, second.status_code
 
-    assert asyncio.run(run()) == (404, 409)
+    assert asyncio.run(run()) == (422, 409)
 
 
 def test_who_was_revoked_is_refused(tmp_path, certificates):
