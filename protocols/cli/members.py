@@ -66,7 +66,7 @@ def invite(
         for name, token in tokens.items():
             typer.echo(f"{name} {token}")
         return
-    files = {name: out / f"{name}.invitation" for name in names}
+    files = {name: out / name for name in names}
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, token in tokens.items():

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from .session_file import Asked
 
+EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - to tell that it is that
 HANDSHAKE_SECONDS = 10.0
 IDLE_SECONDS = 30
 """For which a connection may be open without a request."""
@@ -192,6 +193,11 @@ class Service:
             raise ParameterError(
                 "without a certificate the service is served on loopback alone, and only if that is asked for in so "
                 "many words: give certificate and key, or insecure_loopback"
+            )
+        if authorities is None and host in EVERYWHERE:
+            raise ParameterError(
+                f"at {host} the service cannot know by which names it is reached: give authorities (--authority), such as "
+                "sums.example:8443"
             )
         self._tls = None if certificate is None or key is None else _tls(certificate, key)
         self._host, self._port = host, port

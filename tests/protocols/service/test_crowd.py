@@ -31,7 +31,7 @@ async def dial(url, context):
     return await asyncio.open_connection(host, int(port), ssl=context, server_hostname=host)
 
 
-async def hostile(kind, url, context, there):
+async def hostile(kind, url, context, there, pause):
     """One hostile sender, which comes back whenever it is cut off."""
     large = b"POST /v1/members HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n" + b"x" * 100_000
     while True:
@@ -51,7 +51,7 @@ async def hostile(kind, url, context, there):
                     await reader.read()
             finally:
                 writer.close()
-        await asyncio.sleep(1)
+        await asyncio.sleep(pause)
 
 
 async def honest(name, url, token, certificates, folder):
@@ -102,7 +102,7 @@ async def crowded(folder, senders, probes):
             probing = group.create_task(probe(url, tokens[PROBER], certificates, there, finished, probes))
             crowd = []
             for number in range(senders):
-                crowd.append(group.create_task(hostile(number % 3, url, context, arrived)))
+                crowd.append(group.create_task(hostile(number % 3, url, context, arrived, max(1, senders / 50))))
                 if number % 20 == 19:
                     await asyncio.sleep(0.05)
             for _ in range(senders):

@@ -13,9 +13,10 @@ from protocols.inputs.vectors import IntegerVector
 from protocols.service import signing
 from protocols.service.jobs import summing
 from protocols.service.members import fingerprint
+from secagg.errors import ParameterError
 from secagg.signatures import Identity
 
-from .places import connected, raw_member, service_at, signed_fields
+from .places import Raw, connected, raw_member, service_at, signed_fields
 
 LETTERS = "/v1/letters?after=0&wait=0"
 SESSION = "/v1/sessions/" + "ab" * 16
@@ -232,3 +233,22 @@ def test_pages_that_are_not_there_tell_nothing(tmp_path, certificates):
         return [(await mallory.send("GET", path)).status_code for path in ("/v2/letters", "/v1/sessions/")]
 
     assert played(play, tmp_path, certificates)[0] == [404, 404]
+
+
+def test_a_service_everywhere_must_be_told_its_names(tmp_path, certificates):
+    with pytest.raises(ParameterError, match="give authorities"):
+        service_at(tmp_path, certificates, host="0.0.0.0")  # noqa: S104
+
+    async def play(service, mallory):
+        named = await mallory.send("GET", LETTERS, authority="sums.example")
+        return [(await mallory.send("GET", LETTERS)).status_code, named.status_code]
+
+    async def run():
+        known = ["Sums.Example", "localhost:1"]
+        with service_at(tmp_path, certificates, authorities=known) as service:
+            token = service.members.invite("mallory")
+            service.members.enrol("mallory", OTHER.public_bytes, token)
+            async with service.serving(), Raw(service, certificates, OTHER) as mallory:
+                return await play(service, mallory)
+
+    assert asyncio.run(run()) == [421, 204]
