@@ -196,8 +196,8 @@ class Service:
             )
         if authorities is None and host in EVERYWHERE:
             raise ParameterError(
-                f"at {host} the service cannot know by which names it is reached: give authorities (--authority), such as "
-                "sums.example:8443"
+                f"at {host} the service cannot know by which names it is reached: give authorities (--authority), such "
+                "as sums.example:8443"
             )
         self._tls = None if certificate is None or key is None else _tls(certificate, key)
         self._host, self._port = host, port

@@ -177,7 +177,6 @@ WRONG = {
     "half a certificate": ([*SERVE, "--key", "v.json"], "a certificate and its private key go together"),
     "another certificate": ([*SERVE, "--key", "v.json", "--certificate", "v.json"], "cannot be used"),
     "in clear for all": ([*SERVE, "--insecure-loopback", "--host", "sums.example"], "on loopback alone"),
-    "everywhere": ([*SERVE, "--insecure-loopback", "--host", "::"], "give authorities (--authority)"),
     "a page for nobody": ([*SERVE, "--private-page"], "give --operator-token as well"),
     "a fraction": ([*SERVE, "--dropout", "0.9"], "dropout_fraction"),
     "no store": (["members", "list", "--store", "none.db"], "none.db"),
