@@ -5,6 +5,8 @@ import base64
 import io
 import json
 import logging
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,6 +99,22 @@ def test_labels_are_of_lists_that_end_whatever_peers_send():
     assert "odd" not in text
     assert samples(observer)["secagg_excluded_total", "other", "other"] == 50
     assert len(text.splitlines()) < 120
+
+
+def test_the_guides_metrics_are_there():
+    guide = (Path(__file__).parents[3] / "docs/guides/service.md").read_text()
+    named = set(re.findall(r"`(secagg_\w+)(?:\{([\w,]+)\})?`", guide))
+    observer = Observer()
+    for event in (*EVENTS, SessionEnded(2)):
+        observer("aa", event)
+    observer.refused("replayed")
+    observer.served("letters", 200, 0.1)
+    families = text_string_to_metric_families(observer.metrics().decode())
+    kept = {each.name: set(each.labels) for family in families for each in family.samples}
+    assert len(named) > 6
+    for name, labels in named:
+        found = kept[name if name.endswith("_total") else f"{name}_count"]
+        assert not labels or found == set(labels.split(",")), name
 
 
 def test_requests_are_counted_by_what_serves_them():
