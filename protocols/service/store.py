@@ -324,7 +324,7 @@ class Store(Database):
     def _locked(self, connection: Connection, sessions: set[str]) -> dict[str, Row[Any]]:
         """Lock sessions, so that none is closing unseen; in one order, so that nobody waits in a circle."""
         wanted = (SESSIONS.c.id, SESSIONS.c.names, SESSIONS.c.state, SESSIONS.c.phase, SESSIONS.c.closing)
-        rows = connection.execute(
+        rows: Any = connection.execute(
             select(*wanted, SESSIONS.c.max_bytes)
             .where(SESSIONS.c.id.in_(sorted(sessions)))
             .order_by(SESSIONS.c.id)
@@ -349,7 +349,7 @@ class Store(Database):
     def _known(self, connection: Connection, deliveries: Sequence[Delivery]) -> dict[tuple[str, str, str], Row[Any]]:
         """Return the rows of answers that were let in before, each in the newest phase in which it was."""
         wanted = (INBOX.c.id, INBOX.c.session, INBOX.c.phase, INBOX.c.sender, INBOX.c.digest)
-        rows = connection.execute(
+        rows: Any = connection.execute(
             select(*wanted, INBOX.c.outcome, INBOX.c.error, INBOX.c.reason).where(
                 INBOX.c.session.in_({each.session for each in deliveries}),
                 INBOX.c.sender.in_({each.member for each in deliveries}),
@@ -400,7 +400,7 @@ def _inbox_row(delivery: Delivery, phase: int) -> dict[str, Any]:
     }
 
 
-def _outcome(row: Row[Any]) -> Outcome | None:
+def _outcome(row: Any) -> Outcome | None:
     """Return what came of an answer; None where nobody has looked at it."""
     if row.outcome is None:
         return None

@@ -20,7 +20,6 @@ from sqlalchemy import (
 FORMAT = 1
 METADATA = MetaData()
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts in no other type
-_NO_REUSE = {"sqlite_autoincrement": True}  # what was deleted gives its number to nobody
 
 HEAD = Table(
     "service_head",
@@ -96,7 +95,7 @@ LETTERS = Table(
     Column("body", LargeBinary, nullable=False),
     Index("service_letters_of_member", "member", "id"),
     Index("service_letters_of_session", "session", "phase"),
-    **_NO_REUSE,
+    sqlite_autoincrement=True,  # what was deleted gives its number to nobody
 )
 
 INBOX = Table(
@@ -114,7 +113,7 @@ INBOX = Table(
     Column("reason", Text, nullable=False, default=""),
     UniqueConstraint("session", "sender", "digest", "phase"),
     Index("service_inbox_of_phase", "session", "phase", "id"),
-    **_NO_REUSE,
+    sqlite_autoincrement=True,  # what was deleted gives its number to nobody
 )
 """`outcome` is empty for a message that was refused, and NULL for one that nobody looked at."""
 
