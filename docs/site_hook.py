@@ -40,6 +40,7 @@ REFERENCE = {
     "hierarchy": ("protocols.hierarchy: sums of sums", ("protocols.hierarchy",)),
     "ray": ("protocols.ray: groups on a cluster", ("protocols.ray",)),
     "costs": ("protocols.costs: what a round will cost", ("protocols.costs",)),
+    "service": ("protocols.service: sessions over HTTPS", ("protocols.service",)),
     "flower": ("protocols.flower: the Flower adapter", ("protocols.flower",)),
     "secagg": ("secagg: the primitives", ("secagg", *(f"secagg.{module}" for module in PRIMITIVES))),
     "paillier": ("secagg.paillier: packed vectors, sums, threshold keys", ("secagg.paillier",)),

@@ -1,7 +1,7 @@
 """Who says what to whom, and in which order: secure aggregation as state machines without I/O.
 
 Read as layers, lowest first: `core`, `reporting` and `inputs`; `masking` and `paillier`; `privacy`; `statistics` and
-`groups`; `simulation`; `flower` and `ray`; `audit`; `cli`. A folder imports from layers beneath its own.
+`groups`; `simulation`; `flower`, `ray` and `service`; `audit`; `cli`. A folder imports from layers beneath its own.
 """
 
 from .core import Adversary, Inputs, Participants, Receipt, ThreatModel, once

@@ -81,6 +81,14 @@ EXAMPLES = {
         "each count is off by 4.7: epsilon 1 for each patient",
         "with noise for whole hospitals it would be 4,628",
     ],
+    "hospitals_service.py": [
+        "in the sum of patients by ward: hospital-01, hospital-02, hospital-03, hospital-04, hospital-06, hospital-07",
+        "sum:       [1055, 2055, 3055, 4055]",
+        "plain sum: [1055, 2055, 3055, 4055]",
+        "no answer in time, masked-input: hospital-05",
+        "no answer in time, masked-input: hospital-08",
+        "its shares were not those that it was dealt: hospital-03",
+    ],
     "http_round.py": ["in the sum: amber, birch, cedar, dogwood, fir", "sum: [1.6 1.6 1.6]"],
     "identities_from_files.py": [
         "in the sum: clinic-1, clinic-2, clinic-3, clinic-4, clinic-5",

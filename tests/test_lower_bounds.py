@@ -6,7 +6,9 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 
-TESTED_EXTRAS = ("cli", "demo", "dp", "flower", "paillier", "parquet", "plots", "postgres", "ray", "statistics", "test")
+TESTED_EXTRAS = (
+    *("cli", "demo", "dp", "flower", "paillier", "parquet", "plots", "postgres", "ray", "service", "statistics", "test"),
+)
 
 
 def requirements() -> list[str]:
@@ -14,7 +16,7 @@ def requirements() -> list[str]:
     project = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     everything = [*project["dependencies"], *(line for extra in TESTED_EXTRAS for line in extras[extra])]
-    return [line for line in everything if not line.startswith("secagg[")]
+    return sorted({line for line in everything if not line.startswith("secagg[")})  # two extras may need one package
 
 
 def pins() -> list[str]:

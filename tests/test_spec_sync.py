@@ -86,6 +86,15 @@ CONSTANTS = {
     "SESSIONS_A_WORKER": "protocols.ray.driver:SESSIONS_A_WORKER",
     "STEP_SECONDS": "protocols.ray.driver:STEP_SECONDS",
     "MAX_LOSSES": "protocols.ray.driver:MAX_LOSSES",
+    "LEASE_SECONDS": "protocols.service.desk:LEASE_SECONDS",
+    "NONCE_SECONDS": "protocols.service.store:NONCE_SECONDS",
+    "MAX_ANSWERS": "protocols.service.store:MAX_ANSWERS",
+    "WINDOW_SECONDS": "protocols.service.signing:WINDOW_SECONDS",
+    "REQUEST_NONCE_BYTES": "protocols.service.signing:NONCE_BYTES",
+    "TOKEN_BYTES": "protocols.service.members:TOKEN_BYTES",
+    "MAX_FORM_BYTES": "protocols.service.app:MAX_FORM_BYTES",
+    "MAX_TITLE": "protocols.service.sessions:MAX_TITLE",
+    "MAX_PAYLOAD_BYTES": "protocols.service.sessions:MAX_PAYLOAD_BYTES",
 }
 """A constant of a chapter's table -> where the code has it."""
 
@@ -110,11 +119,11 @@ def table(first_header: str) -> list[list[str]]:
 def test_every_checked_table_is_checked():
     headers = {
         "adversary": 1,
-        "promise": 14,  # of the first page and six chapters, and of the tests that show them
+        "promise": 16,  # of the first page and seven chapters, and of the tests that show them
         "attack": 2,
         "n": 1,
         "name": 1,
-        "constant": 6,
+        "constant": 8,
         "tag": 1,
         "part of `config`": 1,
         "demand": 1,
@@ -136,12 +145,19 @@ def test_every_checked_table_is_checked():
         "work of a client": 1,
         "work of a server": 1,
         "kind": 1,
+        "kind of refusal": 1,
     }
     for header, count in headers.items():
         found = tables(header)
         assert len(found) == count, header
         assert all(found)
     assert SPEC.count("*(checked)*") == sum(headers.values()) + 1  # and the sentence that explains the mark
+
+
+def test_kinds_of_refusal_have_their_status():
+    from protocols.service.limits import STATUSES
+
+    assert {kind: int(status) for kind, status, _ in table("kind of refusal")} == STATUSES
 
 
 def test_adversaries():

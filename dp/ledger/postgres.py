@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..databases import READ_ONLY, SAID, Failure, parsed_url, postgres_failure
 from ..errors import (
     DpError,
     LedgerBusyError,
@@ -16,21 +17,11 @@ from ..errors import (
     LedgerError,
     LedgerStorageError,
     MissingDependencyError,
-    PrivacyParameterError,
 )
 from .store import BUSY_SECONDS, Row
 
 _LOCK = int.from_bytes(b"secagg-l", "big")
 """Key of the advisory lock that every writing transaction holds to its end: one writer at a time, as in SQLite."""
-_BUSY = {"55P03", "40001", "40P01"}
-_CORRUPT_CLASSES = {"23", "XX"}
-_READ_ONLY = "takes no writes: it is a standby, or its default_transaction_read_only is on"
-_SAID = {
-    "25006": _READ_ONLY,
-    "57014": "ended a statement: its statement_timeout is too short for this wait, or somebody cancelled it",
-    "53300": "has no connection left: raise its max_connections, or open fewer ledgers",
-}
-"""SQLSTATE -> what it means here."""
 _READERS = 10
 """The most connections of one ledger for reading; one more writes."""
 
@@ -72,34 +63,16 @@ class PostgresStore:
         del create  # the database must be there either way; tables are made by the ledger
         try:
             import psycopg  # noqa: F401 - only to say early that it is missing
-            from sqlalchemy import create_engine, make_url
-            from sqlalchemy.exc import ArgumentError
+            from sqlalchemy import create_engine
         except ImportError as error:
             raise MissingDependencyError(
                 "ledgers in PostgreSQL need SQLAlchemy and psycopg: in a checkout of secagg, pip install '.[postgres]'"
             ) from error
-        try:
-            parsed = make_url(url)
-        except (ArgumentError, ValueError):
-            raise PrivacyParameterError(
-                "that is no URL of a database; write postgresql://user@host/database (the URL is not repeated here)"
-            ) from None
-        # Options may hold secrets as well, and a host with an @ is the rest of a password that was not quoted.
-        place = parsed.host or "local"
-        if "@" in place or "@" in (parsed.username or ""):
-            raise PrivacyParameterError(
-                "user, password or host hold an @; write it as %40 (the URL is not repeated here)"
-            )
-        port = f":{parsed.port}" if parsed.port else ""
-        self.name = f"postgresql://{place}{port}/{parsed.database or ''}"
-        if not self.name.isprintable():
-            raise PrivacyParameterError("host or database of the URL hold characters that cannot be shown; mend them")
+        parsed, self.name = parsed_url(url)
         self._process = os.getpid()
         self._busy_seconds = busy_seconds
         self._synchronous_standby = synchronous_standby
         self._turn = threading.Lock()
-        if "plugin" in parsed.query:
-            raise PrivacyParameterError("the URL names a plugin, and nothing is loaded for one; leave it out")
         self._engine = create_engine(
             parsed,
             isolation_level="READ COMMITTED",
@@ -150,7 +123,7 @@ class PostgresStore:
                     timeout=f"{max(1, int(left * 1e3))}ms",
                 )
                 if read_only:
-                    raise LedgerStorageError(f"{self.name} {_READ_ONLY}; nothing was written")
+                    raise LedgerStorageError(f"{self.name} {READ_ONLY}; nothing was written")
                 if self._synchronous_standby and not standbys.strip():
                     raise LedgerStorageError(
                         f"{self.name} waits for no standby, and would lose spends if it failed; set its "
@@ -189,15 +162,13 @@ class PostgresStore:
         )
 
     def _named(self, error: Exception) -> LedgerError:
-        from sqlalchemy.exc import TimeoutError as NoConnectionError
-
-        state = getattr(getattr(error, "orig", None), "sqlstate", None)
-        if state in _BUSY or isinstance(error, NoConnectionError):
+        failure, state = postgres_failure(error)
+        if failure is Failure.BUSY:
             return self._busy()
-        if state in _SAID:
+        if state in SAID:
             kind = LedgerBusyError if state == "57014" else LedgerStorageError
-            return kind(f"{self.name} {_SAID[state]} (SQLSTATE {state}); nothing was written")
-        if state is not None and state[:2] in _CORRUPT_CLASSES:
+            return kind(f"{self.name} {SAID[state]} (SQLSTATE {state}); nothing was written")
+        if failure is Failure.DAMAGED:
             return LedgerCorruptError(
                 f"{self.name} is damaged (SQLSTATE {state}); nothing was spent, restore it from a backup and verify it"
             )

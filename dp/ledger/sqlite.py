@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ..databases import Failure, prepare_file, sqlite_failure
 from ..errors import LedgerBusyError, LedgerCorruptError, LedgerError, LedgerStorageError
 from .store import BUSY_SECONDS, Row
 
-_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}
-_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_MADE_BY = "secagg budget create, or create=True"
 _DURABLE = ("synchronous = FULL", "fullfsync = ON", "checkpoint_fullfsync = ON")
 _CHECKPOINT_PAGES = 1  # every commit goes on from the log into the file, so that a plain copy of the file has it
-_FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class SqliteTransaction:
@@ -64,7 +62,7 @@ class SqliteStore:
         self._busy_seconds = busy_seconds
         self._process = os.getpid()
         self._opened: list[_Connection] = []
-        _prepare_file(path, create=create)
+        prepare_file(path, create=create, holds="ledger", made_by=_MADE_BY, error=LedgerStorageError)
         file = _identity(self._path)
         try:
             with self._named_errors():
@@ -143,10 +141,10 @@ class SqliteStore:
         try:
             yield
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            if code in _BUSY:
+            failure = sqlite_failure(error)
+            if failure is Failure.BUSY:
                 raise self._busy() from error
-            if code in _CORRUPT or isinstance(error, sqlite3.IntegrityError):
+            if failure is Failure.DAMAGED:
                 raise LedgerCorruptError(
                     f"{self.name} is damaged ({error}); nothing was spent, restore it from a backup and verify it"
                 ) from error
@@ -168,32 +166,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _prepare_file(path: Path, *, create: bool) -> None:
-    """Make the file, for its owner only, or check that it is there and nobody else's to read."""
-    try:
-        if create:
-            with suppress(FileExistsError):
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-                directory = os.open(path.absolute().parent, os.O_RDONLY)
-                try:
-                    os.fsync(directory)
-                finally:
-                    os.close(directory)
-        status = path.stat()
-    except FileNotFoundError:
-        where = path.absolute()  # a relative path may be meant from another folder
-        raise LedgerStorageError(
-            f"{where} cannot be made: there is no such folder; make it, or name another"
-            if create
-            else f"there is no ledger at {where}; check the path, or make it: secagg budget create, or create=True"
-        ) from None
-    except OSError as error:
-        raise LedgerStorageError(f"{path} cannot be opened: {error.strerror}") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise LedgerStorageError(f"{path} is no file; a ledger needs one of its own")
-    if status.st_mode & _FOR_OTHERS:
-        raise LedgerStorageError(
-            f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):o}); close it with: chmod 600 {path}"
-        )

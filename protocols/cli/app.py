@@ -19,9 +19,12 @@ from .budget import budget_app
 from .demo.command import demo
 from .dp import dp_app
 from .errors import Commands
+from .join import join
 from .keygen import keygen
+from .members import members_app
 from .paillier import paillier_sum
 from .rounds import params, run_round
+from .serve import serve
 from .stats import stats
 from .warming import warm_up_loops
 
@@ -56,7 +59,10 @@ app.command()(stats)
 app.command()(demo)
 app.command("paillier-sum")(paillier_sum)
 app.command()(keygen)
+app.command()(serve)
+app.command()(join)
 app.command("warm-up")(warm_up_loops)
 app.command()(audit)
+app.add_typer(members_app, name="members")
 app.add_typer(dp_app, name="dp")
 app.add_typer(budget_app, name="budget")

@@ -10,7 +10,8 @@ from rich.table import Table
 
 from ..core.numbers import spelled_up
 from ..privacy.plans import PrivatePlan
-from .tables import size_of, table_of
+from ..reporting.words import size_of
+from .tables import table_of
 
 
 def show_round(facts: Mapping[str, Any], title: str) -> None:

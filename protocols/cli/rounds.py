@@ -20,13 +20,14 @@ from ..groups.plan import GroupPlan
 from ..masking.config import RoundConfig
 from ..masking.topology import GraphKind, Topology
 from ..masking.transitions import ServerPhase
+from ..reporting.words import size_of
 from ..simulation.masked import COLLECTED_PHASES, collected_phases
 from ..simulation.workers import MANY_CLIENTS, useful_workers
 from .costs import Planning, show_costs
 from .errors import EXIT_WRONG, tell
 from .options import Clients, Noise, Payment, Running, Schedule, Setting, spread
 from .round_tables import add_plan, show_hierarchy, show_round
-from .tables import AsJson, print_json, print_lines, size_of, table_of
+from .tables import AsJson, print_json, print_lines, table_of
 
 Dim = Annotated[int, typer.Option(help="How many numbers each client sends.", metavar="N", min=0, show_default=False)]
 

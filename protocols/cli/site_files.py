@@ -15,9 +15,8 @@ from secagg.errors import ParameterError
 from ..statistics.beginnings import base_in, base_of
 from ..statistics.columns import Number
 from ..statistics.query import Query
+from ..statistics.table_files import MISSING, PARQUET, level, read_parquet
 
-MISSING = ("", "NA", "NaN", "nan", "null", "None")
-PARQUET = ".parquet"
 Columns = Mapping[str, Sequence[Any]]
 """Of CSV texts; of Parquet what is in the file, None for null."""
 
@@ -33,7 +32,7 @@ def read_tables(pattern: str) -> dict[str, Columns]:
     for path in map(Path, sorted(glob.glob(pattern))):  # noqa: PTH207 - what people write may be absolute
         if path.stem in tables:
             raise ParameterError(f"two files are called {path.stem}: a file's name is its site's")
-        tables[path.stem] = _parquet(path) if path.suffix == PARQUET else _csv(path)
+        tables[path.stem] = read_parquet(path) if path.suffix == PARQUET else _csv(path)
     if not tables:
         raise ParameterError(f"--data is {pattern!r}, but there is no such file")
     return tables
@@ -51,22 +50,6 @@ def _csv(path: Path) -> Columns:
         if len(row) != len(rows[0]):
             raise ParameterError(f"{path}, line {number} has {len(row)} values, but there are {len(rows[0])} columns")
     return {name: [row[at] for row in rows[1:]] for at, name in enumerate(rows[0])}
-
-
-def _parquet(path: Path) -> Columns:
-    try:
-        import pyarrow as arrow
-        from pyarrow import parquet
-    except ImportError:
-        raise ParameterError("Parquet files need pyarrow: in a checkout of secagg, pip install '.[parquet]'") from None
-    try:
-        with path.open("rb") as file:
-            table = parquet.ParquetFile(file).read()
-    except arrow.ArrowException as error:
-        raise ParameterError(f"{path} is no Parquet file: {error}") from None
-    if len(set(table.column_names)) != len(table.column_names):
-        raise ParameterError(f"{path} needs columns of distinct names")
-    return {name: table.column(name).to_pylist() for name in table.column_names}
 
 
 def lacking(tables: Mapping[str, Columns], names: frozenset[str]) -> dict[str, str]:
@@ -102,7 +85,7 @@ def columns_of(site: str, given: Columns, query: Query) -> dict[str, Any]:
             numbers = [_number(value, site, name, at) for at, value in enumerate(values)]
             columns[name] = np.array(numbers, dtype=np.float64)
         else:
-            columns[name] = np.array([_level(value) for value in values], dtype=object)
+            columns[name] = np.array([level(value) for value in values], dtype=object)
     return columns
 
 
@@ -120,19 +103,11 @@ def _number(value: Any, site: str, column: str, at: int) -> float:
         raise ParameterError(f"{site}, column {column!r}, row {at + 1} is no number") from None
 
 
-def _level(value: Any) -> str:
-    """Return a value as a level, written as CSV files have it; "" for missing."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # whole numbers beside nulls are often kept as floats
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return "" if text in MISSING else text
-
-
 def levels_of(name: str, tables: Mapping[str, Columns]) -> tuple[str, ...]:
     """Return the levels that a column, or the beginnings of one, has in any of the files, in order."""
     found = set[str]()
     for columns in tables.values():
         read = base_in(columns, name)
         length = None if read == name else base_of(name)[1]
-        found |= {_level(value)[:length] for value in columns.get(read, ())}
+        found |= {level(value)[:length] for value in columns.get(read, ())}
     return tuple(sorted(found - {""}))

@@ -17,6 +17,7 @@ from ..core.files import write_whole
 from ..core.threat_model import Adversary
 from ..simulation.masked import Simulation, SimulationReport
 from ..simulation.queried import ask_sites, inquire
+from ..statistics.grids import gate_in_words
 from ..statistics.query import Query
 from ..statistics.query_file import query_from_toml
 from ..statistics.release import ReleasePolicy
@@ -25,7 +26,6 @@ from .errors import EXIT_WRONG, check_place, tell
 from .options import Engine, spread
 from .rounds import check_phases_exist, drop_fractions
 from .site_files import columns_of, lacking, levels_of, read_tables, row_numbers
-from .stats_grids import gate_in_words
 from .stats_options import Question
 from .stats_private import Price, private_facts, show_private
 from .stats_report import report_page

@@ -18,11 +18,11 @@ from secagg.errors import ParameterError
 from ..masking.policy import ClientPolicy, PrivacyDemand
 from ..privacy.plans import MIN_PARTICIPANTS
 from ..simulation.queried_privately import PrivatelyQueriedSites, ask_sites_privately
+from ..statistics.grids import number
 from ..statistics.private import PrivateQuestion, PrivateSite
 from ..statistics.private.intervals import Noisy
 from ..statistics.query import Query
 from ..statistics.site import Site
-from .stats_grids import number
 
 _PANEL = "Noise"
 

@@ -11,17 +11,18 @@ from typing import Any
 
 from secagg.errors import MissingDependencyError
 
-from ..reporting import charts, page
+from ..reporting import charts, page, tables
 from ..reporting.charts import Line, Reach
+from ..reporting.tables import Grid
+from ..reporting.words import size_of
 from ..simulation.queried import QueriedSites
 from ..statistics.answer import Answer
 from ..statistics.columns import Levels
 from ..statistics.estimates.significance import t_quantile
 from ..statistics.finding import Finding
+from ..statistics.grids import WORDS, bracket, gate_in_words, grids_of, name_of, named_counts, number, rule_of
 from ..statistics.kinds import NAMES, SHAPES, Kind
 from ..statistics.query import Query
-from .stats_grids import WORDS, Grid, bracket, gate_in_words, grids_of, name_of, named_counts, number, rule_of
-from .tables import size_of
 
 _MOST_NAMED = 12
 _MOST_ROWS = 40
@@ -31,27 +32,14 @@ _MOST_PAIRS = 15
 _MOST_BESIDE = 4
 """Columns of a table beside a picture."""
 _SIGNS = {"eq": "=", "ne": "≠", "lt": "<", "le": "≤", "gt": ">", "ge": "≥", "known": "is known"}
-_STYLE = f"""
-:root {{ color-scheme: light dark; --accent: #2b6aa3; --warm: #b4472e; --violet: #7b5ea7; --page: #ffffff; }}
-@media (prefers-color-scheme: dark) {{ :root {{ --ink: #e4eaf0; --dim: #9fb0c0; --line: #33404d; --good: #5fc08a;
-  --bad: #f2857c; --idle: #d8b24a; --panel: #1b232c; --accent: #7ab3e6; --warm: #ef8f6f; --violet: #b9a1e3;
-  --page: #12181f; }} }}
-body {{ background: var(--page); }}
+_STYLE = f"""{page.DARK}
 .verdict {{ border-left: .5rem solid var(--good); padding: .8rem 1.2rem; background: var(--panel); }}
 .verdict.wrong {{ border-color: var(--bad); }} .verdict strong {{ font-size: 1.2rem; display: block; }}
 .shown {{ display: grid; grid-template-columns: minmax(0, 34rem) minmax(0, 1fr); gap: .5rem 2rem; align-items: start; }}
 h3 {{ font-size: 1rem; margin: 1.6rem 0 .4rem; overflow-wrap: anywhere; }}
 figure {{ margin: 0; }} figcaption, .told {{ color: var(--dim); font-size: .87rem; margin: .2rem 0 .6rem; }}
-.scroll {{ overflow: auto; max-height: 26rem; margin: 0 0 .8rem; }}
-table.grid {{ width: auto; min-width: 12rem; font-size: .9rem; }}
-.grid th, .grid td {{ padding: .25rem .9rem .25rem .3rem; overflow-wrap: normal; }}
-.grid td + td, .grid th + th {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
-.grid td.hot {{ background: color-mix(in srgb, var(--accent) var(--heat), transparent); }}
-.grid td.gone {{ color: var(--dim); font-style: italic; }}
-@media (max-width: 45rem) {{ .shown {{ grid-template-columns: minmax(0, 1fr); }}
-  table.grid {{ font-size: .8rem; }} .grid th, .grid td {{ padding: .25rem .5rem .25rem 0; }} }}
-@media print {{ .scroll {{ max-height: none; overflow: visible; }} }}
-{charts.STYLE}"""
+@media (max-width: 45rem) {{ .shown {{ grid-template-columns: minmax(0, 1fr); }} }}
+{tables.STYLE}{charts.STYLE}"""
 
 
 def report_page(query: Query, asked: QueriedSites, levels_read: Sequence[str] = ()) -> str:
@@ -74,7 +62,9 @@ def report_page(query: Query, asked: QueriedSites, levels_read: Sequence[str] = 
             + page.facts(_columns(query, levels_read)),
         ),
         _section("What is hidden, and why", _hidden(answer)),
-        _section("Numbers", _about(_ERRORS) + _html(_numbers(singles)) + "".join(_plots(answer))) if singles else "",
+        _section("Numbers", _about(_ERRORS) + tables.html(_numbers(singles)) + "".join(_plots(answer)))
+        if singles
+        else "",
     ]
     for finding in answer.findings:
         if isinstance(finding.value, Mapping):
@@ -303,29 +293,10 @@ def _curve(of: Mapping[str, Any]) -> Line:
 
 def _shown(title: str, figure: str, grids: Sequence[Grid], n: int | None) -> str:
     told = f'<p class="told">of {n:,} records</p>' if n is not None else ""
-    tables = "".join(map(_html, grids))
+    laid = "".join(map(tables.html, grids))
     beside = figure and all(len(grid.rows[0]) <= _MOST_BESIDE for grid in grids if grid.rows)
-    inner = f'<div class="shown">{figure}<div>{tables}</div></div>' if beside else figure + tables
+    inner = f'<div class="shown">{figure}<div>{laid}</div></div>' if beside else figure + laid
     return f"<section><h3>{escape(title)}</h3>{told}{inner}</section>"
-
-
-def _html(grid: Grid) -> str:
-    if not grid.rows:
-        return ""
-    head = f"<tr>{''.join(f'<th>{escape(name)}</th>' for name in grid.head)}</tr>" if grid.head else ""
-    heats: Sequence[Sequence[float | None]] = grid.heat or [[None] * len(row) for row in grid.rows]
-    rows = "".join(
-        f"<tr>{''.join(_cell(text, heat) for text, heat in zip(row, heats_of, strict=True))}</tr>"
-        for row, heats_of in zip(grid.rows, heats, strict=True)
-    )
-    return f'<div class="scroll" tabindex="0"><table class="grid">{head}{rows}</table></div>'
-
-
-def _cell(text: str | None, heat: float | None) -> str:
-    if text is None:
-        return '<td class="gone">hidden</td>'
-    warm = "" if heat is None else f' class="hot" style="--heat: {45 * heat:.0f}%"'
-    return f"<td{warm}>{escape(text)}</td>"
 
 
 def _costs(asked: QueriedSites) -> dict[str, str]:

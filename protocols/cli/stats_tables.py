@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..reporting.tables import Grid
 from ..simulation.queried import QueriedSites
-from ..statistics.estimates.estimate import upwards
-from ..statistics.finding import Finding
-from .stats_grids import Grid, grids_of, name_of, number, rule_of
+from ..statistics.facts import answer_facts
+from ..statistics.grids import grids_of, name_of, number, rule_of
 
 _MANY = 5
 """Columns that stand closer, so that 80 characters hold them."""
@@ -23,43 +22,14 @@ def stats_facts(asked: QueriedSites, levels_read: list[str]) -> dict[str, Any]:
     """Return what the command prints as JSON."""
     answer = asked.answer
     return {
-        "sites": answer.sites,
-        "records": answer.records,
+        **answer_facts(answer),
         "exact": asked.exact,
-        "query": answer.digest.hex(),
         "refused": dict(asked.refused),
         "levels_from_data": levels_read,
-        "policy": dict(vars(answer.policy)),
-        "results": [_facts(finding) for finding in answer.findings],
         "sessions": len(asked.reports),
         "seconds": asked.seconds,
         "bytes": {"site_sent_max": asked.most_sent},
     }
-
-
-def _facts(finding: Finding) -> dict[str, Any]:
-    error = finding.error
-    facts = {
-        "statistic": str(finding.statistic),
-        "columns": list(finding.columns),
-        "group": finding.group,
-        "value": _plain(finding.value),
-        "error": upwards(error) if isinstance(error, Fraction) else error,
-        "n": finding.n,
-        "suppressed": _plain(finding.suppressed),
-        "reason": finding.reason,
-    }
-    return facts | ({"interval": list(finding.interval)} if finding.interval else {})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Fraction):
-        return float(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return value
 
 
 def show_stats(asked: QueriedSites) -> None:

@@ -42,15 +42,6 @@ def print_lines(text: str, console: Console, start: str = "", further: str = "")
     console.print(lines, highlight=False, markup=False, soft_wrap=True)
 
 
-def size_of(count: float) -> str:
-    """Return a number of bytes in a fitting unit."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.2f} GiB"
-
-
 def print_json(facts: Any, indent: int | None = 2) -> None:
     """Print facts for machines."""
     sys.stdout.write(json.dumps(facts, indent=indent) + "\n")

@@ -34,6 +34,7 @@ from ..masking.config import RoundConfig
 from ..masking.messages import Invitation
 from ..masking.policy import ClientPolicy
 from ..statistics import Site, read_query
+from ..statistics.site_file import read_site
 from . import answered
 from .account import charge, check_left
 from .agreed import agree, agreed_query, forget, take_totals
@@ -44,10 +45,9 @@ from .envelope import RECORD, STATISTICS, field, record_of, refusal
 from .identities import Credentials
 from .logs import ERROR, WARNING, log
 from .memory import Memory, hidden, recall, remember
-from .node_policy import IN_CLEAR, TRAIN, admitted_in_clear, message_types, strictest_policy
+from .node_policy import IN_CLEAR, SITE, TRAIN, admitted_in_clear, message_types, strictest_policy
 from .numpy_client import is_of_numpy_client
 from .settings import MAX_CLIPPED_FRACTION
-from .site_file import SITE, read_site
 
 
 @final
@@ -298,7 +298,8 @@ class SecAggMod:
     def _site_of(self, context: Context) -> Site | None:
         """Return the site that the node's operator names, or else this app; the run has no say."""
         if SITE in context.node_config:
-            return read_site(Path(str(context.node_config[SITE])))
+            path = Path(str(context.node_config[SITE]))
+            return read_site(path, log=lambda text: log(WARNING, "secagg: %s", text))
         return None if self._site is None else self._site(context.node_config)
 
     def _train(self, message: Message, context: Context, memory: Memory, call_next: ClientAppCallable) -> Values:

@@ -18,11 +18,12 @@ from ..core.threat_model import Adversary
 from ..masking.policy import ClientPolicy, EncodingDemand, PrivacyDemand
 from .durable import ANSWERED
 from .identities import IDENTITY, ROSTER
-from .site_file import SITE
 
 PREFIX = "secagg-"
 IN_CLEAR = "secagg-in-clear"
 """Key of the types of messages, with commas between them, that may be answered in clear."""
+SITE = "secagg-site"
+"""Key of a node's configuration: the file of its site."""
 TRAIN = "train"
 _FILES = (IDENTITY, ROSTER, ANSWERED, SITE)
 _GREATER = ("corrupt_clients", "min_clients", "min_neighbours", "min_survivors", "min_participants")

@@ -36,20 +36,39 @@ dt { color: var(--dim); } dd { margin: 0; }
 """
 
 
-def document(title: str, body: str, style: str = "") -> str:
+DARK = """
+:root { color-scheme: light dark; --accent: #2b6aa3; --warm: #b4472e; --violet: #7b5ea7; --page: #ffffff; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4eaf0; --dim: #9fb0c0; --line: #33404d; --good: #5fc08a;
+  --bad: #f2857c; --idle: #d8b24a; --panel: #1b232c; --accent: #7ab3e6; --warm: #ef8f6f; --violet: #b9a1e3;
+  --page: #12181f; } }
+body { background: var(--page); }
+"""
+"""Rules for pages whose pictures have no colours of their own: they follow whether the reader likes light or dark."""
+
+
+def document(title: str, body: str, style: str = "", *, head: str = "", before: str = "", after: str = "") -> str:
     """Return a whole page.
 
     Args:
         title: plain text.
         body: HTML.
         style: CSS, after that which all reports share.
+        head: more HTML for the head.
+        before: HTML in front of the main part, such as a banner.
+        after: HTML behind it.
     """
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}{style}</style></head>\n<body><main>\n{body}\n"
-        f"</main></body></html>\n"
+        f"<title>{escape(title)}</title>\n<style>{styled(style)}</style>{head}</head>\n"
+        f'<body>{before}<main id="main">\n{body}\n'
+        f"</main>{after}</body></html>\n"
     )
+
+
+def styled(style: str) -> str:
+    """Return all the CSS of a page with a style of its own, as it stands in the page."""
+    return _STYLE + style
 
 
 def picture(title: str, svg: bytes) -> str:

@@ -14,6 +14,7 @@ from . import (
     paillier,
     privacy,
     private_operations,
+    requests,
     sessions,
     statistics,
 )
@@ -26,7 +27,7 @@ def check_cases(vector: dict[str, Any]) -> int:
     """The file of a primitive: one function, one input, one output or error a case."""
     operations = {**OPERATIONS, **privacy.OPERATIONS, **private_operations.OPERATIONS}
     operations |= {**statistics.OPERATIONS, **noisy_statistics.OPERATIONS, **groups.OPERATIONS}
-    operations |= hierarchy.OPERATIONS
+    operations |= {**hierarchy.OPERATIONS, **requests.OPERATIONS}
     for case in vector["cases"]:
         try:
             outcome = {"output": operations[case["operation"]](case["input"])}

@@ -18,10 +18,10 @@ from protocols.flower.agreed import agree, agreed_query
 from protocols.flower.announcement import node_name, query_announcement, query_vectors
 from protocols.flower.envelope import RECORD, STATISTICS, record_of
 from protocols.flower.memory import AGREED
-from protocols.flower.site_file import read_site
 from protocols.masking import wire
 from protocols.masking.messages import Invitation
 from protocols.statistics import Number, Plan, Query, ReleasePolicy, Site, SitePolicy, asked
+from protocols.statistics.site_file import read_site
 from secagg.errors import MalformedMessage, ParameterError, SecAggError, UnexpectedMessage
 from tests.protocols.flower.in_process import RUN_ID, make_grid, train_messages
 

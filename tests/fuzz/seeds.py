@@ -20,17 +20,23 @@ from protocols.core.identity_files import write_identity, write_participants
 from protocols.core.participants import Participants
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.groups import PastDraws
-from protocols.inputs.vectors import PrivateCounts, PrivateVector
+from protocols.inputs.vectors import FloatVector, PrivateCounts, PrivateVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import Invitation
+from protocols.paillier.parameters import RoundParameters
+from protocols.paillier.written import write_parameters
+from protocols.service.sessions import Kind, SessionSpec
 from protocols.simulation.driver import Crossing
 from protocols.statistics.journal import Journal, named_rows
 from protocols.statistics.partitions import Partition
+from protocols.statistics.plan import Plan
+from protocols.statistics.query_file import query_from_toml
+from secagg.encoding import FixedPoint
 from secagg.paillier import PublicKey
 from secagg.randomness import RandomBytes
 from tests.protocols.masking.harness import Session, identity, small_config
-from tests.secagg.paillier.fixed_keys import private_key
+from tests.secagg.paillier.fixed_keys import dealt, private_key
 from tests.vectors import paillier as paillier_rounds
 from tests.vectors.generate import VECTORS
 
@@ -95,9 +101,16 @@ def _private_round() -> RoundConfig:
 def seeds() -> dict[str, list[bytes]]:
     """Target -> valid inputs; Flower's are among them where Flower is."""
     flower = flower_seeds() if importlib.util.find_spec("flwr") else {}
-    return (
-        core_seeds() | file_seeds() | group_seeds() | hierarchy_seeds() | ledger_seeds() | statistics_seeds() | flower
-    )
+    service = session_seeds() | service_seeds()
+    groups = group_seeds() | hierarchy_seeds()
+    return core_seeds() | file_seeds() | groups | ledger_seeds() | service | statistics_seeds() | flower
+
+
+def service_seeds() -> dict[str, list[bytes]]:
+    """Signed requests, forms, answers, and files of members and operators."""
+    from .service_targets import seeds
+
+    return seeds()
 
 
 def core_seeds() -> dict[str, list[bytes]]:
@@ -268,6 +281,26 @@ def statistics_seeds() -> dict[str, list[bytes]]:
         "statistics_toml": [TOML.encode(), b"x = [" + DEEP],
         "statistics_journal": [b"".join(lines), lines[0][:-1]],
         "statistics_csv": [b"age,sex\n1.5,f\nNA,\n", b'age\n"1\n', b"\xff\n"],
+    }
+
+
+def session_seeds() -> dict[str, list[bytes]]:
+    """Terms of a sum, of a question and of an encrypted sum, and the parameters of that one."""
+    names = Participants.numbered(5)
+    query = query_from_toml(TOML)
+    parties = [
+        Participants({f"{role}-{at}": bytes([kind, at] * 16) for at in range(3)}) for kind, role in enumerate("cm")
+    ]
+    key = dealt(2, 3, 2048)[0]
+    parameters = RoundParameters(key, FixedPoint(1.0, 16, 5), 4, *parties, min_contributors=3, nonce=bytes(32))
+    specs = [
+        SessionSpec("a sum", RoundConfig(ThreatModel(5), (FloatVector("v", 3),)), names),
+        SessionSpec("ages", RoundConfig(ThreatModel(5), Plan(query).vectors), names, Kind.STATISTICS, query=query),
+        SessionSpec("encrypted", parameters),
+    ]
+    return {
+        "session_terms": [spec.terms.encoded for spec in specs],
+        "paillier_parameters": [write_parameters(parameters)],
     }
 
 

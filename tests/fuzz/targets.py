@@ -12,7 +12,16 @@ from collections.abc import Callable
 from dp.errors import DpError
 from secagg.errors import SecAggError
 
-from . import core_targets, file_targets, group_targets, hierarchy_targets, ledger_targets, statistics_targets
+from . import (
+    core_targets,
+    file_targets,
+    group_targets,
+    hierarchy_targets,
+    ledger_targets,
+    service_targets,
+    session_targets,
+    statistics_targets,
+)
 from .texts import check_text
 
 MAX_INPUT = 1 << 14
@@ -25,7 +34,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {}
 WEIGHTS: dict[str, float] = {}
 """How large a part of an equal share a target gets: those that compute more get fewer inputs. 1 if it is not named."""
 
-_MODULES = [core_targets, file_targets, group_targets, hierarchy_targets, ledger_targets, statistics_targets]
+_MODULES = [core_targets, file_targets, group_targets, hierarchy_targets, ledger_targets]
+_MODULES += [service_targets, session_targets, statistics_targets]
 if HAS_FLOWER:
     from . import flower_query_targets, flower_targets
 

@@ -20,7 +20,7 @@ from secagg.derivation import Label
 from secagg.errors import SecAggError
 from tests.checker.edwards import ORDER
 
-from . import groups, hierarchy, noisy_statistics, statistics
+from . import groups, hierarchy, noisy_statistics, requests, statistics
 from .signatures import RFC_8032, SPECCHECK, off_the_subgroup
 
 AUDIT = Path(__file__).parents[2] / "protocols" / "audit"
@@ -364,6 +364,7 @@ PRIMITIVES: dict[str, Callable[[], list[Case]]] = {
     "groups": groups.cases,
     "hierarchy": hierarchy.cases,
     "noisy_statistics": noisy_statistics.cases,
+    "requests": requests.cases,
 }
 
 

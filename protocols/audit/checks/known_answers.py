@@ -23,6 +23,7 @@ from ..replay import (
     hierarchy_operations,
     noisy_statistics,
     private_operations,
+    request_operations,
     shipped,
     statistics_operations,
 )
@@ -31,7 +32,7 @@ from ..replay.recorded_randomness import OtherRandomness
 
 PRIMITIVES = (
     *("encoding", "residues", "prg", "shamir", "derivation", "aead", "key_agreement", "signatures"),
-    *("privacy", "statistics", "noisy_statistics", "groups", "hierarchy"),
+    *("privacy", "statistics", "noisy_statistics", "groups", "hierarchy", "requests"),
 )
 _OPERATIONS = (
     OPERATIONS
@@ -40,6 +41,7 @@ _OPERATIONS = (
     | noisy_statistics.OPERATIONS
     | group_operations.OPERATIONS
     | hierarchy_operations.OPERATIONS
+    | request_operations.OPERATIONS
 )
 _MAX_BYTES = 1 << 16
 

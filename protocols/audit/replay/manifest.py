@@ -16,6 +16,7 @@ FILES: dict[str, tuple[str, int]] = {
     "noisy_statistics": ("16799d6250661f15edf4888c13e1f7f518fe76124cd45c3de61bfc438017e49a", 46),
     "groups": ("1ee6b9657635274ab6e63a20ad369fa41b30e88247f81e9a16ffeaad5f7137d9", 30),
     "hierarchy": ("70613d3a26a1d619025f3ae3d3f623ff53928e2758317773d7d0beab91ce650c", 31),
+    "requests": ("91cc16008ce42b8dc0bc2c5ff69059ae238f7312f8483c29a01a564260dc4823", 28),
     "protocol": ("8d18b2b862edf420fb24d955d80be5c7253755bcf806ca164d287f3ebe2607eb", 20),
     "session-curious-sparse": ("d1ab235cec3649f9f35e09d1b15b3328cbff7a17f6a613dbee4f5093cda22caa", 184),
     "session-curious-complete": ("92c1c3353bb2668166fd4d987ee1e2195dc54dc0b2fdae3f8b492c7bf6412301", 173),

@@ -1,5 +1,7 @@
 """Queries over a grid in this process: what comes out, who may fail or refuse, and what the server gets to see."""
 
+from contextlib import suppress
+
 import msgspec
 import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, RecordDict
@@ -16,7 +18,7 @@ from protocols.flower.envelope import RECORD, STATISTICS
 from protocols.flower.memory import AGREED, TOTALS
 from protocols.inputs.vectors import IntegerVector
 from protocols.statistics import Plan, Query, ReleasePolicy, Site, SitePolicy, Where, asked
-from secagg.errors import ParameterError, ThresholdError
+from secagg.errors import ParameterError, SecAggError, ThresholdError
 from secagg.signatures import Identity
 
 from .in_process import METRICS, MODEL, NODE_IDS, VanishedError, make_app, make_grid, usual_training
@@ -216,6 +218,14 @@ def test_an_app_finds_a_site_by_what_the_operator_says_and_the_operators_file_go
     assert report.failures == {VICTIM: "query: secagg: QueryRefused: another-dataset"}
     assert_pooled(answer, report, {0, 1, 3, 4, 5, 6})
     assert given == [{"partition-id": p} for p in sorted({0, 1, 3, 4, 5, 6}, key=lambda p: NODE_IDS[p])]
+
+
+def test_the_nodes_log_is_told_why_its_site_refuses(tmp_path, caplog):
+    path = str(write_site(tmp_path, 2, dataset="another"))
+    grid = make_grid(query_app(), 7, node_config=lambda p: {"secagg-site": path} if p == 2 else {})
+    with caplog.at_level("WARNING", logger="flwr"), suppress(SecAggError):
+        ask(grid, QUERY)
+    assert f"it asks of {DATASET!r}, not of 'another'" in caplog.text
 
 
 def test_a_site_for_all_nodes_is_no_function_of_theirs(tmp_path):

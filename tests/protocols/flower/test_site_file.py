@@ -5,13 +5,14 @@ from contextlib import suppress
 from dataclasses import fields
 
 import numpy as np
+import pyarrow as arrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
-from protocols.flower import site_file
-from protocols.flower.site_file import read_site
-from protocols.statistics import Kind, Number, Query, SitePolicy, asked
+from protocols.statistics import Kind, Number, Query, SitePolicy, asked, site_file
+from protocols.statistics.site_file import read_site
 from secagg.errors import ParameterError, QueryRefused
 from tests.documents import ROOT, of_language
 
@@ -76,11 +77,24 @@ def test_missing_values_are_missing_and_others_are_as_they_stand(tmp_path):
     np.testing.assert_array_equal(site.columns["age"], [np.nan, 100, -3, np.nan])
 
 
-def test_what_is_refused_is_told_to_the_operator(tmp_path, caplog):
-    site = read_site(write_site(tmp_path, 0))
+def test_what_is_refused_is_told_to_the_operator(tmp_path):
+    told = []
+    site = read_site(write_site(tmp_path, 0), log=told.append)
     with pytest.raises(QueryRefused):
         site.answer(Query(DATASET, (Number("salary", 0, 1),), (asked("mean", "salary"),)))
-    assert "salary" in caplog.text
+    assert "salary" in told[0]
+
+
+def test_another_table_may_be_named_and_be_parquet(tmp_path):
+    columns = {"patient": ["a", "b"], "age": [41.0, None], "ward": ["heart", None], "other": [1, 2]}
+    parquet.write_table(arrow.table(columns), tmp_path / "t.parquet")
+    site = read_site(write_site(tmp_path, 0, table=None), table=tmp_path / "t.parquet")
+    np.testing.assert_array_equal(site.columns["age"], [41, np.nan])
+    assert site.columns["ward"].tolist() == ["heart", ""]
+    assert list(site.ids) == ["a", "b"]
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ParameterError, match="no Parquet file"):
+        read_site(write_site(tmp_path, 0, table=None), table=tmp_path / "t.parquet")
 
 
 SLIPS = {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-from ..statistics.finding import Finding
-from ..statistics.release import ReleasePolicy
+from ..reporting.tables import Grid
+from .finding import Finding
+from .release import ReleasePolicy
 
 WORDS = {
     "sites": "fewer sites are in the sum, or on one side, than are asked for",
@@ -24,21 +24,6 @@ WORDS = {
 """Rule -> what it says, in words."""
 _NAMED = ("levels", "candidates")
 _COUNTED = ("counts", "approvals", "points")
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of texts.
-
-    Attributes:
-        head: a name for each column; empty for none.
-        rows: of one length; None is hidden.
-        heat: of each cell that is a count of its table, the share of the largest; empty where that says nothing.
-    """
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str | None, ...], ...]
-    heat: tuple[tuple[float | None, ...], ...] = ()
 
 
 def gate_in_words(policy: ReleasePolicy) -> str:

@@ -1,13 +1,13 @@
-"""A node's site as its operator writes it down: a file in TOML that names table, policy and journal.
+"""A site as its operator writes it down: a file in TOML that names table, policy and journal.
 
-Errors name files and lines of the node's own, and so are for its log alone.
+Errors name files and lines of the site's own, and so are for its log alone.
 """
 
 from __future__ import annotations
 
 import csv
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,27 +16,28 @@ import numpy as np
 
 from secagg.errors import ParameterError
 
-from ..statistics import Levels, Site, SitePolicy
-from ..statistics.query_file import declared_column
-from .logs import WARNING, log
+from .columns import Levels
+from .query_file import declared_column
+from .site import Site, SitePolicy
+from .table_files import MISSING, PARQUET, level, read_parquet
 
-SITE = "secagg-site"
-"""Key of a node's configuration: the file of its site."""
 NUMBER, TEXT = "number", "text"
-MISSING = ("", "NA", "NaN", "nan", "null", "None")
 KEYS = ("dataset", "table", "journal", "ids", "columns", "policy")
 _NEEDED = KEYS[:3]
 
 
-def read_site(path: Path) -> Site:
+def read_site(path: Path, *, table: Path | None = None, log: Callable[[str], None] = lambda text: None) -> Site:
     """Return the site that a file describes.
 
     Args:
         path: of a file in TOML: `dataset`, the name that queries must give; `table`, a CSV file in UTF-8 with a first
-            line of names; `journal`, the file in which answers are noted; if wanted `ids`, the column by which rows are
-            recognised; `[columns]`, name -> "number" or "text" of all that is read, or a table that declares it as a
-            query must, `{lo = 0, hi = 120}` or `{levels = ["f", "m"]}`; `[policy]`, fields of `SitePolicy`,
-            of which `columns` are all that are read unless stated. Paths are as seen from the file's folder.
+            line of names, or a Parquet file; `journal`, the file in which answers are noted; if wanted `ids`, the
+            column by which rows are recognised; `[columns]`, name -> "number" or "text" of all that is read, or a table
+            that declares it as a query must, `{lo = 0, hi = 120}` or `{levels = ["f", "m"]}`; `[policy]`, fields of
+            `SitePolicy`, of which `columns` are all that are read unless stated. Paths are as seen from the file's
+            folder.
+        table: the table, instead of the one that the file names.
+        log: is told why a query was refused, with figures that leave the site nowhere.
 
     Raises:
         ParameterError: a file cannot be read, or is not what it should be.
@@ -44,6 +45,8 @@ def read_site(path: Path) -> Site:
     given = _toml(path)
     _known(given, KEYS, path)
     for key in _NEEDED:
+        if key == "table" and table is not None:
+            continue
         if not isinstance(given.get(key), str) or not given[key]:
             raise ParameterError(f"{path} needs {key}, a text")
     kinds, ids = given.get("columns", {}), given.get("ids")
@@ -57,14 +60,14 @@ def read_site(path: Path) -> Site:
         raise ParameterError(f"[columns] of {path} must say {NUMBER!r} or {TEXT!r} of each column, or declare it")
     folder = path.parent
     policy = _policy(given.get("policy", {}), kinds, path)
-    columns, named = _table(folder / given["table"], kinds, ids)
+    columns, named = _table(folder / given["table"] if table is None else table, kinds, ids)
     return Site(
         columns,
         policy,
         given["dataset"],
         folder / given["journal"],
         ids=named,
-        log=lambda text: log(WARNING, "secagg: %s", text),
+        log=log,
         schema=schema,
     )
 
@@ -98,13 +101,7 @@ def _policy(demands: Any, kinds: Iterable[str], path: Path) -> SitePolicy:
 
 def _table(path: Path, kinds: Mapping[str, str], ids: str | None) -> tuple[dict[str, Any], list[str] | None]:
     """Return the columns, float64 with NaN or texts with "" for missing, and the ids."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *rows = list(csv.reader(file, strict=True)) or [[]]
-    except OSError as error:
-        raise ParameterError(f"the table {path} cannot be read: {error.strerror}") from None
-    except (csv.Error, ValueError) as error:
-        raise ParameterError(f"the table {path} is no CSV file: {error}") from None
+    header, *rows = _parquet_rows(path) if path.suffix == PARQUET else _csv_rows(path)
     wanted = [*kinds, *([] if ids is None else [ids])]
     if len(set(header)) != len(header) or not set(wanted) <= set(header):
         raise ParameterError(f"the first line of {path} must name {wanted}, and each column once")
@@ -114,6 +111,25 @@ def _table(path: Path, kinds: Mapping[str, str], ids: str | None) -> tuple[dict[
     texts = {name: [row[header.index(name)] for row in rows] for name in wanted}
     columns = {name: _values(texts[name], kind, f"{path}, column {name!r}") for name, kind in kinds.items()}
     return columns, None if ids is None else texts[ids]
+
+
+def _csv_rows(path: Path) -> list[list[str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.reader(file, strict=True)) or [[]]
+    except OSError as error:
+        raise ParameterError(f"the table {path} cannot be read: {error.strerror}") from None
+    except (csv.Error, ValueError) as error:
+        raise ParameterError(f"the table {path} is no CSV file: {error}") from None
+
+
+def _parquet_rows(path: Path) -> list[list[str]]:
+    """Return names and rows as a CSV file would have them."""
+    try:
+        columns = read_parquet(path)
+    except OSError as error:
+        raise ParameterError(f"the table {path} cannot be read: {error.strerror}") from None
+    return [list(columns), *([level(value) for value in row] for row in zip(*columns.values(), strict=True))]
 
 
 def _values(texts: list[str], kind: str, where: str) -> Any:

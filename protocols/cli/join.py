@@ -1,0 +1,221 @@
+"""`secagg join`: take part in a service's sessions, with a table or with values, until told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from secagg.errors import ParameterError
+from secagg.signatures import Identity
+
+from ..core.identity_files import read_identity, read_participants, write_identity
+from .errors import EXIT_NO_SUM, tell
+from .service_options import check_installed, run_until_told
+
+if TYPE_CHECKING:
+    from ..service.client import Ended
+    from ..statistics.site import Site
+
+MAX_VALUES_BYTES = 1 << 30
+_GIVEN, _DEMANDED, _PAGE = "What is given", "What is demanded of sums", "The participant's page"
+
+
+def _option(text: str, metavar: str, panel: str | None = None) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel=panel, show_default=False)
+
+
+def join(
+    url: Annotated[str, typer.Argument(help="Of the service, such as https://sums.example:8443.", metavar="URL")],
+    name: Annotated[str, _option("Of this member.", "NAME")],
+    state: Annotated[Path, _option("Its folder, kept as long as it takes part.", "DIR")],
+    identity: Annotated[Path | None, _option("Key file; else DIR/identity.pem, made if need be.", "FILE")] = None,
+    invitation: Annotated[
+        Path | None, _option("File with the invitation, for the first time; - for standard input.", "FILE")
+    ] = None,
+    ca: Annotated[Path | None, _option("Certificates to trust, in PEM; else the system's.", "FILE")] = None,
+    site: Annotated[
+        Path | None, _option("Table, policy and journal, in TOML: answers queries.", "FILE", _GIVEN)
+    ] = None,
+    data: Annotated[Path | None, _option("CSV or Parquet, instead of the site's table.", "FILE", _GIVEN)] = None,
+    values: Annotated[Path | None, _option("NPZ or JSON of named vectors: adds to sums.", "FILE", _GIVEN)] = None,
+    weight: Annotated[int, _option("Of the values, where sums are weighted: 1.", "N", _GIVEN)] = 1,
+    min_clients: Annotated[int | None, _option("Fewer are not summed with: 5.", "N", _DEMANDED)] = None,
+    min_survivors: Annotated[int | None, _option("Sums have so many inputs at least: 4.", "N", _DEMANDED)] = None,
+    corrupt: Annotated[float | None, _option("Fraction that may be corrupt: 0.1.", "F", _DEMANDED)] = None,
+    roster: Annotated[
+        Path | None, _option("Public keys of all, for malicious-server sessions.", "FILE", _DEMANDED)
+    ] = None,
+    sessions: Annotated[int | None, _option("End when so many have ended.", "N")] = None,
+    patience: Annotated[float | None, _option("Seconds to wait for a service that is away.", "S")] = None,
+    page: Annotated[int | None, _option("Show on this port what was asked and given.", "PORT", _PAGE)] = None,
+    page_token: Annotated[Path | None, _option("File of its token; else DIR/page-token.", "FILE", _PAGE)] = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log to standard error, as lines of JSON.")] = False,
+    insecure_loopback: Annotated[
+        bool, typer.Option("--insecure-loopback", help="Without TLS, on this machine, for trials.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each ended session.")] = False,
+) -> None:
+    """Take part in a service's sessions: answer queries by a site's table, or add values to sums.
+
+    The folder holds the member's key and what is under way. Killed at any time and started again, it sends what it
+    would have sent. Never restore an older copy of it.
+    """
+    check_installed()
+    from ..masking.policy import ClientPolicy
+    from ..service.client import take_part
+    from ..service.connection import Connection
+    from ..service.consents import Consents
+
+    if site is None and values is None:
+        raise ParameterError("there is nothing to give: name a --site, or --values")
+    if data is not None and site is None:
+        raise ParameterError("--data is the table of a --site: give one as well")
+    if sessions is not None and sessions < 1:
+        raise ParameterError(f"--sessions is {sessions}, but must be 1 at least")
+    demands: dict[str, Any] = {"min_clients": min_clients, "min_survivors": min_survivors, "corrupt_fraction": corrupt}
+    demanded = {what: demand for what, demand in demands.items() if demand is not None}
+    read = None if site is None else _site(site, data)
+    if read is not None and demanded:
+        raise ParameterError("a site's policy demands by itself: write min_sites into its file")
+    answers: dict[str, Any] = {} if read is None else {"statistics": read}
+    if values is not None:
+        given = read_values(values)
+        answers["sum"] = lambda terms: _inputs(given, weight)
+    if log_json:
+        from ..service.observing import log_json as log
+
+        log(sys.stderr)
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"--state is {state}, but it cannot be made: {error.strerror}") from None
+    own = _identity(identity or state / "identity.pem")
+    token = None if invitation is None else _invitation(invitation)
+    consents = Consents(state)
+
+    async def run() -> list[Ended]:
+        async with Connection(url, own, ca=ca, patience=patience, insecure_loopback=insecure_loopback) as connection:
+            if token is not None:
+                await connection.enrol(name, token)
+            taking = take_part(
+                connection,
+                name,
+                answers,
+                state=state,
+                policy=ClientPolicy(**demanded) if demanded else None,
+                participants=None if roster is None else read_participants(roster),
+                consents=consents,
+                sessions=sessions,
+                warm=sessions is None,  # who goes after a few sessions does without
+                told=lambda ended: _print(ended, as_json),
+            )
+            if page is None:
+                return await taking
+            return await _beside_page(taking, consents, page, page_token or state / "page-token", name, url)
+
+    ended = run_until_told(run())
+    if ended is not None and any(each.phase != "completed" for each in ended):
+        raise typer.Exit(EXIT_NO_SUM)
+
+
+async def _beside_page(taking: Any, consents: Any, port: int, token: Path, name: str, url: str) -> list[Ended]:
+    from ..service.pages.joining import serve_page
+    from ..service.tokens import Token
+
+    serving = asyncio.create_task(serve_page(consents, port=port, token=Token.in_file(token), name=name, service=url))
+    working = asyncio.create_task(taking)
+    tell(f"the page is http://127.0.0.1:{port}, its token in {token}", False)
+    try:
+        await asyncio.wait({serving, working}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done() and not working.done():
+            await serving  # which says why it cannot be served
+        ended: list[Ended] = await working
+        return ended
+    finally:
+        for task in (serving, working):
+            task.cancel()
+        await asyncio.gather(serving, working, return_exceptions=True)
+
+
+def _site(path: Path, data: Path | None) -> Site:
+    from ..statistics.site_file import read_site
+
+    return read_site(path, table=data, log=lambda text: tell(text, False))
+
+
+def _identity(path: Path) -> Identity:
+    """Return the identity in a file, which is made for its owner alone if it is not there."""
+    if not path.exists():
+        write_identity(path, Identity.generate())
+    return read_identity(path)
+
+
+def _invitation(path: Path) -> str:
+    try:
+        return (sys.stdin.read(1000) if str(path) == "-" else path.read_text(encoding="ascii")[:1000]).strip()
+    except OSError as error:
+        raise ParameterError(f"--invitation is {path}, but it cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ParameterError(f"{path} holds no invitation") from None
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Return name of a vector -> array, from NPZ or JSON.
+
+    Raises:
+        ParameterError: the file cannot be read, or holds something else than vectors of numbers.
+    """
+    try:
+        if path.stat().st_size > MAX_VALUES_BYTES:
+            raise ParameterError(f"{path} takes more than {MAX_VALUES_BYTES >> 20} MiB")
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                found = {name: arrays[name] for name in arrays.files}
+        else:
+            found = {name: _array(listed) for name, listed in json.loads(path.read_text(encoding="utf-8")).items()}
+    except OSError as error:
+        raise ParameterError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ParameterError:
+        raise
+    except Exception:  # of zip files, numpy's headers, JSON: whatever it is, it is no file of values
+        raise ParameterError(f'{path} is no NPZ, and no JSON such as {{"votes": [0, 1, 0]}}') from None
+    for name, array in found.items():
+        if array.ndim != 1 or array.dtype.kind not in "iuf":
+            raise ParameterError(f"{path}, vector {name!r:.60} must be a list of numbers")
+    if not found:
+        raise ParameterError(f"{path} holds no vectors")
+    return found
+
+
+def _array(listed: Any) -> Any:
+    numbers = list(listed)
+    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
+        raise ValueError("not numbers")
+    whole = all(isinstance(number, int) for number in numbers)
+    if whole and any(abs(number) >= 1 << 63 for number in numbers):
+        raise ValueError("beyond 64 bits")
+    if not whole and not all(math.isfinite(number) for number in numbers):
+        raise ValueError("not finite")
+    return np.array(numbers, dtype=np.int64 if whole else np.float64)
+
+
+def _inputs(values: dict[str, Any], weight: int) -> Any:
+    from ..core.machine import Inputs
+
+    return Inputs(values, weight)
+
+
+def _print(ended: Ended, as_json: bool) -> None:
+    if as_json:
+        facts = {"session": ended.session, "title": ended.title, "phase": ended.phase, "reason": ended.reason}
+        sys.stdout.write(json.dumps(facts) + "\n")
+        sys.stdout.flush()
+        return
+    typer.echo(f"{ended.title or ended.session}: {ended.phase}" + (f", {ended.reason}" if ended.reason else ""))

@@ -1,0 +1,224 @@
+"""`secagg serve`: sessions over HTTPS for members that have enrolled, until they have ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dp.ledger import Ledger
+from secagg.errors import ParameterError
+
+from ..core.threat_model import Adversary
+from ..inputs.vectors import FloatVector, IntegerVector
+from .errors import EXIT_NO_SUM, tell
+from .service_options import check_installed, run_until_told
+
+if TYPE_CHECKING:
+    from ..service.serving import Service
+    from ..service.session_file import Asked
+    from ..service.views import SessionView
+
+Many = list[str] | None
+_ASKED, _ADDRESS, _PAGE = "One session, instead of a file", "Where it is served", "What is shown"
+
+StoreUrl = Annotated[str, typer.Option(help="A path, or a PostgreSQL URL.", metavar="URL")]
+
+
+def _option(text: str, metavar: str, panel: str) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel=panel, show_default=False)
+
+
+def serve(
+    file: Annotated[
+        Path | None, typer.Argument(help="Sessions, in TOML.", metavar="[SESSIONS.toml]", show_default=False)
+    ] = None,
+    query: Annotated[Path | None, _option("A query in TOML, as of `secagg stats`.", "FILE", _ASKED)] = None,
+    integers: Annotated[Many, _option("A vector of integers from 0 to MAX.", "NAME:LENGTH:MAX", _ASKED)] = None,
+    floats: Annotated[Many, _option("A vector of floats up to CLIP.", "NAME:LENGTH:CLIP", _ASKED)] = None,
+    members: Annotated[int | None, _option("Wait for so many to enrol.", "N", _ASKED)] = None,
+    member: Annotated[Many, _option("Or for these.", "NAME", _ASKED)] = None,
+    title: Annotated[str, _option("What it is called.", "TEXT", _ASKED)] = "a session",
+    corrupt: Annotated[float, _option("Fraction that may be corrupt: 0.1.", "F", _ASKED)] = 0.1,
+    dropout: Annotated[float, _option("Fraction that may vanish: 0.1.", "F", _ASKED)] = 0.1,
+    adversary: Annotated[
+        Adversary, _option(f"What the server may do: {', '.join(Adversary)}.", "NAME", _ASKED)
+    ] = Adversary.SEMI_MALICIOUS_SERVER,
+    seconds: Annotated[float, _option("For each phase: 60.", "S", _ASKED)] = 60.0,
+    quorum: Annotated[float, _option("Fraction of answers that is enough: 1.", "F", _ASKED)] = 1.0,
+    grace: Annotated[float, _option("For the others, from then on: 0.", "S", _ASKED)] = 0.0,
+    to_members: Annotated[
+        bool, typer.Option("--to-members", help="Members may read the result.", rich_help_panel=_ASKED)
+    ] = False,
+    store: StoreUrl = "secagg-service.db",
+    ledger: Annotated[
+        str | None, typer.Option(help="Pays for private sessions.", metavar="URL", show_default=False)
+    ] = None,
+    side_by_side: Annotated[bool, typer.Option("--side-by-side", help="All sessions at once.")] = False,
+    forever: Annotated[bool, typer.Option("--forever", help="Serve on when they have ended.")] = False,
+    host: Annotated[str, _option("Address: 127.0.0.1.", "HOST", _ADDRESS)] = "127.0.0.1",
+    port: Annotated[int, _option("8443; 0: one that is free.", "N", _ADDRESS)] = 8443,
+    certificate: Annotated[Path | None, _option("Its chain, in PEM.", "FILE", _ADDRESS)] = None,
+    key: Annotated[Path | None, _option("The private key, in PEM.", "FILE", _ADDRESS)] = None,
+    authority: Annotated[Many, _option("As members know it.", "HOST[:PORT]", _ADDRESS)] = None,
+    insecure_loopback: Annotated[
+        bool,
+        typer.Option("--insecure-loopback", help="Without TLS, on this machine, for trials.", rich_help_panel=_ADDRESS),
+    ] = False,
+    operator_token: Annotated[
+        Path | None, _option("File of the page's token; made if it is not there.", "FILE", _PAGE)
+    ] = None,
+    private_page: Annotated[
+        bool, typer.Option("--private-page", help="Show nothing without the token.", rich_help_panel=_PAGE)
+    ] = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Log to standard error, as lines of JSON.", rich_help_panel=_PAGE)
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each ended session.")] = False,
+) -> None:
+    """Run sessions over HTTPS for members that have enrolled (`secagg members invite`), and end when they have.
+
+    What is done is durable at once: killed at any time and started again with the same store, it goes on with the
+    sessions that were begun, opens those that were not, and prints again what has ended. To ask the same a second time,
+    give it another title, or take another store.
+    """
+    check_installed()
+    from ..service.deadlines import Deadlines
+    from ..service.serving import Service
+    from ..service.session_file import Asked, read_query_file, read_sessions
+    from ..service.sessions import Audience
+
+    alone = query is not None or bool(integers) or bool(floats)
+    if alone and file is not None:
+        raise ParameterError("give a file of sessions, or options that ask for one, and not both")
+    if not alone and file is None and not forever:
+        raise ParameterError("there is nothing to run: give a file of sessions, --query, --integers, or --forever")
+    asked: list[Asked] = [] if file is None else read_sessions(file)
+    if alone:
+        if (members is None) is not bool(member):
+            raise ParameterError("say who takes part: --members N for how many, or --member NAME for each")
+        asked.append(
+            Asked(
+                title=title,
+                members=tuple(member) if member else members or 0,
+                query=None if query is None else read_query_file(query),
+                vectors=_vectors(integers or [], floats or []),
+                corrupt=corrupt,
+                dropout=dropout,
+                adversary=adversary,
+                deadlines=Deadlines(seconds, quorum, grace),
+                results_to=Audience.MEMBERS if to_members else Audience.OPERATOR,
+            )
+        )
+    page = Shown(operator_token, private_page)
+    if log_json:
+        page.log_json(sys.stderr)
+    with nullcontext() if ledger is None else Ledger.open(ledger) as account:
+        service = Service(
+            store,
+            host=host,
+            port=port,
+            certificate=certificate,
+            key=key,
+            authorities=authority,
+            insecure_loopback=insecure_loopback,
+            routes=page.routes,
+            wrap=page.observer.counted,
+            ledger=account,
+            observe=page.observer,
+        )
+        service.refused.told = page.observer.refused
+        with service:
+            failed = run_until_told(_serve(service, asked, side_by_side, forever, as_json))
+    if failed:
+        raise typer.Exit(EXIT_NO_SUM)
+
+
+async def _serve(service: Service, asked: list[Asked], side_by_side: bool, forever: bool, as_json: bool) -> bool:
+    """Run the sessions; tell whether one failed."""
+    async with service.serving():
+        tell(f"serving at {service.url}", False)
+        waiting = [_session(service, number, one, as_json) for number, one in enumerate(asked)]
+        if side_by_side:
+            fine = await asyncio.gather(*waiting)
+        else:
+            fine = [await each for each in waiting]
+        if forever:
+            await asyncio.Event().wait()
+    return not all(fine)
+
+
+async def _session(service: Service, number: int, asked: Asked, as_json: bool) -> bool:
+    """Run a session, or go on with it where it was begun before; tell whether it has a result."""
+    view = await service.once(f"serve/{number}/{asked.digest}", asked)
+    fine = not view.error
+    _print(view, await service.desk.result(None, view.session) if fine else b"", as_json)
+    return fine
+
+
+def _vectors(integers: list[str], floats: list[str]) -> tuple[FloatVector | IntegerVector, ...]:
+    try:
+        made: list[FloatVector | IntegerVector] = []
+        for text in integers:
+            name, length, most = text.rsplit(":", 2)
+            made.append(IntegerVector(name, int(length), int(most)))
+        for text in floats:
+            name, length, clip = text.rsplit(":", 2)
+            made.append(FloatVector(name, int(length), float(clip)))
+    except ValueError:
+        raise ParameterError(
+            f"a vector is {text!r:.60}, but must be NAME:LENGTH:MAX (--integers) or NAME:LENGTH:CLIP (--floats)"
+        ) from None
+    return tuple(made)
+
+
+def _print(view: SessionView, result: bytes, as_json: bool) -> None:
+    facts: dict[str, Any] = {
+        "session": view.session,
+        "title": view.title,
+        "state": str(view.state),
+        "excluded": dict(view.excluded),
+        "refused": dict(view.refused),
+    }
+    facts |= {"error": view.error, "reason": view.reason} if view.error else {"result": json.loads(result)}
+    if as_json:
+        sys.stdout.write(json.dumps(facts) + "\n")
+        sys.stdout.flush()
+        return
+    typer.echo(f"{view.title}: {view.state}" + (f", {view.error}: {view.reason}" if view.error else ""))
+    for name, why in (*view.excluded.items(), *view.refused.items()):
+        typer.echo(f"  without {name}: {why}")
+    if not view.error:
+        typer.echo(json.dumps(facts["result"], indent=2))
+
+
+class Shown:
+    """What is shown of a service: pages, metrics, logs."""
+
+    def __init__(self, token: Path | None, private: bool) -> None:
+        from ..service.observing import Observer, log_json
+        from ..service.tokens import Token
+
+        if private and token is None:
+            raise ParameterError("--private-page shows nothing without a token: give --operator-token as well")
+        self.log_json = log_json
+        self.observer = Observer()
+        self._token = None if token is None else Token.in_file(token)
+        self._private = private
+
+    def routes(self, service: Service) -> Any:
+        """Return the service's further routes."""
+        from ..service.pages.routes import routes
+
+        return routes(
+            service.desk,
+            token=self._token,
+            public=not self._private,
+            observer=self.observer,
+            running=lambda: service.running,
+        )

@@ -1,0 +1,367 @@
+"""The service over HTTP: who may ask what, with which status it is refused, and nothing of sessions themselves.
+
+Every request of a member is signed (`signing`). The signature is held against the digest that the request states before
+the body is read, and the body against the digest after that: strangers' bodies are never read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from secagg.errors import AuthenticationFailed
+
+from ..masking.messages import VERSION
+from . import signing
+from .desk import Desk
+from .errors import NoResultError, NotInvitedError, ReplayedRequestError, StoreError, UnknownSessionError
+from .limits import Limiter, Limits, Rate, Refusal, Refused
+from .members import EnrolmentError, Member, Members, RevokedMemberError, UnknownMemberError
+from .signing import Signed, authority_of
+
+MAX_FORM_BYTES = 4096
+"""Of a body that is no letter."""
+MAX_WAIT_SECONDS = 30.0
+MAX_REASON = 500
+THREADS = 8
+T = TypeVar("T")
+_LETTERS_QUERY = re.compile(r"after=(0|[1-9][0-9]{0,17})&wait=([0-9]{1,3}(?:\.[0-9]{1,3})?)")
+_LARGE = 1 << 20
+_SIGNATURE_FIELDS = ("content-digest", "signature-input", "signature")
+
+KINDS: Mapping[type[Exception], str] = {
+    AuthenticationFailed: "not-signed",
+    UnknownMemberError: "stranger",
+    RevokedMemberError: "revoked",
+    EnrolmentError: "not-enrolled",
+    ReplayedRequestError: "replayed",
+    NotInvitedError: "not-invited",
+    UnknownSessionError: "unknown-session",
+    NoResultError: "no-result",
+    StoreError: "store",
+}
+"""Error -> kind of refusal. An error's nearest class decides."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A signed request, whose body was read."""
+
+    member: Member
+    signed: Signed
+    body: bytes
+    request: Request
+
+
+class Requests:
+    """The routes of a service, and what they share.
+
+    Args:
+        desk: what runs sessions.
+        members: who may take part.
+        authorities: under which hosts, with their ports, the service is known; requests to others are misdirected.
+        limits: of rates and sizes.
+        refused: where refusals are counted.
+        clock: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        members: Members,
+        authorities: Iterable[str],
+        *,
+        limits: Limits | None = None,
+        refused: Refused | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.desk = desk
+        self.members = members
+        self.authorities = frozenset(each.lower() for each in authorities)
+        self.limits = limits or Limits()
+        self.refused = refused or Refused()
+        self._clock = clock
+        self._rates = Rate(self.limits.requests_a_second_a_member, self.limits.burst_a_member)
+        self._nonces: dict[bytes, float] = {}
+        self.polls: dict[str, asyncio.Future[None]] = {}
+        self._closing = False
+        self._bodies: Counter[str] = Counter()
+        self._threads = ThreadPoolExecutor(THREADS, "requests")
+
+    def app(self, routes: Iterable[BaseRoute] = ()) -> ASGIApp:
+        """Return the application, with further routes such as pages, behind its limits."""
+        own = [
+            Route("/v1/members", self._enrol, methods=["POST"]),
+            Route("/v1/members/{name:path}/key", self._signed(self._rotate, MAX_FORM_BYTES), methods=["PUT"]),
+            Route("/v1/members/{name:path}", self._signed(self._member), methods=["GET"]),
+            Route("/v1/letters", self._signed(self._letters), methods=["GET"]),
+            Route("/v1/sessions/{session}", self._signed(self._terms), methods=["GET"]),
+            Route("/v1/sessions/{session}/result", self._signed(self._result), methods=["GET"]),
+            Route("/v1/sessions/{session}/letters", self._signed(self._deliver, None), methods=["POST"]),
+            Route("/v1/sessions/{session}/refusal", self._signed(self._refuse, MAX_FORM_BYTES), methods=["POST"]),
+        ]
+        handlers: dict[Any, Any] = {Refusal: self._tell} | dict.fromkeys(KINDS, self._tell_error)
+        app = Starlette(routes=[*own, *routes], exception_handlers=handlers)
+        app.router.redirect_slashes = False
+        return Limiter(app, self.limits, self.refused)
+
+    def closing(self) -> None:
+        """Let nobody wait any longer: the service ends."""
+        self._closing = True
+        for poll in self.polls.values():
+            if not poll.done():
+                poll.set_result(None)
+
+    def close(self) -> None:
+        """Give back threads."""
+        self._threads.shutdown(cancel_futures=True)
+
+    def opened(self) -> None:
+        """Let members wait for letters."""
+        self._closing = False
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise Refusal("ending", "the service is ending: try again", headers={"Connection": "close"})
+
+    # Requests
+
+    def _signed(
+        self, serve: Callable[[Asked], Awaitable[Response]], most: int | None = 0
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Return an endpoint for members alone; `most` bytes of body, or what the limits say when None."""
+
+        async def endpoint(request: Request) -> Response:
+            signed = self._read_signed(request)
+            member = await self._call(self.members.by_key, signed.key)
+            if not self._rates.allows(member.name):
+                raise Refusal("too-fast", f"too many requests of {member.name}: wait and try again")
+            wire = self._wire(request)
+            if self.members.saw(member.name, wire):
+                await self._call(self.members.write_seen)
+            self._check_wire(wire)
+            if request.method == "GET":
+                self._use_nonce(signed)
+            with self._receiving(member.name, request, most):
+                body = await self._body(request, signed, most)
+            return await serve(Asked(member, signed, body, request))
+
+        return functools.wraps(serve)(endpoint)
+
+    def _read_signed(self, request: Request) -> Signed:
+        """Return who has signed a request, if it was signed for this host, now."""
+        hosts = request.headers.getlist("host")
+        authority = authority_of(request.url.scheme, hosts[0]) if len(hosts) == 1 else ""
+        if authority not in self.authorities:
+            raise Refusal("misdirected", "the request is for another host than this service")
+        fields = {name: request.headers.getlist(name) for name in _SIGNATURE_FIELDS}
+        if any(len(values) > 1 for values in fields.values()):
+            raise AuthenticationFailed("a field of the signature stands twice")
+        path = request.scope["raw_path"].partition(b"?")[0].decode("latin-1")
+        query = request.scope["query_string"].decode("latin-1")
+        given = {name: values[0] for name, values in fields.items() if values}
+        signed = signing.read_signed(request.method, authority, path, query, given)
+        signed.verify()
+        signed.check_time(self._clock())
+        return signed
+
+    def _use_nonce(self, signed: Signed) -> None:
+        """Note a request that changes nothing, in memory: a copy at another process reads what the first could."""
+        now = self._clock()
+        if len(self._nonces) > _LARGE // 16:
+            self._nonces = {nonce: at for nonce, at in self._nonces.items() if now - at <= 2 * signing.WINDOW_SECONDS}
+        key = signed.key + signed.nonce
+        if key in self._nonces:
+            raise ReplayedRequestError("the request was served before: sign each one anew")
+        self._nonces[key] = now
+
+    def _wire(self, request: Request) -> int:
+        stated = request.headers.get("secagg-wire", "")
+        if not re.fullmatch(r"[0-9]{1,4}", stated):
+            raise Refusal("bad-request", "the request does not state its wire version: send the field Secagg-Wire")
+        return int(stated)
+
+    def _check_wire(self, wire: int) -> None:
+        if wire != VERSION:
+            raise Refusal(
+                "wire-version",
+                f"the request speaks wire version {wire}, but this service speaks version {VERSION}: "
+                f"upgrade the {'participant' if wire < VERSION else 'service'}",
+                headers={"Upgrade": f"secagg/{VERSION}"},
+            )
+
+    @contextlib.contextmanager
+    def _receiving(self, name: str, request: Request, most: int | None) -> Iterator[None]:
+        """Let a member send one large body at a time: slow ones, side by side, would keep others from sending."""
+        length = int(request.headers.get("content-length", 0)) if most is None else 0
+        if self._bodies[name] and self._bodies[name] + length > self.limits.max_body_bytes:
+            raise Refusal("too-many", f"{name} is sending another answer: wait and try again")
+        self._bodies[name] += length
+        try:
+            yield
+        finally:
+            self._bodies[name] -= length
+            if not self._bodies[name]:
+                del self._bodies[name]
+
+    async def _call(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Do what waits for the store, or takes its time, in a thread of the service's requests."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    async def _body(self, request: Request, signed: Signed, most: int | None) -> bytes:
+        """Return the body, if it is not too long, and the one that was signed."""
+        limit = self.limits.max_body_bytes if most is None else most
+        if int(request.headers.get("content-length", 0)) > limit:
+            raise Refusal("too-large", f"at most {limit:,} bytes are taken here")
+        body = bytearray()
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise Refusal("too-large", f"at most {limit:,} bytes are taken here")
+        except ClientDisconnect:
+            raise Refusal("too-slow", "the body did not come as a whole") from None
+        whole = bytes(body)
+        digest = await self._call(signing.sha256, whole) if len(whole) > _LARGE else signing.sha256(whole)
+        if digest != signed.request.digest:
+            raise Refusal("wrong-digest", "the body is not the one that was signed")
+        return whole
+
+    async def _tell(self, request: Request, refusal: Exception) -> Response:
+        if not isinstance(refusal, Refusal):
+            raise refusal
+        self.refused.count(refusal.kind)
+        return JSONResponse(
+            {"error": refusal.kind, "reason": refusal.detail}, refusal.status_code, headers=refusal.headers
+        )
+
+    async def _tell_error(self, request: Request, error: Exception) -> Response:
+        kind = next(KINDS[each] for each in type(error).__mro__ if each in KINDS)
+        headers = {"WWW-Authenticate": 'Signature realm="secagg"'} if kind in ("not-signed", "stranger") else {}
+        # The store's own words name files and hosts of the operator's.
+        text = "the service cannot reach its store: try again" if kind == "store" else str(error)
+        return await self._tell(request, Refusal(kind, text, headers=headers))
+
+    # Members
+
+    async def _enrol(self, request: Request) -> Response:
+        signed = self._read_signed(request)
+        self._check_wire(self._wire(request))
+        given = _form(await self._body(request, signed, MAX_FORM_BYTES), "name", "public_key", "invitation")
+        if given["public_key"] != signed.key.hex():
+            raise Refusal("not-signed", "an enrolment is signed by the key that it is for")
+        await self._call(self.members.use_nonce, signed.key.hex(), signed.nonce)
+        await self._call(self.members.enrol, given["name"], signed.key, given["invitation"])
+        return JSONResponse({"name": given["name"]}, 201)
+
+    async def _member(self, asked: Asked) -> Response:
+        self._check_name(asked)
+        return JSONResponse({"name": asked.member.name})
+
+    async def _rotate(self, asked: Asked) -> Response:
+        self._check_name(asked)
+        given = _form(asked.body, "public_key")
+        if not asked.signed.new_key or given["public_key"] != asked.signed.new_key.hex():
+            raise Refusal("not-signed", "a change of keys is signed by both keys")
+        await self._note(asked)
+        await self._call(self.members.rotate, asked.member, asked.signed.new_key)
+        return JSONResponse({"name": asked.member.name})
+
+    def _check_name(self, asked: Asked) -> None:
+        if asked.request.path_params["name"] != asked.member.name:
+            raise Refusal("not-invited", f"the request is about another member, but {asked.member.name} signed it")
+
+    async def _note(self, asked: Asked) -> None:
+        await self._call(self.members.use_nonce, asked.member.name, asked.signed.nonce)
+
+    # Sessions
+
+    async def _letters(self, asked: Asked) -> Response:
+        query = _LETTERS_QUERY.fullmatch(asked.signed.request.query)
+        if query is None:
+            raise Refusal("bad-request", "the query must be after=N&wait=S, whole numbers and seconds")
+        self._check_open()
+        name, wait = asked.member.name, min(float(query[2]), MAX_WAIT_SECONDS)
+        before = self.polls.get(name)
+        if before is not None and not before.done():
+            before.set_result(None)
+        taken_over = self.polls[name] = asyncio.get_running_loop().create_future()
+        coming = asyncio.ensure_future(self.desk.next_letter(name, int(query[1]), wait))
+        try:
+            await asyncio.wait({coming, taken_over}, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                self._check_open()
+                raise Refusal("taken-over", f"another process asks as {name}: one at a time may")
+            letter = coming.result()
+        finally:
+            coming.cancel()
+            if self.polls.get(name) is taken_over:
+                del self.polls[name]
+        if letter is None:
+            return Response(status_code=204)
+        headers = {
+            "Secagg-Session": letter.session,
+            "Secagg-Sequence": str(letter.sequence),
+            "Secagg-Phase": letter.phase,
+        }
+        return Response(letter.body, headers=headers, media_type="application/octet-stream")
+
+    async def _deliver(self, asked: Asked) -> Response:
+        session = asked.request.path_params["session"]
+        outcome = await self.desk.deliver(asked.member.name, session, asked.body, nonce=asked.signed.nonce)
+        if outcome.error:
+            kind = "unexpected" if outcome.error == "UnexpectedMessage" else "refused-message"
+            self.refused.count(kind)
+            return JSONResponse(
+                {"error": outcome.error, "reason": outcome.reason}, Refusal(kind, outcome.reason).status_code
+            )
+        if outcome.receipt is None:
+            return JSONResponse({"receipt": "kept"}, 202)
+        return JSONResponse({"receipt": str(outcome.receipt)})
+
+    async def _refuse(self, asked: Asked) -> Response:
+        given = _form(asked.body, "kind", "reason")
+        if not re.fullmatch(r"[A-Za-z][A-Za-z-]{0,59}", given["kind"]):
+            raise Refusal("bad-request", "the kind of a refusal is a word of at most 60 letters")
+        if len(given["reason"]) > MAX_REASON or not given["reason"].isprintable():
+            raise Refusal("bad-request", f"the reason of a refusal is a line of at most {MAX_REASON} characters")
+        await self._note(asked)
+        session = asked.request.path_params["session"]
+        await self.desk.refuse(asked.member.name, session, given["kind"], given["reason"])
+        return JSONResponse({"receipt": "accepted"})
+
+    async def _terms(self, asked: Asked) -> Response:
+        terms = await self.desk.terms(asked.member.name, asked.request.path_params["session"])
+        return Response(terms, media_type="application/json")
+
+    async def _result(self, asked: Asked) -> Response:
+        result = await self.desk.result(asked.member.name, asked.request.path_params["session"])
+        return Response(result, media_type="application/json")
+
+
+def _form(body: bytes, *keys: str) -> dict[str, str]:
+    """Return a JSON object of texts with exactly these keys; raise Refusal for anything else."""
+    try:
+        pairs = json.loads(body, object_pairs_hook=list)
+        given = dict(pairs)
+        well = len(given) == len(pairs) and all(isinstance(value, str) for value in given.values())
+    except (ValueError, TypeError, RecursionError):
+        given, well = {}, False
+    if not well or given.keys() != set(keys):
+        raise Refusal("bad-request", f"the body must be a JSON object of texts: {', '.join(keys)}")
+    return given

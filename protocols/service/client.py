@@ -1,0 +1,359 @@
+"""The loop of a member: take letters, answer them, survive restarts; refuse what its policy refuses, and say so.
+
+An answer is on the disk before it leaves, so that a process that starts again sends the same bytes. Everything that
+computes runs in threads. Sessions go on side by side; the letters of one are handled one after another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from secagg.errors import EncodingError, MalformedMessage, SecAggError, UnexpectedMessage
+
+from ..core.framing import printable
+from ..core.machine import Participant
+from ..core.participants import Participants
+from ..masking.policy import ClientPolicy
+from ..masking.warming import warm_up
+from ..statistics.site import Site
+from .connection import Connection, RequestRefusedError
+from .kept import Folder, Kept
+from .parties import Answers, InputsError, MaskingParty, Party, inputs_for
+from .sessions import Terms, read_terms
+from .views import Letter
+
+MAX_SIDE_BY_SIDE = 32
+WAIT_SECONDS = 20.0
+_ENDING = frozenset(
+    {"revoked", "stranger", "not-signed", "taken-over", "wire-version", "misdirected", "certificate", "replayed"}
+)
+"""Kinds of refusal that end all: others are of one session."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A session that is over for this member.
+
+    Attributes:
+        session: its id, in hex.
+        title: what its operator calls it; empty where its terms were not read.
+        phase: "completed" or "aborted"; "refused" by this member, or "excluded" since the service refused its answer.
+        reason: why; the service has the same sentence.
+    """
+
+    session: str
+    title: str
+    phase: str
+    reason: str = ""
+
+
+class What(StrEnum):
+    """What a member has done."""
+
+    ASKED = "asked"
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class Did:
+    """One thing that was done in a session, for the member's own records.
+
+    Attributes:
+        what: it was.
+        session: its id, in hex.
+        title: what its operator calls it; empty where its terms were not read.
+        kind: of the session; empty where its terms were not read.
+        phase: of the service's session, or how it ended.
+        num_bytes: of the answer.
+        reason: of a refusal.
+    """
+
+    what: What
+    session: str
+    title: str
+    kind: str
+    phase: str
+    num_bytes: int = 0
+    reason: str = ""
+
+
+class Consenting(Protocol):
+    """Consent, and a record of what was asked and given. Both are called in threads."""
+
+    def objection(self, session: str, terms: Terms) -> str:
+        """Return a sentence for the service where the member does not agree; asked before each answer."""
+
+    def note(self, did: Did) -> None:
+        """Keep what was done."""
+
+
+class _RefusedError(Exception):
+    """The member refuses a session: kind and sentence for the service."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind, self.reason = kind, reason
+
+
+async def take_part(
+    connection: Connection,
+    name: str,
+    answers: Answers,
+    *,
+    state: Path,
+    policy: ClientPolicy | None = None,
+    participants: Participants | None = None,
+    party: Party | None = None,
+    consents: Consenting | None = None,
+    sessions: int | None = None,
+    warm: bool = True,
+    told: Callable[[Ended], None] = lambda ended: None,
+) -> list[Ended]:
+    """Take part in sessions until cancelled, or until so many have ended; return what became of them.
+
+    Args:
+        connection: of a member.
+        name: the member's.
+        answers: kind of session -> what it gives.
+        state: a folder of this member's, for its owner alone, kept as long as the member takes part. Never restore an
+            older copy of it.
+        policy: what is demanded of masking sessions; a site's own where queries are answered by one, and
+            `ClientPolicy()` otherwise, when None.
+        participants: public keys of all, for malicious-server sessions.
+        party: plays another role than a masking client, instead of the two before.
+        consents: consent, and a record of what was asked and given.
+        sessions: so many; without end when None.
+        warm: load compiled loops first, in a thread.
+        told: is called with each session that is over for this member.
+
+    Raises:
+        RequestRefusedError: the service serves this member no more; the text says why.
+        ServiceUnavailableError: for as long as the connection has patience.
+        ParameterError: the folder cannot be used.
+        StateError: what it holds was damaged.
+    """
+    if policy is None and isinstance(site := answers.get("statistics"), Site):
+        policy = site.policy.client_policy
+    party = party or MaskingParty(name, policy, connection.identity, participants)
+    with await asyncio.to_thread(Folder, state) as folder:
+        loop = _Loop(connection, answers, party, folder, consents, told)
+        if warm:
+            await asyncio.to_thread(warm_up)
+        return await loop.run(sessions)
+
+
+class _Loop:
+    """Letters of all sessions, each session's in order."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        answers: Answers,
+        party: Party,
+        folder: Folder,
+        consents: Consenting | None,
+        told: Callable[[Ended], None],
+    ) -> None:
+        self._connection = connection
+        self._folder = folder
+        self._told = told
+        self._rest = (connection, answers, party, folder, consents)
+        self._sessions: dict[str, _Session] = {}
+        self._queues: dict[str, deque[Letter]] = {}
+        self._tasks: dict[asyncio.Task[None], str] = {}
+        self._unhandled: set[int] = set()
+        self._last = 0
+        self._ended: list[Ended] = []
+
+    async def run(self, sessions: int | None) -> list[Ended]:
+        """Take letters until so many sessions have ended."""
+        self._last = await asyncio.to_thread(lambda: self._folder.sequence)
+        coming: asyncio.Task[Letter | None] | None = None
+        try:
+            while sessions is None or len(self._ended) < sessions:
+                if coming is None and len(self._queues) < MAX_SIDE_BY_SIDE:
+                    coming = asyncio.create_task(self._connection.next_letter(self._last, WAIT_SECONDS))
+                waiting: set[asyncio.Task[Any]] = {*self._tasks, *([] if coming is None else [coming])}
+                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done & self._tasks.keys():
+                    await self._finish(task)
+                if coming in done:
+                    letter, coming = coming.result(), None
+                    if letter is not None:
+                        self._take(letter)
+            return self._ended
+        finally:
+            for task in (*self._tasks, *([] if coming is None else [coming])):
+                task.cancel()
+            await asyncio.gather(*self._tasks, *([] if coming is None else [coming]), return_exceptions=True)
+
+    def _take(self, letter: Letter) -> None:
+        self._last = letter.sequence
+        self._unhandled.add(letter.sequence)
+        self._queues.setdefault(letter.session, deque()).append(letter)
+        self._next(letter.session)
+
+    def _next(self, session: str) -> None:
+        """Begin with the next letter of a session, unless one is being handled."""
+        if session not in self._tasks.values() and self._queues.get(session):
+            letter = self._queues[session][0]
+            self._tasks[asyncio.create_task(self._handle(letter))] = session
+
+    async def _handle(self, letter: Letter) -> None:
+        found = self._sessions.get(letter.session)
+        if found is None:
+            found = self._sessions[letter.session] = _Session(letter.session, *self._rest)
+        ended = await found.handle(letter)
+        if ended is not None:
+            self._ended.append(ended)
+            self._told(ended)
+
+    async def _finish(self, task: asyncio.Task[None]) -> None:
+        session = self._tasks.pop(task)
+        task.result()
+        letter = self._queues[session].popleft()
+        self._unhandled.discard(letter.sequence)
+        await asyncio.to_thread(self._folder.handled, min(self._unhandled, default=self._last + 1) - 1)
+        if not letter.body:
+            await asyncio.to_thread(self._folder.forget, session)
+            self._sessions.pop(session, None)
+        if not self._queues[session]:
+            del self._queues[session]
+        self._next(session)
+
+
+class _Session:
+    """One session of this member."""
+
+    def __init__(
+        self,
+        session: str,
+        connection: Connection,
+        answers: Answers,
+        party: Party,
+        folder: Folder,
+        consents: Consenting | None,
+    ) -> None:
+        self._session = session
+        self._connection = connection
+        self._answers = answers
+        self._party = party
+        self._folder = folder
+        self._consents = consents
+        self._terms: Terms | None = None
+        self._participant: Participant | None = None
+        self._kept: Kept | None = None
+        self._read = False
+
+    async def handle(self, letter: Letter) -> Ended | None:
+        """Answer a letter; return the session if that is over for this member now."""
+        if not self._read:
+            self._kept = await asyncio.to_thread(self._folder.session, self._session)
+            self._read = True
+        if self._kept is not None and letter.sequence <= self._kept.sequence:
+            return None  # handled before a restart
+        over = self._kept is not None and self._kept.over
+        if not letter.body:
+            return None if over else await self._end(letter)
+        if over:
+            return None
+        try:
+            answer = await self._answer(letter)
+            if answer:
+                await self._connection.deliver(self._session, answer)
+                await self._note(What.ANSWERED, letter.phase, num_bytes=len(answer))
+                if self._participant is not None:
+                    self._participant.delivered()
+            await self._keep(letter.sequence)
+        except _RefusedError as refused:
+            return await self._refuse(letter, refused.kind, refused.reason)
+        except RequestRefusedError as error:
+            if error.kind in _ENDING:
+                raise
+            return await self._over(letter, "excluded", str(error))
+        return None
+
+    async def _end(self, letter: Letter) -> Ended:
+        await self._note(What.ENDED, letter.phase)
+        return Ended(self._session, self._terms.title if self._terms else "", letter.phase)
+
+    async def _answer(self, letter: Letter) -> bytes:
+        """Return the answer, once it is on the disk; empty if there is none to send."""
+        terms, participant = await self._ready()
+        try:
+            inputs = inputs_for(self._answers, terms)
+            await self._note(What.ASKED, letter.phase)
+            await self._agree(terms)
+            self._party.check(participant, terms)
+            answer = await asyncio.to_thread(participant.respond, letter.body, inputs)
+            self._party.check(participant, terms)
+        except (UnexpectedMessage, MalformedMessage):
+            return b""  # nothing has changed: it is for another time, or another process has answered it
+        except InputsError as error:
+            raise _RefusedError("InputsError", f"the inputs could not be made: {error}") from None
+        except EncodingError:  # whose text may quote a value
+            raise _RefusedError("EncodingError", "the inputs cannot be encoded as the session asks") from None
+        except SecAggError as error:
+            raise _RefusedError(type(error).__name__, str(error)) from None
+        if answer:
+            await self._keep(self._kept.sequence if self._kept else 0)
+        return answer
+
+    async def _ready(self) -> tuple[Terms, Participant]:
+        """Return what is asked, and the participant, from the disk if it was there before."""
+        if self._terms is None or self._participant is None:
+            try:
+                written = await asyncio.to_thread(self._folder.terms, self._session)
+                if not written:
+                    written = await self._connection.terms(self._session)
+                    await asyncio.to_thread(self._folder.keep_terms, self._session, written)
+                self._terms = await asyncio.to_thread(read_terms, written)
+                if self._kept is not None and self._kept.dump:
+                    self._participant = await asyncio.to_thread(self._party.restore, self._kept.dump, self._terms)
+                else:
+                    self._participant = await asyncio.to_thread(self._party.begin, self._terms)
+            except RequestRefusedError:
+                raise
+            except SecAggError as error:
+                raise _RefusedError(type(error).__name__, str(error)) from None
+        return self._terms, self._participant
+
+    async def _keep(self, sequence: int, *, over: bool = False) -> None:
+        dump = b"" if over or self._participant is None else await asyncio.to_thread(self._participant.dump)
+        self._kept = Kept(sequence, over, dump)
+        await asyncio.to_thread(self._folder.keep, self._session, self._kept)
+
+    async def _refuse(self, letter: Letter, kind: str, reason: str) -> Ended:
+        """Tell the service that this member does not take part, and forget the session's secrets."""
+        reason = printable(reason)
+        try:
+            await self._connection.refuse(self._session, kind, reason)
+        except RequestRefusedError as error:
+            if error.kind in _ENDING:
+                raise
+        await self._note(What.REFUSED, letter.phase, reason=f"{kind}: {reason}")
+        return await self._over(letter, "refused", f"{kind}: {reason}")
+
+    async def _over(self, letter: Letter, phase: str, reason: str) -> Ended:
+        self._participant = None
+        await self._keep(letter.sequence, over=True)
+        return Ended(self._session, self._terms.title if self._terms else "", phase, reason)
+
+    async def _agree(self, terms: Terms) -> None:
+        if self._consents is not None:
+            objection = await asyncio.to_thread(self._consents.objection, self._session, terms)
+            if objection:
+                raise _RefusedError("consent-withdrawn", objection)
+
+    async def _note(self, what: What, phase: str, **more: Any) -> None:
+        if self._consents is not None:
+            title, kind = (self._terms.title, str(self._terms.kind)) if self._terms else ("", "")
+            await asyncio.to_thread(self._consents.note, Did(what, self._session, title, kind, phase, **more))

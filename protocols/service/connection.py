@@ -1,0 +1,295 @@
+"""One member's connection to a service: signed requests, tried again while that can help.
+
+async with Connection("https://sums.example", identity, ca=Path("ca.pem")) as connection:
+await connection.enrol("hospital-3", invitation)
+letter = await connection.next_letter(after=0, wait=20)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from secagg.errors import ParameterError
+from secagg.randomness import SYSTEM, RandomBytes
+from secagg.signatures import Identity
+
+from ..core.framing import printable
+from ..core.machine import Receipt
+from ..masking.messages import VERSION
+from . import signing
+from .errors import ServiceError
+from .signing import Request, authority_of
+from .views import Letter
+
+MAX_ANSWER_BYTES = 256 << 20
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses after which the same may succeed later."""
+_HOST = re.compile(r"[0-9A-Za-z._:-]+")
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 20.0
+_TIMEOUT = 30.0
+_LONGEST_PHASE = 100
+_SESSION, _SEQUENCE = re.compile(r"[0-9a-f]{1,64}"), re.compile(r"[1-9][0-9]{0,17}")
+
+
+class ServiceUnavailableError(ServiceError):
+    """The service could not be reached, or could not answer, for as long as was allowed."""
+
+
+class RequestRefusedError(ServiceError):
+    """The service refuses a request, and would again.
+
+    Attributes:
+        status: of HTTP.
+        kind: a word of the service's, such as `revoked`.
+    """
+
+    def __init__(self, status: int, kind: str, reason: str) -> None:
+        super().__init__(f"the service refuses ({status}, {kind}): {reason}")
+        self.status = status
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[type[RequestRefusedError], tuple[int, str, str]]:
+        """Let the error cross process borders."""
+        return type(self), (self.status, self.kind, str(self).partition(": ")[2])
+
+
+class Connection:
+    """Signed requests of one identity to one service.
+
+    Args:
+        url: of the service: https, and http on loopback where `insecure_loopback` says so.
+        identity: of the member.
+        ca: file of certificates in PEM that are trusted instead of the system's.
+        patience: seconds for which a request is tried again; without end when None.
+        insecure_loopback: take http on this machine, for trials.
+        clock: seconds since 1970.
+        random: where nonces and the jitter of pauses come from.
+
+    Raises:
+        ParameterError: the URL is none of a service, or the file cannot be read.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        identity: Identity,
+        *,
+        ca: Path | None = None,
+        patience: float | None = None,
+        insecure_loopback: bool = False,
+        clock: Callable[[], float] = time.time,
+        random: RandomBytes = SYSTEM,
+    ) -> None:
+        try:
+            base = httpx.URL(url)
+        except (httpx.InvalidURL, TypeError, ValueError):
+            base = httpx.URL("")
+        allowed = base.scheme == "https" or (base.scheme == "http" and insecure_loopback and base.host in LOOPBACK)
+        if not allowed or not _HOST.fullmatch(base.host) or base.path.strip("/") or base.query or base.userinfo:
+            raise ParameterError(
+                f"the service's address is {url!r:.100}, but must be such as https://sums.example:8443"
+            )
+        self.url = url
+        self._base = base
+        self._identity = identity
+        self._patience = patience
+        self._clock = clock
+        self._random = random
+        self._client = httpx.AsyncClient(
+            verify=_context(ca) if base.scheme == "https" else True,
+            timeout=httpx.Timeout(_TIMEOUT, read=_TIMEOUT),
+            trust_env=False,
+            headers={"Secagg-Wire": str(VERSION), "Accept-Encoding": "identity"},
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"Connection({self.url!r})"
+
+    @property
+    def identity(self) -> Identity:
+        """Whose requests these are."""
+        return self._identity
+
+    async def close(self) -> None:
+        """Give back what the connection holds."""
+        await self._client.aclose()
+
+    async def enrol(self, name: str, invitation: str) -> None:
+        """Become a member by an invitation; the same once more changes nothing.
+
+        Raises:
+            RequestRefusedError: the invitation was used, has expired, or is for another name.
+            ServiceUnavailableError: see `patience`.
+        """
+        form = {"name": name, "public_key": self._identity.public_bytes.hex(), "invitation": invitation}
+        await self._ask("POST", "/v1/members", json.dumps(form).encode())
+
+    async def rotate(self, name: str, new: Identity) -> None:
+        """Replace the member's key; this connection signs by the new one from then on.
+
+        Raises:
+            RequestRefusedError: the old key is not the member's, or the new one cannot be taken.
+            ServiceUnavailableError: see `patience`. Whether the key was replaced is then not known: the same call, with
+                either key, tells.
+        """
+        path = f"/v1/members/{quote(name, safe='')}"
+        form = {"public_key": new.public_bytes.hex()}
+        try:
+            await self._ask("PUT", f"{path}/key", json.dumps(form).encode(), new=new)
+        except RequestRefusedError as error:
+            if error.kind != "revoked":
+                raise
+            old, self._identity = self._identity, new  # the answer to an earlier try may have been lost
+            try:
+                await self._ask("GET", path)
+            except RequestRefusedError:
+                self._identity = old
+                raise error from None
+        self._identity = new
+
+    async def next_letter(self, after: int, wait: float) -> Letter | None:
+        """Return the first letter after a sequence number, as soon as there is one; None if there was none.
+
+        Raises:
+            RequestRefusedError: no member, revoked, another process took over, another wire version.
+            ServiceUnavailableError: see `patience`.
+        """
+        answer = await self._ask("GET", f"/v1/letters?after={after}&wait={wait:.3f}", timeout=wait + _TIMEOUT)
+        if answer.status_code == 204:
+            return None
+        return letter_of(answer.headers, answer.content, after)
+
+    async def deliver(self, session: str, body: bytes) -> Receipt | None:
+        """Send an answer; return what came of it, None if it is kept but was not looked at yet.
+
+        Raises:
+            RequestRefusedError: the answer breaks a rule, or the member has no part in the session.
+            ServiceUnavailableError: see `patience`.
+        """
+        answer = await self._ask("POST", f"/v1/sessions/{session}/letters", body)
+        receipt = _facts(answer).get("receipt")
+        return Receipt(receipt) if receipt in tuple(Receipt) else None
+
+    async def refuse(self, session: str, kind: str, reason: str) -> None:
+        """Say that the member will not take part, and why."""
+        form = {"kind": kind, "reason": printable(reason)}
+        await self._ask("POST", f"/v1/sessions/{session}/refusal", json.dumps(form).encode())
+
+    async def terms(self, session: str) -> bytes:
+        """Return what is asked in a session; `sessions.read_terms` reads it."""
+        return (await self._ask("GET", f"/v1/sessions/{session}")).content
+
+    async def result(self, session: str) -> bytes:
+        """Return a session's result as JSON; raise RequestRefusedError where there is none for members."""
+        return (await self._ask("GET", f"/v1/sessions/{session}/result")).content
+
+    async def _ask(
+        self, method: str, target: str, body: bytes = b"", *, new: Identity | None = None, timeout: float = _TIMEOUT
+    ) -> httpx.Response:
+        """Send a request until it is answered, each time signed anew, with pauses of full jitter."""
+        end = None if self._patience is None else time.monotonic() + self._patience
+        tries = 0
+        while True:
+            try:
+                answer = await self._send(method, target, body, new, timeout)
+                if answer.is_success:
+                    return answer
+                facts = _facts(answer)
+                kind, reason = (printable(facts.get(key, "")) for key in ("error", "reason"))
+                if answer.status_code not in TRANSIENT:
+                    raise RequestRefusedError(answer.status_code, kind or "unknown", reason or "it does not say why")
+                why, least = f"{answer.status_code}, {reason}", _seconds(answer.headers.get("retry-after", ""))
+            except httpx.HTTPError as error:
+                why, least = str(error) or type(error).__name__, 0.0
+                if _is_certificate(error):
+                    raise RequestRefusedError(0, "certificate", f"its certificate is not trusted: {why}") from None
+            most = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**tries)
+            pause = least + most * int.from_bytes(self._random(4), "big") / 2**32
+            if end is not None and time.monotonic() + pause > end:
+                raise ServiceUnavailableError(f"{self.url} cannot answer: {printable(why)}")
+            await asyncio.sleep(pause)
+            tries = min(tries + 1, 20)
+
+    async def _send(
+        self, method: str, target: str, body: bytes, new: Identity | None, timeout: float
+    ) -> httpx.Response:
+        url = self._base.join(target)
+        path, _, query = url.raw_path.decode("ascii").partition("?")
+        authority = authority_of(url.scheme, url.netloc.decode("ascii"))
+        digest = await asyncio.to_thread(signing.sha256, body) if len(body) > 1 << 20 else signing.sha256(body)
+        fields = signing.sign(
+            Request(method, authority, path, query, digest),
+            self._identity,
+            created=int(self._clock()),
+            new=new,
+            random=self._random,
+        )
+        request = self._client.build_request(
+            method, url, content=body or None, headers=fields, timeout=httpx.Timeout(_TIMEOUT, read=timeout)
+        )
+        answer = await self._client.send(request, stream=True)
+        try:
+            taken = bytearray()
+            async for chunk in answer.aiter_raw():
+                taken += chunk
+                if len(taken) > MAX_ANSWER_BYTES:
+                    raise RequestRefusedError(answer.status_code, "too-large", "its answer is longer than is taken")
+        finally:
+            await answer.aclose()
+        return httpx.Response(answer.status_code, headers=answer.headers, content=bytes(taken))
+
+
+def letter_of(fields: Mapping[str, str], body: bytes, after: int) -> Letter:
+    """Return the letter that an answer is; raise RequestRefusedError for anything else, as nothing else would come."""
+    session, sequence, phase = (fields.get(f"secagg-{name}", "") for name in ("session", "sequence", "phase"))
+    known = _SESSION.fullmatch(session) and _SEQUENCE.fullmatch(sequence) and len(phase) <= _LONGEST_PHASE
+    if not known or not after < int(sequence):
+        raise RequestRefusedError(200, "no-letter", "it answers with something that is no letter")
+    return Letter(session, int(sequence), printable(phase), body)
+
+
+def _context(ca: Path | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+    except (OSError, ssl.SSLError) as error:
+        raise ParameterError(f"the certificates in {ca} cannot be read: {error}") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _is_certificate(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _facts(answer: httpx.Response) -> dict[str, Any]:
+    """Return the JSON object of an answer; empty where it is none."""
+    try:
+        facts = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _seconds(text: str) -> float:
+    return min(float(text), _LONGEST_PAUSE) if text.isascii() and text.isdigit() else 0.0

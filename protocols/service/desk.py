@@ -1,0 +1,226 @@
+"""The desk: all that HTTP, pages and operators ask of a service. Its methods wait without blocking the event loop.
+
+A desk is a face of a store. Several processes may have one each: every one takes answers in and gives letters out, and
+whichever holds a session's lease runs it (`Desk.run`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from dp.errors import DpError
+from secagg.errors import ParameterError
+from secagg.prg import cpu_count
+
+from ..core.listener import Transition
+from .errors import NoResultError, StoreError
+from .jobs import prepared
+from .jobsteps import Rounds
+from .paying import Purse
+from .running import Runner
+from .sessions import SessionSpec
+from .showing import session_shown, sessions_shown
+from .store import Delivery, Store
+from .tables import SESSIONS
+from .taking import Taking
+from .views import Letter, MemberView, Outcome, ServiceView, SessionView, State
+from .waiting import Letters
+
+if TYPE_CHECKING:
+    from dp.ledger import Ledger
+
+STORE_THREADS = 6
+LEASE_SECONDS = 10.0
+"""For which a session is a process's own without renewal."""
+
+Observe = Callable[[str, Transition], None]
+"""Told of every transition of a session that this process runs: the session's id in hex, and what happened."""
+
+
+async def _nobody() -> tuple[MemberView, ...]:
+    return ()
+
+
+class Desk:
+    """All that is asked of a service.
+
+    Args:
+        store: where everything is kept; closed by whoever opened it.
+        ledger: pays for private sessions.
+        observe: told of transitions, from threads; what it raises is dropped.
+        members: returns who has enrolled, for `view`.
+        jobs: name -> a job. All processes of one store should be given the same ones.
+        workers: threads for computing; as many as there are processors when None.
+        patience: seconds for which `deliver` waits for an answer to be looked at.
+        lease: seconds for which a session is a process's own without renewal.
+        poll: seconds between looks for what other processes have written.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        ledger: Ledger | None = None,
+        observe: Observe = lambda session, transition: None,
+        members: Callable[[], Awaitable[tuple[MemberView, ...]]] = _nobody,
+        jobs: Mapping[str, Rounds] | None = None,
+        workers: int | None = None,
+        patience: float = 5.0,
+        lease: float = LEASE_SECONDS,
+        poll: float = 0.2,
+    ) -> None:
+        self.store = store
+        self._purse = None if ledger is None else Purse(ledger)
+        self._members = members
+        self._poll = poll
+        threads = workers or cpu_count()
+        # Apart, so that what computes for long does not keep leases from being renewed.
+        self._reading = ThreadPoolExecutor(STORE_THREADS, "store")
+        self._computing = ThreadPoolExecutor(threads, "compute")
+        self._letters = Letters(store, self._call, poll)
+        self._taking = Taking(store, self._call, patience, poll, self._told)
+        self._runner = Runner(
+            store,
+            self._call,
+            self._computing,
+            threads,
+            self._purse,
+            observe,
+            jobs or {},
+            lease,
+            poll,
+            self._taking.resolve,
+            self._letters.wake,
+        )
+
+    async def open(self, spec: SessionSpec) -> str:
+        """Begin a session; return its id in hex once it is durable. Whoever runs the desk begins to ask.
+
+        Raises:
+            ParameterError: a private session, and this desk has no ledger; or Paillier parameters that were used.
+            StoreError: it could not be kept.
+        """
+        if spec.payment is not None and self._purse is None:
+            raise ParameterError("a private session is paid from a budget: give the desk a ledger")
+        new = await asyncio.get_running_loop().run_in_executor(self._computing, prepared, spec)
+        await self._call(self.store.add, new)
+        self._told({new.session})
+        return new.session
+
+    async def next_letter(self, member: str, after: int, wait: float) -> Letter | None:
+        """Return a member's first letter after a sequence number, as soon as there is one; None if there was none.
+
+        Letters of a phase that is over are not given out any more, but for those that are relayed. The last letter of a
+        session has an empty body: its phase is "completed" or "aborted".
+
+        Args:
+            member: who asks.
+            after: the sequence number of the last letter that it has handled; 0 at first.
+            wait: seconds.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return await self._letters.next(member, after, wait)
+
+    async def deliver(self, member: str, session: str, body: bytes, *, nonce: bytes | None = None) -> Outcome:
+        """Keep an answer, and return what came of it; no receipt and no error where nobody looked at it yet.
+
+        Args:
+            member: who sent it, as the transport has authenticated it.
+            session: in hex.
+            body: the message.
+            nonce: of the request, at most 64 bytes: noted with the answer, once for each member.
+
+        Raises:
+            UnknownSessionError: there is no such session.
+            NotInvitedError: the member has no part in it.
+            ReplayedRequestError: the nonce was used before; the answer is not kept.
+            StoreError: it could not be kept; repeating it is safe.
+        """
+        return await self._taking.deliver(Delivery(member, session, bytes(body), nonce))
+
+    async def refuse(self, member: str, session: str, kind: str, text: str) -> None:
+        """Note that a member will not take part, and why: it is no longer awaited. Only the first refusal counts.
+
+        Raises:
+            UnknownSessionError, NotInvitedError, StoreError: as `deliver`.
+        """
+        await self._call(self.store.refuse, member, session, kind, text)
+        self._told({session})
+
+    async def terms(self, member: str, session: str) -> bytes:
+        """Return what is asked in a session; `sessions.read_terms` reads it.
+
+        Raises:
+            UnknownSessionError, NotInvitedError, StoreError: as `deliver`.
+        """
+        await self._call(self.store.part_of, member, session)
+        row = await self._call(self.store.row, session, SESSIONS.c.terms)
+        return bytes(row.terms)
+
+    async def result(self, member: str | None, session: str) -> bytes:
+        """Return a session's result as JSON; None for a member is the operator.
+
+        Raises:
+            UnknownSessionError, NotInvitedError, StoreError: as `deliver`.
+            NoResultError: it has none, or none for this member; the text says which.
+        """
+        if member is not None:
+            await self._call(self.store.part_of, member, session)
+        row = await self._call(self.store.row, session, SESSIONS.c.result, SESSIONS.c.error, SESSIONS.c.to_members)
+        if member is not None and not row.to_members:
+            raise NoResultError("the session's result is for its operator alone")
+        if row.result is None:
+            raise NoResultError(f"the session failed: {row.error}" if row.error else "the session has not ended yet")
+        return bytes(row.result)
+
+    async def wait(self, session: str) -> SessionView:
+        """Return a session once it has ended, with a result or without one."""
+        while True:
+            row = await self._call(self.store.row, session, SESSIONS.c.state)
+            if row.state != State.RUNNING:
+                return await self.session_view(session)
+            await asyncio.sleep(self._poll)
+
+    async def cancel(self, session: str, reason: str = "") -> None:
+        """End a session without a result, unless it has ended. What was paid for it stays paid once it was revealed.
+
+        Raises:
+            UnknownSessionError, StoreError: as `deliver`.
+        """
+        self._letters.wake(await self._call(self.store.cancel, session, reason))
+        self._told({session})
+
+    async def view(self) -> ServiceView:
+        """Return all that is shown, the newest sessions first. Raises StoreError: store or ledger cannot be read."""
+        try:
+            budgets = () if self._purse is None else await self._call(self._purse.budgets)
+        except DpError as error:
+            raise StoreError(f"the ledger cannot be read: {error}") from None
+        return ServiceView(await self._call(sessions_shown, self.store), await self._members(), budgets)
+
+    async def session_view(self, session: str) -> SessionView:
+        """Return one session. Raises UnknownSessionError, StoreError: as `deliver`."""
+        shown: SessionView = await self._call(session_shown, self.store, session)
+        return shown
+
+    async def run(self) -> None:
+        """Run sessions, those of processes that died included, until cancelled; then leave them to others."""
+        await self._runner.run()
+
+    def close(self) -> None:
+        """End the desk's threads, from its event loop or after it. Its store stays open."""
+        self._letters.close()
+        self._taking.close()
+        for executor in (self._reading, self._computing):
+            executor.shutdown(cancel_futures=True)
+
+    def _told(self, sessions: set[str]) -> None:
+        self._runner.told(sessions)
+
+    async def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._reading, function, *arguments)

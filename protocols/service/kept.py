@@ -1,0 +1,143 @@
+"""What a participant keeps on its disk, so that a process that starts again sends the same bytes and no others.
+
+One folder for one member: up to which letter everything was handled, and for each session what was asked, and the
+participant's dump. All of it is as secret as the dumps are. Restoring an older copy of the folder could send a second
+masked input under the same masks, whose difference to the first is in the clear: never restore it, take a new one.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import IO, Self
+
+import msgspec
+
+from secagg.errors import ParameterError, StateError
+
+from ..core.dumps import decode_state, encode_state
+from ..core.files import write_whole
+
+_LOCK, _SEQUENCE, _TERMS, _STATE = "lock", "sequence", ".terms", ".state"
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One session of one member.
+
+    Attributes:
+        sequence: the last of its letters that was handled.
+        over: whether the member has nothing more to say in it.
+        dump: the participant's; empty when it is over.
+    """
+
+    sequence: int
+    over: bool
+    dump: bytes
+
+    def __repr__(self) -> str:  # dumps are secret
+        return f"Kept(sequence={self.sequence}, over={self.over})"
+
+
+class Folder:
+    """The folder of one member, for one process at a time.
+
+    Args:
+        path: of the folder; made, for its owner alone, if it is not there.
+
+    Raises:
+        ParameterError: it cannot be used, others than its owner can read it, or another process uses it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[bytes] | None = None
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if path.stat().st_mode & 0o077:
+                raise ParameterError(f"others than its owner can read {path}, which holds secrets: chmod 700 it")
+            self._lock = (path / _LOCK).open("ab")
+            _lock(self._lock, path)
+        except OSError as error:
+            self.close()
+            raise ParameterError(f"{path} cannot be used: {error.strerror}") from None
+        except ParameterError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another process use the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    @property
+    def sequence(self) -> int:
+        """The number of the letter up to which all were handled."""
+        try:
+            text = self._read(_SEQUENCE)
+            return int(text) if text else 0
+        except ValueError:
+            raise StateError(f"{self.path / _SEQUENCE} was damaged: take a new folder") from None
+
+    def handled(self, sequence: int) -> None:
+        """Note up to which letter all were handled."""
+        self._write(_SEQUENCE, str(sequence).encode())
+
+    def session(self, name: str) -> Kept | None:
+        """Return what is kept of a session; None if nothing is; raise StateError where it was damaged."""
+        data = self._read(name + _STATE)
+        return decode_state(data, Kept) if data else None
+
+    def terms(self, name: str) -> bytes:
+        """Return what was asked in a session; empty where it was not kept."""
+        return self._read(name + _TERMS)
+
+    def keep_terms(self, name: str, terms: bytes) -> None:
+        """Keep what is asked in a session."""
+        self._write(name + _TERMS, terms)
+
+    def keep(self, name: str, kept: Kept) -> None:
+        """Keep a session's state; it is on the disk when this returns."""
+        self._write(name + _STATE, encode_state(kept))
+
+    def forget(self, name: str) -> None:
+        """Forget a session that has ended."""
+        for ending in (_STATE, _TERMS):
+            (self.path / (name + ending)).unlink(missing_ok=True)
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise ParameterError(f"{self.path / name} cannot be read: {error.strerror}") from None
+
+    def _write(self, name: str, data: bytes) -> None:
+        try:
+            write_whole(self.path / name, data, mode=0o600)
+            if os.name == "posix":
+                descriptor = os.open(self.path, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)  # or a renamed file could be gone after a power cut
+                finally:
+                    os.close(descriptor)
+        except OSError as error:
+            raise ParameterError(f"{self.path / name} cannot be written: {error.strerror}") from None
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    if os.name != "posix":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ParameterError(f"another process uses {path}: one at a time may") from None

@@ -1,0 +1,280 @@
+"""What a request may cost before anybody has looked at it: size, time, rate, and how many at once.
+
+Everything here is decided from addresses, lengths and clocks. What is refused is counted by its kind, told by status
+and sentence, and held against nobody: an address is not a member.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..core.numbers import real, whole
+
+STATUSES: Mapping[str, int] = {
+    "bad-request": 400,
+    "wrong-digest": 400,
+    "not-signed": 401,
+    "stranger": 401,
+    "revoked": 403,
+    "not-invited": 403,
+    "not-enrolled": 403,
+    "unknown-session": 404,
+    "no-result": 404,
+    "too-slow": 408,
+    "replayed": 409,
+    "unexpected": 409,
+    "taken-over": 409,
+    "too-large": 413,
+    "misdirected": 421,
+    "refused-message": 422,
+    "wire-version": 426,
+    "too-fast": 429,
+    "too-many": 503,
+    "store": 503,
+    "ending": 503,
+}
+"""Kind of a refusal -> status. Those from 400 up that are not 408, 429 or 503 are the sender's to mend."""
+
+_DRAINED_BYTES = 8 << 20
+_DRAIN_SECONDS = 1.0
+_MOST_KEYS = 50_000
+
+
+class Refusal(HTTPException):
+    """A request is not served: the kind, and a sentence for whoever sent it."""
+
+    def __init__(self, kind: str, sentence: str, *, headers: Mapping[str, str] | None = None) -> None:
+        fields = dict(headers or {})
+        if STATUSES[kind] in (429, 503):
+            fields.setdefault("Retry-After", "1")
+        super().__init__(STATUSES[kind], sentence, fields)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one process of a service takes from outside.
+
+    Args:
+        max_header_bytes: of a request line with its fields.
+        header_seconds: for them, from their first byte or from the connection on.
+        max_body_bytes: of a body.
+        body_seconds: for a body, and besides one second for each `least_bytes_a_second` of it.
+        least_bytes_a_second: of a body.
+        max_bodies_bytes: of all bodies that are being read; more wait for others to end.
+        connections: in all.
+        connections_a_peer: from one address, or one /64 network of IPv6. Behind a proxy all come from its address.
+        requests_a_second: from one such address, before anything else is looked at.
+        burst: so many at once, after a pause.
+        requests_a_second_a_member: signed ones, wherever they come from.
+        burst_a_member: the same.
+
+    Raises:
+        ParameterError: a value is out of range.
+    """
+
+    max_header_bytes: int = 16 << 10
+    header_seconds: float = 10.0
+    max_body_bytes: int = 64 << 20
+    body_seconds: float = 20.0
+    least_bytes_a_second: int = 16 << 10
+    max_bodies_bytes: int = 512 << 20
+    connections: int = 4096
+    connections_a_peer: int = 64
+    requests_a_second: float = 100.0
+    burst: int = 400
+    requests_a_second_a_member: float = 20.0
+    burst_a_member: int = 100
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        for name in (
+            *("max_header_bytes", "max_body_bytes", "least_bytes_a_second", "max_bodies_bytes"),
+            *("connections", "connections_a_peer", "burst", "burst_a_member"),
+        ):
+            object.__setattr__(self, name, whole(getattr(self, name), name, 1))
+        for name in ("header_seconds", "body_seconds", "requests_a_second", "requests_a_second_a_member"):
+            object.__setattr__(self, name, real(getattr(self, name), name, 0.001, 1e9))
+
+
+@dataclass
+class Refused:
+    """How many requests were refused, by kind.
+
+    Attributes:
+        counts: kind -> how many, of `STATUSES` and nothing else.
+        told: is called with each kind, for metrics.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    told: Callable[[str], None] = lambda kind: None
+
+    def count(self, kind: str) -> None:
+        """Count one."""
+        self.counts[kind] += 1
+        self.told(kind)
+
+
+class Rate:
+    """So many a second for each key, and so many at once after a pause."""
+
+    def __init__(self, a_second: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._a_second = a_second
+        self._burst = burst
+        self._clock = clock
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def allows(self, key: str) -> bool:
+        """Tell whether one more is allowed now, and count it if so."""
+        now = self._clock()
+        left, at = self._left.get(key, (float(self._burst), now))
+        left = min(float(self._burst), left + (now - at) * self._a_second)
+        if len(self._left) >= _MOST_KEYS and key not in self._left:
+            self._forget(now)
+        self._left[key] = (left - 1 if left >= 1 else left), now
+        return left >= 1
+
+    def _forget(self, now: float) -> None:
+        """Drop whoever could send a whole burst again; all, if addresses come faster than that."""
+        full = self._burst / self._a_second
+        self._left = {key: (left, at) for key, (left, at) in self._left.items() if now - at < full}
+        if len(self._left) >= _MOST_KEYS:
+            self._left.clear()
+
+
+def peer_of(address: str) -> str:
+    """Return what stands for an address: itself, or its /64 network, of which one peer may have all."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return str(found)
+
+
+class Limiter:
+    """An ASGI application before another: it refuses what is too fast, too large or too slow, and counts it.
+
+    Args:
+        app: what serves the others.
+        limits: what is taken.
+        refused: where refusals are counted.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits, refused: Refused) -> None:
+        self._app = app
+        self._limits = limits
+        self._refused = refused
+        self._peers = Rate(limits.requests_a_second, limits.burst)
+        self._reading = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            length = self._check(scope)
+        except Refusal as refusal:
+            self._refused.count(refusal.kind)
+            await _drain(receive)
+            await _answer(refusal, send)
+            return
+        body = _Body(receive, self._limits, length)
+
+        async def answered(message: Message) -> None:
+            if message["type"] == "http.response.start" and length and not body.whole:
+                # The rest is not waited for: a sender could make that take for ever.
+                await _drain(receive)
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        self._reading += length
+        try:
+            await self._app(scope, body.receive, answered)
+        finally:
+            self._reading -= length
+
+    def _check(self, scope: Scope) -> int:
+        """Return the length that a body states, 0 if there is none; raise Refusal."""
+        client = scope.get("client")
+        if client is not None and not self._peers.allows(peer_of(client[0])):
+            raise Refusal("too-fast", "too many requests from this address: wait and try again")
+        lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+        if not lengths:
+            if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+                raise Refusal("too-large", "a body must state its length: send Content-Length")
+            return 0
+        if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > 18:
+            raise Refusal("bad-request", "Content-Length is no number")
+        length = int(lengths[0])
+        if length > self._limits.max_body_bytes:
+            raise Refusal(
+                "too-large", f"a body of {length:,} bytes, but at most {self._limits.max_body_bytes:,} are taken"
+            )
+        if self._reading + length > self._limits.max_bodies_bytes and self._reading:
+            raise Refusal("too-many", "too much is being received: wait and try again")
+        return length
+
+
+class _Body:
+    """The body of one request, which comes in time or not at all."""
+
+    def __init__(self, receive: Receive, limits: Limits, length: int) -> None:
+        self._receive = receive
+        self._seconds = limits.body_seconds + length / limits.least_bytes_a_second
+        self._end: float | None = None
+        self.whole = False
+
+    async def receive(self) -> Message:
+        if self.whole:
+            return await self._receive()  # tells when the peer leaves
+        if self._end is None:
+            self._end = time.monotonic() + self._seconds
+        try:
+            message = await asyncio.wait_for(self._receive(), max(0.0, self._end - time.monotonic()))
+        except TimeoutError:
+            raise Refusal("too-slow", f"the body did not come within {self._seconds:.0f} s") from None
+        self.whole = not message.get("more_body", False)
+        return message
+
+
+async def _drain(receive: Receive) -> None:
+    """Take some of a refused body, so that a sender who is still sending reads why."""
+    left = _DRAINED_BYTES
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
+
+
+async def _answer(refusal: Refusal, send: Send) -> None:
+    """Send a refusal: its status, and JSON with kind and sentence; its connection ends with it."""
+    body = as_json(refusal)
+    headers = [(name.lower().encode(), value.encode()) for name, value in (refusal.headers or {}).items()]
+    headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": refusal.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def as_json(refusal: Refusal) -> bytes:
+    """Return the body of a refusal's answer."""
+    facts: dict[str, Any] = {"error": refusal.kind, "reason": refusal.detail}
+    return json.dumps(facts).encode()

@@ -1,0 +1,160 @@
+"""How a member becomes a participant of a session: which role it plays, and what it checks of what is proposed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from secagg.errors import ContradictoryRequest, ParameterError, QueryRefused, SecAggError
+from secagg.paillier import KeyShare
+from secagg.signatures import Identity
+
+from ..core.machine import GivenInputs, Inputs, Participant, take_inputs
+from ..core.participants import Participants
+from ..masking.client import Client
+from ..masking.policy import ClientPolicy
+from ..paillier.contributor import Contributor
+from ..paillier.key_use import Remembers
+from ..paillier.member import CommitteeMember
+from ..paillier.parameters import RoundParameters
+from ..statistics.site import Site
+from .sessions import Kind, Terms, Which
+
+Answers = Mapping[str, "Callable[[Terms], GivenInputs] | Site"]
+"""Kind of session -> a function from the terms to inputs, or a site, which answers queries. What is not in it is
+refused. Functions are called in threads, once others are known to take part, and perhaps again after a crash."""
+
+
+class InputsError(SecAggError):
+    """Inputs could not be made; the text says only which kind of error it was, since others may hold values."""
+
+
+class Party(Protocol):
+    """Makes a member's participants."""
+
+    def begin(self, terms: Terms) -> Participant:
+        """Return a new participant; raise SecAggError where the terms are not met."""
+
+    def restore(self, dumped: bytes, terms: Terms) -> Participant:
+        """Return a participant from its dump."""
+
+    def check(self, participant: Participant, terms: Terms) -> None:
+        """Raise SecAggError if what the session proposes is not what its terms say."""
+
+
+@dataclass(frozen=True)
+class MaskingParty:
+    """A client of masking sessions.
+
+    Args:
+        name: the member's.
+        policy: what it demands of sessions; a site's own where it answers queries by one.
+        identity: signs in malicious-server sessions.
+        participants: everyone with their public keys, known beforehand, for malicious-server sessions.
+    """
+
+    name: str
+    policy: ClientPolicy | None = None
+    identity: Identity | None = None
+    participants: Participants | None = None
+
+    def begin(self, terms: Terms) -> Participant:
+        """Return a client."""
+        _expect(terms, Which.MASKING)
+        return Client(policy=self.policy, identity=self.identity, participants=self._known(terms))
+
+    def restore(self, dumped: bytes, terms: Terms) -> Participant:
+        """Return a client from its dump, which holds its policy."""
+        _expect(terms, Which.MASKING)
+        return Client.load(dumped, identity=self.identity, participants=self._known(terms))
+
+    def check(self, participant: Participant, terms: Terms) -> None:
+        """Compare the invitation with the terms, once it is there: the configuration, and who this client is."""
+        if not isinstance(participant, Client) or participant.config is None:
+            return
+        if participant.config != terms.proposed:
+            raise ContradictoryRequest("the session's configuration is not the one that its terms state")
+        if Participants(terms.participants).name(participant.number) != self.name:
+            raise ContradictoryRequest("the invitation is for another participant")
+
+    def _known(self, terms: Terms) -> Participants | None:
+        """Return the session's participants with the keys that this member knows of them."""
+        if self.participants is None:
+            return None
+        keys = self.participants.keys
+        strangers = sorted(set(terms.participants) - keys.keys())
+        if strangers:
+            raise ParameterError(f"{strangers[0]!r:.60} takes part, but is not in the roster of this member")
+        return Participants({name: keys[name] for name in terms.participants})
+
+
+@dataclass(frozen=True)
+class PaillierParty:
+    """A contributor, or with a key share a committee member, of one Paillier round.
+
+    Args:
+        parameters: the round's, known beforehand: sessions with others are refused.
+        name: the member's.
+        identity: of the member, the public half of which is in the parameters.
+        share: of the key, for the committee.
+        key_use: remembers what the share was used for.
+    """
+
+    parameters: RoundParameters
+    name: str
+    identity: Identity
+    share: KeyShare | None = None
+    key_use: Remembers | None = None
+
+    def begin(self, terms: Terms) -> Participant:
+        """Return a contributor or member."""
+        self._agree(terms)
+        if self.share is None:
+            return Contributor(self.parameters, self.name, self.identity)
+        return CommitteeMember(self.parameters, self.share, self.identity, key_use=self.key_use)
+
+    def restore(self, dumped: bytes, terms: Terms) -> Participant:
+        """Return it from its dump."""
+        self._agree(terms)
+        if self.share is None:
+            return Contributor.load(dumped, self.parameters, self.identity)
+        return CommitteeMember.load(dumped, self.parameters, self.share, self.identity, key_use=self.key_use)
+
+    def check(self, participant: Participant, terms: Terms) -> None:
+        """Return: all is bound to the parameters that the member has."""
+
+    def _agree(self, terms: Terms) -> None:
+        _expect(terms, Which.PAILLIER)
+        proposed = terms.proposed
+        if not isinstance(proposed, RoundParameters) or proposed.session != self.parameters.session:
+            raise ParameterError("the session's parameters are not those that this member has")
+
+
+def inputs_for(answers: Answers, terms: Terms) -> Callable[[], Inputs]:
+    """Return a function that makes the inputs for a session, and tells nothing but the kind of error where it cannot.
+
+    Raises:
+        ParameterError: this member answers no such sessions.
+    """
+    answer: Any = answers.get(terms.kind)
+    query: Any = terms.asked
+    if answer is None:
+        raise ParameterError(f"this member takes no part in sessions of kind {terms.kind}")
+    if isinstance(answer, Site) and (terms.kind is not Kind.STATISTICS or query is None):
+        raise ParameterError("a site answers queries, and this session has none")
+
+    def make() -> Inputs:
+        try:
+            return answer.answer(query) if isinstance(answer, Site) else take_inputs(answer(terms))
+        except QueryRefused as error:
+            raise InputsError(f"QueryRefused: {error.reason}") from None  # one word of a fixed list
+        except Exception as error:  # whose text may quote values
+            raise InputsError(type(error).__name__) from error
+
+    return make
+
+
+def _expect(terms: Terms, protocol: Which) -> None:
+    if terms.protocol is not protocol:
+        raise ParameterError(f"the session is of {terms.protocol}, but this member takes part in {protocol} alone")

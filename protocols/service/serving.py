@@ -1,0 +1,348 @@
+"""The service as a process: uvicorn under TLS, the desk that runs sessions, and what guards its connections.
+
+service = Service("hospitals.db", host="sums.example", certificate="cert.pem", key="key.pem")
+invitations = {name: service.members.invite(name) for name in names}
+result = await service.run(spec)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import h11
+import sqlalchemy as sa
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from secagg.errors import ParameterError
+
+from ..core.participants import Participants
+from .app import Requests
+from .connection import LOOPBACK
+from .desk import Desk
+from .jobs import prepared
+from .limits import Limits, Refusal, Refused, as_json, peer_of
+from .members import Members
+from .sessions import SessionSpec
+from .store import Store
+from .tables import SESSIONS
+from .views import SessionView
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+    from starlette.types import ASGIApp
+
+    from .session_file import Asked
+
+EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - to tell that it is that
+HANDSHAKE_SECONDS = 10.0
+IDLE_SECONDS = 30
+"""For which a connection may be open without a request."""
+GRACE_SECONDS = 3
+"""For requests that are being served when the service ends."""
+
+
+def guarded(limits: Limits, refused: Refused) -> type[H11Protocol]:
+    """Return uvicorn's protocol with limits on connections, and on the time that the head of a request may take."""
+    peers: Counter[str] = Counter()
+
+    class Guarded(H11Protocol):
+        """One connection."""
+
+        _peer = ""
+        _late: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            address = self.client[0] if self.client else ""
+            self._peer = peer_of(address)
+            peers[self._peer] += 1
+            if peers.total() > limits.connections or peers[self._peer] > limits.connections_a_peer:
+                self._turn_away(Refusal("too-many", "too many connections: wait and try again"))
+                return
+            self._await_head()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._head_came()
+            peers[self._peer] -= 1
+            if not peers[self._peer]:
+                del peers[self._peer]
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self.transport.is_closing():
+                return
+            if self.conn.their_state is h11.IDLE:
+                self._await_head()
+            super().data_received(data)
+            if self.conn.their_state is not h11.IDLE:
+                self._head_came()
+
+        def _await_head(self) -> None:
+            if self._late is None:
+                self._late = self.loop.call_later(limits.header_seconds, self._too_late)
+
+        def _head_came(self) -> None:
+            if self._late is not None:
+                self._late.cancel()
+                self._late = None
+
+        def _too_late(self) -> None:
+            self._late = None
+            if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
+                self._turn_away(Refusal("too-slow", "the head of a request did not come in time"))
+
+        def _turn_away(self, refusal: Refusal) -> None:
+            """Answer what was not read, and hang up."""
+            refused.count(refusal.kind)
+            body = as_json(refusal)
+            head = (
+                f"HTTP/1.1 {refusal.status_code} \r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            )
+            self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+            self.transport.close()
+
+        def send_400_response(self, msg: str) -> None:
+            refused.count("bad-request")
+            super().send_400_response(msg)
+
+        def _unsupported_upgrade_warning(self) -> None:
+            """Say nothing: whoever connects decides what is sent."""
+
+    return Guarded
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's server, which leaves signals to whoever runs it, and waits for no handshake for long."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: Any = None) -> None:
+        await self.lifespan.startup()
+        config = self.config
+
+        def protocol() -> asyncio.Protocol:
+            made: Any = config.http_protocol_class
+            return made(config=config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[no-any-return]
+
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                protocol,
+                config.host,
+                config.port,
+                ssl=config.ssl,
+                backlog=config.backlog,
+                ssl_handshake_timeout=None if config.ssl is None else HANDSHAKE_SECONDS,
+            )
+        except OSError as error:
+            raise ParameterError(
+                f"nothing can be served at {config.host}, port {config.port}: {error.strerror}"
+            ) from None
+        self.servers = [server]
+        self.started = True
+
+
+class Service:
+    """Sessions over HTTPS, in one process; several processes may share a store in PostgreSQL.
+
+    Args:
+        store: a path, or a URL as `Store` takes it; made if it is not there.
+        host: where to listen.
+        port: the same; 0 for one that is free.
+        certificate: chain in PEM, with `key`; None serves http, on loopback alone and only if `insecure_loopback`.
+        key: private, in PEM.
+        authorities: hosts, with their ports unless 443, under which members know the service: where it listens when
+            None.
+        limits: of sizes, rates and connections.
+        insecure_loopback: serve http on this machine, for trials.
+        routes: makes further routes, such as pages, from this service.
+        wrap: another ASGI application around all, such as one that counts.
+        desk: further arguments of the `Desk`, such as `ledger` and `jobs`.
+
+    Raises:
+        ParameterError: the address is not loopback and there is no certificate; or files cannot be read.
+        StoreError: the store cannot be used.
+    """
+
+    def __init__(
+        self,
+        store: str | Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8443,
+        certificate: Path | str | None = None,
+        key: Path | str | None = None,
+        authorities: Iterable[str] | None = None,
+        limits: Limits | None = None,
+        insecure_loopback: bool = False,
+        routes: Callable[[Service], Sequence[BaseRoute]] = lambda service: (),
+        wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app,
+        **desk: Any,
+    ) -> None:
+        if (certificate is None) != (key is None):
+            raise ParameterError("a certificate and its private key go together: give both")
+        if certificate is None and not (insecure_loopback and host in LOOPBACK):
+            raise ParameterError(
+                "without a certificate the service is served on loopback alone, and only if that is asked for in so "
+                "many words: give certificate and key, or insecure_loopback"
+            )
+        if authorities is None and host in EVERYWHERE:
+            raise ParameterError(
+                f"at {host} the service cannot know by which names it is reached: give authorities (--authority), such "
+                "as sums.example:8443"
+            )
+        self._tls = None if certificate is None or key is None else _tls(certificate, key)
+        self._host, self._port = host, port
+        self._authorities = None if authorities is None else list(authorities)
+        self.limits = limits or Limits()
+        self.refused = Refused()
+        self.store = Store(store, create=True)
+        self.members = Members(self.store)
+
+        async def views() -> Any:
+            return await asyncio.to_thread(self.members.views)
+
+        self.desk = Desk(self.store, members=views, **desk)
+        self.requests = Requests(self.desk, self.members, (), limits=self.limits, refused=self.refused)
+        self._routes = routes
+        self._wrap = wrap
+        self._server: _Server | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it takes requests."""
+        return self._server is not None and self._server.started and not self._server.should_exit
+
+    @property
+    def url(self) -> str:
+        """Where it is served."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'http' if self._tls is None else 'https'}://{host}:{self._port}"
+
+    def close(self) -> None:
+        """Let go of threads and store."""
+        self.requests.close()
+        self.desk.close()
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[Service]:
+        """Serve, and run sessions, as long as the block lasts.
+
+        Raises:
+            ParameterError: nothing can be served at the address.
+        """
+        requests = self.requests
+        requests.authorities = frozenset(self._known_as())
+        config = uvicorn.Config(
+            self._wrap(requests.app(self._routes(self))),
+            host=self._host,
+            port=self._port,
+            http=guarded(self.limits, self.refused),
+            ws="none",
+            lifespan="off",
+            loop="asyncio",
+            log_config=None,
+            log_level="error",  # strangers' garbage is counted, not told
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=IDLE_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            h11_max_incomplete_event_size=self.limits.max_header_bytes,
+        )
+        config.load()
+        config.ssl = self._tls
+        server = self._server = _Server(config)
+        serving = asyncio.create_task(server.serve())
+        running: asyncio.Task[None] | None = None
+        try:
+            while not server.started:
+                if serving.done():
+                    await serving
+                await asyncio.sleep(0.01)
+            self._port = server.servers[0].sockets[0].getsockname()[1]
+            requests.authorities = frozenset(self._known_as())  # of a port that was free
+            requests.opened()
+            running = asyncio.create_task(self.desk.run())
+            yield self
+        finally:
+            server.should_exit = True
+            requests.closing()
+            if running is not None:
+                running.cancel()
+            await asyncio.gather(serving, *([] if running is None else [running]), return_exceptions=True)
+            self._server = None
+
+    async def run(self, *specs: SessionSpec) -> list[SessionView]:
+        """Serve until these sessions have ended, side by side; return them in their order."""
+        async with self.serving():
+            return await self.sessions(*specs)
+
+    async def sessions(self, *specs: SessionSpec) -> list[SessionView]:
+        """Run sessions while the service is served; return them once they have ended, in their order."""
+        opened = [await self.desk.open(spec) for spec in specs]
+        return list(await asyncio.gather(*(self.desk.wait(session) for session in opened)))
+
+    async def enrolled(self, members: Iterable[str] | int) -> Participants:
+        """Return members with their keys once all of these, or so many, can take part; of more, the first by name."""
+        while True:
+            able = await asyncio.to_thread(self.members.participants)
+            if isinstance(members, int):
+                if len(able) >= members:
+                    return Participants({name: able.keys[name] for name in able.names[:members]})
+            elif set(members) <= set(able):
+                return Participants({name: able.keys[name] for name in members})
+            await asyncio.sleep(0.1)
+
+    async def once(self, name: str, asked: Asked) -> SessionView:
+        """Run a session while the service is served, or go on with the one that was begun by this name before.
+
+        It is opened when its members are there. All processes of a store may call this: they run one session.
+        """
+        session = await asyncio.to_thread(self._begun, name)
+        if session is None:
+            spec = asked.spec(await self.enrolled(asked.members))
+            new = await asyncio.to_thread(prepared, spec, job=name, number=0)
+            await asyncio.to_thread(self.store.add, new)
+            session = await asyncio.to_thread(self._begun, name)
+        return await self.desk.wait(session or "")
+
+    def _begun(self, name: str) -> str | None:
+        with self.store.read() as connection:
+            query = sa.select(SESSIONS.c.id).where(SESSIONS.c.job == name, SESSIONS.c.number == 0)
+            found = connection.execute(query).scalar()
+        return None if found is None else str(found)
+
+    def _known_as(self) -> list[str]:
+        if self._authorities is not None:
+            return [each.lower() for each in self._authorities]
+        hosts = LOOPBACK if self._host in LOOPBACK else (self._host,)
+        ending = "" if self._port == (443 if self._tls else 80) else f":{self._port}"
+        return [f"{f'[{host}]' if ':' in host else host}{ending}" for host in hosts]
+
+
+def _tls(certificate: Path | str, key: Path | str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(str(certificate), str(key))
+    except (OSError, ssl.SSLError) as error:
+        raise ParameterError(
+            f"the certificate {certificate} and the key {key} cannot be used: {error.strerror or error}"
+        ) from None
+    return context

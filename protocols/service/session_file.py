@@ -1,0 +1,205 @@
+"""Sessions as their operator writes them down: a file in TOML with one table for each.
+
+[[session]]
+title = "admissions by ward"
+query = "query.toml"          # as `secagg stats` takes it, as seen from this file
+members = 12                  # the first twelve that enrol; or their names
+
+[[session]]
+title = "votes"
+vectors.votes = {length = 3, max_value = 1}
+members = ["site-1", "site-2", "site-3", "site-4", "site-5"]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from secagg.errors import ParameterError
+
+from ..core.numbers import whole
+from ..core.participants import Participants
+from ..core.threat_model import Adversary, ThreatModel
+from ..inputs.vectors import FloatVector, IntegerVector
+from ..statistics.query import Query
+from ..statistics.query_file import query_from_toml
+from ..statistics.release import ReleasePolicy
+from .deadlines import Deadlines
+from .jobs import asking, summing
+from .sessions import Audience, SessionSpec
+
+MAX_SESSIONS = 1000
+_RELEASE = ("min_cell", "min_records", "min_sites")
+_DEADLINES = ("seconds", "quorum", "grace")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One session, before it is known who takes part.
+
+    Args:
+        title: what its operator calls it.
+        members: names, or how many are waited for.
+        query: what is asked of sites; or else
+        vectors: what is summed.
+        corrupt: fraction that may collude with the server.
+        dropout: fraction that may vanish.
+        adversary: what the server may do.
+        deadlines: of its phases.
+        release: what of a query's totals is shown.
+        results_to: who may read the result.
+
+    Raises:
+        ParameterError: the parts do not fit together.
+    """
+
+    title: str
+    members: tuple[str, ...] | int
+    query: Query | None = None
+    vectors: tuple[FloatVector | IntegerVector, ...] = ()
+    corrupt: float = 0.1
+    dropout: float = 0.1
+    adversary: Adversary = Adversary.SEMI_MALICIOUS_SERVER
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    release: ReleasePolicy | None = None
+    results_to: Audience = Audience.OPERATOR
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before members are known: a session of so many, whoever they are."""
+        if (self.query is None) is not bool(self.vectors):
+            raise ParameterError(f"session {self.title!r:.60} needs a query or vectors, and not both")
+        if self.release is not None and self.query is None:
+            raise ParameterError(f"session {self.title!r:.60} has no query, of which {', '.join(_RELEASE)} would be")
+        if not self.adversary.needs_identities:
+            self.spec(self.trial)
+        else:
+            ThreatModel(self.count, self.corrupt, self.dropout, self.adversary)
+
+    @property
+    def digest(self) -> str:
+        """What tells it from other sessions, in 32 hexadecimal digits."""
+        query = b"" if self.query is None else self.query.digest
+        facts = (self.title, self.members, query, self.vectors, self.corrupt, self.dropout, self.adversary)
+        return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()[:32]
+
+    @property
+    def count(self) -> int:
+        """How many take part."""
+        return self.members if isinstance(self.members, int) else len(self.members)
+
+    @property
+    def trial(self) -> Participants:
+        """Participants to check the session with."""
+        return Participants.numbered(self.members) if isinstance(self.members, int) else Participants(self.members)
+
+    def spec(self, participants: Participants) -> SessionSpec:
+        """Return the session among these, with their keys where the adversary asks for identities."""
+        model = ThreatModel(len(participants), self.corrupt, self.dropout, self.adversary)
+        among = participants if self.adversary.needs_identities else Participants(participants.names)
+        more: dict[str, Any] = {"deadlines": self.deadlines, "results_to": self.results_to}
+        if self.query is not None:
+            return asking(self.title, self.query, model, among, self.release, **more)
+        return summing(self.title, self.vectors, model, among, **more)
+
+
+def read_sessions(path: Path) -> list[Asked]:
+    """Return the sessions that a file asks for, in order.
+
+    Raises:
+        ParameterError: a file cannot be read, or is not what it should be; the text names what.
+    """
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParameterError(f"{path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise ParameterError(f"{path} is no TOML: {str(error)!r:.200}") from None
+    _known(given, ("session",), str(path))
+    tables = given.get("session")
+    if not isinstance(tables, list) or not 1 <= len(tables) <= MAX_SESSIONS:
+        raise ParameterError(f"{path} needs [[session]] tables, 1 to {MAX_SESSIONS}")
+    return [_session(table, path) for table in tables]
+
+
+def read_query_file(path: Path) -> Query:
+    """Return the query in a file; raise ParameterError where there is none."""
+    try:
+        return query_from_toml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParameterError(f"{path} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, ValueError) as error:
+        raise error if isinstance(error, ParameterError) else ParameterError(f"{path} is no text in UTF-8") from None
+
+
+def _session(given: Any, path: Path) -> Asked:
+    what = f"a session of {path}"
+    if not isinstance(given, dict):
+        raise ParameterError(f"{what} must be a table")
+    _known(given, (*(one.name for one in fields(Asked)), *_RELEASE, *_DEADLINES), what)
+    plain = {name: value for name, value in given.items() if name not in (*_RELEASE, *_DEADLINES)}
+    title = plain.get("title")
+    if not isinstance(title, str) or not title:
+        raise ParameterError(f"{what} needs a title, a text")
+    what = f"session {title!r:.60} of {path}"
+    if "deadlines" in plain or "release" in plain:
+        raise ParameterError(f"{what} has {', '.join((*_DEADLINES, *_RELEASE))} by themselves")
+    plain["members"] = _members(plain.get("members"), what)
+    if "query" in plain:
+        if not isinstance(plain["query"], str):
+            raise ParameterError(f"{what}: query must be the name of a file")
+        plain["query"] = read_query_file(path.parent / plain["query"])
+    if "vectors" in plain:
+        plain["vectors"] = _vectors(plain["vectors"], what)
+    for name, kind in (("adversary", Adversary), ("results_to", Audience)):
+        if name in plain:
+            if plain[name] not in tuple(kind):
+                raise ParameterError(f"{what}: {name} must be one of {', '.join(kind)}")
+            plain[name] = kind(plain[name])
+    try:
+        release = {name: given[name] for name in _RELEASE if name in given}
+        if release:
+            plain["release"] = ReleasePolicy(**release)
+        plain["deadlines"] = Deadlines(**{name: given[name] for name in _DEADLINES if name in given})
+        return Asked(**plain)
+    except (ParameterError, TypeError, ValueError) as error:
+        raise ParameterError(f"{what}: {error}") from None
+
+
+def _members(given: Any, what: str) -> tuple[str, ...] | int:
+    if isinstance(given, list) and all(isinstance(name, str) for name in given):
+        return tuple(given)
+    if isinstance(given, list) or given is None:
+        raise ParameterError(f"{what} needs members: their names, or how many")
+    return whole(given, f"members of {what}", 2, 1_000_000)
+
+
+def _vectors(given: Any, what: str) -> tuple[FloatVector | IntegerVector, ...]:
+    if not isinstance(given, dict) or not given:
+        raise ParameterError(f"{what}: vectors must be a table such as votes = {{length = 3, max_value = 1}}")
+    return tuple(_vector(name, table, f"vector {name!r:.60} of {what}") for name, table in given.items())
+
+
+def _vector(name: str, given: Any, what: str) -> FloatVector | IntegerVector:
+    if not isinstance(given, dict):
+        raise ParameterError(f"{what} must be a table")
+    kind: Any = FloatVector if "clip" in given else IntegerVector
+    try:
+        made: FloatVector | IntegerVector = msgspec.convert(
+            given | {"name": name, "type": kind.__struct_config__.tag}, kind
+        )
+        return made
+    except msgspec.ValidationError as error:
+        raise ParameterError(f"{what}: {error}") from None
+
+
+def _known(given: Mapping[str, Any], keys: Iterable[str], what: str) -> None:
+    strange = sorted(set(given) - set(keys))
+    if strange:
+        raise ParameterError(f"{what} has no key {strange[0]!r:.60}: there are {', '.join(keys)}")

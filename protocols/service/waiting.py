@@ -1,0 +1,104 @@
+"""Letters on their way out: members wait for theirs, whichever process writes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+
+from .errors import ServiceError
+from .store import Store
+from .taking import Call
+from .views import Letter
+
+MOST_AT_ONCE = 64
+
+
+class Letters:
+    """Gives letters out.
+
+    Args:
+        store: where they are kept.
+        call: runs what blocks.
+        poll: seconds between looks for what other processes have written.
+    """
+
+    def __init__(self, store: Store, call: Call, poll: float) -> None:
+        self._store, self._call, self._poll = store, call, poll
+        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._seen: int | None = None
+        self._asked: list[tuple[tuple[str, int], asyncio.Future[Letter | None]]] = []
+        self._reading: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    async def next(self, member: str, after: int, seconds: float) -> Letter | None:
+        """Return a member's first letter after a number, as soon as there is one; None if there was none in time."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while True:
+            event = asyncio.Event()
+            self._waiting[member].add(event)
+            try:
+                letter = await self._first(member, after)
+                left = until - loop.time()
+                if letter is not None or left <= 0:
+                    return letter
+                if self._watching is None or self._watching.done():
+                    self._watching = loop.create_task(self._watch())
+                try:
+                    async with asyncio.timeout(left):
+                        await event.wait()
+                except TimeoutError:
+                    return None
+            finally:
+                self._waiting[member].discard(event)
+                if not self._waiting[member]:
+                    del self._waiting[member]
+
+    def wake(self, members: Iterable[str]) -> None:
+        """Let members look, since there may be something for them."""
+        for member in members:
+            for event in self._waiting.get(member, ()):
+                event.set()
+
+    async def _first(self, member: str, after: int) -> Letter | None:
+        """Read a letter, together with all others who ask at this time."""
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[Letter | None] = loop.create_future()
+        self._asked.append(((member, after), found))
+        if self._reading is None or self._reading.done():
+            self._reading = loop.create_task(self._read())
+        return await found
+
+    async def _read(self) -> None:
+        while self._asked:
+            batch, self._asked = self._asked[:MOST_AT_ONCE], self._asked[MOST_AT_ONCE:]
+            try:
+                letters: list[Letter | None] = await self._call(self._store.letters, [asked for asked, _ in batch])
+            except Exception as error:  # whatever it is, it is theirs who ask
+                for _, found in batch:
+                    if not found.done():
+                        found.set_exception(error)
+                continue
+            for (_, found), letter in zip(batch, letters, strict=True):
+                if not found.done():  # who asked may have gone
+                    found.set_result(letter)
+
+    def close(self) -> None:
+        """Stop looking."""
+        for task in (self._reading, self._watching):
+            if task is not None:
+                task.cancel()
+
+    async def _watch(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(self._poll)
+            try:
+                last: int = await self._call(self._store.last_letter)
+                if last != self._seen:
+                    after = -1 if self._seen is None else self._seen
+                    self.wake(await self._call(self._store.addressees, after))
+                    self._seen = last
+            except ServiceError:
+                continue  # the store may be back when they look
+        self._seen = None  # what is written while nobody waits is found by whoever waits next

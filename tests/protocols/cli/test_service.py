@@ -1,0 +1,301 @@
+"""The commands serve, join and members: whole sessions over TLS, and what is said where something is wrong."""
+
+import asyncio
+import json
+import re
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from protocols.cli.app import app
+from protocols.cli.join import join, read_values
+from protocols.cli.serve import serve
+from protocols.core.identity_files import write_identity
+from protocols.service.connection import Connection
+from protocols.service.serving import Service
+from protocols.service.session_file import read_sessions
+from protocols.statistics import Query
+from secagg.errors import ParameterError
+from secagg.signatures import Identity
+from tests.command_line import separating_runner
+from tests.protocols.service.places import certificates
+
+RUNNER = separating_runner()
+NAMES = [f"site-{number}" for number in range(1, 6)]
+QUERY = """
+dataset = "admissions"
+[columns]
+age = {lo = 0, hi = 120}
+[[statistics]]
+kind = "count"
+[[statistics]]
+kind = "mean"
+columns = ["age"]
+"""
+SESSIONS = """
+[[session]]
+title = "ages"
+query = "query.toml"
+members = 5
+dropout = 0.2
+[[session]]
+title = "votes"
+vectors.votes = {length = 3, max_value = 9}
+vectors.share = {length = 2, clip = 4.0}
+members = ["site-1", "site-2", "site-3", "site-4", "site-5"]
+dropout = 0.2
+results_to = "members"
+"""
+
+
+def ran(*arguments, code=0):
+    done = RUNNER.invoke(app, list(map(str, arguments)))
+    assert done.exit_code == code, (done.stdout, done.stderr, done.exception)
+    return done.stdout if code == 0 else " ".join(done.stderr.split())
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def write_hospital(folder, number):
+    """A site's table and file, and its votes."""
+    rng = np.random.default_rng([19, number])
+    ages = rng.integers(20, 100, 40)
+    (folder / f"{number}.csv").write_text("age\n" + "".join(f"{age}\n" for age in ages))
+    (folder / f"{number}.toml").write_text(
+        f'dataset = "admissions"\ntable = "none.csv"\njournal = "{number}.journal"\n'
+        '[columns]\nage = "number"\n[policy]\nmin_sites = 4\n'
+    )
+    (folder / f"{number}.json").write_text(json.dumps({"votes": [number, 0, 1], "share": [0.5, -1.0]}))
+    return ages
+
+
+def test_sessions_of_a_file_among_members_with_tables_and_votes(folder, capsys):
+    port = free_port()
+    url, secure = f"https://localhost:{port}", certificates()
+    ages = np.concatenate([write_hospital(folder, number) for number in range(1, 6)])
+    (folder / "query.toml").write_text(QUERY)
+    (folder / "sessions.toml").write_text(SESSIONS)
+    ran("members", "invite", *NAMES, "--out", "invitations")
+
+    def taking_part(number):
+        join(
+            url,
+            NAMES[number - 1],
+            folder / f"state-{number}",
+            invitation=folder / "invitations" / NAMES[number - 1],
+            ca=secure.ca,
+            site=folder / f"{number}.toml",
+            data=folder / f"{number}.csv",
+            values=folder / f"{number}.json",
+            sessions=2,
+            patience=60,
+            as_json=True,
+        )
+
+    with ThreadPoolExecutor(6) as pool:
+        secured = {"port": port, "certificate": secure.chain, "key": secure.key, "as_json": True}
+        serving = pool.submit(serve, folder / "sessions.toml", side_by_side=True, **secured)
+        for done in [pool.submit(taking_part, number) for number in range(1, 6)]:
+            done.result()
+        serving.result()
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    ended = {line["title"]: line for line in printed if "state" in line}
+    assert [line["phase"] for line in printed if "phase" in line] == ["completed"] * 10
+    assert ended["votes"]["result"]["sums"]["votes"] == [15, 0, 5]
+    np.testing.assert_allclose(ended["votes"]["result"]["sums"]["share"], [2.5, -5], atol=0.01)
+    count, mean = ended["ages"]["result"]["results"]
+    assert count["value"] == len(ages)
+    assert abs(mean["value"] - ages.mean()) <= mean["error"]
+    # Asked once more of the same store, what has ended is printed again, and nobody is asked.
+    serve(folder / "sessions.toml", **secured)
+    again = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["session"] for line in again] == [ended["ages"]["session"], ended["votes"]["session"]]
+
+
+def test_members_are_listed_revoked_and_get_new_keys(folder):
+    port, secure = free_port(), certificates()
+    url = f"https://localhost:{port}"
+    own, new = Identity.generate(), Identity.generate()
+    write_identity(folder / "own.pem", own)
+    write_identity(folder / "new.pem", new)
+    (token,) = json.loads(ran("members", "invite", "a", "--json"))["invitations"].values()
+    listed = json.loads(ran("members", "list", "--json"))
+    assert (listed["members"], list(listed["invited"])) == ([], ["a"])
+
+    async def play():
+        rotate = ["members", "rotate", url, "--name", "a", "--ca", secure.ca]
+        with Service("secagg-service.db", port=port, certificate=secure.chain, key=secure.key) as service:
+            async with service.serving():
+                stranger = [*rotate, "--identity", "new.pem", "--new", "own.pem"]
+                assert "no member has the key" in await asyncio.to_thread(ran, *stranger, code=3)
+                async with Connection(url, own, ca=secure.ca) as connection:
+                    await connection.enrol("a", token)
+                for _ in range(2):  # the answer to the first may have been lost
+                    told = await asyncio.to_thread(ran, *rotate, "--identity", "own.pem", "--new", "new.pem", "--json")
+                    assert json.loads(told) == {"name": "a", "public_key": new.public_bytes.hex()}
+
+    asyncio.run(play())
+    assert "a" in ran("members", "list", "--roster", "roster.json")
+    assert json.loads((folder / "roster.json").read_text())["identities"] == {"a": new.public_bytes.hex()}
+    assert "nobody was revoked" in ran("members", "revoke", "a", "b", code=2)
+    ran("members", "revoke", "a")
+    assert json.loads(ran("members", "list", "--json"))["members"][0]["revoked"]
+
+
+JOIN = ["join", "https://localhost:1", "--name", "a", "--state", "state"]
+SERVE = ["serve", "--integers", "v:3:1", "--members", "5"]
+WRONG = {
+    "nothing to give": (JOIN, "there is nothing to give: name a --site, or --values"),
+    "a table without a site": ([*JOIN, "--values", "v.json", "--data", "v.csv"], "--data is the table of a --site"),
+    "no values": ([*JOIN, "--values", "none.json"], "none.json cannot be read"),
+    "no site": ([*JOIN, "--site", "none.toml"], "none.toml cannot be read"),
+    "no sessions": ([*JOIN, "--values", "v.json", "--sessions", "0"], "--sessions is 0"),
+    "no certificates": ([*JOIN, "--values", "v.json", "--ca", "none.pem"], "none.pem cannot be read"),
+    "no address": (["join", "localhost", *JOIN[2:], "--values", "v.json"], "the service's address is 'localhost'"),
+    "in clear": (["join", "http://localhost:1", *JOIN[2:], "--values", "v.json"], "must be such as https://"),
+    "a key that others read": ([*JOIN, "--values", "v.json", "--identity", "open.pem"], "others than its owner may"),
+    "a key that is none": ([*JOIN, "--values", "v.json", "--identity", "v.json"], "no private Ed25519 key"),
+    "no invitation": ([*JOIN, "--values", "v.json", "--invitation", "none"], "--invitation is none"),
+    "nothing to run": (["serve"], "there is nothing to run"),
+    "twice": (["serve", "sessions.toml", "--integers", "v:1:1"], "and not both"),
+    "nobody": (["serve", "--integers", "v:1:1"], "say who takes part"),
+    "everybody": ([*SERVE, "--member", "a"], "say who takes part"),
+    "a vector": (["serve", "--integers", "v:1", "--members", "5"], "a vector is 'v:1'"),
+    "no certificate": (SERVE, "without a certificate the service is served on loopback alone"),
+    "half a certificate": ([*SERVE, "--key", "v.json"], "a certificate and its private key go together"),
+    "another certificate": ([*SERVE, "--key", "v.json", "--certificate", "v.json"], "cannot be used"),
+    "in clear for all": ([*SERVE, "--insecure-loopback", "--host", "sums.example"], "on loopback alone"),
+    "a page for nobody": ([*SERVE, "--private-page"], "give --operator-token as well"),
+    "a fraction": ([*SERVE, "--dropout", "0.9"], "dropout_fraction"),
+    "no store": (["members", "list", "--store", "none.db"], "none.db"),
+    "a name twice": (["members", "invite", "a", "a"], "a name stands twice"),
+    "a name that is a path": (["members", "invite", "../a", "--out", "x"], "no name of a file"),
+    "a name that is none": (["members", "invite", "a\nb"], "must be printable text"),
+    "for no time": (["members", "invite", "a", "--hours", "0"], "seconds for which an invitation holds"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_one_sentence(folder, name):
+    arguments, sentence = WRONG[name]
+    (folder / "v.json").write_text('{"v": [1]}')
+    (folder / "sessions.toml").write_text('[[session]]\ntitle = "x"\nmembers = 5\nvectors.v = {length = 1}\n')
+    write_identity(folder / "open.pem", Identity.generate())
+    (folder / "open.pem").chmod(0o644)
+    (folder / "v.json").chmod(0o600)
+    done = RUNNER.invoke(app, arguments)
+    assert done.exit_code in (2, 3), (done.stdout, done.stderr, done.exception)
+    assert sentence in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_help_names_every_command():
+    assert {"serve", "join", "members"} <= set(re.findall(r"^│ ([a-z-]+) ", ran("--help"), re.MULTILINE))
+
+
+VALUES = {
+    "integers": ({"v": [1, 2]}, np.int64),
+    "floats": ({"v": [1, 2.5]}, np.float64),
+    "none": ({}, "holds no vectors"),
+    "a number": ({"v": 1}, "no NPZ, and no JSON"),
+    "texts": ({"v": ["1"]}, "no NPZ, and no JSON"),
+    "booleans": ({"v": [True]}, "no NPZ, and no JSON"),
+    "a matrix": ({"v": [[1]]}, "no NPZ, and no JSON"),
+    "beyond 64 bits": ({"v": [1 << 63]}, "no NPZ, and no JSON"),
+    "not finite": ({"v": [1e999]}, "no NPZ, and no JSON"),
+    "a list": ([1], "no NPZ, and no JSON"),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_values_are_named_vectors_of_numbers(tmp_path, name):
+    given, found = VALUES[name]
+    path = tmp_path / "v.json"
+    path.write_text(json.dumps(given))
+    if isinstance(found, str):
+        with pytest.raises(ParameterError, match=found):
+            read_values(path)
+        return
+    (array,) = read_values(path).values()
+    assert array.dtype == found
+    np.savez(tmp_path / "v.npz", v=array)
+    np.testing.assert_array_equal(read_values(tmp_path / "v.npz")["v"], array)
+
+
+def test_arrays_that_are_no_vectors_are_refused(tmp_path):
+    np.savez(tmp_path / "v.npz", v=np.zeros((2, 2)))
+    with pytest.raises(ParameterError, match="must be a list of numbers"):
+        read_values(tmp_path / "v.npz")
+    np.savez(tmp_path / "v.npz", v=np.array([{}], dtype=object))
+    with pytest.raises(ParameterError, match="no NPZ"):
+        read_values(tmp_path / "v.npz")
+
+
+def session(text=""):
+    return '[[session]]\ntitle = "x"\nmembers = 5\n' + (text or "vectors.v = {length = 1}") + "\n"
+
+
+SLIPS = {
+    "no TOML": ("[[", "is no TOML"),
+    "nothing": ("", r"needs \[\[session\]\] tables"),
+    "another key": ("store = 1\n" + session(), "has no key 'store'"),
+    "another key of a session": (session() + "port = 1\n", "has no key 'port'"),
+    "no title": (session().replace('title = "x"\n', ""), "needs a title"),
+    "no members": (session().replace("members = 5\n", ""), "needs members"),
+    "one member": (session().replace("= 5", "= 1"), "members of session"),
+    "members that are numbers": (session().replace("= 5", "= [1, 2]"), "needs members"),
+    "a member twice": (session().replace("= 5", '= ["a", "a", "b"]'), "named twice"),
+    "nothing asked": (session("seconds = 1"), "needs a query or vectors"),
+    "no query": (session('query = "none.toml"'), "cannot be read"),
+    "a query that is none": (session('query = "sessions.toml"'), "the query has no key"),
+    "a query that is a number": (session("query = 1"), "must be the name of a file"),
+    "vectors that are none": (session("vectors = 1"), "must be a table"),
+    "a vector that is none": (session("vectors.v = 1"), "must be a table"),
+    "a vector without a length": (session("vectors.v = {}"), "length"),
+    "a vector with another key": (session("vectors.v = {length = 1, size = 2}"), "size"),
+    "an adversary": (session() + 'adversary = "nobody"\n', "adversary must be one of"),
+    "an audience": (session() + 'results_to = "all"\n', "results_to must be one of"),
+    "a release without a query": (session() + "min_cell = 5\n", "has no query"),
+    "a deadline": (session() + "seconds = -1\n", "seconds is -1"),
+    "a dropout": (session() + "dropout = 0.9\n", "dropout_fraction"),
+    "deadlines as a table": (session() + "deadlines = {}\n", "by themselves"),
+}
+
+
+@pytest.mark.parametrize("name", SLIPS)
+def test_slips_in_a_file_of_sessions_are_named(tmp_path, name):
+    text, said = SLIPS[name]
+    (tmp_path / "sessions.toml").write_text(text)
+    with pytest.raises(ParameterError, match=said):
+        read_sessions(tmp_path / "sessions.toml")
+
+
+def test_sessions_differ_in_whatever_is_asked(tmp_path):
+    path = tmp_path / "sessions.toml"
+    (tmp_path / "query.toml").write_text(QUERY)
+    path.write_text(SESSIONS + session() + session("vectors.v = {length = 2}") + session().replace('"x"', '"y"'))
+    asked = read_sessions(path)
+    assert len({one.digest for one in asked}) == 5
+    assert isinstance(asked[0].query, Query)
+    path.write_text(SESSIONS)
+    assert [one.digest for one in read_sessions(path)] == [one.digest for one in asked[:2]]
+
+
+def test_an_identity_is_made_once(tmp_path):
+    from protocols.cli.join import _identity
+
+    made = _identity(tmp_path / "own.pem")
+    assert isinstance(made, Identity)
+    assert _identity(tmp_path / "own.pem").public_bytes == made.public_bytes

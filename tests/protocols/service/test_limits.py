@@ -1,0 +1,255 @@
+"""Senders who are too large, too slow, too many, too fast, or send no HTTP: refused unread, while others are served."""
+
+import asyncio
+import json
+import re
+
+import pytest
+
+from protocols.service.limits import Limits, Rate, peer_of
+from secagg.errors import ParameterError
+
+from .places import certificates, connected, raw_member, service_at, signed_fields
+
+SESSION = "/v1/sessions/" + "ab" * 16
+
+
+def played(play, tmp_path, *, pace=0.05, **limits):
+    """Run a test's coroutine against a service; an honest member is served all the while."""
+
+    async def run():
+        with service_at(tmp_path, certificates(), limits=Limits(**limits)) as service:
+            async with service.serving(), connected(service, certificates(), "honest") as honest:
+                playing = asyncio.create_task(play(service))
+                served = 0
+                while not playing.done():
+                    assert await honest.next_letter(0, 0) is None
+                    served += 1
+                    await asyncio.wait({playing}, timeout=pace)
+                assert served
+                return await playing, dict(service.refused.counts)
+
+    return asyncio.run(run())
+
+
+async def dial(service):
+    host, _, port = service.url.removeprefix("https://").rpartition(":")
+    return await asyncio.open_connection(host, int(port), ssl=certificates().context, server_hostname=host)
+
+
+async def said(reader):
+    """What a service answers before it hangs up: status and kind."""
+    async with asyncio.timeout(30):
+        answer = (await reader.read()).removeprefix(b"Not Found")
+    found = re.match(rb"HTTP/1.1 (\d+)", answer)
+    kind = json.loads(answer.partition(b"\r\n\r\n")[2])["error"] if b"application/json" in answer else ""
+    return int(found[1]) if found else 0, kind
+
+
+async def shown(service, data, more=None):
+    """Send bytes, then perhaps more of them one at a time; return the answer."""
+    reader, writer = await dial(service)
+    writer.write(data)
+    dripping = None
+    if more is not None:
+
+        async def drip():
+            while True:
+                await asyncio.sleep(0.05)
+                writer.write(more)
+
+        dripping = asyncio.create_task(drip())
+    try:
+        return await said(reader)
+    finally:
+        if dripping is not None:
+            dripping.cancel()
+        writer.close()
+
+
+HEAD = b"POST /v1/members HTTP/1.1\r\nHost: x\r\n"
+
+
+def test_slow_heads_are_cut_off_however_they_drip(tmp_path):
+    async def play(service):
+        return await asyncio.gather(
+            shown(service, b""),
+            shown(service, b"GET / HTTP/1.1\r\nHost: x\r\nX-A: "),
+            shown(service, b"GET / HTTP/1.1\r\nHost: x\r\n", b"X-A: b\r\n"),
+        )
+
+    found, counts = played(play, tmp_path, header_seconds=0.4)
+    assert found == [(408, "too-slow")] * 3
+    assert counts == {"too-slow": 3}
+
+
+def test_a_second_head_is_cut_off_too(tmp_path):
+    async def play(service):
+        reader, writer = await dial(service)
+        writer.write(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(30):
+            first = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"GET /nothing HTT")
+        return first[:12], await said(reader)
+
+    found, _ = played(play, tmp_path, header_seconds=0.4)
+    assert found == (b"HTTP/1.1 404", (408, "too-slow"))
+
+
+def letter_head(mallory, length):
+    """The head of a member's request whose body is to have so many bytes."""
+    target = f"{SESSION}/letters"
+    fields = signed_fields(mallory.identity, "POST", target, b"x" * length, authority=mallory.authority)
+    lines = [
+        f"POST {target} HTTP/1.1",
+        f"Content-Length: {length}",
+        *(f"{name}: {text}" for name, text in fields.items()),
+    ]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
+
+
+def test_slow_bodies_are_cut_off_whoever_sends_them(tmp_path):
+    async def play(service):
+        async with raw_member(service, certificates(), "mallory") as mallory:
+            return await asyncio.gather(
+                shown(service, letter_head(mallory, 999)),
+                shown(service, letter_head(mallory, 999), b"x"),
+                shown(service, HEAD + b"Content-Length: 999\r\n\r\n", b"x"),  # refused before it is read
+            )
+
+    found, counts = played(play, tmp_path, body_seconds=0.3)
+    assert found == [(408, "too-slow"), (408, "too-slow"), (421, "misdirected")]
+    assert counts == {"too-slow": 2, "misdirected": 1}
+
+
+def test_what_is_too_large_is_refused_unread(tmp_path):
+    async def play(service):
+        long_head = b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 70_000
+        return await asyncio.gather(
+            shown(service, HEAD + b"Content-Length: 100001\r\n\r\n" + b"x" * 100_001),
+            shown(service, HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"),
+            shown(service, HEAD + b"Content-Length: 99999999999999999999\r\n\r\n"),
+            shown(service, long_head),
+        )
+
+    found, _ = played(play, tmp_path, max_body_bytes=100_000)
+    assert found == [(413, "too-large"), (413, "too-large"), (400, "bad-request"), (400, "")]
+
+
+GARBAGE = [b"\0" * 100, b"\xff\xfe" * 10_000, b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00\r\n\r\n", b"A" * 40_000]
+
+
+def test_garbage_is_refused_and_counted(tmp_path):
+    async def play(service):
+        return await asyncio.gather(*(shown(service, data) for data in GARBAGE))
+
+    found, counts = played(play, tmp_path, header_seconds=2)
+    assert found == [(400, "")] * len(GARBAGE)
+    assert counts == {"bad-request": len(GARBAGE)}
+
+
+def test_garbage_instead_of_a_handshake_hurts_nobody(tmp_path):
+    async def play(service):
+        host, _, port = service.url.removeprefix("https://").rpartition(":")
+        for data in GARBAGE:
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.write(data)
+            writer.close()
+
+    played(play, tmp_path)
+
+
+def test_too_many_connections_are_turned_away(tmp_path):
+    async def play(service):
+        opened = [await dial(service) for _ in range(12)]
+        answers = await asyncio.gather(*(said(reader) for reader, _ in opened[-4:]))
+        for _, writer in opened:
+            writer.close()
+        return answers
+
+    found, counts = played(play, tmp_path, connections_a_peer=9, header_seconds=30)  # the honest member has one
+    assert found == [(503, "too-many")] * 4
+    assert counts == {"too-many": 4}
+
+
+def test_too_many_bytes_at_once_are_told_to_wait(tmp_path):
+    async def play(service):
+        async with raw_member(service, certificates(), "mallory") as mallory:
+            _, writer = await dial(service)
+            writer.write(letter_head(mallory, 90_000))
+            while (await mallory.send("POST", f"{SESSION}/letters", b"x" * 20_000)).status_code == 404:
+                await asyncio.sleep(0.01)  # the first was not read yet
+            answer = await mallory.send("POST", f"{SESSION}/letters", b"x" * 20_000)
+            small = await mallory.send("POST", f"{SESSION}/letters", b"x" * 1_000)
+            writer.close()
+            return answer.status_code, answer.json()["error"], answer.headers["retry-after"], small.status_code
+
+    found, _ = played(play, tmp_path, max_bodies_bytes=100_000)
+    assert found == (503, "too-many", "1", 404)
+
+
+def test_a_member_sends_one_large_body_at_a_time(tmp_path):
+    async def play(service):
+        async with (
+            raw_member(service, certificates(), "mallory") as mallory,
+            raw_member(service, certificates(), "other") as other,
+        ):
+            _, writer = await dial(service)
+            writer.write(letter_head(mallory, 90_000))
+            while (await mallory.send("POST", f"{SESSION}/letters", b"x" * 20_000)).status_code == 404:
+                await asyncio.sleep(0.01)  # the first was not read yet
+            answers = [await each.send("POST", f"{SESSION}/letters", b"x" * 20_000) for each in (mallory, other)]
+            small = await mallory.send("POST", f"{SESSION}/refusal", b'{"kind": "a", "reason": ""}')
+            writer.close()
+            return [answer.status_code for answer in (*answers, small)]
+
+    found, _ = played(play, tmp_path, max_body_bytes=100_000)
+    assert found == [503, 404, 404]
+
+
+def test_too_fast_is_told_to_wait(tmp_path):
+    async def play(service):
+        async with raw_member(service, certificates(), "mallory") as mallory:
+            return [
+                (answer.status_code, answer.headers.get("retry-after"))
+                for answer in [await mallory.send("GET", "/v1/letters?after=0&wait=0") for _ in range(8)]
+            ]
+
+    found, counts = played(play, tmp_path, pace=10, requests_a_second_a_member=0.01, burst_a_member=5, burst=1000)
+    assert found == [(204, None)] * 5 + [(429, "1")] * 3
+    assert counts["too-fast"] >= 3
+
+
+def test_rates_are_of_each_key_and_come_back_with_time():
+    now = [0.0]
+    rate = Rate(2.0, 3, lambda: now[0])
+    assert [rate.allows("a") for _ in range(5)] == [True] * 3 + [False] * 2
+    assert rate.allows("b")
+    now[0] = 0.5
+    assert [rate.allows("a") for _ in range(2)] == [True, False]
+    now[0] = 100
+    assert [rate.allows("a") for _ in range(4)] == [True] * 3 + [False]
+
+
+def test_many_addresses_do_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr("protocols.service.limits._MOST_KEYS", 100)
+    now = [0.0]
+    rate = Rate(1.0, 1, lambda: now[0])
+    for number in range(1000):
+        rate.allows(str(number))
+        now[0] += 0.001
+    assert len(rate._left) <= 100
+
+
+def test_a_peer_is_an_address_or_a_network_of_ipv6():
+    assert peer_of("192.0.2.1") == "192.0.2.1"
+    assert peer_of("2001:db8:1:2:3::4") == peer_of("2001:db8:1:2::9") != peer_of("2001:db8:1:3::4")
+    assert peer_of("fe80::1%eth0") == "fe80::/64"
+    assert peer_of("::ffff:192.0.2.1") != peer_of("::ffff:192.0.2.2")
+    assert peer_of("unix") == "unix"
+
+
+@pytest.mark.parametrize("bad", [{"burst": 0}, {"header_seconds": 0}, {"max_body_bytes": 1.5}, {"connections": True}])
+def test_limits_are_checked(bad):
+    with pytest.raises(ParameterError, match=next(iter(bad))):
+        Limits(**bad)

@@ -1,0 +1,397 @@
+"""Whole sessions over HTTPS: uvicorn under TLS on loopback, and members with the client's loop."""
+
+import asyncio
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from protocols.core.participants import Participants
+from protocols.core.threat_model import ThreatModel
+from protocols.inputs.vectors import IntegerVector
+from protocols.masking.policy import ClientPolicy
+from protocols.service.client import take_part
+from protocols.service.connection import Connection, RequestRefusedError, ServiceUnavailableError
+from protocols.service.deadlines import Deadlines
+from protocols.service.jobs import summing
+from protocols.service.kept import Folder, Kept
+from protocols.service.views import State
+from secagg.errors import ParameterError, StateError
+from secagg.signatures import Identity
+
+from . import places
+from .places import connected, service_at
+
+NAMES = [f"site-{number}" for number in range(1, 6)]
+VALUES = {name: np.array([1 << (4 * at), at]) for at, name in enumerate(NAMES)}
+POLICY = ClientPolicy.permissive()
+
+
+@pytest.fixture
+def certificates():
+    return places.certificates()
+
+
+def a_sum(**more):
+    more.setdefault("deadlines", Deadlines(30))
+    model = ThreatModel(len(NAMES), 0.2, 0.2)
+    return summing("a sum", (IntegerVector("v", 2, max_value=1 << 20),), model, Participants(NAMES), **more)
+
+
+def total(names):
+    return sum(VALUES[name] for name in names).tolist()
+
+
+async def member(service, certificates, folder, name, *, answers=None, **options):
+    options.setdefault("policy", POLICY)
+    async with connected(service, certificates, name) as connection:
+        given = answers or {"sum": lambda terms: {"v": VALUES[name]}}
+        return await take_part(connection, name, given, state=folder / name, sessions=1, warm=False, **options)
+
+
+def test_a_sum_over_https(tmp_path, certificates):
+    async def play():
+        with service_at(tmp_path, certificates) as service:
+            async with service.serving(), asyncio.TaskGroup() as group:
+                members = [group.create_task(member(service, certificates, tmp_path, name)) for name in NAMES]
+                await service.enrolled(NAMES)
+                (view,) = await service.sessions(a_sum())
+                assert view.state is State.COMPLETED, view
+                result = json.loads(await service.desk.result(None, view.session))
+                ended = [await task for task in members]
+            return result, ended
+
+    result, ended = asyncio.run(play())
+    assert result["sums"] == {"v": total(NAMES)}
+    assert [each[0].phase for each in ended] == ["completed"] * 5
+
+
+def play(work):
+    return asyncio.run(asyncio.wait_for(work, 120))
+
+
+def running(tmp_path, certificates, *, members=NAMES, others=(), spec=None, **options):
+    """Run a sum among members with the loop, and `others`: name -> coroutine function of service; return its view."""
+
+    async def run():
+        with service_at(tmp_path, certificates, **options) as service:
+            async with service.serving(), asyncio.TaskGroup() as group:
+                tasks = {
+                    name: group.create_task(member(service, certificates, tmp_path, name))
+                    for name in members
+                    if name not in others
+                }
+                tasks |= {name: group.create_task(work(service)) for name, work in dict(others).items()}
+                await service.enrolled(NAMES)
+                (view,) = await service.sessions(spec or a_sum())
+                result = None if view.error else json.loads(await service.desk.result(None, view.session))
+                ended = {name: await task for name, task in tasks.items()}
+            return view, result, ended
+
+    return play(run())
+
+
+REFUSING = {
+    "site-02": (
+        {"policy": ClientPolicy(min_clients=50)},
+        "ParameterError: the round invites 10 clients, but this client",
+    ),
+    "site-04": (
+        {"answers": {"sum": lambda terms: 1 / 0}},
+        "InputsError: the inputs could not be made: ZeroDivisionError",
+    ),
+    "site-06": (
+        {"answers": {"sum": lambda terms: {"v": np.array([4711, 1 << 30])}}},
+        "EncodingError: the inputs cannot be encoded as the session asks",
+    ),
+    "site-08": (
+        {"answers": {"training": lambda terms: {}}},
+        "ParameterError: this member takes no part in sessions of",
+    ),
+}
+
+
+def test_what_is_refused_reaches_the_service_and_nobody_else(tmp_path, certificates):
+    """By policy, for inputs that cannot be made or encoded, for a kind that is not answered; without a value."""
+    names = Participants.numbered(10, "site").names
+
+    async def run():
+        with service_at(tmp_path, certificates) as service:
+            async with service.serving(), asyncio.TaskGroup() as group:
+                given = {"sum": lambda terms: {"v": np.array([1, 2])}}
+                tasks = {
+                    name: group.create_task(
+                        member(
+                            service,
+                            certificates,
+                            tmp_path,
+                            name,
+                            **{"answers": given} | REFUSING.get(name, ({}, ""))[0],
+                        )
+                    )
+                    for name in names
+                }
+                among = await service.enrolled(names)
+                vectors = (IntegerVector("v", 2, max_value=1 << 20),)
+                (view,) = await service.sessions(summing("a sum", vectors, ThreatModel(10, 0.1, 0.4), among))
+                result = json.loads(await service.desk.result(None, view.session))
+                return view, result, {name: (await task)[0] for name, task in tasks.items()}
+
+    view, result, ended = play(run())
+    assert result["sums"] == {"v": [6, 12]}
+    assert not view.excluded
+    assert view.refused.keys() == REFUSING.keys()
+    for name, (_, reason) in REFUSING.items():
+        assert view.refused[name].startswith(reason)
+        assert ended[name].phase == "refused"
+        assert ended[name].reason == view.refused[name]
+    assert {each.phase for name, each in ended.items() if name not in REFUSING} == {"completed"}
+    assert "4711" not in repr(view) + repr(ended)
+
+
+def test_who_opts_out_is_not_summed_and_says_so(tmp_path, certificates):
+    did = []
+
+    class Consents:
+        def objection(self, session, terms):
+            return "" if len(did) < 2 else "consent was withdrawn"
+
+        def note(self, one):
+            did.append(one)
+
+    async def leaving(service):
+        return await member(service, certificates, tmp_path, "site-2", consents=Consents())
+
+    view, result, _ = running(tmp_path, certificates, others={"site-2": leaving})
+    assert result["sums"] == {"v": total(set(NAMES) - {"site-2"})}
+    assert view.refused["site-2"] == "consent-withdrawn: consent was withdrawn"
+    assert [one.what for one in did] == ["asked", "answered", "asked", "refused"]
+    assert did[1].num_bytes > 0
+    assert did[-1].reason == "consent-withdrawn: consent was withdrawn"
+
+
+class Killed(BaseException):
+    """Ends a process, in the eyes of its code."""
+
+
+class Deadly:
+    """A connection whose process is killed when an answer has left, or when it is about to."""
+
+    def __init__(self, connection, sent, kills):
+        self._connection, self._sent, self._kills = connection, sent, kills
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+    async def deliver(self, session, body):
+        self._sent.append(body)
+        kill = self._kills.pop(0) if self._kills else ""
+        if kill == "before":
+            raise Killed
+        receipt = await self._connection.deliver(session, body)
+        if kill == "after":
+            raise Killed
+        return receipt
+
+
+KILLS = {
+    "site-2": ["before", "", "after", "", "", "before"],
+    "site-4": ["after", "before", "before", "", "after", "after", "before"],
+}
+
+
+def test_members_that_are_killed_anywhere_send_the_same_bytes(tmp_path, certificates):
+    sent = {name: [] for name in KILLS}
+
+    def dying(name):
+        async def live(service):
+            kills = list(KILLS[name])
+            async with connected(service, certificates, name) as connection:
+                while True:
+                    try:
+                        return await take_part(
+                            Deadly(connection, sent[name], kills),
+                            name,
+                            {"sum": lambda terms: {"v": VALUES[name]}},
+                            policy=POLICY,
+                            state=tmp_path / "killed" / name,
+                            sessions=1,
+                            warm=False,
+                        )
+                    except Killed:
+                        continue
+
+        return live
+
+    view, result, ended = running(tmp_path, certificates, others={name: dying(name) for name in KILLS})
+    assert result["sums"] == {"v": total(NAMES)}
+    assert not view.excluded
+    for name in KILLS:
+        assert ended[name][0].phase == "completed"
+        assert len(sent[name]) > len(view.phases)
+        assert len(set(sent[name])) == len(view.phases)  # never two answers in one phase
+
+
+def test_a_service_that_restarts_in_mid_session_goes_on(tmp_path, certificates):
+    """The members wait for it, and send again what they had sent."""
+    seen = asyncio.Event
+    started = []
+
+    async def run():
+        came = seen()
+
+        def slowly(name):
+            def give(terms):
+                started.append(name)
+                loop.call_soon_threadsafe(came.set)
+                return {"v": VALUES[name]}
+
+            return {"sum": give}
+
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+            with service_at(tmp_path, certificates, patience=0.2) as service:
+                async with service.serving():
+                    port = int(service.url.rpartition(":")[2])
+                    tasks = [
+                        group.create_task(member(service, certificates, tmp_path, name, answers=slowly(name)))
+                        for name in NAMES
+                    ]
+                    await service.enrolled(NAMES)
+                    session = await service.desk.open(a_sum())
+                    await came.wait()
+            with service_at(tmp_path, certificates, port=port) as again:
+                async with again.serving():
+                    view = await again.desk.wait(session)
+                    result = json.loads(await again.desk.result(None, session))
+                    ended = [(await task)[0].phase for task in tasks]
+        return view, result, ended
+
+    view, result, ended = play(run())
+    assert view.state is State.COMPLETED
+    assert result["sums"] == {"v": total(NAMES)}
+    assert ended == ["completed"] * 5
+
+
+def test_who_is_late_is_left_out_and_nobody_is_blamed(tmp_path, certificates):
+    gone = threading.Event()
+
+    async def slow(service):
+        def give(terms):
+            gone.wait(60)
+            return {"v": VALUES["site-2"]}
+
+        async def let_go():
+            while True:
+                (view,) = (await service.desk.view()).sessions or [None]
+                if view is not None and view.state is not State.RUNNING:
+                    gone.set()
+                    return
+                await asyncio.sleep(0.1)
+
+        letting = asyncio.create_task(let_go())
+        ended = await member(service, certificates, tmp_path, "site-2", answers={"sum": give})
+        await letting
+        return ended
+
+    spec = a_sum(deadlines=Deadlines(30, quorum=4, grace=0.5))
+    view, result, ended = running(tmp_path, certificates, others={"site-2": slow}, spec=spec)
+    assert result["sums"] == {"v": total(set(NAMES) - {"site-2"})}
+    assert not view.excluded
+    assert not view.refused
+    assert ended["site-2"][0].phase == "completed"
+
+
+def test_computing_never_holds_the_event_loop(tmp_path, certificates):
+    """While inputs are made for a second, the loop turns."""
+    turns = []
+
+    def give(terms):
+        before = len(turns)
+        deadline = threading.Event()
+        deadline.wait(0.5)
+        turns.append(("turned", len(turns) - before))
+        return {"v": VALUES["site-2"]}
+
+    async def computing(service):
+        async def turn():
+            while True:
+                turns.append(None)
+                await asyncio.sleep(0.01)
+
+        turning = asyncio.create_task(turn())
+        try:
+            return await member(service, certificates, tmp_path, "site-2", answers={"sum": give})
+        finally:
+            turning.cancel()
+
+    _, result, _ = running(tmp_path, certificates, others={"site-2": computing})
+    assert result["sums"] == {"v": total(NAMES)}
+    ((_, while_computing),) = [turn for turn in turns if turn]
+    assert while_computing >= 3
+
+
+def test_another_wire_version_ends_the_loop_with_a_sentence(tmp_path, certificates, monkeypatch):
+    monkeypatch.setattr("protocols.service.connection.VERSION", 2)
+
+    async def run():
+        with service_at(tmp_path, certificates) as service:
+            async with service.serving():
+                connection = Connection(service.url, Identity.generate(), ca=certificates.ca)
+                with pytest.raises(RequestRefusedError, match="upgrade the service") as refused:
+                    await connection.enrol("a", await asyncio.to_thread(service.members.invite, "a"))
+                await connection.close()
+        return refused.value.status
+
+    assert play(run()) == 426
+
+
+def test_what_cannot_be_reached_is_named_after_so_long(tmp_path, certificates):
+    async def run():
+        async with Connection(
+            "https://localhost:9", Identity.generate(), ca=certificates.ca, patience=0.3
+        ) as connection:
+            with pytest.raises(ServiceUnavailableError, match="https://localhost:9 cannot answer"):
+                await connection.next_letter(0, 1)
+
+    play(run())
+
+
+def test_a_certificate_that_is_not_trusted_is_no_reason_to_try_again(tmp_path, certificates):
+    async def run():
+        with service_at(tmp_path, certificates) as service:
+            async with service.serving(), Connection(service.url, Identity.generate()) as connection:
+                with pytest.raises(RequestRefusedError, match="certificate"):
+                    await connection.next_letter(0, 1)
+
+    play(run())
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://sums.example", "ftp://x", "https://", "https://x/path", "https://u:p@x", "https://x?q", "", "https://["],
+)
+def test_addresses_that_are_none_are_refused(url):
+    with pytest.raises(ParameterError, match="the service's address"):
+        Connection(url, Identity.generate(), insecure_loopback=True)
+
+
+def test_one_process_at_a_time_uses_a_folder(tmp_path):
+    with Folder(tmp_path / "own") as folder:
+        assert folder.path.stat().st_mode & 0o777 == 0o700
+        with pytest.raises(ParameterError, match="another process uses"):
+            Folder(tmp_path / "own")
+        folder.keep("ab", Kept(3, False, b"secret"))
+        assert (folder.path / "ab.state").stat().st_mode & 0o777 == 0o600
+        assert "secret" not in repr(folder.session("ab"))
+    (tmp_path / "own" / "ab.state").write_bytes(b"SAGGDUMP")
+    (tmp_path / "own" / "sequence").write_bytes(b"x")
+    with Folder(tmp_path / "own") as folder:
+        with pytest.raises(StateError):
+            folder.session("ab")
+        with pytest.raises(StateError, match="damaged"):
+            _ = folder.sequence
+    (tmp_path / "own").chmod(0o750)
+    with pytest.raises(ParameterError, match="chmod 700"):
+        Folder(tmp_path / "own")
