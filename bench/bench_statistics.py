@@ -137,7 +137,7 @@ def test_means_elsewhere(benchmark, report, tmp_path):
             finding.notes.append(f"{name} was not run: set {V6_SUMMARY} to a checkout of its algorithm")
             continue
         try:
-            command = [environments.python(*environment), here / script, json.dumps([*first, str(tmp_path), BOUNDS])]
+            command = [str(environments.python(*environment)), str(here / script), json.dumps([*first, str(tmp_path), BOUNDS])]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             told(name, json.loads(done.stdout.splitlines()[-1]))
         except environments.PeerMissingError as error:
@@ -150,7 +150,7 @@ def test_means_elsewhere(benchmark, report, tmp_path):
 def _files(folder, rows):
     """Write a file a site, with gaps, and return the columns of all sites."""
     rng = np.random.default_rng(22)
-    columns = {name: [] for name in BOUNDS}
+    columns: dict[str, list[Fraction]] = {name: [] for name in BOUNDS}
     for at in range(1, 6):
         with (folder / f"site-{at}.csv").open("w", newline="") as file:
             writer = csv.writer(file)
@@ -182,7 +182,7 @@ def _ours(folder):
     facts = run_secagg("stats", "--data", str(folder / "*.csv"), *asked_for, "--bits", "32").facts
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert facts["exact"]
-    found = {name: {} for name in BOUNDS}
+    found: dict[str, dict[str, float]] = {name: {} for name in BOUNDS}
     for each in facts["results"]:
         what = {"missing": "count", "mean": "mean", "deviation": "stddev"}.get(each["statistic"])
         if what is not None:

@@ -13,7 +13,8 @@ from rich.console import Console
 from ..core.threat_model import ROUNDING_SLACK, ThreatModel
 from ..groups.plan import GroupPlan
 from ..masking.config import RoundConfig
-from .tables import print_lines, size_of, table_of
+from ..reporting.words import size_of
+from .tables import print_lines, table_of
 
 if TYPE_CHECKING:
     from ..costs import Estimate, Table
