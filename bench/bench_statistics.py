@@ -137,8 +137,8 @@ def test_means_elsewhere(benchmark, report, tmp_path):
             finding.notes.append(f"{name} was not run: set {V6_SUMMARY} to a checkout of its algorithm")
             continue
         try:
-            asked = json.dumps([*first, str(tmp_path), BOUNDS])
-            command = [str(environments.python(*environment)), str(here / script), asked]
+            wanted = json.dumps([*first, str(tmp_path), BOUNDS])
+            command = [str(environments.python(*environment)), str(here / script), wanted]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             told(name, json.loads(done.stdout.splitlines()[-1]))
         except environments.PeerMissingError as error:

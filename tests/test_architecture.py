@@ -55,6 +55,7 @@ SIMULATED_DATA = (
     "protocols.audit.outcome",
     "protocols.audit.stage",
     "protocols.cli.demo",
+    "protocols.costs.measuring",
 )
 # The folders of `protocols`, lowest first: each imports from itself and from lower layers only. A folder within a
 # folder that is named here is a layer of its own.

@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from protocols.audit.replay import group_operations, noisy_statistics, statistics_operations
+from protocols.audit.replay import (
+    group_operations,
+    hierarchy_operations,
+    noisy_statistics,
+    request_operations,
+    statistics_operations,
+)
 from secagg import errors
 from secagg.errors import SecAggError
 from tests.vectors.generate import OPERATIONS, PRIMITIVES, VECTORS, render
@@ -19,9 +25,8 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_committed_vector_is_met(case: dict[str, Any]) -> None:
-    operations = (
-        OPERATIONS | statistics_operations.OPERATIONS | group_operations.OPERATIONS | noisy_statistics.OPERATIONS
-    )
+    further = (statistics_operations, noisy_statistics, group_operations, hierarchy_operations, request_operations)
+    operations = OPERATIONS | {name: one for module in further for name, one in module.OPERATIONS.items()}
     operation = operations[case["operation"]]
     if "error" in case:
         with pytest.raises(SecAggError) as caught:
