@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from secagg.errors import EncodingError, ParameterError, PeerError, SecAggError, ThresholdError
+from secagg.randomness import SYSTEM, RandomBytes
 from secagg.signatures import Identity
 
 from ..core.machine import GivenInputs, Inputs, Participant, take_inputs
@@ -50,6 +51,7 @@ def run_hierarchy(
     consent: Consent | None = None,
     prepare: Callable[[str, Session[Any, Any]], None] = lambda name, session: None,
     on_progress: Callable[[str, int, int], None] = lambda level, done, total: None,
+    random: RandomBytes = SYSTEM,
 ) -> HierarchyReport:
     """Run the sessions of all groups one after another, each level when the one below has ended.
 
@@ -62,6 +64,7 @@ def run_hierarchy(
         consent: of every client and operator; None takes any hierarchy.
         prepare: called with each group's name and session before it runs.
         on_progress: called with the level's name, how many of its groups have ended, and out of how many.
+        random: where keys, masks and whatever else the parties draw come from.
 
     Raises:
         ParameterError: the tree has other levels than the hierarchy, or groups of other sizes.
@@ -69,7 +72,7 @@ def run_hierarchy(
     """
     if len(tree.levels) != len(hierarchy.levels):
         raise ParameterError(f"the tree has {len(tree.levels)} levels, but the hierarchy {len(hierarchy.levels)}")
-    run = _Run(hierarchy, policy or ClientPolicy.permissive(), consent or Consent(min_honest=0))
+    run = _Run(hierarchy, policy or ClientPolicy.permissive(), consent or Consent(min_honest=0), random)
     run.meet(tree)
     failures: dict[str, SecAggError] = {}
     every: list[Sessions] = []
@@ -99,6 +102,7 @@ class _Run:
     hierarchy: Hierarchy
     policy: ClientPolicy
     consent: Consent
+    random: RandomBytes
     identities: dict[str, Identity] = field(default_factory=dict)
     known: dict[str, Participants] = field(default_factory=dict)
     above: dict[str, str] = field(default_factory=dict)
@@ -111,7 +115,7 @@ class _Run:
                 self.known[name] = members
                 self.above |= dict.fromkeys(members, name)
                 if level.adversary.needs_identities:
-                    own = {member: Identity.generate() for member in members}
+                    own = {member: Identity(self.random(32)) for member in members}
                     self.identities |= own
                     self.known[name] = Participants({member: each.public_bytes for member, each in own.items()})
 
@@ -119,7 +123,7 @@ class _Run:
         """Return a group's session, which has sent nothing yet."""
         members = self.known[name]
         if level + 1 == len(self.hierarchy.levels):
-            server = Server(self.hierarchy.config(level, len(members)), members)
+            server = Server(self.hierarchy.config(level, len(members)), members, random=self.random)
         else:
             peers = self.known[self.above[name]]
             self.operators[name] = Operator(
@@ -130,6 +134,7 @@ class _Run:
                 consent=self.consent,
                 identity=self.identities.get(name),
                 peers=peers if peers.keys else None,
+                random=self.random,
             )
             server = self.operators[name].group
 
@@ -140,6 +145,7 @@ class _Run:
                 policy=policy_of(self.hierarchy, 0, self.policy, self.consent),
                 identity=self.identities.get(member),
                 participants=members if members.keys else None,
+                random=self.random,
                 threads=1,
             )
 

@@ -9,11 +9,16 @@ from functools import partial
 
 import numpy as np
 
+from secagg.encoding import Rounding
 from secagg.errors import MalformedMessage, SecAggError, ThresholdError
 from secagg.residues import pack
 
 from ...core import framing
+from ...core.machine import Inputs
 from ...core.threat_model import Adversary
+from ...hierarchy.levels import Hierarchy, Level
+from ...hierarchy.tree import Tree
+from ...inputs.vectors import FloatVector, IntegerVector
 from ...masking import wire
 from ...masking.client import Client
 from ...masking.config import RoundConfig
@@ -21,6 +26,7 @@ from ...masking.messages import ToClient, ToServer
 from ...masking.server import Server
 from ...masking.transitions import ServerPhase
 from ...simulation.driver import Crossing
+from ...simulation.hierarchical import run_hierarchy
 from ...simulation.masked import COLLECTED_PHASES, collected_phases
 from ..outcome import Check, Found, Refuted, Trials, demand, demand_refusal
 from ..stage import Stage, configuration, read
@@ -248,6 +254,42 @@ def _input_is_hidden(trials: Trials) -> Found:
     return Found({"sessions": trials.share(4), "searches": searched})
 
 
+def _hierarchies(trials: Trials) -> Found:
+    """Sum sums through levels, with dropouts at each, and hold the total against the plain one, scaled and rounded."""
+    summed = 0
+    for rng in trials.each(trials.share(50) + 1):
+        sizes = rng.integers(3, 5, size=int(rng.integers(2, 4))).tolist()
+        weight, top = int(rng.integers(1, 20)), (1 << 11) - 1
+        levels = [Level(f"level {at}", size, 0, 0.0, 0.34, _adversary(rng)) for at, size in enumerate(sizes)]
+        vectors = (
+            FloatVector("model", 5, value_bits=12, weighted=weight > 1, rounding=Rounding.NEAREST),
+            IntegerVector("votes", 2, max_value=7, min_value=-2),
+        )
+        terms, tree = Hierarchy(tuple(levels), vectors, weight), Tree.even(sizes)
+        given = {
+            name: Inputs(
+                {"model": rng.normal(size=5), "votes": rng.integers(-2, 8, size=2)}, int(rng.integers(1, weight + 1))
+            )
+            for name in tree.clients
+        }
+        everyone = [group for level in tree.levels for group in level.values()]
+        gone = {rng.choice(group.names) for group in everyone if rng.random() < 0.5}
+        drops = {ServerPhase.MASKED_INPUT: gone}
+        total = run_hierarchy(terms, tree, given.__getitem__, drops, random=rng.bytes).total
+        left = set(tree.levels[-1]["all"]) - gone
+        for level in reversed(tree.levels[:-1]):
+            left = {member for name in left for member in level[name]} - gone
+        demand(total.num_clients == len(left), "a client that was there is not in the total, or one is twice")
+        for name, plain in (
+            ("model", [given[one].weight * np.rint(np.clip(given[one].values["model"], -1, 1) * top) for one in left]),
+            ("votes", [given[one].values["votes"] for one in left]),
+        ):
+            demand(np.array_equal(total.levels[name], np.sum(plain, axis=0)), f"the total of {name} is not the sum")
+        demand(total.total_weight == sum(given[one].weight for one in left), "the total weight is not the sum")
+        summed += len(left)
+    return Found({"hierarchies": trials.share(50) + 1, "clients summed": summed})
+
+
 CHECKS = (
     Check("sessions", "dropouts", "sums are exact, whoever drops out in whichever round", _dropouts),
     Check("sessions", "too-many-dropouts", "with a dropout too many there is no sum", _too_many_dropouts),
@@ -256,6 +298,7 @@ CHECKS = (
     Check(
         "sessions", "tampering", "whatever one message is turned into, the sum is exact or there is none", _tampering
     ),
+    Check("sessions", "hierarchies", "sums of sums are exact, whoever drops out at whichever level", _hierarchies),
     Check("sessions", "wire", "messages are written in one way, and damaged ones are refused", _wire),
     Check("sessions", "no-plaintext", "nothing that the server receives holds a client's input", _input_is_hidden),
 )

@@ -12,6 +12,8 @@ import pytest
 from dp import calibration, clipping
 from dp.accounting import Method
 from protocols.audit.checks import ledgers, primitives
+from protocols.core.machine import Inputs
+from protocols.hierarchy.total import Total
 from protocols.inputs import plain_codecs, private_codecs
 from protocols.masking.client import Client
 from protocols.masking.client import checks as client_checks
@@ -59,6 +61,17 @@ def _forgetful(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Server, "load", forgetting)
 
 
+def _one_more(patch: pytest.MonkeyPatch) -> None:
+    true = Total.handed_up
+
+    def handed_up(self: Total) -> Inputs:
+        given = true(self)
+        given.values["votes"][0] += 1
+        return given
+
+    patch.setattr(Total, "handed_up", handed_up)
+
+
 def added(owner: Any, name: str, value: Any) -> Fault:
     """Replace what may not be there."""
     return lambda patch: patch.setattr(owner, name, value, raising=False)
@@ -71,6 +84,7 @@ MISUSES: tuple[tuple[str, str, Fault], ...] = (
         "neither side has a minimum",
         together(replaced(closing, "_check_minimum", nothing), replaced(client_checks, "_check_survivors", nothing)),
     ),
+    ("sessions/hierarchies", "an operator hands up one more", _one_more),
     ("sessions/dumps", "servers forget what is to be sent", _forgetful),
     ("private/clipping", "nothing is left", around(clipping, "clip", lambda clip, *args: 0 * clip(*args))),
     ("private/clipping", "a thousandth too long", around(clipping, "clip", lambda clip, *args: 1.001 * clip(*args))),

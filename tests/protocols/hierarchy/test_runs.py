@@ -174,6 +174,25 @@ def test_a_tree_of_other_levels_or_sizes_is_refused():
         run_hierarchy(terms, Tree.even((5, 4)), inputs)
 
 
+def test_a_source_of_randomness_makes_the_same_messages_again():
+    levels = (
+        Level("team", 3, dropout_fraction=0.0),
+        Level("whole", 3, dropout_fraction=0.0, adversary="malicious-server"),
+    )
+    said = []
+    for seed in (1, 1, 2):
+        messages = []
+
+        def prepare(name, session, messages=messages):
+            session.wire = lambda crossing: messages.append(crossing) or crossing.data
+
+        source = np.random.default_rng(seed).bytes
+        run_hierarchy(Hierarchy(levels, VECTORS, 6), Tree.even((3, 3)), inputs, prepare=prepare, random=source)
+        said.append(messages)
+    assert said[0] == said[1]
+    assert not {each.data for each in said[0]} & {each.data for each in said[2]}
+
+
 def test_progress_is_told_by_level():
     told = []
     run_hierarchy(hierarchy_of(3, 3), Tree.even((3, 3)), inputs, on_progress=lambda *each: told.append(each))
