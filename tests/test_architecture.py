@@ -44,6 +44,7 @@ COMMANDS = ("protocols.cli", "bench.suite.__main__")
 # Simulated data, and nothing that is secret, may be drawn from numpy's generators.
 SIMULATED_DATA = (
     "protocols.simulation",
+    "protocols.costs.measuring",
     "protocols.audit.checks",
     "protocols.audit.outcome",
     "protocols.audit.stage",
