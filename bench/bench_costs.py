@@ -23,6 +23,7 @@ from protocols.costs.measuring import Case, Measured
 from protocols.groups import GroupedRounds, GroupPlan, Rule, deal
 from protocols.masking.config import RoundConfig
 from protocols.masking.topology import GraphKind
+from protocols.masking.warming import warm_up
 from protocols.simulation.checked import Updates
 from protocols.simulation.grouped import run_in_groups
 
@@ -122,6 +123,7 @@ def groups(finding: Finding, fitted: Table) -> None:
         return RoundConfig(model, vectors)
 
     rounds = GroupedRounds(plan, deal(plan, Participants.numbered(clients), bytes(32)), configure)
+    warm_up(rounds.configs[0])
     done = run_in_groups(rounds, Updates(rounds.configs[0], clients, 0))
     spent = sum(
         report.server_processor_seconds + sum(cost.seconds for cost in report.clients.values())

@@ -51,6 +51,7 @@ LOGS = "protocols.service.observing"
 # Simulated data, and nothing that is secret, may be drawn from numpy's generators.
 SIMULATED_DATA = (
     "protocols.simulation",
+    "protocols.costs.measuring",
     "protocols.audit.checks",
     "protocols.audit.outcome",
     "protocols.audit.stage",

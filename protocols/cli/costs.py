@@ -106,7 +106,8 @@ def show_costs(costs: Estimate, console: Console) -> None:
     from ..costs import Quantity
 
     def give(text: str, quantity: Quantity) -> str:
-        return f"{text} (± {math.ceil(100 * costs.errors[quantity])}%)" if quantity in costs.errors else text
+        error = costs.errors.get(quantity)
+        return text if error is None else f"{text} (± {max(1, math.ceil(100 * error))}%)"
 
     workers = f"{costs.workers:,} worker{'s' * (costs.workers > 1)}"
     table = table_of("what it costs")

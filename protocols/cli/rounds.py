@@ -51,8 +51,7 @@ def params(
 ) -> None:
     """Show what follows from a threat model, and from a privacy goal: graph, modulus, noise, bytes, and why.
 
-    With --workers or --groups, also what the round will cost, and how far such estimates were off: seconds, bytes and
-    memory, of a client, of a server and of all. Then graph and modulus are those of the largest group.
+    With --workers or --groups, also what the round will cost; graph and modulus are then of the largest group.
     """
     from ..masking import traffic
     from ..privacy import explanation
@@ -102,8 +101,9 @@ def params(
     )
     values = "values with noise" if private else f"values of {setting.bits} bits"
     table.add_row("modulus", f"{config.modulus_bits} bits for sums of {config.num_clients} {values}")
-    table.add_row("a client sends", f"{size_of(cost.sent_bytes)} for {dim:,} numbers")
-    table.add_row("a client receives", size_of(cost.received_bytes))
+    if not costs:  # which say so with their error
+        table.add_row("a client sends", f"{size_of(cost.sent_bytes)} for {dim:,} numbers")
+        table.add_row("a client receives", size_of(cost.received_bytes))
     if private:
         add_plan(table, private)
     console = Console()

@@ -47,7 +47,6 @@ class Stored(StrEnum):
     CLIENT_NEIGHBOUR = "client-neighbour"
     SERVER_NUMBER = "server-number"
     SERVER_EDGE = "server-edge"
-    INPUT_BYTE = "input-byte"
 
 
 Counts = Mapping[Work, float]
@@ -168,11 +167,10 @@ class Session:
             Stored.CLIENT_NEIGHBOUR: clients * self.degree,
         }
 
-    def server_memory(self, at_once: int = 1) -> Mapping[Stored, float]:
-        """Return what the server's process holds, with so many masked inputs there that were not added yet."""
+    def server_memory(self) -> Mapping[Stored, float]:
+        """Return what the server's process holds; for each number also of some inputs that were not added yet."""
         return {
             Stored.PROCESS: 1,
             Stored.SERVER_NUMBER: self.numbers,
             Stored.SERVER_EDGE: self.clients * self.degree,
-            Stored.INPUT_BYTE: at_once * self.config.input_bytes,
         }

@@ -41,7 +41,8 @@ class Estimate:
         servers_received_bytes: of all groups.
         servers_sent_bytes: of all groups.
         client_memory_bytes: a client's process, with all it has loaded.
-        server_memory_bytes: the same of one group's server, which adds each input when it comes.
+        server_memory_bytes: the same of one group's server, with as many inputs that wait to be added as when it was
+            measured: 32.
         errors: quantity -> how far estimates were off on runs that the table was not fitted on, at most: relative.
         beyond: how the round is beyond what was measured, in words; nothing if it is not.
         processor: that was measured.
@@ -143,7 +144,7 @@ def _estimate(sessions: list[tuple[Session, int]], workers: int, table: Table | 
         held(table, largest.client_memory()),
         held(table, largest.server_memory()),
         table.errors,
-        tuple(dict.fromkeys(told for session, _ in sessions for told in table.beyond(session))),
+        table.beyond(largest),
         table.processor,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ import numpy as np
 
 from secagg.encoding import Rounding
 from secagg.errors import MissingDependencyError
+from secagg.randomness import SYSTEM
 
 from ..core.threat_model import Adversary, ThreatModel
 from ..inputs.vectors import FloatVector
@@ -31,7 +31,6 @@ from .estimate import held, seconds
 from .table import Quantity, Span, Table, extent, processor
 
 K = TypeVar("K", bound=StrEnum)
-_AT_ONCE_EACH = 16
 _LOOKED_AT = (500, 2_000, 8_000)
 
 
@@ -89,7 +88,7 @@ class Measured:
             return []
         return [
             (session.client_memory(self.together), values[Quantity.CLIENT_MEMORY]),
-            (session.server_memory(_AT_ONCE_EACH * self.workers), values[Quantity.SERVER_MEMORY]),
+            (session.server_memory(), values[Quantity.SERVER_MEMORY]),
         ]
 
     def estimated(self, table: Table) -> dict[Quantity, float]:
@@ -102,7 +101,7 @@ class Measured:
             Quantity.SENT_BYTES: one.sent_bytes,
             Quantity.RECEIVED_BYTES: one.received_bytes,
             Quantity.CLIENT_MEMORY: held(table, session.client_memory(self.together)),
-            Quantity.SERVER_MEMORY: held(table, session.server_memory(_AT_ONCE_EACH * self.workers)),
+            Quantity.SERVER_MEMORY: held(table, session.server_memory()),
         }
 
 
@@ -136,7 +135,7 @@ def look_up() -> list[tuple[Counts, float]]:
     rows: list[tuple[Counts, float]] = []
     for clients in _LOOKED_AT:
         session = Case(clients, 1, 0.05, Adversary.CURIOUS_SERVER, GraphKind.RANDOM_CYCLES).session
-        graph = Graph(session.config.topology, clients, os.urandom(32))
+        graph = Graph(session.config.topology, clients, SYSTEM(32))
         graph.neighbours(1)  # loads what is slow to load
         for who, work in ((range(2, SCANNING_CLIENTS + 1), Work.SCANNED), ([SCANNING_CLIENTS + 1], Work.SORTED)):
             started = time.process_time()

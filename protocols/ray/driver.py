@@ -41,7 +41,7 @@ MAX_LOSSES = 20
 SESSIONS_A_WORKER = 2
 """So many are under way for each worker, of which it computes one."""
 STEP_SECONDS = 1.0
-"""A step takes phases for so long: whoever loses one loses little more than that, and short ones cost no dump each."""
+"""A step computes for so long, and ends with its phase: a lost one costs little, and short ones no dump each."""
 _LOOK_SECONDS = 5.0
 
 

@@ -11,7 +11,7 @@ from protocols.cli.costs import time_of
 from protocols.costs import measuring
 
 runner = CliRunner()
-MILLION = ("params", "--clients", "1000000", "--workers", "64", "--dim", "10000", "--corrupt", "0.05")
+MILLION = ("params", "--clients", "1000000", "--workers", "64", "--dim", "5000", "--corrupt", "0.05")
 
 
 def test_a_million_clients_are_answered_for_with_an_error():

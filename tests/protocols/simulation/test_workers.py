@@ -249,6 +249,9 @@ class Clock:
     def perf_counter(self) -> float:
         return self.now
 
+    def process_time(self) -> float:
+        return 2 * self.now  # as of two threads
+
 
 class Slow(Here):
     def ask(self, messages):
@@ -271,6 +274,7 @@ def test_the_coordinators_seconds_are_its_own(monkeypatch):
     running = Session(Hearer(b"who", hear), nowhere.join, nowhere.inputs, elsewhere=place)
     running.run()
     assert running.coordinator_seconds == 14
+    assert running.coordinator_processor_seconds == 28
     assert {cost.seconds for cost in running.costs.values()} == {100.0}
     assert running.phase_seconds == {"first": 707, "second": 707}
 
