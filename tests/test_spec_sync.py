@@ -57,7 +57,7 @@ CONSTANTS = {
     "LEAST_LOCAL_SIGMA": "dp.distributed:LEAST_LOCAL_SIGMA",
     "ROTATION_SEED_BYTES": "dp.rotation:SEED_BYTES",
     "MIN_PARTICIPANTS": "protocols.privacy.plans:MIN_PARTICIPANTS",
-    "MAX_STEPS": "protocols.inputs.private_codecs:_MAX_STEPS",
+    "MAX_STEPS": "protocols.inputs.noisy_codec:MAX_STEPS",
     "MIN_SCALE": "dp.samplers:MIN_SCALE",
     "MAX_SCALE": "dp.samplers:MAX_SCALE",
     "SMALL_DRAW": "dp.samplers:_SMALL_DRAW",

@@ -31,6 +31,8 @@ _PANEL = "Private rounds"
 _GROUPS = "Groups on a cluster"
 _LEVEL_NAMES = ("team", "project", "organisation", "ecosystem")
 
+SERVER_MAY = f"What the server may do: {', '.join(Adversary)}."
+"""The help of --adversary."""
 Clients = Annotated[int, typer.Option(help="How many clients are invited.", metavar="N", min=2, show_default=False)]
 
 
@@ -68,9 +70,7 @@ class Setting:
     """Whom a round withstands, and how its numbers are encoded."""
 
     corrupt: Annotated[float, typer.Option(help="Fraction that may collude with the server.", metavar="F")] = 0.1
-    adversary: Annotated[
-        Adversary, typer.Option(help=f"What the server may do: {', '.join(Adversary)}.", metavar="NAME")
-    ] = Adversary.SEMI_MALICIOUS_SERVER
+    adversary: Annotated[Adversary, typer.Option(help=SERVER_MAY, metavar="NAME")] = Adversary.SEMI_MALICIOUS_SERVER
     bits: Annotated[int, typer.Option(help="Bits of one encoded number, sign included.", metavar="N")] = 16
     graph: Annotated[
         GraphKind | None,

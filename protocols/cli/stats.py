@@ -23,7 +23,7 @@ from ..statistics.query_file import query_from_toml
 from ..statistics.release import ReleasePolicy
 from ..statistics.site import Site, SitePolicy
 from .errors import EXIT_WRONG, check_place, tell
-from .options import Engine, spread
+from .options import SERVER_MAY, Engine, spread
 from .rounds import check_phases_exist, drop_fractions
 from .site_files import columns_of, lacking, levels_of, read_tables, row_numbers
 from .stats_options import Question
@@ -59,7 +59,7 @@ def stats(
     ] = None,
     adversary: Annotated[
         Adversary,
-        typer.Option(help=f"What the server may do: {', '.join(Adversary)}.", metavar="NAME", show_default=False),
+        typer.Option(help=SERVER_MAY, metavar="NAME", show_default=False),
     ] = Adversary.SEMI_MALICIOUS_SERVER,
     corrupt: Annotated[
         float, typer.Option(help="Fraction that may be corrupt: 0.1.", metavar="F", show_default=False)

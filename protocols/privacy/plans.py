@@ -24,7 +24,8 @@ from secagg.errors import ParameterError
 
 from ..core.numbers import whole
 from ..core.threat_model import ThreatModel
-from ..inputs.private_codecs import NoisyCounts, NoisyFloats
+from ..inputs.noisy_counts import NoisyCounts
+from ..inputs.noisy_floats import NoisyFloats
 from ..inputs.vectors import PrivateCounts, PrivateVector
 from ..masking.config import MAX_LENGTH, RoundConfig
 from ..masking.topology import GraphKind

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from dp.rotation import rotate
 
 from ..core.machine import Inputs
-from ..inputs.private_codecs import rotation_seed
+from ..inputs.noisy_floats import rotation_seed
 from ..masking.transitions import ServerPhase
 from ..masking.warming import warm_up
 from ..privacy.explanation import facts as plan_facts

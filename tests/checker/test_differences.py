@@ -12,7 +12,8 @@ from dp.distributed import NoiseShare
 from dp.events import Composed, Repeated
 from dp.sensitivity import Adjacency
 from protocols.core.threat_model import Adversary, ThreatModel
-from protocols.inputs.private_codecs import NoisyCounts, NoisyFloats
+from protocols.inputs.noisy_counts import NoisyCounts
+from protocols.inputs.noisy_floats import NoisyFloats
 from protocols.inputs.vectors import PrivateCounts, PrivateVector
 from protocols.masking.graph import Graph
 from protocols.masking.topology import GraphKind, Topology, derive_topology

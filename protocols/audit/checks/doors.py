@@ -28,8 +28,9 @@ from secagg.errors import SecAggError
 from ...core.threat_model import Adversary, ThreatModel
 from ...inputs.codec import VectorCodec
 from ...inputs.models import ModelLayout
+from ...inputs.noisy_counts import NoisyCounts
+from ...inputs.noisy_floats import NoisyFloats
 from ...inputs.plain_codecs import FloatCodec, IntegerCodec
-from ...inputs.private_codecs import NoisyCounts, NoisyFloats
 from ...inputs.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
 from ...masking.config import RoundConfig
 from ...masking.policy import ClientPolicy, PrivacyDemand

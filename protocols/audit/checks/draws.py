@@ -23,7 +23,8 @@ from dp.goodness import check_noise
 from dp.laws import Law
 from secagg.encoding import FixedPoint
 
-from ...inputs.private_codecs import NoisyCounts, NoisyFloats
+from ...inputs.noisy_counts import NoisyCounts
+from ...inputs.noisy_floats import NoisyFloats
 from ...inputs.vectors import PrivateCounts, PrivateVector
 from ..outcome import Check, Figure, Found, Trials, demand
 from .noise import draw_discrete, law_of

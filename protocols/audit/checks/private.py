@@ -18,7 +18,8 @@ from dp.sensitivity import Adjacency, Norm, Unit
 from secagg.errors import ParameterError, ThresholdError
 
 from ...core.threat_model import Adversary, ThreatModel
-from ...inputs.private_codecs import NoisyCounts, NoisyFloats
+from ...inputs.noisy_counts import NoisyCounts
+from ...inputs.noisy_floats import NoisyFloats
 from ...inputs.vectors import PrivateCounts, PrivateVector
 from ...masking.config import RoundConfig
 from ...masking.policy import ClientPolicy, PrivacyDemand

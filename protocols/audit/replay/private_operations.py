@@ -23,7 +23,10 @@ from dp.randomness import WordStream
 from dp.sensitivity import Adjacency, Unit
 from secagg.prg import keystream
 
-from ...inputs.private_codecs import Noisy, NoisyCounts, NoisyFloats, NoisyVotes, private_codec_of
+from ...inputs.noisy_counts import NoisyCounts
+from ...inputs.noisy_floats import NoisyFloats
+from ...inputs.noisy_votes import NoisyVotes
+from ...inputs.private_codecs import Noisy, private_codec_of
 from ...inputs.vectors import PrivateCounts, PrivateVector, PrivateVotes
 from .configurations import read_configuration, read_policy
 from .recorded_randomness import OtherRandomness, Recorded

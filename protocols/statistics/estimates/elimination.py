@@ -93,7 +93,7 @@ def inverse(matrix: Matrix) -> Inverse:
         if minor <= 0:
             raise _singular(column)
     entries = np.empty((size, size), dtype=object)
-    entries[upper] = entries.T[upper] = combined[size:]
+    entries[upper] = entries.T[upper] = np.array(combined[size:], dtype=object)  # else floats, around 2^63
     return Inverse(entries.tolist(), Fraction(scale, combined[size - 1]))
 
 

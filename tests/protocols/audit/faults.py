@@ -26,7 +26,7 @@ from protocols.audit.checks import known_answers, noise, paillier, primitives, s
 from protocols.audit.replay import group_operations, private_operations, shipped
 from protocols.core import framing
 from protocols.core.threat_model import Adversary
-from protocols.inputs import private_codecs
+from protocols.inputs import noisy_counts, noisy_floats
 from protocols.masking import config as configuration
 from protocols.masking import derivations, topology, wire
 from protocols.masking.client import Client, client, steps
@@ -244,7 +244,7 @@ def _nothing_when_few(draw: Callable[..., Any], law: Any, size: Any, random: Any
     return values if values.size > 32 else values * 0
 
 
-def _counts_without_noise(self: private_codecs.NoisyCounts, value: Any, *_: Any) -> Encoded:
+def _counts_without_noise(self: noisy_counts.NoisyCounts, value: Any, *_: Any) -> Encoded:
     return Encoded(encoding.to_residues(value.astype(np.int64) * self.spec.scale, self.modulus_bits), 0)
 
 
@@ -283,7 +283,7 @@ def _twice_as_much(original: Callable[..., Any], block: Any, most: int, scale: i
     return original(block, 2 * most, scale)
 
 
-counts_without_noise = replaced(private_codecs.NoisyCounts, "_encode", _counts_without_noise)
+counts_without_noise = replaced(noisy_counts.NoisyCounts, "_encode", _counts_without_noise)
 nothing_when_few = around(samplers, "_draw", _nothing_when_few)
 nothing_when_plain = replaced(samplers, "reference_sample", lambda law, random: 0)
 
@@ -301,7 +301,7 @@ def charged(name: str, change: Callable[..., Any]) -> Fault:
 
 
 def rotated_by(seed: Callable[[bytes, str], bytes]) -> Fault:
-    return replaced(private_codecs, "rotation_seed", seed)
+    return replaced(noisy_floats, "rotation_seed", seed)
 
 
 def one_honest_fewer(plan: Any, clients: int, bad: float, corrupt: float, honest: int, *rest: Any) -> Any:
@@ -353,7 +353,7 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ("replay/curious-complete", "one share too few in complete graphs", threshold_off_by(configuration, -1)),
     ("replay/malicious", "one share too many in complete graphs", threshold_off_by(configuration, 1)),
     ("replay/private-semi-malicious", "counts without noise", counts_without_noise),
-    ("replay/private-records", "cut as a whole", around(private_codecs.NoisyCounts, "levels", _cut_as_a_whole)),
+    ("replay/private-records", "cut as a whole", around(noisy_counts.NoisyCounts, "levels", _cut_as_a_whole)),
     ("replay/private-curious", "a rotation that is none", replaced(rotation, "_signs", lambda _, n: np.ones(n))),
     (
         "replay/private-curious",
@@ -439,8 +439,8 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ("private/rounds", "a tenth too narrow", noise_of_clients(0.9)),
     ("private/too-few", "a low minimum", replaced(PrivatePlan, "min_survivors", property(lambda self: 17))),
     ("private/demands", "unchecked", replaced(PrivacyDemand, "check", nothing)),
-    ("private/records", "cut as a whole", around(private_codecs.NoisyCounts, "levels", _cut_as_a_whole)),
-    ("private/records", "twice as much a record", around(private_codecs, "counted", _twice_as_much)),
+    ("private/records", "cut as a whole", around(noisy_counts.NoisyCounts, "levels", _cut_as_a_whole)),
+    ("private/records", "twice as much a record", around(noisy_counts, "counted", _twice_as_much)),
     ("private/counts", "counts without noise", counts_without_noise),
     ("private/small", "always zero", nothing_when_few),
     ("private/small", "counts without noise", counts_without_noise),

@@ -14,7 +14,7 @@ from dp.accounting import Method
 from protocols.audit.checks import ledgers, primitives
 from protocols.core.machine import Inputs
 from protocols.hierarchy.total import Total
-from protocols.inputs import plain_codecs, private_codecs
+from protocols.inputs import noisy_counts, plain_codecs
 from protocols.masking.client import Client
 from protocols.masking.client import checks as client_checks
 from protocols.masking.server import Server, closing
@@ -44,7 +44,7 @@ def _without_lock(original: Callable[..., None], self: Server, *args: Any) -> No
     self._admit = slowly  # type: ignore[method-assign]
 
 
-def _silent_beyond(original: Callable[..., Encoded], self: private_codecs.NoisyCounts, value: Any, *rest: Any) -> Any:
+def _silent_beyond(original: Callable[..., Encoded], self: noisy_counts.NoisyCounts, value: Any, *rest: Any) -> Any:
     if int(value.sum()) > self.spec.max_total:
         raise EncodingError("the counts sum to more than max_total")
     return original(self, value, *rest)
@@ -88,7 +88,7 @@ MISUSES: tuple[tuple[str, str, Fault], ...] = (
     ("sessions/dumps", "servers forget what is to be sent", _forgetful),
     ("private/clipping", "nothing is left", around(clipping, "clip", lambda clip, *args: 0 * clip(*args))),
     ("private/clipping", "a thousandth too long", around(clipping, "clip", lambda clip, *args: 1.001 * clip(*args))),
-    ("private/silence", "too many counts", around(private_codecs.NoisyCounts, "_encode", _silent_beyond)),
+    ("private/silence", "too many counts", around(noisy_counts.NoisyCounts, "_encode", _silent_beyond)),
     (
         "ledger/calibrated",
         "a millionth too little noise",

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from dp import Adjacency, Unit
 from dp.randomness import WordStream
 from protocols import PrivateCounts, PrivateVector, RoundConfig, ThreatModel
-from protocols.inputs.private_codecs import NoisyCounts, NoisyFloats
+from protocols.inputs.noisy_counts import NoisyCounts
+from protocols.inputs.noisy_floats import NoisyFloats
 from protocols.inputs.records import votes
 from secagg.errors import EncodingError, ParameterError
 

@@ -23,7 +23,8 @@ from dp.sensitivity import Adjacency
 from protocols.core import framing
 from protocols.core.participants import Participants
 from protocols.core.threat_model import Adversary, ThreatModel
-from protocols.inputs.private_codecs import NoisyCounts, NoisyFloats, rotation_seed
+from protocols.inputs.noisy_counts import NoisyCounts
+from protocols.inputs.noisy_floats import NoisyFloats, rotation_seed
 from protocols.inputs.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
 from protocols.masking import wire
 from protocols.masking.client import Client

@@ -236,6 +236,19 @@ def test_an_inverse_is_that_of_elimination_in_rationals_or_names_the_same_column
         assert found.times(line) == [int(at == other) for other in range(len(columns))]
 
 
+@given(st.integers(2**62, 2**64), st.integers(1, 2**65), st.integers(-(2**62), 2**62))
+def test_an_inverse_of_two_columns_is_that_of_the_formula(a: int, c: int, b: int) -> None:
+    determinant = a * c - b * b
+    if determinant <= 0:
+        with pytest.raises(EstimateError, match="column 1"):
+            inverse([[a, b], [b, c]])
+        return
+    found = inverse([[a, b], [b, c]])
+    assert found.entry(0, 0) == Fraction(c, determinant)
+    assert found.entry(1, 0) == found.entry(0, 1) == Fraction(-b, determinant)
+    assert found.entry(1, 1) == Fraction(a, determinant)
+
+
 def test_a_prime_that_divides_a_minor_is_passed_over() -> None:
     first, second = itertools.islice(_primes(), 2)
     found = inverse([[first, 1], [1, second]])
