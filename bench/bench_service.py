@@ -22,7 +22,7 @@ import trustme
 from bench.side_by_side import size
 from bench.suite.findings import Finding
 from protocols import IntegerVector, Participants, RoundConfig, ThreatModel
-from protocols.core.machine import Values
+from protocols.core.machine import Receipt, Values
 from protocols.masking.transitions import ServerPhase
 from protocols.service import Connection, take_part
 from protocols.service.sessions import Terms
@@ -50,7 +50,7 @@ class Vanishing(Connection):
 
     answers = 0
 
-    async def deliver(self, session: str, body: bytes) -> object:
+    async def deliver(self, session: str, body: bytes) -> Receipt | None:
         self.answers += 1
         if self.answers == 3:
             raise asyncio.CancelledError
