@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Iterator
 
 import uvicorn
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from secagg.errors import ParameterError
 
+from ...core.numbers import whole
 from ..consents import Consents, ConsentsError
 from ..tokens import Token
 from .frame import Reader
@@ -39,19 +41,28 @@ async def serve_page(
         service: where it takes part.
 
     Raises:
-        ParameterError: the port is taken.
+        ParameterError: the port is taken, or none.
     """
-    app = participant_app(consents, token=token, name=name, service=service)
+    whole(port, "the page's port", 1, 65535)
+    try:
+        listening = socket.create_server((HOST, port))
+    except OSError as error:
+        raise ParameterError(f"nothing can be served at {HOST}, port {port}: {error.strerror}") from None
     config = uvicorn.Config(
-        app, host=HOST, port=port, lifespan="off", log_config=None, log_level="error", access_log=False,
-        server_header=False, proxy_headers=False, ws="none", timeout_graceful_shutdown=1,
-    )  # fmt: skip
+        participant_app(consents, token=token, name=name, service=service),
+        lifespan="off",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_graceful_shutdown=1,
+    )
     server = _Server(config)
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         await asyncio.shield(serving)
-    except SystemExit:
-        raise ParameterError(f"nothing can be served at {HOST}, port {port}: it is taken") from None
     finally:
         server.should_exit = True
         await asyncio.gather(serving, return_exceptions=True)
