@@ -279,6 +279,7 @@ class Runner:
             executor=self._executor,
             threads=self._threads,
             deadline=loaded.deadline if loaded.begun else None,
+            needed=work.needed,
         )
         if loaded.begun:
             while arrivals := await mailbox.noted():

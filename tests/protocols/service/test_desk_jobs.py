@@ -227,6 +227,10 @@ def but_in(phase: str, enough: int) -> Deadlines:
     return Deadlines(60, phases={phase: Deadlines(60, quorum=enough)})
 
 
+def short(phase: str) -> Deadlines:
+    return Deadlines(60, phases={phase: Deadlines(0.5)})
+
+
 def ledger_in(folder: Path, epsilon: float = 8.0) -> Ledger:
     ledger = Ledger.open(str(folder / "ledger.db"), create=True)
     ledger.create(Budget("study", epsilon, "1e-5", adjacency=Adjacency.ADD_REMOVE, composition=Composition.RENYI))
@@ -259,14 +263,14 @@ def test_private_rounds_are_paid_and_refused_beyond_the_budget(tmp_path: Path) -
                 assert len(result["sums"][PLAN.config.vectors[0].name]) == 3
                 # Before anything is asked for that opens the sum, a failure costs nothing.
                 few = Members(desk, client, private_values, silent={"share-keys": CLINICS.names[3:]})
-                failed = await few.play(paid("few", PLAN, "study", CLINICS, deadlines=but_in("share-keys", 3)))
+                failed = await few.play(paid("few", PLAN, "study", CLINICS, deadlines=short("share-keys")))
                 assert failed.error == "ThresholdError"
                 while status(ledger, failed.session) is ReservationStatus.RESERVED:
                     await asyncio.sleep(0.02)
                 assert status(ledger, failed.session) is ReservationStatus.RELEASED
                 # Afterwards it does.
                 late = Members(desk, client, private_values, silent={"unmasking": CLINICS.names[1:]})
-                failed = await late.play(paid("late", PLAN, "study", CLINICS, deadlines=but_in("unmasking", 1)))
+                failed = await late.play(paid("late", PLAN, "study", CLINICS, deadlines=short("unmasking")))
                 assert (failed.error, failed.phases[-1].name) == ("ThresholdError", "unmasking")
                 assert status(ledger, failed.session) is ReservationStatus.RESERVED
                 big = replace(PLAN, epsilon=60.0, delta=1e-5)
