@@ -313,24 +313,25 @@ def test_a_crash_after_the_reveal_counts_as_spent_until_the_session_ends(tmp_pat
             store = Store(tmp_path / "service.db", create=True)
             front = Desk(store, ledger=ledger, poll=0.02)
             spec = paid("private", PLAN, "study", CLINICS)
-            reached = asyncio.Event()
+            asked, died = asyncio.Event(), asyncio.Event()
 
-            def bend(name: str, phase: str, answer: bytes) -> list[bytes]:
+            async def before(name: str, phase: str) -> None:
                 if phase == "unmasking":
-                    reached.set()
-                return [answer]
+                    asked.set()
+                    await died.wait()
 
             session = await front.open(spec)
             first = Desk(store, ledger=ledger, poll=0.02, lease=0.2)
             task = asyncio.create_task(first.run())
-            playing = asyncio.create_task(Members(front, client, private_values, bend=bend).play(spec, session))
-            await reached.wait()
+            playing = asyncio.create_task(Members(front, client, private_values, before=before).play(spec, session))
+            await asked.wait()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            with store.read() as connection:  # unless it was quicker
-                (state,) = connection.exec_driver_sql("SELECT state FROM service_sessions").one()
-            if state == "running":
-                assert status(ledger, session) is ReservationStatus.RESERVED
+            with store.read() as connection:
+                row = connection.exec_driver_sql("SELECT state, revealed, held FROM service_sessions").one()
+            assert tuple(row) == ("running", True, True)
+            assert status(ledger, session) is ReservationStatus.RESERVED
+            died.set()
             async with running(store, ledger=ledger):
                 seen = await playing
             assert seen.state is State.COMPLETED
