@@ -115,5 +115,5 @@ def test_members_are_killed_and_their_values_are_in_the_sum_once(tmp_path):
 
 @pytest.mark.long
 def test_members_are_killed_over_and_over(tmp_path):
-    """A hundred kills and more."""
-    check(tmp_path, 2, 40, 1000)
+    """As many kills as there is time for: some twenty in each session."""
+    check(tmp_path, 2, 5, 1000)
