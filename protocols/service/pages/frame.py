@@ -27,6 +27,7 @@ a:focus-visible, button:focus-visible, input:focus-visible, summary:focus-visibl
 h1 { margin-bottom: .3rem; overflow-wrap: anywhere; } h2 { margin-top: 2rem; } h3 { overflow-wrap: anywhere; }
 .badge { display: inline-block; border: 1px solid currentColor; border-radius: 1rem; padding: 0 .65rem;
   font-size: .8rem; font-weight: 600; white-space: nowrap; vertical-align: middle; }
+.badge + strong { margin-left: .3rem; }
 .good { color: var(--good); } .bad { color: var(--bad); } .idle { color: var(--idle); } .dim { color: var(--dim); }
 .live { color: var(--accent); }
 .lead { color: var(--dim); margin: 0 0 1rem; overflow-wrap: anywhere; }
