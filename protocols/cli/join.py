@@ -88,10 +88,6 @@ def join(
     if values is not None:
         given = read_values(values)
         answers["sum"] = lambda terms: _inputs(given, weight)
-    if log_json:
-        from ..service.observing import log_json as log
-
-        log(sys.stderr)
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -99,6 +95,13 @@ def join(
     own = _identity(identity or state / "identity.pem")
     token = None if invitation is None else _invitation(invitation)
     consents = Consents(state)
+    noting: Any = consents
+    if log_json:
+        from ..service.observing import Logged
+        from ..service.observing import log_json as log
+
+        log(sys.stderr)
+        noting = Logged(consents)
 
     async def run() -> list[Ended]:
         async with Connection(url, own, ca=ca, patience=patience, insecure_loopback=insecure_loopback) as connection:
@@ -111,7 +114,7 @@ def join(
                 state=state,
                 policy=ClientPolicy(**demanded) if demanded else None,
                 participants=None if roster is None else read_participants(roster),
-                consents=consents,
+                consents=noting,
                 sessions=sessions,
                 warm=sessions is None,  # who goes after a few sessions does without
                 told=lambda ended: _print(ended, as_json),

@@ -255,9 +255,11 @@ class Consents:
             line = json.dumps({"at": round(self.clock(), 3), **facts, "vectors": [], "matters": []}).encode()
         try:
             with self._lock:
-                descriptor = os.open(self.folder / "asked.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(line + b"\n")
+                descriptor = os.open(self.folder / "asked.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+                with os.fdopen(descriptor, "r+b", buffering=0) as file:
+                    size = file.seek(0, os.SEEK_END)
+                    torn = size and os.pread(descriptor, 1, size - 1) != b"\n"  # by a process that was killed
+                    file.write((b"\n" if torn else b"") + line + b"\n")
         except OSError:
             return
 

@@ -19,7 +19,8 @@ class Deadlines:
 
     Args:
         seconds: the most that a phase is open, whoever is missing then.
-        quorum: how many answers are enough: a fraction of those asked (a float from 0 to 1), or a number (an int).
+        quorum: how many answers are enough: a fraction of those asked (a float above 0, up to 1), or a number (an int
+            from 2). No phase is closed before its deadline with fewer than the protocol needs, whatever the quorum.
         grace: seconds for the others, from the moment when there are enough.
         phases: name of a phase -> what holds for it instead.
 
@@ -37,9 +38,14 @@ class Deadlines:
         object.__setattr__(self, "seconds", real(self.seconds, "seconds", 0, MAX_SECONDS))
         object.__setattr__(self, "grace", real(self.grace, "grace", 0, MAX_SECONDS))
         if isinstance(self.quorum, float):
-            real(self.quorum, "quorum", 0, 1)
+            if real(self.quorum, "quorum", 0, 1) == 0:
+                raise ParameterError("quorum is 0.0, but must be above: write 1.0 for all who are asked")
+        elif whole(self.quorum, "quorum", 0) < 2:  # 1 and 1.0 are easily mistaken for each other
+            raise ParameterError(
+                f"quorum is the number {self.quorum}, but must be from 2; write 1.0 for all who are asked"
+            )
         else:
-            object.__setattr__(self, "quorum", whole(self.quorum, "quorum", 0))
+            object.__setattr__(self, "quorum", whole(self.quorum, "quorum", 2))
         for name, own in self.phases.items():
             if not isinstance(own, Deadlines) or own.phases:
                 raise ParameterError(

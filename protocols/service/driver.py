@@ -109,6 +109,7 @@ class Driver:
         executor: for all computing. One of its own with a thread for each processor when None.
         threads: for large messages side by side.
         deadline: of the present phase, in seconds since 1970, where it began before; None for now.
+        needed: how many answers a phase needs at least: before its deadline none is closed with fewer.
         clock: seconds since 1970.
     """
 
@@ -121,6 +122,7 @@ class Driver:
         executor: Executor | None = None,
         threads: int = 1,
         deadline: float | None = None,
+        needed: Callable[[str], int] = lambda phase: 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.coordinator = coordinator
@@ -129,6 +131,7 @@ class Driver:
         self._executor = executor
         self._threads = threads
         self._deadline = deadline
+        self._needed = needed
         self._clock = clock
         self._answered = 0
         self._enough_since: float | None = None
@@ -165,11 +168,13 @@ class Driver:
 
     async def collect(self) -> None:
         """Take answers in until nobody is awaited, or the phase has lasted long enough."""
-        own = self._deadlines.of(str(self.coordinator.phase))
+        phase = str(self.coordinator.phase)
+        own = self._deadlines.of(phase)
         asked = await self._work(lambda: len(self.coordinator.outgoing()))
+        enough = max(own.enough(asked), min(asked, self._needed(phase)))
         end = self._clock() + own.seconds if self._deadline is None else self._deadline
         while True:
-            if self._answered >= own.enough(asked) and self._enough_since is None:
+            if self._answered >= enough and self._enough_since is None:
                 self._enough_since = self._clock()
             until = end if self._enough_since is None else min(end, self._enough_since + own.grace)
             if self._clock() >= until or not self._is_awaiting():

@@ -34,7 +34,7 @@ from ..statistics.query import Query
 from ..statistics.release import ReleasePolicy
 from .errors import DamagedStoreError
 from .owning import Loaded
-from .sessions import Audience, Kind, Orders, Payment, SessionSpec, Terms, Which, read_terms
+from .sessions import Audience, Kind, Orders, Payment, SessionSpec, Terms, read_terms
 from .store import NewSession
 
 RESULT_VERSION = 1
@@ -188,8 +188,3 @@ def read_orders(data: bytes) -> Orders:
         return msgspec.json.decode(data, type=Orders)
     except (msgspec.MsgspecError, ValueError) as error:
         raise DamagedStoreError(f"the store holds orders that are none: {printable(error)}") from None
-
-
-def is_private(terms: Terms) -> bool:
-    """Tell whether a session's sum has noise."""
-    return terms.protocol is Which.MASKING and isinstance(terms.proposed, RoundConfig) and terms.proposed.private

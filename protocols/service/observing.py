@@ -32,7 +32,9 @@ from .limits import STATUSES
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from .client import Consenting, Did
     from .desk import Desk
+    from .sessions import Terms
 
 _LOG = logging.getLogger("protocols.service")
 _PHASES = frozenset({*map(str, ServerPhase), *map(str, AggregatorPhase)})
@@ -284,6 +286,29 @@ class JsonLines(logging.Formatter):
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__  # its text may hold anything
         return json.dumps(line, default=str, ensure_ascii=True)
+
+
+class Logged:
+    """A participant's consents, of which each thing that is done is logged, too.
+
+    Args:
+        consents: what is asked, and what keeps what was done.
+    """
+
+    def __init__(self, consents: Consenting) -> None:
+        self._consents = consents
+
+    def objection(self, session: str, terms: Terms) -> str:
+        """Return what the consents say."""
+        return self._consents.objection(session, terms)
+
+    def note(self, did: Did) -> None:
+        """Log it, and keep it."""
+        self._consents.note(did)
+        facts: dict[str, str | int] = {"session": did.session, "title": did.title, "phase": did.phase}
+        facts |= {"bytes": did.num_bytes} if did.num_bytes else {}
+        refused = {"reason": did.reason} if did.reason else {}
+        _LOG.log(logging.WARNING if refused else logging.INFO, str(did.what), extra={"facts": facts | refused})
 
 
 def log_json(stream: IO[str], level: int = logging.INFO) -> logging.Handler:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from secagg.errors import ContradictoryRequest, ParameterError, QueryRefused, SecAggError
-from secagg.paillier import KeyShare
+from secagg.paillier import KeyShare, NoisePool
 from secagg.signatures import Identity
 
 from ..core.machine import GivenInputs, Inputs, Participant, take_inputs
@@ -99,6 +99,7 @@ class PaillierParty:
         identity: of the member, the public half of which is in the parameters.
         share: of the key, for the committee.
         key_use: remembers what the share was used for.
+        noise: encrypted zeros for a contribution, made beforehand.
     """
 
     parameters: RoundParameters
@@ -106,19 +107,20 @@ class PaillierParty:
     identity: Identity
     share: KeyShare | None = None
     key_use: Remembers | None = None
+    noise: NoisePool | None = None
 
     def begin(self, terms: Terms) -> Participant:
         """Return a contributor or member."""
         self._agree(terms)
         if self.share is None:
-            return Contributor(self.parameters, self.name, self.identity)
+            return Contributor(self.parameters, self.name, self.identity, noise=self.noise)
         return CommitteeMember(self.parameters, self.share, self.identity, key_use=self.key_use)
 
     def restore(self, dumped: bytes, terms: Terms) -> Participant:
         """Return it from its dump."""
         self._agree(terms)
         if self.share is None:
-            return Contributor.load(dumped, self.parameters, self.identity)
+            return Contributor.load(dumped, self.parameters, self.identity, noise=self.noise)
         return CommitteeMember.load(dumped, self.parameters, self.share, self.identity, key_use=self.key_use)
 
     def check(self, participant: Participant, terms: Terms) -> None:

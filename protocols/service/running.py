@@ -160,13 +160,11 @@ class Runner:
     async def run(self) -> None:
         """Run sessions until cancelled; then leave them to others."""
         loop = asyncio.get_running_loop()
-        renewed = cleared = loop.time()
+        cleared = loop.time()
+        renewing = loop.create_task(self._keep())
         try:
             while True:
                 self._look.clear()
-                if loop.time() - renewed >= self._lease_seconds / 3:
-                    renewed = loop.time()
-                    await self._tried(self._renew)
                 if loop.time() - cleared >= CLEAR_SECONDS:
                     cleared = loop.time()
                     await self._tried(self._clear)
@@ -177,7 +175,14 @@ class Runner:
                     async with asyncio.timeout(self.poll):
                         await self._look.wait()
         finally:
+            renewing.cancel()
             await self._leave()
+
+    async def _keep(self) -> None:
+        """Prolong leases, whatever else waits for the store."""
+        while True:
+            await asyncio.sleep(self._lease_seconds / 3)
+            await self._tried(self._renew)
 
     async def conclude(self, lease: Lease, phase: int, work: Work, turn: Turn) -> None:
         """End a session: commit what it cost, keep what is kept of its result, and tell.
@@ -279,6 +284,7 @@ class Runner:
             executor=self._executor,
             threads=self._threads,
             deadline=loaded.deadline if loaded.begun else None,
+            needed=work.needed,
         )
         if loaded.begun:
             while arrivals := await mailbox.noted():

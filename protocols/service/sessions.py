@@ -16,7 +16,9 @@ from secagg.errors import ParameterError
 from ..core.framing import printable
 from ..core.participants import Participants
 from ..masking.config import MAX_CONFIG_BYTES, RoundConfig, written_down
+from ..masking.transitions import ServerPhase
 from ..paillier.parameters import RoundParameters
+from ..paillier.state import AggregatorPhase
 from ..paillier.written import read_parameters, write_parameters
 from ..privacy.payment import Payable
 from ..statistics.plan import Plan
@@ -221,6 +223,10 @@ class SessionSpec:
             raise ParameterError(
                 f"config is a {type(self.config).__name__}, but must be a RoundConfig or RoundParameters"
             )
+        phases = ServerPhase if isinstance(self.config, RoundConfig) else AggregatorPhase
+        unknown = sorted(self.deadlines.phases.keys() - {str(phase) for phase in phases})
+        if unknown:
+            raise ParameterError(f"there is no phase {unknown[0]!r:.60} to have deadlines: {', '.join(phases)}")
         if self.release is not None and self.query is None:
             raise ParameterError("only statistics are released by a policy: leave it out")
         self.terms.check()

@@ -27,6 +27,7 @@ a:focus-visible, button:focus-visible, input:focus-visible, summary:focus-visibl
 h1 { margin-bottom: .3rem; overflow-wrap: anywhere; } h2 { margin-top: 2rem; } h3 { overflow-wrap: anywhere; }
 .badge { display: inline-block; border: 1px solid currentColor; border-radius: 1rem; padding: 0 .65rem;
   font-size: .8rem; font-weight: 600; white-space: nowrap; vertical-align: middle; }
+.badge + strong { margin-left: .3rem; }
 .good { color: var(--good); } .bad { color: var(--bad); } .idle { color: var(--idle); } .dim { color: var(--dim); }
 .live { color: var(--accent); }
 .lead { color: var(--dim); margin: 0 0 1rem; overflow-wrap: anywhere; }
@@ -89,7 +90,11 @@ SCRIPT = """
   const seconds = 2, status = document.getElementById("status");
   let last = document.querySelector("main").innerHTML, failed = 0;
   const open = () => new Set([...document.querySelectorAll("details[open][id]")].map((each) => each.id));
-  const busy = () => document.activeElement && document.activeElement.closest("main form");
+  let held = 0; // since when something is pressed, which must not be replaced before it is let go
+  addEventListener("pointerdown", () => { held = Date.now(); }, true);
+  for (const over of ["pointerup", "pointercancel"]) addEventListener(over, () => { held = 0; }, true);
+  const typing = () => document.activeElement && document.activeElement.closest("main form");
+  const busy = () => Date.now() - held < 3000 || typing();
   const place = () => {
     const within = document.activeElement && document.activeElement.closest("main");
     const all = [...document.querySelectorAll("main a, main summary, main button, main .scroll")];
@@ -125,7 +130,7 @@ SCRIPT = """
       status.classList.remove("heard");
       status.textContent = "The service does not answer. This page tries again.";
     }
-    if (go) setTimeout(loop, 1000 * Math.min(30, seconds * 2 ** failed));
+    if (go) setTimeout(loop, 1000 * Math.min(30, seconds * 2 ** Math.max(0, failed - 1)));
   }
   if (status.hasAttribute("data-live")) setTimeout(loop, 1000 * seconds);
 })();

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from secagg.errors import ParameterError
 
+from ...core.numbers import whole
 from ..consents import Consents, ConsentsError
 from ..tokens import Token
 from .frame import Reader
@@ -39,19 +41,26 @@ async def serve_page(
         service: where it takes part.
 
     Raises:
-        ParameterError: the port is taken.
+        ParameterError: the port is taken, or none.
     """
-    app = participant_app(consents, token=token, name=name, service=service)
+    whole(port, "the page's port", 1, 65535)
     config = uvicorn.Config(
-        app, host=HOST, port=port, lifespan="off", log_config=None, log_level="error", access_log=False,
-        server_header=False, proxy_headers=False, ws="none", timeout_graceful_shutdown=1,
-    )  # fmt: skip
+        participant_app(consents, token=token, name=name, service=service),
+        host=HOST,
+        port=port,
+        lifespan="off",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_graceful_shutdown=1,
+    )
     server = _Server(config)
     serving = asyncio.create_task(server.serve())
     try:
         await asyncio.shield(serving)
-    except SystemExit:
-        raise ParameterError(f"nothing can be served at {HOST}, port {port}: it is taken") from None
     finally:
         server.should_exit = True
         await asyncio.gather(serving, return_exceptions=True)
@@ -59,6 +68,15 @@ async def serve_page(
 
 class _Server(uvicorn.Server):
     """Uvicorn's server, which leaves signals to whoever runs it."""
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Listen; raise ParameterError where that cannot be."""
+        try:
+            await super().startup(sockets)
+        except SystemExit:  # as a program of its own would end
+            raise ParameterError(
+                f"nothing can be served at {HOST}, port {self.config.port}: it is taken, or not for this user"
+            ) from None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from ...reporting.page import facts
 from ...reporting.words import duration, many, moment, size_of
 from ..views import BudgetView, MemberView, ServiceView, SessionView, State
 from .frame import Reader, badge, bar, framed, listing, names
-from .phases import answer_bar, in_words, open_phase, phase_line, standing, titled
+from .phases import absent, answer_bar, in_words, missing, open_phase, phase_line, standing, titled
 from .results import result_tables
 
 LINKS = (("Sessions", "/"), ("Members", "/members"))
@@ -146,16 +146,16 @@ def _link(session: SessionView) -> str:
 
 def _card(session: SessionView, now: float) -> str:
     phase = open_phase(session)
-    out = len(session.excluded) + len(session.refused)
-    gone = f'<p class="idle">{many(out, "participant")} out</p>' if out else ""
+    left = absent(session)
+    gone = f'<p class="idle">{left}</p>' if left else ""
     if phase is None:
         return f'<div class="card"><h3>{_link(session)}</h3><p class="dim">between two phases</p>{gone}</div>'
-    left = phase.deadline - now
+    seconds = phase.deadline - now
     awaited = names(phase.awaited, _MOST_AWAITED)
     return (
         f'<div class="card"><div class="row"><h3>{_link(session)}</h3>{badge(titled(phase.name), "live")}</div>'
         f"{answer_bar(phase, 'live')}<p>{standing(phase)}</p>"
-        f'<p class="dim">{f"{duration(left)} left" if left > 0 else "closing"}'
+        f'<p class="dim">{f"{duration(seconds)} left" if seconds > 0 else "closing"}'
         f"{' · awaited:' if awaited else ''}</p>{awaited}{gone}</div>"
     )
 
@@ -168,12 +168,12 @@ def _ended(sessions: list[SessionView]) -> str:
         how = badge(each.state, TONES[each.state])
         why = f' <span class="dim">{escape(each.error)}</span>' if each.error else ""
         ended = each.ended or each.created
-        out = len(each.excluded) + len(each.refused)
+        left = absent(each)
         rows.append(
             (
                 _link(each),
                 how + why,
-                f"{escape(each.protocol)}, {len(each.participants):,} invited{f', {out:,} out' if out else ''}",
+                f"{escape(each.protocol)}, {len(each.participants):,} invited{f', {left}' if left else ''}",
                 f'<time datetime="{moment(ended)[:10]}">{moment(ended)}</time>',
                 duration(ended - each.created),
             )
@@ -191,14 +191,12 @@ def _verdict(session: SessionView, now: float) -> str:
 
 def _out(session: SessionView) -> str:
     """Return who is out, and why: what was bad, what was refused, who has vanished."""
-    gone: dict[str, str] = {}
-    for phase in session.phases:
-        if phase.closed is not None or session.state is not State.RUNNING:
-            for name in phase.awaited:
-                gone.setdefault(name, f"no answer in phase {titled(phase.name)}")
     found = {name: (badge("excluded", "bad"), why) for name, why in session.excluded.items()}
     found |= {name: (badge("refused", "idle"), why) for name, why in session.refused.items() if name not in found}
-    found |= {name: (badge("missing", "dim"), why) for name, why in gone.items() if name not in found}
+    found |= {
+        name: (badge("missing", "dim"), f"no answer in phase {titled(phase)}")
+        for name, phase in missing(session).items()
+    }
     if not found:
         return ""
     rows = [(escape(name), mark, escape(why)) for name, (mark, why) in sorted(found.items())]

@@ -8,7 +8,7 @@ from html import escape
 from ...core.threat_model import Adversary
 from ...masking.transitions import ServerPhase
 from ...paillier.state import AggregatorPhase
-from ...reporting.words import duration, many, size_of
+from ...reporting.words import duration, size_of
 from ..views import PhaseView, SessionView, State
 from .frame import MOST_NAMES, bar, names
 
@@ -148,5 +148,22 @@ def _said(session: SessionView, now: float) -> Iterator[str]:
         number, of = len(session.phases), max(len(session.phases), len(order(session)))
         yield f"Phase {number} of {of}, {titled(phase.name)}: {len(phase.answered):,} of {len(phase.asked):,} answered,"
         yield f"{phase.needed:,} needed."
-    if session.state is State.RUNNING and (out := len(session.excluded) + len(session.refused)):
-        yield f"{many(out, 'participant')} out."
+    if session.state is State.RUNNING and (left := absent(session)):
+        yield f"{left}."
+
+
+def missing(session: SessionView) -> dict[str, str]:
+    """Return name -> the first closed phase without its answer, of who was neither excluded nor has refused."""
+    found: dict[str, str] = {}
+    for phase in session.phases:
+        if phase.closed is not None or session.state is not State.RUNNING:
+            for name in phase.awaited:
+                if name not in session.excluded and name not in session.refused:
+                    found.setdefault(name, phase.name)
+    return found
+
+
+def absent(session: SessionView) -> str:
+    """Return how many are out, and how many are missing; nothing where all are there."""
+    counts = {"out": len({*session.excluded, *session.refused}), "missing": len(missing(session))}
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)

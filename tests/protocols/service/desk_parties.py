@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +86,10 @@ async def serving(folder: Path, **settings: Any) -> AsyncIterator[Desk]:
         store.close()
 
 
+async def nothing(name: str, phase: str) -> None:
+    """Wait for nothing."""
+
+
 @dataclass
 class Members:
     """Members of one session.
@@ -95,6 +99,7 @@ class Members:
         values: name -> what it contributes.
         silent: phase -> who vanishes in it.
         bend: name, phase and answer -> what is sent instead, one after another.
+        before: name and phase, awaited before anything is sent.
         outcomes: (name, phase) -> what came of what was sent.
         ends: name -> the phase of its last letter.
     """
@@ -104,6 +109,7 @@ class Members:
     values: Callable[[str], Any] = lambda name: {"v": VALUES[name]}
     silent: Mapping[str, Collection[str]] = field(default_factory=dict)
     bend: Callable[[str, str, bytes], list[bytes]] = lambda name, phase, answer: [answer]
+    before: Callable[[str, str], Awaitable[None]] = nothing
     outcomes: dict[tuple[str, str], list[Outcome]] = field(default_factory=dict)
     ends: dict[str, str] = field(default_factory=dict)
     errors: dict[str, SecAggError] = field(default_factory=dict)
@@ -128,6 +134,7 @@ class Members:
                 self.errors[name] = error
                 await self.desk.refuse(name, session, type(error).__name__, str(error))
                 continue
+            await self.before(name, letter.phase)
             for sent in self.bend(name, letter.phase, answer) if answer else ():
                 outcome = await self.desk.deliver(name, session, sent)
                 self.outcomes.setdefault((name, letter.phase), []).append(outcome)

@@ -19,7 +19,9 @@ import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
 
 from protocols.core.participants import Participants
@@ -172,9 +174,15 @@ def until(browser, text: str, seconds: float = 30) -> None:
         pytest.fail(f"no {text!r} on the page, but: {browser.execute_script(shown)}")
 
 
+def press(browser, text: str) -> None:
+    """Press what says so, in one go: the page renews itself."""
+    named = "[...document.querySelectorAll('a, button')].find((each) => each.textContent === arguments[0])"
+    browser.execute_script(f"{named}.click()", text)
+
+
 def sign_in(browser, token: Token) -> None:
     browser.find_element(By.ID, "token").send_keys(token.text)
-    browser.find_element(By.CSS_SELECTOR, 'form[action="/sign-in"] button').click()
+    press(browser, "Sign in")
     until(browser, "Sign out")
 
 
@@ -220,7 +228,7 @@ def test_a_session_is_seen_to_end_a_dropout_is_seen_and_an_opt_out_done(browser,
     until(browser, "Patients & beds <by ward>")
     axe(browser)
     look_all_over(browser, "overview")
-    browser.find_element(By.LINK_TEXT, "Patients & beds <by ward>").click()
+    press(browser, "Patients & beds <by ward>")
     until(browser, "Inputs")
     until(browser, GONE)  # awaited
     axe(browser)
@@ -233,7 +241,7 @@ def test_a_session_is_seen_to_end_a_dropout_is_seen_and_an_opt_out_done(browser,
     until(browser, "Patients & beds <by ward>")
     assert not browser.find_elements(By.CSS_SELECTOR, 'form[action="/opt-out"]')
     sign_in(browser, place.own_token)
-    browser.find_element(By.XPATH, "//button[.='Opt out of patients for sum']").click()
+    press(browser, "Opt out of patients for sum")
     until(browser, "opted out")
     assert [str(each) for each in place.consents.out()] == ["patients for sum"]
     place.go_on()
@@ -253,6 +261,18 @@ def test_a_session_is_seen_to_end_a_dropout_is_seen_and_an_opt_out_done(browser,
     axe(browser)
     look_all_over(browser, "completed")
     check_quiet(browser, place.url, place.own_url)
+
+
+def test_what_is_pressed_is_not_replaced_before_it_is_let_go(browser, place):
+    browser.get(f"{place.url}/members")
+    until(browser, "can take part")
+    heading = browser.find_element(By.TAG_NAME, "h1")
+    mouse = ActionChains(browser)
+    mouse.click_and_hold(heading).pause(2.5).perform()
+    assert heading.is_displayed()  # or it would be stale
+    mouse.reset_actions()
+    ActionChains(browser).release().perform()
+    WebDriverWait(browser, 30, 0.1).until(staleness_of(heading))
 
 
 def test_pages_work_without_their_script(browser, place):

@@ -135,6 +135,17 @@ def test_lines_that_are_damaged_cost_themselves_alone(consents):
     assert consents.asked()[0].given == (("masked-input", 7),)
 
 
+def test_a_line_that_was_cut_off_costs_itself_alone(consents):
+    consents.objection("a", SUM)
+    with (consents.folder / "asked.jsonl").open("ab") as file:
+        file.write(b'{"what": "answered", "session": "a", "pha')  # the power failed
+    again = Consents(consents.folder)
+    again.note(Did(What.ANSWERED, "a", "weekly", "sum", "masked-input", 7))
+    again.note(Did(What.ENDED, "a", "weekly", "sum", "completed"))
+    assert (again.asked()[0].given, again.asked()[0].ended) == ((("masked-input", 7),), "completed")
+    assert b"\n\n" not in (consents.folder / "asked.jsonl").read_bytes()
+
+
 def test_a_full_disk_stops_no_session_but_no_opt_out_is_claimed(consents, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")

@@ -227,6 +227,10 @@ def but_in(phase: str, enough: int) -> Deadlines:
     return Deadlines(60, phases={phase: Deadlines(60, quorum=enough)})
 
 
+def short(phase: str) -> Deadlines:
+    return Deadlines(60, phases={phase: Deadlines(0.5)})
+
+
 def ledger_in(folder: Path, epsilon: float = 8.0) -> Ledger:
     ledger = Ledger.open(str(folder / "ledger.db"), create=True)
     ledger.create(Budget("study", epsilon, "1e-5", adjacency=Adjacency.ADD_REMOVE, composition=Composition.RENYI))
@@ -259,14 +263,14 @@ def test_private_rounds_are_paid_and_refused_beyond_the_budget(tmp_path: Path) -
                 assert len(result["sums"][PLAN.config.vectors[0].name]) == 3
                 # Before anything is asked for that opens the sum, a failure costs nothing.
                 few = Members(desk, client, private_values, silent={"share-keys": CLINICS.names[3:]})
-                failed = await few.play(paid("few", PLAN, "study", CLINICS, deadlines=but_in("share-keys", 3)))
+                failed = await few.play(paid("few", PLAN, "study", CLINICS, deadlines=short("share-keys")))
                 assert failed.error == "ThresholdError"
                 while status(ledger, failed.session) is ReservationStatus.RESERVED:
                     await asyncio.sleep(0.02)
                 assert status(ledger, failed.session) is ReservationStatus.RELEASED
                 # Afterwards it does.
                 late = Members(desk, client, private_values, silent={"unmasking": CLINICS.names[1:]})
-                failed = await late.play(paid("late", PLAN, "study", CLINICS, deadlines=but_in("unmasking", 1)))
+                failed = await late.play(paid("late", PLAN, "study", CLINICS, deadlines=short("unmasking")))
                 assert (failed.error, failed.phases[-1].name) == ("ThresholdError", "unmasking")
                 assert status(ledger, failed.session) is ReservationStatus.RESERVED
                 big = replace(PLAN, epsilon=60.0, delta=1e-5)
@@ -309,24 +313,25 @@ def test_a_crash_after_the_reveal_counts_as_spent_until_the_session_ends(tmp_pat
             store = Store(tmp_path / "service.db", create=True)
             front = Desk(store, ledger=ledger, poll=0.02)
             spec = paid("private", PLAN, "study", CLINICS)
-            reached = asyncio.Event()
+            asked, died = asyncio.Event(), asyncio.Event()
 
-            def bend(name: str, phase: str, answer: bytes) -> list[bytes]:
+            async def before(name: str, phase: str) -> None:
                 if phase == "unmasking":
-                    reached.set()
-                return [answer]
+                    asked.set()
+                    await died.wait()
 
             session = await front.open(spec)
             first = Desk(store, ledger=ledger, poll=0.02, lease=0.2)
             task = asyncio.create_task(first.run())
-            playing = asyncio.create_task(Members(front, client, private_values, bend=bend).play(spec, session))
-            await reached.wait()
+            playing = asyncio.create_task(Members(front, client, private_values, before=before).play(spec, session))
+            await asked.wait()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            with store.read() as connection:  # unless it was quicker
-                (state,) = connection.exec_driver_sql("SELECT state FROM service_sessions").one()
-            if state == "running":
-                assert status(ledger, session) is ReservationStatus.RESERVED
+            with store.read() as connection:
+                row = connection.exec_driver_sql("SELECT state, revealed, held FROM service_sessions").one()
+            assert tuple(row) == ("running", True, True)
+            assert status(ledger, session) is ReservationStatus.RESERVED
+            died.set()
             async with running(store, ledger=ledger):
                 seen = await playing
             assert seen.state is State.COMPLETED

@@ -30,7 +30,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
-@pytest.mark.parametrize(("url", "kills"), [("sqlite", 10), ("postgres", 4)], indirect=["url"])
+@pytest.mark.parametrize(("url", "kills"), [("sqlite", 6), ("postgres", 3)], indirect=["url"])
 def test_kill_9_of_any_process(url: str, kills: int, tmp_path: Path) -> None:
     facts = run(url, tmp_path / "members", kills, 1)
     assert facts["killed"] >= kills

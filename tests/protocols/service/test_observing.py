@@ -20,7 +20,7 @@ from protocols.masking.policy import ClientPolicy
 from protocols.service import observing
 from protocols.service.client import Did, What
 from protocols.service.consents import Consents
-from protocols.service.observing import Observer
+from protocols.service.observing import Logged, Observer
 from protocols.service.pages import operating
 from protocols.service.pages.frame import Reader
 from protocols.service.pages.mine import Standing, participant_page
@@ -222,6 +222,20 @@ def test_a_line_of_json_for_each_event(log):
     last = json.loads(log.getvalue().splitlines()[-1])
     assert last["error"] == "ValueError"
     assert "a secret" not in log.getvalue()
+
+
+def test_what_a_participant_does_is_logged_where_that_is_asked_for(log, tmp_path):
+    consents = Consents(tmp_path)
+    noting = Logged(consents)
+    terms = sum_of_seven().terms
+    assert noting.objection("aa", terms) == ""
+    noting.note(Did(What.ANSWERED, "aa", "a sum", "sum", "masked-input", 100))
+    noting.note(Did(What.REFUSED, "aa", "a sum", "sum", "unmasking", reason="consent-withdrawn: no"))
+    answered, refused = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert (answered["event"], answered["bytes"], answered["level"]) == ("answered", 100, "info")
+    assert (refused["event"], refused["reason"], refused["level"]) == ("refused", "consent-withdrawn: no", "warning")
+    (kept,) = consents.asked()
+    assert kept.given == (("masked-input", 100),)
 
 
 def written(secret: bytes) -> list[str]:

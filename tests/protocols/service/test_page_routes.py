@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 
 import httpx
 import pytest
@@ -11,9 +12,10 @@ from protocols.service.consents import Consents
 from protocols.service.errors import StoreError, UnknownSessionError
 from protocols.service.observing import Observer
 from protocols.service.pages.frame import HEADERS
-from protocols.service.pages.joining import participant_app
+from protocols.service.pages.joining import participant_app, serve_page
 from protocols.service.pages.routes import routes
 from protocols.service.tokens import Token
+from secagg.errors import ParameterError
 from tests.protocols.service import sample_views as sample
 
 TOKEN = Token.new()
@@ -247,6 +249,15 @@ def test_the_participants_page_answers_to_this_machines_names_alone(consents, ho
     assert reply.status_code == 421
     assert "hospital" not in reply.text
     assert own_page(consents, "http://localhost:9000").get("/").status_code == 200
+
+
+def test_a_port_that_is_taken_is_a_named_error(consents):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ParameterError, match=f"nothing can be served at 127.0.0.1, port {port}: it is taken"):
+            asyncio.run(serve_page(consents, port=port))
+    with pytest.raises(ParameterError, match="the page's port is 1048576"):
+        asyncio.run(serve_page(consents, port=1 << 20))
 
 
 def test_every_form_has_a_route(consents, desk):

@@ -187,7 +187,9 @@ def test_the_order_of_phases_is_the_servers(adversary):
 
 
 def test_the_status_tells_everything_in_a_sentence():
-    assert in_words(RUNNING, sample.NOW) == "Phase 3 of 5, Inputs: 6 of 10 answered, 8 needed. 2 participants out."
+    assert in_words(RUNNING, sample.NOW) == "Phase 3 of 5, Inputs: 6 of 10 answered, 8 needed. 2 out."
+    silent = replace(RUNNING, excluded={}, phases=(*RUNNING.phases[:2], replace(RUNNING.phases[2], closed=sample.NOW)))
+    assert in_words(silent, sample.NOW) == "Running. 1 out, 5 missing."
     assert in_words(FAILED, sample.NOW) == "Ended without a result: ThresholdError."
     assert in_words(DONE, sample.NOW).startswith("Completed after ")
     assert '<p id="status" class="heard" role="status" data-live>' in PAGES[RUNNING.title]

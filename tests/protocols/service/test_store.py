@@ -299,6 +299,7 @@ def test_orders_survive_the_store() -> None:
         {"release": ReleasePolicy()},
         {"payment": Payment("b")},
         {"kind": "statistics"},
+        {"deadlines": Deadlines(phases={"mask-inputs": Deadlines()})},
     ],
 )
 def test_sessions_that_cannot_be(change: dict[str, Any]) -> None:
@@ -319,6 +320,9 @@ def test_deadlines_and_quorums() -> None:
         {"seconds": float("nan")},
         {"quorum": 1.5},
         {"quorum": -1},
+        {"quorum": 0.0},
+        {"quorum": 1},
+        {"quorum": True},
         {"grace": -1.0},
         {"phases": {"x": own}},
         {"phases": {"x": 3}},

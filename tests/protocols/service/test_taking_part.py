@@ -3,12 +3,14 @@
 import asyncio
 import json
 import threading
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from protocols.core.participants import Participants
-from protocols.core.threat_model import ThreatModel
+from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import IntegerVector
 from protocols.masking.policy import ClientPolicy
 from protocols.service.client import take_part
@@ -16,9 +18,13 @@ from protocols.service.connection import Connection, RequestRefusedError, Servic
 from protocols.service.deadlines import Deadlines
 from protocols.service.jobs import summing
 from protocols.service.kept import Folder, Kept
+from protocols.service.parties import PaillierParty
+from protocols.service.sessions import SessionSpec
 from protocols.service.views import State
 from secagg.errors import ParameterError, StateError
+from secagg.paillier import PublicKey
 from secagg.signatures import Identity
+from tests.protocols.paillier import harness
 
 from . import places
 from .places import connected, service_at
@@ -395,3 +401,88 @@ def test_one_process_at_a_time_uses_a_folder(tmp_path):
     (tmp_path / "own").chmod(0o750)
     with pytest.raises(ParameterError, match="chmod 700"):
         Folder(tmp_path / "own")
+
+
+def test_a_session_against_a_malicious_server_by_the_keys_that_members_have(tmp_path, certificates):
+    """A member's key is its identity in the session; the roster is known beforehand, and others are refused."""
+    identities = {name: Identity(bytes([number]) * 32) for number, name in enumerate(NAMES, 1)}
+    roster = Participants({name: own.public_bytes for name, own in identities.items()})
+    other = Participants(dict(roster.keys) | {"site-4": Identity.generate().public_bytes})
+
+    async def one(service, name):
+        token = await asyncio.to_thread(service.members.invite, name)
+        async with Connection(service.url, identities[name], ca=certificates.ca, patience=20) as connection:
+            await connection.enrol(name, token)
+            given = {"sum": lambda terms: {"v": VALUES[name]}}
+            known = other if name == "site-2" else roster
+            return await take_part(
+                connection,
+                name,
+                given,
+                state=tmp_path / name,
+                policy=POLICY,
+                participants=known,
+                sessions=1,
+                warm=False,
+            )
+
+    async def run():
+        with service_at(tmp_path, certificates) as service:
+            async with service.serving(), asyncio.TaskGroup() as group:
+                tasks = {name: group.create_task(one(service, name)) for name in NAMES}
+                among = await service.enrolled(NAMES)
+                assert among == roster
+                model = ThreatModel(len(NAMES), 0.2, 0.2, Adversary.MALICIOUS_SERVER)
+                spec = summing("a sum", (IntegerVector("v", 2, max_value=1 << 20),), model, among)
+                (view,) = await service.sessions(spec)
+                result = json.loads(await service.desk.result(None, view.session))
+                return view, result, {name: (await task)[0] for name, task in tasks.items()}
+
+    view, result, ended = play(run())
+    assert result["sums"] == {"v": total(set(NAMES) - {"site-2"})}
+    assert ended["site-2"].phase == "refused"
+    assert "site-2" in view.refused
+    assert not view.excluded
+
+
+def test_an_encrypted_sum_among_contributors_and_a_committee(tmp_path, certificates, monkeypatch):
+    """With relays; a committee member refuses parameters that are not those which it was given before."""
+    monkeypatch.setattr("protocols.paillier.written.PublicKey", partial(PublicKey, _min_bits=256))
+    parameters = harness.make_parameters(3, nonce=b"over https".ljust(32))
+    shares = {share.member: replace(share, key=parameters.key) for share in harness.dealt(4, 5)[1]}
+    contributors, members = parameters.contributors, parameters.members
+
+    def party_of(name):
+        if name in contributors:
+            own = harness.identity(contributors.number(name))
+            return PaillierParty(parameters, name, own, noise=harness.noise())
+        number = members.number(name)
+        known = harness.make_parameters(3, nonce=bytes(32)) if number == 5 else parameters
+        return PaillierParty(known, name, harness.identity(1000 + number), shares[number])
+
+    async def one(service, name):
+        party = party_of(name)
+        token = await asyncio.to_thread(service.members.invite, name)
+        async with Connection(service.url, party.identity, ca=certificates.ca, patience=20) as connection:
+            await connection.enrol(name, token)
+            given = {"sum": lambda terms: {"update": harness.update(contributors.number(name))}}
+            return await take_part(connection, name, given, state=tmp_path / name, party=party, sessions=1, warm=False)
+
+    async def run():
+        names = [*contributors, *members]
+        with service_at(tmp_path, certificates) as service:
+            async with service.serving(), asyncio.TaskGroup() as group:
+                tasks = {name: group.create_task(one(service, name)) for name in names}
+                await service.enrolled(names)
+                (view,) = await service.sessions(SessionSpec("encrypted", parameters))
+                result = json.loads(await service.desk.result(None, view.session)) if not view.error else None
+                return view, result, {name: (await task)[0] for name, task in tasks.items()}
+
+    view, result, ended = play(run())
+    assert view.state is State.COMPLETED, view
+    assert result["survivors"] == sorted(contributors)
+    assert result["levels"]["update"] == harness.levels(parameters, dict.fromkeys((1, 2, 3), 1)).tolist()
+    last = members.names[-1]
+    assert ended[last].phase == "refused"
+    assert "are not those that this member has" in view.refused[last]
+    assert {each.phase for name, each in ended.items() if name != last} == {"completed"}
