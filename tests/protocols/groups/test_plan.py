@@ -162,7 +162,7 @@ def test_groups_that_are_passed_over_do_not_hide_their_clients(n, corrupt, dropo
     ],
 )
 def test_plans_are_those_of_trying_every_number_of_groups(asked, numbers, probability):
-    """As the whole chain over every number of groups, one after another, and exact laws of corrupt clients gave them."""
+    """As the whole chain for every number of groups, one after another, and exact laws of corrupt ones gave them."""
     plan = GroupPlan(*asked)
     corrupt = plan.max_corrupt(plan.sizes[0]), plan.max_corrupt(plan.sizes[-1])
     assert (plan.num_groups, plan.max_spoilt, *corrupt) == numbers
