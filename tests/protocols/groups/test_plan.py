@@ -152,6 +152,23 @@ def test_groups_that_are_passed_over_do_not_hide_their_clients(n, corrupt, dropo
         assert plan._most_hiding(groups) == next((g for g in range(groups, 0, -1) if plan._hides(g)), None)
 
 
+@pytest.mark.parametrize(
+    ("asked", "numbers", "probability"),
+    [
+        ((12_345, 0.02, 0.02), (425, 212, 13, 13), "7.47894e-07"),
+        ((20_000, 0.01, 0.01, 5, Rule.MULTI_KRUM, None, 3), (356, 175, 13, 13), "7.37461e-07"),
+        ((50_000, 0.01, 0.01), (823, 411, 14, 13), "7.02125e-07"),
+        ((100_000, 0.01, 0.01), (1591, 795, 14, 14), "6.85266e-07"),
+    ],
+)
+def test_plans_are_those_of_trying_every_number_of_groups(asked, numbers, probability):
+    """As the whole chain for every number of groups, one after another, and exact laws of corrupt ones gave them."""
+    plan = GroupPlan(*asked)
+    corrupt = plan.max_corrupt(plan.sizes[0]), plan.max_corrupt(plan.sizes[-1])
+    assert (plan.num_groups, plan.max_spoilt, *corrupt) == numbers
+    assert f"{plan.spoilt_probability:.6g}" == probability
+
+
 @pytest.mark.parametrize(("n", "groups", "spoilt"), [(100_000, 1591, 795), (1_000_000, 14_951, 7475)])
 def test_large_plans(n, groups, spoilt):
     plan = GroupPlan(n, 0.01, 0.01)
