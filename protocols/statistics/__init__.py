@@ -1,6 +1,7 @@
 """Statistics over data that stay with their owners: a question, answered exactly by the sum of one masked session."""
 
 from .answer import Answer, answer_of
+from .beginnings import beginnings_of
 from .columns import Levels, Number, even_edges
 from .consent import Consent
 from .finding import Finding
@@ -34,6 +35,7 @@ __all__ = [
     "answer_of",
     "ask_twice",
     "asked",
+    "beginnings_of",
     "even_edges",
     "fit",
     "query_from_toml",
