@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -152,6 +153,7 @@ class Rate:
             self._left.clear()
 
 
+@lru_cache(maxsize=1 << 12)
 def peer_of(address: str) -> str:
     """Return what stands for an address: itself, or its /64 network, of which one peer may have all."""
     try:
