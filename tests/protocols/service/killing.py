@@ -19,6 +19,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -210,45 +211,48 @@ def kill(url: str, folder: Path, kills: int, seed: int) -> dict[str, Any]:
     ended(child(open_sessions, url, opened, noted))
     running = [start(url, folder, which, None) for which in range(4)]
     killed = 2
-    while not states(url)["owned"]:
-        time.sleep(0.01)
-    for which in (0, 1):  # one of them runs a session, which somebody has to take over
-        os.kill(running[which], signal.SIGKILL)
-        os.waitpid(running[which], 0)
-        running[which] = start(url, folder, which, None)
-    while killed < kills:
-        which = choose.randrange(4)
-        time.sleep(choose.uniform(0.0, 0.3))
-        os.kill(running[which], signal.SIGKILL)
-        while True:
-            _, status = os.waitpid(running[which], 0)
-            assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL, status
-            killed += 1
-            by_count = killed < kills and choose.random() < 0.5
-            running[which] = start(url, folder, which, choose.randrange(1, 120) if by_count else None)
-            if not by_count:
+    try:
+        while not states(url)["owned"]:
+            time.sleep(0.01)
+        for which in (0, 1):  # one of them runs a session, which somebody has to take over
+            os.kill(running[which], signal.SIGKILL)
+            os.waitpid(running[which], 0)
+            running[which] = start(url, folder, which, None)
+        while killed < kills:
+            which = choose.randrange(4)
+            time.sleep(choose.uniform(0.0, 0.3))
+            os.kill(running[which], signal.SIGKILL)
+            while True:
+                _, status = os.waitpid(running[which], 0)
+                assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL, status
+                killed += 1
+                by_count = killed < kills and choose.random() < 0.5
+                running[which] = start(url, folder, which, choose.randrange(1, 120) if by_count else None)
+                if not by_count:
+                    break
+                # It dies by itself; if it has nothing to do, it is helped.
+                patience = time.monotonic() + 1.5
+                while os.waitid(os.P_PID, running[which], os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                    if time.monotonic() > patience:
+                        os.kill(running[which], signal.SIGKILL)
+                    time.sleep(0.005)
+            fresh = AT_ONCE - states(url)["running"]
+            if fresh > 0:
+                ended(child(open_sessions, url, fresh, noted))
+                opened += fresh
+        while states(url)["running"]:
+            time.sleep(0.1)
+        patience = time.monotonic() + 30
+        while time.monotonic() < patience:  # until members know
+            known = [{line.split()[0] for line in (folder / f"{name}.ends").open()} for name in NAMES]
+            if all(len(each) == opened for each in known):
                 break
-            # It dies by itself; if it has nothing to do, it is helped.
-            patience = time.monotonic() + 1.5
-            while os.waitid(os.P_PID, running[which], os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                if time.monotonic() > patience:
-                    os.kill(running[which], signal.SIGKILL)
-                time.sleep(0.005)
-        fresh = AT_ONCE - states(url)["running"]
-        if fresh > 0:
-            ended(child(open_sessions, url, fresh, noted))
-            opened += fresh
-    while states(url)["running"]:
-        time.sleep(0.1)
-    patience = time.monotonic() + 30
-    while time.monotonic() < patience:  # until members know
-        known = [{line.split()[0] for line in (folder / f"{name}.ends").open()} for name in NAMES]
-        if all(len(each) == opened for each in known):
-            break
-        time.sleep(0.1)
-    for pid in running:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+            time.sleep(0.1)
+    finally:  # none outlives this process, whatever happens
+        for pid in running:
+            with suppress(ProcessLookupError):  # one that has failed by itself
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
     seconds = round(time.monotonic() - begun, 1)
     return {"killed": killed, "sessions": opened, **check(url, folder, noted), "seconds": seconds}
 
