@@ -49,7 +49,7 @@ class GroupPlan:
         honest_minimum: how many who are not corrupt each group's sum must have at least, from 2.
         rule: what makes one vector of the groups' means.
         groups: how many; None for the fewest that serve.
-        spare: how many groups may fail without ending the round.
+        spare: how many groups may fail at least without ending the round, whatever the spoilt ones do.
         dropout_fraction: the largest fraction of a group that vanishes; one that loses more fails.
         adversary: what the server may do, in each group's session.
 
@@ -140,7 +140,7 @@ class GroupPlan:
 
     @property
     def noise_factor(self) -> float:
-        """How much more noise private rounds have by groups, each of which adds all of it: see `Rule.noise_factor`."""
+        """Roughly how much more noise private rounds have by groups, each with all of it: `Rule.noise_factor`."""
         return self.rule.noise_factor(self.num_groups, self.max_spoilt)
 
     def max_corrupt(self, size: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg.encoding import Levels
-from secagg.errors import EncodingError, ParameterError, ThresholdError
+from secagg.errors import EncodingError, ParameterError, StateError, ThresholdError
 
 from ..core.threat_model import ThreatModel
 from ..inputs.vectors import FloatVector
@@ -33,8 +33,8 @@ class GroupedRounds:
             rounds are planned here, a group at a time: each group bears its own noise.
 
     Raises:
-        ParameterError: the groups are not the plan's, or a configuration has another threat model, other vectors, or
-            sums with fewer honest inputs than planned.
+        ParameterError: the groups are not the plan's, or have a client in common, or a configuration has another threat
+            model, other vectors, or sums with fewer honest inputs than planned.
     """
 
     plan: GroupPlan
@@ -51,6 +51,8 @@ class GroupedRounds:
         sizes = tuple(len(members) for members in self.groups.members)
         if sizes != self.plan.sizes:
             raise ParameterError(f"the groups have sizes {sizes}, but the plan's have {self.plan.sizes}")
+        if len(frozenset().union(*self.groups.members)) != sum(sizes):
+            raise ParameterError("a client is in two groups: its input would count twice")
         made = {size: self.configure(self.plan.model(size)) for size in dict.fromkeys(sizes)}
         for size, config in made.items():
             if config.threat_model != self.plan.model(size):
@@ -61,21 +63,40 @@ class GroupedRounds:
                     f"sums of groups of {size} may have {honest} honest inputs, but the plan promises "
                     f"{self.plan.honest_minimum}: leave min_survivors 0"
                 )
-        named = {tuple((spec.name, spec.length) for spec in config.vectors) for config in made.values()}
-        if len(named) > 1 or len({config.max_weight for config in made.values()}) > 1:
-            raise ParameterError("configure gave groups of different sizes other vectors or weights")
+        alike = {
+            # The noise of private rounds is planned for each size; all else is encoded in one way.
+            tuple((spec.name, spec.length) if config.private else spec for spec in config.vectors)
+            for config in made.values()
+        }
+        if len(alike) > 1 or len({config.max_weight for config in made.values()}) > 1:
+            raise ParameterError("configure gave groups of different sizes other vectors or weights: give all one")
         return tuple(made[size] for size in sizes)
 
     def policy(self, size: int, policy: ClientPolicy | None = None) -> ClientPolicy:
         """Return what a client in a group of this size asks of its session, beside its own policy.
 
-        No other size, no fewer corrupt clients withstood, no sum with fewer honest inputs than the plan says.
+        No other size, no fewer corrupt clients withstood, no sum with fewer honest inputs than the plan says. What its
+        own policy leaves at the default about these is the plan's to say. What it demands beyond the default stands.
+
+        Raises:
+            ParameterError: no group has this size, or the client's own policy demands more clients than it has.
         """
-        own, model = policy or ClientPolicy(), self.plan.model(size)
+        if size not in self.plan.sizes:
+            raise ParameterError(f"no group has {size} clients: they have {', '.join(map(str, set(self.plan.sizes)))}")
+        usual, model = ClientPolicy(), self.plan.model(size)
+        own = policy or usual
+        if own.min_clients > max(size, usual.min_clients):
+            raise ParameterError(
+                f"this client demands sessions of {own.min_clients} clients, but its group has {size}: plan larger "
+                "groups, or say what it demands of a group"
+            )
+        planned = model.corrupt_fraction
         return replace(
             own,
             corrupt_clients=max(own.corrupt_clients, model.max_corrupt),
-            corrupt_fraction=min(own.corrupt_fraction, model.corrupt_fraction),
+            corrupt_fraction=max(own.corrupt_fraction, planned)
+            if own.corrupt_fraction > usual.corrupt_fraction
+            else planned,
             min_clients=size,
             max_clients=size,
             min_survivors=max(own.min_survivors, model.max_corrupt + self.plan.honest_minimum),
@@ -89,20 +110,32 @@ class GroupedRounds:
 
         Raises:
             ThresholdError: fewer groups are left than planned: more of them may be spoilt than the rule bears.
-            ParameterError: there is no such group.
+            ParameterError: there is no such group, or a result is not of that group's session.
         """
-        strange = [place for place in results if not 0 <= place < len(self.configs)]
-        if strange:
-            raise ParameterError(f"there is no group {strange[0]}, but 0 to {len(self.configs) - 1}")
-        if len(results) < self.plan.min_groups:
-            raise ThresholdError(
-                f"{len(results)} of {len(self.configs)} groups have a sum, but {self.plan.rule} needs "
-                f"{self.plan.min_groups}, of which {self.plan.max_spoilt} may be spoilt: plan with more spare groups",
-                needed=self.plan.min_groups,
-                have=len(results),
-            )
+        for place, result in results.items():
+            self._check(place, result)
+        self.check_enough(len(results), "a sum")
         left_out = tuple(place for place in range(len(self.configs)) if place not in results)
         return GroupedResult(self, {place: results[place] for place in sorted(results)}, left_out)
+
+    def check_enough(self, groups: int, what: str) -> None:
+        """Raise ThresholdError if fewer groups have something than the plan's rule needs."""
+        if groups < self.plan.min_groups:
+            raise ThresholdError(
+                f"{groups} of {len(self.configs)} groups have {what}, but {self.plan.rule} needs "
+                f"{self.plan.min_groups}, of which {self.plan.max_spoilt} may be spoilt: plan with more spare groups",
+                needed=self.plan.min_groups,
+                have=groups,
+            )
+
+    def _check(self, place: int, result: RoundResult) -> None:
+        if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < len(self.configs):
+            raise ParameterError(f"there is no group {place!r:.20}, but 0 to {len(self.configs) - 1}")
+        config, members = self.configs[place], frozenset(self.groups.members[place])
+        if not result.survivors <= members or len(result.survivors) < config.min_survivors or result.config != config:
+            raise ParameterError(
+                f"the result for group {place} is not of its session: other clients, or another setting"
+            )
 
 
 @dataclass(frozen=True)
@@ -128,19 +161,30 @@ class GroupedResult:
         """Return what the plan's rule makes of the groups' means of a vector: `rules.combine`.
 
         Groups count alike, whatever weights their clients say they have; but for SUM, which is the mean of all inputs.
+        A group whose weights add up to zero has no mean of a weighted vector: one client can bring that about. It is
+        left out, and counts as one that failed; `distances` are of the others.
 
         Raises:
             ParameterError: there is no such vector; or as `combine`.
-            StateError: the weights of a group are all zero.
+            ThresholdError: fewer groups have a mean than planned.
+            StateError: no group has one.
         """
         plan = self.rounds.plan
-        means = [result.mean(name) for result in self.results.values()]
+        weighted = self._is_weighted(name)
+        results = [result for result in self.results.values() if result.total_weight or not weighted]
+        if plan.rule is not Rule.SUM:
+            self.rounds.check_enough(len(results), "a mean")
+        if not results:
+            raise StateError("the weights of all groups add up to zero: there is no mean")
+        means = [result.mean(name) for result in results]
         if plan.rule is not Rule.SUM:
             return combine(plan.rule, means, plan.max_spoilt, radius=radius, centre=centre)
-        vectors = self.rounds.configs[0].vectors
-        weighted = any(spec.name == name and isinstance(spec, FloatVector) and spec.weighted for spec in vectors)
-        counts = [each.total_weight if weighted else len(each.survivors) for each in self.results.values()]
+        counts = [each.total_weight if weighted else len(each.survivors) for each in results]
         return combine(Rule.SUM, means, 0, weights=counts, max_weight=max(counts), radius=radius, centre=centre)
+
+    def _is_weighted(self, name: str) -> bool:
+        vectors = self.rounds.configs[0].vectors
+        return any(spec.name == name and isinstance(spec, FloatVector) and spec.weighted for spec in vectors)
 
     @property
     def joint(self) -> RoundResult:

@@ -47,6 +47,11 @@ class RoundResult:
     _config: RoundConfig
     _session_id: bytes
 
+    @property
+    def config(self) -> RoundConfig:
+        """What the round was about."""
+        return self._config
+
     @classmethod
     def decode(
         cls,

@@ -220,12 +220,14 @@ class _Flights:
                 self._ray.cancel(step, force=True)
 
     def _over(self, task: GroupTask) -> bool:
-        dumped = self._kept.newest(task.place)
         with _naming(self._kept, task):
+            dumped = self._kept.newest(task.place)
             return dumped is not None and has_ended(task, dumped)
 
     def _begin(self, task: GroupTask) -> Any:
-        ranges = [self._ray.put(one) for one in in_ranges(self._kept.newest(task.place) or b"")]
+        with _naming(self._kept, task):
+            dumped = self._kept.newest(task.place) or b""
+        ranges = [self._ray.put(one) for one in in_ranges(dumped)]
         return self._step.remote(versions(), task, self._inputs, ranges, STEP_SECONDS)
 
     def _finish(self, task: GroupTask, step: Any) -> bool:

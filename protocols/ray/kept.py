@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from secagg.errors import ParameterError
+from secagg.errors import ParameterError, StateError
 
 from ..core.files import write_whole
 
@@ -16,7 +16,7 @@ _PRIVATE = 0o600
 
 
 class Kept:
-    """The newest dump of each group's session, a file each. As secret as the simulated clients.
+    """The newest dump of each group's session, a file each, behind the round's fingerprint. As secret as the clients.
 
     Args:
         folder: of this round alone; made if it is not there.
@@ -30,6 +30,7 @@ class Kept:
     def __init__(self, folder: Path, fingerprint: str) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
+        self._head = f"{fingerprint}\n".encode()
         self._round = folder / "round"
         if not self._round.exists():
             if any(folder.iterdir()):
@@ -61,11 +62,19 @@ class Kept:
         return self._folder / f"group-{place:06}"
 
     def newest(self, place: int) -> bytes | None:
-        """Return a group's newest dump; None before its first step."""
-        with suppress(FileNotFoundError):
-            return self.file(place).read_bytes()
-        return None
+        """Return a group's newest dump; None before its first step.
+
+        Raises:
+            StateError: what is there is of another round, whose clients and inputs would be summed here.
+        """
+        try:
+            kept = self.file(place).read_bytes()
+        except FileNotFoundError:
+            return None
+        if not kept.startswith(self._head):
+            raise StateError("it is no dump of this round")
+        return kept.removeprefix(self._head)
 
     def keep(self, place: int, dumped: bytes) -> None:
         """Put a dump in the place of the one before, as a whole or not at all."""
-        write_whole(self.file(place), dumped, mode=_PRIVATE)
+        write_whole(self.file(place), self._head + dumped, mode=_PRIVATE)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -129,8 +131,55 @@ def test_a_client_asks_its_session_for_what_the_plan_promises():
     for config, says in ((fewer, "invites 7"), (weaker, "withstands"), (smaller, "may sum as few as 3")):
         with pytest.raises(ParameterError, match=says):
             policy.check(config)
-    strict = rounds.policy(8, ClientPolicy(min_survivors=6, corrupt_clients=3))
-    assert (strict.min_survivors, strict.corrupt_clients) == (6, 3)
+    strict = rounds.policy(8, ClientPolicy(min_survivors=6, corrupt_clients=3, corrupt_fraction=0.3))
+    assert (strict.min_survivors, strict.corrupt_clients, strict.corrupt_fraction) == (6, 3, 0.3)
+    with pytest.raises(ParameterError, match="demands sessions of 20 clients, but its group has 8"):
+        rounds.policy(8, ClientPolicy(min_clients=20))
+    with pytest.raises(ParameterError, match="no group has 9 clients"):
+        rounds.policy(9)
+
+
+def test_one_weight_that_cancels_its_groups_others_spoils_that_group_alone():
+    """Its bearer's own program encodes it as minus the sum of the others'."""
+    rounds = grouped(Rule.MEDIAN, bad_fraction=0.04, groups=5, spare=1, honest_minimum=2, corrupt_fraction=0.0)
+    results = dict(run_in_groups(rounds, inputs).result.results)
+    results[2] = dataclasses.replace(results[2], total_weight=0)
+    spoilt = rounds.finish(results)
+    others = [results[place].mean("update") for place in (0, 1, 3, 4)]
+    assert rounds.plan.min_groups <= 4
+    expected = combine(Rule.MEDIAN, others, rounds.plan.max_spoilt).value
+    assert np.array_equal(spoilt.combined("update").value, expected)
+    assert spoilt.combined("counts").groups == 5  # which are not weighted
+    with pytest.raises(ThresholdError, match="groups have a mean, but median needs"):
+        rounds.finish({place: dataclasses.replace(results[place], total_weight=0) for place in results}).combined(
+            "update"
+        )
+    sums = grouped(Rule.SUM, groups=5, honest_minimum=2, corrupt_fraction=0.0).finish(results)
+    np.testing.assert_allclose(
+        sums.combined("update").value,
+        np.average(others, axis=0, weights=[results[place].total_weight for place in (0, 1, 3, 4)]),
+    )
+
+
+def test_results_are_of_their_groups_sessions():
+    rounds = grouped(Rule.SUM)
+    results = dict(run_in_groups(rounds, inputs).result.results)
+    few = dataclasses.replace(results[1], survivors=frozenset(sorted(results[1].survivors)[:2]))
+    other = dataclasses.replace(results[0], _config=rounds.configs[2])
+    for wrong in ({1: results[0]}, {1: few}, {0: other}):
+        with pytest.raises(ParameterError, match=f"the result for group {next(iter(wrong))} is not of its session"):
+            rounds.finish(results | wrong)
+    for place in (0.5, True, -1):
+        with pytest.raises(ParameterError, match="there is no group"):
+            rounds.finish({place: results[0]})
+
+
+def test_nobody_is_in_two_groups():
+    plan = plan_of(Rule.SUM)
+    first, *others = deal(plan, Participants.numbered(COUNT), COIN).members
+    twice = Groups(COIN, (first, first, *others[1:]))
+    with pytest.raises(ParameterError, match="in two groups"):
+        GroupedRounds(plan, twice, lambda model: RoundConfig(model, VECTORS[1:]))
 
 
 def test_configurations_that_break_the_plan_are_refused():
@@ -140,6 +189,7 @@ def test_configurations_that_break_the_plan_are_refused():
         (lambda model: RoundConfig(ThreatModel(8, 0.0, 0.2), VECTORS[1:]), "changed the threat model"),
         (lambda model: RoundConfig(model, VECTORS[1:], min_survivors=3), "may have 2 honest inputs"),
         (lambda model: RoundConfig(model, VECTORS[: model.num_clients - 6], max_weight=6), "other vectors or weights"),
+        (lambda model: RoundConfig(model, (FloatVector("u", 2, clip=float(model.num_clients)),)), "other vectors"),
     ):
         with pytest.raises(ParameterError, match=says):
             GroupedRounds(plan, groups, configure)

@@ -155,7 +155,8 @@ def test_a_driver_that_was_killed_goes_on_with_the_same_sessions(cluster, tmp_pa
     begun.send_signal(signal.SIGKILL)
     assert begun.wait() == -signal.SIGKILL
     rounds = grouped()
-    kept = {place: file.read_bytes() for place in range(3) if (file := folder / f"group-{place:06}").exists()}
+    bare = {place: file.read_bytes() for place in range(3) if (file := folder / f"group-{place:06}").exists()}
+    kept = {place: dumped.partition(b"\n")[2] for place, dumped in bare.items()}  # behind the round's fingerprint
     sessions = {place: session_of(rounds, place, dumped) for place, dumped in kept.items()}
     assert sessions
     report = run_on_ray(rounds, Deadly(none, 0), DROPS, workers=2, folder=folder)
@@ -167,9 +168,12 @@ def test_a_driver_that_was_killed_goes_on_with_the_same_sessions(cluster, tmp_pa
     assert before == {file: file.stat().st_mtime_ns for file in folder.iterdir()}
     with pytest.raises(ParameterError, match="keeps another round"):
         run_on_ray(grouped(coin=8), inputs, DROPS, workers=2, folder=folder)
-    (folder / "group-000001").write_bytes(b"SAGGDUMP")
-    with pytest.raises(StateError, match=r"group-000001: .*; delete it to run that group anew"):
-        run_on_ray(rounds, inputs, DROPS, workers=2, folder=folder)
+    own = (folder / "group-000001").read_bytes()
+    another = bytes([own[0] ^ 1]) + own[1:]  # it has the place, but is of another round
+    for wrong in (another, own.partition(b"\n")[0] + b"\nSAGGDUMP"):
+        (folder / "group-000001").write_bytes(wrong)
+        with pytest.raises(StateError, match=r"group-000001: .*; delete it to run that group anew"):
+            run_on_ray(rounds, inputs, DROPS, workers=2, folder=folder)
 
 
 def drive(cluster, folder, tickets_folder):
