@@ -7,7 +7,7 @@ from typing import Self
 
 import msgspec
 
-from secagg.errors import ContradictoryRequest
+from secagg.errors import ContradictoryRequest, ParameterError
 
 from ..core.dumps import decode_state, encode_state
 from ..core.numbers import whole
@@ -42,8 +42,11 @@ class PastDraws:
         """Return if a draw over the data may begin; in a run, once it is known.
 
         Raises:
+            ParameterError: the data have no name.
             ContradictoryRequest: the run has had a draw, the data are in a group, or there were too many draws.
         """
+        if not isinstance(data, str) or not data:
+            raise ParameterError(f"data are named {data!r:.60}, but must be by text of at least one character")
         known = self._known
         if run in known.runs:
             raise ContradictoryRequest("asked to draw groups again in a run that had its draw")

@@ -25,6 +25,8 @@ Vectors = npt.NDArray[np.float64]
 CLIPPING_STEPS = 3
 WEISZFELD_STEPS = 1000
 WEISZFELD_TOLERANCE = 2.0**-40
+_THERE, _LEAST = 2.0**-60, 2.0**-900
+"""A vector is where the value is if it is so near, of the median distance or at all: the inverse of less overflows."""
 
 
 class Rule(StrEnum):
@@ -224,20 +226,31 @@ def _by_krum(vectors: Vectors, spoilt: int) -> npt.NDArray[np.intp]:
 def _geometric_median(vectors: Vectors) -> Vectors:
     value: Vectors = np.median(vectors, axis=0)
     for _ in range(WEISZFELD_STEPS):
-        away = _lengths(vectors - value)
-        there = away == 0
-        inverse = np.divide(1.0, away, out=np.zeros_like(away), where=~there)
-        if not inverse.any():
-            break
-        target = (inverse / inverse.sum()) @ vectors
+        target, force, copies, scale = _drawn(vectors, value)
+        if force == 0:
+            return value
         # Where the value is one of the vectors, that one holds it back by one unit of force for each copy of it.
-        pull = float(_lengths((target - value)[None])[0]) * float(inverse.sum())
-        held = min(1.0, int(there.sum()) / pull) if pull > 0 else 1.0
-        step = (1 - held) * (target - value)
+        step = (1 - min(1.0, copies / force)) * (target - value)
         value = value + step
-        if float(_lengths(step[None])[0]) <= WEISZFELD_TOLERANCE * float(np.median(away)):
+        if float(_lengths(step[None])[0]) <= WEISZFELD_TOLERANCE * scale:
             break
-    return value
+    # Towards a vector that is the median itself steps become ever smaller, but whether the nearest one is can be told.
+    nearest: Vectors = vectors[int(np.argmin(_lengths(vectors - value)))]
+    _, force, copies, _ = _drawn(vectors, nearest)
+    return nearest if force <= copies else value
+
+
+def _drawn(vectors: Vectors, value: Vectors) -> tuple[Vectors, float, int, float]:
+    """Return whereto vectors draw a value, with which force, how many are where it is, and how far the others are."""
+    away = _lengths(vectors - value)
+    scale = float(np.median(away))
+    there = away <= max(_THERE * scale, _LEAST)
+    inverse = np.divide(1.0, away, out=np.zeros_like(away), where=~there)
+    if not inverse.any():
+        return value, 0.0, int(there.sum()), scale
+    target: Vectors = (inverse / inverse.sum()) @ vectors
+    force = float(_lengths((target - value)[None])[0]) * float(inverse.sum())
+    return target, force, int(there.sum()), scale
 
 
 def _shortened(vectors: Vectors, radius: float | None) -> tuple[Vectors, float]:

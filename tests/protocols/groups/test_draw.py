@@ -447,3 +447,11 @@ def test_dumps_of_others_are_refused():
     with pytest.raises(StateError):
         GroupServer.load(TERMS, everyone[VICTIM].dump())
     assert bytes(everyone[VICTIM]._nonce).hex() not in repr(everyone[VICTIM])
+
+
+def test_data_without_a_name_are_refused_before_anything_is_remembered():
+    past = PastDraws()
+    for name in (7, None, b"rows", ""):
+        with pytest.raises(ParameterError, match="must be by text"):
+            past.check(name)
+    assert PastDraws.load(past.dump())

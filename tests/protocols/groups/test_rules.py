@@ -198,3 +198,21 @@ def test_noise_grows_as_the_plan_says(rule):
 def test_what_is_not_combined(rule, given, says):
     with pytest.raises(ParameterError, match=says):
         combine(rule, **({"means": means(), "spoilt": 0} | given))
+
+
+def test_a_geometric_median_at_one_of_the_vectors_is_found_however_slowly_steps_get_there():
+    """The others draw with a force just below 1: Weiszfeld's own steps end a thousandth away."""
+    honest = np.array([[0.3, 0.1], [1.3, 0.1], [0.5, -2.0]])
+    units = (honest[1:] - honest[0]) / np.linalg.norm(honest[1:] - honest[0], axis=1)[:, None]
+    drawn = units.sum(axis=0)
+    across = np.array([-drawn[1], drawn[0]]) / np.linalg.norm(drawn)
+    towards = drawn / 2 + np.sqrt(1 - drawn @ drawn / 4) * across - drawn
+    for far in (0.5, 3.0, 1e3):
+        vectors = [*honest, honest[0] + far * towards]
+        assert np.array_equal(combine(Rule.GEOMETRIC_MEDIAN, vectors, 1).value, honest[0])
+
+
+def test_what_is_next_to_nothing_away_makes_no_geometric_median_undefined():
+    for tiny in (5e-324, 1e-310):
+        vectors = [np.zeros(3), np.zeros(3), np.zeros(3), np.full(3, tiny)]
+        assert np.array_equal(combine(Rule.GEOMETRIC_MEDIAN, vectors, 1).value, np.zeros(3))
