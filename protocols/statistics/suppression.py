@@ -6,7 +6,7 @@ hidden cell is protected if a shift of hidden cells alone, along a vector of the
 elimination in exact numbers, and every shift is a proof; cells are hidden until there is one for each.
 
 Who knows this rule knows more: which cells it would have hidden of another table. So each hidden cell must also have two
-values in tables of which the rule hides the same; else all are hidden.
+values in tables of which the rule hides the same. Else all cells are hidden.
 """
 
 from __future__ import annotations
@@ -127,6 +127,7 @@ def suppress(
     fixed: Collection[int] = (),
     hidden: Collection[int] = (),
     last: Collection[int] = (),
+    besides: Callable[[Sequence[int]], Any] = lambda values: None,
 ) -> Hidden:
     """Return which unknowns to hide.
 
@@ -135,20 +136,21 @@ def suppress(
         identities: what is known of sums of them.
         least: cells from 1 to below this are small. Among the tables that fit what is shown, each is within an interval
             of at least this width, other hidden cells within one of at least 1. Among those of which the rule hides the
-            same, each hidden cell has at least two values, unless all cells are hidden.
+            same, each hidden cell has at least two values, unless all cells are hidden; the interval may be narrower.
         fixed: unknowns of which it is settled elsewhere whether they are hidden.
         hidden: those of them that are.
         last: cells that are hidden only where no others do.
+        besides: from values to what else is told of them, such as which of the fixed ones are hidden.
     """
     cells = [at for at in range(len(values)) if at not in set(fixed)]
     found = _first_found(values, identities, least, cells, hidden, last)
     if not found.small or not found.protected:
         return found
-    gone = found.small | found.others
+    gone, told = found.small | found.others, besides(values)
 
     def looks_the_same(other: Sequence[int]) -> bool:
         again = _first_found(other, identities, least, cells, hidden, last)
-        return again.protected and again.small | again.others == gone
+        return again.protected and again.small | again.others == gone and besides(other) == told
 
     if any(
         _all_move(values, gone, list(_shifts(identities, movable)), least, looks_the_same)
@@ -309,6 +311,14 @@ def suppress_grid(
     values, identities = table_of(counts)
     height, width = len(counts), len(counts[0])
     rows, columns = height * width, height * width + height
+
+    def lines(values: Sequence[int]) -> list[frozenset[int]]:
+        found = (
+            suppress_line(values[rows:columns], least),
+            suppress_line(values[columns:], least, last_columns),
+        )
+        return [line.small | line.others for line in found]
+
     return suppress(
         values,
         identities,
@@ -316,6 +326,7 @@ def suppress_grid(
         fixed=range(rows, len(values)),
         hidden={rows + i for i in hidden_rows} | {columns + j for j in hidden_columns},
         last={i * width + j for i in range(height) for j in last_columns},
+        besides=lines,
     )
 
 
