@@ -5,8 +5,8 @@ hidden cell is protected if a shift of hidden cells alone, along a vector of the
 0 or above and moves this one far enough: then tables with other numbers there look the same. The kernel is computed by
 elimination in exact numbers, and every shift is a proof; cells are hidden until there is one for each.
 
-Who knows this rule knows more: which cells it would have hidden of another table. So each hidden cell must also have two
-values in tables of which the rule hides the same. Else all cells are hidden.
+Who knows this rule knows more: which cells it would have hidden of another table. So each hidden cell must also have
+two values in tables of which the rule hides the same. Else all cells are hidden.
 """
 
 from __future__ import annotations
