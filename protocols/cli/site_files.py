@@ -40,7 +40,7 @@ def read_tables(pattern: str) -> dict[str, Columns]:
 
 def _csv(path: Path) -> Columns:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.reader(file, strict=True))
     except (csv.Error, UnicodeDecodeError) as error:
         raise ParameterError(f"{path} is no CSV file: {error}") from None

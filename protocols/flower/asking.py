@@ -12,6 +12,7 @@ from flwr.serverapp import Grid
 from secagg.errors import ParameterError, SecAggError, ThresholdError
 from secagg.randomness import SYSTEM, RandomBytes
 
+from ..core.numbers import whole
 from ..masking.server import Server
 from ..statistics import Answer, Plan, Query, ReleasePolicy, answer_of
 from .announcement import node_id_of, query_announcement, query_vectors
@@ -59,6 +60,7 @@ def ask(
     for name, value, kind in (("query", query, Query), ("release", release, ReleasePolicy | None)):
         if not isinstance(value, kind):
             raise ParameterError(f"{name} is a {type(value).__name__}, but must be of protocols.statistics")
+    min_available_nodes = whole(min_available_nodes, "min_available_nodes", 1)
     asking = _Asking(grid, query, release or ReleasePolicy(), settings or SessionSettings(**options), random)
     nodes = asking.connected(min_available_nodes)
     report = SessionReport(len(nodes))

@@ -11,6 +11,8 @@ import base64
 import hashlib
 import json
 import os
+import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,6 +62,8 @@ class Entry:
 
 FIRST = b"0" * 64
 """What the first line of a journal takes for the checksum of a line before it."""
+_BEGINNING = re.compile(rb'[0-9a-f]{64} \{"columns":\{')
+"""What a first line that was cut off must begin with: less may be anything, such as a key."""
 
 
 def _checksum(before: bytes, text: bytes) -> bytes:
@@ -98,10 +102,13 @@ def read_entries(data: bytes) -> list[Entry]:
 
     Raises:
         ParameterError: any other line is not as it was written, or not behind the line that it was written behind: a
-            site that has lost its memory answers nothing.
+            site that has lost its memory answers nothing. Or all that there is begins no line of a journal.
     """
+    *lines, tail = data.split(b"\n")
+    if not lines and tail and not _BEGINNING.match(tail):
+        raise ParameterError("this is no journal, and is left as it is: name a new file, or one that holds a journal")
     entries, before, rows = list[Entry](), FIRST, 0
-    for number, line in enumerate(data.split(b"\n")[:-1], 1):
+    for number, line in enumerate(lines, 1):
         entry = _entry(line, number, before, rows)
         entries.append(entry)
         before, rows = line[: len(FIRST)], rows + len(entry.rows)
@@ -128,7 +135,7 @@ def _entry(line: bytes, number: int, before: bytes, named: int) -> Entry:
 
 
 class Journal:
-    """A site's memory of its answers. One process at a time looks and adds.
+    """A site's memory of its answers. One thread of one process at a time looks and adds.
 
     Args:
         path: of the file; made when the first answer is noted. None: in memory alone, for trials.
@@ -137,6 +144,7 @@ class Journal:
     def __init__(self, path: Path | str | None) -> None:
         self.path = None if path is None else Path(path)
         self._data = b""
+        self._lock = threading.Lock()  # of what is in memory alone: a file is locked itself
 
     @contextmanager
     def open(self) -> Iterator[Adding]:
@@ -146,11 +154,12 @@ class Journal:
             ParameterError: the file cannot be read, written or believed.
         """
         if self.path is None:
-            adding = Adding(self._data, None)
-            try:
-                yield adding
-            finally:
-                self._data += adding.added
+            with self._lock:
+                adding = Adding(self._data, None)
+                try:
+                    yield adding
+                finally:
+                    self._data += adding.added
             return
         try:
             new = not self.path.exists()
@@ -160,8 +169,9 @@ class Journal:
                 if new:
                     _settle_folder(self.path.parent)
                 data = _whole(descriptor)
+                adding = Adding(data, descriptor)  # before anything is changed: the file may be another one
                 os.ftruncate(descriptor, data.rfind(b"\n") + 1)  # an answer that was never given
-                yield Adding(data, descriptor)
+                yield adding
             finally:
                 os.close(descriptor)
         except OSError as error:

@@ -18,7 +18,7 @@ from ..core.numbers import real, whole
 from ..masking.policy import ClientPolicy
 from .beginnings import base_in, base_of, beginnings_of, with_beginnings
 from .chosen import Mask
-from .columns import Column, Levels, Number
+from .columns import Column, Levels, Number, text
 from .combinations import laid_open, systems
 from .consent import Consent
 from .differences import least_apart, same
@@ -79,6 +79,8 @@ class SitePolicy:
             given = getattr(self, name)
             if isinstance(given, str):
                 raise ParameterError(f"{name} is one text, but must be a set of names")
+            for one in given or ():
+                text(one, f"a name in {name}")
             object.__setattr__(self, name, None if given is None else frozenset(given))
         if self.statistics is not None:
             object.__setattr__(self, "statistics", frozenset(Kind(kind) for kind in self.statistics))

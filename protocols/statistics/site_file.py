@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 
 from secagg.errors import ParameterError
 
+from .beginnings import base_in
 from .columns import Levels
 from .query_file import declared_column
 from .site import Site, SitePolicy
@@ -74,7 +75,7 @@ def read_site(path: Path, *, table: Path | None = None, log: Callable[[str], Non
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Excel and Notepad put a mark in front
     except OSError as error:
         raise ParameterError(f"the site's file {path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
@@ -87,16 +88,20 @@ def _known(given: Mapping[str, Any], keys: tuple[str, ...], where: Path | str) -
         raise ParameterError(f"{where} has no key {strange[0]!r:.60}: there are {', '.join(keys)}")
 
 
-def _policy(demands: Any, kinds: Iterable[str], path: Path) -> SitePolicy:
+def _policy(demands: Any, kinds: Mapping[str, str], path: Path) -> SitePolicy:
     if not isinstance(demands, dict):
         raise ParameterError(f"[policy] of {path} must be a table")
     _known(demands, tuple(field.name for field in fields(SitePolicy)), f"[policy] of {path}")
     taken: dict[str, Any] = {"columns": list(kinds)} | demands
     try:
         taken |= {name: frozenset(value) for name, value in taken.items() if isinstance(value, list)}
-        return SitePolicy(**taken)
+        policy = SitePolicy(**taken)
     except (TypeError, ValueError) as error:
         raise ParameterError(f"[policy] of {path}: {error}") from None
+    for name in sorted(policy.columns | (policy.filters or frozenset())):
+        if base_in(kinds, name) not in kinds:
+            raise ParameterError(f"[policy] of {path} names {name!r:.60}, but [columns] does not")
+    return policy
 
 
 def _table(path: Path, kinds: Mapping[str, str], ids: str | None) -> tuple[dict[str, Any], list[str] | None]:
@@ -115,7 +120,7 @@ def _table(path: Path, kinds: Mapping[str, str], ids: str | None) -> tuple[dict[
 
 def _csv_rows(path: Path) -> list[list[str]]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             return list(csv.reader(file, strict=True)) or [[]]
     except OSError as error:
         raise ParameterError(f"the table {path} cannot be read: {error.strerror}") from None

@@ -4,18 +4,26 @@ Cells are unknowns; what is known of them (a row adds up to its margin, all to t
 hidden cell is protected if a shift of hidden cells alone, along a vector of the identities' kernel, keeps every cell at
 0 or above and moves this one far enough: then tables with other numbers there look the same. The kernel is computed by
 elimination in exact numbers, and every shift is a proof; cells are hidden until there is one for each.
+
+Who knows this rule knows more: which cells it would have hidden of another table. So each hidden cell must also have
+two values in tables of which the rule hides the same. Else all cells are hidden.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
+from random import Random
 from typing import Any
 
 Identity = Mapping[int, int]
 """Unknown -> its coefficient, of a sum that is known."""
 Vector = dict[int, Any]
+_BASES = 4
+_MAX_RUNS = 300
+"""How many tables are looked at before a table counts as one that tells something."""
 
 
 def kernel(identities: Sequence[Identity], hidden: Sequence[int]) -> list[Vector]:
@@ -119,19 +127,99 @@ def suppress(
     fixed: Collection[int] = (),
     hidden: Collection[int] = (),
     last: Collection[int] = (),
+    besides: Callable[[Sequence[int]], Any] = lambda values: None,
 ) -> Hidden:
     """Return which unknowns to hide.
 
     Args:
         values: what the unknowns are, from 0.
         identities: what is known of sums of them.
-        least: cells from 1 to below this are small. Each is hidden within an interval of at least this width; other
-            hidden cells within one of at least 1.
+        least: cells from 1 to below this are small. Among the tables that fit what is shown, each is within an interval
+            of at least this width, other hidden cells within one of at least 1. Among those of which the rule hides the
+            same, each hidden cell has at least two values, unless all cells are hidden; the interval may be narrower.
         fixed: unknowns of which it is settled elsewhere whether they are hidden.
         hidden: those of them that are.
         last: cells that are hidden only where no others do.
+        besides: from values to what else is told of them, such as which of the fixed ones are hidden.
     """
     cells = [at for at in range(len(values)) if at not in set(fixed)]
+    found = _first_found(values, identities, least, cells, hidden, last)
+    if not found.small or not found.protected:
+        return found
+    gone, told = found.small | found.others, besides(values)
+
+    def looks_the_same(other: Sequence[int]) -> bool:
+        again = _first_found(other, identities, least, cells, hidden, last)
+        return again.protected and again.small | again.others == gone and besides(other) == told
+
+    if any(
+        _all_move(values, gone, list(_shifts(identities, movable)), least, looks_the_same)
+        for movable in (gone, gone | set(hidden))
+    ):
+        return found
+    return Hidden(found.small, frozenset(cells) - found.small, True)
+
+
+def _all_move(
+    values: Sequence[int],
+    gone: Collection[int],
+    shifts: Sequence[Mapping[int, int]],
+    far: int,
+    looks_the_same: Callable[[Sequence[int]], bool],
+) -> bool:
+    """Tell whether every hidden cell has two values in tables that are reached by shifts, and all look the same.
+
+    Who knows the rule runs it on each table that fits, and keeps those of which it hides the same. Each of the tables
+    that are reached reaches the others, so that the answer is the same for all of them.
+    """
+    still, seen, queue = set(gone), {tuple(values)}, [tuple(values)]
+    runs = 0
+    for once in (True, False):  # first what moves something new, from here; then everything, from everywhere
+        for table in queue:
+            for shift in shifts:
+                for times in (way * step for step in range(1, far + 1) for way in (1, -1)):
+                    if once and still.isdisjoint(shift):
+                        break
+                    other = tuple(value + times * shift.get(at, 0) for at, value in enumerate(table))
+                    if min(other) < 0 or other in seen:
+                        continue
+                    runs += 1
+                    if looks_the_same(other):
+                        still -= shift.keys()
+                        seen.add(other)
+                        queue.append(other)
+                    if not still:
+                        return True
+                    if runs == _MAX_RUNS:
+                        return False
+            if once:
+                break
+    return False
+
+
+def _shifts(identities: Sequence[Identity], movable: Collection[int]) -> Iterator[dict[int, int]]:
+    """Give some shifts in whole numbers, the same ones for all tables of which the same is hidden."""
+    order, chosen = sorted(movable), Random(0)  # noqa: S311 (nothing is secret: who looks on may draw the same)
+    for _ in range(_BASES):
+        basis = kernel(identities, order)
+        mixed: Vector = {}
+        for vector in basis:
+            _subtract(mixed, vector, chosen.choice((1, -1)))
+        for shift in (*basis, mixed):
+            scale = lcm(*(Fraction(factor).denominator for factor in shift.values()))
+            yield {at: int(factor * scale) for at, factor in shift.items()}
+        chosen.shuffle(order)
+
+
+def _first_found(
+    values: Sequence[int],
+    identities: Sequence[Identity],
+    least: int,
+    cells: Sequence[int],
+    hidden: Collection[int],
+    last: Collection[int],
+) -> Hidden:
+    """Return what to hide from those who do not know how it was chosen."""
     small = frozenset(at for at in cells if 0 < values[at] < least)
     gone = set(small) | set(hidden)
     having = [list(identity) for identity in identities]
@@ -223,6 +311,14 @@ def suppress_grid(
     values, identities = table_of(counts)
     height, width = len(counts), len(counts[0])
     rows, columns = height * width, height * width + height
+
+    def lines(values: Sequence[int]) -> list[frozenset[int]]:
+        found = (
+            suppress_line(values[rows:columns], least),
+            suppress_line(values[columns:], least, last_columns),
+        )
+        return [line.small | line.others for line in found]
+
     return suppress(
         values,
         identities,
@@ -230,6 +326,7 @@ def suppress_grid(
         fixed=range(rows, len(values)),
         hidden={rows + i for i in hidden_rows} | {columns + j for j in hidden_columns},
         last={i * width + j for i in range(height) for j in last_columns},
+        besides=lines,
     )
 
 

@@ -435,6 +435,12 @@ def test_nodes_that_do_not_come_are_waited_for_as_long_as_is_said(tmp_path):
     assert grid.exchange == 0
 
 
+@pytest.mark.parametrize("least", [True, 0, -3, 2.5, "5"])
+def test_numbers_of_nodes_are_whole(tmp_path, least):
+    with pytest.raises(ParameterError, match="min_available_nodes is"):
+        ask(federation(tmp_path), QUERY, min_available_nodes=least)
+
+
 def test_nodes_that_come_later_are_asked(tmp_path, monkeypatch):
     grid = federation(tmp_path)
     late = {NODE_IDS[5]: grid.nodes.pop(NODE_IDS[5])}

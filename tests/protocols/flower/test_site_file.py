@@ -115,6 +115,9 @@ SLIPS = {
     "a value of a demand": (lambda text: text + "min_sites = 0\n", "min_sites"),
     "a kind of a demand": (lambda text: text + 'statistics = ["average"]\n', "average"),
     "one column as a text": (lambda text: text + 'columns = "age"\n', "columns is one text"),
+    "columns that are no names": (lambda text: text + "columns = [1, 2]\n", "a name in columns is"),
+    "a column that is not read": (lambda text: text + 'columns = ["wage"]\n', "names 'wage', but [columns] does not"),
+    "a filter that is not read": (lambda text: text + 'filters = ["wage"]\n', "names 'wage', but [columns] does not"),
     "a policy": (lambda text: text.replace("[policy]", "").replace("\n[columns]", "policy = 3\n[columns]"), "a table"),
     "columns": (lambda text: text.split("\n[columns]")[0] + "columns = 3\n", "[columns] of"),
 }
@@ -128,6 +131,13 @@ def test_slips_are_named(tmp_path, name):
     with pytest.raises(ParameterError) as refused:
         read_site(path)
     assert text in str(refused.value)
+
+
+def test_a_mark_in_front_of_a_file_is_none_of_its_text(tmp_path):
+    path = write_site(tmp_path, 3)
+    for each in (path, tmp_path / "patients.csv"):
+        each.write_bytes(b"\xef\xbb\xbf" + each.read_bytes())
+    assert list(read_site(path).ids[:2]) == ["3-0", "3-1"]
 
 
 BAD_TABLES = {

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -238,6 +239,42 @@ def test_a_journal_is_read_as_it_was_written_and_a_torn_line_was_never_answered(
     assert [one.rows.tolist() for one in read_entries(path.read_bytes())] == [[1, 2, 3], [5]]
     if os.name == "posix":
         assert path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "data", [b"secret", b"a key\n", b"0" * 64, b"0" * 64 + b" and more", b"a key\nand no end"], ids=repr
+)
+def test_a_file_that_is_no_journal_is_left_as_it_is(tmp_path, data):
+    path = tmp_path / "key"
+    path.write_bytes(data)
+    with pytest.raises(ParameterError, match="journal"):
+        site(journal=path)[0].answer(query(asked("count")))
+    assert path.read_bytes() == data
+
+
+def test_a_first_line_that_was_cut_off_was_never_answered(tmp_path):
+    path = tmp_path / "journal"
+    path.write_bytes(entry().line(FIRST)[:-9])
+    with Journal(path).open() as journal:
+        journal.add(entry())
+    assert path.read_bytes() == entry().line(FIRST)
+
+
+def test_threads_look_and_add_one_after_the_other():
+    journal, looking, second = Journal(None), threading.Event(), threading.Event()
+
+    def look():
+        looking.set()
+        with journal.open():
+            second.set()
+
+    with journal.open():
+        other = threading.Thread(target=look)
+        other.start()
+        looking.wait()
+        assert not second.wait(0.05)
+    other.join()
+    assert second.is_set()
 
 
 def test_a_damaged_journal_lets_the_site_answer_nothing(tmp_path):

@@ -1,5 +1,8 @@
 """No hidden cell is determined by what is shown: by exact shifts in the code, by linear programs here."""
 
+from collections import defaultdict
+from itertools import combinations, pairwise
+
 import numpy as np
 import pytest
 from scipy.optimize import linprog
@@ -90,6 +93,41 @@ def test_a_cell_that_is_hidden_alone_is_found_by_subtraction():
 def test_what_is_hidden_of_a_line(values, hidden):
     found = suppress_line(values, 10)
     assert found.small | found.others == hidden
+
+
+def tables_of(cells, total):
+    """All tables of so many cells and rows."""
+    for ends in combinations(range(total + cells - 1), cells - 1):
+        yield [after - before - 1 for before, after in pairwise([-1, *ends, total + cells - 1])]
+
+
+@pytest.mark.parametrize(
+    ("cells", "total", "least"),
+    [
+        (3, 28, 10),
+        (4, 14, 4),
+        (5, 11, 3),
+        pytest.param(4, 33, 10, marks=pytest.mark.long),
+        pytest.param(5, 18, 4, marks=pytest.mark.long),
+    ],
+)
+def test_who_reruns_the_rule_on_each_line_that_fits_finds_no_small_count(cells, total, least):
+    alike = defaultdict(list)
+    for values in tables_of(cells, total):
+        found = suppress_line(values, least)
+        gone = found.small | found.others
+        if found.protected:
+            alike[tuple(-1 if at in gone else count for at, count in enumerate(values))].append(values)
+    assert len(alike) > 1
+    for lines in alike.values():
+        for at, counts in enumerate(zip(*lines, strict=True)):
+            assert not 0 < counts[0] < least or len(set(counts)) > 1, (lines, at)
+
+
+def test_a_line_that_no_other_looks_like_is_hidden_whole():
+    """Of 10, 9, 9 the nines alone were hidden: of 8 and 10 the 8 and a 10 would have been, so these are nines."""
+    assert suppress_line([10, 9, 9], 10).others == {0}
+    assert suppress_line([10, 9, 9, 0, 0], 10).others == {0, 3, 4}
 
 
 def test_cells_that_are_hidden_last_are_hidden_only_where_no_others_do():
