@@ -124,7 +124,9 @@ def run_round(
     plan: Noise,
     payment: Payment,
     running: Running,
-    dropout: Annotated[float, typer.Option(help="Fraction that vanishes after ShareKeys.", metavar="F")] = 0.0,
+    dropout: Annotated[
+        float, typer.Option(help="Fraction that vanishes after ShareKeys.", metavar="F", show_default=False)
+    ] = 0.0,
     drop_in: Annotated[
         list[str] | None,
         typer.Option(
@@ -134,9 +136,14 @@ def run_round(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="Seeds data and dropouts; never keys, masks or noise.", metavar="N", min=0)
+        int,
+        typer.Option(
+            help="Seeds data and dropouts; never keys, masks or noise.", metavar="N", min=0, show_default=False
+        ),
     ] = 0,
-    groups: Annotated[int, typer.Option(help="Sessions side by side, whose sums are added.", metavar="N", min=1)] = 1,
+    groups: Annotated[
+        int, typer.Option(help="Sessions side by side, whose sums are added.", metavar="N", min=1, show_default=False)
+    ] = 1,
     levels: Annotated[
         str | None,
         typer.Option(
@@ -158,11 +165,13 @@ def run_round(
 ) -> None:
     """Run a whole round on this machine, every message through bytes, and compare the sum with the plain one.
 
-    With --groups, a coin deals the clients to as many sessions, and what is compared is the sum of their sums. With
-    --levels, each group's operator hands its sum up as a client of the level above; dropouts are of each group.
+    With --groups, a coin deals the clients to as many sessions, whose sums are
+    added. With --levels, each group's operator hands its sum up as a client of
+    the level above; dropouts are of each group.
 
-    With --epsilon (or --noise-multiplier), each client adds its share of noise, and what the sum is off by is compared
-    with what was promised; with --budget and --subject, the round is paid for from a privacy ledger.
+    With --epsilon (or --noise-multiplier), each client adds its share of noise,
+    and the error is compared with what was promised; with --budget and
+    --subject, the round is paid for from a privacy ledger.
     """
     from ..simulation.checked import run_checked_round
     from ..simulation.checked_hierarchy import run_checked_hierarchy

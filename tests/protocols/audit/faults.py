@@ -26,6 +26,7 @@ from protocols.audit.checks import known_answers, noise, paillier, primitives, s
 from protocols.audit.replay import group_operations, private_operations, shipped
 from protocols.core import framing
 from protocols.core.threat_model import Adversary
+from protocols.hierarchy.total import Total
 from protocols.inputs import noisy_counts, noisy_floats
 from protocols.masking import config as configuration
 from protocols.masking import derivations, topology, wire
@@ -40,6 +41,7 @@ from protocols.paillier import parameters as paillier_parameters
 from protocols.paillier.parameters import RoundParameters
 from protocols.privacy import plans
 from protocols.privacy.plans import PrivatePlan
+from protocols.service import signing
 from protocols.simulation import paillier as paillier_simulation
 from protocols.statistics import chosen as site_rows
 from protocols.statistics.private import features as noisy_features
@@ -332,6 +334,8 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ("vectors/privacy", "samples that are one too large", around(private_operations, "decide", one_off)),
     ("vectors/statistics", "values rounded down", replaced(site_rows, "quantise", rounded_down)),
     ("vectors/groups", "a laxer honest minimum", around(group_operations, "GroupPlan", one_honest_fewer)),
+    ("vectors/hierarchy", "counts are not looked at", replaced(Total, "_check", nothing)),
+    ("vectors/requests", "a request that never grows old", replaced(signing, "WINDOW_SECONDS", 10**9)),
     ("vectors/noisy_statistics", "squares off the middle", replaced(noisy_features, "square", np.square)),
     ("replay/private-curious", "half the noise planned", around(plans, "local_sigma_for", half)),
     ("replay/private-curious", "no pairwise masks", no_pairwise_masks),

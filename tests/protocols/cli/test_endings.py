@@ -20,6 +20,7 @@ from protocols.cli.app import app
 from protocols.cli.budget import budget_app
 from protocols.cli.dp import dp_app
 from protocols.cli.errors import ENDINGS
+from protocols.cli.members import members_app
 from secagg.errors import EncodingError, MalformedMessage, ParameterError, SecAggError, ThresholdError
 from tests.command_line import separating_runner
 
@@ -45,7 +46,7 @@ COMMANDS = dict(commands(typer.main.get_command(app)))
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_ends_by_the_same_table(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    group = app if len(words) == 1 else {"dp": dp_app, "budget": budget_app}[words[0]]
+    group = app if len(words) == 1 else {"dp": dp_app, "budget": budget_app, "members": members_app}[words[0]]
     (info,) = (i for i in group.registered_commands if i.callback and words[-1] == (i.name or i.callback.__name__))
     raised: list[BaseException] = []
 

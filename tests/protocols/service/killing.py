@@ -203,7 +203,8 @@ def check(url: str, folder: Path, noted: Path) -> dict[str, Any]:
 def kill(url: str, folder: Path, kills: int, seed: int) -> dict[str, Any]:
     choose = random.Random(seed)
     noted = folder / "sessions"
-    noted.touch()
+    for file in (noted, *(folder / f"{name}.ends" for name in NAMES)):
+        file.touch()  # a member that was never told has none of its own
     warm_up(sum_of_seven().config)
     ended(child(lambda: Store(url, create=True)))
     begun = time.monotonic()
