@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
-from random import Random
 from typing import Any
 
 Identity = Mapping[int, int]
@@ -199,16 +198,16 @@ def _all_move(
 
 def _shifts(identities: Sequence[Identity], movable: Collection[int]) -> Iterator[dict[int, int]]:
     """Give some shifts in whole numbers, the same ones for all tables of which the same is hidden."""
-    order, chosen = sorted(movable), Random(0)  # noqa: S311 (nothing is secret: who looks on may draw the same)
-    for _ in range(_BASES):
+    for number in range(_BASES):
+        places = sorted(((at + 1) * 7919**number % 10007, at) for at in movable)  # other pivots each time
+        order = [at for _, at in places]
         basis = kernel(identities, order)
         mixed: Vector = {}
-        for vector in basis:
-            _subtract(mixed, vector, chosen.choice((1, -1)))
+        for place, vector in enumerate(basis):
+            _subtract(mixed, vector, -1 if place >> number & 1 else 1)
         for shift in (*basis, mixed):
             scale = lcm(*(Fraction(factor).denominator for factor in shift.values()))
             yield {at: int(factor * scale) for at, factor in shift.items()}
-        chosen.shuffle(order)
 
 
 def _first_found(
