@@ -73,6 +73,8 @@ class PrivacyDemand:
         """Check every field."""
         try:
             Goal(self.adjacency, self.delta, epsilon=self.epsilon, rounds=self.rounds)
+            object.__setattr__(self, "epsilon", float(self.epsilon))  # numpy's are written nowhere
+            object.__setattr__(self, "delta", float(self.delta))
             object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
             object.__setattr__(self, "unit", named(Unit, self.unit))
             object.__setattr__(self, "sampling_rate", number(self.sampling_rate, "sampling_rate"))

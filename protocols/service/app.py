@@ -33,6 +33,7 @@ from .errors import NoResultError, NotInvitedError, ReplayedRequestError, StoreE
 from .limits import Limiter, Limits, Rate, Refusal, Refused
 from .members import EnrolmentError, Member, Members, RevokedMemberError, UnknownMemberError
 from .signing import Signed, authority_of
+from .store import NONCE_SECONDS
 
 MAX_FORM_BYTES = 4096
 """Of a body that is no letter."""
@@ -97,7 +98,9 @@ class Requests:
         self.refused = refused or Refused()
         self._clock = clock
         self._rates = Rate(self.limits.requests_a_second_a_member, self.limits.burst_a_member)
-        self._nonces: dict[bytes, float] = {}
+        self._nonces: set[bytes] = set()
+        self._older: set[bytes] = set()
+        self._since = 0.0
         self.polls: dict[str, asyncio.Future[None]] = {}
         self._closing = False
         self._bodies: Counter[str] = Counter()
@@ -152,13 +155,17 @@ class Requests:
             if not self._rates.allows(member.name):
                 raise Refusal("too-fast", f"too many requests of {member.name}: wait and try again")
             wire = self._wire(request)
-            if self.members.saw(member.name, wire):
-                await self._call(self.members.write_seen)
+            if request.method in ("GET", "HEAD"):
+                self._use_nonce(signed)  # before anything is noted: no signature covers the wire version
+                if self.members.saw(member.name, wire):
+                    await self._call(self.members.write_seen)
             self._check_wire(wire)
-            if request.method == "GET":
-                self._use_nonce(signed)
             with self._receiving(member.name, request, most):
                 body = await self._body(request, signed, most)
+            if most is None:  # which may have taken long
+                if self._clock() - signed.created > NONCE_SECONDS - signing.WINDOW_SECONDS:
+                    raise Refusal("too-slow", "the body came too long after it was signed: sign it anew")
+                member = await self._call(self.members.by_key, signed.key)
             return await serve(Asked(member, signed, body, request))
 
         return functools.wraps(serve)(endpoint)
@@ -182,13 +189,12 @@ class Requests:
 
     def _use_nonce(self, signed: Signed) -> None:
         """Note a request that changes nothing, in memory: a copy at another process reads what the first could."""
-        now = self._clock()
-        if len(self._nonces) > _LARGE // 16:
-            self._nonces = {nonce: at for nonce, at in self._nonces.items() if now - at <= 2 * signing.WINDOW_SECONDS}
-        key = signed.key + signed.nonce
-        if key in self._nonces:
+        now, key = self._clock(), signed.key + signed.nonce
+        if now - self._since > 2 * signing.WINDOW_SECONDS:
+            self._nonces, self._older, self._since = set(), self._nonces, now
+        if key in self._nonces or key in self._older:
             raise ReplayedRequestError("the request was served before: sign each one anew")
-        self._nonces[key] = now
+        self._nonces.add(key)
 
     def _wire(self, request: Request) -> int:
         stated = request.headers.get("secagg-wire", "")
@@ -211,6 +217,8 @@ class Requests:
         length = int(request.headers.get("content-length", 0)) if most is None else 0
         if self._bodies[name] and self._bodies[name] + length > self.limits.max_body_bytes:
             raise Refusal("too-many", f"{name} is sending another answer: wait and try again")
+        if self._bodies and self._bodies.total() + length > self.limits.max_bodies_bytes:
+            raise Refusal("too-many", "too much is being received: wait and try again")
         self._bodies[name] += length
         try:
             yield

@@ -29,6 +29,8 @@ from .sessions import Terms, read_terms
 from .views import Letter
 
 MAX_SIDE_BY_SIDE = 32
+MOST_WAITING = 8
+"""So many letters of a session wait to be answered; then none are fetched, whatever the service has."""
 WAIT_SECONDS = 20.0
 _ENDING = frozenset(
     {"revoked", "stranger", "not-signed", "taken-over", "wire-version", "misdirected", "certificate", "replayed"}
@@ -179,7 +181,8 @@ class _Loop:
         coming: asyncio.Task[Letter | None] | None = None
         try:
             while sessions is None or len(self._ended) < sessions:
-                if coming is None and len(self._queues) < MAX_SIDE_BY_SIDE:
+                most = max(map(len, self._queues.values()), default=0)
+                if coming is None and len(self._queues) < MAX_SIDE_BY_SIDE and most < MOST_WAITING:
                     coming = asyncio.create_task(self._connection.next_letter(self._last, WAIT_SECONDS))
                 waiting: set[asyncio.Task[Any]] = {*self._tasks, *([] if coming is None else [coming])}
                 done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -295,6 +298,7 @@ class _Session:
             self._party.check(participant, terms)
             answer = await asyncio.to_thread(participant.respond, letter.body, inputs)
             self._party.check(participant, terms)
+            await asyncio.to_thread(self._party.count, participant, self._session, self._folder)
         except (UnexpectedMessage, MalformedMessage):
             return b""  # nothing has changed: it is for another time, or another process has answered it
         except InputsError as error:

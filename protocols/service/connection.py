@@ -246,6 +246,10 @@ class Connection:
         )
         answer = await self._client.send(request, stream=True)
         try:
+            if answer.headers.get("content-encoding", "identity").strip().lower() != "identity":
+                raise RequestRefusedError(
+                    answer.status_code, "encoded", "its answer is compressed, which was not asked for"
+                )
             taken = bytearray()
             async for chunk in answer.aiter_raw():
                 taken += chunk

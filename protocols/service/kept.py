@@ -8,6 +8,8 @@ masked input under the same masks, whose difference to the first is in the clear
 from __future__ import annotations
 
 import os
+import re
+import threading
 from pathlib import Path
 from typing import IO, Self
 
@@ -18,7 +20,8 @@ from secagg.errors import ParameterError, StateError
 from ..core.dumps import decode_state, encode_state
 from ..core.files import write_whole
 
-_LOCK, _SEQUENCE, _TERMS, _STATE = "lock", "sequence", ".terms", ".state"
+_LOCK, _SEQUENCE, _PRIVATE, _TERMS, _STATE = "lock", "sequence", "private", ".terms", ".state"
+_SESSION = re.compile(r"[0-9a-f]{1,128}")
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -51,6 +54,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: IO[bytes] | None = None
+        self._counting = threading.Lock()
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if path.stat().st_mode & 0o077:
@@ -105,6 +109,21 @@ class Folder:
     def keep(self, name: str, kept: Kept) -> None:
         """Keep a session's state; it is on the disk when this returns."""
         self._write(name + _STATE, encode_state(kept))
+
+    def count_private(self, name: str, most: int) -> bool:
+        """Note a private session, durably; return whether it is among the first so many. Once more changes nothing.
+
+        Raises:
+            StateError: what was noted is damaged.
+        """
+        with self._counting:
+            given = self._read(_PRIVATE).decode("ascii", "replace").split()
+            if any(not _SESSION.fullmatch(each) for each in given):
+                raise StateError(f"{self.path / _PRIVATE} was damaged: take a new folder")
+            if name not in given and len(given) < most:
+                given.append(name)
+                self._write(_PRIVATE, "\n".join(given).encode())
+            return name in given
 
     def forget(self, name: str) -> None:
         """Forget a session that has ended."""

@@ -72,7 +72,8 @@ class Limits:
         max_body_bytes: of a body.
         body_seconds: for a body, and besides one second for each `least_bytes_a_second` of it.
         least_bytes_a_second: of a body.
-        max_bodies_bytes: of all bodies that are being read; more wait for others to end.
+        max_bodies_bytes: of all members' bodies that are being read; more wait for others to end. What strangers state
+            counts nothing.
         connections: in all.
         connections_a_peer: from one address, or one /64 network of IPv6. Behind a proxy all come from its address.
         requests_a_second: from one such address, before anything else is looked at.
@@ -179,7 +180,6 @@ class Limiter:
         self._limits = limits
         self._refused = refused
         self._peers = Rate(limits.requests_a_second, limits.burst)
-        self._reading = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -202,11 +202,7 @@ class Limiter:
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
 
-        self._reading += length
-        try:
-            await self._app(scope, body.receive, answered)
-        finally:
-            self._reading -= length
+        await self._app(scope, body.receive, answered)
 
     def _check(self, scope: Scope) -> int:
         """Return the length that a body states, 0 if there is none; raise Refusal."""
@@ -225,8 +221,6 @@ class Limiter:
             raise Refusal(
                 "too-large", f"a body of {length:,} bytes, but at most {self._limits.max_body_bytes:,} are taken"
             )
-        if self._reading + length > self._limits.max_bodies_bytes and self._reading:
-            raise Refusal("too-many", "too much is being received: wait and try again")
         return length
 
 

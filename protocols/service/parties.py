@@ -14,11 +14,13 @@ from ..core.machine import GivenInputs, Inputs, Participant, take_inputs
 from ..core.participants import Participants
 from ..masking.client import Client
 from ..masking.policy import ClientPolicy
+from ..masking.transitions import ClientPhase
 from ..paillier.contributor import Contributor
 from ..paillier.key_use import Remembers
 from ..paillier.member import CommitteeMember
 from ..paillier.parameters import RoundParameters
 from ..statistics.site import Site
+from .kept import Folder
 from .sessions import Kind, Terms, Which
 
 Answers = Mapping[str, "Callable[[Terms], GivenInputs] | Site"]
@@ -41,6 +43,9 @@ class Party(Protocol):
 
     def check(self, participant: Participant, terms: Terms) -> None:
         """Raise SecAggError if what the session proposes is not what its terms say."""
+
+    def count(self, participant: Participant, session: str, folder: Folder) -> None:
+        """Note durably what an answer that has not left yet costs; raise SecAggError where that is too much."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,21 @@ class MaskingParty:
             raise ContradictoryRequest("the session's configuration is not the one that its terms state")
         if Participants(terms.participants).name(participant.number) != self.name:
             raise ContradictoryRequest("the invitation is for another participant")
+
+    def count(self, participant: Participant, session: str, folder: Folder) -> None:
+        """Note a private session before this client's masked input leaves; no more than its policy has noise for.
+
+        Raises:
+            ParameterError: inputs were given in as many private sessions before, from this folder.
+        """
+        demand = None if self.policy is None else self.policy.privacy
+        if demand is None or not isinstance(participant, Client) or participant.phase is not ClientPhase.MASKED:
+            return
+        if not folder.count_private(session, demand.rounds):
+            raise ParameterError(
+                f"this member's policy demands noise for {demand.rounds} rounds, and it has taken part in as many: "
+                "state more rounds, which takes more noise"
+            )
 
     def _known(self, terms: Terms) -> Participants | None:
         """Return the session's participants with the keys that this member knows of them."""
@@ -125,6 +145,9 @@ class PaillierParty:
 
     def check(self, participant: Participant, terms: Terms) -> None:
         """Return: all is bound to the parameters that the member has."""
+
+    def count(self, participant: Participant, session: str, folder: Folder) -> None:
+        """Return: a member's parameters are of one round."""
 
     def _agree(self, terms: Terms) -> None:
         _expect(terms, Which.PAILLIER)

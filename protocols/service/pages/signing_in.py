@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from ..tokens import SIGNED_IN_SECONDS, Token
@@ -83,11 +83,13 @@ async def form_of(request: Request) -> Mapping[str, str]:
     """Return the fields of a small form; none of one that is too long or no form."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         return {}
-    data = b""
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > MAX_FORM_BYTES:
-            return {}
+    length = request.headers.get("content-length", "")
+    if not length.isdigit() or int(length) > MAX_FORM_BYTES:
+        return {}
+    try:
+        data = await request.body()
+    except ClientDisconnect:
+        return {}
     try:
         return dict(parse_qsl(data.decode("ascii"), keep_blank_values=True, max_num_fields=10))
     except ValueError:

@@ -188,6 +188,28 @@ def test_too_many_bytes_at_once_are_told_to_wait(tmp_path):
     assert found == (503, "too-many", "1", 404)
 
 
+def test_what_strangers_state_keeps_no_member_waiting(tmp_path):
+    """Eight lengths that nobody has signed once shut every answer out."""
+
+    async def play(service):
+        async with raw_member(service, certificates(), "mallory") as mallory:
+            writers = []
+            for path in ("/sign-in", f"{SESSION}/letters"):
+                for _ in range(4):
+                    _, writer = await dial(service)
+                    host = service.url.partition("//")[2]
+                    writer.write(f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 90000\r\n\r\nx".encode())
+                    writers.append(writer)
+            await asyncio.sleep(0.1)
+            answer = await mallory.send("POST", f"{SESSION}/letters", b"x" * 20_000)
+            for writer in writers:
+                writer.close()
+            return answer.status_code
+
+    found, _ = played(play, tmp_path, max_bodies_bytes=100_000)
+    assert found == 404
+
+
 def test_a_member_sends_one_large_body_at_a_time(tmp_path):
     async def play(service):
         async with (

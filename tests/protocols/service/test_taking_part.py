@@ -1,22 +1,24 @@
 """Whole sessions over HTTPS: uvicorn under TLS on loopback, and members with the client's loop."""
 
 import asyncio
+import gzip
 import json
 import threading
 from dataclasses import replace
 from functools import partial
 
+import httpx
 import numpy as np
 import pytest
 
 from protocols.core.participants import Participants
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import IntegerVector
-from protocols.masking.policy import ClientPolicy
+from protocols.masking.policy import ClientPolicy, PrivacyDemand
 from protocols.service.client import take_part
 from protocols.service.connection import Connection, RequestRefusedError, ServiceUnavailableError
 from protocols.service.deadlines import Deadlines
-from protocols.service.jobs import summing
+from protocols.service.jobs import paid, summing
 from protocols.service.kept import Folder, Kept
 from protocols.service.parties import PaillierParty
 from protocols.service.sessions import SessionSpec
@@ -28,6 +30,7 @@ from tests.protocols.paillier import harness
 
 from . import places
 from .places import connected, service_at
+from .test_desk_jobs import PLAN, ledger_in, private_values
 
 NAMES = [f"site-{number}" for number in range(1, 6)]
 VALUES = {name: np.array([1 << (4 * at), at]) for at, name in enumerate(NAMES)}
@@ -486,3 +489,46 @@ def test_an_encrypted_sum_among_contributors_and_a_committee(tmp_path, certifica
     assert ended[last].phase == "refused"
     assert "are not those that this member has" in view.refused[last]
     assert {each.phase for name, each in ended.items() if name != last} == {"completed"}
+
+
+def test_a_policy_for_some_private_rounds_is_for_no_more_whatever_the_process(tmp_path, certificates):
+    config = PLAN.config
+    demand = PrivacyDemand(np.float64(1e3), 1e-5, rounds=1, trusts_server=True, corrupt_fraction=0.0, unit=config.unit)
+    policy = replace(POLICY, privacy=demand)
+    names = [f"m{at:02}" for at in range(config.num_clients)]
+
+    async def play():
+        with ledger_in(tmp_path) as ledger, service_at(tmp_path, certificates, ledger=ledger) as service:
+
+            async def one(name):
+                async with connected(service, certificates, name) as connection:
+                    answers = {"sum": lambda terms: private_values(name)}
+                    options = {"state": tmp_path / name, "warm": False, "policy": policy}
+                    first = await take_part(connection, name, answers, sessions=1, **options)
+                    return first, await take_part(connection, name, answers, sessions=1, **options)
+
+            async with service.serving():
+                members = [asyncio.create_task(one(name)) for name in names]
+                people = await service.enrolled(names)
+                views = [(await service.sessions(paid(f"round {at}", PLAN, "study", people)))[0] for at in range(2)]
+                return views, await asyncio.gather(*members)
+
+    (first, second), ended = asyncio.run(play())
+    assert (first.state, second.state) == (State.COMPLETED, State.FAILED)
+    assert {(one[0].phase, two[0].phase) for one, two in ended} <= {("completed", "refused"), ("completed", "aborted")}
+    assert any("has taken part in as many" in why for why in second.refused.values())
+
+
+def test_an_answer_that_is_compressed_is_not_taken():
+    """What is small on its way could be any size here."""
+
+    def bomb(request):
+        return httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=gzip.compress(bytes(1 << 20)))
+
+    async def play():
+        async with Connection("https://sums.example", Identity.generate()) as connection:
+            connection._client = httpx.AsyncClient(transport=httpx.MockTransport(bomb))
+            await connection.terms("00" * 32)
+
+    with pytest.raises(RequestRefusedError, match="compressed"):
+        asyncio.run(play())
