@@ -8,8 +8,10 @@ from dataclasses import replace
 from functools import partial
 
 import httpx
+import msgspec
 import numpy as np
 import pytest
+from msgspec import structs
 
 from protocols.core.participants import Participants
 from protocols.core.threat_model import Adversary, ThreatModel
@@ -21,7 +23,7 @@ from protocols.service.deadlines import Deadlines
 from protocols.service.jobs import paid, summing
 from protocols.service.kept import Folder, Kept
 from protocols.service.parties import PaillierParty
-from protocols.service.sessions import SessionSpec
+from protocols.service.sessions import SessionSpec, read_terms
 from protocols.service.views import State
 from secagg.errors import ParameterError, StateError
 from secagg.paillier import PublicKey
@@ -532,3 +534,40 @@ def test_an_answer_that_is_compressed_is_not_taken():
 
     with pytest.raises(RequestRefusedError, match="compressed"):
         asyncio.run(play())
+
+
+@pytest.mark.parametrize("lie", ["names", "config"])
+def test_a_session_that_is_not_what_its_terms_say_gets_no_inputs(tmp_path, certificates, lie):
+    asked = []
+
+    async def play():
+        with service_at(tmp_path, certificates) as service:
+            told = service.desk.terms
+
+            async def terms(member, session):
+                true = read_terms(await told(member, session))
+                if lie == "names":
+                    return structs.replace(true, participants=("aaaa", *true.participants[:-1])).encoded
+                vectors = (structs.replace(true.proposed.vectors[0], name="w"),)
+                config = structs.replace(true.proposed, vectors=vectors)
+                return structs.replace(true, config=msgspec.msgpack.encode(config)).encoded
+
+            service.desk.terms = terms
+            async with service.serving():
+
+                def give(name):
+                    return {"sum": lambda terms: asked.append(name) or {"v": VALUES[name]}}
+
+                members = [
+                    asyncio.create_task(member(service, certificates, tmp_path, name, answers=give(name)))
+                    for name in NAMES
+                ]
+                await service.enrolled(NAMES)
+                (view,) = await service.sessions(a_sum())
+                return view, await asyncio.gather(*members)
+
+    view, ended = asyncio.run(play())
+    assert (view.state, asked) == (State.FAILED, [])
+    assert len(view.refused) >= 4
+    assert all(why.startswith("ContradictoryRequest") for why in view.refused.values())
+    assert {one[0].phase for one in ended} <= {"refused", "aborted"}
