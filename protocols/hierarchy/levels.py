@@ -235,7 +235,7 @@ def _written_down(vectors: Iterable[PlainSpec]) -> tuple[PlainSpec, ...]:
     """Return the vectors as everyone reads them, so that all sides hash the same: 1 becomes 1.0 for a float."""
     try:
         return msgspec.msgpack.decode(msgspec.msgpack.encode(tuple(vectors)), type=tuple[PlainSpec, ...])
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise ParameterError(f"the vectors cannot be written down: {error}") from None
 
 

@@ -3,14 +3,14 @@
 import json
 
 import pytest
-from typer.testing import CliRunner
 
 from protocols import costs
 from protocols.cli.app import app
 from protocols.cli.costs import time_of
 from protocols.costs import measuring
+from tests.command_line import separating_runner
 
-runner = CliRunner()
+runner = separating_runner()
 MILLION = ("params", "--clients", "1000000", "--workers", "64", "--dim", "5000", "--corrupt", "0.05")
 
 
