@@ -210,9 +210,9 @@ class Limiter:
         if client is not None and not self._peers.allows(peer_of(client[0])):
             raise Refusal("too-fast", "too many requests from this address: wait and try again")
         lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+        if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+            raise Refusal("too-large", "a body must state its length, and come whole: send Content-Length alone")
         if not lengths:
-            if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
-                raise Refusal("too-large", "a body must state its length: send Content-Length")
             return 0
         if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > 18:
             raise Refusal("bad-request", "Content-Length is no number")

@@ -128,12 +128,13 @@ def test_what_is_too_large_is_refused_unread(tmp_path):
         return await asyncio.gather(
             shown(service, HEAD + b"Content-Length: 100001\r\n\r\n" + b"x" * 100_001),
             shown(service, HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"),
+            shown(service, HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"),
             shown(service, HEAD + b"Content-Length: 99999999999999999999\r\n\r\n"),
             shown(service, long_head),
         )
 
     found, _ = played(play, tmp_path, max_body_bytes=100_000)
-    assert found == [(413, "too-large"), (413, "too-large"), (400, "bad-request"), (400, "")]
+    assert found == [(413, "too-large"), (413, "too-large"), (413, "too-large"), (400, "bad-request"), (400, "")]
 
 
 GARBAGE = [b"\0" * 100, b"\xff\xfe" * 10_000, b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00\r\n\r\n", b"A" * 40_000]
