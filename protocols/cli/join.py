@@ -104,7 +104,13 @@ def join(
         noting = Logged(consents)
 
     async def run() -> list[Ended]:
-        async with Connection(url, own, ca=ca, patience=patience, insecure_loopback=insecure_loopback) as connection:
+        async with Connection(
+            *(url, own),
+            ca=ca,
+            patience=patience,
+            insecure_loopback=insecure_loopback,
+            told=lambda text: tell(text, False),
+        ) as connection:
             if token is not None:
                 await connection.enrol(name, token)
             taking = take_part(

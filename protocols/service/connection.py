@@ -73,6 +73,7 @@ class Connection:
         ca: file of certificates in PEM that are trusted instead of the system's.
         patience: seconds for which a request is tried again; without end when None.
         insecure_loopback: take http on this machine, for trials.
+        told: is told, once a request, that it was not answered and is tried again.
         clock: seconds since 1970.
         random: where nonces and the jitter of pauses come from.
 
@@ -88,6 +89,7 @@ class Connection:
         ca: Path | None = None,
         patience: float | None = None,
         insecure_loopback: bool = False,
+        told: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.time,
         random: RandomBytes = SYSTEM,
     ) -> None:
@@ -104,6 +106,7 @@ class Connection:
         self._base = base
         self._identity = identity
         self._patience = patience
+        self._told = told
         self._clock = clock
         self._random = random
         self._client = httpx.AsyncClient(
@@ -224,6 +227,8 @@ class Connection:
             pause = least + most * int.from_bytes(self._random(4), "big") / 2**32
             if end is not None and time.monotonic() + pause > end:
                 raise ServiceUnavailableError(f"{self.url} cannot answer: {printable(why)}")
+            if not tries:
+                self._told(f"{self.url} does not answer, and is tried again: {printable(why)}")
             await asyncio.sleep(pause)
             tries = min(tries + 1, 20)
 

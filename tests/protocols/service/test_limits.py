@@ -276,3 +276,24 @@ def test_a_peer_is_an_address_or_a_network_of_ipv6():
 def test_limits_are_checked(bad):
     with pytest.raises(ParameterError, match=next(iter(bad))):
         Limits(**bad)
+
+
+def test_who_was_revoked_while_its_body_came_is_refused(tmp_path):
+    async def play(service):
+        async with raw_member(service, certificates(), "mallory") as mallory:
+            reader, writer = await dial(service)
+            writer.write(letter_head(mallory, 10) + b"x" * 9)
+            while mallory_is_unread(service):
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(service.members.revoke, "mallory")
+            writer.write(b"x")
+            answer = await reader.readuntil(b"}")
+            writer.close()
+            return answer
+
+    def mallory_is_unread(service):
+        return "mallory" not in service.requests._bodies
+
+    found, _ = played(play, tmp_path)
+    assert found.startswith(b"HTTP/1.1 403")
+    assert b'"error":"revoked"' in found

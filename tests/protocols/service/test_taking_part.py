@@ -17,14 +17,15 @@ from protocols.core.participants import Participants
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import IntegerVector
 from protocols.masking.policy import ClientPolicy, PrivacyDemand
-from protocols.service.client import take_part
-from protocols.service.connection import Connection, RequestRefusedError, ServiceUnavailableError
+from protocols.service import connection as connection_module
+from protocols.service.client import MOST_WAITING, take_part
+from protocols.service.connection import Connection, RequestRefusedError, ServiceUnavailableError, letter_of
 from protocols.service.deadlines import Deadlines
 from protocols.service.jobs import paid, summing
 from protocols.service.kept import Folder, Kept
 from protocols.service.parties import PaillierParty
 from protocols.service.sessions import SessionSpec, read_terms
-from protocols.service.views import State
+from protocols.service.views import Letter, State
 from secagg.errors import ParameterError, StateError
 from secagg.paillier import PublicKey
 from secagg.signatures import Identity
@@ -525,7 +526,8 @@ def test_an_answer_that_is_compressed_is_not_taken():
     """What is small on its way could be any size here."""
 
     def bomb(request):
-        return httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=gzip.compress(bytes(1 << 20)))
+        small = httpx.ByteStream(gzip.compress(bytes(1 << 20)))
+        return httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=small)
 
     async def play():
         async with Connection("https://sums.example", Identity.generate()) as connection:
@@ -571,3 +573,66 @@ def test_a_session_that_is_not_what_its_terms_say_gets_no_inputs(tmp_path, certi
     assert len(view.refused) >= 4
     assert all(why.startswith("ContradictoryRequest") for why in view.refused.values())
     assert {one[0].phase for one in ended} <= {"refused", "aborted"}
+
+
+def test_letters_of_a_session_that_cannot_be_answered_are_not_heaped_up(tmp_path):
+    fetched = []
+
+    class Endless:
+        identity = Identity.generate()
+
+        async def next_letter(self, after, wait):
+            await asyncio.sleep(0)
+            fetched.append(after)
+            return Letter("ab" * 32, after + 1, "x", b"\x01")
+
+        async def terms(self, session):
+            await asyncio.Event().wait()
+
+    async def play():
+        taking = asyncio.create_task(take_part(Endless(), "me", {}, state=tmp_path / "me", warm=False))
+        while len(fetched) < MOST_WAITING:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        taking.cancel()
+        await asyncio.gather(taking, return_exceptions=True)
+
+    asyncio.run(play())
+    assert len(fetched) == MOST_WAITING
+
+
+def test_what_is_no_letter_that_follows_is_not_taken():
+    fields = {"secagg-session": "ab" * 32, "secagg-phase": "x"}
+    assert letter_of(fields | {"secagg-sequence": "8"}, b"", 7).sequence == 8
+    for sequence in ("7", "6", "-1", "x", ""):
+        with pytest.raises(RequestRefusedError, match="no letter"):
+            letter_of(fields | {"secagg-sequence": sequence}, b"", 7)
+
+
+def test_an_answer_that_never_ends_is_left(monkeypatch):
+    monkeypatch.setattr(connection_module, "MAX_ANSWER_BYTES", 1000)
+
+    async def play():
+        async with Connection("https://sums.example", Identity.generate()) as connection:
+            connection._client = httpx.AsyncClient(
+                transport=httpx.MockTransport(lambda request: httpx.Response(200, stream=httpx.ByteStream(bytes(1001))))
+            )
+            await connection.terms("00" * 32)
+
+    with pytest.raises(RequestRefusedError, match="longer than is taken"):
+        asyncio.run(play())
+
+
+def test_who_waits_for_a_service_is_told_so_once():
+    told = []
+
+    async def play():
+        url = "http://127.0.0.1:1"
+        connection = Connection(url, Identity.generate(), insecure_loopback=True, patience=1.0, told=told.append)
+        async with connection:
+            await connection.terms("00" * 32)
+
+    with pytest.raises(ServiceUnavailableError):
+        asyncio.run(play())
+    assert len(told) == 1
+    assert told[0].startswith("http://127.0.0.1:1 does not answer, and is tried again")
