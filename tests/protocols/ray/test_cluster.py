@@ -170,9 +170,10 @@ def test_a_driver_that_was_killed_goes_on_with_the_same_sessions(cluster, tmp_pa
         run_on_ray(grouped(coin=8), inputs, DROPS, workers=2, folder=folder)
     own = (folder / "group-000001").read_bytes()
     another = bytes([own[0] ^ 1]) + own[1:]  # it has the place, but is of another round
-    for wrong in (another, own.partition(b"\n")[0] + b"\nSAGGDUMP"):
+    damaged = own.partition(b"\n")[0] + b"\nSAGGDUMP"
+    for wrong, why in ((another, "it is no dump of this round"), (damaged, "these bytes are no dump of ours")):
         (folder / "group-000001").write_bytes(wrong)
-        with pytest.raises(StateError, match=r"group-000001: .*; delete it to run that group anew"):
+        with pytest.raises(StateError, match=f"group-000001: {why}; delete it to run that group anew"):
             run_on_ray(rounds, inputs, DROPS, workers=2, folder=folder)
 
 
