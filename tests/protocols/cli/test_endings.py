@@ -44,18 +44,28 @@ COMMANDS = dict(commands(typer.main.get_command(app)))
 # Exit codes.
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_every_command_ends_by_the_same_table(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    group = app if len(words) == 1 else {"dp": dp_app, "budget": budget_app, "members": members_app}[words[0]]
-    (info,) = (i for i in group.registered_commands if i.callback and words[-1] == (i.name or i.callback.__name__))
-    raised: list[BaseException] = []
+@pytest.fixture
+def ending(monkeypatch: pytest.MonkeyPatch) -> Callable[[tuple[str, ...], BaseException], Any]:
+    """Run a command in whose stead an error is raised."""
 
-    def fail(as_json: bool = False) -> None:
-        raise raised[-1]
+    def ending(words: tuple[str, ...], error: BaseException) -> Any:
+        group = app if len(words) == 1 else {"dp": dp_app, "budget": budget_app, "members": members_app}[words[0]]
+        (info,) = (i for i in group.registered_commands if i.callback and words[-1] == (i.name or i.callback.__name__))
 
-    monkeypatch.setattr(info, "callback", fail)
-    fail.__name__ = words[-1]
-    for error, code in (
+        def fail(as_json: bool = False) -> None:
+            raise error
+
+        fail.__name__ = words[-1]
+        with monkeypatch.context() as patch:
+            patch.setattr(info, "callback", fail)
+            return separating_runner().invoke(app, list(words), catch_exceptions=False)
+
+    return ending
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
         (ParameterError("such [text]"), 2),
         (DpError("such [text]"), 2),
         (UnknownBudgetError("such [text]"), 2),
@@ -68,14 +78,22 @@ def test_every_command_ends_by_the_same_table(words: tuple[str, ...], monkeypatc
         (LedgerError("such [text]"), 3),
         (LedgerCorruptError("such [text]"), 4),
         (KeyboardInterrupt(), 130),
-    ):
-        raised.append(error)
-        outcome = separating_runner().invoke(app, list(words))
-        assert (outcome.exit_code, outcome.stdout) == (code, ""), error
+    ],
+    ids=lambda value: str(value) if isinstance(value, int) else type(value).__name__,
+)
+def test_every_error_has_its_code(ending: Any, error: BaseException, code: int) -> None:
+    for words in (("params",), ("budget", "status")):
+        outcome = ending(words, error)
+        assert (outcome.exit_code, outcome.stdout) == (code, "")
         assert outcome.stderr.startswith("secagg: ")
-    raised.append(ZeroDivisionError())
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_ends_by_the_same_table(ending: Any, words: tuple[str, ...]) -> None:
+    outcome = ending(words, LedgerCorruptError("such [text]"))
+    assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (4, "", "secagg: such [text]\n")
     with pytest.raises(ZeroDivisionError):  # what nobody foresaw stays a traceback
-        separating_runner().invoke(app, list(words), catch_exceptions=False)
+        ending(words, ZeroDivisionError())
 
 
 def test_every_error_on_purpose_has_an_exit_code() -> None:
@@ -115,27 +133,39 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
+def budgets(folder: Path, *arguments: str) -> Any:
+    """Run a command about budgets in this process, which takes no second; return what it says as JSON."""
+    at = {"SECAGG_LEDGER": str(folder / "ledger.sqlite")}
+    outcome = separating_runner().invoke(app, ["budget", *arguments, "--json"], env=at)
+    assert outcome.exit_code == 0, outcome.stderr
+    return json.loads(outcome.stdout)
+
+
 @pytest.fixture
-def paid(run: Run) -> Run:
+def paid(run: Run, tmp_path: Path) -> Run:
     """The same, with a budget to spend from."""
-    assert run("budget", "create", "b", "--epsilon", "1").returncode == 0
+    budgets(tmp_path, "create", "b", "--epsilon", "1")
     return run
+
+
+def held(folder: Path) -> Any:
+    return budgets(folder, "status", "b")[0]["held"]["epsilon"]
 
 
 RESERVE = ("budget", "reserve", "b", "--epsilon", "0.4", "--round")
 
 
-def test_ascii_is_enough_for_tables_and_help(paid: Run) -> None:
+def test_ascii_is_enough_for_tables_and_help(run: Run) -> None:
     ascii_only = {"PYTHONIOENCODING": "ascii", "COLUMNS": "100"}
     for arguments in (["params", "--clients", "10"], ["--help"], ["round", "--help"], ["round", "--clients", "é"]):
-        outcome = paid(*arguments, env=ascii_only)
+        outcome = run(*arguments, env=ascii_only)
         assert outcome.returncode == (2 if "é" in arguments else 0), outcome.stderr
         assert (outcome.stdout + outcome.stderr).isascii()
         assert "Traceback" not in outcome.stderr
 
 
-def test_bars_are_told_apart_in_ascii(paid: Run) -> None:
-    paid(*RESERVE, "r1")
+def test_bars_are_told_apart_in_ascii(paid: Run, tmp_path: Path) -> None:
+    budgets(tmp_path, *RESERVE[1:], "r1")
     outcome = paid("budget", "status", env={"PYTHONIOENCODING": "ascii"})
     assert ("+" * 13 + "." * 19) in outcome.stdout
 
@@ -143,7 +173,7 @@ def test_bars_are_told_apart_in_ascii(paid: Run) -> None:
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_a_full_standard_output_is_told_and_the_spend_stands(
-    paid: Run, more: list[str], unbuffered: str, monkeypatch: pytest.MonkeyPatch
+    paid: Run, tmp_path: Path, more: list[str], unbuffered: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with FULL.open("w") as full:
@@ -152,7 +182,7 @@ def test_a_full_standard_output_is_told_and_the_spend_stands(
     assert outcome.stderr == (
         "secagg: standard output cannot be written: No space left on device; what the command did stands\n"
     )
-    assert json.loads(paid("budget", "status", "b", "--json").stdout)[0]["held"]["epsilon"] == "0.4"
+    assert held(tmp_path) == "0.4"
 
 
 def test_a_full_standard_output_hides_no_refusal(paid: Run) -> None:
@@ -163,20 +193,19 @@ def test_a_full_standard_output_hides_no_refusal(paid: Run) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[*RESERVE, "r1"], [*RESERVE, "r1", "--json"], ["--help"], ["--version"]])
-def test_a_reader_that_is_gone_ends_it_quietly(paid: Run, arguments: list[str]) -> None:
+def test_a_reader_that_is_gone_ends_it_quietly(paid: Run, tmp_path: Path, arguments: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     outcome = paid(*arguments, stdout=writing)
     os.close(writing)
     assert (outcome.returncode, outcome.stderr) == (141, "")
-    held = json.loads(paid("budget", "status", "b", "--json").stdout)[0]["held"]["epsilon"]
-    assert held == ("0.4" if "reserve" in arguments else "0")
+    assert held(tmp_path) == ("0.4" if "reserve" in arguments else "0")
 
 
-def test_without_a_standard_output_nothing_is_begun(paid: Run) -> None:
+def test_without_a_standard_output_nothing_is_begun(paid: Run, tmp_path: Path) -> None:
     outcome = paid(*RESERVE, "r1", preexec_fn=lambda: os.close(1))
     assert (outcome.returncode, outcome.stderr[:45]) == (2, "secagg: standard output is closed: send it to")
-    assert json.loads(paid("budget", "status", "b", "--json").stdout)[0]["held"]["epsilon"] == "0"
+    assert held(tmp_path) == "0"
 
 
 INTERRUPT = """
