@@ -1,6 +1,7 @@
 """Arrows point one way: protocols -> secagg, protocols -> dp, and down its layers; nothing heavy at import."""
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -82,6 +83,13 @@ def modules() -> dict[str, Path]:
 
 
 MODULES = modules()
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text())
+
+
 # The Flower adapter is entered by apps of Flower's alone, which have loaded it.
 LAZY_MODULES |= {module for module in MODULES if module.startswith("protocols.flower")}
 # So is the service: by its commands, from inside functions, and by programs that are about it.
@@ -100,11 +108,11 @@ def _is_for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def imports(module: str, *, only_at_import: bool) -> set[str]:
+@cache
+def imports(module: str, *, only_at_import: bool) -> frozenset[str]:
     """Absolute names of what a module imports; modules of ours are named as deep as they exist."""
-    path = MODULES[module]
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    tree = ast.parse(path.read_text())
+    package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
+    tree = tree_of(module)
     not_at_import = {
         id(node)
         for part in ast.walk(tree)
@@ -123,7 +131,7 @@ def imports(module: str, *, only_at_import: bool) -> set[str]:
             names |= {
                 f"{target}.{alias.name}" if f"{target}.{alias.name}" in MODULES else target for alias in node.names
             }
-    return names
+    return frozenset(names)
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
@@ -162,8 +170,7 @@ def test_forbidden_things_are_not_used(module: str) -> None:
     names = {name.partition(".")[0] for name in imports(module, only_at_import=False)}
     assert not names & {"pickle", "random", "marshal", "shelve", "socket"}
     assert "logging" not in names or module == LOGS
-    source = MODULES[module].read_text()
-    assert not any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(source)))
+    assert not any(isinstance(node, ast.Assert) for node in ast.walk(tree_of(module)))
     if not module.startswith(COMMANDS):
         assert not names & {"typer", "rich"}
 

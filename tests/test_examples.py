@@ -98,7 +98,11 @@ EXAMPLES = {
         "hospital-1, hospital-2, hospital-3, hospital-5",
         "plain sum: [-1.1   -0.367  0.367  1.1  ]",
     ],
-    "private_round_ledger.py": ["mean of 11:", "round 2 is refused: budget"],
+    "private_round_ledger.py": [
+        "mean of 11:",
+        "round 2 is refused: budget 'study' would be exceeded",
+        "clinic-07 has spent 0.0",
+    ],
     "hospital_statistics.py": [
         "11 hospitals, 2380 patients",
         "mean age is numpy's: True",
@@ -136,14 +140,6 @@ def test_examples_run_and_print_what_they_sum(example):
     assert EXAMPLES[example]
     for line in EXAMPLES[example]:
         assert line in printed
-
-
-def test_the_ledger_pays_for_one_private_round_and_refuses_the_next():
-    lines = run("examples/private_round_ledger.py").splitlines()
-    assert lines[0].startswith("mean of 11:")
-    assert lines[2].startswith("round 2 is refused: budget 'study' would be exceeded")
-    assert lines[1].removeprefix("after round 1") == lines[3].removeprefix("after round 2")
-    assert lines[4] == "clinic-07 has spent 0.0"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

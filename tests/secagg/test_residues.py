@@ -25,7 +25,7 @@ def big_integer_reference(values: np.ndarray, bits: int) -> bytes:
 
 @pytest.mark.parametrize("bits", range(1, 65))
 def test_packing_is_one_little_endian_integer_for_every_length(bits: int) -> None:
-    for length in range(201):
+    for length in range(131):  # where an element begins in a word comes round after 64 of them at most
         values = random_lanes(bits, length, seed=length)
         packed = pack(values, bits)
         assert packed == big_integer_reference(values, bits)
@@ -44,14 +44,6 @@ def test_packing_is_one_little_endian_integer_for_a_long_vector(bits: int) -> No
 
 
 @given(st.data(), modulus_bits)
-def test_unpacking_undoes_packing(data: st.DataObject, bits: int) -> None:
-    values = data.draw(lanes(bits))
-    packed = pack(values, bits)
-    assert packed == big_integer_reference(values, bits)
-    assert np.array_equal(unpack(packed, bits, values.size), values)
-
-
-@given(st.data(), modulus_bits)
 def test_packing_undoes_unpacking_so_that_a_vector_has_one_encoding(data: st.DataObject, bits: int) -> None:
     length = data.draw(st.integers(0, 40))
     packed = data.draw(st.binary(min_size=packed_bytes(length, bits), max_size=packed_bytes(length, bits)))
@@ -64,12 +56,11 @@ def test_packing_undoes_unpacking_so_that_a_vector_has_one_encoding(data: st.Dat
         assert all(int(value) < 1 << bits for value in values)
 
 
-@pytest.mark.parametrize("bits", range(1, 65))
-def test_bits_above_the_modulus_are_ignored_when_packing(bits: int) -> None:
-    dtype = lane_dtype(bits)
-    dirty = random_lanes(dtype.itemsize * 8, 77, seed=bits)
-    clean = reduce_in_place(dirty.copy(), bits)
-    assert pack(dirty, bits) == pack(clean, bits) == big_integer_reference(clean, bits)
+def test_bits_above_the_modulus_are_ignored_when_packing() -> None:
+    for bits in range(1, 65):
+        dirty = random_lanes(lane_dtype(bits).itemsize * 8, 77, seed=bits)
+        clean = reduce_in_place(dirty.copy(), bits)
+        assert pack(dirty, bits) == pack(clean, bits) == big_integer_reference(clean, bits), bits
 
 
 @pytest.mark.parametrize("bits", [3, 32, 45, 64])
@@ -109,12 +100,12 @@ def test_nothing_is_added_of_what_is_refused() -> None:
     assert (total == 1).all()
 
 
-@pytest.mark.parametrize("bits", range(1, 65))
 @pytest.mark.parametrize("change", [-1, 1, 8])
-def test_a_wrong_number_of_bytes_is_refused(bits: int, change: int) -> None:
-    size = packed_bytes(20, bits)
-    with pytest.raises(EncodingError, match=f"expected {size} bytes"):
-        unpack(bytes(size + change), bits, 20)
+def test_a_wrong_number_of_bytes_is_refused(change: int) -> None:
+    for bits in range(1, 65):
+        size = packed_bytes(20, bits)
+        with pytest.raises(EncodingError, match=f"expected {size} bytes"):
+            unpack(bytes(size + change), bits, 20)
 
 
 def test_a_negative_length_is_refused() -> None:
@@ -134,9 +125,8 @@ def test_every_padding_bit_must_be_zero(bits: int) -> None:
                 unpack(dirty, bits, length)
 
 
-@pytest.mark.parametrize("bits", range(1, 65))
-def test_lanes_are_the_narrowest_of_32_and_64_bits(bits: int) -> None:
-    assert lane_dtype(bits) == (np.uint32 if bits <= 32 else np.uint64)
+def test_lanes_are_the_narrowest_of_32_and_64_bits() -> None:
+    assert [lane_dtype(bits) for bits in range(1, 65)] == 32 * [np.uint32] + 32 * [np.uint64]
 
 
 @pytest.mark.parametrize("bits", [0, -1, 65, 2.0, "8", None])
