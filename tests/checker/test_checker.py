@@ -171,6 +171,8 @@ ALTERED = [
     ("name", "place"), ALTERED, ids=lambda part: part if isinstance(part, str) else "-".join(map(str, part))
 )
 def test_the_checker_disagrees_with_a_vector_that_is_off_by_a_digit(name, place):
-    vector = json.loads((FOLDER / f"{name}.json").read_text())
+    altered = alter(json.loads((FOLDER / f"{name}.json").read_text()), *place)
+    if "cases" in altered:
+        altered["cases"] = [altered["cases"][place[1]]]
     with pytest.raises(Disagreement):
-        check(name, alter(vector, *place))
+        check(name, altered)

@@ -130,7 +130,7 @@ from dp.ledger import Cost, Ledger
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 done, error = 0, ""
 with Ledger.open(sys.argv[1]) as ledger:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
     try:
         for i in range(5000):
             ledger.spend("b", Cost(1, adjacency="add-remove"), round_id=f"r{i}", participants=["a", "b"])

@@ -174,9 +174,7 @@ def rounds_until(start: float, rate: float, target: float = 0.5) -> int:
     raise AssertionError("the clip has not come near")
 
 
-@pytest.mark.parametrize(
-    ("start", "rate", "most"), [(100.0, 0.2, 55), (0.01, 0.2, 55), (100.0, 1.0, 14), (0.01, 1.0, 14)]
-)
+@pytest.mark.parametrize(("start", "rate", "most"), [(100.0, 0.2, 55), (0.01, 1.0, 14)])
 def test_a_clip_a_hundred_times_off_finds_the_median(start: float, rate: float, most: int) -> None:
     """Each round moves it by exp(rate / 2) at most: ln(100 / 1.3) of them at 0.1 each take 44 rounds, at 0.5 take 9.
 
