@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from protocols.audit.replay.group_operations import OPERATIONS
 from protocols.groups import messages
-from secagg.errors import SecAggError
 
-Case = dict[str, Any]
+from .cases import Case, case_of
+
+_case = partial(case_of, OPERATIONS)
+
 COUNT = 5
 
 
@@ -92,11 +95,3 @@ def _bent(data: bytes, field: str, place: int | None) -> bytes:
 
 def _bytes(what: str, place: int) -> str:
     return hashlib.sha256(f"groups {what} {place}".encode()).hexdigest()
-
-
-def _case(name: str, operation: str, given: Case) -> Case:
-    case = {"name": name, "operation": operation, "input": given}
-    try:
-        return case | {"output": OPERATIONS[operation](given)}
-    except SecAggError as error:
-        return case | {"error": type(error).__name__}

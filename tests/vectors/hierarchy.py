@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from protocols.audit.replay.hierarchy_operations import OPERATIONS
-from secagg.errors import SecAggError
 
-Case = dict[str, Any]
+from .cases import Case, case_of
+
+_case = partial(case_of, OPERATIONS)
 
 
 def level(name: str, most: int, least: int | None = None, **rest: Any) -> Case:
@@ -91,11 +93,3 @@ def cases() -> list[Case]:
     """All cases, in order."""
     found = [_case(name, "hierarchy_terms", given) for name, given in TERMS.items()]
     return found + [_case(name, "hierarchy_total", given) for name, given in TOTALS.items()]
-
-
-def _case(name: str, operation: str, given: Case) -> Case:
-    case = {"name": name, "operation": operation, "input": given}
-    try:
-        return case | {"output": OPERATIONS[operation](given)}
-    except SecAggError as error:
-        return case | {"error": type(error).__name__}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from protocols.audit.replay.noisy_statistics import OPERATIONS
 from protocols.audit.replay.statistics_operations import OPERATIONS as EXACT
-from secagg.errors import SecAggError
 
-from .statistics import QUERIES, Case, one, query
+from .cases import Case, case_of
+from .statistics import QUERIES, one, query
+
+_case = partial(case_of, OPERATIONS)
 
 ROWS: dict[str, Any] = {
     "inside": {"age": 45.0, "mass": 100.0, "sex": "m", "ward": "b"},
@@ -73,11 +76,3 @@ def _numbers() -> list[Case]:
         given = {"epsilon": epsilon.hex(), "delta": delta.hex(), "counts": [0, 1, 2, 5, 10, 11, 12, 22, 80, 1000]}
         found.append(_case(f"{epsilon}, {delta}", "keep_probability", given))
     return found
-
-
-def _case(name: str, operation: str, given: Case) -> Case:
-    case = {"name": name, "operation": operation, "input": given}
-    try:
-        return case | {"output": OPERATIONS[operation](given)}
-    except SecAggError as error:
-        return case | {"error": type(error).__name__}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from protocols.audit.replay.statistics_operations import OPERATIONS
 from protocols.statistics.suppression import suppress_grid, suppress_line
-from secagg.errors import SecAggError
 
-Case = dict[str, Any]
+from .cases import Case, case_of
+
+_case = partial(case_of, OPERATIONS)
+
 AGE = ["number", "age", (0.0).hex(), (120.0).hex(), 16, [float(edge).hex() for edge in (0, 18, 40, 65, 120)]]
 MASS = ["number", "mass", (30.0).hex(), (200.5).hex(), 32, []]
 SEX, WARD = ["levels", "sex", ["f", "m"]], ["levels", "ward", ["a", "b", "c"]]
@@ -164,11 +167,3 @@ def _tables() -> list[Case]:
         bare = sorted(cells.small)[:1]
         found.append(_case(f"table {number}, one cell alone", "determined", {"counts": counts, "hidden": bare}))
     return found
-
-
-def _case(name: str, operation: str, given: Case) -> Case:
-    case = {"name": name, "operation": operation, "input": given}
-    try:
-        return case | {"output": OPERATIONS[operation](given)}
-    except SecAggError as error:
-        return case | {"error": type(error).__name__}
