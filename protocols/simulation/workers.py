@@ -31,7 +31,7 @@ MANY_CLIENTS = 200
 """From here on a default round gains more by workers than they take to start, some seconds of a processor in all."""
 
 _AT_ONCE = 16
-_LOADED_ONCE = ["protocols.simulation.nursery"]
+_LOADED_ONCE = ["protocols.simulation._nursery"]
 _THREADS_OF_LIBRARIES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
