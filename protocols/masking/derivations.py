@@ -81,17 +81,21 @@ def entry_digest(keys: AdvertiseKeys) -> bytes:
 
 def roster_digest(entries: Mapping[int, bytes]) -> bytes:
     """Return a digest of everyone's advertised keys, from client id -> `entry_digest`, whatever the order."""
-    return digest(Label.ROSTER, b"".join(entries[client_id] for client_id in sorted(entries)))
+    return digest(Label.ROSTER, _in_order(entries))
 
 
 def seen_digest(roster: bytes, entries: Mapping[int, bytes]) -> bytes:
     """Return a digest of what one client was shown: of everyone's keys, and of the entries that it was sent."""
-    return digest(Label.ROSTER_SEEN, roster, b"".join(entries[client_id] for client_id in sorted(entries)))
+    return digest(Label.ROSTER_SEEN, roster, _in_order(entries))
 
 
 def survivors_statement(session_id: bytes, roster: bytes, shared: Iterable[int], survivors: Iterable[int]) -> bytes:
     """Return what confirmation keys sign: the digest of everyone's keys, who shared keys, whose input arrived."""
     return frame(Label.SIGN_SURVIVORS, session_id, roster, _ids(shared), _ids(survivors))
+
+
+def _in_order(entries: Mapping[int, bytes]) -> bytes:
+    return b"".join([entries[client_id] for client_id in sorted(entries)])
 
 
 def _id(client_id: int) -> bytes:
