@@ -38,6 +38,7 @@ HEAVY = {
 LAZY_MODULES = {
     "secagg._compiling",
     "secagg._bit_kernels",
+    "secagg._encoding_kernels",
     "secagg._field_kernels",
     "secagg._stream_kernels",
     "secagg.paillier._montgomery_kernels",
