@@ -40,6 +40,7 @@ LAZY_MODULES = {
     "secagg._bit_kernels",
     "secagg._field_kernels",
     "secagg._stream_kernels",
+    "secagg.paillier._limb_rows",
     "secagg.paillier._montgomery_kernels",
     "dp._compiling",
     "dp._kernels",
