@@ -41,6 +41,7 @@ LAZY_MODULES = {
     "secagg._encoding_kernels",
     "secagg._field_kernels",
     "secagg._stream_kernels",
+    "secagg.paillier._limb_rows",
     "secagg.paillier._montgomery_kernels",
     "dp._compiling",
     "dp._kernels",
