@@ -8,7 +8,7 @@ import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 
-from protocols import ClientPolicy, PrivacyDemand
+from protocols import ClientPolicy, PrivacyDemand, RoundConfig, ThreatModel
 from protocols.core.participants import Participants
 from protocols.flower import SecAggGrid, SecAggMod, SecAggSettings
 from protocols.flower.announcement import node_name
@@ -16,7 +16,7 @@ from protocols.flower.draw_answers import DrawTerms
 from protocols.flower.envelope import RECORD, STATISTICS, record_of
 from protocols.flower.own_group import KEPT_GROUPS, Draws, OwnGroup, group_in, remembered
 from protocols.flower.session import Session
-from protocols.groups import deal
+from protocols.groups import GroupedRounds, deal
 from protocols.groups import messages as wire
 from secagg.errors import ParameterError, StateError, UnexpectedMessage
 from secagg.signatures import Identity
@@ -195,6 +195,31 @@ def test_a_second_draw_is_refused_by_a_node_that_was_started_anew(tmp_path):
         context.state = RecordDict()
     with pytest.raises(ParameterError, match="asked to draw groups again in a run"):
         run(grid, settings_of(tmp_path))
+
+
+def test_a_node_that_gets_another_id_in_mid_run_draws_no_second_time(tmp_path):
+    """Ids are the SuperLink's to give; the memory goes by the node's own identity."""
+    grid = make_nodes(tmp_path)
+    assert run(grid, settings_of(tmp_path))[0][0].has_content()
+    for context in grid.nodes.values():
+        context.node_id += 10_000
+    grid.nodes = {context.node_id: context for context in grid.nodes.values()}
+    secure = SecAggGrid(grid, settings_of(tmp_path))
+    with pytest.raises(ParameterError, match="asked to draw groups again in a run"):
+        secure.send_and_receive(train_messages(MODEL, list(grid.nodes)), timeout=30)
+
+
+def test_a_groups_session_withstands_what_the_plan_says(tmp_path, monkeypatch):
+    """One of five may be corrupt by the plan; a node alone would ask for a tenth of five, which is nobody."""
+
+    def weaker(self):
+        vectors = honest(self)[0].vectors
+        return (RoundConfig(ThreatModel(5, 0.1, 0.2, MALICIOUS), vectors),) * 3
+
+    honest = GroupedRounds.configs.func
+    monkeypatch.setattr(GroupedRounds, "configs", property(weaker))
+    with pytest.raises(ParameterError, match=r"a fraction of 0\.1 corrupt clients, but this client demands 0\.2"):
+        run(make_nodes(tmp_path), settings_of(tmp_path))
 
 
 def test_no_more_than_four_draws_are_broken_off(tmp_path):

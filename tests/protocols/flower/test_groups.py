@@ -6,6 +6,7 @@ from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import strategy as flower
 
 from protocols.flower import SecAgg, SecAggGrid, SecAggSettings
+from protocols.flower.mean import Means
 from protocols.groups import Rule, combine
 from secagg.errors import ParameterError, StateError
 
@@ -172,6 +173,16 @@ def test_a_mean_that_no_honest_nodes_reach_is_named_bounded_and_borne(tmp_path, 
     np.testing.assert_array_less(
         result.arrays.to_numpy_ndarrays()[0], np.max([mean[0] for mean in means], axis=0) + PRECISION
     )
+
+
+def test_means_are_brought_to_what_honest_nodes_reach(tmp_path):
+    limits = SecAggSettings(**settings(tmp_path, plan_of(), clip=0.5, metric_limit=2.0))
+    lie = Means(10, 0.0, np.array([0.3, -9.0]), np.array([-(2.0**40)]), np.array([7.0, 1.0]), "the update")
+    bounded = lie.bounded(limits)
+    assert bounded.update.tolist() == [0.3, -0.5]
+    assert bounded.counters.tolist() == [-(2.0**31)]
+    assert bounded.metrics.tolist() == [2.0, 1.0]
+    assert (bounded.total_weight, bounded.beyond) == (10, "the update")
 
 
 def test_groups_stay_over_the_rounds_of_a_run_and_identities_are_asked_once(tmp_path):
