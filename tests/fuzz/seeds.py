@@ -339,7 +339,28 @@ def flower_seeds() -> dict[str, list[bytes]]:
     for at in range(2, flower.EXCHANGES):
         memory = flower.from_bytes(recorded.states[at])["secagg"]["memory"]
         add("flower_memory", bytes([at - 2]) + memory)
-    return found | flower_query_seeds()
+    return found | flower_query_seeds() | flower_group_seeds()
+
+
+def flower_group_seeds() -> dict[str, list[bytes]]:
+    """What a node is asked in a draw of groups, what it keeps of one, and what it has kept of them all."""
+    from . import flower_group_targets as groups
+    from . import flower_session as flower
+
+    draw, asked = groups.recorded(), []
+    for at, content in enumerate(draw.asked):
+        fields = flower.fields_of(content)
+        asked += [bytes([at, 0]) + fields["draw"][framing.HEADER_BYTES :], bytes([at, 2]) + flower.to_bytes(content)]
+        if "terms" in fields:
+            asked.append(bytes([at, 1]) + fields["terms"])
+        if at:
+            kept = flower.from_bytes(draw.states[at])[groups.DRAW]
+            asked.append(bytes([at, 3, 0]) + kept["terms"])
+            asked.append(bytes([at, 3, 128]) + kept["dump"][dumps.HEADER_BYTES :])
+    return {
+        "flower_draw": asked,
+        "flower_draws": [file[dumps.HEADER_BYTES :] for file in draw.files if file],
+    }
 
 
 def flower_query_seeds() -> dict[str, list[bytes]]:
