@@ -70,7 +70,8 @@ def test_a_strategy_that_compares_results_gets_the_means_of_groups(name, tmp_pat
     wanted = plain(kind, group_means(groups), **options)
     for got, expected in zip(result.arrays.to_numpy_ndarrays(), wanted, strict=True):
         np.testing.assert_allclose(got, expected, atol=PRECISION)
-    assert result.train_metrics_clientapp[1]["loss"] == pytest.approx((count - 1) / 200, abs=0.05)
+    losses = [np.mean(group) / 100 for group in groups]
+    assert min(losses) - 1e-4 <= result.train_metrics_clientapp[1]["loss"] <= max(losses) + 1e-4
 
 
 @pytest.mark.parametrize("rule", ["median", "geometric-median", "norm-clipped-mean"])
