@@ -57,45 +57,43 @@ def digest(checked: CheckedGroups) -> str:
     return hashlib.sha256(checked.report.result.joint.levels["update"].tobytes()).hexdigest()
 
 
-def test_the_engine_beside_one_process(benchmark, report):
-    """The same round in this process, and on clusters of 1, 2 and 4 workers, in turns."""
-    finding = Finding(f"A round in groups on Ray beside one process: {ENGINE_CLIENTS:,} clients, {DIM:,} numbers")
-    first: dict[int, list[float]] = {}
-    further: dict[int, list[float]] = {}
-    engines, walls, digests = list[float](), dict[str, list[float]](), set[str]()
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_the_engine_beside_one_process(workers, benchmark, report):
+    """The same round in this process and on a new cluster, there with the start of its workers and once more without."""
+    finding = Finding(
+        f"A round in groups on {workers} Ray workers beside one process: {ENGINE_CLIENTS:,} clients, {DIM:,} numbers"
+    )
+    first, further, engine = list[float](), list[float](), list[float]()
+    walls: dict[str, list[float]] = {"one process": [], "Ray": []}
+    digests = set[str]()
 
     def turn() -> None:
-        say("this process")
-        bare, taken = round_of(ENGINE_CLIENTS, run_in_groups)
+        say("one process")
+        bare, alone = round_of(ENGINE_CLIENTS, run_in_groups)
+        walls["one process"].append(bare.wall_seconds)
         digests.add(digest(bare))
+        with connected(None, workers):
+            for ratios in (first, further):
+                say(f"{workers} workers")
+                checked, there = round_of(ENGINE_CLIENTS, partial(run_on_ray, workers=workers))
+                digests.add(digest(checked))
+                ratios.append(there.ours / alone.ours)
+            engine.append(there.engine / alone.ours)
+        walls["Ray"].append(checked.wall_seconds)
         assert bare.exact
-        walls.setdefault("this process", []).append(bare.wall_seconds)
-        for workers in (1, 2, 4):
-            say(f"{workers} workers")
-            with connected(None, workers):
-                for ratios in (first, further):
-                    checked, there = round_of(ENGINE_CLIENTS, partial(run_on_ray, workers=workers))
-                    assert checked.exact
-                    digests.add(digest(checked))
-                    ratios.setdefault(workers, []).append(there.ours / taken.ours)
-                    engines.append(there.engine / taken.ours)
-                walls.setdefault(f"{workers} workers", []).append(checked.wall_seconds)
+        assert checked.exact
 
     benchmark.pedantic(turn, rounds=TURNS)
-    finding.add("bytes equal", len(digests) == 1, asked="equal", met=len(digests) == 1)
-    for workers in first:
-        for what, ratios in (("their start with it", first), ("there before", further)):
-            ratio = Ratio.of(ratios[workers])
-            finding.add_ratio(
-                f"{workers} workers, {what}: processor seconds over one process's",
-                ratio,
-                asked="<= 1.25",
-                met=ratio.median <= 1.25,
-            )
-    finding.add_ratio("Ray's own processes, besides", Ratio.of(engines))
+    finding.add("bytes of the sum equal to one process's", len(digests) == 1, asked="equal", met=len(digests) == 1)
+    for what, ratios in (("with the start of the workers", first), ("in workers that are there", further)):
+        ratio = Ratio.of(ratios)
+        finding.add_ratio(
+            f"processor seconds over one process's, {what}", ratio, asked="<= 1.25", met=ratio.median <= 1.25
+        )
+    finding.add_ratio("besides, Ray's own processes", Ratio.of(engine))
     for name, seconds in walls.items():
         finding.add(f"{name}: wall, the least", min(seconds), "s")
-    finding.notes.append("driver and workers count; not the start of Ray itself, before the round")
+    finding.notes.append("driver and workers count; the start of Ray itself, before the round, does not")
     assert len(digests) == 1
     report(finding)
 
