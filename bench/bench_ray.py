@@ -1,8 +1,8 @@
 """Rounds in groups on a Ray cluster of this machine: what the engine costs beside one process, and how rounds grow.
 
-Seconds are of processors, all processes together, where the engine is compared: on a busy machine they are what it takes,
-while the wall's are what was left. A cluster's first round starts its workers, which import and load loops; a further
-one finds them there.
+Where the engine is compared, seconds are of processors, all processes together: on a busy machine they are what it
+takes, while the wall's are what was left. A cluster's first round starts its workers, which import and load loops; a
+further one finds them there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from protocols.masking.transitions import ServerPhase
 from protocols.ray import connected, run_on_ray
 from protocols.simulation.checked import run_checked_round
 from protocols.simulation.checked_groups import CheckedGroups, run_checked_groups
-from protocols.simulation.grouped import run_in_groups
+from protocols.simulation.grouped import GroupedReport, run_in_groups
+from secagg.encoding import Rounding
 from secagg.prg import cpu_count
 
 GIB = 1 << 30
@@ -40,7 +41,7 @@ ALONE_UP_TO = size(10_000, 42)
 """So many clients are also one session of their own."""
 
 
-def round_of(clients: int, run: Callable[..., object]) -> tuple[CheckedGroups, Watched]:
+def round_of(clients: int, run: Callable[..., GroupedReport]) -> tuple[CheckedGroups, Watched]:
     """Run a round in groups, and watch it."""
     plan = GroupPlan(clients, 0.0, CORRUPT, groups=clients // GROUP, dropout_fraction=0.05, rule=Rule.SUM)
     with watched() as taken:
@@ -49,7 +50,7 @@ def round_of(clients: int, run: Callable[..., object]) -> tuple[CheckedGroups, W
 
 
 def configure(model: ThreatModel) -> RoundConfig:
-    return RoundConfig(model, (FloatVector("update", DIM, clip=1.0, rounding="nearest"),))
+    return RoundConfig(model, (FloatVector("update", DIM, clip=1.0, rounding=Rounding.NEAREST),))
 
 
 def digest(checked: CheckedGroups) -> str:
@@ -59,7 +60,7 @@ def digest(checked: CheckedGroups) -> str:
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_the_engine_beside_one_process(workers, benchmark, report):
-    """The same round in this process and on a new cluster, there with the start of its workers and once more without."""
+    """The same round in this process and on a new cluster, there with its workers' start and once more without."""
     finding = Finding(
         f"A round in groups on {workers} Ray workers beside one process: {ENGINE_CLIENTS:,} clients, {DIM:,} numbers"
     )

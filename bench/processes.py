@@ -52,7 +52,7 @@ class Watched:
 
 @contextmanager
 def watched() -> Iterator[Watched]:
-    """Watch this process and its descendants, twice a second; what one takes after the last look before it ends is lost."""
+    """Watch this process and its descendants, twice a second; what one takes between a look and its end is lost."""
     found, over = Watched().look(begin=True), threading.Event()
 
     def keep_looking() -> None:

@@ -140,7 +140,7 @@ class GroupPlan:
 
     @property
     def estimated_noise_factor(self) -> float:
-        """Roughly how much more noise private rounds have by groups, each with all of it; no bound: as `Rule` has it."""
+        """Roughly how much more noise private rounds have by groups, each with all of it; no bound: see `Rule`."""
         return self.rule.estimated_noise_factor(self.num_groups, self.max_spoilt)
 
     def max_corrupt(self, size: int) -> int:
