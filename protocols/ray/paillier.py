@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from secagg.errors import PeerError, SecAggError
+from secagg.errors import PeerError
 from secagg.paillier import PublicKey, multiply
 
 from ..paillier.contributions import check_all
@@ -97,17 +97,15 @@ class PaillierOnRay:
             raise self._named(error) from None
 
     def _taken(self, what: Any, client: int, task: Any) -> tuple[EncryptedUpdate, float]:
-        for _ in range(MAX_LOSSES):
+        losses = 0
+        while True:
             try:
                 return self._whole(task)
             except (self.ray.exceptions.RayError, StopIteration) as error:
-                if isinstance(error, self.ray.exceptions.RayTaskError):
+                losses += 1
+                if isinstance(error, self.ray.exceptions.RayTaskError) or losses > MAX_LOSSES:
                     raise self._named(error) from None
-                task = self._encrypt.remote(versions(), what, client)
-        try:
-            return self._whole(task)
-        except (self.ray.exceptions.RayError, StopIteration) as error:
-            raise self._named(error) from None
+            task = self._encrypt.remote(versions(), what, client)
 
     def _whole(self, task: Any) -> tuple[EncryptedUpdate, float]:
         seconds, count = self.ray.get(next(task))
@@ -116,10 +114,10 @@ class PaillierOnRay:
 
     def _named(self, error: Exception) -> Exception:
         cause = getattr(error, "cause", None)
-        if isinstance(cause, SecAggError):
+        if isinstance(cause, Exception) and not isinstance(cause, self.ray.exceptions.RayError):
             return cause
         why = str(error).strip().partition("\n")[0]
-        return ClusterError(f"a task of the Paillier round was lost {MAX_LOSSES} times, or failed: {why}")
+        return ClusterError(f"a task of the Paillier round was lost more than {MAX_LOSSES} times ({why})")
 
 
 class _Range:

@@ -96,19 +96,19 @@ def tickets(folder: Path, count: int) -> Path:
 
 
 class DeadlyVersions(dict):
-    """Versions that end the worker that is told of them, once for each ticket, some time after it begins a task."""
+    """Versions that end the worker that is told of them, once for each ticket."""
 
-    def __init__(self, known: dict[str, str], tickets: Path, seconds: float) -> None:
+    def __init__(self, known: dict[str, str], tickets: Path) -> None:
         super().__init__(known)
-        self.given = (dict(known), tickets, seconds)
+        self.given = (os.getpid(), dict(known), tickets)
 
     def __reduce__(self):
-        return _deadly, (os.getpid(), *self.given)
+        return _told, self.given
 
 
-def _deadly(driver_process: int, known: dict[str, str], tickets: Path, seconds: float) -> dict[str, str]:
+def _told(driver_process: int, known: dict[str, str], tickets: Path) -> dict[str, str]:
     if os.getpid() != driver_process:
-        Deadly(tickets, seconds).__setstate__({})
+        Deadly(tickets, 0.0).die()
     return known
 
 

@@ -113,7 +113,7 @@ def test_a_round_is_exact_and_no_secret_leaves_its_process(cluster, small_tasks,
     engine = PaillierOnRay(ray := load_ray(), 2)
     put = ray.put
     monkeypatch.setattr(ray, "put", lambda what: said.append(ray.cloudpickle.dumps(what)) or put(what))
-    for name in ("multiply", "_check", "_encrypt"):
+    for name in KINDS:
         monkeypatch.setattr(engine, name, Overheard(getattr(engine, name), said))
     report = small_round(engine)
     assert report.exact
@@ -138,19 +138,35 @@ class Overheard:
         return self._task.remote(*given)
 
 
-def test_workers_that_die_are_replaced_and_the_sum_is_exact(cluster, small_tasks, tmp_path, monkeypatch):
-    folder = tickets(tmp_path / "tickets", 4)
-    monkeypatch.setattr(on_ray, "versions", lambda: DeadlyVersions(versions(), folder, 0.05))
-    assert small_round(PaillierOnRay(load_ray(), 2)).exact
+class Deadly:
+    """A task that ends the workers that take it, once for each ticket."""
+
+    def __init__(self, task, folder):
+        self._task, self._folder = task, folder
+
+    def remote(self, expected, *given):
+        return self._task.remote(DeadlyVersions(expected, self._folder), *given)
+
+
+KINDS = ("_encrypt", "_check", "multiply")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_workers_that_die_are_replaced_and_the_sum_is_exact(cluster, small_tasks, tmp_path, kind):
+    engine, folder = PaillierOnRay(load_ray(), 2), tickets(tmp_path / "tickets", 2)
+    setattr(engine, kind, Deadly(getattr(engine, kind), folder))
+    assert small_round(engine).exact
     assert not list(folder.iterdir())
 
 
-def test_a_task_that_no_worker_survives_is_named(cluster, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_task_that_no_worker_survives_is_named(cluster, tmp_path, monkeypatch, kind):
     monkeypatch.setattr(on_ray, "MAX_LOSSES", 1)
-    folder = tickets(tmp_path / "tickets", 50)
-    monkeypatch.setattr(on_ray, "versions", lambda: DeadlyVersions(versions(), folder, 0.0))
-    with pytest.raises(ClusterError, match="was lost 1 times"):
-        small_round(PaillierOnRay(load_ray(), 1))
+    engine, folder = PaillierOnRay(load_ray(), 1), tickets(tmp_path / "tickets", 90)
+    setattr(engine, kind, Deadly(getattr(engine, kind), folder))
+    with pytest.raises(ClusterError, match="was lost more than 1 times"):
+        small_round(engine, 4, 10)
+    assert len(list(folder.iterdir())) > 50
 
 
 def test_a_worker_of_another_version_is_named(cluster, monkeypatch):
