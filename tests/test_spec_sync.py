@@ -86,6 +86,8 @@ CONSTANTS = {
     "SESSIONS_A_WORKER": "protocols.ray.driver:SESSIONS_A_WORKER",
     "STEP_SECONDS": "protocols.ray.driver:STEP_SECONDS",
     "MAX_LOSSES": "protocols.ray.driver:MAX_LOSSES",
+    "ADDENDS_A_TASK": "protocols.ray.paillier:ADDENDS_A_TASK",
+    "CHECKS_A_TASK": "protocols.ray.paillier:CHECKS_A_TASK",
     "LEASE_SECONDS": "protocols.service.desk:LEASE_SECONDS",
     "NONCE_SECONDS": "protocols.service.store:NONCE_SECONDS",
     "MAX_ANSWERS": "protocols.service.store:MAX_ANSWERS",
