@@ -155,7 +155,7 @@ def test_every_checked_table_is_checked():
 
 
 def test_kinds_of_refusal_have_their_status():
-    from protocols.service.limits import STATUSES
+    from protocols.service.errors import STATUSES
 
     assert {kind: int(status) for kind, status, _ in table("kind of refusal")} == STATUSES
 

@@ -75,6 +75,8 @@ class Desk:
         self.store = store
         self._purse = None if ledger is None else Purse(ledger)
         self._members = members
+        self.jobs: dict[str, Rounds] = dict(jobs or {})
+        """By name; more may be added while sessions run."""
         self._poll = poll
         threads = workers or cpu_count()
         # Apart, so that what computes for long does not keep leases from being renewed.
@@ -89,7 +91,7 @@ class Desk:
             threads,
             self._purse,
             observe,
-            jobs or {},
+            self.jobs,
             lease,
             poll,
             self._taking.resolve,
