@@ -1,6 +1,7 @@
 """Senders who are too large, too slow, too many, too fast, or send no HTTP: refused unread, while others are served."""
 
 import asyncio
+import contextlib
 import json
 import re
 
@@ -171,6 +172,37 @@ def test_too_many_connections_are_turned_away(tmp_path):
     found, counts = played(play, tmp_path, connections_a_peer=9, header_seconds=30)  # the honest member has one
     assert found == [(503, "too-many")] * 4
     assert counts == {"too-many": 4}
+
+
+def test_half_open_handshakes_are_counted_and_more_are_closed_at_once(tmp_path):
+    """Whoever begins handshakes and leaves them holds as many as it may hold connections, and keeps out nobody else."""
+
+    async def play(service):
+        host, _, port = service.url.removeprefix("https://").rpartition(":")
+        begun = [await asyncio.open_connection(host, int(port)) for _ in range(20)]
+        reading = [asyncio.create_task(reader.read()) for reader, _ in begun]
+        held = set(reading)
+        while len(held) > 9:
+            done, held = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                assert task.exception() is not None or task.result() == b""
+        with pytest.raises(OSError):  # noqa: PT011 - whichever of a connection's ends it is
+            await dial(service)
+        for _, writer in begun:
+            writer.close()
+        left = len(held)
+        await asyncio.wait(held)
+        async with asyncio.timeout(20):
+            while True:
+                with contextlib.suppress(OSError):
+                    _, writer = await dial(service)
+                    writer.close()
+                    break
+        return left
+
+    left, counts = played(play, tmp_path, connections_a_peer=9)
+    assert left == 9
+    assert counts["too-many"] >= 20 - 9 + 1
 
 
 def test_too_many_bytes_at_once_are_told_to_wait(tmp_path):
