@@ -138,9 +138,9 @@ class _Server(uvicorn.Server):
             made: Any = config.http_protocol_class
             return made(config=config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[no-any-return]
 
-        handshakes: Handshakes = config.http_protocol_class.handshakes  # type: ignore[union-attr]
+        guard: Any = config.http_protocol_class
         try:
-            bound = await asyncio.to_thread(handshakes.listen, config.host, config.port)
+            bound = await asyncio.to_thread(guard.handshakes.listen, config.host, config.port)
             for each in bound:
                 server = await asyncio.get_running_loop().create_server(
                     protocol,

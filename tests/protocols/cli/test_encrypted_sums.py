@@ -47,7 +47,11 @@ def test_a_key_is_dealt_to_files_of_their_owners_alone(folder):
     parameters = read_round(folder / "round.parameters")
     assert (parameters.key, parameters.members.names) == (key, names)
     assert parameters.contributors == Participants(
-        {name: one for name, one in read_participants(folder / "keys" / "roster.json").keys.items() if name in HOSPITALS}
+        {
+            name: one
+            for name, one in read_participants(folder / "keys" / "roster.json").keys.items()
+            if name in HOSPITALS
+        }
     )
     for number, name in enumerate(names, 1):
         path = folder / "dealt" / f"{name}.share"
@@ -90,7 +94,10 @@ WRONG = {
     "a name that is a path": (["deal", "../a", "b", "c", "--threshold", "2", "--out", "x"], "letters, digits"),
     "a name twice": (["deal", "a", "a", "b", "--threshold", "2", "--out", "x"], "named twice"),
     "no key": (["round", "none.json", "keys/roster.json", *ROUND, "--out", "x"], "none.json cannot be read"),
-    "a key that is none": (["round", "keys/roster.json", "keys/roster.json", *ROUND, "--out", "x"], "is not a dealt key"),
+    "a key that is none": (
+        ["round", "keys/roster.json", "keys/roster.json", *ROUND, "--out", "x"],
+        "is not a dealt key",
+    ),
     "who is in no roster": (
         ["round", "dealt/committee.json", "keys/roster.json", *ROUND, "--contributor", "x", "--out", "x"],
         "'x' is not in the roster",

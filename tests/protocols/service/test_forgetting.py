@@ -167,7 +167,7 @@ def first_message(spec, name):
 
 @pytest.mark.parametrize("restarts", [False, True])
 def test_a_round_that_was_ended_and_begins_again_gets_no_second_answer(tmp_path, monkeypatch, restarts):
-    """A committee member that forgot would endorse a second list, and open a second sum: their difference is an input."""
+    """A committee member that forgot would endorse a second list, and open a second sum: they differ by an input."""
     monkeypatch.setattr("protocols.paillier.written.PublicKey", small_key)
     parameters = harness.make_parameters(3, nonce=b"again".ljust(32))
     spec = SessionSpec("encrypted", parameters)

@@ -52,7 +52,9 @@ async def proxy(every, target):
 
     async def serve(reader, writer):
         head = await reader.readuntil(b"\r\n\r\n")
-        length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+        length = next(
+            (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
+        )
         body = await reader.readexactly(length)
         seen.append(head.split(b" ")[1])
         if len(seen) % every < 2:

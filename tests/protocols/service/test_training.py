@@ -23,7 +23,9 @@ from tests.command_line import separating_runner
 from .places import certificates, connected, service_at
 
 NAMES = Participants(f"site-{number}" for number in range(1, 6))
-ASKED = Asked(title="a model", members=5, vectors=(FloatVector("step", 2, 8.0),), training="model:proposed", dropout=0.2)
+ASKED = Asked(
+    title="a model", members=5, vectors=(FloatVector("step", 2, 8.0),), training="model:proposed", dropout=0.2
+)
 MODEL = """
 from functools import partial
 number = 7
@@ -116,7 +118,7 @@ def test_a_file_of_sessions_names_what_proposes(folder):
         (folder / "sessions.toml").write_text(text + f"training = {slip}\n")
         with pytest.raises(ParameterError, match=said):
             read_sessions(folder / "sessions.toml")
-    with pytest.raises(ParameterError, match="needs a query or vectors"):
+    with pytest.raises(ParameterError, match="needs a query"):
         Asked(title="x", members=5, training="model:proposed")
 
 
@@ -190,7 +192,7 @@ def test_where_a_function_fails_is_told_here_and_nothing_that_its_error_says(fol
     told = []
     terms = ASKED.spec(NAMES, b"weights").terms
     broken = load("model:broken")
-    with pytest.raises(InputsError, match="^ValueError$"):
+    with pytest.raises(InputsError, match="ValueError"):
         inputs_for({"training": training(broken, "model:broken", told.append)}, terms)()
     with pytest.raises(ValueError, match="4711"):
         proposing(ASKED, broken, None, lambda: NAMES, told.append)(None)
@@ -271,5 +273,5 @@ def test_an_error_of_the_function_ends_the_training_with_its_kind(tmp_path):
                         await connection.next_letter(0, 0)  # by which it is seen to speak this wire version
                 return [view async for view in train(service, "job", ASKED, lambda before: 1)]
 
-    with pytest.raises(ParameterError, match="has ended the training: ParameterError: model:proposed returned a int"):
+    with pytest.raises(ParameterError, match=r"has ended the training: ParameterError: model:proposed returned a int"):
         asyncio.run(asyncio.wait_for(play(), 100))
