@@ -95,6 +95,8 @@ CONSTANTS = {
     "MAX_FORM_BYTES": "protocols.service.app:MAX_FORM_BYTES",
     "MAX_TITLE": "protocols.service.sessions:MAX_TITLE",
     "MAX_PAYLOAD_BYTES": "protocols.service.sessions:MAX_PAYLOAD_BYTES",
+    "LONGEST_SECONDS": "protocols.service.forgetting:LONGEST_SECONDS",
+    "MAX_PHASE_SECONDS": "protocols.service.deadlines:MAX_SECONDS",
 }
 """A constant of a chapter's table -> where the code has it."""
 
@@ -123,7 +125,7 @@ def test_every_checked_table_is_checked():
         "attack": 2,
         "n": 1,
         "name": 1,
-        "constant": 8,
+        "constant": 9,
         "tag": 1,
         "part of `config`": 1,
         "demand": 1,
