@@ -1,8 +1,10 @@
 """A member keeps no secrets of sessions that are over, and answers in no round of a committee twice."""
 
 import asyncio
+import json
 import os
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from protocols.inputs.vectors import IntegerVector
 from protocols.masking.policy import ClientPolicy
 from protocols.service import client as client_module
 from protocols.service.client import take_part
-from protocols.service.connection import RequestRefusedError, ServiceUnavailableError
+from protocols.service.connection import Connection, RequestRefusedError, ServiceUnavailableError
 from protocols.service.forgetting import LONGEST_SECONDS, forget_gone
 from protocols.service.jobs import prepared, summing
 from protocols.service.kept import Folder, Kept
@@ -26,6 +28,7 @@ from secagg.signatures import Identity
 from tests.protocols.paillier import harness
 
 from .places import certificates, connected, service_at
+from .test_taking_part import Deadly, Killed
 
 DAY = 24 * 3600.0
 RUNNING, GONE, OVER, STILL, AWAY = ("ab" * 32, "cd" * 32, "ef" * 32, "12" * 32, "34" * 32)
@@ -138,11 +141,12 @@ class Again:
 
     identity = harness.identity(1)
 
-    def __init__(self, spec, first):
-        self.spec, self.sent, self._first = spec, [], first
+    def __init__(self, spec, first, session=""):
+        self.spec, self.sent, self.refused, self._first = spec, [], [], first
+        self._session = session or spec.config.session.hex()
 
     async def next_letter(self, after, wait):
-        session = self.spec.config.session.hex()
+        session = self._session
         bodies = [self._first, b"", self._first, b""]
         if after >= len(bodies):
             await asyncio.sleep(3600)
@@ -155,7 +159,7 @@ class Again:
         self.sent.append(body)
 
     async def refuse(self, session, kind, reason):
-        raise AssertionError(reason)
+        self.refused.append((kind, reason))
 
 
 def first_message(spec, name):
@@ -188,7 +192,7 @@ def test_a_round_that_was_ended_and_begins_again_gets_no_second_answer(tmp_path,
         await asyncio.gather(taking, return_exceptions=True)
 
     asyncio.run(asyncio.wait_for(play(), 60))
-    assert len(service.sent) == 1
+    assert (len(service.sent), service.refused) == (1, [])
     with Folder(tmp_path / "own") as folder:
         assert folder.session(parameters.session.hex()) == Kept(0, True, b"")
         assert folder.sessions() == {}  # nothing secret is left, and nobody is asked about it
@@ -200,9 +204,84 @@ def small_key(*arguments):
     return PublicKey(*arguments, _min_bits=256)
 
 
-def test_a_round_is_one_session(monkeypatch):
+def test_a_round_is_one_session(tmp_path, monkeypatch):
+    """Under another id it would be a second one, whose end nobody remembers."""
     monkeypatch.setattr("protocols.paillier.written.PublicKey", small_key)
     terms = SessionSpec("encrypted", harness.make_parameters(3, nonce=b"one".ljust(32))).terms
     check_session(terms.proposed.session.hex(), terms)
     with pytest.raises(ContradictoryRequest, match="is not the round"):
         check_session("00" * 32, terms)
+    parameters = harness.make_parameters(3, nonce=b"one".ljust(32))
+    spec, name = SessionSpec("encrypted", parameters), parameters.contributors.name(1)
+    service = Again(spec, first_message(spec, name), "00" * 32)
+    party = PaillierParty(parameters, name, harness.identity(1), noise=harness.noise())
+    options = {"state": tmp_path / "own", "party": party, "warm": False, "sessions": 1}
+    (ended,) = asyncio.run(take_part(service, name, {"sum": lambda terms: {}}, **options))
+    assert (ended.phase, service.sent, service.refused[0][0]) == ("refused", [], "ContradictoryRequest")
+
+
+def test_a_crash_after_the_end_leaves_no_secrets(tmp_path, monkeypatch):
+    """Between forgetting and the note that the last letter was handled; it comes again, and is harmless."""
+    monkeypatch.setattr("protocols.paillier.written.PublicKey", small_key)
+    parameters = harness.make_parameters(3, nonce=b"crash".ljust(32))
+    spec, name = SessionSpec("encrypted", parameters), parameters.contributors.name(1)
+    service = Again(spec, first_message(spec, name))
+    party = PaillierParty(parameters, name, harness.identity(1), noise=harness.noise())
+    handled = Folder.handled
+
+    def dying(folder, sequence):
+        if sequence == 2:
+            raise Killed
+        handled(folder, sequence)
+
+    monkeypatch.setattr(Folder, "handled", dying)
+    options = {"state": tmp_path / "own", "party": party, "warm": False}
+    with pytest.raises(Killed):
+        asyncio.run(take_part(service, name, {"sum": lambda terms: {"update": harness.update(1)}}, **options))
+    with Folder(tmp_path / "own") as folder:
+        assert folder.sequence == 1
+        assert folder.sessions() == {}
+        assert folder.session(parameters.session.hex()).dump == b""
+
+
+def test_parties_of_an_encrypted_sum_that_are_killed_anywhere_send_the_same_bytes(tmp_path, monkeypatch):
+    """Contributors and committee members, each before or after an answer has left."""
+    monkeypatch.setattr("protocols.paillier.written.PublicKey", small_key)
+    parameters = harness.make_parameters(3, nonce=b"killed".ljust(32))
+    shares = {share.member: replace(share, key=parameters.key) for share in harness.dealt(4, 5)[1]}
+    sent = {name: [] for name in (*parameters.contributors, *parameters.members)}
+    kills = [["before", "", "after"], ["after", "before"], ["before", "before", "after", "after"]]
+
+    def party_of(name):
+        if name in parameters.contributors:
+            own = harness.identity(parameters.contributors.number(name))
+            return PaillierParty(parameters, name, own, noise=harness.noise())
+        number = parameters.members.number(name)
+        return PaillierParty(parameters, name, harness.identity(1000 + number), shares[number])
+
+    async def one(service, name, left):
+        token = await asyncio.to_thread(service.members.invite, name)
+        own = party_of(name).identity
+        async with Connection(service.url, own, ca=certificates().ca, patience=60) as connection:
+            await connection.enrol(name, token)
+            given = {"sum": lambda terms: {"update": harness.update(parameters.contributors.number(name))}}
+            while True:
+                dying, options = Deadly(connection, sent[name], left), {"sessions": 1, "warm": False}
+                try:
+                    return await take_part(dying, name, given, state=tmp_path / name, party=party_of(name), **options)
+                except Killed:
+                    continue
+
+    async def play():
+        with service_at(tmp_path, certificates()) as service:
+            async with service.serving(), asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(service, name, list(kills[at % 3]))) for at, name in enumerate(sent)]
+                await service.enrolled(sent)
+                (view,) = await service.sessions(SessionSpec("encrypted", parameters))
+                return view, json.loads(await service.desk.result(None, view.session)), [await task for task in tasks]
+
+    view, result, ended = asyncio.run(asyncio.wait_for(play(), 120))
+    assert result["levels"]["update"] == harness.levels(parameters, dict.fromkeys((1, 2, 3), 1)).tolist()
+    assert (dict(view.excluded), dict(view.refused), result["liars"]) == ({}, {}, [])
+    assert {one[0].phase for one in ended} == {"completed"}
+    assert all(len(answers) > len(set(answers)) == 2 for answers in sent.values())
