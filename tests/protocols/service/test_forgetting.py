@@ -107,6 +107,16 @@ def test_members_look_when_they_begin_and_again(tmp_path, monkeypatch):
     assert {path.name for path in (tmp_path / "own").iterdir()} == {"lock"}
 
 
+def test_members_have_a_bound_of_age_of_their_own(tmp_path):
+    """Where the service is away, by the member's clock."""
+    with Folder(tmp_path / "own") as folder:
+        kept(folder, AWAY)
+    options = {"state": tmp_path / "own", "warm": False, "sessions": 1}
+    late = time.time() + LONGEST_SECONDS + DAY
+    (ended,) = asyncio.run(take_part(Answers(), "me", {}, clock=lambda: late, **options))
+    assert (ended.session, ended.phase) == (AWAY, "forgotten")
+
+
 def test_who_was_away_for_too_long_forgets_and_who_was_not_hears_the_end(tmp_path):
     """Over HTTPS: the session ends while a member is away, and the service's clock moves on."""
     names = [f"site-{number}" for number in range(1, 6)]

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from protocols.service.handshakes import Handshakes
 from protocols.service.limits import Limits, Rate, peer_of
 from secagg.errors import ParameterError
 
@@ -203,6 +204,24 @@ def test_half_open_handshakes_are_counted_and_more_are_closed_at_once(tmp_path):
     left, counts = played(play, tmp_path, connections_a_peer=9)
     assert left == 9
     assert counts["too-many"] >= 20 - 9 + 1
+
+
+def test_handshakes_are_counted_of_an_address_of_a_network_and_in_all():
+    turned_away = []
+    handshakes = Handshakes(Limits(connections=4, connections_a_peer=2), lambda: turned_away.append(1))
+    begun = [("10.0.0.1", 1), ("10.0.0.1", 2), ("2001:db8::1", 1, 0, 0), ("2001:db8::2", 1, 0, 0)]
+    assert all(handshakes.begun(address) for address in begun[:3])
+    assert not handshakes.begun(("10.0.0.1", 3))
+    assert handshakes.begun(begun[3])
+    handshakes.done(begun[0])
+    handshakes.done(begun[0])
+    assert not handshakes.begun(("2001:db8::3", 1, 0, 0))  # of one network
+    assert handshakes.begun(("10.0.0.1", 4))
+    assert not handshakes.begun(("10.0.0.2", 1))  # in all
+    assert len(turned_away) == 3
+    for address in (*begun, ("10.0.0.1", 4)):
+        handshakes.done(address)
+    assert handshakes.begun(("10.0.0.2", 1))
 
 
 def test_too_many_bytes_at_once_are_told_to_wait(tmp_path):
