@@ -36,10 +36,10 @@ async def forget_gone(
         Session -> why, of those in which the member still had something to say.
     """
     forgotten: dict[str, str] = {}
-    for session, written in (await asyncio.to_thread(folder.sessions)).items():
-        why = "" if busy(session) else await _why(connection, session, clock() - written)
+
+    async def forget(session: str, why: str) -> None:
         if not why or busy(session):
-            continue
+            return
         try:
             kept = await asyncio.to_thread(folder.session, session)
         except StateError:  # which is no reason to keep it
@@ -47,13 +47,25 @@ async def forget_gone(
         await asyncio.to_thread(folder.forget, session, once=once)
         if kept is None or not kept.over:
             forgotten[session] = why
+
+    asked = []
+    for session, written in (await asyncio.to_thread(folder.sessions)).items():
+        if clock() - written > LONGEST_SECONDS:
+            await forget(session, f"nothing was heard of it for {LONGEST_SECONDS / 86400:.0f} days")
+        elif not busy(session):
+            asked.append(session)
+    for session in asked:  # after the others, which no service that is away may keep
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                why = await _gone(connection, session)
+        except TimeoutError:
+            break
+        await forget(session, why)
     return forgotten
 
 
-async def _why(connection: Connection, session: str, age: float) -> str:
-    """Return why a session is over; empty where it may go on."""
-    if age > LONGEST_SECONDS:
-        return f"nothing was heard of it for {LONGEST_SECONDS / 86400:.0f} days"
+async def _gone(connection: Connection, session: str) -> str:
+    """Return the service's words where it does not know a session; empty where it does, or does not say."""
     try:
         await connection.terms(session)
     except RequestRefusedError as error:

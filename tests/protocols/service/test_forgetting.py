@@ -14,6 +14,7 @@ from protocols.core.threat_model import ThreatModel
 from protocols.inputs.vectors import IntegerVector
 from protocols.masking.policy import ClientPolicy
 from protocols.service import client as client_module
+from protocols.service import forgetting as forgetting_module
 from protocols.service.client import take_part
 from protocols.service.connection import Connection, RequestRefusedError, ServiceUnavailableError
 from protocols.service.forgetting import LONGEST_SECONDS, forget_gone
@@ -77,6 +78,21 @@ def test_what_the_service_does_not_know_or_stands_still_is_forgotten(tmp_path):
             forget_gone(Answers(), folder, lambda session: session == RUNNING, False, lambda: time.time() + 80 * DAY)
         )
         assert later.keys() == {AWAY}  # by the member's own bound; one that is at hand is left alone
+
+
+def test_a_service_that_is_away_keeps_no_old_secrets(tmp_path, monkeypatch):
+    monkeypatch.setattr(forgetting_module, "LOOK_SECONDS", 0.1)
+
+    class Nowhere:
+        async def terms(self, session):
+            await asyncio.sleep(3600)
+
+    with Folder(tmp_path / "own") as folder:
+        kept(folder, AWAY)
+        kept(folder, STILL, LONGEST_SECONDS + DAY)
+        kept(folder, RUNNING)
+        assert asyncio.run(forget_gone(Nowhere(), folder, lambda session: False, False, time.time)).keys() == {STILL}
+        assert folder.sessions().keys() == {AWAY, RUNNING}
 
 
 def test_a_damaged_state_is_no_reason_to_keep_it(tmp_path):
