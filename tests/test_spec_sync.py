@@ -97,6 +97,8 @@ CONSTANTS = {
     "MAX_FORM_BYTES": "protocols.service.app:MAX_FORM_BYTES",
     "MAX_TITLE": "protocols.service.sessions:MAX_TITLE",
     "MAX_PAYLOAD_BYTES": "protocols.service.sessions:MAX_PAYLOAD_BYTES",
+    "LONGEST_SECONDS": "protocols.service.forgetting:LONGEST_SECONDS",
+    "MAX_PHASE_SECONDS": "protocols.service.deadlines:MAX_SECONDS",
 }
 """A constant of a chapter's table -> where the code has it."""
 
@@ -125,7 +127,7 @@ def test_every_checked_table_is_checked():
         "attack": 2,
         "n": 1,
         "name": 1,
-        "constant": 8,
+        "constant": 9,
         "tag": 1,
         "part of `config`": 1,
         "demand": 1,
@@ -157,7 +159,7 @@ def test_every_checked_table_is_checked():
 
 
 def test_kinds_of_refusal_have_their_status():
-    from protocols.service.limits import STATUSES
+    from protocols.service.errors import STATUSES
 
     assert {kind: int(status) for kind, status, _ in table("kind of refusal")} == STATUSES
 

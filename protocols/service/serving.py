@@ -26,6 +26,7 @@ from ..core.participants import Participants
 from .app import Requests
 from .connection import LOOPBACK
 from .desk import Desk
+from .handshakes import Handshakes
 from .jobs import prepared
 from .limits import Limits, Refusal, Refused, as_json, peer_of
 from .members import Members
@@ -51,15 +52,18 @@ GRACE_SECONDS = 3
 def guarded(limits: Limits, refused: Refused) -> type[H11Protocol]:
     """Return uvicorn's protocol with limits on connections, and on the time that the head of a request may take."""
     peers: Counter[str] = Counter()
+    under_way = Handshakes(limits, lambda: refused.count("too-many"))
 
     class Guarded(H11Protocol):
         """One connection."""
 
+        handshakes = under_way
         _peer = ""
         _late: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            under_way.done(transport.get_extra_info("peername"))
             address = self.client[0] if self.client else ""
             self._peer = peer_of(address)
             peers[self._peer] += 1
@@ -128,25 +132,28 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: Any = None) -> None:
         await self.lifespan.startup()
         config = self.config
+        self.servers = []
 
         def protocol() -> asyncio.Protocol:
             made: Any = config.http_protocol_class
             return made(config=config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[no-any-return]
 
+        guard: Any = config.http_protocol_class
         try:
-            server = await asyncio.get_running_loop().create_server(
-                protocol,
-                config.host,
-                config.port,
-                ssl=config.ssl,
-                backlog=config.backlog,
-                ssl_handshake_timeout=None if config.ssl is None else HANDSHAKE_SECONDS,
-            )
+            bound = await asyncio.to_thread(guard.handshakes.listen, config.host, config.port)
+            for each in bound:
+                server = await asyncio.get_running_loop().create_server(
+                    protocol,
+                    sock=each,
+                    ssl=config.ssl,
+                    backlog=config.backlog,
+                    ssl_handshake_timeout=None if config.ssl is None else HANDSHAKE_SECONDS,
+                )
+                self.servers.append(server)
         except OSError as error:
             raise ParameterError(
                 f"nothing can be served at {config.host}, port {config.port}: {error.strerror}"
             ) from None
-        self.servers = [server]
         self.started = True
 
 
