@@ -30,8 +30,8 @@ _ASKED, _ADDRESS, _PAGE = "One session, instead of a file", "Where it is served"
 StoreUrl = Annotated[str, typer.Option(help="A path, or a PostgreSQL URL.", metavar="URL")]
 
 
-def _option(text: str, metavar: str, panel: str) -> Any:
-    return typer.Option(help=text, metavar=metavar, rich_help_panel=panel, show_default=False)
+def _option(text: str, metavar: str, panel: str, **more: Any) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel=panel, show_default=False, **more)
 
 
 def serve(
@@ -62,7 +62,7 @@ def serve(
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="All sessions at once.")] = False,
     forever: Annotated[bool, typer.Option("--forever", help="Serve on when they have ended.")] = False,
     host: Annotated[str, _option("Address: 127.0.0.1.", "HOST", _ADDRESS)] = "127.0.0.1",
-    port: Annotated[int, _option("8443; 0: one that is free.", "N", _ADDRESS)] = 8443,
+    port: Annotated[int, _option("8443; 0: one that is free.", "N", _ADDRESS, min=0, max=65535)] = 8443,
     certificate: Annotated[Path | None, _option("Its chain, in PEM.", "FILE", _ADDRESS)] = None,
     key: Annotated[Path | None, _option("The private key, in PEM.", "FILE", _ADDRESS)] = None,
     authority: Annotated[Many, _option("As members know it.", "HOST[:PORT]", _ADDRESS)] = None,
@@ -143,11 +143,10 @@ async def _serve(service: Service, asked: list[Asked], side_by_side: bool, forev
     """Run the sessions; tell whether one failed."""
     async with service.serving():
         tell(f"serving at {service.url}", False)
-        waiting = [_session(service, number, one, as_json) for number, one in enumerate(asked)]
         if side_by_side:
-            fine = await asyncio.gather(*waiting)
+            fine = await asyncio.gather(*(_session(service, *one, as_json) for one in enumerate(asked)))
         else:
-            fine = [await each for each in waiting]
+            fine = [await _session(service, *one, as_json) for one in enumerate(asked)]
         if forever:
             await asyncio.Event().wait()
     return not all(fine)

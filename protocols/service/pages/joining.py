@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Iterator
-from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -44,6 +44,10 @@ async def serve_page(
         ParameterError: the port is taken, or none.
     """
     whole(port, "the page's port", 1, 65535)
+    try:
+        listening = socket.create_server((HOST, port))
+    except OSError as error:
+        raise ParameterError(f"nothing can be served at {HOST}, port {port}: {error.strerror}; name another") from None
     config = uvicorn.Config(
         participant_app(consents, token=token, name=name, service=service),
         host=HOST,
@@ -58,25 +62,17 @@ async def serve_page(
         timeout_graceful_shutdown=1,
     )
     server = _Server(config)
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve([listening]))
     try:
         await asyncio.shield(serving)
     finally:
         server.should_exit = True
         await asyncio.gather(serving, return_exceptions=True)
+        listening.close()
 
 
 class _Server(uvicorn.Server):
     """Uvicorn's server, which leaves signals to whoever runs it."""
-
-    async def startup(self, sockets: Any = None) -> None:
-        """Listen; raise ParameterError where that cannot be."""
-        try:
-            await super().startup(sockets)
-        except SystemExit:  # as a program of its own would end
-            raise ParameterError(
-                f"nothing can be served at {HOST}, port {self.config.port}: it is taken, or not for this user"
-            ) from None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -2,9 +2,15 @@
 
 import asyncio
 import json
+import logging
+import os
 import re
+import signal
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +19,9 @@ from protocols.cli.app import app
 from protocols.cli.join import join, read_values
 from protocols.cli.serve import serve
 from protocols.core.identity_files import write_identity
+from protocols.core.listener import SessionEnded
 from protocols.service.connection import Connection
+from protocols.service.observing import Observer
 from protocols.service.serving import Service
 from protocols.service.session_file import read_sessions
 from protocols.statistics import Query
@@ -177,6 +185,9 @@ WRONG = {
     "half a certificate": ([*SERVE, "--key", "v.json"], "a certificate and its private key go together"),
     "another certificate": ([*SERVE, "--key", "v.json", "--certificate", "v.json"], "cannot be used"),
     "in clear for all": ([*SERVE, "--insecure-loopback", "--host", "sums.example"], "on loopback alone"),
+    "a port that is none": ([*SERVE, "--port", "99999"], "99999 is not in the range"),
+    "a page's port that is none": ([*JOIN, "--values", "v.json", "--page", "84430"], "84430 is not in the range"),
+    "no place for a token": ([*JOIN, "--values", "v.json", "--page", "1", "--page-token", "no/t"], "cannot be written"),
     "a page for nobody": ([*SERVE, "--private-page"], "give --operator-token as well"),
     "a fraction": ([*SERVE, "--dropout", "0.9"], "dropout_fraction"),
     "no store": (["members", "list", "--store", "none.db"], "none.db"),
@@ -199,6 +210,32 @@ def test_what_is_wrong_is_one_sentence(folder, name):
     assert done.exit_code in (2, 3), (done.stdout, done.stderr, done.exception)
     assert sentence in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("told", "code", "said"), [("SIGTERM", 0, ""), ("SIGINT", 130, "secagg: interrupted")])
+def test_a_service_that_is_told_to_end_says_nothing_else(folder, told, code, said):
+    (folder / "s.toml").write_text(
+        "".join(f'[[session]]\ntitle = "{n}"\nmembers = 5\nvectors.v = {{length = 1}}\n' for n in "ab")
+    )
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # who started us may ignore it
+    run = f"{heard}; from protocols.cli import main; main()"
+    command = [sys.executable, "-c", run, "serve", "s.toml", "--port", "0", "--insecure-loopback"]
+    root = Path(__file__).parents[3]
+    with subprocess.Popen(  # noqa: S603
+        command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(root)}
+    ) as process:
+        assert process.stderr is not None
+        begun = [process.stderr.readline() for _ in range(2)]
+        process.send_signal(signal.Signals[told])
+        rest = process.stderr.read()
+    assert "serving at" in begun[0]
+    assert (process.returncode, rest.strip()) == (code, said)
+
+
+def test_a_session_that_fails_leaves_no_bare_words_on_standard_error(capsys, monkeypatch):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as where nobody has set up logging
+    Observer()("0" * 32, SessionEnded(0, "ThresholdError", "too few"))
+    assert capsys.readouterr().err == ""
 
 
 def test_help_names_every_command():
