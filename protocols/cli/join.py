@@ -117,6 +117,8 @@ def join(
         ) as connection:
             if token is not None:
                 await connection.enrol(name, token)
+            await connection.confirm(name)
+            tell(f"{name} takes part at {url}, and waits for sessions", False)
             taking = take_part(
                 connection,
                 name,
