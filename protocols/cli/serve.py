@@ -154,9 +154,10 @@ async def _serve(service: Service, asked: list[Asked], side_by_side: bool, forev
 
 async def _session(service: Service, number: int, asked: Asked, as_json: bool) -> bool:
     """Run a session, or go on with it where it was begun before; tell whether it has a result."""
-    who = f"{asked.members} members" if isinstance(asked.members, int) else ", ".join(asked.members)
-    tell(f"{asked.title}: runs when {who} can take part; its phases are on the page", False)
-    view = await service.once(f"serve/{number}/{asked.digest}", asked)
+    tell(f"{asked.title}: its phases are on the page", False)
+    view = await service.once(
+        f"serve/{number}/{asked.digest}", asked, lambda waiting: tell(f"{asked.title}: waits, {waiting}", False)
+    )
     fine = not view.error
     _print(view, await service.desk.result(None, view.session) if fine else b"", as_json)
     return fine

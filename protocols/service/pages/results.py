@@ -65,11 +65,20 @@ def _findings(results: Sequence[Any]) -> Iterator[str]:
             title = f"{finding.statistic} of {name_of(finding)}"
             of = f' <small class="dim">of {finding.n:,} records</small>' if finding.n is not None else ""
             yield f"<h3>{escape(title)}{of}</h3>"
-            yield "".join(tables.html(grid, title) for grid in _grids(finding.value))
+            grids = _grids(finding.value)
+            yield _all_hidden(finding, grids) or "".join(tables.html(grid, title) for grid in grids)
     hidden = {rule for each in findings for rule in _rules(each.suppressed)}
     if hidden:
         yield "<h3>What is hidden, and why</h3>"
         yield facts({rule: WORDS.get(rule, "by a rule of the release") for rule in sorted(hidden)})
+
+
+def _all_hidden(finding: Finding, grids: Sequence[Grid]) -> str:
+    """Return a sentence where nothing but names would stand in tables; empty otherwise."""
+    if any(cell for grid in grids for row in grid.rows for cell in row[1:]):
+        return ""
+    rules = ", ".join(sorted(set(_rules(finding.suppressed))))
+    return f'<p class="dim">All of it is hidden{f": {escape(rules)}" if rules else ""}.</p>'
 
 
 def _rules(suppressed: Any) -> Iterator[str]:

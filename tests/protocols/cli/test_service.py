@@ -118,7 +118,11 @@ def test_sessions_of_a_file_among_members_with_tables_and_votes(folder, capsys):
         for done in [pool.submit(taking_part, number) for number in range(1, 6)]:
             done.result()
         serving.result()
-    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    told = capsys.readouterr()
+    assert f"votes: waits, 0 of 5 members can take part; missing: {', '.join(NAMES)}" in told.err
+    assert "ages: waits, 0 of 5 members can take part\n" in told.err
+    assert "site-1 takes part at https://localhost" in told.err
+    printed = [json.loads(line) for line in told.out.splitlines()]
     ended = {line["title"]: line for line in printed if "state" in line}
     assert [line["phase"] for line in printed if "phase" in line] == ["completed"] * 10
     assert ended["votes"]["result"]["sums"]["votes"] == [15, 0, 5]
