@@ -133,7 +133,7 @@ def join(
             )
             if shown is None:
                 return await taking
-            return await _beside_page(taking, shown(), f"http://127.0.0.1:{page}, its token in {token_file}")
+            return await _beside_page(taking, shown())
 
     ended = run_until_told(run())
     if ended is not None and any(each.phase != "completed" for each in ended):
@@ -146,15 +146,16 @@ def _page(consents: Any, port: int, token_file: Path, name: str, url: str) -> An
     from ..service.tokens import Token
 
     token = Token.in_file(token_file)
-    return lambda: serve_page(consents, port=port, token=token, name=name, service=url)
+
+    def served() -> None:
+        tell(f"the page is http://127.0.0.1:{port}, its token in {token_file}", False)
+
+    return lambda: serve_page(consents, port=port, token=token, name=name, service=url, told=served)
 
 
-async def _beside_page(taking: Any, shown: Any, where: str) -> list[Ended]:
+async def _beside_page(taking: Any, shown: Any) -> list[Ended]:
     serving, working = asyncio.create_task(shown), asyncio.create_task(taking)
     try:
-        await asyncio.sleep(0)  # in which the port is taken
-        if not serving.done():
-            tell(f"the page is {where}", False)
         await asyncio.wait({serving, working}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done() and not working.done():
             await serving  # which says why it cannot be served

@@ -192,11 +192,10 @@ def _print(view: SessionView, result: bytes, as_json: bool) -> None:
         sys.stdout.write(json.dumps(facts) + "\n")
         sys.stdout.flush()
         return
-    typer.echo(f"{view.title}: {view.state}" + (f", {view.error}: {view.reason}" if view.error else ""))
-    for name, why in (*view.excluded.items(), *view.refused.items()):
-        typer.echo(f"  without {name}: {why}")
-    if not view.error:
-        typer.echo(json.dumps(facts["result"], indent=2))
+    from .session_tables import show_session
+
+    show_session(view, facts.get("result"))
+    sys.stdout.flush()
 
 
 class Shown:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -29,7 +29,13 @@ _NOT_SIGNED_IN = "Only who has signed in with the token of this page, on this pa
 
 
 async def serve_page(
-    consents: Consents, *, port: int, token: Token | None = None, name: str = "", service: str = ""
+    consents: Consents,
+    *,
+    port: int,
+    token: Token | None = None,
+    name: str = "",
+    service: str = "",
+    told: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve a participant's page on loopback until cancelled.
 
@@ -39,15 +45,12 @@ async def serve_page(
         token: lets whoever knows it change consent; None lets nobody.
         name: of the participant.
         service: where it takes part.
+        told: called once it is served.
 
     Raises:
         ParameterError: the port is taken, or none.
     """
     whole(port, "the page's port", 1, 65535)
-    try:
-        listening = socket.create_server((HOST, port))
-    except OSError as error:
-        raise ParameterError(f"nothing can be served at {HOST}, port {port}: {error.strerror}; name another") from None
     config = uvicorn.Config(
         participant_app(consents, token=token, name=name, service=service),
         host=HOST,
@@ -61,18 +64,39 @@ async def serve_page(
         ws="none",
         timeout_graceful_shutdown=1,
     )
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve([listening]))
+    server = _Server(config, told)
+    serving = asyncio.create_task(server.serve())
     try:
         await asyncio.shield(serving)
     finally:
         server.should_exit = True
         await asyncio.gather(serving, return_exceptions=True)
-        listening.close()
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's server, which leaves signals to whoever runs it."""
+    """Uvicorn's server, which leaves signals to whoever runs it, and its errors, too."""
+
+    def __init__(self, config: uvicorn.Config, told: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._told = told
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Listen; raise ParameterError where that cannot be."""
+        config = self.config
+        await self.lifespan.startup()
+
+        def protocol() -> asyncio.Protocol:
+            made: Any = config.http_protocol_class
+            return made(config=config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[no-any-return]
+
+        try:
+            self.servers = [await asyncio.get_running_loop().create_server(protocol, HOST, config.port)]
+        except OSError:
+            raise ParameterError(
+                f"nothing can be served at {HOST}, port {config.port}: it is taken, or not for this user; name another"
+            ) from None
+        self.started = True
+        self._told()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
