@@ -236,6 +236,8 @@ def _inputs(values: dict[str, Any], weight: int) -> Any:
 
 
 def _print(ended: Ended, as_json: bool) -> None:
+    if ended.own:
+        tell(f"{ended.title or ended.session}: {ended.own} (the service was not told this)", False)
     if as_json:
         facts = {"session": ended.session, "title": ended.title, "phase": ended.phase, "reason": ended.reason}
         sys.stdout.write(json.dumps(facts) + "\n")

@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 
 from protocols.cli.app import app
+from protocols.cli.join import _print as shown
 from protocols.cli.join import join, read_values
 from protocols.cli.serve import serve
 from protocols.core.identity_files import write_identity
 from protocols.core.listener import SessionEnded
+from protocols.service.client import Ended
 from protocols.service.connection import Connection
 from protocols.service.observing import Observer
 from protocols.service.serving import Service
@@ -240,6 +242,17 @@ def test_a_session_that_fails_leaves_no_bare_words_on_standard_error(capsys, mon
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as where nobody has set up logging
     Observer()("0" * 32, SessionEnded(0, "ThresholdError", "too few"))
     assert capsys.readouterr().err == ""
+
+
+def test_why_a_member_refused_is_told_to_it_alone(capsys):
+    shown(
+        Ended("ab" * 32, "votes", "refused", "EncodingError: they do not fit", "vector 'v': value at index 1 is 7"),
+        True,
+    )
+    told = capsys.readouterr()
+    assert "votes: vector 'v': value at index 1 is 7 (the service was not told this)" in told.err
+    assert json.loads(told.out)["reason"] == "EncodingError: they do not fit"
+    assert "index" not in told.out
 
 
 def test_help_names_every_command():

@@ -117,7 +117,7 @@ REFUSING = {
     ),
     "site-06": (
         {"answers": {"sum": lambda terms: {"v": np.array([4711, 1 << 30])}}},
-        "EncodingError: the inputs cannot be encoded as the session asks",
+        "EncodingError: the inputs do not fit what is asked: names, lengths or bounds; the member was told which",
     ),
     "site-08": (
         {"answers": {"training": lambda terms: {}}},
@@ -162,6 +162,9 @@ def test_what_is_refused_reaches_the_service_and_nobody_else(tmp_path, certifica
         assert ended[name].reason == view.refused[name]
     assert {each.phase for name, each in ended.items() if name not in REFUSING} == {"completed"}
     assert "4711" not in repr(view) + repr(ended)
+    assert ended["site-04"].own == "division by zero"  # for the member's own eyes
+    assert f"value at index 1 is {1 << 30}" in ended["site-06"].own
+    assert str(1 << 30) not in repr(view) + repr(ended)
 
 
 def test_who_opts_out_is_not_summed_and_says_so(tmp_path, certificates):
