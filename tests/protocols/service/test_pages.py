@@ -32,12 +32,13 @@ STANDING = Standing(
     (
         Asked(
             sample.DONE, "Weekly <update>", "sum", "masking", (Matter("update", "sum"),), (("update", 1000),),
-            sample.NOW,
+            (), sample.NOW,
             (("advertise-keys", 64), ("masked-input", 4_000)), "completed",
         ),
         Asked(
             sample.RUNNING, "Stay", "statistics", "masking", (Matter("admissions", "heart <research>"),),
-            (("n:ward", 3),), sample.NOW, refused="consent-withdrawn: the participant has opted out",
+            (("n:ward", 3),), (("mean", "stay"), ("of", "rows with age ≥ 18 & more")), sample.NOW,
+            refused="consent-withdrawn: the participant has opted out",
         ),
     ),
     (OptOut("admissions", "", sample.NOW),),
@@ -127,8 +128,12 @@ def test_texts_of_others_are_escaped():
         assert "<script>alert" not in page
         assert page.count("&lt;script&gt;alert") > 5
         Reading(page)
-    asked = Asked("00", hostile, hostile, hostile, (Matter(hostile, hostile),), ((hostile, 1),), 1.0, ((hostile, 3),))
-    page = participant_page(Standing(hostile, hostile, (asked,), (OptOut(hostile, hostile, 1.0),), hostile), OPERATOR)
+    matters, vectors, question = (Matter(hostile, hostile),), ((hostile, 1),), ((hostile, hostile),)
+    asked = Asked("00", hostile, hostile, hostile, matters, vectors, question, 1.0, ((hostile, 3),))
+    query = replace(asked, kind="statistics")
+    page = participant_page(
+        Standing(hostile, hostile, (asked, query), (OptOut(hostile, hostile, 1.0),), hostile), OPERATOR
+    )
     assert "<script>alert" not in page
     Reading(page)
 
@@ -253,6 +258,11 @@ def test_a_participant_sees_what_was_asked_and_given_and_what_it_is_out_of():
     assert "your values under masks, 4.0 KiB in 2 answers" in page
     assert "admissions for heart &lt;research&gt;" in page
     assert "opted out" in page
+    assert "<dt>Mean</dt><dd>stay</dd><dt>Of</dt><dd>rows with age ≥ 18 &amp; more</dd>" in page
+    assert "3 sums over rows, on this machine: no row leaves it" in page
+    early = participant_page(replace(STANDING, asked=(Asked(sample.FAILED, ended="aborted"),)), READER)
+    assert "nothing: it ended before that" in early
+    assert sample.FAILED in early
     trouble = participant_page(replace(STANDING, trouble="the file is damaged"), READER)
     assert "Nothing is answered" in trouble
     everything = participant_page(replace(STANDING, out=(OptOut("", "", 1.0),)), READER)
