@@ -29,8 +29,8 @@ _GIVEN, _DEMANDED, _PAGE = "What is given", "What is demanded of sums", "The par
 _ENCRYPTED = "One encrypted sum, instead of sums under masks"
 
 
-def _option(text: str, metavar: str, panel: str | None = None) -> Any:
-    return typer.Option(help=text, metavar=metavar, rich_help_panel=panel, show_default=False)
+def _option(text: str, metavar: str, panel: str | None = None, **more: Any) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel=panel, show_default=False, **more)
 
 
 def join(
@@ -63,7 +63,9 @@ def join(
     share: Annotated[Path | None, _option("Of its key, for a committee member.", "FILE", _ENCRYPTED)] = None,
     sessions: Annotated[int | None, _option("End when so many have ended.", "N")] = None,
     patience: Annotated[float | None, _option("Seconds to wait for a service that is away.", "S")] = None,
-    page: Annotated[int | None, _option("Show on this port what was asked and given.", "PORT", _PAGE)] = None,
+    page: Annotated[
+        int | None, _option("Show on this port what was asked and given.", "PORT", _PAGE, min=1, max=65535)
+    ] = None,
     page_token: Annotated[Path | None, _option("File of its token; else DIR/page-token.", "FILE", _PAGE)] = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log to standard error, as lines of JSON.")] = False,
     insecure_loopback: Annotated[
@@ -115,6 +117,8 @@ def join(
     party = None if parameters is None else _encrypted(parameters, share, name, own, answers)
     token = None if invitation is None else _invitation(invitation)
     consents = Consents(state)
+    token_file = page_token or state / "page-token"
+    shown = None if page is None else _page(consents, page, token_file, name, url)
     noting: Any = consents
     if log_json:
         from ..service.observing import Logged
@@ -133,6 +137,8 @@ def join(
         ) as connection:
             if token is not None:
                 await connection.enrol(name, token)
+            await connection.confirm(name)
+            tell(f"{name} takes part at {url}, and waits for sessions", False)
             taking = take_part(
                 connection,
                 name,
@@ -146,22 +152,30 @@ def join(
                 warm=sessions is None,  # who goes after a few sessions does without
                 told=lambda ended: _print(ended, as_json),
             )
-            if page is None:
+            if shown is None:
                 return await taking
-            return await _beside_page(taking, consents, page, page_token or state / "page-token", name, url)
+            return await _beside_page(taking, shown())
 
     ended = run_until_told(run())
     if ended is not None and any(each.phase != "completed" for each in ended):
         raise typer.Exit(EXIT_NO_SUM)
 
 
-async def _beside_page(taking: Any, consents: Any, port: int, token: Path, name: str, url: str) -> list[Ended]:
+def _page(consents: Any, port: int, token_file: Path, name: str, url: str) -> Any:
+    """Return what serves the page, once its token is there."""
     from ..service.pages.joining import serve_page
     from ..service.tokens import Token
 
-    serving = asyncio.create_task(serve_page(consents, port=port, token=Token.in_file(token), name=name, service=url))
-    working = asyncio.create_task(taking)
-    tell(f"the page is http://127.0.0.1:{port}, its token in {token}", False)
+    token = Token.in_file(token_file)
+
+    def served() -> None:
+        tell(f"the page is http://127.0.0.1:{port}, its token in {token_file}", False)
+
+    return lambda: serve_page(consents, port=port, token=token, name=name, service=url, told=served)
+
+
+async def _beside_page(taking: Any, shown: Any) -> list[Ended]:
+    serving, working = asyncio.create_task(shown), asyncio.create_task(taking)
     try:
         await asyncio.wait({serving, working}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done() and not working.done():
@@ -270,6 +284,8 @@ def _inputs(values: dict[str, Any], weight: int) -> Any:
 
 
 def _print(ended: Ended, as_json: bool) -> None:
+    if ended.own:
+        tell(f"{ended.title or ended.session}: {ended.own} (the service was not told this)", False)
     if as_json:
         facts = {"session": ended.session, "title": ended.title, "phase": ended.phase, "reason": ended.reason}
         sys.stdout.write(json.dumps(facts) + "\n")

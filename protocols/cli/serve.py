@@ -33,8 +33,8 @@ _ASKED, _ADDRESS, _PAGE = "One session, instead of a file", "Where it is served"
 StoreUrl = Annotated[str, typer.Option(help="A path, or a PostgreSQL URL.", metavar="URL")]
 
 
-def _option(text: str, metavar: str, panel: str) -> Any:
-    return typer.Option(help=text, metavar=metavar, rich_help_panel=panel, show_default=False)
+def _option(text: str, metavar: str, panel: str, **more: Any) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel=panel, show_default=False, **more)
 
 
 def serve(
@@ -68,7 +68,7 @@ def serve(
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="All sessions at once.")] = False,
     forever: Annotated[bool, typer.Option("--forever", help="Serve on when they have ended.")] = False,
     host: Annotated[str, _option("Address: 127.0.0.1.", "HOST", _ADDRESS)] = "127.0.0.1",
-    port: Annotated[int, _option("8443; 0: one that is free.", "N", _ADDRESS)] = 8443,
+    port: Annotated[int, _option("8443; 0: one that is free.", "N", _ADDRESS, min=0, max=65535)] = 8443,
     certificate: Annotated[Path | None, _option("Its chain, in PEM.", "FILE", _ADDRESS)] = None,
     key: Annotated[Path | None, _option("The private key, in PEM.", "FILE", _ADDRESS)] = None,
     authority: Annotated[Many, _option("As members know it.", "HOST[:PORT]", _ADDRESS)] = None,
@@ -154,11 +154,10 @@ async def _serve(
     """Run the sessions; tell whether one failed."""
     async with service.serving():
         tell(f"serving at {service.url}", False)
-        waiting = [_session(service, number, one, trained, as_json) for number, one in enumerate(asked)]
         if side_by_side:
-            fine = await asyncio.gather(*waiting)
+            fine = await asyncio.gather(*(_session(service, *one, trained, as_json) for one in enumerate(asked)))
         else:
-            fine = [await each for each in waiting]
+            fine = [await _session(service, *one, trained, as_json) for one in enumerate(asked)]
         if forever:
             await asyncio.Event().wait()
     return not all(fine)
@@ -166,13 +165,11 @@ async def _serve(
 
 async def _session(service: Service, number: int, asked: Asked, trained: Trained, as_json: bool) -> bool:
     """Run a session or rounds of training, or go on with what was begun before; tell whether all have a result."""
-    from ..service.training import train
-
-    who = f"{asked.members} members" if isinstance(asked.members, int) else ", ".join(asked.members)
-    tell(f"{asked.title}: runs when {who} can take part; its phases are on the page", False)
     name = f"serve/{number}/{asked.digest}"
+    tell(f"{asked.title}: its phases are on the page", False)
     if asked.training is None:
-        return await _ended(service, await service.once(name, asked), as_json)
+        view = await service.once(name, asked, lambda waiting: tell(f"{asked.title}: waits, {waiting}", False))
+        return await _ended(service, view, as_json)
     fine = True
     rounds = train(service, name, asked, trained[asked.training], lambda text: tell(text, False))
     try:
@@ -218,11 +215,10 @@ def _print(view: SessionView, result: bytes, as_json: bool) -> None:
         sys.stdout.write(json.dumps(facts) + "\n")
         sys.stdout.flush()
         return
-    typer.echo(f"{view.title}: {view.state}" + (f", {view.error}: {view.reason}" if view.error else ""))
-    for name, why in (*view.excluded.items(), *view.refused.items()):
-        typer.echo(f"  without {name}: {why}")
-    if not view.error:
-        typer.echo(json.dumps(facts["result"], indent=2))
+    from .session_tables import show_session
+
+    show_session(view, facts.get("result"))
+    sys.stdout.flush()
 
 
 class Shown:

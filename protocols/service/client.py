@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,12 +50,14 @@ class Ended:
         phase: "completed" or "aborted"; "refused" by this member, or "excluded" since the service refused its answer;
             "forgotten" where its end was never heard of.
         reason: why; the service has the same sentence.
+        own: of a refusal, what is for this member alone: it may quote its values, and nobody else has it.
     """
 
     session: str
     title: str
     phase: str
     reason: str = ""
+    own: str = field(default="", repr=False)
 
 
 class What(StrEnum):
@@ -101,11 +103,11 @@ class Consenting(Protocol):
 
 
 class _RefusedError(Exception):
-    """The member refuses a session: kind and sentence for the service."""
+    """The member refuses a session: kind and sentence for the service, and what is for the member alone."""
 
-    def __init__(self, kind: str, reason: str) -> None:
+    def __init__(self, kind: str, reason: str, own: str = "") -> None:
         super().__init__(reason)
-        self.kind, self.reason = kind, reason
+        self.kind, self.reason, self.own = kind, reason, own
 
 
 async def take_part(
@@ -299,7 +301,7 @@ class _Session:
                     self._participant.delivered()
             await self._keep(letter.sequence)
         except _RefusedError as refused:
-            return await self._refuse(letter, refused.kind, refused.reason)
+            return await self._refuse(letter, refused)
         except RequestRefusedError as error:
             if error.kind in _ENDING:
                 raise
@@ -324,9 +326,11 @@ class _Session:
         except (UnexpectedMessage, MalformedMessage):
             return b""  # nothing has changed: it is for another time, or another process has answered it
         except InputsError as error:
-            raise _RefusedError("InputsError", f"the inputs could not be made: {error}") from None
-        except EncodingError:  # whose text may quote a value
-            raise _RefusedError("EncodingError", "the inputs cannot be encoded as the session asks") from None
+            own = str(error.__cause__ or "")
+            raise _RefusedError("InputsError", f"the inputs could not be made: {error}", own) from None
+        except EncodingError as error:  # whose text may quote a value
+            told = "the inputs do not fit what is asked: names, lengths or bounds; the member was told which"
+            raise _RefusedError("EncodingError", told, str(error)) from None
         except SecAggError as error:
             raise _RefusedError(type(error).__name__, str(error)) from None
         if answer:
@@ -358,21 +362,21 @@ class _Session:
         self._kept = Kept(sequence, over, dump)
         await asyncio.to_thread(self._folder.keep, self._session, self._kept)
 
-    async def _refuse(self, letter: Letter, kind: str, reason: str) -> Ended:
+    async def _refuse(self, letter: Letter, refused: _RefusedError) -> Ended:
         """Tell the service that this member does not take part, and forget the session's secrets."""
-        reason = printable(reason)
+        kind, reason = refused.kind, printable(refused.reason)
         try:
             await self._connection.refuse(self._session, kind, reason)
         except RequestRefusedError as error:
             if error.kind in _ENDING:
                 raise
         await self._note(What.REFUSED, letter.phase, reason=f"{kind}: {reason}")
-        return await self._over(letter, "refused", f"{kind}: {reason}")
+        return await self._over(letter, "refused", f"{kind}: {reason}", refused.own)
 
-    async def _over(self, letter: Letter, phase: str, reason: str) -> Ended:
+    async def _over(self, letter: Letter, phase: str, reason: str, own: str = "") -> Ended:
         self._participant = None
         await self._keep(letter.sequence, over=True)
-        return Ended(self._session, self._terms.title if self._terms else "", phase, reason)
+        return Ended(self._session, self._terms.title if self._terms else "", phase, reason, own)
 
     async def _agree(self, terms: Terms) -> None:
         if self._consents is not None:

@@ -40,6 +40,11 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 20.0
 _TIMEOUT = 30.0
 _LONGEST_PHASE = 100
 _LETTER = "secagg-session"
+_REMEDIES = (  # OpenSSL's numbers of what is wrong with a certificate
+    ({9, 10}, "ask its operator to renew it, unless this machine's clock is wrong"),
+    ({18, 19, 20, 21}, "name the file with its authority's certificate (--ca), which its operator has"),
+    ({62, 64}, "use the name that its operator gave you, for which it was made"),
+)
 _SESSION, _SEQUENCE = re.compile(r"[0-9a-f]{1,64}"), re.compile(r"[1-9][0-9]{0,17}")
 
 
@@ -55,18 +60,20 @@ class RequestRefusedError(ServiceError):
     """The service refuses a request, and would again.
 
     Attributes:
-        status: of HTTP.
+        status: of HTTP; 0 where it is this side that refuses, since the service's certificate is not trusted.
         kind: a word of the service's, such as `revoked`.
+        reason: a sentence.
     """
 
     def __init__(self, status: int, kind: str, reason: str) -> None:
-        super().__init__(f"the service refuses ({status}, {kind}): {reason}")
+        super().__init__(f"the service refuses ({status}, {kind}): {reason}" if status else reason)
         self.status = status
         self.kind = kind
+        self.reason = reason
 
     def __reduce__(self) -> tuple[type[RequestRefusedError], tuple[int, str, str]]:
         """Let the error cross process borders."""
-        return type(self), (self.status, self.kind, str(self).partition(": ")[2])
+        return type(self), (self.status, self.kind, self.reason)
 
 
 class Connection:
@@ -149,6 +156,15 @@ class Connection:
         form = {"name": name, "public_key": self._identity.public_bytes.hex(), "invitation": invitation}
         await self._ask("POST", "/v1/members", json.dumps(form).encode(), says="name")
 
+    async def confirm(self, name: str) -> None:
+        """Return if the service knows this connection's key as this member's.
+
+        Raises:
+            RequestRefusedError: it is another member's, or nobody's.
+            ServiceUnavailableError: see `patience`.
+        """
+        await self._ask("GET", f"/v1/members/{quote(name, safe='')}", says="name")
+
     async def rotate(self, name: str, new: Identity) -> None:
         """Replace the member's key; this connection signs by the new one from then on.
 
@@ -229,6 +245,8 @@ class Connection:
             try:
                 answer = await self._send(method, target, body, new, timeout)
                 if answer.is_success and _is_ours(answer, says):
+                    if tries:
+                        self._told(f"{self.url} answers again")
                     return answer
                 facts = _facts(answer)
                 kind, reason = (printable(facts.get(key, "")) for key in ("error", "reason"))
@@ -241,8 +259,9 @@ class Connection:
                 why, least = str(error), 0.0
             except httpx.HTTPError as error:
                 why, least = str(error) or type(error).__name__, 0.0
-                if _is_certificate(error):
-                    raise RequestRefusedError(0, "certificate", f"its certificate is not trusted: {why}") from None
+                distrusted = _certificate_error(error)
+                if distrusted is not None:
+                    raise RequestRefusedError(0, "certificate", f"{self.url}: {_distrust(distrusted)}") from None
             most = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**tries)
             pause = least + most * int.from_bytes(self._random(4), "big") / 2**32
             if end is not None and time.monotonic() + pause > end:
@@ -301,12 +320,19 @@ def _context(ca: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _is_certificate(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return True
+def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__cause__ or error.__context__
-    return False
+    return error
+
+
+def _distrust(error: ssl.SSLCertVerificationError) -> str:
+    """Return why a certificate is not trusted, and what to do."""
+    why = printable(error.verify_message).rstrip(".")
+    for codes, remedy in _REMEDIES:
+        if error.verify_code in codes:
+            return f"the service's certificate is not trusted ({why}): {remedy}"
+    return f"the service's certificate is not trusted ({why}): ask its operator"
 
 
 def _is_ours(answer: httpx.Response, says: str) -> bool:

@@ -26,7 +26,7 @@ from .showing import session_shown, sessions_shown
 from .store import Delivery, Store
 from .tables import SESSIONS
 from .taking import Taking
-from .views import Letter, MemberView, Outcome, ServiceView, SessionView, State
+from .views import Letter, MemberView, Outcome, ServiceView, SessionView, State, WaitingView
 from .waiting import Letters
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ class Desk:
         # Apart, so that what computes for long does not keep leases from being renewed.
         self._reading = ThreadPoolExecutor(STORE_THREADS, "store")
         self._computing = ThreadPoolExecutor(threads, "compute")
+        self.waiting: dict[str, WaitingView] = {}
+        """Sessions that are yet to begin, for `view`, by any name."""
         self._letters = Letters(store, self._call, poll)
         self._taking = Taking(store, self._call, patience, poll, self._told)
         self._runner = Runner(
@@ -206,7 +208,8 @@ class Desk:
             budgets = () if self._purse is None else await self._call(self._purse.budgets)
         except DpError as error:
             raise StoreError(f"the ledger cannot be read: {error}") from None
-        return ServiceView(await self._call(sessions_shown, self.store), await self._members(), budgets)
+        shown = await self._call(sessions_shown, self.store)
+        return ServiceView(shown, await self._members(), budgets, tuple(self.waiting.values()))
 
     async def session_view(self, session: str) -> SessionView:
         """Return one session. Raises UnknownSessionError, StoreError: as `deliver`."""

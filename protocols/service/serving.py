@@ -33,7 +33,7 @@ from .members import Members
 from .sessions import SessionSpec
 from .store import Store
 from .tables import SESSIONS
-from .views import SessionView
+from .views import SessionView, WaitingView
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -305,8 +305,16 @@ class Service:
         opened = [await self.desk.open(spec) for spec in specs]
         return list(await asyncio.gather(*(self.desk.wait(session) for session in opened)))
 
-    async def enrolled(self, members: Iterable[str] | int) -> Participants:
-        """Return members with their keys once all of these, or so many, can take part; of more, the first by name."""
+    async def enrolled(
+        self, members: Iterable[str] | int, told: Callable[[Participants], None] = lambda able: None
+    ) -> Participants:
+        """Return members with their keys once all of these, or so many, can take part; of more, the first by name.
+
+        Args:
+            members: names, or how many.
+            told: called with all who can take part while that is not enough, whenever it changes.
+        """
+        before: tuple[str, ...] | None = None
         while True:
             able = await asyncio.to_thread(self.members.participants)
             if isinstance(members, int):
@@ -314,18 +322,35 @@ class Service:
                     return Participants({name: able.keys[name] for name in able.names[:members]})
             elif set(members) <= set(able):
                 return Participants({name: able.keys[name] for name in members})
+            if able.names != before:
+                before = able.names
+                told(able)
             await asyncio.sleep(0.1)
 
-    async def once(self, name: str, asked: Asked) -> SessionView:
+    async def once(
+        self, name: str, asked: Asked, told: Callable[[WaitingView], None] = lambda waiting: None
+    ) -> SessionView:
         """Run a session while the service is served, or go on with the one that was begun by this name before.
 
-        It is opened when its members are there. All processes of a store may call this: they run one session.
+        It is opened when its members are there; until then `told` hears who is, and the page shows it. All processes of
+        a store may call this: they run one session.
         """
+
+        def still_waits(able: Participants) -> None:
+            names = () if isinstance(asked.members, int) else asked.members
+            missing = tuple(each for each in names if each not in able)
+            count = asked.count - len(missing) if names else len(able)
+            self.desk.waiting[name] = WaitingView(asked.title, asked.count, count, missing)
+            told(self.desk.waiting[name])
+
         session = await asyncio.to_thread(self._begun, name)
         if session is None:
-            spec = asked.spec(await self.enrolled(asked.members))
-            new = await asyncio.to_thread(prepared, spec, job=name, number=0)
-            await asyncio.to_thread(self.store.add, new)
+            try:
+                spec = asked.spec(await self.enrolled(asked.members, still_waits))
+                new = await asyncio.to_thread(prepared, spec, job=name, number=0)
+                await asyncio.to_thread(self.store.add, new)
+            finally:
+                self.desk.waiting.pop(name, None)
             session = await asyncio.to_thread(self._begun, name)
         return await self.desk.wait(session or "")
 
