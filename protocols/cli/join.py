@@ -100,25 +100,19 @@ def join(
         given = read_values(values)
         answers["sum"] = lambda terms: _inputs(given, weight)
     if training is not None:
-        from ..service import training as trains
-
-        answers["training"] = trains.training(trains.load(training), training, lambda text: tell(text, False))
+        answers["training"] = _training(training)
     demands_else = bool(demanded) or roster is not None or site is not None or training is not None
     if (parameters is not None and demands_else) or (share is not None and parameters is None):
         raise ParameterError(
             "--parameters is one encrypted sum, and says itself what it demands: give --values, or the --share of a "
             "committee member, and nothing else of sums"
         )
-    try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ParameterError(f"--state is {state}, but it cannot be made: {error.strerror}") from None
+    _make(state)
     own = _identity(identity or state / "identity.pem")
     party = None if parameters is None else _encrypted(parameters, share, name, own, answers)
     token = None if invitation is None else _invitation(invitation)
     consents = Consents(state)
-    token_file = page_token or state / "page-token"
-    shown = None if page is None else _page(consents, page, token_file, name, url)
+    shown = None if page is None else _page(consents, page, page_token or state / "page-token", name, url)
     noting: Any = consents
     if log_json:
         from ..service.observing import Logged
@@ -186,6 +180,19 @@ async def _beside_page(taking: Any, shown: Any) -> list[Ended]:
         for task in (serving, working):
             task.cancel()
         await asyncio.gather(serving, working, return_exceptions=True)
+
+
+def _make(state: Path) -> None:
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"--state is {state}, but it cannot be made: {error.strerror}") from None
+
+
+def _training(named: str) -> Any:
+    from ..service import training
+
+    return training.training(training.load(named), named, lambda text: tell(text, False))
 
 
 def _encrypted(path: Path, share: Path | None, name: str, own: Identity, answers: dict[str, Any]) -> PaillierParty:

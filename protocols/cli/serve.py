@@ -165,6 +165,8 @@ async def _serve(
 
 async def _session(service: Service, number: int, asked: Asked, trained: Trained, as_json: bool) -> bool:
     """Run a session or rounds of training, or go on with what was begun before; tell whether all have a result."""
+    from ..service.training import train
+
     name = f"serve/{number}/{asked.digest}"
     tell(f"{asked.title}: its phases are on the page", False)
     if asked.training is None:

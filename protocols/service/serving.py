@@ -327,14 +327,10 @@ class Service:
                 told(able)
             await asyncio.sleep(0.1)
 
-    async def once(
+    async def gathered(
         self, name: str, asked: Asked, told: Callable[[WaitingView], None] = lambda waiting: None
-    ) -> SessionView:
-        """Run a session while the service is served, or go on with the one that was begun by this name before.
-
-        It is opened when its members are there; until then `told` hears who is, and the page shows it. All processes of
-        a store may call this: they run one session.
-        """
+    ) -> Participants:
+        """Return who takes part once they can; until then `told` hears who is there, and the page shows it."""
 
         def still_waits(able: Participants) -> None:
             names = () if isinstance(asked.members, int) else asked.members
@@ -343,14 +339,24 @@ class Service:
             self.desk.waiting[name] = WaitingView(asked.title, asked.count, count, missing)
             told(self.desk.waiting[name])
 
+        try:
+            return await self.enrolled(asked.members, still_waits)
+        finally:
+            self.desk.waiting.pop(name, None)
+
+    async def once(
+        self, name: str, asked: Asked, told: Callable[[WaitingView], None] = lambda waiting: None
+    ) -> SessionView:
+        """Run a session while the service is served, or go on with the one that was begun by this name before.
+
+        It is opened when its members are there (see `gathered`). All processes of a store may call this: they run one
+        session.
+        """
         session = await asyncio.to_thread(self._begun, name)
         if session is None:
-            try:
-                spec = asked.spec(await self.enrolled(asked.members, still_waits))
-                new = await asyncio.to_thread(prepared, spec, job=name, number=0)
-                await asyncio.to_thread(self.store.add, new)
-            finally:
-                self.desk.waiting.pop(name, None)
+            spec = asked.spec(await self.gathered(name, asked, told))
+            new = await asyncio.to_thread(prepared, spec, job=name, number=0)
+            await asyncio.to_thread(self.store.add, new)
             session = await asyncio.to_thread(self._begun, name)
         return await self.desk.wait(session or "")
 
