@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -32,6 +32,8 @@ MAX_SIDE_BY_SIDE = 32
 MOST_WAITING = 8
 """So many letters of a session wait to be answered; then none are fetched, whatever the service has."""
 WAIT_SECONDS = 20.0
+LINGER_SECONDS = 5.0
+"""For which an answer that is being made may hold back the question for letters, to be sent with it."""
 _ENDING = frozenset(
     {"revoked", "stranger", "not-signed", "taken-over", "wire-version", "misdirected", "certificate", "replayed"}
 )
@@ -167,40 +169,68 @@ class _Loop:
         self._connection = connection
         self._folder = folder
         self._told = told
-        self._rest = (connection, answers, party, folder, consents)
+        self._rest = (connection, self._send, answers, party, folder, consents)
         self._sessions: dict[str, _Session] = {}
         self._queues: dict[str, deque[Letter]] = {}
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._unhandled: set[int] = set()
         self._last = 0
         self._ended: list[Ended] = []
+        self._coming: asyncio.Task[Letter | None] | None = None
+        self._exchanging = False
+        self._lingering = 0.0
 
     async def run(self, sessions: int | None) -> list[Ended]:
         """Take letters until so many sessions have ended."""
         self._last = await asyncio.to_thread(lambda: self._folder.sequence)
-        coming: asyncio.Task[Letter | None] | None = None
         try:
             while sessions is None or len(self._ended) < sessions:
-                most = max(map(len, self._queues.values()), default=0)
-                if coming is None and len(self._queues) < MAX_SIDE_BY_SIDE and most < MOST_WAITING:
-                    coming = asyncio.create_task(self._connection.next_letter(self._last, WAIT_SECONDS))
-                waiting: set[asyncio.Task[Any]] = {*self._tasks, *([] if coming is None else [coming])}
-                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                seconds = self._ask()
+                waiting: set[asyncio.Task[Any]] = {*self._tasks, *([] if self._coming is None else [self._coming])}
+                done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
                 for task in done & self._tasks.keys():
                     await self._finish(task)
-                if coming in done:
-                    letter, coming = coming.result(), None
+                if self._coming in done:
+                    letter, self._coming = self._coming.result(), None
                     if letter is not None:
                         self._take(letter)
             return self._ended
         finally:
-            for task in (*self._tasks, *([] if coming is None else [coming])):
+            tasks = [*self._tasks, *([] if self._coming is None else [self._coming])]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, *([] if coming is None else [coming]), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ask(self) -> float | None:
+        """Ask for letters, if there is room and no answer does; return in how many seconds that may be, if not."""
+        most = max(map(len, self._queues.values()), default=0)
+        full = len(self._queues) >= MAX_SIDE_BY_SIDE or most >= MOST_WAITING
+        if self._coming is not None or self._exchanging or full:
+            return None
+        left = self._lingering - asyncio.get_running_loop().time()
+        if self._tasks and left > 0:
+            return left
+        self._coming = asyncio.create_task(self._connection.next_letter(self._last, WAIT_SECONDS))
+        return None
+
+    async def _send(self, session: str, answer: bytes) -> None:
+        """Send an answer, and take the letter that follows from the same request, unless letters are asked for."""
+        if self._coming is not None or self._exchanging or len(self._tasks) > 1:
+            await self._connection.exchange(session, answer)
+            return
+        self._exchanging = True
+        try:
+            _, letter = await self._connection.exchange(session, answer, self._last, WAIT_SECONDS)
+        finally:
+            self._exchanging = False
+        if letter is not None:
+            self._take(letter)
 
     def _take(self, letter: Letter) -> None:
         self._last = letter.sequence
         self._unhandled.add(letter.sequence)
+        if not self._tasks:
+            self._lingering = asyncio.get_running_loop().time() + LINGER_SECONDS
         self._queues.setdefault(letter.session, deque()).append(letter)
         self._next(letter.session)
 
@@ -240,6 +270,7 @@ class _Session:
         self,
         session: str,
         connection: Connection,
+        send: Callable[[str, bytes], Awaitable[None]],
         answers: Answers,
         party: Party,
         folder: Folder,
@@ -247,6 +278,7 @@ class _Session:
     ) -> None:
         self._session = session
         self._connection = connection
+        self._send = send
         self._answers = answers
         self._party = party
         self._folder = folder
@@ -271,7 +303,7 @@ class _Session:
         try:
             answer = await self._answer(letter)
             if answer:
-                await self._connection.deliver(self._session, answer)
+                await self._send(self._session, answer)
                 await self._note(What.ANSWERED, letter.phase, num_bytes=len(answer))
                 if self._participant is not None:
                     self._participant.delivered()

@@ -186,9 +186,30 @@ class Connection:
             RequestRefusedError: the answer breaks a rule, or the member has no part in the session.
             ServiceUnavailableError: see `patience`.
         """
-        answer = await self._ask("POST", f"/v1/sessions/{session}/letters", body)
-        receipt = _facts(answer).get("receipt")
-        return Receipt(receipt) if receipt in tuple(Receipt) else None
+        return (await self.exchange(session, body))[0]
+
+    async def exchange(
+        self, session: str, body: bytes, after: int | None = None, wait: float = 0.0
+    ) -> tuple[Receipt | None, Letter | None]:
+        """Send an answer and wait for the letter that follows: one request for what `deliver` and `next_letter` do.
+
+        Args:
+            session: of the answer.
+            body: the answer.
+            after: as `next_letter` takes it; no letter is asked for when None.
+            wait: the same.
+
+        Returns:
+            What came of the answer, as `deliver` has it, and the letter; None where there was none in time.
+
+        Raises:
+            RequestRefusedError, ServiceUnavailableError: as `deliver` and `next_letter`.
+        """
+        asked = "" if after is None else f"?after={after}&wait={wait:.3f}"
+        answer = await self._ask("POST", f"/v1/sessions/{session}/letters{asked}", body, timeout=wait + _TIMEOUT)
+        if after is None or "secagg-session" not in answer.headers:
+            return _receipt(_facts(answer).get("receipt")), None
+        return _receipt(answer.headers.get("secagg-receipt")), letter_of(answer.headers, answer.content, after)
 
     async def refuse(self, session: str, kind: str, reason: str) -> None:
         """Say that the member will not take part, and why."""
@@ -272,6 +293,10 @@ def letter_of(fields: Mapping[str, str], body: bytes, after: int) -> Letter:
     if not known or not after < int(sequence):
         raise RequestRefusedError(200, "no-letter", "it answers with something that is no letter")
     return Letter(session, int(sequence), printable(phase), body)
+
+
+def _receipt(stated: Any) -> Receipt | None:
+    return Receipt(stated) if stated in tuple(Receipt) else None
 
 
 def _context(ca: Path | None) -> ssl.SSLContext:

@@ -126,7 +126,9 @@ class Desk:
         """
         return await self._letters.next(member, after, wait)
 
-    async def deliver(self, member: str, session: str, body: bytes, *, nonce: bytes | None = None) -> Outcome:
+    async def deliver(
+        self, member: str, session: str, body: bytes, *, nonce: bytes | None = None, sha256: bytes | None = None
+    ) -> Outcome:
         """Keep an answer, and return what came of it; no receipt and no error where nobody looked at it yet.
 
         Args:
@@ -134,6 +136,7 @@ class Desk:
             session: in hex.
             body: the message.
             nonce: of the request, at most 64 bytes: noted with the answer, once for each member.
+            sha256: of the body, where it is known.
 
         Raises:
             UnknownSessionError: there is no such session.
@@ -141,7 +144,7 @@ class Desk:
             ReplayedRequestError: the nonce was used before; the answer is not kept.
             StoreError: it could not be kept; repeating it is safe.
         """
-        return await self._taking.deliver(Delivery(member, session, bytes(body), nonce))
+        return await self._taking.deliver(Delivery(member, session, bytes(body), nonce, sha256))
 
     async def refuse(self, member: str, session: str, kind: str, text: str) -> None:
         """Note that a member will not take part, and why: it is no longer awaited. Only the first refusal counts.

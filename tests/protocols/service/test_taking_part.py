@@ -196,15 +196,15 @@ class Deadly:
     def __getattr__(self, name):
         return getattr(self._connection, name)
 
-    async def deliver(self, session, body):
-        self._sent.append(body)
+    async def exchange(self, *asked):
+        self._sent.append(asked[1])
         kill = self._kills.pop(0) if self._kills else ""
         if kill == "before":
             raise Killed
-        receipt = await self._connection.deliver(session, body)
+        found = await self._connection.exchange(*asked)
         if kill == "after":
             raise Killed
-        return receipt
+        return found
 
 
 KILLS = {
