@@ -32,8 +32,8 @@ MAX_SIDE_BY_SIDE = 32
 MOST_WAITING = 8
 """So many letters of a session wait to be answered; then none are fetched, whatever the service has."""
 WAIT_SECONDS = 20.0
-LINGER_SECONDS = 5.0
-"""For which an answer that is being made may hold back the question for letters, to be sent with it."""
+LINGER_SECONDS = 20.0
+"""So long the question for letters waits for an answer that is being made, to be sent with it."""
 _ENDING = frozenset(
     {"revoked", "stranger", "not-signed", "taken-over", "wire-version", "misdirected", "certificate", "replayed"}
 )
@@ -229,8 +229,6 @@ class _Loop:
     def _take(self, letter: Letter) -> None:
         self._last = letter.sequence
         self._unhandled.add(letter.sequence)
-        if not self._tasks:
-            self._lingering = asyncio.get_running_loop().time() + LINGER_SECONDS
         self._queues.setdefault(letter.session, deque()).append(letter)
         self._next(letter.session)
 
@@ -238,6 +236,8 @@ class _Loop:
         """Begin with the next letter of a session, unless one is being handled."""
         if session not in self._tasks.values() and self._queues.get(session):
             letter = self._queues[session][0]
+            if not self._tasks:
+                self._lingering = asyncio.get_running_loop().time() + LINGER_SECONDS
             self._tasks[asyncio.create_task(self._handle(letter))] = session
 
     async def _handle(self, letter: Letter) -> None:

@@ -26,6 +26,7 @@ from .showing import session_shown, sessions_shown
 from .store import Delivery, Store
 from .tables import SESSIONS
 from .taking import Taking
+from .together import Together
 from .views import Letter, MemberView, Outcome, ServiceView, SessionView, State
 from .waiting import Letters
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from dp.ledger import Ledger
 
 STORE_THREADS = 6
+MOST_TERMS_AT_ONCE = 64
 LEASE_SECONDS = 10.0
 """For which a session is a process's own without renewal."""
 
@@ -81,6 +83,7 @@ class Desk:
         self._reading = ThreadPoolExecutor(STORE_THREADS, "store")
         self._computing = ThreadPoolExecutor(threads, "compute")
         self._letters = Letters(store, self._call, poll)
+        self._terms: Together[str, bytes] = Together(self._call, store.terms, MOST_TERMS_AT_ONCE)
         self._taking = Taking(store, self._call, patience, poll, self._told)
         self._runner = Runner(
             store,
@@ -162,8 +165,7 @@ class Desk:
             UnknownSessionError, NotInvitedError, StoreError: as `deliver`.
         """
         await self._call(self.store.part_of, member, session)
-        row = await self._call(self.store.row, session, SESSIONS.c.terms)
-        return bytes(row.terms)
+        return await self._terms.ask(session)
 
     async def result(self, member: str | None, session: str) -> bytes:
         """Return a session's result as JSON; None for a member is the operator.
@@ -218,6 +220,7 @@ class Desk:
     def close(self) -> None:
         """End the desk's threads, from its event loop or after it. Its store stays open."""
         self._letters.close()
+        self._terms.close()
         self._taking.close()
         for executor in (self._reading, self._computing):
             executor.shutdown(cancel_futures=True)

@@ -249,7 +249,6 @@ class Service:
         """
         requests = self.requests
         requests.authorities = frozenset(self._known_as())
-        gc.freeze()  # what was loaded stays: looking for garbage in it, again and again, took a tenth of all time
         config = uvicorn.Config(
             self._wrap(requests.app(self._routes(self))),
             host=self._host,
@@ -270,6 +269,7 @@ class Service:
         config.load()
         config.ssl = self._tls
         server = self._server = _Server(config)
+        gc.freeze()  # what was loaded stays: looking for garbage in it, again and again, took a tenth of all time
         serving = asyncio.create_task(server.serve())
         running: asyncio.Task[None] | None = None
         try:

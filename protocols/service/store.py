@@ -50,8 +50,7 @@ class Delivery:
     session: str
     body: bytes = field(repr=False)
     nonce: bytes | None = field(default=None, repr=False)
-    sha256: bytes | None = field(default=None, repr=False)
-    """Of the body, where whoever let it in has it already."""
+    sha256: bytes | None = field(default=None, repr=False)  # of the body, where it is known
 
     def __post_init__(self) -> None:
         """Turn away what no database column takes: it would take others' answers of the same commit along."""
@@ -253,6 +252,13 @@ class Store(Database):
         if row is None:
             raise UnknownSessionError(f"there is no session {session}")
         return row
+
+    def terms(self, sessions: Sequence[str]) -> list[bytes | ServiceError]:
+        """Return what is asked in each session; UnknownSessionError for one that is not there."""
+        with self.read() as connection:
+            rows = connection.execute(select(SESSIONS.c.id, SESSIONS.c.terms).where(SESSIONS.c.id.in_(set(sessions))))
+            found = {row.id: bytes(row.terms) for row in rows}
+        return [found.get(session) or UnknownSessionError(f"there is no session {session}") for session in sessions]
 
     def cancel(self, session: str, reason: str) -> tuple[str, ...]:
         """End a session without a result, unless it has ended; return who takes part."""
