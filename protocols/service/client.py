@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -34,6 +34,8 @@ MAX_SIDE_BY_SIDE = 32
 MOST_WAITING = 8
 """So many letters of a session wait to be answered; then none are fetched, whatever the service has."""
 WAIT_SECONDS = 20.0
+LINGER_SECONDS = 20.0
+"""So long the question for letters waits for an answer that is being made, to be sent with it."""
 _ENDING = frozenset(
     {"revoked", "stranger", "not-signed", "taken-over", "wire-version", "misdirected", "certificate", "replayed"}
 )
@@ -176,41 +178,42 @@ class _Loop:
         self._folder = folder
         self._once, self._clock = party.once, clock
         self._told = told
-        self._rest = (connection, answers, party, folder, consents)
+        self._rest = (connection, self._send, answers, party, folder, consents)
         self._sessions: dict[str, _Session] = {}
         self._queues: dict[str, deque[Letter]] = {}
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._unhandled: set[int] = set()
         self._last = 0
         self._ended: list[Ended] = []
+        self._coming: asyncio.Task[Letter | None] | None = None
+        self._exchanging = False
+        self._lingering = 0.0
 
     async def run(self, sessions: int | None) -> list[Ended]:
         """Take letters until so many sessions have ended."""
         self._last = await asyncio.to_thread(lambda: self._folder.sequence)
-        coming: asyncio.Task[Letter | None] | None = None
         looking = asyncio.create_task(self._look(0.0))
         try:
             while sessions is None or len(self._ended) < sessions:
-                most = max(map(len, self._queues.values()), default=0)
-                if coming is None and len(self._queues) < MAX_SIDE_BY_SIDE and most < MOST_WAITING:
-                    coming = asyncio.create_task(self._connection.next_letter(self._last, WAIT_SECONDS))
-                waiting: set[asyncio.Task[Any]] = {*self._tasks, looking, *([] if coming is None else [coming])}
-                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                seconds = self._ask()
+                coming = [] if self._coming is None else [self._coming]
+                waiting: set[asyncio.Task[Any]] = {*self._tasks, looking, *coming}
+                done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
                 for task in done & self._tasks.keys():
                     await self._finish(task)
                 if looking in done:
                     looking.result()
                     looking = asyncio.create_task(self._look(LOOK_SECONDS))
-                if coming in done:
-                    letter, coming = coming.result(), None
+                if self._coming in done:
+                    letter, self._coming = self._coming.result(), None
                     if letter is not None:
                         self._take(letter)
             return self._ended
         finally:
-            left = (*self._tasks, looking, *([] if coming is None else [coming]))
-            for task in left:
+            tasks = [*self._tasks, looking, *([] if self._coming is None else [self._coming])]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look(self, after: float) -> None:
         """Forget sessions whose end this member has not heard of."""
@@ -222,6 +225,31 @@ class _Loop:
             self._ended.append(ended)
             self._told(ended)
 
+    def _ask(self) -> float | None:
+        """Ask for letters, if there is room and no answer does; return in how many seconds that may be, if not."""
+        most = max(map(len, self._queues.values()), default=0)
+        full = len(self._queues) >= MAX_SIDE_BY_SIDE or most >= MOST_WAITING
+        if self._coming is not None or self._exchanging or full:
+            return None
+        left = self._lingering - asyncio.get_running_loop().time()
+        if self._tasks and left > 0:
+            return left
+        self._coming = asyncio.create_task(self._connection.next_letter(self._last, WAIT_SECONDS))
+        return None
+
+    async def _send(self, session: str, answer: bytes) -> None:
+        """Send an answer, and take the letter that follows from the same request, unless letters are asked for."""
+        if self._coming is not None or self._exchanging or len(self._tasks) > 1:
+            await self._connection.exchange(session, answer)
+            return
+        self._exchanging = True
+        try:
+            _, letter = await self._connection.exchange(session, answer, self._last, WAIT_SECONDS)
+        finally:
+            self._exchanging = False
+        if letter is not None:
+            self._take(letter)
+
     def _take(self, letter: Letter) -> None:
         self._last = letter.sequence
         self._unhandled.add(letter.sequence)
@@ -232,6 +260,8 @@ class _Loop:
         """Begin with the next letter of a session, unless one is being handled."""
         if session not in self._tasks.values() and self._queues.get(session):
             letter = self._queues[session][0]
+            if not self._tasks:
+                self._lingering = asyncio.get_running_loop().time() + LINGER_SECONDS
             self._tasks[asyncio.create_task(self._handle(letter))] = session
 
     async def _handle(self, letter: Letter) -> None:
@@ -264,6 +294,7 @@ class _Session:
         self,
         session: str,
         connection: Connection,
+        send: Callable[[str, bytes], Awaitable[None]],
         answers: Answers,
         party: Party,
         folder: Folder,
@@ -271,6 +302,7 @@ class _Session:
     ) -> None:
         self._session = session
         self._connection = connection
+        self._send = send
         self._answers = answers
         self._party = party
         self._folder = folder
@@ -295,7 +327,7 @@ class _Session:
         try:
             answer = await self._answer(letter)
             if answer:
-                await self._connection.deliver(self._session, answer)
+                await self._send(self._session, answer)
                 await self._note(What.ANSWERED, letter.phase, num_bytes=len(answer))
                 if self._participant is not None:
                     self._participant.delivered()

@@ -196,7 +196,7 @@ class Connection:
             ServiceUnavailableError: see `patience`.
         """
         target = f"/v1/letters?after={after}&wait={wait:.3f}"
-        answer = await self._ask("GET", target, says=_LETTER, timeout=wait + _TIMEOUT)
+        answer = await self._ask("GET", target, letters=True, timeout=wait + _TIMEOUT)
         if answer.status_code == 204:
             return None
         return letter_of(answer.headers, answer.content, after)
@@ -208,9 +208,32 @@ class Connection:
             RequestRefusedError: the answer breaks a rule, or the member has no part in the session.
             ServiceUnavailableError: see `patience`.
         """
-        answer = await self._ask("POST", f"/v1/sessions/{session}/letters", body, says="receipt")
-        receipt = _facts(answer).get("receipt")
-        return Receipt(receipt) if receipt in tuple(Receipt) else None
+        return (await self.exchange(session, body))[0]
+
+    async def exchange(
+        self, session: str, body: bytes, after: int | None = None, wait: float = 0.0
+    ) -> tuple[Receipt | None, Letter | None]:
+        """Send an answer and wait for the letter that follows: one request for what `deliver` and `next_letter` do.
+
+        Args:
+            session: of the answer.
+            body: the answer.
+            after: as `next_letter` takes it; no letter is asked for when None.
+            wait: the same.
+
+        Returns:
+            What came of the answer, as `deliver` has it, and the letter; None where there was none in time.
+
+        Raises:
+            RequestRefusedError, ServiceUnavailableError: as `deliver` and `next_letter`.
+        """
+        asked = "" if after is None else f"?after={after}&wait={wait:.3f}"
+        target = f"/v1/sessions/{session}/letters{asked}"
+        letters = after is not None
+        answer = await self._ask("POST", target, body, says="receipt", letters=letters, timeout=wait + _TIMEOUT)
+        if after is None or _LETTER not in answer.headers:
+            return _receipt(_facts(answer).get("receipt")), None
+        return _receipt(answer.headers.get("secagg-receipt")), letter_of(answer.headers, answer.content, after)
 
     async def refuse(self, session: str, kind: str, reason: str) -> None:
         """Say that the member will not take part, and why."""
@@ -231,7 +254,8 @@ class Connection:
         target: str,
         body: bytes = b"",
         *,
-        says: str,
+        says: str = "",
+        letters: bool = False,
         new: Identity | None = None,
         timeout: float = _TIMEOUT,
     ) -> httpx.Response:
@@ -244,7 +268,7 @@ class Connection:
         while True:
             try:
                 answer = await self._send(method, target, body, new, timeout)
-                if answer.is_success and _is_ours(answer, says):
+                if answer.is_success and _is_ours(answer, says, letters):
                     if tries:
                         self._told(f"{self.url} answers again")
                     return answer
@@ -311,6 +335,10 @@ def letter_of(fields: Mapping[str, str], body: bytes, after: int) -> Letter:
     return Letter(session, int(sequence), printable(phase), body)
 
 
+def _receipt(stated: Any) -> Receipt | None:
+    return Receipt(stated) if stated in tuple(Receipt) else None
+
+
 def _context(ca: Path | None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=None if ca is None else str(ca))
@@ -335,11 +363,11 @@ def _distrust(error: ssl.SSLCertVerificationError) -> str:
     return f"the service's certificate is not trusted ({why}): ask its operator"
 
 
-def _is_ours(answer: httpx.Response, says: str) -> bool:
+def _is_ours(answer: httpx.Response, says: str, letters: bool) -> bool:
     """Tell whether this is what the service answers where it does what was asked: JSON that begins with a key."""
-    if says == _LETTER:
-        return answer.status_code == 204 or _LETTER in answer.headers
-    return answer.content.startswith(f'{{"{says}":'.encode())
+    if letters and (_LETTER in answer.headers or (answer.status_code == 204 and not says)):
+        return True
+    return bool(says) and answer.content.startswith(f'{{"{says}":'.encode())
 
 
 def _facts(answer: httpx.Response) -> dict[str, Any]:

@@ -215,7 +215,8 @@ class _Body:
         if self._end is None:
             self._end = time.monotonic() + self._seconds
         try:
-            message = await asyncio.wait_for(self._receive(), max(0.0, self._end - time.monotonic()))
+            async with asyncio.timeout(max(0.0, self._end - time.monotonic())):
+                message = await self._receive()
         except TimeoutError:
             raise Refusal("too-slow", f"the body did not come within {self._seconds:.0f} s") from None
         self.whole = not message.get("more_body", False)

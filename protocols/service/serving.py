@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -275,6 +276,7 @@ class Service:
         config.load()
         config.ssl = self._tls
         server = self._server = _Server(config)
+        gc.freeze()  # what was loaded stays: looking for garbage in it, again and again, took a tenth of all time
         serving = asyncio.create_task(server.serve())
         running: asyncio.Task[None] | None = None
         try:
@@ -294,6 +296,7 @@ class Service:
                 running.cancel()
             await asyncio.gather(serving, *([] if running is None else [running]), return_exceptions=True)
             self._server = None
+            gc.unfreeze()
 
     async def run(self, *specs: SessionSpec) -> list[SessionView]:
         """Serve until these sessions have ended, side by side; return them in their order."""
@@ -377,6 +380,7 @@ class Service:
 def _tls(certificate: Path | str, key: Path | str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.num_tickets = 0  # a member keeps its connection, and resumes none
     try:
         context.load_cert_chain(str(certificate), str(key))
     except (OSError, ssl.SSLError) as error:

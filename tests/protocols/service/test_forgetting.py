@@ -181,8 +181,9 @@ class Again:
     async def terms(self, session):
         return self.spec.terms.encoded
 
-    async def deliver(self, session, body):
+    async def exchange(self, session, body, after=None, wait=0.0):
         self.sent.append(body)
+        return None, None if after is None else await self.next_letter(after, wait)
 
     async def refuse(self, session, kind, reason):
         self.refused.append((kind, reason))

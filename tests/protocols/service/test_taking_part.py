@@ -18,6 +18,7 @@ from protocols.core.participants import Participants
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import IntegerVector
 from protocols.masking.policy import ClientPolicy, PrivacyDemand
+from protocols.service import client as client_module
 from protocols.service import connection as connection_module
 from protocols.service.client import MOST_WAITING, take_part
 from protocols.service.connection import Connection, RequestRefusedError, ServiceUnavailableError, letter_of
@@ -58,10 +59,10 @@ def total(names):
 
 
 async def member(service, certificates, folder, name, *, answers=None, **options):
-    options.setdefault("policy", POLICY)
+    options = {"policy": POLICY, "sessions": 1} | options
     async with connected(service, certificates, name) as connection:
         given = answers or {"sum": lambda terms: {"v": VALUES[name]}}
-        return await take_part(connection, name, given, state=folder / name, sessions=1, warm=False, **options)
+        return await take_part(connection, name, given, state=folder / name, warm=False, **options)
 
 
 def test_a_sum_over_https(tmp_path, certificates):
@@ -104,6 +105,53 @@ def running(tmp_path, certificates, *, members=NAMES, others=(), spec=None, **op
             return view, result, ended
 
     return play(run())
+
+
+def test_a_phase_costs_a_member_one_request(tmp_path, certificates):
+    asked = []
+
+    def counting(app):
+        async def counted(scope, receive, send):
+            if scope["type"] == "http" and scope["path"].endswith("/letters"):
+                asked.append((scope["method"], bool(scope["query_string"])))
+            await app(scope, receive, send)
+
+        return counted
+
+    view, result, ended = running(tmp_path, certificates, wrap=counting)
+    assert result["sums"] == {"v": total(NAMES)}
+    assert {one[0].phase for one in ended.values()} == {"completed"}
+    assert asked.count(("POST", True)) == len(NAMES) * len(view.phases)
+    assert ("POST", False) not in asked
+    assert asked.count(("GET", True)) == len(NAMES)  # of a letter that follows no answer: the first
+
+
+def test_who_is_busy_with_one_session_takes_letters_of_another(tmp_path, certificates, monkeypatch):
+    monkeypatch.setattr(client_module, "LINGER_SECONDS", 0.1)
+    let_go = threading.Event()
+
+    def slowly(terms):
+        if terms.title == "slow":
+            let_go.wait(60)
+        return {"v": VALUES[NAMES[0]]}
+
+    async def run():
+        with service_at(tmp_path, certificates) as service:
+            async with service.serving(), asyncio.TaskGroup() as group:
+                for name in NAMES:
+                    answers = {"sum": slowly} if name == NAMES[0] else None
+                    group.create_task(member(service, certificates, tmp_path, name, answers=answers, sessions=2))
+                await service.enrolled(NAMES)
+                slow = asyncio.create_task(service.sessions(replace(a_sum(), title="slow")))
+                while not (shown := (await service.desk.view()).sessions) or not shown[0].phases:
+                    await asyncio.sleep(0.05)
+                (quick,) = await service.sessions(a_sum())
+                waited = not slow.done()
+                let_go.set()
+                return quick, waited, await slow
+
+    quick, waited, (slow,) = play(run())
+    assert (quick.state, slow.state, waited) == (State.COMPLETED, State.COMPLETED, True)
 
 
 REFUSING = {
@@ -201,15 +249,15 @@ class Deadly:
     def __getattr__(self, name):
         return getattr(self._connection, name)
 
-    async def deliver(self, session, body):
-        self._sent.append(body)
+    async def exchange(self, *asked):
+        self._sent.append(asked[1])
         kill = self._kills.pop(0) if self._kills else ""
         if kill == "before":
             raise Killed
-        receipt = await self._connection.deliver(session, body)
+        found = await self._connection.exchange(*asked)
         if kill == "after":
             raise Killed
-        return receipt
+        return found
 
 
 KILLS = {
@@ -580,7 +628,8 @@ def test_a_session_that_is_not_what_its_terms_say_gets_no_inputs(tmp_path, certi
     assert {one[0].phase for one in ended} <= {"refused", "aborted"}
 
 
-def test_letters_of_a_session_that_cannot_be_answered_are_not_heaped_up(tmp_path):
+def test_letters_of_a_session_that_cannot_be_answered_are_not_heaped_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(client_module, "LINGER_SECONDS", 0.1)
     fetched = []
 
     class Endless:
