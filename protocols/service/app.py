@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import json
 import re
 import time
 from collections import Counter
@@ -30,6 +29,7 @@ from ..masking.messages import VERSION
 from . import signing
 from .desk import Desk
 from .errors import NoResultError, NotInvitedError, ReplayedRequestError, StoreError, UnknownSessionError
+from .forms import read_form
 from .limits import Limiter, Limits, Rate, Refusal, Refused
 from .members import EnrolmentError, Member, Members, RevokedMemberError, UnknownMemberError
 from .signing import Signed, authority_of
@@ -304,7 +304,7 @@ class Requests:
     async def _enrol(self, request: Request) -> Response:
         signed = self._read_signed(request)
         self._check_wire(self._wire(request))
-        given = _form(await self._body(request, signed, MAX_FORM_BYTES), "name", "public_key", "invitation")
+        given = read_form(await self._body(request, signed, MAX_FORM_BYTES), "name", "public_key", "invitation")
         if given["public_key"] != signed.key.hex():
             raise Refusal("not-signed", "an enrolment is signed by the key that it is for")
         # No nonce is kept: a copy changes nothing, and a stranger's tries leave nothing in the store.
@@ -317,7 +317,7 @@ class Requests:
 
     async def _rotate(self, asked: Asked) -> Response:
         self._check_name(asked)
-        given = _form(asked.body, "public_key")
+        given = read_form(asked.body, "public_key")
         if not asked.signed.new_key or given["public_key"] != asked.signed.new_key.hex():
             raise Refusal("not-signed", "a change of keys is signed by both keys")
         await self._note(asked)
@@ -342,7 +342,7 @@ class Requests:
         if letter is None:
             self._check_open()
             return Response(status_code=204)
-        return _as_response(letter)
+        return await self._with_letter(asked, letter)
 
     async def _next(self, name: str, after: int, wait: float) -> Letter | None:
         """Return the member's next letter, as soon as there is one; None if there was none, or the service ends."""
@@ -379,10 +379,27 @@ class Requests:
         letter = None if awaited is None or self._closing else await self._next(name, *awaited)
         if letter is None:
             return JSONResponse({"receipt": receipt}, status)
-        return _as_response(letter, status, {"Secagg-Receipt": receipt})
+        return await self._with_letter(asked, letter, status, {"Secagg-Receipt": receipt})
+
+    async def _with_letter(
+        self, asked: Asked, letter: Letter, status: int = 200, fields: Mapping[str, str] | None = None
+    ) -> Response:
+        """Return an answer with a letter, before which the terms stand if it is the first of its session."""
+        terms = b""
+        if letter.first:
+            with contextlib.suppress(UnknownSessionError):  # it has ended, and was forgotten in the meantime
+                terms = await self.desk.terms(asked.member.name, letter.session)
+        headers = {
+            "Secagg-Session": letter.session,
+            "Secagg-Sequence": str(letter.sequence),
+            "Secagg-Phase": letter.phase,
+            **({"Secagg-Terms": str(len(terms))} if terms else {}),
+            **(fields or {}),
+        }
+        return Response(terms + letter.body, status, headers, "application/octet-stream")
 
     async def _refuse(self, asked: Asked) -> Response:
-        given = _form(asked.body, "kind", "reason")
+        given = read_form(asked.body, "kind", "reason")
         if not re.fullmatch(r"[A-Za-z][A-Za-z-]{0,59}", given["kind"]):
             raise Refusal("bad-request", "the kind of a refusal is a word of at most 60 letters")
         if len(given["reason"]) > MAX_REASON or not given["reason"].isprintable():
@@ -407,26 +424,3 @@ def _awaited(asked: Asked) -> tuple[int, float]:
     if query is None:
         raise Refusal("bad-request", "the query must be after=N&wait=S, whole numbers and seconds")
     return int(query[1]), min(float(query[2]), MAX_WAIT_SECONDS)
-
-
-def _as_response(letter: Letter, status: int = 200, fields: Mapping[str, str] | None = None) -> Response:
-    headers = {
-        "Secagg-Session": letter.session,
-        "Secagg-Sequence": str(letter.sequence),
-        "Secagg-Phase": letter.phase,
-        **(fields or {}),
-    }
-    return Response(letter.body, status, headers, "application/octet-stream")
-
-
-def _form(body: bytes, *keys: str) -> dict[str, str]:
-    """Return a JSON object of texts with exactly these keys; raise Refusal for anything else."""
-    try:
-        pairs = json.loads(body, object_pairs_hook=list)
-        given = dict(pairs)
-        well = len(given) == len(pairs) and all(isinstance(value, str) for value in given.values())
-    except (ValueError, TypeError, RecursionError):
-        given, well = {}, False
-    if not well or given.keys() != set(keys):
-        raise Refusal("bad-request", f"the body must be a JSON object of texts: {', '.join(keys)}")
-    return given

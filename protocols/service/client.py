@@ -346,7 +346,7 @@ class _Session:
 
     async def _answer(self, letter: Letter) -> bytes:
         """Return the answer, once it is on the disk; empty if there is none to send."""
-        terms, participant = await self._ready()
+        terms, participant = await self._ready(letter.terms)
         try:
             inputs = inputs_for(self._answers, terms)
             await self._note(What.ASKED, letter.phase)
@@ -369,13 +369,13 @@ class _Session:
             await self._keep(self._kept.sequence if self._kept else 0)
         return answer
 
-    async def _ready(self) -> tuple[Terms, Participant]:
-        """Return what is asked, and the participant, from the disk if it was there before."""
+    async def _ready(self, given: bytes) -> tuple[Terms, Participant]:
+        """Return what is asked, from the disk or as `given` with a letter, and the participant, the same if it is there."""
         if self._terms is None or self._participant is None:
             try:
                 written = await asyncio.to_thread(self._folder.terms, self._session)
                 if not written:
-                    written = await self._connection.terms(self._session)
+                    written = given or await self._connection.terms(self._session)
                     await asyncio.to_thread(self._folder.keep_terms, self._session, written)
                 self._terms = await asyncio.to_thread(read_terms, written)
                 check_session(self._session, self._terms)

@@ -46,6 +46,7 @@ _REMEDIES = (  # OpenSSL's numbers of what is wrong with a certificate
     ({62, 64}, "use the name that its operator gave you, for which it was made"),
 )
 _SESSION, _SEQUENCE = re.compile(r"[0-9a-f]{1,64}"), re.compile(r"[1-9][0-9]{0,17}")
+_LENGTH = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 class ServiceUnavailableError(ServiceError):
@@ -330,9 +331,11 @@ def letter_of(fields: Mapping[str, str], body: bytes, after: int) -> Letter:
     """Return the letter that an answer is; raise RequestRefusedError for anything else, as nothing else would come."""
     session, sequence, phase = (fields.get(f"secagg-{name}", "") for name in ("session", "sequence", "phase"))
     known = _SESSION.fullmatch(session) and _SEQUENCE.fullmatch(sequence) and len(phase) <= _LONGEST_PHASE
-    if not known or not after < int(sequence):
+    stated = fields.get("secagg-terms", "0")
+    split = int(stated) if _LENGTH.fullmatch(stated) else MAX_ANSWER_BYTES + 1
+    if not known or not after < int(sequence) or split > len(body):
         raise RequestRefusedError(200, "no-letter", "it answers with something that is no letter")
-    return Letter(session, int(sequence), printable(phase), body)
+    return Letter(session, int(sequence), printable(phase), body[split:], terms=body[:split])
 
 
 def _receipt(stated: Any) -> Receipt | None:

@@ -216,7 +216,7 @@ class Store(Database):
         )
         with self.read() as connection:
             rows = [connection.execute(first, {"of": member, "after": after}).first() for member, after in asked]
-        return [None if row is None else Letter(row.session, row.id, row.name, row.body) for row in rows]
+        return [None if r is None else Letter(r.session, r.id, r.name, r.body, first=r.phase == 0) for r in rows]
 
     def last_letter(self) -> int:
         """Return the number of the last letter of all."""

@@ -112,7 +112,7 @@ def test_a_phase_costs_a_member_one_request(tmp_path, certificates):
 
     def counting(app):
         async def counted(scope, receive, send):
-            if scope["type"] == "http" and scope["path"].endswith("/letters"):
+            if scope["path"].startswith(("/v1/letters", "/v1/sessions")):
                 asked.append((scope["method"], bool(scope["query_string"])))
             await app(scope, receive, send)
 
@@ -123,6 +123,7 @@ def test_a_phase_costs_a_member_one_request(tmp_path, certificates):
     assert {one[0].phase for one in ended.values()} == {"completed"}
     assert asked.count(("POST", True)) == len(NAMES) * len(view.phases)
     assert ("POST", False) not in asked
+    assert ("GET", False) not in asked  # the terms come with the first letter
     assert asked.count(("GET", True)) == len(NAMES)  # of a letter that follows no answer: the first
 
 
@@ -661,6 +662,13 @@ def test_what_is_no_letter_that_follows_is_not_taken():
     for sequence in ("7", "6", "-1", "x", ""):
         with pytest.raises(RequestRefusedError, match="no letter"):
             letter_of(fields | {"secagg-sequence": sequence}, b"", 7)
+    fields["secagg-sequence"] = "8"
+    for terms in ("0", "2", "4"):
+        letter = letter_of(fields | {"secagg-terms": terms}, b"body", 7)
+        assert (letter.terms, letter.body) == (b"body"[: int(terms)], b"body"[int(terms) :])
+    for terms in ("5", "-1", "+1", "01", "1 ", "", "x"):
+        with pytest.raises(RequestRefusedError, match="no letter"):
+            letter_of(fields | {"secagg-terms": terms}, b"body", 7)
 
 
 def test_an_answer_that_never_ends_is_left(monkeypatch):
