@@ -78,14 +78,16 @@ def deal_key(
 @paillier_app.command("round")
 def make_round(
     key: Annotated[Path, typer.Argument(help="The public key that `deal` wrote.", metavar="KEY")],
-    roster: Annotated[Path, typer.Argument(help="Public keys of all, as of `keygen`.", metavar="ROSTER")],
+    rosters: Annotated[
+        list[Path], typer.Argument(help="Public keys of all, as `keygen` writes them.", metavar="ROSTER...")
+    ],
     length: Annotated[int, typer.Option(help="Numbers in an update.", metavar="N")],
     clip: Annotated[float, typer.Option(help="Largest absolute value of a number.", metavar="F")],
     min_contributors: Annotated[int, typer.Option(help="The committee opens no sum of fewer.", metavar="N")],
     out: Annotated[Path, typer.Option(help="File to write.", metavar="FILE")],
     contributor: Annotated[
         list[str] | None,
-        typer.Option(help="Who contributes; else all in the roster who hold no share.", metavar="NAME"),
+        typer.Option(help="Who contributes; else all in the rosters who hold no share.", metavar="NAME"),
     ] = None,
     value_bits: Annotated[int, typer.Option(help="Bits of a number.", metavar="N")] = 16,
     max_weight: Annotated[int, typer.Option(help="Largest weight; 1: without weights.", metavar="N")] = 1,
@@ -104,12 +106,15 @@ def make_round(
     Each round has a file of its own. Make it once the round before has ended.
     """
     dealt, committee = read_key(key)
-    people = read_participants(roster)
-    contributors = contributor or [name for name in people if name not in committee]
+    keys: dict[str, bytes] = {}
+    for roster in rosters:
+        for name, public in read_participants(roster).keys.items():
+            if keys.setdefault(name, public) != public:
+                raise ParameterError(f"{name!r:.60} has another key in {roster} than in a roster before")
+    contributors = contributor or [name for name in keys if name not in committee]
     for name in (*committee, *contributors):
-        if name not in people:
-            raise ParameterError(f"{name!r:.60} is not in the roster {roster}")
-    keys = people.keys
+        if name not in keys:
+            raise ParameterError(f"{name!r:.60} is in no roster: name the file with its public key, too")
     parameters = RoundParameters(
         dealt,
         FixedPoint(clip, value_bits, len(contributors), max_weight, rounding),

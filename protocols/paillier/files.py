@@ -133,6 +133,8 @@ def _bytes(path: Path, mask: int, most: int) -> bytes:
             data = file.read(most + 1)
     except OSError as error:
         raise ParameterError(f"{path} cannot be read: {error.strerror}") from None
+    except ParameterError:
+        raise
     except ValueError:  # of a name with a zero in it
         raise ParameterError(f"{str(path)!r:.100} is no name of a file") from None
     if len(data) > most:

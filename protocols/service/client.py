@@ -370,7 +370,7 @@ class _Session:
         return answer
 
     async def _ready(self, given: bytes) -> tuple[Terms, Participant]:
-        """Return what is asked, from the disk or as `given` with a letter, and the participant, the same if it is there."""
+        """Return what is asked, from the disk or as `given` with a letter, and the participant, as kept if it is."""
         if self._terms is None or self._participant is None:
             try:
                 written = await asyncio.to_thread(self._folder.terms, self._session)

@@ -70,6 +70,22 @@ def test_two_rounds_under_one_key_have_numbers_of_their_own(folder):
     assert told[0]["committee"] == COMMITTEE
 
 
+def test_each_party_may_make_its_own_key_and_hand_over_its_roster(folder):
+    people = read_participants(folder / "keys" / "roster.json").keys
+    for name in (*HOSPITALS, *COMMITTEE):
+        roster = {"version": 1, "identities": {name: people[name].hex()}}
+        (folder / f"{name}.json").write_text(json.dumps(roster))
+    rosters = [f"{name}.json" for name in (*HOSPITALS, *COMMITTEE)]
+    ran("paillier", "round", "dealt/committee.json", *rosters, *ROUND, "--out", "own.parameters")
+    own, together = (read_round(folder / name) for name in ("own.parameters", "round.parameters"))
+    assert (own.contributors, own.members) == (together.contributors, together.members)
+    (folder / "agency.json").write_text(
+        json.dumps({"version": 1, "identities": {"agency": people[HOSPITALS[0]].hex()}})
+    )
+    wrong = ["paillier", "round", "dealt/committee.json", "keys/roster.json", "agency.json", *ROUND, "--out", "x"]
+    assert "'agency' has another key in agency.json" in ran(*wrong, code=2)
+
+
 def test_nothing_is_overwritten_and_what_failed_leaves_nothing(folder, monkeypatch):
     before = (folder / "dealt" / "agency.share").read_bytes()
     assert "exists" in ran("paillier", "deal", *COMMITTEE, "--threshold", 2, "--out", "dealt", code=2)
@@ -100,7 +116,7 @@ WRONG = {
     ),
     "who is in no roster": (
         ["round", "dealt/committee.json", "keys/roster.json", *ROUND, "--contributor", "x", "--out", "x"],
-        "'x' is not in the roster",
+        "'x' is in no roster",
     ),
     "too few": (
         ["round", "dealt/committee.json", "keys/roster.json", *ROUND[:5], "1", "--out", "x"],
