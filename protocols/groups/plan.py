@@ -141,9 +141,9 @@ class GroupPlan:
         return float(self._too_few_honest(self.num_groups))
 
     @property
-    def noise_factor(self) -> float:
-        """Roughly how much more noise private rounds have by groups, each with all of it: `Rule.noise_factor`."""
-        return self.rule.noise_factor(self.num_groups, self.max_spoilt)
+    def estimated_noise_factor(self) -> float:
+        """Roughly how much more noise private rounds have by groups, each with all of it; no bound: see `Rule`."""
+        return self.rule.estimated_noise_factor(self.num_groups, self.max_spoilt)
 
     def max_corrupt(self, size: int) -> int:
         """Return how many of a group of this size are corrupt at most, but for a share of 2**-40 for each group."""

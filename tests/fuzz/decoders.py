@@ -34,6 +34,7 @@ DECODERS: dict[str, tuple[str, ...]] = {
         *("flower_query", "flower_asked", "flower_draw", "draw_client", "draw_server", "operator_answer"),
     ),
     "protocols.paillier.aggregator": ("paillier_dump",),
+    "protocols.paillier.files": ("dealt_key", "key_share", "paillier_parameters"),
     "protocols.paillier.key_use": ("key_use",),
     "protocols.paillier.written": ("paillier_parameters", "session_terms"),
     "protocols.core.dumps": (

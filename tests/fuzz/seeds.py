@@ -24,6 +24,7 @@ from protocols.inputs.vectors import FloatVector, PrivateCounts, PrivateVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import Invitation
+from protocols.paillier.files import write_key, write_share
 from protocols.paillier.parameters import RoundParameters
 from protocols.paillier.written import write_parameters
 from protocols.service.sessions import Kind, SessionSpec
@@ -41,6 +42,7 @@ from tests.vectors import paillier as paillier_rounds
 from tests.vectors.generate import VECTORS
 
 from . import group_targets, hierarchy_targets, ledger_targets
+from .file_targets import dealt_once
 
 TOML = """
 dataset = "d"
@@ -206,9 +208,15 @@ def file_seeds() -> dict[str, list[bytes]]:
         key, roster = Path(folder) / "key.pem", Path(folder) / "roster.json"
         write_identity(key, identity(1))
         write_participants(roster, Participants({"node-1": identity(1).public_bytes}))
+        committee, share = Path(folder) / "committee.json", Path(folder) / "a.share"
+        public, shares = dealt_once()
+        write_key(committee, public, Participants("abc"))
+        write_share(share, shares[0], "a")
         return {
             "identity_file": [key.read_bytes()],
             "roster_file": [roster.read_bytes(), DEEP],
+            "dealt_key": [committee.read_bytes(), DEEP],
+            "key_share": [share.read_bytes(), DEEP],
             "plan_file": [
                 json.dumps({"privacy": plan}).encode() for plan in (PLAN, SAMPLED_PLAN, PLAN | {"rounds": 10**6})
             ],
