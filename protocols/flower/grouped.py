@@ -83,6 +83,7 @@ class GroupedRound:
         Raises:
             ParameterError: nobody can begin, and somebody says why; or the numbers do not go together.
             ThresholdError: fewer groups have a mean than the plan's rule or the strategy needs.
+            EncodingError: more groups have a mean that no honest nodes reach than the plan bears.
             SecAggError: there are no groups, or no mean.
         """
         plan = self.run.plan
@@ -106,7 +107,12 @@ class GroupedRound:
             except EncodingError as error:
                 left_out[place] = str(error)
         self._check_enough(rounds, len(means))
-        self.report.groups.lied = tuple(place for place, each in means.items() if each.beyond is not None)
+        lied = self.report.groups.lied = tuple(place for place, each in means.items() if each.beyond is not None)
+        if len(lied) > plan.max_spoilt:
+            raise EncodingError(
+                f"in {len(lied)} groups a node has lied about its input or its weight, but {self.run.named} bears "
+                f"{plan.max_spoilt} such groups: {means[lied[0]].beyond}"
+            )
         means = {place: each.bounded(self.settings) for place, each in means.items()}
         self.report.total_weight = sum(each.total_weight for each in means.values())
         self.report.step = max(each.step for each in means.values())

@@ -149,31 +149,46 @@ def test_the_same_liar_moves_a_mean(tmp_path, monkeypatch):
     assert (result.arrays.to_numpy_ndarrays()[0] < least).all()
 
 
-def test_a_mean_that_no_honest_nodes_reach_is_named_bounded_and_borne(tmp_path, monkeypatch):
+def lying_beyond(monkeypatch, *losses):
+    """Nodes with these losses add the whole clip, as if they had ten times the examples that they state."""
     from protocols.flower import mod
 
     honest = mod.contribution
 
     def contribution(announcement, config, sent, returned):
         values = honest(announcement, config, sent, returned)
-        if next(iter(returned.metric_records.values()))["loss"] == 4 / 100:
+        if next(iter(returned.metric_records.values()))["loss"] in losses:
             update = config.vectors[0]
             values |= {update.name: np.full(update.length, update.clip)}
-        elif values["num-examples"][0] != WEIGHT:
-            raise AssertionError
         return values
 
     monkeypatch.setattr(mod, "contribution", contribution)
+
+
+@pytest.mark.parametrize("kind", [flower.FedMedian, flower.FedAvg], ids=["strategy", "rule"])
+def test_a_mean_that_no_honest_nodes_reach_is_named_bounded_and_borne(kind, tmp_path, monkeypatch):
+    lying_beyond(monkeypatch, 4 / 100)
     grid = make_nodes(tmp_path)
-    strategy = SecAgg(flower.FedMedian(**everyone()), **settings(tmp_path, plan_of(), max_weight=10 * WEIGHT))
+    strategy = SecAgg(kind(**everyone()), **settings(tmp_path, plan_of(), max_weight=10 * WEIGHT))
     result = start(strategy, grid)
     (report,) = strategy.reports
     assert report.error is None
-    assert len(report.groups.lied) == 1
+    (place,) = report.groups.lied
     means = group_means([group for group in groups_of(grid) if 4 not in group])
     np.testing.assert_array_less(
         result.arrays.to_numpy_ndarrays()[0], np.max([mean[0] for mean in means], axis=0) + PRECISION
     )
+    if kind is flower.FedAvg:  # each of ten coordinates is at most the clip, 1, away; by what it sent it is 2
+        assert 2 < report.groups.distances[place] < np.sqrt(10)
+
+
+def test_more_groups_in_which_a_node_has_lied_than_the_plan_bears_are_no_mean(tmp_path, monkeypatch):
+    lying_beyond(monkeypatch, 4 / 100)
+    grid = make_nodes(tmp_path)
+    plan = plan_of(15, "sum", bad_fraction=0.0, groups=3)
+    strategy = SecAgg(flower.FedAvg(**everyone()), **settings(tmp_path, plan, max_weight=10 * WEIGHT))
+    with pytest.raises(StateError, match="in 1 groups a node has lied about its input or its weight, but sum bears 0"):
+        start(strategy, grid)
 
 
 def test_means_are_brought_to_what_honest_nodes_reach(tmp_path):
