@@ -17,9 +17,11 @@ from secagg.signatures import Identity
 
 from ..core.identity_files import read_identity, read_participants, write_identity
 from .errors import EXIT_NO_SUM, tell
-from .service_options import check_installed, run_until_told
+from .service_options import check_installed, run_until_told, saying
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..service.client import Ended
     from ..statistics.site import Site
 
@@ -83,7 +85,8 @@ def join(
         raise ParameterError(f"--sessions is {sessions}, but must be 1 at least")
     demands: dict[str, Any] = {"min_clients": min_clients, "min_survivors": min_survivors, "corrupt_fraction": corrupt}
     demanded = {what: demand for what, demand in demands.items() if demand is not None}
-    read = None if site is None else _site(site, data)
+    say = saying(log_json)
+    read = None if site is None else _site(site, data, say)
     if read is not None and demanded:
         raise ParameterError("a site's policy demands by itself: write min_sites into its file")
     answers: dict[str, Any] = {} if read is None else {"statistics": read}
@@ -98,13 +101,11 @@ def join(
     token = None if invitation is None else _invitation(invitation)
     consents = Consents(state)
     token_file = page_token or state / "page-token"
-    shown = None if page is None else _page(consents, page, token_file, name, url)
+    shown = None if page is None else _page(consents, page, token_file, name, url, say)
     noting: Any = consents
     if log_json:
         from ..service.observing import Logged
-        from ..service.observing import log_json as log
 
-        log(sys.stderr)
         noting = Logged(consents)
 
     async def run() -> list[Ended]:
@@ -113,12 +114,12 @@ def join(
             ca=ca,
             patience=patience,
             insecure_loopback=insecure_loopback,
-            told=lambda text: tell(text, False),
+            told=say,
         ) as connection:
             if token is not None:
                 await connection.enrol(name, token)
             await connection.confirm(name)
-            tell(f"{name} takes part at {url}, and waits for sessions", False)
+            say(f"{name} takes part at {url}, and waits for sessions")
             taking = take_part(
                 connection,
                 name,
@@ -129,7 +130,7 @@ def join(
                 consents=noting,
                 sessions=sessions,
                 warm=sessions is None,  # who goes after a few sessions does without
-                told=lambda ended: _print(ended, as_json),
+                told=lambda ended: _print(ended, as_json, quiet=log_json),
             )
             if shown is None:
                 return await taking
@@ -140,7 +141,7 @@ def join(
         raise typer.Exit(EXIT_NO_SUM)
 
 
-def _page(consents: Any, port: int, token_file: Path, name: str, url: str) -> Any:
+def _page(consents: Any, port: int, token_file: Path, name: str, url: str, say: Callable[[str], None]) -> Any:
     """Return what serves the page, once its token is there."""
     from ..service.pages.joining import serve_page
     from ..service.tokens import Token
@@ -148,7 +149,7 @@ def _page(consents: Any, port: int, token_file: Path, name: str, url: str) -> An
     token = Token.in_file(token_file)
 
     def served() -> None:
-        tell(f"the page is http://127.0.0.1:{port}, its token in {token_file}", False)
+        say(f"the page is http://127.0.0.1:{port}, its token in {token_file}")
 
     return lambda: serve_page(consents, port=port, token=token, name=name, service=url, told=served)
 
@@ -167,10 +168,10 @@ async def _beside_page(taking: Any, shown: Any) -> list[Ended]:
         await asyncio.gather(serving, working, return_exceptions=True)
 
 
-def _site(path: Path, data: Path | None) -> Site:
+def _site(path: Path, data: Path | None, say: Callable[[str], None]) -> Site:
     from ..statistics.site_file import read_site
 
-    return read_site(path, table=data, log=lambda text: tell(text, False))
+    return read_site(path, table=data, log=say)
 
 
 def _identity(path: Path) -> Identity:
@@ -235,8 +236,8 @@ def _inputs(values: dict[str, Any], weight: int) -> Any:
     return Inputs(values, weight)
 
 
-def _print(ended: Ended, as_json: bool) -> None:
-    if ended.own:
+def _print(ended: Ended, as_json: bool, *, quiet: bool = False) -> None:
+    if ended.own and not quiet:  # no log has values
         tell(f"{ended.title or ended.session}: {ended.own} (the service was not told this)", False)
     if as_json:
         facts = {"session": ended.session, "title": ended.title, "phase": ended.phase, "reason": ended.reason}

@@ -16,10 +16,12 @@ from secagg.errors import ParameterError
 
 from ..core.threat_model import Adversary
 from ..inputs.vectors import FloatVector, IntegerVector
-from .errors import EXIT_NO_SUM, tell
-from .service_options import check_installed, run_until_told
+from .errors import EXIT_NO_SUM
+from .service_options import check_installed, run_until_told, saying
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..service.serving import Service
     from ..service.session_file import Asked
     from ..service.views import SessionView
@@ -116,8 +118,7 @@ def serve(
             )
         )
     page = Shown(operator_token, private_page)
-    if log_json:
-        page.log_json(sys.stderr)
+    say = saying(log_json)
     with nullcontext() if ledger is None else Ledger.open(ledger) as account:
         service = Service(
             store,
@@ -134,29 +135,31 @@ def serve(
         )
         service.refused.told = page.observer.refused
         with service:
-            failed = run_until_told(_serve(service, asked, side_by_side, forever, as_json))
+            failed = run_until_told(_serve(service, asked, side_by_side, forever, as_json, say))
     if failed:
         raise typer.Exit(EXIT_NO_SUM)
 
 
-async def _serve(service: Service, asked: list[Asked], side_by_side: bool, forever: bool, as_json: bool) -> bool:
+async def _serve(
+    service: Service, asked: list[Asked], side_by_side: bool, forever: bool, as_json: bool, say: Callable[[str], None]
+) -> bool:
     """Run the sessions; tell whether one failed."""
     async with service.serving():
-        tell(f"serving at {service.url}", False)
+        say(f"serving at {service.url}, known as {' or '.join(sorted(service.requests.authorities))}")
         if side_by_side:
-            fine = await asyncio.gather(*(_session(service, *one, as_json) for one in enumerate(asked)))
+            fine = await asyncio.gather(*(_session(service, *one, as_json, say) for one in enumerate(asked)))
         else:
-            fine = [await _session(service, *one, as_json) for one in enumerate(asked)]
+            fine = [await _session(service, *one, as_json, say) for one in enumerate(asked)]
         if forever:
             await asyncio.Event().wait()
     return not all(fine)
 
 
-async def _session(service: Service, number: int, asked: Asked, as_json: bool) -> bool:
+async def _session(service: Service, number: int, asked: Asked, as_json: bool, say: Callable[[str], None]) -> bool:
     """Run a session, or go on with it where it was begun before; tell whether it has a result."""
-    tell(f"{asked.title}: its phases are on the page", False)
+    say(f"{asked.title}: its phases are on the page")
     view = await service.once(
-        f"serve/{number}/{asked.digest}", asked, lambda waiting: tell(f"{asked.title}: waits, {waiting}", False)
+        f"serve/{number}/{asked.digest}", asked, lambda waiting: say(f"{asked.title}: waits, {waiting}")
     )
     fine = not view.error
     _print(view, await service.desk.result(None, view.session) if fine else b"", as_json)
@@ -202,12 +205,11 @@ class Shown:
     """What is shown of a service: pages, metrics, logs."""
 
     def __init__(self, token: Path | None, private: bool) -> None:
-        from ..service.observing import Observer, log_json
+        from ..service.observing import Observer
         from ..service.tokens import Token
 
         if private and token is None:
             raise ParameterError("--private-page shows nothing without a token: give --operator-token as well")
-        self.log_json = log_json
         self.observer = Observer()
         self._token = None if token is None else Token.in_file(token)
         self._private = private

@@ -175,7 +175,8 @@ class Requests:
         hosts = request.headers.getlist("host")
         authority = authority_of(request.url.scheme, hosts[0]) if len(hosts) == 1 else ""
         if authority not in self.authorities:
-            raise Refusal("misdirected", "the request is for another host than this service")
+            known = " or ".join(sorted(self.authorities))
+            raise Refusal("misdirected", f"the request is for {authority!r:.100}, but this service is known as {known}")
         fields = {name: request.headers.getlist(name) for name in _SIGNATURE_FIELDS}
         if any(len(values) > 1 for values in fields.values()):
             raise AuthenticationFailed("a field of the signature stands twice")
