@@ -1,4 +1,4 @@
-"""`secagg join`: take part in a service's sessions, with a table or with values, until told to end."""
+"""`secagg join`: take part in a service's sessions, with what this member gives, until told to end."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..service.client import Ended
+    from ..service.parties import PaillierParty
     from ..statistics.site import Site
 
 MAX_VALUES_BYTES = 1 << 30
 _GIVEN, _DEMANDED, _PAGE = "What is given", "What is demanded of sums", "The participant's page"
+_ENCRYPTED = "One encrypted sum, instead of sums under masks"
 
 
 def _option(text: str, metavar: str, panel: str | None = None, **more: Any) -> Any:
@@ -47,6 +49,9 @@ def join(
     ] = None,
     data: Annotated[Path | None, _option("CSV or Parquet, instead of the site's table.", "FILE", _GIVEN)] = None,
     values: Annotated[Path | None, _option("NPZ or JSON of named vectors: adds to sums.", "FILE", _GIVEN)] = None,
+    training: Annotated[
+        str | None, _option("Trains in rounds: gets terms, returns vectors.", "MODULE:FUNCTION", _GIVEN)
+    ] = None,
     weight: Annotated[int, _option("Of the values, where sums are weighted: 1.", "N", _GIVEN)] = 1,
     min_clients: Annotated[int | None, _option("Fewer are not summed with: 5.", "N", _DEMANDED)] = None,
     min_survivors: Annotated[int | None, _option("Sums have so many inputs at least: 4.", "N", _DEMANDED)] = None,
@@ -54,6 +59,10 @@ def join(
     roster: Annotated[
         Path | None, _option("Public keys of all, for malicious-server sessions.", "FILE", _DEMANDED)
     ] = None,
+    parameters: Annotated[
+        Path | None, _option("Of the encrypted sum, from whom you trust.", "FILE", _ENCRYPTED)
+    ] = None,
+    share: Annotated[Path | None, _option("Of its key, for a committee member.", "FILE", _ENCRYPTED)] = None,
     sessions: Annotated[int | None, _option("End when so many have ended.", "N")] = None,
     patience: Annotated[float | None, _option("Seconds to wait for a service that is away.", "S")] = None,
     page: Annotated[
@@ -66,7 +75,7 @@ def join(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each ended session.")] = False,
 ) -> None:
-    """Take part in a service's sessions: answer queries by a site's table, or add values to sums.
+    """Take part in a service's sessions: answer queries by a site's table, add values to sums, or train in rounds.
 
     The folder holds the member's key and what is under way. Killed at any time and started again, it sends what it
     would have sent. Never restore an older copy of it.
@@ -77,8 +86,8 @@ def join(
     from ..service.connection import Connection
     from ..service.consents import Consents
 
-    if site is None and values is None:
-        raise ParameterError("there is nothing to give: name a --site, or --values")
+    if (site, values, training, share) == (None, None, None, None):
+        raise ParameterError("there is nothing to give: name a --site, --values or --training")
     if data is not None and site is None:
         raise ParameterError("--data is the table of a --site: give one as well")
     if sessions is not None and sessions < 1:
@@ -93,15 +102,20 @@ def join(
     if values is not None:
         given = read_values(values)
         answers["sum"] = lambda terms: _inputs(given, weight)
-    try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ParameterError(f"--state is {state}, but it cannot be made: {error.strerror}") from None
+    if training is not None:
+        answers["training"] = _training(training, say)
+    demands_else = bool(demanded) or roster is not None or site is not None or training is not None
+    if (parameters is not None and demands_else) or (share is not None and parameters is None):
+        raise ParameterError(
+            "--parameters is one encrypted sum, and says itself what it demands: give --values, or the --share of a "
+            "committee member, and nothing else of sums"
+        )
+    _make(state)
     own = _identity(identity or state / "identity.pem")
+    party = None if parameters is None else _encrypted(parameters, share, name, own, answers, say)
     token = None if invitation is None else _invitation(invitation)
     consents = Consents(state)
-    token_file = page_token or state / "page-token"
-    shown = None if page is None else _page(consents, page, token_file, name, url, say)
+    shown = None if page is None else _page(consents, page, page_token or state / "page-token", name, url, say)
     noting: Any = consents
     if log_json:
         from ..service.observing import Logged
@@ -127,6 +141,7 @@ def join(
                 state=state,
                 policy=ClientPolicy(**demanded) if demanded else None,
                 participants=None if roster is None else read_participants(roster),
+                party=party,
                 consents=noting,
                 sessions=sessions,
                 warm=sessions is None,  # who goes after a few sessions does without
@@ -166,6 +181,47 @@ async def _beside_page(taking: Any, shown: Any) -> list[Ended]:
         for task in (serving, working):
             task.cancel()
         await asyncio.gather(serving, working, return_exceptions=True)
+
+
+def _make(state: Path) -> None:
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"--state is {state}, but it cannot be made: {error.strerror}") from None
+
+
+def _training(named: str, say: Callable[[str], None]) -> Any:
+    from ..service import training
+
+    return training.training(training.load(named), named, say)
+
+
+def _encrypted(
+    path: Path, share: Path | None, name: str, own: Identity, answers: dict[str, Any], say: Callable[[str], None]
+) -> PaillierParty:
+    """Return this member's part in a round of encrypted sums; one of the committee gives nothing to it."""
+    from ..paillier.files import read_round, read_share
+    from ..paillier.key_use import KeyUse
+    from ..service.parties import PaillierParty
+
+    parameters = read_round(path)
+    owner, held = (name, None) if share is None else read_share(share, parameters)[::-1]
+    known = (parameters.contributors if held is None else parameters.members).keys
+    if owner != name or known.get(name) != own.public_bytes:
+        role = "a contributor" if held is None else "of the committee"
+        remedy = ": give its --share" if held is None and name in parameters.members else ""
+        raise ParameterError(f"{name!r:.60}, by its key, is not {role} in the round of {path}{remedy}")
+    if (held is None) is not bool(answers):
+        raise ParameterError("a contributor gives --values to an encrypted sum, and a committee member nothing")
+    answers.setdefault("sum", lambda terms: {})
+    say(
+        f"round {parameters.session.hex()[:16]}: {parameters.length} numbers of {parameters.min_contributors} at least "
+        f"of {', '.join(parameters.contributors)}; opened by {parameters.key.threshold} of "
+        f"{', '.join(parameters.members)}"
+    )
+    once = share is not None and parameters.key.one_session_without_proofs
+    use = KeyUse(share.with_name(f"{share.name}.used")) if once and share is not None else None
+    return PaillierParty(parameters, name, own, held, key_use=use)
 
 
 def _site(path: Path, data: Path | None, say: Callable[[str], None]) -> Site:

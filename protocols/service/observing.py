@@ -26,8 +26,7 @@ import secagg.errors
 from ..core.listener import MessageAccepted, ParticipantExcluded, PhaseClosed, PhaseOpened, SessionEnded, Transition
 from ..masking.transitions import ServerPhase
 from ..paillier.state import AggregatorPhase
-from .errors import StoreError, UnknownSessionError
-from .limits import STATUSES
+from .errors import STATUSES, StoreError, UnknownSessionError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

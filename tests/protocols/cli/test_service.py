@@ -171,7 +171,7 @@ def test_members_are_listed_revoked_and_get_new_keys(folder):
 JOIN = ["join", "https://localhost:1", "--name", "a", "--state", "state"]
 SERVE = ["serve", "--integers", "v:3:1", "--members", "5"]
 WRONG = {
-    "nothing to give": (JOIN, "there is nothing to give: name a --site, or --values"),
+    "nothing to give": (JOIN, "there is nothing to give: name a --site, --values or --training"),
     "a table without a site": ([*JOIN, "--values", "v.json", "--data", "v.csv"], "--data is the table of a --site"),
     "no values": ([*JOIN, "--values", "none.json"], "none.json cannot be read"),
     "no site": ([*JOIN, "--site", "none.toml"], "none.toml cannot be read"),
@@ -333,6 +333,10 @@ SLIPS = {
     "a release without a query": (session() + "min_cell = 5\n", "has no query"),
     "a deadline": (session() + "seconds = -1\n", "seconds is -1"),
     "a dropout": (session() + "dropout = 0.9\n", "dropout_fraction"),
+    "parameters that are none": (session('paillier = "sessions.toml"'), "no parameters of a Paillier round"),
+    "parameters without a name": (session('paillier = "a\\u0000b"'), "no name of a file"),
+    "parameters that are a number": (session("paillier = 1"), "must be the name of a file"),
+    "training that is a number": (session("vectors.v = {length = 1}\ntraining = 1"), "training must be a text"),
     "deadlines as a table": (session() + "deadlines = {}\n", "by themselves"),
 }
 
