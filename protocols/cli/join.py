@@ -17,9 +17,11 @@ from secagg.signatures import Identity
 
 from ..core.identity_files import read_identity, read_participants, write_identity
 from .errors import EXIT_NO_SUM, tell
-from .service_options import check_installed, run_until_told
+from .service_options import check_installed, run_until_told, saying
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..service.client import Ended
     from ..service.parties import PaillierParty
     from ..statistics.site import Site
@@ -92,7 +94,8 @@ def join(
         raise ParameterError(f"--sessions is {sessions}, but must be 1 at least")
     demands: dict[str, Any] = {"min_clients": min_clients, "min_survivors": min_survivors, "corrupt_fraction": corrupt}
     demanded = {what: demand for what, demand in demands.items() if demand is not None}
-    read = None if site is None else _site(site, data)
+    say = saying(log_json)
+    read = None if site is None else _site(site, data, say)
     if read is not None and demanded:
         raise ParameterError("a site's policy demands by itself: write min_sites into its file")
     answers: dict[str, Any] = {} if read is None else {"statistics": read}
@@ -100,7 +103,7 @@ def join(
         given = read_values(values)
         answers["sum"] = lambda terms: _inputs(given, weight)
     if training is not None:
-        answers["training"] = _training(training)
+        answers["training"] = _training(training, say)
     demands_else = bool(demanded) or roster is not None or site is not None or training is not None
     if (parameters is not None and demands_else) or (share is not None and parameters is None):
         raise ParameterError(
@@ -109,16 +112,14 @@ def join(
         )
     _make(state)
     own = _identity(identity or state / "identity.pem")
-    party = None if parameters is None else _encrypted(parameters, share, name, own, answers)
+    party = None if parameters is None else _encrypted(parameters, share, name, own, answers, say)
     token = None if invitation is None else _invitation(invitation)
     consents = Consents(state)
-    shown = None if page is None else _page(consents, page, page_token or state / "page-token", name, url)
+    shown = None if page is None else _page(consents, page, page_token or state / "page-token", name, url, say)
     noting: Any = consents
     if log_json:
         from ..service.observing import Logged
-        from ..service.observing import log_json as log
 
-        log(sys.stderr)
         noting = Logged(consents)
 
     async def run() -> list[Ended]:
@@ -127,12 +128,12 @@ def join(
             ca=ca,
             patience=patience,
             insecure_loopback=insecure_loopback,
-            told=lambda text: tell(text, False),
+            told=say,
         ) as connection:
             if token is not None:
                 await connection.enrol(name, token)
             await connection.confirm(name)
-            tell(f"{name} takes part at {url}, and waits for sessions", False)
+            say(f"{name} takes part at {url}, and waits for sessions")
             taking = take_part(
                 connection,
                 name,
@@ -144,7 +145,7 @@ def join(
                 consents=noting,
                 sessions=sessions,
                 warm=sessions is None,  # who goes after a few sessions does without
-                told=lambda ended: _print(ended, as_json),
+                told=lambda ended: _print(ended, as_json, quiet=log_json),
             )
             if shown is None:
                 return await taking
@@ -155,7 +156,7 @@ def join(
         raise typer.Exit(EXIT_NO_SUM)
 
 
-def _page(consents: Any, port: int, token_file: Path, name: str, url: str) -> Any:
+def _page(consents: Any, port: int, token_file: Path, name: str, url: str, say: Callable[[str], None]) -> Any:
     """Return what serves the page, once its token is there."""
     from ..service.pages.joining import serve_page
     from ..service.tokens import Token
@@ -163,7 +164,7 @@ def _page(consents: Any, port: int, token_file: Path, name: str, url: str) -> An
     token = Token.in_file(token_file)
 
     def served() -> None:
-        tell(f"the page is http://127.0.0.1:{port}, its token in {token_file}", False)
+        say(f"the page is http://127.0.0.1:{port}, its token in {token_file}")
 
     return lambda: serve_page(consents, port=port, token=token, name=name, service=url, told=served)
 
@@ -189,13 +190,15 @@ def _make(state: Path) -> None:
         raise ParameterError(f"--state is {state}, but it cannot be made: {error.strerror}") from None
 
 
-def _training(named: str) -> Any:
+def _training(named: str, say: Callable[[str], None]) -> Any:
     from ..service import training
 
-    return training.training(training.load(named), named, lambda text: tell(text, False))
+    return training.training(training.load(named), named, say)
 
 
-def _encrypted(path: Path, share: Path | None, name: str, own: Identity, answers: dict[str, Any]) -> PaillierParty:
+def _encrypted(
+    path: Path, share: Path | None, name: str, own: Identity, answers: dict[str, Any], say: Callable[[str], None]
+) -> PaillierParty:
     """Return this member's part in a round of encrypted sums; one of the committee gives nothing to it."""
     from ..paillier.files import read_round, read_share
     from ..paillier.key_use import KeyUse
@@ -211,21 +214,20 @@ def _encrypted(path: Path, share: Path | None, name: str, own: Identity, answers
     if (held is None) is not bool(answers):
         raise ParameterError("a contributor gives --values to an encrypted sum, and a committee member nothing")
     answers.setdefault("sum", lambda terms: {})
-    tell(
+    say(
         f"round {parameters.session.hex()[:16]}: {parameters.length} numbers of {parameters.min_contributors} at least "
         f"of {', '.join(parameters.contributors)}; opened by {parameters.key.threshold} of "
-        f"{', '.join(parameters.members)}",
-        False,
+        f"{', '.join(parameters.members)}"
     )
     once = share is not None and parameters.key.one_session_without_proofs
     use = KeyUse(share.with_name(f"{share.name}.used")) if once and share is not None else None
     return PaillierParty(parameters, name, own, held, key_use=use)
 
 
-def _site(path: Path, data: Path | None) -> Site:
+def _site(path: Path, data: Path | None, say: Callable[[str], None]) -> Site:
     from ..statistics.site_file import read_site
 
-    return read_site(path, table=data, log=lambda text: tell(text, False))
+    return read_site(path, table=data, log=say)
 
 
 def _identity(path: Path) -> Identity:
@@ -290,8 +292,8 @@ def _inputs(values: dict[str, Any], weight: int) -> Any:
     return Inputs(values, weight)
 
 
-def _print(ended: Ended, as_json: bool) -> None:
-    if ended.own:
+def _print(ended: Ended, as_json: bool, *, quiet: bool = False) -> None:
+    if ended.own and not quiet:  # no log has values
         tell(f"{ended.title or ended.session}: {ended.own} (the service was not told this)", False)
     if as_json:
         facts = {"session": ended.session, "title": ended.title, "phase": ended.phase, "reason": ended.reason}

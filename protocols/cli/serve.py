@@ -18,9 +18,11 @@ from secagg.errors import ParameterError
 from ..core.threat_model import Adversary
 from ..inputs.vectors import FloatVector, IntegerVector
 from .errors import EXIT_NO_SUM, tell
-from .service_options import check_installed, run_until_told
+from .service_options import check_installed, run_until_told, saying
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..service.serving import Service
     from ..service.session_file import Asked
     from ..service.views import SessionView
@@ -125,8 +127,7 @@ def serve(
         )
     trained = {one.training: load(one.training) for one in asked if one.training is not None}
     page = Shown(operator_token, private_page)
-    if log_json:
-        page.log_json(sys.stderr)
+    say = saying(log_json)
     with nullcontext() if ledger is None else Ledger.open(ledger) as account:
         service = Service(
             store,
@@ -143,37 +144,45 @@ def serve(
         )
         service.refused.told = page.observer.refused
         with service:
-            failed = run_until_told(_serve(service, asked, trained, side_by_side, forever, as_json))
+            failed = run_until_told(_serve(service, asked, trained, side_by_side, forever, as_json, say))
     if failed:
         raise typer.Exit(EXIT_NO_SUM)
 
 
 async def _serve(
-    service: Service, asked: list[Asked], trained: Trained, side_by_side: bool, forever: bool, as_json: bool
+    service: Service,
+    asked: list[Asked],
+    trained: Trained,
+    side_by_side: bool,
+    forever: bool,
+    as_json: bool,
+    say: Callable[[str], None],
 ) -> bool:
     """Run the sessions; tell whether one failed."""
     async with service.serving():
-        tell(f"serving at {service.url}", False)
+        say(f"serving at {service.url}, known as {' or '.join(sorted(service.requests.authorities))}")
         if side_by_side:
-            fine = await asyncio.gather(*(_session(service, *one, trained, as_json) for one in enumerate(asked)))
+            fine = await asyncio.gather(*(_session(service, *one, trained, as_json, say) for one in enumerate(asked)))
         else:
-            fine = [await _session(service, *one, trained, as_json) for one in enumerate(asked)]
+            fine = [await _session(service, *one, trained, as_json, say) for one in enumerate(asked)]
         if forever:
             await asyncio.Event().wait()
     return not all(fine)
 
 
-async def _session(service: Service, number: int, asked: Asked, trained: Trained, as_json: bool) -> bool:
+async def _session(
+    service: Service, number: int, asked: Asked, trained: Trained, as_json: bool, say: Callable[[str], None]
+) -> bool:
     """Run a session or rounds of training, or go on with what was begun before; tell whether all have a result."""
     from ..service.training import train
 
     name = f"serve/{number}/{asked.digest}"
-    tell(f"{asked.title}: its phases are on the page", False)
+    say(f"{asked.title}: its phases are on the page")
     if asked.training is None:
-        view = await service.once(name, asked, lambda waiting: tell(f"{asked.title}: waits, {waiting}", False))
+        view = await service.once(name, asked, lambda waiting: say(f"{asked.title}: waits, {waiting}"))
         return await _ended(service, view, as_json)
     fine = True
-    rounds = train(service, name, asked, trained[asked.training], lambda text: tell(text, False))
+    rounds = train(service, name, asked, trained[asked.training], say)
     try:
         async for view in rounds:
             fine = await _ended(service, view, as_json)
@@ -227,12 +236,11 @@ class Shown:
     """What is shown of a service: pages, metrics, logs."""
 
     def __init__(self, token: Path | None, private: bool) -> None:
-        from ..service.observing import Observer, log_json
+        from ..service.observing import Observer
         from ..service.tokens import Token
 
         if private and token is None:
             raise ParameterError("--private-page shows nothing without a token: give --operator-token as well")
-        self.log_json = log_json
         self.observer = Observer()
         self._token = None if token is None else Token.in_file(token)
         self._private = private

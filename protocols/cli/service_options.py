@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import logging
 import signal
-from collections.abc import Coroutine
+import sys
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from secagg.errors import ParameterError
+
+from .errors import tell
 
 T = TypeVar("T")
 _NEEDED = ("httpx", "opentelemetry", "prometheus_client", "sqlalchemy", "starlette", "uvicorn")
@@ -20,6 +24,16 @@ def check_installed() -> None:
     for name in _NEEDED:
         if importlib.util.find_spec(name) is None:
             raise ParameterError(f"the service needs {name}: in a checkout of secagg, pip install '.[service]'")
+
+
+def saying(log_json: bool) -> Callable[[str], None]:
+    """Return what says on standard error what goes on: in sentences, or as lines of JSON, like the rest of a log."""
+    if not log_json:
+        return lambda text: tell(text, False)
+    from ..service.observing import log_json as log
+
+    log(sys.stderr)
+    return logging.getLogger("protocols.service").info
 
 
 def run_until_told(work: Coroutine[Any, Any, T]) -> T | None:

@@ -210,7 +210,8 @@ class Requests:
         hosts = fields.pop("host")
         authority = authority_of(request.scope["scheme"], hosts[0]) if len(hosts) == 1 else ""
         if authority not in self.authorities:
-            raise Refusal("misdirected", "the request is for another host than this service")
+            names = " or ".join(sorted(self.authorities))
+            raise Refusal("misdirected", f"the request is for {authority!r:.100}, but this service is known as {names}")
         if any(len(values) > 1 for values in fields.values()):
             raise AuthenticationFailed("a field of the signature stands twice")
         path = request.scope["raw_path"].partition(b"?")[0].decode("latin-1")

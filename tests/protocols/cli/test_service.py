@@ -218,24 +218,33 @@ def test_what_is_wrong_is_one_sentence(folder, name):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("told", "code", "said"), [("SIGTERM", 0, ""), ("SIGINT", 130, "secagg: interrupted")])
-def test_a_service_that_is_told_to_end_says_nothing_else(folder, told, code, said):
-    (folder / "s.toml").write_text(
-        "".join(f'[[session]]\ntitle = "{n}"\nmembers = 5\nvectors.v = {{length = 1}}\n' for n in "ab")
-    )
+def begun_and_told(folder, told, *options):
+    """Start a service with two sessions that wait for members, end it by a signal; return its code and lines."""
+    sessions = (f'[[session]]\ntitle = "{name}"\nmembers = 5\nvectors.v = {{length = 1}}\n' for name in "ab")
+    (folder / "s.toml").write_text("".join(sessions))
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # who started us may ignore it
     run = f"{heard}; from protocols.cli import main; main()"
-    command = [sys.executable, "-c", run, "serve", "s.toml", "--port", "0", "--insecure-loopback"]
-    root = Path(__file__).parents[3]
-    with subprocess.Popen(  # noqa: S603
-        command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(root)}
-    ) as process:
+    command = [sys.executable, "-c", run, "serve", "s.toml", "--port", "0", "--insecure-loopback", *options]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603
         assert process.stderr is not None
-        begun = [process.stderr.readline() for _ in range(2)]
-        process.send_signal(signal.Signals[told])
+        begun = [process.stderr.readline() for _ in range(3)]
+        process.send_signal(told)
         rest = process.stderr.read()
-    assert "serving at" in begun[0]
-    assert (process.returncode, rest.strip()) == (code, said)
+    return process.returncode, begun, rest.strip()
+
+
+@pytest.mark.parametrize(("told", "code", "said"), [("SIGTERM", 0, ""), ("SIGINT", 130, "secagg: interrupted")])
+def test_a_service_that_is_told_to_end_says_nothing_else(folder, told, code, said):
+    ended, begun, rest = begun_and_told(folder, signal.Signals[told])
+    assert re.fullmatch(r"secagg: serving at (http://127.0.0.1:\d+), known as .*127.0.0.1:\d+.*\n", begun[0])
+    assert (ended, rest) == (code, said)
+
+
+def test_where_lines_of_json_are_asked_for_nothing_else_is_written(folder):
+    _, begun, rest = begun_and_told(folder, signal.SIGTERM, "--log-json")
+    lines = [json.loads(line) for line in (*begun, *rest.splitlines())]
+    assert lines[2]["event"] == "a: waits, 0 of 5 members can take part"
 
 
 def test_a_session_that_fails_leaves_no_bare_words_on_standard_error(capsys, monkeypatch):

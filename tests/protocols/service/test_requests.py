@@ -59,7 +59,7 @@ BENT = {
     "a stranger's": ({"identity": OTHER}, 401, "stranger", "no member has the key"),
     "an old one": ({"created": time.time() - 61}, 401, "not-signed", "set the clock"),
     "one of the future": ({"created": time.time() + 3600}, 401, "not-signed", "set the clock"),
-    "another host's": ({"authority": "sums.example"}, 421, "misdirected", "another host"),
+    "another host's": ({"authority": "sums.example"}, 421, "misdirected", "but this service is known as"),
     "another path's": ({"fields": {"Signature": None}}, 401, "not-signed", "no field 'signature'"),
     "without a digest": ({"fields": {"Content-Digest": None}}, 401, "not-signed", "no field 'content-digest'"),
     "another way to write it": ({"fields": {"Signature": "sig=:AA==:"}}, 401, "not-signed", "not written as"),
