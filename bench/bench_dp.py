@@ -208,7 +208,11 @@ def test_calibration(benchmark: Any, report: Report) -> None:
     finding.notes.append(f"multipliers found: {found['ours']:.6f}, dp_accounting {found['theirs']:.6f}")
     many, seldom = size(1_000_000, 1000), 1e-3
     sampled = PoissonSampled(seldom, GaussianEvent(2.0, Adjacency.ADD_REMOVE))
-    terms = {"composition": Composition.RELEASES, "event": sampled, "adjacency": Adjacency.ADD_REMOVE}
+    terms: dict[str, Any] = {
+        "composition": Composition.RELEASES,
+        "event": sampled,
+        "adjacency": Adjacency.ADD_REMOVE,
+    }
     for what, work in (
         (f"T={many:,}, q={seldom}", lambda: noise_multiplier(2.0, 1e-5, rounds=many, sampling_rate=seldom)),
         (f"a budget of sampled releases, q={seldom}", lambda: limit_of(Budget("sampled", 2, "1e-5", **terms))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -150,7 +151,7 @@ def test_a_process_that_answers_one_message(benchmark, report, tmp_path):
     timings = take_turns(
         benchmark,
         lambda: answering(first),
-        {phase: lambda phase=phase: answering(phase) for phase in others},
+        {phase: functools.partial(answering, phase) for phase in others},
         turns=TURNS,
     )
     finding = Finding(f"A process that answers one message: {clients} clients, {length:,} numbers")

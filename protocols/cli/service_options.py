@@ -23,15 +23,36 @@ def check_installed() -> None:
 
 
 def run_until_told(work: Coroutine[Any, Any, T]) -> T | None:
-    """Run a coroutine to its end; None where the process was told to end (SIGTERM), which leaves all as it is."""
+    """Run a coroutine to its end; None where the process was told to end (SIGTERM), which leaves all as it is.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, once what runs has been put away. A second one ends the process where it stands.
+    """
+    told = False
 
     async def run() -> T | None:
         task = asyncio.ensure_future(work)
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # signals are the main thread's
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            return None
+        loop = asyncio.get_running_loop()
 
-    return asyncio.run(run())
+        def interrupted() -> None:
+            loop.remove_signal_handler(signal.SIGINT)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            task.cancel()
+
+        def ended() -> None:
+            nonlocal told
+            told = True
+            task.cancel()
+
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # signals are the main thread's
+            loop.add_signal_handler(signal.SIGTERM, ended)
+            if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+                loop.add_signal_handler(signal.SIGINT, interrupted)
+        return await task
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        if told:
+            return None
+        raise KeyboardInterrupt from None

@@ -292,7 +292,9 @@ class Requests:
 
     def _check_name(self, asked: Asked) -> None:
         if asked.request.path_params["name"] != asked.member.name:
-            raise Refusal("not-invited", f"the request is about another member, but {asked.member.name} signed it")
+            raise Refusal(
+                "not-invited", f"the key that signed the request is not this member's but {asked.member.name}'s"
+            )
 
     async def _note(self, asked: Asked) -> None:
         await self._call(self.members.use_nonce, asked.member.name, asked.signed.nonce)

@@ -16,17 +16,17 @@ from secagg.errors import ParameterError
 from secagg.prg import cpu_count
 
 from ..core.listener import Transition
-from .errors import NoResultError, StoreError
+from .errors import NoResultError, StoreError, UnknownSessionError
 from .jobs import prepared
 from .jobsteps import Rounds
 from .paying import Purse
-from .running import Runner
+from .running import KEEP_SECONDS, Runner
 from .sessions import SessionSpec
 from .showing import session_shown, sessions_shown
 from .store import Delivery, Store
 from .tables import SESSIONS
 from .taking import Taking
-from .views import Letter, MemberView, Outcome, ServiceView, SessionView, State
+from .views import Letter, MemberView, Outcome, ServiceView, SessionView, State, WaitingView
 from .waiting import Letters
 
 if TYPE_CHECKING:
@@ -75,11 +75,15 @@ class Desk:
         self.store = store
         self._purse = None if ledger is None else Purse(ledger)
         self._members = members
+        self.jobs: dict[str, Rounds] = dict(jobs or {})
+        """By name; more may be added while sessions run."""
         self._poll = poll
         threads = workers or cpu_count()
         # Apart, so that what computes for long does not keep leases from being renewed.
         self._reading = ThreadPoolExecutor(STORE_THREADS, "store")
         self._computing = ThreadPoolExecutor(threads, "compute")
+        self.waiting: dict[str, WaitingView] = {}
+        """Sessions that are yet to begin, for `view`, by any name."""
         self._letters = Letters(store, self._call, poll)
         self._taking = Taking(store, self._call, patience, poll, self._told)
         self._runner = Runner(
@@ -89,7 +93,7 @@ class Desk:
             threads,
             self._purse,
             observe,
-            jobs or {},
+            self.jobs,
             lease,
             poll,
             self._taking.resolve,
@@ -156,10 +160,13 @@ class Desk:
         """Return what is asked in a session; `sessions.read_terms` reads it.
 
         Raises:
-            UnknownSessionError, NotInvitedError, StoreError: as `deliver`.
+            UnknownSessionError, NotInvitedError, StoreError: as `deliver`; a session whose last letter is not kept any
+                more is unknown to members, who would wait for it for ever.
         """
         await self._call(self.store.part_of, member, session)
-        row = await self._call(self.store.row, session, SESSIONS.c.terms)
+        row = await self._call(self.store.row, session, SESSIONS.c.terms, SESSIONS.c.ended)
+        if row.ended is not None and await self._call(self._is_past, row.ended + KEEP_SECONDS):
+            raise UnknownSessionError(f"session {session} has ended, and its last letter is not kept any more")
         return bytes(row.terms)
 
     async def result(self, member: str | None, session: str) -> bytes:
@@ -201,7 +208,8 @@ class Desk:
             budgets = () if self._purse is None else await self._call(self._purse.budgets)
         except DpError as error:
             raise StoreError(f"the ledger cannot be read: {error}") from None
-        return ServiceView(await self._call(sessions_shown, self.store), await self._members(), budgets)
+        shown = await self._call(sessions_shown, self.store)
+        return ServiceView(shown, await self._members(), budgets, tuple(self.waiting.values()))
 
     async def session_view(self, session: str) -> SessionView:
         """Return one session. Raises UnknownSessionError, StoreError: as `deliver`."""
@@ -218,6 +226,10 @@ class Desk:
         self._taking.close()
         for executor in (self._reading, self._computing):
             executor.shutdown(cancel_futures=True)
+
+    def _is_past(self, moment: float) -> bool:
+        with self.store.read() as connection:
+            return moment < self.store.now(connection)
 
     def _told(self, sessions: set[str]) -> None:
         self._runner.told(sessions)

@@ -20,31 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..core.numbers import real, whole
-
-STATUSES: Mapping[str, int] = {
-    "bad-request": 400,
-    "wrong-digest": 400,
-    "not-signed": 401,
-    "stranger": 401,
-    "revoked": 403,
-    "not-invited": 403,
-    "not-enrolled": 403,
-    "unknown-session": 404,
-    "no-result": 404,
-    "too-slow": 408,
-    "replayed": 409,
-    "unexpected": 409,
-    "taken-over": 409,
-    "too-large": 413,
-    "misdirected": 421,
-    "refused-message": 422,
-    "wire-version": 426,
-    "too-fast": 429,
-    "too-many": 503,
-    "store": 503,
-    "ending": 503,
-}
-"""Kind of a refusal -> status. Those from 400 up that are not 408, 429 or 503 are the sender's to mend."""
+from .errors import STATUSES
 
 _DRAINED_BYTES = 8 << 20
 _DRAIN_SECONDS = 1.0

@@ -147,7 +147,9 @@ class Members:
                 return  # an answer that was lost on its way
             row = connection.execute(sa.select(INVITATIONS).where(INVITATIONS.c.digest == digest)).first()
             if row is None or row.name != name:
-                raise EnrolmentError("there is no such invitation for this name: it was used, or never made")
+                raise EnrolmentError(
+                    "there is no such invitation for this name: it was used, or never made; ask for a new one"
+                )
             if row.expires < self._clock():
                 raise EnrolmentError("the invitation has expired: ask for a new one")
             self._check_new(connection, key)
@@ -203,7 +205,7 @@ class Members:
             if row is None:
                 if connection.execute(sa.select(FORMER_KEYS.c.name).where(FORMER_KEYS.c.key == key)).first():
                     raise RevokedMemberError("the key that signed the request was replaced by another")
-                raise UnknownMemberError("no member has the key that signed the request: enrol first")
+                raise UnknownMemberError("no member has the key that signed the request: enrol first, by an invitation")
         if row.revoked:
             raise RevokedMemberError("the key that signed the request was revoked")
         return Member(row.name, key)

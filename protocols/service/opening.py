@@ -135,7 +135,10 @@ class Database:
         if found is None:
             raise StoreError(f"{self.name} holds no store of this service; check the name, or make one: create=True")
         if found != FORMAT:
-            raise StoreError(f"{self.name} holds a store of format {found}, but this is format {FORMAT}")
+            raise StoreError(
+                f"{self.name} holds a store of format {found}, but this release reads format {FORMAT}: start the one "
+                "that made it, or name another store"
+            )
 
     def ensure(self, metadata: MetaData) -> None:
         """Make further tables, unless they are there."""

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from ..core.machine import Receipt
 
+_MOST_NAMED = 8
+
 
 @dataclass(frozen=True)
 class Letter:
@@ -149,9 +151,33 @@ class BudgetView:
 
 
 @dataclass(frozen=True)
+class WaitingView:
+    """A session that has not begun, since not all its members can take part yet.
+
+    Attributes:
+        title: what its operator calls it.
+        needed: how many members it is for.
+        able: how many of these can take part.
+        missing: who cannot, where they were named; empty where any will do.
+    """
+
+    title: str
+    needed: int
+    able: int
+    missing: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Say so in a line."""
+        named, more = ", ".join(self.missing[:_MOST_NAMED]), len(self.missing) - _MOST_NAMED
+        lacking = f"; missing: {named}{f' and {more:,} more' if more > 0 else ''}" if named else ""
+        return f"{self.able:,} of {self.needed:,} members can take part{lacking}"
+
+
+@dataclass(frozen=True)
 class ServiceView:
     """All that a service has to show."""
 
     sessions: tuple[SessionView, ...]
     members: tuple[MemberView, ...]
     budgets: tuple[BudgetView, ...]
+    waiting: tuple[WaitingView, ...] = ()

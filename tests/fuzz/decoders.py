@@ -31,9 +31,10 @@ DECODERS: dict[str, tuple[str, ...]] = {
     "protocols.core.framing": (
         *("message_bytes", "message_body", "client_answer", "server_receive", "paillier_message"),
         *("flower_announcement", "flower_memory", "flower_node", "flower_replies"),
-        *("flower_query", "flower_asked", "draw_client", "draw_server", "operator_answer"),
+        *("flower_query", "flower_asked", "flower_draw", "draw_client", "draw_server", "operator_answer"),
     ),
     "protocols.paillier.aggregator": ("paillier_dump",),
+    "protocols.paillier.files": ("dealt_key", "key_share", "paillier_parameters"),
     "protocols.paillier.key_use": ("key_use",),
     "protocols.paillier.written": ("paillier_parameters", "session_terms"),
     "protocols.core.dumps": (
@@ -43,8 +44,10 @@ DECODERS: dict[str, tuple[str, ...]] = {
         "paillier_dump",
         "draw_memory",
         "draw_dump",
+        "flower_draws",
         "operator_dump",
     ),
+    "protocols.flower.own_group": ("flower_draws",),
     "protocols.flower.content": ("flower_arrays", "flower_node"),
     "protocols.statistics.site_file": ("flower_site_file",),
     "protocols.core.identity_files": ("identity_file", "roster_file"),

@@ -1,6 +1,7 @@
 """Whole sessions over HTTPS: uvicorn under TLS on loopback, and members with the client's loop."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 import threading
@@ -24,8 +25,9 @@ from protocols.service.deadlines import Deadlines
 from protocols.service.jobs import paid, summing
 from protocols.service.kept import Folder, Kept
 from protocols.service.parties import PaillierParty
+from protocols.service.session_file import Asked
 from protocols.service.sessions import SessionSpec, read_terms
-from protocols.service.views import Letter, State
+from protocols.service.views import Letter, State, WaitingView
 from secagg.errors import ParameterError, StateError
 from secagg.paillier import PublicKey
 from secagg.signatures import Identity
@@ -115,7 +117,7 @@ REFUSING = {
     ),
     "site-06": (
         {"answers": {"sum": lambda terms: {"v": np.array([4711, 1 << 30])}}},
-        "EncodingError: the inputs cannot be encoded as the session asks",
+        "EncodingError: the inputs do not fit what is asked: names, lengths or bounds; the member was told which",
     ),
     "site-08": (
         {"answers": {"training": lambda terms: {}}},
@@ -160,6 +162,9 @@ def test_what_is_refused_reaches_the_service_and_nobody_else(tmp_path, certifica
         assert ended[name].reason == view.refused[name]
     assert {each.phase for name, each in ended.items() if name not in REFUSING} == {"completed"}
     assert "4711" not in repr(view) + repr(ended)
+    assert ended["site-04"].own == "division by zero"  # for the member's own eyes
+    assert f"value at index 1 is {1 << 30}" in ended["site-06"].own
+    assert str(1 << 30) not in repr(view) + repr(ended)
 
 
 def test_who_opts_out_is_not_summed_and_says_so(tmp_path, certificates):
@@ -530,11 +535,11 @@ def test_an_answer_that_is_compressed_is_not_taken():
         return httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=small)
 
     async def play():
-        async with Connection("https://sums.example", Identity.generate()) as connection:
+        async with Connection("https://sums.example", Identity.generate(), patience=0.05) as connection:
             connection._client = httpx.AsyncClient(transport=httpx.MockTransport(bomb))
             await connection.terms("00" * 32)
 
-    with pytest.raises(RequestRefusedError, match="compressed"):
+    with pytest.raises(ServiceUnavailableError, match="compressed"):
         asyncio.run(play())
 
 
@@ -613,13 +618,13 @@ def test_an_answer_that_never_ends_is_left(monkeypatch):
     monkeypatch.setattr(connection_module, "MAX_ANSWER_BYTES", 1000)
 
     async def play():
-        async with Connection("https://sums.example", Identity.generate()) as connection:
+        async with Connection("https://sums.example", Identity.generate(), patience=0.05) as connection:
             connection._client = httpx.AsyncClient(
                 transport=httpx.MockTransport(lambda request: httpx.Response(200, stream=httpx.ByteStream(bytes(1001))))
             )
             await connection.terms("00" * 32)
 
-    with pytest.raises(RequestRefusedError, match="longer than is taken"):
+    with pytest.raises(ServiceUnavailableError, match="longer than is taken"):
         asyncio.run(play())
 
 
@@ -636,3 +641,25 @@ def test_who_waits_for_a_service_is_told_so_once():
         asyncio.run(play())
     assert len(told) == 1
     assert told[0].startswith("http://127.0.0.1:1 does not answer, and is tried again")
+
+
+def test_a_session_that_waits_for_members_is_shown_until_it_begins(tmp_path):
+    async def play():
+        told = []
+        with service_at(tmp_path, places.certificates()) as service:
+            async with service.serving(), connected(service, places.certificates(), "site-1"):
+                asked = Asked(title="votes", members=tuple(NAMES), vectors=(IntegerVector("votes", 2, max_value=9),))
+                running = asyncio.create_task(service.once("job", asked, told.append))
+                while not told:
+                    await asyncio.sleep(0.01)
+                assert (await service.desk.view()).waiting == tuple(told)
+                assert told == [WaitingView("votes", 5, 1, ("site-2", "site-3", "site-4", "site-5"))]
+                async with contextlib.AsyncExitStack() as others:
+                    for name in NAMES[1:]:
+                        await others.enter_async_context(connected(service, places.certificates(), name))
+                    while (view := await service.desk.view()).waiting:
+                        await asyncio.sleep(0.01)
+                    assert [each.title for each in view.sessions] == ["votes"]
+                running.cancel()
+
+    asyncio.run(play())
