@@ -330,10 +330,14 @@ class Service:
                 told(able)
             await asyncio.sleep(0.1)
 
+    @contextlib.asynccontextmanager
     async def gathered(
         self, name: str, asked: Asked, told: Callable[[WaitingView], None] = lambda waiting: None
-    ) -> Participants:
-        """Return who takes part once they can; until then `told` hears who is there, and the page shows it."""
+    ) -> AsyncIterator[Participants]:
+        """Wait for who takes part, and have the session opened inside.
+
+        Until then `told` hears who is there, and the page shows it.
+        """
 
         def still_waits(able: Participants) -> None:
             names = () if isinstance(asked.members, int) else asked.members
@@ -343,7 +347,7 @@ class Service:
             told(self.desk.waiting[name])
 
         try:
-            return await self.enrolled(asked.members, still_waits)
+            yield await self.enrolled(asked.members, still_waits)
         finally:
             self.desk.waiting.pop(name, None)
 
@@ -357,9 +361,9 @@ class Service:
         """
         session = await asyncio.to_thread(self._begun, name)
         if session is None:
-            spec = asked.spec(await self.gathered(name, asked, told))
-            new = await asyncio.to_thread(prepared, spec, job=name, number=0)
-            await asyncio.to_thread(self.store.add, new)
+            async with self.gathered(name, asked, told) as members:
+                new = await asyncio.to_thread(prepared, asked.spec(members), job=name, number=0)
+                await asyncio.to_thread(self.store.add, new)
             session = await asyncio.to_thread(self._begun, name)
         return await self.desk.wait(session or "")
 

@@ -153,7 +153,8 @@ async def train(
     """
     first = None
     if await asyncio.to_thread(_round, service, name, 0) is None:
-        first = await service.gathered(name, asked, lambda waiting: told(f"{asked.title}: waits, {waiting}"))
+        async with service.gathered(name, asked, lambda waiting: told(f"{asked.title}: waits, {waiting}")) as members:
+            first = members
     service.desk.jobs[name] = proposing(asked, function, first, service.members.participants, told)
     number = 0
     while True:
