@@ -370,7 +370,7 @@ class _Session:
         return answer
 
     async def _ready(self, given: bytes) -> tuple[Terms, Participant]:
-        """Return what is asked, from the disk or as `given` with a letter, and the participant, as kept if it is."""
+        """Return what is asked, as the disk has it or a letter gave it, and the participant, as the disk has it."""
         if self._terms is None or self._participant is None:
             try:
                 written = await asyncio.to_thread(self._folder.terms, self._session)
