@@ -56,7 +56,7 @@ DECODERS: dict[str, tuple[str, ...]] = {
     "protocols.statistics.journal": ("statistics_journal",),
     "protocols.statistics.query": ("statistics_query", "statistics_question", "statistics_toml", "flower_query"),
     "protocols.cli.join": ("values_file",),
-    "protocols.service.app": ("request_form",),
+    "protocols.service.forms": ("request_form",),
     "protocols.service.connection": ("service_answer",),
     "protocols.service.kept": ("kept_session",),
     "protocols.service.members": ("invitation",),
