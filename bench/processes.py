@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 _TICK = os.sysconf("SC_CLK_TCK")
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 1.0
 _CODES = ("ray::", "default_worker.py")
 """What the command lines of Ray's workers have, before a first task and from then on."""
 
@@ -33,7 +34,7 @@ class Watched:
 
     def look(self, *, begin: bool = False) -> Self:
         """Add what was taken since the last look; to begin, nothing."""
-        held = 0
+        held, started = 0, time.thread_time()
         for process in _family(os.getpid()):
             with suppress(OSError):  # it has ended
                 stat = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
@@ -47,12 +48,13 @@ class Watched:
                 else:
                     self.engine += taken
         self.peak_memory_bytes = max(self.peak_memory_bytes, held)
+        self.ours -= time.thread_time() - started  # looking is nobody's work: the system adds up memory page by page
         return self
 
 
 @contextmanager
 def watched() -> Iterator[Watched]:
-    """Watch this process and its descendants, twice a second; what one takes between a look and its end is lost."""
+    """Watch this process and its descendants, once a second; what one takes between a look and its end is lost."""
     found, over = Watched().look(begin=True), threading.Event()
 
     def keep_looking() -> None:

@@ -121,7 +121,7 @@ class PaillierOnRay:
 
 
 class _Range:
-    """A run of positions of a sum, whose products stay in the cluster's store: a `secagg.paillier.Part`."""
+    """A run of positions of a sum, whose products are objects of the cluster: a `secagg.paillier.Part`."""
 
     def __init__(self, engine: PaillierOnRay, public_key: PublicKey, count: int, max_addends: int) -> None:
         self._engine, self._shape = engine, (public_key, count, max_addends)
@@ -150,7 +150,8 @@ class _Range:
         """Keep the batch without the vectors that any range found bad."""
         if bad != self._bad:
             self._multiply(bad)
-        self._kept, self._batch = self._staged, []
+        # What a worker's node holds goes with that node, and with it all batches so far: keep it where the driver is.
+        self._kept, self._batch = [self._engine.ray.put(self._engine.get(one)) for one in self._staged], []
 
     def product(self) -> bytes:
         """Return the positions' ciphertexts."""

@@ -72,6 +72,25 @@ def test_products_are_those_of_one_machine_to_the_byte_and_bad_vectors_are_named
     assert there.num_addends == 8
 
 
+def test_a_node_that_vanishes_takes_no_batch_along(cluster):
+    lanes = Lanes(256, CODEC.modulus_bits, 18_000)  # products too large to travel with their tasks' answers
+    given = {at: encrypt(CODEC.encode(np.full(lanes.length, at / 4)).residues, lanes, noise()) for at in (1, 2)}
+    node = cluster.add_node(num_cpus=1, object_store_memory=1 << 27, resources={"short-lived": 1})
+    engine = PaillierOnRay(ray := load_ray(), 1)
+    anywhere, there = engine.multiply, ray.remote(on_ray._multiplied)
+    engine.multiply = there.options(num_cpus=1, num_returns=2, max_retries=0, resources={"short-lived": 1})
+    with (
+        Accumulator(PUBLIC, lanes, max_addends=50) as here,
+        Accumulator(PUBLIC, lanes, max_addends=50, workers=1, parts=engine.part) as total,
+    ):
+        here.add_batch(given)
+        total.add_batch({1: given[1]})
+        cluster.remove_node(node, False)
+        engine.multiply = anywhere
+        total.add_batch({2: given[2]})
+        assert total.product() == here.product()
+
+
 def test_contributions_are_refused_as_on_one_machine(cluster, small_tasks):
     session = Session(make_parameters(6))
     commitments, revealed = revealed_by(session)
