@@ -26,6 +26,7 @@ from protocols.core.machine import Receipt, Values
 from protocols.masking.transitions import ServerPhase
 from protocols.service import Connection, take_part
 from protocols.service.sessions import Terms
+from protocols.service.views import Letter
 from protocols.simulation.masked import Simulation
 from protocols.simulation.workers import useful_workers
 from secagg.prg import cpu_count
@@ -50,11 +51,13 @@ class Vanishing(Connection):
 
     answers = 0
 
-    async def deliver(self, session: str, body: bytes) -> Receipt | None:
+    async def exchange(
+        self, session: str, body: bytes, after: int | None = None, wait: float = 0.0
+    ) -> tuple[Receipt | None, Letter | None]:
         self.answers += 1
         if self.answers == 3:
             raise asyncio.CancelledError
-        return await super().deliver(session, body)
+        return await super().exchange(session, body, after, wait)
 
 
 def live(url: str, keys: dict[str, bytes], folder: Path) -> float:

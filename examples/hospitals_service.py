@@ -93,12 +93,12 @@ async def take_part_as(url: str, name: str, invitation: str, folder: Path) -> No
 class Lying(Connection):
     """Hands out shares of others' secrets that are not those that it was dealt."""
 
-    async def deliver(self, session, body):
+    async def exchange(self, session, body, *asked):
         with suppress(MalformedMessage):  # of every message that is none of shares
             shares = wire.decode(body, UnmaskingShares, max_bytes=len(body))
             swapped = dict(zip(shares.self_mask_shares, reversed(shares.self_mask_shares.values()), strict=True))
             body = wire.encode(structs.replace(shares, self_mask_shares=swapped))
-        return await super().deliver(session, body)
+        return await super().exchange(session, body, *asked)
 
 
 def certify(folder: Path) -> None:

@@ -18,12 +18,14 @@ import numpy.typing as npt
 
 from ._masked import is_masked_array
 from .errors import EncodingError, ParameterError
+from .loops import compiled_pays
 from .prg import SEED_BYTES, keystream
 from .randomness import SYSTEM, RandomBytes
 from .residues import MAX_MODULUS_BITS, Residues, lane_dtype, reduce_in_place
 
 Levels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
+_Lanes = npt.NDArray[np.uint64]
 
 MIN_VALUE_BITS = 2
 MAX_VALUE_BITS = 52
@@ -35,7 +37,7 @@ _MAX_CLIP = 1e280
 _FLOATS_WANTED = "floats are encoded from one-dimensional float16, float32 or float64"
 _INTEGERS_WANTED = "integers are encoded from one-dimensional integer"
 
-_CHUNK = 1 << 14
+_CHUNK = 1 << 15
 """Elements quantised at once: the temporaries stay in cache."""
 
 
@@ -154,9 +156,9 @@ class FixedPoint:
         num_clipped = 0
         for at, levels, clipped in _quantised_chunks(self, values, random(SEED_BYTES)):
             np.multiply(levels, int(weight), out=levels)
-            residues[at] = to_residues(levels, self.modulus_bits)
+            residues[at] = levels  # the C cast wraps around
             num_clipped += clipped
-        return Encoded(residues, num_clipped)
+        return Encoded(reduce_in_place(residues, self.modulus_bits), num_clipped)
 
     def decode_levels(self, residues: Residues, *, num_summands: int) -> Levels:
         """Return the exact integer sums, after checking that `num_summands` values can reach them.
@@ -303,36 +305,50 @@ def _check_vector(values: Any, kinds: str, wanted: str) -> None:
 
 
 def _quantised_chunks(codec: FixedPoint, values: Floats, seed: bytes) -> Iterator[tuple[slice, Levels, int]]:
-    """Yield (where, levels, number of clipped coordinates), a cacheful at a time."""
+    """Yield (where, levels, number of clipped coordinates), a cacheful at a time; the levels until the next."""
+    quantise = _compiled_quantise if compiled_pays(values.size) else _quantise
+    levels = np.empty(min(values.size, _CHUNK), dtype=np.int64)
     for start in range(0, values.size, _CHUNK):
         chunk = values[start : start + _CHUNK].astype(np.float64)
-        magnitude = np.abs(chunk)
-        if not np.isfinite(magnitude.max()):
+        lanes = _lanes(seed, start, chunk.size) if codec.rounding is Rounding.STOCHASTIC else None
+        num_clipped = quantise(codec, chunk, lanes, levels[: chunk.size])
+        if num_clipped < 0:
             at = start + int(np.flatnonzero(~np.isfinite(chunk))[0])
             raise EncodingError(f"value at index {at} is not finite", index=(at,))
-        num_clipped = int(np.count_nonzero(magnitude > codec.clip))
-        np.clip(chunk, -codec.clip, codec.clip, out=chunk)
-        chunk *= codec.scale
-        rounded = _round(codec.rounding, chunk, seed, start)
-        # clip * scale may round to one ulp above max_level, and the next level up must not exist
-        np.clip(rounded, -codec.max_level, codec.max_level, out=rounded)
-        yield slice(start, start + chunk.size), rounded.astype(np.int64), num_clipped
+        yield slice(start, start + chunk.size), levels[: chunk.size], num_clipped
 
 
-def _round(rounding: Rounding, scaled: npt.NDArray[np.float64], seed: bytes, start: int) -> npt.NDArray[np.float64]:
-    """Round scaled values, which stand at `start` in the vector."""
-    match rounding:
-        case Rounding.NEAREST:
-            return np.rint(scaled)
-        case Rounding.STOCHASTIC:
-            rounded = np.floor(scaled)
-            fraction = scaled - rounded  # exact
-            rounded += _uniforms(seed, start, scaled.size) < fraction
-            return rounded
+def _quantise(codec: FixedPoint, chunk: npt.NDArray[np.float64], lanes: _Lanes | None, levels: Levels) -> int:
+    """Write the levels of a chunk, at random with lanes; return how many were clipped, or -1 if one is not finite."""
+    magnitude = np.abs(chunk)
+    if not np.isfinite(magnitude.max()):
+        return -1
+    num_clipped = int(np.count_nonzero(magnitude > codec.clip))
+    scaled = np.clip(chunk, -codec.clip, codec.clip)
+    scaled *= codec.scale
+    if lanes is None:
+        rounded = np.rint(scaled)
+    else:
+        rounded = np.floor(scaled)
+        fraction = scaled - rounded  # exact
+        # Multiples of 2**-53 in [0, 1): rounding by them is without bias beyond 2**-53 of a level.
+        rounded += (lanes >> np.uint64(11)) * np.float64(2.0**-53) < fraction
+    # clip * scale may round to one ulp above max_level, and the next level up must not exist
+    np.clip(rounded, -codec.max_level, codec.max_level, out=rounded)
+    levels[:] = rounded
+    return num_clipped
 
 
-def _uniforms(seed: bytes, start: int, count: int) -> npt.NDArray[np.float64]:
-    """Multiples of 2**-53 in [0, 1): rounding by them is without bias beyond 2**-53 of a level."""
-    lanes = np.frombuffer(keystream(seed, 8 * count, first_block=start // 2), dtype="<u8")
-    uniforms: npt.NDArray[np.float64] = (lanes >> np.uint64(11)) * np.float64(2.0**-53)
-    return uniforms
+def _compiled_quantise(codec: FixedPoint, chunk: npt.NDArray[np.float64], lanes: _Lanes | None, levels: Levels) -> int:
+    """As `_quantise`, in one pass."""
+    from . import _encoding_kernels
+
+    clip, top = float(codec.clip), float(codec.max_level)
+    if lanes is None:
+        return int(_encoding_kernels.nearest(chunk, clip, codec.scale, top, levels))
+    return int(_encoding_kernels.stochastic(chunk, clip, codec.scale, top, lanes, levels))
+
+
+def _lanes(seed: bytes, start: int, count: int) -> _Lanes:
+    """Return lanes `start` and on of a seed's stream, where `start` is the first of a block."""
+    return np.frombuffer(keystream(seed, 8 * count, first_block=start // 2), dtype="<u8")

@@ -129,6 +129,7 @@ EXAMPLES = {
         "as in clear: True",
         "but this client consents to 2, up to the project",
     ],
+    "training_service.py": ["round 6: completed, a sum of 5", "weights: [ 0.5 -1.   2. ]"],
     "resume_after_crash.py": ["in the sum: centre, east, north, south, west", "sum: [1.5 1.5 1.5]"],
 }
 """What each prints, among other things."""

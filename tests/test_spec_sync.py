@@ -86,6 +86,8 @@ CONSTANTS = {
     "SESSIONS_A_WORKER": "protocols.ray.driver:SESSIONS_A_WORKER",
     "STEP_SECONDS": "protocols.ray.driver:STEP_SECONDS",
     "MAX_LOSSES": "protocols.ray.driver:MAX_LOSSES",
+    "ADDENDS_A_TASK": "protocols.ray.paillier:ADDENDS_A_TASK",
+    "CHECKS_A_TASK": "protocols.ray.paillier:CHECKS_A_TASK",
     "LEASE_SECONDS": "protocols.service.desk:LEASE_SECONDS",
     "NONCE_SECONDS": "protocols.service.store:NONCE_SECONDS",
     "MAX_ANSWERS": "protocols.service.store:MAX_ANSWERS",
@@ -95,6 +97,8 @@ CONSTANTS = {
     "MAX_FORM_BYTES": "protocols.service.app:MAX_FORM_BYTES",
     "MAX_TITLE": "protocols.service.sessions:MAX_TITLE",
     "MAX_PAYLOAD_BYTES": "protocols.service.sessions:MAX_PAYLOAD_BYTES",
+    "LONGEST_SECONDS": "protocols.service.forgetting:LONGEST_SECONDS",
+    "MAX_PHASE_SECONDS": "protocols.service.deadlines:MAX_SECONDS",
 }
 """A constant of a chapter's table -> where the code has it."""
 
@@ -123,7 +127,7 @@ def test_every_checked_table_is_checked():
         "attack": 2,
         "n": 1,
         "name": 1,
-        "constant": 8,
+        "constant": 9,
         "tag": 1,
         "part of `config`": 1,
         "demand": 1,
@@ -155,7 +159,7 @@ def test_every_checked_table_is_checked():
 
 
 def test_kinds_of_refusal_have_their_status():
-    from protocols.service.limits import STATUSES
+    from protocols.service.errors import STATUSES
 
     assert {kind: int(status) for kind, status, _ in table("kind of refusal")} == STATUSES
 

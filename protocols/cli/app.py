@@ -16,6 +16,7 @@ from secagg import __version__
 
 from .audit import audit
 from .budget import budget_app
+from .dealing import paillier_app
 from .demo.command import demo
 from .dp import dp_app
 from .errors import Commands
@@ -64,5 +65,6 @@ app.command()(join)
 app.command("warm-up")(warm_up_loops)
 app.command()(audit)
 app.add_typer(members_app, name="members")
+app.add_typer(paillier_app, name="paillier")
 app.add_typer(dp_app, name="dp")
 app.add_typer(budget_app, name="budget")

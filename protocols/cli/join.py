@@ -1,4 +1,4 @@
-"""`secagg join`: take part in a service's sessions, with a table or with values, until told to end."""
+"""`secagg join`: take part in a service's sessions, with what this member gives, until told to end."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ from secagg.signatures import Identity
 
 from ..core.identity_files import read_identity, read_participants, write_identity
 from .errors import EXIT_NO_SUM, tell
-from .service_options import check_installed, run_until_told
+from .service_options import check_installed, run_until_told, saying
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..service.client import Ended
+    from ..service.parties import PaillierParty
     from ..statistics.site import Site
 
 MAX_VALUES_BYTES = 1 << 30
 _GIVEN, _DEMANDED, _PAGE = "What is given", "What is demanded of sums", "The participant's page"
+_ENCRYPTED = "One encrypted sum, instead of sums under masks"
 
 
-def _option(text: str, metavar: str, panel: str | None = None) -> Any:
-    return typer.Option(help=text, metavar=metavar, rich_help_panel=panel, show_default=False)
+def _option(text: str, metavar: str, panel: str | None = None, **more: Any) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel=panel, show_default=False, **more)
 
 
 def join(
@@ -45,6 +49,9 @@ def join(
     ] = None,
     data: Annotated[Path | None, _option("CSV or Parquet, instead of the site's table.", "FILE", _GIVEN)] = None,
     values: Annotated[Path | None, _option("NPZ or JSON of named vectors: adds to sums.", "FILE", _GIVEN)] = None,
+    training: Annotated[
+        str | None, _option("Trains in rounds: gets terms, returns vectors.", "MODULE:FUNCTION", _GIVEN)
+    ] = None,
     weight: Annotated[int, _option("Of the values, where sums are weighted: 1.", "N", _GIVEN)] = 1,
     min_clients: Annotated[int | None, _option("Fewer are not summed with: 5.", "N", _DEMANDED)] = None,
     min_survivors: Annotated[int | None, _option("Sums have so many inputs at least: 4.", "N", _DEMANDED)] = None,
@@ -52,9 +59,15 @@ def join(
     roster: Annotated[
         Path | None, _option("Public keys of all, for malicious-server sessions.", "FILE", _DEMANDED)
     ] = None,
+    parameters: Annotated[
+        Path | None, _option("Of the encrypted sum, from whom you trust.", "FILE", _ENCRYPTED)
+    ] = None,
+    share: Annotated[Path | None, _option("Of its key, for a committee member.", "FILE", _ENCRYPTED)] = None,
     sessions: Annotated[int | None, _option("End when so many have ended.", "N")] = None,
     patience: Annotated[float | None, _option("Seconds to wait for a service that is away.", "S")] = None,
-    page: Annotated[int | None, _option("Show on this port what was asked and given.", "PORT", _PAGE)] = None,
+    page: Annotated[
+        int | None, _option("Show on this port what was asked and given.", "PORT", _PAGE, min=1, max=65535)
+    ] = None,
     page_token: Annotated[Path | None, _option("File of its token; else DIR/page-token.", "FILE", _PAGE)] = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log to standard error, as lines of JSON.")] = False,
     insecure_loopback: Annotated[
@@ -62,7 +75,7 @@ def join(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each ended session.")] = False,
 ) -> None:
-    """Take part in a service's sessions: answer queries by a site's table, or add values to sums.
+    """Take part in a service's sessions: answer queries by a site's table, add values to sums, or train in rounds.
 
     The folder holds the member's key and what is under way. Killed at any time and started again, it sends what it
     would have sent. Never restore an older copy of it.
@@ -73,34 +86,40 @@ def join(
     from ..service.connection import Connection
     from ..service.consents import Consents
 
-    if site is None and values is None:
-        raise ParameterError("there is nothing to give: name a --site, or --values")
+    if (site, values, training, share) == (None, None, None, None):
+        raise ParameterError("there is nothing to give: name a --site, --values or --training")
     if data is not None and site is None:
         raise ParameterError("--data is the table of a --site: give one as well")
     if sessions is not None and sessions < 1:
         raise ParameterError(f"--sessions is {sessions}, but must be 1 at least")
     demands: dict[str, Any] = {"min_clients": min_clients, "min_survivors": min_survivors, "corrupt_fraction": corrupt}
     demanded = {what: demand for what, demand in demands.items() if demand is not None}
-    read = None if site is None else _site(site, data)
+    say = saying(log_json)
+    read = None if site is None else _site(site, data, say)
     if read is not None and demanded:
         raise ParameterError("a site's policy demands by itself: write min_sites into its file")
     answers: dict[str, Any] = {} if read is None else {"statistics": read}
     if values is not None:
         given = read_values(values)
         answers["sum"] = lambda terms: _inputs(given, weight)
-    try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ParameterError(f"--state is {state}, but it cannot be made: {error.strerror}") from None
+    if training is not None:
+        answers["training"] = _training(training, say)
+    demands_else = bool(demanded) or roster is not None or site is not None or training is not None
+    if (parameters is not None and demands_else) or (share is not None and parameters is None):
+        raise ParameterError(
+            "--parameters is one encrypted sum, and says itself what it demands: give --values, or the --share of a "
+            "committee member, and nothing else of sums"
+        )
+    _make(state)
     own = _identity(identity or state / "identity.pem")
+    party = None if parameters is None else _encrypted(parameters, share, name, own, answers, say)
     token = None if invitation is None else _invitation(invitation)
     consents = Consents(state)
+    shown = None if page is None else _page(consents, page, page_token or state / "page-token", name, url, say)
     noting: Any = consents
     if log_json:
         from ..service.observing import Logged
-        from ..service.observing import log_json as log
 
-        log(sys.stderr)
         noting = Logged(consents)
 
     async def run() -> list[Ended]:
@@ -109,10 +128,12 @@ def join(
             ca=ca,
             patience=patience,
             insecure_loopback=insecure_loopback,
-            told=lambda text: tell(text, False),
+            told=say,
         ) as connection:
             if token is not None:
                 await connection.enrol(name, token)
+            await connection.confirm(name)
+            say(f"{name} takes part at {url}, and waits for sessions")
             taking = take_part(
                 connection,
                 name,
@@ -120,27 +141,36 @@ def join(
                 state=state,
                 policy=ClientPolicy(**demanded) if demanded else None,
                 participants=None if roster is None else read_participants(roster),
+                party=party,
                 consents=noting,
                 sessions=sessions,
                 warm=sessions is None,  # who goes after a few sessions does without
-                told=lambda ended: _print(ended, as_json),
+                told=lambda ended: _print(ended, as_json, quiet=log_json),
             )
-            if page is None:
+            if shown is None:
                 return await taking
-            return await _beside_page(taking, consents, page, page_token or state / "page-token", name, url)
+            return await _beside_page(taking, shown())
 
     ended = run_until_told(run())
     if ended is not None and any(each.phase != "completed" for each in ended):
         raise typer.Exit(EXIT_NO_SUM)
 
 
-async def _beside_page(taking: Any, consents: Any, port: int, token: Path, name: str, url: str) -> list[Ended]:
+def _page(consents: Any, port: int, token_file: Path, name: str, url: str, say: Callable[[str], None]) -> Any:
+    """Return what serves the page, once its token is there."""
     from ..service.pages.joining import serve_page
     from ..service.tokens import Token
 
-    serving = asyncio.create_task(serve_page(consents, port=port, token=Token.in_file(token), name=name, service=url))
-    working = asyncio.create_task(taking)
-    tell(f"the page is http://127.0.0.1:{port}, its token in {token}", False)
+    token = Token.in_file(token_file)
+
+    def served() -> None:
+        say(f"the page is http://127.0.0.1:{port}, its token in {token_file}")
+
+    return lambda: serve_page(consents, port=port, token=token, name=name, service=url, told=served)
+
+
+async def _beside_page(taking: Any, shown: Any) -> list[Ended]:
+    serving, working = asyncio.create_task(shown), asyncio.create_task(taking)
     try:
         await asyncio.wait({serving, working}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done() and not working.done():
@@ -153,10 +183,51 @@ async def _beside_page(taking: Any, consents: Any, port: int, token: Path, name:
         await asyncio.gather(serving, working, return_exceptions=True)
 
 
-def _site(path: Path, data: Path | None) -> Site:
+def _make(state: Path) -> None:
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"--state is {state}, but it cannot be made: {error.strerror}") from None
+
+
+def _training(named: str, say: Callable[[str], None]) -> Any:
+    from ..service import training
+
+    return training.training(training.load(named), named, say)
+
+
+def _encrypted(
+    path: Path, share: Path | None, name: str, own: Identity, answers: dict[str, Any], say: Callable[[str], None]
+) -> PaillierParty:
+    """Return this member's part in a round of encrypted sums; one of the committee gives nothing to it."""
+    from ..paillier.files import read_round, read_share
+    from ..paillier.key_use import KeyUse
+    from ..service.parties import PaillierParty
+
+    parameters = read_round(path)
+    owner, held = (name, None) if share is None else read_share(share, parameters)[::-1]
+    known = (parameters.contributors if held is None else parameters.members).keys
+    if owner != name or known.get(name) != own.public_bytes:
+        role = "a contributor" if held is None else "of the committee"
+        remedy = ": give its --share" if held is None and name in parameters.members else ""
+        raise ParameterError(f"{name!r:.60}, by its key, is not {role} in the round of {path}{remedy}")
+    if (held is None) is not bool(answers):
+        raise ParameterError("a contributor gives --values to an encrypted sum, and a committee member nothing")
+    answers.setdefault("sum", lambda terms: {})
+    say(
+        f"round {parameters.session.hex()[:16]}: {parameters.length} numbers of {parameters.min_contributors} at least "
+        f"of {', '.join(parameters.contributors)}; opened by {parameters.key.threshold} of "
+        f"{', '.join(parameters.members)}"
+    )
+    once = share is not None and parameters.key.one_session_without_proofs
+    use = KeyUse(share.with_name(f"{share.name}.used")) if once and share is not None else None
+    return PaillierParty(parameters, name, own, held, key_use=use)
+
+
+def _site(path: Path, data: Path | None, say: Callable[[str], None]) -> Site:
     from ..statistics.site_file import read_site
 
-    return read_site(path, table=data, log=lambda text: tell(text, False))
+    return read_site(path, table=data, log=say)
 
 
 def _identity(path: Path) -> Identity:
@@ -221,7 +292,9 @@ def _inputs(values: dict[str, Any], weight: int) -> Any:
     return Inputs(values, weight)
 
 
-def _print(ended: Ended, as_json: bool) -> None:
+def _print(ended: Ended, as_json: bool, *, quiet: bool = False) -> None:
+    if ended.own and not quiet:  # no log has values
+        tell(f"{ended.title or ended.session}: {ended.own} (the service was not told this)", False)
     if as_json:
         facts = {"session": ended.session, "title": ended.title, "phase": ended.phase, "reason": ended.reason}
         sys.stdout.write(json.dumps(facts) + "\n")

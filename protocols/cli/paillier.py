@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from secagg.errors import ParameterError
+
 from ..simulation.paillier import Report, simulate
 from .errors import EXIT_WRONG
+from .options import Engine
 from .tables import AsJson, print_json
+
+if TYPE_CHECKING:
+    from ..ray.paillier import PaillierOnRay
 
 
 def paillier_sum(
@@ -24,6 +31,17 @@ def paillier_sum(
     threshold: Annotated[int, typer.Option(help="Members who open a sum together; above half of them.", min=2)] = 4,
     dropout: Annotated[float, typer.Option(help="Fraction of clients and members that vanish.", min=0, max=0.99)] = 0.0,
     workers: Annotated[int, typer.Option(help="Processes to use; 0 for one a core.", min=0)] = 0,
+    engine: Annotated[
+        Engine | None,
+        typer.Option(
+            help=f"What encrypts, checks and adds: {', '.join(Engine)}. Else this machine.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster, HOST:PORT or auto.", show_default="one here")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Sum encrypted updates that the server cannot read; a committee that holds the key in shares opens the sum."""
@@ -36,7 +54,12 @@ def paillier_sum(
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=as_json) as progress:
+    if address is not None and engine is None:
+        raise ParameterError("--address is of a cluster: give --engine ray as well")
+    with (
+        Progress(*columns, console=Console(stderr=True), disable=as_json) as progress,
+        _running(engine, address, workers or None) as elsewhere,
+    ):
 
         def announce(stage: str, steps: int) -> Callable[[int], None]:
             task = progress.add_task(stage, total=steps or None)
@@ -50,6 +73,7 @@ def paillier_sum(
             threshold=threshold,
             dropout=dropout,
             workers=workers or os.cpu_count() or 1,
+            engine=elsewhere,
             announce=announce,
         )
     if as_json:
@@ -58,6 +82,19 @@ def paillier_sum(
         Console().print(_table(report))
     if not report.exact:
         raise typer.Exit(EXIT_WRONG)
+
+
+@contextmanager
+def _running(engine: Engine | None, address: str | None, workers: int | None) -> Iterator[PaillierOnRay | None]:
+    """Yield what computes, if not this machine."""
+    if engine is None:
+        yield None
+        return
+    from ..ray.cluster import connected, num_processors
+    from ..ray.paillier import PaillierOnRay
+
+    with connected(address, workers) as ray:
+        yield PaillierOnRay(ray, workers or num_processors(ray))
 
 
 def _table(report: Report) -> Table:

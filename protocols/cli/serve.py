@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,21 +18,25 @@ from secagg.errors import ParameterError
 from ..core.threat_model import Adversary
 from ..inputs.vectors import FloatVector, IntegerVector
 from .errors import EXIT_NO_SUM, tell
-from .service_options import check_installed, run_until_told
+from .service_options import check_installed, run_until_told, saying
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..service.serving import Service
     from ..service.session_file import Asked
     from ..service.views import SessionView
 
 Many = list[str] | None
+Trained = dict[str, Callable[[Any], Any]]
+"""`module:function` -> the function."""
 _ASKED, _ADDRESS, _PAGE = "One session, instead of a file", "Where it is served", "What is shown"
 
 StoreUrl = Annotated[str, typer.Option(help="A path, or a PostgreSQL URL.", metavar="URL")]
 
 
-def _option(text: str, metavar: str, panel: str) -> Any:
-    return typer.Option(help=text, metavar=metavar, rich_help_panel=panel, show_default=False)
+def _option(text: str, metavar: str, panel: str, **more: Any) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel=panel, show_default=False, **more)
 
 
 def serve(
@@ -41,6 +46,9 @@ def serve(
     query: Annotated[Path | None, _option("A query in TOML, as of `secagg stats`.", "FILE", _ASKED)] = None,
     integers: Annotated[Many, _option("A vector of integers from 0 to MAX.", "NAME:LENGTH:MAX", _ASKED)] = None,
     floats: Annotated[Many, _option("A vector of floats up to CLIP.", "NAME:LENGTH:CLIP", _ASKED)] = None,
+    training: Annotated[
+        str | None, _option("Proposes rounds of training on the vectors.", "MODULE:FUNCTION", _ASKED)
+    ] = None,
     members: Annotated[int | None, _option("Wait for so many to enrol.", "N", _ASKED)] = None,
     member: Annotated[Many, _option("Or for these.", "NAME", _ASKED)] = None,
     title: Annotated[str, _option("What it is called.", "TEXT", _ASKED)] = "a session",
@@ -62,7 +70,7 @@ def serve(
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="All sessions at once.")] = False,
     forever: Annotated[bool, typer.Option("--forever", help="Serve on when they have ended.")] = False,
     host: Annotated[str, _option("Address: 127.0.0.1.", "HOST", _ADDRESS)] = "127.0.0.1",
-    port: Annotated[int, _option("8443; 0: one that is free.", "N", _ADDRESS)] = 8443,
+    port: Annotated[int, _option("8443; 0: one that is free.", "N", _ADDRESS, min=0, max=65535)] = 8443,
     certificate: Annotated[Path | None, _option("Its chain, in PEM.", "FILE", _ADDRESS)] = None,
     key: Annotated[Path | None, _option("The private key, in PEM.", "FILE", _ADDRESS)] = None,
     authority: Annotated[Many, _option("As members know it.", "HOST[:PORT]", _ADDRESS)] = None,
@@ -92,8 +100,9 @@ def serve(
     from ..service.serving import Service
     from ..service.session_file import Asked, read_query_file, read_sessions
     from ..service.sessions import Audience
+    from ..service.training import load
 
-    alone = query is not None or bool(integers) or bool(floats)
+    alone = query is not None or bool(integers) or bool(floats) or training is not None
     if alone and file is not None:
         raise ParameterError("give a file of sessions, or options that ask for one, and not both")
     if not alone and file is None and not forever:
@@ -108,6 +117,7 @@ def serve(
                 members=tuple(member) if member else members or 0,
                 query=None if query is None else read_query_file(query),
                 vectors=_vectors(integers or [], floats or []),
+                training=training,
                 corrupt=corrupt,
                 dropout=dropout,
                 adversary=adversary,
@@ -115,9 +125,9 @@ def serve(
                 results_to=Audience.MEMBERS if to_members else Audience.OPERATOR,
             )
         )
+    trained = {one.training: load(one.training) for one in asked if one.training is not None}
     page = Shown(operator_token, private_page)
-    if log_json:
-        page.log_json(sys.stderr)
+    say = saying(log_json)
     with nullcontext() if ledger is None else Ledger.open(ledger) as account:
         service = Service(
             store,
@@ -134,33 +144,57 @@ def serve(
         )
         service.refused.told = page.observer.refused
         with service:
-            failed = run_until_told(_serve(service, asked, side_by_side, forever, as_json))
+            failed = run_until_told(_serve(service, asked, trained, side_by_side, forever, as_json, say))
     if failed:
         raise typer.Exit(EXIT_NO_SUM)
 
 
-async def _serve(service: Service, asked: list[Asked], side_by_side: bool, forever: bool, as_json: bool) -> bool:
+async def _serve(
+    service: Service,
+    asked: list[Asked],
+    trained: Trained,
+    side_by_side: bool,
+    forever: bool,
+    as_json: bool,
+    say: Callable[[str], None],
+) -> bool:
     """Run the sessions; tell whether one failed."""
     async with service.serving():
-        tell(f"serving at {service.url}", False)
-        waiting = [_session(service, number, one, as_json) for number, one in enumerate(asked)]
+        say(f"serving at {service.url}, known as {' or '.join(sorted(service.requests.authorities))}")
         if side_by_side:
-            fine = await asyncio.gather(*waiting)
+            fine = await asyncio.gather(*(_session(service, *one, trained, as_json, say) for one in enumerate(asked)))
         else:
-            fine = [await each for each in waiting]
+            fine = [await _session(service, *one, trained, as_json, say) for one in enumerate(asked)]
         if forever:
             await asyncio.Event().wait()
     return not all(fine)
 
 
-async def _session(service: Service, number: int, asked: Asked, as_json: bool) -> bool:
-    """Run a session, or go on with it where it was begun before; tell whether it has a result."""
-    who = f"{asked.members} members" if isinstance(asked.members, int) else ", ".join(asked.members)
-    tell(f"{asked.title}: runs when {who} can take part; its phases are on the page", False)
-    view = await service.once(f"serve/{number}/{asked.digest}", asked)
-    fine = not view.error
-    _print(view, await service.desk.result(None, view.session) if fine else b"", as_json)
+async def _session(
+    service: Service, number: int, asked: Asked, trained: Trained, as_json: bool, say: Callable[[str], None]
+) -> bool:
+    """Run a session or rounds of training, or go on with what was begun before; tell whether all have a result."""
+    from ..service.training import train
+
+    name = f"serve/{number}/{asked.digest}"
+    say(f"{asked.title}: its phases are on the page")
+    if asked.training is None:
+        view = await service.once(name, asked, lambda waiting: say(f"{asked.title}: waits, {waiting}"))
+        return await _ended(service, view, as_json)
+    fine = True
+    rounds = train(service, name, asked, trained[asked.training], say)
+    try:
+        async for view in rounds:
+            fine = await _ended(service, view, as_json)
+    except ParameterError as error:  # which ends no other session
+        tell(str(error), as_json, error)
+        fine = False
     return fine
+
+
+async def _ended(service: Service, view: SessionView, as_json: bool) -> bool:
+    _print(view, b"" if view.error else await service.desk.result(None, view.session), as_json)
+    return not view.error
 
 
 def _vectors(integers: list[str], floats: list[str]) -> tuple[FloatVector | IntegerVector, ...]:
@@ -192,23 +226,21 @@ def _print(view: SessionView, result: bytes, as_json: bool) -> None:
         sys.stdout.write(json.dumps(facts) + "\n")
         sys.stdout.flush()
         return
-    typer.echo(f"{view.title}: {view.state}" + (f", {view.error}: {view.reason}" if view.error else ""))
-    for name, why in (*view.excluded.items(), *view.refused.items()):
-        typer.echo(f"  without {name}: {why}")
-    if not view.error:
-        typer.echo(json.dumps(facts["result"], indent=2))
+    from .session_tables import show_session
+
+    show_session(view, facts.get("result"))
+    sys.stdout.flush()
 
 
 class Shown:
     """What is shown of a service: pages, metrics, logs."""
 
     def __init__(self, token: Path | None, private: bool) -> None:
-        from ..service.observing import Observer, log_json
+        from ..service.observing import Observer
         from ..service.tokens import Token
 
         if private and token is None:
             raise ParameterError("--private-page shows nothing without a token: give --operator-token as well")
-        self.log_json = log_json
         self.observer = Observer()
         self._token = None if token is None else Token.in_file(token)
         self._private = private

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import logging
 import signal
-from collections.abc import Coroutine
+import sys
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from secagg.errors import ParameterError
+
+from .errors import tell
 
 T = TypeVar("T")
 _NEEDED = ("httpx", "opentelemetry", "prometheus_client", "sqlalchemy", "starlette", "uvicorn")
@@ -22,16 +26,47 @@ def check_installed() -> None:
             raise ParameterError(f"the service needs {name}: in a checkout of secagg, pip install '.[service]'")
 
 
+def saying(log_json: bool) -> Callable[[str], None]:
+    """Return what says on standard error what goes on: in sentences, or as lines of JSON, like the rest of a log."""
+    if not log_json:
+        return lambda text: tell(text, False)
+    from ..service.observing import log_json as log
+
+    log(sys.stderr)
+    return logging.getLogger("protocols.service").info
+
+
 def run_until_told(work: Coroutine[Any, Any, T]) -> T | None:
-    """Run a coroutine to its end; None where the process was told to end (SIGTERM), which leaves all as it is."""
+    """Run a coroutine to its end; None where the process was told to end (SIGTERM), which leaves all as it is.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, once what runs has been put away. A second one ends the process where it stands.
+    """
+    told = False
 
     async def run() -> T | None:
         task = asyncio.ensure_future(work)
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # signals are the main thread's
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            return None
+        loop = asyncio.get_running_loop()
 
-    return asyncio.run(run())
+        def interrupted() -> None:
+            loop.remove_signal_handler(signal.SIGINT)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            task.cancel()
+
+        def ended() -> None:
+            nonlocal told
+            told = True
+            task.cancel()
+
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # signals are the main thread's
+            loop.add_signal_handler(signal.SIGTERM, ended)
+            if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+                loop.add_signal_handler(signal.SIGINT, interrupted)
+        return await task
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        if told:
+            return None
+        raise KeyboardInterrupt from None

@@ -21,8 +21,9 @@ from ..statistics.columns import Levels
 from ..statistics.estimates.significance import t_quantile
 from ..statistics.finding import Finding
 from ..statistics.grids import WORDS, bracket, gate_in_words, grids_of, name_of, named_counts, number, rule_of
-from ..statistics.kinds import NAMES, SHAPES, Kind
+from ..statistics.kinds import Kind
 from ..statistics.query import Query
+from ..statistics.query_words import query_words
 
 _MOST_NAMED = 12
 _MOST_ROWS = 40
@@ -31,7 +32,6 @@ _MOST_PAIRS = 15
 """More correlations are a matrix."""
 _MOST_BESIDE = 4
 """Columns of a table beside a picture."""
-_SIGNS = {"eq": "=", "ne": "≠", "lt": "<", "le": "≤", "gt": ">", "ge": "≥", "known": "is known"}
 _STYLE = f"""{page.DARK}
 .verdict {{ border-left: .5rem solid var(--good); padding: .8rem 1.2rem; background: var(--panel); }}
 .verdict.wrong {{ border-color: var(--bad); }} .verdict strong {{ font-size: 1.2rem; display: block; }}
@@ -108,23 +108,7 @@ def _verdict(asked: QueriedSites) -> str:
 
 
 def _asked(query: Query) -> dict[str, str]:
-    found: dict[str, list[str]] = {}
-    for one in query.statistics:
-        name = NAMES.get(SHAPES[one.kind].parameters, "")
-        given = f" ({name} {', '.join(f'{value:g}' for value in one.parameters)})" if one.parameters else ""
-        found.setdefault(str(one.kind), []).append((", ".join(one.columns) or "rows") + given)
-    rows = " and ".join(
-        f"{where.column} {_SIGNS[where.operator]} {'' if where.constant is None else where.constant}".strip()
-        for where in query.where
-    )
-    facts = {
-        kind: "; ".join(of) if len(of) <= _MOST_NAMED else f"{'; '.join(of[:3])}; and {len(of) - 3:,} more"
-        for kind, of in found.items()
-    }
-    facts["of"] = f"rows with {rows}" if rows else "all rows"
-    if query.group_by is not None:
-        facts["for each"] = query.group_by
-    return facts | {"digest of the question": query.digest.hex()}
+    return query_words(query) | {"digest of the question": query.digest.hex()}
 
 
 def _columns(query: Query, levels_read: Sequence[str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.text import Text
 from ..reporting.tables import Grid
 from ..simulation.queried import QueriedSites
 from ..statistics.facts import answer_facts
+from ..statistics.finding import Finding
 from ..statistics.grids import grids_of, name_of, number, rule_of
 
 _MANY = 5
@@ -40,7 +41,13 @@ def show_stats(asked: QueriedSites) -> None:
     console.print(Text(f"{answer.sites} sites, {records}; all sums are {exactly}"))
     for name, reason in asked.refused.items():
         console.print(Text(f"  {name} refused: {reason}"))
-    numbers = [finding for finding in answer.findings if not isinstance(finding.value, Mapping)]
+    if show_findings(answer.findings, console):
+        console.print(Text("\n* hidden: a small cell, or what would betray one"))
+
+
+def show_findings(findings: Sequence[Finding], console: Console) -> bool:
+    """Print findings for people; tell whether cells of tables are hidden."""
+    numbers = [finding for finding in findings if not isinstance(finding.value, Mapping)]
     if numbers:
         table = Table(box=None, padding=(0, 2), pad_edge=False)
         for name in ("statistic", "of", "value", "error", "n"):
@@ -52,14 +59,13 @@ def show_stats(asked: QueriedSites) -> None:
             table.add_row(str(finding.statistic), Text(name_of(finding)), Text(shown), error, n)
         console.print(table)
     gone = False
-    for finding in answer.findings:
+    for finding in findings:
         if isinstance(finding.value, Mapping):
             console.print(Text(f"\n{finding.statistic} of {name_of(finding)}"))
             for grid in grids_of(finding.value):
                 gone = gone or any(None in row for row in grid.rows)
                 console.print(_table(grid))
-    if gone:
-        console.print(Text("\n* hidden: a small cell, or what would betray one"))
+    return gone
 
 
 def _table(grid: Grid) -> Table:

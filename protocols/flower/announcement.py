@@ -35,8 +35,9 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
     Attributes:
         run_id: Flower's.
         message_type: of the train message, or STATISTICS.
-        node_ids: Flower's ids of the nodes, ascending, eight bytes each; the i-th node is client i.
-        identities: Ed25519 public keys in the same order, against a malicious server; else none.
+        node_ids: Flower's ids of the nodes, ascending, eight bytes each; the i-th node is client i. None for a session
+            of a group: each node knows its own.
+        identities: Ed25519 public keys in the same order, against a malicious server; else none, and none for a group.
         content: digest of the train message, or of the query, of which nothing else is announced.
         weighted_by: the key of the weight among the metrics that training returns.
         metrics: names of the others, with the length of their lists (0 for single numbers).
@@ -64,25 +65,19 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
             ParameterError: the ids are cut off or not ascending, so that one may stand there twice, or the identities
                 are not as many, or not distinct.
         """
-        if len(self.node_ids) % NODE_ID_BYTES:
-            raise ParameterError("the list of nodes is cut off")
-        starts = range(0, len(self.node_ids), NODE_ID_BYTES)
-        nodes = [int.from_bytes(self.node_ids[at : at + NODE_ID_BYTES], "big") for at in starts]
-        if any(one >= other for one, other in pairwise(nodes)):
-            raise ParameterError("the announced nodes are not in ascending order: the server lists a node twice")
-        if not self.identities:
-            return Participants(map(node_name, nodes))
-        if len(self.identities) != len(nodes) or len(set(self.identities)) != len(nodes):
-            raise ParameterError("the server must announce one identity for each node, all distinct")
-        return Participants(dict(zip(map(node_name, nodes), self.identities, strict=True)))
+        return participants_of(self.node_ids, self.identities)
 
-    def check_config(self, config: RoundConfig) -> None:
+    def check_config(self, config: RoundConfig, num_nodes: int | None = None) -> None:
         """Return if the configuration is of this announcement: clients, vectors in order, and the bound context.
+
+        Args:
+            config: of the session.
+            num_nodes: in the node's own group, where none are announced.
 
         Raises:
             ParameterError: it is not; the text says in what.
         """
-        self._check_number(config)
+        self._check_number(config, num_nodes)
         if config.private:
             self._check_private(config)
             return
@@ -124,8 +119,8 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
                 "the session sums other vectors than the query's, or is not bound to it: install the same versions"
             )
 
-    def _check_number(self, config: RoundConfig) -> None:
-        num_nodes = len(self.node_ids) // NODE_ID_BYTES
+    def _check_number(self, config: RoundConfig, num_nodes: int | None = None) -> None:
+        num_nodes = len(self.node_ids) // NODE_ID_BYTES if num_nodes is None else num_nodes
         if config.num_clients != num_nodes:
             raise ParameterError(f"the server lists {num_nodes} nodes, but proposes a round of {config.num_clients}")
 
@@ -134,6 +129,21 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
             raise ParameterError("a private round sums the update and nothing else: install the same versions")
         if config.vectors[0].name != UPDATE + self.context.hex():
             raise ParameterError("the round is not bound to what the server announces: install the same versions")
+
+
+def participants_of(node_ids: bytes, identities: tuple[bytes, ...]) -> Participants:
+    """Return nodes by name, with their identities where there are any; raises as `Announcement.participants`."""
+    if len(node_ids) % NODE_ID_BYTES:
+        raise ParameterError("the list of nodes is cut off")
+    starts = range(0, len(node_ids), NODE_ID_BYTES)
+    nodes = [int.from_bytes(node_ids[at : at + NODE_ID_BYTES], "big") for at in starts]
+    if any(one >= other for one, other in pairwise(nodes)):
+        raise ParameterError("the announced nodes are not in ascending order: the server lists a node twice")
+    if not identities:
+        return Participants(map(node_name, nodes))
+    if len(identities) != len(nodes) or len(set(identities)) != len(nodes):
+        raise ParameterError("the server must announce one identity for each node, all distinct")
+    return Participants(dict(zip(map(node_name, nodes), identities, strict=True)))
 
 
 def query_announcement(run_id: int, nodes: Iterable[int], identities: tuple[bytes, ...], query: Query) -> Announcement:

@@ -10,6 +10,7 @@ from flwr.serverapp import Grid
 
 from secagg.errors import ParameterError
 
+from .grouped import RunGroups
 from .report import RoundReport
 from .rounds import Round
 from .settings import SecAggSettings
@@ -29,12 +30,21 @@ class SecAggGrid(Grid):
         grid: Flower's.
         settings: of the run.
         weighted_by: the key of the weight among the metrics that training returns.
+        groups: of the run, where the settings plan them; when None, the plan's rule makes one reply of their means.
     """
 
-    def __init__(self, grid: Grid, settings: SecAggSettings, *, weighted_by: str = "num-examples") -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        settings: SecAggSettings,
+        *,
+        weighted_by: str = "num-examples",
+        groups: RunGroups | None = None,
+    ) -> None:
         self._grid = grid
         self._settings = settings
         self._weighted_by = weighted_by
+        self._groups = groups if groups or settings.groups is None else RunGroups(settings.groups)
         self._integers: dict[str, str] = {}
         self.reports: list[RoundReport] = []
         """One for each round of training so far."""
@@ -59,6 +69,7 @@ class SecAggGrid(Grid):
             run_id=self._grid.run.run_id,
             integers=self._integers,
             training_timeout=timeout,
+            groups=self._groups,
         )
         self.reports.append(session.report)
         return session.run()

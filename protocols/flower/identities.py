@@ -99,7 +99,7 @@ class Credentials:
 
     def show(self, run_id: int, node_id: int, nonce: bytes) -> dict[str, bytes]:
         """Return the answer to the server's question who this node is."""
-        own = self._own()
+        own = self.own()
         return {"identity": own.public_bytes, "proof": own.sign(identity_question(run_id, node_id, nonce))}
 
     def check(self, announced: Collection[bytes], *, needed: bool) -> None:
@@ -112,7 +112,7 @@ class Credentials:
             if announced:
                 raise ParameterError("the server announces identities, but proposes a round that does not use them")
             return
-        self._own()
+        self.own()
         if not self.trusted:
             raise ParameterError(
                 "this node trusts nobody: name the file of public keys in its configuration, secagg-roster"
@@ -121,7 +121,8 @@ class Credentials:
         if strangers:
             raise ParameterError(f"the server announces {strangers} identities that are not in this node's roster")
 
-    def _own(self) -> Identity:
+    def own(self) -> Identity:
+        """Return the node's own key; raise ParameterError where it has none."""
         if self.identity is None:
             raise ParameterError(
                 "this node has no identity: name its key file in the node's configuration, secagg-identity, and the "

@@ -1,4 +1,4 @@
-"""What a node keeps in Flower's Context between messages: its one session, and what its site has agreed to answer.
+"""What a node keeps in Flower's Context between messages: its session, a draw, and what its site agreed to answer.
 
 It is out of the reach of the app's own functions, which share the Context.
 """
@@ -18,6 +18,8 @@ from .envelope import RECORD
 
 AGREED, TOTALS = f"{RECORD}-agreed", f"{RECORD}-totals"
 """Names of the records of a query that the node's site has agreed to answer, and of its answer."""
+DRAW = f"{RECORD}-draw"
+"""Name of the record of a draw of groups that is under way: the node's nonce is in it."""
 
 
 class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -35,7 +37,7 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
 @contextmanager
 def hidden(context: Context) -> Iterator[None]:
     """Keep our records out of the reach of the app's functions, and bring them back unchanged."""
-    names = (RECORD, AGREED, TOTALS)
+    names = (RECORD, AGREED, TOTALS, DRAW)
     ours = {name: context.state.pop(name) for name in names if name in context.state}
     try:
         yield

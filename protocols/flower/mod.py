@@ -15,18 +15,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
-import msgspec
 import numpy as np
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
+from msgspec.structs import replace
 
-from secagg.errors import EncodingError, MalformedMessage, ParameterError, QueryRefused, SecAggError, UnexpectedMessage
+from secagg.errors import (
+    ContradictoryRequest,
+    EncodingError,
+    MalformedMessage,
+    ParameterError,
+    QueryRefused,
+    SecAggError,
+    UnexpectedMessage,
+)
 from secagg.randomness import SYSTEM, RandomBytes
 from secagg.signatures import Identity
 
 from ..core import framing
 from ..core.machine import Values
-from ..core.numbers import real
+from ..core.numbers import real, whole
 from ..inputs.vectors import PrivateVector
 from ..masking import wire
 from ..masking.client import Client
@@ -41,12 +49,14 @@ from .agreed import agree, agreed_query, forget, take_totals
 from .announcement import Announcement, node_name
 from .content import Model, content_digest
 from .contribution import contribution, private_update
+from .draw_answers import answer_draw
 from .envelope import RECORD, STATISTICS, field, record_of, refusal
 from .identities import Credentials
 from .logs import ERROR, WARNING, log
 from .memory import Memory, hidden, recall, remember
-from .node_policy import IN_CLEAR, SITE, TRAIN, admitted_in_clear, message_types, strictest_policy
+from .node_policy import IN_CLEAR, SITE, TRAIN, admitted_in_clear, least_group, message_types, strictest_policy
 from .numpy_client import is_of_numpy_client
+from .own_group import OwnGroup, group_in
 from .settings import MAX_CLIPPED_FRACTION
 
 
@@ -64,6 +74,8 @@ class SecAggMod:
         in_clear: types of messages whose metrics may leave in clear, such as ["evaluate"]; none, where the node demands
             privacy. A server that sends many such messages can compute a node's exact gradient from its losses.
             node_config's `secagg-in-clear` when None; where both say something, what both admit.
+        min_group: join groups of at least so many nodes, whose sums the server learns; none when None. node_config's
+            `secagg-min-group` when None; where both say something, the greater.
         site: from a node's configuration (node_config) to the site that answers queries, or None where there is none:
             for simulations, and for tables that are no files. node_config's `secagg-site` goes before it.
         random: where a session's keys, seeds, rounding and noise come from.
@@ -85,6 +97,7 @@ class SecAggMod:
         weighted_by: str = "num-examples",
         max_clipped_fraction: float = MAX_CLIPPED_FRACTION,
         in_clear: Iterable[str] | None = None,
+        min_group: int | None = None,
         site: Callable[[Mapping[str, Any]], Site | None] | None = None,
         random: RandomBytes = SYSTEM,
         threads: int | None = None,
@@ -97,6 +110,7 @@ class SecAggMod:
         self._weighted_by = weighted_by
         self._max_clipped_fraction = real(max_clipped_fraction, "max_clipped_fraction", 0, 1)
         self._in_clear = None if in_clear is None else message_types(in_clear, "in_clear")
+        self._min_group = None if min_group is None else whole(min_group, "min_group", 2)
         if site is not None and not callable(site):
             raise ParameterError(f"site is a {type(site).__name__}, but must be a function of a node's configuration")
         self._site = site
@@ -174,6 +188,10 @@ class SecAggMod:
             return self._agree(message, context)
         if "ask" in ours:
             return _reply(message, **credentials.show(context.run_id, context.node_id, field(message.content, "ask")))
+        if "draw" in ours:
+            policy = strictest_policy(self._policy, context.node_config, context.run_config)
+            least = least_group(self._min_group, context.node_config, context.run_config)
+            return _reply(message, draw=answer_draw(message, context, credentials, policy, least, self._random))
         data = field(message.content, "message")
         if "announcement" in ours:
             announced = field(message.content, "announcement")
@@ -196,7 +214,11 @@ class SecAggMod:
             announcement.check_query(config, query)
             policy = agreed.stricter(policy)
         else:
-            self._check_training(announcement, config)
+            group = _own_group(announcement, context, credentials)
+            self._check_training(announcement, config, group)
+            if group is not None:
+                policy = group.policy(policy)
+                announcement = replace(announcement, node_ids=group.node_ids, identities=group.identities)
         credentials.check(announcement.identities, needed=config.threat_model.adversary.needs_identities)
         participants = announcement.participants()
         if invitation.recipient != participants.number(node_name(context.node_id)):
@@ -212,13 +234,13 @@ class SecAggMod:
         )
         answer = client.respond(data)
         if not announcement.identities:
-            announcement = msgspec.structs.replace(announcement, node_ids=b"")  # checked, and long
+            announcement = replace(announcement, node_ids=b"")  # checked, and long
         _keep(context, Memory(announcement, config, invitation.session_id, b""), client)
         return _reply(message, message=answer)
 
-    def _check_training(self, announcement: Announcement, config: RoundConfig) -> None:
+    def _check_training(self, announcement: Announcement, config: RoundConfig, group: OwnGroup | None) -> None:
         """Return if a round sums what this app trains."""
-        announcement.check_config(config)
+        announcement.check_config(config, None if group is None else len(group.identities))
         if not config.private and announcement.weighted_by != self._weighted_by:
             raise ParameterError(
                 f"the server weighs updates by {announcement.weighted_by!r}, but this app by {self._weighted_by!r}: "
@@ -332,6 +354,18 @@ def _ours(message: Message) -> ConfigRecord:
     return ours
 
 
+def _own_group(announcement: Announcement, context: Context, credentials: Credentials) -> OwnGroup | None:
+    """Return the node's group, if it is in one in this run; raise an error for a session of any others."""
+    group = group_in(context.node_config, credentials.identity, context.run_id)
+    if group is None and not announcement.node_ids:
+        raise UnexpectedMessage("invited to the session of a group, but this node is in none in this run")
+    if group is not None and (announcement.node_ids or announcement.identities):
+        raise ContradictoryRequest(
+            "invited to a session of other nodes than its group's: this node is in one group in this run"
+        )
+    return group
+
+
 @contextmanager
 def _kept_here() -> Iterator[None]:
     """Keep from the server what names a site's files, but not the word with which it refuses."""
@@ -375,7 +409,7 @@ def _keep(context: Context, memory: Memory, client: Client) -> None:
     if client.ended:
         context.state.pop(RECORD, None)
     else:
-        remember(context, msgspec.structs.replace(memory, dump=client.dump()))
+        remember(context, replace(memory, dump=client.dump()))
 
 
 def _reply(message: Message, /, **fields: bytes) -> Message:

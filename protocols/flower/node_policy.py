@@ -24,6 +24,8 @@ IN_CLEAR = "secagg-in-clear"
 """Key of the types of messages, with commas between them, that may be answered in clear."""
 SITE = "secagg-site"
 """Key of a node's configuration: the file of its site."""
+MIN_GROUP = "secagg-min-group"
+"""Key of how small a group this node joins; it joins none where neither its code nor its operator says so."""
 TRAIN = "train"
 _FILES = (IDENTITY, ROSTER, ANSWERED, SITE)
 _GREATER = ("corrupt_clients", "min_clients", "min_neighbours", "min_survivors", "min_participants")
@@ -48,7 +50,7 @@ def strictest_policy(code: ClientPolicy, node: Mapping[str, Any], run: Mapping[s
     """
     known = {PREFIX + name.replace("_", "-") for name in DEMANDS}
     for whose, source, files in (("node", node, _FILES), ("run", run, ())):
-        allowed = known.union(files, [IN_CLEAR])
+        allowed = known.union(files, [IN_CLEAR, MIN_GROUP])
         strange = {key for key in source if key.startswith(PREFIX)} - allowed
         if strange:
             names = ", ".join(sorted(key.removeprefix(PREFIX) for key in allowed))
@@ -82,6 +84,19 @@ def admitted_in_clear(code: frozenset[str] | None, node: Mapping[str, Any], run:
     if code is None and IN_CLEAR not in node:
         return frozenset()
     return frozenset.intersection(*said)
+
+
+def least_group(code: int | None, node: Mapping[str, Any], run: Mapping[str, Any]) -> int | None:
+    """Return how small a group a node joins, None for none: the greatest that is said. A run alone admits none.
+
+    Raises:
+        ParameterError: a configuration's value is no number from 2.
+    """
+    said = [] if code is None else [code]
+    said += [whole(source[MIN_GROUP], MIN_GROUP, 2) for source in (node, run) if MIN_GROUP in source]
+    if code is None and MIN_GROUP not in node:
+        return None
+    return max(said)
 
 
 def _listed(value: Any) -> frozenset[str]:

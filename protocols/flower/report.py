@@ -78,6 +78,42 @@ class SessionReport:
 
 
 @dataclass
+class GroupsReport:
+    """What became of the groups of one round. Groups are named by their places, from 0.
+
+    Attributes:
+        rule: what makes one vector of their means: the plan's rule, or Flower's strategy.
+        bears: how many spoilt groups it bears.
+        groups: how many there are.
+        left_out: place -> why the group has no mean.
+        lied: places of groups whose mean no honest nodes can reach. It was brought to what they can.
+        distances: place -> how far the group's mean is from what the rule made of all, L2; empty for strategies.
+    """
+
+    rule: str
+    bears: int
+    groups: int
+    left_out: dict[int, str]
+    lied: tuple[int, ...] = ()
+    distances: dict[int, float] = field(default_factory=dict)
+
+    def log(self) -> None:
+        """Write it to Flower's log."""
+        log(
+            INFO,
+            "secagg: %d of %d groups have a mean; %s bears %d spoilt ones",
+            self.groups - len(self.left_out),
+            self.groups,
+            self.rule,
+            self.bears,
+        )
+        for place, reason in self.left_out.items():
+            log(WARNING, "secagg: group %d is left out: %s", place, reason)
+        if self.lied:
+            log(WARNING, "secagg: in groups %s a node has lied: no honest nodes have such a mean", list(self.lied))
+
+
+@dataclass
 class RoundReport(SessionReport):
     """One round of training under secure aggregation: beside what is said of each session, what its mean is.
 
@@ -89,6 +125,7 @@ class RoundReport(SessionReport):
         num_clipped: how many coordinates of all survivors' updates were clipped together; 0 in private rounds.
         epsilon: what this round, by itself, has cost each unit at the delta of the settings; None if not private.
         unit: whose epsilon it is: a client's (a node's), or a record's.
+        groups: what became of the groups, where rounds are in groups and some were drawn.
     """
 
     total_weight: int = 0
@@ -96,11 +133,14 @@ class RoundReport(SessionReport):
     num_clipped: int = 0
     epsilon: float | None = None
     unit: Unit = Unit.CLIENT
+    groups: GroupsReport | None = None
     outcome: ClassVar[str] = "mean"
 
     def log(self) -> None:
         """Write the outcome to Flower's log."""
         super().log()
+        if self.groups is not None:
+            self.groups.log()
         if self.error is not None:
             return
         if self.epsilon is not None:

@@ -1,4 +1,7 @@
-"""One round of training at the server: a session over the nodes' updates, and one reply that carries the mean."""
+"""One round of training at the server: a session over the nodes' updates, and a reply that carries the mean.
+
+In groups, a session for each, and a reply for each mean or for what a rule makes of them.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import final
 
-from flwr.app import ArrayRecord, Error, Message, RecordDict
+from flwr.app import ArrayRecord, Error, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
 from dp.errors import LedgerError
-from secagg.errors import EncodingError, ParameterError, SecAggError, ThresholdError
+from secagg.errors import EncodingError, ParameterError, SecAggError, StateError, ThresholdError
 from secagg.randomness import SYSTEM, RandomBytes
 
 from ..masking.result import RoundResult
@@ -20,6 +23,7 @@ from ..privacy.plans import PrivatePlan
 from .announcement import Announcement, node_id_of, pack_node_ids
 from .content import Model, content_digest
 from .envelope import RECORD, REFUSED
+from .grouped import GroupedRound, RunGroups
 from .mean import private_mean, weighted_mean
 from .report import RoundReport
 from .session import Session
@@ -38,6 +42,7 @@ class Round:
         run_id: Flower's.
         integers: arrays that were of integers when the run began, with their dtypes; what is new is added.
         training_timeout: seconds to wait for masked inputs; without limit when None.
+        groups: of the run, where the settings plan them.
         random: where the session's nonce, and the question for identities, come from.
 
     Raises:
@@ -54,15 +59,22 @@ class Round:
         run_id: int,
         integers: dict[str, str],
         training_timeout: float | None,
+        groups: RunGroups | None = None,
         random: RandomBytes = SYSTEM,
     ) -> None:
         self._settings = settings
         self._weighted_by = weighted_by
         self._run_id = run_id
         self._training_timeout = training_timeout
+        self._groups = groups
         self._random = random
         self._messages = {message.metadata.dst_node_id: message for message in messages}
         self._content = _common_content(messages, self._messages)
+        if groups is not None and len(self._messages) != groups.plan.num_clients:
+            raise ParameterError(
+                f"the strategy trains on {len(self._messages)} nodes, but the groups are planned for "
+                f"{groups.plan.num_clients}: set min_train_nodes and min_available_nodes to that, or plan anew"
+            )
         self._array_key, arrays = _only_arrays(self._content)
         try:
             self._model = Model.of(arrays)
@@ -78,12 +90,14 @@ class Round:
     def run(self) -> list[Message]:
         """Return one reply with the mean, or, if there is no mean, an error for each node.
 
+        In groups, there is one reply for each group's mean where the strategy compares them.
+
         Raises:
             ParameterError: no node can take part, or the numbers of nodes and settings do not go together.
         """
         start = time.perf_counter()
         try:
-            content = self._aggregate()
+            replies = self._aggregate_in_groups() if self._groups else self._aggregate()
         except ParameterError:
             raise
         except (SecAggError, LedgerError) as error:  # too few are left, an impossible sum, or nothing left to pay with
@@ -98,29 +112,53 @@ class Round:
                 Message(Error(REFUSED, failures.get(node, whole)), reply_to=message)
                 for node, message in self._messages.items()
             ]
-        return [Message(content, reply_to=self._messages[min(self.report.survivors)])]
+        return replies
 
-    def _aggregate(self) -> RecordDict:
-        """Run all phases, and return the content of the one reply."""
+    def _aggregate(self) -> list[Message]:
+        """Run all phases, and return the one reply."""
         identities = self._session.identities()
         nodes = sorted(identities or self._messages)
-        announcement = Announcement(
-            run_id=self._run_id,
-            message_type=self._messages[nodes[0]].metadata.message_type,
-            node_ids=pack_node_ids(nodes),
-            identities=tuple(identities[node] for node in nodes) if identities else (),
-            content=content_digest(self._content),
-            weighted_by=self._weighted_by,
-            metrics=tuple(self._settings.metric_lengths.items()),
-            max_clipped_fraction=self._settings.max_clipped_fraction,
-        )
+        announcement = self._announcement(nodes, tuple(identities[node] for node in nodes) if identities else ())
         numbers = (len(nodes), self._model.length("floats"), self._model.length("integers"), announcement.context)
         plan = self._settings.private_plan(len(nodes), self._model.length("floats"), announcement.context)
         result = self._run_session(plan, numbers, announcement)
         mean_of = private_mean if plan else weighted_mean
         arrays, metrics = mean_of(result, self._settings, self._model, self._weighted_by, self.report)
         self.report.survivors = frozenset(map(node_id_of, result.survivors))
-        return RecordDict({self._array_key: arrays, "metrics": metrics})
+        return [self._reply(min(self.report.survivors), arrays, metrics)]
+
+    def _aggregate_in_groups(self) -> list[Message]:
+        """Draw the groups, if they are not drawn yet, run all their sessions, and return the replies."""
+        if self._groups is None:
+            raise StateError("these settings plan no groups")
+        grouped = GroupedRound(
+            self._groups,
+            self._session,
+            self._settings,
+            self._announcement((), ()),
+            self._content,
+            self._model,
+            self._training_timeout,
+            self.report,
+            self._random,
+        )
+        return [self._reply(*result) for result in grouped.results()]
+
+    def _announcement(self, nodes: Sequence[int], identities: tuple[bytes, ...]) -> Announcement:
+        return Announcement(
+            run_id=self._run_id,
+            message_type=next(iter(self._messages.values())).metadata.message_type,
+            node_ids=pack_node_ids(nodes),
+            identities=identities,
+            content=content_digest(self._content),
+            weighted_by=self._weighted_by,
+            metrics=tuple(self._settings.metric_lengths.items()),
+            max_clipped_fraction=self._settings.max_clipped_fraction,
+        )
+
+    def _reply(self, node: int, arrays: ArrayRecord, metrics: MetricRecord) -> Message:
+        content = RecordDict({self._array_key: arrays, "metrics": metrics})
+        return Message(content, reply_to=self._messages[node])
 
     def _run_session(
         self, plan: PrivatePlan | None, numbers: tuple[int, int, int, bytes], announcement: Announcement

@@ -1,4 +1,4 @@
-"""One session at the server: the protocol's phases over Flower's grid, whatever is summed in them.
+"""Sessions at the server: the protocol's phases over Flower's grid, whatever is summed in them, and draws of groups.
 
 What nodes need to make their inputs travels with the message that asks for these, so that making them is in no key
 exchange's deadline.
@@ -6,7 +6,7 @@ exchange's deadline.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import final
 
@@ -14,12 +14,14 @@ import msgspec
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from secagg.errors import ParameterError, PeerError, ThresholdError
+from secagg.errors import ParameterError, PeerError, SecAggError, ThresholdError
 from secagg.randomness import SYSTEM, RandomBytes
 
+from ..groups import GroupPlan, Groups, GroupServer, ServerDrawPhase
 from ..masking.server import Server
 from ..masking.transitions import ServerPhase
-from .announcement import Announcement, node_id_of, node_name
+from .announcement import Announcement, node_id_of, node_name, pack_node_ids
+from .draw_answers import DrawTerms
 from .envelope import RECORD, field, record_of
 from .exchange import MOD_MISSING, Exchange
 from .identities import ask_identities
@@ -78,43 +80,107 @@ class Session:
         return identities
 
     def run(self, server: Server, announcement: Announcement, content: RecordDict, timeout: float | None) -> None:
-        """Run all phases of a server.
+        """Run all phases of a server; arguments and errors as for `run_together`.
+
+        Raises:
+            SecAggError: the session ends without a sum.
+        """
+        for error in self.run_together([server], announcement, content, timeout).values():
+            raise error
+
+    def run_together(
+        self, servers: Sequence[Server], announcement: Announcement, content: RecordDict, timeout: float | None
+    ) -> dict[int, SecAggError]:
+        """Run all phases of servers side by side: one exchange carries a phase of all. Return who ended without a sum.
 
         Args:
-            server: about to invite the announced nodes.
+            servers: about to invite nodes, each its own.
             announcement: goes with the invitations.
             content: goes with the messages that ask for inputs.
             timeout: seconds to wait for inputs; without limit when None.
 
+        Returns:
+            Place of a server -> why it ended without a sum.
+
         Raises:
             ParameterError: nobody can begin, and somebody says why.
-            SecAggError: the session ends without a sum.
         """
         announced = msgspec.msgpack.encode(announcement)
-        while not server.ended:
-            phase = server.phase
+        failed: dict[int, SecAggError] = {}
+        while running := [place for place, server in enumerate(servers) if not (server.ended or place in failed)]:
+            phase = servers[running[0]].phase
+            together = [place for place in running if servers[place].phase is phase]
             masking = phase is ServerPhase.MASKED_INPUT
             seconds = timeout if masking else self._settings.stage_timeout
-            contents = {}
-            for name, data in server.outgoing().items():
-                fields = {"message": data}
-                if phase is ServerPhase.ADVERTISE_KEYS:
-                    fields["announcement"] = announced
-                self.report.bytes_received += sum(map(len, fields.values()))
-                carried = content if masking else {}
-                contents[node_id_of(name)] = RecordDict({**carried, RECORD: record_of(**fields)})
+            contents, asking = {}, {}
+            for place in together:
+                for name, data in servers[place].outgoing().items():
+                    node = node_id_of(name)
+                    if node not in self.exchange.messages:  # a member of a group that the strategy has not sampled
+                        continue
+                    fields = {"message": data}
+                    if phase is ServerPhase.ADVERTISE_KEYS:
+                        fields["announcement"] = announced
+                    self.report.bytes_received += sum(map(len, fields.values()))
+                    carried = content if masking else {}
+                    contents[node] = RecordDict({**carried, RECORD: record_of(**fields)})
+                    asking[node] = servers[place]
             answers = self.exchange.ask(str(phase), contents, seconds)
             for node, answer in answers.items():
-                self.receive(server, node, answer)
-            self.report.add_silent(phase, map(node_id_of, server.awaited), seconds)
+                self.receive(asking[node], node, answer)
+            for place in together:
+                self.report.add_silent(phase, map(node_id_of, servers[place].awaited), seconds)
             if phase is ServerPhase.ADVERTISE_KEYS:
                 self.report.check_anyone(answers.keys() - self.report.failures.keys())
-            server.close_phase()
+            for place in together:
+                try:
+                    servers[place].close_phase()
+                except SecAggError as error:
+                    failed[place] = error
+        return failed
 
-    def receive(self, server: Server, node: int, content: RecordDict) -> None:
+    def draw(self, plan: GroupPlan) -> Groups:
+        """Have all nodes draw the groups of the run, by commitments and nonces; the server has no say in them.
+
+        Raises:
+            ParameterError: nobody can begin, and somebody says why; or the plan is for another number.
+            ThresholdError: somebody did not answer, so that there are no groups by this draw.
+        """
+        identities = self.identities()
+        if len(identities) < plan.num_clients:
+            raise ThresholdError(
+                f"{len(identities)} of {plan.num_clients} nodes said who they are, and groups are drawn by all",
+                needed=plan.num_clients,
+                have=len(identities),
+            )
+        nodes = sorted(identities)
+        stated = DrawTerms(
+            self._run_id, plan.written(), pack_node_ids(nodes), tuple(identities[node] for node in nodes)
+        )
+        announced = msgspec.msgpack.encode(stated)
+        server, timeout = GroupServer(stated.terms(), random=self._random), self._settings.stage_timeout
+        while not server.ended:
+            phase, contents = server.phase, {}
+            for name, data in server.outgoing().items():
+                fields = {"draw": data}
+                if phase is ServerDrawPhase.COMMITMENTS:
+                    fields["terms"] = announced
+                self.report.bytes_received += sum(map(len, fields.values()))
+                contents[node_id_of(name)] = RecordDict({RECORD: record_of(**fields)})
+            exchange = f"draw-{phase}"
+            answers = self.exchange.ask(exchange, contents, timeout)
+            for node, answer in answers.items():
+                self.receive(server, node, answer, "draw")
+            self.report.add_silent(exchange, map(node_id_of, server.awaited), timeout)
+            if phase is ServerDrawPhase.COMMITMENTS:
+                self.report.check_anyone(answers.keys() - self.report.failures.keys())
+            server.close_phase()
+        return server.result
+
+    def receive(self, server: Server | GroupServer, node: int, content: RecordDict, name: str = "message") -> None:
         """Hand a node's answer to the server; what is wrong with it is a failure of the node."""
         try:
-            data = field(content, "message")
+            data = field(content, name)
             self.report.bytes_sent += len(data)
             server.receive(node_name(node), data)
         except PeerError as error:

@@ -15,6 +15,7 @@ from secagg.errors import ParameterError
 
 from ..core.numbers import real, whole
 from ..core.threat_model import Adversary, ThreatModel
+from ..groups import GroupPlan
 from ..inputs.vectors import FloatVector, IntegerVector, VectorSpec
 from ..masking.config import RoundConfig
 from ..masking.topology import GraphKind
@@ -36,6 +37,8 @@ MAX_CLIPPED_FRACTION = 0.01
 COUNTER_LIMIT = 2.0**31
 COUNTER_BITS = 46
 METRIC_BITS = 44
+_PLANNED = ("corrupt_fraction", "dropout_fraction", "adversary")
+"""What a plan of groups says: who leaves these at their defaults gets the plan's."""
 _MOST = sys.float_info.max
 _LEAST_WHOLE = {"value_bits": 2, "max_weight": 1}
 _MOST_REAL = {
@@ -106,7 +109,9 @@ class SessionSettings:
         Raises:
             ParameterError: no threshold or encoding serves these numbers; the text says what would.
         """
-        model = self.threat_model(num_clients)
+        return self._config_by(self.threat_model(num_clients), vectors, least)
+
+    def _config_by(self, model: ThreatModel, vectors: tuple[VectorSpec, ...], least: int = 0) -> RoundConfig:
         stated = self.min_survivors or max(2, model.min_survivors)
         return RoundConfig(model, vectors, min_survivors=max(least, stated), graph=self.graph)
 
@@ -129,9 +134,11 @@ class SecAggSettings(SessionSettings):
         max_step: the greatest `step`, as a part of clip, with which a mean is given out.
         stage_timeout, roster: as in `SessionSettings`.
         privacy: makes the rounds private; clip, value_bits, max_weight and metric_limit then have no say.
+        groups: have the nodes of the run's first round draw groups, each with a session of its own, against a malicious
+            server; the server learns the groups' means. The plan says corrupt_fraction, dropout_fraction and adversary.
 
     Raises:
-        ParameterError: a value is out of range.
+        ParameterError: a value is out of range, or contradicts the plan of the groups.
     """
 
     clip: float = 1.0
@@ -142,9 +149,11 @@ class SecAggSettings(SessionSettings):
     max_clipped_fraction: float = MAX_CLIPPED_FRACTION
     max_step: float = 0.01
     privacy: Privacy | None = None
+    groups: GroupPlan | None = None
 
     def __post_init__(self) -> None:
         """Check what does not depend on the nodes or the model, so that it is refused before a round."""
+        self._take_plan()
         super().__post_init__()
         self._take_kinds()
         if not isinstance(self.privacy, Privacy | None):
@@ -162,6 +171,32 @@ class SecAggSettings(SessionSettings):
                 f"value_bits is {self.value_bits}, so that rounding moves a mean by up to {least:.3g} whatever nodes "
                 f"weigh, but max_step is {self.max_step:g} of clip ({self.clip:g}): raise value_bits"
             )
+
+    def _take_plan(self) -> None:
+        """Take from the plan of groups what it says of every session."""
+        plan = self.groups
+        if plan is None:
+            return
+        if not isinstance(plan, GroupPlan):
+            raise ParameterError(f"groups is a {type(plan).__name__}, but must be a GroupPlan(...) or None")
+        if plan.adversary is not Adversary.MALICIOUS_SERVER:
+            raise ParameterError(
+                f"groups is a plan against a {plan.adversary}, but nodes draw groups by identities: take "
+                f"GroupPlan(..., adversary={str(Adversary.MALICIOUS_SERVER)!r}), and pass roster="
+            )
+        if self.privacy is not None:
+            raise ParameterError(
+                "groups and privacy do not go together here: each group would have to bear all of the noise"
+            )
+        if self.min_survivors:
+            raise ParameterError(
+                f"min_survivors is {self.min_survivors}, but follows from the plan of groups: leave it out"
+            )
+        for name in _PLANNED:
+            planned, given = getattr(plan, name), getattr(self, name)
+            if given not in (getattr(SessionSettings, name), planned):
+                raise ParameterError(f"{name} is {given}, but the plan of groups says {planned}: leave it out")
+            object.__setattr__(self, name, planned)
 
     def _take_kinds(self) -> None:
         """Take every field as the kind that it is meant to be."""
@@ -197,6 +232,10 @@ class SecAggSettings(SessionSettings):
             ParameterError: no threshold or encoding serves these numbers; the text says what would.
         """
         return self.config_of(num_clients, self._vectors(num_floats, num_counters, context.hex()))
+
+    def group_config(self, model: ThreatModel, num_floats: int, num_counters: int, context: bytes) -> RoundConfig:
+        """Return the configuration of a group's session, by its threat model; the rest as `round_config`."""
+        return self._config_by(model, self._vectors(num_floats, num_counters, context.hex()))
 
     def private_plan(self, num_clients: int, num_floats: int, context: bytes) -> PrivatePlan | None:
         """Return the plan of one private round, arguments as for `round_config`; None where rounds are not private.

@@ -12,13 +12,16 @@ from flwr.serverapp.strategy import Result, Strategy
 
 from secagg.errors import ParameterError, StateError
 
+from ..groups import GroupPlan
+from .comparing import compares, fewest_results
 from .grid import SecAggGrid
+from .grouped import RunGroups
 from .report import RoundReport
 from .settings import SecAggSettings
 
 _INDIVIDUAL = (
     "it compares the nodes' updates with one another, and secure aggregation shows it their mean alone; take FedAvg, "
-    "where clip bounds what one node can move"
+    "where clip bounds what one node can move, or have it compare the means of groups, groups=GroupPlan(...)"
 )
 _NO_MEAN: Mapping[str, str] = {
     "Krum": _INDIVIDUAL,
@@ -41,15 +44,16 @@ _MEAN = ("FedAvg", "FedAvgM", "FedAdagrad", "FedAdam", "FedYogi", "FedProx")
 _WRAPPERS = ("DifferentialPrivacyClientSideFixedClipping",)
 
 
-def check_strategy(strategy: Any, *, only_needs_mean: bool = False) -> None:
-    """Return if a strategy works with the mean alone.
+def check_strategy(strategy: Any, *, only_needs_mean: bool = False, groups: GroupPlan | None = None) -> None:
+    """Return if a strategy works with the mean alone, or with the means of groups where these are planned.
 
     Args:
         strategy: Flower's, or a subclass of it.
         only_needs_mean: the caller says so of a strategy, or of functions in it, that this one does not know.
+        groups: the plan of groups whose means it gets.
 
     Raises:
-        ParameterError: it does not, with the reason, or it is not known to.
+        ParameterError: it does not, with the reason, or it is not known to; or there are too few groups for it.
     """
     if not isinstance(strategy, Strategy):
         kind = strategy if isinstance(strategy, type) else type(strategy)
@@ -63,6 +67,8 @@ def check_strategy(strategy: Any, *, only_needs_mean: bool = False) -> None:
             f"SecAgg takes one of Flower's strategies, such as FedAvg(), but was given {kind.__name__}{instance}"
         )
     names = [kind.__name__ for kind in type(strategy).__mro__ if kind.__module__.startswith("flwr.")]
+    if groups is not None and fewest_results(strategy, groups) is not None:
+        return
     for name in names:
         if name in _NO_MEAN:
             raise ParameterError(f"{type(strategy).__name__} does not work under secure aggregation: {_NO_MEAN[name]}")
@@ -73,6 +79,10 @@ def check_strategy(strategy: Any, *, only_needs_mean: bool = False) -> None:
         )
     inner = getattr(strategy, "strategy", None)
     if any(isinstance(strategy, wrapper) for wrapper in _of_flower(_WRAPPERS)):
+        if groups is not None:
+            raise ParameterError(
+                f"the noise of {type(strategy).__name__} is for one mean of all nodes: leave groups out"
+            )
         check_strategy(inner, only_needs_mean=only_needs_mean)
         return
     if only_needs_mean:
@@ -121,9 +131,9 @@ class SecAgg(Strategy):
             raise ParameterError(f"give settings, or {sorted(options)}, but not both")
         if isinstance(strategy, SecAgg):
             raise ParameterError("the strategy is under secure aggregation already: put SecAgg around it once")
-        check_strategy(strategy, only_needs_mean=only_needs_mean)
-        self.strategy = strategy
         self.settings = settings or SecAggSettings(**options)
+        check_strategy(strategy, only_needs_mean=only_needs_mean, groups=self.settings.groups)
+        self.strategy = strategy
         self.reports: list[RoundReport] = []
         """One for each round of training of the last start."""
 
@@ -139,7 +149,8 @@ class SecAgg(Strategy):
         inner = self.strategy
         while hasattr(inner, "strategy"):
             inner = inner.strategy
-        secure = SecAggGrid(grid, self.settings, weighted_by=getattr(inner, "weighted_by_key", "num-examples"))
+        weighted_by, groups = getattr(inner, "weighted_by_key", "num-examples"), self._groups()
+        secure = SecAggGrid(grid, self.settings, weighted_by=weighted_by, groups=groups)
         self.reports = secure.reports
         result = self.strategy.start(secure, *args, **options)
         if self.reports and not any(report.survivors for report in self.reports):
@@ -148,6 +159,13 @@ class SecAgg(Strategy):
                 f"{self.reports[0].error}"
             )
         return result
+
+    def _groups(self) -> RunGroups | None:
+        """Return the groups of a run that begins, not yet drawn."""
+        plan = self.settings.groups
+        if plan is None:
+            return None
+        return RunGroups(plan, fewest_results(self.strategy, plan), compares(self.strategy) or "")
 
     def summary(self) -> None:
         """Log the strategy's own summary."""

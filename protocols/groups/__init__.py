@@ -4,7 +4,7 @@ from .client import DrawPhase, GroupClient
 from .drawing import Groups, Terms, deal
 from .past_draws import PastDraws
 from .plan import GroupPlan
-from .rounds import GroupedResult, GroupedRounds
+from .rounds import GroupedResult, GroupedRounds, member_policy
 from .rules import Combined, Rule, combine
 from .server import GroupServer, ServerDrawPhase
 
@@ -23,4 +23,5 @@ __all__ = [
     "Terms",
     "combine",
     "deal",
+    "member_policy",
 ]

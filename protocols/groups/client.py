@@ -14,6 +14,7 @@ from secagg.randomness import SYSTEM, RandomBytes
 from secagg.signatures import Identity
 
 from ..core.dumps import decode_state, encode_state
+from ..core.framing import fingerprint
 from ..core.one_copy import OneCopy
 from .drawing import NONCE_BYTES, Groups, Terms, coin_of, deal, nonce_statement
 from .messages import Commitment, Commitments, Invitation, Message, Nonce, Nonces, Settled, ToClient, decode, encode
@@ -40,6 +41,7 @@ class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
     all: bytes
     commitments: tuple[bytes, ...]
     coin: bytes
+    asked: bytes
     answer: bytes
 
     def __repr__(self) -> str:  # the nonce is secret until it is shown
@@ -74,7 +76,7 @@ class GroupClient(OneCopy):
         self._number = numbers[identity.public_bytes]
         self._random = random
         self._phase = DrawPhase.NEW
-        self._run = self._nonce = self._all = self._answer = b""
+        self._run = self._nonce = self._all = self._asked = self._answer = b""
         self._commitments: tuple[bytes, ...] = ()
         self._groups: Groups | None = None
         self._stepping = threading.Lock()
@@ -115,6 +117,7 @@ class GroupClient(OneCopy):
                 self._all,
                 self._commitments,
                 b"" if self._groups is None else self._groups.coin,
+                self._asked,
                 self._answer,
             )
         return encode_state(state)
@@ -139,13 +142,13 @@ class GroupClient(OneCopy):
         if (state.terms, state.number) != (terms.digest, made._number):
             raise StateError("the dump is of another client, or of a draw by another plan or of other participants")
         made._past, made._phase = past, state.phase
-        made._run, made._nonce, made._all, made._answer = state.run, state.nonce, state.all, state.answer
-        made._commitments = state.commitments
+        made._run, made._nonce, made._all = state.run, state.nonce, state.all
+        made._asked, made._answer, made._commitments = state.asked, state.answer, state.commitments
         made._groups = deal(terms.plan, terms.participants, state.coin) if state.coin else None
         return made
 
     def respond(self, data: bytes) -> bytes:
-        """Answer a message of the server's.
+        """Answer a message of the server's. The same bytes again get the same answer, and count for nothing.
 
         Raises:
             MalformedMessage, UnexpectedMessage: not a message for this client at this time; nothing changes.
@@ -156,25 +159,30 @@ class GroupClient(OneCopy):
         self._stay_in_process()
         with self._stepping:
             message: Message = decode(data, ToClient, self._terms.plan.num_clients)
+            asked = fingerprint(data)
+            if self._answer and asked == self._asked:  # what was said may have been lost on its way
+                return self._answer
             if self._phase is not DrawPhase.NEW and message.run != self._run:
                 raise UnexpectedMessage("the message is of another draw")
             match self._phase, message:
                 case DrawPhase.NEW, Invitation():
-                    return self._step(DrawPhase.COMMITTED, lambda: self._commit(message))
+                    self._step(DrawPhase.COMMITTED, lambda: self._commit(message))
                 case DrawPhase.COMMITTED, Commitments():
                     self._in_full(message.commitments, message.signatures)
-                    return self._step(DrawPhase.SHOWN, lambda: self._show(message))
+                    self._step(DrawPhase.SHOWN, lambda: self._show(message))
                 case DrawPhase.SHOWN, Nonces():
                     self._in_full(message.nonces, message.signatures)
-                    return self._step(DrawPhase.SETTLED, lambda: self._settle(message))
-            raise UnexpectedMessage(f"this client is {self._phase} and expects no {type(message).__name__}")
+                    self._step(DrawPhase.SETTLED, lambda: self._settle(message))
+                case _:
+                    raise UnexpectedMessage(f"this client is {self._phase} and expects no {type(message).__name__}")
+            self._asked = asked
+            return self._answer
 
-    def _step(self, reached: DrawPhase, take: Callable[[], Message]) -> bytes:
+    def _step(self, reached: DrawPhase, take: Callable[[], Message]) -> None:
         self._phase = DrawPhase.ABORTED
         self._answer = b""
         self._answer = encode(take())
         self._phase = reached
-        return self._answer
 
     def _commit(self, message: Invitation) -> Commitment:
         if message.terms != self._terms.digest:

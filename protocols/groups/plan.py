@@ -8,12 +8,13 @@ from dataclasses import astuple, dataclass
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import msgspec
 
 from secagg.errors import ParameterError
 
+from ..core import framing
 from ..core.numbers import real, whole
 from ..core.threat_model import ROUNDING_SLACK, Adversary, ThreatModel
 from .occupancy import counted_sizes, group_sizes, more_than, most_marked, reaching
@@ -32,6 +33,7 @@ _EXACT_HONEST_UP_TO = 100_000
 _MOST_BAD = 1 << 16
 """So many bad clients take some ten seconds to plan for."""
 E = TypeVar("E", bound=StrEnum)
+_Written = tuple[int, float, float, int, Rule, int, int, float, Adversary]
 _SPOILT, _HONEST = Fraction(1, 1 << SPOILT_BITS), Fraction(1, 1 << HONEST_BITS)
 
 
@@ -139,9 +141,9 @@ class GroupPlan:
         return float(self._too_few_honest(self.num_groups))
 
     @property
-    def noise_factor(self) -> float:
-        """Roughly how much more noise private rounds have by groups, each with all of it: `Rule.noise_factor`."""
-        return self.rule.noise_factor(self.num_groups, self.max_spoilt)
+    def estimated_noise_factor(self) -> float:
+        """Roughly how much more noise private rounds have by groups, each with all of it; no bound: see `Rule`."""
+        return self.rule.estimated_noise_factor(self.num_groups, self.max_spoilt)
 
     def max_corrupt(self, size: int) -> int:
         """Return how many of a group of this size are corrupt at most, but for a share of 2**-40 for each group."""
@@ -157,6 +159,19 @@ class GroupPlan:
     def written(self) -> bytes:
         """Return the plan as bytes, the same for equal plans: what a draw of the groups is bound to."""
         return msgspec.msgpack.encode(astuple(self))
+
+    @classmethod
+    def read(cls, written: bytes, num_clients: int) -> Self:
+        """Return the plan that somebody has written, for so many clients.
+
+        Raises:
+            MalformedMessage: the bytes are no plan.
+            ParameterError: it is for another number of clients, or no plan can be like that.
+        """
+        fields = framing.decode_body(written, _Written)
+        if fields[0] != num_clients:  # before anything is computed for a number that a stranger chose
+            raise ParameterError(f"the plan is for {fields[0]} clients, but there are {num_clients}")
+        return cls(*fields)
 
     def _rare(self, groups: int, spoilt: int) -> bool:
         """Whether more of the groups are spoilt with a probability below the limit; rounded up above 10,000 clients."""

@@ -83,24 +83,7 @@ class GroupedRounds:
         """
         if size not in self.plan.sizes:
             raise ParameterError(f"no group has {size} clients: they have {', '.join(map(str, set(self.plan.sizes)))}")
-        usual, model = ClientPolicy(), self.plan.model(size)
-        own = policy or usual
-        if own.min_clients > max(size, usual.min_clients):
-            raise ParameterError(
-                f"this client demands sessions of {own.min_clients} clients, but its group has {size}: plan larger "
-                "groups, or say what it demands of a group"
-            )
-        planned = model.corrupt_fraction
-        return replace(
-            own,
-            corrupt_clients=max(own.corrupt_clients, model.max_corrupt),
-            corrupt_fraction=max(own.corrupt_fraction, planned)
-            if own.corrupt_fraction > usual.corrupt_fraction
-            else planned,
-            min_clients=size,
-            max_clients=size,
-            min_survivors=max(own.min_survivors, model.max_corrupt + self.plan.honest_minimum),
-        )
+        return member_policy(size, self.plan.max_corrupt(size), self.plan.honest_minimum, policy)
 
     def finish(self, results: Mapping[int, RoundResult]) -> GroupedResult:
         """Return what the groups that ended with a result have come to; the others are left out.
@@ -207,6 +190,31 @@ class GroupedResult:
             liars=frozenset().union(*(result.liars for result in results)),
             num_clipped={name: sum(result.num_clipped[name] for result in results) for name in results[0].num_clipped},
         )
+
+
+def member_policy(size: int, max_corrupt: int, honest_minimum: int, policy: ClientPolicy | None = None) -> ClientPolicy:
+    """Return what a client in a group asks of its session, as `GroupedRounds.policy`, from the numbers of its plan.
+
+    Raises:
+        ParameterError: the client's own policy demands more clients than the group has.
+    """
+    usual, planned = ClientPolicy(), max_corrupt / size
+    own = policy or usual
+    if own.min_clients > max(size, usual.min_clients):
+        raise ParameterError(
+            f"this client demands sessions of {own.min_clients} clients, but its group has {size}: plan larger "
+            "groups, or say what it demands of a group"
+        )
+    return replace(
+        own,
+        corrupt_clients=max(own.corrupt_clients, max_corrupt),
+        corrupt_fraction=max(own.corrupt_fraction, planned)
+        if own.corrupt_fraction > usual.corrupt_fraction
+        else planned,
+        min_clients=size,
+        max_clients=size,
+        min_survivors=max(own.min_survivors, max_corrupt + honest_minimum),
+    )
 
 
 def _added(levels: Sequence[Levels]) -> Levels:

@@ -77,6 +77,10 @@ class FloatCodec(VectorCodec):
         """Return the sum as float64 (length,)."""
         return levels / self.fixed_point.scale
 
+    def warm_up(self) -> None:
+        """Have the loop of this rounding compiled."""
+        self.fixed_point.encode(np.zeros(1))
+
 
 @dataclass(frozen=True)
 class IntegerCodec(VectorCodec):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -81,17 +82,25 @@ def entry_digest(keys: AdvertiseKeys) -> bytes:
 
 def roster_digest(entries: Mapping[int, bytes]) -> bytes:
     """Return a digest of everyone's advertised keys, from client id -> `entry_digest`, whatever the order."""
-    return digest(Label.ROSTER, b"".join(entries[client_id] for client_id in sorted(entries)))
+    return digest(Label.ROSTER, _in_order(entries))
 
 
 def seen_digest(roster: bytes, entries: Mapping[int, bytes]) -> bytes:
     """Return a digest of what one client was shown: of everyone's keys, and of the entries that it was sent."""
-    return digest(Label.ROSTER_SEEN, roster, b"".join(entries[client_id] for client_id in sorted(entries)))
+    return digest(Label.ROSTER_SEEN, roster, _in_order(entries))
 
 
 def survivors_statement(session_id: bytes, roster: bytes, shared: Iterable[int], survivors: Iterable[int]) -> bytes:
-    """Return what confirmation keys sign: the digest of everyone's keys, who shared keys, whose input arrived."""
-    return frame(Label.SIGN_SURVIVORS, session_id, roster, _ids(shared), _ids(survivors))
+    """Return what confirmation keys sign: the digest of everyone's keys, who shared keys, whose input arrived.
+
+    The lists stand for themselves by SHA-256: a client of a large session checks many signatures of one long story.
+    """
+    hashes = (hashlib.sha256(_ids(ids)).digest() for ids in (shared, survivors))
+    return frame(Label.SIGN_SURVIVORS, session_id, roster, *hashes)
+
+
+def _in_order(entries: Mapping[int, bytes]) -> bytes:
+    return b"".join([entries[client_id] for client_id in sorted(entries)])
 
 
 def _id(client_id: int) -> bytes:

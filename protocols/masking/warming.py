@@ -9,6 +9,7 @@ import numpy as np
 
 from dp.samplers import discrete_gaussian
 from secagg import shamir
+from secagg.encoding import FixedPoint, Rounding
 from secagg.loops import prefer_compiled
 from secagg.prg import SEED_BYTES, add_streams
 from secagg.residues import lane_dtype, pack, unpack
@@ -37,6 +38,8 @@ def warm_up(config: RoundConfig | None = None) -> None:
         unpack(pack(lanes, bits), bits, 2)
     if config is None:
         discrete_gaussian(3.0, 100)
+        for rounding in Rounding:
+            FixedPoint(clip=1.0, value_bits=16, num_summands=2, rounding=rounding).encode(np.zeros(1))
     else:
         for codec in config.codecs:
             codec.warm_up()

@@ -31,6 +31,7 @@ from ..core.listener import (
 )
 from ..core.machine import Receipt
 from .collecting import EXPECTED, OF_CONTRIBUTORS, ORDER, Collecting
+from .contributions import Elsewhere
 from .messages import (
     Message,
     decode_any,
@@ -51,6 +52,7 @@ class Aggregator(Collecting):
         listener: called with every transition; see `core.listener`.
         workers: threads for the sum and the opening.
         progress: told of every ciphertext that was opened.
+        elsewhere: other machines that check and add contributions; this one when None.
     """
 
     def __init__(
@@ -60,8 +62,9 @@ class Aggregator(Collecting):
         listener: Listener = ignore,
         workers: int = 1,
         progress: Progress | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
-        super().__init__(parameters, workers, progress)
+        super().__init__(parameters, workers, progress, elsewhere)
         self._listener = listener
         self._fingerprints: dict[str, bytes] = {}
         self._revealed = False

@@ -13,7 +13,7 @@ from secagg.paillier.integers import Progress
 from secagg.paillier.vectors import EncryptedVector
 
 from ..core.participants import Participants
-from .contributions import add_contributions, check_endorsement
+from .contributions import Elsewhere, add_contributions, check_endorsement
 from .messages import (
     Commitment,
     CommitmentList,
@@ -44,12 +44,14 @@ OF_CONTRIBUTORS = (AggregatorPhase.COMMITMENTS, AggregatorPhase.CONTRIBUTIONS)
 class Collecting:
     """Commitments, endorsements, contributions in their sum, and openings."""
 
-    def __init__(self, parameters: RoundParameters, workers: int, progress: Progress | None) -> None:
+    def __init__(
+        self, parameters: RoundParameters, workers: int, progress: Progress | None, elsewhere: Elsewhere | None
+    ) -> None:
         self.parameters = parameters
         self._lock = threading.RLock()
         self._phase = AggregatorPhase.COMMITMENTS
         self._excluded: dict[str, str] = {}
-        self._workers = workers
+        self._workers, self._elsewhere = workers, elsewhere
         self._progress = progress
         self._commitments: dict[int, bytes] = {}
         self._listed = b""
@@ -111,6 +113,7 @@ class Collecting:
                     self._accepted,
                     contributions,
                     workers=self._workers,
+                    elsewhere=self._elsewhere,
                 )
             return rejected
 
@@ -180,7 +183,7 @@ class Collecting:
 
     def _request_contributions(self) -> None:
         self._check_enough(self._endorsements, self.parameters.key.threshold, "members endorsed the commitments")
-        self._sum = accumulator_of(self.parameters, self._workers)
+        self._sum = accumulator_of(self.parameters, self._workers, elsewhere=self._elsewhere)
 
     def _request_openings(self) -> None:
         self._check_enough(self._accepted, self.parameters.min_contributors, "contributions arrived")

@@ -16,7 +16,7 @@ from secagg.signatures import Identity
 
 from ..core import dumps
 from ..core.machine import GivenInputs
-from .contributions import add_contributions
+from .contributions import Elsewhere, add_contributions
 from .key_use import Remembers
 from .messages import CommitmentList, Contribution, Endorsement, Message, Opening, OpenRequest, decode
 from .parameters import RoundParameters
@@ -35,6 +35,8 @@ class CommitteeMember(Role):
         workers: threads for the sum and the opening.
         random: where the proof of an opening comes from.
         key_use: remembers the one session of a key that was dealt for one, durably: a `KeyUse`.
+        elsewhere: other machines that check and add contributions, which this member must trust to do so; its key share
+            stays here. This one when None.
 
     Raises:
         ParameterError: share or identity are not those in the parameters, or a `key_use` is missing.
@@ -51,6 +53,7 @@ class CommitteeMember(Role):
         workers: int = 1,
         random: RandomBytes = SYSTEM,
         key_use: Remembers | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         super().__init__(parameters)
         if share.key != parameters.key or parameters.member_keys[share.member] != identity.public_bytes:
@@ -64,7 +67,7 @@ class CommitteeMember(Role):
         self._key_use = key_use if once else None
         self._share: KeyShare | None = share
         self._identity = identity
-        self._workers = workers
+        self._workers, self._elsewhere = workers, elsewhere
         self._random = random
         self._commitments: dict[int, bytes] = {}
         self._accepted: set[int] = set()
@@ -123,7 +126,7 @@ class CommitteeMember(Role):
             if self._key_use is not None:
                 self._key_use.claim(parameters.key.digest(), self.member, parameters.session)
             self._commitments = dict(request.commitments)
-            self._sum = accumulator_of(parameters, self._workers)
+            self._sum = accumulator_of(parameters, self._workers, elsewhere=self._elsewhere)
             listed = parameters.commitments_digest(self._commitments)
             signature = self._identity.sign(parameters.endorsement_text(self.member, listed))
             return self._say(Endorsement(parameters.session, listed, signature))
@@ -151,6 +154,7 @@ class CommitteeMember(Role):
                 self._accepted,
                 contributions,
                 workers=self._workers,
+                elsewhere=self._elsewhere,
                 relayed=True,
             )
 

@@ -16,6 +16,7 @@ from secagg.errors import MalformedMessage, StateError
 from secagg.paillier import Accumulator, EncryptedVector
 
 from ..core import dumps
+from .contributions import Elsewhere
 from .messages import Digest, Opening, PartyId, Signature, taken
 from .parameters import RoundParameters
 
@@ -144,6 +145,7 @@ def accumulator_of(
     workers: int,
     product: EncryptedVector | None = None,
     accepted: frozenset[int] = frozenset(),
+    elsewhere: Elsewhere | None = None,
 ) -> Accumulator:
     """Start a sum, or take one up again.
 
@@ -152,9 +154,12 @@ def accumulator_of(
     """
     if (product.num_addends if product else 0) != len(accepted):
         raise StateError("the dump's sum is not of the contributions that it names")
-    accumulator = Accumulator(
-        parameters.key.public_key, parameters.lanes, max_addends=parameters.codec.num_summands, workers=workers
-    )
+    key, room = parameters.key.public_key, parameters.codec.num_summands
+    if elsewhere is None:
+        accumulator = Accumulator(key, parameters.lanes, max_addends=room, workers=workers)
+    else:
+        parts = elsewhere.parts(parameters)
+        accumulator = Accumulator(key, parameters.lanes, max_addends=room, workers=parts, parts=elsewhere.part)
     if product is not None:
         try:
             accumulator.add(product, sender=0)

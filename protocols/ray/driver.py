@@ -97,8 +97,7 @@ def run_on_ray(
         StateError: what the folder keeps was damaged.
     """
     tasks = _tasks(rounds, drops or {}, policy or ClientPolicy.permissive())
-    fingerprint = _fingerprint([rounds.plan.written(), rounds.groups.coin], tasks)
-    ran = _run(tasks, lambda ray: _sent(ray, inputs), fingerprint, workers, address, folder, on_progress)
+    ran = _run(tasks, lambda ray: _sent(ray, inputs), workers, address, folder, on_progress)
     reports = {number: each for number, each in ran.ended.items() if isinstance(each, SimulationReport)}
     failures = {number: each for number, each in ran.ended.items() if isinstance(each, SecAggError)}
     try:
@@ -132,7 +131,6 @@ def run_session_on_ray(
     ran = _run(
         [task],
         lambda ray: {name: _put(ray, simulation.inputs(name)) for name in names.names},
-        _fingerprint([], [task]),
         workers,
         address,
         folder,
@@ -159,7 +157,6 @@ class _Ran:
 def _run(
     tasks: Sequence[GroupTask],
     send: Callable[[Any], Any],
-    fingerprint: str,
     workers: int | None,
     address: str | None,
     folder: Path | None,
@@ -169,7 +166,7 @@ def _run(
     workers = workers if workers is None else whole(workers, "workers", 1)
     with ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="secagg-round-")))
-        kept = Kept(place, fingerprint)
+        kept = Kept(place, _fingerprint(tasks))
         stack.enter_context(kept.alone())
         started = time.perf_counter()
         ray = stack.enter_context(connected(address, workers))
@@ -280,10 +277,10 @@ def _tasks(
     return tasks
 
 
-def _fingerprint(dealt: Sequence[bytes], tasks: Collection[GroupTask]) -> str:
-    """Return what tells a round from others, but for its inputs: how groups were dealt, and all sessions."""
+def _fingerprint(tasks: Collection[GroupTask]) -> str:
+    """Return what tells a round from others, but for its inputs: all of its sessions, and who is in which."""
     what = [(task.members, task.config, task.policy, sorted(task.silent.items())) for task in tasks]
-    return sha256(msgspec.msgpack.encode([*dealt, what])).hexdigest()
+    return sha256(msgspec.msgpack.encode(what)).hexdigest()
 
 
 def _put(ray: Any, given: GivenInputs) -> list[Any]:

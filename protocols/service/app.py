@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import json
 import re
 import time
 from collections import Counter
@@ -22,7 +21,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from secagg.errors import AuthenticationFailed
 
@@ -30,18 +29,23 @@ from ..masking.messages import VERSION
 from . import signing
 from .desk import Desk
 from .errors import NoResultError, NotInvitedError, ReplayedRequestError, StoreError, UnknownSessionError
+from .forms import read_form
 from .limits import Limiter, Limits, Rate, Refusal, Refused
 from .members import EnrolmentError, Member, Members, RevokedMemberError, UnknownMemberError
 from .signing import Signed, authority_of
 from .store import NONCE_SECONDS
+from .together import Together
+from .views import Letter
 
 MAX_FORM_BYTES = 4096
 """Of a body that is no letter."""
 MAX_WAIT_SECONDS = 30.0
 MAX_REASON = 500
 THREADS = 8
+MOST_KEYS_AT_ONCE = 256
 T = TypeVar("T")
 _LETTERS_QUERY = re.compile(r"after=(0|[1-9][0-9]{0,17})&wait=([0-9]{1,3}(?:\.[0-9]{1,3})?)")
+_ANSWERS_PATH = re.compile("/v1/sessions/(?P<session>[^/]+)/letters")
 _LARGE = 1 << 20
 _SIGNATURE_FIELDS = ("content-digest", "signature-input", "signature")
 
@@ -59,9 +63,9 @@ KINDS: Mapping[type[Exception], str] = {
 """Error -> kind of refusal. An error's nearest class decides."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Asked:
-    """A signed request, whose body was read."""
+    """A signed request, whose body was read; whoever serves it may let go of the body."""
 
     member: Member
     signed: Signed
@@ -105,23 +109,47 @@ class Requests:
         self._closing = False
         self._bodies: Counter[str] = Counter()
         self._threads = ThreadPoolExecutor(THREADS, "requests")
+        self._keys: Together[bytes, Member] = Together(self._call, members.by_keys, MOST_KEYS_AT_ONCE)
 
     def app(self, routes: Iterable[BaseRoute] = ()) -> ASGIApp:
         """Return the application, with further routes such as pages, behind its limits."""
+        letters, answers = self._signed(self._letters), self._signed(self._deliver, None)
         own = [
             Route("/v1/members", self._enrol, methods=["POST"]),
             Route("/v1/members/{name:path}/key", self._signed(self._rotate, MAX_FORM_BYTES), methods=["PUT"]),
             Route("/v1/members/{name:path}", self._signed(self._member), methods=["GET"]),
-            Route("/v1/letters", self._signed(self._letters), methods=["GET"]),
+            Route("/v1/letters", letters, methods=["GET"]),
             Route("/v1/sessions/{session}", self._signed(self._terms), methods=["GET"]),
             Route("/v1/sessions/{session}/result", self._signed(self._result), methods=["GET"]),
-            Route("/v1/sessions/{session}/letters", self._signed(self._deliver, None), methods=["POST"]),
+            Route("/v1/sessions/{session}/letters", answers, methods=["POST"]),
             Route("/v1/sessions/{session}/refusal", self._signed(self._refuse, MAX_FORM_BYTES), methods=["POST"]),
         ]
         handlers: dict[Any, Any] = {Refusal: self._tell} | dict.fromkeys(KINDS, self._tell_error)
         app = Starlette(routes=[*own, *routes], exception_handlers=handlers)
         app.router.redirect_slashes = False
-        return Limiter(app, self.limits, self.refused)
+
+        async def served_first(scope: Scope, receive: Receive, send: Send) -> None:
+            """Serve letters and answers, which are nearly all requests, without a search among routes."""
+            method = scope["method"] if scope["type"] == "http" else ""
+            answered = _ANSWERS_PATH.fullmatch(scope["path"]) if method == "POST" else None
+            if answered is not None or (method == "GET" and scope["path"] == "/v1/letters"):
+                scope["endpoint"] = letters if answered is None else answers
+                scope["path_params"] = {} if answered is None else answered.groupdict()
+                await self._serve(scope["endpoint"], Request(scope, receive), send)
+            else:
+                await app(scope, receive, send)
+
+        return Limiter(served_first, self.limits, self.refused)
+
+    async def _serve(self, endpoint: Callable[[Request], Awaitable[Response]], request: Request, send: Send) -> None:
+        """Serve one request as a route does, errors included that have a kind."""
+        try:
+            response = await endpoint(request)
+        except Refusal as refusal:
+            response = await self._tell(request, refusal)
+        except tuple(KINDS) as error:
+            response = await self._tell_error(request, error)
+        await response(request.scope, request.receive, send)
 
     def closing(self) -> None:
         """Let nobody wait any longer: the service ends."""
@@ -132,6 +160,7 @@ class Requests:
 
     def close(self) -> None:
         """Give back threads."""
+        self._keys.close()
         self._threads.shutdown(cancel_futures=True)
 
     def opened(self) -> None:
@@ -151,7 +180,7 @@ class Requests:
 
         async def endpoint(request: Request) -> Response:
             signed = self._read_signed(request)
-            member = await self._call(self.members.by_key, signed.key)
+            member = await self._keys.ask(signed.key)
             if not self._rates.allows(member.name):
                 raise Refusal("too-fast", f"too many requests of {member.name}: wait and try again")
             wire = self._wire(request)
@@ -165,18 +194,24 @@ class Requests:
             if most is None:  # which may have taken long
                 if self._clock() - signed.created > NONCE_SECONDS - signing.WINDOW_SECONDS:
                     raise Refusal("too-slow", "the body came too long after it was signed: sign it anew")
-                member = await self._call(self.members.by_key, signed.key)
-            return await serve(Asked(member, signed, body, request))
+                member = await self._keys.ask(signed.key)
+            asked = Asked(member, signed, body, request)
+            del body  # or it would be held as long as the request is
+            return await serve(asked)
 
         return functools.wraps(serve)(endpoint)
 
     def _read_signed(self, request: Request) -> Signed:
         """Return who has signed a request, if it was signed for this host, now."""
-        hosts = request.headers.getlist("host")
-        authority = authority_of(request.url.scheme, hosts[0]) if len(hosts) == 1 else ""
+        fields: dict[str, list[str]] = {"host": [], **{name: [] for name in _SIGNATURE_FIELDS}}
+        for name, value in request.scope["headers"]:
+            if (known := fields.get(name.decode("latin-1"))) is not None:
+                known.append(value.decode("latin-1"))
+        hosts = fields.pop("host")
+        authority = authority_of(request.scope["scheme"], hosts[0]) if len(hosts) == 1 else ""
         if authority not in self.authorities:
-            raise Refusal("misdirected", "the request is for another host than this service")
-        fields = {name: request.headers.getlist(name) for name in _SIGNATURE_FIELDS}
+            names = " or ".join(sorted(self.authorities))
+            raise Refusal("misdirected", f"the request is for {authority!r:.100}, but this service is known as {names}")
         if any(len(values) > 1 for values in fields.values()):
             raise AuthenticationFailed("a field of the signature stands twice")
         path = request.scope["raw_path"].partition(b"?")[0].decode("latin-1")
@@ -227,9 +262,9 @@ class Requests:
             if not self._bodies[name]:
                 del self._bodies[name]
 
-    async def _call(self, work: Callable[..., T], *arguments: Any) -> T:
+    async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Do what waits for the store, or takes its time, in a thread of the service's requests."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     async def _body(self, request: Request, signed: Signed, most: int | None) -> bytes:
         """Return the body, if it is not too long, and the one that was signed."""
@@ -270,7 +305,7 @@ class Requests:
     async def _enrol(self, request: Request) -> Response:
         signed = self._read_signed(request)
         self._check_wire(self._wire(request))
-        given = _form(await self._body(request, signed, MAX_FORM_BYTES), "name", "public_key", "invitation")
+        given = read_form(await self._body(request, signed, MAX_FORM_BYTES), "name", "public_key", "invitation")
         if given["public_key"] != signed.key.hex():
             raise Refusal("not-signed", "an enrolment is signed by the key that it is for")
         # No nonce is kept: a copy changes nothing, and a stranger's tries leave nothing in the store.
@@ -283,7 +318,7 @@ class Requests:
 
     async def _rotate(self, asked: Asked) -> Response:
         self._check_name(asked)
-        given = _form(asked.body, "public_key")
+        given = read_form(asked.body, "public_key")
         if not asked.signed.new_key or given["public_key"] != asked.signed.new_key.hex():
             raise Refusal("not-signed", "a change of keys is signed by both keys")
         await self._note(asked)
@@ -292,7 +327,9 @@ class Requests:
 
     def _check_name(self, asked: Asked) -> None:
         if asked.request.path_params["name"] != asked.member.name:
-            raise Refusal("not-invited", f"the request is about another member, but {asked.member.name} signed it")
+            raise Refusal(
+                "not-invited", f"the key that signed the request is not this member's but {asked.member.name}'s"
+            )
 
     async def _note(self, asked: Asked) -> None:
         await self._call(self.members.use_nonce, asked.member.name, asked.signed.nonce)
@@ -300,50 +337,70 @@ class Requests:
     # Sessions
 
     async def _letters(self, asked: Asked) -> Response:
-        query = _LETTERS_QUERY.fullmatch(asked.signed.request.query)
-        if query is None:
-            raise Refusal("bad-request", "the query must be after=N&wait=S, whole numbers and seconds")
+        after, wait = _awaited(asked)
         self._check_open()
-        name, wait = asked.member.name, min(float(query[2]), MAX_WAIT_SECONDS)
+        letter = await self._next(asked.member.name, after, wait)
+        if letter is None:
+            self._check_open()
+            return Response(status_code=204)
+        return await self._with_letter(asked, letter)
+
+    async def _next(self, name: str, after: int, wait: float) -> Letter | None:
+        """Return the member's next letter, as soon as there is one; None if there was none, or the service ends."""
         before = self.polls.get(name)
         if before is not None and not before.done():
             before.set_result(None)
         taken_over = self.polls[name] = asyncio.get_running_loop().create_future()
-        coming = asyncio.ensure_future(self.desk.next_letter(name, int(query[1]), wait))
+        coming = asyncio.ensure_future(self.desk.next_letter(name, after, wait))
         try:
             await asyncio.wait({coming, taken_over}, return_when=asyncio.FIRST_COMPLETED)
-            if not coming.done():
-                self._check_open()
-                raise Refusal("taken-over", f"another process asks as {name}: one at a time may")
-            letter = coming.result()
+            if coming.done():
+                return coming.result()
+            if self._closing:
+                return None
+            raise Refusal("taken-over", f"another process asks as {name}: one at a time may")
         finally:
             coming.cancel()
             if self.polls.get(name) is taken_over:
                 del self.polls[name]
-        if letter is None:
-            return Response(status_code=204)
-        headers = {
-            "Secagg-Session": letter.session,
-            "Secagg-Sequence": str(letter.sequence),
-            "Secagg-Phase": letter.phase,
-        }
-        return Response(letter.body, headers=headers, media_type="application/octet-stream")
 
     async def _deliver(self, asked: Asked) -> Response:
-        session = asked.request.path_params["session"]
-        outcome = await self.desk.deliver(asked.member.name, session, asked.body, nonce=asked.signed.nonce)
+        awaited = _awaited(asked) if asked.signed.request.query else None
+        session, name = asked.request.path_params["session"], asked.member.name
+        digest, nonce = asked.signed.request.digest, asked.signed.nonce
+        outcome = await self.desk.deliver(name, session, asked.body, nonce=nonce, sha256=digest)
+        asked.body = b""  # while the member waits for its next letter, nobody keeps the answer
         if outcome.error:
             kind = "unexpected" if outcome.error == "UnexpectedMessage" else "refused-message"
             self.refused.count(kind)
             return JSONResponse(
                 {"error": outcome.error, "reason": outcome.reason}, Refusal(kind, outcome.reason).status_code
             )
-        if outcome.receipt is None:
-            return JSONResponse({"receipt": "kept"}, 202)
-        return JSONResponse({"receipt": str(outcome.receipt)})
+        receipt, status = ("kept", 202) if outcome.receipt is None else (str(outcome.receipt), 200)
+        letter = None if awaited is None or self._closing else await self._next(name, *awaited)
+        if letter is None:
+            return JSONResponse({"receipt": receipt}, status)
+        return await self._with_letter(asked, letter, status, {"Secagg-Receipt": receipt})
+
+    async def _with_letter(
+        self, asked: Asked, letter: Letter, status: int = 200, fields: Mapping[str, str] | None = None
+    ) -> Response:
+        """Return an answer with a letter, before which the terms stand if it is the first of its session."""
+        terms = b""
+        if letter.first:
+            with contextlib.suppress(UnknownSessionError):  # it has ended, and was forgotten in the meantime
+                terms = await self.desk.terms(asked.member.name, letter.session)
+        headers = {
+            "Secagg-Session": letter.session,
+            "Secagg-Sequence": str(letter.sequence),
+            "Secagg-Phase": letter.phase,
+            **({"Secagg-Terms": str(len(terms))} if terms else {}),
+            **(fields or {}),
+        }
+        return Response(terms + letter.body, status, headers, "application/octet-stream")
 
     async def _refuse(self, asked: Asked) -> Response:
-        given = _form(asked.body, "kind", "reason")
+        given = read_form(asked.body, "kind", "reason")
         if not re.fullmatch(r"[A-Za-z][A-Za-z-]{0,59}", given["kind"]):
             raise Refusal("bad-request", "the kind of a refusal is a word of at most 60 letters")
         if len(given["reason"]) > MAX_REASON or not given["reason"].isprintable():
@@ -362,14 +419,9 @@ class Requests:
         return Response(result, media_type="application/json")
 
 
-def _form(body: bytes, *keys: str) -> dict[str, str]:
-    """Return a JSON object of texts with exactly these keys; raise Refusal for anything else."""
-    try:
-        pairs = json.loads(body, object_pairs_hook=list)
-        given = dict(pairs)
-        well = len(given) == len(pairs) and all(isinstance(value, str) for value in given.values())
-    except (ValueError, TypeError, RecursionError):
-        given, well = {}, False
-    if not well or given.keys() != set(keys):
-        raise Refusal("bad-request", f"the body must be a JSON object of texts: {', '.join(keys)}")
-    return given
+def _awaited(asked: Asked) -> tuple[int, float]:
+    """Return after which letter the next one is asked for, and for how many seconds it is waited for."""
+    query = _LETTERS_QUERY.fullmatch(asked.signed.request.query)
+    if query is None:
+        raise Refusal("bad-request", "the query must be after=N&wait=S, whole numbers and seconds")
+    return int(query[1]), min(float(query[2]), MAX_WAIT_SECONDS)

@@ -7,9 +7,10 @@ computes runs in threads. Sessions go on side by side; the letters of one are ha
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,8 +24,9 @@ from ..masking.policy import ClientPolicy
 from ..masking.warming import warm_up
 from ..statistics.site import Site
 from .connection import Connection, RequestRefusedError
+from .forgetting import LOOK_SECONDS, forget_gone
 from .kept import Folder, Kept
-from .parties import Answers, InputsError, MaskingParty, Party, inputs_for
+from .parties import Answers, InputsError, MaskingParty, Party, check_session, inputs_for
 from .sessions import Terms, read_terms
 from .views import Letter
 
@@ -32,6 +34,8 @@ MAX_SIDE_BY_SIDE = 32
 MOST_WAITING = 8
 """So many letters of a session wait to be answered; then none are fetched, whatever the service has."""
 WAIT_SECONDS = 20.0
+LINGER_SECONDS = 20.0
+"""So long the question for letters waits for an answer that is being made, to be sent with it."""
 _ENDING = frozenset(
     {"revoked", "stranger", "not-signed", "taken-over", "wire-version", "misdirected", "certificate", "replayed"}
 )
@@ -45,14 +49,17 @@ class Ended:
     Attributes:
         session: its id, in hex.
         title: what its operator calls it; empty where its terms were not read.
-        phase: "completed" or "aborted"; "refused" by this member, or "excluded" since the service refused its answer.
+        phase: "completed" or "aborted"; "refused" by this member, or "excluded" since the service refused its answer;
+            "forgotten" where its end was never heard of.
         reason: why; the service has the same sentence.
+        own: of a refusal, what is for this member alone: it may quote its values, and nobody else has it.
     """
 
     session: str
     title: str
     phase: str
     reason: str = ""
+    own: str = field(default="", repr=False)
 
 
 class What(StrEnum):
@@ -98,11 +105,11 @@ class Consenting(Protocol):
 
 
 class _RefusedError(Exception):
-    """The member refuses a session: kind and sentence for the service."""
+    """The member refuses a session: kind and sentence for the service, and what is for the member alone."""
 
-    def __init__(self, kind: str, reason: str) -> None:
+    def __init__(self, kind: str, reason: str, own: str = "") -> None:
         super().__init__(reason)
-        self.kind, self.reason = kind, reason
+        self.kind, self.reason, self.own = kind, reason, own
 
 
 async def take_part(
@@ -118,6 +125,7 @@ async def take_part(
     sessions: int | None = None,
     warm: bool = True,
     told: Callable[[Ended], None] = lambda ended: None,
+    clock: Callable[[], float] = time.time,
 ) -> list[Ended]:
     """Take part in sessions until cancelled, or until so many have ended; return what became of them.
 
@@ -135,6 +143,7 @@ async def take_part(
         sessions: so many; without end when None.
         warm: load compiled loops first, in a thread.
         told: is called with each session that is over for this member.
+        clock: seconds since 1970, by which sessions are forgotten that have stood still for too long.
 
     Raises:
         RequestRefusedError: the service serves this member no more; the text says why.
@@ -146,7 +155,7 @@ async def take_part(
         policy = site.policy.client_policy
     party = party or MaskingParty(name, policy, connection.identity, participants)
     with await asyncio.to_thread(Folder, state) as folder:
-        loop = _Loop(connection, answers, party, folder, consents, told)
+        loop = _Loop(connection, answers, party, folder, consents, told, clock)
         if warm:
             await asyncio.to_thread(warm_up)
         return await loop.run(sessions)
@@ -163,40 +172,83 @@ class _Loop:
         folder: Folder,
         consents: Consenting | None,
         told: Callable[[Ended], None],
+        clock: Callable[[], float],
     ) -> None:
         self._connection = connection
         self._folder = folder
+        self._once, self._clock = party.once, clock
         self._told = told
-        self._rest = (connection, answers, party, folder, consents)
+        self._rest = (connection, self._send, answers, party, folder, consents)
         self._sessions: dict[str, _Session] = {}
         self._queues: dict[str, deque[Letter]] = {}
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._unhandled: set[int] = set()
         self._last = 0
         self._ended: list[Ended] = []
+        self._coming: asyncio.Task[Letter | None] | None = None
+        self._exchanging = False
+        self._lingering = 0.0
 
     async def run(self, sessions: int | None) -> list[Ended]:
         """Take letters until so many sessions have ended."""
         self._last = await asyncio.to_thread(lambda: self._folder.sequence)
-        coming: asyncio.Task[Letter | None] | None = None
+        looking = asyncio.create_task(self._look(0.0))
         try:
             while sessions is None or len(self._ended) < sessions:
-                most = max(map(len, self._queues.values()), default=0)
-                if coming is None and len(self._queues) < MAX_SIDE_BY_SIDE and most < MOST_WAITING:
-                    coming = asyncio.create_task(self._connection.next_letter(self._last, WAIT_SECONDS))
-                waiting: set[asyncio.Task[Any]] = {*self._tasks, *([] if coming is None else [coming])}
-                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                seconds = self._ask()
+                coming = [] if self._coming is None else [self._coming]
+                waiting: set[asyncio.Task[Any]] = {*self._tasks, looking, *coming}
+                done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
                 for task in done & self._tasks.keys():
                     await self._finish(task)
-                if coming in done:
-                    letter, coming = coming.result(), None
+                if looking in done:
+                    looking.result()
+                    looking = asyncio.create_task(self._look(LOOK_SECONDS))
+                if self._coming in done:
+                    letter, self._coming = self._coming.result(), None
                     if letter is not None:
                         self._take(letter)
             return self._ended
         finally:
-            for task in (*self._tasks, *([] if coming is None else [coming])):
+            tasks = [*self._tasks, looking, *([] if self._coming is None else [self._coming])]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, *([] if coming is None else [coming]), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look(self, after: float) -> None:
+        """Forget sessions whose end this member has not heard of."""
+        await asyncio.sleep(after)
+        gone = await forget_gone(self._connection, self._folder, self._queues.__contains__, self._once, self._clock)
+        for session, why in gone.items():
+            self._sessions.pop(session, None)
+            ended = Ended(session, "", "forgotten", why)
+            self._ended.append(ended)
+            self._told(ended)
+
+    def _ask(self) -> float | None:
+        """Ask for letters, if there is room and no answer does; return in how many seconds that may be, if not."""
+        most = max(map(len, self._queues.values()), default=0)
+        full = len(self._queues) >= MAX_SIDE_BY_SIDE or most >= MOST_WAITING
+        if self._coming is not None or self._exchanging or full:
+            return None
+        left = self._lingering - asyncio.get_running_loop().time()
+        if self._tasks and left > 0:
+            return left
+        self._coming = asyncio.create_task(self._connection.next_letter(self._last, WAIT_SECONDS))
+        return None
+
+    async def _send(self, session: str, answer: bytes) -> None:
+        """Send an answer, and take the letter that follows from the same request, unless letters are asked for."""
+        if self._coming is not None or self._exchanging or len(self._tasks) > 1:
+            await self._connection.exchange(session, answer)
+            return
+        self._exchanging = True
+        try:
+            _, letter = await self._connection.exchange(session, answer, self._last, WAIT_SECONDS)
+        finally:
+            self._exchanging = False
+        if letter is not None:
+            self._take(letter)
 
     def _take(self, letter: Letter) -> None:
         self._last = letter.sequence
@@ -208,6 +260,8 @@ class _Loop:
         """Begin with the next letter of a session, unless one is being handled."""
         if session not in self._tasks.values() and self._queues.get(session):
             letter = self._queues[session][0]
+            if not self._tasks:
+                self._lingering = asyncio.get_running_loop().time() + LINGER_SECONDS
             self._tasks[asyncio.create_task(self._handle(letter))] = session
 
     async def _handle(self, letter: Letter) -> None:
@@ -224,10 +278,10 @@ class _Loop:
         task.result()
         letter = self._queues[session].popleft()
         self._unhandled.discard(letter.sequence)
-        await asyncio.to_thread(self._folder.handled, min(self._unhandled, default=self._last + 1) - 1)
-        if not letter.body:
-            await asyncio.to_thread(self._folder.forget, session)
+        if not letter.body:  # before it is noted that all was handled, or a crash in between would keep secrets
+            await asyncio.to_thread(self._folder.forget, session, once=self._once)
             self._sessions.pop(session, None)
+        await asyncio.to_thread(self._folder.handled, min(self._unhandled, default=self._last + 1) - 1)
         if not self._queues[session]:
             del self._queues[session]
         self._next(session)
@@ -240,6 +294,7 @@ class _Session:
         self,
         session: str,
         connection: Connection,
+        send: Callable[[str, bytes], Awaitable[None]],
         answers: Answers,
         party: Party,
         folder: Folder,
@@ -247,6 +302,7 @@ class _Session:
     ) -> None:
         self._session = session
         self._connection = connection
+        self._send = send
         self._answers = answers
         self._party = party
         self._folder = folder
@@ -271,13 +327,13 @@ class _Session:
         try:
             answer = await self._answer(letter)
             if answer:
-                await self._connection.deliver(self._session, answer)
+                await self._send(self._session, answer)
                 await self._note(What.ANSWERED, letter.phase, num_bytes=len(answer))
                 if self._participant is not None:
                     self._participant.delivered()
             await self._keep(letter.sequence)
         except _RefusedError as refused:
-            return await self._refuse(letter, refused.kind, refused.reason)
+            return await self._refuse(letter, refused)
         except RequestRefusedError as error:
             if error.kind in _ENDING:
                 raise
@@ -290,7 +346,7 @@ class _Session:
 
     async def _answer(self, letter: Letter) -> bytes:
         """Return the answer, once it is on the disk; empty if there is none to send."""
-        terms, participant = await self._ready()
+        terms, participant = await self._ready(letter.terms)
         try:
             inputs = inputs_for(self._answers, terms)
             await self._note(What.ASKED, letter.phase)
@@ -302,24 +358,27 @@ class _Session:
         except (UnexpectedMessage, MalformedMessage):
             return b""  # nothing has changed: it is for another time, or another process has answered it
         except InputsError as error:
-            raise _RefusedError("InputsError", f"the inputs could not be made: {error}") from None
-        except EncodingError:  # whose text may quote a value
-            raise _RefusedError("EncodingError", "the inputs cannot be encoded as the session asks") from None
+            own = str(error.__cause__ or "")
+            raise _RefusedError("InputsError", f"the inputs could not be made: {error}", own) from None
+        except EncodingError as error:  # whose text may quote a value
+            told = "the inputs do not fit what is asked: names, lengths or bounds; the member was told which"
+            raise _RefusedError("EncodingError", told, str(error)) from None
         except SecAggError as error:
             raise _RefusedError(type(error).__name__, str(error)) from None
         if answer:
             await self._keep(self._kept.sequence if self._kept else 0)
         return answer
 
-    async def _ready(self) -> tuple[Terms, Participant]:
-        """Return what is asked, and the participant, from the disk if it was there before."""
+    async def _ready(self, given: bytes) -> tuple[Terms, Participant]:
+        """Return what is asked, as the disk has it or a letter gave it, and the participant, as the disk has it."""
         if self._terms is None or self._participant is None:
             try:
                 written = await asyncio.to_thread(self._folder.terms, self._session)
                 if not written:
-                    written = await self._connection.terms(self._session)
+                    written = given or await self._connection.terms(self._session)
                     await asyncio.to_thread(self._folder.keep_terms, self._session, written)
                 self._terms = await asyncio.to_thread(read_terms, written)
+                check_session(self._session, self._terms)
                 if self._kept is not None and self._kept.dump:
                     self._participant = await asyncio.to_thread(self._party.restore, self._kept.dump, self._terms)
                 else:
@@ -335,21 +394,21 @@ class _Session:
         self._kept = Kept(sequence, over, dump)
         await asyncio.to_thread(self._folder.keep, self._session, self._kept)
 
-    async def _refuse(self, letter: Letter, kind: str, reason: str) -> Ended:
+    async def _refuse(self, letter: Letter, refused: _RefusedError) -> Ended:
         """Tell the service that this member does not take part, and forget the session's secrets."""
-        reason = printable(reason)
+        kind, reason = refused.kind, printable(refused.reason)
         try:
             await self._connection.refuse(self._session, kind, reason)
         except RequestRefusedError as error:
             if error.kind in _ENDING:
                 raise
         await self._note(What.REFUSED, letter.phase, reason=f"{kind}: {reason}")
-        return await self._over(letter, "refused", f"{kind}: {reason}")
+        return await self._over(letter, "refused", f"{kind}: {reason}", refused.own)
 
-    async def _over(self, letter: Letter, phase: str, reason: str) -> Ended:
+    async def _over(self, letter: Letter, phase: str, reason: str, own: str = "") -> Ended:
         self._participant = None
         await self._keep(letter.sequence, over=True)
-        return Ended(self._session, self._terms.title if self._terms else "", phase, reason)
+        return Ended(self._session, self._terms.title if self._terms else "", phase, reason, own)
 
     async def _agree(self, terms: Terms) -> None:
         if self._consents is not None:

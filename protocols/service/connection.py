@@ -27,7 +27,7 @@ from ..core.framing import printable
 from ..core.machine import Receipt
 from ..masking.messages import VERSION
 from . import signing
-from .errors import ServiceError
+from .errors import ServiceError, is_refusal
 from .signing import Request, authority_of
 from .views import Letter
 
@@ -39,29 +39,42 @@ _HOST = re.compile(r"[0-9A-Za-z._:-]+")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 20.0
 _TIMEOUT = 30.0
 _LONGEST_PHASE = 100
+_LETTER = "secagg-session"
+_REMEDIES = (  # OpenSSL's numbers of what is wrong with a certificate
+    ({9, 10}, "ask its operator to renew it, unless this machine's clock is wrong"),
+    ({18, 19, 20, 21}, "name the file with its authority's certificate (--ca), which its operator has"),
+    ({62, 64}, "use the name that its operator gave you, for which it was made"),
+)
 _SESSION, _SEQUENCE = re.compile(r"[0-9a-f]{1,64}"), re.compile(r"[1-9][0-9]{0,17}")
+_LENGTH = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 class ServiceUnavailableError(ServiceError):
     """The service could not be reached, or could not answer, for as long as was allowed."""
 
 
+class NotOursError(ServiceError):
+    """What answers is not the service: a proxy, a page that asks to sign in, another program at its address."""
+
+
 class RequestRefusedError(ServiceError):
     """The service refuses a request, and would again.
 
     Attributes:
-        status: of HTTP.
+        status: of HTTP; 0 where it is this side that refuses, since the service's certificate is not trusted.
         kind: a word of the service's, such as `revoked`.
+        reason: a sentence.
     """
 
     def __init__(self, status: int, kind: str, reason: str) -> None:
-        super().__init__(f"the service refuses ({status}, {kind}): {reason}")
+        super().__init__(f"the service refuses ({status}, {kind}): {reason}" if status else reason)
         self.status = status
         self.kind = kind
+        self.reason = reason
 
     def __reduce__(self) -> tuple[type[RequestRefusedError], tuple[int, str, str]]:
         """Let the error cross process borders."""
-        return type(self), (self.status, self.kind, str(self).partition(": ")[2])
+        return type(self), (self.status, self.kind, self.reason)
 
 
 class Connection:
@@ -142,7 +155,16 @@ class Connection:
             ServiceUnavailableError: see `patience`.
         """
         form = {"name": name, "public_key": self._identity.public_bytes.hex(), "invitation": invitation}
-        await self._ask("POST", "/v1/members", json.dumps(form).encode())
+        await self._ask("POST", "/v1/members", json.dumps(form).encode(), says="name")
+
+    async def confirm(self, name: str) -> None:
+        """Return if the service knows this connection's key as this member's.
+
+        Raises:
+            RequestRefusedError: it is another member's, or nobody's.
+            ServiceUnavailableError: see `patience`.
+        """
+        await self._ask("GET", f"/v1/members/{quote(name, safe='')}", says="name")
 
     async def rotate(self, name: str, new: Identity) -> None:
         """Replace the member's key; this connection signs by the new one from then on.
@@ -155,13 +177,13 @@ class Connection:
         path = f"/v1/members/{quote(name, safe='')}"
         form = {"public_key": new.public_bytes.hex()}
         try:
-            await self._ask("PUT", f"{path}/key", json.dumps(form).encode(), new=new)
+            await self._ask("PUT", f"{path}/key", json.dumps(form).encode(), says="name", new=new)
         except RequestRefusedError as error:
             if error.kind != "revoked":
                 raise
             old, self._identity = self._identity, new  # the answer to an earlier try may have been lost
             try:
-                await self._ask("GET", path)
+                await self._ask("GET", path, says="name")
             except RequestRefusedError:
                 self._identity = old
                 raise error from None
@@ -174,7 +196,8 @@ class Connection:
             RequestRefusedError: no member, revoked, another process took over, another wire version.
             ServiceUnavailableError: see `patience`.
         """
-        answer = await self._ask("GET", f"/v1/letters?after={after}&wait={wait:.3f}", timeout=wait + _TIMEOUT)
+        target = f"/v1/letters?after={after}&wait={wait:.3f}"
+        answer = await self._ask("GET", target, letters=True, timeout=wait + _TIMEOUT)
         if answer.status_code == 204:
             return None
         return letter_of(answer.headers, answer.content, after)
@@ -186,43 +209,84 @@ class Connection:
             RequestRefusedError: the answer breaks a rule, or the member has no part in the session.
             ServiceUnavailableError: see `patience`.
         """
-        answer = await self._ask("POST", f"/v1/sessions/{session}/letters", body)
-        receipt = _facts(answer).get("receipt")
-        return Receipt(receipt) if receipt in tuple(Receipt) else None
+        return (await self.exchange(session, body))[0]
+
+    async def exchange(
+        self, session: str, body: bytes, after: int | None = None, wait: float = 0.0
+    ) -> tuple[Receipt | None, Letter | None]:
+        """Send an answer and wait for the letter that follows: one request for what `deliver` and `next_letter` do.
+
+        Args:
+            session: of the answer.
+            body: the answer.
+            after: as `next_letter` takes it; no letter is asked for when None.
+            wait: the same.
+
+        Returns:
+            What came of the answer, as `deliver` has it, and the letter; None where there was none in time.
+
+        Raises:
+            RequestRefusedError, ServiceUnavailableError: as `deliver` and `next_letter`.
+        """
+        asked = "" if after is None else f"?after={after}&wait={wait:.3f}"
+        target = f"/v1/sessions/{session}/letters{asked}"
+        letters = after is not None
+        answer = await self._ask("POST", target, body, says="receipt", letters=letters, timeout=wait + _TIMEOUT)
+        if after is None or _LETTER not in answer.headers:
+            return _receipt(_facts(answer).get("receipt")), None
+        return _receipt(answer.headers.get("secagg-receipt")), letter_of(answer.headers, answer.content, after)
 
     async def refuse(self, session: str, kind: str, reason: str) -> None:
         """Say that the member will not take part, and why."""
         form = {"kind": kind, "reason": printable(reason)}
-        await self._ask("POST", f"/v1/sessions/{session}/refusal", json.dumps(form).encode())
+        await self._ask("POST", f"/v1/sessions/{session}/refusal", json.dumps(form).encode(), says="receipt")
 
     async def terms(self, session: str) -> bytes:
         """Return what is asked in a session; `sessions.read_terms` reads it."""
-        return (await self._ask("GET", f"/v1/sessions/{session}")).content
+        return (await self._ask("GET", f"/v1/sessions/{session}", says="version")).content
 
     async def result(self, session: str) -> bytes:
         """Return a session's result as JSON; raise RequestRefusedError where there is none for members."""
-        return (await self._ask("GET", f"/v1/sessions/{session}/result")).content
+        return (await self._ask("GET", f"/v1/sessions/{session}/result", says="version")).content
 
     async def _ask(
-        self, method: str, target: str, body: bytes = b"", *, new: Identity | None = None, timeout: float = _TIMEOUT
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        *,
+        says: str = "",
+        letters: bool = False,
+        new: Identity | None = None,
+        timeout: float = _TIMEOUT,
     ) -> httpx.Response:
-        """Send a request until it is answered, each time signed anew, with pauses of full jitter."""
+        """Send a request until the service answers it, each time signed anew, with pauses of full jitter.
+
+        What something else answers, such as a proxy, says nothing about the service, whatever its status.
+        """
         end = None if self._patience is None else time.monotonic() + self._patience
         tries = 0
         while True:
             try:
                 answer = await self._send(method, target, body, new, timeout)
-                if answer.is_success:
+                if answer.is_success and _is_ours(answer, says, letters):
+                    if tries:
+                        self._told(f"{self.url} answers again")
                     return answer
                 facts = _facts(answer)
                 kind, reason = (printable(facts.get(key, "")) for key in ("error", "reason"))
+                if not is_refusal(answer.status_code, kind):
+                    raise NotOursError(f"the answer ({answer.status_code}) is none of the service's")
                 if answer.status_code not in TRANSIENT:
-                    raise RequestRefusedError(answer.status_code, kind or "unknown", reason or "it does not say why")
+                    raise RequestRefusedError(answer.status_code, kind, reason or "it does not say why")
                 why, least = f"{answer.status_code}, {reason}", _seconds(answer.headers.get("retry-after", ""))
+            except NotOursError as error:
+                why, least = str(error), 0.0
             except httpx.HTTPError as error:
                 why, least = str(error) or type(error).__name__, 0.0
-                if _is_certificate(error):
-                    raise RequestRefusedError(0, "certificate", f"its certificate is not trusted: {why}") from None
+                distrusted = _certificate_error(error)
+                if distrusted is not None:
+                    raise RequestRefusedError(0, "certificate", f"{self.url}: {_distrust(distrusted)}") from None
             most = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**tries)
             pause = least + most * int.from_bytes(self._random(4), "big") / 2**32
             if end is not None and time.monotonic() + pause > end:
@@ -252,14 +316,12 @@ class Connection:
         answer = await self._client.send(request, stream=True)
         try:
             if answer.headers.get("content-encoding", "identity").strip().lower() != "identity":
-                raise RequestRefusedError(
-                    answer.status_code, "encoded", "its answer is compressed, which was not asked for"
-                )
+                raise NotOursError(f"the answer ({answer.status_code}) is compressed, which was not asked for")
             taken = bytearray()
             async for chunk in answer.aiter_raw():
                 taken += chunk
                 if len(taken) > MAX_ANSWER_BYTES:
-                    raise RequestRefusedError(answer.status_code, "too-large", "its answer is longer than is taken")
+                    raise NotOursError(f"the answer ({answer.status_code}) is longer than is taken")
         finally:
             await answer.aclose()
         return httpx.Response(answer.status_code, headers=answer.headers, content=bytes(taken))
@@ -269,9 +331,15 @@ def letter_of(fields: Mapping[str, str], body: bytes, after: int) -> Letter:
     """Return the letter that an answer is; raise RequestRefusedError for anything else, as nothing else would come."""
     session, sequence, phase = (fields.get(f"secagg-{name}", "") for name in ("session", "sequence", "phase"))
     known = _SESSION.fullmatch(session) and _SEQUENCE.fullmatch(sequence) and len(phase) <= _LONGEST_PHASE
-    if not known or not after < int(sequence):
+    stated = fields.get("secagg-terms", "0")
+    split = int(stated) if _LENGTH.fullmatch(stated) else MAX_ANSWER_BYTES + 1
+    if not known or not after < int(sequence) or split > len(body):
         raise RequestRefusedError(200, "no-letter", "it answers with something that is no letter")
-    return Letter(session, int(sequence), printable(phase), body)
+    return Letter(session, int(sequence), printable(phase), body[split:], terms=body[:split])
+
+
+def _receipt(stated: Any) -> Receipt | None:
+    return Receipt(stated) if stated in tuple(Receipt) else None
 
 
 def _context(ca: Path | None) -> ssl.SSLContext:
@@ -283,12 +351,26 @@ def _context(ca: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _is_certificate(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return True
+def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__cause__ or error.__context__
-    return False
+    return error
+
+
+def _distrust(error: ssl.SSLCertVerificationError) -> str:
+    """Return why a certificate is not trusted, and what to do."""
+    why = printable(error.verify_message).rstrip(".")
+    for codes, remedy in _REMEDIES:
+        if error.verify_code in codes:
+            return f"the service's certificate is not trusted ({why}): {remedy}"
+    return f"the service's certificate is not trusted ({why}): ask its operator"
+
+
+def _is_ours(answer: httpx.Response, says: str, letters: bool) -> bool:
+    """Tell whether this is what the service answers where it does what was asked: JSON that begins with a key."""
+    if letters and (_LETTER in answer.headers or (answer.status_code == 204 and not says)):
+        return True
+    return bool(says) and answer.content.startswith(f'{{"{says}":'.encode())
 
 
 def _facts(answer: httpx.Response) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from secagg.errors import ParameterError
 from ..core.files import write_whole
 from ..core.framing import printable
 from ..masking.config import RoundConfig
+from ..statistics.query_words import query_words
 from .errors import ServiceError
 from .sessions import Terms
 
@@ -119,6 +120,7 @@ class Asked:
         protocol: which one sums.
         matters: what it asks about.
         vectors: names and lengths.
+        question: of a query, what is asked of what, in words.
         at: when it was asked first, in seconds since 1970.
         given: phase and bytes of each answer.
         ended: how it ended; empty while it has not.
@@ -131,6 +133,7 @@ class Asked:
     protocol: str = ""
     matters: tuple[Matter, ...] = ()
     vectors: tuple[tuple[str, int], ...] = ()
+    question: tuple[tuple[str, str], ...] = ()
     at: float = 0.0
     given: tuple[tuple[str, int], ...] = ()
     ended: str = ""
@@ -219,6 +222,9 @@ class Consents:
                     "protocol": str(terms.protocol),
                     "matters": [[each.name, each.purpose] for each in matters],
                     "vectors": [list(each) for each in vectors_of(terms)],
+                    "question": []
+                    if terms.asked is None
+                    else [list(each) for each in query_words(terms.asked).items()],
                 }
             )
         try:
@@ -252,7 +258,9 @@ class Consents:
         """Add a line. A full disk costs the page a line, and no session its answer."""
         line = json.dumps({"at": round(self.clock(), 3), **facts}).encode()
         if len(line) > _LINE_BYTES:
-            line = json.dumps({"at": round(self.clock(), 3), **facts, "vectors": [], "matters": []}).encode()
+            line = json.dumps(
+                {"at": round(self.clock(), 3), **facts, "vectors": [], "matters": [], "question": []}
+            ).encode()
         try:
             with self._lock:
                 descriptor = os.open(self.folder / "asked.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -292,6 +300,7 @@ def _after(asked: Asked, line: dict[str, Any]) -> Asked:
                 protocol=str(line["protocol"]),
                 matters=tuple(Matter(str(name), str(purpose)) for name, purpose in line["matters"]),
                 vectors=tuple((str(name), int(length)) for name, length in line["vectors"]),
+                question=tuple((str(kind), str(of)) for kind, of in line.get("question", ())),
             )
         case "answered":
             given = (str(line["phase"]), int(line["bytes"]))

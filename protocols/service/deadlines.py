@@ -10,7 +10,8 @@ from secagg.errors import ParameterError
 
 from ..core.numbers import real, whole
 
-MAX_SECONDS = 366 * 24 * 3600.0
+MAX_SECONDS = 30 * 24 * 3600.0
+"""A member that hears nothing of a session for three times as long forgets it."""
 
 
 @dataclass(frozen=True)

@@ -7,32 +7,36 @@ whichever holds a session's lease runs it (`Desk.run`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
 
 from dp.errors import DpError
 from secagg.errors import ParameterError
 from secagg.prg import cpu_count
 
 from ..core.listener import Transition
-from .errors import NoResultError, StoreError
+from .errors import NoResultError, ServiceError, StoreError, UnknownSessionError
 from .jobs import prepared
 from .jobsteps import Rounds
 from .paying import Purse
-from .running import Runner
+from .running import KEEP_SECONDS, Runner
 from .sessions import SessionSpec
 from .showing import session_shown, sessions_shown
 from .store import Delivery, Store
 from .tables import SESSIONS
 from .taking import Taking
-from .views import Letter, MemberView, Outcome, ServiceView, SessionView, State
+from .together import Together
+from .views import Letter, MemberView, Outcome, ServiceView, SessionView, State, WaitingView
 from .waiting import Letters
 
 if TYPE_CHECKING:
     from dp.ledger import Ledger
 
 STORE_THREADS = 6
+MOST_TERMS_AT_ONCE = 64
 LEASE_SECONDS = 10.0
 """For which a session is a process's own without renewal."""
 
@@ -75,12 +79,17 @@ class Desk:
         self.store = store
         self._purse = None if ledger is None else Purse(ledger)
         self._members = members
+        self.jobs: dict[str, Rounds] = dict(jobs or {})
+        """By name; more may be added while sessions run."""
         self._poll = poll
         threads = workers or cpu_count()
         # Apart, so that what computes for long does not keep leases from being renewed.
         self._reading = ThreadPoolExecutor(STORE_THREADS, "store")
         self._computing = ThreadPoolExecutor(threads, "compute")
+        self.waiting: dict[str, WaitingView] = {}
+        """Sessions that are yet to begin, for `view`, by any name."""
         self._letters = Letters(store, self._call, poll)
+        self._terms: Together[str, bytes] = Together(self._call, self._kept_terms, MOST_TERMS_AT_ONCE)
         self._taking = Taking(store, self._call, patience, poll, self._told)
         self._runner = Runner(
             store,
@@ -89,7 +98,7 @@ class Desk:
             threads,
             self._purse,
             observe,
-            jobs or {},
+            self.jobs,
             lease,
             poll,
             self._taking.resolve,
@@ -126,7 +135,9 @@ class Desk:
         """
         return await self._letters.next(member, after, wait)
 
-    async def deliver(self, member: str, session: str, body: bytes, *, nonce: bytes | None = None) -> Outcome:
+    async def deliver(
+        self, member: str, session: str, body: bytes, *, nonce: bytes | None = None, sha256: bytes | None = None
+    ) -> Outcome:
         """Keep an answer, and return what came of it; no receipt and no error where nobody looked at it yet.
 
         Args:
@@ -134,6 +145,7 @@ class Desk:
             session: in hex.
             body: the message.
             nonce: of the request, at most 64 bytes: noted with the answer, once for each member.
+            sha256: of the body, where it is known.
 
         Raises:
             UnknownSessionError: there is no such session.
@@ -141,7 +153,7 @@ class Desk:
             ReplayedRequestError: the nonce was used before; the answer is not kept.
             StoreError: it could not be kept; repeating it is safe.
         """
-        return await self._taking.deliver(Delivery(member, session, bytes(body), nonce))
+        return await self._taking.deliver(Delivery(member, session, bytes(body), nonce, sha256))
 
     async def refuse(self, member: str, session: str, kind: str, text: str) -> None:
         """Note that a member will not take part, and why: it is no longer awaited. Only the first refusal counts.
@@ -156,11 +168,11 @@ class Desk:
         """Return what is asked in a session; `sessions.read_terms` reads it.
 
         Raises:
-            UnknownSessionError, NotInvitedError, StoreError: as `deliver`.
+            UnknownSessionError, NotInvitedError, StoreError: as `deliver`; a session whose last letter is not kept any
+                more is unknown to members, who would wait for it for ever.
         """
         await self._call(self.store.part_of, member, session)
-        row = await self._call(self.store.row, session, SESSIONS.c.terms)
-        return bytes(row.terms)
+        return await self._terms.ask(session)
 
     async def result(self, member: str | None, session: str) -> bytes:
         """Return a session's result as JSON; None for a member is the operator.
@@ -201,7 +213,8 @@ class Desk:
             budgets = () if self._purse is None else await self._call(self._purse.budgets)
         except DpError as error:
             raise StoreError(f"the ledger cannot be read: {error}") from None
-        return ServiceView(await self._call(sessions_shown, self.store), await self._members(), budgets)
+        shown = await self._call(sessions_shown, self.store)
+        return ServiceView(shown, await self._members(), budgets, tuple(self.waiting.values()))
 
     async def session_view(self, session: str) -> SessionView:
         """Return one session. Raises UnknownSessionError, StoreError: as `deliver`."""
@@ -215,9 +228,27 @@ class Desk:
     def close(self) -> None:
         """End the desk's threads, from its event loop or after it. Its store stays open."""
         self._letters.close()
+        self._terms.close()
         self._taking.close()
         for executor in (self._reading, self._computing):
             executor.shutdown(cancel_futures=True)
+
+    def _kept_terms(self, sessions: Sequence[str]) -> list[bytes | ServiceError]:
+        """Return what is asked in each session, or why that cannot be said."""
+        columns = SESSIONS.c.id, SESSIONS.c.terms, SESSIONS.c.ended
+        with self.store.read() as connection:
+            rows = {row.id: row for row in connection.execute(sa.select(*columns).where(columns[0].in_(sessions)))}
+            since = self.store.now(connection) - KEEP_SECONDS
+        found: list[bytes | ServiceError] = []
+        for session in sessions:
+            if session not in rows:
+                found.append(UnknownSessionError(f"there is no session {session}"))
+            elif (rows[session].ended or since) < since:
+                text = f"session {session} has ended, and its last letter is not kept any more"
+                found.append(UnknownSessionError(text))
+            else:
+                found.append(bytes(rows[session].terms))
+        return found
 
     def _told(self, sessions: set[str]) -> None:
         self._runner.told(sessions)

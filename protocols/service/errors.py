@@ -2,7 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from secagg import errors
 from secagg.errors import SecAggError
+
+STATUSES: Mapping[str, int] = {
+    "bad-request": 400,
+    "wrong-digest": 400,
+    "not-signed": 401,
+    "stranger": 401,
+    "revoked": 403,
+    "not-invited": 403,
+    "not-enrolled": 403,
+    "unknown-session": 404,
+    "no-result": 404,
+    "too-slow": 408,
+    "replayed": 409,
+    "unexpected": 409,
+    "taken-over": 409,
+    "too-large": 413,
+    "misdirected": 421,
+    "refused-message": 422,
+    "wire-version": 426,
+    "too-fast": 429,
+    "too-many": 503,
+    "store": 503,
+    "ending": 503,
+}
+"""Kind of a refusal -> status. Those from 400 up that are not 408, 429 or 503 are the sender's to mend."""
+
+_OF_SESSIONS = frozenset({409, 422})
+"""Statuses of answers that break a rule of their session: their kind is the name of the session's own error."""
+
+
+def is_refusal(status: int, kind: str) -> bool:
+    """Tell whether a service answers by this status and this kind where it refuses."""
+    if kind in STATUSES:
+        return STATUSES[kind] == status
+    error = getattr(errors, kind, None) if kind.isidentifier() else None
+    return status in _OF_SESSIONS and isinstance(error, type) and issubclass(error, SecAggError)
 
 
 class ServiceError(SecAggError):

@@ -125,10 +125,35 @@ class Folder:
                 self._write(_PRIVATE, "\n".join(given).encode())
             return name in given
 
-    def forget(self, name: str) -> None:
-        """Forget a session that has ended."""
-        for ending in (_STATE, _TERMS):
+    def forget(self, name: str, *, once: bool = False) -> None:
+        """Forget a session that has ended.
+
+        Args:
+            name: of the session.
+            once: keep in mind that it was, so that nothing is answered in it ever again.
+        """
+        if once:
+            self.keep(name, Kept(0, True, b""))
+        for ending in (_TERMS,) if once else (_STATE, _TERMS):
             (self.path / (name + ending)).unlink(missing_ok=True)
+
+    def sessions(self) -> dict[str, float]:
+        """Return session -> when something was last kept of it, in seconds since 1970, of all that were not forgotten.
+
+        Raises:
+            ParameterError: the folder cannot be read.
+        """
+        try:
+            found = [path.stem for path in self.path.glob(f"*{_TERMS}") if _SESSION.fullmatch(path.stem)]
+            return {name: max(self._written(name, ending) for ending in (_TERMS, _STATE)) for name in found}
+        except OSError as error:
+            raise ParameterError(f"{self.path} cannot be read: {error.strerror}") from None
+
+    def _written(self, name: str, ending: str) -> float:
+        try:
+            return (self.path / (name + ending)).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def _read(self, name: str) -> bytes:
         try:

@@ -20,31 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..core.numbers import real, whole
-
-STATUSES: Mapping[str, int] = {
-    "bad-request": 400,
-    "wrong-digest": 400,
-    "not-signed": 401,
-    "stranger": 401,
-    "revoked": 403,
-    "not-invited": 403,
-    "not-enrolled": 403,
-    "unknown-session": 404,
-    "no-result": 404,
-    "too-slow": 408,
-    "replayed": 409,
-    "unexpected": 409,
-    "taken-over": 409,
-    "too-large": 413,
-    "misdirected": 421,
-    "refused-message": 422,
-    "wire-version": 426,
-    "too-fast": 429,
-    "too-many": 503,
-    "store": 503,
-    "ending": 503,
-}
-"""Kind of a refusal -> status. Those from 400 up that are not 408, 429 or 503 are the sender's to mend."""
+from .errors import STATUSES
 
 _DRAINED_BYTES = 8 << 20
 _DRAIN_SECONDS = 1.0
@@ -239,7 +215,8 @@ class _Body:
         if self._end is None:
             self._end = time.monotonic() + self._seconds
         try:
-            message = await asyncio.wait_for(self._receive(), max(0.0, self._end - time.monotonic()))
+            async with asyncio.timeout(max(0.0, self._end - time.monotonic())):
+                message = await self._receive()
         except TimeoutError:
             raise Refusal("too-slow", f"the body did not come within {self._seconds:.0f} s") from None
         self.whole = not message.get("more_body", False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -147,7 +147,9 @@ class Members:
                 return  # an answer that was lost on its way
             row = connection.execute(sa.select(INVITATIONS).where(INVITATIONS.c.digest == digest)).first()
             if row is None or row.name != name:
-                raise EnrolmentError("there is no such invitation for this name: it was used, or never made")
+                raise EnrolmentError(
+                    "there is no such invitation for this name: it was used, or never made; ask for a new one"
+                )
             if row.expires < self._clock():
                 raise EnrolmentError("the invitation has expired: ask for a new one")
             self._check_new(connection, key)
@@ -198,15 +200,37 @@ class Members:
             RevokedMemberError: it was revoked or replaced.
             StoreError: the store cannot be used.
         """
+        (found,) = self.by_keys([key])
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def by_keys(self, keys: Sequence[bytes]) -> list[Member | ServiceError]:
+        """Return for each key what `by_key` returns or raises, from one look at the store. Raises StoreError."""
+        wanted = set(keys)
         with self._store.read() as connection:
-            row = connection.execute(sa.select(MEMBERS.c.name, MEMBERS.c.revoked).where(MEMBERS.c.key == key)).first()
-            if row is None:
-                if connection.execute(sa.select(FORMER_KEYS.c.name).where(FORMER_KEYS.c.key == key)).first():
-                    raise RevokedMemberError("the key that signed the request was replaced by another")
-                raise UnknownMemberError("no member has the key that signed the request: enrol first")
-        if row.revoked:
-            raise RevokedMemberError("the key that signed the request was revoked")
-        return Member(row.name, key)
+            rows = connection.execute(
+                sa.select(MEMBERS.c.key, MEMBERS.c.name, MEMBERS.c.revoked).where(MEMBERS.c.key.in_(wanted))
+            ).all()
+            known = {bytes(row.key): row for row in rows}
+            others = wanted - known.keys()
+            former = (
+                set(map(bytes, connection.scalars(sa.select(FORMER_KEYS.c.key).where(FORMER_KEYS.c.key.in_(others)))))
+                if others
+                else set()
+            )
+        found: list[Member | ServiceError] = []
+        for key in keys:
+            if key in former:
+                found.append(RevokedMemberError("the key that signed the request was replaced by another"))
+            elif key not in known:
+                text = "no member has the key that signed the request: enrol first, by an invitation"
+                found.append(UnknownMemberError(text))
+            elif known[key].revoked:
+                found.append(RevokedMemberError("the key that signed the request was revoked"))
+            else:
+                found.append(Member(known[key].name, key))
+        return found
 
     def use_nonce(self, signer: str, nonce: bytes) -> None:
         """Note that a request came; raise ReplayedRequestError if it came before."""

@@ -26,8 +26,7 @@ import secagg.errors
 from ..core.listener import MessageAccepted, ParticipantExcluded, PhaseClosed, PhaseOpened, SessionEnded, Transition
 from ..masking.transitions import ServerPhase
 from ..paillier.state import AggregatorPhase
-from .errors import StoreError, UnknownSessionError
-from .limits import STATUSES
+from .errors import STATUSES, StoreError, UnknownSessionError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from .sessions import Terms
 
 _LOG = logging.getLogger("protocols.service")
+_LOG.addHandler(logging.NullHandler())  # or Python writes bare words to standard error where nobody set up logging
 _PHASES = frozenset({*map(str, ServerPhase), *map(str, AggregatorPhase)})
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1800, 7200, 43200, 259200)
 _OTHER = "other"

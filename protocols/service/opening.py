@@ -26,6 +26,8 @@ BUSY_SECONDS = 30.0
 _READERS = 8
 _LOCK = int.from_bytes(b"secagg-s", "big")
 """Key of the advisory lock under which tables are made and letters are numbered: numbers grow as they are committed."""
+_PAGE_BYTES = 16384
+"""An answer fills hundreds of pages of SQLite's own size, each of which is written twice and read twice."""
 _PRAGMAS = ("synchronous = FULL", "fullfsync = ON", "checkpoint_fullfsync = ON", "cell_size_check = ON")
 
 
@@ -135,7 +137,10 @@ class Database:
         if found is None:
             raise StoreError(f"{self.name} holds no store of this service; check the name, or make one: create=True")
         if found != FORMAT:
-            raise StoreError(f"{self.name} holds a store of format {found}, but this is format {FORMAT}")
+            raise StoreError(
+                f"{self.name} holds a store of format {found}, but this release reads format {FORMAT}: start the one "
+                "that made it, or name another store"
+            )
 
     def ensure(self, metadata: MetaData) -> None:
         """Make further tables, unless they are there."""
@@ -258,6 +263,7 @@ class Database:
 
 def _set_up(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # transactions begin as they are told to
+    connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # of a file that is made now
     if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
         raise StoreError("the store's file system keeps no write-ahead log; put the store on a local one")
     for pragma in _PRAGMAS:

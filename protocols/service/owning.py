@@ -47,6 +47,16 @@ class Loaded:
     deadline: float
 
 
+@dataclass(frozen=True)
+class Owing:
+    """A session without a result that a ledger may hold a reservation of: whether it was revealed, and ended when."""
+
+    session: str
+    orders: bytes = field(repr=False)
+    revealed: bool
+    seconds_ago: float
+
+
 class Owner:
     """One process's leases.
 
@@ -293,15 +303,16 @@ class Owner:
         with self._store.write() as connection:
             connection.execute(update(SESSIONS).where(SESSIONS.c.id == session).values(held=False))
 
-    def owing(self) -> list[tuple[str, bytes, bool]]:
-        """Return sessions without a result whose reservations are open: id, orders, and whether they were revealed."""
+    def owing(self) -> list[Owing]:
+        """Return sessions without a result whose reservations may be open."""
         with self._store.read() as connection:
             rows = connection.execute(
-                select(SESSIONS.c.id, SESSIONS.c.orders, SESSIONS.c.revealed).where(
+                select(SESSIONS.c.id, SESSIONS.c.orders, SESSIONS.c.revealed, SESSIONS.c.ended).where(
                     SESSIONS.c.state == State.FAILED, SESSIONS.c.held.is_(True)
                 )
             ).all()
-        return [(row.id, row.orders.encode(), row.revealed) for row in rows]
+            now = self._store.now(connection) if rows else 0.0
+        return [Owing(row.id, row.orders.encode(), row.revealed, now - row.ended) for row in rows]
 
     def _answers(self, connection: Connection, lease: Lease, phase: int, after: int, *, noted: bool) -> list[Arrival]:
         which = INBOX.c.outcome.is_not(None) if noted else INBOX.c.outcome.is_(None)

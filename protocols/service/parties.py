@@ -33,7 +33,15 @@ class InputsError(SecAggError):
 
 
 class Party(Protocol):
-    """Makes a member's participants."""
+    """Makes a member's participants.
+
+    Attributes:
+        once: whether a session that is over is remembered for good, since a second participant in it would be unsafe.
+    """
+
+    @property
+    def once(self) -> bool:
+        """See above."""
 
     def begin(self, terms: Terms) -> Participant:
         """Return a new participant; raise SecAggError where the terms are not met."""
@@ -63,6 +71,11 @@ class MaskingParty:
     policy: ClientPolicy | None = None
     identity: Identity | None = None
     participants: Participants | None = None
+
+    @property
+    def once(self) -> bool:
+        """No: a client that begins anew has other masks, and no key that opened anything before."""
+        return False
 
     def begin(self, terms: Terms) -> Participant:
         """Return a client."""
@@ -129,6 +142,11 @@ class PaillierParty:
     key_use: Remembers | None = None
     noise: NoisePool | None = None
 
+    @property
+    def once(self) -> bool:
+        """Yes: a committee member that began anew could endorse a second list, and open a second sum of the round."""
+        return True
+
     def begin(self, terms: Terms) -> Participant:
         """Return a contributor or member."""
         self._agree(terms)
@@ -156,6 +174,17 @@ class PaillierParty:
             raise ParameterError("the session's parameters are not those that this member has")
 
 
+def check_session(session: str, terms: Terms) -> None:
+    """Return unless these are terms of a round that has an id of its own, and this is another.
+
+    Raises:
+        ContradictoryRequest: it is: one round would be several sessions, each with an answer of its own.
+    """
+    proposed = terms.proposed
+    if isinstance(proposed, RoundParameters) and proposed.session.hex() != session:
+        raise ContradictoryRequest("the session is not the round that its parameters are of")
+
+
 def inputs_for(answers: Answers, terms: Terms) -> Callable[[], Inputs]:
     """Return a function that makes the inputs for a session, and tells nothing but the kind of error where it cannot.
 
@@ -172,6 +201,8 @@ def inputs_for(answers: Answers, terms: Terms) -> Callable[[], Inputs]:
     def make() -> Inputs:
         try:
             return answer.answer(query) if isinstance(answer, Site) else take_inputs(answer(terms))
+        except InputsError:
+            raise
         except QueryRefused as error:
             raise InputsError(f"QueryRefused: {error.reason}") from None  # one word of a fixed list
         except Exception as error:  # whose text may quote values

@@ -49,14 +49,20 @@ class Purse:
         names = frozenset(survivors)
         self._ledger.commit(self._reservation(session, payment), _cost(payment, config, len(names)), participants=names)
 
-    def release(self, session: str, payment: Payment) -> None:
-        """Release what a session that ended before anything was revealed had reserved, if it had."""
+    def release(self, session: str, payment: Payment) -> bool:
+        """Release what a session that ended before anything was revealed had reserved, if it had.
+
+        Returns:
+            Whether the ledger knows of the session. If not, nothing was reserved, or not yet: whoever was about to may
+            still be, in a thread that nobody can stop.
+        """
         try:
             reservation = self._reservation(session, payment)
         except UnknownBudgetError:
-            return  # it ended before anything was reserved
+            return False
         if reservation.status == "reserved":
             self._ledger.release(reservation, "ended before anything was asked for that opens the sum")
+        return True
 
     def budgets(self) -> tuple[BudgetView, ...]:
         """Return all budgets and what is spent of them."""

@@ -139,6 +139,7 @@ class Runner:
         self._driving: dict[Lease, asyncio.Task[None]] = {}
         self._mailboxes: dict[str, StoreMailbox] = {}
         self._paused: dict[str, float] = {}
+        self._asked: dict[str, float] = {}
         self._look = asyncio.Event()
 
     def listener(self, session: str) -> Listener:
@@ -316,17 +317,29 @@ class Runner:
             raise StoreError(str(failure)) from None
 
     async def _settle(self) -> None:
-        """Release what sessions had reserved that ended before they were revealed."""
+        """Release what sessions had reserved that ended before they were revealed.
+
+        A reservation may come after the end: its thread runs on when its session is cancelled or taken away. So where
+        the ledger knows of none, it is asked again, for as long as an ended session's letters are kept.
+        """
         if self._purse is None:
             return
-        for session, orders, revealed in await self.call(self.owner.owing):
+        now = asyncio.get_running_loop().time()
+        owing = await self.call(self.owner.owing)
+        self._asked = {each.session: self._asked[each.session] for each in owing if each.session in self._asked}
+        for each in owing:
+            if self._asked.get(each.session, now) > now:
+                continue
+            self._asked[each.session] = now + max(PAUSE_SECONDS, each.seconds_ago / 4)  # ever more seldom
             try:
-                payment = read_orders(orders).payment
-                if payment is not None and not revealed:
-                    await self.call(self._purse.release, session, payment)
+                payment = read_orders(each.orders).payment
+                settled = payment is None or each.revealed
+                if payment is not None and not each.revealed:
+                    settled = await self.call(self._purse.release, each.session, payment)
             except (DpError, StoreError):
                 continue  # it stays reserved, and counts as spent
-            await self.call(self.owner.settled, session)
+            if settled or each.seconds_ago > KEEP_SECONDS:
+                await self.call(self.owner.settled, each.session)
 
     async def _fail(self, lease: Lease, error: Exception) -> None:
         """End a session that nobody can run."""

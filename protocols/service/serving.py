@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -26,13 +27,14 @@ from ..core.participants import Participants
 from .app import Requests
 from .connection import LOOPBACK
 from .desk import Desk
+from .handshakes import Handshakes
 from .jobs import prepared
 from .limits import Limits, Refusal, Refused, as_json, peer_of
 from .members import Members
 from .sessions import SessionSpec
 from .store import Store
 from .tables import SESSIONS
-from .views import SessionView
+from .views import SessionView, WaitingView
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -51,15 +53,18 @@ GRACE_SECONDS = 3
 def guarded(limits: Limits, refused: Refused) -> type[H11Protocol]:
     """Return uvicorn's protocol with limits on connections, and on the time that the head of a request may take."""
     peers: Counter[str] = Counter()
+    under_way = Handshakes(limits, lambda: refused.count("too-many"))
 
     class Guarded(H11Protocol):
         """One connection."""
 
+        handshakes = under_way
         _peer = ""
         _late: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            under_way.done(transport.get_extra_info("peername"))
             address = self.client[0] if self.client else ""
             self._peer = peer_of(address)
             peers[self._peer] += 1
@@ -128,25 +133,28 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: Any = None) -> None:
         await self.lifespan.startup()
         config = self.config
+        self.servers = []
 
         def protocol() -> asyncio.Protocol:
             made: Any = config.http_protocol_class
             return made(config=config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[no-any-return]
 
+        guard: Any = config.http_protocol_class
         try:
-            server = await asyncio.get_running_loop().create_server(
-                protocol,
-                config.host,
-                config.port,
-                ssl=config.ssl,
-                backlog=config.backlog,
-                ssl_handshake_timeout=None if config.ssl is None else HANDSHAKE_SECONDS,
-            )
+            bound = await asyncio.to_thread(guard.handshakes.listen, config.host, config.port)
+            for each in bound:
+                server = await asyncio.get_running_loop().create_server(
+                    protocol,
+                    sock=each,
+                    ssl=config.ssl,
+                    backlog=config.backlog,
+                    ssl_handshake_timeout=None if config.ssl is None else HANDSHAKE_SECONDS,
+                )
+                self.servers.append(server)
         except OSError as error:
             raise ParameterError(
                 f"nothing can be served at {config.host}, port {config.port}: {error.strerror}"
             ) from None
-        self.servers = [server]
         self.started = True
 
 
@@ -268,6 +276,7 @@ class Service:
         config.load()
         config.ssl = self._tls
         server = self._server = _Server(config)
+        gc.freeze()  # what was loaded stays: looking for garbage in it, again and again, took a tenth of all time
         serving = asyncio.create_task(server.serve())
         running: asyncio.Task[None] | None = None
         try:
@@ -287,6 +296,7 @@ class Service:
                 running.cancel()
             await asyncio.gather(serving, *([] if running is None else [running]), return_exceptions=True)
             self._server = None
+            gc.unfreeze()
 
     async def run(self, *specs: SessionSpec) -> list[SessionView]:
         """Serve until these sessions have ended, side by side; return them in their order."""
@@ -298,8 +308,16 @@ class Service:
         opened = [await self.desk.open(spec) for spec in specs]
         return list(await asyncio.gather(*(self.desk.wait(session) for session in opened)))
 
-    async def enrolled(self, members: Iterable[str] | int) -> Participants:
-        """Return members with their keys once all of these, or so many, can take part; of more, the first by name."""
+    async def enrolled(
+        self, members: Iterable[str] | int, told: Callable[[Participants], None] = lambda able: None
+    ) -> Participants:
+        """Return members with their keys once all of these, or so many, can take part; of more, the first by name.
+
+        Args:
+            members: names, or how many.
+            told: called with all who can take part while that is not enough, whenever it changes.
+        """
+        before: tuple[str, ...] | None = None
         while True:
             able = await asyncio.to_thread(self.members.participants)
             if isinstance(members, int):
@@ -307,18 +325,45 @@ class Service:
                     return Participants({name: able.keys[name] for name in able.names[:members]})
             elif set(members) <= set(able):
                 return Participants({name: able.keys[name] for name in members})
+            if able.names != before:
+                before = able.names
+                told(able)
             await asyncio.sleep(0.1)
 
-    async def once(self, name: str, asked: Asked) -> SessionView:
+    @contextlib.asynccontextmanager
+    async def gathered(
+        self, name: str, asked: Asked, told: Callable[[WaitingView], None] = lambda waiting: None
+    ) -> AsyncIterator[Participants]:
+        """Wait for who takes part, and have the session opened inside.
+
+        Until then `told` hears who is there, and the page shows it.
+        """
+
+        def still_waits(able: Participants) -> None:
+            names = () if isinstance(asked.members, int) else asked.members
+            missing = tuple(each for each in names if each not in able)
+            count = asked.count - len(missing) if names else len(able)
+            self.desk.waiting[name] = WaitingView(asked.title, asked.count, count, missing)
+            told(self.desk.waiting[name])
+
+        try:
+            yield await self.enrolled(asked.members, still_waits)
+        finally:
+            self.desk.waiting.pop(name, None)
+
+    async def once(
+        self, name: str, asked: Asked, told: Callable[[WaitingView], None] = lambda waiting: None
+    ) -> SessionView:
         """Run a session while the service is served, or go on with the one that was begun by this name before.
 
-        It is opened when its members are there. All processes of a store may call this: they run one session.
+        It is opened when its members are there (see `gathered`). All processes of a store may call this: they run one
+        session.
         """
         session = await asyncio.to_thread(self._begun, name)
         if session is None:
-            spec = asked.spec(await self.enrolled(asked.members))
-            new = await asyncio.to_thread(prepared, spec, job=name, number=0)
-            await asyncio.to_thread(self.store.add, new)
+            async with self.gathered(name, asked, told) as members:
+                new = await asyncio.to_thread(prepared, asked.spec(members), job=name, number=0)
+                await asyncio.to_thread(self.store.add, new)
             session = await asyncio.to_thread(self._begun, name)
         return await self.desk.wait(session or "")
 
@@ -339,6 +384,7 @@ class Service:
 def _tls(certificate: Path | str, key: Path | str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.num_tickets = 0  # a member keeps its connection, and resumes none
     try:
         context.load_cert_chain(str(certificate), str(key))
     except (OSError, ssl.SSLError) as error:

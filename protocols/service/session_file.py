@@ -9,6 +9,16 @@ members = 12                  # the first twelve that enrol; or their names
 title = "votes"
 vectors.votes = {length = 3, max_value = 1}
 members = ["site-1", "site-2", "site-3", "site-4", "site-5"]
+
+[[session]]
+title = "an encrypted sum"
+paillier = "round.parameters" # of `secagg paillier round`, which names everyone
+
+[[session]]
+title = "a model"
+training = "model:proposed"   # bytes from which members train next, from the sum before; None ends
+vectors.update = {length = 100, clip = 1.0}
+members = 5
 """
 
 from __future__ import annotations
@@ -28,12 +38,14 @@ from ..core.numbers import whole
 from ..core.participants import Participants
 from ..core.threat_model import Adversary, ThreatModel
 from ..inputs.vectors import FloatVector, IntegerVector
+from ..paillier.files import read_round
+from ..paillier.parameters import RoundParameters
 from ..statistics.query import Query
 from ..statistics.query_file import query_from_toml
 from ..statistics.release import ReleasePolicy
 from .deadlines import Deadlines
 from .jobs import asking, summing
-from .sessions import Audience, SessionSpec
+from .sessions import Audience, Kind, SessionSpec
 
 MAX_SESSIONS = 1000
 _RELEASE = ("min_cell", "min_records", "min_sites")
@@ -46,9 +58,11 @@ class Asked:
 
     Args:
         title: what its operator calls it.
-        members: names, or how many are waited for.
+        members: names, or how many are waited for; those of the parameters where there are some.
         query: what is asked of sites; or else
-        vectors: what is summed.
+        vectors: what is summed; or else
+        paillier: parameters of an encrypted sum.
+        training: `module:function` that proposes each round of training on the vectors, see `training.proposing`.
         corrupt: fraction that may collude with the server.
         dropout: fraction that may vanish.
         adversary: what the server may do.
@@ -61,9 +75,11 @@ class Asked:
     """
 
     title: str
-    members: tuple[str, ...] | int
+    members: tuple[str, ...] | int = ()
     query: Query | None = None
     vectors: tuple[FloatVector | IntegerVector, ...] = ()
+    paillier: RoundParameters | None = None
+    training: str | None = None
     corrupt: float = 0.1
     dropout: float = 0.1
     adversary: Adversary = Adversary.SEMI_MALICIOUS_SERVER
@@ -73,8 +89,13 @@ class Asked:
 
     def __post_init__(self) -> None:
         """Check what can be checked before members are known: a session of so many, whoever they are."""
+        if self.paillier is not None:
+            self._check_paillier(self.paillier)
+            return
         if (self.query is None) is not bool(self.vectors):
             raise ParameterError(f"session {self.title!r:.60} needs a query or vectors, and not both")
+        if self.training is not None and not self.vectors:
+            raise ParameterError(f"session {self.title!r:.60} trains, and so needs vectors: what a member gives back")
         if self.release is not None and self.query is None:
             raise ParameterError(f"session {self.title!r:.60} has no query, of which {', '.join(_RELEASE)} would be")
         if not self.adversary.needs_identities:
@@ -82,11 +103,29 @@ class Asked:
         else:
             ThreatModel(self.count, self.corrupt, self.dropout, self.adversary)
 
+    def _check_paillier(self, parameters: RoundParameters) -> None:
+        """Check that nothing is said besides parameters that is theirs to say; they name who takes part."""
+        own = ("title", "paillier", "deadlines", "results_to")
+        for each in fields(self):
+            if each.name not in own and getattr(self, each.name) != each.default:
+                raise ParameterError(
+                    f"session {self.title!r:.60} is encrypted by parameters, which say all: leave {each.name} out"
+                )
+        object.__setattr__(self, "members", (*parameters.contributors, *parameters.members))
+        self.spec(self.trial)
+
     @property
     def digest(self) -> str:
         """What tells it from other sessions, in 32 hexadecimal digits."""
         query = b"" if self.query is None else self.query.digest
-        facts = (self.title, self.members, query, self.vectors, self.corrupt, self.dropout, self.adversary)
+        facts: tuple[Any, ...] = (
+            *(self.title, self.members, query, self.vectors),
+            *(self.corrupt, self.dropout, self.adversary),
+        )
+        if self.paillier is not None:
+            facts += (self.paillier.session,)
+        if self.training is not None:
+            facts += (self.training,)
         return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()[:32]
 
     @property
@@ -99,11 +138,20 @@ class Asked:
         """Participants to check the session with."""
         return Participants.numbered(self.members) if isinstance(self.members, int) else Participants(self.members)
 
-    def spec(self, participants: Participants) -> SessionSpec:
-        """Return the session among these, with their keys where the adversary asks for identities."""
+    def spec(self, participants: Participants, payload: bytes = b"") -> SessionSpec:
+        """Return the session among these, with their keys where the adversary asks for identities.
+
+        Args:
+            participants: who takes part.
+            payload: what training starts from.
+        """
+        more: dict[str, Any] = {"deadlines": self.deadlines, "results_to": self.results_to}
+        if self.paillier is not None:
+            return SessionSpec(self.title, self.paillier, **more)
         model = ThreatModel(len(participants), self.corrupt, self.dropout, self.adversary)
         among = participants if self.adversary.needs_identities else Participants(participants.names)
-        more: dict[str, Any] = {"deadlines": self.deadlines, "results_to": self.results_to}
+        if self.training is not None:
+            more |= {"kind": Kind.TRAINING, "payload": payload}
         if self.query is not None:
             return asking(self.title, self.query, model, among, self.release, **more)
         return summing(self.title, self.vectors, model, among, **more)
@@ -150,18 +198,7 @@ def _session(given: Any, path: Path) -> Asked:
     what = f"session {title!r:.60} of {path}"
     if "deadlines" in plain or "release" in plain:
         raise ParameterError(f"{what} has {', '.join((*_DEADLINES, *_RELEASE))} by themselves")
-    plain["members"] = _members(plain.get("members"), what)
-    if "query" in plain:
-        if not isinstance(plain["query"], str):
-            raise ParameterError(f"{what}: query must be the name of a file")
-        plain["query"] = read_query_file(path.parent / plain["query"])
-    if "vectors" in plain:
-        plain["vectors"] = _vectors(plain["vectors"], what)
-    for name, kind in (("adversary", Adversary), ("results_to", Audience)):
-        if name in plain:
-            if plain[name] not in tuple(kind):
-                raise ParameterError(f"{what}: {name} must be one of {', '.join(kind)}")
-            plain[name] = kind(plain[name])
+    _read_parts(plain, path, what)
     try:
         release = {name: given[name] for name in _RELEASE if name in given}
         if release:
@@ -170,6 +207,28 @@ def _session(given: Any, path: Path) -> Asked:
         return Asked(**plain)
     except (ParameterError, TypeError, ValueError) as error:
         raise ParameterError(f"{what}: {error}") from None
+
+
+def _read_parts(plain: dict[str, Any], path: Path, what: str) -> None:
+    """Put what a session's parts stand for in their places."""
+    for name in ("query", "paillier"):
+        if not isinstance(plain.get(name, ""), str):
+            raise ParameterError(f"{what}: {name} must be the name of a file")
+    if not isinstance(plain.get("training", ""), str):
+        raise ParameterError(f"{what}: training must be a text such as module:function")
+    if "paillier" in plain:
+        plain["paillier"] = read_round(path.parent / plain["paillier"])
+    if "paillier" not in plain or "members" in plain:
+        plain["members"] = _members(plain.get("members"), what)
+    if "query" in plain:
+        plain["query"] = read_query_file(path.parent / plain["query"])
+    if "vectors" in plain:
+        plain["vectors"] = _vectors(plain["vectors"], what)
+    for name, kind in (("adversary", Adversary), ("results_to", Audience)):
+        if name in plain:
+            if plain[name] not in tuple(kind):
+                raise ParameterError(f"{what}: {name} must be one of {', '.join(kind)}")
+            plain[name] = kind(plain[name])
 
 
 def _members(given: Any, what: str) -> tuple[str, ...] | int:

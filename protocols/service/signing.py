@@ -86,8 +86,8 @@ class Signed:
         """Raise AuthenticationFailed if it was signed too long ago, or is yet to be."""
         if abs(now - self.created) > WINDOW_SECONDS:
             raise AuthenticationFailed(
-                f"the request was signed {now - self.created:.0f} s before it came, but at most {WINDOW_SECONDS} s off "
-                "are accepted: set the clock"
+                f"the request was signed {abs(now - self.created):.0f} s {'before' if now > self.created else 'after'} "
+                f"it came, by its sender's clock, but at most {WINDOW_SECONDS} s off are accepted: set the clock"
             )
 
 

@@ -50,6 +50,7 @@ class Delivery:
     session: str
     body: bytes = field(repr=False)
     nonce: bytes | None = field(default=None, repr=False)
+    sha256: bytes | None = field(default=None, repr=False)  # of the body, where it is known
 
     def __post_init__(self) -> None:
         """Turn away what no database column takes: it would take others' answers of the same commit along."""
@@ -60,7 +61,7 @@ class Delivery:
     @cached_property
     def digest(self) -> str:
         """What tells it from other answers."""
-        return hashlib.sha256(self.body).hexdigest()
+        return (self.sha256 or hashlib.sha256(self.body).digest()).hex()
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ class Store(Database):
         )
         with self.read() as connection:
             rows = [connection.execute(first, {"of": member, "after": after}).first() for member, after in asked]
-        return [None if row is None else Letter(row.session, row.id, row.name, row.body) for row in rows]
+        return [None if r is None else Letter(r.session, r.id, r.name, r.body, first=r.phase == 0) for r in rows]
 
     def last_letter(self) -> int:
         """Return the number of the last letter of all."""

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from ..core.machine import Receipt
 
+_MOST_NAMED = 8
+
 
 @dataclass(frozen=True)
 class Letter:
@@ -18,12 +20,16 @@ class Letter:
         sequence: grows from letter to letter of one member.
         phase: in which the session was when it was written.
         body: the message.
+        first: whether it is of the session's first phase, so that its member may not have the terms yet.
+        terms: the session's, where they came along.
     """
 
     session: str
     sequence: int
     phase: str
     body: bytes = field(repr=False)
+    first: bool = False
+    terms: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -149,9 +155,33 @@ class BudgetView:
 
 
 @dataclass(frozen=True)
+class WaitingView:
+    """A session that has not begun, since not all its members can take part yet.
+
+    Attributes:
+        title: what its operator calls it.
+        needed: how many members it is for.
+        able: how many of these can take part.
+        missing: who cannot, where they were named; empty where any will do.
+    """
+
+    title: str
+    needed: int
+    able: int
+    missing: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Say so in a line."""
+        named, more = ", ".join(self.missing[:_MOST_NAMED]), len(self.missing) - _MOST_NAMED
+        lacking = f"; missing: {named}{f' and {more:,} more' if more > 0 else ''}" if named else ""
+        return f"{self.able:,} of {self.needed:,} members can take part{lacking}"
+
+
+@dataclass(frozen=True)
 class ServiceView:
     """All that a service has to show."""
 
     sessions: tuple[SessionView, ...]
     members: tuple[MemberView, ...]
     budgets: tuple[BudgetView, ...]
+    waiting: tuple[WaitingView, ...] = ()

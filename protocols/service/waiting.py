@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from .errors import ServiceError
 from .store import Store
 from .taking import Call
+from .together import Together
 from .views import Letter
 
 MOST_AT_ONCE = 64
@@ -27,8 +28,7 @@ class Letters:
         self._store, self._call, self._poll = store, call, poll
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._seen: int | None = None
-        self._asked: list[tuple[tuple[str, int], asyncio.Future[Letter | None]]] = []
-        self._reading: asyncio.Task[None] | None = None
+        self._first: Together[tuple[str, int], Letter | None] = Together(call, store.letters, MOST_AT_ONCE)
         self._watching: asyncio.Task[None] | None = None
 
     async def next(self, member: str, after: int, seconds: float) -> Letter | None:
@@ -39,7 +39,7 @@ class Letters:
             event = asyncio.Event()
             self._waiting[member].add(event)
             try:
-                letter = await self._first(member, after)
+                letter = await self._first.ask((member, after))
                 left = until - loop.time()
                 if letter is not None or left <= 0:
                     return letter
@@ -61,34 +61,11 @@ class Letters:
             for event in self._waiting.get(member, ()):
                 event.set()
 
-    async def _first(self, member: str, after: int) -> Letter | None:
-        """Read a letter, together with all others who ask at this time."""
-        loop = asyncio.get_running_loop()
-        found: asyncio.Future[Letter | None] = loop.create_future()
-        self._asked.append(((member, after), found))
-        if self._reading is None or self._reading.done():
-            self._reading = loop.create_task(self._read())
-        return await found
-
-    async def _read(self) -> None:
-        while self._asked:
-            batch, self._asked = self._asked[:MOST_AT_ONCE], self._asked[MOST_AT_ONCE:]
-            try:
-                letters: list[Letter | None] = await self._call(self._store.letters, [asked for asked, _ in batch])
-            except Exception as error:  # whatever it is, it is theirs who ask
-                for _, found in batch:
-                    if not found.done():
-                        found.set_exception(error)
-                continue
-            for (_, found), letter in zip(batch, letters, strict=True):
-                if not found.done():  # who asked may have gone
-                    found.set_result(letter)
-
     def close(self) -> None:
         """Stop looking."""
-        for task in (self._reading, self._watching):
-            if task is not None:
-                task.cancel()
+        self._first.close()
+        if self._watching is not None:
+            self._watching.cancel()
 
     async def _watch(self) -> None:
         while self._waiting:

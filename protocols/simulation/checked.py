@@ -36,7 +36,10 @@ class Updates(SimulatedInputs):
         values *= np.float32(2.2 * self._clip)
         values -= np.float32(1.1 * self._clip)
         top = self._encoding.max_level
-        levels = np.rint(np.clip(values.astype(np.float64) * self._encoding.scale, -top, top))
+        levels = values.astype(np.float64)
+        levels *= self._encoding.scale
+        np.clip(levels, -top, top, out=levels)
+        np.rint(levels, out=levels)
         return Inputs({self._spec.name: values}), levels
 
 
@@ -106,7 +109,7 @@ def run_checked_round(
 ) -> CheckedRound:
     """Run a round of one float vector, rounded to nearest, on simulated data, and compare.
 
-    The plain sum is made of the same data by other code than the encoding's: scaled, clipped and rounded in one line.
+    The plain sum is made of the same data by other code than the encoding's: scaled, clipped and rounded.
     `workers` is how many processes the clients live in (`Simulation`).
 
     Raises:

@@ -34,7 +34,7 @@ class SimulatedInputs(ABC):
         """Return a client's inputs. Whoever asks gets them through: who drops falls silent before."""
         inputs, plain = self.draw(np.random.default_rng((self._seed, self._participants.number(name))))
         with _ADDING:
-            np.add(self.plain_sum, plain, out=self.plain_sum, casting="unsafe")
+            self.plain_sum += plain.astype(self.plain_sum.dtype)  # at once: numpy converts by small pieces
             self.given_to.add(name)
         return inputs
 
@@ -43,7 +43,7 @@ class SimulatedInputs(ABC):
         total = np.zeros_like(self.plain_sum)
         for name in names:
             _, plain = self.draw(np.random.default_rng((self._seed, self._participants.number(name))))
-            np.add(total, plain, out=total, casting="unsafe")
+            total += plain.astype(total.dtype)
         return total
 
     @abstractmethod

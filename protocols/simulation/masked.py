@@ -155,8 +155,6 @@ class Simulation:
         clients = Clients(self.config, self.policy, self.inputs)
         count = min(count, len(names))
         with working(clients, count) if count > 1 else nullcontext() as workers:
-            if workers:
-                clients.prepare()  # while they do
             place = workers or clients
             keys = place.settle(names.names)
             known = Participants(keys) if keys else names

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
+from typing import Protocol
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from secagg.signatures import Identity
 from ..core.machine import Receipt
 from ..core.participants import Participants
 from ..paillier.aggregator import Aggregator
+from ..paillier.contributions import Elsewhere
 from ..paillier.contributor import Contributor, encrypt_update
 from ..paillier.member import CommitteeMember
 from ..paillier.parameters import RoundParameters, check_quorum
@@ -39,9 +41,27 @@ Announce = Callable[[str, int], Callable[[int], None]]
 """Told of a stage and how many steps it has; returns what to call with steps done."""
 
 
+class Engine(Elsewhere, Protocol):
+    """What computes on public values for a round, if not this process and those that it starts."""
+
+    @property
+    def workers(self) -> int:
+        """How many tasks run side by side."""
+
+    def at_once(self, parameters: RoundParameters) -> int:
+        """Return how many contributions are taken in at a time."""
+
+    def encrypted(self, parameters: RoundParameters, clients: Sequence[int]) -> Iterator[tuple[EncryptedUpdate, float]]:
+        """Yield each client's encrypted update, and the seconds that it took, in order."""
+
+
 @dataclass(frozen=True)
 class Report:
-    """What a simulated round took, and whether its sum is exact. Seconds and bytes; counts of parties and numbers."""
+    """What a simulated round took, and whether its sum is exact. Seconds and bytes; counts of parties and numbers.
+
+    `workers` are processes, or an engine's. The memory is of this process and those that it has ended, without an
+    engine's.
+    """
 
     exact: bool
     clients: int
@@ -54,6 +74,7 @@ class Report:
     wall_seconds: float
     client_bytes_sent_mean: float
     peak_memory_bytes: int
+    workers: int
 
     def as_json(self) -> dict[str, object]:
         """Return the report as the command prints it."""
@@ -71,6 +92,7 @@ class Report:
             },
             "bytes": {"client_sent_mean": self.client_bytes_sent_mean},
             "peak_memory_bytes": self.peak_memory_bytes,
+            "workers": self.workers,
         }
 
 
@@ -101,12 +123,14 @@ def simulate(
     threshold: int,
     dropout: float = 0.0,
     workers: int = 1,
+    engine: Engine | None = None,
     announce: Announce = silent,
 ) -> Report:
     """Deal a key and run a round: `clients` updates of `dim` numbers of 16 bits; `wall` starts after the dealing.
 
     Of the dropout fraction, half the clients vanish before they commit and half after; as many committee members vanish
-    as the fraction says and the threshold bears, before they open.
+    as the fraction says and the threshold bears, before they open. Key shares and identities stay in this process,
+    whatever the engine.
 
     Raises:
         ParameterError: no such round is possible.
@@ -118,7 +142,7 @@ def simulate(
     _survivors(clients, dropout)
     tick = announce("dealing the key (searching two safe primes)", 0)
     key, shares = deal(threshold, committee, key_bits=key_bits, progress=tick)
-    return run_round(key, shares, clients, dim, dropout=dropout, workers=workers, announce=announce)
+    return run_round(key, shares, clients, dim, dropout=dropout, workers=workers, engine=engine, announce=announce)
 
 
 def _survivors(clients: int, dropout: float) -> int:
@@ -136,6 +160,7 @@ def run_round(
     *,
     dropout: float = 0.0,
     workers: int = 1,
+    engine: Engine | None = None,
     announce: Announce = silent,
 ) -> Report:
     """Run a round with a dealt key."""
@@ -163,11 +188,15 @@ def run_round(
     result, sent, client_seconds = _run(
         parameters,
         identities,
-        {share.member: CommitteeMember(parameters, share, committee[names[share.member - 1]]) for share in shares},
+        {
+            share.member: CommitteeMember(parameters, share, committee[names[share.member - 1]], elsewhere=engine)
+            for share in shares
+        },
         late=frozenset(contributors[: vanished // 2]),
         silent_after=frozenset(contributors[vanished // 2 : vanished]),
         opening=key.num_members - lost_members,
         workers=workers,
+        engine=engine,
         clock=clock,
         announce=announce,
     )
@@ -188,6 +217,7 @@ def run_round(
         wall_seconds=wall,
         client_bytes_sent_mean=sent / len(result.survivors),
         peak_memory_bytes=peak_memory_bytes(),
+        workers=engine.workers if engine else workers,
     )
 
 
@@ -200,6 +230,7 @@ def _run(
     silent_after: frozenset[str],
     opening: int,
     workers: int,
+    engine: Engine | None,
     clock: _Clock,
     announce: Announce,
 ) -> tuple[PaillierResult, int, float]:
@@ -207,7 +238,8 @@ def _run(
     sent: dict[str, int] = defaultdict(int)
     contributors: dict[str, Contributor] = {}
     number, committee = parameters.contributors.number, parameters.members
-    with Aggregator(parameters, workers=workers) as aggregator:
+    at_once = engine.at_once(parameters) if engine else _BATCH
+    with Aggregator(parameters, workers=workers, elsewhere=engine) as aggregator:
 
         def close() -> Mapping[str, bytes]:
             with clock.of("server"):
@@ -217,7 +249,8 @@ def _run(
         invited = [name for name in aggregator.outgoing() if name not in late]
         encrypting = 0.0
         tick = announce("clients encrypt and commit", len(invited))
-        encrypted = _encrypted(parameters, list(map(number, invited)), workers)
+        numbers = list(map(number, invited))
+        encrypted = engine.encrypted(parameters, numbers) if engine else _encrypted(parameters, numbers, workers)
         for name, (update, seconds) in zip(invited, encrypted, strict=True):
             encrypting += seconds
             with clock.of("client"):
@@ -235,9 +268,9 @@ def _run(
         requests = {name: request for name, request in close().items() if name not in silent_after}
         tick = announce("server and committee add", len(requests))
         revealing = list(requests)
-        for first in range(0, len(revealing), _BATCH):
+        for first in range(0, len(revealing), at_once):
             batch: dict[str, bytes] = {}
-            for name in revealing[first : first + _BATCH]:
+            for name in revealing[first : first + at_once]:
                 with clock.of("client"):
                     batch[name] = contributors.pop(name).respond(requests[name])
                 sent[name] += len(batch[name])
@@ -301,6 +334,13 @@ def _start(parameters: RoundParameters, backend_name: str | None) -> None:
     pool = NoisePool(ShortExponents(parameters.key.public_key))
     _worker[:] = [(parameters, pool)]
     _encrypt(1)  # compiles, outside of what is timed
+
+
+def encrypt_one(parameters: RoundParameters, client: int) -> tuple[EncryptedUpdate, float]:
+    """Encrypt a client's update in a process that may have encrypted others' of this round before."""
+    if not _worker or _worker[0][0].session != parameters.session:
+        _start(parameters, None)
+    return _encrypt(client)
 
 
 def _encrypt(client: int) -> tuple[EncryptedUpdate, float]:

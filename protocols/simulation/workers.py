@@ -13,9 +13,9 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import forkserver, get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol
 
@@ -31,6 +31,7 @@ MANY_CLIENTS = 200
 """From here on a default round gains more by workers than they take to start, some seconds of a processor in all."""
 
 _AT_ONCE = 16
+_LOADED_ONCE = ["protocols.simulation._nursery"]
 _THREADS_OF_LIBRARIES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -45,7 +46,7 @@ class Company(Protocol):
     """name -> inputs; goes back as it is when all is over, with what it may have counted."""
 
     def prepare(self) -> None:
-        """Load what is slow to load: the process is new."""
+        """Load what is slow to load, as far as it is not there yet: the process is new."""
 
     def settle(self, names: Sequence[str]) -> Mapping[str, bytes]:
         """Make what these participants have before a session; return the public keys of those that have one."""
@@ -64,7 +65,10 @@ def useful_workers(clients: int) -> int:
 
 @contextmanager
 def working(company: Company, count: int) -> Iterator[Workers]:
-    """Start workers, each with a company like this one, and end them.
+    """Start workers, each with a company like this one, and end them. This process prepares as they do.
+
+    They are forked from a process that has loaded what is slow to load, and nothing else: one for all that this process
+    ever starts.
 
     Raises:
         ParameterError: the company cannot be sent to another process; none was started.
@@ -77,6 +81,10 @@ def working(company: Company, count: int) -> Iterator[Workers]:
             f"inputs cannot be sent to workers ({error}): give a function or an instance of a class that can be "
             "imported, or workers=1"
         ) from None
+    forkserver.set_forkserver_preload(_LOADED_ONCE)
+    with _as_workers_start():
+        forkserver.ensure_running()
+    company.prepare()  # while the process that they are forked from loads
     workers: list[_Worker] = []
     try:
         for number in range(1, count + 1):
@@ -168,13 +176,13 @@ class _Worker:
     def __init__(self, company: Company, what: str) -> None:
         self.what = what
         self.delivered: list[str] = []
-        context = get_context("spawn")
+        context = get_context("forkserver")
         self.connection, theirs = context.Pipe()
-        self._process: SpawnProcess = context.Process(target=_work, args=(theirs, company), daemon=True)
+        self._process: ForkServerProcess = context.Process(target=_work, args=(theirs, company), daemon=True)
         try:
             with theirs, _as_workers_start():
                 self._process.start()
-        except BrokenPipeError:
+        except (EOFError, OSError):
             raise LostWorkerError(f"{what} ended while it was started: ask for fewer workers") from None
 
     def take_delivered(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""An answer in plain numbers, texts and lists: what is written as JSON."""
+"""An answer in plain numbers, texts and lists: what is written as JSON, and read from it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from .answer import Answer
 from .estimates.estimate import upwards
 from .finding import Finding
+from .kinds import Kind
 
 
 def answer_facts(answer: Answer) -> dict[str, Any]:
@@ -36,6 +37,18 @@ def finding_facts(finding: Finding) -> dict[str, Any]:
         "reason": finding.reason,
     }
     return facts | ({"interval": list(finding.interval)} if finding.interval else {})
+
+
+def finding_of(facts: Any) -> Finding | None:
+    """Return a finding from what `finding_facts` has written of it; None where that is none."""
+    try:
+        interval = facts.get("interval")
+        ends = None if interval is None else (float(interval[0]), float(interval[1]))
+        columns, group, error, n = tuple(map(str, facts["columns"])), facts["group"], facts["error"], facts["n"]
+        kind = Kind(facts["statistic"])
+        return Finding(kind, columns, group, facts["value"], error, n, facts["suppressed"], ends, facts["reason"])
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        return None
 
 
 def _plain(value: Any) -> Any:

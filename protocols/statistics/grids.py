@@ -49,6 +49,15 @@ def rule_of(finding: Finding) -> str:
     return f"hidden: {finding.suppressed}"
 
 
+def rules_of(suppressed: Any) -> Iterator[str]:
+    """Return the rules that hide something of a finding, from its `suppressed`; some perhaps more than once."""
+    if isinstance(suppressed, Mapping):
+        for each in suppressed.values():
+            yield from rules_of(each)
+    elif suppressed:
+        yield str(suppressed)
+
+
 def number(value: Any) -> str:
     """Return a number as text, of about eight digits."""
     if isinstance(value, bool | str):

@@ -5,7 +5,7 @@ from .knowledge import check_knowledge, encrypt_and_prove
 from .lanes import Lanes
 from .moduli import MAX_KEY_BITS, MIN_KEY_BITS
 from .randomness import FullExponents, KeyHolder, NoisePool, NoiseSource, ShortExponents
-from .sums import Accumulator
+from .sums import Accumulator, Part, multiply
 from .threshold import KeyShare, Opened, PartialOpening, ThresholdKey, check_partial, combine, deal, open_partially
 from .vectors import EncryptedVector, decrypt, encrypt, rerandomise
 
@@ -22,6 +22,7 @@ __all__ = [
     "NoisePool",
     "NoiseSource",
     "Opened",
+    "Part",
     "PartialOpening",
     "PrivateKey",
     "PublicKey",
@@ -35,6 +36,7 @@ __all__ = [
     "encrypt",
     "encrypt_and_prove",
     "generate",
+    "multiply",
     "open_partially",
     "rerandomise",
 ]

@@ -184,7 +184,7 @@ class PrivateKey:
         blinded = self._blind(ciphertexts)
         parts = []
         for p, p_squared, scale in self._halves:
-            powers = powmod_all([c % p_squared for c in blinded], p - 1, p_squared, workers=workers)
+            powers = powmod_all([c % p_squared for c in blinded], p - 1, p_squared, root=p, workers=workers)
             parts.append([(power - 1) // p * scale % p for power in powers])
         p, q = self._halves[0][0], self._halves[1][0]
         return [int(at_p + (at_q - at_p) * self._p_inverse % q * p) for at_p, at_q in zip(*parts, strict=True)]

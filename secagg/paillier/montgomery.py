@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +16,39 @@ import numpy.typing as npt
 from ..errors import ParameterError
 from .integers import Integer, backend, join, split, width
 
-Blocks = npt.NDArray[np.uint64]
-"""Residues (blocks, limbs, 8): limbs of 52 bits, the lowest first; the last block is filled up with ones."""
+Blocks = npt.NDArray[Any]
+"""Residues (blocks, limbs, 8): limbs of one kind, the lowest first; the last block is filled up with ones."""
 
-_LANES = 8
-_LIMB_BITS = 52
-_WINDOW = 5
+
+class Limbs(NamedTuple):
+    """What residues are cut into: numbers of so many bits, each held in one of that type."""
+
+    bits: int
+    kind: type[np.generic]
+
+
+INTEGERS = Limbs(52, np.uint64)
+"""For AVX-512 IFMA, and ordinary instructions."""
+DOUBLES = Limbs(51, np.float64)
+"""For AVX2 with FMA."""
+
+LANES = 8
+STEP = 4
+"""Digits that the loops multiply by at once."""
+WINDOW = 5
+"""Bits of a digit of a power's exponent."""
+_LEAST_BITS = 53
+_SPARE = 3
+"""The radix is above so many doublings of the modulus: squares.py needs all of them, the rest two."""
 _ALIGNMENT = 64
-_MAX_LIMBS = 1023
-"""A sum takes four halves of products below 2**52 and a carry below 2**12 a row: with more rows, it might pass 2**64.
+_MAX_LIMBS = 340
+"""Sums are signed, and must stay within 2**63.
 
-The square of the largest key has 316.
+A column of a product takes a low and a high half of at most one product a limb, below 2**53 together: as much again
+from multiples of the modulus, and as much once more where squares.py adds two products. That is below
+6 * 340 * 2**52, and what a carry and a quotient add, 2**53, fits below 2**63 = 2048 * 2**52, too.
+
+The square of the largest key has 316, or 322 of 51 bits.
 """
 _WORTH = 100_000
 """Multiplications from which on compiled loops are worth loading: as long as gmpy2 takes for them, about a second."""
@@ -38,7 +61,8 @@ class Montgomery:
     keeps account of: see `restored`.
 
     Args:
-        modulus: odd, of 53 to 53194 bits.
+        modulus: odd, of 53 bits at least, and at most 340 limbs with 3 bits to spare.
+        limbs: what residues are cut into.
 
     Raises:
         ParameterError: the modulus is none of these.
@@ -48,36 +72,48 @@ class Montgomery:
     through the backend, whose time depends on numbers: what is secret comes here blinded.
     """
 
-    def __init__(self, modulus: int) -> None:
-        self.modulus = int(modulus)
-        bits = self.modulus.bit_length()  # and no more in an error: the modulus may be the square of a secret factor
-        if self.modulus % 2 == 0 or self.modulus >> _LIMB_BITS <= 0 or bits > _MAX_LIMBS * _LIMB_BITS - 2:
+    def __init__(self, modulus: int, limbs: Limbs = INTEGERS) -> None:
+        self.modulus, self.limbs = int(modulus), limbs
+        bits, most = self.modulus.bit_length(), _MAX_LIMBS * limbs.bits - _SPARE
+        if self.modulus % 2 == 0 or self.modulus >> _LEAST_BITS - 1 <= 0 or bits > most:
+            # and no more in an error: the modulus may be the square of a secret factor
             raise ParameterError(
-                f"a modulus of {bits} bits, but it must be odd, of {_LIMB_BITS + 1} to {_MAX_LIMBS * _LIMB_BITS - 2}: "
-                "compute with integers"
+                f"a modulus of {bits} bits, but it must be odd, of {_LEAST_BITS} to {most}: compute with integers"
             )
-        self._limbs = -(-(self.modulus.bit_length() + 2) // _LIMB_BITS)  # so that 4 * modulus is below the radix
-        self.radix = 1 << (self._limbs * _LIMB_BITS)
-        self._inverse = np.array([-pow(self.modulus, -1, 1 << _LIMB_BITS) % (1 << _LIMB_BITS)], np.uint64)
-        self._row = np.ascontiguousarray(self.repeated(self.modulus)[0, :, 0])
+        self._count = -(-(bits + _SPARE) // limbs.bits)
+        self.radix = 1 << (self._count * limbs.bits)
+        self._inverse = self._cut(-pow(self.modulus, -1, 1 << STEP * limbs.bits) % (1 << STEP * limbs.bits), STEP)
+        self._row = self._cut(self.modulus, self._count)
         self._one = self.repeated(1)
         self._square = self.repeated(self.radix**2 % self.modulus)
 
+    def _cut(self, value: int, count: int) -> Blocks:
+        bits = self.limbs.bits
+        return np.array([value >> (bits * index) & ((1 << bits) - 1) for index in range(count)], self.limbs.kind)
+
+    def aligned(self, *shape: int) -> Blocks:
+        """Return an array for limbs."""
+        return _aligned(shape, self.limbs.kind)
+
+    def room(self) -> tuple[int, Blocks, Blocks, Blocks, Blocks]:
+        """Return what the compiled loops ask for; no two threads may work in one."""
+        sums = _aligned((2 * self._count, LANES), np.int64)
+        return self.limbs.bits, self._row, self._inverse, sums, self.aligned(self._count, LANES)
+
     def repeated(self, value: int) -> Blocks:
         """Return one block with the same residue eight times."""
-        limbs = [value >> (_LIMB_BITS * index) & ((1 << _LIMB_BITS) - 1) for index in range(self._limbs)]
-        block = _aligned(1, self._limbs, _LANES)
-        block[0] = np.array(limbs, np.uint64)[:, None]
+        block = self.aligned(1, self._count, LANES)
+        block[0] = self._cut(value, self._count)[:, None]
         return block
 
     def blocks(self, data: bytes, num_bytes: int) -> Blocks:
         """Read residues of num_bytes each, big-endian, side by side; they must be below the modulus."""
         from . import _montgomery_kernels
 
-        count = -(-len(data) // (num_bytes * _LANES))
-        blocks = _aligned(count, self._limbs, _LANES)
+        count = -(-len(data) // (num_bytes * LANES))
+        blocks = self.aligned(count, self._count, LANES)
         blocks[-1:] = self._one
-        _montgomery_kernels.read(np.frombuffer(data, np.uint8), num_bytes, blocks)
+        _montgomery_kernels.read(np.frombuffer(data, np.uint8), num_bytes, self.limbs.bits, blocks)
         return blocks
 
     def integers(self, blocks: Blocks, count: int) -> list[Integer]:
@@ -86,16 +122,20 @@ class Montgomery:
         Raises:
             ParameterError: there are fewer, or these are not this modulus's blocks.
         """
+        modulus = backend().integer(self.modulus)
+        return [value % modulus for value in self.unreduced(blocks, count)]
+
+    def unreduced(self, blocks: Blocks, count: int) -> list[Integer]:
+        """Return the first `count` residues as they are, from 0 to 2 * modulus - 1. Raises as `integers`."""
         from . import _montgomery_kernels
 
         self._check(blocks)
-        if count > len(blocks) * _LANES:
-            raise ParameterError(f"{count} residues asked of {len(blocks)} blocks of {_LANES}: ask for fewer")
+        if count > len(blocks) * LANES:
+            raise ParameterError(f"{count} residues asked of {len(blocks)} blocks of {LANES}: ask for fewer")
         num_bytes = width(2 * self.modulus)
         data = np.empty(count * num_bytes, np.uint8)
-        _montgomery_kernels.write(blocks, num_bytes, data)
-        modulus = backend().integer(self.modulus)
-        return [value % modulus for value in split(data.data, num_bytes)]
+        _montgomery_kernels.write(blocks, num_bytes, self.limbs.bits, data)
+        return split(data.data, num_bytes)
 
     def product(self, a: Blocks, b: Blocks) -> Blocks:
         """Return a * b / radix, position by position; b may be one block, for all of a's.
@@ -109,9 +149,8 @@ class Montgomery:
         self._check(b)
         if len(b) not in (1, len(a)):
             raise ParameterError(f"{len(a)} blocks cannot be multiplied by {len(b)}: give as many, or one for all")
-        results = _aligned(*a.shape)
-        sums = _aligned(self._limbs, _LANES)
-        _montgomery_kernels.multiply(results, a, b, self._row, self._inverse, sums)
+        results = self.aligned(*a.shape)
+        _montgomery_kernels.multiply(results, a, b, self.room())
         return results
 
     def restored(self, blocks: Blocks, products: int) -> Blocks:
@@ -122,14 +161,10 @@ class Montgomery:
         """Return bases ** exponent, for an exponent that is not negative."""
         from . import _montgomery_kernels
 
-        table = _aligned(1 << _WINDOW, self._limbs, _LANES)
+        table = self.aligned(1 << WINDOW, self._count, LANES)
         table[0] = self.repeated(self.radix % self.modulus)[0]
-        mask = (1 << _WINDOW) - 1
-        places = range((max(1, exponent.bit_length()) - 1) // _WINDOW, -1, -1)
-        digits = np.array([exponent >> (_WINDOW * place) & mask for place in places], np.int64)
-        inside, powers = self.product(bases, self._square), _aligned(*bases.shape)
-        sums = _aligned(self._limbs, _LANES)
-        _montgomery_kernels.power(powers, inside, digits, table, self._row, self._inverse, sums)
+        inside, powers = self.product(bases, self._square), self.aligned(*bases.shape)
+        _montgomery_kernels.power(powers, inside, window_digits(exponent), table, self.room())
         return self.product(powers, self._one)
 
     def product_of_powers(self, bases: Sequence[Integer], exponents: Sequence[int], window: int, windows: int) -> int:
@@ -147,23 +182,21 @@ class Montgomery:
 
         size, mask = width(self.modulus), (1 << window) - 1
         inside = self.product(self.blocks(join(bases, size), size), self._square)
-        digits = np.zeros((windows, len(inside) * _LANES), np.int64)
+        digits = np.zeros((windows, len(inside) * LANES), np.int64)
         for place in range(windows):
             shift = window * (windows - 1 - place)
             digits[place, : len(exponents)] = [exponent >> shift & mask for exponent in exponents]
         one = self.repeated(self.radix % self.modulus)
-        result, buckets, sums = one.copy(), _aligned(1 << window, *one[0].shape), _aligned(self._limbs, _LANES)
+        result, buckets = one.copy(), self.aligned(1 << window, *one[0].shape)
         _montgomery_kernels.product_of_powers(
             result[0],
             inside,
-            digits.reshape(windows, len(inside), _LANES),
+            digits.reshape(windows, len(inside), LANES),
             buckets,
             one[0],
-            self._row,
-            self._inverse,
-            sums,
+            self.room(),
         )
-        columns = self.integers(self.product(result, self._one), _LANES)
+        columns = self.integers(self.product(result, self._one), LANES)
         return int(functools.reduce(lambda a, b: a * b % self.modulus, columns))
 
     def table(self, rows: Sequence[Sequence[Integer]], num_bytes: int) -> Blocks:
@@ -173,8 +206,8 @@ class Montgomery:
             rows: numbers below the modulus and below 256**num_bytes; shorter ones are cheaper to multiply by.
             num_bytes: how long they are.
         """
-        limbs = min(self._limbs, -(-(8 * num_bytes + 1) // _LIMB_BITS))
-        table = np.empty((len(rows), len(rows[0]), limbs), np.uint64)
+        limbs = min(self._count, -(-(8 * num_bytes + 1) // self.limbs.bits))
+        table = np.empty((len(rows), len(rows[0]), limbs), self.limbs.kind)
         for entries, row in zip(table, rows, strict=True):
             blocks = self.blocks(join(row, num_bytes), num_bytes)[:, :limbs]
             entries[:] = blocks.transpose(0, 2, 1).reshape(-1, limbs)[: len(row)]
@@ -191,20 +224,19 @@ class Montgomery:
         rows, count = digits.shape
         if rows != len(table) or count < 1 or digits.max() >= table.shape[1]:
             raise ParameterError(f"digits of shape {digits.shape} do not choose from a table of {table.shape}")
-        padded = np.zeros((rows, -(-count // _LANES), _LANES), np.uint8)
+        padded = np.zeros((rows, -(-count // LANES), LANES), np.uint8)
         padded.reshape(rows, -1)[:, :count] = digits
-        results = _aligned(padded.shape[1], self._limbs, _LANES)
-        left_behind = backend().powmod(2, _LIMB_BITS * table.shape[2] * rows, self.modulus)
+        results = self.aligned(padded.shape[1], self._count, LANES)
+        left_behind = backend().powmod(2, self.limbs.bits * table.shape[2] * rows, self.modulus)
         results[:] = self.repeated(int(left_behind))
-        sums = _aligned(self._limbs, _LANES)
-        _montgomery_kernels.multiply_chosen(results, table, padded, self._row, self._inverse, sums)
+        _montgomery_kernels.multiply_chosen(results, table, padded, self.room())
         return self.integers(results, count)
 
     def _check(self, blocks: Blocks) -> None:
-        if blocks.shape[1:] != (self._limbs, _LANES):
+        if blocks.shape[1:] != (self._count, LANES) or blocks.dtype != self.limbs.kind:
             raise ParameterError(
-                f"blocks of {blocks.shape[1:]}, but this modulus's are of {(self._limbs, _LANES)}: use the arithmetic "
-                "that made them"
+                f"blocks of {blocks.shape[1:]} as {blocks.dtype}, but this modulus's are of {(self._count, LANES)} as "
+                f"{np.dtype(self.limbs.kind)}: use the arithmetic that made them"
             )
 
     def power_all(self, bases: Sequence[Integer], exponent: int) -> list[Integer]:
@@ -215,18 +247,23 @@ class Montgomery:
 
 def montgomery(modulus: int, multiplications: int) -> Montgomery | None:
     """Return the arithmetic if this processor has the instructions, so much work is worth it, and nobody chose else."""
-    small = modulus.bit_length() <= _LIMB_BITS
-    if not backend().abreast or multiplications < _WORTH or small or modulus % 2 == 0:
+    if not backend().abreast or multiplications < _WORTH or modulus.bit_length() < _LEAST_BITS or modulus % 2 == 0:
         return None
-    from . import _montgomery_kernels
+    from . import _limb_rows
 
-    return Montgomery(modulus) if _montgomery_kernels.has_instructions() else None
+    limbs = _limb_rows.fastest()
+    return None if limbs is None else Montgomery(modulus, limbs)
 
 
-def _aligned(*shape: int) -> Blocks:
+def window_digits(exponent: int) -> npt.NDArray[np.int64]:
+    """Return the digits of WINDOW bits of an exponent that is not negative, the highest first."""
+    places = range((max(1, exponent.bit_length()) - 1) // WINDOW, -1, -1)
+    return np.array([exponent >> (WINDOW * place) & ((1 << WINDOW) - 1) for place in places], np.int64)
+
+
+def _aligned(shape: tuple[int, ...], kind: type[np.generic]) -> Blocks:
     """Return an array that starts where a line of the cache does: vectors that straddle two lines cost twice."""
     size = int(np.prod(shape))
-    spare = np.empty(size + _ALIGNMENT // 8, np.uint64)
+    spare = np.empty(size + _ALIGNMENT // 8, kind)
     start = -spare.ctypes.data % _ALIGNMENT // 8
-    aligned: Blocks = spare[start : start + size].reshape(shape)
-    return aligned
+    return spare[start : start + size].reshape(shape)

@@ -96,8 +96,8 @@ class Opener:
                 else:
                     above = above * arithmetic.powmod(value, -exponent, n) % n
             inverse_roots.append(above * arithmetic.invert(below, n) % n)
-        scaled = powmod_all(ciphertexts, scale, n_squared, workers=workers)
-        lifted = powmod_all(inverse_roots, n, n_squared, workers=workers, progress=progress)
+        scaled = powmod_all(ciphertexts, scale, n_squared, root=n, workers=workers)
+        lifted = powmod_all(inverse_roots, n, n_squared, root=n, workers=workers, progress=progress)
         plaintexts = []
         for left, right in zip(scaled, lifted, strict=True):
             one_above = left * right % n_squared

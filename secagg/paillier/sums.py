@@ -7,8 +7,9 @@ without it. That keeps the check's price, half a multiplication when asked of ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from multiprocessing import get_context
 from types import TracebackType
@@ -35,12 +36,16 @@ class Accumulator:
         workers: threads, or processes where the arithmetic holds the interpreter lock, that share the positions among
             them; 1 computes here. More than one needs (as always with spawned processes) a main module that can be
             imported, and `close` or a with statement at the end.
+        parts: key, positions and max_addends -> what computes so many positions; `workers` is then how many parts there
+            are. None computes on this machine.
 
     Raises:
         ParameterError: workers or max_addends is not positive.
     """
 
-    def __init__(self, public_key: PublicKey, lanes: Lanes, *, max_addends: int, workers: int = 1) -> None:
+    def __init__(
+        self, public_key: PublicKey, lanes: Lanes, *, max_addends: int, workers: int = 1, parts: Parts | None = None
+    ) -> None:
         workers, max_addends = integers.whole("workers", workers), integers.whole("max_addends", max_addends)
         if workers < 1 or max_addends < 1:
             raise ParameterError(f"workers is {workers} and max_addends {max_addends}, but both must be positive")
@@ -54,7 +59,8 @@ class Accumulator:
         size = public_key.ciphertext_bytes
         self._bounds = [(low * size, high * size) for low, high in pairwise(edges) if low < high]
         counts = [(high - low) // size for low, high in self._bounds]
-        self._slices = [_part(public_key, number, max_addends, alone=workers == 1) for number in counts]
+        made = parts or partial(_part, alone=workers == 1)
+        self._slices = [made(public_key, number, max_addends) for number in counts]
 
     def add(self, vector: EncryptedVector, *, sender: int) -> None:
         """Check one vector and add it.
@@ -200,7 +206,24 @@ class _Slice:
         return frozenset(bad)
 
 
-def _part(public_key: PublicKey, count: int, max_addends: int, *, alone: bool) -> _Part:
+def multiply(
+    public_key: PublicKey, count: int, max_addends: int, vectors: Sequence[bytes]
+) -> tuple[frozenset[int], bytes]:
+    """Multiply ciphertexts position by position; return places of vectors with an invalid one, and the others' product.
+
+    Args:
+        public_key: under which they are.
+        count: positions of each vector, whose length is so many ciphertexts.
+        max_addends: of the sum that this is a part of.
+        vectors: fewer are fine, and none: then all positions are 1.
+    """
+    part = _Slice(products_of(public_key, count, max_addends))
+    bad = part.stage(list(vectors))
+    part.commit(bad)
+    return bad, part.product()
+
+
+def _part(public_key: PublicKey, count: int, max_addends: int, *, alone: bool) -> Part:
     """Return a slice here, or on a thread beside others where these run at the same time, or else in a process."""
     products = products_of(public_key, count, max_addends)
     if alone:
@@ -208,12 +231,21 @@ def _part(public_key: PublicKey, count: int, max_addends: int, *, alone: bool) -
     return _Beside(_Slice(products)) if products.releases_lock else _There(public_key, count, max_addends)
 
 
-class _Part(Protocol):
+class Part(Protocol):
+    """What computes a run of positions of a sum, here or elsewhere."""
+
     def call(self, method: str, *arguments: Any) -> Future[Any]:
-        """Call a method of the slice."""
+        """Call `stage` with the vectors' bytes, `commit` with the places of those to leave out, or `product`.
+
+        `stage` multiplies vectors in on trial, and gives the places of those with an invalid ciphertext. `commit` keeps
+        all others. `product` gives what was kept, as ciphertexts.
+        """
 
     def close(self) -> None:
-        """End what runs the slice."""
+        """End what runs it."""
+
+
+Parts = Callable[[PublicKey, int, int], Part]
 
 
 class _Here:

@@ -1,5 +1,6 @@
 """SPEC sections 2, 4, 8 and 28: a configuration as it is written down, and all that follows from it."""
 
+import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -124,7 +125,7 @@ class Session:
         return [digest("SEED_SHARE_COMMITMENT", *bound, seed_share), digest("KEY_SHARE_COMMITMENT", *bound, key_share)]
 
     def survivors_parts(self, shared: set[int], survivors: set[int]) -> list[bytes]:
-        return [self.id, self.everyone, ids(sorted(shared)), ids(sorted(survivors))]
+        return [self.id, self.everyone, *(hashlib.sha256(ids(sorted(each))).digest() for each in (shared, survivors))]
 
     def rotation(self, name: str) -> bytes:
         return digest("ROTATION", self.id, name.encode())

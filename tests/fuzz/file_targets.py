@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -10,7 +12,15 @@ from dp.ledger import Budget, budget_for
 from dp.sensitivity import Adjacency
 from protocols.cli import budget, budget_terms, rounds
 from protocols.core.identity_files import read_identity, read_participants, write_identity, write_participants
+from protocols.core.participants import Participants
+from protocols.paillier.files import read_key, read_share, write_key
 from protocols.paillier.key_use import KeyUse
+from protocols.paillier.parameters import RoundParameters
+from secagg.encoding import FixedPoint
+from secagg.paillier import KeyShare, ThresholdKey
+from secagg.paillier.threshold import _deal
+from secagg.signatures import Identity
+from tests.secagg.paillier.fixed_keys import _PRIMES
 
 
 @cache
@@ -42,6 +52,41 @@ def roster_file(data: bytes) -> None:
     write_participants(again, roster)
     if read_participants(again) != roster:
         raise ValueError("a roster that was read is written as another one")
+
+
+@cache
+def dealt_once() -> tuple[ThresholdKey, list[KeyShare]]:
+    """A key of 2048 bits that is the same in every process."""
+    counter = itertools.count()
+
+    def random(count: int) -> bytes:
+        return hashlib.shake_256(next(counter).to_bytes(4, "big")).digest(count)
+
+    return _deal(2, 3, *_PRIMES[2048], random=random)
+
+
+@cache
+def _round() -> RoundParameters:
+    """A round under a published key of 2048 bits, with parties that have nothing else."""
+    key, _ = dealt_once()
+    parties = {name: Identity(bytes([at]) * 32).public_bytes for at, name in enumerate("abcdef", 1)}
+    contributors, members = ({name: parties[name] for name in names} for names in ("def", "abc"))
+    codec = FixedPoint(1.0, 16, 3)
+    return RoundParameters(key, codec, 4, Participants(contributors), Participants(members), 3, bytes(32))
+
+
+def dealt_key(data: bytes) -> None:
+    key, names = read_key(_file("committee.json", data))
+    again = _file("again.json")
+    write_key(again, key, Participants(names))
+    if read_key(again) != (key, names):
+        raise ValueError("a key that was read is written as another one")
+
+
+def key_share(data: bytes) -> None:
+    share, name = read_share(_file("a.share", data), _round())
+    if share.member != _round().members.number(name):
+        raise ValueError("a share of another member")
 
 
 def key_use(data: bytes) -> None:
@@ -79,5 +124,12 @@ def command_options(data: bytes) -> None:
                 raise ValueError("a fraction that is none")
 
 
-TARGETS = (identity_file, roster_file, key_use, participants_file, plan_file, command_options)
-WEIGHTS = {"identity_file": 0.3, "roster_file": 0.3, "participants_file": 0.5, "key_use": 0.5}
+TARGETS = (identity_file, roster_file, dealt_key, key_share, key_use, participants_file, plan_file, command_options)
+WEIGHTS = {
+    "dealt_key": 0.2,
+    "key_share": 0.2,
+    "identity_file": 0.3,
+    "roster_file": 0.3,
+    "participants_file": 0.5,
+    "key_use": 0.5,
+}

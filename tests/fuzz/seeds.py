@@ -24,6 +24,7 @@ from protocols.inputs.vectors import FloatVector, PrivateCounts, PrivateVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import Invitation
+from protocols.paillier.files import write_key, write_share
 from protocols.paillier.parameters import RoundParameters
 from protocols.paillier.written import write_parameters
 from protocols.service.sessions import Kind, SessionSpec
@@ -41,6 +42,7 @@ from tests.vectors import paillier as paillier_rounds
 from tests.vectors.generate import VECTORS
 
 from . import group_targets, hierarchy_targets, ledger_targets
+from .file_targets import dealt_once
 
 TOML = """
 dataset = "d"
@@ -206,9 +208,15 @@ def file_seeds() -> dict[str, list[bytes]]:
         key, roster = Path(folder) / "key.pem", Path(folder) / "roster.json"
         write_identity(key, identity(1))
         write_participants(roster, Participants({"node-1": identity(1).public_bytes}))
+        committee, share = Path(folder) / "committee.json", Path(folder) / "a.share"
+        public, shares = dealt_once()
+        write_key(committee, public, Participants("abc"))
+        write_share(share, shares[0], "a")
         return {
             "identity_file": [key.read_bytes()],
             "roster_file": [roster.read_bytes(), DEEP],
+            "dealt_key": [committee.read_bytes(), DEEP],
+            "key_share": [share.read_bytes(), DEEP],
             "plan_file": [
                 json.dumps({"privacy": plan}).encode() for plan in (PLAN, SAMPLED_PLAN, PLAN | {"rounds": 10**6})
             ],
@@ -339,7 +347,28 @@ def flower_seeds() -> dict[str, list[bytes]]:
     for at in range(2, flower.EXCHANGES):
         memory = flower.from_bytes(recorded.states[at])["secagg"]["memory"]
         add("flower_memory", bytes([at - 2]) + memory)
-    return found | flower_query_seeds()
+    return found | flower_query_seeds() | flower_group_seeds()
+
+
+def flower_group_seeds() -> dict[str, list[bytes]]:
+    """What a node is asked in a draw of groups, what it keeps of one, and what it has kept of them all."""
+    from . import flower_group_targets as groups
+    from . import flower_session as flower
+
+    draw, asked = groups.recorded(), []
+    for at, content in enumerate(draw.asked):
+        fields = flower.fields_of(content)
+        asked += [bytes([at, 0]) + fields["draw"][framing.HEADER_BYTES :], bytes([at, 2]) + flower.to_bytes(content)]
+        if "terms" in fields:
+            asked.append(bytes([at, 1]) + fields["terms"])
+        if at:
+            kept = flower.from_bytes(draw.states[at])[groups.DRAW]
+            asked.append(bytes([at, 3, 0]) + kept["terms"])
+            asked.append(bytes([at, 3, 128]) + kept["dump"][dumps.HEADER_BYTES :])
+    return {
+        "flower_draw": asked,
+        "flower_draws": [file[dumps.HEADER_BYTES :] for file in draw.files if file],
+    }
 
 
 def flower_query_seeds() -> dict[str, list[bytes]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from protocols.cli.join import read_values
 from protocols.service import signing
-from protocols.service.app import _form
 from protocols.service.connection import letter_of
+from protocols.service.forms import read_form
 from protocols.service.kept import Folder
 from protocols.service.limits import Refusal
 from protocols.service.members import read_token
@@ -48,7 +48,7 @@ def request_signature(data: bytes) -> None:
 
 def request_form(data: bytes) -> None:
     try:
-        given = _form(data, "kind", "reason")
+        given = read_form(data, "kind", "reason")
     except Refusal:
         return
     if not all(isinstance(text, str) for text in given.values()) or len(given) != 2:

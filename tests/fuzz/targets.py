@@ -37,9 +37,9 @@ WEIGHTS: dict[str, float] = {}
 _MODULES = [core_targets, file_targets, group_targets, hierarchy_targets, ledger_targets]
 _MODULES += [service_targets, session_targets, statistics_targets]
 if HAS_FLOWER:
-    from . import flower_query_targets, flower_targets
+    from . import flower_group_targets, flower_query_targets, flower_targets
 
-    _MODULES += [flower_targets, flower_query_targets]
+    _MODULES += [flower_targets, flower_query_targets, flower_group_targets]
 for _module in _MODULES:
     TARGETS |= {target.__name__: target for target in _module.TARGETS}
     WEIGHTS |= _module.WEIGHTS

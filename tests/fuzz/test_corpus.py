@@ -56,6 +56,8 @@ REACHED += [
     "key_use",
     "identity_file",
     "roster_file",
+    "dealt_key",
+    "key_share",
     "participants_file",
     "plan_file",
     "command_options",

@@ -16,6 +16,8 @@ from secagg.randomness import RandomBytes
 from secagg.residues import lane_dtype, reduce_in_place
 from tests.strategies import fixed_points, float_vectors, integer_codecs
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 SEED = bytes(range(32))
 
 CODEC = FixedPoint(clip=1.0, value_bits=8, num_summands=10, max_weight=5, rounding=Rounding.NEAREST)
@@ -205,12 +207,16 @@ def test_the_check_of_bias_rejects_biased_rounders(fraction: float) -> None:
 def test_an_exact_level_stays_whatever_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     codec = FixedPoint(clip=7.0, value_bits=4, num_summands=1)  # one level a unit
     exact = np.arange(-7.0, 8.0)
-    for drawn in (0.0, 1 - 2.0**-53):
-        monkeypatch.setattr(encoding, "_uniforms", lambda seed, start, count, drawn=drawn: np.full(count, drawn))
+
+    def draw(lane: int) -> None:
+        monkeypatch.setattr(encoding, "_lanes", lambda seed, start, count: np.full(count, lane, dtype=np.uint64))
+
+    for drawn in (0, 2**64 - 1):
+        draw(drawn)
         assert codec.quantise(exact)[0].tolist() == exact.tolist()
     # and with nothing drawn everything else goes up, with all but one drawn down
     assert codec.quantise(np.array([-0.5, 0.25]))[0].tolist() == [-1, 0]
-    monkeypatch.setattr(encoding, "_uniforms", lambda seed, start, count: np.zeros(count))
+    draw(0)
     assert codec.quantise(np.array([-0.5, 0.25]))[0].tolist() == [0, 1]
 
 

@@ -71,13 +71,14 @@ WORK = {
     "unpack": "residues.unpack(bytes(350), 7, 400)",
     "add_streams": "prg.add_streams([np.zeros(6400, np.uint32)], add=4 * [bytes(32)])",
     "evaluate": "shamir.split(bytes(32), threshold=2, indices=[1, 2, 3])",
+    "encode": "encoding.FixedPoint(1.0, 16, 2).encode(np.zeros(400))",
 }
 
 
 @pytest.mark.parametrize("work", WORK)
 def test_numba_is_loaded_when_as_much_was_asked_for_and_not_before(work: str) -> None:
     script = (
-        "import sys\nimport numpy as np\nfrom secagg import loops, prg, residues, shamir\n"
+        "import sys\nimport numpy as np\nfrom secagg import encoding, loops, prg, residues, shamir\n"
         f"loops.PATIENCE = 1500\n{WORK[work]}\nprint('numba' in sys.modules)\n"
         f"for _ in range(3): {WORK[work]}\nprint('numba' in sys.modules)\n"
     )

@@ -118,19 +118,16 @@ def check_confirmations(state: Confirmed, request: UnmaskingRequest) -> None:
     neighbour that answers can be made out to have dropped (SPEC section 9).
     """
     session, peers, own_id = state.masked.session, state.masked.peers, state.masked.session.number
-    survivors = set(state.survivors)
-    if set(request.dropped) != peers.keys() - survivors or request.num_survivors != len(survivors):
+    surviving = set(state.surviving_peers)
+    if set(request.dropped) != peers.keys() - surviving or request.num_survivors != state.num_survivors:
         raise ContradictoryRequest("the request tells of other survivors than those that were confirmed")
-    strangers = request.confirmations.keys() - (peers.keys() & survivors) - {own_id}
+    strangers = request.confirmations.keys() - surviving - {own_id}
     if strangers:
         raise ContradictoryRequest("confirmations by others than surviving neighbours", culprits=strangers)
-    statement = derivations.survivors_statement(
-        session.session_id, state.masked.everyone, state.shared, state.survivors
-    )
     others = {signer: signature for signer, signature in request.confirmations.items() if signer != own_id}
     for signer, signature in others.items():
         try:
-            signatures.verify(peers[signer], statement, signature)
+            signatures.verify(peers[signer], state.statement, signature)
         except AuthenticationFailed:
             raise AuthenticationFailed("a confirmation of another story", culprits={signer}) from None
     _check_enough(session.config, 0, len(others), "neighbours confirmed the survivors")

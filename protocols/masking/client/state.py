@@ -104,13 +104,17 @@ class Masked(_State, frozen=True, tag="masked"):
 
 
 class Confirmed(_State, frozen=True, tag="confirmed"):
-    """Who shared keys and who survived is signed for; the confirmation key is gone."""
+    """Who shared keys and who survived is signed for, by the statement; the confirmation key is gone.
+
+    Of the survivors, their number is held and which peers are among them: others' ids are in the statement alone.
+    """
 
     phase: ClassVar[ClientPhase] = ClientPhase.CONFIRMED
 
     masked: Masked
-    shared: tuple[int, ...]
-    survivors: tuple[int, ...]
+    statement: bytes
+    surviving_peers: tuple[int, ...]
+    num_survivors: int
 
 
 class Completed(_State, frozen=True, tag="completed"):

@@ -248,7 +248,8 @@ def confirm(party: Party, state: Masked, survivor_list: SurvivorList) -> tuple[C
     )
     signature = Identity(state.confirmation_private_key).sign(statement)
     kept = msgspec.structs.replace(state, confirmation_private_key=b"")
-    following = Confirmed(kept, tuple(sorted(survivor_list.shared)), tuple(sorted(survivor_list.survivors)))
+    surviving_peers = tuple(sorted(state.peers.keys() & set(survivor_list.survivors)))
+    following = Confirmed(kept, statement, surviving_peers, len(survivor_list.survivors))
     return following, Confirmation(session_id, state.session.number, signature)
 
 

@@ -33,13 +33,13 @@ def check_roster_seen(
         raise MalformedMessage("was shown other keys than it was sent")
 
 
-def check_recipients(message: ShareKeys, neighbours: Collection[int], holders: Collection[int]) -> None:
+def check_recipients(message: ShareKeys, neighbours: AbstractSet[int], holders: AbstractSet[int]) -> None:
     """There must be shares for every neighbour of the roster, commitments for every holder, and nothing else."""
-    if message.sealed.keys() != set(neighbours):
+    if message.sealed.keys() != neighbours:
         raise MalformedMessage(
             f"seals shares for {len(message.sealed)} clients that are not its {len(neighbours)} peers"
         )
-    if message.commitments.keys() != set(holders):
+    if message.commitments.keys() != holders:
         raise MalformedMessage(
             f"commits to shares of {len(message.commitments)} clients that are not its {len(holders)} holders"
         )

@@ -13,7 +13,8 @@ from .state import ServerState
 
 def bound(state: ServerState, graph: Graph, owner: int) -> frozenset[int]:
     """Return who holds shares of a client's secrets and has not complained of them."""
-    return graph.holders(owner) - state.complaints.get(owner, set())
+    complaining = state.complaints.get(owner)
+    return graph.holders(owner) - complaining if complaining else graph.holders(owner)
 
 
 def refuted(state: ServerState, clients: Iterable[int]) -> frozenset[int]:
@@ -27,8 +28,8 @@ def take(state: ServerState, graph: Graph, message: ShareKeys | ShareReceipt | M
     sender = message.sender
     match message:
         case ShareKeys():
-            standing = state.advertised.keys()
-            checks.check_recipients(message, graph.neighbours(sender) & standing, graph.holders(sender) & standing)
+            neighbours = graph.neighbours(sender) & state.advertised.keys()
+            checks.check_recipients(message, neighbours, neighbours | (graph.holders(sender) & {sender}))
             state.sealed[sender], state.commitments[sender] = message.sealed, message.commitments
         case ShareReceipt():
             _take_complaints(state, sender, message.complaints, graph.neighbours(sender) & state.shared)

@@ -76,7 +76,7 @@ class Outgoing(Mapping[str, bytes]):
     def _roster(self, number: int) -> Roster:
         advertised = self._state.advertised
         members = sorted((self._graph.neighbours(number) | {number}) & advertised.keys())
-        return Roster(self._session_id, number, self._state.everyone, tuple(advertised[member] for member in members))
+        return Roster(self._session_id, number, self._state.everyone, tuple([advertised[member] for member in members]))
 
     def _delivery(self, number: int) -> ShareDelivery:
         senders = sorted(self._graph.neighbours(number) & self._state.shared)

@@ -169,7 +169,7 @@ def remove_masks(
 
 def _lowest(shares: Shares, threshold: int, last: Collection[int] = ()) -> dict[int, bytes]:
     """Return the shares of so many holders: the lowest, but for some who come after all others."""
-    holders = sorted(shares, key=lambda holder: (holder in last, holder))[:threshold]
+    holders = sorted(sorted(shares), key=last.__contains__)[:threshold]
     return {holder: shares[holder] for holder in sorted(holders)}
 
 

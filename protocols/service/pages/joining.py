@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
@@ -29,7 +29,13 @@ _NOT_SIGNED_IN = "Only who has signed in with the token of this page, on this pa
 
 
 async def serve_page(
-    consents: Consents, *, port: int, token: Token | None = None, name: str = "", service: str = ""
+    consents: Consents,
+    *,
+    port: int,
+    token: Token | None = None,
+    name: str = "",
+    service: str = "",
+    told: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve a participant's page on loopback until cancelled.
 
@@ -39,6 +45,7 @@ async def serve_page(
         token: lets whoever knows it change consent; None lets nobody.
         name: of the participant.
         service: where it takes part.
+        told: called once it is served.
 
     Raises:
         ParameterError: the port is taken, or none.
@@ -57,7 +64,7 @@ async def serve_page(
         ws="none",
         timeout_graceful_shutdown=1,
     )
-    server = _Server(config)
+    server = _Server(config, told)
     serving = asyncio.create_task(server.serve())
     try:
         await asyncio.shield(serving)
@@ -67,16 +74,29 @@ async def serve_page(
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's server, which leaves signals to whoever runs it."""
+    """Uvicorn's server, which leaves signals to whoever runs it, and its errors, too."""
+
+    def __init__(self, config: uvicorn.Config, told: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._told = told
 
     async def startup(self, sockets: Any = None) -> None:
         """Listen; raise ParameterError where that cannot be."""
+        config = self.config
+        await self.lifespan.startup()
+
+        def protocol() -> asyncio.Protocol:
+            made: Any = config.http_protocol_class
+            return made(config=config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[no-any-return]
+
         try:
-            await super().startup(sockets)
-        except SystemExit:  # as a program of its own would end
+            self.servers = [await asyncio.get_running_loop().create_server(protocol, HOST, config.port)]
+        except OSError:
             raise ParameterError(
-                f"nothing can be served at {HOST}, port {self.config.port}: it is taken, or not for this user"
+                f"nothing can be served at {HOST}, port {config.port}: it is taken, or not for this user; name another"
             ) from None
+        self.started = True
+        self._told()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

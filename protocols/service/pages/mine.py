@@ -132,12 +132,19 @@ def _session(asked: Asked) -> str:
         state = badge(asked.ended, "good" if asked.ended == "completed" else "bad")
     else:
         state = badge("running", "live")
-    vectors = ", ".join(f"{name} ({many(length, 'number')})" for name, length in asked.vectors[:20])
-    if len(asked.vectors) > 20:
-        vectors += f", and {len(asked.vectors) - 20:,} more"
-    what = "; ".join(each.whole for each in asked.matters[:20])
-    if asked.kind != "statistics":
-        what = asked.kind
+    if asked.kind == "statistics":
+        what = "; ".join(each.whole for each in asked.matters[:20])
+        sums = many(sum(length for _, length in asked.vectors), "sum")
+        rows = [
+            ("Data set", what),
+            *((kind.capitalize(), of) for kind, of in asked.question),
+            ("Computed", f"{sums} over rows, on this machine: no row leaves it"),
+        ]
+    else:
+        vectors = ", ".join(f"{name} ({many(length, 'number')})" for name, length in asked.vectors[:20])
+        if len(asked.vectors) > 20:
+            vectors += f", and {len(asked.vectors) - 20:,} more"
+        rows = [("Asked for", asked.kind), ("Vectors", vectors)]
     sent = sum(size for _, size in asked.given)
     if asked.handed_in:
         gave = f"your values under masks, {size_of(sent)} in {many(len(asked.given), 'answer')}"
@@ -145,17 +152,17 @@ def _session(asked: Asked) -> str:
         gave = f"no values; {size_of(sent)} of keys and shares in {many(len(asked.given), 'answer')}"
     else:
         gave = "nothing"
-    rows = [("Asked for", what), ("Vectors", vectors), ("You gave", gave)]
+    if asked.ended and not asked.kind:
+        rows = [("Session", asked.session), ("Asked for", "nothing: it ended before that")]
+    rows.append(("You gave", gave))
     if asked.refused:
         rows.append(("Refused", asked.refused))
     rows.append(("Begun", moment(asked.at)))
     phases = ", ".join(f"{titled(phase)} {size_of(size)}" for phase, size in asked.given)
     rows += [("Answers", phases)] if phases else []
     told = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows if text)
-    return (
-        f'<section class="card"><div class="row"><h3>{escape(asked.title or asked.session[:16])}</h3>{state}</div>'
-        f"<dl>{told}</dl></section>"
-    )
+    title = escape(asked.title or "a session without a title")
+    return f'<section class="card"><div class="row"><h3>{title}</h3>{state}</div><dl>{told}</dl></section>'
 
 
 def _about() -> str:

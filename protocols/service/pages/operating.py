@@ -9,13 +9,15 @@ from html import escape
 from ...masking.messages import VERSION
 from ...reporting.page import facts
 from ...reporting.words import duration, many, moment, size_of
-from ..views import BudgetView, MemberView, ServiceView, SessionView, State
+from ..views import BudgetView, MemberView, ServiceView, SessionView, State, WaitingView
 from .frame import Reader, badge, bar, framed, listing, names
 from .phases import absent, answer_bar, in_words, missing, open_phase, phase_line, standing, titled
 from .results import result_tables
 
 LINKS = (("Sessions", "/"), ("Members", "/members"))
 TONES = {State.RUNNING: "live", State.COMPLETED: "good", State.FAILED: "bad"}
+_NO_PHASE = {State.RUNNING: "The first phase has not begun."}
+_NO_PHASE |= dict.fromkeys((State.COMPLETED, State.FAILED), "Nobody was asked for anything.")
 _MOST_AWAITED = 12
 _NEARLY = 0.8
 
@@ -41,6 +43,8 @@ def overview(view: ServiceView, reader: Reader) -> str:
         if running
         else '<p class="dim">No session runs now.</p>',
     ]
+    if view.waiting:
+        body += ["<h2>Waiting for members</h2>", f'<div class="cards">{"".join(map(_waiting, view.waiting))}</div>']
     if view.budgets:
         body += ["<h2>Privacy budgets</h2>", f'<div class="cards">{"".join(map(_budget, view.budgets))}</div>']
     body += ["<h2>Ended</h2>", _ended(ended)]
@@ -72,7 +76,7 @@ def session_page(session: SessionView, reader: Reader, *, show_result: bool) -> 
         _verdict(session, reader.now),
         _result(session, reader, show_result),
         '<h2>Phases</h2><p class="about">The line across a bar is how many answers the phase needs.</p>',
-        phase_line(session, reader.now) if session.phases else '<p class="dim">The first phase has not begun.</p>',
+        phase_line(session, reader.now) if session.phases else f'<p class="dim">{_NO_PHASE[session.state]}</p>',
         _out(session),
         "<h2>About this session</h2>",
         facts(about),
@@ -155,8 +159,17 @@ def _card(session: SessionView, now: float) -> str:
     return (
         f'<div class="card"><div class="row"><h3>{_link(session)}</h3>{badge(titled(phase.name), "live")}</div>'
         f"{answer_bar(phase, 'live')}<p>{standing(phase)}</p>"
-        f'<p class="dim">{f"{duration(seconds)} left" if seconds > 0 else "closing"}'
+        f'<p class="dim">{f"{duration(seconds)} left at most" if seconds > 0 else "closing"}'
         f"{' · awaited:' if awaited else ''}</p>{awaited}{gone}</div>"
+    )
+
+
+def _waiting(waiting: WaitingView) -> str:
+    told = f"{waiting.able:,} of {waiting.needed:,} members can take part"
+    missing = f'<p class="dim">missing:</p>{names(waiting.missing, _MOST_AWAITED)}' if waiting.missing else ""
+    return (
+        f'<div class="card"><h3>{escape(waiting.title)}</h3>{bar(waiting.able / waiting.needed, "live", told)}'
+        f"<p><b>{waiting.able:,} of {waiting.needed:,}</b> members can take part</p>{missing}</div>"
     )
 
 

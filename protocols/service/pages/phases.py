@@ -129,7 +129,7 @@ def _time(session: SessionView, phase: PhaseView, now: float) -> str:
     if session.state is not State.RUNNING:
         return f"ended after {duration((session.ended or now) - phase.opened)}"
     left = phase.deadline - now
-    return f"{duration(left)} left" if left > 0 else "closing: its deadline has passed"
+    return f"{duration(left)} left at most" if left > 0 else "closing: its deadline has passed"
 
 
 def in_words(session: SessionView, now: float) -> str:

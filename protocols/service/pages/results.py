@@ -11,9 +11,9 @@ from ...reporting import tables
 from ...reporting.page import facts
 from ...reporting.tables import Grid
 from ...reporting.words import many
+from ...statistics.facts import finding_of
 from ...statistics.finding import Finding
-from ...statistics.grids import WORDS, grids_of, name_of, number, rule_of
-from ...statistics.kinds import Kind
+from ...statistics.grids import WORDS, grids_of, name_of, number, rule_of, rules_of
 from .frame import names
 
 _PER_LINE = 8
@@ -56,7 +56,7 @@ def _parts(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _findings(results: Sequence[Any]) -> Iterator[str]:
-    findings = [finding for each in results if (finding := _finding(each)) is not None]
+    findings = [finding for each in results if (finding := finding_of(each)) is not None]
     singles = [each for each in findings if not isinstance(each.value, Mapping)]
     if singles:
         yield tables.html(Grid(("", "value", "error", "95 % interval", "n"), tuple(map(_row, singles))), "Numbers")
@@ -65,31 +65,20 @@ def _findings(results: Sequence[Any]) -> Iterator[str]:
             title = f"{finding.statistic} of {name_of(finding)}"
             of = f' <small class="dim">of {finding.n:,} records</small>' if finding.n is not None else ""
             yield f"<h3>{escape(title)}{of}</h3>"
-            yield "".join(tables.html(grid, title) for grid in _grids(finding.value))
-    hidden = {rule for each in findings for rule in _rules(each.suppressed)}
+            grids = _grids(finding.value)
+            yield _all_hidden(finding, grids) or "".join(tables.html(grid, title) for grid in grids)
+    hidden = {rule for each in findings for rule in rules_of(each.suppressed)}
     if hidden:
         yield "<h3>What is hidden, and why</h3>"
         yield facts({rule: WORDS.get(rule, "by a rule of the release") for rule in sorted(hidden)})
 
 
-def _rules(suppressed: Any) -> Iterator[str]:
-    if isinstance(suppressed, Mapping):
-        for each in suppressed.values():
-            yield from _rules(each)
-    elif suppressed:
-        yield str(suppressed)
-
-
-def _finding(of: Any) -> Finding | None:
-    """Return a finding from JSON; None where it is none."""
-    try:
-        interval = of.get("interval")
-        ends = None if interval is None else (float(interval[0]), float(interval[1]))
-        columns, group, error, n = tuple(map(str, of["columns"])), of["group"], of["error"], of["n"]
-        kind = Kind(of["statistic"])
-        return Finding(kind, columns, group, of["value"], error, n, of["suppressed"], ends, of["reason"])
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-        return None
+def _all_hidden(finding: Finding, grids: Sequence[Grid]) -> str:
+    """Return a sentence where nothing but names would stand in tables; empty otherwise."""
+    if any(cell for grid in grids for row in grid.rows for cell in row[1:]):
+        return ""
+    rules = ", ".join(sorted(set(rules_of(finding.suppressed))))
+    return f'<p class="dim">All of it is hidden{f": {escape(rules)}" if rules else ""}.</p>'
 
 
 def _row(finding: Finding) -> tuple[str, ...]:

@@ -46,10 +46,11 @@ def test_a_round_with_dropouts_reports_as_json() -> None:
         "seconds",
         "bytes",
         "peak_memory_bytes",
+        "workers",
     }
     assert report["seconds"].keys() == {"client_mean", "server", "decrypt", "wall"}
     assert report["bytes"].keys() == {"client_sent_mean"}
-    assert (report["exact"], report["clients"], report["survivors"]) == (True, 10, 7)
+    assert (report["exact"], report["clients"], report["survivors"], report["workers"]) == (True, 10, 7, 1)
     assert report["lanes"] * report["ciphertexts"] >= 50
     assert report["bytes"]["client_sent_mean"] > report["ciphertexts"] * 128
 

@@ -2,18 +2,28 @@
 
 import asyncio
 import json
+import logging
+import os
 import re
+import signal
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from protocols.cli.app import app
+from protocols.cli.join import _print as shown
 from protocols.cli.join import join, read_values
 from protocols.cli.serve import serve
 from protocols.core.identity_files import write_identity
+from protocols.core.listener import SessionEnded
+from protocols.service.client import Ended
 from protocols.service.connection import Connection
+from protocols.service.observing import Observer
 from protocols.service.serving import Service
 from protocols.service.session_file import read_sessions
 from protocols.statistics import Query
@@ -110,7 +120,11 @@ def test_sessions_of_a_file_among_members_with_tables_and_votes(folder, capsys):
         for done in [pool.submit(taking_part, number) for number in range(1, 6)]:
             done.result()
         serving.result()
-    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    told = capsys.readouterr()
+    assert f"votes: waits, 0 of 5 members can take part; missing: {', '.join(NAMES)}" in told.err
+    assert "ages: waits, 0 of 5 members can take part\n" in told.err
+    assert "site-1 takes part at https://localhost" in told.err
+    printed = [json.loads(line) for line in told.out.splitlines()]
     ended = {line["title"]: line for line in printed if "state" in line}
     assert [line["phase"] for line in printed if "phase" in line] == ["completed"] * 10
     assert ended["votes"]["result"]["sums"]["votes"] == [15, 0, 5]
@@ -157,7 +171,7 @@ def test_members_are_listed_revoked_and_get_new_keys(folder):
 JOIN = ["join", "https://localhost:1", "--name", "a", "--state", "state"]
 SERVE = ["serve", "--integers", "v:3:1", "--members", "5"]
 WRONG = {
-    "nothing to give": (JOIN, "there is nothing to give: name a --site, or --values"),
+    "nothing to give": (JOIN, "there is nothing to give: name a --site, --values or --training"),
     "a table without a site": ([*JOIN, "--values", "v.json", "--data", "v.csv"], "--data is the table of a --site"),
     "no values": ([*JOIN, "--values", "none.json"], "none.json cannot be read"),
     "no site": ([*JOIN, "--site", "none.toml"], "none.toml cannot be read"),
@@ -177,6 +191,9 @@ WRONG = {
     "half a certificate": ([*SERVE, "--key", "v.json"], "a certificate and its private key go together"),
     "another certificate": ([*SERVE, "--key", "v.json", "--certificate", "v.json"], "cannot be used"),
     "in clear for all": ([*SERVE, "--insecure-loopback", "--host", "sums.example"], "on loopback alone"),
+    "a port that is none": ([*SERVE, "--port", "99999"], "99999 is not in the range"),
+    "a page's port that is none": ([*JOIN, "--values", "v.json", "--page", "84430"], "84430 is not in the range"),
+    "no place for a token": ([*JOIN, "--values", "v.json", "--page", "1", "--page-token", "no/t"], "cannot be written"),
     "a page for nobody": ([*SERVE, "--private-page"], "give --operator-token as well"),
     "a fraction": ([*SERVE, "--dropout", "0.9"], "dropout_fraction"),
     "no store": (["members", "list", "--store", "none.db"], "none.db"),
@@ -199,6 +216,52 @@ def test_what_is_wrong_is_one_sentence(folder, name):
     assert done.exit_code in (2, 3), (done.stdout, done.stderr, done.exception)
     assert sentence in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+def begun_and_told(folder, told, *options):
+    """Start a service with two sessions that wait for members, end it by a signal; return its code and lines."""
+    sessions = (f'[[session]]\ntitle = "{name}"\nmembers = 5\nvectors.v = {{length = 1}}\n' for name in "ab")
+    (folder / "s.toml").write_text("".join(sessions))
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # who started us may ignore it
+    run = f"{heard}; from protocols.cli import main; main()"
+    command = [sys.executable, "-c", run, "serve", "s.toml", "--port", "0", "--insecure-loopback", *options]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603
+        assert process.stderr is not None
+        begun = [process.stderr.readline() for _ in range(3)]
+        process.send_signal(told)
+        rest = process.stderr.read()
+    return process.returncode, begun, rest.strip()
+
+
+@pytest.mark.parametrize(("told", "code", "said"), [("SIGTERM", 0, ""), ("SIGINT", 130, "secagg: interrupted")])
+def test_a_service_that_is_told_to_end_says_nothing_else(folder, told, code, said):
+    ended, begun, rest = begun_and_told(folder, signal.Signals[told])
+    assert re.fullmatch(r"secagg: serving at (http://127.0.0.1:\d+), known as .*127.0.0.1:\d+.*\n", begun[0])
+    assert (ended, rest) == (code, said)
+
+
+def test_where_lines_of_json_are_asked_for_nothing_else_is_written(folder):
+    _, begun, rest = begun_and_told(folder, signal.SIGTERM, "--log-json")
+    lines = [json.loads(line) for line in (*begun, *rest.splitlines())]
+    assert lines[2]["event"] == "a: waits, 0 of 5 members can take part"
+
+
+def test_a_session_that_fails_leaves_no_bare_words_on_standard_error(capsys, monkeypatch):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as where nobody has set up logging
+    Observer()("0" * 32, SessionEnded(0, "ThresholdError", "too few"))
+    assert capsys.readouterr().err == ""
+
+
+def test_why_a_member_refused_is_told_to_it_alone(capsys):
+    shown(
+        Ended("ab" * 32, "votes", "refused", "EncodingError: they do not fit", "vector 'v': value at index 1 is 7"),
+        True,
+    )
+    told = capsys.readouterr()
+    assert "votes: vector 'v': value at index 1 is 7 (the service was not told this)" in told.err
+    assert json.loads(told.out)["reason"] == "EncodingError: they do not fit"
+    assert "index" not in told.out
 
 
 def test_help_names_every_command():
@@ -270,6 +333,10 @@ SLIPS = {
     "a release without a query": (session() + "min_cell = 5\n", "has no query"),
     "a deadline": (session() + "seconds = -1\n", "seconds is -1"),
     "a dropout": (session() + "dropout = 0.9\n", "dropout_fraction"),
+    "parameters that are none": (session('paillier = "sessions.toml"'), "no parameters of a Paillier round"),
+    "parameters without a name": (session('paillier = "a\\u0000b"'), "no name of a file"),
+    "parameters that are a number": (session("paillier = 1"), "must be the name of a file"),
+    "training that is a number": (session("vectors.v = {length = 1}\ntraining = 1"), "training must be a text"),
     "deadlines as a table": (session() + "deadlines = {}\n", "by themselves"),
 }
 

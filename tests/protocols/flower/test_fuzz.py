@@ -9,10 +9,11 @@ from flwr.app import Array, ArrayRecord
 
 from protocols.flower.content import Model
 from secagg.errors import EncodingError, SecAggError
-from tests.fuzz import flower_query_targets, flower_session, flower_targets, targets
+from tests.fuzz import flower_group_targets, flower_query_targets, flower_session, flower_targets, targets
 from tests.fuzz.__main__ import CORPUS
 
-NAMES = [target.__name__ for target in (*flower_targets.TARGETS, *flower_query_targets.TARGETS)]
+MODULES = (flower_targets, flower_query_targets, flower_group_targets)
+NAMES = [target.__name__ for module in MODULES for target in module.TARGETS]
 
 
 def inputs(name):
@@ -70,6 +71,17 @@ def test_the_seeds_of_queries_reach_beyond_the_door(monkeypatch):
             targets.run(name, data)
     assert sum(not reply.has_error() for reply in replies) >= 4
     assert len(read) >= 2
+
+
+@pytest.mark.parametrize("exchange", range(flower_group_targets.EXCHANGES))
+def test_the_seeds_of_draws_are_answered(exchange, monkeypatch):
+    """The draw is the same in every run, so that the corpus is of it."""
+    asked = flower_session.to_bytes(flower_group_targets.recorded().asked[exchange])
+    assert bytes([exchange, 2]) + asked in inputs("flower_draw")
+    replies = []
+    monkeypatch.setattr(flower_group_targets, "_check_answer", replies.append)
+    targets.run("flower_draw", bytes([exchange, 2]) + asked)
+    assert not replies[0].has_error()
 
 
 def zipped(name):

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from protocols.flower import envelope, mod, node_policy, settings, strategies
+from protocols.flower import comparing, draw_answers, envelope, mod, node_policy, own_group, settings, strategies
+from protocols.groups import ServerDrawPhase
 
 CHAPTER = (Path(__file__).parents[3] / "docs/spec/flower.md").read_text()
 
@@ -13,6 +14,7 @@ CHAPTER = (Path(__file__).parents[3] / "docs/spec/flower.md").read_text()
 def test_the_keys_of_a_nodes_configuration():
     known = {node_policy.PREFIX + name.replace("_", "-") for name in node_policy.DEMANDS} | {
         node_policy.IN_CLEAR,
+        node_policy.MIN_GROUP,
         *node_policy._FILES,
     }
     assert set(re.findall(r"`(secagg-[a-z-]+)`", CHAPTER)) == known
@@ -47,6 +49,24 @@ def test_every_strategy_that_is_served_is_named():
     assert set(re.findall(r"\b(?:Fed|Differential)\w+", served)) == {*strategies._MEAN, *strategies._WRAPPERS}
     named = set(re.findall(r"\b(?:Fed\w+|\w*Krum|Bulyan|QFedAvg)\b", text[text.index("Refused") :]))
     assert named <= strategies._NO_MEAN.keys()
+
+
+def test_every_strategy_over_groups_is_named_with_its_rule():
+    rows = dict(re.findall(r"^\| `(\w+)` \| `([\w-]+)` \|", CHAPTER[CHAPTER.index("## 39") :], re.MULTILINE))
+    assert rows == {name: str(rule) for name, rule in comparing.COMPARING.items()}
+
+
+def test_a_draw_of_groups_has_the_names_that_are_stated():
+    text = CHAPTER[CHAPTER.index("### 37.5") : CHAPTER.index("## 38")]
+    for phase in list(ServerDrawPhase)[:3]:
+        assert f"`draw-{phase}`" in text
+    assert f"`{own_group.data_of(7).removesuffix('7')}` and the run id" in text
+    words = ("run id", "the plan", "ids", "identities")
+    places = [text.index(word, text.index("the array of")) for word in words]
+    assert places == sorted(places)
+    assert len(words) == len(draw_answers.DrawTerms.__struct_fields__)
+    assert f"last {own_group.KEPT_GROUPS} runs" in CHAPTER
+    assert f"`{own_group._FOLDER}/<public key in hexadecimal>`" in CHAPTER
 
 
 def test_a_querys_session_has_the_names_that_are_stated():

@@ -271,6 +271,36 @@ def test_who_does_not_commit_costs_no_try():
     draw_locally(GroupServer(TERMS), clients(past=past))
 
 
+def test_who_is_asked_again_answers_in_the_same_bytes_and_spends_no_try():
+    """A network that loses every answer once, in a client's memory of one try; the client is restored in between."""
+    past = {name: PastDraws(max_draws=1) for name in NAMES}
+    server, everyone = GroupServer(TERMS), clients(past=past)
+    while not server.ended:
+        for name, data in server.outgoing().items():
+            lost = everyone[name].respond(data)
+            assert everyone[name].respond(data) == lost
+            dumped = everyone[name].dump()
+            everyone[name] = GroupClient.load(TERMS, IDENTITIES[name], past[name], dumped)
+            assert everyone[name].respond(data) == lost
+            assert everyone[name].dump() == dumped
+            server.receive(name, lost)
+        server.close_phase()
+    assert all(client.groups == server.result for client in everyone.values())
+
+
+def test_who_has_refused_repeats_nothing():
+    server, everyone = until(ServerDrawPhase.NONCES)
+    invitation = GroupServer(TERMS, random=lambda count: opened(server.outgoing()[VICTIM]).run).outgoing()[VICTIM]
+    client = everyone[VICTIM]
+    assert opened(client.respond(invitation)).run
+    shown = opened(server.outgoing()[VICTIM])
+    refused(
+        client, encode(replace(shown, commitments=(bytes(32), *shown.commitments[1:]))), ContradictoryRequest, "own"
+    )
+    with pytest.raises(UnexpectedMessage):
+        client.respond(invitation)
+
+
 def test_the_memory_outlives_the_process():
     past = {name: PastDraws() for name in NAMES}
     groups = draw_locally(GroupServer(TERMS), clients(past=past))
@@ -297,8 +327,9 @@ def test_messages_at_another_time_change_nothing():
     invitation = server.outgoing()[VICTIM]
     exchange(server, everyone)
     commitments = server.outgoing()[VICTIM]
+    another = encode(replace(opened(invitation), terms=bytes(32)))
     with pytest.raises(UnexpectedMessage, match="is committed and expects no Invitation"):
-        client.respond(invitation)
+        client.respond(another)
     with pytest.raises(UnexpectedMessage, match="of another draw"):
         client.respond(encode(replace(opened(commitments), run=bytes(32))))
     with pytest.raises(UnexpectedMessage, match="is new and expects no Commitments"):

@@ -116,6 +116,16 @@ def test_hypergeometric_floats_lie_about_exact_numbers(n, marked, size):
         assert law.least_rare(float(limit)) == (most_marked(n, marked, size, limit),) * 2
 
 
+@pytest.mark.parametrize(("n", "marked", "size"), [(100, 5, 9), (50, 40, 20)])
+def test_a_limit_that_floats_cannot_tell_from_a_probability_leaves_both_numbers(n, marked, size):
+    """What may be rare is not taken to be, and what is not surely rare is decided by exact numbers."""
+    law, first = hypergeometric(n, marked, size), max(0, size - n + marked)
+    for most in range(first + 1, min(first + 6, size, marked)):
+        exact = float(more_than(n, marked, size, most))
+        for limit in (exact * (1 - 2**-40), exact * (1 + 2**-40)):
+            assert law.least_rare(limit) == (most, most + 1)
+
+
 @pytest.mark.parametrize(("n", "marked", "size"), [(100, 5, 9), (50, 40, 20), (30, 0, 6), (20, 20, 4)])
 def test_how_many_are_marked_but_for_a_small_probability(n, marked, size):
     for bits in (0, 1, 10, 40):

@@ -205,6 +205,14 @@ def test_equal_plans_are_written_alike_and_others_are_not():
     assert plan.written() != GroupPlan(100, 0, 0.01, rule="sum", groups=5).written()
 
 
+@pytest.mark.parametrize(("n", "rare"), [(10_000, True), (10_001, False)])
+def test_where_floats_cannot_tell_exact_numbers_do_and_beyond_them_nothing_is_rare(monkeypatch, n, rare):
+    plan = GroupPlan(n, 0.0, 0.01, honest_minimum=2, groups=100)
+    limit = 2.0**-20
+    monkeypatch.setattr(GroupPlan, "_more_spoilt", lambda *_: (limit * (1 - 2**-30), limit * (1 + 2**-30)))
+    assert plan._rare(100, 0) is rare  # nobody is bad
+
+
 def test_in_large_plans_floats_decide_and_are_rounded_up(monkeypatch):
     exact = GroupPlan(2000, 0.03, 0.01, honest_minimum=2)
     assert exact.spoilt_probability == float(reaching(2000, exact.groups, 60, exact.max_spoilt + 1))

@@ -223,6 +223,6 @@ def test_each_group_bears_its_own_noise():
         assert np.std(result.sum("update")) == pytest.approx(deviation, rel=0.3)
     # The mean of two groups' means has noise sqrt(2) times that of one sum.
     one = planned(ThreatModel(26, 0.0, 0.0)).sum_deviation(26) / 26
-    assert np.std(report.result.combined("update").value) == pytest.approx(plan.noise_factor * one, rel=0.3)
+    assert np.std(report.result.combined("update").value) == pytest.approx(plan.estimated_noise_factor * one, rel=0.3)
     with pytest.raises(ParameterError, match="groups without noise"):
         _ = report.result.joint

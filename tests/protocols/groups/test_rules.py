@@ -160,6 +160,28 @@ def test_the_result_names_the_rule_and_the_groups_and_nobody():
     assert "value" not in repr(made)
 
 
+def test_of_groups_that_krum_finds_alike_it_takes_the_first():
+    """60 groups, each with an axis of its own: 20 far out, and 40 nearer ones that are all as far from each other."""
+    far = np.arange(60) < 20
+    vectors = np.diag(np.where(far, 3.0, 1.0))
+    assert np.array_equal(combine(Rule.KRUM, vectors, 28).value, vectors[20])
+    assert np.array_equal(combine(Rule.MULTI_KRUM, vectors, 28).value, vectors[20:50].mean(axis=0))
+
+
+@pytest.mark.parametrize("rule", ROBUST)
+def test_lies_whose_squares_are_beyond_the_floats_are_borne_without_a_warning(rule):
+    vectors = means()
+    vectors[:SPOILT] = 1e200
+    value = combine(rule, vectors, SPOILT).value
+    assert np.abs(value).max() < 20
+
+
+def test_a_geometric_median_holds_back_who_would_leave_it():
+    """Steps from vector to vector would go there and back a thousand times, and end nearby."""
+    vectors = [[1.0, 2.0, 0.0], [-1.0, 0.0, -1.0], [1.0, 2.0, -2.0], [1.0, 2.0, -1.0]]
+    np.testing.assert_allclose(combine(Rule.GEOMETRIC_MEDIAN, vectors, 1).value, vectors[3], atol=1e-12)
+
+
 @pytest.mark.parametrize("rule", Rule)
 def test_noise_grows_as_the_plan_says(rule):
     groups, spoilt = (25, 0) if rule is Rule.SUM else (25, 5)
@@ -168,7 +190,7 @@ def test_noise_grows_as_the_plan_says(rule):
     parts = np.split(noise, 100 if rule in (Rule.KRUM, Rule.MULTI_KRUM) else 1, axis=1)
     given = {"radius": 1e9} if rule.clips else {}
     measured = np.std(np.concatenate([combine(rule, part, spoilt, **given).value for part in parts])) * groups
-    planned = rule.noise_factor(groups, spoilt)
+    planned = rule.estimated_noise_factor(groups, spoilt)
     assert measured < planned * 1.02
     if rule not in (Rule.TRIMMED_MEAN, Rule.GEOMETRIC_MEDIAN, Rule.KRUM, Rule.MULTI_KRUM):
         assert measured > planned * 0.95

@@ -17,6 +17,7 @@ from protocols.masking.transitions import ServerPhase
 from protocols.ray import driver, run_on_ray
 from protocols.ray.running import GroupTask
 
+NODE = {"num_cpus": 1, "object_store_memory": 1 << 27}
 COUNT = 24
 NAMES = Participants.numbered(COUNT).names
 DROPS = {ServerPhase.MASKED_INPUT: (NAMES[3],), ServerPhase.UNMASKING: (NAMES[9],)}
@@ -84,6 +85,31 @@ class Deadly:
     def __call__(self, name):
         time.sleep(self.pause)
         return inputs(name)
+
+
+def tickets(folder: Path, count: int) -> Path:
+    """Make a folder of so many tickets."""
+    folder.mkdir()
+    for number in range(count):
+        (folder / str(number)).touch()
+    return folder
+
+
+class DeadlyVersions(dict):
+    """Versions that end the worker that is told of them, once for each ticket."""
+
+    def __init__(self, known: dict[str, str], tickets: Path) -> None:
+        super().__init__(known)
+        self.given = (os.getpid(), dict(known), tickets)
+
+    def __reduce__(self):
+        return _told, self.given
+
+
+def _told(driver_process: int, known: dict[str, str], tickets: Path) -> dict[str, str]:
+    if os.getpid() != driver_process:
+        Deadly(tickets, 0.0).die()
+    return known
 
 
 def main(address: str, folder: str, tickets: str) -> None:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,26 +26,9 @@ from protocols.simulation.grouped import run_in_groups
 from protocols.simulation.masked import Simulation
 from secagg.errors import ParameterError, SecAggError, StateError, ThresholdError
 
-from .parts import COUNT, DROPS, NAMES, Deadly, Slow, grouped, inputs, task_of
+from .parts import COUNT, DROPS, NAMES, NODE, Deadly, Slow, grouped, inputs, task_of, tickets
 
 ROOT = Path(__file__).parents[3]
-NODE = {"num_cpus": 1, "object_store_memory": 1 << 27}
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    ray = load_ray()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Ray's own
-        from ray.cluster_utils import Cluster
-
-        head = NODE | {"include_dashboard": False, "_system_config": {"health_check_period_ms": 500}}
-        made = Cluster(initialize_head=True, head_node_args=head)
-        made.add_node(**NODE)
-        ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
-        yield made
-        ray.shutdown()
-        made.shutdown()
 
 
 @pytest.fixture
@@ -65,13 +47,6 @@ def same(result):
     joint, one = result.joint, in_one_process().joint
     levels = all(joint.levels[name].tobytes() == one.levels[name].tobytes() for name in ("update", "counts"))
     return levels and joint.survivors == one.survivors == set(NAMES) - {NAMES[3]}
-
-
-def tickets(folder, count):
-    folder.mkdir()
-    for number in range(count):
-        (folder / str(number)).touch()
-    return folder
 
 
 @pytest.mark.parametrize("workers", [1, None])

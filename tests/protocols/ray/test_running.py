@@ -4,13 +4,16 @@ import socket
 import sys
 import threading
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from protocols import ClientPolicy, FloatVector
 from protocols.core import Adversary
+from protocols.masking.server import closing
 from protocols.masking.transitions import ServerPhase
-from protocols.ray import cluster
+from protocols.ray import cluster, driver
 from protocols.ray.cluster import ClusterError, connected, versions
 from protocols.ray.kept import Kept
 from protocols.ray.running import GroupRun, has_ended, outcome
@@ -45,6 +48,35 @@ def test_a_session_goes_on_from_its_dump_after_every_phase(adversary):
         assert {name: cost.sent_bytes for name, cost in report.clients.items()} == {
             name: cost.sent_bytes for name, cost in one[place].clients.items()
         }
+
+
+def test_a_session_computes_on_one_processor_before_its_dump_and_after(monkeypatch):
+    """Workers have one each."""
+    task, taken = task_of(grouped()), []
+    run = GroupRun(task, inputs)
+    original = closing.unmask
+    monkeypatch.setattr(closing, "unmask", lambda *given: taken.append(given[-1]) or original(*given))
+    while not run.ended:
+        assert run._session.coordinator._threads == 1
+        run.step()
+        run = GroupRun.load(task, inputs, run.dump())
+        assert all(client._party.threads == 1 for client in run._session.participants.values())
+    assert taken == [1]
+
+
+def test_a_round_is_told_by_each_of_its_sessions():
+    """By members, their order, what is summed, what clients ask and who vanishes: two that differ are two rounds."""
+    rounds = grouped()
+    tasks = [task_of(rounds, place) for place in range(3)]
+    other, stricter = rounds.groups.members[1].names, ClientPolicy()
+    config = grouped((FloatVector("update", 41, clip=2.0),)).configs[0]
+    changed = [replace(tasks[0], members=other), replace(tasks[0], config=config), replace(tasks[0], policy=stricter)]
+    changed += [replace(tasks[0], silent={"unmasking": other[:1]})]
+    known = {driver._fingerprint([each, *tasks[1:]]) for each in [tasks[0], *changed]}
+    known |= {driver._fingerprint(tasks[::-1]), driver._fingerprint(tasks[:2])}
+    assert len(known) == 1 + len(changed) + 2
+    assert driver._fingerprint([task_of(grouped(), place) for place in range(3)]) in known
+    assert driver._fingerprint([task_of(grouped(coin=8), place) for place in range(3)]) not in known
 
 
 def test_an_ended_session_keeps_nothing_of_its_clients():

@@ -27,12 +27,12 @@ class Noting(Connection):
 
     sent: Path
 
-    async def deliver(self, session, body):
+    async def exchange(self, session, body, *asked):
         with self.sent.open("a") as file:
             file.write(f"{session} {hashlib.sha256(body).hexdigest()}\n")
             file.flush()
             os.fsync(file.fileno())
-        return await super().deliver(session, body)
+        return await super().exchange(session, body, *asked)
 
 
 async def live(url: str, name: str, folder: Path, sessions: int) -> None:

@@ -2,7 +2,7 @@
 
 import json
 
-from protocols.service.views import BudgetView, MemberView, PhaseView, ServiceView, SessionView, State
+from protocols.service.views import BudgetView, MemberView, PhaseView, ServiceView, SessionView, State, WaitingView
 
 NOW = 1_795_900_000.0
 HOSPITALS = tuple(f"hospital-{i:02}" for i in range(1, 13))
@@ -108,4 +108,5 @@ def service() -> ServiceView:
         ),
         members,
         (BudgetView("admissions <2026>", 3.0, 1e-6, 1.25), BudgetView("votes", 1.0, 1e-6, 1.0)),
+        (WaitingView("Beds <next>", 3, 2, ("hospital-13 <new>",)), WaitingView("Any forty", 40, 12)),
     )  # fmt: skip

@@ -36,6 +36,7 @@ from protocols.service.observing import Observer
 from protocols.service.pages.joining import serve_page
 from protocols.service.pages.routes import routes
 from protocols.service.tokens import Token
+from protocols.service.views import Letter
 from tests.protocols.service.places import certificates, connected, service_at
 
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
@@ -121,15 +122,21 @@ class Place:
 
     async def _member(self, service, name: str) -> None:
         async with connected(service, certificates(), name) as connection:
-            next_letter = connection.next_letter
+            next_letter, exchange = connection.next_letter, connection.exchange
 
-            async def held_up(after: int, wait: float):
-                letter = await next_letter(after, wait)
+            async def held_up(letter: Letter | None):
                 if letter is not None and letter.phase == "masked-input":
                     await (asyncio.Event() if name == GONE else self._may_give).wait()
                 return letter
 
-            connection.next_letter = held_up
+            async def held_up_letter(*asked):
+                return await held_up(await next_letter(*asked))
+
+            async def held_up_exchange(*asked):
+                receipt, letter = await exchange(*asked)
+                return receipt, await held_up(letter)
+
+            connection.next_letter, connection.exchange = held_up_letter, held_up_exchange
             await take_part(
                 connection,
                 name,

@@ -123,6 +123,7 @@ def test_what_was_asked_and_given_is_told_by_names_and_sizes(consents):
     assert not heart.handed_in
     assert heart.refused == "policy: ?[31mno"
     assert heart.matters == (Matter("admissions", "heart research"),)
+    assert (heart.question, weekly.question) == ((("mean", "age"), ("of", "all rows")), ())
     assert (consents.folder / "asked.jsonl").stat().st_mode & 0o777 == 0o600
 
 

@@ -65,6 +65,7 @@ def test_units_start_what_there_is_and_are_hardened(path, tmp_path):
     assert (service["ProtectSystem"], service["CapabilityBoundingSet"]) == ("strict", "")
     assert (service["Restart"], service["UMask"]) == ("always", "0077")
     assert "MemoryDenyWriteExecute" not in service  # or no loop could be compiled
+    assert ("StandardOutput" in service) is (words[0] == "serve")  # results are not for the journal
     if analyse := shutil.which("systemd-analyze"):
         copy = tmp_path / path.name.replace("@", "@x")
         copy.write_text(path.read_text().replace(program, "/bin/true"))
@@ -72,13 +73,32 @@ def test_units_start_what_there_is_and_are_hardened(path, tmp_path):
         assert (found.returncode, found.stderr) == (0, "")
 
 
-def test_the_composed_service_runs_what_there_is():
+def ran_by_shell(script, folder, *words):
+    """Run an entrypoint with a `secagg` that notes how it was called; return code, standard output, and the note."""
+    secret, note, program = folder / "secret", folder / "note", folder / "secagg"
+    secret.write_text("s3cret\n")
+    note.write_text("")
+    program.write_text(f'#!/bin/sh\necho "$@ with $PGPASSWORD" >{note}\necho invited\n')
+    program.chmod(0o755)
+    own = script.replace("/run/secrets/database", str(secret))
+    command = ["/bin/sh", *COMPOSE["services"]["service"]["entrypoint"][1:2], own, "secagg", *words]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env={"PATH": f"{folder}:/usr/bin:/bin"})  # noqa: S603
+    return done.returncode, done.stdout.strip(), note.read_text().strip()
+
+
+def test_the_composed_service_runs_what_there_is(tmp_path):
     service, database = COMPOSE["services"]["service"], COMPOSE["services"]["database"]
     check_command(["secagg", *service["command"]])
     options = dict(word.removeprefix("--").split("=", 1) for word in service["command"] if "=" in word)
     secrets = {f"/run/secrets/{name}" for name in service["secrets"]}
     assert {options["certificate"], options["key"]} < secrets
-    assert "cat /run/secrets/database" in service["entrypoint"][2]
+    told = service["entrypoint"][2].replace("$$", "$")
+    assert "cat /run/secrets/database" in told
+    assert ran_by_shell(told, tmp_path, "serve", "x") == (0, "", "serve x with s3cret")  # no result reaches a log
+    assert ran_by_shell(told, tmp_path, "members", "x") == (0, "invited", "members x with s3cret")
+    assert (
+        ran_by_shell(told.replace("secrets/database", "none"), tmp_path, "serve")[0] != 0
+    )  # and not without a password
     assert database["environment"]["POSTGRES_PASSWORD_FILE"] in secrets
     assert options["store"] == f"postgresql://{database['environment']['POSTGRES_USER']}@database/secagg"
     assert service["ports"] == [f"{options['port']}:{options['port']}"]

@@ -1,11 +1,13 @@
 """Senders who are too large, too slow, too many, too fast, or send no HTTP: refused unread, while others are served."""
 
 import asyncio
+import contextlib
 import json
 import re
 
 import pytest
 
+from protocols.service.handshakes import Handshakes
 from protocols.service.limits import Limits, Rate, peer_of
 from secagg.errors import ParameterError
 
@@ -171,6 +173,55 @@ def test_too_many_connections_are_turned_away(tmp_path):
     found, counts = played(play, tmp_path, connections_a_peer=9, header_seconds=30)  # the honest member has one
     assert found == [(503, "too-many")] * 4
     assert counts == {"too-many": 4}
+
+
+def test_half_open_handshakes_are_counted_and_more_are_closed_at_once(tmp_path):
+    """Whoever begins handshakes and leaves them holds as many as it may hold connections, and keeps out nobody else."""
+
+    async def play(service):
+        host, _, port = service.url.removeprefix("https://").rpartition(":")
+        begun = [await asyncio.open_connection(host, int(port)) for _ in range(20)]
+        reading = [asyncio.create_task(reader.read()) for reader, _ in begun]
+        held = set(reading)
+        while len(held) > 9:
+            done, held = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                assert task.exception() is not None or task.result() == b""
+        with pytest.raises(OSError):  # noqa: PT011 - whichever of a connection's ends it is
+            await dial(service)
+        for _, writer in begun:
+            writer.close()
+        left = len(held)
+        await asyncio.wait(held)
+        async with asyncio.timeout(20):
+            while True:
+                with contextlib.suppress(OSError):
+                    _, writer = await dial(service)
+                    writer.close()
+                    break
+        return left
+
+    left, counts = played(play, tmp_path, connections_a_peer=9)
+    assert left == 9
+    assert counts["too-many"] >= 20 - 9 + 1
+
+
+def test_handshakes_are_counted_of_an_address_of_a_network_and_in_all():
+    turned_away = []
+    handshakes = Handshakes(Limits(connections=4, connections_a_peer=2), lambda: turned_away.append(1))
+    begun = [("10.0.0.1", 1), ("10.0.0.1", 2), ("2001:db8::1", 1, 0, 0), ("2001:db8::2", 1, 0, 0)]
+    assert all(handshakes.begun(address) for address in begun[:3])
+    assert not handshakes.begun(("10.0.0.1", 3))
+    assert handshakes.begun(begun[3])
+    handshakes.done(begun[0])
+    handshakes.done(begun[0])
+    assert not handshakes.begun(("2001:db8::3", 1, 0, 0))  # of one network
+    assert handshakes.begun(("10.0.0.1", 4))
+    assert not handshakes.begun(("10.0.0.2", 1))  # in all
+    assert len(turned_away) == 3
+    for address in (*begun, ("10.0.0.1", 4)):
+        handshakes.done(address)
+    assert handshakes.begun(("10.0.0.2", 1))
 
 
 def test_too_many_bytes_at_once_are_told_to_wait(tmp_path):

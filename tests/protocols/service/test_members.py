@@ -1,9 +1,12 @@
 """Enrolment by invitation, revocation, rotation: in the store, and over HTTPS."""
 
 import asyncio
+import datetime
+import pickle
 import time
 
 import pytest
+import trustme
 
 from protocols.service.connection import Connection, RequestRefusedError
 from protocols.service.errors import ReplayedRequestError
@@ -18,7 +21,7 @@ from protocols.service.store import Store
 from secagg.errors import ParameterError
 from secagg.signatures import Identity
 
-from .places import certificates, connected, service_at
+from .places import Certificates, certificates, connected, service_at
 
 KEYS = [Identity(bytes([number]) * 32).public_bytes for number in range(1, 9)]
 
@@ -220,3 +223,67 @@ def test_over_https(tmp_path):
     assert refused == [(403, "not-enrolled")] * 3 + [(403, "revoked")]
     assert names == {"a", "honest"}
     assert counts == {"not-enrolled": 3, "revoked": 2}
+
+
+def test_a_member_learns_whether_its_key_is_its_own(tmp_path):
+    async def play():
+        with service_at(tmp_path, certificates()) as service:
+            async with service.serving(), connected(service, certificates(), "site-1") as connection:
+                await connection.confirm("site-1")
+                with pytest.raises(RequestRefusedError, match="not this member's but site-1's") as refused:
+                    await connection.confirm("site-2")
+                assert refused.value.kind == "not-invited"
+
+    asyncio.run(play())
+
+
+UNTRUSTED = {
+    "another authority": ("127.0.0.1", 0, 9, "unable to get local issuer certificate.*--ca"),
+    "another name": ("elsewhere.example", 0, 9, "not valid for '127.0.0.1'.*name that its operator gave"),
+    "an old one": ("127.0.0.1", -9, -1, "certificate has expired.*renew it, unless this machine's clock is wrong"),
+    "one that is yet to be": ("127.0.0.1", 1, 9, "not yet valid.*unless this machine's clock is wrong"),
+}
+
+
+@pytest.mark.parametrize("name", UNTRUSTED)
+def test_a_certificate_that_is_not_trusted_says_what_to_do(tmp_path, name):
+    host, first, last, said = UNTRUSTED[name]
+    now, authority = datetime.datetime.now(datetime.UTC), trustme.CA()
+    day = datetime.timedelta(days=1)
+    issued = authority.issue_cert(host, not_before=now + first * day, not_after=now + last * day)
+    own = Certificates(tmp_path)  # whose authority has not issued it
+    issued.private_key_pem.write_to_path(str(own.key))
+    issued.cert_chain_pems[0].write_to_path(str(own.chain))
+    ca = own.ca if name == "another authority" else tmp_path / "other.pem"
+    if ca != own.ca:
+        authority.cert_pem.write_to_path(str(ca))
+
+    async def play():
+        with service_at(tmp_path, own) as service:
+            async with service.serving(), Connection(service.url, Identity.generate(), ca=ca) as connection:
+                await connection.confirm("a")
+
+    with pytest.raises(RequestRefusedError, match=said) as refused:
+        asyncio.run(play())
+    assert (refused.value.status, refused.value.kind) == (0, "certificate")
+    assert "refuses" not in str(refused.value)  # the service has not heard of it
+    assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)  # noqa: S301
+
+
+def test_who_waits_for_a_service_hears_when_it_answers_again(tmp_path):
+    told = []
+
+    async def play():
+        with service_at(tmp_path, certificates()) as service:
+            async with service.serving():
+                url = service.url
+            connection = Connection(url, Identity.generate(), ca=certificates().ca, patience=20, told=told.append)
+            async with connection:
+                asking = asyncio.create_task(connection.enrol("a", service.members.invite("a")))
+                while not told:
+                    await asyncio.sleep(0.01)
+                async with service.serving():
+                    await asking
+
+    asyncio.run(play())
+    assert [text.partition(" ")[2][:12] for text in told] == ["does not ans", "answers agai"]

@@ -32,12 +32,13 @@ STANDING = Standing(
     (
         Asked(
             sample.DONE, "Weekly <update>", "sum", "masking", (Matter("update", "sum"),), (("update", 1000),),
-            sample.NOW,
+            (), sample.NOW,
             (("advertise-keys", 64), ("masked-input", 4_000)), "completed",
         ),
         Asked(
             sample.RUNNING, "Stay", "statistics", "masking", (Matter("admissions", "heart <research>"),),
-            (("n:ward", 3),), sample.NOW, refused="consent-withdrawn: the participant has opted out",
+            (("n:ward", 3),), (("mean", "stay"), ("of", "rows with age ≥ 18 & more")), sample.NOW,
+            refused="consent-withdrawn: the participant has opted out",
         ),
     ),
     (OptOut("admissions", "", sample.NOW),),
@@ -127,8 +128,12 @@ def test_texts_of_others_are_escaped():
         assert "<script>alert" not in page
         assert page.count("&lt;script&gt;alert") > 5
         Reading(page)
-    asked = Asked("00", hostile, hostile, hostile, (Matter(hostile, hostile),), ((hostile, 1),), 1.0, ((hostile, 3),))
-    page = participant_page(Standing(hostile, hostile, (asked,), (OptOut(hostile, hostile, 1.0),), hostile), OPERATOR)
+    matters, vectors, question = (Matter(hostile, hostile),), ((hostile, 1),), ((hostile, hostile),)
+    asked = Asked("00", hostile, hostile, hostile, matters, vectors, question, 1.0, ((hostile, 3),))
+    query = replace(asked, kind="statistics")
+    page = participant_page(
+        Standing(hostile, hostile, (asked, query), (OptOut(hostile, hostile, 1.0),), hostile), OPERATOR
+    )
     assert "<script>alert" not in page
     Reading(page)
 
@@ -139,7 +144,7 @@ def test_a_phase_says_how_far_it_is_from_what_it_needs():
     assert "2 short of the 8 needed" in standing(phase)
     assert "8 needed, 1 to spare" in standing(replace(phase, answered=phase.asked[:9]))
     page = PAGES[RUNNING.title]
-    assert "21 s left" in page
+    assert "21 s left at most" in page  # a quorum and its grace may close it before
     assert 'aria-label="6 of 10 have answered; 8 are needed"' in page
     assert f"<li>{sample.VANISHED}</li>" in page[page.index("Awaited") :]
     late = operating.session_page(RUNNING, replace(OPERATOR, now=sample.NOW + 60), show_result=False)
@@ -253,10 +258,40 @@ def test_a_participant_sees_what_was_asked_and_given_and_what_it_is_out_of():
     assert "your values under masks, 4.0 KiB in 2 answers" in page
     assert "admissions for heart &lt;research&gt;" in page
     assert "opted out" in page
+    assert "<dt>Mean</dt><dd>stay</dd><dt>Of</dt><dd>rows with age ≥ 18 &amp; more</dd>" in page
+    assert "3 sums over rows, on this machine: no row leaves it" in page
+    early = participant_page(replace(STANDING, asked=(Asked(sample.FAILED, ended="aborted"),)), READER)
+    assert "nothing: it ended before that" in early
+    assert sample.FAILED in early
     trouble = participant_page(replace(STANDING, trouble="the file is damaged"), READER)
     assert "Nothing is answered" in trouble
     everything = participant_page(replace(STANDING, out=(OptOut("", "", 1.0),)), READER)
     assert "You have opted out of everything" in everything
+
+
+def test_what_waits_for_members_is_shown_with_who_is_missing():
+    page = PAGES["overview"]
+    assert "<b>2 of 3</b> members can take part" in page
+    assert "hospital-13 &lt;new&gt;" in page
+    assert 'aria-label="12 of 40 members can take part"' in page
+    assert "Waiting for members" not in PAGES["nothing"]
+
+
+def test_a_session_that_ended_before_any_phase_says_that_nobody_was_asked():
+    page = operating.session_page(replace(FAILED, phases=()), READER, show_result=False)
+    assert "Nobody was asked for anything." in page
+    assert "has not begun" not in page
+
+
+def test_a_table_of_nothing_but_hidden_cells_is_a_sentence():
+    hidden = {"edges": [0, 5, 10], "counts": [None, None], "below": None, "above": None, "missing": None}
+    gone = sample.finding("histogram", ["stay"], hidden, n=None, suppressed={"below": "table", "bins": "table"})
+    shown = result_tables(json.dumps({"sites": 9, "records": None, "results": [gone]}))
+    assert "All of it is hidden: table." in shown
+    assert "[0, 5)" not in shown
+    assert "the margins of its table" in shown
+    some = gone | {"value": hidden | {"counts": [7, None]}}
+    assert "[0, 5)" in result_tables(json.dumps({"sites": 9, "records": None, "results": [some]}))
 
 
 def test_a_page_of_very_many_stays_readable():

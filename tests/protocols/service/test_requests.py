@@ -1,8 +1,10 @@
 """Requests that are not what they claim to be: refused by status and sentence, counted, and nobody else is hurt."""
 
 import asyncio
+import gc
 import json
 import time
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -57,7 +59,7 @@ BENT = {
     "a stranger's": ({"identity": OTHER}, 401, "stranger", "no member has the key"),
     "an old one": ({"created": time.time() - 61}, 401, "not-signed", "set the clock"),
     "one of the future": ({"created": time.time() + 3600}, 401, "not-signed", "set the clock"),
-    "another host's": ({"authority": "sums.example"}, 421, "misdirected", "another host"),
+    "another host's": ({"authority": "sums.example"}, 421, "misdirected", "but this service is known as"),
     "another path's": ({"fields": {"Signature": None}}, 401, "not-signed", "no field 'signature'"),
     "without a digest": ({"fields": {"Content-Digest": None}}, 401, "not-signed", "no field 'content-digest'"),
     "another way to write it": ({"fields": {"Signature": "sig=:AA==:"}}, 401, "not-signed", "not written as"),
@@ -252,3 +254,96 @@ def test_a_service_everywhere_must_be_told_its_names(tmp_path, certificates):
                 return await play(service, mallory)
 
     assert asyncio.run(run()) == [421, 204]
+
+
+def an_ended_session(service):
+    """Open a session and end it: answers to it are late, and its members have a last letter."""
+
+    async def ended():
+        session = await service.desk.open(a_session())
+        await service.desk.cancel(session)
+        return f"/v1/sessions/{session}/letters"
+
+    return ended()
+
+
+def test_an_answer_may_ask_for_the_letter_that_follows(tmp_path, certificates):
+    async def play(service, mallory):
+        target = await an_ended_session(service)
+        with_letter = await mallory.send("POST", f"{target}?after=0&wait=20", b"x")
+        sequence = with_letter.headers["secagg-sequence"]
+        without = await mallory.send("POST", f"{target}?after={sequence}&wait=0", b"x")
+        alone = await mallory.send("POST", target, b"x")
+        fields = [with_letter.headers[f"secagg-{name}"] for name in ("receipt", "session", "phase")]
+        return fields, with_letter.content, without.json(), alone.json(), target
+
+    (fields, body, without, alone, target), counts = played(play, tmp_path, certificates)
+    assert fields == ["late", target.split("/")[3], "aborted"]
+    assert (body, without, alone) == (b"", {"receipt": "late"}, {"receipt": "late"})
+    assert counts == {}
+
+
+@pytest.mark.parametrize("query", ["after=0", "after=00&wait=1", "after=-1&wait=1", "after=0&wait=1&x=2", "x=1"])
+def test_an_answer_that_asks_for_something_else_is_not_let_in(tmp_path, certificates, query):
+    async def play(service, mallory):
+        session = f"/v1/sessions/{await service.desk.open(a_session())}"
+        bent = await mallory.send("POST", f"{session}/letters?{query}", b"answer")
+        with service.store.read() as connection:
+            return told(bent), connection.exec_driver_sql("SELECT count(*) FROM service_inbox").scalar()
+
+    found, counts = played(play, tmp_path, certificates)
+    assert found == ((400, "bad-request"), 0)
+    assert counts == {"bad-request": 1}
+
+
+def test_an_answer_that_waits_is_taken_over_by_a_later_question_and_told_when_the_service_ends(tmp_path, certificates):
+    async def play(service, mallory):
+        target = await an_ended_session(service)
+        asking = f"{target}?after=99999&wait=20"
+
+        async def waiting():
+            task = asyncio.create_task(mallory.send("POST", asking, b"x"))
+            while "mallory" not in service.requests.polls:
+                await asyncio.sleep(0.01)
+            return task
+
+        first = await waiting()
+        later = await mallory.send("GET", "/v1/letters?after=99999&wait=0")
+        over = told(await first)
+        second = await waiting()
+        service.requests.closing()
+        ended = (await second).json()
+        service.requests.opened()
+        return over, later.status_code, ended
+
+    found, _ = played(play, tmp_path, certificates)
+    assert found == ((409, "taken-over"), 204, {"receipt": "late"})
+
+
+def test_an_answer_is_not_held_while_its_member_waits(tmp_path, certificates):
+    body = bytes(8 << 20)
+
+    async def play(service, mallory):
+        target = await an_ended_session(service)
+        tracemalloc.start()
+        try:
+            task = asyncio.create_task(mallory.send("POST", f"{target}?after=99999&wait=1", body))
+            while "mallory" not in service.requests.polls:
+                await asyncio.sleep(0.01)
+            taken = tracemalloc.take_snapshot()
+        finally:
+            tracemalloc.stop()
+        await task
+        ours = [tracemalloc.Filter(True, f"*/{place}") for place in ("service/*", "uvicorn/*", "h11/*", "starlette/*")]
+        return sum(each.size for each in taken.filter_traces(ours).statistics("filename"))
+
+    held, _ = played(play, tmp_path, certificates)
+    assert held < 1 << 20
+
+
+def test_what_was_loaded_is_not_looked_through_for_garbage_while_serving(tmp_path, certificates):
+    async def play(service, mallory):
+        return gc.get_freeze_count()
+
+    assert played(play, tmp_path, certificates)[0] > 10_000
+    assert gc.get_freeze_count() == 0

@@ -1,6 +1,7 @@
 """Whole sessions over HTTPS: uvicorn under TLS on loopback, and members with the client's loop."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 import threading
@@ -17,6 +18,7 @@ from protocols.core.participants import Participants
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import IntegerVector
 from protocols.masking.policy import ClientPolicy, PrivacyDemand
+from protocols.service import client as client_module
 from protocols.service import connection as connection_module
 from protocols.service.client import MOST_WAITING, take_part
 from protocols.service.connection import Connection, RequestRefusedError, ServiceUnavailableError, letter_of
@@ -24,8 +26,9 @@ from protocols.service.deadlines import Deadlines
 from protocols.service.jobs import paid, summing
 from protocols.service.kept import Folder, Kept
 from protocols.service.parties import PaillierParty
+from protocols.service.session_file import Asked
 from protocols.service.sessions import SessionSpec, read_terms
-from protocols.service.views import Letter, State
+from protocols.service.views import Letter, State, WaitingView
 from secagg.errors import ParameterError, StateError
 from secagg.paillier import PublicKey
 from secagg.signatures import Identity
@@ -56,10 +59,10 @@ def total(names):
 
 
 async def member(service, certificates, folder, name, *, answers=None, **options):
-    options.setdefault("policy", POLICY)
+    options = {"policy": POLICY, "sessions": 1} | options
     async with connected(service, certificates, name) as connection:
         given = answers or {"sum": lambda terms: {"v": VALUES[name]}}
-        return await take_part(connection, name, given, state=folder / name, sessions=1, warm=False, **options)
+        return await take_part(connection, name, given, state=folder / name, warm=False, **options)
 
 
 def test_a_sum_over_https(tmp_path, certificates):
@@ -104,6 +107,54 @@ def running(tmp_path, certificates, *, members=NAMES, others=(), spec=None, **op
     return play(run())
 
 
+def test_a_phase_costs_a_member_one_request(tmp_path, certificates):
+    asked = []
+
+    def counting(app):
+        async def counted(scope, receive, send):
+            if scope["path"].startswith(("/v1/letters", "/v1/sessions")):
+                asked.append((scope["method"], bool(scope["query_string"])))
+            await app(scope, receive, send)
+
+        return counted
+
+    view, result, ended = running(tmp_path, certificates, wrap=counting)
+    assert result["sums"] == {"v": total(NAMES)}
+    assert {one[0].phase for one in ended.values()} == {"completed"}
+    assert asked.count(("POST", True)) == len(NAMES) * len(view.phases)
+    assert ("POST", False) not in asked
+    assert ("GET", False) not in asked  # the terms come with the first letter
+    assert asked.count(("GET", True)) == len(NAMES)  # of a letter that follows no answer: the first
+
+
+def test_who_is_busy_with_one_session_takes_letters_of_another(tmp_path, certificates, monkeypatch):
+    monkeypatch.setattr(client_module, "LINGER_SECONDS", 0.1)
+    let_go = threading.Event()
+
+    def slowly(terms):
+        if terms.title == "slow":
+            let_go.wait(60)
+        return {"v": VALUES[NAMES[0]]}
+
+    async def run():
+        with service_at(tmp_path, certificates) as service:
+            async with service.serving(), asyncio.TaskGroup() as group:
+                for name in NAMES:
+                    answers = {"sum": slowly} if name == NAMES[0] else None
+                    group.create_task(member(service, certificates, tmp_path, name, answers=answers, sessions=2))
+                await service.enrolled(NAMES)
+                slow = asyncio.create_task(service.sessions(replace(a_sum(), title="slow")))
+                while not (shown := (await service.desk.view()).sessions) or not shown[0].phases:
+                    await asyncio.sleep(0.05)
+                (quick,) = await service.sessions(a_sum())
+                waited = not slow.done()
+                let_go.set()
+                return quick, waited, await slow
+
+    quick, waited, (slow,) = play(run())
+    assert (quick.state, slow.state, waited) == (State.COMPLETED, State.COMPLETED, True)
+
+
 REFUSING = {
     "site-02": (
         {"policy": ClientPolicy(min_clients=50)},
@@ -115,7 +166,7 @@ REFUSING = {
     ),
     "site-06": (
         {"answers": {"sum": lambda terms: {"v": np.array([4711, 1 << 30])}}},
-        "EncodingError: the inputs cannot be encoded as the session asks",
+        "EncodingError: the inputs do not fit what is asked: names, lengths or bounds; the member was told which",
     ),
     "site-08": (
         {"answers": {"training": lambda terms: {}}},
@@ -160,6 +211,9 @@ def test_what_is_refused_reaches_the_service_and_nobody_else(tmp_path, certifica
         assert ended[name].reason == view.refused[name]
     assert {each.phase for name, each in ended.items() if name not in REFUSING} == {"completed"}
     assert "4711" not in repr(view) + repr(ended)
+    assert ended["site-04"].own == "division by zero"  # for the member's own eyes
+    assert f"value at index 1 is {1 << 30}" in ended["site-06"].own
+    assert str(1 << 30) not in repr(view) + repr(ended)
 
 
 def test_who_opts_out_is_not_summed_and_says_so(tmp_path, certificates):
@@ -196,15 +250,15 @@ class Deadly:
     def __getattr__(self, name):
         return getattr(self._connection, name)
 
-    async def deliver(self, session, body):
-        self._sent.append(body)
+    async def exchange(self, *asked):
+        self._sent.append(asked[1])
         kill = self._kills.pop(0) if self._kills else ""
         if kill == "before":
             raise Killed
-        receipt = await self._connection.deliver(session, body)
+        found = await self._connection.exchange(*asked)
         if kill == "after":
             raise Killed
-        return receipt
+        return found
 
 
 KILLS = {
@@ -530,11 +584,11 @@ def test_an_answer_that_is_compressed_is_not_taken():
         return httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=small)
 
     async def play():
-        async with Connection("https://sums.example", Identity.generate()) as connection:
+        async with Connection("https://sums.example", Identity.generate(), patience=0.05) as connection:
             connection._client = httpx.AsyncClient(transport=httpx.MockTransport(bomb))
             await connection.terms("00" * 32)
 
-    with pytest.raises(RequestRefusedError, match="compressed"):
+    with pytest.raises(ServiceUnavailableError, match="compressed"):
         asyncio.run(play())
 
 
@@ -575,7 +629,8 @@ def test_a_session_that_is_not_what_its_terms_say_gets_no_inputs(tmp_path, certi
     assert {one[0].phase for one in ended} <= {"refused", "aborted"}
 
 
-def test_letters_of_a_session_that_cannot_be_answered_are_not_heaped_up(tmp_path):
+def test_letters_of_a_session_that_cannot_be_answered_are_not_heaped_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(client_module, "LINGER_SECONDS", 0.1)
     fetched = []
 
     class Endless:
@@ -607,19 +662,26 @@ def test_what_is_no_letter_that_follows_is_not_taken():
     for sequence in ("7", "6", "-1", "x", ""):
         with pytest.raises(RequestRefusedError, match="no letter"):
             letter_of(fields | {"secagg-sequence": sequence}, b"", 7)
+    fields["secagg-sequence"] = "8"
+    for terms in ("0", "2", "4"):
+        letter = letter_of(fields | {"secagg-terms": terms}, b"body", 7)
+        assert (letter.terms, letter.body) == (b"body"[: int(terms)], b"body"[int(terms) :])
+    for terms in ("5", "-1", "+1", "01", "1 ", "", "x"):
+        with pytest.raises(RequestRefusedError, match="no letter"):
+            letter_of(fields | {"secagg-terms": terms}, b"body", 7)
 
 
 def test_an_answer_that_never_ends_is_left(monkeypatch):
     monkeypatch.setattr(connection_module, "MAX_ANSWER_BYTES", 1000)
 
     async def play():
-        async with Connection("https://sums.example", Identity.generate()) as connection:
+        async with Connection("https://sums.example", Identity.generate(), patience=0.05) as connection:
             connection._client = httpx.AsyncClient(
                 transport=httpx.MockTransport(lambda request: httpx.Response(200, stream=httpx.ByteStream(bytes(1001))))
             )
             await connection.terms("00" * 32)
 
-    with pytest.raises(RequestRefusedError, match="longer than is taken"):
+    with pytest.raises(ServiceUnavailableError, match="longer than is taken"):
         asyncio.run(play())
 
 
@@ -636,3 +698,25 @@ def test_who_waits_for_a_service_is_told_so_once():
         asyncio.run(play())
     assert len(told) == 1
     assert told[0].startswith("http://127.0.0.1:1 does not answer, and is tried again")
+
+
+def test_a_session_that_waits_for_members_is_shown_until_it_begins(tmp_path):
+    async def play():
+        told = []
+        with service_at(tmp_path, places.certificates()) as service:
+            async with service.serving(), connected(service, places.certificates(), "site-1"):
+                asked = Asked(title="votes", members=tuple(NAMES), vectors=(IntegerVector("votes", 2, max_value=9),))
+                running = asyncio.create_task(service.once("job", asked, told.append))
+                while not told:
+                    await asyncio.sleep(0.01)
+                assert (await service.desk.view()).waiting == tuple(told)
+                assert told == [WaitingView("votes", 5, 1, ("site-2", "site-3", "site-4", "site-5"))]
+                async with contextlib.AsyncExitStack() as others:
+                    for name in NAMES[1:]:
+                        await others.enter_async_context(connected(service, places.certificates(), name))
+                    while (view := await service.desk.view()).waiting:
+                        await asyncio.sleep(0.01)
+                    assert [each.title for each in view.sessions] == ["votes"]
+                running.cancel()
+
+    asyncio.run(play())

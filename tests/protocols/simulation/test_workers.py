@@ -6,12 +6,13 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,8 @@ class Teller:
             "key": self.everyone.keys[self.name].hex(),
             "deaf": signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()),
             "threads": os.environ.get("OPENBLAS_NUM_THREADS"),
+            "loaded": "secagg._stream_kernels" in sys.modules,
+            "parent": os.getppid(),
         }
         return json.dumps(facts | more).encode()
 
@@ -190,6 +193,14 @@ def test_a_session_is_driven_in_workers_as_it_is_here():
     assert dict(os.environ) == before
 
 
+def test_workers_come_from_one_process_that_has_loaded_what_is_slow_to_load():
+    with working(Tellers(), 2) as workers:
+        heard = session(workers, "who").run()
+    assert all(heard[name][0]["loaded"] for name in NAMES)  # though those who tell load nothing
+    (parent,) = {heard[name][0]["parent"] for name in NAMES}
+    assert parent != os.getpid()
+
+
 @pytest.mark.parametrize(("question", "how"), [("end", r"ended by SIGKILL, as .* memory"), ("leave", "exit code 7")])
 def test_a_worker_that_ends_while_it_is_asked_is_named(question, how):
     with pytest.raises(LostWorkerError, match=rf"^worker 2 of 3, .* {how}"), working(Tellers(), 3) as workers:
@@ -208,10 +219,10 @@ def test_a_worker_that_ended_before_it_is_asked_is_named():
 
 
 def test_a_worker_that_ends_before_it_has_begun_is_named(monkeypatch):
-    def start(self: SpawnProcess) -> None:
+    def start(self: ForkServerProcess) -> None:
         raise BrokenPipeError
 
-    monkeypatch.setattr(SpawnProcess, "start", start)
+    monkeypatch.setattr(ForkServerProcess, "start", start)
     with pytest.raises(LostWorkerError, match=r"^worker 1 of 2 ended while it was started"), working(Tellers(), 2):
         pass
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from secagg.errors import ParameterError
 from secagg.paillier import integers
 from secagg.paillier.integers import join, width
-from secagg.paillier.montgomery import Montgomery, montgomery
+from secagg.paillier.montgomery import Limbs, Montgomery, montgomery
 from secagg.paillier.powers import powmod_all
+from tests.secagg.paillier.abreast import both_kinds
 
 moduli = st.integers(53, 900).flatmap(lambda bits: st.integers(1 << (bits - 1), (1 << bits) - 1)).map(lambda n: n | 1)
 
@@ -18,21 +19,23 @@ def residues(modulus: int) -> st.SearchStrategy[list[int]]:
     return st.lists(st.integers(0, modulus - 1) | extremes, max_size=20)
 
 
-@given(moduli, st.data())
-def test_what_is_read_is_what_was_written(modulus: int, data: st.DataObject) -> None:
+@both_kinds
+@given(modulus=moduli, data=st.data())
+def test_what_is_read_is_what_was_written(limbs: Limbs, modulus: int, data: st.DataObject) -> None:
     values = data.draw(residues(modulus))
     size = width(modulus) + data.draw(st.integers(0, 20))
-    arithmetic = Montgomery(modulus)
+    arithmetic = Montgomery(modulus, limbs)
     blocks = arithmetic.blocks(join(values, size), size)
     assert arithmetic.integers(blocks, len(values)) == values
-    assert blocks.max(initial=0) < 1 << 52
+    assert blocks.max(initial=0) < 1 << limbs.bits
 
 
-@given(moduli, st.data())
-def test_products_leave_one_over_the_radix_behind(modulus: int, data: st.DataObject) -> None:
+@both_kinds
+@given(modulus=moduli, data=st.data())
+def test_products_leave_one_over_the_radix_behind(limbs: Limbs, modulus: int, data: st.DataObject) -> None:
     values = data.draw(residues(modulus))
     factors = data.draw(st.lists(residues(modulus), max_size=6))
-    arithmetic, size = Montgomery(modulus), width(modulus)
+    arithmetic, size = Montgomery(modulus, limbs), width(modulus)
     product, expected = arithmetic.blocks(join(values, size), size), list(values)
     inverse = pow(arithmetic.radix, -1, modulus)
     for drawn in factors:
@@ -45,34 +48,39 @@ def test_products_leave_one_over_the_radix_behind(modulus: int, data: st.DataObj
     ]
 
 
-@given(moduli, st.integers(0, 1 << 300), st.data())
-@example((1 << 104) - 1, 0, None)  # all limbs are full, but for the top
-@example((1 << 106) - 1, (1 << 300) - 1, None)
-@example((1 << 52) + 1, 31, None)
-@example((1 << 52) + 1, 32, None)
-def test_powers_are_pythons(modulus: int, exponent: int, data: st.DataObject | None) -> None:
+@both_kinds
+@given(modulus=moduli, exponent=st.integers(0, 1 << 300), data=st.data())
+@example(modulus=(1 << 104) - 1, exponent=0, data=None)  # all limbs are full, but for the top
+@example(modulus=(1 << 106) - 1, exponent=(1 << 300) - 1, data=None)
+@example(modulus=(1 << 52) + 1, exponent=31, data=None)
+@example(modulus=(1 << 52) + 1, exponent=32, data=None)
+def test_powers_are_pythons(limbs: Limbs, modulus: int, exponent: int, data: st.DataObject | None) -> None:
     bases = [0, 1, modulus - 1, modulus // 3] if data is None else data.draw(residues(modulus))
-    assert Montgomery(modulus).power_all(bases, exponent) == [pow(base, exponent, modulus) for base in bases]
+    assert Montgomery(modulus, limbs).power_all(bases, exponent) == [pow(base, exponent, modulus) for base in bases]
 
 
-@given(moduli, st.integers(1, 9), st.integers(0, 5), st.data())
-@example((1 << 104) - 1, 7, 2, None)
-@example((1 << 52) + 1, 1, 0, None)
-def test_products_of_powers_are_pythons(modulus: int, window: int, windows: int, data: st.DataObject | None) -> None:
+@both_kinds
+@given(modulus=moduli, window=st.integers(1, 9), windows=st.integers(0, 5), data=st.data())
+@example(modulus=(1 << 104) - 1, window=7, windows=2, data=None)
+@example(modulus=(1 << 52) + 1, window=1, windows=0, data=None)
+def test_products_of_powers_are_pythons(
+    limbs: Limbs, modulus: int, window: int, windows: int, data: st.DataObject | None
+) -> None:
     bases = [0, 1, modulus - 1, 2, 3, 4, 5, 6, 7, 8] if data is None else data.draw(residues(modulus))
     top = (1 << window * windows) - 1
     exponents = [top] * len(bases) if data is None else [data.draw(st.integers(0, top)) for _ in bases]
     expected = 1
     for base, exponent in zip(bases, exponents, strict=True):
         expected = expected * pow(base, exponent, modulus) % modulus
-    assert Montgomery(modulus).product_of_powers(bases, exponents, window, windows) == expected
+    assert Montgomery(modulus, limbs).product_of_powers(bases, exponents, window, windows) == expected
 
 
+@both_kinds
 @pytest.mark.parametrize("bits", [2048, 3072, 4096, 6144])
-def test_sizes_of_real_keys(bits: int) -> None:
+def test_sizes_of_real_keys(limbs: Limbs, bits: int) -> None:
     for modulus in ((1 << bits) - 1, (1 << (bits - 1)) + 1, (1 << bits) // 3 | 1):
         bases = [modulus - 1, modulus - 2, 3, (1 << (bits - 1)) - 1]
-        assert Montgomery(modulus).power_all(bases, 12345) == [pow(base, 12345, modulus) for base in bases]
+        assert Montgomery(modulus, limbs).power_all(bases, 12345) == [pow(base, 12345, modulus) for base in bases]
 
 
 def test_blocks_of_other_counts_are_refused() -> None:
@@ -104,7 +112,9 @@ def test_many_powers_are_the_same_however_they_are_made(name: str | None, worker
     integers.choose(name)
     try:
         powers = powmod_all(bases, exponent, modulus, workers=workers, progress=told.append)
+        squared = powmod_all(bases, exponent, modulus**2, root=modulus, workers=workers)
     finally:
         integers.choose(None)
     assert powers == [pow(base, exponent, modulus) for base in bases]
+    assert squared == [pow(base, exponent, modulus**2) for base in bases]
     assert sum(told) == len(bases)

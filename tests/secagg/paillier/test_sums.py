@@ -18,6 +18,7 @@ from secagg.paillier import (
     NoisePool,
     decrypt,
     encrypt,
+    multiply,
     products,
     rerandomise,
 )
@@ -55,6 +56,17 @@ def encrypted(seed: int, weight: int = 1) -> EncryptedVector:
 def tampered(vector: EncryptedVector, position: int, value: int) -> EncryptedVector:
     start = position * SIZE
     return replace(vector, data=vector.data[:start] + value.to_bytes(SIZE, "big") + vector.data[start + SIZE :])
+
+
+def test_products_by_themselves_are_those_of_a_sum_and_name_what_is_bad():
+    count = LANES.num_plaintexts
+    given = [encrypted(1).data, tampered(encrypted(2), 0, 0).data, encrypted(3).data, tampered(encrypted(4), 2, N).data]
+    bad, product = multiply(PUBLIC, count, 50, given)
+    with Accumulator(PUBLIC, LANES, max_addends=50) as total:
+        total.add_batch({1: encrypted(1), 3: encrypted(3)})
+        assert (bad, product) == ({1, 3}, total.product().data)
+    assert multiply(PUBLIC, count, 50, [product, encrypted(5).data])[1] != product
+    assert multiply(PUBLIC, 1, 50, [])[1] == (1).to_bytes(SIZE, "big")
 
 
 @given(st.dictionaries(st.integers(0, 30), st.integers(0, 9), min_size=1, max_size=8), st.booleans())

@@ -1,0 +1,142 @@
+"""Which group a node is in, and which draws it took part in: a file of its operator's, one for each identity.
+
+It is on the disk before an answer leaves, and outlives runs and states of Flower's that come back. It goes by the
+node's own identity, and not by the node's id, which the SuperLink gives.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from secagg.errors import UnexpectedMessage
+from secagg.signatures import Identity
+
+from ..core.dumps import decode_state, encode_state
+from ..core.files import write_whole
+from ..core.participants import Participants
+from ..groups import Groups, PastDraws, Terms, member_policy
+from ..masking.policy import ClientPolicy
+from .announcement import node_id_of, pack_node_ids, participants_of
+from .answered import folder_of
+from .durable import alone, make, noting, settle_folder
+
+KEPT_GROUPS = 100
+"""Groups of so many runs are kept, the last ones; a node takes no part in a run whose group it has forgotten."""
+_FOLDER = "draws"
+
+
+class OwnGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """The group that a node is in, in one run.
+
+    Attributes:
+        run_id: Flower's.
+        node_ids: of its members, ascending, eight bytes each.
+        identities: theirs, in the same order.
+        max_corrupt: how many of them the session must withstand.
+        honest_minimum: how many inputs of others a sum must have.
+    """
+
+    run_id: int
+    node_ids: bytes
+    identities: tuple[bytes, ...]
+    max_corrupt: int
+    honest_minimum: int
+
+    @classmethod
+    def of(cls, run_id: int, terms: Terms, groups: Groups, name: str) -> OwnGroup:
+        """Return the group of a participant of a draw."""
+        members = groups.members[groups.of(name)]
+        return cls(
+            run_id,
+            pack_node_ids(map(node_id_of, members)),
+            tuple(members.keys[each] for each in members),
+            terms.plan.max_corrupt(len(members)),
+            terms.plan.honest_minimum,
+        )
+
+    def participants(self) -> Participants:
+        """Return the members."""
+        return participants_of(self.node_ids, self.identities)
+
+    def policy(self, own: ClientPolicy) -> ClientPolicy:
+        """Return what the node asks of its group's sessions; raise ParameterError if it asks for more nodes."""
+        return member_policy(len(self.identities), self.max_corrupt, self.honest_minimum, own)
+
+
+class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    past: bytes
+    groups: tuple[OwnGroup, ...]
+
+
+class Draws:
+    """What a node remembers of draws. `save` before an answer leaves."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        kept = decode_state(path.read_bytes(), _Kept) if path.exists() else None
+        self.past = PastDraws.load(kept.past) if kept else PastDraws()
+        self._groups = {group.run_id: group for group in kept.groups} if kept else {}
+
+    def group(self, run_id: int) -> OwnGroup | None:
+        """Return the node's group in a run; None where none was drawn.
+
+        Raises:
+            UnexpectedMessage: one was, and is forgotten.
+        """
+        group = self._groups.get(run_id)
+        if group is None and self.past.coin(data_of(run_id)) is not None:
+            raise UnexpectedMessage("this node was in a group in this run, and has forgotten it: it takes no part")
+        return group
+
+    def settle(self, group: OwnGroup) -> None:
+        """Keep the node's group of a run."""
+        self._groups[group.run_id] = group
+
+    def save(self) -> None:
+        """Have it on the disk; raise OSError if that fails."""
+        kept = _Kept(self.past.dump(), tuple(self._groups.values())[-KEPT_GROUPS:])
+        write_whole(self._path, encode_state(kept), mode=0o600)
+        settle_folder(self._path.parent)
+
+
+def data_of(run_id: int) -> str:
+    """Return a node's own name for what it hands in in a run: updates, which change from run to run."""
+    return f"updates of run {run_id}"
+
+
+@contextmanager
+def remembered(node: Mapping[str, Any], identity: Identity) -> Iterator[Draws]:
+    """Return what a node remembers of draws, while no other process of this machine changes it.
+
+    Raises:
+        ParameterError: it cannot be read or written; where and why is in the node's log.
+        StateError: it is damaged.
+    """
+    path = _path(node, identity)
+    with noting(path):
+        make(path.parent)
+        lock = os.open(path.with_name("lock"), os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            with alone(lock):
+                yield Draws(path)
+        finally:
+            os.close(lock)
+
+
+def group_in(node: Mapping[str, Any], identity: Identity | None, run_id: int) -> OwnGroup | None:
+    """Return a node's group in a run; None where none was drawn, as always without an identity. Raises as `Draws`."""
+    if identity is None:
+        return None
+    path = _path(node, identity)
+    with noting(path):
+        return Draws(path).group(run_id) if path.exists() else None
+
+
+def _path(node: Mapping[str, Any], identity: Identity) -> Path:
+    return folder_of(node) / _FOLDER / identity.public_bytes.hex()
