@@ -8,35 +8,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ParameterError
 from .integers import Integer, backend, join, split, width
+from .limbs import INTEGERS, LANES, STEP, WINDOW, Limbs
 
 Blocks = npt.NDArray[Any]
 """Residues (blocks, limbs, 8): limbs of one kind, the lowest first; the last block is filled up with ones."""
 
-
-class Limbs(NamedTuple):
-    """What residues are cut into: numbers of so many bits, each held in one of that type."""
-
-    bits: int
-    kind: type[np.generic]
-
-
-INTEGERS = Limbs(52, np.uint64)
-"""For AVX-512 IFMA, and ordinary instructions."""
-DOUBLES = Limbs(51, np.float64)
-"""For AVX2 with FMA."""
-
-LANES = 8
-STEP = 4
-"""Digits that the loops multiply by at once."""
-WINDOW = 5
-"""Bits of a digit of a power's exponent."""
 _LEAST_BITS = 53
 _SPARE = 3
 """The radix is above so many doublings of the modulus: squares.py needs all of them, the rest two."""
@@ -50,7 +33,7 @@ from multiples of the modulus, and as much once more where squares.py adds two p
 
 The square of the largest key has 316, or 322 of 51 bits.
 """
-_WORTH = 100_000
+WORTH = 100_000
 """Multiplications from which on compiled loops are worth loading: as long as gmpy2 takes for them, about a second."""
 
 
@@ -112,7 +95,6 @@ class Montgomery:
 
         count = -(-len(data) // (num_bytes * LANES))
         blocks = self.aligned(count, self._count, LANES)
-        blocks[-1:] = self._one
         _montgomery_kernels.read(np.frombuffer(data, np.uint8), num_bytes, self.limbs.bits, blocks)
         return blocks
 
@@ -151,6 +133,21 @@ class Montgomery:
             raise ParameterError(f"{len(a)} blocks cannot be multiplied by {len(b)}: give as many, or one for all")
         results = self.aligned(*a.shape)
         _montgomery_kernels.multiply(results, a, b, self.room())
+        return results
+
+    def product_with(self, a: Blocks, data: bytes, num_bytes: int) -> Blocks:
+        """Return what `product` makes of a and of the residues that `blocks` would read.
+
+        Raises:
+            ParameterError: the compiled loop would read beyond a, or there are fewer residues than blocks.
+        """
+        from . import _montgomery_kernels
+
+        self._check(a)
+        if len(a) != -(-len(data) // (num_bytes * LANES)):
+            raise ParameterError(f"{len(a)} blocks cannot be multiplied by {len(data)} bytes: give as many residues")
+        results = self.aligned(*a.shape)
+        _montgomery_kernels.multiply_read(results, a, np.frombuffer(data, np.uint8), num_bytes, self.room())
         return results
 
     def restored(self, blocks: Blocks, products: int) -> Blocks:
@@ -247,7 +244,7 @@ class Montgomery:
 
 def montgomery(modulus: int, multiplications: int) -> Montgomery | None:
     """Return the arithmetic if this processor has the instructions, so much work is worth it, and nobody chose else."""
-    if not backend().abreast or multiplications < _WORTH or modulus.bit_length() < _LEAST_BITS or modulus % 2 == 0:
+    if not backend().abreast or multiplications < WORTH or modulus.bit_length() < _LEAST_BITS or modulus % 2 == 0:
         return None
     from . import _limb_rows
 

@@ -15,9 +15,11 @@ from numba.core.errors import TypingError
 from secagg.errors import ParameterError
 from secagg.paillier import _limb_rows, _montgomery_kernels, montgomery
 from secagg.paillier.integers import join, width
+from secagg.paillier.limbs import DOUBLES, INTEGERS, LANES, Limbs
 from secagg.paillier.moduli import MAX_KEY_BITS, MIN_KEY_BITS
-from secagg.paillier.montgomery import DOUBLES, INTEGERS, LANES, Limbs, Montgomery
-from tests.secagg.paillier.abreast import (
+from secagg.paillier.montgomery import Montgomery
+
+from .abreast import (
     BOTH,
     blocks_of,
     both_kinds,
@@ -156,6 +158,9 @@ def test_arrays_that_the_loops_would_leave_are_refused() -> None:
         lambda: larger.power(blocks, 3),
         lambda: arithmetic.product(blocks[:, :, :4], blocks),
         lambda: arithmetic.product(blocks, blocks.astype(np.float64)),
+        lambda: arithmetic.product_with(blocks, bytes(8 * 13), 13),
+        lambda: arithmetic.product_with(blocks, bytes(25 * 13), 13),
+        lambda: larger.product_with(blocks, bytes(20 * 13), 13),
         lambda: arithmetic.product(blocks.astype(np.int64), blocks),
     ):
         with pytest.raises(ParameterError):
@@ -178,7 +183,8 @@ COMPUTES = """
 import json
 from secagg.paillier import _montgomery_kernels as kernels
 from secagg.paillier._limb_rows import fastest
-from secagg.paillier.montgomery import INTEGERS, Montgomery, montgomery
+from secagg.paillier.limbs import INTEGERS
+from secagg.paillier.montgomery import Montgomery, montgomery
 
 suits, found = fastest(), montgomery((1 << 300) - 153, 10**9)
 assert (found and found.limbs) == suits
