@@ -331,7 +331,7 @@ def test_an_answer_is_not_held_while_its_member_waits(tmp_path, certificates):
         target = await an_ended_session(service)
         tracemalloc.start()
         try:
-            task = asyncio.create_task(mallory.send("POST", f"{target}?after=99999&wait=10", body))
+            task = asyncio.create_task(mallory.send("POST", f"{target}?after=99999&wait=4", body))
             while "mallory" not in service.requests.polls:
                 await asyncio.sleep(0.01)
             while held() > 1 << 20 and not task.done():  # threads that have worked on it let go of it soon
