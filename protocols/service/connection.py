@@ -13,6 +13,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -126,6 +127,7 @@ class Connection:
             verify=_context(ca) if base.scheme == "https" else True,
             timeout=httpx.Timeout(_TIMEOUT, read=_TIMEOUT),
             trust_env=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a proxy's could not even be sent back
             headers={"Secagg-Wire": str(VERSION), "Accept-Encoding": "identity"},
         )
 
@@ -282,7 +284,7 @@ class Connection:
                 why, least = f"{answer.status_code}, {reason}", _seconds(answer.headers.get("retry-after", ""))
             except NotOursError as error:
                 why, least = str(error), 0.0
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, httpx.InvalidURL) as error:  # of an address that a redirect leads to
                 why, least = str(error) or type(error).__name__, 0.0
                 distrusted = _certificate_error(error)
                 if distrusted is not None:

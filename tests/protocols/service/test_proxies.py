@@ -31,6 +31,7 @@ PAGES = [
     (409, b'{"message": "conflict"}', {"Content-Type": "application/json"}),
     (502, gzip.compress(HTML), {"Content-Encoding": "gzip"}),
     (302, b"", {"Location": "http://elsewhere.example/"}),
+    (302, b"", {"Location": "javascript:history.back()"}),
     (410, b"", {}),
     (404, b'{"error": ["unknown-session"], "reason": 1}', {}),
     (200, b"", {}),
@@ -159,3 +160,26 @@ def test_errors_of_sessions_are_the_services_words():
     for status, kind in ((404, "MalformedMessage"), (422, "KeyError"), (422, "annotations"), (422, ""), (422, "a b")):
         assert not is_refusal(status, kind)
     assert not is_refusal(422, ParameterError.__name__ + "x")
+
+
+def test_no_cookie_of_a_proxy_is_kept():
+    heads = []
+
+    async def serve(reader, writer):
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 502 X\r\nSet-Cookie: a=b\r\nSet-Cookie: \xff=\xff\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async def play():
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            identity = Identity.generate()
+            async with Connection(url, identity, patience=0.0, insecure_loopback=True) as connection:
+                for _ in range(2):
+                    with pytest.raises(ServiceUnavailableError):
+                        await connection.next_letter(0, 0.0)
+
+    asyncio.run(play())
+    assert len(heads) == 2
+    assert b"cookie" not in heads[1].lower()
