@@ -39,6 +39,8 @@ TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _HOST = re.compile(r"[0-9A-Za-z._:-]+")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 20.0
 _TIMEOUT = 30.0
+_LEAST_WAIT = 1.0
+"""Seconds that a poll without a letter takes at least, if it may."""
 _LONGEST_PHASE = 100
 _LETTER = "secagg-session"
 _REMEDIES = (  # OpenSSL's numbers of what is wrong with a certificate
@@ -199,8 +201,10 @@ class Connection:
             ServiceUnavailableError: see `patience`.
         """
         target = f"/v1/letters?after={after}&wait={wait:.3f}"
+        begun = time.monotonic()
         answer = await self._ask("GET", target, letters=True, timeout=wait + _TIMEOUT)
-        if answer.status_code == 204:
+        if answer.status_code == 204:  # a service waits before it says so; a proxy may not, and is not asked at once
+            await asyncio.sleep(max(0.0, min(wait, _LEAST_WAIT) - (time.monotonic() - begun)))
             return None
         return letter_of(answer.headers, answer.content, after)
 

@@ -183,3 +183,21 @@ def test_no_cookie_of_a_proxy_is_kept():
     asyncio.run(play())
     assert len(heads) == 2
     assert b"cookie" not in heads[1].lower()
+
+
+@pytest.mark.parametrize(("wait", "pauses"), [(20.0, 1), (0.0, 0)])
+def test_who_says_at_once_that_there_is_no_letter_is_not_asked_again_at_once(monkeypatch, wait, pauses):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    async def play():
+        async with Connection("https://sums.example", Identity.generate(), patience=0.05) as connection:
+            connection._client = answering(204, b"", {})
+            monkeypatch.setattr("protocols.service.connection.asyncio.sleep", sleep)
+            assert await connection.next_letter(0, wait) is None
+            monkeypatch.undo()
+
+    asyncio.run(play())
+    assert sum(seconds > 0 for seconds in slept) == pauses
