@@ -283,7 +283,7 @@ class Connection:
                 kind, reason = (printable(facts.get(key, "")) for key in ("error", "reason"))
                 if not is_refusal(answer.status_code, kind):
                     raise NotOursError(f"the answer ({answer.status_code}) is none of the service's")
-                if answer.status_code not in TRANSIENT:
+                if answer.status_code not in TRANSIENT and kind != "replayed":  # by a proxy: this side signs anew
                     raise RequestRefusedError(answer.status_code, kind, reason or "it does not say why")
                 why, least = f"{answer.status_code}, {reason}", _seconds(answer.headers.get("retry-after", ""))
             except NotOursError as error:

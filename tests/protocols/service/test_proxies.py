@@ -149,7 +149,7 @@ def test_the_services_own_refusals_end_a_request_at_once():
                 connection._client = answering(status, body, {})
                 await connection.terms("00" * 32)
 
-        again = status in (408, 429, 503)
+        again = status in (408, 429, 503) or kind == "replayed"
         with pytest.raises(ServiceUnavailableError if again else RequestRefusedError, match="because"):
             asyncio.run(play())
 
@@ -201,3 +201,21 @@ def test_who_says_at_once_that_there_is_no_letter_is_not_asked_again_at_once(mon
 
     asyncio.run(play())
     assert sum(seconds > 0 for seconds in slept) == pauses
+
+
+def test_a_request_that_a_proxy_has_sent_twice_is_signed_anew():
+    nonces = []
+
+    def answer(request):
+        nonces.append(request.headers["signature-input"].partition("nonce=")[2])
+        if len(nonces) > 1:
+            return httpx.Response(200, stream=httpx.ByteStream(b'{"version":1}'))
+        return httpx.Response(409, stream=httpx.ByteStream(b'{"error": "replayed", "reason": "served before"}'))
+
+    async def play():
+        async with Connection("https://sums.example", Identity.generate(), patience=20.0) as connection:
+            connection._client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+            return await connection.terms("00" * 32)
+
+    assert asyncio.run(play()) == b'{"version":1}'
+    assert len(set(nonces)) == 2
