@@ -6,6 +6,7 @@ import time
 
 import typer
 
+from secagg import paillier
 from secagg.errors import ParameterError
 
 from ..masking.warming import kept_loops, warm_up
@@ -13,13 +14,14 @@ from .tables import AsJson, print_json
 
 
 def warm_up_loops(as_json: AsJson = False) -> None:
-    """Compile the loops that rounds use, and keep them, so that no process has to wait for that: some ten seconds.
+    """Compile the loops that rounds use, and keep them, so that no process has to wait for that: some fifteen seconds.
 
     They are kept where NUMBA_CACHE_DIR says, or beside the package, or in the user's cache: the first that can be
     written. Run it when an image is built.
     """
     start = time.perf_counter()
     warm_up()
+    paillier.warm_up()
     kept = kept_loops()
     seconds = time.perf_counter() - start
     if kept.lost or not kept.places:

@@ -8,6 +8,7 @@ from .randomness import FullExponents, KeyHolder, NoisePool, NoiseSource, ShortE
 from .sums import Accumulator, Part, multiply
 from .threshold import KeyShare, Opened, PartialOpening, ThresholdKey, check_partial, combine, deal, open_partially
 from .vectors import EncryptedVector, decrypt, encrypt, rerandomise
+from .warming import warm_up
 
 __all__ = [
     "DEFAULT_KEY_BITS",
@@ -39,4 +40,5 @@ __all__ = [
     "multiply",
     "open_partially",
     "rerandomise",
+    "warm_up",
 ]

@@ -10,10 +10,10 @@ The type of the factors says how limbs are multiplied:
   processor lacks it, ordinary multiplications give the same, at about the speed of Python's own integers.
 - float64, limbs of 51 bits: AVX2 multiplies and adds four doubles, and rounds once (FMA), to the nearest. A product ab
   is below 2**102. From 2**103 to 2**104 doubles are 2**51 apart, so that ab + 1.5 * 2**103 is rounded to
-  (3 * 2**51 + h) * 2**51 with h nearest to ab / 2**51, the high half. The low half l = ab - h * 2**51 is from -2**50 to
-  2**50. ab + (3 - h) * 2**51 is 1.5 * 2**52 + l, which is exact: from 2**52 to 2**53 doubles are the integers. Between
-  powers of two the bits of doubles count up as they do, so both are added as integers of 64 bits, and what the
-  constants add is taken off, mod 2**64.
+  (3 * 2**51 + h) * 2**51 with h nearest to ab / 2**51, the high half. The low half, l = ab - h * 2**51, is from
+  -2**50 to 2**50. ab + (3 - h) * 2**51 is 1.5 * 2**52 + l, which is exact: from 2**52 to 2**53 doubles are the
+  integers. Between powers of two the bits of doubles count up as the doubles do. So both are added as integers of 64
+  bits, and what the constants' bits add is taken off, mod 2**64.
 
 The doubles need the default rounding, and no compiler that reorders: every operation is one that must be rounded as it
 stands. The time of none of these depends on the numbers.
@@ -28,7 +28,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .montgomery import DOUBLES, INTEGERS, LANES, STEP, Limbs
+from .limbs import DOUBLES, INTEGERS, LANES, STEP, Limbs
 
 # isort: split
 from llvmlite import ir

@@ -21,7 +21,7 @@ from .._compiling import compiled
 from numba import njit
 
 from ._limb_rows import add_row, add_rows, cut, find_quotient, find_quotients
-from .montgomery import LANES, STEP, WINDOW
+from .limbs import LANES, STEP, WINDOW
 
 BYTE = np.uint64(255)
 IN_WORD = np.uint64(63)
@@ -51,9 +51,9 @@ def _add_product(sums: Any, a: Any, b: Any) -> None:
 
 @compiled
 def _double(sums: Any) -> None:
-    for column in range(sums.shape[0]):
-        for lane in range(LANES):
-            sums[column, lane] += sums[column, lane]
+    flat = sums.ravel()
+    for index in range(flat.size):
+        flat[index] += flat[index]
 
 
 @compiled
@@ -278,24 +278,44 @@ def _word(data: Any, end: int) -> Any:
 
 
 @compiled
-def read(data: Any, num_bytes: int, bits: int, blocks: Any) -> None:
-    """Cut numbers of num_bytes big-endian bytes each, side by side, into limbs; other columns stay as they are."""
+def _read_block(data: Any, first: int, num_bytes: int, bits: int, words: Any, block: Any) -> None:
+    """Cut up to eight numbers into limbs, from number `first` on; ones fill the columns that are left."""
     step, mask = np.uint64(bits), (ONE << np.uint64(bits)) - ONE
-    words = np.zeros(max(blocks.shape[1] * bits >> 6, num_bytes >> 3) + 2, np.uint64)
-    for number in range(data.size // num_bytes):
-        block, lane = number // LANES, number % LANES
-        start, end = number * num_bytes, (number + 1) * num_bytes
+    for lane in range(LANES):
+        start, end = (first + lane) * num_bytes, (first + lane + 1) * num_bytes
+        if end > data.size:
+            for limb in range(block.shape[0]):
+                block[limb, lane] = 1 if limb == 0 else 0
+            continue
         for index in range(num_bytes >> 3):
             words[index] = _word(data, end - 8 * index)
         if num_bytes & 7:
             words[num_bytes >> 3] = ZERO
         for place in range(num_bytes & 7):
             words[num_bytes >> 3] = words[num_bytes >> 3] << np.uint64(8) | np.uint64(data[start + place])
-        for limb in range(blocks.shape[1]):
+        for limb in range(block.shape[0]):
             position = np.uint64(limb) * step
             word, shift = position >> LOG_WORD, position & IN_WORD
             high = (words[word + ONE] << ONE) << (IN_WORD - shift)  # two shifts, so that none is by 64
-            blocks[block, limb, lane] = np.int64((words[word] >> shift | high) & mask)
+            block[limb, lane] = np.int64((words[word] >> shift | high) & mask)
+
+
+@compiled
+def read(data: Any, num_bytes: int, bits: int, blocks: Any) -> None:
+    """Cut numbers of num_bytes big-endian bytes each, side by side, into limbs; ones fill the last block up."""
+    words = np.zeros(max(blocks.shape[1] * bits >> 6, num_bytes >> 3) + 2, np.uint64)
+    for index in range(blocks.shape[0]):
+        _read_block(data, index * LANES, num_bytes, bits, words, blocks[index])
+
+
+@compiled
+def multiply_read(results: Any, a: Any, data: Any, num_bytes: int, room: Any) -> None:
+    """Multiply blocks by numbers that are read as they are needed: what `read` and `multiply` do, in the cache."""
+    words = np.zeros(max(a.shape[1] * room[0] >> 6, num_bytes >> 3) + 2, np.uint64)
+    block = np.empty_like(a[0])
+    for index in range(a.shape[0]):
+        _read_block(data, index * LANES, num_bytes, room[0], words, block)
+        _multiply(results[index], a[index], block, room)
 
 
 @compiled

@@ -8,39 +8,24 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ParameterError
 from .integers import Integer, backend, join, split, width
+from .limbs import DOUBLES, INTEGERS, LANES, STEP, WINDOW, Limbs
 
 Blocks = npt.NDArray[Any]
 """Residues (blocks, limbs, 8): limbs of one kind, the lowest first; the last block is filled up with ones."""
 
-
-class Limbs(NamedTuple):
-    """What residues are cut into: numbers of so many bits, each held in one of that type."""
-
-    bits: int
-    kind: type[np.generic]
-
-
-INTEGERS = Limbs(52, np.uint64)
-"""For AVX-512 IFMA, and ordinary instructions."""
-DOUBLES = Limbs(51, np.float64)
-"""For AVX2 with FMA."""
-
-LANES = 8
-STEP = 4
-"""Digits that the loops multiply by at once."""
-WINDOW = 5
-"""Bits of a digit of a power's exponent."""
 _LEAST_BITS = 53
 _SPARE = 3
 """The radix is above so many doublings of the modulus: squares.py needs all of them, the rest two."""
 _ALIGNMENT = 64
+_UNIT = 2.0**52
+"""From here to its double, doubles are the integers."""
 _MAX_LIMBS = 340
 """Sums are signed, and must stay within 2**63.
 
@@ -50,7 +35,7 @@ from multiples of the modulus, and as much once more where squares.py adds two p
 
 The square of the largest key has 316, or 322 of 51 bits.
 """
-_WORTH = 100_000
+WORTH = 100_000
 """Multiplications from which on compiled loops are worth loading: as long as gmpy2 takes for them, about a second."""
 
 
@@ -96,7 +81,16 @@ class Montgomery:
         return _aligned(shape, self.limbs.kind)
 
     def room(self) -> tuple[int, Blocks, Blocks, Blocks, Blocks]:
-        """Return what the compiled loops ask for; no two threads may work in one."""
+        """Return what the compiled loops ask for; no two threads may work in one.
+
+        Raises:
+            ParameterError: limbs are doubles, and this thread was told to round them otherwise than to the nearest.
+        """
+        if self.limbs == DOUBLES and not (_UNIT + 0.5 == _UNIT and _UNIT + 1.5 == _UNIT + 2):
+            raise ParameterError(
+                "this thread rounds doubles otherwise than to the nearest: call fesetround(FE_TONEAREST), or compute "
+                "with integers"
+            )
         sums = _aligned((2 * self._count, LANES), np.int64)
         return self.limbs.bits, self._row, self._inverse, sums, self.aligned(self._count, LANES)
 
@@ -112,7 +106,6 @@ class Montgomery:
 
         count = -(-len(data) // (num_bytes * LANES))
         blocks = self.aligned(count, self._count, LANES)
-        blocks[-1:] = self._one
         _montgomery_kernels.read(np.frombuffer(data, np.uint8), num_bytes, self.limbs.bits, blocks)
         return blocks
 
@@ -151,6 +144,21 @@ class Montgomery:
             raise ParameterError(f"{len(a)} blocks cannot be multiplied by {len(b)}: give as many, or one for all")
         results = self.aligned(*a.shape)
         _montgomery_kernels.multiply(results, a, b, self.room())
+        return results
+
+    def product_with(self, a: Blocks, data: bytes, num_bytes: int) -> Blocks:
+        """Return what `product` makes of a and of the residues that `blocks` would read.
+
+        Raises:
+            ParameterError: the compiled loop would read beyond a, or there are fewer residues than blocks.
+        """
+        from . import _montgomery_kernels
+
+        self._check(a)
+        if len(a) != -(-len(data) // (num_bytes * LANES)):
+            raise ParameterError(f"{len(a)} blocks cannot be multiplied by {len(data)} bytes: give as many residues")
+        results = self.aligned(*a.shape)
+        _montgomery_kernels.multiply_read(results, a, np.frombuffer(data, np.uint8), num_bytes, self.room())
         return results
 
     def restored(self, blocks: Blocks, products: int) -> Blocks:
@@ -247,7 +255,7 @@ class Montgomery:
 
 def montgomery(modulus: int, multiplications: int) -> Montgomery | None:
     """Return the arithmetic if this processor has the instructions, so much work is worth it, and nobody chose else."""
-    if not backend().abreast or multiplications < _WORTH or modulus.bit_length() < _LEAST_BITS or modulus % 2 == 0:
+    if not backend().abreast or multiplications < WORTH or modulus.bit_length() < _LEAST_BITS or modulus % 2 == 0:
         return None
     from . import _limb_rows
 

@@ -89,7 +89,7 @@ class _Abreast(_Ciphertexts):
         blocks, factors = value
         if len(data) != self._count * self._size:
             raise ParameterError(f"{len(data)} bytes of ciphertext, but {self._count} of {self._size} bytes are summed")
-        return self._arithmetic.product(blocks, self._arithmetic.blocks(data, self._size)), factors + 1
+        return self._arithmetic.product_with(blocks, data, self._size), factors + 1
 
     def invertible(self, value: tuple[Blocks, int]) -> bool:
         """Fold the blocks into one; the radix is a power of two, and so is no factor of n."""

@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .integers import Integer, backend, join, width
-from .montgomery import WINDOW, Blocks, Montgomery, montgomery, window_digits
+from .limbs import WINDOW
+from .montgomery import Blocks, Montgomery, montgomery, window_digits
 
 
 class Squares:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secagg.paillier.montgomery import DOUBLES, INTEGERS, LANES, Blocks, Limbs
+from secagg.paillier.limbs import DOUBLES, INTEGERS, LANES, Limbs
+from secagg.paillier.montgomery import Blocks
 
 BOTH = [INTEGERS, DOUBLES]
 both_kinds = pytest.mark.parametrize("limbs", BOTH, ids=["integers", "doubles"])

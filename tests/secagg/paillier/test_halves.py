@@ -12,7 +12,10 @@ from secagg.errors import ParameterError
 from secagg.paillier import integers
 from secagg.paillier.halves import FixedBase, product_of_powers
 from secagg.paillier.integers import backend, inverses
+from secagg.paillier.limbs import Limbs
 from secagg.paillier.montgomery import Montgomery
+
+from .abreast import both_kinds
 
 moduli = st.integers(3, 1 << 400).map(lambda n: n | 1)
 
@@ -42,24 +45,26 @@ def test_fixed_bases_powers_are_pythons(window: int, data: st.DataObject | None,
     assert power == pow(base, int.from_bytes(exponent, "little"), n * n)
 
 
-@given(st.integers(1 << 27, 1 << 300).map(lambda n: n | 1), st.data())
-def test_powers_abreast_are_those_one_by_one(n: int, data: st.DataObject) -> None:
+@both_kinds
+@given(n=st.integers(1 << 27, 1 << 300).map(lambda n: n | 1), data=st.data())
+def test_powers_abreast_are_those_one_by_one(limbs: Limbs, n: int, data: st.DataObject) -> None:
     base = data.draw(units(n))
     length = data.draw(st.integers(1, 5))
     edges = st.sampled_from([bytes(length), b"\xff" * length])
     exponents = data.draw(st.lists(edges | st.binary(min_size=length, max_size=length), min_size=1, max_size=19))
     fixed = FixedBase(backend().integer(base), backend().integer(n), length, 8)
-    powers = fixed.abreast(Montgomery(n * n)).powers(exponents)
+    powers = fixed.abreast(Montgomery(n * n, limbs)).powers(exponents)
     assert powers == [pow(base, int.from_bytes(exponent, "little"), n * n) for exponent in exponents]
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.data())
-def test_entries_of_any_length_can_be_chosen(long: int, short: int, data: st.DataObject) -> None:
+@both_kinds
+@given(long=st.integers(1, 40), short=st.integers(1, 40), data=st.data())
+def test_entries_of_any_length_can_be_chosen(limbs: Limbs, long: int, short: int, data: st.DataObject) -> None:
     modulus = data.draw(st.sampled_from([(1 << 8 * long + 53) - 1, (1 << 8 * long + 52) + 1]))
     top = min(modulus, 256**short) - 1
     rows = data.draw(st.lists(st.lists(st.sampled_from([0, 1, top]), min_size=3, max_size=3), min_size=1, max_size=4))
     digits = np.array([[data.draw(st.integers(0, 2)) for _ in range(9)] for _ in rows], np.uint8)
-    arithmetic = Montgomery(modulus)
+    arithmetic = Montgomery(modulus, limbs)
     table = arithmetic.table([[backend().integer(entry) for entry in row] for row in rows], max(short, 1))
     expected = [math.prod(row[d] for row, d in zip(rows, column, strict=True)) % modulus for column in digits.T]
     assert arithmetic.chosen_products(table, digits) == expected

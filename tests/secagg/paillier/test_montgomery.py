@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from secagg.errors import ParameterError
 from secagg.paillier import integers
 from secagg.paillier.integers import join, width
-from secagg.paillier.montgomery import Limbs, Montgomery, montgomery
+from secagg.paillier.limbs import Limbs
+from secagg.paillier.montgomery import Montgomery, montgomery
 from secagg.paillier.powers import powmod_all
-from tests.secagg.paillier.abreast import both_kinds
+
+from .abreast import both_kinds
 
 moduli = st.integers(53, 900).flatmap(lambda bits: st.integers(1 << (bits - 1), (1 << bits) - 1)).map(lambda n: n | 1)
 
@@ -40,7 +42,9 @@ def test_products_leave_one_over_the_radix_behind(limbs: Limbs, modulus: int, da
     inverse = pow(arithmetic.radix, -1, modulus)
     for drawn in factors:
         more = (drawn + [modulus - 1] * len(values))[: len(values)]
-        product = arithmetic.product(product, arithmetic.blocks(join(more, size), size))
+        both = product, arithmetic.blocks(join(more, size), size)
+        product = arithmetic.product_with(product, join(more, size), size)
+        assert (product == arithmetic.product(*both)).all()
         expected = [a * b * inverse % modulus for a, b in zip(expected, more, strict=True)]
         assert arithmetic.integers(product, len(values)) == expected
     assert arithmetic.integers(arithmetic.restored(product, len(factors)), len(values)) == [

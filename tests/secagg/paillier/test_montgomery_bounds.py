@@ -1,7 +1,9 @@
 """The compiled loops at their limits: values not reduced, sums that nearly overflow, arrays that do not fit."""
 
+import ctypes
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +17,11 @@ from numba.core.errors import TypingError
 from secagg.errors import ParameterError
 from secagg.paillier import _limb_rows, _montgomery_kernels, montgomery
 from secagg.paillier.integers import join, width
+from secagg.paillier.limbs import DOUBLES, INTEGERS, LANES, Limbs
 from secagg.paillier.moduli import MAX_KEY_BITS, MIN_KEY_BITS
-from secagg.paillier.montgomery import DOUBLES, INTEGERS, LANES, Limbs, Montgomery
-from tests.secagg.paillier.abreast import (
+from secagg.paillier.montgomery import Montgomery
+
+from .abreast import (
     BOTH,
     blocks_of,
     both_kinds,
@@ -156,10 +160,26 @@ def test_arrays_that_the_loops_would_leave_are_refused() -> None:
         lambda: larger.power(blocks, 3),
         lambda: arithmetic.product(blocks[:, :, :4], blocks),
         lambda: arithmetic.product(blocks, blocks.astype(np.float64)),
+        lambda: arithmetic.product_with(blocks, bytes(8 * 13), 13),
+        lambda: arithmetic.product_with(blocks, bytes(25 * 13), 13),
+        lambda: larger.product_with(blocks, bytes(20 * 13), 13),
         lambda: arithmetic.product(blocks.astype(np.int64), blocks),
     ):
         with pytest.raises(ParameterError):
             call()
+
+
+def test_a_thread_that_rounds_otherwise_computes_with_no_doubles() -> None:
+    arithmetic, mathematics = Montgomery((1 << 100) + 1, DOUBLES), ctypes.CDLL(None)
+    shift = 12 if platform.machine() in ("aarch64", "arm64") else 0
+    for direction in (0x400 << shift, 0x800 << shift, 0xC00 << shift):  # up, down, towards zero; in some order
+        assert mathematics.fesetround(direction) == 0
+        try:
+            with pytest.raises(ParameterError, match="rounds doubles otherwise"):
+                arithmetic.power_all([3], 5)
+        finally:
+            mathematics.fesetround(0)
+    assert arithmetic.power_all([3], 5) == [243]
 
 
 def test_arrays_with_gaps_are_refused() -> None:
@@ -178,7 +198,8 @@ COMPUTES = """
 import json
 from secagg.paillier import _montgomery_kernels as kernels
 from secagg.paillier._limb_rows import fastest
-from secagg.paillier.montgomery import INTEGERS, Montgomery, montgomery
+from secagg.paillier.limbs import INTEGERS
+from secagg.paillier.montgomery import Montgomery, montgomery
 
 suits, found = fastest(), montgomery((1 << 300) - 153, 10**9)
 assert (found and found.limbs) == suits

@@ -12,6 +12,7 @@ from secagg.paillier import FullExponents, KeyHolder, NoisePool, PublicKey, Shor
 from secagg.paillier.montgomery import Montgomery
 from secagg.paillier.randomness import _MANY
 
+from .abreast import BOTH
 from .fixed_keys import noise, private_key
 
 KEY = private_key()
@@ -101,10 +102,10 @@ def test_a_pool_gives_each_draw_once() -> None:
     assert len(pool) == 0
 
 
-@pytest.fixture
-def _abreast(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=BOTH, ids=["integers", "doubles"])
+def _abreast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the vector unit were worth it for everything; without its instructions, the same loop does the same."""
-    monkeypatch.setattr(randomness, "montgomery", lambda modulus, multiplications: Montgomery(modulus))
+    monkeypatch.setattr(randomness, "montgomery", lambda modulus, multiplications: Montgomery(modulus, request.param))
 
 
 @pytest.mark.usefixtures("_abreast")

@@ -5,10 +5,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from secagg.paillier import _montgomery_kernels, montgomery
+from secagg.paillier.limbs import LANES, Limbs
 from secagg.paillier.moduli import MAX_KEY_BITS, MIN_KEY_BITS
-from secagg.paillier.montgomery import LANES, Limbs, Montgomery
+from secagg.paillier.montgomery import Montgomery
 from secagg.paillier.squares import Squares, squares
-from tests.secagg.paillier.abreast import (
+
+from .abreast import (
     BOTH,
     blocks_of,
     both_kinds,

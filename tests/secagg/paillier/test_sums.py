@@ -25,6 +25,7 @@ from secagg.paillier import (
 from secagg.paillier.integers import join
 from secagg.paillier.montgomery import Montgomery
 
+from .abreast import BOTH
 from .fixed_keys import noise, other_private_key, private_key
 
 KEY = private_key()
@@ -35,12 +36,12 @@ LENGTH = 23  # three ciphertexts, the last one not full
 LANES = Lanes(256, CODEC.modulus_bits, LENGTH)
 
 
-@pytest.fixture(autouse=True, scope="module", params=["one by one", "abreast"])
+@pytest.fixture(autouse=True, scope="module", params=["one by one", *BOTH], ids=["one by one", "integers", "doubles"])
 def _arithmetic(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every test here with either arithmetic, however little there is to do; other processes choose for themselves."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "abreast":
-            patch.setattr(products, "montgomery", lambda modulus, multiplications: Montgomery(modulus))
+        if request.param in BOTH:
+            patch.setattr(products, "montgomery", lambda modulus, multiplications: Montgomery(modulus, request.param))
         yield
 
 
