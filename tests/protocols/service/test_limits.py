@@ -382,3 +382,12 @@ def test_answers_that_wait_to_be_looked_at_are_counted(tmp_path):
 
     found, _ = played(play, tmp_path, max_bodies_bytes=1500)
     assert found == ["too-many", "unknown-session", "unknown-session"]
+
+
+def test_a_port_that_reaches_two_addresses_of_the_host_leaves_nothing_counted():
+    handshakes = Handshakes(Limits(connections_a_peer=1), lambda: None)
+    for _ in range(2):
+        assert handshakes.begun(("192.0.2.1", 5))
+    for _ in range(2):
+        handshakes.done(("192.0.2.1", 5))
+    assert handshakes.begun(("192.0.2.1", 6))
