@@ -219,3 +219,16 @@ def test_a_request_that_a_proxy_has_sent_twice_is_signed_anew():
 
     assert asyncio.run(play()) == b'{"version":1}'
     assert len(set(nonces)) == 2
+
+
+@pytest.mark.parametrize("ask", ["terms", "deliver", "exchange"])
+def test_nothing_is_no_answer_but_to_a_question_for_letters(ask):
+    arguments = {"terms": (), "deliver": (b"answer",), "exchange": (b"answer", 0)}
+
+    async def play():
+        async with Connection("https://sums.example", Identity.generate(), patience=0.05) as connection:
+            connection._client = answering(204, b"", {})
+            await getattr(connection, ask)("00" * 32, *arguments[ask])
+
+    with pytest.raises(ServiceUnavailableError, match="none of the service's"):
+        asyncio.run(play())
