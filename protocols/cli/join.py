@@ -22,6 +22,7 @@ from .service_options import check_installed, run_until_told, saying
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..paillier.key_use import KeyUse
     from ..service.client import Ended
     from ..service.parties import PaillierParty
     from ..statistics.site import Site
@@ -201,7 +202,6 @@ def _encrypted(
 ) -> PaillierParty:
     """Return this member's part in a round of encrypted sums; one of the committee gives nothing to it."""
     from ..paillier.files import read_round, read_share
-    from ..paillier.key_use import KeyUse
     from ..service.parties import PaillierParty
 
     parameters = read_round(path)
@@ -220,8 +220,16 @@ def _encrypted(
         f"{', '.join(parameters.members)}"
     )
     once = share is not None and parameters.key.one_session_without_proofs
-    use = KeyUse(share.with_name(f"{share.name}.used")) if once and share is not None else None
+    use = _key_use(share) if once and share is not None else None
     return PaillierParty(parameters, name, own, held, key_use=use)
+
+
+def _key_use(share: Path) -> KeyUse:
+    """Return what remembers the session that a share served, beside the share itself, by whatever name it is given."""
+    from ..paillier.key_use import KeyUse
+
+    real = share.resolve()
+    return KeyUse(real.with_name(f"{real.name}.used"))
 
 
 def _site(path: Path, data: Path | None, say: Callable[[str], None]) -> Site:

@@ -65,12 +65,13 @@ KINDS: Mapping[type[Exception], str] = {
 
 @dataclass
 class Asked:
-    """A signed request, whose body was read; whoever serves it may let go of the body."""
+    """A signed request, whose body was read; whoever serves it may let go of the body, which is counted until then."""
 
     member: Member
     signed: Signed
     body: bytes
     request: Request
+    held: contextlib.ExitStack
 
 
 class Requests:
@@ -189,15 +190,16 @@ class Requests:
                 if self.members.saw(member.name, wire):
                     await self._call(self.members.write_seen)
             self._check_wire(wire)
-            with self._receiving(member.name, request, most):
+            with contextlib.ExitStack() as held:
+                held.enter_context(self._receiving(member.name, request, most))
                 body = await self._body(request, signed, most)
-            if most is None:  # which may have taken long
-                if self._clock() - signed.created > NONCE_SECONDS - signing.WINDOW_SECONDS:
-                    raise Refusal("too-slow", "the body came too long after it was signed: sign it anew")
-                member = await self._keys.ask(signed.key)
-            asked = Asked(member, signed, body, request)
-            del body  # or it would be held as long as the request is
-            return await serve(asked)
+                if most is None:  # which may have taken long
+                    if self._clock() - signed.created > NONCE_SECONDS - signing.WINDOW_SECONDS:
+                        raise Refusal("too-slow", "the body came too long after it was signed: sign it anew")
+                    member = await self._keys.ask(signed.key)
+                asked = Asked(member, signed, body, request, held)
+                del body  # or it would be held as long as the request is
+                return await serve(asked)
 
         return functools.wraps(serve)(endpoint)
 
@@ -248,7 +250,7 @@ class Requests:
 
     @contextlib.contextmanager
     def _receiving(self, name: str, request: Request, most: int | None) -> Iterator[None]:
-        """Let a member send one large body at a time: slow ones, side by side, would keep others from sending."""
+        """Count a body while it is held: slow ones, side by side, would keep others from sending, or fill memory."""
         length = int(request.headers.get("content-length", 0)) if most is None else 0
         if self._bodies[name] and self._bodies[name] + length > self.limits.max_body_bytes:
             raise Refusal("too-many", f"{name} is sending another answer: wait and try again")
@@ -370,6 +372,7 @@ class Requests:
         digest, nonce = asked.signed.request.digest, asked.signed.nonce
         outcome = await self.desk.deliver(name, session, asked.body, nonce=nonce, sha256=digest)
         asked.body = b""  # while the member waits for its next letter, nobody keeps the answer
+        asked.held.close()
         if outcome.error:
             kind = "unexpected" if outcome.error == "UnexpectedMessage" else "refused-message"
             self.refused.count(kind)

@@ -36,9 +36,7 @@ MOST_WAITING = 8
 WAIT_SECONDS = 20.0
 LINGER_SECONDS = 20.0
 """So long the question for letters waits for an answer that is being made, to be sent with it."""
-_ENDING = frozenset(
-    {"revoked", "stranger", "not-signed", "taken-over", "wire-version", "misdirected", "certificate", "replayed"}
-)
+_ENDING = frozenset({"revoked", "stranger", "not-signed", "taken-over", "wire-version", "misdirected", "certificate"})
 """Kinds of refusal that end all: others are of one session."""
 
 

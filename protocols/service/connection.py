@@ -13,6 +13,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -38,6 +39,8 @@ TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _HOST = re.compile(r"[0-9A-Za-z._:-]+")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 20.0
 _TIMEOUT = 30.0
+_LEAST_WAIT = 1.0
+"""Seconds that a poll without a letter takes at least, if it may."""
 _LONGEST_PHASE = 100
 _LETTER = "secagg-session"
 _REMEDIES = (  # OpenSSL's numbers of what is wrong with a certificate
@@ -126,6 +129,7 @@ class Connection:
             verify=_context(ca) if base.scheme == "https" else True,
             timeout=httpx.Timeout(_TIMEOUT, read=_TIMEOUT),
             trust_env=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a proxy's could not even be sent back
             headers={"Secagg-Wire": str(VERSION), "Accept-Encoding": "identity"},
         )
 
@@ -197,8 +201,10 @@ class Connection:
             ServiceUnavailableError: see `patience`.
         """
         target = f"/v1/letters?after={after}&wait={wait:.3f}"
+        begun = time.monotonic()
         answer = await self._ask("GET", target, letters=True, timeout=wait + _TIMEOUT)
-        if answer.status_code == 204:
+        if answer.status_code == 204:  # a service waits before it says so; a proxy may not, and is not asked at once
+            await asyncio.sleep(max(0.0, min(wait, _LEAST_WAIT) - (time.monotonic() - begun)))
             return None
         return letter_of(answer.headers, answer.content, after)
 
@@ -277,12 +283,12 @@ class Connection:
                 kind, reason = (printable(facts.get(key, "")) for key in ("error", "reason"))
                 if not is_refusal(answer.status_code, kind):
                     raise NotOursError(f"the answer ({answer.status_code}) is none of the service's")
-                if answer.status_code not in TRANSIENT:
+                if answer.status_code not in TRANSIENT and kind != "replayed":  # by a proxy: this side signs anew
                     raise RequestRefusedError(answer.status_code, kind, reason or "it does not say why")
                 why, least = f"{answer.status_code}, {reason}", _seconds(answer.headers.get("retry-after", ""))
             except NotOursError as error:
                 why, least = str(error), 0.0
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, httpx.InvalidURL) as error:  # of an address that a redirect leads to
                 why, least = str(error) or type(error).__name__, 0.0
                 distrusted = _certificate_error(error)
                 if distrusted is not None:

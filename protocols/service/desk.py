@@ -209,12 +209,13 @@ class Desk:
 
     async def view(self) -> ServiceView:
         """Return all that is shown, the newest sessions first. Raises StoreError: store or ledger cannot be read."""
+        waiting = tuple(self.waiting.values())  # before sessions, or one that is opened now would be in neither
         try:
             budgets = () if self._purse is None else await self._call(self._purse.budgets)
         except DpError as error:
             raise StoreError(f"the ledger cannot be read: {error}") from None
         shown = await self._call(sessions_shown, self.store)
-        return ServiceView(shown, await self._members(), budgets, tuple(self.waiting.values()))
+        return ServiceView(shown, await self._members(), budgets, waiting)
 
     async def session_view(self, session: str) -> SessionView:
         """Return one session. Raises UnknownSessionError, StoreError: as `deliver`."""

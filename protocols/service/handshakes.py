@@ -56,6 +56,7 @@ class Handshakes:
 
     def begun(self, address: Any) -> bool:
         """Count a connection that was accepted, unless it is one too many; return whether it is to be had."""
+        self.done(address)  # which reaches another address of this host from the same port, and counts once
         peer = peer_of(str(address[0])) if address else ""
         if len(self._of) >= self._limits.connections or self._peers[peer] >= self._limits.connections_a_peer:
             self._turned_away()

@@ -48,8 +48,8 @@ class Limits:
         max_body_bytes: of a body.
         body_seconds: for a body, and besides one second for each `least_bytes_a_second` of it.
         least_bytes_a_second: of a body.
-        max_bodies_bytes: of all members' bodies that are being read; more wait for others to end. What strangers state
-            counts nothing.
+        max_bodies_bytes: of all members' bodies that are being read, or were and wait to be looked at; more wait for
+            others to end. What strangers state counts nothing.
         connections: in all.
         connections_a_peer: from one address, or one /64 network of IPv6. Behind a proxy all come from its address.
         requests_a_second: from one such address, before anything else is looked at.
@@ -182,6 +182,9 @@ class Limiter:
 
     def _check(self, scope: Scope) -> int:
         """Return the length that a body states, 0 if there is none; raise Refusal."""
+        head = len(scope["raw_path"]) + len(scope["query_string"]) + sum(map(_size, scope["headers"]))
+        if head > self._limits.max_header_bytes:  # which the parser sees of heads alone that come in pieces
+            raise Refusal("bad-request", f"the head takes more than {self._limits.max_header_bytes:,} bytes")
         client = scope.get("client")
         if client is not None and not self._peers.allows(peer_of(client[0])):
             raise Refusal("too-fast", "too many requests from this address: wait and try again")
@@ -221,6 +224,11 @@ class _Body:
             raise Refusal("too-slow", f"the body did not come within {self._seconds:.0f} s") from None
         self.whole = not message.get("more_body", False)
         return message
+
+
+def _size(field: tuple[bytes, bytes]) -> int:
+    name, value = field
+    return len(name) + len(value) + 4
 
 
 async def _drain(receive: Receive) -> None:

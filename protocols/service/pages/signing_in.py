@@ -14,6 +14,7 @@ from .frame import HEADERS, Reader
 
 MAX_FORM_BYTES = 4096
 _BACK = re.compile(r"/(?:members|sessions/[0-9a-f]{1,128})?")
+_PORT = re.compile(r":([0-9]{1,5})\Z")
 _ELSEWHERE = "The form came from another address than this page's."
 
 
@@ -113,4 +114,7 @@ def _back_to(form: Mapping[str, str]) -> Response:
 
 def _cookie_of(request: Request) -> str:
     """Return the cookie's name: browsers take one that begins so from https alone, for this host and no other."""
-    return "__Host-secagg" if request.url.scheme == "https" else f"secagg-{request.url.port or 80}"
+    if request.url.scheme == "https":
+        return "__Host-secagg"
+    port = _PORT.search(request.headers.get("host", ""))  # which a stranger may have written as no number of a port
+    return f"secagg-{port[1] if port else 80}"

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from protocols.cli.app import app
+from protocols.cli.join import _key_use, join, read_values
 from protocols.cli.join import _print as shown
-from protocols.cli.join import join, read_values
 from protocols.cli.serve import serve
 from protocols.core.identity_files import write_identity
 from protocols.core.listener import SessionEnded
@@ -27,7 +27,7 @@ from protocols.service.observing import Observer
 from protocols.service.serving import Service
 from protocols.service.session_file import read_sessions
 from protocols.statistics import Query
-from secagg.errors import ParameterError
+from secagg.errors import ParameterError, StateError
 from secagg.signatures import Identity
 from tests.command_line import separating_runner
 from tests.protocols.service.places import certificates
@@ -366,3 +366,12 @@ def test_an_identity_is_made_once(tmp_path):
     made = _identity(tmp_path / "own.pem")
     assert isinstance(made, Identity)
     assert _identity(tmp_path / "own.pem").public_bytes == made.public_bytes
+
+
+def test_what_a_share_served_is_remembered_beside_it_whatever_it_is_called(tmp_path):
+    share, other = tmp_path / "share.json", tmp_path / "other.json"
+    share.touch()
+    other.symlink_to(share)
+    _key_use(share).claim(b"\1" * 32, 1, b"\2" * 32)
+    with pytest.raises(StateError, match="was used in another session"):
+        _key_use(other).claim(b"\1" * 32, 1, b"\3" * 32)

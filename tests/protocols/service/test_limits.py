@@ -72,6 +72,17 @@ async def shown(service, data, more=None):
 HEAD = b"POST /v1/members HTTP/1.1\r\nHost: x\r\n"
 
 
+def test_a_head_that_comes_in_one_piece_is_no_longer_than_others(tmp_path):
+    async def play(service):
+        return [
+            await shown(service, HEAD + b"Connection: close\r\n" + more + b"\r\n")
+            for more in (b"X-A: " + b"a" * 2000 + b"\r\n", b"X-A: b\r\n" * 400, b"")
+        ]
+
+    found, _ = played(play, tmp_path, max_header_bytes=1500)
+    assert found == [(400, "bad-request"), (400, "bad-request"), (421, "misdirected")]
+
+
 def test_slow_heads_are_cut_off_however_they_drip(tmp_path):
     async def play(service):
         return await asyncio.gather(
@@ -348,3 +359,35 @@ def test_who_was_revoked_while_its_body_came_is_refused(tmp_path):
     found, _ = played(play, tmp_path)
     assert found.startswith(b"HTTP/1.1 403")
     assert b'"error":"revoked"' in found
+
+
+def test_answers_that_wait_to_be_looked_at_are_counted(tmp_path):
+    async def play(service):
+        looked_at, waiting, deliver = asyncio.Event(), asyncio.Event(), service.desk.deliver
+
+        async def slow(*arguments, **more):
+            waiting.set()
+            await looked_at.wait()
+            return await deliver(*arguments, **more)
+
+        service.desk.deliver = slow
+        target = "/v1/sessions/" + "ab" * 32 + "/letters"
+        async with raw_member(service, certificates(), "a") as one, raw_member(service, certificates(), "b") as other:
+            first = asyncio.create_task(one.send("POST", target, bytes(1000)))
+            await waiting.wait()
+            refused = await other.send("POST", target, bytes(1000))
+            looked_at.set()
+            later = [await first, await other.send("POST", target, bytes(1000))]
+        return [answer.json()["error"] for answer in (refused, *later)]
+
+    found, _ = played(play, tmp_path, max_bodies_bytes=1500)
+    assert found == ["too-many", "unknown-session", "unknown-session"]
+
+
+def test_a_port_that_reaches_two_addresses_of_the_host_leaves_nothing_counted():
+    handshakes = Handshakes(Limits(connections_a_peer=1), lambda: None)
+    for _ in range(2):
+        assert handshakes.begun(("192.0.2.1", 5))
+    for _ in range(2):
+        handshakes.done(("192.0.2.1", 5))
+    assert handshakes.begun(("192.0.2.1", 6))

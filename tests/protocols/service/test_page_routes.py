@@ -80,6 +80,12 @@ def sign_in(client, at=AT, token=TOKEN.text, **more):
     return client.post("/sign-in", data={"token": token, "back": "/members"}, headers={"Origin": at} | more)
 
 
+@pytest.mark.parametrize("host", ["x:99999999", "x:a", "[::1]", "[::1]:1"])
+def test_no_host_that_a_stranger_writes_breaks_a_page(desk, host):
+    page = Browser(Starlette(routes=routes(desk, token=TOKEN)), "http://127.0.0.1:80")
+    assert page.get("/", headers={"Host": host}).status_code == 200
+
+
 def test_everyone_reads_and_only_the_operator_sees_results(desk):
     client = browser(desk)
     for path in ("/", "/members", f"/sessions/{sample.DONE}", f"/sessions/{sample.RUNNING}"):

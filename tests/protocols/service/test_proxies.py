@@ -31,6 +31,7 @@ PAGES = [
     (409, b'{"message": "conflict"}', {"Content-Type": "application/json"}),
     (502, gzip.compress(HTML), {"Content-Encoding": "gzip"}),
     (302, b"", {"Location": "http://elsewhere.example/"}),
+    (302, b"", {"Location": "javascript:history.back()"}),
     (410, b"", {}),
     (404, b'{"error": ["unknown-session"], "reason": 1}', {}),
     (200, b"", {}),
@@ -148,7 +149,7 @@ def test_the_services_own_refusals_end_a_request_at_once():
                 connection._client = answering(status, body, {})
                 await connection.terms("00" * 32)
 
-        again = status in (408, 429, 503)
+        again = status in (408, 429, 503) or kind == "replayed"
         with pytest.raises(ServiceUnavailableError if again else RequestRefusedError, match="because"):
             asyncio.run(play())
 
@@ -159,3 +160,75 @@ def test_errors_of_sessions_are_the_services_words():
     for status, kind in ((404, "MalformedMessage"), (422, "KeyError"), (422, "annotations"), (422, ""), (422, "a b")):
         assert not is_refusal(status, kind)
     assert not is_refusal(422, ParameterError.__name__ + "x")
+
+
+def test_no_cookie_of_a_proxy_is_kept():
+    heads = []
+
+    async def serve(reader, writer):
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 502 X\r\nSet-Cookie: a=b\r\nSet-Cookie: \xff=\xff\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async def play():
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            identity = Identity.generate()
+            async with Connection(url, identity, patience=0.0, insecure_loopback=True) as connection:
+                for _ in range(2):
+                    with pytest.raises(ServiceUnavailableError):
+                        await connection.next_letter(0, 0.0)
+
+    asyncio.run(play())
+    assert len(heads) == 2
+    assert b"cookie" not in heads[1].lower()
+
+
+@pytest.mark.parametrize(("wait", "pauses"), [(20.0, 1), (0.0, 0)])
+def test_who_says_at_once_that_there_is_no_letter_is_not_asked_again_at_once(monkeypatch, wait, pauses):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    async def play():
+        async with Connection("https://sums.example", Identity.generate(), patience=0.05) as connection:
+            connection._client = answering(204, b"", {})
+            monkeypatch.setattr("protocols.service.connection.asyncio.sleep", sleep)
+            assert await connection.next_letter(0, wait) is None
+            monkeypatch.undo()
+
+    asyncio.run(play())
+    assert sum(seconds > 0 for seconds in slept) == pauses
+
+
+def test_a_request_that_a_proxy_has_sent_twice_is_signed_anew():
+    nonces = []
+
+    def answer(request):
+        nonces.append(request.headers["signature-input"].partition("nonce=")[2])
+        if len(nonces) > 1:
+            return httpx.Response(200, stream=httpx.ByteStream(b'{"version":1}'))
+        return httpx.Response(409, stream=httpx.ByteStream(b'{"error": "replayed", "reason": "served before"}'))
+
+    async def play():
+        async with Connection("https://sums.example", Identity.generate(), patience=20.0) as connection:
+            connection._client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+            return await connection.terms("00" * 32)
+
+    assert asyncio.run(play()) == b'{"version":1}'
+    assert len(set(nonces)) == 2
+
+
+@pytest.mark.parametrize("ask", ["terms", "deliver", "exchange"])
+def test_nothing_is_no_answer_but_to_a_question_for_letters(ask):
+    arguments = {"terms": (), "deliver": (b"answer",), "exchange": (b"answer", 0)}
+
+    async def play():
+        async with Connection("https://sums.example", Identity.generate(), patience=0.05) as connection:
+            connection._client = answering(204, b"", {})
+            await getattr(connection, ask)("00" * 32, *arguments[ask])
+
+    with pytest.raises(ServiceUnavailableError, match="none of the service's"):
+        asyncio.run(play())

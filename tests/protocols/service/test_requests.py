@@ -6,6 +6,7 @@ import json
 import time
 import tracemalloc
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ from protocols.core.participants import Participants
 from protocols.core.threat_model import ThreatModel
 from protocols.inputs.vectors import IntegerVector
 from protocols.service import signing
+from protocols.service.errors import ReplayedRequestError
 from protocols.service.jobs import summing
 from protocols.service.members import fingerprint
 from secagg.errors import ParameterError
@@ -353,3 +355,17 @@ def test_what_was_loaded_is_not_looked_through_for_garbage_while_serving(tmp_pat
 
     assert played(play, tmp_path, certificates)[0] > 10_000
     assert gc.get_freeze_count() == 0
+
+
+def test_a_copy_is_known_however_old_what_is_remembered_has_become(tmp_path, certificates):
+    with service_at(tmp_path, certificates) as service:
+        requests, now = service.requests, [1000.0]
+        requests._clock = lambda: now[0]
+        signed = SimpleNamespace(key=b"key", nonce=b"nonce")
+        requests._use_nonce(signed)
+        now[0] += 2 * signing.WINDOW_SECONDS  # so long a request may be of now, if its clock was ahead
+        requests._use_nonce(SimpleNamespace(key=b"key", nonce=b"another"))
+        now[0] += 1
+        for _ in range(2):
+            with pytest.raises(ReplayedRequestError):
+                requests._use_nonce(signed)

@@ -725,3 +725,15 @@ def test_a_session_that_waits_for_members_is_shown_until_it_begins(tmp_path):
                 running.cancel()
 
     asyncio.run(play())
+
+
+def test_a_session_that_is_opened_while_somebody_looks_is_shown(tmp_path, monkeypatch):
+    with service_at(tmp_path, places.certificates()) as service:
+        service.desk.waiting["job"] = WaitingView("votes", 5, 4, ("site-5",))
+
+        def opened_before_they_are_read(store):
+            service.desk.waiting.clear()
+            return ()
+
+        monkeypatch.setattr("protocols.service.desk.sessions_shown", opened_before_they_are_read)
+        assert [each.title for each in asyncio.run(service.desk.view()).waiting] == ["votes"]
