@@ -267,6 +267,8 @@ class SecAggMod:
         announcement = memory.announcement
         if message.metadata.message_type != announcement.message_type:
             raise UnexpectedMessage("another type of message than that of the session: its training is another one")
+        if announcement.message_type != STATISTICS:
+            _check_group(announcement, context, credentials)
         client = Client.load(
             memory.dump,
             identity=credentials.identity,
@@ -364,6 +366,16 @@ def _own_group(announcement: Announcement, context: Context, credentials: Creden
             "invited to a session of other nodes than its group's: this node is in one group in this run"
         )
     return group
+
+
+def _check_group(announcement: Announcement, context: Context, credentials: Credentials) -> None:
+    """Return if a session that goes on is of the node's group, or the node is in none: it may have drawn since."""
+    group = group_in(context.node_config, credentials.identity, context.run_id)
+    if group is not None and (announcement.node_ids, announcement.identities) != (group.node_ids, group.identities):
+        context.state.pop(RECORD, None)
+        raise ContradictoryRequest(
+            "asked to go on with a session of other nodes than its group's: this node is in one group in this run"
+        )
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from protocols.flower.announcement import node_name
 from protocols.flower.draw_answers import DrawTerms
 from protocols.flower.envelope import RECORD, STATISTICS, record_of
 from protocols.flower.own_group import KEPT_GROUPS, Draws, OwnGroup, group_in, remembered
+from protocols.flower.report import RoundReport
 from protocols.flower.session import Session
 from protocols.groups import GroupedRounds, Groups, deal
 from protocols.groups import messages as wire
@@ -181,6 +182,32 @@ def test_after_a_draw_no_session_of_others_is_joined_in_that_run(tmp_path):
     for others in (range(6), group[:4], group):
         with pytest.raises(ParameterError, match="other nodes than its group's: this node is in one group in this run"):
             run(grid, plain, others)
+
+
+def test_a_session_that_began_before_the_draw_does_not_go_on_after_it(tmp_path):
+    """The server, which knows the groups by now, would have a group and one node more survive, and subtract."""
+    trained = []
+
+    def draw_in_between(number, node, message, answer):
+        if number == 3:  # who they are and advertise-keys are over
+            grid.disturb = None
+            messages = {each: Message(RecordDict(), each, "train") for each in grid.nodes}
+            Session(grid, settings_of(tmp_path), messages, RoundReport(COUNT), run_id=RUN_ID).draw(plan_of())
+        return answer(message)
+
+    grid = make_nodes(
+        tmp_path,
+        train=lambda arrays, p: trained.append(p) or training(arrays, p),
+        options=lambda _: {"policy": ClientPolicy.permissive()},
+        disturb=draw_in_between,
+    )
+    plain = SecAggSettings(metrics=["loss"], adversary=MALICIOUS, roster=roster(tmp_path, COUNT), max_weight=WEIGHT)
+    replies, report = run(grid, plain)
+    assert all(reply.has_error() for reply in replies)
+    assert "asked to go on with a session of other nodes than its group's" in report.failures[node_id(VICTIM)]
+    assert trained == []
+    assert len(groups_of(grid)) == 3
+    assert all(RECORD not in context.state for context in grid.nodes.values())
 
 
 def test_a_second_draw_in_a_run_is_refused(tmp_path):
