@@ -19,6 +19,8 @@ from multiprocessing.context import ForkServerProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol
 
+import numpy as np
+
 from secagg.errors import ParameterError, SecAggError
 from secagg.prg import cpu_count
 
@@ -245,6 +247,7 @@ def _as_workers_start() -> Iterator[None]:
 
 def _work(connection: Connection, company: Company) -> None:
     """Answer until nobody asks any more: what a worker runs."""
+    np.random.seed()  # whose state all workers have from one process: inputs may be drawn from it, secrets never are
     company.prepare()
     desk = _Desk(company, connection)
     with suppress(EOFError, OSError):  # whoever asked is gone

@@ -110,6 +110,7 @@ class Teller:
             "key": self.everyone.keys[self.name].hex(),
             "deaf": signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()),
             "threads": os.environ.get("OPENBLAS_NUM_THREADS"),
+            "drawn": float(np.random.random()),
             "loaded": "secagg._stream_kernels" in sys.modules,
             "parent": os.getppid(),
         }
@@ -199,6 +200,7 @@ def test_workers_come_from_one_process_that_has_loaded_what_is_slow_to_load():
     assert all(heard[name][0]["loaded"] for name in NAMES)  # though those who tell load nothing
     (parent,) = {heard[name][0]["parent"] for name in NAMES}
     assert parent != os.getpid()
+    assert len({heard[name][0]["drawn"] for name in NAMES}) == len(NAMES)  # by numpy's own generator, which it loaded
 
 
 @pytest.mark.parametrize(("question", "how"), [("end", r"ended by SIGKILL, as .* memory"), ("leave", "exit code 7")])
