@@ -184,15 +184,22 @@ def test_after_a_draw_no_session_of_others_is_joined_in_that_run(tmp_path):
             run(grid, plain, others)
 
 
-def test_a_session_that_began_before_the_draw_does_not_go_on_after_it(tmp_path):
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_session_that_began_before_the_draw_does_not_go_on_after_it(settled, tmp_path):
     """The server, which knows the groups by now, would have a group and one node more survive, and subtract."""
     trained = []
 
+    def hold_back(number, node, message, answer):
+        return answer(message) if "draw" not in message.content[RECORD] or number < hold_back.until else None
+
     def draw_in_between(number, node, message, answer):
         if number == 3:  # who they are and advertise-keys are over
-            grid.disturb = None
+            hold_back.until = number + SETTLEMENT
+            grid.disturb = None if settled else hold_back
             messages = {each: Message(RecordDict(), each, "train") for each in grid.nodes}
-            Session(grid, settings_of(tmp_path), messages, RoundReport(COUNT), run_id=RUN_ID).draw(plan_of())
+            session = Session(grid, settings_of(tmp_path), messages, RoundReport(COUNT), run_id=RUN_ID)
+            session.draw(plan_of())
+            grid.disturb = None
         return answer(message)
 
     grid = make_nodes(
@@ -204,10 +211,36 @@ def test_a_session_that_began_before_the_draw_does_not_go_on_after_it(tmp_path):
     plain = SecAggSettings(metrics=["loss"], adversary=MALICIOUS, roster=roster(tmp_path, COUNT), max_weight=WEIGHT)
     replies, report = run(grid, plain)
     assert all(reply.has_error() for reply in replies)
-    assert "asked to go on with a session of other nodes than its group's" in report.failures[node_id(VICTIM)]
+    assert "a session of other nodes than its group's: this node" in report.failures[node_id(VICTIM)]
     assert trained == []
-    assert len(groups_of(grid)) == 3
+    assert len(groups_of(grid)) == (3 if settled else 0)
     assert all(RECORD not in context.state for context in grid.nodes.values())
+
+
+def test_who_has_shown_its_nonce_joins_no_session_of_others_before_it_is_in_a_group(tmp_path):
+    """Who has all nonces knows the groups. It would sum a group and one node more, and have them settle afterwards."""
+    trained, texts = [], []
+    plain = SecAggSettings(metrics=["loss"], adversary=MALICIOUS, roster=roster(tmp_path, COUNT), max_weight=WEIGHT)
+
+    def sum_in_between(number, node, message, answer):
+        if number == SETTLEMENT:
+            grid.disturb = None
+            with pytest.raises(ParameterError) as refused:
+                run(grid, plain, range(6))
+            texts.append(str(refused.value))
+        return answer(message)
+
+    grid = make_nodes(
+        tmp_path,
+        train=lambda arrays, p: trained.append(p) or training(arrays, p),
+        options=lambda _: {"policy": ClientPolicy.permissive()},
+        disturb=sum_in_between,
+    )
+    replies, report = run(grid, settings_of(tmp_path))
+    assert "this node has shown its nonce in this run" in texts[0]
+    assert report.failures == {}
+    assert replies[0].has_content()
+    assert sorted(trained) == list(range(COUNT))  # each in its group, once
 
 
 def test_a_second_draw_in_a_run_is_refused(tmp_path):
