@@ -225,6 +225,8 @@ class _Worker:
         how = f"ended by itself with exit code {code}"
         if code is not None and code < 0:
             how = f"was ended by {signal.Signals(-code).name}"
+        if code == 1:
+            how += ', as where the script that started it has no `if __name__ == "__main__":`, or is no file'
         if code == -signal.SIGKILL:
             how += ", as systems do when memory runs out: ask for less, or for fewer workers"
         return LostWorkerError(f"{self.what}, with the clients that were simulated there, {how}")
