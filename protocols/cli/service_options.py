@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
-import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -30,10 +29,9 @@ def saying(log_json: bool) -> Callable[[str], None]:
     """Return what says on standard error what goes on: in sentences, or as lines of JSON, like the rest of a log."""
     if not log_json:
         return lambda text: tell(text, False)
-    from ..service.observing import log_json as log
+    from ..service.observing import saying_json
 
-    log(sys.stderr)
-    return logging.getLogger("protocols.service").info
+    return saying_json(sys.stderr)
 
 
 def run_until_told(work: Coroutine[Any, Any, T]) -> T | None:

@@ -311,6 +311,12 @@ class Logged:
         _LOG.log(logging.WARNING if refused else logging.INFO, str(did.what), extra={"facts": facts | refused})
 
 
+def saying_json(stream: IO[str]) -> Callable[[str], None]:
+    """Have the service's log written as `log_json` does; return what says a sentence in it."""
+    log_json(stream)
+    return _LOG.info
+
+
 def log_json(stream: IO[str], level: int = logging.INFO) -> logging.Handler:
     """Let the service write its log to a stream, a line of JSON a record; return the handler, to be taken off again."""
     handler = logging.StreamHandler(stream)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..errors import ParameterError
 from .integers import Integer, backend, join, split, width
-from .limbs import INTEGERS, LANES, STEP, WINDOW, Limbs
+from .limbs import DOUBLES, INTEGERS, LANES, STEP, WINDOW, Limbs
 
 Blocks = npt.NDArray[Any]
 """Residues (blocks, limbs, 8): limbs of one kind, the lowest first; the last block is filled up with ones."""
@@ -24,6 +24,8 @@ _LEAST_BITS = 53
 _SPARE = 3
 """The radix is above so many doublings of the modulus: squares.py needs all of them, the rest two."""
 _ALIGNMENT = 64
+_UNIT = 2.0**52
+"""From here to its double, doubles are the integers."""
 _MAX_LIMBS = 340
 """Sums are signed, and must stay within 2**63.
 
@@ -79,7 +81,16 @@ class Montgomery:
         return _aligned(shape, self.limbs.kind)
 
     def room(self) -> tuple[int, Blocks, Blocks, Blocks, Blocks]:
-        """Return what the compiled loops ask for; no two threads may work in one."""
+        """Return what the compiled loops ask for; no two threads may work in one.
+
+        Raises:
+            ParameterError: limbs are doubles, and this thread was told to round them otherwise than to the nearest.
+        """
+        if self.limbs == DOUBLES and not (_UNIT + 0.5 == _UNIT and _UNIT + 1.5 == _UNIT + 2):
+            raise ParameterError(
+                "this thread rounds doubles otherwise than to the nearest: call fesetround(FE_TONEAREST), or compute "
+                "with integers"
+            )
         sums = _aligned((2 * self._count, LANES), np.int64)
         return self.limbs.bits, self._row, self._inverse, sums, self.aligned(self._count, LANES)
 

@@ -18,6 +18,7 @@ import typer
 from dp.errors import BudgetExceededError, DpError, LedgerCorruptError, LedgerError, UnknownBudgetError
 from protocols.cli.app import app
 from protocols.cli.budget import budget_app
+from protocols.cli.dealing import paillier_app
 from protocols.cli.dp import dp_app
 from protocols.cli.errors import ENDINGS
 from protocols.cli.members import members_app
@@ -49,7 +50,8 @@ def ending(monkeypatch: pytest.MonkeyPatch) -> Callable[[tuple[str, ...], BaseEx
     """Run a command in whose stead an error is raised."""
 
     def ending(words: tuple[str, ...], error: BaseException) -> Any:
-        group = app if len(words) == 1 else {"dp": dp_app, "budget": budget_app, "members": members_app}[words[0]]
+        groups = {"dp": dp_app, "budget": budget_app, "members": members_app, "paillier": paillier_app}
+        group = app if len(words) == 1 else groups[words[0]]
         (info,) = (i for i in group.registered_commands if i.callback and words[-1] == (i.name or i.callback.__name__))
 
         def fail(as_json: bool = False) -> None:

@@ -107,14 +107,19 @@ def running(tmp_path, certificates, *, members=NAMES, others=(), spec=None, **op
     return play(run())
 
 
-def test_a_phase_costs_a_member_one_request(tmp_path, certificates):
+def test_a_phase_costs_a_member_one_request(tmp_path, certificates, monkeypatch):
+    monkeypatch.setattr(client_module, "WAIT_SECONDS", 30.0)
+    monkeypatch.setattr(client_module, "LINGER_SECONDS", 120.0)
     asked = []
 
     def counting(app):
         async def counted(scope, receive, send):
-            if scope["path"].startswith(("/v1/letters", "/v1/sessions")):
-                asked.append((scope["method"], bool(scope["query_string"])))
-            await app(scope, receive, send)
+            async def sending(message):
+                if message.get("status") == 200 and scope["path"].startswith(("/v1/letters", "/v1/sessions")):
+                    asked.append((scope["method"], bool(scope["query_string"])))
+                await send(message)
+
+            await app(scope, receive, sending)
 
         return counted
 

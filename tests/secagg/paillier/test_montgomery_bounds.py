@@ -1,7 +1,9 @@
 """The compiled loops at their limits: values not reduced, sums that nearly overflow, arrays that do not fit."""
 
+import ctypes
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +167,19 @@ def test_arrays_that_the_loops_would_leave_are_refused() -> None:
     ):
         with pytest.raises(ParameterError):
             call()
+
+
+def test_a_thread_that_rounds_otherwise_computes_with_no_doubles() -> None:
+    arithmetic, mathematics = Montgomery((1 << 100) + 1, DOUBLES), ctypes.CDLL(None)
+    shift = 12 if platform.machine() in ("aarch64", "arm64") else 0
+    for direction in (0x400 << shift, 0x800 << shift, 0xC00 << shift):  # up, down, towards zero; in some order
+        assert mathematics.fesetround(direction) == 0
+        try:
+            with pytest.raises(ParameterError, match="rounds doubles otherwise"):
+                arithmetic.power_all([3], 5)
+        finally:
+            mathematics.fesetround(0)
+    assert arithmetic.power_all([3], 5) == [243]
 
 
 def test_arrays_with_gaps_are_refused() -> None:
