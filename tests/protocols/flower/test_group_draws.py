@@ -1,5 +1,6 @@
 """What nodes refuse of a server that plans, draws or deals groups to its liking, and what they remember of draws."""
 
+import dataclasses
 import os
 
 import msgspec
@@ -116,6 +117,7 @@ DEMANDS = {
     "corrupt": (ClientPolicy(corrupt_fraction=0.2), r"a fraction of 0\.1, but this node demands 0, and 0\.2"),
     "corrupt by number": (ClientPolicy(corrupt_clients=2), r"plans for 1 corrupt nodes"),
     "clients": (ClientPolicy(min_clients=6), "demands sessions of 6 clients, but its group has 5"),
+    "no more clients": (ClientPolicy(min_clients=2, max_clients=4), "at most 4 clients, but its group has 5"),
     "noise": (ClientPolicy(privacy=PrivacyDemand(8.0, 1e-5)), "the sums of groups would have no noise"),
 }
 
@@ -354,6 +356,12 @@ ALTERED = {
         "the plan is for 20 clients, but there are 15",
     ),
     "no plan": (COMMITMENTS, "terms", stated(plan=lambda _: b"\x90"), "cannot be decoded"),
+    "a plan against a weaker server": (
+        COMMITMENTS,
+        "terms",
+        stated(plan=lambda _: dataclasses.replace(plan_of(), adversary="curious-server").written()),
+        "the round withstands a curious-server, but this client demands",
+    ),
     "another run": (COMMITMENTS, "terms", stated(run_id=lambda _: RUN_ID + 1), "a draw for another run"),
     "another's place": (
         COMMITMENTS,
