@@ -21,7 +21,6 @@ from flwr.clientapp.typing import ClientAppCallable
 from msgspec.structs import replace
 
 from secagg.errors import (
-    ContradictoryRequest,
     EncodingError,
     MalformedMessage,
     ParameterError,
@@ -56,7 +55,7 @@ from .logs import ERROR, WARNING, log
 from .memory import Memory, hidden, recall, remember
 from .node_policy import IN_CLEAR, SITE, TRAIN, admitted_in_clear, least_group, message_types, strictest_policy
 from .numpy_client import is_of_numpy_client
-from .own_group import OwnGroup, group_in
+from .own_group import OwnGroup, check_goes_on, group_of
 from .settings import MAX_CLIPPED_FRACTION
 
 
@@ -214,7 +213,7 @@ class SecAggMod:
             announcement.check_query(config, query)
             policy = agreed.stricter(policy)
         else:
-            group = _own_group(announcement, context, credentials)
+            group = group_of(announcement, context, credentials.identity)
             self._check_training(announcement, config, group)
             if group is not None:
                 policy = group.policy(policy)
@@ -267,6 +266,8 @@ class SecAggMod:
         announcement = memory.announcement
         if message.metadata.message_type != announcement.message_type:
             raise UnexpectedMessage("another type of message than that of the session: its training is another one")
+        if announcement.message_type != STATISTICS:
+            check_goes_on(announcement, context, credentials.identity)
         client = Client.load(
             memory.dump,
             identity=credentials.identity,
@@ -352,18 +353,6 @@ def _ours(message: Message) -> ConfigRecord:
     if not isinstance(ours, ConfigRecord):
         raise MalformedMessage(f"the message has no record {RECORD!r}")
     return ours
-
-
-def _own_group(announcement: Announcement, context: Context, credentials: Credentials) -> OwnGroup | None:
-    """Return the node's group, if it is in one in this run; raise an error for a session of any others."""
-    group = group_in(context.node_config, credentials.identity, context.run_id)
-    if group is None and not announcement.node_ids:
-        raise UnexpectedMessage("invited to the session of a group, but this node is in none in this run")
-    if group is not None and (announcement.node_ids or announcement.identities):
-        raise ContradictoryRequest(
-            "invited to a session of other nodes than its group's: this node is in one group in this run"
-        )
-    return group
 
 
 @contextmanager

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from flwr.app import Context
 
-from secagg.errors import UnexpectedMessage
+from secagg.errors import ContradictoryRequest, UnexpectedMessage
 from secagg.signatures import Identity
 
 from ..core.dumps import decode_state, encode_state
@@ -22,9 +23,10 @@ from ..core.files import write_whole
 from ..core.participants import Participants
 from ..groups import Groups, PastDraws, Terms, member_policy
 from ..masking.policy import ClientPolicy
-from .announcement import node_id_of, pack_node_ids, participants_of
+from .announcement import Announcement, node_id_of, pack_node_ids, participants_of
 from .answered import folder_of
 from .durable import alone, make, noting, settle_folder
+from .envelope import RECORD
 
 KEPT_GROUPS = 100
 """Groups of so many runs are kept, the last ones; a node takes no part in a run whose group it has forgotten."""
@@ -136,6 +138,60 @@ def group_in(node: Mapping[str, Any], identity: Identity | None, run_id: int) ->
     path = _path(node, identity)
     with noting(path):
         return Draws(path).group(run_id) if path.exists() else None
+
+
+def group_of(announcement: Announcement, context: Context, identity: Identity | None) -> OwnGroup | None:
+    """Return the node's group, if an announcement of training is of its session; None for a session without groups.
+
+    Raises:
+        UnexpectedMessage, ContradictoryRequest: the session is of others than the node's group.
+    """
+    group = group_in(context.node_config, identity, context.run_id)
+    if group is None and not announcement.node_ids:
+        raise UnexpectedMessage("invited to the session of a group, but this node is in none in this run")
+    if group is not None and (announcement.node_ids or announcement.identities):
+        raise ContradictoryRequest(
+            "invited to a session of other nodes than its group's: this node is in one group in this run"
+        )
+    if group is None:
+        _check_undrawn(context, identity)
+    return group
+
+
+def check_goes_on(announcement: Announcement, context: Context, identity: Identity | None) -> None:
+    """Return if a session of training may go on: its nodes may have drawn groups since it began.
+
+    Args:
+        announcement: of the session; with the members, where it is of a group.
+        context: of the node. A session that may not go on is taken out of its state.
+        identity: of the node.
+
+    Raises:
+        ContradictoryRequest: the session is of others than the node's group.
+    """
+    group = group_in(context.node_config, identity, context.run_id)
+    try:
+        if group is None:
+            _check_undrawn(context, identity)
+        elif (announcement.node_ids, announcement.identities) != (group.node_ids, group.identities):
+            raise ContradictoryRequest(
+                "asked to go on with a session of other nodes than its group's: this node is in one group in this run"
+            )
+    except ContradictoryRequest:
+        context.state.pop(RECORD, None)
+        raise
+
+
+def _check_undrawn(context: Context, identity: Identity | None) -> None:
+    """Return if a node without a group has shown no nonce in a run: who has them all knows the groups to come."""
+    if identity is None:
+        return
+    path = _path(context.node_config, identity)
+    with noting(path):
+        if path.exists() and Draws(path).past.num_shown(data_of(context.run_id)):
+            raise ContradictoryRequest(
+                "asked for a session of other nodes than its group's: this node has shown its nonce in this run"
+            )
 
 
 def _path(node: Mapping[str, Any], identity: Identity) -> Path:

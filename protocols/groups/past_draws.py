@@ -52,7 +52,7 @@ class PastDraws:
             raise ContradictoryRequest("asked to draw groups again in a run that had its draw")
         if data in known.settled:
             raise ContradictoryRequest(f"asked to draw groups again over {data!r}, which is in a group already")
-        if known.shown.get(data, 0) >= self._max_draws:
+        if self.num_shown(data) >= self._max_draws:
             raise ContradictoryRequest(
                 f"{self._max_draws} draws over {data!r} were broken off after a nonce was shown: no further one"
             )
@@ -62,7 +62,7 @@ class PastDraws:
         with self._alone:
             self.check(data, run)
             self._known.runs[run] = data
-            self._known.shown[data] = self._known.shown.get(data, 0) + 1
+            self._known.shown[data] = self.num_shown(data) + 1
 
     def settle(self, run: bytes, data: str, coin: bytes) -> None:
         """Note that the data are in a group now; raise ContradictoryRequest if they were, by another draw."""
@@ -70,6 +70,10 @@ class PastDraws:
             if self._known.runs.get(run) != data or self._known.settled.get(data, coin) != coin:
                 raise ContradictoryRequest(f"asked to settle groups over {data!r} by a draw that was not counted")
             self._known.settled[data] = coin
+
+    def num_shown(self, data: str) -> int:
+        """Return in how many draws over the data a nonce was shown."""
+        return self._known.shown.get(data, 0)
 
     def coin(self, data: str) -> bytes | None:
         """Return the coin by which the data are in a group; None if they are in none."""

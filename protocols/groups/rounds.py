@@ -196,7 +196,7 @@ def member_policy(size: int, max_corrupt: int, honest_minimum: int, policy: Clie
     """Return what a client in a group asks of its session, as `GroupedRounds.policy`, from the numbers of its plan.
 
     Raises:
-        ParameterError: the client's own policy demands more clients than the group has.
+        ParameterError: the client's own policy demands more clients than the group has, or bears fewer.
     """
     usual, planned = ClientPolicy(), max_corrupt / size
     own = policy or usual
@@ -204,6 +204,11 @@ def member_policy(size: int, max_corrupt: int, honest_minimum: int, policy: Clie
         raise ParameterError(
             f"this client demands sessions of {own.min_clients} clients, but its group has {size}: plan larger "
             "groups, or say what it demands of a group"
+        )
+    if own.max_clients < min(size, usual.max_clients):
+        raise ParameterError(
+            f"this client takes part with at most {own.max_clients} clients, but its group has {size}: plan smaller "
+            "groups, or raise max_clients"
         )
     return replace(
         own,

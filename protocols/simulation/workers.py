@@ -19,6 +19,8 @@ from multiprocessing.context import ForkServerProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol
 
+import numpy as np
+
 from secagg.errors import ParameterError, SecAggError
 from secagg.prg import cpu_count
 
@@ -223,6 +225,8 @@ class _Worker:
         how = f"ended by itself with exit code {code}"
         if code is not None and code < 0:
             how = f"was ended by {signal.Signals(-code).name}"
+        if code == 1:
+            how += ', as where the script that started it has no `if __name__ == "__main__":`, or is no file'
         if code == -signal.SIGKILL:
             how += ", as systems do when memory runs out: ask for less, or for fewer workers"
         return LostWorkerError(f"{self.what}, with the clients that were simulated there, {how}")
@@ -245,6 +249,7 @@ def _as_workers_start() -> Iterator[None]:
 
 def _work(connection: Connection, company: Company) -> None:
     """Answer until nobody asks any more: what a worker runs."""
+    np.random.seed()  # whose state all workers have from one process: inputs may be drawn from it, secrets never are
     company.prepare()
     desk = _Desk(company, connection)
     with suppress(EOFError, OSError):  # whoever asked is gone

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from protocols import ClientPolicy, PrivacyDemand
 from protocols.flower import Privacy, SecAggGrid, SecAggMod, SecAggSettings, answered
 from protocols.flower.account import charge, check_left
+from protocols.flower.own_group import remembered
 from protocols.masking.transitions import ClientPhase
 from secagg.errors import ParameterError, UnexpectedMessage
+from secagg.signatures import Identity
 
 from .in_process import NODE_IDS, make_app, make_grid, train_messages
 
@@ -164,6 +166,22 @@ def test_notes_and_their_folders_are_on_the_disk_before_an_answer_leaves(tmp_pat
     note = node / f"{SESSION.hex()}-{ClientPhase.ADVERTISED}"
     made = [tmp_path, folder.parent, folder, folder / "1", note, node]
     assert synced == [path.stat().st_ino for path in made]
+
+
+def test_a_nodes_group_and_its_place_in_the_folder_are_on_the_disk_before_an_answer_leaves(tmp_path, monkeypatch):
+    synced = []
+    honest = os.fsync
+
+    def fsync(descriptor):
+        synced.append(os.fstat(descriptor).st_ino)
+        honest(descriptor)
+
+    identity = Identity(bytes(range(32)))
+    with remembered({"secagg-answered": str(tmp_path)}, identity) as draws:
+        monkeypatch.setattr(os, "fsync", fsync)
+        draws.save()
+    folder = tmp_path / "draws"
+    assert synced == [(folder / identity.public_bytes.hex()).stat().st_ino, folder.stat().st_ino]
 
 
 def test_a_clock_that_is_ahead_erases_no_open_sessions_notes(tmp_path, monkeypatch):

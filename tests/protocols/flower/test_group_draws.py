@@ -1,5 +1,6 @@
 """What nodes refuse of a server that plans, draws or deals groups to its liking, and what they remember of draws."""
 
+import dataclasses
 import os
 
 import msgspec
@@ -15,6 +16,7 @@ from protocols.flower.announcement import node_name
 from protocols.flower.draw_answers import DrawTerms
 from protocols.flower.envelope import RECORD, STATISTICS, record_of
 from protocols.flower.own_group import KEPT_GROUPS, Draws, OwnGroup, group_in, remembered
+from protocols.flower.report import RoundReport
 from protocols.flower.session import Session
 from protocols.groups import GroupedRounds, Groups, deal
 from protocols.groups import messages as wire
@@ -115,6 +117,7 @@ DEMANDS = {
     "corrupt": (ClientPolicy(corrupt_fraction=0.2), r"a fraction of 0\.1, but this node demands 0, and 0\.2"),
     "corrupt by number": (ClientPolicy(corrupt_clients=2), r"plans for 1 corrupt nodes"),
     "clients": (ClientPolicy(min_clients=6), "demands sessions of 6 clients, but its group has 5"),
+    "no more clients": (ClientPolicy(min_clients=2, max_clients=4), "at most 4 clients, but its group has 5"),
     "noise": (ClientPolicy(privacy=PrivacyDemand(8.0, 1e-5)), "the sums of groups would have no noise"),
 }
 
@@ -181,6 +184,65 @@ def test_after_a_draw_no_session_of_others_is_joined_in_that_run(tmp_path):
     for others in (range(6), group[:4], group):
         with pytest.raises(ParameterError, match="other nodes than its group's: this node is in one group in this run"):
             run(grid, plain, others)
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_session_that_began_before_the_draw_does_not_go_on_after_it(settled, tmp_path):
+    """The server, which knows the groups by now, would have a group and one node more survive, and subtract."""
+    trained = []
+
+    def hold_back(number, node, message, answer):
+        return answer(message) if "draw" not in message.content[RECORD] or number < hold_back.until else None
+
+    def draw_in_between(number, node, message, answer):
+        if number == 3:  # who they are and advertise-keys are over
+            hold_back.until = number + SETTLEMENT
+            grid.disturb = None if settled else hold_back
+            messages = {each: Message(RecordDict(), each, "train") for each in grid.nodes}
+            session = Session(grid, settings_of(tmp_path), messages, RoundReport(COUNT), run_id=RUN_ID)
+            session.draw(plan_of())
+            grid.disturb = None
+        return answer(message)
+
+    grid = make_nodes(
+        tmp_path,
+        train=lambda arrays, p: trained.append(p) or training(arrays, p),
+        options=lambda _: {"policy": ClientPolicy.permissive()},
+        disturb=draw_in_between,
+    )
+    plain = SecAggSettings(metrics=["loss"], adversary=MALICIOUS, roster=roster(tmp_path, COUNT), max_weight=WEIGHT)
+    replies, report = run(grid, plain)
+    assert all(reply.has_error() for reply in replies)
+    assert "a session of other nodes than its group's: this node" in report.failures[node_id(VICTIM)]
+    assert trained == []
+    assert len(groups_of(grid)) == (3 if settled else 0)
+    assert all(RECORD not in context.state for context in grid.nodes.values())
+
+
+def test_who_has_shown_its_nonce_joins_no_session_of_others_before_it_is_in_a_group(tmp_path):
+    """Who has all nonces knows the groups. It would sum a group and one node more, and have them settle afterwards."""
+    trained, texts = [], []
+    plain = SecAggSettings(metrics=["loss"], adversary=MALICIOUS, roster=roster(tmp_path, COUNT), max_weight=WEIGHT)
+
+    def sum_in_between(number, node, message, answer):
+        if number == SETTLEMENT:
+            grid.disturb = None
+            with pytest.raises(ParameterError) as refused:
+                run(grid, plain, range(6))
+            texts.append(str(refused.value))
+        return answer(message)
+
+    grid = make_nodes(
+        tmp_path,
+        train=lambda arrays, p: trained.append(p) or training(arrays, p),
+        options=lambda _: {"policy": ClientPolicy.permissive()},
+        disturb=sum_in_between,
+    )
+    replies, report = run(grid, settings_of(tmp_path))
+    assert "this node has shown its nonce in this run" in texts[0]
+    assert report.failures == {}
+    assert replies[0].has_content()
+    assert sorted(trained) == list(range(COUNT))  # each in its group, once
 
 
 def test_a_second_draw_in_a_run_is_refused(tmp_path):
@@ -294,6 +356,12 @@ ALTERED = {
         "the plan is for 20 clients, but there are 15",
     ),
     "no plan": (COMMITMENTS, "terms", stated(plan=lambda _: b"\x90"), "cannot be decoded"),
+    "a plan against a weaker server": (
+        COMMITMENTS,
+        "terms",
+        stated(plan=lambda _: dataclasses.replace(plan_of(), adversary="curious-server").written()),
+        "the round withstands a curious-server, but this client demands",
+    ),
     "another run": (COMMITMENTS, "terms", stated(run_id=lambda _: RUN_ID + 1), "a draw for another run"),
     "another's place": (
         COMMITMENTS,

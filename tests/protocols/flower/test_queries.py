@@ -16,12 +16,13 @@ from protocols.flower import announcement as announcement_module
 from protocols.flower.announcement import Announcement, pack_node_ids
 from protocols.flower.envelope import RECORD, STATISTICS
 from protocols.flower.memory import AGREED, TOTALS
+from protocols.flower.own_group import OwnGroup, remembered
 from protocols.inputs.vectors import IntegerVector
 from protocols.statistics import Plan, Query, ReleasePolicy, Site, SitePolicy, Where, asked
 from secagg.errors import ParameterError, SecAggError, ThresholdError
 from secagg.signatures import Identity
 
-from .in_process import METRICS, MODEL, NODE_IDS, VanishedError, make_app, make_grid, usual_training
+from .in_process import METRICS, MODEL, NODE_IDS, RUN_ID, VanishedError, make_app, make_grid, usual_training
 from .query_run import asked_of, assert_pooled, federation, query_app
 from .sites import AGE, DATASET, QUERY, ROWS, patients, write_site
 
@@ -384,6 +385,12 @@ def test_a_session_against_a_malicious_server(tmp_path):
     answer, report = asked_of(grid, adversary="malicious-server", roster=roster, dropout_fraction=0.2)
     assert report.failures == {NODE_IDS[6]: "its identity is not in the server's roster"}
     assert_pooled(answer, report, range(6))
+    for i in range(6):  # a node that is in a group, of itself alone, answers as before: groups are training's
+        identity = read_identity(tmp_path / f"node-{i}.pem")
+        with remembered(grid.nodes[NODE_IDS[i]].node_config, identity) as draws:
+            draws.settle(OwnGroup(RUN_ID, pack_node_ids([NODE_IDS[i]]), (identity.public_bytes,), 0, 2))
+            draws.save()
+    assert_pooled(*asked_of(grid, adversary="malicious-server", roster=roster, dropout_fraction=0.2), range(6))
     with pytest.raises(ParameterError, match="no node can take part"):
         asked_of(grid)
 

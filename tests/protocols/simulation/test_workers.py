@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -110,6 +112,7 @@ class Teller:
             "key": self.everyone.keys[self.name].hex(),
             "deaf": signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()),
             "threads": os.environ.get("OPENBLAS_NUM_THREADS"),
+            "drawn": float(np.random.random()),
             "loaded": "secagg._stream_kernels" in sys.modules,
             "parent": os.getppid(),
         }
@@ -199,6 +202,7 @@ def test_workers_come_from_one_process_that_has_loaded_what_is_slow_to_load():
     assert all(heard[name][0]["loaded"] for name in NAMES)  # though those who tell load nothing
     (parent,) = {heard[name][0]["parent"] for name in NAMES}
     assert parent != os.getpid()
+    assert len({heard[name][0]["drawn"] for name in NAMES}) == len(NAMES)  # by numpy's own generator, which it loaded
 
 
 @pytest.mark.parametrize(("question", "how"), [("end", r"ended by SIGKILL, as .* memory"), ("leave", "exit code 7")])
@@ -225,6 +229,19 @@ def test_a_worker_that_ends_before_it_has_begun_is_named(monkeypatch):
     monkeypatch.setattr(ForkServerProcess, "start", start)
     with pytest.raises(LostWorkerError, match=r"^worker 1 of 2 ended while it was started"), working(Tellers(), 2):
         pass
+
+
+def test_a_script_that_workers_would_run_again_is_told_so(tmp_path):
+    """Python runs it in each worker as it begins."""
+    path = tmp_path / "script.py"
+    path.write_text(
+        "from protocols.simulation.workers import working\n"
+        "from tests.protocols.simulation.test_workers import Tellers\n"
+        "with working(Tellers(), 1) as workers:\n"
+        "    workers.settle(['a'])\n"
+    )
+    ended = subprocess.run([sys.executable, path], capture_output=True, text=True, check=False)  # noqa: S603
+    assert re.search(r'LostWorkerError: worker 1 of 1, .* no `if __name__ == "__main__":`, or is no file', ended.stderr)
 
 
 def test_refusals_come_back_and_end_nothing():
