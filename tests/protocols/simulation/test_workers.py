@@ -240,7 +240,8 @@ def test_a_script_that_workers_would_run_again_is_told_so(tmp_path):
         "with working(Tellers(), 1) as workers:\n"
         "    workers.settle(['a'])\n"
     )
-    ended = subprocess.run([sys.executable, path], capture_output=True, text=True, check=False)  # noqa: S603
+    there = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run([sys.executable, path], env=there, capture_output=True, text=True, check=False)  # noqa: S603
     assert re.search(r'LostWorkerError: worker 1 of 1, .* no `if __name__ == "__main__":`, or is no file', ended.stderr)
 
 
