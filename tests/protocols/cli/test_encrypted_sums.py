@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -202,7 +203,7 @@ def test_hospitals_and_a_committee_sum_by_processes(folder):
     (folder / "sessions.toml").write_text('[[session]]\ntitle = "encrypted"\npaillier = "round.parameters"\n')
     ran("members", "invite", *HOSPITALS, *COMMITTEE, "--out", "invitations")
     service = start(folder, "serve", "sessions.toml", "--insecure-loopback", "--port", 0, "--json")
-    url = service.stderr.readline().split()[-1]
+    (url,) = re.findall(r"http://[\w.:]+", service.stderr.readline())
     parties = []
     for number, name in enumerate([*HOSPITALS, *COMMITTEE]):
         gives = ["--share", f"dealt/{name}.share"] if name in COMMITTEE else ["--values", f"{name}.json"]

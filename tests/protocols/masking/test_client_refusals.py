@@ -344,6 +344,22 @@ def test_confirmations_are_counted_checked_and_tied_to_the_survivors(tamper, err
     assert culprits is None or caught.culprits == culprits
 
 
+def test_the_number_of_survivors_is_the_confirmed_one():
+    session = session_at(5, MALICIOUS)
+    request = replace(session.message(1), num_survivors=6)
+    refuses(session, 1, request, ContradictoryRequest, "other survivors than those that were confirmed")
+
+
+def test_a_neighbour_that_dropped_confirms_nothing():
+    session = session_at(4, MALICIOUS, silent=(3,))
+    session.step()
+    request = session.message(1)
+    assert request.dropped == (3,)
+    request = replace(request, confirmations={**request.confirmations, 3: request.confirmations[2]})
+    error = refuses(session, 1, request, ContradictoryRequest, "others than surviving neighbours")
+    assert error.culprits == {3}
+
+
 # --- UnmaskingRequest
 
 
