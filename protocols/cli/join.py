@@ -39,11 +39,9 @@ def _option(text: str, metavar: str, panel: str | None = None, **more: Any) -> A
 def join(
     url: Annotated[str, typer.Argument(help="Of the service, such as https://sums.example:8443.", metavar="URL")],
     name: Annotated[str, _option("Of this member.", "NAME")],
-    state: Annotated[Path, _option("Its folder, kept as long as it takes part.", "DIR")],
-    identity: Annotated[Path | None, _option("Key file; else DIR/identity.pem, made if need be.", "FILE")] = None,
-    invitation: Annotated[
-        Path | None, _option("File with the invitation, for the first time; - for standard input.", "FILE")
-    ] = None,
+    state: Annotated[Path, _option("Its folder; keep it.", "DIR")],
+    identity: Annotated[Path | None, _option("Its key; else DIR/identity.pem.", "FILE")] = None,
+    invitation: Annotated[Path | None, _option("For the first time; - is standard input.", "FILE")] = None,
     ca: Annotated[Path | None, _option("Certificates to trust, in PEM; else the system's.", "FILE")] = None,
     site: Annotated[
         Path | None, _option("Table, policy and journal, in TOML: answers queries.", "FILE", _GIVEN)
@@ -65,16 +63,16 @@ def join(
     ] = None,
     share: Annotated[Path | None, _option("Of its key, for a committee member.", "FILE", _ENCRYPTED)] = None,
     sessions: Annotated[int | None, _option("End when so many have ended.", "N")] = None,
-    patience: Annotated[float | None, _option("Seconds to wait for a service that is away.", "S")] = None,
+    patience: Annotated[float | None, _option("Seconds that a service may be away.", "S")] = None,
     page: Annotated[
         int | None, _option("Show on this port what was asked and given.", "PORT", _PAGE, min=1, max=65535)
     ] = None,
-    page_token: Annotated[Path | None, _option("File of its token; else DIR/page-token.", "FILE", _PAGE)] = None,
+    page_token: Annotated[Path | None, _option("Its token; else DIR/page-token.", "FILE", _PAGE)] = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log to standard error, as lines of JSON.")] = False,
     insecure_loopback: Annotated[
         bool, typer.Option("--insecure-loopback", help="Without TLS, on this machine, for trials.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each ended session.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each ended session.")] = False,
 ) -> None:
     """Take part in a service's sessions: answer queries by a site's table, add values to sums, or train in rounds.
 

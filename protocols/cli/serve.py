@@ -160,7 +160,7 @@ async def _serve(
 ) -> bool:
     """Run the sessions; tell whether one failed."""
     async with service.serving():
-        say(f"serving at {service.url}, known as {' or '.join(sorted(service.requests.authorities))}")
+        say(f"serving at {service.url} (known as {' or '.join(sorted(service.requests.authorities))})")
         if side_by_side:
             fine = await asyncio.gather(*(_session(service, *one, trained, as_json, say) for one in enumerate(asked)))
         else:

@@ -237,7 +237,7 @@ def begun_and_told(folder, told, *options):
 @pytest.mark.parametrize(("told", "code", "said"), [("SIGTERM", 0, ""), ("SIGINT", 130, "secagg: interrupted")])
 def test_a_service_that_is_told_to_end_says_nothing_else(folder, told, code, said):
     ended, begun, rest = begun_and_told(folder, signal.Signals[told])
-    assert re.fullmatch(r"secagg: serving at (http://127.0.0.1:\d+), known as .*127.0.0.1:\d+.*\n", begun[0])
+    assert re.fullmatch(r"secagg: serving at (http://127.0.0.1:\d+) \(known as .*127.0.0.1:\d+.*\n", begun[0])
     assert (ended, rest) == (code, said)
 
 
