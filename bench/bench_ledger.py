@@ -24,7 +24,7 @@ from dp.sensitivity import Adjacency
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' PostgreSQL, where this is run as a program of its own
 
 from bench.side_by_side import clocked, size, take_turns
-from bench.suite.findings import Finding
+from bench.suite.findings import Finding, Row
 from tests.dp.postgres_server import running_server
 
 Report = Callable[[Finding], None]
@@ -122,6 +122,8 @@ def test_durable_spends(benchmark: Any, report: Report) -> None:
         add("spend of an event, Renyi divergence", "renyi")
         add("raw synchronised SQLite commits", "raw")
         finding.add_ratio("spend over raw commits", ratio)
+        raw_commit = timings.limit("a raw synchronised commit of SQLite's", "raw", scale=1 / BATCH)
+        finding.rows.append(Row("a durable spend from a budget", "s", 1 / median, limit=raw_commit))
         finding.add_ratio("two transactions over two raw commits", timings.ratio("raw", "reserve, commit"))
     report(finding)
 

@@ -8,6 +8,7 @@ further one finds them there.
 from __future__ import annotations
 
 import hashlib
+import statistics
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +17,7 @@ import pytest
 
 from bench.processes import Watched, watched
 from bench.side_by_side import say, size
-from bench.suite.findings import Curve, Finding, Ratio
+from bench.suite.findings import Curve, Finding, Ratio, Rival, Row
 from protocols import FloatVector, RoundConfig
 from protocols.core.threat_model import ThreatModel
 from protocols.groups import GroupPlan, Rule
@@ -64,7 +65,7 @@ def test_the_engine_beside_one_process(workers, benchmark, report):
     finding = Finding(
         f"A round in groups on {workers} Ray workers beside one process: {ENGINE_CLIENTS:,} clients, {DIM:,} numbers"
     )
-    first, further, engine = list[float](), list[float](), list[float]()
+    first, further, engine, bare_seconds = list[float](), list[float](), list[float](), list[float]()
     walls: dict[str, list[float]] = {"one process": [], "Ray": []}
     digests = set[str]()
 
@@ -79,6 +80,7 @@ def test_the_engine_beside_one_process(workers, benchmark, report):
                 checked, there = round_of(ENGINE_CLIENTS, partial(run_on_ray, workers=workers))
                 digests.add(digest(checked))
                 ratios.append(there.ours / alone.ours)
+            bare_seconds.append(alone.ours)
             engine.append(there.engine / alone.ours)
         walls["Ray"].append(checked.wall_seconds)
         assert bare.exact
@@ -95,6 +97,10 @@ def test_the_engine_beside_one_process(workers, benchmark, report):
     finding.add_ratio("besides, Ray's own processes", Ratio.of(engine))
     for name, seconds in walls.items():
         finding.add(f"{name}: wall, the least", min(seconds), "s")
+    one, over = statistics.median(bare_seconds), Ratio.of(further)
+    limit = Rival("one process", one, over, "processor time")
+    what = f"a round in groups on {workers} Ray workers: {ENGINE_CLIENTS:,} clients, {DIM:,} numbers"
+    finding.rows.append(Row(what, "s", one * over.median, limit=limit))
     finding.notes.append("driver and workers count; the start of Ray itself, before the round, does not")
     assert len(digests) == 1
     report(finding)

@@ -176,16 +176,6 @@ class FixedPoint:
         """Return the (weighted) sums as float64 (length,), in the units of the values. Raises as `decode_levels`."""
         return self.decode_levels(residues, num_summands=num_summands) / self.scale
 
-    def decode_mean(self, residues: Residues, *, num_summands: int, total_weight: int) -> npt.NDArray[np.float64]:
-        """Return the weighted means as float64 (length,).
-
-        Raises:
-            EncodingError: as `decode_levels`, or the total weight is not positive: nobody has a say.
-        """
-        if total_weight <= 0:
-            raise EncodingError(f"the total weight is {total_weight}: a mean needs a positive one")
-        return self.decode_sum(residues, num_summands=num_summands) / total_weight
-
 
 @dataclass(frozen=True)
 class Integers:

@@ -21,7 +21,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ._masked import is_masked_array
 from .errors import ParameterError
@@ -75,13 +74,6 @@ def keystream(seed: bytes, num_bytes: int, *, first_block: int = 0) -> bytes:
         )
     stream: bytes = _cipher(seed).encrypt(_counter_blocks(first_block, num_blocks))
     return stream[:num_bytes]
-
-
-def stream_residues(seed: bytes, length: int, dtype: npt.DTypeLike) -> Residues:
-    """Return the first `length` lanes (uint32 or uint64) of the stream of `seed`."""
-    lanes = np.zeros(length, dtype=dtype)
-    add_streams([lanes], add=[seed])
-    return lanes
 
 
 def add_streams(

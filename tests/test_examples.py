@@ -122,6 +122,12 @@ EXAMPLES = {
         "bn.num_batches_tracked: int64 () [137]",
         "conv.weight: float32 (2, 1, 3, 3) [0.867 0.867]",
     ],
+    "robust_mean.py": [
+        "3 groups of 8, 8, 8 clinics, of which 1 may be spoilt",
+        "mean of all: [-40.7 -40.7 -40.7 -40.7]",
+        "median of the groups' means: [1. 1. 1. 1.]",
+        "how far away they are: [  0.   0. 250.]",
+    ],
     "organisation_totals.py": [
         "project: its operator learns a sum of 20 people or more, 12 of them not corrupt",
         "left out: team-22",

@@ -10,7 +10,7 @@ import numpy as np
 from protocols import Client, ClientPolicy, IntegerVector, Participants, RoundConfig, Server, ThreatModel
 from protocols.core import framing
 from protocols.masking import derivations
-from secagg.prg import stream_residues
+from secagg.prg import keystream
 from secagg.residues import unpack
 
 PAGE = Path(__file__).parents[1] / "docs/spec/worked-session.md"
@@ -103,7 +103,7 @@ def _masks(server: Server, secrets: dict[str, tuple[bytes, bytes]], bits: int) -
         seeds[f"pairwise mask with {other}"] = derivations.pairwise_mask_seed(agreed, session_id, *ends)
     lines, total = ["## The masks of ann\n", "```text"], np.array(INPUTS["ann"], dtype=np.uint32)
     for what, seed in seeds.items():
-        stream = stream_residues(seed, 2, np.dtype("<u4"))
+        stream = np.frombuffer(keystream(seed, 8), dtype="<u4")
         total += stream
         lines.append(f"{what:22} seed {seed.hex()}  words {[int(word) for word in stream]}")
     lines.append(f"masked input mod 2^{bits}: {[int(word) % (1 << bits) for word in total]}")

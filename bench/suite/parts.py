@@ -60,6 +60,26 @@ PARTS = (
         "noise", "exact discrete noise, against OpenDP and inexact floats", ("bench_dp.py::test_samplers_over_sigma",)
     ),
     Part("calibration", "the least noise for a goal, against dp-accounting", ("bench_dp.py::test_calibration",)),
+    Part("private", "what a client pays for privacy, against encoding alone", ("bench_private.py::test_client_cost",)),
+    Part("ledger", "durable spends, against raw synchronised commits", ("bench_ledger.py::test_durable_spends",)),
+    Part(
+        "statistics",
+        "correlations of 100 variables over 50 sites; not with --quick",
+        ("bench_statistics.py::test_correlations_of_many_variables",),
+        quick=False,
+    ),
+    Part(
+        "ray",
+        "a round in groups on Ray workers, against one process; not with --quick",
+        ("bench_ray.py::test_the_engine_beside_one_process[2]",),
+        quick=False,
+    ),
+    Part(
+        "service",
+        "a session over HTTPS, against the bare machine; not with --quick",
+        ("bench_service.py::test_a_session_over_https",),
+        quick=False,
+    ),
     Part("import", "how long an import takes", ("bench_import.py",)),
 )
 

@@ -55,6 +55,8 @@ _GROUPS = {
         "Spending in a race, accounts computed once more, and changes behind the ledger's back.",
     ),
     "paillier": ("Paillier summation", "Sums under encryption, and their opening by a committee."),
+    "statistics": ("Statistics", "Answers of sites, what a site refuses after others, and which counts are shown."),
+    "groups": ("Groups", "Who is in which, what their sums come to, and what a rule makes of spoilt ones."),
     "misuse": (
         "Misuse",
         "What callers do without thinking: done right, or refused by an error that names it.",

@@ -132,6 +132,7 @@ def all_checks() -> tuple[Check, ...]:
         epsilon,
         equivocation,
         freshness,
+        groups,
         known_answers,
         ledgers,
         misuse,
@@ -139,6 +140,7 @@ def all_checks() -> tuple[Check, ...]:
         paillier,
         primitives,
         private,
+        questions,
         releases,
         sessions,
         thresholds,
@@ -147,7 +149,8 @@ def all_checks() -> tuple[Check, ...]:
 
     modules = (
         *(shipped, known_answers, thresholds, replay, primitives, sessions, equivocation, freshness),
-        *(noise, draws, epsilon, private, releases, ledgers, accounts, paillier, misuse, doors),
+        *(noise, draws, epsilon, private, releases, ledgers, accounts, paillier, questions, groups),
+        *(misuse, doors),
     )
     return tuple(check for module in modules for check in module.CHECKS)
 

@@ -46,11 +46,6 @@ budget_app = typer.Typer(
 
 Name = Annotated[str, typer.Argument(help="The budget's name.", metavar="NAME")]
 RoundId = Annotated[str, typer.Option("--round", help="Unique for each run of a round.", metavar="ID")]
-Epsilon = Annotated[str | None, typer.Option(help="An exact decimal, such as 0.1.", metavar="F")]
-Delta = Annotated[str | None, typer.Option(help="An exact decimal, such as 1e-6.", metavar="F")]
-Multiplier = Annotated[float | None, typer.Option(help="Instead: Gaussian noise, sigma / sensitivity.", metavar="F")]
-Rate = Annotated[float, typer.Option(help="With it: chance of a record to take part (Poisson).", metavar="F")]
-Relation = Annotated[Adjacency, typer.Option(help="How data differ: add-remove or replace-one.", metavar="NAME")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +85,35 @@ class Writing(Reading):
     trust_clock: Annotated[
         bool, typer.Option("--trust-clock", help="Write, even if the last record is older than 31 days.")
     ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spending:
+    """What a round costs, stated or by its noise."""
+
+    epsilon: Annotated[str | None, typer.Option(help="An exact decimal, such as 0.1.", metavar="F")] = None
+    delta: Annotated[str | None, typer.Option(help="An exact decimal, such as 1e-6.", metavar="F")] = None
+    noise_multiplier: Annotated[
+        float | None, typer.Option(help="Instead: Gaussian noise, sigma / sensitivity.", metavar="F")
+    ] = None
+    sampling_rate: Annotated[
+        float, typer.Option(help="With it: chance of a record to take part (Poisson).", metavar="F")
+    ] = 1.0
+    adjacency: Annotated[
+        Adjacency, typer.Option(help="How data differ: add-remove or replace-one.", metavar="NAME")
+    ] = Adjacency.ADD_REMOVE
+
+    def cost(self) -> Spend:
+        """Return it; raise PrivacyParameterError where the options name none, or two."""
+        from dp.ledger import Cost
+
+        noise = self.noise_multiplier
+        if (noise is None) == (self.epsilon is None) or (noise is not None and self.delta is not None):
+            msg = "give --epsilon (and --delta), or --noise-multiplier (and --sampling-rate)"
+            raise PrivacyParameterError(msg)
+        if noise is not None:
+            return gaussian(noise, self.sampling_rate, self.adjacency)
+        return Cost(self.epsilon or "0", self.delta or "0", adjacency=self.adjacency)
 
 
 @budget_app.command()
@@ -136,11 +160,7 @@ def reserve(
     name: Name,
     opening: Writing,
     round_id: RoundId,
-    epsilon: Epsilon = None,
-    delta: Delta = None,
-    noise_multiplier: Multiplier = None,
-    sampling_rate: Rate = 1.0,
-    adjacency: Relation = Adjacency.ADD_REMOVE,
+    spending: Spending,
     participant: Annotated[list[str] | None, typer.Option(help="Who may take part; repeat it.", metavar="NAME")] = None,
     participants_file: Annotated[
         Path | None, typer.Option(help="A file with one participant a line.", metavar="FILE")
@@ -153,9 +173,8 @@ def reserve(
 ) -> None:
     """Take what a round may cost at most, before anything is revealed."""
     with opening.open() as opened:
-        cost = _cost(epsilon, delta, noise_multiplier, sampling_rate, adjacency)
         names = [*(participant or []), *_lines(participants_file)]
-        taken = opened.reserve(name, cost, round_id=round_id, participants=names, unit=unit, again=again)
+        taken = opened.reserve(name, spending.cost(), round_id=round_id, participants=names, unit=unit, again=again)
         show_reservation(taken, as_json)
 
 
@@ -165,17 +184,13 @@ def commit(
     name: Name,
     opening: Writing,
     round_id: RoundId,
-    epsilon: Epsilon = None,
-    delta: Delta = None,
-    noise_multiplier: Multiplier = None,
-    sampling_rate: Rate = 1.0,
-    adjacency: Relation = Adjacency.ADD_REMOVE,
+    spending: Spending,
     as_json: AsJson = False,
 ) -> None:
     """Say that a round's result will be published; at its actual cost if that is given, at most what was reserved."""
     with opening.open() as opened:
-        given = (epsilon, delta, noise_multiplier) != (None, None, None)
-        actual = _cost(epsilon, delta, noise_multiplier, sampling_rate, adjacency) if given else None
+        given = (spending.epsilon, spending.delta, spending.noise_multiplier) != (None, None, None)
+        actual = spending.cost() if given else None
         show_reservation(opened.commit(opened.reservation(name, round_id), actual), as_json)
 
 
@@ -296,17 +311,6 @@ def backup(
 def _lifetime(opened: Ledger, found: Status, group: int = 1) -> Lifetime | None:
     """Return what all periods came to, where there is more than one, or a group to be told of."""
     return opened.lifetime(found.budget.name, group=group) if found.period or group > 1 else None
-
-
-def _cost(epsilon: str | None, delta: str | None, multiplier: float | None, rate: float, adjacency: Adjacency) -> Spend:
-    from dp.ledger import Cost
-
-    if (multiplier is None) == (epsilon is None) or (multiplier is not None and delta is not None):
-        msg = "give --epsilon (and --delta), or --noise-multiplier (and --sampling-rate)"
-        raise PrivacyParameterError(msg)
-    if multiplier is not None:
-        return gaussian(multiplier, rate, adjacency)
-    return Cost(epsilon or "0", delta or "0", adjacency=adjacency)
 
 
 def _lines(path: Path | None) -> list[str]:

@@ -15,6 +15,7 @@ from dp.errors import PrivacyParameterError
 from dp.sensitivity import Adjacency, Unit, check_count, check_delta, check_epsilon
 
 from ..core.threat_model import MAX_CLIENTS
+from .options import option
 
 if TYPE_CHECKING:
     from dp.events import Event
@@ -33,32 +34,23 @@ class Terms:
 
     epsilon: Annotated[str | None, typer.Option(help="The limit; an exact decimal.", metavar="F")] = None
     delta: Annotated[
-        str | None,
-        typer.Option(
-            help="The limit; an exact decimal. Above 0 unless composition is sum.", metavar="F", show_default="0"
-        ),
+        str | None, option("The limit; an exact decimal. Above 0 unless composition is sum.", "F", show_default="0")
     ] = None
     composition: Annotated[
         str | None,
-        typer.Option(
-            help="sum: epsilons add up. gaussian: for Gaussian noise. renyi: divergences do. releases: equal ones "
-            "count.",
-            metavar="NAME",
+        option(
+            "sum: epsilons add up. gaussian: for Gaussian noise. renyi: divergences do. releases: equal ones count.",
+            "NAME",
             show_default="sum",
         ),
     ] = None
     kind: Annotated[str, typer.Option(help="data-subject, data-set or project.", metavar="NAME")] = "project"
     adjacency: Annotated[
         Adjacency | None,
-        typer.Option(
-            help=f"How data differ: {' or '.join(Adjacency)}.", metavar="NAME", show_default=Adjacency.ADD_REMOVE.value
-        ),
+        option(f"How data differ: {' or '.join(Adjacency)}.", "NAME", show_default=Adjacency.ADD_REMOVE.value),
     ] = None
     unit: Annotated[
-        Unit | None,
-        typer.Option(
-            help="Whose loss counts: one client's, or one record's.", metavar="NAME", show_default=Unit.CLIENT.value
-        ),
+        Unit | None, option("Whose loss counts: one client's, or one record's.", "NAME", show_default=Unit.CLIENT.value)
     ] = None
     order: Annotated[
         float | None, typer.Option(help="For renyi: its order; by default the best for Gaussian.", metavar="F")
@@ -67,8 +59,7 @@ class Terms:
         float | None, typer.Option(help="For releases: the Gaussian noise of one.", metavar="F")
     ] = None
     sampling_rate: Annotated[
-        float | None,
-        typer.Option(help="With it: chance of a record to take part (Poisson).", metavar="F", show_default="1.0"),
+        float | None, option("With it: chance of a record to take part (Poisson).", "F", show_default="1.0")
     ] = None
     renews: Annotated[str | None, typer.Option(help="A fresh allowance every 30d (m, h, d, w).", metavar="TIME")] = None
     expires: Annotated[

@@ -14,6 +14,7 @@ from ..core.threat_model import ROUNDING_SLACK, ThreatModel
 from ..groups.plan import GroupPlan
 from ..masking.config import RoundConfig
 from ..reporting.words import size_of
+from .options import option
 from .tables import print_lines, table_of
 
 if TYPE_CHECKING:
@@ -27,24 +28,10 @@ class Planning:
     """What is asked of a round's costs."""
 
     groups: Annotated[
-        int | None,
-        typer.Option(
-            help="Sessions whose sums are added; else 1, more above 10,000 clients.",
-            metavar="N",
-            min=1,
-            rich_help_panel=_PANEL,
-            show_default=False,
-        ),
+        int | None, option("Sessions whose sums are added; else 1, more above 10,000 clients.", "N", _PANEL, min=1)
     ] = None
     workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Processors that share them: estimate what the round costs.",
-            metavar="N",
-            min=1,
-            rich_help_panel=_PANEL,
-            show_default=False,
-        ),
+        int | None, option("Processors that share them: estimate what the round costs.", "N", _PANEL, min=1)
     ] = None
     measure: Annotated[
         bool,

@@ -31,9 +31,18 @@ _PANEL = "Private rounds"
 _GROUPS = "Groups on a cluster"
 _LEVEL_NAMES = ("team", "project", "organisation", "ecosystem")
 
+
+def option(
+    text: str, metavar: str | None = None, panel: str | None = None, *, show_default: bool | str = False, **more: Any
+) -> Any:
+    """Return an option's annotation; help has no room for a default, unless it is told to show one."""
+    return typer.Option(help=text, metavar=metavar, rich_help_panel=panel, show_default=show_default, **more)
+
+
 SERVER_MAY = f"What the server may do: {', '.join(Adversary)}."
 """The help of --adversary."""
-Clients = Annotated[int, typer.Option(help="How many clients are invited.", metavar="N", min=2, show_default=False)]
+Clients = Annotated[int, option("How many clients are invited.", "N", min=2)]
+Address = Annotated[str | None, option("Ray cluster, HOST:PORT or auto.", show_default="one here")]
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
@@ -72,10 +81,7 @@ class Setting:
     corrupt: Annotated[float, typer.Option(help="Fraction that may collude with the server.", metavar="F")] = 0.1
     adversary: Annotated[Adversary, typer.Option(help=SERVER_MAY, metavar="NAME")] = Adversary.SEMI_MALICIOUS_SERVER
     bits: Annotated[int, typer.Option(help="Bits of one encoded number, sign included.", metavar="N")] = 16
-    graph: Annotated[
-        GraphKind | None,
-        typer.Option(help=f"How neighbours are drawn: {', '.join(GraphKind)}.", metavar="NAME", show_default=False),
-    ] = None
+    graph: Annotated[GraphKind | None, option(f"How neighbours are drawn: {', '.join(GraphKind)}.", "NAME")] = None
 
     def model(self, clients: int, dropout: float) -> ThreatModel:
         """Return the threat model; raise ParameterError if it is impossible."""
@@ -143,24 +149,12 @@ class Running:
     """What runs the groups of a round."""
 
     engine: Annotated[
-        Engine | None,
-        typer.Option(
-            help=f"What runs groups: {', '.join(Engine)}. Else this process.",
-            metavar="NAME",
-            rich_help_panel=_GROUPS,
-            show_default=False,
-        ),
+        Engine | None, option(f"What runs groups: {', '.join(Engine)}. Else this process.", "NAME", _GROUPS)
     ] = None
     address: Annotated[
-        str | None,
-        typer.Option(help="Ray cluster, HOST:PORT or auto.", rich_help_panel=_GROUPS, show_default="one here"),
+        str | None, option("Ray cluster, HOST:PORT or auto.", panel=_GROUPS, show_default="one here")
     ] = None
-    keep: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to go on from when started again.", metavar="DIR", rich_help_panel=_GROUPS, show_default=False
-        ),
-    ] = None
+    keep: Annotated[Path | None, option("Folder to go on from when started again.", "DIR", _GROUPS)] = None
 
     def check(self, groups: int) -> None:
         """Raise ParameterError for a cluster without groups, or options of one that is not asked for."""
@@ -174,31 +168,17 @@ class Running:
 class Goal:
     """What private rounds may tell of a client."""
 
-    epsilon: Annotated[
-        float | None,
-        typer.Option(help="Make it private: epsilon.", metavar="F", rich_help_panel=_PANEL, show_default=False),
-    ] = None
-    delta: Annotated[
-        float | None,
-        typer.Option(
-            help="delta, below one over the clients.", metavar="F", rich_help_panel=_PANEL, show_default=False
-        ),
-    ] = None
+    epsilon: Annotated[float | None, option("Make it private: epsilon.", "F", _PANEL)] = None
+    delta: Annotated[float | None, option("delta, below one over the clients.", "F", _PANEL)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(Goal):
     """What one private round is planned from."""
 
-    noise_multiplier: Annotated[
-        float | None,
-        typer.Option(
-            help="Sigma over sensitivity, instead of --epsilon.",
-            metavar="F",
-            rich_help_panel=_PANEL,
-            show_default=False,
-        ),
-    ] = None
+    noise_multiplier: Annotated[float | None, option("Sigma over sensitivity, instead of --epsilon.", "F", _PANEL)] = (
+        None
+    )
     l2_clip: Annotated[
         float, typer.Option("--clip", help="L2 norm to which clients clip.", metavar="F", rich_help_panel=_PANEL)
     ] = 1.0
@@ -267,18 +247,8 @@ class Schedule(Noise):
 class Payment:
     """Who pays for private rounds."""
 
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            help="Ledger to pay from: a path or URL.", metavar="URL", rich_help_panel=_PANEL, show_default=False
-        ),
-    ] = None
-    subject: Annotated[
-        str | None,
-        typer.Option(
-            help="Budget in the ledger to pay from.", metavar="NAME", rich_help_panel=_PANEL, show_default=False
-        ),
-    ] = None
+    budget: Annotated[str | None, option("Ledger to pay from: a path or URL.", "URL", _PANEL)] = None
+    subject: Annotated[str | None, option("Budget in the ledger to pay from.", "NAME", _PANEL)] = None
 
     def __bool__(self) -> bool:
         return self.budget is not None or self.subject is not None

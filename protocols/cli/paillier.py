@@ -16,7 +16,7 @@ from secagg.errors import ParameterError
 
 from ..simulation.paillier import Report, simulate
 from .errors import EXIT_WRONG
-from .options import Engine
+from .options import Address, Engine, option
 from .tables import AsJson, print_json
 
 if TYPE_CHECKING:
@@ -32,16 +32,9 @@ def paillier_sum(
     dropout: Annotated[float, typer.Option(help="Fraction of clients and members that vanish.", min=0, max=0.99)] = 0.0,
     workers: Annotated[int, typer.Option(help="Processes to use; 0 for one a core.", min=0)] = 0,
     engine: Annotated[
-        Engine | None,
-        typer.Option(
-            help=f"What encrypts, checks and adds: {', '.join(Engine)}. Else this machine.",
-            metavar="NAME",
-            show_default=False,
-        ),
+        Engine | None, option(f"What encrypts, checks and adds: {', '.join(Engine)}. Else this machine.", "NAME")
     ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster, HOST:PORT or auto.", show_default="one here")
-    ] = None,
+    address: Address = None,
     as_json: AsJson = False,
 ) -> None:
     """Sum encrypted updates that the server cannot read; a committee that holds the key in shares opens the sum."""

@@ -25,11 +25,11 @@ from ..simulation.masked import COLLECTED_PHASES, collected_phases
 from ..simulation.workers import MANY_CLIENTS, useful_workers
 from .costs import Planning, show_costs
 from .errors import EXIT_WRONG, tell
-from .options import Clients, Noise, Payment, Running, Schedule, Setting, spread
+from .options import Clients, Noise, Payment, Running, Schedule, Setting, option, spread
 from .round_tables import add_plan, show_hierarchy, show_round
 from .tables import AsJson, print_json, print_lines, table_of
 
-Dim = Annotated[int, typer.Option(help="How many numbers each client sends.", metavar="N", min=0, show_default=False)]
+Dim = Annotated[int, option("How many numbers each client sends.", "N", min=0)]
 
 
 _GRAPHS = {
@@ -124,41 +124,23 @@ def run_round(
     plan: Noise,
     payment: Payment,
     running: Running,
-    dropout: Annotated[
-        float, typer.Option(help="Fraction that vanishes after ShareKeys.", metavar="F", show_default=False)
-    ] = 0.0,
+    dropout: Annotated[float, option("Fraction that vanishes after ShareKeys.", "F")] = 0.0,
     drop_in: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PHASE=F",
-            help=f"Fraction that vanishes in a phase: {', '.join(COLLECTED_PHASES)}.",
-            show_default=False,
-        ),
+        list[str] | None, option(f"Fraction that vanishes in a phase: {', '.join(COLLECTED_PHASES)}.", "PHASE=F")
     ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(
-            help="Seeds data and dropouts; never keys, masks or noise.", metavar="N", min=0, show_default=False
-        ),
-    ] = 0,
-    groups: Annotated[
-        int, typer.Option(help="Sessions side by side, whose sums are added.", metavar="N", min=1, show_default=False)
-    ] = 1,
+    seed: Annotated[int, option("Seeds data and dropouts; never keys, masks or noise.", "N", min=0)] = 0,
+    groups: Annotated[int, option("Sessions side by side, whose sums are added.", "N", min=1)] = 1,
     levels: Annotated[
         str | None,
-        typer.Option(
-            help="Members of a group at each level, from the lowest: sums of sums, all of them masked.",
-            metavar="N,N,...",
-            show_default=False,
-        ),
+        option("Members of a group at each level, from the lowest: sums of sums, all of them masked.", "N,N,..."),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(
-            help="Processes that simulate clients; 1: this one.",
-            metavar="N",
-            min=1,
+        option(
+            "Processes that simulate clients; 1: this one.",
+            "N",
             show_default=f"one a core; 1 below {MANY_CLIENTS} clients",
+            min=1,
         ),
     ] = None,
     as_json: AsJson = False,

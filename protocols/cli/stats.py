@@ -23,7 +23,7 @@ from ..statistics.query_file import query_from_toml
 from ..statistics.release import ReleasePolicy
 from ..statistics.site import Site, SitePolicy
 from .errors import EXIT_WRONG, check_place, tell
-from .options import SERVER_MAY, Engine, spread
+from .options import SERVER_MAY, Address, Engine, option, spread
 from .rounds import check_phases_exist, drop_fractions
 from .site_files import columns_of, lacking, levels_of, read_tables, row_numbers
 from .stats_options import Question
@@ -37,48 +37,25 @@ from .tables import AsJson, print_json, print_lines
 def stats(
     question: Question,
     price: Price,
-    data: Annotated[str, typer.Option(help="CSV or Parquet files, one a site.", metavar="PATTERN", show_default=False)],
+    data: Annotated[str, option("CSV or Parquet files, one a site.", "PATTERN")],
     query: Annotated[
         Path | None, typer.Argument(help="A query in TOML, instead of options.", metavar="[QUERY.toml]")
     ] = None,
-    min_cell: Annotated[
-        int | None, typer.Option(help="Counts from 1 to below this are hidden: 10.", metavar="K", show_default=False)
-    ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Of others: cms, datashield, opensafely.", metavar="NAME", show_default=False)
-    ] = None,
-    min_sites: Annotated[
-        int, typer.Option(help="Fewer are not answered for: 3.", metavar="N", min=2, show_default=False)
-    ] = 3,
-    dropout: Annotated[
-        float, typer.Option(help="Fraction of sites that vanishes.", metavar="F", show_default=False)
-    ] = 0.0,
-    drop_in: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PHASE=F", help="Fraction that vanishes in a phase.", show_default=False),
-    ] = None,
-    adversary: Annotated[
-        Adversary,
-        typer.Option(help=SERVER_MAY, metavar="NAME", show_default=False),
-    ] = Adversary.SEMI_MALICIOUS_SERVER,
-    corrupt: Annotated[
-        float, typer.Option(help="Fraction that may be corrupt: 0.1.", metavar="F", show_default=False)
-    ] = 0.1,
-    seed: Annotated[int, typer.Option(help="Seeds dropouts alone.", metavar="N", min=0, show_default=False)] = 0,
+    min_cell: Annotated[int | None, option("Counts from 1 to below this are hidden: 10.", "K")] = None,
+    preset: Annotated[str | None, option("Of others: cms, datashield, opensafely.", "NAME")] = None,
+    min_sites: Annotated[int, option("Fewer are not answered for: 3.", "N", min=2)] = 3,
+    dropout: Annotated[float, option("Fraction of sites that vanishes.", "F")] = 0.0,
+    drop_in: Annotated[list[str] | None, option("Fraction that vanishes in a phase.", "PHASE=F")] = None,
+    adversary: Annotated[Adversary, option(SERVER_MAY, "NAME")] = Adversary.SEMI_MALICIOUS_SERVER,
+    corrupt: Annotated[float, option("Fraction that may be corrupt: 0.1.", "F")] = 0.1,
+    seed: Annotated[int, option("Seeds dropouts alone.", "N", min=0)] = 0,
     two_rounds: Annotated[bool, typer.Option("--two-rounds", help="Count first, and sum what is shown.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say what would happen, and ask nobody.")] = False,
     engine: Annotated[
-        Engine | None,
-        typer.Option(
-            help=f"What runs sessions: {', '.join(Engine)}. Else this process.", metavar="NAME", show_default=False
-        ),
+        Engine | None, option(f"What runs sessions: {', '.join(Engine)}. Else this process.", "NAME")
     ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster, HOST:PORT or auto.", show_default="one here")
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Write a page with pictures, too.", metavar="FILE", show_default=False)
-    ] = None,
+    address: Address = None,
+    report: Annotated[Path | None, option("Write a page with pictures, too.", "FILE")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask all sites a question through a masked session, and compare every sum with the pooled data's."""

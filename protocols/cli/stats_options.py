@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from ..statistics.beginnings import base_of, beginnings_of
 from ..statistics.columns import Column, Levels, Number, even_edges
 from ..statistics.kinds import SHAPES, Kind, Parameters, Role, kind_of
 from ..statistics.query import Query, Statistic, Where
+from .options import option
 
 Many = list[str] | None
 _OPERATORS = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
@@ -21,11 +22,8 @@ _FORMS = {"--bounds": "COL:LO:HI", "--histogram": "COL:LO:HI:BINS", "--edges": "
 _PANEL = "The question"
 
 
-def _option(text: str, metavar: str = "COL") -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(
-        help=text, metavar=metavar, rich_help_panel=_PANEL, show_default=False
-    )
-    return option
+def _option(text: str, metavar: str = "COL") -> Any:
+    return option(text, metavar, _PANEL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +116,9 @@ class Question:
     def _edges(self, bounds: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
         """Return the edges of each column that has some; where bounds alone are given, 32 bins between them."""
         edges: dict[str, tuple[float, ...]] = {}
-        for option, given in (("--histogram", self.histogram), ("--edges", self.edges)):
-            for name, rest in _by_column(given, option):
-                lo, hi, bins = _numbers(name, rest, option)
+        for named, given in (("--histogram", self.histogram), ("--edges", self.edges)):
+            for name, rest in _by_column(given, named):
+                lo, hi, bins = _numbers(name, rest, named)
                 made = even_edges(lo, hi, int(bins) if bins == int(bins) else -1)
                 if edges.setdefault(name, made) != made:
                     raise ParameterError(f"{name!r} has edges twice: one query has one set of edges a column")

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +22,7 @@ from ..statistics.private import PrivateQuestion, PrivateSite
 from ..statistics.private.intervals import Noisy
 from ..statistics.query import Query
 from ..statistics.site import Site
+from .options import option
 
 _PANEL = "Noise"
 
@@ -31,18 +31,9 @@ _PANEL = "Noise"
 class Price:
     """What an answer with noise may tell of one unit."""
 
-    epsilon: Annotated[
-        float | None,
-        typer.Option(help="Answer with noise: epsilon.", metavar="F", rich_help_panel=_PANEL, show_default=False),
-    ] = None
-    delta: Annotated[
-        float | None,
-        typer.Option(help="delta, below one over the units.", metavar="F", rich_help_panel=_PANEL, show_default=False),
-    ] = None
-    unit: Annotated[
-        Unit,
-        typer.Option(help=f"Of whom: {', '.join(Unit)}.", metavar="NAME", rich_help_panel=_PANEL, show_default=False),
-    ] = Unit.RECORD
+    epsilon: Annotated[float | None, option("Answer with noise: epsilon.", "F", _PANEL)] = None
+    delta: Annotated[float | None, option("delta, below one over the units.", "F", _PANEL)] = None
+    unit: Annotated[Unit, option(f"Of whom: {', '.join(Unit)}.", "NAME", _PANEL)] = Unit.RECORD
 
     @property
     def wanted(self) -> bool:

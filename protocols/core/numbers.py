@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import ROUND_CEILING, Context
 from typing import Any
 
 import numpy as np
 
+from dp.errors import DpError
 from secagg.errors import ParameterError
 
 
@@ -33,6 +36,15 @@ def real(value: Any, name: str, least: float, most: float = math.inf) -> float:
         bounds = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
         raise ParameterError(f"{name} is {value!r}, but must be a number {bounds}")
     return number
+
+
+@contextmanager
+def in_our_words(what: str = "") -> Iterator[None]:
+    """Raise what `dp` refuses as a ParameterError, with what it is about in front."""
+    try:
+        yield
+    except DpError as error:
+        raise ParameterError(f"{what}: {error}" if what else str(error)) from None
 
 
 def spelled_up(value: float, digits: int) -> str:

@@ -23,6 +23,12 @@ from ..masking.result import RoundResult
 from ..masking.topology import GraphKind
 from ..privacy.plans import MIN_PARTICIPANTS, PrivatePlan
 
+_PLANNED = (
+    *("l2_clip", "delta", "epsilon", "noise_multiplier", "rounds"),
+    *("adjacency", "unit", "max_records", "sampling_rate"),
+)
+"""What a plan has under the same names."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Privacy:
@@ -109,18 +115,10 @@ class Privacy:
         return PrivatePlan(
             threat_model=model,
             length=length,
-            l2_clip=self.l2_clip,
-            delta=self.delta,
-            epsilon=self.epsilon,
-            noise_multiplier=self.noise_multiplier,
-            rounds=self.rounds,
-            adjacency=self.adjacency,
-            unit=self.unit,
-            max_records=self.max_records,
-            sampling_rate=self.sampling_rate,
             min_participants=participants,
             graph=graph,
             name=name,
+            **{field: getattr(self, field) for field in _PLANNED},
         )
 
     def epsilon_spent(self, result: RoundResult) -> float:

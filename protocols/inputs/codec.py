@@ -15,17 +15,20 @@ from secagg.errors import EncodingError
 from secagg.randomness import SYSTEM, RandomBytes
 from secagg.residues import Residues, lane_dtype, packed_bytes
 
+from .vectors import VectorSpec
+
 
 class VectorCodec(ABC):
     """How one vector becomes residues, and the sum of all clients' residues becomes numbers again."""
 
+    spec: VectorSpec
     weighted = False
     """Whether values are multiplied by the client's weight before they are summed."""
 
     @property
-    @abstractmethod
     def name(self) -> str:
         """Of the vector."""
+        return self.spec.name
 
     @property
     @abstractmethod

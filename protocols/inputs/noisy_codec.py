@@ -56,11 +56,6 @@ class NoisyCodec(VectorCodec):
         """The most that an entry of one client's vector may be, without noise."""
 
     @property
-    def name(self) -> str:
-        """Of the vector."""
-        return self.spec.name
-
-    @property
     def modulus_bits(self) -> int:
         """Bits of a residue."""
         return sum_bits(self.num_summands * self.max_level + self.share.reach(self.num_summands))

@@ -46,11 +46,6 @@ class FloatCodec(VectorCodec):
         )
 
     @property
-    def name(self) -> str:
-        """Of the vector."""
-        return self.spec.name
-
-    @property
     def length(self) -> int:
         """Coordinates of the vector."""
         return self.spec.length
@@ -116,11 +111,6 @@ class IntegerCodec(VectorCodec):
     def integers(self) -> Integers:
         """The encoding of a coordinate's distance from min_value."""
         return Integers(max_value=self.spec.max_value - self.spec.min_value, num_summands=self.num_summands)
-
-    @property
-    def name(self) -> str:
-        """Of the vector."""
-        return self.spec.name
 
     @property
     def length(self) -> int:

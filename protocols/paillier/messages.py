@@ -112,9 +112,6 @@ M = TypeVar("M", bound=Message)
 _MESSAGES = (
     Commitment | CommitmentList | Contribution | Endorsement | Invitation | Opening | OpenRequest | RevealRequest
 )
-ToContributor = Invitation | RevealRequest
-ToMember = CommitmentList | Contribution | OpenRequest
-ToAggregator = Commitment | Endorsement | Contribution | Opening
 
 
 def encode(message: Message) -> bytes:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -20,14 +20,13 @@ import numpy.typing as npt
 from dp.accounting import epsilon_of
 from dp.discrete import SLACK
 from dp.distributed import LARGEST_SUM_SLACK, LEAST_LOCAL_SIGMA, Goal, NoiseShare, least_fine_sigma, local_sigma_for
-from dp.errors import DpError
 from dp.events import Repeated
 from dp.nearness import MU_OF_SLACK
 from dp.quantile import AdaptiveClip
 from dp.sensitivity import Adjacency, Unit
 from secagg.errors import ParameterError, StateError
 
-from ..core.numbers import real, whole
+from ..core.numbers import in_our_words, real, whole
 from ..inputs.vectors import PrivateSpec, PrivateVector, PrivateVotes
 from ..masking.config import RoundConfig
 from ..masking.result import RoundResult
@@ -189,10 +188,8 @@ class JointPlan(Rounds):
         if sigma is None:
             costly = self._multiplier * self._moved * math.sqrt(len(self._followers))
             sigma = max(self._voters(part, self.threat_model.num_clients) / 20, costly)
-        try:
+        with in_our_words(f"the clip of {part.name!r}"):
             return AdaptiveClip(part.l2_clip, part.follows or 0.0, sigma, part.rate, self.adjacency)
-        except DpError as error:
-            raise ParameterError(f"the clip of {part.name!r}: {error}") from None
 
     def _voters(self, part: PlannedVector, clients: int) -> int:
         if self.unit is Unit.CLIENT:
@@ -211,48 +208,33 @@ class JointPlan(Rounds):
     @cached_property
     def _multiplier(self) -> float:
         """Of one Gaussian release that serves the goal."""
-        try:
+        with in_our_words():
             return self.goal.gaussian_multiplier()
-        except DpError as error:
-            raise ParameterError(str(error)) from None
 
     def _specs(self, more: float) -> tuple[PrivateSpec, ...]:
         """Return the vectors, with so many times the noise that the goal asks for."""
         left = self._multiplier * more
         votes = []
         for name, clip in self.clips.items():
-            try:
+            with in_our_words(f"the clip of {name!r}"):
                 left = clip.noise_multiplier_beside(left)
-            except DpError as error:
-                raise ParameterError(f"the clip of {name!r}: {error}") from None
             votes.append(self._votes(name, clip, more))
         length = math.sqrt(math.fsum(part.share**2 for part in self.parts))
         vectors = [self._spec(part, left * length / part.share) for part in self.parts]
         return (*vectors, *votes)
 
     def _spec(self, part: Part, multiplier: float) -> PrivateSpec:
-        common = {
-            "threat_model": self.threat_model,
-            "delta": self.delta,
-            "noise_multiplier": _above_price(multiplier, part.name),
-            "rounds": self.rounds,
-            "adjacency": self.adjacency,
-            "unit": self.unit,
-            "sampling_rate": self.sampling_rate,
-            "min_participants": self.min_participants,
-            "max_modulus_bits": self.max_modulus_bits,
-            "graph": self.graph,
-            "name": part.name,
-        }
+        common: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(Rounds)}
+        common |= {"epsilon": None, "noise_multiplier": _above_price(multiplier, part.name), "name": part.name}
         try:
             if isinstance(part, PlannedVector):
                 steady = part.name in self.clips
                 l2_clip = 1.0 if steady else part.l2_clip
-                of = {"length": part.length, "l2_clip": l2_clip, "max_records": part.max_records}
-                spec = PrivatePlan(**common, **of).codec.spec  # type: ignore[arg-type]
+                plan = PrivatePlan(length=part.length, l2_clip=l2_clip, max_records=part.max_records, **common)
+                spec = plan.codec.spec
                 return _clipped_to(part.l2_clip, spec) if steady else spec
-            of = {"bins": part.bins, "max_total": part.max_total, "max_per_record": part.max_per_record}
-            return HistogramPlan(**common, **of, least_count=part.least_count).codec.spec  # type: ignore[arg-type]
+            own = {name: value for name, value in vars(part).items() if name != "share"}
+            return HistogramPlan(**common | own).codec.spec
         except ParameterError as error:
             raise ParameterError(f"part {part.name!r}: {error}") from None
 

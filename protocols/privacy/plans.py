@@ -22,7 +22,7 @@ from dp.rotation import padded_length
 from dp.sensitivity import Adjacency, Unit, named
 from secagg.errors import ParameterError
 
-from ..core.numbers import whole
+from ..core.numbers import in_our_words, whole
 from ..core.threat_model import ThreatModel
 from ..inputs.noisy_counts import NoisyCounts
 from ..inputs.noisy_floats import NoisyFloats
@@ -69,7 +69,8 @@ class Rounds(Payable, ABC):
         """Derive everything once, so that what is impossible is refused here."""
         object.__setattr__(self, "max_modulus_bits", whole(self.max_modulus_bits, "max_modulus_bits", 2, _MAX_BITS))
         object.__setattr__(self, "min_participants", whole(self.min_participants, "min_participants", 1))
-        object.__setattr__(self, "unit", _unit(self.unit))
+        with in_our_words():
+            object.__setattr__(self, "unit", named(Unit, self.unit))
         for name in ("adjacency", "delta", "epsilon", "noise_multiplier", "rounds", "sampling_rate"):
             object.__setattr__(self, name, getattr(self.goal, name))
         if self.sampling_rate < 1 and self.unit is Unit.CLIENT:
@@ -87,10 +88,8 @@ class Rounds(Payable, ABC):
                 f"of {self.min_survivors} survivors {self.threat_model.max_corrupt} may be corrupt, so nobody's "
                 "noise would be left: lower corrupt_fraction or dropout_fraction"
             )
-        try:
+        with in_our_words():
             _ = self.config
-        except DpError as error:
-            raise ParameterError(str(error)) from None
 
     @property
     def min_survivors(self) -> int:
@@ -105,12 +104,10 @@ class Rounds(Payable, ABC):
     @cached_property
     def goal(self) -> Goal:
         """The goal in the words of `dp`."""
-        try:
+        with in_our_words():
             return Goal(
                 self.adjacency, self.delta, self.epsilon, self.noise_multiplier, self.rounds, self.sampling_rate
             )
-        except DpError as error:
-            raise ParameterError(str(error)) from None
 
     @property
     @abstractmethod
@@ -305,15 +302,6 @@ class HistogramPlan(_Plan[NoisyCounts]):
         return _Fit(codec if bits <= self.max_modulus_bits else None, bits, bits)
 
 
-def _unit(value: Unit) -> Unit:
-    try:
-        return named(Unit, value)
-    except DpError as error:
-        raise ParameterError(str(error)) from None
-
-
 def _number(value: float, name: str) -> float:
-    try:
+    with in_our_words():
         return number(value, name)
-    except DpError as error:
-        raise ParameterError(str(error)) from None

@@ -74,7 +74,9 @@ def test_the_table_has_ours_peer_and_limit_and_a_figures_own_note() -> None:
         "not to be had here: Absent: pip: <no network>",
         "two failed, and is left out: AssertionError: wrong",
     ]
-    assert report.remarks(results(scale="quick"))[0] == "left out of quick comparisons: flower"
+    assert (
+        report.remarks(results(scale="quick"))[0] == "left out of quick comparisons: flower, statistics, ray, service"
+    )
 
 
 def test_the_terminals_table_fits_and_loses_no_row() -> None:

@@ -41,7 +41,7 @@ def sum_lanes(vectors: list[np.ndarray], bits: int, length: int) -> np.ndarray:
 def test_a_decoded_sum_is_the_weighted_sum_of_the_quantised_values(data: st.DataObject, codec: FixedPoint) -> None:
     length = data.draw(st.integers(0, 4))
     count = data.draw(st.integers(0, min(codec.num_summands, 5)))
-    encodings, exact, total_weight = [], [0] * length, 0
+    encodings, exact = [], [0] * length
     for number in range(count):
         values = data.draw(float_vectors(length, reach=2 * codec.clip))
         weight = data.draw(st.one_of(st.integers(0, codec.max_weight), st.just(codec.max_weight)))
@@ -52,16 +52,12 @@ def test_a_decoded_sum_is_the_weighted_sum_of_the_quantised_values(data: st.Data
         assert encoded.residues.dtype == lane_dtype(codec.modulus_bits)
         encodings.append(encoded.residues)
         exact = [so_far + weight * int(level) for so_far, level in zip(exact, levels, strict=True)]
-        total_weight += weight
     residues = sum_lanes(encodings, codec.modulus_bits, length)
     before = residues.copy()
     assert codec.decode_levels(residues, num_summands=count).tolist() == exact
     sums = codec.decode_sum(residues, num_summands=count)
     assert sums.dtype == np.float64
     assert np.array_equal(sums, np.array(exact, dtype=np.int64) / codec.scale)
-    if total_weight:
-        means = codec.decode_mean(residues, num_summands=count, total_weight=total_weight)
-        assert np.array_equal(means, sums / total_weight)
     assert np.array_equal(residues, before)  # decoding leaves its argument alone
 
 
@@ -107,9 +103,8 @@ def test_overflow_is_impossible_when_a_thousand_vectors_are_really_summed(sign: 
     vectors = [codec.encode(np.full(4, sign * 0.75), weight=100).residues for _ in range(1000)]
     total = sum_lanes(vectors, codec.modulus_bits, 4)
     assert codec.decode_levels(total, num_summands=1000).tolist() == [sign * codec.max_level * 100 * 1000] * 4
-    assert codec.decode_mean(total, num_summands=1000, total_weight=100_000).tolist() == pytest.approx(
-        [sign * 0.75] * 4
-    )
+    means = codec.decode_sum(total, num_summands=1000) / 100_000
+    assert means.tolist() == pytest.approx([sign * 0.75] * 4)
 
 
 @given(st.integers(0, 2**70))
@@ -408,8 +403,6 @@ def test_more_summands_than_there_is_room_for_are_refused(num_summands: int) -> 
     for call in (CODEC.decode_levels, CODEC.decode_sum):
         with pytest.raises(EncodingError, match="room for 10"):
             call(residues, num_summands=num_summands)
-    with pytest.raises(EncodingError, match="room for 10"):
-        CODEC.decode_mean(residues, num_summands=num_summands, total_weight=1)
 
 
 @given(st.data(), fixed_points())
@@ -430,12 +423,6 @@ def test_sums_that_the_summands_cannot_reach_are_refused_with_their_index(
     with pytest.raises(EncodingError, match=f"index {at} is beyond") as caught:
         codec.decode_levels(residues, num_summands=count)
     assert caught.value.index == (at,)
-
-
-@pytest.mark.parametrize("total_weight", [0, -1])
-def test_a_mean_without_weight_is_refused(total_weight: int) -> None:
-    with pytest.raises(EncodingError, match="total weight"):
-        CODEC.decode_mean(np.zeros(2, dtype=np.uint32), num_summands=1, total_weight=total_weight)
 
 
 def test_residues_of_another_modulus_are_refused() -> None:

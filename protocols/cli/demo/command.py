@@ -12,6 +12,7 @@ from rich.console import Console
 from dp.sensitivity import Unit
 from secagg.errors import ParameterError
 
+from ..errors import check_place
 from ..options import Goal, Payment, spread
 from ..tables import AsJson, print_json
 
@@ -46,7 +47,7 @@ def demo(
 ) -> None:
     """Train on handwritten digits with federated averaging, in the clear and through secure aggregation."""
     from .plain import run_demo
-    from .private import run_private_demo
+    from .private import Asked, run_private_demo
     from .records import ROUNDS, run_record_demo
 
     console = None if as_json else Console()
@@ -54,21 +55,22 @@ def demo(
         raise ParameterError(
             "the demo needs scikit-learn and matplotlib: in a checkout of secagg, pip install '.[demo]'"
         )
+    check_place(plot, "--plot")
     if private:
         record = unit is Unit.RECORD
-        run = run_record_demo if record else run_private_demo
-        facts = run(
-            clients or (12 if record else 200),
-            rounds or (ROUNDS if record else 15),
-            dropout,
-            8.0 if goal.epsilon is None else goal.epsilon,
-            1e-5 if goal.delta is None else goal.delta,
-            plot,
-            seed,
+        asked = Asked(
+            clients=clients or (12 if record else 200),
+            rounds=rounds or (ROUNDS if record else 15),
+            dropout=dropout,
+            epsilon=8.0 if goal.epsilon is None else goal.epsilon,
+            delta=1e-5 if goal.delta is None else goal.delta,
+            plot=plot,
+            seed=seed,
             budget=payment.budget,
             subject=payment.subject or "digits",
             console=console,
         )
+        facts = run_record_demo(asked) if record else run_private_demo(asked)
     elif goal != Goal() or payment or unit is not Unit.CLIENT:
         raise ParameterError("--epsilon, --delta, --unit, --budget and --subject belong to --private: give it as well")
     else:

@@ -22,7 +22,6 @@ from ...inputs.vectors import FloatVector
 from ...masking.config import RoundConfig
 from ...masking.transitions import ServerPhase
 from ...simulation.masked import Simulation, SimulationReport, choose_drops
-from ..errors import check_place
 from .digits import CLASSES, Array, Examples, load_digits, split_unequally
 from .showing import Columns, conclude, draw, watch
 
@@ -70,7 +69,6 @@ def run_demo(
         SecAggError: a round ended without a sum.
         ParameterError: the threat model is impossible, the data are too few for the clients, or the plot has no place.
     """
-    check_place(plot, "--plot")
     start = time.perf_counter()
     history = watch(
         _train(num_clients, rounds, dropout, seed),

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -26,7 +26,6 @@ from ...masking.transitions import ServerPhase
 from ...privacy.plans import PrivatePlan
 from ...simulation.masked import Simulation, choose_drops
 from ...simulation.paid import pay
-from ..errors import check_place
 from .digits import CLASSES, Array, Examples, load_digits, split_unequally
 from .showing import Columns, conclude, draw, watch
 
@@ -39,104 +38,133 @@ SERVER_RATE = 2.0
 CORRUPT_FRACTION = 0.05
 
 
-@dataclass(frozen=True)
-class PrivateDemoRound:
-    """One line of the table."""
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a training under a budget is asked for.
 
-    number: int
-    survivors: int
-    plain_accuracy: float
-    private_accuracy: float
-    epsilon: float
-    taken: float
-
-
-COLUMNS: Columns[PrivateDemoRound] = {
-    "round": lambda line: str(line.number),
-    "clients in the sum": lambda line: str(line.survivors),
-    "without privacy": lambda line: f"{line.plain_accuracy:.1%}",
-    "private": lambda line: f"{line.private_accuracy:.1%}",
-    "epsilon": lambda line: f"{line.epsilon:.3f}",
-    "budget": lambda line: f"{'█' * round(10 * line.taken):░<10} {line.taken:.0%}",
-}
-
-
-def run_private_demo(
-    num_clients: int,
-    rounds: int,
-    dropout: float,
-    epsilon: float,
-    delta: float,
-    plot: Path,
-    seed: int,
-    *,
-    budget: str | None,
-    subject: str,
-    console: Console | None,
-) -> dict[str, Any]:
-    """Train until the budget is gone, show both accuracies as they grow, and draw them against epsilon.
-
-    Args:
-        num_clients: who share the data, unequally.
+    Attributes:
+        clients: who share the data, unequally.
         rounds: how many the noise is planned for; the budget decides.
         dropout: fraction that vanishes in each round.
-        epsilon: of the budget, where one is made.
-        delta: of the budget, where one is made.
+        epsilon, delta: of the budget, where one is made.
         plot: where the picture goes.
         seed: of the data's split, and the dropouts; never of noise.
         budget: URL of the ledger; None for one that is thrown away.
         subject: budget in the ledger; made, if it is not there.
         console: where the table goes, if anywhere.
+    """
+
+    clients: int
+    rounds: int
+    dropout: float
+    epsilon: float
+    delta: float
+    plot: Path
+    seed: int
+    budget: str | None
+    subject: str
+    console: Console | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetedRound:
+    """What each line of a table has."""
+
+    number: int
+    survivors: int
+    plain_accuracy: float
+    epsilon: float
+    taken: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivateDemoRound(BudgetedRound):
+    """One line of the table."""
+
+    private_accuracy: float
+
+
+Round = TypeVar("Round", bound=BudgetedRound)
+BUDGET: Columns[BudgetedRound] = {
+    "epsilon": lambda line: f"{line.epsilon:.3f}",
+    "budget": lambda line: f"{'█' * round(10 * line.taken):░<10} {line.taken:.0%}",
+}
+COLUMNS: Columns[PrivateDemoRound] = {
+    "round": lambda line: str(line.number),
+    "clients in the sum": lambda line: str(line.survivors),
+    "without privacy": lambda line: f"{line.plain_accuracy:.1%}",
+    "private": lambda line: f"{line.private_accuracy:.1%}",
+    **BUDGET,
+}
+
+
+def run_private_demo(asked: Asked) -> dict[str, Any]:
+    """Train until the budget is gone, show both accuracies as they grow, and draw them against epsilon.
 
     Raises:
         SecAggError: a round ended without a sum, or the plan is impossible.
         LedgerError: not even one round fits the budget, or the ledger fails.
     """
-    check_place(plot, "--plot")
-    start = time.perf_counter()
-    model = ThreatModel(num_clients, CORRUPT_FRACTION, max(dropout, 0.05))
     plan = PrivatePlan(
-        threat_model=model, length=PARAMETERS, l2_clip=L2_CLIP, epsilon=epsilon, delta=delta, rounds=rounds
+        threat_model=ThreatModel(asked.clients, CORRUPT_FRACTION, max(asked.dropout, 0.05)),
+        length=PARAMETERS,
+        l2_clip=L2_CLIP,
+        epsilon=asked.epsilon,
+        delta=asked.delta,
+        rounds=asked.rounds,
     )
-    with ledger_for(budget, subject, plan) as ledger:
-        history = watch(
-            _train(plan, ledger, subject, dropout, seed),
-            COLUMNS,
-            lambda done: f"training under a budget of epsilon {epsilon:g}, {done} rounds",
-            console,
-        )
-    draw(
-        plot,
-        [line.epsilon for line in history],
-        {
-            "without privacy": [line.plain_accuracy for line in history],
-            "private rounds": [line.private_accuracy for line in history],
-        },
-        epsilon,
-        xlabel=f"epsilon spent (delta {delta:g})",
-        title=f"Private federated learning of {num_clients} clients on handwritten digits",
+    last, facts = train_and_draw(
+        asked,
+        plan,
+        lambda ledger: _train(plan, ledger, asked.subject, asked.dropout, asked.seed),
+        COLUMNS,
+        lambda done: f"training under a budget of epsilon {asked.epsilon:g}, {done} rounds",
+        {"without privacy": lambda line: line.plain_accuracy, "private rounds": lambda line: line.private_accuracy},
+        f"Private federated learning of {asked.clients} clients on handwritten digits",
     )
-    last = history[-1]
-    facts = {
-        "clients": num_clients,
-        "rounds": last.number,
-        "rounds_planned": rounds,
-        "plain_accuracy": last.plain_accuracy,
-        "private_accuracy": last.private_accuracy,
-        "epsilon_spent": last.epsilon,
-        "epsilon": epsilon,
-        "delta": delta,
-        "subject": subject,
-        "seconds": {"wall": time.perf_counter() - start},
-        "plot": str(plot),
-        "history": [vars(line) for line in history],
-    }
     conclude(
         f"the budget is gone after {last.number} rounds, at epsilon {last.epsilon:.3g}: accuracy "
-        f"{last.private_accuracy:.1%}, and {last.plain_accuracy:.1%} without privacy; the curves are in {plot}",
-        console,
+        f"{last.private_accuracy:.1%}, and {last.plain_accuracy:.1%} without privacy; the curves are in {asked.plot}",
+        asked.console,
     )
-    return facts
+    return facts | {"private_accuracy": last.private_accuracy}
+
+
+def train_and_draw(
+    asked: Asked,
+    plan: PrivatePlan,
+    train: Callable[[Ledger], Iterator[Round]],
+    columns: Columns[Round],
+    heading: Callable[[int], str],
+    curves: Mapping[str, Callable[[Round], float]],
+    title: str,
+) -> tuple[Round, dict[str, Any]]:
+    """Train until the budget is gone, with a table that grows, and draw the curves; return the last line and facts."""
+    start = time.perf_counter()
+    with ledger_for(asked.budget, asked.subject, plan) as ledger:
+        history = watch(train(ledger), columns, heading, asked.console)
+    draw(
+        asked.plot,
+        [line.epsilon for line in history],
+        {label: [accuracy_of(line) for line in history] for label, accuracy_of in curves.items()},
+        asked.epsilon,
+        xlabel=f"epsilon spent (delta {asked.delta:g})",
+        title=title,
+    )
+    last = history[-1]
+    return last, {
+        "clients": asked.clients,
+        "rounds": last.number,
+        "rounds_planned": asked.rounds,
+        "plain_accuracy": last.plain_accuracy,
+        "epsilon_spent": last.epsilon,
+        "epsilon": asked.epsilon,
+        "delta": asked.delta,
+        "subject": asked.subject,
+        "seconds": {"wall": time.perf_counter() - start},
+        "plot": str(asked.plot),
+        "history": [vars(line) for line in history],
+    }
 
 
 @contextmanager

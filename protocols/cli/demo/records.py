@@ -8,16 +8,13 @@ with noise for whole silos, of which there are far too few.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
 
 from dp.calibration import noise_multiplier
 from dp.clipping import clip
@@ -32,10 +29,9 @@ from ...privacy.plans import PrivatePlan
 from ...privacy.records import sampled_gradients
 from ...simulation.masked import Simulation, choose_drops
 from ...simulation.paid import pay
-from ..errors import check_place
 from .digits import CLASSES, Array, Examples, load_digits, split_unequally
-from .private import PARAMETERS, PIXELS, accuracy, ledger_for, local_update
-from .showing import Columns, conclude, draw, watch
+from .private import BUDGET, PARAMETERS, PIXELS, Asked, BudgetedRound, accuracy, local_update, train_and_draw
+from .showing import Columns, conclude
 
 # Chosen once, by central DP-SGD on a split (seed 1000) that nothing is shown of.
 ROUNDS = 60
@@ -51,18 +47,13 @@ BAD_FRACTION = 0.1
 LINES = 12
 
 
-@dataclass(frozen=True)
-class RecordDemoRound:
+@dataclass(frozen=True, kw_only=True)
+class RecordDemoRound(BudgetedRound):
     """One line of the table."""
 
-    number: int
-    survivors: int
-    plain_accuracy: float
     central_accuracy: float
     record_accuracy: float
     client_accuracy: float
-    epsilon: float
-    taken: float
 
 
 COLUMNS: Columns[RecordDemoRound] = {
@@ -71,77 +62,43 @@ COLUMNS: Columns[RecordDemoRound] = {
     "trusted": lambda line: f"{line.central_accuracy:.1%}",
     "private": lambda line: f"{line.record_accuracy:.1%}",
     "silo noise": lambda line: f"{line.client_accuracy:.1%}",
-    "epsilon": lambda line: f"{line.epsilon:.3f}",
-    "budget": lambda line: f"{'█' * round(10 * line.taken):░<10} {line.taken:.0%}",
+    **BUDGET,
 }
 
 
-def run_record_demo(
-    num_clients: int,
-    rounds: int,
-    dropout: float,
-    epsilon: float,
-    delta: float,
-    plot: Path,
-    seed: int,
-    *,
-    budget: str | None,
-    subject: str,
-    console: Console | None,
-) -> dict[str, Any]:
+def run_record_demo(asked: Asked) -> dict[str, Any]:
     """Train until the budget is gone, show the accuracies as they grow, and draw them against epsilon.
 
-    Args and errors are those of `run_private_demo`; the budget, where one is made, is for records.
+    Errors are those of `run_private_demo`; the budget, where one is made, is for records.
     """
-    check_place(plot, "--plot")
-    start = time.perf_counter()
-    plan = plan_records(num_clients, rounds, epsilon, delta, dropout)
-    with ledger_for(budget, subject, plan) as ledger:
-        history = watch(
-            _train(plan, ledger, subject, dropout, seed),
-            COLUMNS,
-            lambda _: f"training under a budget of epsilon {epsilon:g} for each record",
-            console,
-        )
-    draw(
-        plot,
-        [line.epsilon for line in history],
+    plan = plan_records(asked.clients, asked.rounds, asked.epsilon, asked.delta, asked.dropout)
+    last, facts = train_and_draw(
+        asked,
+        plan,
+        lambda ledger: _train(plan, ledger, asked.subject, asked.dropout, asked.seed),
+        COLUMNS,
+        lambda _: f"training under a budget of epsilon {asked.epsilon:g} for each record",
         {
-            "without privacy": [line.plain_accuracy for line in history],
-            "private for records, no trusted server": [line.record_accuracy for line in history],
-            "private for records, by a trusted server": [line.central_accuracy for line in history],
-            "private for whole silos": [line.client_accuracy for line in history],
+            "without privacy": lambda line: line.plain_accuracy,
+            "private for records, no trusted server": lambda line: line.record_accuracy,
+            "private for records, by a trusted server": lambda line: line.central_accuracy,
+            "private for whole silos": lambda line: line.client_accuracy,
         },
-        epsilon,
-        xlabel=f"epsilon spent (delta {delta:g})",
-        title=f"Private federated learning of {num_clients} silos on handwritten digits",
+        f"Private federated learning of {asked.clients} silos on handwritten digits",
     )
-    last = history[-1]
-    facts = {
-        "unit": plan.unit,
-        "clients": num_clients,
-        "rounds": last.number,
-        "rounds_planned": rounds,
-        "sampling_rate": plan.sampling_rate,
-        "plain_accuracy": last.plain_accuracy,
-        "central_accuracy": last.central_accuracy,
-        "private_accuracy": last.record_accuracy,
-        "client_level_accuracy": last.client_accuracy,
-        "epsilon_spent": last.epsilon,
-        "epsilon": epsilon,
-        "delta": delta,
-        "subject": subject,
-        "seconds": {"wall": time.perf_counter() - start},
-        "plot": str(plot),
-        "history": [vars(line) for line in history],
-    }
     conclude(
         f"the budget is gone after {last.number} rounds, at epsilon {last.epsilon:.3g} for each record: accuracy "
         f"{last.record_accuracy:.1%}, {last.central_accuracy:.1%} with a trusted server, {last.plain_accuracy:.1%} "
-        f"without privacy, and {last.client_accuracy:.1%} with noise for whole silos; the curves are in {plot}",
-        console,
+        f"without privacy, and {last.client_accuracy:.1%} with noise for whole silos; the curves are in {asked.plot}",
+        asked.console,
     )
-    return facts
+    return facts | {
+        "unit": plan.unit,
+        "sampling_rate": plan.sampling_rate,
+        "central_accuracy": last.central_accuracy,
+        "private_accuracy": last.record_accuracy,
+        "client_level_accuracy": last.client_accuracy,
+    }
 
 
 def plan_records(num_clients: int, rounds: int, epsilon: float, delta: float, dropout: float = 0.0) -> PrivatePlan:

@@ -1,8 +1,8 @@
-"""Logistic and Poisson regression by Newton's method: a site's terms, and the step that their sums make.
+"""Logistic and Poisson regression by Newton's method: the step that the sums of all sites make.
 
 Coefficients are public between rounds. A site hands in the gradient and the information of its records' log-likelihood,
-rounded to whole steps; the sums of both give the next coefficients. Whoever drives the rounds stops when `decrement` is
-small, and gives up after a number of rounds that was fixed beforehand.
+rounded to whole units (`families.generalized`); the sums of both give the next coefficients. Whoever drives the rounds
+stops when `decrement` is small, and gives up after a number of rounds that was fixed beforehand.
 """
 
 from __future__ import annotations
@@ -11,73 +11,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from secagg.errors import EstimateError, ParameterError
 
 from .elimination import Inverse, inverse
 from .estimate import Estimate, Interval, normal_quantile, upwards
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """A site's part of a step.
-
-    Attributes:
-        gradient: of the log-likelihood, float64 of shape (p,).
-        information: less its second derivatives, float64 of shape (p, p), symmetric.
-        log_likelihood: without the terms that hang on the responses alone.
-    """
-
-    gradient: Floats
-    information: Floats
-    log_likelihood: float
-
-
-def logistic_terms(coefficients: Floats, rows: Floats, responses: Floats) -> Terms:
-    """A site's terms for P(y = 1) = 1 / (1 + exp(-x b)).
-
-    Args:
-        coefficients: b, of shape (p,).
-        rows: x, of shape (n, p), with a column of ones for an intercept.
-        responses: y, of shape (n,), each 0 or 1.
-
-    Raises:
-        ParameterError: shapes that do not fit, or a response that is neither 0 nor 1.
-    """
-    b, x, y = _checked(coefficients, rows, responses)
-    if not np.isin(y, (0, 1)).all():
-        raise ParameterError("responses of a logistic regression are 0 or 1")
-    line = x @ b
-    # exp of what is not positive never overflows.
-    small = np.exp(-np.abs(line))
-    chance = np.where(line >= 0, 1, small) / (1 + small)
-    weights = small / (1 + small) ** 2
-    value = float(np.sum(y * line - np.maximum(line, 0) - np.log1p(small)))
-    return Terms(x.T @ (y - chance), _squares(x, weights), value)
-
-
-def poisson_terms(coefficients: Floats, rows: Floats, responses: Floats) -> Terms:
-    """A site's terms for counts y with mean exp(x b); arguments as of `logistic_terms`.
-
-    Raises:
-        ParameterError: shapes that do not fit, or a response that is not a count.
-        EstimateError: a mean is beyond what a float holds (`no-convergence`).
-    """
-    b, x, y = _checked(coefficients, rows, responses)
-    if (y < 0).any() or (y != np.floor(y)).any():
-        raise ParameterError("responses of a Poisson regression are counts")
-    line = x @ b
-    with np.errstate(over="ignore"):
-        mean = np.exp(line)
-    if not np.isfinite(mean).all():
-        raise EstimateError("the coefficients have run away", reason="no-convergence")
-    return Terms(x.T @ (y - mean), _squares(x, mean), float(np.sum(y * line - mean)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,15 +103,3 @@ def _rationals(numbers: Sequence[Fraction | float]) -> list[Fraction]:
         return [Fraction(number) for number in numbers]
     except (ValueError, OverflowError):
         raise EstimateError("a sum is not a finite number", reason="no-convergence") from None
-
-
-def _checked(coefficients: Any, rows: Any, responses: Any) -> tuple[Floats, Floats, Floats]:
-    b, x, y = (np.asarray(given, dtype=np.float64) for given in (coefficients, rows, responses))
-    if x.ndim != 2 or b.shape != x.shape[1:] or y.shape != x.shape[:1]:
-        raise ParameterError(f"{b.shape} coefficients, {x.shape} rows and {y.shape} responses do not fit")
-    return b, x, y
-
-
-def _squares(x: Floats, weights: Floats) -> Floats:
-    products = (x.T * weights) @ x
-    return (products + products.T) / 2  # symmetric to the last bit

@@ -23,13 +23,12 @@ from typing import Self
 import numpy as np
 
 from dp.analytic import gaussian_epsilon, gaussian_noise_multiplier
-from dp.errors import DpError
 from dp.partition_selection import PartitionSelection
 from dp.randomness import RandomBytes
 from dp.sensitivity import Unit
 from secagg.errors import ParameterError, QueryRefused
 
-from ...core.numbers import real, whole
+from ...core.numbers import in_our_words, real, whole
 from ..beginnings import beginning
 from ..columns import MAX_NAME, Levels, text
 from ..kinds import Kind
@@ -97,11 +96,9 @@ class LevelSearch:
     @property
     def epsilon_a_round(self) -> float:
         """What one round costs at delta, where all of them together cost epsilon, in Gaussian noise."""
-        try:
+        with in_our_words():
             multiplier = gaussian_noise_multiplier(self.epsilon, self.delta) * self.longest**0.5
             return gaussian_epsilon(multiplier, self.delta)
-        except DpError as error:
-            raise ParameterError(str(error)) from None
 
     @property
     def question(self) -> PrivateQuestion:

@@ -7,11 +7,11 @@ from functools import cached_property
 import msgspec
 
 from dp.distributed import Goal
-from dp.errors import DpError
 from dp.sensitivity import Adjacency, Unit, named
 from secagg.derivation import Label, digest
 from secagg.errors import ParameterError
 
+from ...core.numbers import in_our_words
 from ..kinds import BINNED, PAIRS, Kind
 from ..query import Query, read_written
 
@@ -53,11 +53,9 @@ class PrivateQuestion(msgspec.Struct, frozen=True, array_like=True, forbid_unkno
             )
         if self.query.cells:
             raise ParameterError("all cells of group_by have noise: leave `cells` out")
-        try:
+        with in_our_words():
             goal = Goal(self.adjacency, self.delta, epsilon=self.epsilon)
             fix(self, "unit", named(Unit, self.unit))
-        except DpError as error:
-            raise ParameterError(str(error)) from None
         fix(self, "epsilon", goal.epsilon)
         fix(self, "delta", goal.delta)
         fix(self, "adjacency", goal.adjacency)

@@ -26,6 +26,10 @@ from protocols.audit.checks import known_answers, noise, paillier, primitives, s
 from protocols.audit.replay import group_operations, private_operations, shipped
 from protocols.core import framing
 from protocols.core.threat_model import Adversary
+from protocols.groups import rounds as grouped_rounds
+from protocols.groups import rules as grouped_rules
+from protocols.groups.drawing import Terms
+from protocols.groups.past_draws import PastDraws
 from protocols.hierarchy.total import Total
 from protocols.inputs import noisy_counts, noisy_floats
 from protocols.masking import config as configuration
@@ -44,6 +48,8 @@ from protocols.privacy.plans import PrivatePlan
 from protocols.service import signing
 from protocols.simulation import paillier as paillier_simulation
 from protocols.statistics import chosen as site_rows
+from protocols.statistics import site as statistics_site
+from protocols.statistics import suppression
 from protocols.statistics.private import features as noisy_features
 from secagg import aead, derivation, encoding, field, masking, prg, residues, shamir, signatures
 from secagg.encoding import Encoded, FixedPoint
@@ -314,6 +320,9 @@ def rounded_down(column: Any, values: Any) -> Any:
     return np.floor((values - column.lo) / (column.hi - column.lo) * column.top).astype(np.int64)
 
 
+_differences_unseen = replaced(statistics_site, "least_apart", lambda *_: 0)
+_combinations_unseen = replaced(statistics_site, "systems", lambda *_: ())
+
 FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ("vectors/files", "empty files", replaced(shipped, "_data", lambda name: b"{}")),
     ("vectors/encoding", "a level too many", around(FixedPoint, "encode", one_level_off)),
@@ -469,5 +478,12 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ("ledger/participants", "rounds are left out", around(views, "participants", lambda of, *a, **k: of(*a, **k)[:0])),
     ("paillier/sums", "one too many", around(paillier, "decrypt", one_off)),
     ("paillier/round", "one too many", around(paillier_simulation, "_levels", one_off)),
+    ("statistics/exact", "values rounded down", replaced(site_rows, "quantise", rounded_down)),
+    ("statistics/few-rows", "answers are not compared", together(_differences_unseen, _combinations_unseen)),
+    ("statistics/small-counts", "small ones alone are hidden", replaced(suppression, "reach", lambda *_: 10**9)),
+    ("groups/draws", "unsigned lists", replaced(Terms, "check_signature", nothing)),
+    ("groups/draws", "any number of draws", replaced(PastDraws, "check", nothing)),
+    ("groups/sums", "a group is left out", around(grouped_rounds, "_added", lambda add, levels: add(levels[1:]))),
+    ("groups/rules", "the mean", replaced(grouped_rules, "_trimmed", lambda vectors, _: vectors.mean(axis=0))),
 )
 """The check that must fail, what is wrong, and what makes it so."""

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from protocols.core import framing
@@ -36,7 +37,7 @@ from protocols.masking.messages import (
 from protocols.masking.topology import GraphKind, Topology
 from secagg import errors
 from secagg.key_agreement import KeyPair
-from secagg.prg import stream_residues
+from secagg.prg import keystream
 from secagg.residues import pack, reduce_in_place
 
 from .harness import identity, session_after, small_config
@@ -69,7 +70,7 @@ def derived() -> dict[str, str]:
     agreed = KEYS[1].agree(KEYS[3].public_bytes)
     one, other = (1, KEYS[1].public_bytes), (2, KEYS[3].public_bytes)
     pairwise = derivations.pairwise_mask_seed(agreed, SESSION_ID, one, other)
-    lanes = reduce_in_place(stream_residues(pairwise, 16, "<u4"), 20)
+    lanes = reduce_in_place(np.frombuffer(keystream(pairwise, 64), dtype="<u4").copy(), 20)
     values = {
         "session_id": SESSION_ID,
         "graph_seed": derivations.graph_seed(SESSION_ID, EVERYONE),

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from protocols.statistics.estimates.generalized import Step, Terms, logistic_terms, newton_step, poisson_terms
+from protocols.statistics.estimates.generalized import Step, newton_step
 from secagg.errors import EstimateError, ParameterError
 
+from .likelihoods import Terms, logistic_terms, poisson_terms
 from .sites import SITES
 
 # Spector and Mazzeo (1980), as statsmodels keeps it (datasets/spector): grade point average, score, method, improved.
