@@ -211,7 +211,7 @@ def _watched(function: Callable[[Any], Any], given: Any, named: str | None, told
     try:
         return function(given)
     except Exception as error:
-        if not isinstance(error, InputsError | JobError):  # which are told elsewhere
+        if not isinstance(error, JobError):  # whose process has told it
             told(f"{named} has failed: {_where(error)}")
         raise
 

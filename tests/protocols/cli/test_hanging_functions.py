@@ -99,4 +99,5 @@ def test_a_function_that_does_not_return_in_time_ends_its_training_by_name(tmp_p
     code, results, said = asyncio.run(asyncio.wait_for(playing, 120))
     assert code == 3
     assert [(one["title"], one["state"]) for one in results] == [("halves", "completed")] * 2
+    assert said.count("steps:sleeps has failed: it has not returned within 15 s") == said.count("has failed") == 1
     assert "steps:sleeps has ended the training: JobDeadlineError: it has not returned within 15 s" in said

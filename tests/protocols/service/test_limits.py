@@ -284,6 +284,25 @@ def test_too_many_bytes_at_once_are_told_to_wait(tmp_path):
     assert found == (503, "too-many", "1", 404)
 
 
+def test_a_body_beyond_what_is_taken_at_once_is_taken_alone(tmp_path):
+    """Though members poll, whose requests have no bodies; it could not be sent at all otherwise."""
+
+    async def play(service):
+        async with (
+            raw_member(service, certificates(), "mallory") as mallory,
+            raw_member(service, certificates(), "other") as other,
+        ):
+            polling = asyncio.create_task(other.send("GET", "/v1/letters?after=0&wait=30"))
+            while "other" not in service.requests.polls:
+                await asyncio.sleep(0.01)
+            answer = await mallory.send("POST", f"{SESSION}/letters", b"x" * 20_000)
+            polling.cancel()
+            return answer.status_code
+
+    found, _ = played(play, tmp_path, max_bodies_bytes=1000)
+    assert found == 404
+
+
 def test_what_strangers_state_keeps_no_member_waiting(tmp_path):
     """Eight lengths that nobody has signed once shut every answer out."""
 
