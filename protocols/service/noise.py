@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from dp.sensitivity import Adjacency, Unit
@@ -54,15 +54,20 @@ class Private:
         Raises:
             ParameterError: a vector has another bound, or no noise serves the goal; the text says what would.
         """
-        goal: dict[str, Any] = {name: value for name, value in vars(self).items() if name != "budget"}
+        goal: dict[str, Any] = {name: value for name, value in _said(self).items() if name != "budget"}
         goal["threat_model"] = model
         planned = tuple(_bounded(part, self.unit) for part in parts)
         if len(planned) > 1:
             return JointPlan(parts=planned, **goal)
-        own = {name: value for name, value in vars(planned[0]).items() if name in (*VECTOR_KEYS, *COUNTS_KEYS, "name")}
+        keys = ("name", *VECTOR_KEYS, *COUNTS_KEYS)
+        own = {name: value for name, value in _said(planned[0]).items() if name in keys}
         if own.pop("share") != _UNSHARED:
             raise ParameterError(f"vector {planned[0].name!r:.60} is alone: leave share out")
         return (PrivatePlan if isinstance(planned[0], PlannedVector) else HistogramPlan)(**own, **goal)
+
+
+def _said(what: Any) -> dict[str, Any]:
+    return {field.name: getattr(what, field.name) for field in fields(what)}
 
 
 def _bounded(part: Vector, unit: Unit) -> Part:
