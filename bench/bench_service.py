@@ -87,7 +87,8 @@ async def session(folder: Path) -> tuple[dict[str, list[int]], dict[str, float]]
 
     identities = {name: Identity.generate() for name in NAMES}
     plenty = 10 * MEMBERS
-    limits = Limits(connections_a_peer=plenty, connections=plenty, requests_a_second=plenty, burst=plenty)
+    rates = {"requests_a_second": plenty, "burst": plenty, "handshakes_a_second": plenty, "burst_handshakes": plenty}
+    limits = Limits(connections_a_peer=plenty, connections=plenty, **rates)
     loop, cores = asyncio.get_running_loop(), cpu_count()
     certificate, key = folder / "chain.pem", folder / "key.pem"
     service = Service(folder / "service.db", port=0, certificate=certificate, key=key, limits=limits)

@@ -89,6 +89,7 @@ CONSTANTS = {
     "ADDENDS_A_TASK": "protocols.ray.paillier:ADDENDS_A_TASK",
     "CHECKS_A_TASK": "protocols.ray.paillier:CHECKS_A_TASK",
     "LEASE_SECONDS": "protocols.service.desk:LEASE_SECONDS",
+    "JOB_SECONDS": "protocols.service.jobsteps:JOB_SECONDS",
     "NONCE_SECONDS": "protocols.service.store:NONCE_SECONDS",
     "MAX_ANSWERS": "protocols.service.store:MAX_ANSWERS",
     "WINDOW_SECONDS": "protocols.service.signing:WINDOW_SECONDS",

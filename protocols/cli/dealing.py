@@ -16,11 +16,11 @@ from ..core.identity_files import read_participants
 from ..core.participants import Participants
 from ..paillier.files import read_key, read_round, write_key, write_round, write_share
 from ..paillier.parameters import RoundParameters, check_quorum
-from .errors import check_place
+from .errors import Commands, check_place
 from .tables import AsJson, print_json
 
 KEY_NAME = "committee.json"
-paillier_app = typer.Typer(help="Keys and rounds of encrypted sums, as files.", no_args_is_help=True)
+paillier_app = typer.Typer(cls=Commands, help="Keys and rounds of encrypted sums, as files.", no_args_is_help=True)
 
 
 @paillier_app.command("deal")

@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
+from typer.models import ArgumentInfo
 
 from dp.errors import DpError, LedgerCorruptError, LedgerError, UnknownBudgetError
 from secagg.errors import ParameterError, SecAggError
@@ -97,6 +99,17 @@ class Commands(TyperGroup):
             _silence_stdout()
             tell(f"standard output cannot be written: {error.strerror}; what the command did stands", False)
             raise SystemExit(code or EXIT_UNTOLD) from None
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command; its arguments have their help again, which click from 8.5 on overwrites in typer's."""
+        command = super().get_command(ctx, cmd_name)
+        callback = getattr(command, "callback", None)
+        hints = {} if callback is None else get_type_hints(inspect.unwrap(callback), include_extras=True)
+        for parameter in getattr(command, "params", ()):
+            for told in getattr(hints.get(parameter.name), "__metadata__", ()):
+                if isinstance(told, ArgumentInfo) and not parameter.help:
+                    parameter.help = told.help
+        return command
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named."""

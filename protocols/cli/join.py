@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from dp.sensitivity import Unit
 from secagg.errors import ParameterError
 from secagg.signatures import Identity
 
@@ -22,9 +23,11 @@ from .service_options import check_installed, run_until_told, saying
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..masking.policy import PrivacyDemand
     from ..paillier.key_use import KeyUse
     from ..service.client import Ended
     from ..service.parties import PaillierParty
+    from ..service.sessions import Terms
     from ..statistics.site import Site
 
 MAX_VALUES_BYTES = 1 << 30
@@ -47,14 +50,17 @@ def join(
         Path | None, _option("Table, policy and journal, in TOML: answers queries.", "FILE", _GIVEN)
     ] = None,
     data: Annotated[Path | None, _option("CSV or Parquet, instead of the site's table.", "FILE", _GIVEN)] = None,
-    values: Annotated[Path | None, _option("NPZ or JSON of named vectors: adds to sums.", "FILE", _GIVEN)] = None,
-    training: Annotated[
-        str | None, _option("Trains in rounds: gets terms, returns vectors.", "MODULE:FUNCTION", _GIVEN)
-    ] = None,
-    weight: Annotated[int, _option("Of the values, where sums are weighted: 1.", "N", _GIVEN)] = 1,
+    values: Annotated[Path | None, _option("Vectors, NPZ or JSON: adds to sums.", "FILE", _GIVEN)] = None,
+    training: Annotated[str | None, _option("Trains: gets terms, returns vectors.", "MODULE:FUNCTION", _GIVEN)] = None,
+    weight: Annotated[int, _option("Of values in weighted sums: 1.", "N", _GIVEN)] = 1,
     min_clients: Annotated[int | None, _option("Fewer are not summed with: 5.", "N", _DEMANDED)] = None,
     min_survivors: Annotated[int | None, _option("Sums have so many inputs at least: 4.", "N", _DEMANDED)] = None,
     corrupt: Annotated[float | None, _option("Fraction that may be corrupt: 0.1.", "F", _DEMANDED)] = None,
+    epsilon: Annotated[float | None, _option("Noise: for this epsilon at most.", "F", _DEMANDED)] = None,
+    delta: Annotated[float | None, _option("And at this delta.", "F", _DEMANDED)] = None,
+    unit: Annotated[Unit, _option(f"Of each: {', '.join(Unit)} (a row of --values).", "NAME", _DEMANDED)] = Unit.CLIENT,
+    rounds: Annotated[int, _option("In so many private sessions, and no more: 1.", "N", _DEMANDED)] = 1,
+    min_participants: Annotated[int | None, _option("Private sums have so many at least: 10.", "N", _DEMANDED)] = None,
     roster: Annotated[
         Path | None, _option("Public keys of all, for malicious-server sessions.", "FILE", _DEMANDED)
     ] = None,
@@ -70,14 +76,15 @@ def join(
     page_token: Annotated[Path | None, _option("Its token; else DIR/page-token.", "FILE", _PAGE)] = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log to standard error, as lines of JSON.")] = False,
     insecure_loopback: Annotated[
-        bool, typer.Option("--insecure-loopback", help="Without TLS, on this machine, for trials.")
+        bool, typer.Option("--insecure-loopback", help="Without TLS, for trials here.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each ended session.")] = False,
 ) -> None:
     """Take part in a service's sessions: answer queries by a site's table, add values to sums, or train in rounds.
 
-    The folder holds the member's key and what is under way. Killed at any time and started again, it sends what it
-    would have sent. Never restore an older copy of it.
+    The folder holds the member's key and what is under way. Killed at any time
+    and started again, it sends what it would have sent. Never restore an older
+    copy of it.
     """
     check_installed()
     from ..masking.policy import ClientPolicy
@@ -91,7 +98,13 @@ def join(
         raise ParameterError("--data is the table of a --site: give one as well")
     if sessions is not None and sessions < 1:
         raise ParameterError(f"--sessions is {sessions}, but must be 1 at least")
-    demands: dict[str, Any] = {"min_clients": min_clients, "min_survivors": min_survivors, "corrupt_fraction": corrupt}
+    demands: dict[str, Any] = {
+        "min_clients": min_clients,
+        "min_survivors": min_survivors,
+        "corrupt_fraction": corrupt,
+        "min_participants": min_participants,
+        "privacy": _noise(epsilon, delta, unit, rounds, corrupt),
+    }
     demanded = {what: demand for what, demand in demands.items() if demand is not None}
     say = saying(log_json)
     read = None if site is None else _site(site, data, say)
@@ -99,8 +112,8 @@ def join(
         raise ParameterError("a site's policy demands by itself: write min_sites into its file")
     answers: dict[str, Any] = {} if read is None else {"statistics": read}
     if values is not None:
-        given = read_values(values)
-        answers["sum"] = lambda terms: _inputs(given, weight)
+        given = read_values(values, rows=unit is Unit.RECORD)
+        answers["sum"] = lambda terms: _inputs(given, weight, terms)
     if training is not None:
         answers["training"] = _training(training, say)
     demands_else = bool(demanded) or roster is not None or site is not None or training is not None
@@ -153,6 +166,21 @@ def join(
     ended = run_until_told(run())
     if ended is not None and any(each.phase != "completed" for each in ended):
         raise typer.Exit(EXIT_NO_SUM)
+
+
+def _noise(
+    epsilon: float | None, delta: float | None, unit: Unit, rounds: int, corrupt: float | None
+) -> PrivacyDemand | None:
+    """Return the demand on noise that options make, if they do."""
+    from ..masking.policy import PrivacyDemand
+
+    if (epsilon is None) is not (delta is None):
+        raise ParameterError("a demand on noise needs both --epsilon and --delta, such as 1 and 1e-6")
+    if epsilon is None or delta is None:
+        if (rounds, unit) != (1, Unit.CLIENT):
+            raise ParameterError("--rounds and --unit are of a demand on noise: give --epsilon and --delta as well")
+        return None
+    return PrivacyDemand(epsilon, delta, rounds, corrupt_fraction=0.1 if corrupt is None else corrupt, unit=unit)
 
 
 def _page(consents: Any, port: int, token_file: Path, name: str, url: str, say: Callable[[str], None]) -> Any:
@@ -252,8 +280,12 @@ def _invitation(path: Path) -> str:
         raise ParameterError(f"{path} holds no invitation") from None
 
 
-def read_values(path: Path) -> dict[str, Any]:
+def read_values(path: Path, *, rows: bool = False) -> dict[str, Any]:
     """Return name of a vector -> array, from NPZ or JSON.
+
+    Args:
+        path: of the file.
+        rows: whether each is a list of rows, one for each record, instead of a list of numbers.
 
     Raises:
         ParameterError: the file cannot be read, or holds something else than vectors of numbers.
@@ -265,7 +297,9 @@ def read_values(path: Path) -> dict[str, Any]:
             with np.load(path, allow_pickle=False) as arrays:
                 found = {name: arrays[name] for name in arrays.files}
         else:
-            found = {name: _array(listed) for name, listed in json.loads(path.read_text(encoding="utf-8")).items()}
+            found = {
+                name: _array(listed, rows=rows) for name, listed in json.loads(path.read_text(encoding="utf-8")).items()
+            }
     except OSError as error:
         raise ParameterError(f"{path} cannot be read: {error.strerror or error}") from None
     except ParameterError:
@@ -273,15 +307,16 @@ def read_values(path: Path) -> dict[str, Any]:
     except Exception:  # of zip files, numpy's headers, JSON: whatever it is, it is no file of values
         raise ParameterError(f'{path} is no NPZ, and no JSON such as {{"votes": [0, 1, 0]}}') from None
     for name, array in found.items():
-        if array.ndim != 1 or array.dtype.kind not in "iuf":
-            raise ParameterError(f"{path}, vector {name!r:.60} must be a list of numbers")
+        if array.ndim != (2 if rows else 1) or array.dtype.kind not in "iuf":
+            what = "a list of rows of numbers, one for each record" if rows else "a list of numbers"
+            raise ParameterError(f"{path}, vector {name!r:.60} must be {what}")
     if not found:
         raise ParameterError(f"{path} holds no vectors")
     return found
 
 
-def _array(listed: Any) -> Any:
-    numbers = list(listed)
+def _array(listed: Any, *, rows: bool) -> Any:
+    numbers = [number for row in listed for number in row] if rows else list(listed)
     if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
         raise ValueError("not numbers")
     whole = all(isinstance(number, int) for number in numbers)
@@ -289,13 +324,22 @@ def _array(listed: Any) -> Any:
         raise ValueError("beyond 64 bits")
     if not whole and not all(math.isfinite(number) for number in numbers):
         raise ValueError("not finite")
-    return np.array(numbers, dtype=np.int64 if whole else np.float64)
+    shaped = listed if numbers or not rows else np.zeros((len(listed), 0))
+    return np.array(shaped, dtype=np.int64 if whole else np.float64)
 
 
-def _inputs(values: dict[str, Any], weight: int) -> Any:
+def _inputs(values: dict[str, Any], weight: int, terms: Terms) -> Any:
+    """Return what is given in a session: whole numbers stand for floats where those are asked for with noise."""
     from ..core.machine import Inputs
+    from ..inputs.vectors import PrivateVector
 
-    return Inputs(values, weight)
+    given = dict(values)
+    for spec in getattr(terms.proposed, "vectors", ()):
+        if isinstance(spec, PrivateVector) and spec.name in given:
+            given[spec.name] = given[spec.name].astype(np.float64)
+        if spec.name in given and given[spec.name].shape == (0, 0):  # who has no records adds noise all the same
+            given[spec.name] = given[spec.name].reshape(0, spec.length)
+    return Inputs(given, weight)
 
 
 def _print(ended: Ended, as_json: bool, *, quiet: bool = False) -> None:

@@ -16,13 +16,14 @@ from secagg.errors import ParameterError
 
 from ..core.files import write_whole
 from ..core.identity_files import read_identity, write_participants
+from .errors import Commands
 from .service_options import check_installed, run_until_told
 from .tables import AsJson, print_json
 
 if TYPE_CHECKING:
     from ..service.members import Members
 
-members_app = typer.Typer(help="Who may take part in a service.", no_args_is_help=True)
+members_app = typer.Typer(cls=Commands, help="Who may take part in a service.", no_args_is_help=True)
 
 StoreUrl = Annotated[str, typer.Option(help="The service's: a path, or a PostgreSQL URL.", metavar="URL")]
 _STORE = "secagg-service.db"

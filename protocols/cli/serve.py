@@ -5,32 +5,38 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dp.ledger import Ledger
+from dp.sensitivity import Unit
 from secagg.errors import ParameterError
 
 from ..core.threat_model import Adversary
 from ..inputs.vectors import FloatVector, IntegerVector
+from ..privacy.joint import PlannedCounts, PlannedVector
+from ..privacy.plans import MIN_PARTICIPANTS
 from .errors import EXIT_NO_SUM, tell
 from .service_options import check_installed, run_until_told, saying
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..service.apart import Apart
+    from ..service.noise import Private, Vector
     from ..service.serving import Service
     from ..service.session_file import Asked
     from ..service.views import SessionView
 
 Many = list[str] | None
-Trained = dict[str, Callable[[Any], Any]]
-"""`module:function` -> the function."""
+Functions = Mapping[int, "Apart"]
+"""Number of a session that trains -> the function that proposes its rounds."""
 _ASKED, _ADDRESS, _PAGE = "One session, instead of a file", "Where it is served", "What is shown"
+_NOISE = "Noise in its sums"
 
 StoreUrl = Annotated[str, typer.Option(help="A path, or a PostgreSQL URL.", metavar="URL")]
 
@@ -43,22 +49,26 @@ def serve(
     file: Annotated[
         Path | None, typer.Argument(help="Sessions, in TOML.", metavar="[SESSIONS.toml]", show_default=False)
     ] = None,
-    query: Annotated[Path | None, _option("A query in TOML, as of `secagg stats`.", "FILE", _ASKED)] = None,
-    integers: Annotated[Many, _option("A vector of integers from 0 to MAX.", "NAME:LENGTH:MAX", _ASKED)] = None,
-    floats: Annotated[Many, _option("A vector of floats up to CLIP.", "NAME:LENGTH:CLIP", _ASKED)] = None,
-    training: Annotated[
-        str | None, _option("Proposes rounds of training on the vectors.", "MODULE:FUNCTION", _ASKED)
-    ] = None,
+    query: Annotated[Path | None, _option("A query in TOML.", "FILE", _ASKED)] = None,
+    integers: Annotated[Many, _option("Integers from 0 to MAX.", "NAME:LENGTH:MAX", _ASKED)] = None,
+    floats: Annotated[Many, _option("Floats up to CLIP.", "NAME:LENGTH:CLIP", _ASKED)] = None,
+    epsilon: Annotated[float | None, _option("With noise: CLIP is an L2 norm, MAX a total.", "F", _NOISE)] = None,
+    delta: Annotated[float | None, _option("Well below one over the units.", "F", _NOISE)] = None,
+    unit: Annotated[Unit, _option(f"Whose change it covers: {', '.join(Unit)}.", "NAME", _NOISE)] = Unit.CLIENT,
+    budget: Annotated[str | None, _option("The one in the --ledger that pays.", "NAME", _NOISE)] = None,
+    min_participants: Annotated[int, _option("Fewer are never summed: 10.", "N", _NOISE)] = MIN_PARTICIPANTS,
+    training: Annotated[str | None, _option("Proposes rounds of training.", "MODULE:FUNCTION", _ASKED)] = None,
+    training_seconds: Annotated[float, _option("In which it must return: 3600.", "S", _ASKED)] = 3600.0,
     members: Annotated[int | None, _option("Wait for so many to enrol.", "N", _ASKED)] = None,
     member: Annotated[Many, _option("Or for these.", "NAME", _ASKED)] = None,
     title: Annotated[str, _option("What it is called.", "TEXT", _ASKED)] = "a session",
-    corrupt: Annotated[float, _option("Fraction that may be corrupt: 0.1.", "F", _ASKED)] = 0.1,
-    dropout: Annotated[float, _option("Fraction that may vanish: 0.1.", "F", _ASKED)] = 0.1,
+    corrupt: Annotated[float, _option("Fraction of corrupt ones: 0.1.", "F", _ASKED)] = 0.1,
+    dropout: Annotated[float, _option("Fraction that vanishes: 0.1.", "F", _ASKED)] = 0.1,
     adversary: Annotated[
-        Adversary, _option(f"What the server may do: {', '.join(Adversary)}.", "NAME", _ASKED)
+        Adversary, _option(f"{', '.join(Adversary)}.", "NAME", _ASKED)
     ] = Adversary.SEMI_MALICIOUS_SERVER,
     seconds: Annotated[float, _option("For each phase: 60.", "S", _ASKED)] = 60.0,
-    quorum: Annotated[float, _option("Fraction of answers that is enough: 1.", "F", _ASKED)] = 1.0,
+    quorum: Annotated[float, _option("Fraction that is enough: 1.", "F", _ASKED)] = 1.0,
     grace: Annotated[float, _option("For the others, from then on: 0.", "S", _ASKED)] = 0.0,
     to_members: Annotated[
         bool, typer.Option("--to-members", help="Members may read the result.", rich_help_panel=_ASKED)
@@ -76,11 +86,9 @@ def serve(
     authority: Annotated[Many, _option("As members know it.", "HOST[:PORT]", _ADDRESS)] = None,
     insecure_loopback: Annotated[
         bool,
-        typer.Option("--insecure-loopback", help="Without TLS, on this machine, for trials.", rich_help_panel=_ADDRESS),
+        typer.Option("--insecure-loopback", help="Without TLS, for trials here.", rich_help_panel=_ADDRESS),
     ] = False,
-    operator_token: Annotated[
-        Path | None, _option("File of the page's token; made if it is not there.", "FILE", _PAGE)
-    ] = None,
+    operator_token: Annotated[Path | None, _option("The page's; made if it is not there.", "FILE", _PAGE)] = None,
     private_page: Annotated[
         bool, typer.Option("--private-page", help="Show nothing without the token.", rich_help_panel=_PAGE)
     ] = False,
@@ -91,16 +99,17 @@ def serve(
 ) -> None:
     """Run sessions over HTTPS for members that have enrolled (`secagg members invite`), and end when they have.
 
-    What is done is durable at once: killed at any time and started again with the same store, it goes on with the
-    sessions that were begun, opens those that were not, and prints again what has ended. To ask the same a second time,
-    give it another title, or take another store.
+    What is done is durable at once: killed at any time and started again with
+    the same store, it goes on with the sessions that were begun, opens those
+    that were not, and prints again what has ended. To ask the same a second
+    time, give it another title, or take another store.
     """
     check_installed()
+    from ..service.apart import Apart
     from ..service.deadlines import Deadlines
     from ..service.serving import Service
     from ..service.session_file import Asked, read_query_file, read_sessions
     from ..service.sessions import Audience
-    from ..service.training import load
 
     alone = query is not None or bool(integers) or bool(floats) or training is not None
     if alone and file is not None:
@@ -108,6 +117,9 @@ def serve(
     if not alone and file is None and not forever:
         raise ParameterError("there is nothing to run: give a file of sessions, --query, --integers, or --forever")
     asked: list[Asked] = [] if file is None else read_sessions(file)
+    private = _private(epsilon, delta, budget, unit, min_participants)
+    if private is not None and not alone:
+        raise ParameterError("--epsilon is of one session by options; in a file it is private = {epsilon = ...}")
     if alone:
         if (members is None) is not bool(member):
             raise ParameterError("say who takes part: --members N for how many, or --member NAME for each")
@@ -116,7 +128,8 @@ def serve(
                 title=title,
                 members=tuple(member) if member else members or 0,
                 query=None if query is None else read_query_file(query),
-                vectors=_vectors(integers or [], floats or []),
+                vectors=_vectors(integers or [], floats or [], noisy=private is not None),
+                private=private,
                 training=training,
                 corrupt=corrupt,
                 dropout=dropout,
@@ -125,10 +138,22 @@ def serve(
                 results_to=Audience.MEMBERS if to_members else Audience.OPERATOR,
             )
         )
-    trained = {one.training: load(one.training) for one in asked if one.training is not None}
     page = Shown(operator_token, private_page)
     say = saying(log_json)
-    with nullcontext() if ledger is None else Ledger.open(ledger) as account:
+    budgets = {one.private.budget: one.title for one in asked if one.private is not None}
+    for name, of in budgets.items():
+        if ledger is None:
+            raise ParameterError(f"session {of!r:.60} is paid from the budget {name!r:.60}: name its --ledger")
+    with ExitStack() as held:
+        functions = {
+            number: held.enter_context(Apart(one.training, training_seconds, say))
+            for number, one in enumerate(asked)
+            if one.training is not None
+        }
+        account = None if ledger is None else held.enter_context(Ledger.open(ledger))
+        if account is not None:
+            for name in budgets:
+                account.status(name)  # which raises where there is none of that name
         service = Service(
             store,
             host=host,
@@ -141,10 +166,11 @@ def serve(
             wrap=page.observer.counted,
             ledger=account,
             observe=page.observer,
+            job_seconds=training_seconds,
         )
         service.refused.told = page.observer.refused
-        with service:
-            failed = run_until_told(_serve(service, asked, trained, side_by_side, forever, as_json, say))
+        with service:  # which ends before functions do, so that none of them has failed by that
+            failed = run_until_told(_serve(service, asked, functions, side_by_side, forever, as_json, say))
     if failed:
         raise typer.Exit(EXIT_NO_SUM)
 
@@ -152,7 +178,7 @@ def serve(
 async def _serve(
     service: Service,
     asked: list[Asked],
-    trained: Trained,
+    functions: Functions,
     side_by_side: bool,
     forever: bool,
     as_json: bool,
@@ -162,16 +188,16 @@ async def _serve(
     async with service.serving():
         say(f"serving at {service.url} (known as {' or '.join(sorted(service.requests.authorities))})")
         if side_by_side:
-            fine = await asyncio.gather(*(_session(service, *one, trained, as_json, say) for one in enumerate(asked)))
+            fine = await asyncio.gather(*(_session(service, *one, functions, as_json, say) for one in enumerate(asked)))
         else:
-            fine = [await _session(service, *one, trained, as_json, say) for one in enumerate(asked)]
+            fine = [await _session(service, *one, functions, as_json, say) for one in enumerate(asked)]
         if forever:
             await asyncio.Event().wait()
     return not all(fine)
 
 
 async def _session(
-    service: Service, number: int, asked: Asked, trained: Trained, as_json: bool, say: Callable[[str], None]
+    service: Service, number: int, asked: Asked, functions: Functions, as_json: bool, say: Callable[[str], None]
 ) -> bool:
     """Run a session or rounds of training, or go on with what was begun before; tell whether all have a result."""
     from ..service.training import train
@@ -182,13 +208,14 @@ async def _session(
         view = await service.once(name, asked, lambda waiting: say(f"{asked.title}: waits, {waiting}"))
         return await _ended(service, view, as_json)
     fine = True
-    rounds = train(service, name, asked, trained[asked.training], say)
+    rounds = train(service, name, asked, functions[number], say)
     try:
         async for view in rounds:
             fine = await _ended(service, view, as_json)
     except ParameterError as error:  # which ends no other session
         tell(str(error), as_json, error)
         fine = False
+    await asyncio.to_thread(functions[number].close)  # its job has ended
     return fine
 
 
@@ -197,15 +224,36 @@ async def _ended(service: Service, view: SessionView, as_json: bool) -> bool:
     return not view.error
 
 
-def _vectors(integers: list[str], floats: list[str]) -> tuple[FloatVector | IntegerVector, ...]:
+def _private(
+    epsilon: float | None, delta: float | None, budget: str | None, unit: Unit, min_participants: int
+) -> Private | None:
+    from ..service.noise import Private
+
+    if epsilon is None and delta is None and budget is None:
+        return None
+    if epsilon is None or delta is None or budget is None:
+        raise ParameterError("noise needs --epsilon, --delta and --budget, such as 1, 1e-6 and the name of a budget")
+    return Private(epsilon=epsilon, delta=delta, budget=budget, unit=unit, min_participants=min_participants)
+
+
+def _vectors(integers: list[str], floats: list[str], *, noisy: bool) -> tuple[Vector, ...]:
+    """Return the vectors that options name; with noise, their bounds are of all numbers of one together."""
     try:
-        made: list[FloatVector | IntegerVector] = []
+        made: list[Vector] = []
         for text in integers:
             name, length, most = text.rsplit(":", 2)
-            made.append(IntegerVector(name, int(length), int(most)))
+            made.append(
+                PlannedCounts(name=name, bins=int(length), max_total=int(most))
+                if noisy
+                else IntegerVector(name, int(length), int(most))
+            )
         for text in floats:
             name, length, clip = text.rsplit(":", 2)
-            made.append(FloatVector(name, int(length), float(clip)))
+            made.append(
+                PlannedVector(name=name, length=int(length), l2_clip=float(clip))
+                if noisy
+                else FloatVector(name, int(length), float(clip))
+            )
     except ValueError:
         raise ParameterError(
             f"a vector is {text!r:.60}, but must be NAME:LENGTH:MAX (--integers) or NAME:LENGTH:CLIP (--floats)"

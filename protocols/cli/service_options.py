@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -15,6 +17,8 @@ from secagg.errors import ParameterError
 from .errors import tell
 
 T = TypeVar("T")
+END_SECONDS = 10.0
+"""After SIGTERM the process ends in so many seconds, whatever still computes in a thread: nothing is lost by that."""
 _NEEDED = ("httpx", "opentelemetry", "prometheus_client", "sqlalchemy", "starlette", "uvicorn")
 
 
@@ -54,6 +58,9 @@ def run_until_told(work: Coroutine[Any, Any, T]) -> T | None:
         def ended() -> None:
             nonlocal told
             told = True
+            leaving = threading.Timer(END_SECONDS, os._exit, (0,))
+            leaving.daemon = True
+            leaving.start()
             task.cancel()
 
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # signals are the main thread's

@@ -53,7 +53,9 @@ def _show_result(result: Mapping[str, Any], console: Console) -> None:
         for name, values in sums.items():
             shown = "  ".join(map(number, values[:MOST_NUMBERS]))
             more = f"  and {len(values) - MOST_NUMBERS:,} more" if len(values) > MOST_NUMBERS else ""
-            print_lines(f"{name}: {shown}{more}", console, "", "  ")
+            noise = result.get("noise_deviation", {}).get(name)
+            of = "" if noise is None else f" (with noise of standard deviation {number(noise)})"
+            print_lines(f"{name}{of}: {shown}{more}", console, "", "  ")
         for name in result.get("liars", ()):
             print_lines(f"its shares were not those that it was dealt: {name}", console, "", "  ")
     else:  # a form that a later release gives

@@ -254,7 +254,7 @@ class Requests:
         length = int(request.headers.get("content-length", 0)) if most is None else 0
         if self._bodies[name] and self._bodies[name] + length > self.limits.max_body_bytes:
             raise Refusal("too-many", f"{name} is sending another answer: wait and try again")
-        if self._bodies and self._bodies.total() + length > self.limits.max_bodies_bytes:
+        if self._bodies.total() > 0 and self._bodies.total() + length > self.limits.max_bodies_bytes:
             raise Refusal("too-many", "too much is being received: wait and try again")
         self._bodies[name] += length
         try:

@@ -43,6 +43,8 @@ _LEAST_WAIT = 1.0
 """Seconds that a poll without a letter takes at least, if it may."""
 _LONGEST_PHASE = 100
 _LETTER = "secagg-session"
+_RECEIPTS: Mapping[str, int] = {**dict.fromkeys(map(str, Receipt), 200), "kept": 202}
+"""What a service says of an answer that it has, and the status with which it does."""
 _REMEDIES = (  # OpenSSL's numbers of what is wrong with a certificate
     ({9, 10}, "ask its operator to renew it, unless this machine's clock is wrong"),
     ({18, 19, 20, 21}, "name the file with its authority's certificate (--ca), which its operator has"),
@@ -373,10 +375,17 @@ def _distrust(error: ssl.SSLCertVerificationError) -> str:
 
 
 def _is_ours(answer: httpx.Response, says: str, letters: bool) -> bool:
-    """Tell whether this is what the service answers where it does what was asked: JSON that begins with a key."""
-    if letters and (_LETTER in answer.headers or (answer.status_code == 204 and not says)):
-        return True
-    return bool(says) and answer.content.startswith(f'{{"{says}":'.encode())
+    """Tell whether this is what the service answers where it does what was asked.
+
+    An answer of the member's is forgotten then, so a receipt must be one: nothing else has said that it is durable.
+    """
+    if letters and not says:
+        return _LETTER in answer.headers or answer.status_code == 204
+    if says == "receipt":
+        with_letter = letters and _LETTER in answer.headers
+        stated = answer.headers.get("secagg-receipt") if with_letter else _facts(answer).get("receipt")
+        return isinstance(stated, str) and _RECEIPTS.get(stated) == answer.status_code
+    return answer.content.startswith(f'{{"{says}":'.encode())
 
 
 def _facts(answer: httpx.Response) -> dict[str, Any]:

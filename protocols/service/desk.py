@@ -20,7 +20,7 @@ from secagg.prg import cpu_count
 from ..core.listener import Transition
 from .errors import NoResultError, ServiceError, StoreError, UnknownSessionError
 from .jobs import prepared
-from .jobsteps import Rounds
+from .jobsteps import JOB_SECONDS, Rounds
 from .paying import Purse
 from .running import KEEP_SECONDS, Runner
 from .sessions import SessionSpec
@@ -57,6 +57,7 @@ class Desk:
         observe: told of transitions, from threads; what it raises is dropped.
         members: returns who has enrolled, for `view`.
         jobs: name -> a job. All processes of one store should be given the same ones.
+        job_seconds: in which a job must return; one that does not has ended (`JobDeadlineError`).
         workers: threads for computing; as many as there are processors when None.
         patience: seconds for which `deliver` waits for an answer to be looked at.
         lease: seconds for which a session is a process's own without renewal.
@@ -71,6 +72,7 @@ class Desk:
         observe: Observe = lambda session, transition: None,
         members: Callable[[], Awaitable[tuple[MemberView, ...]]] = _nobody,
         jobs: Mapping[str, Rounds] | None = None,
+        job_seconds: float = JOB_SECONDS,
         workers: int | None = None,
         patience: float = 5.0,
         lease: float = LEASE_SECONDS,
@@ -99,6 +101,7 @@ class Desk:
             self._purse,
             observe,
             self.jobs,
+            job_seconds,
             lease,
             poll,
             self._taking.resolve,

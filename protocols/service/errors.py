@@ -68,6 +68,14 @@ class CancelledSessionError(ServiceError):
     """The operator ended the session."""
 
 
+class JobError(ServiceError):
+    """What a job returns could not be had: its function has failed, or its process has ended."""
+
+
+class JobDeadlineError(JobError):
+    """A job has not returned in time."""
+
+
 class StoreError(ServiceError):
     """The store cannot be reached, read or written; nothing was done, and repeating the call is safe."""
 

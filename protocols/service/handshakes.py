@@ -1,29 +1,35 @@
 """Connections that are accepted and not yet served: under TLS, those whose handshakes are under way.
 
-A protocol hears of a connection when its handshake is done. So that nobody holds many half-open ones, sockets count
-them from the moment when they are accepted.
+A protocol hears of a connection when its handshake is done, which costs processor time. So that nobody holds many
+half-open ones, or begins them without end, sockets count them from the moment when they are accepted.
 """
 
 from __future__ import annotations
 
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from .limits import Limits, peer_of
+from .limits import Limits, Rate, peer_of
 
 
 class Handshakes:
     """Counts connections from when they are accepted until they are served, or lost.
 
     Args:
-        limits: of connections, in all and of one address: so many may be under way besides those that are served.
-        turned_away: is called for each that is closed at once.
+        limits: of connections, in all and of one address: so many may be under way besides those that are served; and
+            of the rate at which one address begins them.
+        turned_away: is called for each that is closed at once, with the kind of refusal.
+        clock: seconds.
     """
 
-    def __init__(self, limits: Limits, turned_away: Callable[[], None]) -> None:
+    def __init__(
+        self, limits: Limits, turned_away: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._limits = limits
+        self._rate = Rate(limits.handshakes_a_second, limits.burst_handshakes, clock)
         self._turned_away = turned_away
         self._of: dict[Any, str] = {}
         self._peers: Counter[str] = Counter()
@@ -59,7 +65,10 @@ class Handshakes:
         self.done(address)  # which reaches another address of this host from the same port, and counts once
         peer = peer_of(str(address[0])) if address else ""
         if len(self._of) >= self._limits.connections or self._peers[peer] >= self._limits.connections_a_peer:
-            self._turned_away()
+            self._turned_away("too-many")
+            return False
+        if not self._rate.allows(peer):
+            self._turned_away("too-fast")
             return False
         self._of[address] = peer
         self._peers[peer] += 1
@@ -86,7 +95,7 @@ class _Listening(socket.socket):
         found, address = super().accept()
         if not self._handshakes.begun(address):
             found.close()
-            raise ConnectionAbortedError("too many handshakes are under way")
+            raise ConnectionAbortedError("too many handshakes are under way, or come too fast")
         return _Accepted(self._handshakes, address, found), address
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from ..core.listener import Listener
 from ..core.machine import Coordinator
 from ..core.participants import Participants
 from ..core.threat_model import ThreatModel
-from ..inputs.vectors import VectorSpec
+from ..inputs.vectors import PrivateSpec, VectorSpec
 from ..masking import wire
 from ..masking.config import RoundConfig
 from ..masking.result import RoundResult
@@ -119,11 +120,14 @@ class Work:
                 "liars": sorted(result.liars),
             }
         else:
-            facts |= _sums(result)
+            facts |= _sums(result, self.terms.proposed)
         return json.dumps(facts, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _sums(result: RoundResult) -> dict[str, Any]:
+def _sums(result: RoundResult, config: RoundConfig | RoundParameters) -> dict[str, Any]:
+    private = [spec for spec in getattr(config, "vectors", ()) if isinstance(spec, PrivateSpec)]
+    num = len(result.survivors)
+    noise = {spec.name: spec.local_sigma * math.sqrt(num) / spec.scale for spec in private}
     return {
         "survivors": sorted(result.survivors),
         "total_weight": result.total_weight,
@@ -131,6 +135,7 @@ def _sums(result: RoundResult) -> dict[str, Any]:
         "levels": {name: levels.tolist() for name, levels in result.levels.items()},
         "clipped": dict(result.num_clipped),
         "liars": sorted(result.liars),
+        **({"noise_deviation": noise} if noise else {}),
     }
 
 

@@ -52,6 +52,8 @@ class Limits:
             others to end. What strangers state counts nothing.
         connections: in all.
         connections_a_peer: from one address, or one /64 network of IPv6. Behind a proxy all come from its address.
+        handshakes_a_second: connections that are begun from one such address, before any byte of them is read.
+        burst_handshakes: so many at once, after a pause.
         requests_a_second: from one such address, before anything else is looked at.
         burst: so many at once, after a pause.
         requests_a_second_a_member: signed ones, wherever they come from.
@@ -69,6 +71,8 @@ class Limits:
     max_bodies_bytes: int = 512 << 20
     connections: int = 4096
     connections_a_peer: int = 64
+    handshakes_a_second: float = 20.0
+    burst_handshakes: int = 200
     requests_a_second: float = 100.0
     burst: int = 400
     requests_a_second_a_member: float = 20.0
@@ -78,10 +82,11 @@ class Limits:
         """Check every field."""
         for name in (
             *("max_header_bytes", "max_body_bytes", "least_bytes_a_second", "max_bodies_bytes"),
-            *("connections", "connections_a_peer", "burst", "burst_a_member"),
+            *("connections", "connections_a_peer", "burst_handshakes", "burst", "burst_a_member"),
         ):
             object.__setattr__(self, name, whole(getattr(self, name), name, 1))
-        for name in ("header_seconds", "body_seconds", "requests_a_second", "requests_a_second_a_member"):
+        rates = ("handshakes_a_second", "requests_a_second", "requests_a_second_a_member")
+        for name in ("header_seconds", "body_seconds", *rates):
             object.__setattr__(self, name, real(getattr(self, name), name, 0.001, 1e9))
 
 

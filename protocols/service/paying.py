@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from dp.errors import LedgerConflictError, UnknownBudgetError
+from dp.errors import UnknownBudgetError
 from dp.events import Event, PoissonSampled
 
 from ..masking.config import RoundConfig
@@ -32,17 +32,13 @@ class Purse:
         """Reserve the most that a session may cost.
 
         Raises:
-            LedgerError: the budget does not allow it, or the ledger fails.
+            LedgerError: the budget does not allow it, or the ledger fails; or the session was committed, as where an
+                older copy of the store has forgotten that it was run.
         """
-        round_id = _round_id(session)
-        event = _cost(payment, config, config.min_survivors)
-        try:
-            self._ledger.reserve(
-                payment.budget, event, round_id=round_id, participants=tuple(names), unit=config.unit, again=True
-            )
-        except LedgerConflictError:
-            if self._reservation(session, payment).status != "committed":  # which may be committed again
-                raise
+        event, round_id = _cost(payment, config, config.min_survivors), _round_id(session)
+        self._ledger.reserve(
+            payment.budget, event, round_id=round_id, participants=tuple(names), unit=config.unit, again=True
+        )
 
     def commit(self, session: str, payment: Payment, config: RoundConfig, survivors: Iterable[str]) -> None:
         """Commit what a session has cost, before its result is kept; LedgerError: there is nothing to publish."""

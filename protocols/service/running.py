@@ -109,7 +109,8 @@ class Runner:
         threads: of one session's computing.
         purse: pays for private sessions.
         observe: hears transitions, with the session's id in hex.
-        jobs: by name.
+        jobs: by name, and `job_seconds` in which each must return.
+        job_seconds: the same.
         lease: seconds for which a session is this process's without renewal.
         poll: seconds between looks.
         resolve: called with what came of answers.
@@ -125,6 +126,7 @@ class Runner:
         purse: Purse | None,
         observe: Callable[[str, Transition], None],
         jobs: Mapping[str, Rounds],
+        job_seconds: float,
         lease: float,
         poll: float,
         resolve: Callable[[Mapping[int, Outcome]], None],
@@ -134,8 +136,8 @@ class Runner:
         self.call, self.poll, self.resolve, self.wake = call, poll, resolve, wake
         self._store, self._executor, self._threads = store, executor, threads
         self._purse, self._observe, self._lease_seconds = purse, observe, lease
-        self._jobs, self._steps = jobs, JobSteps(store, jobs)
-        self._following: asyncio.Task[None] | None = None
+        self._steps = JobSteps(store, jobs, job_seconds, self._job_told)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._driving: dict[Lease, asyncio.Task[None]] = {}
         self._mailboxes: dict[str, StoreMailbox] = {}
         self._paused: dict[str, float] = {}
@@ -160,7 +162,7 @@ class Runner:
 
     async def run(self) -> None:
         """Run sessions until cancelled; then leave them to others."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         cleared = loop.time()
         renewing = loop.create_task(self._keep())
         try:
@@ -170,7 +172,7 @@ class Runner:
                     cleared = loop.time()
                     await self._tried(self._clear)
                 await self._tried(self._settle)
-                self._follow()
+                await self._tried(self._follow)
                 await self._tried(self._claim)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self.poll):
@@ -216,15 +218,14 @@ class Runner:
             raise StoreError("this process has no ledger for private sessions; give the desk one")
         return self._purse
 
-    def _follow(self) -> None:
-        """Ask jobs what follows, beside all else."""
-        if self._jobs and (self._following is None or self._following.done()):
-            self._following = asyncio.get_running_loop().create_task(self._steps_taken())
+    async def _follow(self) -> None:
+        await self.call(self._steps.follow)
 
-    async def _steps_taken(self) -> None:
-        with suppress(StoreError):
-            if await asyncio.to_thread(self._steps.follow):  # not among what computes: a job may take its time
-                self._look.set()
+    def _job_told(self) -> None:
+        """Look at once: a job, in its thread, has opened a session or has ended."""
+        with suppress(RuntimeError):  # the loop has ended
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._look.set)
 
     async def _tried(self, step: Callable[[], Awaitable[None]]) -> None:
         """Take a step; what the store does not allow now is tried at the next look, and keeps nothing else waiting."""
@@ -353,11 +354,11 @@ class Runner:
 
     async def _leave(self) -> None:
         """Stop, and give sessions to whoever wants them."""
+        self._steps.close()
         driving = dict(self._driving)
-        tasks = [*driving.values(), *([] if self._following is None else [self._following])]
-        for task in tasks:
+        for task in driving.values():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*driving.values(), return_exceptions=True)
         for lease in driving:
             with suppress(StoreError):
                 await self.call(self.owner.leave, lease)

@@ -53,7 +53,7 @@ GRACE_SECONDS = 3
 def guarded(limits: Limits, refused: Refused) -> type[H11Protocol]:
     """Return uvicorn's protocol with limits on connections, and on the time that the head of a request may take."""
     peers: Counter[str] = Counter()
-    under_way = Handshakes(limits, lambda: refused.count("too-many"))
+    under_way = Handshakes(limits, refused.count)
 
     class Guarded(H11Protocol):
         """One connection."""
@@ -362,8 +362,7 @@ class Service:
         session = await asyncio.to_thread(self._begun, name)
         if session is None:
             async with self.gathered(name, asked, told) as members:
-                new = await asyncio.to_thread(prepared, asked.spec(members), job=name, number=0)
-                await asyncio.to_thread(self.store.add, new)
+                await asyncio.to_thread(lambda: self.store.add(prepared(asked.spec(members), job=name, number=0)))
             session = await asyncio.to_thread(self._begun, name)
         return await self.desk.wait(session or "")
 

@@ -15,6 +15,12 @@ title = "an encrypted sum"
 paillier = "round.parameters" # of `secagg paillier round`, which names everyone
 
 [[session]]
+title = "votes, with noise"
+vectors.votes = {bins = 3, max_total = 1}          # or, of floats, {length = 4, l2_clip = 1.0}
+private = {epsilon = 1.0, delta = 1e-6, budget = "votes"}
+members = 20
+
+[[session]]
 title = "a model"
 training = "model:proposed"   # bytes from which members train next, from the sum before; None ends
 vectors.update = {length = 100, clip = 1.0}
@@ -26,7 +32,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +46,13 @@ from ..core.threat_model import Adversary, ThreatModel
 from ..inputs.vectors import FloatVector, IntegerVector
 from ..paillier.files import read_round
 from ..paillier.parameters import RoundParameters
+from ..privacy.joint import PlannedCounts, PlannedVector
 from ..statistics.query import Query
 from ..statistics.query_file import query_from_toml
 from ..statistics.release import ReleasePolicy
 from .deadlines import Deadlines
-from .jobs import asking, summing
+from .jobs import asking, paid, summing
+from .noise import COUNTS_KEYS, VECTOR_KEYS, Private, Vector
 from .sessions import Audience, Kind, SessionSpec
 
 MAX_SESSIONS = 1000
@@ -62,6 +70,7 @@ class Asked:
         query: what is asked of sites; or else
         vectors: what is summed; or else
         paillier: parameters of an encrypted sum.
+        private: noise in the sums of the vectors, which have bounds for it, and who pays.
         training: `module:function` that proposes each round of training on the vectors, see `training.proposing`.
         corrupt: fraction that may collude with the server.
         dropout: fraction that may vanish.
@@ -77,8 +86,9 @@ class Asked:
     title: str
     members: tuple[str, ...] | int = ()
     query: Query | None = None
-    vectors: tuple[FloatVector | IntegerVector, ...] = ()
+    vectors: tuple[Vector, ...] = ()
     paillier: RoundParameters | None = None
+    private: Private | None = None
     training: str | None = None
     corrupt: float = 0.1
     dropout: float = 0.1
@@ -96,12 +106,29 @@ class Asked:
             raise ParameterError(f"session {self.title!r:.60} needs a query or vectors, and not both")
         if self.training is not None and not self.vectors:
             raise ParameterError(f"session {self.title!r:.60} trains, and so needs vectors: what a member gives back")
+        self._check_noise()
         if self.release is not None and self.query is None:
             raise ParameterError(f"session {self.title!r:.60} has no query, of which {', '.join(_RELEASE)} would be")
         if not self.adversary.needs_identities:
             self.spec(self.trial)
-        else:
-            ThreatModel(self.count, self.corrupt, self.dropout, self.adversary)
+            return
+        model = ThreatModel(self.count, self.corrupt, self.dropout, self.adversary)
+        if self.private is not None:
+            self.private.plan(model, self.vectors)
+
+    def _check_noise(self) -> None:
+        """Check that noise and bounds for it go together; a query's answer has a plan of its own."""
+        if self.private is not None and self.query is not None:
+            raise ParameterError(
+                f"session {self.title!r:.60} is a query, which is answered without noise here: leave private out, or "
+                "ask for sums"
+            )
+        planned = [vector.name for vector in self.vectors if isinstance(vector, PlannedVector | PlannedCounts)]
+        if planned and self.private is None:
+            raise ParameterError(
+                f"vector {planned[0]!r:.60} of session {self.title!r:.60} has a bound for noise, but there is none: "
+                "give private as well"
+            )
 
     def _check_paillier(self, parameters: RoundParameters) -> None:
         """Check that nothing is said besides parameters that is theirs to say; they name who takes part."""
@@ -126,6 +153,8 @@ class Asked:
             facts += (self.paillier.session,)
         if self.training is not None:
             facts += (self.training,)
+        if self.private is not None:
+            facts += (self.private,)
         return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()[:32]
 
     @property
@@ -154,7 +183,10 @@ class Asked:
             more |= {"kind": Kind.TRAINING, "payload": payload}
         if self.query is not None:
             return asking(self.title, self.query, model, among, self.release, **more)
-        return summing(self.title, self.vectors, model, among, **more)
+        if self.private is not None:
+            return paid(self.title, self.private.plan(model, self.vectors), self.private.budget, among, **more)
+        plain = (vector for vector in self.vectors if isinstance(vector, FloatVector | IntegerVector))
+        return summing(self.title, plain, model, among, **more)
 
 
 def read_sessions(path: Path) -> list[Asked]:
@@ -224,6 +256,8 @@ def _read_parts(plain: dict[str, Any], path: Path, what: str) -> None:
         plain["query"] = read_query_file(path.parent / plain["query"])
     if "vectors" in plain:
         plain["vectors"] = _vectors(plain["vectors"], what)
+    if "private" in plain:
+        plain["private"] = _table(plain["private"], Private, f"private of {what}")
     for name, kind in (("adversary", Adversary), ("results_to", Audience)):
         if name in plain:
             if plain[name] not in tuple(kind):
@@ -239,26 +273,39 @@ def _members(given: Any, what: str) -> tuple[str, ...] | int:
     return whole(given, f"members of {what}", 2, 1_000_000)
 
 
-def _vectors(given: Any, what: str) -> tuple[FloatVector | IntegerVector, ...]:
+def _vectors(given: Any, what: str) -> tuple[Vector, ...]:
     if not isinstance(given, dict) or not given:
         raise ParameterError(f"{what}: vectors must be a table such as votes = {{length = 3, max_value = 1}}")
     return tuple(_vector(name, table, f"vector {name!r:.60} of {what}") for name, table in given.items())
 
 
-def _vector(name: str, given: Any, what: str) -> FloatVector | IntegerVector:
+def _vector(name: str, given: Any, what: str) -> Vector:
     if not isinstance(given, dict):
         raise ParameterError(f"{what} must be a table")
+    for planned, bound, keys in ((PlannedVector, "l2_clip", VECTOR_KEYS), (PlannedCounts, "bins", COUNTS_KEYS)):
+        if bound in given:
+            _known(given, keys, what)
+            noisy: PlannedVector | PlannedCounts = _table(given | {"name": name}, planned, what)
+            return noisy
     kind: Any = FloatVector if "clip" in given else IntegerVector
+    made: FloatVector | IntegerVector = _table(given | {"name": name, "type": kind.__struct_config__.tag}, kind, what)
+    return made
+
+
+def _table(given: Any, kind: Any, what: str) -> Any:
+    """Return what a table says, of a dataclass or struct; raise ParameterError where it says something else."""
+    if not isinstance(given, dict):
+        raise ParameterError(f"{what} must be a table")
+    if is_dataclass(kind):
+        _known(given, (each.name for each in fields(kind)), what)
     try:
-        made: FloatVector | IntegerVector = msgspec.convert(
-            given | {"name": name, "type": kind.__struct_config__.tag}, kind
-        )
-        return made
+        return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
         raise ParameterError(f"{what}: {error}") from None
 
 
 def _known(given: Mapping[str, Any], keys: Iterable[str], what: str) -> None:
-    strange = sorted(set(given) - set(keys))
+    known = list(keys)
+    strange = sorted(set(given) - set(known))
     if strange:
-        raise ParameterError(f"{what} has no key {strange[0]!r:.60}: there are {', '.join(keys)}")
+        raise ParameterError(f"{what} has no key {strange[0]!r:.60}: there are {', '.join(known)}")

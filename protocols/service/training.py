@@ -26,9 +26,10 @@ from secagg.errors import ParameterError
 from ..core.machine import Inputs, take_inputs
 from ..core.participants import Participants
 from ..masking.config import RoundConfig
+from .errors import JobError
 from .jobsteps import Ended, Rounds
 from .parties import InputsError
-from .sessions import SessionSpec, Terms
+from .sessions import MAX_PAYLOAD_BYTES, SessionSpec, Terms
 from .tables import SESSIONS
 
 if TYPE_CHECKING:
@@ -100,21 +101,36 @@ def proposing(
     """
 
     def job(before: Ended | None) -> SessionSpec | None:
-        payload = _watched(function, before, asked.training, told)
+        returned = _watched(function, before, asked.training, told)
+        try:
+            payload = payload_of(returned, asked.training)
+        except ParameterError as error:
+            told(str(error))
+            raise
         if payload is None:
             return None
-        if not isinstance(payload, bytes | bytearray | memoryview):
-            text = (
-                f"{asked.training} returned a {type(payload).__name__}, but must return the bytes that members train "
-                "from, or None to end"
-            )
-            told(text)
-            raise ParameterError(text)
         there = able()
         names = first if before is None else before.terms.participants
-        return asked.spec(_among(names or (), there), bytes(payload))
+        return asked.spec(_among(names or (), there), payload)
 
     return job
+
+
+def payload_of(returned: Any, named: str | None) -> bytes | None:
+    """Return what a function proposes, None where it ends; raise ParameterError where that is something else."""
+    if returned is None:
+        return None
+    if not isinstance(returned, bytes | bytearray | memoryview):
+        raise ParameterError(
+            f"{named} returned a {type(returned).__name__}, but must return the bytes that members train from, or None "
+            "to end"
+        )
+    payload = bytes(returned)
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise ParameterError(
+            f"{named} returned a payload that takes {len(payload):,} bytes, but may take {MAX_PAYLOAD_BYTES:,}"
+        )
+    return payload
 
 
 def training(function: Callable[[Any], Any], named: str, told: Tell = lambda text: None) -> Callable[[Terms], Inputs]:
@@ -195,16 +211,19 @@ def _watched(function: Callable[[Any], Any], given: Any, named: str | None, told
     try:
         return function(given)
     except Exception as error:
-        if not isinstance(error, InputsError):
+        if not isinstance(error, JobError):  # whose process has told it
             told(f"{named} has failed: {_where(error)}")
         raise
 
 
-def _where(error: BaseException) -> str:
-    """Return the kind of an error and its place: its text may quote values."""
+def place_of_error(error: BaseException) -> str:
+    """Return in which file and line an error was raised, to stand behind its kind: its text may quote values."""
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}"
+    return f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+
+
+def _where(error: BaseException) -> str:
+    return f"{type(error).__name__}{place_of_error(error)}"
 
 
 def _check_shapes(made: Inputs, terms: Terms, named: str) -> None:

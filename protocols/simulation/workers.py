@@ -70,7 +70,8 @@ def working(company: Company, count: int) -> Iterator[Workers]:
     """Start workers, each with a company like this one, and end them. This process prepares as they do.
 
     They are forked from a process that has loaded what is slow to load, and nothing else: one for all that this process
-    ever starts.
+    ever starts. It keeps the environment that it was started in, for the libraries that it has loaded and for the top
+    level of the script that Python runs again in each worker; whatever else a worker runs finds the present one.
 
     Raises:
         ParameterError: the company cannot be sent to another process; none was started.
@@ -180,12 +181,17 @@ class _Worker:
         self.delivered: list[str] = []
         context = get_context("forkserver")
         self.connection, theirs = context.Pipe()
-        self._process: ForkServerProcess = context.Process(target=_work, args=(theirs, company), daemon=True)
         try:
             with theirs, _as_workers_start():
+                given = theirs, dict(os.environ)
+                self._process: ForkServerProcess = context.Process(target=_work, args=given, daemon=True)
                 self._process.start()
         except (EOFError, OSError):
             raise LostWorkerError(f"{what} ended while it was started: ask for fewer workers") from None
+        try:
+            self.connection.send(company)  # not with the process, which is to have its environment before
+        except OSError:
+            raise self._lost() from None
 
     def take_delivered(self) -> list[str]:
         taken, self.delivered = self.delivered, []
@@ -247,9 +253,12 @@ def _as_workers_start() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _work(connection: Connection, company: Company) -> None:
+def _work(connection: Connection, environment: Mapping[str, str]) -> None:
     """Answer until nobody asks any more: what a worker runs."""
+    os.environ.clear()
+    os.environ.update(environment)
     np.random.seed()  # whose state all workers have from one process: inputs may be drawn from it, secrets never are
+    company: Company = connection.recv()
     company.prepare()
     desk = _Desk(company, connection)
     with suppress(EOFError, OSError):  # whoever asked is gone

@@ -79,6 +79,7 @@ NOT_FROM_OUTSIDE = {
     "protocols.ray.kept": "files of the driver's own; the dumps in them are protocols.core.dumps's to read",
     "protocols.audit.replay.request_operations": "the same vectors",
     "protocols.cli.serve": "results of the service's own store",
+    "protocols.service.apart": "what a process of the service's own has written, and in it the service",
     "protocols.service.consents": "files of the participant's own",
     "protocols.service.jobs": "orders of the service's own store",
     "protocols.service.jobsteps": "results of the service's own store",

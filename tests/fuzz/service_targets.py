@@ -139,6 +139,8 @@ def seeds() -> dict[str, list[bytes]]:
         "sessions_file": [
             b'[[session]]\ntitle = "x"\nmembers = 5\nquery = "query.toml"\nmin_cell = 5\n',
             b'[[session]]\ntitle = "y"\nmembers = ["a", "b", "c", "d"]\nvectors.v = {length = 2, clip = 1.0}',
+            b'[[session]]\ntitle = "z"\nmembers = 20\nvectors.a = {length = 2, l2_clip = 1.0}\nvectors.b = {bins = 3}\n'
+            b'private = {epsilon = 1.0, delta = 1e-6, budget = "b", unit = "client", rounds = 2}',
         ],
         "values_file": [b'\0{"v": [1, 2.5]}', b"\1" + arrays.getvalue()],
         "kept_session": [encode_state(Kept(3, False, b"dump")), b"17"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import typer
@@ -115,6 +116,19 @@ def test_help_fits_a_terminal(words: tuple[str, ...], monkeypatch: pytest.Monkey
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 64  # an older typer spaces its panels more widely
     assert "…" not in outcome.stdout
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_says_what_each_argument_is(words: tuple[str, ...]) -> None:
+    """Whichever typer and click are installed: together some of them leave it out."""
+    outcome = separating_runner().invoke(app, [*words, "--help"], env={"COLUMNS": "80"})
+    shown = " ".join(re.sub("[│╭╮╰╯─]", " ", outcome.stdout).split())
+    hints = get_type_hints(inspect.unwrap(COMMANDS[words].callback), include_extras=True)
+    arguments = [each for each in COMMANDS[words].params if each.param_type_name == "argument"]
+    for argument in arguments:
+        (told,) = (each.help for each in hints[argument.name].__metadata__)
+        assert told
+        assert re.sub(r"\s", "", told) in re.sub(r"\s", "", shown)  # which is folded where a column is narrow
 
 
 # Standard output.

@@ -241,6 +241,27 @@ def test_a_service_that_is_told_to_end_says_nothing_else(folder, told, code, sai
     assert (ended, rest) == (code, said)
 
 
+HANGS = """
+import asyncio, time
+from protocols.cli import service_options
+service_options.END_SECONDS = 0.5
+async def hangs():
+    print("begun", flush=True)
+    await asyncio.to_thread(time.sleep, 1e6)
+service_options.run_until_told(hangs())
+"""
+
+
+def test_whoever_is_told_to_end_does_so_whatever_a_thread_does():
+    """Python itself would wait for it."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", HANGS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:  # noqa: S603
+        process.stdout.readline()
+        process.terminate()
+        assert process.wait(60) == 0
+
+
 def test_where_lines_of_json_are_asked_for_nothing_else_is_written(folder):
     _, begun, rest = begun_and_told(folder, signal.SIGTERM, "--log-json")
     lines = [json.loads(line) for line in (*begun, *rest.splitlines())]

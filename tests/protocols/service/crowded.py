@@ -33,6 +33,8 @@ def say(**facts: object) -> None:
 async def serve(folder: Path) -> None:
     limits = Limits(
         connections_a_peer=2000,
+        handshakes_a_second=2000,
+        burst_handshakes=4000,
         requests_a_second=2000,
         burst=4000,
         max_body_bytes=1 << 20,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -28,6 +29,7 @@ from protocols.privacy.payment import round_id_of
 from protocols.privacy.plans import PrivatePlan
 from protocols.service.deadlines import Deadlines
 from protocols.service.desk import Desk
+from protocols.service.errors import StoreBusyError
 from protocols.service.jobs import asking, paid
 from protocols.service.jobsteps import Ended
 from protocols.service.sessions import Kind, SessionSpec, read_terms
@@ -215,6 +217,95 @@ def test_a_job_that_fails_has_a_named_error_and_ends_nothing_else(tmp_path: Path
             assert (job.error, "secret" in job.reason) == ("ValueError", False)
 
     asyncio.run(play())
+
+
+def test_a_job_that_hangs_keeps_no_other_waiting_and_ends_by_name(tmp_path: Path) -> None:
+    """What it returns later is dropped."""
+    goes_on, returned = threading.Event(), threading.Event()
+
+    def hangs(before: Ended | None) -> SessionSpec | None:
+        goes_on.wait(60)
+        returned.set()
+        return sum_of_seven()
+
+    def fine(before: Ended | None) -> SessionSpec | None:
+        return None if before else sum_of_seven()
+
+    async def play() -> None:
+        jobs = {"fine": fine, "hangs": hangs}
+        async with asyncio.timeout(60), serving(tmp_path, jobs=jobs, job_seconds=0.5) as desk:
+            while not (view := await desk.view()).sessions:
+                await asyncio.sleep(0.02)
+            seen = await Members(desk, client).play(sum_of_seven(), view.sessions[0].session)
+            assert seen.state is State.COMPLETED
+            while desk.store.job("fine") is None or (ended := desk.store.job("hangs")) is None:
+                await asyncio.sleep(0.02)
+            assert (ended.error, ended.reason) == ("JobDeadlineError", "it has not returned within 0.5 s")
+            goes_on.set()
+            await asyncio.to_thread(returned.wait, 60)
+            await asyncio.sleep(0.2)
+            assert len((await desk.view()).sessions) == 1
+
+    asyncio.run(play())
+
+
+def test_a_desk_ends_while_a_job_hangs_and_the_next_one_calls_it_again(tmp_path: Path) -> None:
+    goes_on, calls = threading.Event(), []
+
+    def hangs(before: Ended | None) -> SessionSpec | None:
+        calls.append(before)
+        if len(calls) == 1:
+            goes_on.wait(60)
+        return sum_of_seven()
+
+    async def play() -> None:
+        store = Store(tmp_path / "service.db", create=True)
+        async with asyncio.timeout(60):
+            async with running(store, jobs={"hangs": hangs}):
+                while not calls:
+                    await asyncio.sleep(0.02)
+            goes_on.set()  # too late for that desk
+            await asyncio.sleep(0.2)
+            assert store.job("hangs") is None
+            async with running(store, jobs={"hangs": hangs}) as desk:
+                while not (view := await desk.view()).sessions:
+                    await asyncio.sleep(0.02)
+                assert (len(calls), len(view.sessions)) == (2, 1)
+        store.close()
+
+    asyncio.run(play())
+
+
+def test_a_job_that_the_store_fails_is_called_again_and_has_not_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("protocols.service.jobsteps._PAUSE_SECONDS", 0.05)
+    calls = []
+
+    def job(before: Ended | None) -> SessionSpec | None:
+        calls.append(before)
+        if len(calls) == 1:
+            raise StoreBusyError("by others")
+        if len(calls) == 2:
+            raise SystemExit("a secret")
+        return None
+
+    async def play() -> None:
+        async with asyncio.timeout(60), serving(tmp_path, jobs={"job": job}) as desk:
+            while (ended := desk.store.job("job")) is None:
+                await asyncio.sleep(0.02)
+            assert (ended.error, ended.reason) == ("SystemExit", "the job's own code has failed")
+
+    asyncio.run(play())
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), 1e9])
+def test_seconds_for_jobs_are_checked(tmp_path: Path, seconds: float) -> None:
+    store = Store(tmp_path / "service.db", create=True)
+    with pytest.raises(ParameterError, match="job_seconds"):
+        Desk(store, job_seconds=seconds)
+    store.close()
 
 
 PLAN = PrivatePlan(

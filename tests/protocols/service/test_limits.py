@@ -219,7 +219,7 @@ def test_half_open_handshakes_are_counted_and_more_are_closed_at_once(tmp_path):
 
 def test_handshakes_are_counted_of_an_address_of_a_network_and_in_all():
     turned_away = []
-    handshakes = Handshakes(Limits(connections=4, connections_a_peer=2), lambda: turned_away.append(1))
+    handshakes = Handshakes(Limits(connections=4, connections_a_peer=2), turned_away.append)
     begun = [("10.0.0.1", 1), ("10.0.0.1", 2), ("2001:db8::1", 1, 0, 0), ("2001:db8::2", 1, 0, 0)]
     assert all(handshakes.begun(address) for address in begun[:3])
     assert not handshakes.begun(("10.0.0.1", 3))
@@ -229,10 +229,43 @@ def test_handshakes_are_counted_of_an_address_of_a_network_and_in_all():
     assert not handshakes.begun(("2001:db8::3", 1, 0, 0))  # of one network
     assert handshakes.begun(("10.0.0.1", 4))
     assert not handshakes.begun(("10.0.0.2", 1))  # in all
-    assert len(turned_away) == 3
+    assert turned_away == ["too-many"] * 3
     for address in (*begun, ("10.0.0.1", 4)):
         handshakes.done(address)
     assert handshakes.begun(("10.0.0.2", 1))
+
+
+def test_handshakes_that_come_too_fast_are_closed_before_a_byte_is_read(tmp_path):
+    """Whoever makes connections without end is served no more of them than its rate, and keeps out nobody else."""
+
+    async def play(service):
+        made = 0
+        for _ in range(20):
+            with contextlib.suppress(OSError):
+                _, writer = await dial(service)
+                writer.close()
+                made += 1
+        return made
+
+    made, counts = played(play, tmp_path, handshakes_a_second=0.001, burst_handshakes=8)
+    assert made == 7  # the honest member has made one, and keeps it
+    assert counts["too-fast"] >= 13
+
+
+def test_the_rate_of_handshakes_is_of_each_address_or_network_and_comes_back():
+    turned_away, now = [], [0.0]
+    handshakes = Handshakes(Limits(handshakes_a_second=2.0, burst_handshakes=3), turned_away.append, lambda: now[0])
+
+    def begun(address, port):
+        fine = handshakes.begun((address, port))
+        handshakes.done((address, port))
+        return fine
+
+    assert [begun("192.0.2.1", port) for port in range(5)] == [True] * 3 + [False] * 2
+    assert [begun(f"2001:db8::{port}", port) for port in range(4)] == [True] * 3 + [False]
+    assert turned_away == ["too-fast"] * 3
+    now[0] = 0.5
+    assert [begun("192.0.2.1", port) for port in range(2)] == [True, False]
 
 
 def test_too_many_bytes_at_once_are_told_to_wait(tmp_path):
@@ -249,6 +282,25 @@ def test_too_many_bytes_at_once_are_told_to_wait(tmp_path):
 
     found, _ = played(play, tmp_path, max_bodies_bytes=100_000)
     assert found == (503, "too-many", "1", 404)
+
+
+def test_a_body_beyond_what_is_taken_at_once_is_taken_alone(tmp_path):
+    """Though members poll, whose requests have no bodies; it could not be sent at all otherwise."""
+
+    async def play(service):
+        async with (
+            raw_member(service, certificates(), "mallory") as mallory,
+            raw_member(service, certificates(), "other") as other,
+        ):
+            polling = asyncio.create_task(other.send("GET", "/v1/letters?after=0&wait=30"))
+            while "other" not in service.requests.polls:
+                await asyncio.sleep(0.01)
+            answer = await mallory.send("POST", f"{SESSION}/letters", b"x" * 20_000)
+            polling.cancel()
+            return answer.status_code
+
+    found, _ = played(play, tmp_path, max_bodies_bytes=1000)
+    assert found == 404
 
 
 def test_what_strangers_state_keeps_no_member_waiting(tmp_path):
@@ -385,7 +437,7 @@ def test_answers_that_wait_to_be_looked_at_are_counted(tmp_path):
 
 
 def test_a_port_that_reaches_two_addresses_of_the_host_leaves_nothing_counted():
-    handshakes = Handshakes(Limits(connections_a_peer=1), lambda: None)
+    handshakes = Handshakes(Limits(connections_a_peer=1), print)
     for _ in range(2):
         assert handshakes.begun(("192.0.2.1", 5))
     for _ in range(2):

@@ -221,6 +221,44 @@ def test_a_request_that_a_proxy_has_sent_twice_is_signed_anew():
     assert len(set(nonces)) == 2
 
 
+RECEIPTS = {
+    "accepted": (200, b'{"receipt":"accepted"}', {}),
+    "duplicate": (200, b'{"receipt": "duplicate", "more": 1}', {}),
+    "kept": (202, b'{"receipt":"kept"}', {}),
+    "with a letter": (202, b"letter", {"Secagg-Receipt": "kept"}),
+    "of another status": (202, b'{"receipt":"accepted"}', {}),
+    "kept, of another status": (200, b'{"receipt":"kept"}', {}),
+    "another word": (200, b'{"receipt":"thanks"}', {}),
+    "no word": (200, b'{"receipt":1}', {}),
+    "a list": (200, b'{"receipt":["accepted"]}', {}),
+    "cut off": (200, b'{"receipt":', {}),
+    "a letter without one": (200, b"letter", {}),
+    "a letter with another": (200, b"letter", {"Secagg-Receipt": "thanks"}),
+    "a letter of another status": (200, b"letter", {"Secagg-Receipt": "kept"}),
+}
+
+
+@pytest.mark.parametrize("name", RECEIPTS)
+def test_an_answer_is_forgotten_for_a_receipt_alone(name):
+    """Whatever else begins like one: an answer that was taken for delivered would never be sent again."""
+    status, body, fields = RECEIPTS[name]
+    if "letter" in name:
+        fields = {"Secagg-Session": "ab", "Secagg-Sequence": "7", "Secagg-Phase": "unmasking"} | fields
+
+    async def play():
+        async with Connection("https://sums.example", Identity.generate(), patience=0.05) as connection:
+            connection._client = answering(status, body, fields)
+            return await connection.exchange("00" * 32, b"answer", 0)
+
+    if list(RECEIPTS).index(name) > 3:
+        with pytest.raises(ServiceUnavailableError, match="none of the service's"):
+            asyncio.run(play())
+        return
+    receipt, letter = asyncio.run(play())
+    assert str(receipt) == name if status == 200 else receipt is None
+    assert letter is None or letter.body == b"letter"
+
+
 @pytest.mark.parametrize("ask", ["terms", "deliver", "exchange"])
 def test_nothing_is_no_answer_but_to_a_question_for_letters(ask):
     arguments = {"terms": (), "deliver": (b"answer",), "exchange": (b"answer", 0)}

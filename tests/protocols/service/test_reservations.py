@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from dp.errors import UnknownBudgetError
+from dp.errors import LedgerConflictError, UnknownBudgetError
 from dp.ledger import Ledger, ReservationStatus
 from protocols.service import running as running_module
 from protocols.service.desk import Desk
 from protocols.service.jobs import paid
+from protocols.service.paying import Purse
+from protocols.service.sessions import Payment
 from protocols.service.store import Store
 
 from .desk_parties import running
@@ -102,6 +104,46 @@ async def play(folder: Path, step: str, after: bool, how: str) -> None:
             await asyncio.sleep(0.2)
             assert releases(ledger) == (known is not None)
     store.close()
+
+
+def test_a_ledger_that_knows_of_nothing_is_asked_no_longer_than_last_letters_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_module, "PAUSE_SECONDS", 0.0)
+
+    async def play() -> list[int]:
+        store = Store(tmp_path / "service.db", create=True)
+        with ledger_in(tmp_path) as ledger:
+            desk = Desk(store, ledger=ledger)
+            session = await desk.open(paid("private", PLAN, "study", CLINICS))
+            owner = desk._runner.owner
+            (lease,) = owner.claim(1)
+            owner.hold(lease)
+            await desk.cancel(session)
+            owing = []
+            for seconds in (7 * 24 * 3600.0, -1.0):
+                monkeypatch.setattr(running_module, "KEEP_SECONDS", seconds)
+                desk._runner._asked.clear()
+                await desk._runner._settle()
+                owing.append(len(owner.owing()))
+            desk.close()
+        store.close()
+        return owing
+
+    assert asyncio.run(play()) == [1, 0]
+
+
+def test_what_was_committed_is_reserved_no_second_time(tmp_path: Path) -> None:
+    """As a store from before would have it, which has forgotten that the session was run."""
+    payment = Payment.of(PLAN, "study")
+    with ledger_in(tmp_path) as ledger:
+        purse = Purse(ledger)
+        for _ in range(2):  # whoever takes over reserves once more
+            purse.reserve("ab" * 32, payment, PLAN.config, CLINICS)
+        for _ in range(2):
+            purse.commit("ab" * 32, payment, PLAN.config, CLINICS)
+        with pytest.raises(LedgerConflictError):
+            purse.reserve("ab" * 32, payment, PLAN.config, CLINICS)
 
 
 @pytest.mark.parametrize("how", ["cancelled", "stopped", "killed"])

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 
+from protocols.core.machine import Receipt
 from protocols.core.participants import Participants
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import IntegerVector
@@ -659,6 +660,35 @@ def test_letters_of_a_session_that_cannot_be_answered_are_not_heaped_up(tmp_path
 
     asyncio.run(play())
     assert len(fetched) == MOST_WAITING
+
+
+def test_who_has_letters_of_several_sessions_in_hand_takes_none_with_an_answer(tmp_path):
+    """Letters are asked for when there is room for them, which an answer does not look at."""
+    asked = []
+
+    class Answered:
+        identity = Identity.generate()
+
+        async def next_letter(self, after, wait):
+            await asyncio.Event().wait()
+
+        async def exchange(self, session, body, *after):
+            asked.append((session, after))
+            return Receipt.ACCEPTED, None
+
+    async def play():
+        with Folder(tmp_path / "me") as folder:
+            party = client_module.MaskingParty("me")
+            loop = client_module._Loop(Answered(), {}, party, folder, None, print, lambda: 0.0)
+            for several in (True, False):
+                own = asyncio.create_task(asyncio.Event().wait())
+                loop._tasks = {own: "a"} | ({asyncio.create_task(asyncio.Event().wait()): "b"} if several else {})
+                await loop._send("a", b"answer")
+                for task in loop._tasks:
+                    task.cancel()
+
+    asyncio.run(play())
+    assert asked == [("a", ()), ("a", (0, client_module.WAIT_SECONDS))]
 
 
 def test_what_is_no_letter_that_follows_is_not_taken():

@@ -112,6 +112,7 @@ class Teller:
             "key": self.everyone.keys[self.name].hex(),
             "deaf": signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()),
             "threads": os.environ.get("OPENBLAS_NUM_THREADS"),
+            "environment": {name: os.environ.get(name) for name in ("SAID_BEFORE", "SAID_SINCE")},
             "drawn": float(np.random.random()),
             "loaded": "secagg._stream_kernels" in sys.modules,
             "parent": os.getppid(),
@@ -203,6 +204,20 @@ def test_workers_come_from_one_process_that_has_loaded_what_is_slow_to_load():
     (parent,) = {heard[name][0]["parent"] for name in NAMES}
     assert parent != os.getpid()
     assert len({heard[name][0]["drawn"] for name in NAMES}) == len(NAMES)  # by numpy's own generator, which it loaded
+
+
+def test_workers_have_the_environment_of_when_they_are_started(monkeypatch):
+    """Which is not that of the process that they are forked from."""
+
+    def told():
+        with working(Tellers(), 1) as workers:
+            return session(workers, "who").run()[NAMES[0]][0]["environment"]
+
+    monkeypatch.setenv("SAID_BEFORE", "a")
+    assert told() == {"SAID_BEFORE": "a", "SAID_SINCE": None}
+    monkeypatch.delenv("SAID_BEFORE")
+    monkeypatch.setenv("SAID_SINCE", "b")
+    assert told() == {"SAID_BEFORE": None, "SAID_SINCE": "b"}
 
 
 @pytest.mark.parametrize(("question", "how"), [("end", r"ended by SIGKILL, as .* memory"), ("leave", "exit code 7")])

@@ -1,0 +1,103 @@
+"""A real `secagg serve` whose operator's function hangs, beside another training that must go on."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from protocols.masking.policy import ClientPolicy
+from protocols.service.client import take_part
+from protocols.service.connection import Connection
+from protocols.service.members import Members
+from protocols.service.store import Store
+from protocols.service.training import training
+from secagg.signatures import Identity
+
+NAMES = [f"site-{number}" for number in range(1, 6)]
+FUNCTIONS = """
+import re, time
+import numpy as np
+def sleeps(before):
+    time.sleep(1e6)
+def holds(before):  # the interpreter, in C
+    re.match("(a+)+$", "a" * 100 + "b")
+def halves(before):
+    if before is None:
+        return np.array([8.0, -4.0]).tobytes()
+    moved = np.frombuffer(before.terms.payload) + np.array(before.result["sums"]["step"]) / 5
+    return None if before.number == 1 else moved.tobytes()
+"""
+
+
+def session(title, function):
+    return (
+        f'[[session]]\ntitle = "{title}"\nmembers = 5\ndropout = 0.2\n'
+        f'vectors.step = {{length = 2, clip = 8.0}}\ntraining = "steps:{function}"\n'
+    )
+
+
+async def served(folder, *options, function, until_ended):
+    """Serve two trainings side by side, of which one hangs; return code, results and what was said."""
+    (folder / "steps.py").write_text(FUNCTIONS)
+    (folder / "sessions.toml").write_text(session("hangs", function) + session("halves", "halves"))
+    store = Store(folder / "service.db", create=True)
+    tokens = {name: Members(store).invite(name) for name in NAMES}
+    store.close()
+    arguments = ["serve", "sessions.toml", "--store", "service.db", "--port", "0", "--insecure-loopback", "--json"]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", "from protocols.cli import main; main()", *arguments, "--side-by-side", *options),
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        url = re.search(r"http://\S+", (await process.stderr.readline()).decode())[0]
+
+        async def member(name):
+            async with Connection(url, Identity.generate(), insecure_loopback=True, patience=60) as connection:
+                await connection.enrol(name, tokens[name])
+                answers = {"training": training(lambda terms: {"step": -np.frombuffer(terms.payload) / 2}, "halved")}
+                options = {"state": folder / name, "policy": ClientPolicy.permissive(), "warm": False}
+                return await take_part(connection, name, answers, sessions=2, **options)
+
+        ended = await asyncio.gather(*(member(name) for name in NAMES))
+        assert {each.phase for one in ended for each in one} == {"completed"}
+        first = [await process.stdout.readline() for _ in range(2)]
+        if not until_ended:
+            process.terminate()
+        out, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    lines = [line for line in (*first, *out.splitlines()) if line.startswith(b'{"session"')]
+    return process.returncode, list(map(json.loads, lines)), said.decode()
+
+
+@pytest.mark.parametrize("function", ["sleeps", "holds"])
+def test_a_function_that_hangs_keeps_neither_sessions_nor_sigterm_waiting(tmp_path, function):
+    playing = served(tmp_path, function=function, until_ended=False)
+    code, results, said = asyncio.run(asyncio.wait_for(playing, 120))
+    assert code == 0
+    assert [(one["title"], one["state"]) for one in results] == [("halves", "completed")] * 2
+    assert "hangs" not in re.sub("hangs: (its phases|waits)", "", said)  # nothing has become of it
+    store = Store(tmp_path / "service.db")
+    with store.read() as connection:
+        assert connection.exec_driver_sql("SELECT name FROM service_jobs WHERE name LIKE 'serve/0/%'").all() == []
+    store.close()
+
+
+def test_a_function_that_does_not_return_in_time_ends_its_training_by_name(tmp_path):
+    """And nothing else: this training has rounds, and the service ends as one that had a session without a result."""
+    playing = served(tmp_path, "--training-seconds", "15", function="sleeps", until_ended=True)
+    code, results, said = asyncio.run(asyncio.wait_for(playing, 120))
+    assert code == 3
+    assert [(one["title"], one["state"]) for one in results] == [("halves", "completed")] * 2
+    assert said.count("steps:sleeps has failed: it has not returned within 15 s") == said.count("has failed") == 1
+    assert "steps:sleeps has ended the training: JobDeadlineError: it has not returned within 15 s" in said

@@ -1,0 +1,191 @@
+"""An operator's function in a process of its own: what comes of it when it fails, hangs, exits or is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from protocols.core.participants import Participants
+from protocols.inputs.vectors import FloatVector
+from protocols.service import apart
+from protocols.service.apart import Apart
+from protocols.service.errors import JobDeadlineError, JobError
+from protocols.service.jobsteps import Ended
+from protocols.service.session_file import Asked
+from secagg.errors import ParameterError
+
+NAMES = Participants(f"site-{number}" for number in range(1, 6))
+ASKED = Asked(title="a model", members=5, vectors=(FloatVector("step", 2, 8.0),), training="steps:moved", dropout=0.2)
+STEPS = """
+import os, re, signal, sys, time
+from pathlib import Path
+import numpy as np
+calls = 0
+def moved(before):
+    global calls
+    calls += 1
+    if before is None:
+        return f"{os.getpid()} {calls}".encode()
+    told = (before.session, before.number, before.terms.title, before.result["survivors"])
+    assert told == ("ab" * 32, 3, "a model", ["site-1", "site-2"]), told
+    return memoryview(np.frombuffer(before.terms.payload) + np.array(before.result["sums"]["step"]))
+def ends(before):
+    return None
+def raises(before):
+    raise ValueError("4711")
+def exits(before):
+    sys.exit("4711")
+def dies(before):
+    with open("deaths", "a") as noted:
+        noted.write("x")
+    os._exit(7)
+def dies_once(before):
+    if not Path("deaths").exists():
+        Path("deaths").write_text("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return b"later"
+def number(before):
+    return 4711
+def large(before):
+    return bytes((64 << 20) + 1)
+def sleeps(before):
+    Path("begun").write_text(str(os.getpid()))
+    time.sleep(1e6)
+def holds(before):  # the interpreter, in C
+    Path("begun").write_text(str(os.getpid()))
+    re.match("(a+)+$", "a" * 100 + "b")
+def scribbles(before):
+    for number in range(3, 64):
+        try:
+            os.write(number, b"\\0\\0\\0\\1\\xc1")
+        except OSError:
+            pass
+    return b""
+def is_told_to_end(before):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return b"goes on"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "steps.py").write_text(STEPS)
+    (tmp_path / "leaves.py").write_text("import os\nos._exit(3)\n")
+    (tmp_path / "waits.py").write_text("import time\ntime.sleep(1e6)\n")
+    return tmp_path
+
+
+def runs(pid):
+    """Whether a process runs, and has not merely not been waited for."""
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def is_gone(pid):
+    until = time.monotonic() + 30
+    while runs(pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    return not runs(pid)
+
+
+def test_one_process_answers_all_calls_and_gets_the_round_before(folder):
+    terms = ASKED.spec(NAMES, np.array([1.0, 2.0]).tobytes()).terms
+    before = Ended("ab" * 32, 3, terms, {"sums": {"step": [0.5, -4.0]}, "survivors": ["site-1", "site-2"]})
+    with Apart("steps:moved", 60, print) as function:
+        first, second = function(None).split(), function(None).split()
+        assert (first[0], first[1], second[1]) == (second[0], b"1", b"2")
+        assert np.frombuffer(function(before)).tolist() == [1.5, -2.0]
+    assert is_gone(int(first[0]))
+
+
+FAILS = {
+    "raises": ("its function has raised ValueError", "steps:raises has failed: ValueError in steps.py, line 17"),
+    "exits": ("its function has raised SystemExit", "steps:exits has failed: SystemExit in steps.py, line 19"),
+    "number": ("steps:number returned a int, but must return the bytes", None),
+    "large": ("steps:large returned a payload that takes 67,108,865 bytes, but may take 67,108,864", None),
+    "dies": (r"its process has ended \(code 7\), 3 times", "the process of steps:dies has ended (code 7)"),
+    "scribbles": ("its process has ended", "the process of steps:scribbles has ended (signal 9), and is started again"),
+}
+
+
+@pytest.mark.parametrize("name", FAILS)
+def test_what_fails_is_named_without_what_its_error_says(folder, name):
+    raised, said = FAILS[name]
+    told = []
+    with Apart(f"steps:{name}", 60, told.append) as function, pytest.raises(JobError, match=raised) as refused:
+        function(None)
+    assert told[0].startswith(said or str(refused.value))
+    assert "4711" not in f"{told} {refused.value}"
+    if name == "dies":
+        assert (folder / "deaths").read_text() == "x" * apart.TRIES
+
+
+def test_a_process_that_is_killed_is_started_again(folder):
+    told = []
+    with Apart("steps:dies_once", 60, told.append) as function:
+        assert function(None) == b"later"
+    assert told == ["the process of steps:dies_once has ended (signal 9), and is started again"]
+
+
+@pytest.mark.parametrize("name", ["sleeps", "holds"])
+def test_one_that_is_too_late_is_killed(folder, name):
+    told = []
+    with Apart(f"steps:{name}", 60, told.append) as function:
+        function._seconds = 0.5  # since loading takes some seconds
+        with pytest.raises(JobDeadlineError, match=r"has not returned within 0\.5 s"):
+            function(None)
+        assert is_gone(int((folder / "begun").read_text()))
+    assert told == [f"steps:{name} has failed: it has not returned within 0.5 s"]
+
+
+NOT_LOADED = {
+    "steps:nothing": "steps has no nothing",
+    "nowhere:moved": "there is no module nowhere",
+    "leaves:f": r"its process has ended \(code 3\), 3 times",
+    "waits:f": "it has not returned within 2 s",
+}
+
+
+@pytest.mark.parametrize("named", NOT_LOADED)
+def test_what_cannot_be_loaded_is_named_at_once(folder, named):
+    with pytest.raises(ParameterError, match=NOT_LOADED[named]), Apart(named, 2 if "waits" in named else 60, print):
+        pass
+
+
+@pytest.mark.parametrize("bad", [0, -1, float("nan"), 1e9])
+def test_seconds_are_checked(bad):
+    with pytest.raises(ParameterError, match="training_seconds"):
+        Apart("steps:moved", bad, print)
+
+
+def test_a_process_that_is_told_to_end_leaves_that_to_the_service(folder):
+    """As systemd does, which tells all processes of a unit."""
+    with Apart("steps:is_told_to_end", 60, print) as function:
+        assert function(None) == b"goes on"
+
+
+OWNER = """
+import os, threading
+from protocols.service.apart import Apart
+with Apart("steps:sleeps", 600, print) as function:
+    threading.Thread(target=function, args=(None,), daemon=True).start()
+    input()
+    os._exit(0)
+"""
+
+
+def test_a_process_whose_service_was_killed_ends(folder):
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", OWNER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as owner:  # noqa: S603
+        until = time.monotonic() + 60
+        while not (folder / "begun").exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        owner.send_signal(signal.SIGKILL)
+    assert is_gone(int((folder / "begun").read_text()))
