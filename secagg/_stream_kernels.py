@@ -9,6 +9,7 @@ for other processors; tests hold both together.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ _ROUNDS = 14
 _WORD, _HALF, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 
+@cache
 def blocks_at_once(context: Any = cpu_target.target_context) -> int:
     """Return how many blocks a register holds where numba may use AES instructions; 0 where it may not.
 

@@ -52,8 +52,8 @@ from dp.samplers import discrete_gaussian
 from secagg import field, loops, residues
 loops.prefer_compiled()
 assert discrete_gaussian(3.0, 100).shape == (100,)
-lanes = np.arange(9, dtype=np.uint32)
-assert (residues.unpack(residues.pack(lanes, 5), 5, 9) == lanes).all()
+lanes = np.arange(9, dtype=np.uint64)  # of so many bits that all processors use the same loops
+assert (residues.unpack(residues.pack(lanes, 60), 60, 9) == lanes).all()
 """
 
 
