@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
 import numpy as np
+import numpy.typing as npt
 
 from ..graph import Graph
 from ..messages import (
@@ -51,19 +52,23 @@ class Dealt:
         lists = [recipients(state, graph, dealer) for dealer in dealers]
         counts = np.fromiter(map(len, lists), np.intp, len(lists))
         to = np.fromiter(itertools.chain.from_iterable(lists), np.int32, counts.sum())
-        self._dealers = np.repeat(np.array(dealers, dtype=np.int32), counts)
-        self._rows = to.argsort(kind="stable")  # by recipient, and by dealer for each
-        self._recipients = to[self._rows]
+        order = to.argsort(kind="stable")  # by recipient, and by dealer for each
+        self._recipients = to[order]
+        self._dealers = np.repeat(np.array(dealers, dtype=np.int32), counts)[order]
         ends = (COMMITMENTS_BYTES * counts).tolist()  # behind which the complete graph has what stays with the dealer
         commitments = [state.commitments[dealer][:end] for dealer, end in zip(dealers, ends, strict=True)]
-        self._sealed = np.frombuffer(b"".join(map(state.sealed.__getitem__, dealers)), f"V{SEALED_SHARES_BYTES}")
-        self._commitments = np.frombuffer(b"".join(commitments), f"V{COMMITMENTS_BYTES}")
+        self._sealed = _rows(map(state.sealed.__getitem__, dealers), SEALED_SHARES_BYTES, order)
+        self._commitments = _rows(commitments, COMMITMENTS_BYTES, order)
 
     def to(self, recipient: int) -> tuple[tuple[int, ...], bytes, bytes]:
         """Return who has dealt to a recipient, ascending, and the sealed shares and commitments of each in a row."""
         first, end = np.searchsorted(self._recipients, [recipient, recipient + 1])
-        rows = self._rows[first:end]
-        return tuple(self._dealers[rows].tolist()), self._sealed[rows].tobytes(), self._commitments[rows].tobytes()
+        dealers = tuple(self._dealers[first:end].tolist())
+        return dealers, self._sealed[first:end].tobytes(), self._commitments[first:end].tobytes()
+
+
+def _rows(dealt: Iterable[bytes], size: int, order: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(b"".join(dealt), np.uint8).reshape(-1, size).take(order, axis=0)
 
 
 def refuted(state: ServerState, clients: Iterable[int]) -> frozenset[int]:

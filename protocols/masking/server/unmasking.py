@@ -9,6 +9,7 @@ dealer has cheated (SPEC section 9). No secret is reconstructed more than twice,
 from __future__ import annotations
 
 import itertools
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,9 +45,12 @@ class Recovered:
 
 
 def collect_shares(responses: Iterable[tuple[int, Iterable[int], bytes]]) -> dict[int, Shares]:
-    """Turn holders, each with the owners of its shares in the order in which these lie there, into shares by owner."""
+    """Turn holders, each with the owners of its shares in the order in which these lie there, into shares by owner.
+
+    Each owner's come in the order of their holders.
+    """
     shares: dict[int, dict[int, bytes]] = defaultdict(dict)
-    for holder, owners, together in responses:
+    for holder, owners, together in sorted(responses, key=operator.itemgetter(0)):
         for owner, share in zip(owners, records(together, SHARE_BYTES), strict=True):
             shares[owner][holder] = share
     return dict(shares)
@@ -168,8 +172,10 @@ def remove_masks(
 
 def _lowest(shares: Shares, threshold: int, last: Collection[int] = ()) -> dict[int, bytes]:
     """Return the shares of so many holders: the lowest, but for some who come after all others."""
-    holders = sorted(sorted(shares), key=last.__contains__)[:threshold]
-    return {holder: shares[holder] for holder in sorted(holders)}
+    holders = sorted(shares)
+    if last:
+        holders = sorted(sorted(holders, key=last.__contains__)[:threshold])
+    return {holder: shares[holder] for holder in holders[:threshold]}
 
 
 def _reconstruct_all(shares: Mapping[int, Shares]) -> dict[int, bytes | None]:
