@@ -15,7 +15,7 @@ from bench.side_by_side import Timings, clocked, size, take_turns
 from bench.suite.findings import Finding, Rival, Row
 from protocols.core.threat_model import ThreatModel
 from protocols.masking import derivations
-from protocols.masking.messages import AdvertiseKeys, UnmaskingShares
+from protocols.masking.messages import AdvertiseKeys
 from protocols.masking.server import unmasking
 from protocols.masking.topology import GraphKind, derive_topology
 from secagg import masking, shamir
@@ -56,14 +56,9 @@ class Session:
         key_shares = {
             c: shamir.split(keys[c].private_bytes, threshold=threshold, indices=clients) for c in self.dropped
         }
+        shares = seed_shares | key_shares
         self.responses = [
-            UnmaskingShares(
-                self.session_id,
-                holder,
-                {owner: seed_shares[owner][holder] for owner in self.survivors},
-                {owner: key_shares[owner][holder] for owner in self.dropped},
-            )
-            for holder in self.survivors
+            (holder, clients, b"".join([shares[owner][holder] for owner in clients])) for holder in self.survivors
         ]
         rng = np.random.default_rng()
         self.plain_sum = np.zeros(LENGTH, dtype=np.uint32)
@@ -89,13 +84,13 @@ class Session:
 
     def unmask(self) -> None:
         """What Server does when it closes its last round, from shares to the unmasked sum."""
-        seed_shares, key_shares = unmasking.collect_shares(self.responses)
+        shares = unmasking.collect_shares(self.responses)
         recovered = unmasking.recover(
             self.session_id,
             self.advertised,
-            {},  # commitments are read where a share is wrong, and none is
-            seed_shares=seed_shares,
-            key_shares=key_shares,
+            lambda dealer: {},  # read where a share is wrong, and none is
+            seed_shares={owner: shares[owner] for owner in self.survivors},
+            key_shares={owner: shares[owner] for owner in self.dropped},
             threshold=self.threshold,
         )
         unmasking.remove_masks(

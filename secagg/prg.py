@@ -4,18 +4,18 @@ The stream of a 32-byte seed is AES-256 in counter mode with an all-zero initial
 is the encryption of i as a 16-byte big-endian integer. Read as little-endian lanes it is a vector of residues mod
 2**32 or 2**64, and after a bit-mask mod any smaller power of two (SPEC section 5).
 
-The counter blocks are the same for every seed, so each chunk of them is made once, stays in cache, and is
-encrypted under one key after another: chunk by chunk outside, seed by seed inside. AES is called as ECB on the
-counter blocks, which is the same function as CTR with a zero keystream input, runs at the speed of the hardware, and
-lets go of the interpreter lock. A compiled loop adds four streams at once, where it pays to load one (`loops`).
+A library makes streams until it pays to load a compiled loop (`loops`) that does it in registers, where the processor
+has instructions for AES. The counter blocks are the same for every seed. So the library gets them from cache, and
+encrypts them under one key after another: chunk by chunk outside, seed by seed inside. AES is called as ECB on the
+counter blocks, which is the same function as CTR with a zero keystream input, and lets go of the interpreter lock.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -36,17 +36,17 @@ CHUNK_BYTES = 256 * 1024
 _SHARE_BYTES = 64 * 1024
 """A thread needs this much of the vector for itself; shorter calls spend their time on the interpreter lock."""
 
-_SEEDS_AT_ONCE = 512
-"""Bounds the memory of expanded AES keys, about 1 KiB each; twice as many are there at a time."""
+_SEEDS_AT_ONCE = 2048
+"""Bounds the memory of expanded AES keys, about 1 KiB each."""
 
 _LINE_BYTES = 64
 """Of a processor's cache. Vectors that lie across lines are read and written twice."""
 
-_TOGETHER = 4
-"""Streams of one sign that a compiled loop takes at once."""
+_KEYS_IN_CACHE = 64
+"""Expanded, a quarter of the fastest cache: a compiled loop goes through them for each stretch of lanes."""
 
-_ADDITIONS = 64
-"""numpy does so many while it reads or writes a number of another length, by which `loops` counts."""
+_STREAMED = 20
+"""A compiled loop saves as much on so many lanes of streams as on one number that `loops` counts."""
 
 
 def cpu_count() -> int:
@@ -97,8 +97,7 @@ def add_streams(
         ParameterError: a target is not a contiguous vector of lanes or shares memory with another, or a seed is not 32
             bytes long. Nothing was added then.
     """
-    seeds = [(seed, True) for seed in add] + [(seed, False) for seed in subtract]
-    for seed, _ in seeds:  # all of them before any is used
+    for seed in itertools.chain(add, subtract):  # all of them before any is used
         _check_seed(seed)
     slices = _slices(targets)
     total_bytes = sum(piece.lanes.nbytes for piece in slices)
@@ -106,57 +105,57 @@ def add_streams(
         threads = cpu_count()
     threads = max(1, min(threads, total_bytes // _SHARE_BYTES))
     chunks = [chunk for piece in slices for chunk in piece.chunks(total_bytes // threads)]
-    together = _TOGETHER if compiled_pays(len(seeds) * sum(chunk.lanes.size for chunk in chunks) // _ADDITIONS) else 1
-    rooms = [_Room(chunks, together) for _ in range(threads)]
-
-    def apply(chunk: _Slice, groups: Sequence[_Group]) -> None:
-        room = rooms.pop()  # there are as many as threads
-        room.apply(groups, chunk)
-        rooms.append(room)
-
-    running: list[Future[None]] = []
+    numbers = (len(add) + len(subtract)) * sum(chunk.lanes.size for chunk in chunks)
+    applying = _applying_compiled if compiled_pays(numbers // _STREAMED) and _has_instructions() else _applying
     with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(seeds), _SEEDS_AT_ONCE):
-            groups = _groups(seeds[start : start + _SEEDS_AT_ONCE], together)  # while those before are at work
-            _wait_for(running)
-            if threads == 1:
-                for chunk in chunks:
-                    apply(chunk, groups)
-            else:
-                running = [pool.submit(apply, chunk, groups) for chunk in chunks]
-        _wait_for(running)
+        for added, subtracted in _batches(add, subtract):
+            list((pool.map if threads > 1 else map)(applying(added, subtracted), chunks))
 
 
-def _wait_for(running: Sequence[Future[None]]) -> None:
-    for piece in running:
-        piece.result()
+def _batches(add: Sequence[bytes], subtract: Sequence[bytes]) -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
+    for start in range(0, len(add) + len(subtract), _SEEDS_AT_ONCE):
+        end = start + _SEEDS_AT_ONCE
+        yield add[start:end], subtract[max(0, start - len(add)) : max(0, end - len(add))]
 
 
-_Group = tuple[Callable[..., None], list[Any]]
-"""What adds or subtracts some streams, and the AES keys that make them."""
+def _has_instructions() -> bool:
+    from . import _stream_kernels
+
+    return _stream_kernels.blocks_at_once() > 0
 
 
-def _groups(seeds: Sequence[tuple[bytes, bool]], together: int) -> list[_Group]:
-    """Expand seeds, which are added where that is true, and group them by what takes them: some at once, or one."""
-    groups: list[_Group] = []
-    for added, one in ((True, _add), (False, _subtract)):
-        ciphers = [_cipher(seed) for seed, wanted in seeds if wanted is added]
-        alone = len(ciphers) % together if together > 1 else len(ciphers)
-        if alone < len(ciphers):
-            from . import _stream_kernels
+def _applying_compiled(add: Sequence[bytes], subtract: Sequence[bytes]) -> Callable[[_Slice], None]:
+    """Return what takes the streams of these seeds to a slice, with the processor's AES instructions."""
+    from . import _stream_kernels
 
-            some = _stream_kernels.add if added else _stream_kernels.subtract
-            groups += [(some, ciphers[at : at + together]) for at in range(alone, len(ciphers), together)]
-        groups += [(one, [cipher]) for cipher in ciphers[:alone]]
-    return groups
+    seeds = np.frombuffer(b"".join([*add, *subtract]), dtype="<u4").reshape(-1, SEED_BYTES // 4)
+    keys = np.empty((len(seeds), _stream_kernels.KEY_WORDS), dtype=np.uint32)
+    _stream_kernels.expand(seeds, keys)
 
+    def apply(chunk: _Slice) -> None:
+        for start in range(0, len(keys), _KEYS_IN_CACHE):
+            some = keys[start : start + _KEYS_IN_CACHE]
+            num_added = min(max(0, len(add) - start), len(some))
+            _stream_kernels.apply(chunk.lanes, np.uint64(chunk.first_block), some, num_added)
 
-def _add(lanes: Residues, stream: Residues) -> None:
-    np.add(lanes, stream, out=lanes)
+    return apply
 
 
-def _subtract(lanes: Residues, stream: Residues) -> None:
-    np.subtract(lanes, stream, out=lanes)
+def _applying(add: Sequence[bytes], subtract: Sequence[bytes]) -> Callable[[_Slice], None]:
+    """Return what takes the streams of these seeds to a slice, by the library and numpy."""
+    operations: list[tuple[Callable[..., Any], Any]] = [(np.add, _cipher(seed)) for seed in add]
+    operations += [(np.subtract, _cipher(seed)) for seed in subtract]
+
+    def apply(chunk: _Slice) -> None:
+        lanes, counters = chunk.lanes, _counter_blocks(chunk.first_block, chunk.num_blocks)
+        room = np.empty(len(counters) + _LINE_BYTES, dtype=np.uint8)
+        buffer = room.data[-room.ctypes.data % _LINE_BYTES :][: len(counters)]
+        stream = np.frombuffer(buffer, lanes.dtype, lanes.size)
+        for operation, cipher in operations:
+            cipher.encrypt(counters, output=buffer)
+            operation(lanes, stream, out=lanes)
+
+    return apply
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,27 +178,6 @@ class _Slice:
             _Slice(self.lanes[start : start + step], self.first_block + number * blocks)
             for number, start in enumerate(range(0, self.lanes.size, step))
         ]
-
-
-class _Room:
-    """A thread's buffers, one for each stream of a group, for any of the chunks: each from a line of the cache on."""
-
-    def __init__(self, chunks: Sequence[_Slice], streams: int) -> None:
-        longest = max((chunk.num_blocks for chunk in chunks), default=0) * BLOCK_BYTES
-        step = -(-longest // _LINE_BYTES) * _LINE_BYTES
-        room = np.empty(streams * step + _LINE_BYTES, dtype=np.uint8)
-        first = -room.ctypes.data % _LINE_BYTES
-        self._buffers = [room.data[first + number * step :][:longest] for number in range(streams)]
-
-    def apply(self, groups: Sequence[_Group], chunk: _Slice) -> None:
-        """Add or subtract the streams of all groups."""
-        counters = _counter_blocks(chunk.first_block, chunk.num_blocks)
-        outputs = [buffer[: len(counters)] for buffer in self._buffers]
-        streams = [np.frombuffer(buffer, chunk.lanes.dtype, chunk.lanes.size) for buffer in self._buffers]
-        for operation, ciphers in groups:
-            for cipher, output in zip(ciphers, outputs, strict=False):  # one or all
-                cipher.encrypt(counters, output=output)
-            operation(chunk.lanes, *streams[: len(ciphers)])
 
 
 def _slices(targets: Sequence[Residues]) -> list[_Slice]:

@@ -126,13 +126,16 @@ def add_packed(total: Residues, packed: bytes | memoryview, modulus_bits: int) -
         np.add(total, np.frombuffer(packed, dtype=total.dtype), out=total)
         return
     add: Any = _bit_arrays.add_unpacked
+    source, done = np.frombuffer(memoryview(packed).toreadonly(), dtype=np.uint8), 0
     if compiled_pays(_READING * total.size):
         from . import _bit_kernels
 
         add = _bit_kernels.add_unpacked
-    source = np.frombuffer(packed, dtype=np.uint8)
-    words = np.zeros(min(total.size, _STRETCH) * modulus_bits // 64 + 2, dtype="<u8")
-    for start in range(0, total.size, _STRETCH):
+        if modulus_bits <= _bit_kernels.WIDEST and _bit_kernels.picks_bytes():
+            places = _bit_kernels.places(modulus_bits)
+            done = _bit_kernels.add_eights(source, np.uint64(modulus_bits), *places, total)
+    words = np.zeros(min(total.size - done, _STRETCH) * modulus_bits // 64 + 2, dtype="<u8")
+    for start in range(done, total.size, _STRETCH):
         lanes = total[start : start + _STRETCH]
         stretch = source[start * modulus_bits // 8 : -(-(start + lanes.size) * modulus_bits // 8)]
         words.view(np.uint8)[: stretch.size] = stretch  # to where words can be read

@@ -48,6 +48,7 @@ CONSTANTS = {
     "SEALED_SHARES_BYTES": "protocols.masking.messages:SEALED_SHARES_BYTES",
     "DIGEST_BYTES": "protocols.core.framing:DIGEST_BYTES",
     "HEADER_BYTES": "protocols.core.framing:HEADER_BYTES",
+    "COMMITMENTS_BYTES": "protocols.masking.messages:COMMITMENTS_BYTES",
     "MAX_INVITATION_BYTES": "protocols.masking.wire:MAX_INVITATION_BYTES",
     "BYTES_PER_PEER": "protocols.masking.wire:BYTES_PER_PEER",
     "BYTES_PER_LISTED_CLIENT": "protocols.masking.wire:BYTES_PER_LISTED_CLIENT",

@@ -1,17 +1,18 @@
 """Messages as bytes: a frame that tells damage, a limit before anything is read, and one way to write a message.
 
-A frame is the magic `SAGG`, one byte of version, 16 bytes of the SHA-256 of the body, and the body in MessagePack (SPEC
-section 8). The digest tells damage, not malice: authenticity is the business of the transport, of the sealed shares,
-and of signatures. Nothing is decoded before its size and digest are checked.
+A frame is the magic `SAGG`, one byte of version, the XXH3 of the body in 16 bytes, and the body in MessagePack (SPEC
+section 8). XXH3 tells damage, not malice: anyone can find other bytes of the same digest, as anyone writes the digest
+of other bytes. Authenticity is the business of the transport, of the sealed shares, and of signatures. Nothing is
+decoded before its size and digest are checked.
 """
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 from typing import Any
 
 import msgspec
+from xxhash import xxh3_128_digest
 
 from secagg.errors import MalformedMessage
 
@@ -25,7 +26,7 @@ _ENCODER = msgspec.msgpack.Encoder()
 def encode(message: msgspec.Struct, *, version: int) -> bytes:
     """Return a message in its frame."""
     body = msgspec.msgpack.encode(message)
-    return b"".join((MAGIC, bytes([version]), _digest(body), body))
+    return b"".join((MAGIC, bytes([version]), digest(body), body))
 
 
 def decode(data: bytes, message_type: Any, *, version: int, max_bytes: int) -> Any:
@@ -47,7 +48,7 @@ def body_of(data: bytes, *, version: int, max_bytes: int) -> memoryview:
     if data[len(MAGIC)] != version:
         raise MalformedMessage(f"the message has version {data[len(MAGIC)]}, but this is version {version}")
     body = memoryview(data)[HEADER_BYTES:]
-    if data[len(MAGIC) + 1 : HEADER_BYTES] != _digest(body):
+    if data[len(MAGIC) + 1 : HEADER_BYTES] != digest(body):
         raise MalformedMessage("the message was damaged on its way")
     return body
 
@@ -71,17 +72,22 @@ def decode_body(body: bytes | memoryview, message_type: Any) -> Any:
 
 
 def fingerprint(data: bytes) -> bytes:
-    """Return what tells a frame from any other: its header, which holds a digest of the body."""
+    """Return what tells a frame from any other of an honest writer: its header, which holds a digest of the body.
+
+    Security: who wants to can write two frames of one fingerprint, and has the second taken for the first again. So
+    nothing may come of a repetition but what came of the first.
+    """
     return bytes(data[:HEADER_BYTES])
+
+
+def digest(body: bytes | memoryview) -> bytes:
+    """Return the XXH3 of a body, DIGEST_BYTES, big-endian."""
+    return xxh3_128_digest(body)
 
 
 def printable(text: object) -> str:
     """Return a text that may hold a peer's words as one that is fit for a log or a terminal: visible, and short."""
     return "".join(character if character.isprintable() else "?" for character in str(text)[-_LONGEST_TEXT:])
-
-
-def _digest(body: bytes | memoryview) -> bytes:
-    return hashlib.sha256(body).digest()[:DIGEST_BYTES]
 
 
 @lru_cache(maxsize=64)

@@ -53,13 +53,9 @@ def share_commitment(kind: int, session_id: bytes, dealer: int, holder: int, sha
     return digest(label, session_id, _id(dealer), _id(holder), share)
 
 
-def share_commitments(session_id: bytes, dealer: int, holder: int, shares: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-    """Return the commitments to a holder's two shares: of the dealer's seed, of its key."""
-    seed_share, key_share = shares
-    return (
-        share_commitment(0, session_id, dealer, holder, seed_share),
-        share_commitment(1, session_id, dealer, holder, key_share),
-    )
+def share_commitments(session_id: bytes, dealer: int, holder: int, shares: tuple[bytes, bytes]) -> bytes:
+    """Return the commitments to a holder's two shares side by side: of the dealer's seed, of its key."""
+    return b"".join([share_commitment(kind, session_id, dealer, holder, share) for kind, share in enumerate(shares)])
 
 
 def keys_statement(keys: AdvertiseKeys) -> bytes:
@@ -82,12 +78,12 @@ def entry_digest(keys: AdvertiseKeys) -> bytes:
 
 def roster_digest(entries: Mapping[int, bytes]) -> bytes:
     """Return a digest of everyone's advertised keys, from client id -> `entry_digest`, whatever the order."""
-    return digest(Label.ROSTER, _in_order(entries))
+    return digest(Label.ROSTER, b"".join([entries[client_id] for client_id in sorted(entries)]))
 
 
-def seen_digest(roster: bytes, entries: Mapping[int, bytes]) -> bytes:
+def seen_digest(roster: bytes, entries: Mapping[int, bytes], shown: Iterable[int]) -> bytes:
     """Return a digest of what one client was shown: of everyone's keys, and of the entries that it was sent."""
-    return digest(Label.ROSTER_SEEN, roster, _in_order(entries))
+    return digest(Label.ROSTER_SEEN, roster, b"".join([entries[client_id] for client_id in sorted(shown)]))
 
 
 def survivors_statement(session_id: bytes, roster: bytes, shared: Iterable[int], survivors: Iterable[int]) -> bytes:
@@ -97,10 +93,6 @@ def survivors_statement(session_id: bytes, roster: bytes, shared: Iterable[int],
     """
     hashes = (hashlib.sha256(_ids(ids)).digest() for ids in (shared, survivors))
     return frame(Label.SIGN_SURVIVORS, session_id, roster, *hashes)
-
-
-def _in_order(entries: Mapping[int, bytes]) -> bytes:
-    return b"".join([entries[client_id] for client_id in sorted(entries)])
 
 
 def _id(client_id: int) -> bytes:

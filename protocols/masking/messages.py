@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from secagg.aead import OVERHEAD_BYTES
-from secagg.derivation import Label, digest
+from secagg.derivation import HASH_BYTES, Label, digest
 from secagg.shamir import share_bytes
 
 from ..core.threat_model import MAX_CLIENTS
@@ -22,14 +22,17 @@ VERSION = 1
 SECRET_BYTES = 32
 SHARE_BYTES = share_bytes(SECRET_BYTES)
 SEALED_SHARES_BYTES = 2 * SHARE_BYTES + OVERHEAD_BYTES
+COMMITMENTS_BYTES = 2 * HASH_BYTES
+"""To a holder's share of the dealer's seed, and to its share of the dealer's key."""
 
 ClientId = Annotated[int, Meta(ge=1, le=MAX_CLIENTS)]
 Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
-Share = Annotated[bytes, Meta(min_length=SHARE_BYTES, max_length=SHARE_BYTES)]
-SealedShares = Annotated[bytes, Meta(min_length=SEALED_SHARES_BYTES, max_length=SEALED_SHARES_BYTES)]
-ShareCommitments = tuple[Bytes32, Bytes32]
-"""To a holder's share of the dealer's seed, and to its share of the dealer's key."""
+
+
+def records(together: bytes, size: int) -> list[bytes]:
+    """Cut what lies side by side in a message into records of `size` bytes."""
+    return [together[start : start + size] for start in range(0, len(together), size)]
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -86,29 +89,32 @@ class Roster(Message, frozen=True, tag="roster"):
 
 
 class ShareKeys(Message, frozen=True, tag="share-keys"):
-    """Client to server, round ShareKeys: for each neighbour, sealed shares of both secrets.
+    """Client to server, round ShareKeys: for each neighbour, sealed shares of both secrets and commitments to them.
 
-    `seen` is a digest of the roster, so that a client that was shown other keys takes no part. Commitments are to the
-    shares of all holders, in the complete graph to the sender's own as well.
+    `seen` is a digest of the roster, so that a client that was shown other keys takes no part. Records lie side by
+    side, ascending by neighbour: SEALED_SHARES_BYTES and COMMITMENTS_BYTES each. In the complete graph the commitments
+    to the sender's own shares come last.
     """
 
     session_id: Bytes32
     sender: ClientId
     seen: Bytes32
-    sealed: dict[ClientId, SealedShares]
-    commitments: dict[ClientId, ShareCommitments]
+    sealed: bytes
+    commitments: bytes
 
 
 class ShareDelivery(Message, frozen=True, tag="share-delivery"):
-    """Server to client: the sealed shares that its neighbours sent to it, and the commitments to them.
+    """Server to client: the sealed shares that its neighbours dealt to it, and the commitments to them.
 
-    It asks for the masked input; against a malicious server, for a receipt.
+    Records lie side by side, in the order of the dealers. It asks for the masked input; against a malicious server, for
+    a receipt.
     """
 
     session_id: Bytes32
     recipient: ClientId
-    sealed: dict[ClientId, SealedShares]
-    commitments: dict[ClientId, ShareCommitments]
+    dealers: tuple[ClientId, ...]
+    sealed: bytes
+    commitments: bytes
 
 
 class ShareReceipt(Message, frozen=True, tag="share-receipt"):
@@ -167,12 +173,15 @@ class UnmaskingRequest(Message, frozen=True, tag="unmasking-request"):
 
 
 class UnmaskingShares(Message, frozen=True, tag="unmasking-shares"):
-    """Client to server, round Unmasking: of each neighbour one share, of its seed or of its key, never both."""
+    """Client to server, round Unmasking: of each client whose shares it holds one, of its seed or of its key.
+
+    They lie side by side, SHARE_BYTES each, ascending by owner: of the keys of those that the request says have
+    dropped, of the seeds of the others.
+    """
 
     session_id: Bytes32
     sender: ClientId
-    self_mask_shares: dict[ClientId, Share]
-    mask_key_shares: dict[ClientId, Share]
+    shares: bytes
 
 
 ToServer = AdvertiseKeys | ShareKeys | ShareReceipt | MaskedInput | Confirmation | UnmaskingShares

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from . import wire
 from .config import RoundConfig
 from .messages import (
+    COMMITMENTS_BYTES,
     SEALED_SHARES_BYTES,
     SHARE_BYTES,
     AdvertiseKeys,
@@ -58,24 +59,21 @@ def estimate(config: RoundConfig, degree: int | None = None) -> Traffic:
         confirmation_public_key=bytes(32) if adversary.may_equivocate else None,
         signature=signature if adversary.needs_identities else None,
     )
-    sealed = dict.fromkeys(peers, bytes(SEALED_SHARES_BYTES))
-    shares = dict.fromkeys(peers, bytes(SHARE_BYTES))
-    if config.topology.complete:
-        shares[own_id - degree] = bytes(SHARE_BYTES)
-    commitments = dict.fromkeys(peers, (bytes(32), bytes(32)))
+    sealed, commitments = bytes(SEALED_SHARES_BYTES * degree), bytes(COMMITMENTS_BYTES * degree)
+    holders = degree + config.topology.complete
     everyone = tuple(range(1, own_id + 1))
     threshold = config.topology.threshold if adversary.may_equivocate else 0
     confirmations = dict.fromkeys(list(peers)[:threshold], signature)
     sent: list[Message] = [
         keys,
-        ShareKeys(session_id, own_id, bytes(32), sealed, dict.fromkeys(shares, (bytes(32), bytes(32)))),
+        ShareKeys(session_id, own_id, bytes(32), sealed, bytes(COMMITMENTS_BYTES * holders)),
         MaskedInput(session_id, own_id, tuple(memoryview(bytes(lane.packed_bytes)) for lane in config.codecs), ()),
-        UnmaskingShares(session_id, own_id, shares, {}),
+        UnmaskingShares(session_id, own_id, bytes(SHARE_BYTES * holders)),
     ]
     received: list[Message] = [
         Invitation(own_id, config, bytes(32)),
         Roster(session_id, own_id, bytes(32), (keys,) * (degree + 1)),
-        ShareDelivery(session_id, own_id, sealed, commitments),
+        ShareDelivery(session_id, own_id, tuple(peers), sealed, commitments),
         UnmaskingRequest(session_id, own_id, own_id, (), confirmations),
     ]
     dealt, taken = sent[:2], received[:2]

@@ -16,7 +16,7 @@ from secagg.residues import lane_dtype, pack, unpack
 
 from .config import RoundConfig
 
-_LANES = (31, 63)  # which are not copied as they are
+_LANES = (31, 57, 63)  # each by another loop
 _SHARES = 5
 _SEEDS = [bytes([number]) * SEED_BYTES for number in range(8)]
 

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from secagg.errors import SecAggError
@@ -186,8 +187,11 @@ class Session(Generic[C, P]):
 
         if sum(map(len, arrived.values())) < _LARGE_BYTES * max(2, len(arrived)):
             return list(map(receive, arrived, arrived.values()))
-        with ThreadPoolExecutor(self.threads) as pool:
-            return list(pool.map(receive, arrived, arrived.values()))
+        return list(self._pool.map(receive, arrived, arrived.values()))
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.threads)
 
     @property
     def _place(self) -> Place:

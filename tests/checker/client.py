@@ -12,7 +12,7 @@ from .private import Drawn
 from .refusal import Refused, require
 from .roster import check_keys, keys_statement, roster_digest, seen_digest
 
-SHARE_BYTES = 36
+SHARE_BYTES, SEALED_BYTES, COMMITMENTS_BYTES = 36, 100, 64
 EXPECTED = {
     "invited": ("invitation",),
     "advertised": ("roster",),
@@ -142,18 +142,15 @@ class Client:
             )
         ]
         self.own_share = dealt[0].get(self.id)
-        sealed = {}
+        sealed = b""
         for peer in self.peers:
             plaintext = dealt[0][peer] + dealt[1][peer]
             key = self._sealing_key(self.id, peer)
-            sealed[peer] = seal(
-                key, plaintext, self._data(self.id, peer), bytes.fromhex(self.given["nonces"][str(peer)])
-            )
+            sealed += seal(key, plaintext, self._data(self.id, peer), bytes.fromhex(self.given["nonces"][str(peer)]))
         require(not session.topology.complete or roster_digest(listed) == session.everyone, "ContradictoryRequest")
-        commitments = {
-            holder: session.share_commitments(self.id, holder, dealt[0][holder], dealt[1][holder])
-            for holder in sorted(holders)
-        }
+        commitments = b"".join(
+            session.share_commitments(self.id, holder, dealt[0][holder], dealt[1][holder]) for holder in holders
+        )
         seen = seen_digest(session.everyone, listed)
         return self._encode("share-keys", seen=seen, sealed=sealed, commitments=commitments)
 
@@ -177,13 +174,19 @@ class Client:
     def _accept(self, message: dict[str, Any], phase: str) -> bytes:
         session = self.session
         assert session
-        sealed, commitments = message["sealed"], message["commitments"]
-        strangers = set(sealed) - set(self.peers)
+        dealers = message["dealers"]
+        require(len(set(dealers)) == len(dealers), "ContradictoryRequest")
+        strangers = set(dealers) - set(self.peers)
         require(not strangers, "ContradictoryRequest", *strangers)
-        require(set(commitments) == set(sealed), "ContradictoryRequest")
-        self._enough(len(sealed))
+        sealed, commitments = (
+            dict(zip(dealers, wire.records(message[name], size), strict=False))
+            for name, size in (("sealed", SEALED_BYTES), ("commitments", COMMITMENTS_BYTES))
+        )
+        require(len(message["sealed"]) == SEALED_BYTES * len(dealers), "ContradictoryRequest")
+        require(len(message["commitments"]) == COMMITMENTS_BYTES * len(dealers), "ContradictoryRequest")
+        self._enough(len(dealers))
         self.shares = {}
-        for sender in sorted(sealed):
+        for sender in sorted(dealers):
             try:
                 opened = unseal(self._sealing_key(sender, self.id), sealed[sender], self._data(sender, self.id))
             except Refused:
@@ -266,11 +269,10 @@ class Client:
         require(not session.topology.complete or claimed == neighbours + 1, "ContradictoryRequest")
         require(claimed <= session.num_clients, "ContradictoryRequest")
         self._enough_survivors(claimed, neighbours)
-        seeds = {i: shares[0] for i, shares in self.shares.items() if i not in dropped}
+        given = {i: shares[1 if i in dropped else 0] for i, shares in self.shares.items()}
         if self.own_share is not None:
-            seeds[self.id] = self.own_share
-        keys = {i: shares[1] for i, shares in self.shares.items() if i in dropped}
-        return self._encode("unmasking-shares", self_mask_shares=dict(sorted(seeds.items())), mask_key_shares=keys)
+            given[self.id] = self.own_share
+        return self._encode("unmasking-shares", shares=b"".join(given[i] for i in sorted(given)))
 
 
 def numbers(given: list[Any]) -> list[Any]:

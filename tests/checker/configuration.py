@@ -120,9 +120,9 @@ class Session:
     def commitment(self, client: int, seed: bytes) -> bytes:
         return digest("SELF_MASK_COMMITMENT", self.id, u32(client), seed)
 
-    def share_commitments(self, dealer: int, holder: int, seed_share: bytes, key_share: bytes) -> list[bytes]:
+    def share_commitments(self, dealer: int, holder: int, seed_share: bytes, key_share: bytes) -> bytes:
         bound = self.id, u32(dealer), u32(holder)
-        return [digest("SEED_SHARE_COMMITMENT", *bound, seed_share), digest("KEY_SHARE_COMMITMENT", *bound, key_share)]
+        return digest("SEED_SHARE_COMMITMENT", *bound, seed_share) + digest("KEY_SHARE_COMMITMENT", *bound, key_share)
 
     def survivors_parts(self, shared: set[int], survivors: set[int]) -> list[bytes]:
         return [self.id, self.everyone, *(hashlib.sha256(ids(sorted(each))).digest() for each in (shared, survivors))]

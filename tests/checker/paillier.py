@@ -6,6 +6,8 @@ import math
 import struct
 from typing import Any
 
+from xxhash import xxh3_128_digest
+
 from . import messagepack
 from .edwards import sign, verification_key, verifies
 from .findings import agree
@@ -49,13 +51,13 @@ def _write(kind: tuple[str, tuple[str, ...]], session: bytes, **fields: Any) -> 
     body = messagepack.encode(
         {"type": f"paillier/v1/{tag}", "session": session} | {name: fields[name] for name in names}
     )
-    return _HEAD + hashlib.sha256(body).digest()[:16] + body
+    return _HEAD + xxh3_128_digest(body) + body
 
 
 def _read(kind: tuple[str, tuple[str, ...]], data: bytes) -> dict[str, Any]:
     tag, names = kind
     body = data[21:]
-    require(data[:5] == _HEAD and data[5:21] == hashlib.sha256(body).digest()[:16], "MalformedMessage")
+    require(data[:5] == _HEAD and data[5:21] == xxh3_128_digest(body), "MalformedMessage")
     message = messagepack.decode(body)
     require(type(message) is dict, "MalformedMessage")
     require(list(message) == ["type", "session", *names], "MalformedMessage")

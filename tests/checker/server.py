@@ -13,7 +13,7 @@ from .roster import check_keys, roster_digest, seen_digest
 PHASES = ("advertise-keys", "share-keys", "accept-shares", "masked-input", "consistency-check", "unmasking")
 TAGS = ("advertise-keys", "share-keys", "share-receipt", "masked-input", "confirmation", "unmasking-shares")
 COLLECTS = dict(zip(PHASES, TAGS, strict=True))
-KINDS = ("self_mask_shares", "mask_key_shares")
+SHARE_BYTES, SEALED_BYTES, COMMITMENTS_BYTES = 36, 100, 64
 
 
 class Server:
@@ -84,9 +84,12 @@ class Server:
         peers = self.session.neighbours[sender] & self._speakers
         shown = seen_digest(self.session.everyone, [self.advertised[i] for i in sorted(peers | {sender})])
         require(message["seen"] == shown, "MalformedMessage")
-        require(set(message["sealed"]) == peers, "MalformedMessage")
-        require(set(message["commitments"]) == self.session.holders(sender) & self._speakers, "MalformedMessage")
-        self.sealed[sender], self.commitments[sender] = message["sealed"], message["commitments"]
+        holders = sorted(peers) + sorted(self.session.holders(sender) & {sender})
+        require(len(message["sealed"]) == SEALED_BYTES * len(peers), "MalformedMessage")
+        require(len(message["commitments"]) == COMMITMENTS_BYTES * len(holders), "MalformedMessage")
+        sealed, commitments = wire.records(message["sealed"], SEALED_BYTES), message["commitments"]
+        self.sealed[sender] = dict(zip(sorted(peers), sealed, strict=True))
+        self.commitments[sender] = dict(zip(holders, wire.records(commitments, COMMITMENTS_BYTES), strict=True))
 
     def _take_receipt(self, sender: int, message: dict[str, Any]) -> None:
         self._take_complaints(sender, message["complaints"], self.session.neighbours[sender] & self.shared)
@@ -124,10 +127,9 @@ class Server:
         self.confirmations[sender] = message["signature"]
 
     def _take_response(self, sender: int, message: dict[str, Any]) -> None:
-        owners = {owner for owner in self.session.holders(sender) & self.shared if sender in self._bound(owner)}
-        require(set(message["self_mask_shares"]) == owners & self.masked, "MalformedMessage")
-        require(set(message["mask_key_shares"]) == owners - self.masked, "MalformedMessage")
-        self.responses[sender] = message
+        owners = sorted(i for i in self.session.holders(sender) & self.shared if sender in self._bound(i))
+        require(len(message["shares"]) == SHARE_BYTES * len(owners), "MalformedMessage")
+        self.responses[sender] = dict(zip(owners, wire.records(message["shares"], SHARE_BYTES), strict=True))
 
     # Closing
 
@@ -186,11 +188,14 @@ class Server:
         self.shared = self._recoverable(self.sealed)
         out = {}
         for i in sorted(self.shared):
-            senders = sorted(self.session.neighbours[i] & self.shared)
-            sealed = {sender: self.sealed[sender][i] for sender in senders}
-            commitments = {sender: self.commitments[sender][i] for sender in senders}
+            dealers = sorted(self.session.neighbours[i] & self.shared)
             out[i] = wire.encode(
-                "share-delivery", session_id=self.session.id, recipient=i, sealed=sealed, commitments=commitments
+                "share-delivery",
+                session_id=self.session.id,
+                recipient=i,
+                dealers=dealers,
+                sealed=b"".join(self.sealed[dealer][i] for dealer in dealers),
+                commitments=b"".join(self.commitments[dealer][i] for dealer in dealers),
             )
         return out
 
@@ -242,12 +247,11 @@ class Server:
     def _close_unmasking(self) -> dict[int, bytes]:
         session = self.session
         self._require_survivors(self.responses)
-        owners = {"self_mask_shares": self.masked, "mask_key_shares": self.shared - self.masked}
-        secrets = self._recover({(kind, owner) for kind in KINDS for owner in owners[kind]})
+        secrets = self._recover(self.shared)
         for owner in sorted(self.masked):
-            session.add(self.sums, session.self_mask(owner, secrets["self_mask_shares", owner]), -1)
+            session.add(self.sums, session.self_mask(owner, secrets[owner]), -1)
         for owner in sorted(self.shared - self.masked):
-            key = secrets["mask_key_shares", owner]
+            key = secrets[owner]
             for survivor in sorted(session.neighbours[owner] & self.masked):
                 theirs = self.advertised[survivor]["mask_public_key"]
                 ends = [(owner, self.advertised[owner]["mask_public_key"]), (survivor, theirs)]
@@ -255,41 +259,38 @@ class Server:
                 session.add(self.sums, mask, -1 if survivor < owner else 1)
         return {}
 
-    def _recover(self, wanted: set[tuple[str, int]]) -> dict[tuple[str, int], bytes]:
+    def _recover(self, owners: set[int]) -> dict[int, bytes]:
         """The secrets as advertised: from the t lowest shares, else from t that are what was committed to."""
         threshold = self.session.topology.threshold
         given = {
-            (kind, owner): {i: answer[kind][owner] for i, answer in self.responses.items() if owner in answer[kind]}
-            for kind, owner in wanted
+            owner: {i: answer[owner] for i, answer in self.responses.items() if owner in answer} for owner in owners
         }
-        secrets = {which: _plain(shares, sorted(shares)[:threshold]) for which, shares in given.items()}
-        unknown = {which for which in wanted if not self._fits(which, secrets[which])}
+        secrets = {owner: _plain(shares, sorted(shares)[:threshold]) for owner, shares in given.items()}
+        unknown = {owner for owner in owners if not self._fits(owner, secrets[owner])}
         fitting = {
-            which: {i: share for i, share in given[which].items() if self._committed(which, i, share)}
-            for which in unknown
+            owner: {i: share for i, share in given[owner].items() if self._committed(owner, i, share)}
+            for owner in unknown
         }
-        self.liars: set[int] = {i for which in unknown for i in given[which].keys() - fitting[which].keys()}
+        self.liars: set[int] = {i for owner in unknown for i in given[owner].keys() - fitting[owner].keys()}
         require(all(len(shares) >= threshold for shares in fitting.values()), "InconsistentShares", *self.liars)
-        for which, shares in fitting.items():
+        for owner, shares in fitting.items():
             truthful, others = sorted(set(shares) - self.liars), sorted(set(shares) & self.liars)
-            secrets[which] = _plain(shares, [*truthful, *others][:threshold])
-        cheats = {which[1] for which in unknown if not self._fits(which, secrets[which])}
+            secrets[owner] = _plain(shares, [*truthful, *others][:threshold])
+        cheats = {owner for owner in unknown if not self._fits(owner, secrets[owner])}
         require(not cheats, "InconsistentShares", *cheats)
-        return {which: secret for which, secret in secrets.items() if secret is not None}
+        return {owner: secret for owner, secret in secrets.items() if secret is not None}
 
-    def _fits(self, which: tuple[str, int], secret: bytes | None) -> bool:
-        kind, owner = which
+    def _fits(self, owner: int, secret: bytes | None) -> bool:
         if secret is None:
             return False
-        if kind == "self_mask_shares":
+        if owner in self.masked:
             return bool(self.session.commitment(owner, secret) == self.advertised[owner]["self_mask_commitment"])
         return bool(public_key(secret) == self.advertised[owner]["mask_public_key"])
 
-    def _committed(self, which: tuple[str, int], holder: int, share: bytes) -> bool:
-        kind, owner = which
-        at = KINDS.index(kind)
-        computed = self.session.share_commitments(owner, holder, share, share)[at]
-        return bool(computed == self.commitments[owner][holder][at])
+    def _committed(self, owner: int, holder: int, share: bytes) -> bool:
+        at = 0 if owner in self.masked else 32
+        computed = self.session.share_commitments(owner, holder, share, share)[at : at + 32]
+        return bool(computed == self.commitments[owner][holder][at : at + 32])
 
     def output(self) -> dict[str, Any]:
         present = len(self.masked)

@@ -1,7 +1,8 @@
 """SPEC section 8: what messages are as bytes, and what is no message."""
 
-import hashlib
 from typing import Any
+
+from xxhash import xxh3_128_digest
 
 from . import messagepack
 from .refusal import require
@@ -52,8 +53,7 @@ def _message(value: Any) -> None:
 
 _id = _is(int, lambda value: 1 <= value <= MAX_CLIENTS)
 _count = _is(int, lambda value: 0 <= value <= MAX_CLIENTS)
-_key, _signature, _share, _sealed = _bytes(32), _bytes(64), _bytes(36), _bytes(100)
-_committed = _each(_key, lambda value: len(value) == 2)
+_key, _signature, _records = _bytes(32), _bytes(64), _is(bytes)
 
 TO_CLIENT = {
     "invitation": (("recipient", _id), ("config", _is(list)), ("nonce", _key)),
@@ -61,8 +61,9 @@ TO_CLIENT = {
     "share-delivery": (
         ("session_id", _key),
         ("recipient", _id),
-        ("sealed", _by_id(_sealed)),
-        ("commitments", _by_id(_committed)),
+        ("dealers", _each(_id)),
+        ("sealed", _records),
+        ("commitments", _records),
     ),
     "input-request": (("session_id", _key), ("recipient", _id), ("peers", _each(_id))),
     "survivor-list": (("session_id", _key), ("recipient", _id), ("shared", _each(_id)), ("survivors", _each(_id))),
@@ -88,8 +89,8 @@ TO_SERVER = {
         ("session_id", _key),
         ("sender", _id),
         ("seen", _key),
-        ("sealed", _by_id(_sealed)),
-        ("commitments", _by_id(_committed)),
+        ("sealed", _records),
+        ("commitments", _records),
     ),
     "share-receipt": (("session_id", _key), ("sender", _id), ("complaints", _each(_id))),
     "masked-input": (
@@ -99,12 +100,7 @@ TO_SERVER = {
         ("complaints", _each(_id)),
     ),
     "confirmation": (("session_id", _key), ("sender", _id), ("signature", _signature)),
-    "unmasking-shares": (
-        ("session_id", _key),
-        ("sender", _id),
-        ("self_mask_shares", _by_id(_share)),
-        ("mask_key_shares", _by_id(_share)),
-    ),
+    "unmasking-shares": (("session_id", _key), ("sender", _id), ("shares", _records)),
 }
 MESSAGES = TO_CLIENT | TO_SERVER
 
@@ -116,20 +112,25 @@ def check_fields(message: list[Any]) -> None:
         check(value)
 
 
+def records(together: bytes, size: int) -> list[bytes]:
+    """What lies side by side, cut."""
+    return [together[at : at + size] for at in range(0, len(together), size)]
+
+
 def body(tag: str, **values: Any) -> bytes:
     return messagepack.encode([tag, *(values[name] for name, _ in MESSAGES[tag])])
 
 
 def encode(tag: str, **values: Any) -> bytes:
     content = body(tag, **values)
-    return MAGIC + bytes([VERSION]) + hashlib.sha256(content).digest()[:DIGEST_BYTES] + content
+    return MAGIC + bytes([VERSION]) + xxh3_128_digest(content) + content
 
 
 def decode(data: bytes, among: dict[str, Any], max_bytes: int) -> tuple[str, dict[str, Any]]:
     require(HEADER_BYTES <= len(data) <= max_bytes, "MalformedMessage")
     require(data[:4] == MAGIC and data[4] == VERSION, "MalformedMessage")
     content = data[HEADER_BYTES:]
-    require(data[5:HEADER_BYTES] == hashlib.sha256(content).digest()[:DIGEST_BYTES], "MalformedMessage")
+    require(data[5:HEADER_BYTES] == xxh3_128_digest(content), "MalformedMessage")
     message = messagepack.decode(content)
     require(type(message) is list and message, "MalformedMessage")
     require(type(message[0]) is str and message[0] in among, "MalformedMessage")

@@ -7,7 +7,6 @@ of whoever took part, or in a named error. Nothing else.
 from __future__ import annotations
 
 import base64
-import hashlib
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -162,7 +161,7 @@ class ProtocolContract:
 
     def framed(self, data: bytes) -> bytes:
         """Return a message that was bent as one that its sender sent so: with a digest that fits."""
-        digest = hashlib.sha256(data[framing.HEADER_BYTES :]).digest()[: framing.DIGEST_BYTES]
+        digest = framing.digest(data[framing.HEADER_BYTES :])
         return data[: framing.HEADER_BYTES - len(digest)] + digest + data[framing.HEADER_BYTES :]
 
     def names(self) -> list[str]:

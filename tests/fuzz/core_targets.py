@@ -48,7 +48,7 @@ MAX_BYTES = 1 << 16
 
 
 def framed(body: bytes) -> bytes:
-    return framing.MAGIC + bytes([VERSION]) + hashlib.sha256(body).digest()[: framing.DIGEST_BYTES] + body
+    return framing.MAGIC + bytes([VERSION]) + framing.digest(body) + body
 
 
 def dumped(body: bytes) -> bytes:

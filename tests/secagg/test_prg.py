@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +12,9 @@ import pytest
 from Crypto.Cipher import AES
 from hypothesis import given
 from hypothesis import strategies as st
+from numba.core.registry import cpu_target
 
-from secagg import loops, prg
+from secagg import _stream_kernels, loops, prg
 from secagg.errors import ParameterError
 from secagg.prg import BLOCK_BYTES, CHUNK_BYTES, add_streams, keystream
 from tests.strategies import lane_dtypes, seeds
@@ -47,7 +50,9 @@ def test_the_stream_starts_as_nist_says() -> None:
     )
 
 
-def test_lanes_are_the_little_endian_stream() -> None:
+@pytest.mark.parametrize("numbers", [0, loops.PATIENCE + 1], ids=["numpy", "compiled"])
+def test_lanes_are_the_little_endian_stream(monkeypatch: pytest.MonkeyPatch, numbers: int) -> None:
+    monkeypatch.setattr(loops._Asked, "numbers", numbers)
     # The same three blocks, read by hand.
     words = ((np.uint32, [0x78C095DC, 0x898940A2]), (np.uint64, [0x898940A278C095DC, 0x87208492_14A248AD]))
     for dtype, expected in words:
@@ -156,6 +161,70 @@ def test_streams_that_a_loop_takes_at_once_are_all_used_with_their_sign(
             np.subtract(lanes, stream, out=lanes)
     for target, lanes in zip(targets, expected, strict=True):
         assert np.array_equal(target, lanes)
+
+
+@pytest.mark.parametrize("dtype", ["<u4", "<u8"])
+def test_a_compiled_loop_leaves_alone_what_is_beside_its_lanes(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    monkeypatch.setattr(loops._Asked, "numbers", loops.PATIENCE + 1)
+    for size in (0, 1, 63, 64, 127, 128, 129, 255, 256, 300):
+        room = np.full(size + 512, 7, dtype=dtype)
+        add_streams([room[256 : 256 + size]], add=[SEED], subtract=[ODD_SEED])
+        assert (room[:256] == 7).all()
+        assert (room[256 + size :] == 7).all()
+        added, subtracted = (ctr_lanes(seed, [size], dtype)[0] for seed in (SEED, ODD_SEED))
+        assert np.array_equal(room[256 : 256 + size], np.full(size, 7, dtype=dtype) + added - subtracted)
+
+
+def test_keys_are_expanded_as_fips_197_has_it() -> None:
+    """Appendix A.3."""
+    if not _stream_kernels.blocks_at_once():  # which leaves AES to the library
+        return
+    key = "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"
+    seeds = np.frombuffer(bytes.fromhex(key), dtype="<u4").reshape(1, 8)
+    keys = np.zeros((1, _stream_kernels.KEY_WORDS), dtype=np.uint32)
+    _stream_kernels.expand(seeds, keys)
+    words = keys.tobytes().hex()
+    assert words[: 8 * 12] == key + "9ba354118e6925afa51a8b5f2067fcde"
+    assert words[-8 * 4 :] == "fe4890d1e6188d0b046df344706c631e"
+
+
+LANES_OF_EVERY_LENGTH = """
+import numpy as np
+from Crypto.Cipher import AES
+from secagg import _stream_kernels, loops
+from secagg.prg import add_streams
+loops.prefer_compiled()
+seeds = [bytes([number]) * 32 for number in range(1, 71)]
+for dtype in (np.uint32, np.uint64):
+    for size in (1, 7, 128, 129, 1000):
+        lanes = [np.arange(size).astype(dtype), np.ones(size + 1, dtype=dtype)]
+        expected = [one.copy() for one in lanes]
+        add_streams(lanes, add=seeds[:66], subtract=seeds[66:])
+        for at, seed in enumerate(seeds):
+            block = 0
+            for one in expected:
+                stream = AES.new(seed, AES.MODE_CTR, nonce=b"", initial_value=block).encrypt(bytes(one.nbytes))
+                (np.add if at < 66 else np.subtract)(one, np.frombuffer(stream, dtype), out=one)
+                block += -(-one.nbytes // 16)
+        assert all(np.array_equal(*pair) for pair in zip(lanes, expected))
+print(_stream_kernels.blocks_at_once())
+"""
+PLAIN = {"sse2", "sse3", "ssse3", "sse4.1", "sse4.2", "popcnt"}
+
+
+@pytest.mark.parametrize(
+    ("features", "blocks"), [(PLAIN, 0), (PLAIN | {"aes"}, 1), (PLAIN | {"aes", "avx", "avx2", "vaes"}, 2)]
+)
+def test_processors_with_narrower_instructions_make_the_same_streams(tmp_path, features, blocks) -> None:
+    """As far as this one has them."""
+    ours = set(cpu_target.target_context.codegen().magic_tuple()[2].split(","))
+    if not {f"+{feature}" for feature in features} <= ours:
+        return
+    narrow = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ",".join(f"+{feature}" for feature in features)}
+    environment = os.environ | narrow | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", LANES_OF_EVERY_LENGTH]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    assert (done.stdout, done.returncode) == (f"{blocks}\n", 0), done.stderr[-2000:]
 
 
 def test_no_seeds_or_no_targets_change_nothing() -> None:

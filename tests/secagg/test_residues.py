@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secagg import residues
+from secagg import _bit_kernels, residues
 from secagg.errors import EncodingError, ParameterError
 from secagg.residues import add_packed, lane_dtype, pack, packed_bytes, reduce_in_place, unpack
 from tests.strategies import lanes, modulus_bits, random_lanes
@@ -78,16 +78,32 @@ def test_unpacked_lanes_are_fresh_and_writable(bits: int) -> None:
 
 
 @pytest.mark.parametrize("bits", range(1, 65))
-def test_what_was_packed_is_added_on_top_stretch_by_stretch(monkeypatch: pytest.MonkeyPatch, bits: int) -> None:
+@pytest.mark.parametrize("picks", [True, False], ids=["with instructions that pick bytes", "without"])
+def test_what_was_packed_is_added_on_top_stretch_by_stretch(
+    monkeypatch: pytest.MonkeyPatch, bits: int, picks: bool
+) -> None:
     """Unpacking, too, and every lane, wherever a stretch or the bytes begin; what leaves a lane wraps around."""
     monkeypatch.setattr(residues, "_STRETCH", 16)
-    for length in (0, 1, 15, 16, 17, 48, 101):
+    if not picks:
+        monkeypatch.setattr(_bit_kernels, "picks_bytes", lambda: False)
+    for length in (0, 1, 15, 16, 17, 48, 101, 600):
         values, before = random_lanes(bits, length, seed=length), random_lanes(bits, length, seed=1)
         before += lane_dtype(bits).type(2 ** (8 * before.itemsize) - 2**bits)
         total, packed = before.copy(), pack(values, bits)
         add_packed(total, memoryview(b"odd" + packed)[3:], bits)
         assert np.array_equal(total, before + values)
         assert np.array_equal(unpack(packed, bits, length), values)
+
+
+@pytest.mark.parametrize("bits", [1, 26, 57, 58, 63])
+def test_what_is_beside_the_lanes_is_left_alone(bits: int) -> None:
+    for length in (0, 7, 8, 9, 64, 65, 300):
+        room = np.full(length + 64, 7, dtype=lane_dtype(bits))
+        values = random_lanes(bits, length, seed=length)
+        add_packed(room[32 : 32 + length], pack(values, bits), bits)
+        assert (room[:32] == 7).all()
+        assert (room[32 + length :] == 7).all()
+        assert np.array_equal(room[32 : 32 + length], values + lane_dtype(bits).type(7))
 
 
 def test_nothing_is_added_of_what_is_refused() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -133,7 +132,7 @@ def _defects(phase: str, down: bytes, up: bytes) -> Iterator[tuple[str, str, byt
     mapped = msgspec.msgpack.decode(up[framing.HEADER_BYTES :])
 
     def framed(body: bytes) -> bytes:
-        return up[:5] + hashlib.sha256(body).digest()[: framing.DIGEST_BYTES] + body
+        return up[:5] + framing.digest(body) + body
 
     yield "empty", "aggregator", b""
     yield "the last byte missing", "aggregator", up[:-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,9 @@ import msgspec
 from protocols.core import framing
 from protocols.masking import wire
 from protocols.masking.messages import (
+    COMMITMENTS_BYTES,
+    SEALED_SHARES_BYTES,
+    SHARE_BYTES,
     AdvertiseKeys,
     MaskedInput,
     ShareKeys,
@@ -44,17 +46,13 @@ def read(data: bytes) -> Any:
 
 
 def frame_anew(body: bytes) -> bytes:
-    return framing.MAGIC + b"\x01" + hashlib.sha256(body).digest()[: framing.DIGEST_BYTES] + body
+    return framing.MAGIC + b"\x01" + framing.digest(body) + body
 
 
 def flip(data: bytes, at: int = -1) -> bytes:
     changed = bytearray(data)
     changed[at] ^= 1
     return bytes(changed)
-
-
-def without(table: dict[int, bytes], key: int) -> dict[int, bytes]:
-    return {other: value for other, value in table.items() if other != key}
 
 
 def defects(before: Run, phase: str, to_clients: dict[int, bytes], answers: dict[int, bytes]) -> Iterator[Defect]:
@@ -93,10 +91,10 @@ def _another(data: bytes) -> bytes:
     match message:
         case AdvertiseKeys():
             return change(data, self_mask_commitment=bytes(32))
-        case ShareKeys(sealed=table) | UnmaskingShares(self_mask_shares=table):
-            first = min(table)
-            name = "sealed" if isinstance(message, ShareKeys) else "self_mask_shares"
-            return change(data, **{name: table | {first: flip(table[first], 0)}})
+        case ShareKeys():
+            return change(data, sealed=flip(message.sealed, 0))
+        case UnmaskingShares():
+            return change(data, shares=flip(message.shares, 0))
         case ShareReceipt(sender=sender):
             return change(data, complaints=(sender % 2 + 1,))
         case MaskedInput(vectors=vectors):
@@ -197,34 +195,37 @@ def _shares(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterat
     if far:
         stranger = before.server._state.advertised[far[0]]
         yield "a client that is no neighbour", to, 0, change(down, entries=(*roster.entries, stranger))
-    sealed = read(up).sealed
-    peer = min(sealed)
+    sealed, commitments = read(up).sealed, read(up).commitments
     yield "another roster seen than was sent", "server", sender, change(up, seen=flip(read(up).seen))
-    yield "no shares for a neighbour", "server", sender, change(up, sealed=without(sealed, peer))
-    yield "shares for itself", "server", sender, change(up, sealed=sealed | {sender: sealed[peer]})
-    commitments = read(up).commitments
-    yield "no commitments for a neighbour", "server", sender, change(up, commitments=without(commitments, peer))
-    more = commitments | {9: commitments[peer]}
-    yield "commitments for a stranger", "server", sender, change(up, commitments=more)
-    head = len(msgspec.msgpack.encode(msgspec.msgpack.decode(up[framing.HEADER_BYTES :])[:-2]))
-    body = up[framing.HEADER_BYTES :]
-    first_pair = body[head + 1 : head + 1 + 1 + 2 + 100]
-    twice = body[:head] + bytes([body[head] + 1]) + first_pair + body[head + 1 :]
-    yield "shares for one neighbour twice", "server", sender, frame_anew(twice)
+    yield "no shares for a neighbour", "server", sender, change(up, sealed=sealed[SEALED_SHARES_BYTES:])
+    yield "shares for one more", "server", sender, change(up, sealed=sealed + sealed[:SEALED_SHARES_BYTES])
+    yield "shares a byte short", "server", sender, change(up, sealed=sealed[:-1])
+    yield "no commitments for a neighbour", "server", sender, change(up, commitments=commitments[COMMITMENTS_BYTES:])
+    more = commitments + commitments[:COMMITMENTS_BYTES]
+    yield "commitments for one more", "server", sender, change(up, commitments=more)
 
 
 def _delivered(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Iterator[Defect]:
     """Of a share-delivery, and of the complaints that answer it."""
-    sealed, commitments = read(down).sealed, read(down).commitments
-    absent = max(set(range(1, 9)) - set(sealed) - {to}, default=9)
-    peer, stranger = min(sealed), 9 if absent > 8 else to
-    more = sealed | {stranger: sealed[peer]}, commitments | {stranger: commitments[peer]}
-    yield "shares from a stranger", to, 0, change(down, sealed=more[0], commitments=more[1])
-    few = {peer} if before.config.topology.threshold > 2 else set()
-    fewer = {i: sealed[i] for i in few}, {i: commitments[i] for i in few}
-    yield "shares from too few", to, 0, change(down, sealed=fewer[0], commitments=fewer[1])
-    uncommitted = change(down, commitments=without(commitments, peer))
+    given = read(down)
+    absent = max(set(range(1, 9)) - set(given.dealers) - {to}, default=9)
+    stranger = 9 if absent > 8 else to
+    sealed, commitments = given.sealed[:SEALED_SHARES_BYTES], given.commitments[:COMMITMENTS_BYTES]
+
+    def with_one_more(dealer: int) -> bytes:
+        dealers = (*given.dealers, dealer)
+        return change(down, dealers=dealers, sealed=given.sealed + sealed, commitments=given.commitments + commitments)
+
+    yield "shares from a stranger", to, 0, with_one_more(stranger)
+    yield "shares from one dealer twice", to, 0, with_one_more(given.dealers[0])
+    if before.config.topology.threshold > 2:
+        few = change(down, dealers=given.dealers[:1], sealed=sealed, commitments=commitments)
+    else:
+        few = change(down, dealers=(), sealed=b"", commitments=b"")
+    yield "shares from too few", to, 0, few
+    uncommitted = change(down, commitments=given.commitments[COMMITMENTS_BYTES:])
     yield "no commitments to a neighbour's shares", to, 0, uncommitted
+    yield "a neighbour's shares a byte short", to, 0, change(down, sealed=given.sealed[:-1])
     dealer = next(iter(_peers(before, sender)))
     yield "a complaint twice", "server", sender, change(up, complaints=(dealer, dealer))
     yield "a complaint of itself", "server", sender, change(up, complaints=(sender,))
@@ -298,15 +299,12 @@ def _unmasking(before: Run, to: int, sender: int, down: bytes, up: bytes) -> Ite
         yield "too few confirmations", to, 0, change(down, confirmations={signer: request.confirmations[signer]})
         stranger = request.confirmations | {9: request.confirmations[signer]}
         yield "a stranger's confirmation", to, 0, change(down, confirmations=stranger)
-    given = read(up)
-    owner = min(given.self_mask_shares)
-    share = given.self_mask_shares[owner]
-    both = given.mask_key_shares | {owner: share}
-    yield "both shares of one client", "server", sender, change(up, mask_key_shares=both)
-    yield "a share of a stranger", "server", sender, change(up, self_mask_shares=given.self_mask_shares | {9: share})
-    rest = without(given.self_mask_shares, owner)
-    yield "a share missing", "server", sender, change(up, self_mask_shares=rest)
-    if given.mask_key_shares:
-        dropped = min(given.mask_key_shares)
-        of_dropped = dict(sorted((given.self_mask_shares | {dropped: share}).items()))
-        yield "a seed share of a dropped client", "server", sender, change(up, self_mask_shares=of_dropped)
+        body = down[framing.HEADER_BYTES :]
+        head = len(msgspec.msgpack.encode(msgspec.msgpack.decode(body)[:-1]))
+        first_pair = body[head + 1 : head + 1 + 1 + 2 + 64]
+        twice = body[:head] + bytes([body[head] + 1]) + first_pair + body[head + 1 :]
+        yield "a confirmation twice", to, 0, frame_anew(twice)
+    shares = read(up).shares
+    yield "a share too many", "server", sender, change(up, shares=shares + shares[:SHARE_BYTES])
+    yield "a share missing", "server", sender, change(up, shares=shares[SHARE_BYTES:])
+    yield "a share a byte short", "server", sender, change(up, shares=shares[:-1])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector, IntegerVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
-from protocols.masking.messages import ToServer
+from protocols.masking.messages import COMMITMENTS_BYTES, SEALED_SHARES_BYTES, SHARE_BYTES, ToServer, records
 from protocols.masking.topology import GraphKind
 from secagg.encoding import Rounding
 from secagg.field import PRIME
@@ -149,8 +149,8 @@ def _endings(vector: Vector, config: RoundConfig, silent: Silent) -> list[Vector
         out = {}
         for holder in holders:
             message = wire.decode(bytes.fromhex(responses[str(holder)]), ToServer, max_bytes=1 << 20)
-            seeds = {owner: _flip_low(share) for owner, share in message.self_mask_shares.items()}
-            out[str(holder)] = wire.encode(msgspec.structs.replace(message, self_mask_shares=seeds)).hex()
+            wrong = b"".join(map(_flip_low, records(message.shares, SHARE_BYTES)))
+            out[str(holder)] = wire.encode(msgspec.structs.replace(message, shares=wrong)).hex()
         return {"unmasking": out}
 
     answering = [int(i) for i in responses]
@@ -159,22 +159,17 @@ def _endings(vector: Vector, config: RoundConfig, silent: Silent) -> list[Vector
     torn = {str(next(iter(shares_keys))): shares_keys[str(next(iter(shares_keys)))][:-2]}
     dealer = answering[0]
     dealt = bytes.fromhex(shares_keys[str(dealer)])
-    sealed, commitments = (
-        getattr(wire.decode(dealt, ToServer, max_bytes=1 << 20), name) for name in ("sealed", "commitments")
-    )
+    message = wire.decode(dealt, ToServer, max_bytes=1 << 20)
 
-    def dealing(holders: Iterable[int], **tables: Any) -> Vector:
-        """The dealer's message with what is for some holders spoilt."""
-        changed = {
-            name: {i: spoil(value) if i in holders else value for i, value in table.items()}
-            for name, (table, spoil) in tables.items()
-        }
-        return {"share-keys": {str(dealer): change(dealt, **changed).hex()}}
+    def dealing(what: str, size: int, spoil: Callable[[bytes], bytes], count: int | None = None) -> Vector:
+        """The dealer's message with what is for the first holders spoilt, or for all."""
+        cut = records(getattr(message, what), size)
+        changed = b"".join([*map(spoil, cut[:count]), *cut[len(cut) if count is None else count :]])
+        return {"share-keys": {str(dealer): change(dealt, **{what: changed}).hex()}}
 
-    def other(pair: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-        return pair[0], _flip_low(pair[1])
+    def other(pair: bytes) -> bytes:
+        return pair[:32] + _flip_low(pair[32:])
 
-    first = min(sealed)
     before_inputs = "accept-shares" if config.threat_model.adversary.needs_identities else "masked-input"
     cases: list[tuple[str, Vector, Vector]] = [
         ("nobody vanishes", {}, {}),
@@ -188,9 +183,9 @@ def _endings(vector: Vector, config: RoundConfig, silent: Silent) -> list[Vector
     ]
     told = {"advertise-keys": silent.get("advertise-keys", [])}  # the dealer's message is for those who were there
     dealt_wrongly: list[tuple[str, Vector, Vector]] = [
-        ("a dealer's shares open for nobody", told, dealing(sealed, sealed=(sealed, _flip_low))),
-        ("a dealer's shares open for all but one", told, dealing({first}, sealed=(sealed, _flip_low))),
-        ("a dealer commits to other shares", told, dealing(commitments, commitments=(commitments, other))),
+        ("a dealer's shares open for nobody", told, dealing("sealed", SEALED_SHARES_BYTES, _flip_low)),
+        ("a dealer's shares open for all but one", told, dealing("sealed", SEALED_SHARES_BYTES, _flip_low, 1)),
+        ("a dealer commits to other shares", told, dealing("commitments", COMMITMENTS_BYTES, other)),
         ("one more vanishes before it says whose shares fit", {before_inputs: [dealer]}, {}),
     ]
     endings = [ending(vector, config, *case) for case in cases]

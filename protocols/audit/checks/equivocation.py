@@ -26,7 +26,7 @@ from ...core.threat_model import Adversary
 from ...masking import derivations, wire
 from ...masking.client.state import Masked
 from ...masking.config import RoundConfig
-from ...masking.messages import SECRET_BYTES, SurvivorList, ToClient, UnmaskingRequest
+from ...masking.messages import SECRET_BYTES, SHARE_BYTES, SurvivorList, ToClient, UnmaskingRequest, records
 from ...masking.transitions import ServerPhase
 from ...simulation.driver import Crossing
 from ..outcome import Check, Found, Refuted, Trials, demand, demand_refusal
@@ -105,7 +105,9 @@ class Equivocator:
             with suppress(SecAggError):
                 answer = read(self._ask(i, UnmaskingRequest(session_id, i, len(told[i]), dropped, shown)))
                 self.answers += 1
-                self._collect(i, answer.self_mask_shares.get(_VICTIM), answer.mask_key_shares.get(_VICTIM))
+                owners = sorted({*self.states[i].shares, *([i] if self.states[i].own_share else [])})
+                given = dict(zip(owners, records(answer.shares, SHARE_BYTES), strict=True)).get(_VICTIM)
+                self._collect(i, *((None, given) if _VICTIM in dropped else (given, None)))
         for i in self.corrupt:
             self._collect(i, *self.states[i].shares.get(_VICTIM, (None, None)))
 

@@ -24,7 +24,7 @@ from secagg.signatures import Identity
 from ...core.threat_model import Adversary
 from ...masking.client import Client
 from ...masking.client.state import Advertised, Masked
-from ...masking.messages import SECRET_BYTES, ShareKeys, ToClient
+from ...masking.messages import SEALED_SHARES_BYTES, SECRET_BYTES, ShareKeys, ToClient, records
 from ...masking.policy import ClientPolicy
 from ...masking.server import Server
 from ...simulation.driver import Crossing
@@ -222,7 +222,8 @@ class _Watched(Stage):
             self.noted["clients' self-mask seeds"].append(state.self_mask_seed)
             self.noted["clients' confirmation keys"].append(state.confirmation_private_key)
         elif isinstance(message := stage.read(crossing.data), ShareKeys):
-            self.noted[_NONCES] += [sealed[: aead.NONCE_BYTES] for sealed in message.sealed.values()]
+            sealed = records(message.sealed, SEALED_SHARES_BYTES)
+            self.noted[_NONCES] += [each[: aead.NONCE_BYTES] for each in sealed]
         return crossing.data
 
 

@@ -11,7 +11,16 @@ from .. import derivations
 from ..config import RoundConfig
 from ..graph import Graph
 from ..key_checks import check_advertised_keys
-from ..messages import AdvertiseKeys, InputRequest, Roster, ShareDelivery, SurvivorList, UnmaskingRequest
+from ..messages import (
+    COMMITMENTS_BYTES,
+    SEALED_SHARES_BYTES,
+    AdvertiseKeys,
+    InputRequest,
+    Roster,
+    ShareDelivery,
+    SurvivorList,
+    UnmaskingRequest,
+)
 from ..policy import ClientPolicy
 from .state import Confirmed, Masked, Session
 
@@ -67,13 +76,18 @@ def check_everyone(session: Session, everyone: bytes, shown: Mapping[int, bytes]
 
 
 def check_delivery(session: Session, policy: ClientPolicy, peers: Collection[int], delivery: ShareDelivery) -> None:
-    """Shares must come from clients of the roster, from enough of them, and with what was committed to."""
-    strangers = delivery.sealed.keys() - set(peers)
+    """Shares must come from clients of the roster, once each, from enough of them, and with what was committed to."""
+    dealers = set(delivery.dealers)
+    if len(dealers) != len(delivery.dealers):
+        raise ContradictoryRequest("the share delivery lists a client twice")
+    strangers = dealers - set(peers)
     if strangers:
         raise ContradictoryRequest("shares from clients that are not in the roster", culprits=strangers)
-    if delivery.commitments.keys() != delivery.sealed.keys():
-        raise ContradictoryRequest("commitments of other clients than those whose shares came")
-    _check_enough(session.config, policy.min_neighbours, len(delivery.sealed), "neighbours shared keys")
+    for what, size in (("sealed", SEALED_SHARES_BYTES), ("commitments", COMMITMENTS_BYTES)):
+        given = len(getattr(delivery, what))
+        if given != size * len(dealers):
+            raise ContradictoryRequest(f"{given} bytes of {what} for {len(dealers)} clients, who have {size} each")
+    _check_enough(session.config, policy.min_neighbours, len(dealers), "neighbours shared keys")
 
 
 def check_peers(session: Session, policy: ClientPolicy, accepted: Collection[int], request: InputRequest) -> None:

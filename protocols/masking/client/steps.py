@@ -18,6 +18,8 @@ from ...core.participants import Participants
 from .. import derivations
 from ..config import RoundConfig
 from ..messages import (
+    COMMITMENTS_BYTES,
+    SEALED_SHARES_BYTES,
     SECRET_BYTES,
     SHARE_BYTES,
     AdvertiseKeys,
@@ -32,6 +34,7 @@ from ..messages import (
     SurvivorList,
     UnmaskingRequest,
     UnmaskingShares,
+    records,
 )
 from ..policy import ClientPolicy
 from . import checks
@@ -111,7 +114,7 @@ def share(party: Party, state: Advertised, roster: Roster) -> tuple[Shared, Shar
     session, own_id = state.session, state.session.number
     entries = checks.check_roster(session, party.policy, state.advertised, roster, party.known_keys())
     topology = session.config.topology
-    holders = [*sorted(entries), own_id] if topology.complete else sorted(entries)
+    holders = [*entries, own_id] if topology.complete else [*entries]
     seed_shares = shamir.split(state.self_mask_seed, threshold=topology.threshold, indices=holders, random=party.random)
     key_shares = shamir.split(
         state.mask_private_key, threshold=topology.threshold, indices=holders, random=party.random
@@ -119,24 +122,24 @@ def share(party: Party, state: Advertised, roster: Roster) -> tuple[Shared, Shar
 
     cipher = KeyPair(state.cipher_private_key)
     own_end = (own_id, cipher.public_bytes)
-    commitments = {
-        holder: derivations.share_commitments(
-            session.session_id, own_id, holder, (seed_shares[holder], key_shares[holder])
-        )
-        for holder in sorted(holders)
-    }
+    commitments = [
+        derivations.share_commitments(session.session_id, own_id, holder, (seed_shares[holder], key_shares[holder]))
+        for holder in holders
+    ]
     peers: dict[int, Peer] = {}
-    sealed: dict[int, bytes] = {}
+    sealed: list[bytes] = []
     for peer_id, entry in entries.items():
         peer_end = (peer_id, entry.cipher_public_key)
         agreed = _agree(cipher, peer_id, entry.cipher_public_key)
         opening_key = derivations.share_encryption_key(agreed, session.session_id, peer_end, own_end)
         peers[peer_id] = Peer(entry.mask_public_key, entry.confirmation_public_key or b"", opening_key)
-        sealed[peer_id] = aead.seal(
-            derivations.share_encryption_key(agreed, session.session_id, own_end, peer_end),
-            seed_shares[peer_id] + key_shares[peer_id],
-            associated_data=derivations.share_associated_data(session.session_id, own_id, peer_id),
-            random=party.random,
+        sealed.append(
+            aead.seal(
+                derivations.share_encryption_key(agreed, session.session_id, own_end, peer_end),
+                seed_shares[peer_id] + key_shares[peer_id],
+                associated_data=derivations.share_associated_data(session.session_id, own_id, peer_id),
+                random=party.random,
+            )
         )
     shown = {entry.sender: derivations.entry_digest(entry) for entry in roster.entries}
     checks.check_everyone(session, roster.everyone, shown)
@@ -150,8 +153,8 @@ def share(party: Party, state: Advertised, roster: Roster) -> tuple[Shared, Shar
         peers,
         roster.everyone,
     )
-    seen = derivations.seen_digest(roster.everyone, shown)
-    return following, ShareKeys(session.session_id, own_id, seen, sealed, commitments)
+    seen = derivations.seen_digest(roster.everyone, shown, shown)
+    return following, ShareKeys(session.session_id, own_id, seen, b"".join(sealed), b"".join(commitments))
 
 
 def accept(party: Party, state: Shared, delivery: ShareDelivery) -> tuple[Accepted, ShareReceipt]:
@@ -162,19 +165,24 @@ def accept(party: Party, state: Shared, delivery: ShareDelivery) -> tuple[Accept
     session, own_id = state.session, state.session.number
     checks.check_delivery(session, party.policy, state.peers.keys(), delivery)
     shares = {}
-    for peer_id, sealed in sorted(delivery.sealed.items()):
+    dealt = zip(
+        delivery.dealers,
+        records(delivery.sealed, SEALED_SHARES_BYTES),
+        records(delivery.commitments, COMMITMENTS_BYTES),
+        strict=True,
+    )
+    for peer_id, sealed, commitments in sorted(dealt):
         associated_data = derivations.share_associated_data(session.session_id, peer_id, own_id)
         try:
             opened = aead.open(state.peers[peer_id].opening_key, sealed, associated_data=associated_data)
         except AuthenticationFailed:
             continue
         pair = (opened[:SHARE_BYTES], opened[SHARE_BYTES:])
-        committed = derivations.share_commitments(session.session_id, peer_id, own_id, pair)
-        if committed == delivery.commitments[peer_id]:
+        if derivations.share_commitments(session.session_id, peer_id, own_id, pair) == commitments:
             shares[peer_id] = pair
     peers = {
         peer_id: (state.peers[peer_id].mask_public_key, state.peers[peer_id].confirmation_public_key)
-        for peer_id in sorted(delivery.sealed)
+        for peer_id in sorted(delivery.dealers)
     }
     complaints = tuple(peer_id for peer_id in peers if peer_id not in shares)
     following = Accepted(
@@ -269,12 +277,11 @@ def unmask_unconfirmed(party: Party, state: Masked, request: UnmaskingRequest) -
 def _give_shares(party: Party, state: Masked, request: UnmaskingRequest) -> tuple[Completed, UnmaskingShares]:
     checks.check_unmasking_request(state, party.policy, request)
     dropped = set(request.dropped)
-    seed_shares = {peer_id: shares[0] for peer_id, shares in state.shares.items() if peer_id not in dropped}
-    key_shares = {peer_id: shares[1] for peer_id, shares in state.shares.items() if peer_id in dropped}
+    given = {owner: key if owner in dropped else seed for owner, (seed, key) in state.shares.items()}
     if state.own_share:
-        seed_shares[state.session.number] = state.own_share
-    in_order = dict(sorted(seed_shares.items()))
-    return Completed(), UnmaskingShares(state.session.session_id, state.session.number, in_order, key_shares)
+        given[state.session.number] = state.own_share
+    shares = b"".join([given[owner] for owner in sorted(given)])
+    return Completed(), UnmaskingShares(state.session.session_id, state.session.number, shares)
 
 
 def _agree(own: KeyPair, peer_id: int, peer_public_key: bytes) -> bytes:

@@ -12,7 +12,16 @@ from secagg.residues import check_packed
 
 from ...inputs.codec import VectorCodec
 from .. import derivations
-from ..messages import AdvertiseKeys, Confirmation, MaskedInput, ShareKeys, UnmaskingShares
+from ..messages import (
+    COMMITMENTS_BYTES,
+    SEALED_SHARES_BYTES,
+    SHARE_BYTES,
+    AdvertiseKeys,
+    Confirmation,
+    MaskedInput,
+    ShareKeys,
+    UnmaskingShares,
+)
 
 
 def check_keys(message: AdvertiseKeys, seen: AbstractSet[bytes]) -> None:
@@ -28,21 +37,14 @@ def check_roster_seen(
     message: ShareKeys, everyone: bytes, entries: Mapping[int, bytes], shown: AbstractSet[int]
 ) -> None:
     """The client must have been shown what it was sent: keys altered on the way would make a wrong sum."""
-    sent = derivations.seen_digest(everyone, {number: entries[number] for number in shown})
-    if message.seen != sent:
+    if message.seen != derivations.seen_digest(everyone, entries, shown):
         raise MalformedMessage("was shown other keys than it was sent")
 
 
-def check_recipients(message: ShareKeys, neighbours: AbstractSet[int], holders: AbstractSet[int]) -> None:
+def check_dealt(message: ShareKeys, neighbours: int, holders: int) -> None:
     """There must be shares for every neighbour of the roster, commitments for every holder, and nothing else."""
-    if message.sealed.keys() != neighbours:
-        raise MalformedMessage(
-            f"seals shares for {len(message.sealed)} clients that are not its {len(neighbours)} peers"
-        )
-    if message.commitments.keys() != holders:
-        raise MalformedMessage(
-            f"commits to shares of {len(message.commitments)} clients that are not its {len(holders)} holders"
-        )
+    _check_records("sealed shares", message.sealed, SEALED_SHARES_BYTES, neighbours)
+    _check_records("commitments", message.commitments, COMMITMENTS_BYTES, holders)
 
 
 def check_complaints(complaints: Collection[int], dealers: AbstractSet[int]) -> None:
@@ -69,7 +71,11 @@ def check_confirmation(message: Confirmation, statement: bytes, keys: AdvertiseK
     signatures.verify(keys.confirmation_public_key, statement, message.signature)
 
 
-def check_response(message: UnmaskingShares, survivors: AbstractSet[int], dropped: AbstractSet[int]) -> None:
+def check_response(message: UnmaskingShares, owners: int) -> None:
     """There must be a share of everyone that it holds one of, and no other: who has not complained has it."""
-    if message.self_mask_shares.keys() != survivors or message.mask_key_shares.keys() != dropped:
-        raise MalformedMessage("gives other shares than those that it was asked for and holds")
+    _check_records("shares", message.shares, SHARE_BYTES, owners)
+
+
+def _check_records(what: str, together: bytes, size: int, count: int) -> None:
+    if len(together) != size * count:
+        raise MalformedMessage(f"has {len(together)} bytes of {what}, but {count} take {size} each")

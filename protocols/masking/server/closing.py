@@ -8,9 +8,10 @@ from secagg.errors import InconsistentShares, ThresholdError
 from secagg.residues import Residues
 
 from ..graph import Graph
+from ..messages import COMMITMENTS_BYTES, records
 from ..transitions import ServerPhase
 from . import unmasking
-from .holding import bound, refuted
+from .holding import bound, owners, recipients, refuted
 from .state import ServerState
 
 GARBAGE = "dealt shares of which more holders complain than can be corrupt"
@@ -96,14 +97,21 @@ def unmask(
     Raises:
         InconsistentShares: a secret cannot be reconstructed.
     """
-    seed_shares, key_shares = unmasking.collect_shares(state.responses.values())
+    shares = unmasking.collect_shares(
+        (holder, owners(state, graph, holder), given) for holder, given in state.responses.items()
+    )
     dropped = state.shared - state.masked
+
+    def committed(dealer: int) -> dict[int, bytes]:
+        holders = [*recipients(state, graph, dealer), dealer]  # the dealer itself in the complete graph alone
+        return dict(zip(holders, records(state.commitments[dealer], COMMITMENTS_BYTES), strict=False))
+
     recovered = unmasking.recover(
         session_id,
         state.advertised,
-        state.commitments,
-        seed_shares={owner: seed_shares.get(owner, {}) for owner in state.masked},
-        key_shares={owner: key_shares.get(owner, {}) for owner in dropped},
+        committed,
+        seed_shares={owner: shares.get(owner, {}) for owner in state.masked},
+        key_shares={owner: shares.get(owner, {}) for owner in dropped},
         threshold=state.config.topology.threshold,
     )
     unmasking.remove_masks(

@@ -1,12 +1,23 @@
-"""Who holds shares of whose secrets: what is dealt, complained of and given."""
+"""Who holds shares of whose secrets: what is dealt, complained of and given, and in which order it lies there."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import itertools
+from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
+import numpy as np
+import numpy.typing as npt
+
 from ..graph import Graph
-from ..messages import MaskedInput, ShareKeys, ShareReceipt, UnmaskingShares
+from ..messages import (
+    COMMITMENTS_BYTES,
+    SEALED_SHARES_BYTES,
+    MaskedInput,
+    ShareKeys,
+    ShareReceipt,
+    UnmaskingShares,
+)
 from . import checks
 from .state import ServerState
 
@@ -15,6 +26,49 @@ def bound(state: ServerState, graph: Graph, owner: int) -> frozenset[int]:
     """Return who holds shares of a client's secrets and has not complained of them."""
     complaining = state.complaints.get(owner)
     return graph.holders(owner) - complaining if complaining else graph.holders(owner)
+
+
+def recipients(state: ServerState, graph: Graph, dealer: int) -> list[int]:
+    """Return for whom a client deals shares, in the order of its records: the neighbours in its roster."""
+    return sorted(graph.neighbours(dealer) & state.advertised.keys())
+
+
+def owners(state: ServerState, graph: Graph, holder: int) -> list[int]:
+    """Return of whom a client gives shares, in the order in which it does: of whom it has not complained."""
+    held = graph.holders(holder) & state.shared  # who holds a client's shares deals it shares
+    return sorted(held - {owner for owner, complaining in state.complaints.items() if holder in complaining})
+
+
+class Dealt:
+    """What dealers have dealt, by recipient: records that came by dealer leave by recipient, a million in all.
+
+    Args:
+        state: once all have dealt.
+        graph: of the session.
+        dealers: whose records are delivered, ascending.
+    """
+
+    def __init__(self, state: ServerState, graph: Graph, dealers: Sequence[int]) -> None:
+        lists = [recipients(state, graph, dealer) for dealer in dealers]
+        counts = np.fromiter(map(len, lists), np.intp, len(lists))
+        to = np.fromiter(itertools.chain.from_iterable(lists), np.int32, counts.sum())
+        order = to.argsort(kind="stable")  # by recipient, and by dealer for each
+        self._recipients = to[order]
+        self._dealers = np.repeat(np.array(dealers, dtype=np.int32), counts)[order]
+        ends = (COMMITMENTS_BYTES * counts).tolist()  # behind which the complete graph has what stays with the dealer
+        commitments = [state.commitments[dealer][:end] for dealer, end in zip(dealers, ends, strict=True)]
+        self._sealed = _rows(map(state.sealed.__getitem__, dealers), SEALED_SHARES_BYTES, order)
+        self._commitments = _rows(commitments, COMMITMENTS_BYTES, order)
+
+    def to(self, recipient: int) -> tuple[tuple[int, ...], bytes, bytes]:
+        """Return who has dealt to a recipient, ascending, and the sealed shares and commitments of each in a row."""
+        first, end = np.searchsorted(self._recipients, [recipient, recipient + 1])
+        dealers = tuple(self._dealers[first:end].tolist())
+        return dealers, self._sealed[first:end].tobytes(), self._commitments[first:end].tobytes()
+
+
+def _rows(dealt: Iterable[bytes], size: int, order: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(b"".join(dealt), np.uint8).reshape(-1, size).take(order, axis=0)
 
 
 def refuted(state: ServerState, clients: Iterable[int]) -> frozenset[int]:
@@ -28,8 +82,8 @@ def take(state: ServerState, graph: Graph, message: ShareKeys | ShareReceipt | M
     sender = message.sender
     match message:
         case ShareKeys():
-            neighbours = graph.neighbours(sender) & state.advertised.keys()
-            checks.check_recipients(message, neighbours, neighbours | (graph.holders(sender) & {sender}))
+            count = len(recipients(state, graph, sender))
+            checks.check_dealt(message, count, count + (sender in graph.holders(sender)))
             state.sealed[sender], state.commitments[sender] = message.sealed, message.commitments
         case ShareReceipt():
             _take_complaints(state, sender, message.complaints, graph.neighbours(sender) & state.shared)
@@ -39,10 +93,8 @@ def take(state: ServerState, graph: Graph, message: ShareKeys | ShareReceipt | M
             judged = frozenset[int]() if receipts_came else graph.neighbours(sender) & state.shared
             _take_complaints(state, sender, message.complaints, judged)
         case _:
-            held = graph.holders(sender) & state.shared  # who holds a client's shares deals it shares
-            owners = {owner for owner in held if sender not in state.complaints.get(owner, ())}
-            checks.check_response(message, owners & state.masked, owners - state.masked)
-            state.responses[sender] = message
+            checks.check_response(message, len(owners(state, graph, sender)))
+            state.responses[sender] = message.shares
 
 
 def _take_complaints(state: ServerState, holder: int, complaints: Collection[int], judged: AbstractSet[int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
 from typing import final
 
 import msgspec
@@ -12,6 +13,7 @@ from .. import wire
 from ..graph import Graph
 from ..messages import InputRequest, Invitation, Roster, ShareDelivery, SurvivorList, ToClient, UnmaskingRequest
 from ..transitions import ServerPhase
+from . import holding
 from .state import ServerState
 
 
@@ -79,10 +81,11 @@ class Outgoing(Mapping[str, bytes]):
         return Roster(self._session_id, number, self._state.everyone, tuple([advertised[member] for member in members]))
 
     def _delivery(self, number: int) -> ShareDelivery:
-        senders = sorted(self._graph.neighbours(number) & self._state.shared)
-        sealed = {sender: self._state.sealed[sender][number] for sender in senders}
-        commitments = {sender: self._state.commitments[sender][number] for sender in senders}
-        return ShareDelivery(self._session_id, number, sealed, commitments)
+        return ShareDelivery(self._session_id, number, *self._dealt.to(number))
+
+    @cached_property
+    def _dealt(self) -> holding.Dealt:
+        return holding.Dealt(self._state, self._graph, self._shared)
 
     def _request(self, number: int) -> UnmaskingRequest:
         state, neighbours = self._state, self._graph.neighbours(number)

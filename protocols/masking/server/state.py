@@ -6,7 +6,7 @@ import msgspec
 
 from ...core.participants import Participants
 from ..config import RoundConfig
-from ..messages import AdvertiseKeys, UnmaskingShares
+from ..messages import AdvertiseKeys
 from ..transitions import ServerPhase
 
 
@@ -15,8 +15,8 @@ class ServerState(msgspec.Struct, forbid_unknown_fields=True):
 
     Clients are numbers. Each collection holds the clients that got through that phase, so later ones are subsets of
     earlier ones. `accepted` has the fingerprint of each client's last accepted message, `everyone` the digest of all
-    keys that were advertised, once they are; `commitments` are by dealer and holder, and `complaints` has the holders
-    that complain of a dealer.
+    keys that were advertised, once they are; `sealed`, `commitments` and `responses` have records side by side as they
+    came (`holding`), and `complaints` has the holders that complain of a dealer.
     """
 
     config: RoundConfig
@@ -29,14 +29,14 @@ class ServerState(msgspec.Struct, forbid_unknown_fields=True):
     accepted: dict[int, bytes] = {}
     everyone: bytes = b""
     advertised: dict[int, AdvertiseKeys] = {}
-    sealed: dict[int, dict[int, bytes]] = {}
-    commitments: dict[int, dict[int, tuple[bytes, bytes]]] = {}
+    sealed: dict[int, bytes] = {}
+    commitments: dict[int, bytes] = {}
     shared: set[int] = set()
     receipts: set[int] = set()
     complaints: dict[int, set[int]] = {}
     masked: set[int] = set()
     confirmations: dict[int, bytes] = {}
-    responses: dict[int, UnmaskingShares] = {}
+    responses: dict[int, bytes] = {}
     liars: set[int] = set()
     sums: list[bytes] = []
 

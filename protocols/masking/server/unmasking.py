@@ -9,25 +9,27 @@ dealer has cheated (SPEC section 9). No secret is reconstructed more than twice,
 from __future__ import annotations
 
 import itertools
+import operator
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from secagg import masking, shamir
+from secagg.derivation import HASH_BYTES
 from secagg.errors import InconsistentShares
 from secagg.key_agreement import KeyPair
 from secagg.prg import cpu_count
 from secagg.residues import Residues
 
 from .. import derivations
-from ..messages import SECRET_BYTES, AdvertiseKeys, UnmaskingShares
+from ..messages import SECRET_BYTES, SHARE_BYTES, AdvertiseKeys, records
 
 Shares = Mapping[int, bytes]
 """holder id -> its share"""
 
-Commitments = Mapping[int, Mapping[int, tuple[bytes, bytes]]]
-"""dealer -> holder -> what its shares (of the seed, of the key) are committed to by"""
+Commitments = Callable[[int], Mapping[int, bytes]]
+"""Takes a dealer: holder -> what its two shares (of the seed, of the key) are committed to by, side by side"""
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,16 @@ class Recovered:
         return f"Recovered({len(self.self_mask_seeds)} seeds, {len(self.mask_keys)} keys, liars={set(self.liars)})"
 
 
-def collect_shares(responses: Iterable[UnmaskingShares]) -> tuple[dict[int, Shares], dict[int, Shares]]:
-    """Turn responses by holder into shares by owner: of self-mask seeds, and of mask keys."""
-    seeds: dict[int, dict[int, bytes]] = defaultdict(dict)
-    keys: dict[int, dict[int, bytes]] = defaultdict(dict)
-    for response in responses:
-        for owner, share in response.self_mask_shares.items():
-            seeds[owner][response.sender] = share
-        for owner, share in response.mask_key_shares.items():
-            keys[owner][response.sender] = share
-    return dict(seeds), dict(keys)
+def collect_shares(responses: Iterable[tuple[int, Iterable[int], bytes]]) -> dict[int, Shares]:
+    """Turn holders, each with the owners of its shares in the order in which these lie there, into shares by owner.
+
+    Each owner's come in the order of their holders.
+    """
+    shares: dict[int, dict[int, bytes]] = defaultdict(dict)
+    for holder, owners, together in sorted(responses, key=operator.itemgetter(0)):
+        for owner, share in zip(owners, records(together, SHARE_BYTES), strict=True):
+            shares[owner][holder] = share
+    return dict(shares)
 
 
 def recover(
@@ -68,7 +70,7 @@ def recover(
     Args:
         session_id: of this session.
         advertised: everyone's keys.
-        commitments: to all shares.
+        commitments: to all shares; asked for where a share is wrong.
         seed_shares: owner -> holder -> share, at least `threshold` of each owner's.
         key_shares: the same.
         threshold: shares that make a secret.
@@ -89,11 +91,12 @@ def recover(
         return mask_keys[owner].public_bytes == advertised[owner].mask_public_key
 
     def fit(kind: int, owner: int, shares: Shares) -> dict[int, bytes]:
-        committed = commitments[owner]
+        committed = commitments(owner)
         return {
             holder: share
             for holder, share in shares.items()
-            if derivations.share_commitment(kind, session_id, owner, holder, share) == committed[holder][kind]
+            if derivations.share_commitment(kind, session_id, owner, holder, share)
+            == records(committed[holder], HASH_BYTES)[kind]
         }
 
     kinds = ((seed_shares, is_seed), (key_shares, is_key))
@@ -169,8 +172,10 @@ def remove_masks(
 
 def _lowest(shares: Shares, threshold: int, last: Collection[int] = ()) -> dict[int, bytes]:
     """Return the shares of so many holders: the lowest, but for some who come after all others."""
-    holders = sorted(sorted(shares), key=last.__contains__)[:threshold]
-    return {holder: shares[holder] for holder in sorted(holders)}
+    holders = sorted(shares)
+    if last:
+        holders = sorted(sorted(holders, key=last.__contains__)[:threshold])
+    return {holder: shares[holder] for holder in holders[:threshold]}
 
 
 def _reconstruct_all(shares: Mapping[int, Shares]) -> dict[int, bytes | None]:

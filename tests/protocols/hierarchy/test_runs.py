@@ -144,7 +144,7 @@ def test_a_tampered_message_at_any_level_costs_who_sent_it_or_ends_the_round(dat
         body[data.draw(st.integers(0, len(body) - 1))] ^= 1 << data.draw(st.integers(0, 7))
         return {
             "flip": crossing.data[: framing.HEADER_BYTES] + bytes(body),
-            "flip and repair": framing.MAGIC + bytes([VERSION]) + framing._digest(bytes(body)) + bytes(body),
+            "flip and repair": framing.MAGIC + bytes([VERSION]) + framing.digest(body) + bytes(body),
             "truncate": crossing.data[:-1],
             "drop": None,
             "another's": seen[-1],

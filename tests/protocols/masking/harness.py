@@ -5,7 +5,7 @@ Clients are called by their numbers here; their names end in them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -22,7 +22,7 @@ from protocols.masking import wire
 from protocols.masking.client import Client
 from protocols.masking.client.state import ClientState
 from protocols.masking.config import RoundConfig
-from protocols.masking.messages import Message, ToClient, ToServer
+from protocols.masking.messages import Message, ToClient, ToServer, records
 from protocols.masking.policy import ClientPolicy
 from protocols.masking.result import RoundResult
 from protocols.masking.server import Server
@@ -110,6 +110,12 @@ def plain_levels(config: RoundConfig, inputs: Mapping[int, Inputs], survivors: C
 
 def decode(data: bytes) -> Any:
     return wire.decode(data, ToServer | ToClient, max_bytes=1 << 24)
+
+
+def spoilt(together: bytes, ids: Sequence[int], chosen: Collection[int], spoil: Callable[[bytes], bytes]) -> bytes:
+    """Records side by side, one for each id, with those of the chosen spoilt."""
+    cut = records(together, len(together) // len(ids))
+    return b"".join(spoil(record) if i in chosen else record for i, record in zip(ids, cut, strict=True))
 
 
 def number(name: str) -> int:

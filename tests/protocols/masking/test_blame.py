@@ -15,19 +15,23 @@ from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.graph import Graph
 from protocols.masking.messages import (
+    COMMITMENTS_BYTES,
+    SEALED_SHARES_BYTES,
+    SHARE_BYTES,
     MaskedInput,
     Message,
     ShareKeys,
     ShareReceipt,
     UnmaskingShares,
+    records,
 )
-from protocols.masking.server import unmasking
+from protocols.masking.server import holding, unmasking
 from protocols.masking.transitions import ClientPhase, ServerPhase
 from protocols.simulation import driver
 from secagg import shamir
 from secagg.errors import InconsistentShares, SecAggError
 
-from .harness import Session, altering, decode, number, small_config
+from .harness import Session, altering, decode, number, small_config, spoilt
 
 CURIOUS, SEMI, MALICIOUS = Adversary
 N = 12
@@ -39,23 +43,17 @@ def flipped(share: bytes) -> bytes:
 
 def lying(message: UnmaskingShares) -> UnmaskingShares:
     """Well-formed shares, all of them wrong."""
-    return replace(
-        message,
-        self_mask_shares={owner: flipped(share) for owner, share in message.self_mask_shares.items()},
-        mask_key_shares={owner: flipped(share) for owner, share in message.mask_key_shares.items()},
-    )
+    return replace(message, shares=b"".join(map(flipped, records(message.shares, SHARE_BYTES))))
 
 
 def garbage(message: ShareKeys) -> ShareKeys:
     """Sealed shares that open for nobody."""
-    return replace(message, sealed={holder: flipped(sealed) for holder, sealed in message.sealed.items()})
+    return replace(message, sealed=b"".join(map(flipped, records(message.sealed, SEALED_SHARES_BYTES))))
 
 
 def mismatched(message: ShareKeys) -> ShareKeys:
     """Shares that open, and are not what their dealer commits to."""
-    return replace(
-        message, commitments={holder: (flipped(one), two) for holder, (one, two) in message.commitments.items()}
-    )
+    return replace(message, commitments=b"".join(map(flipped, records(message.commitments, COMMITMENTS_BYTES))))
 
 
 def complaining(of: int | None = None) -> Any:
@@ -91,7 +89,7 @@ def test_as_many_liars_as_there_are_shares_to_spare_are_survived_and_named(adver
 @settings(max_examples=40)
 def test_whichever_holders_lie_withhold_or_complain_up_to_those_to_spare_the_sum_is_exact(data):
     config = small_config(N, data.draw(st.sampled_from(list(Adversary))), dropout=0.33, complete_graph=True)
-    ways = st.sampled_from([lying, lambda message: replace(message, self_mask_shares={}), complaining()])
+    ways = st.sampled_from([lying, lambda message: replace(message, shares=b""), complaining()])
     bad = data.draw(st.dictionaries(st.integers(1, N), ways, max_size=N - config.topology.threshold))
 
     def hook(crossing: driver.Crossing) -> bytes:
@@ -119,7 +117,7 @@ def test_more_liars_than_there_are_shares_to_spare_are_the_culprits_and_not_the_
 
 def test_who_holds_a_share_and_does_not_give_it_is_out():
     def silent(message: UnmaskingShares) -> UnmaskingShares:
-        return replace(message, self_mask_shares=dict(list(message.self_mask_shares.items())[1:]))
+        return replace(message, shares=message.shares[SHARE_BYTES:])
 
     session = Session(small_config(N, complete_graph=True), wire=altering(ServerPhase.UNMASKING, {3}, silent)).run()
     session.assert_exact()
@@ -168,7 +166,7 @@ def test_shares_that_do_not_open_for_a_few_cost_nobody_anything():
     config = small_config(N, dropout=0.33, complete_graph=True)
 
     def some(message: ShareKeys) -> ShareKeys:
-        return replace(message, sealed=message.sealed | {1: flipped(message.sealed[1]), 2: flipped(message.sealed[2])})
+        return replace(message, sealed=spoilt(message.sealed, [i for i in range(1, N + 1) if i != 4], {1, 2}, flipped))
 
     for adversary in Adversary:
         config = small_config(N, adversary, dropout=0.33, complete_graph=True)
@@ -190,11 +188,7 @@ def test_false_complaints_of_as_many_as_can_vanish_cost_nobody_anything(adversar
     shares_of = altering(
         ServerPhase.UNMASKING,
         corrupt,
-        lambda message: replace(
-            message,
-            self_mask_shares={o: s for o, s in message.self_mask_shares.items() if o == message.sender},
-            mask_key_shares={},
-        ),
+        lambda message: replace(message, shares=records(message.shares, SHARE_BYTES)[message.sender - 1]),
     )
     complaints = altering(phase, corrupt, complaining())
     session = Session(config, wire=lambda crossing: complaints(replace_data(crossing, shares_of(crossing)))).run()
@@ -235,8 +229,8 @@ def test_a_client_names_whose_shares_do_not_open_or_fit_and_holds_no_share_of_th
         session.step()
         session.step()
         due = session.message(1)
-        sealed = due.sealed | {2: flipped(due.sealed[2])}
-        commitments = due.commitments | {5: (due.commitments[5][0], flipped(due.commitments[5][1]))}
+        sealed = spoilt(due.sealed, due.dealers, {2}, flipped)
+        commitments = spoilt(due.commitments, due.dealers, {5}, lambda pair: pair[:-1] + bytes([pair[-1] ^ 1]))
         answer = session.say(1, replace(due, sealed=sealed, commitments=commitments))
         assert isinstance(answer, ShareReceipt if adversary is MALICIOUS else MaskedInput)
         assert answer.complaints == (2, 5)
@@ -273,21 +267,24 @@ def test_whatever_the_corrupt_do_the_sum_is_exact_or_an_error_names_corrupt_clie
     corrupt = data.draw(st.dictionaries(st.integers(1, N), CORRUPTIONS, max_size=most))
     fates = {i: data.draw(st.sets(st.integers(1, N))) for i in corrupt}
 
-    def spoilt(table: dict[int, Any], chosen: set[int], spoil: Any) -> dict[int, Any]:
-        return {i: spoil(value) if i in chosen else value for i, value in table.items()}
+    def peers_of(dealer: int) -> list[int]:
+        return holding.recipients(session.server._state, session.server.graph, dealer)
+
+    def owners_of(holder: int) -> list[int]:
+        return holding.owners(session.server._state, session.server.graph, holder)
 
     def altered(way: str, message: Any, chosen: set[int]) -> Any:
         match way, message:
             case "lie", UnmaskingShares():
-                return replace(message, self_mask_shares=spoilt(message.self_mask_shares, chosen, flipped))
+                return replace(message, shares=spoilt(message.shares, owners_of(message.sender), chosen, flipped))
             case "withhold", UnmaskingShares():
-                rest = {owner: share for owner, share in message.self_mask_shares.items() if owner not in chosen}
-                return replace(message, self_mask_shares=rest)
+                owners = owners_of(message.sender)
+                return replace(message, shares=spoilt(message.shares, owners, chosen, lambda share: b""))
             case "garbage", ShareKeys():
-                return replace(message, sealed=spoilt(message.sealed, chosen, flipped))
+                return replace(message, sealed=spoilt(message.sealed, peers_of(message.sender), chosen, flipped))
             case "mismatch", ShareKeys():
-                other = spoilt(message.commitments, chosen, lambda pair: (flipped(pair[0]), pair[1]))
-                return replace(message, commitments=other)
+                holders = [*peers_of(message.sender), *([message.sender] if config.topology.complete else [])]
+                return replace(message, commitments=spoilt(message.commitments, holders, chosen, flipped))
             case "complain", ShareReceipt() | MaskedInput() if isinstance(message, judging):
                 peers = holders_of(session, message.sender) - {message.sender}
                 return replace(message, complaints=tuple(sorted(chosen & peers)))

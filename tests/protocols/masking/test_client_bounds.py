@@ -5,6 +5,7 @@ import pytest
 
 from protocols.core.threat_model import Adversary
 from protocols.masking.client import checks as client_checks
+from protocols.masking.messages import COMMITMENTS_BYTES, SEALED_SHARES_BYTES
 from protocols.masking.policy import ClientPolicy
 from secagg.errors import ContradictoryRequest, ParameterError, ThresholdError
 
@@ -47,13 +48,12 @@ def test_a_client_counts_itself_towards_the_threshold_where_it_holds_a_share(con
     session = session_after(2, config)
     state, delivery = session.state(1), session.message(1)
     enough = config.topology.threshold - own
-    senders = sorted(delivery.sealed)
-    assert len(senders) >= enough
+    assert len(delivery.dealers) >= enough
 
     def deliver(number):
-        sealed = {sender: delivery.sealed[sender] for sender in senders[:number]}
-        commitments = {sender: delivery.commitments[sender] for sender in sealed}
-        message = replace(delivery, sealed=sealed, commitments=commitments)
+        sealed = delivery.sealed[: number * SEALED_SHARES_BYTES]
+        commitments = delivery.commitments[: number * COMMITMENTS_BYTES]
+        message = replace(delivery, dealers=delivery.dealers[:number], sealed=sealed, commitments=commitments)
         client_checks.check_delivery(state.session, ANY, state.peers.keys(), message)
 
     deliver(enough)

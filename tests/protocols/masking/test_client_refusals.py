@@ -13,7 +13,18 @@ from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.masking import derivations, wire
 from protocols.masking.client import Client
 from protocols.masking.config import RoundConfig
-from protocols.masking.messages import InputRequest, Invitation, Roster, ShareDelivery, SurvivorList, UnmaskingRequest
+from protocols.masking.messages import (
+    COMMITMENTS_BYTES,
+    SEALED_SHARES_BYTES,
+    SHARE_BYTES,
+    InputRequest,
+    Invitation,
+    Roster,
+    ShareDelivery,
+    SurvivorList,
+    UnmaskingRequest,
+    records,
+)
 from protocols.masking.policy import ClientPolicy
 from protocols.masking.server import Server
 from protocols.masking.transitions import ClientPhase
@@ -29,7 +40,7 @@ from secagg.errors import (
 )
 from secagg.key_agreement import KeyPair
 
-from .harness import Session, demanding, identity, known, session_after, small_config
+from .harness import Session, demanding, identity, known, session_after, small_config, spoilt
 from .test_wire import seal
 
 replace = msgspec.structs.replace
@@ -211,39 +222,69 @@ def test_shares_from_a_stranger_are_refused():
     session = session_at(2)
     delivery = session.message(1)
     assert isinstance(delivery, ShareDelivery)
-    some = next(iter(delivery.sealed.values()))
     for stranger in (1, 8):
         session = session_at(2)
-        delivery = session.message(1, sealed={**session.message(1).sealed, stranger: some})
-        delivery = replace(delivery, commitments=dict.fromkeys(delivery.sealed, (bytes(32), bytes(32))))
+        delivery = session.message(1)
+        delivery = replace(
+            delivery,
+            dealers=(*delivery.dealers, stranger),
+            sealed=delivery.sealed + bytes(SEALED_SHARES_BYTES),
+            commitments=delivery.commitments + bytes(COMMITMENTS_BYTES),
+        )
         assert refuses(session, 1, delivery, ContradictoryRequest, "not in the roster").culprits == {stranger}
 
 
 def test_too_few_shares_are_refused():
     session = session_at(2)
-    refuses(session, 1, session.message(1, sealed={}, commitments={}), ThresholdError, "neighbours shared")
+    nothing = session.message(1, dealers=(), sealed=b"", commitments=b"")
+    refuses(session, 1, nothing, ThresholdError, "neighbours shared")
 
 
 def test_shares_that_do_not_open_are_left_out_but_their_masks_are_not():
     session = session_at(2, num_clients=8)
     delivery = session.message(1)
-    peer = min(delivery.sealed)
-    session.bend(1, replace(delivery, sealed={**delivery.sealed, peer: bytes(len(delivery.sealed[peer]))}))
+    session.bend(1, replace(delivery, sealed=bytes(SEALED_SHARES_BYTES) + delivery.sealed[SEALED_SHARES_BYTES:]))
     session.run().assert_exact()
     assert session.survivors == set(range(1, 9))
 
 
-def test_commitments_of_others_than_those_whose_shares_came_are_refused():
+@pytest.mark.parametrize(("field", "size"), [("sealed", SEALED_SHARES_BYTES), ("commitments", COMMITMENTS_BYTES)])
+def test_other_numbers_of_shares_or_commitments_than_of_dealers_are_refused(field, size):
+    for change in (lambda given: given[size:], lambda given: given + given[:size], lambda given: given[:-1]):
+        session = session_at(2)
+        message = session.message(1)
+        bent = replace(message, **{field: change(getattr(message, field))})
+        refuses(session, 1, bent, ContradictoryRequest, f"bytes of {field} for {len(message.dealers)} clients")
+
+
+def test_a_dealer_is_listed_once():
     session = session_at(2)
-    commitments = session.message(1).commitments
-    missing = dict(list(commitments.items())[1:])
-    refuses(session, 1, session.message(1, commitments=missing), ContradictoryRequest, "commitments of other clients")
+    message = session.message(1)
+    first = replace(
+        message,
+        dealers=(*message.dealers, message.dealers[0]),
+        sealed=message.sealed + message.sealed[:SEALED_SHARES_BYTES],
+        commitments=message.commitments + message.commitments[:COMMITMENTS_BYTES],
+    )
+    refuses(session, 1, first, ContradictoryRequest, "lists a client twice")
+
+
+def test_dealers_may_come_in_any_order():
+    session = session_at(2)
+    message = session.message(1)
+    sealed, commitments = (
+        b"".join(records(together, size)[::-1])
+        for together, size in ((message.sealed, SEALED_SHARES_BYTES), (message.commitments, COMMITMENTS_BYTES))
+    )
+    turned = replace(message, dealers=message.dealers[::-1], sealed=sealed, commitments=commitments)
+    assert session.say(1, turned).complaints == ()
 
 
 def test_shares_for_another_recipient_do_not_open():
     session = session_at(2, MALICIOUS)
     delivery, other = session.message(1), session.message(2)
-    crossed = replace(delivery, sealed={**delivery.sealed, 3: other.sealed[3]})
+    third = records(other.sealed, SEALED_SHARES_BYTES)[other.dealers.index(3)]
+    crossed = replace(delivery, sealed=spoilt(delivery.sealed, delivery.dealers, {3}, lambda sealed: third))
     assert session.say(1, crossed).complaints == (3,)
 
 
@@ -415,9 +456,11 @@ def test_a_small_sum_is_not_unmasked_below_the_clients_own_minimum():
 
 def test_a_client_never_gives_both_shares_of_a_peer():
     session, request = unmasking_session()
+    held = session.state(request.recipient).shares
     response = session.say(request.recipient, request)
-    assert not response.self_mask_shares.keys() & response.mask_key_shares.keys()
-    assert response.mask_key_shares.keys() == {3}
+    given = dict(zip(sorted(held), records(response.shares, SHARE_BYTES), strict=True))
+    assert request.dropped == (3,)
+    assert given == {owner: pair[1] if owner == 3 else pair[0] for owner, pair in held.items()}
     # and whatever else is asked afterwards gets no answer
     refuses(session, request.recipient, replace(request, dropped=()), UnexpectedMessage, aborts=False)
 

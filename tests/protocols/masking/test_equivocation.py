@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,13 +22,13 @@ from hypothesis import strategies as st
 
 from protocols.core.threat_model import Adversary
 from protocols.masking import derivations
-from protocols.masking.messages import SurvivorList, UnmaskingRequest
+from protocols.masking.messages import SHARE_BYTES, SurvivorList, UnmaskingRequest
 from protocols.masking.transitions import ClientPhase
 from secagg.errors import AuthenticationFailed, ContradictoryRequest, SecAggError, ThresholdError, UnexpectedMessage
 from secagg.key_agreement import KeyPair
 from secagg.signatures import Identity
 
-from .harness import Session, session_after, small_config
+from .harness import Session, session_after, small_config, spoilt
 
 replace = msgspec.structs.replace
 VICTIM = 1
@@ -51,11 +52,15 @@ class Attack:
             self.session.step()
         if num_delivered is not None:  # the victim is to mask with few peers only, the corrupt first
             due = self.session.message(VICTIM)
-            peers = due.peers if receipts else due.sealed
+            peers = due.peers if receipts else due.dealers
             chosen = sorted(sorted(peers, key=lambda i: (i not in self.corrupt, i))[:num_delivered])
             tables = {} if receipts else {name: getattr(due, name) for name in ("sealed", "commitments")}
-            fewer = {name: {i: table[i] for i in chosen} for name, table in tables.items()}
-            self.session.bend(VICTIM, self.session.message(VICTIM, **(fewer or {"peers": tuple(chosen)})))
+            fewer: dict[str, Any] = {
+                name: spoilt(table, due.dealers, self.everyone - {*chosen}, lambda record: b"")
+                for name, table in tables.items()
+            }
+            fewer["peers" if receipts else "dealers"] = tuple(chosen)
+            self.session.bend(VICTIM, self.session.message(VICTIM, **fewer))
         self.session.step()
         # What the corrupt have seen before anything is asked of anyone.
         self.known_to_corrupt = {i: self.session.state(i) for i in self.corrupt}
@@ -91,10 +96,11 @@ class Attack:
             with suppress(SecAggError):
                 response = session.say(i, request)
                 self.answered.add(i)
-                for owner in response.self_mask_shares:
-                    self.seed_shares[owner].add(i)
-                for owner in response.mask_key_shares:
-                    self.key_shares[owner].add(i)
+                held = getattr(state, "masked", state)
+                owners = {*held.shares, *([i] if held.own_share else [])}
+                assert len(response.shares) == len(owners) * SHARE_BYTES
+                for owner in owners:
+                    (self.key_shares if owner in dropped else self.seed_shares)[owner].add(i)
         for i, state in self.known_to_corrupt.items():
             for owner in {*state.shares, i}:
                 self.seed_shares[owner].add(i)

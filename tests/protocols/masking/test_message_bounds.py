@@ -8,6 +8,7 @@ from protocols.inputs.vectors import FloatVector
 from protocols.masking import wire
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import (
+    COMMITMENTS_BYTES,
     SEALED_SHARES_BYTES,
     AdvertiseKeys,
     InputRequest,
@@ -41,7 +42,9 @@ def test_the_largest_messages_to_a_client_fit(config):
     everyone = tuple(range(1, n + 1))
     for message in (
         Roster(SESSION, n, KEY, tuple(AdvertiseKeys(SESSION, i, KEY, KEY, KEY, KEY, SIGNATURE) for i in peers)),
-        ShareDelivery(SESSION, n, dict.fromkeys(peers, bytes(SEALED_SHARES_BYTES)), dict.fromkeys(peers, (KEY, KEY))),
+        ShareDelivery(
+            SESSION, n, tuple(peers), bytes(SEALED_SHARES_BYTES * len(peers)), bytes(COMMITMENTS_BYTES * len(peers))
+        ),
         InputRequest(SESSION, n, tuple(peers)),
         SurvivorList(SESSION, n, everyone, everyone),
         UnmaskingRequest(SESSION, n, n, tuple(peers), dict.fromkeys(peers, SIGNATURE)),

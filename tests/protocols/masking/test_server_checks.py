@@ -5,6 +5,7 @@ import pytest
 
 from protocols.masking import derivations
 from protocols.masking.messages import (
+    COMMITMENTS_BYTES,
     SEALED_SHARES_BYTES,
     SHARE_BYTES,
     AdvertiseKeys,
@@ -63,15 +64,17 @@ def test_one_key_for_two_purposes_is_refused(field, same_as):
 
 
 def test_shares_are_sealed_for_every_neighbour_and_for_nobody_else():
-    sealed = bytes(SEALED_SHARES_BYTES)
-    pair = (bytes(32), bytes(32))
-    message = ShareKeys(SESSION, 2, bytes(32), {1: sealed, 3: sealed}, {1: pair, 2: pair, 3: pair})
-    server_checks.check_recipients(message, {1, 3}, {1, 2, 3})
-    for others in ({1}, {1, 3, 4}, {1, 4}):
-        with pytest.raises(MalformedMessage, match="seals shares for 2 clients"):
-            server_checks.check_recipients(message, others, {1, 2, 3})
-        with pytest.raises(MalformedMessage, match="commits to shares of 3 clients"):
-            server_checks.check_recipients(message, {1, 3}, others)
+    message = ShareKeys(SESSION, 2, bytes(32), bytes(2 * SEALED_SHARES_BYTES), bytes(3 * COMMITMENTS_BYTES))
+    server_checks.check_dealt(message, 2, 3)
+    for others in (1, 3):
+        with pytest.raises(MalformedMessage, match="200 bytes of sealed shares"):
+            server_checks.check_dealt(message, others, 3)
+    for others in (2, 4):
+        with pytest.raises(MalformedMessage, match="192 bytes of commitments"):
+            server_checks.check_dealt(message, 2, others)
+    for short in ({"sealed": message.sealed[:-1]}, {"commitments": message.commitments + b"\0"}):
+        with pytest.raises(MalformedMessage, match="bytes of"):
+            server_checks.check_dealt(replace(message, **short), 2, 3)
 
 
 def test_a_confirmation_is_of_what_this_server_told_everyone():
@@ -86,17 +89,7 @@ def test_a_confirmation_is_of_what_this_server_told_everyone():
 
 
 def test_shares_are_given_of_everyone_they_are_held_of_and_of_nobody_else():
-    share = bytes(SHARE_BYTES)
-
-    def respond(seeds, keys):
-        message = UnmaskingShares(SESSION, 2, dict.fromkeys(seeds, share), dict.fromkeys(keys, share))
-        server_checks.check_response(message, survivors={1, 2, 3}, dropped={4, 5})
-
-    respond({1, 2, 3}, {4, 5})
-    for seeds, keys in (({1, 2}, {4, 5}), ({1, 2, 3}, {5}), (set(), set())):
-        with pytest.raises(MalformedMessage, match="other shares"):
-            respond(seeds, keys)
-    # A stranger's, or of the wrong kind: one such share is one too many, whatever the other half is like.
-    for seeds, keys in (({1, 4}, {5}), ({1}, {5, 3}), ({6}, set()), (set(), {6}), ({1, 2}, {1})):
-        with pytest.raises(MalformedMessage, match="other shares"):
-            respond(seeds, keys)
+    server_checks.check_response(UnmaskingShares(SESSION, 2, bytes(5 * SHARE_BYTES)), 5)
+    for size in (0, 4 * SHARE_BYTES, 5 * SHARE_BYTES - 1, 5 * SHARE_BYTES + 1, 6 * SHARE_BYTES):
+        with pytest.raises(MalformedMessage, match=f"{size} bytes of shares, but 5 take {SHARE_BYTES} each"):
+            server_checks.check_response(UnmaskingShares(SESSION, 2, bytes(size)), 5)

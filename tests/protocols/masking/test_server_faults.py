@@ -13,14 +13,14 @@ from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector
 from protocols.masking.client import Client
 from protocols.masking.config import RoundConfig
-from protocols.masking.messages import MaskedInput, UnmaskingShares
+from protocols.masking.messages import SEALED_SHARES_BYTES, SHARE_BYTES, MaskedInput, UnmaskingShares, records
 from protocols.masking.server import Server
 from protocols.masking.transitions import ServerPhase
 from protocols.simulation.masked import collected_phases
 from secagg.errors import EncodingError, InconsistentShares, MalformedMessage, UnexpectedMessage
 from secagg.key_agreement import KeyPair
 
-from .harness import Session, altering, number, random_inputs, session_after, small_config
+from .harness import Session, altering, number, random_inputs, session_after, small_config, spoilt
 
 replace = msgspec.structs.replace
 COMPLETE = {"complete_graph": True, "dropout": 0.34}
@@ -51,14 +51,15 @@ def test_garbage_in_any_phase_costs_its_sender_only(phase):
     [
         (ServerPhase.ADVERTISE_KEYS, lambda m: replace(m, mask_public_key=m.cipher_public_key)),
         (ServerPhase.ADVERTISE_KEYS, lambda m: replace(m, mask_public_key=bytes(32))),
-        (ServerPhase.SHARE_KEYS, lambda m: replace(m, sealed={})),
-        (ServerPhase.SHARE_KEYS, lambda m: replace(m, sealed={**m.sealed, m.sender: next(iter(m.sealed.values()))})),
+        (ServerPhase.SHARE_KEYS, lambda m: replace(m, sealed=b"")),
+        (ServerPhase.SHARE_KEYS, lambda m: replace(m, sealed=m.sealed + m.sealed[:SEALED_SHARES_BYTES])),
+        (ServerPhase.SHARE_KEYS, lambda m: replace(m, commitments=m.commitments[:-1])),
         (ServerPhase.MASKED_INPUT, lambda m: replace(m, vectors=m.vectors[:1])),
         (ServerPhase.MASKED_INPUT, lambda m: replace(m, vectors=(bytes(m.vectors[0]) + b"\0", *m.vectors[1:]))),
         (ServerPhase.MASKED_INPUT, lambda m: replace(m, vectors=(b"\xff" * len(m.vectors[0]), *m.vectors[1:]))),
         (ServerPhase.MASKED_INPUT, lambda m: replace(m, vectors=(*m.vectors[:-1], bytes(m.vectors[-1]) + b"\0"))),
-        (ServerPhase.UNMASKING, lambda m: replace(m, mask_key_shares=m.self_mask_shares, self_mask_shares={})),
-        (ServerPhase.UNMASKING, lambda m: replace(m, mask_key_shares=m.self_mask_shares)),
+        (ServerPhase.UNMASKING, lambda m: replace(m, shares=m.shares[SHARE_BYTES:])),
+        (ServerPhase.UNMASKING, lambda m: replace(m, shares=2 * m.shares)),
     ],
 )
 def test_well_formed_nonsense_costs_its_sender_only(phase, alter):
@@ -88,7 +89,7 @@ def test_late_early_double_and_foreign_messages_change_nothing():
     assert session.take(1, answer) is Receipt.ACCEPTED
     assert session.take(1, answer) is Receipt.DUPLICATE
     with pytest.raises(UnexpectedMessage, match="a second share-keys") as caught:
-        session.take(1, replace(answer, sealed={}))
+        session.take(1, replace(answer, sealed=b""))
     assert caught.value.culprits == {"client-1"}
     assert not session.server.excluded
     session.run().assert_exact()
@@ -113,9 +114,8 @@ def test_an_excluded_client_is_not_heard_again():
 
 def lie(message: UnmaskingShares) -> UnmaskingShares:
     """Give other shares than one was given, of everyone."""
-    wrong = {owner: bytes([7]) + share[1:-1] + b"\0" for owner, share in message.self_mask_shares.items()}
-    keys = {owner: bytes([9]) + share[1:-1] + b"\0" for owner, share in message.mask_key_shares.items()}
-    return replace(message, self_mask_shares=wrong, mask_key_shares=keys)
+    wrong = [bytes([7]) + share[1:-1] + b"\0" for share in records(message.shares, SHARE_BYTES)]
+    return replace(message, shares=b"".join(wrong))
 
 
 def test_liars_are_corrected_and_named_as_long_as_enough_tell_the_truth():
@@ -140,9 +140,8 @@ def test_liars_about_different_owners_are_all_named():
 
     def lie_about_one(message):
         owner = 6 if message.sender == 5 else 7
-        share = message.self_mask_shares[owner]
-        wrong = bytes([share[0] ^ 1]) + share[1:]
-        return replace(message, self_mask_shares={**message.self_mask_shares, owner: wrong})
+        wrong = spoilt(message.shares, range(1, 14), {owner}, lambda share: bytes([share[0] ^ 1]) + share[1:])
+        return replace(message, shares=wrong)
 
     # Only shares that are used are looked at: the lowest eight holders'.
     session = Session(config, wire=altering(ServerPhase.UNMASKING, {5, 3}, lie_about_one))

@@ -7,8 +7,8 @@ from protocols.core import dumps
 from protocols.core.participants import Participants
 from protocols.core.threat_model import Adversary
 from protocols.masking import wire
-from protocols.masking.messages import MaskedInput
-from protocols.masking.server import Server
+from protocols.masking.messages import SHARE_BYTES, MaskedInput
+from protocols.masking.server import Server, holding
 from protocols.masking.transitions import ServerPhase
 from secagg.errors import (
     MalformedMessage,
@@ -18,7 +18,7 @@ from secagg.errors import (
     UnexpectedMessage,
 )
 
-from .harness import Session, altering, number, session_after, small_config
+from .harness import Session, altering, number, session_after, small_config, spoilt
 
 replace = msgspec.structs.replace
 CURIOUS, SEMI, MALICIOUS = Adversary
@@ -106,18 +106,18 @@ def test_an_input_has_every_vector_of_the_round():
     assert len(session.server.excluded) == 2
 
 
-@pytest.mark.parametrize(("kind", "owner"), [("self_mask_shares", 2), ("mask_key_shares", 3)])
-def test_who_gives_no_share_of_a_secret_is_out_and_its_owner_is_not_named(kind, owner):
+@pytest.mark.parametrize("owner", [2, 3], ids=["a survivor", "who dropped"])
+def test_who_gives_no_share_of_a_secret_is_out_and_its_owner_is_not_named(owner):
     session = session_at(2)
 
     def withhold(message):
-        left = {i: share for i, share in getattr(message, kind).items() if i != owner}
-        return replace(message, **{kind: left})
+        owners = holding.owners(session.server._state, session.server.graph, message.sender)
+        return replace(message, shares=spoilt(message.shares, owners, {owner}, lambda share: b""))
 
     session.wire = altering(ServerPhase.UNMASKING, range(1, 8), withhold)
     with pytest.raises(ThresholdError):
         session.run({ServerPhase.MASKED_INPUT: {3}})
-    assert all("other shares" in why for why in session.server.excluded.values())
+    assert all("bytes of shares" in why for why in session.server.excluded.values())
     assert session.server.phase is ServerPhase.ABORTED
 
 
@@ -150,10 +150,12 @@ def test_no_share_of_who_never_shared_keys_is_taken():
     session.step(silent={7})
     session.step(silent={6})
     response = session.say(1)
-    assert response.mask_key_shares.keys() == {6}
-    smuggled = {**response.mask_key_shares, 7: response.mask_key_shares[6]}
-    with pytest.raises(MalformedMessage, match="other shares"):
-        session.take(1, replace(response, mask_key_shares=smuggled))
+    owners = holding.owners(session.server._state, session.server.graph, 1)
+    assert 6 in owners
+    assert 7 not in owners
+    assert len(response.shares) == SHARE_BYTES * len(owners)
+    with pytest.raises(MalformedMessage, match="bytes of shares"):
+        session.take(1, replace(response, shares=response.shares + bytes(SHARE_BYTES)))
     assert session.server.excluded.keys() == {"client-1"}
 
 

@@ -212,7 +212,7 @@ def test_inputs_are_asked_for_when_enough_others_take_part_and_not_before():
     for message, error in (
         (session.message(1, session_id=bytes(32)), UnexpectedMessage),
         (session.message(1, recipient=2), UnexpectedMessage),
-        (session.message(1, sealed={}, commitments={}), ThresholdError),
+        (session.message(1, dealers=(), sealed=b"", commitments=b""), ThresholdError),
     ):
         with pytest.raises(error):
             client.respond(wire.encode(message), given)

@@ -3,7 +3,7 @@
 import pytest
 
 from protocols.masking import derivations
-from protocols.masking.messages import SECRET_BYTES, AdvertiseKeys, UnmaskingShares
+from protocols.masking.messages import SECRET_BYTES, AdvertiseKeys
 from protocols.masking.server import unmasking
 from secagg import shamir
 from secagg.errors import InconsistentShares
@@ -38,7 +38,7 @@ class Dealt:
 
         # Each owner has shares of one kind here: what stands for the other kind is never looked at.
         self.commitments = {
-            owner: {i: (one, one) for i, one in committed(owner, shares, kind).items()}
+            owner: {i: one + one for i, one in committed(owner, shares, kind).items()}
             for kind, dealt in enumerate((self.seed_shares, self.key_shares))
             for owner, shares in dealt.items()
         }
@@ -54,7 +54,7 @@ class Dealt:
         return unmasking.recover(
             SESSION,
             self.advertised,
-            self.commitments,
+            self.commitments.__getitem__,
             seed_shares=self.seed_shares,
             key_shares=self.key_shares,
             threshold=self.threshold,
@@ -105,7 +105,7 @@ def test_shares_that_fit_and_make_another_secret_blame_the_owner_alone(kind):
     label = ("seed_shares", "key_shares").index(kind)
     dealt.spoil(1, kind=kind)
     one = derivations.share_commitment(label, SESSION, owner, 1, shares[1])
-    dealt.commitments[owner][1] = (one, one)  # it committed to what it dealt
+    dealt.commitments[owner][1] = one + one  # it committed to what it dealt
     with pytest.raises(InconsistentShares, match="another secret than advertised") as caught:
         dealt.recover()
     assert caught.value.culprits == {owner}
@@ -135,10 +135,8 @@ def test_exactly_the_threshold_is_enough():
 
 def test_shares_by_holder_become_shares_by_owner():
     share = bytes(range(shamir.share_bytes(SECRET_BYTES)))
-    responses = [
-        UnmaskingShares(SESSION, 1, {2: share, 3: share}, {4: share}),
-        UnmaskingShares(SESSION, 2, {3: share}, {}),
-    ]
-    seeds, keys = unmasking.collect_shares(responses)
-    assert seeds == {2: {1: share}, 3: {1: share, 2: share}}
-    assert keys == {4: {1: share}}
+    other = share[::-1]
+    found = unmasking.collect_shares([(1, [2, 3, 4], share + other + share), (2, [3], share)])
+    assert found == {2: {1: share}, 3: {1: other, 2: share}, 4: {1: share}}
+    with pytest.raises(ValueError, match="zip"):
+        unmasking.collect_shares([(1, [2, 3], share)])

@@ -87,7 +87,7 @@ def derived() -> dict[str, str]:
         "keys_statement": derivations.keys_statement(advertised()),
         "roster_entry_digest": derivations.entry_digest(advertised()),
         "roster_digest": EVERYONE,
-        "roster_seen_digest": derivations.seen_digest(EVERYONE, {1: derivations.entry_digest(advertised())}),
+        "roster_seen_digest": derivations.seen_digest(EVERYONE, {1: derivations.entry_digest(advertised())}, [1]),
         "survivors_statement": derivations.survivors_statement(SESSION_ID, EVERYONE, [1, 2, 3], [3, 1]),
     }
     graph = Graph(CONFIG.topology, 9, derivations.graph_seed(SESSION_ID, EVERYONE))
@@ -105,20 +105,20 @@ def _listed(ids: frozenset[int]) -> str:
 
 def messages() -> dict[str, str]:
     sealed, share, signature = bytes(SEALED_SHARES_BYTES), bytes(SHARE_BYTES), bytes(64)
-    committed = (bytes([1]) * 32, bytes([2]) * 32)
+    committed = bytes([1]) * 32 + bytes([2]) * 32
     examples = (
         INVITATION,
         advertised(),
         Roster(SESSION_ID, 1, EVERYONE, (advertised(),)),
-        ShareKeys(SESSION_ID, 1, EVERYONE, {2: sealed}, {2: committed}),
-        ShareDelivery(SESSION_ID, 1, {2: sealed}, {2: committed}),
+        ShareKeys(SESSION_ID, 1, EVERYONE, sealed, committed),
+        ShareDelivery(SESSION_ID, 1, (2,), sealed, committed),
         ShareReceipt(SESSION_ID, 1, (2, 300)),
         InputRequest(SESSION_ID, 1, (2, 3)),
         MaskedInput(SESSION_ID, 1, tuple(bytes(lane.packed_bytes) for lane in CONFIG.codecs), (2,)),
         SurvivorList(SESSION_ID, 1, (1, 2, 3, 300), (1, 2, 300)),
         Confirmation(SESSION_ID, 1, signature),
         UnmaskingRequest(SESSION_ID, 1, 8, (4,), {2: signature}),
-        UnmaskingShares(SESSION_ID, 1, {2: share}, {3: share}),
+        UnmaskingShares(SESSION_ID, 1, 2 * share),
     )
     return {type(message).__name__: wire.encode(message).hex() for message in examples}
 
@@ -149,7 +149,6 @@ BROKEN_REQUESTS = {
 
 
 def broken_bytes() -> dict[str, dict[str, str]]:
-    import hashlib
 
     good = bytes.fromhex(messages()["Confirmation"])
     head, body = good[: framing.HEADER_BYTES], good[framing.HEADER_BYTES :]
@@ -160,7 +159,7 @@ def broken_bytes() -> dict[str, dict[str, str]]:
             vectors[name] = head[:at] + new + head[at + 1 :] + body
             continue
         changed = {"body": body[:at] + new + body[at + 1 :], "append": body + new, "cut": body[:-1]}[where]
-        vectors[name] = head[:5] + hashlib.sha256(changed).digest()[:16] + changed
+        vectors[name] = head[:5] + framing.digest(changed) + changed
     return {name: {"bytes": data.hex(), "error": "MalformedMessage"} for name, data in vectors.items()}
 
 
@@ -212,8 +211,9 @@ def test_broken_unmasking_requests_are_refused(name):
     }
     request = session.message(1, **fields)
     if vector["error"] is None:
+        held = session.state(1).shares
         response = session.say(1, request)
-        assert set(response.mask_key_shares) == {3}
+        assert response.shares[2 * SHARE_BYTES : 3 * SHARE_BYTES] == held[3][1]
         return
     with pytest.raises(getattr(errors, vector["error"])):
         session.say(1, request)
