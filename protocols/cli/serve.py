@@ -229,7 +229,12 @@ def _private(
 ) -> Private | None:
     from ..service.noise import Private
 
-    if epsilon is None and delta is None and budget is None:
+    if (
+        epsilon is None
+        and delta is None
+        and budget is None
+        and (unit, min_participants) == (Unit.CLIENT, MIN_PARTICIPANTS)
+    ):
         return None
     if epsilon is None or delta is None or budget is None:
         raise ParameterError("noise needs --epsilon, --delta and --budget, such as 1, 1e-6 and the name of a budget")

@@ -19,8 +19,10 @@ from protocols.cli.join import _inputs, read_values
 from protocols.core.threat_model import ThreatModel
 from protocols.privacy.joint import JointPlan
 from protocols.privacy.plans import HistogramPlan, PrivatePlan
+from protocols.service.jobs import _sums
 from protocols.service.noise import Private
 from protocols.service.session_file import Asked, _vectors, read_sessions
+from protocols.simulation.masked import Simulation
 from secagg.errors import ParameterError
 from tests.command_line import separating_runner
 
@@ -186,6 +188,7 @@ SERVE = ["serve", "--insecure-loopback", "--port", "0", "--integers", "v:3:1", "
 JOIN = ["join", "https://localhost:1", "--name", "a", "--state", "state", "--values", "v.json"]
 WRONG = {
     "half a goal": ([*SERVE, "--epsilon", "1"], 2, "noise needs --epsilon, --delta and --budget"),
+    "a unit of nothing": ([*SERVE, "--unit", "record"], 2, "noise needs --epsilon, --delta and --budget"),
     "no ledger": ([*SERVE, *GOAL, "--budget", "b"], 2, "is paid from the budget 'b': name its --ledger"),
     "no such ledger": ([*SERVE, *GOAL, "--budget", "b", "--ledger", "none.db"], 3, "none.db"),
     "no such budget": ([*SERVE, *GOAL, "--budget", "b", "--ledger", "ledger.db"], 2, "no budget 'b'"),
@@ -222,12 +225,17 @@ def test_records_are_rows_of_values(tmp_path):
         vectors=vectors_of("f = {length = 2, l2_clip = 1.0, max_records = 9}\nc = {bins = 3, max_total = 9}"),
         private=Private(epsilon=4.0, delta=1e-6, budget="b", unit="record"),
     )
-    terms = terms.spec(terms.trial).terms
+    spec = terms.spec(terms.trial)
+    terms = spec.terms
     path = tmp_path / "v.json"
     path.write_text('{"f": [[1, 2], [3, 4]], "c": [[0, 1, 0]]}')
     given = _inputs(read_values(path, rows=True), 1, terms).values
     assert (given["f"].dtype, given["f"].tolist()) == (np.float64, [[1.0, 2.0], [3.0, 4.0]])
     assert (given["c"].dtype, given["c"].tolist()) == (np.int64, [[0, 1, 0]])
+    summed = Simulation(spec.config, lambda name: given, threads=1).run().result
+    facts = _sums(summed, spec.config)
+    each = 1 / np.sqrt(5) + 3 / 5  # of rows that are clipped by themselves
+    assert abs(facts["sums"]["f"][0] - 20 * each) < 6 * facts["noise_deviation"]["f"]  # once in 500 million runs not
     path.write_text('{"f": [], "c": []}')  # who has none adds noise all the same
     given = _inputs(read_values(path, rows=True), 1, terms).values
     assert (given["f"].shape, given["c"].shape, given["c"].dtype) == ((0, 2), (0, 3), np.int64)

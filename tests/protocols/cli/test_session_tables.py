@@ -30,6 +30,10 @@ def test_a_sum_is_its_numbers(shown):
     assert "the sum of 9 members patients: 2,380 update: 0 0.1429 0.2857" in text
     assert f"its shares were not those that it was dealt: {sample.LIAR}" in text
     assert f"without {sample.UNWILLING}: consent-withdrawn" in text
+    noisy = json.dumps(sample.SUMS | {"noise_deviation": {"update": 0.25}})
+    assert "update (with noise of standard deviation 0.25): 0 0.1429" in shown(
+        replace(VIEWS[sample.DONE], result=noisy)
+    )
     long = json.dumps(sample.SUMS | {"sums": {"update": list(range(1000))}})
     assert " 99 and 900 more" in shown(replace(VIEWS[sample.DONE], result=long))
 
