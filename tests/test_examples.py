@@ -17,7 +17,7 @@ import typer
 
 from bench.suite.__main__ import app as comparison
 from protocols.cli.app import app
-from tests.command_line import separating_runner
+from tests.command_line import command_of, separating_runner
 from tests.documents import DOCUMENTS, Block, blocks, commands, of_language
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +43,7 @@ def check_command(words: list[str]) -> None:
     """Fail unless a documented command exists, with the options and extras that are named."""
     match words:
         case ["secagg", *arguments]:
-            command: Any = typer.main.get_command(app)
+            command: Any = command_of(app)
             while arguments and arguments[0] in getattr(command, "commands", {}):
                 command = command.commands[arguments.pop(0)]
             assert not hasattr(command, "commands") or arguments == ["--version"], f"no such command: {words}"
@@ -57,7 +57,7 @@ def check_command(words: list[str]) -> None:
             assert re.fullmatch(r"\.(\[[a-z,]+\])?", what)
             assert set(re.findall(r"[a-z]+", what)) <= set(EXTRAS)
         case ["python", "-m", "bench.suite", *arguments]:
-            typer.main.get_command(comparison).make_context("bench.suite", arguments)
+            command_of(comparison).make_context("bench.suite", arguments)
         case ["pytest" | "python", path, *_] if path.endswith(".py"):
             assert (ROOT / path).is_file()
         case ["flwr", "run", folder, "--stream", "--federation-config", nodes]:

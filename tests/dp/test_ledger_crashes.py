@@ -29,7 +29,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
-@pytest.mark.parametrize(("url", "kills"), [("sqlite", 200), ("postgres", 30)], indirect=["url"])
+@pytest.mark.parametrize(("url", "kills"), [("sqlite", 80), ("postgres", 12)], indirect=["url"])
 def test_kill_9_at_random_points(url: str, kills: int, tmp_path: Path) -> None:
     facts = run("kill", url, tmp_path / "journal", kills, 1)
     assert facts["killed"] == kills
