@@ -241,7 +241,8 @@ def test_statistics_are_those_of_one_process(cluster, tmp_path):
         (tmp_path / f"site-{site}.csv").write_text("age,arm\n" + rows)
     asked = ["stats", "--data", str(tmp_path / "*.csv"), "--count", "--mean", "age", "--bounds", "age:0:120"]
     asked += ["--group-by", "arm", "--levels", "arm:a,b", "--two-rounds", "--json"]
-    here, there = (json.loads(separating_runner().invoke(app, [*asked, *more]).stdout) for more in ([], ["--engine", "ray"]))
+    runs = (separating_runner().invoke(app, [*asked, *more]) for more in ([], ["--engine", "ray"]))
+    here, there = (json.loads(run.stdout) for run in runs)
     assert here["exact"] is there["exact"] is True
     assert here["results"] == there["results"]
 
