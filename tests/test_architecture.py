@@ -116,16 +116,13 @@ def imports(module: str, *, only_at_import: bool) -> frozenset[str]:
     """Absolute names of what a module imports; modules of ours are named as deep as they exist."""
     package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
     tree = tree_of(module)
-    not_at_import = {
-        id(node)
-        for part in ast.walk(tree)
-        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef) or _is_for_types(part)
-        for node in ast.walk(part)
-    }
     names = set()
-    for node in ast.walk(tree):
-        if only_at_import and id(node) in not_at_import:
+    left = [tree]
+    while left:
+        node = left.pop()
+        if only_at_import and (isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _is_for_types(node)):
             continue
+        left += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
