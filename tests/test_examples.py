@@ -5,8 +5,6 @@ A `text` block right behind a block of code is what that prints, and is compared
 
 import ast
 import re
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +17,7 @@ from bench.suite.__main__ import app as comparison
 from protocols.cli.app import app
 from tests.command_line import command_of, separating_runner
 from tests.documents import DOCUMENTS, Block, blocks, commands, of_language
+from tests.processes import python
 
 ROOT = Path(__file__).parent.parent
 LANGUAGES = {"python", "sh", "text", "diff", "toml", ""}
@@ -27,12 +26,6 @@ CHEAP = {"params", "budget", "dp"}
 USAGE_ERROR = typer.BadParameter.__mro__[1]  # click's UsageError, wherever this typer keeps click
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-
-
-def run(*arguments: str, folder: Path = ROOT) -> str:
-    outcome = subprocess.run([sys.executable, *arguments], cwd=folder, check=False, capture_output=True, text=True)  # noqa: S603
-    assert outcome.returncode == 0, outcome.stderr
-    return outcome.stdout
 
 
 def named(found: Iterable[tuple[str, Block]]) -> list[Any]:
@@ -143,7 +136,7 @@ EXAMPLES = {
 
 @pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
 def test_examples_run_and_print_what_they_sum(example):
-    printed = run(f"examples/{example}")
+    printed = python(f"examples/{example}")
     assert EXAMPLES[example]
     for line in EXAMPLES[example]:
         assert line in printed
@@ -162,7 +155,7 @@ PYTHON_BLOCKS = [(name, block) for name, block in of_language("python") if "flwr
 
 @pytest.mark.parametrize("block", named(PYTHON_BLOCKS))
 def test_python_blocks_run(block, tmp_path):
-    printed = run("-c", block.text, folder=tmp_path)  # what they write stays apart
+    printed = python("-c", block.text, folder=tmp_path)  # what they write stays apart
     assert block.output in (None, printed)
 
 
