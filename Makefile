@@ -45,6 +45,10 @@ audits: $(STAMP) ## the audit TIMES times in a row, each with another seed; ends
 		echo "$$time of $(TIMES): $$(grep PASSED build/audits/$$time.txt)"; \
 	done
 
+# Tests start hundreds of processes of ours. Each would compile every module anew where the environment forbids to keep
+# what was compiled, as containers often do.
+test test-long test-lowest: export PYTHONDONTWRITEBYTECODE =
+
 test: $(STAMP)   ## the test suite (some minutes on two cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal -p no:benchmark -m "not long"
 

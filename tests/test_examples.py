@@ -5,8 +5,6 @@ A `text` block right behind a block of code is what that prints, and is compared
 
 import ast
 import re
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,8 +15,9 @@ import typer
 
 from bench.suite.__main__ import app as comparison
 from protocols.cli.app import app
-from tests.command_line import separating_runner
+from tests.command_line import command_of, separating_runner
 from tests.documents import DOCUMENTS, Block, blocks, commands, of_language
+from tests.processes import python
 
 ROOT = Path(__file__).parent.parent
 LANGUAGES = {"python", "sh", "text", "diff", "toml", ""}
@@ -29,12 +28,6 @@ MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), f
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
-def run(*arguments: str, folder: Path = ROOT) -> str:
-    outcome = subprocess.run([sys.executable, *arguments], cwd=folder, check=False, capture_output=True, text=True)  # noqa: S603
-    assert outcome.returncode == 0, outcome.stderr
-    return outcome.stdout
-
-
 def named(found: Iterable[tuple[str, Block]]) -> list[Any]:
     return [pytest.param(block, id=name) for name, block in found]
 
@@ -43,7 +36,7 @@ def check_command(words: list[str]) -> None:
     """Fail unless a documented command exists, with the options and extras that are named."""
     match words:
         case ["secagg", *arguments]:
-            command: Any = typer.main.get_command(app)
+            command: Any = command_of(app)
             while arguments and arguments[0] in getattr(command, "commands", {}):
                 command = command.commands[arguments.pop(0)]
             assert not hasattr(command, "commands") or arguments == ["--version"], f"no such command: {words}"
@@ -57,7 +50,7 @@ def check_command(words: list[str]) -> None:
             assert re.fullmatch(r"\.(\[[a-z,]+\])?", what)
             assert set(re.findall(r"[a-z]+", what)) <= set(EXTRAS)
         case ["python", "-m", "bench.suite", *arguments]:
-            typer.main.get_command(comparison).make_context("bench.suite", arguments)
+            command_of(comparison).make_context("bench.suite", arguments)
         case ["pytest" | "python", path, *_] if path.endswith(".py"):
             assert (ROOT / path).is_file()
         case ["flwr", "run", folder, "--stream", "--federation-config", nodes]:
@@ -143,7 +136,7 @@ EXAMPLES = {
 
 @pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
 def test_examples_run_and_print_what_they_sum(example):
-    printed = run(f"examples/{example}")
+    printed = python(f"examples/{example}")
     assert EXAMPLES[example]
     for line in EXAMPLES[example]:
         assert line in printed
@@ -162,7 +155,7 @@ PYTHON_BLOCKS = [(name, block) for name, block in of_language("python") if "flwr
 
 @pytest.mark.parametrize("block", named(PYTHON_BLOCKS))
 def test_python_blocks_run(block, tmp_path):
-    printed = run("-c", block.text, folder=tmp_path)  # what they write stays apart
+    printed = python("-c", block.text, folder=tmp_path)  # what they write stays apart
     assert block.output in (None, printed)
 
 

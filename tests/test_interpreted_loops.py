@@ -1,6 +1,7 @@
 """Compiled loops do not notice when they leave their arrays. Interpreted, numpy does, on the same tests."""
 
 import importlib
+import itertools
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ HERE = Path(__file__).parent
     [
         ["secagg/test_field.py", "-k", "compiled"],
         ["secagg/test_residues.py", "-k", "compiled and (packing or packed)", "-W", "ignore:overflow"],
-        ["secagg/test_encoding.py", "-k", "levels or clipped or finite or specified"],
+        ["secagg/test_encoding.py", "-k", "compiled and (levels or clipped or finite or specified)"],
         ["dp/test_samplers.py", "-k", "kernel_stops or long_attempt or tie"],
     ],
     ids=["field", "residues", "encoding", "samplers"],
@@ -70,9 +71,11 @@ def test_files_of_the_cache_that_cannot_be_read_are_compiled_anew(tmp_path):
     use_loops(tmp_path)
     kept = sorted(path for path in tmp_path.rglob("*.nb?"))
     assert {path.suffix for path in kept} == {".nbi", ".nbc"}
-    for bad in (b"", b"no pickle", None):
-        for path in kept:
-            path.write_bytes(path.read_bytes()[:-9] if bad is None else bad)
+    # An index first, behind which nothing is read, and then what was compiled: each is bent in another way.
+    for suffix in (".nbi", ".nbc"):
+        bent = [path for path in kept if path.suffix == suffix]
+        for path, way in zip(bent, itertools.cycle((b"", b"no pickle", None))):
+            path.write_bytes(path.read_bytes()[:-9] if way is None else way)
         use_loops(tmp_path)
         assert all(path.stat().st_size > 100 for path in kept if path.exists())
 
@@ -134,6 +137,8 @@ def test_a_filled_cache_that_cannot_be_written_is_used_as_it_is(installed: Path,
     held = {"before": WRITES_NOWHERE_BUT_IN, "WRITABLE": str(installed.parent / writable)}
     assert counts(installed, cache, **held) == [3, 0]
     assert files(installed.parent) == kept
+    if where == "NUMBA_CACHE_DIR":
+        return  # what cannot be read is the same wherever it lies
     for path in kept:
         if path.suffix == ".nbc":
             path.write_bytes(b"no pickle")
@@ -152,9 +157,9 @@ def test_loops_are_compiled_anew_when_a_module_beside_them_has_changed(installed
     assert counts(installed, cache) == [2, 1]
 
 
-@pytest.mark.parametrize("threads", ["0", "-1"])
-def test_a_number_of_threads_that_numba_refuses_ends_no_session(tmp_path, threads):
-    use_loops(tmp_path, NUMBA_NUM_THREADS=threads)
+def test_a_number_of_threads_that_numba_refuses_ends_no_session(tmp_path):
+    for threads in ("0", "-1"):
+        use_loops(tmp_path, NUMBA_NUM_THREADS=threads)
 
 
 def test_both_packages_compile_their_loops_in_one_way():

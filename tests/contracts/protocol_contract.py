@@ -227,7 +227,7 @@ class ProtocolContract:
 
     # What arrives
 
-    @settings(INHERITED, max_examples=80)
+    @INHERITED
     @given(st.data())
     def test_whatever_one_message_becomes_the_result_is_exact_or_there_is_none(self, data: st.DataObject) -> None:
         trial = self.begin()

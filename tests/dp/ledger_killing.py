@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from dp.errors import BudgetExceededError
 from dp.ledger import Budget, Cost, Ledger, ReservationStatus, postgres, sqlite
 from dp.sensitivity import Adjacency
+from tests.processes import forked
 
 ADD = Adjacency.ADD_REMOVE
 LIMIT = 10**6
@@ -65,19 +66,6 @@ def spend_forever(url: str, journal: Path, name: str, go: int) -> NoReturn:
     os._exit(0)
 
 
-def child(body: Any, *arguments: Any) -> int:
-    """Fork; the child does nothing but `body`."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            body(*arguments)
-        except BaseException as error:
-            sys.stderr.write(repr(error))
-            os._exit(1)
-        os._exit(0)
-    return pid
-
-
 def kill(url: str, journal: Path, kills: int, seed: int) -> None:
     choose = random.Random(seed)
     with Ledger.open(url, create=True) as ledger:
@@ -93,7 +81,7 @@ def kill(url: str, journal: Path, kills: int, seed: int) -> None:
                 die_before_statement(statements)
             spend_forever(url, journal, name, write)
 
-        pid = child(body)
+        pid = forked(body)
         os.close(write)
         os.read(read, 1)  # it has begun, or is dead
         os.close(read)
@@ -173,7 +161,7 @@ def race(url: str, workers: int) -> None:
                 got += actual
         os.write(write, f"{got} {refused}\n".encode())
 
-    pids = [child(body, f"w{i}") for i in range(workers)]
+    pids = [forked(body, f"w{i}") for i in range(workers)]
     for pid in pids:
         _, status = os.waitpid(pid, 0)
         assert status == 0, status

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.processes import findings
+
+run = partial(findings, "tests.dp.ledger_killing")
 
 
-def run(*arguments: object) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.dp.ledger_killing", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)  # noqa: S603
-    assert done.returncode == 0, done.stderr[-4000:]
-    facts: dict[str, Any] = json.loads(done.stdout)
-    return facts
-
-
-@pytest.fixture
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "ledger.db")
-    url: str = request.getfixturevalue("postgres_url")
-    return url
-
-
-@pytest.mark.parametrize(("url", "kills"), [("sqlite", 200), ("postgres", 30)], indirect=["url"])
+@pytest.mark.parametrize(("url", "kills"), [("sqlite", 80), ("postgres", 12)], indirect=["url"])
 def test_kill_9_at_random_points(url: str, kills: int, tmp_path: Path) -> None:
     facts = run("kill", url, tmp_path / "journal", kills, 1)
     assert facts["killed"] == kills

@@ -24,6 +24,7 @@ from dp.errors import (
 from dp.ledger import Budget, Ledger
 from dp.ledger.sqlite import SqliteStore
 from tests.contracts.ledger_contract import ADD, LedgerContract, cost, sqlite_tamper
+from tests.processes import python
 
 
 class TestSqliteLedger(LedgerContract):
@@ -144,11 +145,7 @@ with Ledger.open(sys.argv[1]) as ledger:
 
 
 def test_a_disk_that_takes_no_more_bytes_loses_nothing(path: Path) -> None:
-    import subprocess
-    import sys
-
-    out = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], check=True, capture_output=True, text=True)  # noqa: S603
-    done, error, spent = json.loads(out.stdout)
+    done, error, spent = json.loads(python("-c", FULL_DISK, path))
     assert error == "LedgerStorageError"
     assert done > 10
     assert spent == done + 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import dp
 from protocols.cli.dp import dp_app
 from tests.command_line import separating_runner
+from tests.processes import python
 
 # Old matplotlib on new pyparsing warns; that is not our concern here.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -31,8 +31,7 @@ def test_every_promised_name_is_there() -> None:
 def test_importing_and_small_draws_load_nothing_heavy(statement: str) -> None:
     heavy = ("scipy", "numba", "dp_accounting", "matplotlib")
     code = f"import sys; {statement}; print([m for m in {heavy} if m in sys.modules])"
-    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)  # noqa: S603
-    assert out.stdout.strip() == "[]"
+    assert python("-c", code).strip() == "[]"
 
 
 def run(*args: str) -> tuple[int, str]:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import base64
-import subprocess
-import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -28,6 +26,7 @@ from secagg.errors import (
 )
 from secagg.key_agreement import KeyPair
 from secagg.signatures import Identity
+from tests.processes import python
 
 SECRET = bytes.fromhex("9be1f05ac74d3382e6b90a17d45fc82e7b10f9a36cde48513f8207bd96ea45c1")
 
@@ -164,13 +163,11 @@ def test_errors_carry_facts_as_attributes() -> None:
 @pytest.mark.parametrize("package", ["secagg", "protocols", "dp"])
 def test_importing_a_package_loads_nothing_heavy(package: str) -> None:
     program = f"import sys, {package}; print(*sorted(name for name in {HEAVY!r} if name in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
-    assert done.stdout.strip() == ""
+    assert python("-c", program).strip() == ""
 
 
 def test_importing_every_primitive_loads_nothing_heavy() -> None:
     modules = "aead derivation encoding errors field key_agreement masking prg randomness residues shamir signatures"
     imports = "; ".join(f"import secagg.{module}" for module in modules.split())
     program = f"import sys; {imports}; print(*sorted(name for name in {HEAVY!r} if name in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
-    assert done.stdout.strip() == ""
+    assert python("-c", program).strip() == ""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 from secagg import _bit_arrays, field, loops, residues
 from secagg.residues import lane_dtype
+from tests.processes import python
 from tests.strategies import random_lanes
 
 STRETCH = _bit_arrays._AT_ONCE
@@ -82,6 +80,4 @@ def test_numba_is_loaded_when_as_much_was_asked_for_and_not_before(work: str) ->
         f"loops.PATIENCE = 1500\n{WORK[work]}\nprint('numba' in sys.modules)\n"
         f"for _ in range(3): {WORK[work]}\nprint('numba' in sys.modules)\n"
     )
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own
-    assert done.stdout.split() == ["False", "True"]
+    assert python("-c", script).split() == ["False", "True"]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 import sys
 from types import ModuleType
 
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from secagg import _bit_kernels, residues
 from secagg.errors import EncodingError, ParameterError
 from secagg.residues import add_packed, lane_dtype, pack, packed_bytes, reduce_in_place, unpack
+from tests.processes import python
 from tests.strategies import lanes, modulus_bits, random_lanes
 
 pytestmark = pytest.mark.usefixtures("either_way")
@@ -183,8 +183,7 @@ def test_looking_for_masked_arrays_does_not_load_them() -> None:
         "residues.pack(np.zeros(9, dtype=np.uint32), 5)\nfield.elements(np.arange(3))\n"
         "print({'numpy.ma'} & set(sys.modules) - loaded)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
-    assert done.stdout.strip() == "set()"
+    assert python("-c", program).strip() == "set()"
 
 
 def test_looking_for_masked_arrays_does_not_mind_that_another_thread_is_loading_them(monkeypatch) -> None:

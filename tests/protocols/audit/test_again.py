@@ -7,23 +7,16 @@ import os
 import shlex
 import subprocess
 import sys
-import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pytest
 
 from protocols.audit import stage
 from protocols.audit.checks import sessions
-from protocols.audit.outcome import Status
-from protocols.audit.runner import all_checks, chosen, run
+from protocols.audit.runner import all_checks, run
 from protocols.core.threat_model import Adversary
 
 ROOT = Path(__file__).parents[3]
-# Blinding, which leaves no trace in an outcome, is always the operating system's.
-BLINDED = {"replay/paillier-round", "replay/paillier-round-once"}
-REPEATABLE = [check.key for check in all_checks() if check.repeatable]
 SABOTAGED = """
 import sys
 import numpy as np
@@ -65,26 +58,6 @@ def test_a_failure_that_hangs_on_secrets_comes_again_by_the_printed_command() ->
     (facts,) = json.loads(told_as_json)["checks"]
     assert facts["again"] == again
     assert facts["reason"] == reason.strip()
-
-
-@pytest.mark.parametrize("key", REPEATABLE)
-def test_what_is_called_repeatable_draws_nothing_from_the_operating_system(key: str) -> None:
-    callers: set[str] = set()
-
-    def watch(frame: Any, event: str, called: Any) -> None:
-        if event == "c_call" and called is os.urandom:
-            callers.add(frame.f_code.co_filename)
-
-    threading.setprofile(watch)
-    sys.setprofile(watch)
-    try:
-        (outcome,) = run(chosen([key]), seed=3, examples=2, samples=100_000).outcomes
-    finally:
-        sys.setprofile(None)
-        threading.setprofile(None)  # type: ignore[arg-type]
-    assert outcome.status is Status.PASSED, outcome.reason
-    drawing = [name for name in callers if str(ROOT) in name]
-    assert not drawing or key in BLINDED, "drawn by the library, and so not from the seed"
 
 
 def test_what_is_not_repeatable_says_so() -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from protocols.audit import stage
 from protocols.audit.checks import sessions
-from protocols.audit.outcome import Status
+from protocols.audit.outcome import Check, Status
 from protocols.audit.runner import all_checks, chosen, run
 from protocols.core.threat_model import Adversary
 from secagg import shamir
@@ -16,6 +23,9 @@ from .misuses import MISUSES
 
 Patch = pytest.MonkeyPatch
 KEYS = [check.key for check in all_checks()]
+ROOT = Path(__file__).parents[3]
+# Blinding, which leaves no trace in an outcome, is always the operating system's.
+BLINDED = {"replay/paillier-round", "replay/paillier-round-once"}
 ALL_FAULTS = (*FAULTS, *MISUSES)
 STUMBLE = {"sessions/dropouts", "sessions/too-many-dropouts"}
 """Masks that stay, and secrets that are missing, are noticed by the library itself, too."""
@@ -33,9 +43,32 @@ def test_every_check_has_something_that_breaks_it() -> None:
     assert len(set(KEYS)) == len(KEYS)
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_a_check_passes_on_what_is_right(key: str) -> None:
-    done = run(chosen([key]), seed=3, examples=4, samples=200_000)
+def drawing(action: Callable[[], Any]) -> tuple[Any, set[str]]:
+    """Return what an action returns, and the files of the library in which it asked the operating system for bytes."""
+    callers: set[str] = set()
+
+    def watch(frame: Any, event: str, called: Any) -> None:
+        if event == "c_call" and called is os.urandom:
+            callers.add(frame.f_code.co_filename)
+
+    threading.setprofile(watch)
+    sys.setprofile(watch)
+    try:
+        done = action()
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)  # type: ignore[arg-type]
+    return done, {name for name in callers if str(ROOT) in name}
+
+
+@pytest.mark.parametrize("check", all_checks(), ids=lambda check: check.key)
+def test_a_check_passes_on_what_is_right_and_draws_from_the_seed_if_it_says_so(check: Check) -> None:
+    checks = chosen([check.key])
+    if check.repeatable and check.key not in BLINDED:
+        done, drawn = drawing(lambda: run(checks, seed=3, examples=2, samples=100_000))
+        assert not drawn
+    else:
+        done = run(checks, seed=3, examples=4, samples=200_000)
     (outcome,) = done.outcomes
     assert outcome.status is Status.PASSED, outcome.reason
     assert outcome.figures
@@ -65,12 +98,6 @@ def test_what_goes_wrong_unasked_is_a_finding_and_stops_nothing(monkeypatch: Pat
     assert [outcome.status for outcome in done.outcomes] == [Status.FAILED, Status.PASSED]
     assert "ZeroDivisionError" in done.outcomes[0].reason
     assert "example 0 of seed 3" in done.outcomes[0].reason
-
-
-def test_false_alarms_add_up_and_controls_have_none() -> None:
-    checks = all_checks()
-    assert 0 < sum(check.false_alarm for check in checks) < 1e-7
-    assert all(0 <= check.false_alarm <= 2e-9 for check in checks)
 
 
 @pytest.mark.parametrize("complete", [True, False])

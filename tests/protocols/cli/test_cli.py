@@ -291,22 +291,8 @@ def test_demo_refuses_a_place_for_the_plot_before_training(plot, words, monkeypa
 
 
 def test_the_installed_command_speaks_json_alone_on_stdout():
-    outcome = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from protocols.cli import main; main()",
-            "round",
-            "--clients",
-            "5",
-            "--dim",
-            "3",
-            "--json",
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    arguments = ["-c", "from protocols.cli import main; main()", "round", "--clients", "5", "--dim", "3", "--json"]
+    outcome = subprocess.run([sys.executable, *arguments], check=True, capture_output=True, text=True)  # noqa: S603
     assert json.loads(outcome.stdout)["exact"] is True
     assert outcome.stderr == ""
 

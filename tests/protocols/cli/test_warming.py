@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 RUN = "from protocols.cli import main; main()"
+WITHOUT_PAILLIER = f"from secagg import paillier; paillier.warm_up = lambda: None; {RUN}"
 
 
-def warm_up(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def warm_up(*words: str, run: str = RUN, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - ourselves
-        [sys.executable, "-c", RUN, "warm-up", *words],
+        [sys.executable, "-c", run, "warm-up", *words],
         capture_output=True,
         text=True,
         timeout=120,
@@ -23,13 +25,16 @@ def warm_up(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_loops_are_compiled_once_and_kept(tmp_path: Path) -> None:
-    first, second = (json.loads(warm_up("--json", NUMBA_CACHE_DIR=str(tmp_path)).stdout) for _ in range(2))
-    assert first["compiled"] > 0 == second["compiled"]
-    assert second["read"] > 0
+    """Paillier's loops take most of the time, so that they are taken from where this suite keeps them."""
+    here = {"run": WITHOUT_PAILLIER, "NUMBA_CACHE_DIR": str(tmp_path)}
+    first = json.loads(warm_up("--json", **here).stdout)
+    assert first["compiled"] > 0
     assert all(Path(place).is_relative_to(tmp_path) for place in first["places"])
-    shown = warm_up(NUMBA_CACHE_DIR=str(tmp_path))
+    shown = warm_up(**here)
     assert shown.returncode == 0
-    assert shown.stdout.startswith("0 loops were compiled")
+    assert re.match(r"0 loops were compiled, [1-9]\d* were there", shown.stdout)
+    everything = json.loads(warm_up("--json").stdout)
+    assert everything["compiled"] + everything["read"] > first["compiled"]
 
 
 def test_it_fails_where_nothing_is_kept() -> None:

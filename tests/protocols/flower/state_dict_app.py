@@ -1,6 +1,6 @@
 """Run as a script: a Ray simulation of ten nodes with a model that has BatchNorm; its findings are one line of JSON.
 
-The argument says which app the nodes run: one of the Message API ("usual"), or one of NumPyClient with its bridge.
+There are two simulations: of an app of the Message API, and of one of NumPyClient with its bridge.
 """
 
 import inspect
@@ -106,6 +106,6 @@ def main(grid, context):
 if __name__ == "__main__":
     from ray_start import start_ray
 
-    start_ray()
-    app = {"usual": usual, "numpy-client": bridged}[sys.argv[1]]
-    run_simulation(server, app, NUM_NODES, backend_config={"client_resources": {"num_cpus": 1}})
+    for app in (usual, bridged):
+        start_ray()
+        run_simulation(server, app, NUM_NODES, backend_config={"client_resources": {"num_cpus": 1}})

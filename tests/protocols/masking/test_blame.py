@@ -86,7 +86,7 @@ def test_as_many_liars_as_there_are_shares_to_spare_are_survived_and_named(adver
 
 
 @given(st.data())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_whichever_holders_lie_withhold_or_complain_up_to_those_to_spare_the_sum_is_exact(data):
     config = small_config(N, data.draw(st.sampled_from(list(Adversary))), dropout=0.33, complete_graph=True)
     ways = st.sampled_from([lying, lambda message: replace(message, shares=b""), complaining()])
@@ -257,7 +257,7 @@ CORRUPTIONS = st.sampled_from(["lie", "withhold", "garbage", "mismatch", "compla
 
 
 @given(st.data())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_whatever_the_corrupt_do_the_sum_is_exact_or_an_error_names_corrupt_clients_alone(data):
     adversary = data.draw(st.sampled_from(list(Adversary)))
     corrupt_fraction = data.draw(st.sampled_from([0.1, 0.25]))

@@ -186,7 +186,7 @@ def test_isolating_a_victim_by_its_neighbours_exposes_nobody(case):
 
 
 @given(st.data())
-@settings(max_examples=30)
+@settings(max_examples=20)
 def test_no_stories_that_are_told_expose_anybody(data):
     """Any few stories, told to anyone, with any peers delivered to the victim and any corrupt clients."""
     config = CASES[data.draw(st.sampled_from(sorted(CASES)))]

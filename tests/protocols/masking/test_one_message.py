@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +10,8 @@ import pytest
 
 from protocols import Adversary, Client, FloatVector, IntegerVector, Participants, RoundConfig, Server, ThreatModel
 from secagg.signatures import Identity
+from tests.processes import python
 
-ROOT = Path(__file__).parents[3]
 PROCESS = """
 import json, sys
 from pathlib import Path
@@ -61,10 +59,7 @@ def test_no_phase_loads_a_compiler(
     while not server.ended:
         outgoing = dict(server.outgoing())
         (tmp_path / "message").write_bytes(outgoing.pop(first))
-        command = [sys.executable, "-c", PROCESS, str(tmp_path), str(length)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own
-        assert done.returncode == 0, done.stderr
-        loaded[server.phase] = json.loads(done.stdout)
+        loaded[server.phase] = json.loads(python("-c", PROCESS, tmp_path, length))
         server.receive(first, (tmp_path / "answer").read_bytes())
         for name, message in outgoing.items():
             server.receive(name, clients[name].respond(message, inputs))

@@ -59,7 +59,7 @@ def dropout_patterns(draw: st.DrawFn, num_clients: int) -> dict[ServerPhase, fro
 
 
 @given(st.data())
-@settings(max_examples=80)
+@settings(max_examples=50)
 def test_any_session_is_exact_or_ends_for_want_of_clients(data):
     config = data.draw(configurations())
     drops = data.draw(dropout_patterns(config.threat_model.num_clients))

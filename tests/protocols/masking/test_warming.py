@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.processes import python
+
 SCRIPT = """
 import sys
 import numpy as np
@@ -50,17 +47,10 @@ print("the same" if before == loaded() else "more")
 """
 
 
-def after(what: str) -> str:
-    command = [sys.executable, "-c", SCRIPT, what]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 @pytest.mark.parametrize("what", ["all", "of one round"])
 def test_rounds_load_nothing_more(what: str) -> None:
-    assert after(what) == "the same"
+    assert python("-c", SCRIPT, what).strip() == "the same"
 
 
 def test_the_count_sees_what_is_loaded() -> None:
-    assert after("nothing") == "more"
+    assert python("-c", SCRIPT, "nothing").strip() == "more"

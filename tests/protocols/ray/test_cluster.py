@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from protocols import FloatVector, Participants
 from protocols.cli.app import app
@@ -25,6 +24,7 @@ from protocols.ray.steps import MAX_OBJECT_BYTES, in_ranges
 from protocols.simulation.grouped import run_in_groups
 from protocols.simulation.masked import Simulation
 from secagg.errors import ParameterError, SecAggError, StateError, ThresholdError
+from tests.command_line import separating_runner
 
 from .parts import COUNT, DROPS, NAMES, NODE, Deadly, Slow, grouped, inputs, task_of, tickets
 
@@ -222,8 +222,8 @@ def test_inputs_that_cannot_be_sent_or_made_are_named(cluster):
 def test_the_command_runs_groups_on_ray(cluster):
     arguments = ["round", "--clients", str(COUNT), "--dim", "30", "--groups", "2", "--corrupt", "0", "--dropout", "0.1"]
     arguments.append("--json")
-    here = json.loads(CliRunner().invoke(app, arguments).stdout)
-    there = json.loads(CliRunner().invoke(app, [*arguments, "--engine", "ray", "--workers", "2"]).stdout)
+    here = json.loads(separating_runner().invoke(app, arguments).stdout)
+    there = json.loads(separating_runner().invoke(app, [*arguments, "--engine", "ray", "--workers", "2"]).stdout)
     assert (here.pop("engine"), there.pop("engine")) == ("here", "ray")
     assert (here.pop("workers"), there.pop("workers")) == (1, 2)
     assert (there.pop("nodes"), there.pop("lost_steps")) == (2, 0)
@@ -241,7 +241,8 @@ def test_statistics_are_those_of_one_process(cluster, tmp_path):
         (tmp_path / f"site-{site}.csv").write_text("age,arm\n" + rows)
     asked = ["stats", "--data", str(tmp_path / "*.csv"), "--count", "--mean", "age", "--bounds", "age:0:120"]
     asked += ["--group-by", "arm", "--levels", "arm:a,b", "--two-rounds", "--json"]
-    here, there = (json.loads(CliRunner().invoke(app, [*asked, *more]).stdout) for more in ([], ["--engine", "ray"]))
+    runs = (separating_runner().invoke(app, [*asked, *more]) for more in ([], ["--engine", "ray"]))
+    here, there = (json.loads(run.stdout) for run in runs)
     assert here["exact"] is there["exact"] is True
     assert here["results"] == there["results"]
 

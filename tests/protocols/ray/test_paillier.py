@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from msgspec.structs import replace as changed
-from typer.testing import CliRunner
 
 from protocols.cli.app import app
 from protocols.paillier.contributions import check_all
@@ -20,6 +19,7 @@ from secagg.errors import AuthenticationFailed, MalformedMessage, UnexpectedMess
 from secagg.paillier import Accumulator, Lanes, encrypt
 from secagg.paillier.integers import to_bytes
 from secagg.signatures import Identity
+from tests.command_line import separating_runner
 from tests.protocols.paillier.harness import Session, make_parameters
 from tests.secagg.paillier.fixed_keys import dealt, noise, private_key
 
@@ -216,8 +216,8 @@ def test_the_command_sums_on_ray(cluster, monkeypatch):
     key, shares = dealt(2, 3, 512)
     monkeypatch.setattr(simulation, "deal", lambda threshold, members, **_: (key, list(shares)))
     arguments = ["paillier-sum", "--clients", "6", "--dim", "40", "--committee", "3", "--threshold", "2", "--json"]
-    here = json.loads(CliRunner().invoke(app, [*arguments, "--workers", "1"]).stdout)
-    there = json.loads(CliRunner().invoke(app, [*arguments, "--engine", "ray", "--workers", "2"]).stdout)
+    here = json.loads(separating_runner().invoke(app, [*arguments, "--workers", "1"]).stdout)
+    there = json.loads(separating_runner().invoke(app, [*arguments, "--engine", "ray", "--workers", "2"]).stdout)
     assert (here.pop("workers"), there.pop("workers")) == (1, 2)
     for facts in (here, there):
         assert facts.pop("seconds").keys() == {"client_mean", "server", "decrypt", "wall"}
@@ -225,5 +225,5 @@ def test_the_command_sums_on_ray(cluster, monkeypatch):
         facts.pop("bytes")
     assert here == there
     assert there["exact"]
-    wrong = CliRunner().invoke(app, [*arguments, "--address", "auto"])
+    wrong = separating_runner().invoke(app, [*arguments, "--address", "auto"])
     assert wrong.exit_code == 2

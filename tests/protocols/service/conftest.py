@@ -1,5 +1,5 @@
 """PostgreSQL for the service's tests, a schema of its own for each of them."""
 
-from tests.dp.conftest import postgres, postgres_url
+from tests.dp.conftest import postgres, postgres_url, url
 
-__all__ = ["postgres", "postgres_url"]
+__all__ = ["postgres", "postgres_url", "url"]

@@ -18,7 +18,6 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ from protocols.service.showing import session_shown
 from protocols.service.store import Store
 from protocols.service.views import Letter, State
 from secagg.errors import SecAggError
+from tests.processes import forked
 
 from .desk_parties import LENGTH, NAMES, sum_of_seven
 
@@ -123,19 +123,6 @@ def open_sessions(url: str, count: int, noted: Path) -> None:
     store.close()
 
 
-def child(body: Callable[..., Any], *arguments: Any) -> int:
-    """Fork; the child does nothing but `body`."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            body(*arguments)
-        except BaseException as error:
-            sys.stderr.write(repr(error))
-            os._exit(1)
-        os._exit(0)
-    return pid
-
-
 def ended(pid: int) -> None:
     _, status = os.waitpid(pid, 0)
     assert status == 0, status
@@ -147,7 +134,7 @@ def start(url: str, folder: Path, which: int, statements: int | None) -> int:
             die_before_statement(statements)
         asyncio.run(run_sessions(url) if which < 2 else be_members(url, GROUPS[which - 2], folder))
 
-    return child(body)
+    return forked(body)
 
 
 def states(url: str) -> Counter[str]:
@@ -160,7 +147,7 @@ def states(url: str) -> Counter[str]:
         found = Counter(row.state for row in rows) + Counter("owned" for row in rows if row.owner)
         os.write(write, json.dumps(found).encode())
 
-    ended(child(body))
+    ended(forked(body))
     os.close(write)
     with os.fdopen(read) as answer:
         return Counter(json.load(answer))
@@ -206,10 +193,10 @@ def kill(url: str, folder: Path, kills: int, seed: int) -> dict[str, Any]:
     for file in (noted, *(folder / f"{name}.ends" for name in NAMES)):
         file.touch()  # a member that was never told has none of its own
     warm_up(sum_of_seven().config)
-    ended(child(lambda: Store(url, create=True)))
+    ended(forked(lambda: Store(url, create=True)))
     begun = time.monotonic()
     opened = AT_ONCE
-    ended(child(open_sessions, url, opened, noted))
+    ended(forked(open_sessions, url, opened, noted))
     running = [start(url, folder, which, None) for which in range(4)]
     killed = 2
     try:
@@ -239,7 +226,7 @@ def kill(url: str, folder: Path, kills: int, seed: int) -> dict[str, Any]:
                     time.sleep(0.005)
             fresh = AT_ONCE - states(url)["running"]
             if fresh > 0:
-                ended(child(open_sessions, url, fresh, noted))
+                ended(forked(open_sessions, url, fresh, noted))
                 opened += fresh
         while states(url)["running"]:
             time.sleep(0.1)

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.processes import findings
 
 
 def run(url: str, folder: Path, kills: int, seed: int) -> dict[str, Any]:
     folder.mkdir()
-    command = [sys.executable, "-m", "tests.protocols.service.killing", url, str(folder), str(kills), str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)  # noqa: S603
-    assert done.returncode == 0, done.stderr[-4000:]
-    facts: dict[str, Any] = json.loads(done.stdout)
-    return facts
-
-
-@pytest.fixture
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "service.db")
-    url: str = request.getfixturevalue("postgres_url")
-    return url
+    return findings("tests.protocols.service.killing", url, folder, kills, seed)
 
 
 @pytest.mark.parametrize(("url", "kills"), [("sqlite", 6), ("postgres", 3)], indirect=["url"])

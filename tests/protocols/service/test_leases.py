@@ -24,14 +24,6 @@ from protocols.service.views import Outcome, State
 from .desk_parties import NAMES, Members, client, result_of, running, sum_of_seven, total
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "service.db")
-    url: str = request.getfixturevalue("postgres_url")
-    return url
-
-
 @pytest.fixture
 def stores(url: str) -> Iterator[tuple[Store, Store]]:
     """What two processes have open."""

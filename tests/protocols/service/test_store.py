@@ -37,14 +37,6 @@ from tests.dp.postgres_server import execute
 from .desk_parties import NAMES, sum_of_seven
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "service.db")
-    url: str = request.getfixturevalue("postgres_url")
-    return url
-
-
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
     with_tables = Store(url, create=True)

@@ -50,7 +50,7 @@ def random_tables(seed, count):
             yield counts.tolist(), least
 
 
-@pytest.mark.parametrize("tables", [120, pytest.param(500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("tables", [60, pytest.param(500, marks=pytest.mark.long)])
 def test_no_hidden_cell_of_random_suppressed_tables_is_determined(tables):
     withheld = 0
     for counts, least in random_tables(17, tables):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from secagg.errors import ParameterError
@@ -46,6 +46,7 @@ def test_fixed_bases_powers_are_pythons(window: int, data: st.DataObject | None,
 
 
 @both_kinds
+@settings(max_examples=20)
 @given(n=st.integers(1 << 27, 1 << 300).map(lambda n: n | 1), data=st.data())
 def test_powers_abreast_are_those_one_by_one(limbs: Limbs, n: int, data: st.DataObject) -> None:
     base = data.draw(units(n))

@@ -2,10 +2,7 @@
 
 import ctypes
 import json
-import os
 import platform
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +17,7 @@ from secagg.paillier.integers import join, width
 from secagg.paillier.limbs import DOUBLES, INTEGERS, LANES, Limbs
 from secagg.paillier.moduli import MAX_KEY_BITS, MIN_KEY_BITS
 from secagg.paillier.montgomery import Montgomery
+from tests.processes import python
 
 from .abreast import (
     BOTH,
@@ -212,32 +210,24 @@ print(json.dumps([suits and suits.bits, sum(kernels.power.stats.cache_hits.value
 """
 
 
-def compute(code: str, **environment: str) -> str:
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 NARROW = "+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+avx,+avx2,+bmi,+bmi2,+fma,+popcnt,+lzcnt"
 
 
 def test_other_processors_compute_the_same_and_take_no_others_code(tmp_path: Path) -> None:
     code, cache = COMPUTES.format(bits=DOUBLES.bits * LARGEST - 3), str(tmp_path)
     plain = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": cache}
-    assert json.loads(compute(code, **plain)) == [None, 0]
-    suits = _limb_rows.fastest()
-    assert json.loads(compute(code, NUMBA_CACHE_DIR=cache)) == [suits and suits.bits, 0]
-    assert json.loads(compute(code, **plain)) == [None, 1]
-    if suits is not None:  # then it has what is called for here
+    assert json.loads(python("-c", code, **plain)) == [None, 0]
+    if _limb_rows.fastest() is not None:  # then it has what is called for here
         narrow = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": NARROW, "NUMBA_CACHE_DIR": cache}
-        assert json.loads(compute(code, **narrow)) == [DOUBLES.bits, 0]
+        assert json.loads(python("-c", code, **narrow)) == [DOUBLES.bits, 0]
+    else:
+        assert json.loads(python("-c", code, NUMBA_CACHE_DIR=cache)) == [None, 0]
+    assert json.loads(python("-c", code, **plain)) == [None, 1]
 
 
 def test_where_numba_compiles_nothing_there_are_no_instructions() -> None:
     code = "from secagg.paillier.montgomery import montgomery; assert montgomery((1 << 300) - 153, 10**9) is None"
-    compute(code, NUMBA_DISABLE_JIT="1")
+    python("-c", code, NUMBA_DISABLE_JIT="1")
 
 
 @both_kinds

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+from tests.processes import python
 
-ROOT = Path(__file__).parents[3]
 SCRIPT = """
 import itertools
 import sys
@@ -42,18 +39,11 @@ print("the same" if before == loaded() else "more")
 """
 
 
-def after(what: str) -> str:
-    command = [sys.executable, "-c", SCRIPT, what]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 def test_nothing_more_is_loaded() -> None:
-    assert after("warm") == "the same"
+    assert python("-c", SCRIPT, "warm").strip() == "the same"
 
 
 def test_the_count_sees_what_is_loaded() -> None:
     from secagg.paillier._limb_rows import fastest
 
-    assert after("cold") == ("the same" if fastest() is None else "more")
+    assert python("-c", SCRIPT, "cold").strip() == ("the same" if fastest() is None else "more")
