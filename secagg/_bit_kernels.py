@@ -103,6 +103,8 @@ def _describe_add_eight(
     given = [array.dtype for array in (source, order, shifts)]
     if given != [types.uint8, types.uint8, types.uint64] or lanes.dtype not in (types.uint32, types.uint64):
         raise TypingError(f"{given} and {lanes.dtype} are no bytes, places and lanes")
+    if any(array.layout != "C" for array in (source, order, shifts, lanes)) or not lanes.mutable:
+        raise TypingError(f"{source} or {lanes} have gaps, and would be misread, or are not to be written")
     signature = types.void(source, types.intp, order, shifts, types.uint64, lanes, types.intp)
 
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:

@@ -46,7 +46,10 @@ def blocks_at_once(context: Any = cpu_target.target_context) -> int:
     """
     if SETTINGS.DISABLE_JIT:
         return 0
-    features = set(context.codegen().magic_tuple()[2].split(","))
+    triple, _, listed = context.codegen().magic_tuple()
+    if not triple.startswith("x86_64-"):  # ARM's features have an "aes", too, of other instructions
+        return 0
+    features = set(listed.split(","))
     for blocks, needed in ((4, {"+aes", "+vaes", "+avx512f"}), (2, {"+aes", "+vaes", "+avx2"}), (1, {"+aes"})):
         if features >= needed:
             return blocks
@@ -112,8 +115,8 @@ def _applying(operation: str) -> Any:
         """
         if keys.dtype != types.uint32 or lanes.dtype not in (types.uint32, types.uint64):
             raise TypingError(f"{lanes} are no lanes, or {keys} no keys")
-        if lanes.layout != "C" or keys.layout != "C":
-            raise TypingError(f"{lanes} or {keys} have gaps, and would be misread")
+        if lanes.layout != "C" or keys.layout != "C" or not lanes.mutable:
+            raise TypingError(f"{lanes} or {keys} have gaps, and would be misread, or are not to be written")
         signature = types.void(lanes, types.intp, types.uint64, keys, types.intp, types.intp)
 
         def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:

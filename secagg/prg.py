@@ -17,13 +17,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
 from ._masked import is_masked_array
-from .errors import ParameterError
+from .errors import ParameterError, StateError
 from .loops import compiled_pays
 from .residues import Residues
 
@@ -44,6 +44,12 @@ _LINE_BYTES = 64
 
 _KEYS_IN_CACHE = 64
 """Expanded, a quarter of the fastest cache: a compiled loop goes through them for each stretch of lanes."""
+
+_CHECKED_BYTES = 1000
+"""A stretch of the compiled loop's, and an end that is none, whatever the width of registers."""
+
+_CHECKED_FROM = (1 << 32) - 30
+"""Of the blocks that are checked, some have numbers of more than 32 bits."""
 
 _STREAMED = 20
 """A compiled loop saves as much on so many lanes of streams as on one number that `loops` counts."""
@@ -94,8 +100,9 @@ def add_streams(
         threads: how many threads to use; as many as there are processors when None.
 
     Raises:
-        ParameterError: a target is not a contiguous vector of lanes or shares memory with another, or a seed is not 32
-            bytes long. Nothing was added then.
+        ParameterError: a target is not a contiguous vector of lanes, cannot be written or shares memory with another,
+            or a seed is not 32 bytes long. Nothing was added then.
+        StateError: this process's compiled loop makes other streams than the library. Nothing was added then.
     """
     for seed in itertools.chain(add, subtract):  # all of them before any is used
         _check_seed(seed)
@@ -106,7 +113,11 @@ def add_streams(
     threads = max(1, min(threads, total_bytes // _SHARE_BYTES))
     chunks = [chunk for piece in slices for chunk in piece.chunks(total_bytes // threads)]
     numbers = (len(add) + len(subtract)) * sum(chunk.lanes.size for chunk in chunks)
-    applying = _applying_compiled if compiled_pays(numbers // _STREAMED) and _has_instructions() else _applying
+    applying = _applying
+    if compiled_pays(numbers // _STREAMED) and _has_instructions():
+        for dtype in {piece.lanes.dtype for piece in slices}:
+            _check_loop(dtype)
+        applying = _applying_compiled
     with ThreadPoolExecutor(threads) as pool:
         for added, subtracted in _batches(add, subtract):
             list((pool.map if threads > 1 else map)(applying(added, subtracted), chunks))
@@ -122,6 +133,24 @@ def _has_instructions() -> bool:
     from . import _stream_kernels
 
     return _stream_kernels.blocks_at_once() > 0
+
+
+@cache
+def _check_loop(dtype: np.dtype[Any]) -> None:
+    """Hold the compiled loop against the library, once a process for each kind of lanes. Raises StateError.
+
+    A wrong byte would be a wrong sum, or a mask that hides nothing. The loop may come from a disk, and from a compiler
+    that nobody has tried on this processor.
+    """
+    seeds = [bytes(range(first, first + SEED_BYTES)) for first in range(3)]
+    tried = [_Slice(np.arange(_CHECKED_BYTES // dtype.itemsize).astype(dtype), _CHECKED_FROM) for _ in range(2)]
+    for applying, piece in zip((_applying_compiled, _applying), tried, strict=True):
+        applying(seeds[:2], seeds[2:])(piece)
+    if not np.array_equal(tried[0].lanes, tried[1].lanes):
+        raise StateError(
+            "the compiled loop makes other streams than the library, so no mask is made or removed: empty the folder "
+            "of compiled loops (NUMBA_CACHE_DIR), or do without them (NUMBA_DISABLE_JIT=1)"
+        )
 
 
 def _applying_compiled(add: Sequence[bytes], subtract: Sequence[bytes]) -> Callable[[_Slice], None]:
@@ -190,6 +219,8 @@ def _slices(targets: Sequence[Residues]) -> list[_Slice]:
                 f"streams are added to contiguous one-dimensional uint32 or uint64 arrays, "
                 f"not to {lanes.dtype} of shape {lanes.shape}"
             )
+        if not lanes.flags.writeable:
+            raise ParameterError("streams are added in place, but an array of the targets is read-only: give a copy")
         slices.append(_Slice(lanes, first_block))
         first_block += -(-lanes.nbytes // BLOCK_BYTES)
     places = sorted((piece.lanes.ctypes.data, piece.lanes.nbytes) for piece in slices if piece.lanes.nbytes)

@@ -118,9 +118,11 @@ def add_packed(total: Residues, packed: bytes | memoryview, modulus_bits: int) -
         modulus_bits: 1 to 64.
 
     Raises:
-        EncodingError: as `unpack`; nothing was added then.
+        EncodingError: as `unpack`, or the lanes cannot be written; nothing was added then.
     """
     _check_lanes(total, modulus_bits)
+    if not total.flags.writeable:
+        raise EncodingError("packed residues are added in place, but the lanes are read-only: give a copy")
     check_packed(packed, modulus_bits, total.size)
     if modulus_bits in (32, 64):
         np.add(total, np.frombuffer(packed, dtype=total.dtype), out=total)
@@ -131,7 +133,8 @@ def add_packed(total: Residues, packed: bytes | memoryview, modulus_bits: int) -
         from . import _bit_kernels
 
         add = _bit_kernels.add_unpacked
-        if modulus_bits <= _bit_kernels.WIDEST and _bit_kernels.picks_bytes():
+        side_by_side = total.flags.c_contiguous  # that loop knows where lanes begin, and no strides
+        if side_by_side and modulus_bits <= _bit_kernels.WIDEST and _bit_kernels.picks_bytes():
             places = _bit_kernels.places(modulus_bits)
             done = _bit_kernels.add_eights(source, np.uint64(modulus_bits), *places, total)
     words = np.zeros(min(total.size - done, _STRETCH) * modulus_bits // 64 + 2, dtype="<u8")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from numba.core.registry import cpu_target
 
 from secagg import _stream_kernels, loops, prg
-from secagg.errors import ParameterError
+from secagg.errors import ParameterError, StateError
 from secagg.prg import BLOCK_BYTES, CHUNK_BYTES, add_streams, keystream
 from tests.strategies import lane_dtypes, seeds
 
@@ -225,6 +226,55 @@ def test_processors_with_narrower_instructions_make_the_same_streams(tmp_path, f
     command = [sys.executable, "-c", LANES_OF_EVERY_LENGTH]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     assert (done.stdout, done.returncode) == (f"{blocks}\n", 0), done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("fault", ["in a stretch", "at the end", "of a sign", "of a key"])
+@pytest.mark.parametrize("dtype", ["<u4", "<u8"])
+def test_a_compiled_loop_that_differs_from_the_library_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, fault: str
+) -> None:
+    """Broken here on purpose; such as a file of the cache, or the compiler, could be."""
+    if not _stream_kernels.blocks_at_once():
+        return
+    faithful = _stream_kernels.apply
+
+    def apply(lanes: Any, first_block: Any, keys: Any, num_added: Any) -> None:
+        if fault == "of a key":
+            keys = np.concatenate([keys[:-1], keys[-1:] ^ np.uint32(1)])
+        faithful(lanes, first_block, keys, num_added + (fault == "of a sign"))
+        if fault in ("in a stretch", "at the end") and lanes.size:
+            lanes[{"in a stretch": 0, "at the end": -1}[fault]] += 1
+
+    monkeypatch.setattr(loops._Asked, "numbers", loops.PATIENCE + 1)
+    monkeypatch.setattr(_stream_kernels, "apply", apply)
+    prg._check_loop.cache_clear()
+    lanes = np.zeros(8, dtype=dtype)
+    for _ in range(2):
+        with pytest.raises(StateError, match="other streams than the library"):
+            add_streams([lanes], add=[SEED], subtract=[ODD_SEED])
+    assert not lanes.any()
+    monkeypatch.setattr(_stream_kernels, "apply", faithful)
+    add_streams([lanes], add=[SEED])
+    assert lanes.tobytes() == ctr(SEED, lanes.nbytes)
+
+
+def test_arms_aes_instructions_are_not_taken_for_those_of_x86() -> None:
+    def of(triple: str, features: str) -> Any:
+        return Mock(**{"codegen.return_value.magic_tuple.return_value": (triple, "a processor", features)})
+
+    for triple in ("aarch64-unknown-linux-gnu", "arm64-apple-darwin24.0.0", "armv7l-unknown-linux-gnueabihf"):
+        assert _stream_kernels.blocks_at_once(of(triple, "+neon,+aes,+sha2")) == 0
+    for features, blocks in (("+sse2", 0), ("+aes,-vaes", 1), ("+vaes,+avx2", 0), ("+aes,+avx2,+vaes", 2)):
+        assert _stream_kernels.blocks_at_once(of("x86_64-unknown-linux-gnu", features)) == blocks
+
+
+@pytest.mark.parametrize("numbers", [0, loops.PATIENCE + 1], ids=["numpy", "compiled"])
+def test_what_cannot_be_written_is_refused_and_left_alone(monkeypatch: pytest.MonkeyPatch, numbers: int) -> None:
+    monkeypatch.setattr(loops._Asked, "numbers", numbers)
+    target = np.frombuffer(bytes(4096), dtype="<u4")
+    with pytest.raises(ParameterError, match="read-only"):
+        add_streams([target], add=[SEED])
+    assert not target.any()
 
 
 def test_no_seeds_or_no_targets_change_nothing() -> None:

@@ -106,6 +106,36 @@ def test_what_is_beside_the_lanes_is_left_alone(bits: int) -> None:
         assert np.array_equal(room[32 : 32 + length], values + lane_dtype(bits).type(7))
 
 
+@pytest.mark.parametrize("bits", [1, 7, 26, 57])
+def test_the_loop_of_eights_stops_before_it_would_read_behind_the_bytes(bits: int) -> None:
+    if not _bit_kernels.picks_bytes():
+        return
+    for length in (0, 8, 64, 70, 600):
+        packed = np.zeros(packed_bytes(length, bits), dtype=np.uint8)
+        packed.flags.writeable = False
+        total = np.zeros(length, dtype=lane_dtype(bits))
+        done = _bit_kernels.add_eights(packed, np.uint64(bits), *_bit_kernels.places(bits), total)
+        fitting = (packed.size - _bit_kernels.REGISTER_BYTES) // bits + 1  # each register begins `bits` bytes further on
+        assert done == 8 * max(0, min(fitting, length // 8))
+
+
+@pytest.mark.parametrize("bits", [26, 40])
+@pytest.mark.parametrize("stretch", [slice(0, 600, 2), slice(599, 299, -1)], ids=["every other", "backwards"])
+def test_lanes_that_do_not_lie_side_by_side_are_added_to_where_they_lie(bits: int, stretch: slice) -> None:
+    room, values = np.full(1000, 7, dtype=lane_dtype(bits)), random_lanes(bits, 300, seed=1)
+    expected = room.copy()
+    expected[stretch] += values
+    add_packed(room[stretch], pack(values, bits), bits)
+    assert np.array_equal(room, expected)
+
+
+def test_what_cannot_be_written_stays_as_it_is() -> None:
+    total = np.frombuffer(bytes(4096), dtype=np.uint32)
+    with pytest.raises(EncodingError, match="read-only"):
+        add_packed(total, pack(np.ones(1024, dtype=np.uint32), 26), 26)
+    assert not total.any()
+
+
 def test_nothing_is_added_of_what_is_refused() -> None:
     total = np.ones(9, dtype=np.uint32)
     for packed in (bytes(5), bytes(7), bytes(5) + b"\x80"):
