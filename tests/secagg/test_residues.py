@@ -115,7 +115,8 @@ def test_the_loop_of_eights_stops_before_it_would_read_behind_the_bytes(bits: in
         packed.flags.writeable = False
         total = np.zeros(length, dtype=lane_dtype(bits))
         done = _bit_kernels.add_eights(packed, np.uint64(bits), *_bit_kernels.places(bits), total)
-        fitting = (packed.size - _bit_kernels.REGISTER_BYTES) // bits + 1  # each register begins `bits` bytes further on
+        # Each register begins `bits` bytes further on.
+        fitting = (packed.size - _bit_kernels.REGISTER_BYTES) // bits + 1
         assert done == 8 * max(0, min(fitting, length // 8))
 
 
