@@ -136,7 +136,7 @@ class Runner:
         self.call, self.poll, self.resolve, self.wake = call, poll, resolve, wake
         self._store, self._executor, self._threads = store, executor, threads
         self._purse, self._observe, self._lease_seconds = purse, observe, lease
-        self._steps = JobSteps(store, jobs, job_seconds, self._job_told)
+        self._jobs, self._steps = jobs, JobSteps(store, jobs, job_seconds, self._job_told)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driving: dict[Lease, asyncio.Task[None]] = {}
         self._mailboxes: dict[str, StoreMailbox] = {}
@@ -219,7 +219,8 @@ class Runner:
         return self._purse
 
     async def _follow(self) -> None:
-        await self.call(self._steps.follow)
+        if self._jobs:
+            await self.call(self._steps.follow)
 
     def _job_told(self) -> None:
         """Look at once: a job, in its thread, has opened a session or has ended."""
