@@ -92,7 +92,7 @@ CONSTANTS = {
     "LEASE_SECONDS": "protocols.service.desk:LEASE_SECONDS",
     "JOB_SECONDS": "protocols.service.jobsteps:JOB_SECONDS",
     "NONCE_SECONDS": "protocols.service.store:NONCE_SECONDS",
-    "MAX_ANSWERS": "protocols.service.store:MAX_ANSWERS",
+    "MAX_ANSWERS": "protocols.service.deliveries:MAX_ANSWERS",
     "WINDOW_SECONDS": "protocols.service.signing:WINDOW_SECONDS",
     "REQUEST_NONCE_BYTES": "protocols.service.signing:NONCE_BYTES",
     "TOKEN_BYTES": "protocols.service.members:TOKEN_BYTES",

@@ -36,6 +36,7 @@ from .signing import Signed, authority_of
 from .store import NONCE_SECONDS
 from .together import Together
 from .views import Letter
+from .waiting import Poll
 
 MAX_FORM_BYTES = 4096
 """Of a body that is no letter."""
@@ -43,6 +44,8 @@ MAX_WAIT_SECONDS = 30.0
 MAX_REASON = 500
 THREADS = 8
 MOST_KEYS_AT_ONCE = 256
+MOST_SERVED = 1 << 16
+"""So many keys are remembered with their names, which never change."""
 T = TypeVar("T")
 _LETTERS_QUERY = re.compile(r"after=(0|[1-9][0-9]{0,17})&wait=([0-9]{1,3}(?:\.[0-9]{1,3})?)")
 _ANSWERS_PATH = re.compile("/v1/sessions/(?P<session>[^/]+)/letters")
@@ -106,10 +109,11 @@ class Requests:
         self._nonces: set[bytes] = set()
         self._older: set[bytes] = set()
         self._since = 0.0
-        self.polls: dict[str, asyncio.Future[None]] = {}
+        self.polls: dict[str, Poll] = {}
         self._closing = False
         self._bodies: Counter[str] = Counter()
         self._threads = ThreadPoolExecutor(THREADS, "requests")
+        self._served: dict[bytes, Member] = {}
         self._keys: Together[bytes, Member] = Together(self._call, members.by_keys, MOST_KEYS_AT_ONCE)
 
     def app(self, routes: Iterable[BaseRoute] = ()) -> ASGIApp:
@@ -156,8 +160,7 @@ class Requests:
         """Let nobody wait any longer: the service ends."""
         self._closing = True
         for poll in self.polls.values():
-            if not poll.done():
-                poll.set_result(None)
+            poll.give_up()
 
     def close(self) -> None:
         """Give back threads."""
@@ -181,7 +184,8 @@ class Requests:
 
         async def endpoint(request: Request) -> Response:
             signed = self._read_signed(request)
-            member = await self._keys.ask(signed.key)
+            # Whether a key still serves is asked as its answer is let in; before that body is read, memory is enough.
+            member = (self._served.get(signed.key) if most is None else None) or await self._owner(signed.key)
             if not self._rates.allows(member.name):
                 raise Refusal("too-fast", f"too many requests of {member.name}: wait and try again")
             wire = self._wire(request)
@@ -193,15 +197,23 @@ class Requests:
             with contextlib.ExitStack() as held:
                 held.enter_context(self._receiving(member.name, request, most))
                 body = await self._body(request, signed, most)
-                if most is None:  # which may have taken long
-                    if self._clock() - signed.created > NONCE_SECONDS - signing.WINDOW_SECONDS:
-                        raise Refusal("too-slow", "the body came too long after it was signed: sign it anew")
-                    member = await self._keys.ask(signed.key)
+                late = self._clock() - signed.created > NONCE_SECONDS - signing.WINDOW_SECONDS
+                if most is None and late:  # which may have taken long
+                    raise Refusal("too-slow", "the body came too long after it was signed: sign it anew")
                 asked = Asked(member, signed, body, request, held)
                 del body  # or it would be held as long as the request is
                 return await serve(asked)
 
         return functools.wraps(serve)(endpoint)
+
+    async def _owner(self, key: bytes) -> Member:
+        """Return whose key it is, if it serves now."""
+        self._served.pop(key, None)
+        member = await self._keys.ask(key)
+        if len(self._served) >= MOST_SERVED:
+            self._served.clear()
+        self._served[key] = member
+        return member
 
     def _read_signed(self, request: Request) -> Signed:
         """Return who has signed a request, if it was signed for this host, now."""
@@ -273,15 +285,17 @@ class Requests:
         limit = self.limits.max_body_bytes if most is None else most
         if int(request.headers.get("content-length", 0)) > limit:
             raise Refusal("too-large", f"at most {limit:,} bytes are taken here")
-        body = bytearray()
+        chunks, size = [], 0
         try:
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
+                if chunk:
+                    chunks.append(chunk)
+                    size += len(chunk)
+                if size > limit:
                     raise Refusal("too-large", f"at most {limit:,} bytes are taken here")
         except ClientDisconnect:
             raise Refusal("too-slow", "the body did not come as a whole") from None
-        whole = bytes(body)
+        whole = b"".join(chunks)
         digest = await self._call(signing.sha256, whole) if len(whole) > _LARGE else signing.sha256(whole)
         if digest != signed.request.digest:
             raise Refusal("wrong-digest", "the body is not the one that was signed")
@@ -345,32 +359,37 @@ class Requests:
         if letter is None:
             self._check_open()
             return Response(status_code=204)
-        return await self._with_letter(asked, letter)
+        return self._with_letter(letter)
 
     async def _next(self, name: str, after: int, wait: float) -> Letter | None:
         """Return the member's next letter, as soon as there is one; None if there was none, or the service ends."""
         before = self.polls.get(name)
-        if before is not None and not before.done():
-            before.set_result(None)
-        taken_over = self.polls[name] = asyncio.get_running_loop().create_future()
-        coming = asyncio.ensure_future(self.desk.next_letter(name, after, wait))
+        if before is not None:
+            before.give_up()
+        poll = self.polls[name] = Poll()
         try:
-            await asyncio.wait({coming, taken_over}, return_when=asyncio.FIRST_COMPLETED)
-            if coming.done():
-                return coming.result()
-            if self._closing:
-                return None
-            raise Refusal("taken-over", f"another process asks as {name}: one at a time may")
+            letter = await self.desk.next_letter(name, after, wait, poll)
+            if letter is None and poll.over and not self._closing:
+                raise Refusal("taken-over", f"another process asks as {name}: one at a time may")
+            return letter
         finally:
-            coming.cancel()
-            if self.polls.get(name) is taken_over:
+            if self.polls.get(name) is poll:
                 del self.polls[name]
 
     async def _deliver(self, asked: Asked) -> Response:
         awaited = _awaited(asked) if asked.signed.request.query else None
         session, name = asked.request.path_params["session"], asked.member.name
-        digest, nonce = asked.signed.request.digest, asked.signed.nonce
-        outcome = await self.desk.deliver(name, session, asked.body, nonce=nonce, sha256=digest)
+        signed = asked.signed
+        try:
+            outcome = await self.desk.deliver(
+                name, session, asked.body, nonce=signed.nonce, sha256=signed.request.digest, key=signed.key
+            )
+        except (UnknownSessionError, NotInvitedError):
+            await self._owner(signed.key)  # what sessions there are is told to members alone
+            raise
+        except (UnknownMemberError, RevokedMemberError):
+            self._served.pop(signed.key, None)  # no further body of its is read
+            raise
         asked.body = b""  # while the member waits for its next letter, nobody keeps the answer
         asked.held.close()
         if outcome.error:
@@ -383,24 +402,18 @@ class Requests:
         letter = None if awaited is None or self._closing else await self._next(name, *awaited)
         if letter is None:
             return JSONResponse({"receipt": receipt}, status)
-        return await self._with_letter(asked, letter, status, {"Secagg-Receipt": receipt})
+        return self._with_letter(letter, status, {"Secagg-Receipt": receipt})
 
-    async def _with_letter(
-        self, asked: Asked, letter: Letter, status: int = 200, fields: Mapping[str, str] | None = None
-    ) -> Response:
+    def _with_letter(self, letter: Letter, status: int = 200, fields: Mapping[str, str] | None = None) -> Response:
         """Return an answer with a letter, before which the terms stand if it is the first of its session."""
-        terms = b""
-        if letter.first:
-            with contextlib.suppress(UnknownSessionError):  # it has ended, and was forgotten in the meantime
-                terms = await self.desk.terms(asked.member.name, letter.session)
         headers = {
             "Secagg-Session": letter.session,
             "Secagg-Sequence": str(letter.sequence),
             "Secagg-Phase": letter.phase,
-            **({"Secagg-Terms": str(len(terms))} if terms else {}),
+            **({"Secagg-Terms": str(len(letter.terms))} if letter.terms else {}),
             **(fields or {}),
         }
-        return Response(terms + letter.body, status, headers, "application/octet-stream")
+        return Response(letter.terms + letter.body, status, headers, "application/octet-stream")
 
     async def _refuse(self, asked: Asked) -> Response:
         given = read_form(asked.body, "kind", "reason")

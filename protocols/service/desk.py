@@ -7,6 +7,7 @@ whichever holds a session's lease runs it (`Desk.run`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -18,19 +19,20 @@ from secagg.errors import ParameterError
 from secagg.prg import cpu_count
 
 from ..core.listener import Transition
+from .deliveries import Delivery, Standing, everyone
 from .errors import NoResultError, ServiceError, StoreError, UnknownSessionError
 from .jobs import prepared
 from .jobsteps import JOB_SECONDS, Rounds
 from .paying import Purse
-from .running import KEEP_SECONDS, Runner
+from .running import KEEP_SECONDS, MORE_SELDOM, Runner
 from .sessions import SessionSpec
 from .showing import session_shown, sessions_shown
-from .store import Delivery, Store
-from .tables import SESSIONS
+from .store import Store
+from .tables import CONTENTS, SESSIONS, WITH_CONTENTS
 from .taking import Taking
 from .together import Together
 from .views import Letter, MemberView, Outcome, ServiceView, SessionView, State, WaitingView
-from .waiting import Letters
+from .waiting import Letters, Poll
 
 if TYPE_CHECKING:
     from dp.ledger import Ledger
@@ -62,6 +64,7 @@ class Desk:
         patience: seconds for which `deliver` waits for an answer to be looked at.
         lease: seconds for which a session is a process's own without renewal.
         poll: seconds between looks for what other processes have written.
+        standing: whose answers are not let in, such as those of members that were revoked in the meantime.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Desk:
         patience: float = 5.0,
         lease: float = LEASE_SECONDS,
         poll: float = 0.2,
+        standing: Standing = everyone,
     ) -> None:
         self.store = store
         self._purse = None if ledger is None else Purse(ledger)
@@ -90,9 +94,10 @@ class Desk:
         self._computing = ThreadPoolExecutor(threads, "compute")
         self.waiting: dict[str, WaitingView] = {}
         """Sessions that are yet to begin, for `view`, by any name."""
+        self._ended = asyncio.Event()
         self._letters = Letters(store, self._call, poll)
         self._terms: Together[str, bytes] = Together(self._call, self._kept_terms, MOST_TERMS_AT_ONCE)
-        self._taking = Taking(store, self._call, patience, poll, self._told)
+        self._taking = Taking(store, self._call, patience, poll, self._let_in, standing)
         self._runner = Runner(
             store,
             self._call,
@@ -106,6 +111,8 @@ class Desk:
             poll,
             self._taking.resolve,
             self._letters.wake,
+            self._taking.bodies,
+            self._ended.set,
         )
 
     async def open(self, spec: SessionSpec) -> str:
@@ -122,7 +129,7 @@ class Desk:
         self._told({new.session})
         return new.session
 
-    async def next_letter(self, member: str, after: int, wait: float) -> Letter | None:
+    async def next_letter(self, member: str, after: int, wait: float, poll: Poll | None = None) -> Letter | None:
         """Return a member's first letter after a sequence number, as soon as there is one; None if there was none.
 
         Letters of a phase that is over are not given out any more, but for those that are relayed. The last letter of a
@@ -132,14 +139,22 @@ class Desk:
             member: who asks.
             after: the sequence number of the last letter that it has handled; 0 at first.
             wait: seconds.
+            poll: by which the question may be given up; there is no letter then.
 
         Raises:
             StoreError: the store cannot be read.
         """
-        return await self._letters.next(member, after, wait)
+        return await self._letters.next(member, after, wait, poll)
 
     async def deliver(
-        self, member: str, session: str, body: bytes, *, nonce: bytes | None = None, sha256: bytes | None = None
+        self,
+        member: str,
+        session: str,
+        body: bytes,
+        *,
+        nonce: bytes | None = None,
+        sha256: bytes | None = None,
+        key: bytes | None = None,
     ) -> Outcome:
         """Keep an answer, and return what came of it; no receipt and no error where nobody looked at it yet.
 
@@ -149,6 +164,7 @@ class Desk:
             body: the message.
             nonce: of the request, at most 64 bytes: noted with the answer, once for each member.
             sha256: of the body, where it is known.
+            key: by which the request was signed: whether it serves is asked as the answer is let in (`standing`).
 
         Raises:
             UnknownSessionError: there is no such session.
@@ -156,7 +172,7 @@ class Desk:
             ReplayedRequestError: the nonce was used before; the answer is not kept.
             StoreError: it could not be kept; repeating it is safe.
         """
-        return await self._taking.deliver(Delivery(member, session, bytes(body), nonce, sha256))
+        return await self._taking.deliver(Delivery(member, session, bytes(body), nonce, sha256, key))
 
     async def refuse(self, member: str, session: str, kind: str, text: str) -> None:
         """Note that a member will not take part, and why: it is no longer awaited. Only the first refusal counts.
@@ -186,7 +202,7 @@ class Desk:
         """
         if member is not None:
             await self._call(self.store.part_of, member, session)
-        row = await self._call(self.store.row, session, SESSIONS.c.result, SESSIONS.c.error, SESSIONS.c.to_members)
+        row = await self._call(self.store.row, session, CONTENTS.c.result, SESSIONS.c.error, SESSIONS.c.to_members)
         if member is not None and not row.to_members:
             raise NoResultError("the session's result is for its operator alone")
         if row.result is None:
@@ -196,10 +212,13 @@ class Desk:
     async def wait(self, session: str) -> SessionView:
         """Return a session once it has ended, with a result or without one."""
         while True:
+            self._ended.clear()
             row = await self._call(self.store.row, session, SESSIONS.c.state)
             if row.state != State.RUNNING:
                 return await self.session_view(session)
-            await asyncio.sleep(self._poll)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(MORE_SELDOM * self._poll):
+                    await self._ended.wait()
 
     async def cancel(self, session: str, reason: str = "") -> None:
         """End a session without a result, unless it has ended. What was paid for it stays paid once it was revealed.
@@ -208,6 +227,7 @@ class Desk:
             UnknownSessionError, StoreError: as `deliver`.
         """
         self._letters.wake(await self._call(self.store.cancel, session, reason))
+        self._ended.set()
         self._told({session})
 
     async def view(self) -> ServiceView:
@@ -217,11 +237,13 @@ class Desk:
             budgets = () if self._purse is None else await self._call(self._purse.budgets)
         except DpError as error:
             raise StoreError(f"the ledger cannot be read: {error}") from None
+        await self._runner.write()
         shown = await self._call(sessions_shown, self.store)
         return ServiceView(shown, await self._members(), budgets, waiting)
 
     async def session_view(self, session: str) -> SessionView:
         """Return one session. Raises UnknownSessionError, StoreError: as `deliver`."""
+        await self._runner.write()
         shown: SessionView = await self._call(session_shown, self.store, session)
         return shown
 
@@ -239,9 +261,9 @@ class Desk:
 
     def _kept_terms(self, sessions: Sequence[str]) -> list[bytes | ServiceError]:
         """Return what is asked in each session, or why that cannot be said."""
-        columns = SESSIONS.c.id, SESSIONS.c.terms, SESSIONS.c.ended
+        query = sa.select(SESSIONS.c.id, SESSIONS.c.ended, CONTENTS.c.terms).select_from(WITH_CONTENTS)
         with self.store.read() as connection:
-            rows = {row.id: row for row in connection.execute(sa.select(*columns).where(columns[0].in_(sessions)))}
+            rows = {row.id: row for row in connection.execute(query.where(SESSIONS.c.id.in_(sessions)))}
             since = self.store.now(connection) - KEEP_SECONDS
         found: list[bytes | ServiceError] = []
         for session in sessions:
@@ -256,6 +278,9 @@ class Desk:
 
     def _told(self, sessions: set[str]) -> None:
         self._runner.told(sessions)
+
+    def _let_in(self, sessions: set[str]) -> None:
+        self._runner.let_in(sessions)
 
     async def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._reading, function, *arguments)

@@ -240,7 +240,12 @@ def receive_all(coordinator: Coordinator, arrivals: Sequence[Arrival], threads: 
     if together is not None and distinct:
         found = together({arrival.sender: arrival.body for arrival in arrivals})
         outcomes = [_outcome(found[sender]) for sender in senders]
-    elif threads > 1 and distinct and sum(len(each.body) for each in arrivals) >= LARGE_BYTES * len(arrivals):
+    elif (
+        threads > 1
+        and len(arrivals) > 1
+        and distinct
+        and sum(len(each.body) for each in arrivals) >= LARGE_BYTES * len(arrivals)
+    ):
         with ThreadPoolExecutor(threads) as pool:
             outcomes = list(pool.map(lambda arrival: _received(coordinator, arrival), arrivals))
     else:

@@ -213,6 +213,7 @@ class _Body:
 
     def __init__(self, receive: Receive, limits: Limits, length: int) -> None:
         self._receive = receive
+        self._length = length
         self._seconds = limits.body_seconds + length / limits.least_bytes_a_second
         self._end: float | None = None
         self.whole = False
@@ -222,6 +223,9 @@ class _Body:
             return await self._receive()  # tells when the peer leaves
         if self._end is None:
             self._end = time.monotonic() + self._seconds
+            if not self._length:
+                self.whole = True
+                return {"type": "http.request", "body": b"", "more_body": False}
         try:
             async with asyncio.timeout(max(0.0, self._end - time.monotonic())):
                 message = await self._receive()

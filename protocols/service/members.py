@@ -28,6 +28,9 @@ from .signing import sha256
 from .views import MemberView
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from .deliveries import Delivery
     from .store import Store
 
 TOKEN_BYTES = 32
@@ -60,6 +63,10 @@ FORMER_KEYS = sa.Table(
     sa.Column("key", sa.LargeBinary(32), primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
 )
+_BY_KEY = sa.select(MEMBERS.c.key, MEMBERS.c.name, MEMBERS.c.revoked).where(
+    MEMBERS.c.key.in_(sa.bindparam("keys", expanding=True))
+)
+_FORMER = sa.select(FORMER_KEYS.c.key).where(FORMER_KEYS.c.key.in_(sa.bindparam("keys", expanding=True)))
 
 
 class UnknownMemberError(ServiceError, LookupError):
@@ -207,18 +214,21 @@ class Members:
 
     def by_keys(self, keys: Sequence[bytes]) -> list[Member | ServiceError]:
         """Return for each key what `by_key` returns or raises, from one look at the store. Raises StoreError."""
-        wanted = set(keys)
         with self._store.read() as connection:
-            rows = connection.execute(
-                sa.select(MEMBERS.c.key, MEMBERS.c.name, MEMBERS.c.revoked).where(MEMBERS.c.key.in_(wanted))
-            ).all()
-            known = {bytes(row.key): row for row in rows}
-            others = wanted - known.keys()
-            former = (
-                set(map(bytes, connection.scalars(sa.select(FORMER_KEYS.c.key).where(FORMER_KEYS.c.key.in_(others)))))
-                if others
-                else set()
-            )
+            return self._owners(connection, keys)
+
+    def turned_away(self, connection: Connection, deliveries: Sequence[Delivery]) -> dict[int, ServiceError]:
+        """Return whose answers are not let in, since the key that signed them serves nobody any more; a `Standing`."""
+        keyed = [(at, each.key) for at, each in enumerate(deliveries) if each.key is not None]
+        owners = self._owners(connection, [key for _, key in keyed])
+        return {at: owner for (at, _), owner in zip(keyed, owners, strict=True) if isinstance(owner, ServiceError)}
+
+    def _owners(self, connection: Connection, keys: Sequence[bytes]) -> list[Member | ServiceError]:
+        wanted = list(set(keys))
+        rows = connection.execute(_BY_KEY, {"keys": wanted}).all() if wanted else []
+        known = {bytes(row.key): row for row in rows}
+        others = [key for key in wanted if key not in known]
+        former = set(map(bytes, connection.scalars(_FORMER, {"keys": others}))) if others else set()
         found: list[Member | ServiceError] = []
         for key in keys:
             if key in former:

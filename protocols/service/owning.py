@@ -9,15 +9,18 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, case, delete, func, insert, select, update
 
 from .driver import Arrival, Seen, Turn
 from .errors import DamagedStoreError, LostLeaseError
 from .showing import shown
+from .statements import ANY_FREE, BODIES_OF, EXCLUDE, FENCE, FREE, NAMES_OF, NOTE, NOTED, REFUSED, UNSEEN, WRITE_LETTERS
 from .store import Store, read_names
-from .tables import INBOX, LETTERS, PHASES, REFUSALS, SESSIONS
+from .tables import BODIES, CONTENTS, INBOX, LETTERS, PHASES, SESSIONS, WITH_CONTENTS
 from .views import State
 
 MOST_AT_ONCE = 64
@@ -77,18 +80,20 @@ class Owner:
             most: so many at most.
             besides: sessions that are left alone.
         """
-        mine = SESSIONS.c.id.not_in(list(besides))
+        others = list(besides)
         with self._store.read() as connection:
-            if connection.execute(select(SESSIONS.c.id).where(self._free(connection), mine).limit(1)).first() is None:
+            free = {"now": self._store.now(connection), "besides": others}
+            if connection.execute(ANY_FREE, free).first() is None:
                 return []  # which is so nearly always, and keeps no writer waiting
         with self._store.write() as connection:
             now = self._store.now(connection)
             rows = connection.execute(
                 select(SESSIONS.c.id, SESSIONS.c.epoch, SESSIONS.c.phase, SESSIONS.c.begun, SESSIONS.c.lease)
-                .where(self._free(connection), mine)
+                .where(FREE)
                 .order_by(SESSIONS.c.created)
                 .limit(most)
-                .with_for_update(skip_locked=True)
+                .with_for_update(skip_locked=True),
+                {"now": now, "besides": others},
             ).all()
             for row in rows:
                 # Its last renewal was a lease before the end of the lease, or nobody ran it since it was left.
@@ -105,10 +110,6 @@ class Owner:
                     .values(deadline=PHASES.c.deadline + idle)
                 )
             return [Lease(row.id, row.epoch + 1) for row in rows]
-
-    def _free(self, connection: Connection) -> ColumnElement[bool]:
-        unheld = or_(SESSIONS.c.owner.is_(None), SESSIONS.c.lease < self._store.now(connection))
-        return and_(SESSIONS.c.state == State.RUNNING, unheld)
 
     def renew(self, leases: Iterable[Lease]) -> set[str]:
         """Prolong leases; return the sessions that are still this process's."""
@@ -138,7 +139,9 @@ class Owner:
         """Return what to begin from. Raises LostLeaseError, StoreError."""
         with self._store.read() as connection:
             row = connection.execute(
-                select(SESSIONS).where(
+                select(SESSIONS, CONTENTS.c.terms, CONTENTS.c.dump)
+                .select_from(WITH_CONTENTS)
+                .where(
                     SESSIONS.c.id == lease.session,
                     SESSIONS.c.epoch == lease.epoch,
                     SESSIONS.c.state == State.RUNNING,
@@ -158,24 +161,37 @@ class Owner:
             row.deadline,
         )
 
-    def look(self, lease: Lease, phase: int, after: int) -> tuple[list[Arrival], frozenset[str]]:
-        """Return answers of a phase that nobody has looked at, as `answers` does, and who will not take part."""
-        with self._store.read() as connection:
-            members = connection.scalars(select(REFUSALS.c.member).where(REFUSALS.c.session == lease.session))
-            refused = frozenset(members)
-            return self._answers(connection, lease, phase, after, noted=False), refused
+    def look(
+        self, lease: Lease, phase: int, after: int, known: Mapping[int, bytes]
+    ) -> tuple[list[Arrival], bool, frozenset[str]]:
+        """Return answers of a phase that nobody has looked at, as `answers` does, and who will not take part.
 
-    def answers(self, lease: Lease, phase: int, after: int, *, noted: bool) -> list[Arrival]:
+        Between these it says whether there may be more answers.
+        """
+        with self._store.read() as connection:
+            refused = frozenset(connection.scalars(REFUSED, {"session": lease.session}))
+            return *self._answers(connection, lease, phase, after, known, noted=False), refused
+
+    def answers(
+        self,
+        lease: Lease,
+        phase: int,
+        after: int,
+        known: Mapping[int, bytes] = MappingProxyType({}),
+        *,
+        noted: bool,
+    ) -> list[Arrival]:
         """Return answers of a phase that come after a row, in order, a bounded number of bytes at a time.
 
         Args:
             lease: of the session.
             phase: its number.
             after: the last row that was read.
+            known: row -> its answer, of those that need not be read.
             noted: whether to return those that were looked at, or the others.
         """
         with self._store.read() as connection:
-            return self._answers(connection, lease, phase, after, noted=noted)
+            return self._answers(connection, lease, phase, after, known, noted=noted)[0]
 
     def note(self, lease: Lease, phase: int, name: str, seen: Sequence[Seen], excluded: Mapping[str, str]) -> None:
         """Write down what came of answers, with the letters that relay them."""
@@ -185,9 +201,7 @@ class Owner:
                 self._store.number(connection)
             self._fence(connection, lease)
             connection.execute(
-                update(INBOX)
-                .where(INBOX.c.id == bindparam("key"))
-                .values(outcome=bindparam("receipt"), error=bindparam("kind"), reason=bindparam("text")),
+                NOTE,
                 [
                     {
                         "key": each.arrival.key,
@@ -205,13 +219,8 @@ class Owner:
                 for member in sorted(each.relay_to)
             ]
             if letters:
-                connection.execute(insert(LETTERS), letters)
-            written = msgspec.json.encode(dict(excluded)).decode()
-            connection.execute(
-                update(SESSIONS)
-                .where(SESSIONS.c.id == lease.session, SESSIONS.c.excluded != written)
-                .values(excluded=written)
-            )
+                connection.execute(WRITE_LETTERS, letters)
+            connection.execute(EXCLUDE, {"of": lease.session, "written": msgspec.json.encode(dict(excluded)).decode()})
 
     def hold(self, lease: Lease) -> None:
         """Write down that a ledger may hold a reservation, before it does."""
@@ -249,10 +258,10 @@ class Owner:
                     closing=False,
                     revealed=turn.revealed,
                     deadline=turn.deadline,
-                    dump=turn.dump,
                     excluded=msgspec.json.encode(dict(turn.excluded)).decode(),
                 )
             )
+            connection.execute(update(CONTENTS).where(CONTENTS.c.session == lease.session).values(dump=turn.dump))
             connection.execute(
                 insert(PHASES).values(
                     session=lease.session,
@@ -269,15 +278,16 @@ class Owner:
                 for name, body in turn.letters.items()
             ]
             if letters:
-                connection.execute(insert(LETTERS), letters)
+                connection.execute(WRITE_LETTERS, letters)
 
     def end(self, lease: Lease, phase: int, turn: Turn, result: bytes | None, error: Exception | None) -> None:
         """End a session with its result, or with the error that ended it."""
         with self._store.write() as connection:
             self._store.number(connection)
-            names = self._fence(connection, lease)
+            self._fence(connection, lease)
+            names = self._names(connection, lease)
             self._close_phase(connection, lease, phase, self._store.now(connection))
-            values = {
+            values: dict[str, Any] = {
                 "revealed": turn.revealed,
                 "excluded": msgspec.json.encode(dict(turn.excluded)).decode(),
                 "result": result,
@@ -293,8 +303,9 @@ class Owner:
         """End a session that cannot be run; return who takes part."""
         with self._store.write() as connection:
             self._store.number(connection)
-            names = self._fence(connection, lease)
-            values = {"error": type(error).__name__, "reason": str(error)}
+            self._fence(connection, lease)
+            names = self._names(connection, lease)
+            values: dict[str, Any] = {"error": type(error).__name__, "reason": str(error)}
             self._store.finish(connection, lease.session, names, "aborted", state=State.FAILED, **values)
             return names
 
@@ -314,26 +325,33 @@ class Owner:
             now = self._store.now(connection) if rows else 0.0
         return [Owing(row.id, row.orders.encode(), row.revealed, now - row.ended) for row in rows]
 
-    def _answers(self, connection: Connection, lease: Lease, phase: int, after: int, *, noted: bool) -> list[Arrival]:
-        which = INBOX.c.outcome.is_not(None) if noted else INBOX.c.outcome.is_(None)
-        own = (INBOX.c.session == lease.session, INBOX.c.phase == phase, INBOX.c.id > after, which)
-        sizes = connection.execute(
-            select(INBOX.c.id, INBOX.c.size).where(*own).order_by(INBOX.c.id).limit(MOST_AT_ONCE)
-        ).all()
-        if not sizes:
-            return []
-        last, total = sizes[0].id, 0
-        for row in sizes:
+    def _answers(
+        self,
+        connection: Connection,
+        lease: Lease,
+        phase: int,
+        after: int,
+        known: Mapping[int, bytes],
+        *,
+        noted: bool,
+    ) -> tuple[list[Arrival], bool]:
+        which = {"session": lease.session, "phase": phase, "after": after, "most": MOST_AT_ONCE}
+        listed = connection.execute(NOTED if noted else UNSEEN, which).all()
+        rows: list[Any] = []
+        total = 0
+        for row in listed:
             total += row.size
-            if total > MOST_BYTES_AT_ONCE and row is not sizes[0]:
+            if total > MOST_BYTES_AT_ONCE and rows:
                 break
-            last = row.id
-        rows = connection.execute(
-            select(INBOX.c.id, INBOX.c.sender, INBOX.c.body).where(*own, INBOX.c.id <= last).order_by(INBOX.c.id)
-        ).all()
-        if any(row.body is None for row in rows):
+            rows.append(row)
+        bodies = {row.id: body for row in rows if (body := known.get(row.id)) is not None}
+        unknown = [row.id for row in rows if row.id not in bodies]
+        if unknown:
+            bodies |= {row.answer: row.body for row in connection.execute(BODIES_OF, {"keys": unknown})}
+        if len(bodies) < len(rows):
             raise DamagedStoreError("an answer of a phase that is open is gone; restore the store from a backup")
-        return [Arrival(row.id, row.sender, row.body) for row in rows]
+        arrivals = [Arrival(row.id, row.sender, bodies[row.id]) for row in rows]
+        return arrivals, len(rows) < len(listed) or len(listed) == MOST_AT_ONCE
 
     def _close_phase(self, connection: Connection, lease: Lease, phase: int, now: float) -> None:
         """Keep who answered, and forget what: bodies of answers, and letters of the phase that nobody relays."""
@@ -349,23 +367,21 @@ class Owner:
                 answered=msgspec.json.encode(sorted(set(answered))).decode(), closed=now, bytes=int(size.scalar() or 0)
             )
         )
-        connection.execute(update(INBOX).where(*own).values(body=None))
+        connection.execute(delete(BODIES).where(BODIES.c.answer.in_(select(INBOX.c.id).where(*own))))
         connection.execute(
             delete(LETTERS).where(
                 LETTERS.c.session == lease.session, LETTERS.c.phase <= phase, LETTERS.c.relayed.is_(False)
             )
         )
 
-    def _fence(self, connection: Connection, lease: Lease) -> tuple[str, ...]:
-        """Lock the session, and return its names; raise LostLeaseError unless it is this process's and runs."""
-        row = connection.execute(
-            select(SESSIONS.c.owner, SESSIONS.c.epoch, SESSIONS.c.state, SESSIONS.c.names)
-            .where(SESSIONS.c.id == lease.session)
-            .with_for_update()
-        ).first()
+    def _fence(self, connection: Connection, lease: Lease) -> None:
+        """Lock the session; raise LostLeaseError unless it is this process's and runs."""
+        row = connection.execute(FENCE, {"session": lease.session}).first()
         if row is None or (row.owner, row.epoch, row.state) != (self.name, lease.epoch, State.RUNNING):
             raise _lost(lease)
-        return read_names(row.names)
+
+    def _names(self, connection: Connection, lease: Lease) -> tuple[str, ...]:
+        return read_names(connection.scalar(NAMES_OF, {"session": lease.session}) or "")
 
 
 def _lost(lease: Lease) -> LostLeaseError:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from dp.errors import DpError, LedgerBusyError, LedgerStorageError
@@ -25,6 +26,8 @@ from .views import Outcome
 
 MOST_SESSIONS = 64
 """So many sessions one process runs at a time; others wait, or are run by others."""
+MORE_SELDOM = 5
+"""So many times as seldom as for answers is looked for sessions that other processes have opened, left or ended."""
 CLEAR_SECONDS = 60.0
 PAUSE_SECONDS = 5.0
 """So long a session is left alone that this process could not run, such as without its ledger."""
@@ -43,6 +46,11 @@ class StoreMailbox:
         self._phase, self._name = loaded.phase, str(work.coordinator.phase)
         self._begun = loaded.begun
         self._after = 0
+        self._next_look = 0.0
+        self._unwritten: list[Seen] = []
+        self._excluded: Mapping[str, str] = {}
+        self._write_at = 0.0
+        self._writing = asyncio.Lock()
 
     async def noted(self) -> Sequence[Arrival]:
         """Return answers that an owner before had looked at; none when there are no more."""
@@ -54,29 +62,61 @@ class StoreMailbox:
 
     def restart(self) -> None:
         """Read from the beginning of the phase again."""
-        self._after = 0
+        self._after, self._next_look = 0, 0.0
 
     async def take(self, seconds: float) -> Sequence[Arrival]:
         """Return answers that nobody has looked at."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while True:
+            if self._unwritten and loop.time() >= self._write_at:
+                await self.write()
+            # What is let in here is told. What other processes let in, and refusals there, are seen now and then.
+            until_look = min(self._next_look, until)
+            pause = min(until_look, self._write_at if self._unwritten else until_look) - loop.time()
+            if pause > 0 and not self.changed.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self.changed.wait()
+                if not self.changed.is_set() and loop.time() < until_look:
+                    continue
             self.changed.clear()
-            found, refused = await self._runner.call(self._runner.owner.look, self._lease, self._phase, self._after)
+            found, more, refused = await self._runner.call(
+                self._runner.owner.look, self._lease, self._phase, self._after, self._runner.bodies
+            )
             arrivals = self._read(found)
-            left = until - loop.time()
-            if arrivals or refused != self.refused or left <= 0:
+            self._next_look = loop.time() + (0.0 if more else self._runner.poll)
+            if arrivals or refused != self.refused or until <= loop.time():
                 self.refused = refused
                 return arrivals
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(left, self._runner.poll)):
-                    await self.changed.wait()
 
     async def note(self, seen: Sequence[Seen], excluded: Mapping[str, str]) -> None:
-        """Write down what came of answers, and tell who waits."""
-        await self._runner.call(self._runner.owner.note, self._lease, self._phase, self._name, seen, excluded)
+        """Tell who waits what came of answers, and write it down: soon, or at once where something must be relayed.
+
+        The answers themselves are durable, and whoever takes the session over comes to the same of them.
+        """
+        loop = asyncio.get_running_loop()
+        if not self._unwritten:
+            self._write_at = loop.time() + self._runner.poll
+        # Bodies are needed where they are relayed alone.
+        self._unwritten += [
+            each if each.relay_to else replace(each, arrival=replace(each.arrival, body=b"")) for each in seen
+        ]
+        self._excluded = excluded
+        relayed = {name for each in seen for name in each.relay_to}
+        if relayed:
+            await self.write()
         self._runner.resolve({each.arrival.key: each.outcome for each in seen})
-        self._runner.wake({name for each in seen for name in each.relay_to})
+        self._runner.wake(relayed)
+
+    async def write(self) -> None:
+        """Write down what came of answers, if that is not done yet."""
+        async with self._writing:
+            seen = list(self._unwritten)
+            if seen:
+                owner = self._runner.owner
+                await self._runner.call(owner.note, self._lease, self._phase, self._name, seen, self._excluded)
+                del self._unwritten[: len(seen)]
 
     async def shut(self) -> None:
         """Let nothing more into the phase."""
@@ -84,13 +124,15 @@ class StoreMailbox:
 
     async def turn(self, turn: Turn) -> None:
         """Write down what the phase has come to; letters are there from then on."""
+        await self.write()
         if turn.ended:
             await self._runner.conclude(self._lease, self._phase, self._work, turn)
         else:
             phase = self._phase + 1 if self._begun else 0
             needed = self._work.needed(turn.phase)
             await self._runner.call(self._runner.owner.turn, self._lease, phase, turn, needed)
-            self._phase, self._name, self._begun, self._after = phase, turn.phase, True, 0
+            self._phase, self._name, self._begun = phase, turn.phase, True
+            self.restart()
         self._runner.wake(self._names)
 
     def _read(self, arrivals: Sequence[Arrival]) -> Sequence[Arrival]:
@@ -115,6 +157,8 @@ class Runner:
         poll: seconds between looks.
         resolve: called with what came of answers.
         wake: called with who has letters.
+        bodies: number in the inbox -> an answer, of those that this process has in its memory.
+        ended: called when a session is over that this process ran.
     """
 
     def __init__(
@@ -131,10 +175,12 @@ class Runner:
         poll: float,
         resolve: Callable[[Mapping[int, Outcome]], None],
         wake: Callable[[Iterable[str]], None],
+        bodies: Mapping[int, bytes],
+        ended: Callable[[], None],
     ) -> None:
         self.owner = Owner(store, lease)
-        self.call, self.poll, self.resolve, self.wake = call, poll, resolve, wake
-        self._store, self._executor, self._threads = store, executor, threads
+        self.call, self.poll, self.resolve, self.wake, self.bodies = call, poll, resolve, wake, bodies
+        self._store, self._executor, self._threads, self._ended = store, executor, threads, ended
         self._purse, self._observe, self._lease_seconds = purse, observe, lease
         self._jobs, self._steps = jobs, JobSteps(store, jobs, job_seconds, self._job_told)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -154,8 +200,18 @@ class Runner:
         return heard
 
     def told(self, sessions: Iterable[str]) -> None:
-        """Hear that something new was let into sessions, or that sessions were opened."""
+        """Hear that sessions were opened, or that something else has happened in them."""
         self._look.set()
+        self.let_in(sessions)
+
+    async def write(self) -> None:
+        """Have written down what came of answers so far, for whoever reads it from the store."""
+        for mailbox in list(self._mailboxes.values()):
+            with suppress(LostLeaseError, StoreError):  # its own task hears of that
+                await mailbox.write()
+
+    def let_in(self, sessions: Iterable[str]) -> None:
+        """Hear that answers were let into sessions."""
         for session in sessions:
             if session in self._mailboxes:
                 self._mailboxes[session].changed.set()
@@ -175,7 +231,7 @@ class Runner:
                 await self._tried(self._follow)
                 await self._tried(self._claim)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self.poll):
+                    async with asyncio.timeout(MORE_SELDOM * self.poll):
                         await self._look.wait()
         finally:
             renewing.cancel()
@@ -269,6 +325,7 @@ class Runner:
             self._mailboxes.pop(lease.session, None)
             self._driving.pop(lease, None)
             self._look.set()
+            self._ended()
 
     async def _session(self, lease: Lease) -> None:
         loaded: Loaded = await self.call(self.owner.load, lease)

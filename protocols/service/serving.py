@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gc
 import ssl
+from asyncio.sslproto import SSLProtocol
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -46,6 +47,8 @@ EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - to tell that it is that
 HANDSHAKE_SECONDS = 10.0
 IDLE_SECONDS = 30
 """For which a connection may be open without a request."""
+YOUNG_OBJECTS = 10_000
+"""So many objects are made, and not let go of, before garbage is looked for."""
 GRACE_SECONDS = 3
 """For requests that are being served when the service ends."""
 
@@ -123,6 +126,12 @@ def guarded(limits: Limits, refused: Refused) -> type[H11Protocol]:
     return Guarded
 
 
+class _Tls(SSLProtocol):
+    """TLS of one connection, which holds a buffer of this size for as long as it is open."""
+
+    max_size = 64 << 10
+
+
 class _Server(uvicorn.Server):
     """Uvicorn's server, which leaves signals to whoever runs it, and waits for no handshake for long."""
 
@@ -135,22 +144,20 @@ class _Server(uvicorn.Server):
         config = self.config
         self.servers = []
 
-        def protocol() -> asyncio.Protocol:
-            made: Any = config.http_protocol_class
-            return made(config=config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[no-any-return]
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> asyncio.BaseProtocol:
+            kind: Any = config.http_protocol_class
+            made: asyncio.Protocol = kind(config=config, server_state=self.server_state, app_state=self.lifespan.state)
+            if config.ssl is None:
+                return made
+            return _Tls(loop, made, config.ssl, None, True, ssl_handshake_timeout=HANDSHAKE_SECONDS)  # type: ignore[arg-type] # nobody waits for the handshake
 
         guard: Any = config.http_protocol_class
         try:
             bound = await asyncio.to_thread(guard.handshakes.listen, config.host, config.port)
             for each in bound:
-                server = await asyncio.get_running_loop().create_server(
-                    protocol,
-                    sock=each,
-                    ssl=config.ssl,
-                    backlog=config.backlog,
-                    ssl_handshake_timeout=None if config.ssl is None else HANDSHAKE_SECONDS,
-                )
-                self.servers.append(server)
+                self.servers.append(await loop.create_server(protocol, sock=each, backlog=config.backlog))
         except OSError as error:
             raise ParameterError(
                 f"nothing can be served at {config.host}, port {config.port}: {error.strerror}"
@@ -207,7 +214,7 @@ class Service:
                 f"at {host} the service cannot know by which names it is reached: give authorities (--authority), such "
                 "as sums.example:8443"
             )
-        self._tls = None if certificate is None or key is None else _tls(certificate, key)
+        self._tls = None if certificate is None or key is None else tls_context(certificate, key)
         self._host, self._port = host, port
         self._authorities = None if authorities is None else list(authorities)
         self.limits = limits or Limits()
@@ -218,7 +225,7 @@ class Service:
         async def views() -> Any:
             return await asyncio.to_thread(self.members.views)
 
-        self.desk = Desk(self.store, members=views, **desk)
+        self.desk = Desk(self.store, members=views, standing=self.members.turned_away, **desk)
         self.requests = Requests(self.desk, self.members, (), limits=self.limits, refused=self.refused)
         self._routes = routes
         self._wrap = wrap
@@ -276,7 +283,9 @@ class Service:
         config.load()
         config.ssl = self._tls
         server = self._server = _Server(config)
+        seldom = gc.get_threshold()
         gc.freeze()  # what was loaded stays: looking for garbage in it, again and again, took a tenth of all time
+        gc.set_threshold(YOUNG_OBJECTS, *seldom[1:])  # a request leaves no garbage in circles: most looks found none
         serving = asyncio.create_task(server.serve())
         running: asyncio.Task[None] | None = None
         try:
@@ -296,6 +305,7 @@ class Service:
                 running.cancel()
             await asyncio.gather(serving, *([] if running is None else [running]), return_exceptions=True)
             self._server = None
+            gc.set_threshold(*seldom)
             gc.unfreeze()
 
     async def run(self, *specs: SessionSpec) -> list[SessionView]:
@@ -380,7 +390,8 @@ class Service:
         return [f"{f'[{host}]' if ':' in host else host}{ending}" for host in hosts]
 
 
-def _tls(certificate: Path | str, key: Path | str) -> ssl.SSLContext:
+def tls_context(certificate: Path | str, key: Path | str) -> ssl.SSLContext:
+    """Return what the service is served under; raise ParameterError where these files cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.num_tickets = 0  # a member keeps its connection, and resumes none

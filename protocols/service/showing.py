@@ -10,15 +10,16 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, func, select
 
+from .deliveries import check_id
 from .errors import DamagedStoreError, UnknownSessionError
-from .store import Store, check_id, read_names
+from .store import Store, read_names
 from .tables import INBOX, PHASES, REFUSALS, SESSIONS
 from .views import PhaseView, SessionView, State
 
 MOST_SESSIONS = 50
 MOST_SHOWN = 100
 """Numbers of one list of a result that a view shows; `result` has all of them."""
-_COLUMNS = [column for column in SESSIONS.c if column.name not in ("terms", "orders", "dump", "result")]
+_COLUMNS = [column for column in SESSIONS.c if column.name != "orders"]
 
 
 def sessions_shown(store: Store, most: int = MOST_SESSIONS) -> tuple[SessionView, ...]:

@@ -6,8 +6,6 @@ runs the session takes it in, now or after a crash.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,65 +13,49 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Table, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from secagg.errors import MalformedMessage, ParameterError, UnexpectedMessage
+from secagg.errors import ParameterError
 
-from ..core.machine import Receipt
+from .deliveries import Delivery, Kept, Standing, Taken, check_id, everyone, inbox_row, outcome_of, told_by, verdict
 from .errors import (
     CancelledSessionError,
     DamagedStoreError,
     NotInvitedError,
     ReplayedRequestError,
-    ServiceError,
     UnknownSessionError,
 )
 from .opening import Database
-from .tables import INBOX, JOBS, LETTERS, NONCES, PHASES, REFUSALS, SESSIONS
+from .statements import (
+    ADDRESSEES,
+    ANSWERS_OF,
+    FIRST_LETTERS,
+    KEEP_BODIES,
+    LAST_LETTER,
+    LET_IN,
+    NAMES_OF,
+    OPEN_SESSIONS,
+    OUTCOMES_OF,
+    TERMS_OF,
+)
+from .tables import (
+    BODIES,
+    CONTENTS,
+    INBOX,
+    JOBS,
+    LETTERS,
+    NONCES,
+    PHASES,
+    REFUSALS,
+    SESSIONS,
+    WITH_CONTENTS,
+)
 from .views import Letter, Outcome, State
 
-MAX_ANSWERS = 16
-"""So many different answers of one member are kept in one phase; an honest one sends one."""
 NONCE_SECONDS = 600.0
 """So long a nonce is remembered; requests are refused that are older than a part of it."""
-MAX_NONCE_BYTES = 64
 MAX_TEXT = 500
-_ID = re.compile("[0-9a-f]{64}")
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """An answer as it arrives."""
-
-    member: str
-    session: str
-    body: bytes = field(repr=False)
-    nonce: bytes | None = field(default=None, repr=False)
-    sha256: bytes | None = field(default=None, repr=False)  # of the body, where it is known
-
-    def __post_init__(self) -> None:
-        """Turn away what no database column takes: it would take others' answers of the same commit along."""
-        check_id(self.session)
-        if self.nonce is not None and len(self.nonce) > MAX_NONCE_BYTES:
-            raise ParameterError(f"a nonce has at most {MAX_NONCE_BYTES} bytes, not {len(self.nonce)}")
-
-    @cached_property
-    def digest(self) -> str:
-        """What tells it from other answers."""
-        return (self.sha256 or hashlib.sha256(self.body).digest()).hex()
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A row of the inbox that holds an answer; `new` if it was not there before."""
-
-    key: int
-    outcome: Outcome | None
-    new: bool
-
-
-Taken = Kept | Outcome | ServiceError
 
 
 @dataclass(frozen=True)
@@ -113,12 +95,14 @@ class Store(Database):
         """
         with self.write() as connection:
             values = {
-                name: getattr(new, name)
-                for name in ("title", "protocol", "adversary", "terms", "to_members", "max_bytes", "dump")
+                name: getattr(new, name) for name in ("title", "protocol", "adversary", "to_members", "max_bytes")
             }
             values |= {"names": msgspec.json.encode(new.names).decode(), "orders": new.orders.decode()}
             values |= {"id": new.session, "job": new.job, "number": new.number, "state": State.RUNNING.value}
             made = self.added(connection, SESSIONS, values | {"created": self.now(connection)})
+            if made:
+                contents = {"session": new.session, "terms": new.terms, "dump": new.dump}
+                connection.execute(insert(CONTENTS).values(contents))
             if after is not None:
                 connection.execute(update(SESSIONS).where(SESSIONS.c.id == after).values(followed=True))
             if not made and new.job is None:
@@ -142,91 +126,73 @@ class Store(Database):
         key = next(iter(table.primary_key))
         return connection.execute(self.insert_once(table).values(row).returning(key)).first() is not None
 
-    def take(self, deliveries: Sequence[Delivery]) -> list[Taken]:
+    def take(self, deliveries: Sequence[Delivery], standing: Standing = everyone) -> list[Taken]:
         """Let answers in, in one transaction; return for each what came of it, or why it was turned away."""
-        taken: dict[int, Taken] = {}
         with self.write() as connection:
-            sessions = self._locked(connection, {each.session for each in deliveries})
+            taken: dict[int, Taken] = dict(standing(connection, deliveries))
+            known_ids = sorted({each.session for each in deliveries})
+            sessions: Any = {row.id: row for row in connection.execute(OPEN_SESSIONS, {"sessions": known_ids})}
+            names = {session: self._names_of(connection, session) for session in sessions}
             self._check_nonces(connection, deliveries, taken)
-            known = self._known(connection, deliveries)
-            counts = self._counts(connection, deliveries)
+            known, counts = self._answers(connection, deliveries, sessions)
             rows: dict[tuple[str, str, str], int] = {}  # of answers of this transaction, by what tells them apart
             fresh: list[int] = []
             for at, each in enumerate(deliveries):
                 if at in taken:
                     continue
-                key = _told_by(each)
-                verdict = self._verdict(each, sessions.get(each.session), known.get(key), counts[key[:2]])
-                if verdict is not None:
-                    taken[at] = verdict
+                key = told_by(each)
+                session = sessions.get(each.session)
+                found = verdict(each, session, names.get(each.session, frozenset()), known.get(key), counts[key[:2]])
+                if found is not None:
+                    taken[at] = found
                 elif key not in rows:
                     counts[key[:2]] += 1
                     rows[key] = 0
                     fresh.append(at)
             if fresh:
-                values = [_inbox_row(deliveries[at], sessions[deliveries[at].session].phase) for at in fresh]
-                ids = connection.scalars(insert(INBOX).returning(INBOX.c.id, sort_by_parameter_order=True), values)
-                for at, key in zip(fresh, ids, strict=True):
-                    taken[at] = Kept(key, None, new=True)
-                    rows[_told_by(deliveries[at])] = key
-        return [taken.get(at) or Kept(rows[_told_by(each)], None, new=False) for at, each in enumerate(deliveries)]
-
-    def _verdict(  # noqa: PLR0911 - a table
-        self, each: Delivery, session: Row[Any] | None, found: Row[Any] | None, count: int
-    ) -> Taken | None:
-        """Return what an answer comes to that is not let in; None for one that is."""
-        if session is None:
-            return UnknownSessionError(f"there is no session {each.session}")
-        if each.member not in self._names_of(session.id, session.names):
-            return NotInvitedError("this member has no part in the session")
-        runs = session.state == State.RUNNING
-        if found is not None and (not runs or found.phase == session.phase):
-            outcome = _outcome(found)
-            return Kept(found.id, outcome if runs else outcome or Outcome(Receipt.LATE), new=False)
-        if not runs or session.closing:
-            return Outcome(Receipt.LATE)
-        if len(each.body) > session.max_bytes:
-            text = f"the answer takes {len(each.body)} bytes, but may take {session.max_bytes}"
-            return Outcome(None, MalformedMessage.__name__, text)
-        if count >= MAX_ANSWERS:
-            return Outcome(None, UnexpectedMessage.__name__, f"more than {MAX_ANSWERS} different answers in one phase")
-        return None
+                values = [inbox_row(deliveries[at], sessions[deliveries[at].session].phase) for at in fresh]
+                numbers = dict(zip(fresh, connection.scalars(LET_IN, values).all(), strict=True))
+                for at, number in numbers.items():
+                    taken[at] = Kept(number, None, new=True)
+                    rows[told_by(deliveries[at])] = number
+                bodies = [{"answer": number, "body": deliveries[at].body} for at, number in numbers.items()]
+                connection.execute(KEEP_BODIES, bodies)
+        return [taken.get(at) or Kept(rows[told_by(each)], None, new=False) for at, each in enumerate(deliveries)]
 
     def outcomes(self, keys: Iterable[int]) -> dict[int, Outcome]:
         """Return what came of those answers that were looked at."""
         with self.read() as connection:
-            found = connection.execute(
-                select(INBOX.c.id, INBOX.c.outcome, INBOX.c.error, INBOX.c.reason).where(
-                    INBOX.c.id.in_(list(keys)), INBOX.c.outcome.is_not(None)
-                )
-            ).all()
-        return {row.id: outcome for row in found if (outcome := _outcome(row)) is not None}
+            found = connection.execute(OUTCOMES_OF, {"keys": list(keys)}).all()
+        return {row.id: outcome for row in found if (outcome := outcome_of(row)) is not None}
 
     def letter(self, member: str, after: int) -> Letter | None:
         """Return a member's first letter after a number."""
-        return self.letters([(member, after)])[0]
+        return self.letters([(member, after)])[0][0]
 
-    def letters(self, asked: Iterable[tuple[str, int]]) -> list[Letter | None]:
-        """Return for each member its first letter after a number."""
-        first = (
-            select(LETTERS)
-            .where(LETTERS.c.member == bindparam("of"), LETTERS.c.id > bindparam("after"))
-            .order_by(LETTERS.c.id)
-            .limit(1)
-        )
+    def letters(self, asked: Iterable[tuple[str, int]]) -> list[tuple[Letter | None, bool]]:
+        """Return for each member its first letter after a number, and whether there are more.
+
+        A letter of a session's first phase comes with the terms.
+        """
         with self.read() as connection:
-            rows = [connection.execute(first, {"of": member, "after": after}).first() for member, after in asked]
-        return [None if r is None else Letter(r.session, r.id, r.name, r.body, first=r.phase == 0) for r in rows]
+            found: list[Any] = [
+                connection.execute(FIRST_LETTERS, {"of": name, "after": after}).all() for name, after in asked
+            ]
+            begun = sorted({rows[0].session for rows in found if rows and rows[0].phase == 0})
+            terms = (
+                {row.session: row.terms for row in connection.execute(TERMS_OF, {"sessions": begun})} if begun else {}
+            )
+        return [(_letter(rows[0], terms) if rows else None, len(rows) > 1) for rows in found]
 
     def last_letter(self) -> int:
         """Return the number of the last letter of all."""
         with self.read() as connection:
-            return connection.execute(select(func.max(LETTERS.c.id))).scalar() or 0
+            return connection.scalar(LAST_LETTER) or 0
 
-    def addressees(self, after: int) -> set[str]:
-        """Return who has letters after a number."""
+    def addressees(self, after: int) -> dict[str, int]:
+        """Return who has letters after a number, and the number of the last one of each."""
         with self.read() as connection:
-            return set(connection.scalars(select(LETTERS.c.member).where(LETTERS.c.id > after).distinct()))
+            return {row.member: row.last for row in connection.execute(ADDRESSEES, {"after": after})}
 
     def refuse(self, member: str, session: str, kind: str, text: str) -> None:
         """Note that a member will not take part; only its first refusal counts."""
@@ -238,17 +204,19 @@ class Store(Database):
     def part_of(self, member: str, session: str) -> None:
         """Return if a member has a part in a session; raise UnknownSessionError or NotInvitedError otherwise."""
         check_id(session)
-        if session not in self._names:
-            row = self.row(session, SESSIONS.c.id, SESSIONS.c.names)
-            self._names_of(row.id, row.names)
-        if member not in self._names[session]:
+        names = self._names.get(session)
+        if names is None:
+            with self.read() as connection:
+                names = self._names_of(connection, session)
+        if member not in names:
             raise NotInvitedError("this member has no part in the session")
 
     def row(self, session: str, *columns: Any) -> Row[Any]:
-        """Return columns of a session; raise UnknownSessionError where there is none."""
+        """Return columns of a session, and of its contents; raise UnknownSessionError where there is none."""
         check_id(session)
+        query = select(*columns).select_from(WITH_CONTENTS).where(SESSIONS.c.id == session)
         with self.read() as connection:
-            row = connection.execute(select(*columns).where(SESSIONS.c.id == session)).first()
+            row = connection.execute(query).first()
         if row is None:
             raise UnknownSessionError(f"there is no session {session}")
         return row
@@ -266,25 +234,35 @@ class Store(Database):
             names = read_names(row.names)
             if row.state == State.RUNNING:
                 why = _short(reason) or "the operator ended the session"
-                values = {"error": CancelledSessionError.__name__, "reason": why}
+                values: dict[str, Any] = {"error": CancelledSessionError.__name__, "reason": why}
                 self.finish(connection, session, names, "aborted", state=State.FAILED, **values)
             return names
 
     def finish(
-        self, connection: Connection, session: str, names: Iterable[str], phase: str, *, state: State, **values: Any
+        self,
+        connection: Connection,
+        session: str,
+        names: Iterable[str],
+        phase: str,
+        *,
+        state: State,
+        result: bytes | None = None,
+        **values: Any,
     ) -> None:
         """End a session within a transaction: what it had is deleted, and a last letter tells everyone."""
         now = self.now(connection)
+        connection.execute(update(CONTENTS).where(CONTENTS.c.session == session).values(dump=b"", result=result))
         connection.execute(
             update(SESSIONS)
             .where(SESSIONS.c.id == session)
-            .values(state=state.value, ended=now, dump=b"", closing=False, owner=None, **values)
+            .values(state=state.value, ended=now, closing=False, owner=None, **values)
         )
         connection.execute(
             update(PHASES).where(PHASES.c.session == session, PHASES.c.closed.is_(None)).values(closed=now)
         )
         connection.execute(delete(LETTERS).where(LETTERS.c.session == session))
-        connection.execute(update(INBOX).where(INBOX.c.session == session).values(body=None))
+        answers = select(INBOX.c.id).where(INBOX.c.session == session)
+        connection.execute(delete(BODIES).where(BODIES.c.answer.in_(answers)))
         last = [{"member": name, "session": session, "phase": -1, "name": phase, "body": b""} for name in sorted(names)]
         connection.execute(insert(LETTERS), last)
 
@@ -302,9 +280,9 @@ class Store(Database):
         wanted = list(names)
         with self.read() as connection:
             rows = connection.execute(
-                select(SESSIONS).where(
-                    SESSIONS.c.job.in_(wanted), SESSIONS.c.state != State.RUNNING, SESSIONS.c.followed.is_(False)
-                )
+                select(SESSIONS, CONTENTS.c.terms, CONTENTS.c.result)
+                .select_from(WITH_CONTENTS)
+                .where(SESSIONS.c.job.in_(wanted), SESSIONS.c.state != State.RUNNING, SESSIONS.c.followed.is_(False))
             ).all()
             begun = connection.scalars(select(SESSIONS.c.job).where(SESSIONS.c.job.in_(wanted)).distinct())
             return list(rows), set(begun) | set(connection.scalars(select(JOBS.c.name)))
@@ -322,93 +300,54 @@ class Store(Database):
         with self.read() as connection:
             return connection.execute(select(JOBS).where(JOBS.c.name == name)).first()
 
-    def _locked(self, connection: Connection, sessions: set[str]) -> dict[str, Row[Any]]:
-        """Lock sessions, so that none is closing unseen; in one order, so that nobody waits in a circle."""
-        wanted = (SESSIONS.c.id, SESSIONS.c.names, SESSIONS.c.state, SESSIONS.c.phase, SESSIONS.c.closing)
-        rows: Any = connection.execute(
-            select(*wanted, SESSIONS.c.max_bytes)
-            .where(SESSIONS.c.id.in_(sorted(sessions)))
-            .order_by(SESSIONS.c.id)
-            .with_for_update()
-        ).all()
-        return {row.id: row for row in rows}
-
     def _check_nonces(self, connection: Connection, deliveries: Sequence[Delivery], taken: dict[int, Taken]) -> None:
         """Turn away answers whose nonce was used; note those of the others."""
         first: dict[tuple[str, str], int] = {}
         for at, each in enumerate(deliveries):
-            if each.nonce is not None and first.setdefault((each.member, each.nonce.hex()), at) != at:
+            if at in taken or each.nonce is None:
+                continue
+            if first.setdefault((each.member, each.nonce.hex()), at) != at:
                 taken[at] = ReplayedRequestError("this request was served before: sign a new one for each try")
         if not first:
             return
         now = self.now(connection)
         rows = [{"member": member, "nonce": nonce, "at": now} for member, nonce in sorted(first)]
-        made = connection.execute(self.insert_once(NONCES).returning(NONCES.c.member, NONCES.c.nonce), rows).all()
+        made = connection.execute(self._nonces, rows).all()
         for used in first.keys() - {(row.member, row.nonce) for row in made}:
             taken[first[used]] = ReplayedRequestError("this request was served before: sign a new one for each try")
 
-    def _known(self, connection: Connection, deliveries: Sequence[Delivery]) -> dict[tuple[str, str, str], Row[Any]]:
-        """Return the rows of answers that were let in before, each in the newest phase in which it was."""
-        wanted = (INBOX.c.id, INBOX.c.session, INBOX.c.phase, INBOX.c.sender, INBOX.c.digest)
-        rows: Any = connection.execute(
-            select(*wanted, INBOX.c.outcome, INBOX.c.error, INBOX.c.reason).where(
-                INBOX.c.session.in_({each.session for each in deliveries}),
-                INBOX.c.sender.in_({each.member for each in deliveries}),
-                INBOX.c.digest.in_({each.digest for each in deliveries}),
-            )
-        ).all()
-        return {(row.session, row.sender, row.digest): row for row in sorted(rows, key=lambda row: row.phase)}
+    @cached_property
+    def _nonces(self) -> Any:
+        return self.insert_once(NONCES).returning(NONCES.c.member, NONCES.c.nonce)
 
-    def _counts(self, connection: Connection, deliveries: Sequence[Delivery]) -> Counter[tuple[str, str]]:
-        """Return how many answers of members are there in the present phases."""
-        rows = connection.execute(
-            select(INBOX.c.session, INBOX.c.sender, func.count())
-            .join(SESSIONS, and_(SESSIONS.c.id == INBOX.c.session, SESSIONS.c.phase == INBOX.c.phase))
-            .where(
-                INBOX.c.session.in_({each.session for each in deliveries}),
-                INBOX.c.sender.in_({each.member for each in deliveries}),
-            )
-            .group_by(INBOX.c.session, INBOX.c.sender)
-        ).all()
-        return Counter({(session, sender): count for session, sender, count in rows})
+    def _answers(
+        self, connection: Connection, deliveries: Sequence[Delivery], sessions: Mapping[str, Row[Any]]
+    ) -> tuple[dict[tuple[str, str, str], Row[Any]], Counter[tuple[str, str]]]:
+        """Return the rows of answers that were let in before, and how many a member has in the present phase.
 
-    def _names_of(self, session: str, names: str) -> frozenset[str]:
-        if session not in self._names:
+        Of an answer that came in several phases the row is the newest one's.
+        """
+        whose = {"sessions": list(sessions), "senders": sorted({each.member for each in deliveries})}
+        found: Any = connection.execute(ANSWERS_OF, whose).all()
+        counts = Counter((row.session, row.sender) for row in found if row.phase == sessions[row.session].phase)
+        return {(row.session, row.sender, row.digest): row for row in found}, counts
+
+    def _names_of(self, connection: Connection, session: str) -> frozenset[str]:
+        """Return who takes part in a session, which never changes; raise UnknownSessionError where there is none."""
+        names = self._names.get(session)
+        if names is None:
+            text = connection.scalar(NAMES_OF, {"session": session})
+            if text is None:
+                raise UnknownSessionError(f"there is no session {session}")
             if len(self._names) > 1000:
                 self._names.clear()
-            self._names[session] = frozenset(read_names(names))
-        return self._names[session]
+            names = self._names[session] = frozenset(read_names(text))
+        return names
 
 
-def check_id(session: str) -> None:
-    """Return if this may be a session's id; raise UnknownSessionError otherwise."""
-    if not _ID.fullmatch(session):
-        raise UnknownSessionError("there is no session of this id: ids are 64 hexadecimal digits")
-
-
-def _told_by(delivery: Delivery) -> tuple[str, str, str]:
-    return delivery.session, delivery.member, delivery.digest
-
-
-def _inbox_row(delivery: Delivery, phase: int) -> dict[str, Any]:
-    return {
-        "session": delivery.session,
-        "phase": phase,
-        "sender": delivery.member,
-        "digest": delivery.digest,
-        "size": len(delivery.body),
-        "body": delivery.body,
-    }
-
-
-def _outcome(row: Any) -> Outcome | None:
-    """Return what came of an answer; None where nobody has looked at it."""
-    if row.outcome is None:
-        return None
-    try:
-        return Outcome(Receipt(row.outcome) if row.outcome else None, row.error, row.reason)
-    except ValueError:
-        raise DamagedStoreError("the store's inbox holds an outcome that is none; restore it from a backup") from None
+def _letter(row: Row[Any], terms: Mapping[str, bytes]) -> Letter:
+    first = terms.get(row.session, b"") if row.phase == 0 else b""
+    return Letter(row.session, row.id, row.name, row.body, terms=first)
 
 
 def read_names(text: str) -> tuple[str, ...]:

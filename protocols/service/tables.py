@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-FORMAT = 1
+FORMAT = 2
 METADATA = MetaData()
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts in no other type
 
@@ -35,9 +35,6 @@ SESSIONS = Table(
     Column("title", Text, nullable=False),
     Column("protocol", String(16), nullable=False),
     Column("adversary", String(32), nullable=False),
-    Column("terms", LargeBinary, nullable=False),
-    Column("names", Text, nullable=False),
-    Column("orders", Text, nullable=False),
     Column("to_members", Boolean, nullable=False),
     Column("max_bytes", BigInteger, nullable=False),
     Column("job", Text),
@@ -50,23 +47,35 @@ SESSIONS = Table(
     Column("revealed", Boolean, nullable=False, default=False),
     Column("held", Boolean, nullable=False, default=False),
     Column("deadline", Double, nullable=False, default=0.0),
-    Column("dump", LargeBinary, nullable=False),
     Column("owner", String(32)),
     Column("lease", Double, nullable=False, default=0.0),
     Column("epoch", BigInteger, nullable=False, default=0),
     Column("created", Double, nullable=False),
     Column("ended", Double),
-    Column("result", LargeBinary),
-    Column("shown", Text, nullable=False, default=""),
-    Column("excluded", Text, nullable=False, default="{}"),
     Column("error", Text, nullable=False, default=""),
     Column("reason", Text, nullable=False, default=""),
+    Column("excluded", Text, nullable=False, default="{}"),
+    Column("names", Text, nullable=False),
+    Column("orders", Text, nullable=False),
+    Column("shown", Text, nullable=False, default=""),
     UniqueConstraint("job", "number"),
     Index("service_sessions_by_state", "state", "lease"),
 )
-"""`orders` has deadlines, release policy and payment as JSON; `dump` is the coordinator's, as of the beginning
-of the phase, empty once the session has ended; `held` says that a ledger may hold a reservation of it, `shown`
-is the result with long lists cut short."""
+"""`orders` has deadlines, release policy and payment as JSON; `held` says that a ledger may hold a reservation of the
+session, `shown` is the result with long lists cut short."""
+
+CONTENTS = Table(
+    "service_contents",
+    METADATA,
+    Column("session", String(64), primary_key=True),
+    Column("terms", LargeBinary, nullable=False),
+    Column("result", LargeBinary),
+    Column("dump", LargeBinary, nullable=False),
+)
+"""What of a session is large, apart from what is read and written all the time: to come to a column, SQLite reads all
+that stands before it in its row, and where one grows, it writes the whole row anew. `dump` is the coordinator's, as of
+the beginning of the phase, empty once the session has ended."""
+WITH_CONTENTS = SESSIONS.join(CONTENTS, CONTENTS.c.session == SESSIONS.c.id)
 
 PHASES = Table(
     "service_phases",
@@ -107,7 +116,6 @@ INBOX = Table(
     Column("sender", Text, nullable=False),
     Column("digest", String(64), nullable=False),
     Column("size", BigInteger, nullable=False),
-    Column("body", LargeBinary),
     Column("outcome", String(16)),
     Column("error", Text, nullable=False, default=""),
     Column("reason", Text, nullable=False, default=""),
@@ -116,6 +124,14 @@ INBOX = Table(
     sqlite_autoincrement=True,  # what was deleted gives its number to nobody
 )
 """`outcome` is empty for a message that was refused, and NULL for one that nobody looked at."""
+
+BODIES = Table(
+    "service_bodies",
+    METADATA,
+    Column("answer", _SERIAL, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+)
+"""Answers of open phases themselves, by the numbers that they have in the inbox; apart from it as `CONTENTS` are."""
 
 REFUSALS = Table(
     "service_refusals",

@@ -20,15 +20,13 @@ class Letter:
         sequence: grows from letter to letter of one member.
         phase: in which the session was when it was written.
         body: the message.
-        first: whether it is of the session's first phase, so that its member may not have the terms yet.
-        terms: the session's, where they came along.
+        terms: the session's, with a letter of its first phase.
     """
 
     session: str
     sequence: int
     phase: str
     body: bytes = field(repr=False)
-    first: bool = False
     terms: bytes = field(default=b"", repr=False)
 
 

@@ -181,7 +181,7 @@ def check(url: str, folder: Path, noted: Path) -> dict[str, Any]:
         sums += 1
         survivors += len(result["survivors"])
     with store.read() as connection:
-        left = connection.exec_driver_sql("SELECT count(*) FROM service_inbox WHERE body IS NOT NULL").scalar()
+        left = connection.exec_driver_sql("SELECT count(*) FROM service_bodies").scalar()
         taken_over = connection.exec_driver_sql("SELECT sum(epoch - 1) FROM service_sessions").scalar()
     assert left == 0
     return {"sums": sums, "survivors": survivors, "errors": dict(errors), "taken_over": int(taken_over or 0)}

@@ -16,7 +16,7 @@ from protocols.masking.transitions import ServerPhase
 from protocols.service.deadlines import Deadlines
 from protocols.service.errors import NoResultError, NotInvitedError, ReplayedRequestError, UnknownSessionError
 from protocols.service.sessions import Audience, read_terms
-from protocols.service.views import State
+from protocols.service.views import Letter, State
 from protocols.simulation.masked import collected_phases
 from secagg.errors import ParameterError
 
@@ -239,5 +239,38 @@ def test_an_operator_ends_a_session(tmp_path: Path) -> None:
             assert (await desk.session_view(session)).reason == "not today"
             with pytest.raises(UnknownSessionError):
                 await desk.cancel("00" * 32)
+
+    asyncio.run(play())
+
+
+def test_within_a_process_nobody_waits_for_the_next_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play() -> None:
+        async with serving(tmp_path, poll=1000.0) as desk:
+            told = desk.next_letter
+
+            async def next_letter(member: str, after: int, wait: float) -> Letter | None:
+                letter = await told(member, after, 59)
+                assert letter is not None
+                return letter
+
+            monkeypatch.setattr(desk, "next_letter", next_letter)
+            seen = await Members(desk, client).play(sum_of_seven())
+            assert seen.state is State.COMPLETED
+
+    asyncio.run(play())
+
+
+def test_what_came_of_answers_is_shown_at_once_and_written_before_the_phase_is_over(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with serving(tmp_path, poll=1000.0) as desk:
+            session = await desk.open(sum_of_seven())
+            for name in NAMES.names[:2]:
+                letter = await desk.next_letter(name, 0, 10)
+                assert letter is not None
+                answer = client(name).respond(letter.body)
+                assert (await desk.deliver(name, session, answer)).receipt is Receipt.ACCEPTED
+                view = await desk.session_view(session)
+                assert name in view.phases[0].answered
+            assert (await desk.view()).sessions[0].phases[0].answered == NAMES.names[:2]
 
     asyncio.run(play())

@@ -131,8 +131,8 @@ def test_statistics_pass_the_gate_and_totals_are_kept_nowhere(tmp_path: Path) ->
             terms = read_terms(await desk.terms(LAST, seen.session))
             assert terms.asked == one
         with Store(tmp_path / "service.db").read() as connection:
-            row = connection.exec_driver_sql("SELECT dump FROM service_sessions").one()
-            bodies = connection.exec_driver_sql("SELECT count(*) FROM service_inbox WHERE body IS NOT NULL").scalar()
+            row = connection.exec_driver_sql("SELECT dump FROM service_contents").one()
+            bodies = connection.exec_driver_sql("SELECT count(*) FROM service_bodies").scalar()
         assert (row.dump, bodies) == (b"", 0)  # whatever the gate hides is in neither
 
     asyncio.run(play())

@@ -12,13 +12,14 @@ from sqlalchemy import update
 
 from protocols.core.machine import Receipt
 from protocols.service.deadlines import Deadlines
+from protocols.service.deliveries import Delivery, Kept
 from protocols.service.desk import Desk
 from protocols.service.driver import Driver, Turn, receive_all
 from protocols.service.errors import DamagedStoreError, LostLeaseError
 from protocols.service.jobs import prepared, taken_up
 from protocols.service.owning import Lease, Owner
-from protocols.service.store import Delivery, Kept, Store
-from protocols.service.tables import SESSIONS
+from protocols.service.store import Store
+from protocols.service.tables import CONTENTS, SESSIONS
 from protocols.service.views import Outcome, State
 
 from .desk_parties import NAMES, Members, client, result_of, running, sum_of_seven, total
@@ -190,7 +191,7 @@ def test_a_damaged_dump_is_a_named_error_of_its_session_alone(tmp_path: Path) ->
         store.add(broken)
         with store.write() as connection:
             dump = broken.dump[:-1] + bytes([broken.dump[-1] ^ 1])
-            connection.execute(update(SESSIONS).values(dump=dump))
+            connection.execute(update(CONTENTS).values(dump=dump))
         ledger: Any = object()  # nothing is paid
         async with running(store, ledger=ledger) as desk, asyncio.timeout(30):
             seen = await desk.wait(broken.session)

@@ -181,6 +181,24 @@ def test_who_was_revoked_is_refused(tmp_path, certificates):
     assert counts == {"revoked": 1}
 
 
+def test_an_answer_of_who_was_revoked_is_not_let_in_and_the_next_one_is_not_read(tmp_path, certificates):
+    async def play(service, mallory):
+        target = f"/v1/sessions/{await service.desk.open(a_session())}/letters"
+        await mallory.send("GET", LETTERS)
+        await asyncio.to_thread(service.members.revoke, "mallory")
+        first = await mallory.send("POST", target, b"answer")
+        read, service.requests._body = service.requests._body, None  # which would be a status of 500
+        second = await mallory.send("POST", target, b"answer")
+        service.requests._body = read
+        with service.store.read() as connection:
+            answers = connection.exec_driver_sql("SELECT count(*) FROM service_inbox").scalar()
+            nonces = connection.exec_driver_sql("SELECT count(*) FROM service_nonces").scalar()
+        return told(first), told(second), answers, nonces
+
+    found, _ = played(play, tmp_path, certificates)
+    assert found == ((403, "revoked"), (403, "revoked"), 0, 0)
+
+
 def test_who_speaks_another_version_is_seen_and_not_invited(tmp_path, certificates):
     async def play(service, mallory):
         await mallory.send("GET", LETTERS, fields={"Secagg-Wire": "9"})

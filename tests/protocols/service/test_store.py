@@ -17,6 +17,7 @@ from protocols.core.participants import Participants
 from protocols.core.threat_model import ThreatModel
 from protocols.inputs.vectors import IntegerVector
 from protocols.service.deadlines import Deadlines
+from protocols.service.deliveries import Delivery, Kept
 from protocols.service.desk import Desk
 from protocols.service.errors import (
     DamagedStoreError,
@@ -27,11 +28,13 @@ from protocols.service.errors import (
     UnknownSessionError,
 )
 from protocols.service.jobs import prepared, read_orders, summing
+from protocols.service.members import Members
 from protocols.service.owning import Owner
 from protocols.service.sessions import Orders, Payment, SessionSpec, Terms, read_terms
-from protocols.service.store import Delivery, Kept, Store
+from protocols.service.store import Store
 from protocols.statistics.release import ReleasePolicy
 from secagg.errors import ParameterError, SecAggError
+from secagg.signatures import Identity
 from tests.dp.postgres_server import execute
 
 from .desk_parties import NAMES, sum_of_seven
@@ -96,6 +99,47 @@ def test_one_answer_that_is_turned_away_leaves_the_others_in(store: Store) -> No
         assert not store.use_nonce(connection, first, b"a")
 
 
+def test_answers_that_come_soon_after_others_wait_for_one_commit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, take = opened(store), store.take
+    commits: list[int] = []
+
+    def counting(deliveries: Any, standing: Any) -> Any:
+        commits.append(len(deliveries))
+        return take(deliveries, standing)
+
+    monkeypatch.setattr(store, "take", counting)
+    monkeypatch.setattr("protocols.service.taking.GATHER_SECONDS", 1.0)
+
+    async def play() -> None:
+        desk = Desk(store, patience=0.001, workers=1)
+        await desk.deliver(NAMES.names[0], session, b"1")
+        assert commits == [1]  # the first one waits for nobody
+        later = []
+        for name in NAMES.names[1:]:
+            later.append(asyncio.create_task(desk.deliver(name, session, b"1")))
+            await asyncio.sleep(0.001)
+        await asyncio.gather(*later)
+        desk.close()
+
+    asyncio.run(play())
+    assert commits == [1, len(NAMES) - 1]
+
+
+def test_an_answer_is_not_let_in_by_a_key_that_serves_no_more(store: Store) -> None:
+    session, members = opened(store), Members(store)
+    (name, other), key = NAMES.names[:2], Identity.generate().public_bytes
+    members.enrol(name, key, members.invite(name))
+    (kept,) = store.take([Delivery(name, session, b"1", b"a", key=key)], members.turned_away)
+    assert isinstance(kept, Kept)
+    members.revoke(name)
+    taken = store.take(
+        [Delivery(name, session, b"2", b"b", key=key), Delivery(other, session, b"3", b"c")], members.turned_away
+    )
+    assert [type(each).__name__ for each in taken] == ["RevokedMemberError", "Kept"]
+    with store.write() as connection:
+        assert store.use_nonce(connection, name, b"b")
+
+
 def test_nonces_and_old_letters_are_forgotten(store: Store) -> None:
     session = opened(store)
     store.take([Delivery(NAMES.names[0], session, b"1", b"a")])
@@ -132,13 +176,13 @@ def test_others_tables_live_in_the_store(store: Store) -> None:
         connection.execute(text("UPDATE service_head SET format = 9"))
         raise KeyError
     with store.read() as connection:
-        assert connection.execute(text("SELECT format FROM service_head")).scalar() == 1
+        assert connection.execute(text("SELECT format FROM service_head")).scalar() == 2
 
 
 def test_a_store_of_another_format_or_none(url: str, store: Store) -> None:
     with store.write() as connection:
-        connection.execute(text("UPDATE service_head SET format = 2"))
-    with pytest.raises(StoreError, match="format 2"):
+        connection.execute(text("UPDATE service_head SET format = 1"))
+    with pytest.raises(StoreError, match="format 1"):
         Store(url)
     with store.write() as connection:
         connection.execute(text("DROP TABLE service_head"))
@@ -157,7 +201,8 @@ def test_damaged_rows_are_named(store: Store) -> None:
     with pytest.raises(DamagedStoreError, match="outcome"):
         store.outcomes([kept.key])
     with store.write() as connection:
-        connection.execute(text("UPDATE service_inbox SET outcome = NULL, body = NULL"))
+        connection.execute(text("UPDATE service_inbox SET outcome = NULL"))
+        connection.execute(text("DELETE FROM service_bodies"))
     with pytest.raises(DamagedStoreError, match="is gone"):
         owner.answers(lease, 0, 0, noted=False)
     with store.write() as connection:

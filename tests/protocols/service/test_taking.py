@@ -3,7 +3,7 @@
 import asyncio
 
 from protocols.service import taking
-from protocols.service.store import Delivery
+from protocols.service.deliveries import Delivery
 from protocols.service.taking import Taking
 from protocols.service.views import Outcome
 
@@ -13,7 +13,7 @@ def test_a_commit_takes_no_more_bytes_than_it_may_and_one_answer_at_least(monkey
     commits = []
 
     class Taken:
-        def take(self, deliveries):
+        def take(self, deliveries, standing):
             commits.append([len(each.body) for each in deliveries])
             return [Outcome(None)] * len(deliveries)
 

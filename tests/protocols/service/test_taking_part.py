@@ -604,17 +604,21 @@ def test_a_session_that_is_not_what_its_terms_say_gets_no_inputs(tmp_path, certi
 
     async def play():
         with service_at(tmp_path, certificates) as service:
-            told = service.desk.terms
+            told = service.desk.next_letter
 
-            async def terms(member, session):
-                true = read_terms(await told(member, session))
+            def bent(terms):
+                true = read_terms(terms)
                 if lie == "names":
                     return structs.replace(true, participants=("aaaa", *true.participants[:-1])).encoded
                 vectors = (structs.replace(true.proposed.vectors[0], name="w"),)
                 config = structs.replace(true.proposed, vectors=vectors)
                 return structs.replace(true, config=msgspec.msgpack.encode(config)).encoded
 
-            service.desk.terms = terms
+            async def next_letter(*asked):
+                letter = await told(*asked)
+                return letter and replace(letter, terms=letter.terms and bent(letter.terms))
+
+            service.desk.next_letter = next_letter
             async with service.serving():
 
                 def give(name):
