@@ -28,7 +28,10 @@ LEAST_SAMPLES, MOST_SAMPLES = 100_000, 10_000_000
 _MACHINE = (MemoryError, OSError, ImportError, RuntimeError)
 """What is no finding about the library: no memory, disk or permission, no thread or place for a compiler's cache."""
 
-_LIBRARIES = ("numpy", "numba", "pycryptodome", "pynacl", "msgspec", "dp-accounting", "gmpy2", "phe", "matplotlib")
+_LIBRARIES = (
+    *("numpy", "numba", "pycryptodome", "pynacl", "msgspec", "xxhash"),
+    *("dp-accounting", "gmpy2", "phe", "matplotlib"),
+)
 
 
 class Verdict(StrEnum):

@@ -18,6 +18,7 @@ from secagg.signatures import Identity
 
 from ..core.identity_files import read_identity, read_participants, write_identity
 from .errors import EXIT_NO_SUM, tell
+from .options import option
 from .service_options import check_installed, run_until_told, saying
 
 if TYPE_CHECKING:
@@ -35,45 +36,37 @@ _GIVEN, _DEMANDED, _PAGE = "What is given", "What is demanded of sums", "The par
 _ENCRYPTED = "One encrypted sum, instead of sums under masks"
 
 
-def _option(text: str, metavar: str, panel: str | None = None, **more: Any) -> Any:
-    return typer.Option(help=text, metavar=metavar, rich_help_panel=panel, show_default=False, **more)
-
-
 def join(
     url: Annotated[str, typer.Argument(help="Of the service, such as https://sums.example:8443.", metavar="URL")],
-    name: Annotated[str, _option("Of this member.", "NAME")],
-    state: Annotated[Path, _option("Its folder; keep it.", "DIR")],
-    identity: Annotated[Path | None, _option("Its key; else DIR/identity.pem.", "FILE")] = None,
-    invitation: Annotated[Path | None, _option("For the first time; - is standard input.", "FILE")] = None,
-    ca: Annotated[Path | None, _option("Certificates to trust, in PEM; else the system's.", "FILE")] = None,
-    site: Annotated[
-        Path | None, _option("Table, policy and journal, in TOML: answers queries.", "FILE", _GIVEN)
-    ] = None,
-    data: Annotated[Path | None, _option("CSV or Parquet, instead of the site's table.", "FILE", _GIVEN)] = None,
-    values: Annotated[Path | None, _option("Vectors, NPZ or JSON: adds to sums.", "FILE", _GIVEN)] = None,
-    training: Annotated[str | None, _option("Trains: gets terms, returns vectors.", "MODULE:FUNCTION", _GIVEN)] = None,
-    weight: Annotated[int, _option("Of values in weighted sums: 1.", "N", _GIVEN)] = 1,
-    min_clients: Annotated[int | None, _option("Fewer are not summed with: 5.", "N", _DEMANDED)] = None,
-    min_survivors: Annotated[int | None, _option("Sums have so many inputs at least: 4.", "N", _DEMANDED)] = None,
-    corrupt: Annotated[float | None, _option("Fraction that may be corrupt: 0.1.", "F", _DEMANDED)] = None,
-    epsilon: Annotated[float | None, _option("Noise: for this epsilon at most.", "F", _DEMANDED)] = None,
-    delta: Annotated[float | None, _option("And at this delta.", "F", _DEMANDED)] = None,
-    unit: Annotated[Unit, _option(f"Of each: {', '.join(Unit)} (a row of --values).", "NAME", _DEMANDED)] = Unit.CLIENT,
-    rounds: Annotated[int, _option("In so many private sessions, and no more: 1.", "N", _DEMANDED)] = 1,
-    min_participants: Annotated[int | None, _option("Private sums have so many at least: 10.", "N", _DEMANDED)] = None,
+    name: Annotated[str, option("Of this member.", "NAME")],
+    state: Annotated[Path, option("Its folder; keep it.", "DIR")],
+    identity: Annotated[Path | None, option("Its key; else DIR/identity.pem.", "FILE")] = None,
+    invitation: Annotated[Path | None, option("For the first time; - is standard input.", "FILE")] = None,
+    ca: Annotated[Path | None, option("Certificates to trust, in PEM; else the system's.", "FILE")] = None,
+    site: Annotated[Path | None, option("Table, policy and journal, in TOML: answers queries.", "FILE", _GIVEN)] = None,
+    data: Annotated[Path | None, option("CSV or Parquet, instead of the site's table.", "FILE", _GIVEN)] = None,
+    values: Annotated[Path | None, option("Vectors, NPZ or JSON: adds to sums.", "FILE", _GIVEN)] = None,
+    training: Annotated[str | None, option("Trains: gets terms, returns vectors.", "MODULE:FUNCTION", _GIVEN)] = None,
+    weight: Annotated[int, option("Of values in weighted sums: 1.", "N", _GIVEN)] = 1,
+    min_clients: Annotated[int | None, option("Fewer are not summed with: 5.", "N", _DEMANDED)] = None,
+    min_survivors: Annotated[int | None, option("Sums have so many inputs at least: 4.", "N", _DEMANDED)] = None,
+    corrupt: Annotated[float | None, option("Fraction that may be corrupt: 0.1.", "F", _DEMANDED)] = None,
+    epsilon: Annotated[float | None, option("Noise: for this epsilon at most.", "F", _DEMANDED)] = None,
+    delta: Annotated[float | None, option("And at this delta.", "F", _DEMANDED)] = None,
+    unit: Annotated[Unit, option(f"Of each: {', '.join(Unit)} (a row of --values).", "NAME", _DEMANDED)] = Unit.CLIENT,
+    rounds: Annotated[int, option("In so many private sessions, and no more: 1.", "N", _DEMANDED)] = 1,
+    min_participants: Annotated[int | None, option("Private sums have so many at least: 10.", "N", _DEMANDED)] = None,
     roster: Annotated[
-        Path | None, _option("Public keys of all, for malicious-server sessions.", "FILE", _DEMANDED)
+        Path | None, option("Public keys of all, for malicious-server sessions.", "FILE", _DEMANDED)
     ] = None,
-    parameters: Annotated[
-        Path | None, _option("Of the encrypted sum, from whom you trust.", "FILE", _ENCRYPTED)
-    ] = None,
-    share: Annotated[Path | None, _option("Of its key, for a committee member.", "FILE", _ENCRYPTED)] = None,
-    sessions: Annotated[int | None, _option("End when so many have ended.", "N")] = None,
-    patience: Annotated[float | None, _option("Seconds that a service may be away.", "S")] = None,
+    parameters: Annotated[Path | None, option("Of the encrypted sum, from whom you trust.", "FILE", _ENCRYPTED)] = None,
+    share: Annotated[Path | None, option("Of its key, for a committee member.", "FILE", _ENCRYPTED)] = None,
+    sessions: Annotated[int | None, option("End when so many have ended.", "N")] = None,
+    patience: Annotated[float | None, option("Seconds that a service may be away.", "S")] = None,
     page: Annotated[
-        int | None, _option("Show on this port what was asked and given.", "PORT", _PAGE, min=1, max=65535)
+        int | None, option("Show on this port what was asked and given.", "PORT", _PAGE, min=1, max=65535)
     ] = None,
-    page_token: Annotated[Path | None, _option("Its token; else DIR/page-token.", "FILE", _PAGE)] = None,
+    page_token: Annotated[Path | None, option("Its token; else DIR/page-token.", "FILE", _PAGE)] = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log to standard error, as lines of JSON.")] = False,
     insecure_loopback: Annotated[
         bool, typer.Option("--insecure-loopback", help="Without TLS, for trials here.")

@@ -17,6 +17,7 @@ from secagg.errors import ParameterError
 from ..core.files import write_whole
 from ..core.identity_files import read_identity, write_participants
 from .errors import Commands
+from .options import option
 from .service_options import check_installed, run_until_told
 from .tables import AsJson, print_json
 
@@ -47,9 +48,7 @@ def invite(
     names: Annotated[list[str], typer.Argument(help="Whom.", metavar="NAME...")],
     store: StoreUrl = _STORE,
     hours: Annotated[float, typer.Option(help="For which it holds.", metavar="H")] = 168.0,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write them to, a file each.", metavar="DIR", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, option("Folder to write them to, a file each.", "DIR")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make one-time invitations. Whoever has one can enrol by that name once: send it to its owner alone."""
@@ -86,7 +85,7 @@ def list_members(
     store: StoreUrl = _STORE,
     roster: Annotated[
         Path | None,
-        typer.Option(help="Write a roster of their keys, too.", metavar="FILE", show_default=False),
+        option("Write a roster of their keys, too.", "FILE"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -144,12 +143,10 @@ def revoke(
 @members_app.command()
 def rotate(
     url: Annotated[str, typer.Argument(help="Of the service.", metavar="URL")],
-    name: Annotated[str, typer.Option(help="Of the member.", metavar="NAME", show_default=False)],
-    identity: Annotated[Path, typer.Option(help="Its key file.", metavar="FILE", show_default=False)],
-    new: Annotated[Path, typer.Option(help="The key file that is to follow.", metavar="FILE", show_default=False)],
-    ca: Annotated[
-        Path | None, typer.Option(help="Certificates to trust, in PEM.", metavar="FILE", show_default=False)
-    ] = None,
+    name: Annotated[str, option("Of the member.", "NAME")],
+    identity: Annotated[Path, option("Its key file.", "FILE")],
+    new: Annotated[Path, option("The key file that is to follow.", "FILE")],
+    ca: Annotated[Path | None, option("Certificates to trust, in PEM.", "FILE")] = None,
     insecure_loopback: Annotated[
         bool, typer.Option("--insecure-loopback", help="Without TLS, on this machine, for trials.")
     ] = False,

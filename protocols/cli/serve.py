@@ -21,6 +21,7 @@ from ..inputs.vectors import FloatVector, IntegerVector
 from ..privacy.joint import PlannedCounts, PlannedVector
 from ..privacy.plans import MIN_PARTICIPANTS
 from .errors import EXIT_NO_SUM, tell
+from .options import option
 from .service_options import check_installed, run_until_told, saying
 
 if TYPE_CHECKING:
@@ -41,54 +42,48 @@ _NOISE = "Noise in its sums"
 StoreUrl = Annotated[str, typer.Option(help="A path, or a PostgreSQL URL.", metavar="URL")]
 
 
-def _option(text: str, metavar: str, panel: str, **more: Any) -> Any:
-    return typer.Option(help=text, metavar=metavar, rich_help_panel=panel, show_default=False, **more)
-
-
 def serve(
     file: Annotated[
         Path | None, typer.Argument(help="Sessions, in TOML.", metavar="[SESSIONS.toml]", show_default=False)
     ] = None,
-    query: Annotated[Path | None, _option("A query in TOML.", "FILE", _ASKED)] = None,
-    integers: Annotated[Many, _option("Integers from 0 to MAX.", "NAME:LENGTH:MAX", _ASKED)] = None,
-    floats: Annotated[Many, _option("Floats up to CLIP.", "NAME:LENGTH:CLIP", _ASKED)] = None,
-    epsilon: Annotated[float | None, _option("With noise: CLIP is an L2 norm, MAX a total.", "F", _NOISE)] = None,
-    delta: Annotated[float | None, _option("Well below one over the units.", "F", _NOISE)] = None,
-    unit: Annotated[Unit, _option(f"Whose change it covers: {', '.join(Unit)}.", "NAME", _NOISE)] = Unit.CLIENT,
-    budget: Annotated[str | None, _option("The one in the --ledger that pays.", "NAME", _NOISE)] = None,
-    min_participants: Annotated[int, _option("Fewer are never summed: 10.", "N", _NOISE)] = MIN_PARTICIPANTS,
-    training: Annotated[str | None, _option("Proposes rounds of training.", "MODULE:FUNCTION", _ASKED)] = None,
-    training_seconds: Annotated[float, _option("In which it must return: 3600.", "S", _ASKED)] = 3600.0,
-    members: Annotated[int | None, _option("Wait for so many to enrol.", "N", _ASKED)] = None,
-    member: Annotated[Many, _option("Or for these.", "NAME", _ASKED)] = None,
-    title: Annotated[str, _option("What it is called.", "TEXT", _ASKED)] = "a session",
-    corrupt: Annotated[float, _option("Fraction of corrupt ones: 0.1.", "F", _ASKED)] = 0.1,
-    dropout: Annotated[float, _option("Fraction that vanishes: 0.1.", "F", _ASKED)] = 0.1,
+    query: Annotated[Path | None, option("A query in TOML.", "FILE", _ASKED)] = None,
+    integers: Annotated[Many, option("Integers from 0 to MAX.", "NAME:LENGTH:MAX", _ASKED)] = None,
+    floats: Annotated[Many, option("Floats up to CLIP.", "NAME:LENGTH:CLIP", _ASKED)] = None,
+    epsilon: Annotated[float | None, option("With noise: CLIP is an L2 norm, MAX a total.", "F", _NOISE)] = None,
+    delta: Annotated[float | None, option("Well below one over the units.", "F", _NOISE)] = None,
+    unit: Annotated[Unit, option(f"Whose change it covers: {', '.join(Unit)}.", "NAME", _NOISE)] = Unit.CLIENT,
+    budget: Annotated[str | None, option("The one in the --ledger that pays.", "NAME", _NOISE)] = None,
+    min_participants: Annotated[int, option("Fewer are never summed: 10.", "N", _NOISE)] = MIN_PARTICIPANTS,
+    training: Annotated[str | None, option("Proposes rounds of training.", "MODULE:FUNCTION", _ASKED)] = None,
+    training_seconds: Annotated[float, option("In which it must return: 3600.", "S", _ASKED)] = 3600.0,
+    members: Annotated[int | None, option("Wait for so many to enrol.", "N", _ASKED)] = None,
+    member: Annotated[Many, option("Or for these.", "NAME", _ASKED)] = None,
+    title: Annotated[str, option("What it is called.", "TEXT", _ASKED)] = "a session",
+    corrupt: Annotated[float, option("Fraction of corrupt ones: 0.1.", "F", _ASKED)] = 0.1,
+    dropout: Annotated[float, option("Fraction that vanishes: 0.1.", "F", _ASKED)] = 0.1,
     adversary: Annotated[
-        Adversary, _option(f"{', '.join(Adversary)}.", "NAME", _ASKED)
+        Adversary, option(f"{', '.join(Adversary)}.", "NAME", _ASKED)
     ] = Adversary.SEMI_MALICIOUS_SERVER,
-    seconds: Annotated[float, _option("For each phase: 60.", "S", _ASKED)] = 60.0,
-    quorum: Annotated[float, _option("Fraction that is enough: 1.", "F", _ASKED)] = 1.0,
-    grace: Annotated[float, _option("For the others, from then on: 0.", "S", _ASKED)] = 0.0,
+    seconds: Annotated[float, option("For each phase: 60.", "S", _ASKED)] = 60.0,
+    quorum: Annotated[float, option("Fraction that is enough: 1.", "F", _ASKED)] = 1.0,
+    grace: Annotated[float, option("For the others, from then on: 0.", "S", _ASKED)] = 0.0,
     to_members: Annotated[
         bool, typer.Option("--to-members", help="Members may read the result.", rich_help_panel=_ASKED)
     ] = False,
     store: StoreUrl = "secagg-service.db",
-    ledger: Annotated[
-        str | None, typer.Option(help="Pays for private sessions.", metavar="URL", show_default=False)
-    ] = None,
+    ledger: Annotated[str | None, option("Pays for private sessions.", "URL")] = None,
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="All sessions at once.")] = False,
     forever: Annotated[bool, typer.Option("--forever", help="Serve on when they have ended.")] = False,
-    host: Annotated[str, _option("Address: 127.0.0.1.", "HOST", _ADDRESS)] = "127.0.0.1",
-    port: Annotated[int, _option("8443; 0: one that is free.", "N", _ADDRESS, min=0, max=65535)] = 8443,
-    certificate: Annotated[Path | None, _option("Its chain, in PEM.", "FILE", _ADDRESS)] = None,
-    key: Annotated[Path | None, _option("The private key, in PEM.", "FILE", _ADDRESS)] = None,
-    authority: Annotated[Many, _option("As members know it.", "HOST[:PORT]", _ADDRESS)] = None,
+    host: Annotated[str, option("Address: 127.0.0.1.", "HOST", _ADDRESS)] = "127.0.0.1",
+    port: Annotated[int, option("8443; 0: one that is free.", "N", _ADDRESS, min=0, max=65535)] = 8443,
+    certificate: Annotated[Path | None, option("Its chain, in PEM.", "FILE", _ADDRESS)] = None,
+    key: Annotated[Path | None, option("The private key, in PEM.", "FILE", _ADDRESS)] = None,
+    authority: Annotated[Many, option("As members know it.", "HOST[:PORT]", _ADDRESS)] = None,
     insecure_loopback: Annotated[
         bool,
         typer.Option("--insecure-loopback", help="Without TLS, for trials here.", rich_help_panel=_ADDRESS),
     ] = False,
-    operator_token: Annotated[Path | None, _option("The page's; made if it is not there.", "FILE", _PAGE)] = None,
+    operator_token: Annotated[Path | None, option("The page's; made if it is not there.", "FILE", _PAGE)] = None,
     private_page: Annotated[
         bool, typer.Option("--private-page", help="Show nothing without the token.", rich_help_panel=_PAGE)
     ] = False,

@@ -142,10 +142,6 @@ class Contributor(Role):
             self._due(Phase.COMMITTED)
             parameters.check_session(request)
             parameters.check_commitments(request.commitments)
-            return self._reveal(request)
-
-    def _reveal(self, request: RevealRequest) -> Contribution:
-        parameters = self.parameters
         with self._step(Phase.COMMITTED, Phase.COMPLETED):
             update, self._update = self._update, None
             if update is None:

@@ -118,10 +118,6 @@ class CommitteeMember(Role):
             self._due(Phase.NEW)
             parameters.check_session(request)
             parameters.check_commitments(request.commitments)
-            return self._endorse(request)
-
-    def _endorse(self, request: CommitmentList) -> Endorsement:
-        parameters = self.parameters
         with self._step(Phase.NEW, Phase.ENDORSED):
             if self._key_use is not None:
                 self._key_use.claim(parameters.key.digest(), self.member, parameters.session)
@@ -174,13 +170,10 @@ class CommitteeMember(Role):
             ContradictoryRequest: another set of contributors or another sum than this member has, too few of them, one
                 of them twice, or in another order than that of their numbers.
         """
+        parameters = self.parameters
         with self._alone():
             self._due(Phase.ENDORSED)
-            self.parameters.check_session(request)
-            return self._open(request, progress)
-
-    def _open(self, request: OpenRequest, progress: Progress | None) -> Opening:
-        parameters = self.parameters
+            parameters.check_session(request)
         with self._step(Phase.ENDORSED, Phase.COMPLETED):
             share, self._share = self._share, None
             if share is None or self._sum is None:

@@ -107,3 +107,12 @@ def test_the_specification_lists_the_same_work():
     assert sorted(listed["server"]) == sorted(session.server())
     assert {*listed["client"], *listed["server"]} == set(Work)
     assert all(f"`{quantity}`" in specification() for quantity in Quantity)
+
+
+def test_clients_of_one_process_look_at_the_graph_four_times_and_then_sort_it_once():
+    session = Case(300, 1, adversary=CURIOUS, graph=GraphKind.RANDOM_CYCLES).session
+    words = session.words
+    found = [session.client(together) for together in (1, 4, 10)]
+    assert words == 300 * session.config.topology.degree // 2
+    assert [counts[Work.SCANNED] for counts in found] == [words, words, pytest.approx(4 * words / 10)]
+    assert [counts[Work.SORTED] for counts in found] == [0, 0, pytest.approx(words / 10)]

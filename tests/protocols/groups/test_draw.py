@@ -244,6 +244,17 @@ def test_two_draws_side_by_side_settle_once():
     refused(second[VICTIM], other.outgoing()[VICTIM], ContradictoryRequest, "settle groups over 'd'")
 
 
+def test_only_a_draw_that_was_counted_over_these_data_settles():
+    past, run, coin = PastDraws(), bytes(range(32)), bytes(32)
+    for data in ("d", "other data"):
+        with pytest.raises(ContradictoryRequest, match="by a draw that was not counted"):
+            past.settle(run, data, coin)
+        if data == "d":
+            past.show(run, data)
+    past.settle(run, "d", coin)
+    assert (past.coin("d"), past.coin("other data")) == (coin, None)
+
+
 def test_who_holds_a_nonce_back_ends_the_draw_and_has_four_tries_in_all():
     past = {name: PastDraws() for name in NAMES}
     for _ in range(4):

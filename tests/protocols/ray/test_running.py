@@ -5,6 +5,7 @@ import sys
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,13 +16,20 @@ from protocols.masking.server import closing
 from protocols.masking.transitions import ServerPhase
 from protocols.ray import cluster, driver
 from protocols.ray.cluster import ClusterError, connected, versions
+from protocols.ray.driver import MAX_LOSSES
 from protocols.ray.kept import Kept
 from protocols.ray.running import GroupRun, has_ended, outcome
-from protocols.ray.steps import MAX_OBJECT_BYTES, check_versions, in_ranges
+from protocols.ray.steps import MAX_OBJECT_BYTES, Step, check_versions, in_ranges
 from protocols.simulation.grouped import run_in_groups
 from secagg.errors import MissingDependencyError, ParameterError, SecAggError, StateError
 
 from .parts import DROPS, grouped, inputs, task_of
+
+
+class RayErrors:
+    """Of a Ray that is not there."""
+
+    RayError = RayTaskError = type("RayError", (Exception,), {})
 
 
 @pytest.mark.parametrize("adversary", [Adversary.SEMI_MALICIOUS_SERVER, Adversary.MALICIOUS_SERVER])
@@ -130,6 +138,20 @@ def test_a_folder_keeps_the_newest_dump_of_each_group_for_its_owner_alone(tmp_pa
     assert Kept(tmp_path / "a" / "round", "this").newest(3) == b"two"
     assert kept.file(3).stat().st_mode & 0o077 == 0
     assert kept.file(3).parent.stat().st_mode & 0o077 == 0
+
+
+def test_workers_are_counted_as_lost_at_one_step_and_not_in_all(tmp_path, monkeypatch):
+    ray = SimpleNamespace(
+        remote=lambda step: SimpleNamespace(options=lambda **_: step), get=lambda one: one, exceptions=RayErrors
+    )
+    flights = driver._Flights(ray, None, Kept(tmp_path / "round", "this"), 1)
+    monkeypatch.setattr(flights, "_check_alive", lambda: None)
+    task = task_of(grouped(), 0)
+    for _ in range(2):
+        for _ in range(MAX_LOSSES):
+            assert not flights._finish(task, iter(()))
+        flights._finish(task, iter([Step("unmasking", False, 1, ("node", 1), 0), b"a dump"]))
+    assert flights.lost == 2 * MAX_LOSSES
 
 
 def test_folders_of_other_things_are_refused(tmp_path):

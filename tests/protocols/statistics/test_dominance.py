@@ -48,6 +48,7 @@ def test_a_column_of_0_and_1_is_a_count_but_not_its_product_with_values():
     assert share(asked("mean", "died"), died=died) == 0
     assert share(asked("covariance", "died", "cost"), died=died, cost=cost) == 1
     assert share(asked("mean", "died"), died=[0.5] + [0.0] * 19) == 1
+    assert share(asked("covariance", "died", "blood"), died=died, blood=[1.0] + [-1.0] * 19) == 0  # counts, both
 
 
 def test_a_step_of_a_poisson_regression_that_leaves_one_row_has_the_share_of_that_row():

@@ -5,8 +5,10 @@ import pytest
 
 from protocols.statistics.answer import release
 from protocols.statistics.columns import Number
+from protocols.statistics.families.registry import FAMILIES
+from protocols.statistics.gate import Gate
 from protocols.statistics.plan import Plan
-from protocols.statistics.query import asked
+from protocols.statistics.query import Query, asked
 from protocols.statistics.release import ReleasePolicy
 from protocols.statistics.rows import Table
 from protocols.statistics.rules import Rule
@@ -29,6 +31,14 @@ def texts(**counts):
 
 def numbers(valid, missing=0, above=0):
     return np.array([50.0 + at % 7 for at in range(valid)] + [np.nan] * missing + [500.0] * above)
+
+
+def test_as_many_rows_need_not_be_the_same_rows():
+    """Rows with a and b, and as many with a and c, may differ by few: two sums over a would tell the sum over those."""
+    one = Query("d", tuple(Number(name, 0, 1) for name in "abc"), (asked("count"),))
+    gates = [Gate(one, {("rows", 0): 40}, 5, ReleasePolicy(), FAMILIES) for _ in range(2)]
+    assert [gates[0].far(columns, 30) for columns in (("a", "b"), ("a", "c"), ("b", "c"))] == [True, False, False]
+    assert [gates[1].far(columns, 30) for columns in (("a",), ("a", "b"))] == [True, True]  # one within the other
 
 
 def test_too_few_records_or_sites_show_nothing():
