@@ -22,7 +22,7 @@ from ..inputs.vectors import FloatVector
 from .config import RoundConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RoundResult:
     """The outcome of a completed round.
 
@@ -112,6 +112,12 @@ class RoundResult:
     def epsilon(self, delta: float, adjacency: Adjacency = Adjacency.ADD_REMOVE, unit: Unit | None = None) -> float:
         """Return the epsilon at delta that this round, by itself, has cost each unit. Raises as `event`."""
         return epsilon_of(self.event(adjacency, unit), delta)
+
+    def __repr__(self) -> str:  # logs and tracebacks get no sums
+        return (
+            f"RoundResult({len(self.survivors)} survivors, total_weight={self.total_weight}, "
+            f"vectors={[codec.name for codec in self._config.codecs if codec.name in self.levels]})"
+        )
 
     def _codec(self, name: str) -> VectorCodec:
         for codec in self._config.codecs:
