@@ -187,6 +187,11 @@ def test_inputs_are_values_or_inputs_or_a_function_that_makes_them():
     assert repr(Inputs(values)) == "Inputs(model, votes)"
 
 
+def test_a_result_shows_no_sums():
+    result = Session(small_config(5)).run().server.result
+    assert repr(result) == "RoundResult(5 survivors, total_weight=5, vectors=['model', 'votes'])"
+
+
 @pytest.mark.parametrize("given", [None, Inputs({"model": np.full(5, np.nan), "votes": np.zeros(2, dtype=int)})])
 def test_a_bad_input_changes_nothing_and_can_be_corrected(given):
     session = session_after(2, small_config())
