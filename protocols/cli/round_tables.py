@@ -23,7 +23,9 @@ def show_round(facts: Mapping[str, Any], title: str) -> None:
         out = f"{len(facts['left_out']):,} of them left out" if facts["left_out"] else "of one of them:"
         table.add_row("groups", f"{facts['groups']:,}, each a session; {out}")
     if "nodes" in facts:
-        table.add_row("cluster", f"{many(facts['nodes'], 'node')}; {many(facts['lost_steps'], 'step')} lost and taken again")
+        table.add_row(
+            "cluster", f"{many(facts['nodes'], 'node')}; {many(facts['lost_steps'], 'step')} lost and taken again"
+        )
     table.add_row(
         "graph", f"degree {facts['degree']}, threshold {facts['threshold']}, {facts['modulus_bits']}-bit modulus"
     )
@@ -78,10 +80,10 @@ def add_plan(table: Table, private: PrivatePlan) -> None:
 def _add_outcome(table: Table, facts: Mapping[str, Any]) -> None:
     """Add to a table for people what a private round has cost and what its noise was."""
     privacy = facts["privacy"]
-    planned = f" for all {privacy['rounds']:,} rounds" if privacy["rounds"] > 1 else ""
+    planned, own = (f" for all {privacy['rounds']:,} rounds", " for this round") if privacy["rounds"] > 1 else ("", "")
     table.add_row(
         "privacy",
-        f"epsilon {privacy['epsilon_achieved']:.4g} at delta {privacy['delta']:g}{' for this round' if planned else ''} "
+        f"epsilon {privacy['epsilon_achieved']:.4g} at delta {privacy['delta']:g}{own} "
         f"({privacy['honest_achieved']} honest clients' noise; {privacy['honest']} were promised, "
         f"epsilon {privacy['epsilon']:.4g}{planned})",
     )

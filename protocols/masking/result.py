@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from ..inputs.vectors import FloatVector
 from .config import RoundConfig
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class RoundResult:
     """The outcome of a completed round.
 
@@ -40,12 +40,12 @@ class RoundResult:
 
     survivors: frozenset[str]
     total_weight: int
-    levels: Mapping[str, Levels]
+    levels: Mapping[str, Levels] = field(repr=False)
     excluded: Mapping[str, str]
     liars: frozenset[str]
     num_clipped: Mapping[str, int]
-    _config: RoundConfig
-    _session_id: bytes
+    _config: RoundConfig = field(repr=False)
+    _session_id: bytes = field(repr=False)
 
     @property
     def config(self) -> RoundConfig:
@@ -112,12 +112,6 @@ class RoundResult:
     def epsilon(self, delta: float, adjacency: Adjacency = Adjacency.ADD_REMOVE, unit: Unit | None = None) -> float:
         """Return the epsilon at delta that this round, by itself, has cost each unit. Raises as `event`."""
         return epsilon_of(self.event(adjacency, unit), delta)
-
-    def __repr__(self) -> str:  # logs and tracebacks get no sums
-        return (
-            f"RoundResult({len(self.survivors)} survivors, total_weight={self.total_weight}, "
-            f"vectors={[codec.name for codec in self._config.codecs if codec.name in self.levels]})"
-        )
 
     def _codec(self, name: str) -> VectorCodec:
         for codec in self._config.codecs:

@@ -92,7 +92,9 @@ class LedgerContract:
 
     def test_what_exceeds_is_refused_with_what_is_left(self, ledger: Ledger) -> None:
         ledger.reserve("alice", cost("0.75"), round_id="held")
-        with pytest.raises(BudgetExceededError, match=r"asked epsilon 0\.26.*left epsilon 0\.25.*ask for less.*1 open") as caught:
+        with pytest.raises(
+            BudgetExceededError, match=r"asked epsilon 0\.26.*left epsilon 0\.25.*ask for less.*1 open"
+        ) as caught:
             ledger.reserve("alice", cost("0.26"), round_id="more")
         error = caught.value
         assert (error.budget, error.asked["epsilon"], error.left["epsilon"], error.limit["epsilon"]) == (

@@ -175,13 +175,6 @@ WRONG = {
     "a table without a site": ([*JOIN, "--values", "v.json", "--data", "v.csv"], "--data is the table of a --site"),
     "no values": ([*JOIN, "--values", "none.json"], "none.json cannot be read"),
     "no site": ([*JOIN, "--site", "none.toml"], "none.toml cannot be read"),
-    "noise that is none": (
-        [*JOIN, "--values", "v.json", "--privacy", "8"],
-        "--privacy is '8', but must be EPSILON:DELTA",
-    ),
-    "noise in words": ([*JOIN, "--values", "v.json", "--privacy", "8:few:1"], "--privacy is '8:few:1'"),
-    "noise for nobody": ([*JOIN, "--values", "v.json", "--privacy", "8:1e-5:1:row"], "no Unit"),
-    "noise without end": ([*JOIN, "--values", "v.json", "--privacy", "inf:1e-5:1"], "a demand on privacy"),
     "no sessions": ([*JOIN, "--values", "v.json", "--sessions", "0"], "--sessions is 0"),
     "no certificates": ([*JOIN, "--values", "v.json", "--ca", "none.pem"], "none.pem cannot be read"),
     "no address": (["join", "localhost", *JOIN[2:], "--values", "v.json"], "the service's address is 'localhost'"),
@@ -202,8 +195,6 @@ WRONG = {
     "a page's port that is none": ([*JOIN, "--values", "v.json", "--page", "84430"], "84430 is not in the range"),
     "no place for a token": ([*JOIN, "--values", "v.json", "--page", "1", "--page-token", "no/t"], "cannot be written"),
     "a page for nobody": ([*SERVE, "--private-page"], "give --operator-token as well"),
-    "noise that nobody pays": (["serve", "paid.toml"], "session 'x' is paid from a budget: name its --ledger"),
-    "a ledger that is not there": (["serve", "paid.toml", "--ledger", "none.db"], "there is no ledger"),
     "a fraction": ([*SERVE, "--dropout", "0.9"], "dropout_fraction"),
     "no store": (["members", "list", "--store", "none.db"], "none.db"),
     "a name twice": (["members", "invite", "a", "a"], "a name stands twice"),
@@ -218,7 +209,6 @@ def test_what_is_wrong_is_one_sentence(folder, name):
     arguments, sentence = WRONG[name]
     (folder / "v.json").write_text('{"v": [1]}')
     (folder / "sessions.toml").write_text('[[session]]\ntitle = "x"\nmembers = 5\nvectors.v = {length = 1}\n')
-    (folder / "paid.toml").write_text(session(PRIVATE))
     write_identity(folder / "open.pem", Identity.generate())
     (folder / "open.pem").chmod(0o644)
     (folder / "v.json").chmod(0o600)
@@ -350,7 +340,6 @@ def session(text=""):
     return '[[session]]\ntitle = "x"\nmembers = 5\n' + (text or "vectors.v = {length = 1}") + "\n"
 
 
-PRIVATE = 'private.v = {length = 1, l2_clip = 1, epsilon = 8, delta = 1e-5, budget = "b", min_participants = 5}'
 SLIPS = {
     "no TOML": ("[[", "is no TOML"),
     "nothing": ("", r"needs \[\[session\]\] tables"),
@@ -361,7 +350,7 @@ SLIPS = {
     "one member": (session().replace("= 5", "= 1"), "members of session"),
     "members that are numbers": (session().replace("= 5", "= [1, 2]"), "needs members"),
     "a member twice": (session().replace("= 5", '= ["a", "a", "b"]'), "named twice"),
-    "nothing asked": (session("seconds = 1"), "needs a query, vectors or private"),
+    "nothing asked": (session("seconds = 1"), "needs a query or vectors"),
     "no query": (session('query = "none.toml"'), "cannot be read"),
     "a query that is none": (session('query = "sessions.toml"'), "the query has no key"),
     "a query that is a number": (session("query = 1"), "must be the name of a file"),
@@ -378,16 +367,6 @@ SLIPS = {
     "parameters without a name": (session('paillier = "a\\u0000b"'), "no name of a file"),
     "parameters that are a number": (session("paillier = 1"), "must be the name of a file"),
     "training that is a number": (session("vectors.v = {length = 1}\ntraining = 1"), "training must be a text"),
-    "private that is none": (session("private = 1"), "private must be one vector"),
-    "two that are private": (session("private.v = {}\nprivate.w = {}"), "private must be one vector"),
-    "private and else nothing": (session("private.v = {length = 1}"), "'v' of .* needs l2_clip, delta, budget"),
-    "private by another key": (session("private.v = {size = 1}"), "has no key 'size'"),
-    "private for nothing": (session(PRIVATE.replace("epsilon = 8, ", "")), "epsilon or noise_multiplier"),
-    "private among few": (session(PRIVATE.replace(", min_participants = 5", "")), "or lower min_participants"),
-    "private and plain": (session(PRIVATE + "\nvectors.v = {length = 1}"), "one of them alone"),
-    "a budget that is a number": (session(PRIVATE.replace('"b"', "1")), "budget must be the name"),
-    "private by texts": (session(PRIVATE.replace("8", '"8"')), "epsilon"),
-    "private with a list": (session(PRIVATE.replace("8", "[8]")), "epsilon"),
     "deadlines as a table": (session() + "deadlines = {}\n", "by themselves"),
 }
 
@@ -406,8 +385,6 @@ def test_sessions_differ_in_whatever_is_asked(tmp_path):
     path.write_text(SESSIONS + session() + session("vectors.v = {length = 2}") + session().replace('"x"', '"y"'))
     asked = read_sessions(path)
     assert len({one.digest for one in asked}) == 5
-    path.write_text("".join(session(PRIVATE.replace("8", text)) for text in ("8", "7")))
-    assert len({one.digest for one in read_sessions(path)}) == 2
     assert isinstance(asked[0].query, Query)
     path.write_text(SESSIONS)
     assert [one.digest for one in read_sessions(path)] == [one.digest for one in asked[:2]]

@@ -7,14 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from dp.ledger import Ledger
 from protocols.cli.app import app
 from protocols.core.machine import Inputs
 from protocols.core.participants import Participants
-from protocols.core.threat_model import ThreatModel
 from protocols.inputs.vectors import FloatVector
-from protocols.masking.policy import ClientPolicy, PrivacyDemand
-from protocols.privacy.plans import PrivatePlan
+from protocols.masking.policy import ClientPolicy
 from protocols.service.client import take_part
 from protocols.service.jobsteps import Ended
 from protocols.service.members import Members
@@ -226,44 +223,6 @@ def step(before):
     return None if before.number == 2 else moved.tobytes()
 
 
-PRIVATE = """[[session]]
-title = "a private model"
-members = 10
-training = "model:proposed"
-private.step = {length = 2, l2_clip = 1.0, epsilon = 8.0, delta = 1e-5, rounds = 2, budget = "model"}
-"""
-
-
-def test_private_training_is_paid_for_round_by_round_and_ends_with_its_budget(tmp_path):
-    (tmp_path / "sessions.toml").write_text(PRIVATE)
-    (asked,) = read_sessions(tmp_path / "sessions.toml")
-    names = [f"site-{number:02}" for number in range(10)]
-    plan = PrivatePlan(threat_model=ThreatModel(10), length=2, l2_clip=1.0, epsilon=8.0, delta=1e-5, rounds=2)
-    demanded = ClientPolicy(privacy=PrivacyDemand(8.0, 1e-5, rounds=2))
-
-    async def member(service, name):
-        async with connected(service, certificates(), name, patience=60) as connection:
-            answers = {"training": training(lambda terms: {"step": np.array([0.5, -0.5])}, "trained")}
-            options = {"state": tmp_path / name, "policy": demanded, "warm": False}
-            return [one.phase for one in await take_part(connection, name, answers, sessions=2, **options)]
-
-    async def play(ledger):
-        with service_at(tmp_path, certificates(), ledger=ledger) as service:
-            async with service.serving(), asyncio.TaskGroup() as group:
-                members = [group.create_task(member(service, name)) for name in names]
-                views = [view async for view in train(service, "job", asked, lambda before: b"weights")]
-                assert [await each for each in members] == [["completed"] * 2] * 10
-        return views
-
-    with Ledger.open(tmp_path / "ledger.db", create=True) as ledger:
-        ledger.create(plan.budget("model"))
-        views = asyncio.run(asyncio.wait_for(play(ledger), 200))
-        assert [view.error for view in views] == ["", "", "BudgetExceededError"]
-        assert 7 < ledger.status("model").epsilon <= 8
-    with contextlib.closing(Store(tmp_path / "service.db")) as store:  # also of who asked last
-        assert all(view.seen for view in Members(store).views())
-
-
 def test_training_goes_on_after_a_restart_and_is_told_whole_again(tmp_path):
     """The service ends after the first round, goes on on the same store, and later tells all again, asking nobody."""
 
@@ -292,6 +251,9 @@ def test_training_goes_on_after_a_restart_and_is_told_whole_again(tmp_path):
                 async with service.serving():
                     seen = await rounds(service)
                     assert [one[0].phase for one in [await each for each in members]] == ["completed"] * 5
+        with contextlib.closing(Store(tmp_path / "service.db")) as store:
+            seen_last = [member.seen for member in Members(store).views()]
+        assert all(seen_last), seen_last
         with service_at(tmp_path, certificates()) as service:
             async with service.serving():
                 again = await rounds(service)
