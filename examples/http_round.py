@@ -28,7 +28,8 @@ def serve() -> None:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            message = server.outgoing().get(self.path[1:], b"")
+            name = self.path[1:]  # who has answered is asked no more, or each poll would bring its input again
+            message = server.outgoing().get(name, b"") if name in server.awaited else b""
             self._reply(410 if server.ended else 200 if message else 204, message)
 
         def do_POST(self) -> None:

@@ -135,7 +135,8 @@ def shown(terms: Terms, amounts: Amounts) -> str:
 def exceeded(terms: Terms, account: Account, charge: Amounts) -> BudgetExceededError:
     """Return the refusal, with what was asked, what is left, and what can be done."""
     composition, left = terms.budget.composition, minus(terms.limit, account.taken)
-    remedies = ["ask for less, as with more noise"]
+    spent = any(rest * 1000 < limit for rest, limit in zip(left, terms.limit, strict=True))
+    remedies = ["it is spent: stop here" if spent else "ask for less, as with more noise"]
     if account.open:
         remedies.append(f"resolve what {account.open} open reservations hold ({shown(terms, account.held)})")
     renewal = terms.budget.renewal_after(terms.created, account.period)

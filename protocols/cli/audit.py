@@ -69,8 +69,9 @@ def audit(
 ) -> None:
     """Check this copy: known answers, properties, sessions, attacks, noise, privacy claims, ledger.
 
-    Exit code 0: nothing was refuted. 4: a check failed. 5: a check could not run, or none did, so there is no verdict.
-    2: the options are impossible or the report cannot be written.
+    Exit code 0: nothing was refuted. 4: a check failed. 5: a check could not
+    run, or none did, so there is no verdict. 2: the options are impossible or
+    the report cannot be written.
     """
     from ..audit import runner
 

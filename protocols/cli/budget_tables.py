@@ -17,7 +17,7 @@ from .tables import print_json
 if TYPE_CHECKING:
     from dp.ledger import Lifetime, Record, Reservation, Status
 
-_BAR = 32
+_BAR = 24
 _MINUTE = "%Y-%m-%d %H:%M"
 
 

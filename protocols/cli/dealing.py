@@ -36,8 +36,9 @@ def deal_key(
 ) -> None:
     """Deal a key to a committee: a share for each member, and the public key with their names.
 
-    Whoever runs this knows the key while it runs, and is trusted to forget it: send each share to its member alone, and
-    delete it here. Nothing is overwritten; if it fails, nothing is left behind.
+    Whoever runs this knows the key while it runs, and is trusted to forget it:
+    send each share to its member alone, and delete it here. Nothing is
+    overwritten; if it fails, nothing is left behind.
     """
     if key_bits not in (2048, 3072):
         raise ParameterError(f"--key-bits is {key_bits}, but must be 2048 or 3072")

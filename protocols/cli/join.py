@@ -343,4 +343,5 @@ def _print(ended: Ended, as_json: bool, *, quiet: bool = False) -> None:
         sys.stdout.write(json.dumps(facts) + "\n")
         sys.stdout.flush()
         return
-    typer.echo(f"{ended.title or ended.session}: {ended.phase}" + (f", {ended.reason}" if ended.reason else ""))
+    why = ended.reason or ("there is no result: the operator's page says why" if ended.phase == "aborted" else "")
+    typer.echo(f"{ended.title or ended.session}: {ended.phase}" + (f", {why}" if why else ""))

@@ -174,7 +174,7 @@ class Goal:
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(Goal):
-    """What one private round is planned from."""
+    """What private rounds are planned from, or one of them."""
 
     noise_multiplier: Annotated[float | None, option("Sigma over sensitivity, instead of --epsilon.", "F", _PANEL)] = (
         None
@@ -192,6 +192,9 @@ class Noise(Goal):
     min_participants: Annotated[
         int, typer.Option(help="Fewer are never summed.", metavar="N", min=1, rich_help_panel=_PANEL)
     ] = MIN_PARTICIPANTS
+    rounds: Annotated[
+        int, typer.Option(help="Rounds that epsilon is for.", metavar="N", min=1, rich_help_panel=_PANEL)
+    ] = 1
 
     @property
     def wanted(self) -> bool:
@@ -215,11 +218,8 @@ class Noise(Goal):
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(Noise):
-    """What many private rounds are planned from."""
+    """The same, for records as well."""
 
-    rounds: Annotated[
-        int, typer.Option(help="Rounds that epsilon is for.", metavar="N", min=1, rich_help_panel=_PANEL)
-    ] = 1
     unit: Annotated[
         Unit,
         typer.Option(help=f"Whose change noise covers: {', '.join(Unit)}.", metavar="NAME", rich_help_panel=_PANEL),

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ..core.numbers import spelled_up
 from ..privacy.plans import PrivatePlan
-from ..reporting.words import size_of
+from ..reporting.words import many, size_of
 from .tables import table_of
 
 
@@ -23,7 +23,9 @@ def show_round(facts: Mapping[str, Any], title: str) -> None:
         out = f"{len(facts['left_out']):,} of them left out" if facts["left_out"] else "of one of them:"
         table.add_row("groups", f"{facts['groups']:,}, each a session; {out}")
     if "nodes" in facts:
-        table.add_row("cluster", f"{facts['nodes']} nodes; {facts['lost_steps']} steps were lost and taken again")
+        table.add_row(
+            "cluster", f"{many(facts['nodes'], 'node')}; {many(facts['lost_steps'], 'step')} lost and taken again"
+        )
     table.add_row(
         "graph", f"degree {facts['degree']}, threshold {facts['threshold']}, {facts['modulus_bits']}-bit modulus"
     )
@@ -78,11 +80,12 @@ def add_plan(table: Table, private: PrivatePlan) -> None:
 def _add_outcome(table: Table, facts: Mapping[str, Any]) -> None:
     """Add to a table for people what a private round has cost and what its noise was."""
     privacy = facts["privacy"]
+    planned, own = (f" for all {privacy['rounds']:,} rounds", " for this round") if privacy["rounds"] > 1 else ("", "")
     table.add_row(
         "privacy",
-        f"epsilon {privacy['epsilon_achieved']:.4g} at delta {privacy['delta']:g} "
+        f"epsilon {privacy['epsilon_achieved']:.4g} at delta {privacy['delta']:g}{own} "
         f"({privacy['honest_achieved']} honest clients' noise; {privacy['honest']} were promised, "
-        f"epsilon {privacy['epsilon']:.4g})",
+        f"epsilon {privacy['epsilon']:.4g}{planned})",
     )
     table.add_row(
         "noise",

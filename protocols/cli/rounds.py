@@ -85,13 +85,14 @@ def params(
             facts["costs"] = costs.facts()
         print_json(facts | ({"privacy": explanation.facts(private)} if private else {}))
         return
-    table = table_of(f"{clients} clients against a {adversary}")
+    table = table_of(f"{clients:,} clients against a {adversary}")
     if grouped:
         table.add_row("groups", f"{groups:,}, each a session of {grouped.sizes[0]:,} clients or one fewer")
     table.add_row("graph", _GRAPHS[topology.graph])
-    table.add_row("degree", f"{_at_most(topology)}{topology.degree} neighbours each")
+    table.add_row("degree", f"{_at_most(topology)}{topology.degree:,} neighbours each")
     table.add_row(
-        "threshold", f"{topology.threshold} of {_at_most(topology)}{topology.num_holders} shares reconstruct a secret"
+        "threshold",
+        f"{topology.threshold:,} of {_at_most(topology)}{topology.num_holders:,} shares reconstruct a secret",
     )
     table.add_row(
         "two stories",
@@ -100,7 +101,7 @@ def params(
         else "not covered: against a server that may tell clients different dropouts, name --adversary",
     )
     values = "values with noise" if private else f"values of {setting.bits} bits"
-    table.add_row("modulus", f"{config.modulus_bits} bits for sums of {config.num_clients} {values}")
+    table.add_row("modulus", f"{config.modulus_bits} bits for sums of {config.num_clients:,} {values}")
     if not costs:  # which say so with their error
         table.add_row("a client sends", f"{size_of(cost.sent_bytes)} for {dim:,} numbers")
         table.add_row("a client receives", size_of(cost.received_bytes))
@@ -151,9 +152,8 @@ def run_round(
     added. With --levels, each group's operator hands its sum up as a client of
     the level above; dropouts are of each group.
 
-    With --epsilon (or --noise-multiplier), each client adds its share of noise,
-    and the error is compared with what was promised; with --budget and
-    --subject, the round is paid for from a privacy ledger.
+    With --epsilon, each client adds its share of noise, and the error is held
+    against the promise; --budget and --subject pay for the round from a ledger.
     """
     from ..simulation.checked import run_checked_round
     from ..simulation.checked_hierarchy import run_checked_hierarchy

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from ..reporting.words import many
 from ..statistics.facts import finding_of
-from ..statistics.grids import WORDS, number, rules_of
-from .stats_tables import show_findings
+from ..statistics.grids import number
+from .stats_tables import show_findings, show_rules
 from .tables import print_lines
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ def _show_result(result: Mapping[str, Any], console: Console) -> None:
         console.print(Text(f"{many(result.get('sites', 0), 'site')}, {of}"))
         found = [finding for each in results if (finding := finding_of(each)) is not None]
         show_findings(found, console)
-        for rule in sorted({rule for each in found for rule in rules_of(each.suppressed)}):
-            print_lines(f"hidden: {rule}: {WORDS.get(rule, 'by a rule of the release')}", console, "", "  ")
+        show_rules(found, console)
     elif isinstance(sums, Mapping):
         console.print(Text(f"the sum of {many(len(result['survivors']), 'member')}"))
         for name, values in sums.items():

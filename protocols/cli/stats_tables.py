@@ -13,7 +13,8 @@ from ..reporting.tables import Grid
 from ..simulation.queried import QueriedSites
 from ..statistics.facts import answer_facts
 from ..statistics.finding import Finding
-from ..statistics.grids import grids_of, name_of, number, rule_of
+from ..statistics.grids import WORDS, grids_of, name_of, number, rule_of, rules_of
+from .tables import print_lines
 
 _MANY = 5
 """Columns that stand closer, so that 80 characters hold them."""
@@ -43,6 +44,7 @@ def show_stats(asked: QueriedSites) -> None:
         console.print(Text(f"  {name} refused: {reason}"))
     if show_findings(answer.findings, console):
         console.print(Text("\n* hidden: a small cell, or what would betray one"))
+    show_rules([each for each in answer.findings if each.value is None], console)
 
 
 def show_findings(findings: Sequence[Finding], console: Console) -> bool:
@@ -66,6 +68,12 @@ def show_findings(findings: Sequence[Finding], console: Console) -> bool:
                 gone = gone or any(None in row for row in grid.rows)
                 console.print(_table(grid))
     return gone
+
+
+def show_rules(findings: Sequence[Finding], console: Console) -> None:
+    """Say in words what each rule means that hides something of these findings."""
+    for rule in sorted({rule for each in findings for rule in rules_of(each.suppressed)} - {"undefined"}):
+        print_lines(f"hidden: {rule}: {WORDS.get(rule, 'by a rule of the release')}", console, "", "  ")
 
 
 def _table(grid: Grid) -> Table:

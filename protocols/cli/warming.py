@@ -16,8 +16,8 @@ from .tables import AsJson, print_json
 def warm_up_loops(as_json: AsJson = False) -> None:
     """Compile the loops that rounds use, and keep them, so that no process has to wait for that: some fifteen seconds.
 
-    They are kept where NUMBA_CACHE_DIR says, or beside the package, or in the user's cache: the first that can be
-    written. Run it when an image is built.
+    They are kept where NUMBA_CACHE_DIR says, or beside the package, or in the
+    user's cache: the first that can be written. Run it when an image is built.
     """
     start = time.perf_counter()
     warm_up()

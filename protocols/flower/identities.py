@@ -18,6 +18,7 @@ from secagg.randomness import SYSTEM, RandomBytes
 from secagg.signatures import Identity, verify
 
 from ..core.identity_files import read_identity, read_participants
+from ..core.participants import Participants
 from .envelope import RECORD, field, record_of
 from .exchange import MOD_MISSING, Exchange
 
@@ -83,7 +84,7 @@ class Credentials:
 
     @classmethod
     def of(
-        cls, identity: Identity | str | Path | None, roster: str | Path | None, node: Mapping[str, Any]
+        cls, identity: Identity | str | Path | None, roster: Participants | str | Path | None, node: Mapping[str, Any]
     ) -> Credentials:
         """Read the files that the app's code names, or else the node's operator.
 
@@ -94,8 +95,10 @@ class Credentials:
         roster = node.get(ROSTER) if roster is None else roster
         if identity is not None and not isinstance(identity, Identity):
             identity = read_identity(Path(str(identity)))
-        trusted = frozenset() if roster is None else frozenset(read_participants(Path(str(roster))).keys.values())
-        return cls(identity, trusted)
+        if roster is None:
+            return cls(identity, frozenset())
+        known = roster if isinstance(roster, Participants) else read_participants(Path(str(roster)))
+        return cls(identity, frozenset(known.keys.values()))
 
     def show(self, run_id: int, node_id: int, nonce: bytes) -> dict[str, bytes]:
         """Return the answer to the server's question who this node is."""

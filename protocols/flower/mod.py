@@ -34,6 +34,7 @@ from secagg.signatures import Identity
 from ..core import framing
 from ..core.machine import Values
 from ..core.numbers import real, whole
+from ..core.participants import Participants
 from ..inputs.vectors import PrivateVector
 from ..masking import wire
 from ..masking.client import Client
@@ -66,7 +67,7 @@ class SecAggMod:
     Args:
         policy: what this app demands of a round; the node's configuration and the run's can only add to it.
         identity: this node's key or its file, for malicious-server rounds; node_config's `secagg-identity` when None.
-        roster: file of the public keys that this node trusts; node_config's `secagg-roster` when None.
+        roster: who this node trusts, with their public keys, or their file; node_config's `secagg-roster` when None.
         weighted_by: the one metric that updates may be weighted by. A server that chose another, which is zero for all
             nodes but one, would read that node's update.
         max_clipped_fraction: the server may have no more of an update clipped: a tiny clip leaves nothing but signs.
@@ -92,7 +93,7 @@ class SecAggMod:
         *,
         policy: ClientPolicy | None = None,
         identity: Identity | str | Path | None = None,
-        roster: str | Path | None = None,
+        roster: Participants | str | Path | None = None,
         weighted_by: str = "num-examples",
         max_clipped_fraction: float = MAX_CLIPPED_FRACTION,
         in_clear: Iterable[str] | None = None,
@@ -103,6 +104,10 @@ class SecAggMod:
     ) -> None:
         if not isinstance(policy, ClientPolicy | None):
             raise ParameterError(f"policy is a {type(policy).__name__}, but must be a ClientPolicy(...)")
+        if not isinstance(identity, Identity | str | Path | None):
+            raise ParameterError(f"identity is a {type(identity).__name__}, but must be an Identity or its file's path")
+        if not isinstance(roster, Participants | str | Path | None):
+            raise ParameterError(f"roster is a {type(roster).__name__}, but must be Participants or their file's path")
         self._policy = policy or ClientPolicy()
         self._identity = identity
         self._roster = roster

@@ -101,7 +101,7 @@ class GroupsReport:
         """Write it to Flower's log."""
         log(
             INFO,
-            "secagg: %d of %d groups have a mean; %s bears %d spoilt ones",
+            "secagg: %d of %d groups have a mean; %s bears %d spoilt",
             self.groups - len(self.left_out),
             self.groups,
             self.rule,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,9 +38,9 @@ class Total:
     num_clients: int
     groups: tuple[int, ...]
     total_weight: int
-    levels: Mapping[str, Levels]
+    levels: Mapping[str, Levels] = field(repr=False)
     num_clipped: Mapping[str, int]
-    _hierarchy: Hierarchy
+    _hierarchy: Hierarchy = field(repr=False)
 
     @classmethod
     def of(cls, hierarchy: Hierarchy, level: int, result: RoundResult) -> Total:

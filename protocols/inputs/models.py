@@ -189,8 +189,8 @@ def _array(name: str, value: Any) -> Array:
             value = np.asarray(value) if hasattr(value, "__array__") else value.numpy()
         except Exception as error:  # whatever a framework raises for a device or a dtype that numpy lacks
             raise EncodingError(
-                f"array {name!r} is a {type(value).__name__} that numpy cannot read: move it to the CPU, and convert "
-                "it to float32"
+                f"array {name!r} is a {type(value).__name__} that numpy cannot read: detach it, move it to the "
+                "CPU, and convert it to float32"
             ) from error
     try:
         return readable(value)

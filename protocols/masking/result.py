@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,12 +40,12 @@ class RoundResult:
 
     survivors: frozenset[str]
     total_weight: int
-    levels: Mapping[str, Levels]
+    levels: Mapping[str, Levels] = field(repr=False)
     excluded: Mapping[str, str]
     liars: frozenset[str]
     num_clipped: Mapping[str, int]
-    _config: RoundConfig
-    _session_id: bytes
+    _config: RoundConfig = field(repr=False)
+    _session_id: bytes = field(repr=False)
 
     @property
     def config(self) -> RoundConfig:

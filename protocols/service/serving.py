@@ -22,7 +22,7 @@ import sqlalchemy as sa
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from secagg.errors import ParameterError
+from secagg.errors import ParameterError, SecAggError
 
 from ..core.participants import Participants
 from .app import Requests
@@ -243,8 +243,10 @@ class Service:
         return f"{'http' if self._tls is None else 'https'}://{host}:{self._port}"
 
     def close(self) -> None:
-        """Let go of threads and store."""
+        """Let go of threads and store; who was seen last is written down, if the store can be written."""
         self.requests.close()
+        with contextlib.suppress(SecAggError):
+            self.members.write_seen()
         self.desk.close()
         self.store.close()
 

@@ -85,7 +85,7 @@ def draw(
         axes.axvline(limit, color="C3", linestyle="--", label="the budget")
         axes.set_xlim(0, None)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right" if limit is None else "best")
     drawn = BytesIO()
     figure.savefig(drawn, dpi=120, format="png")
     write_whole(plot, drawn.getvalue())

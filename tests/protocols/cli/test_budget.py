@@ -71,10 +71,10 @@ def test_tables_are_readable(ledger: str) -> None:
     text = run("status")
     for words in ("digits", "33.5% taken", "divergence", "open reservations", "[bold]r1", "renews", "limit epsilon 4"):
         assert words in text
-    # The bar: a third of 32 cells, rounded up, is held; nothing is spent.
-    assert (text.count("▒"), text.count("█"), text.count("·")) == (11, 0, 21)
+    # The bar: a third of 24 cells, rounded up, is held; nothing is spent.
+    assert (text.count("▒"), text.count("█"), text.count("·")) == (9, 0, 15)
     run("commit", "digits", "--round", "[bold]r1")
-    assert run("status").count("█") == 11
+    assert run("status").count("█") == 9
     assert "commit" in run("history", "--last", "1")
     assert "create" not in run("history", "--last", "1")
     assert "anna" in run("participants", "digits")

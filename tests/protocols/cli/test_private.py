@@ -151,6 +151,18 @@ def test_rounds_are_paid_for_until_the_budget_is_gone(tmp_path: Path) -> None:
         ledger.verify()
 
 
+def test_one_of_many_rounds_costs_its_part(tmp_path: Path) -> None:
+    url, goal = str(tmp_path / "ledger.sqlite"), ("--clients", "12", "--dim", "10", "--rounds", "2", *PRIVATE)
+    (tmp_path / "plan.json").write_text(json.dumps(run_json("params", *goal, "--dropout", "0")))
+    run_json("budget", "create", "study", "--ledger", url, "--for-plan", str(tmp_path / "plan.json"))
+    paid = ("round", *goal, "--budget", url, "--subject", "study")
+    text = " ".join(runner.invoke(app, list(paid)).stdout.split())
+    assert "for this round" in text
+    assert "for all 2 rounds)" in text
+    assert run_json(*paid)["noise_as_promised"] is True
+    assert "it is spent" in run_json(*paid, exit_code=3)["message"]
+
+
 def test_a_missing_ledger_or_budget_is_named(tmp_path: Path) -> None:
     url = str(tmp_path / "ledger.sqlite")
     arguments = ("round", "--clients", "12", "--dim", "10", *PRIVATE, "--budget", url, "--subject", "study")

@@ -274,6 +274,15 @@ def test_a_session_that_fails_leaves_no_bare_words_on_standard_error(capsys, mon
     assert capsys.readouterr().err == ""
 
 
+def test_a_session_without_a_result_says_who_knows_why(capsys):
+    shown(Ended("ab" * 32, "votes", "aborted"), False)
+    shown(Ended("ab" * 32, "votes", "completed"), False)
+    assert capsys.readouterr().out.splitlines() == [
+        "votes: aborted, there is no result: the operator's page says why",
+        "votes: completed",
+    ]
+
+
 def test_why_a_member_refused_is_told_to_it_alone(capsys):
     shown(
         Ended("ab" * 32, "votes", "refused", "EncodingError: they do not fit", "vector 'v': value at index 1 is 7"),

@@ -109,6 +109,8 @@ def test_groups_filters_and_small_cells(folder):
     facts = json.loads(run(folder, "--count", "--min-cell", "1000", "--group-by", "sex", "--json").stdout)
     assert {each["suppressed"] for each in facts["results"]} == {"table"}
     assert facts["levels_from_data"] == ["sex"]
+    told = run(folder, "--count", "--min-sites", "8").stdout
+    assert "hidden: sites: fewer sites are in the sum" in " ".join(told.split())
 
 
 def test_explain_asks_nobody(folder, monkeypatch):

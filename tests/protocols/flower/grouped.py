@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from flwr.app import Context, Message, RecordDict
 
-from protocols.core.identity_files import write_participants
+from protocols.core.identity_files import read_participants, write_participants
 from protocols.core.participants import Participants
 from protocols.flower import SecAggMod
 from protocols.flower.announcement import node_name
@@ -74,8 +74,11 @@ def make_nodes(
     """A grid of so many nodes; `options` are of each one's SecAggMod, beside identity, roster and consent."""
     set_identity()
     path = roster(folder, count)
+    rosters = (path, read_participants(Path(path)))  # either will do
     mods = {
-        partition: SecAggMod(**({"min_group": 3} | options(partition)), identity=identity_of(partition), roster=path)
+        partition: SecAggMod(
+            **({"min_group": 3} | options(partition)), identity=identity_of(partition), roster=rosters[partition % 2]
+        )
         for partition in range(count)
     }
 

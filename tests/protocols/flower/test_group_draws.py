@@ -105,6 +105,12 @@ def test_the_largest_of_all_demands_on_a_groups_size_holds(said, tmp_path):
         run(make_nodes(tmp_path, **said), settings_of(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["identity", "roster"])
+def test_keys_are_keys_or_paths(name):
+    with pytest.raises(ParameterError, match=f"{name} is a list, but must be .* or .* file's path"):
+        SecAggMod(**{name: []})
+
+
 @pytest.mark.parametrize("value", ["three", 1, True, 2.5])
 def test_a_groups_size_is_a_number_from_2(value, tmp_path):
     with pytest.raises(ParameterError, match="min_group is"):

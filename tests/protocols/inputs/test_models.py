@@ -99,7 +99,7 @@ class OnAnotherDevice:
 
 def test_a_tensor_that_numpy_cannot_read_is_refused_by_name() -> None:
     with pytest.raises(
-        EncodingError, match="array 'w' is a OnAnotherDevice that numpy cannot read: move it to the CPU"
+        EncodingError, match="array 'w' is a OnAnotherDevice that numpy cannot read: detach it, move it to the CPU"
     ):
         ModelLayout.of({"w": OnAnotherDevice()})
 

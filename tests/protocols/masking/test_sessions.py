@@ -1,5 +1,7 @@
 """Any session ends in the exact sum of its survivors, or in a named error because too few were left."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -185,6 +187,12 @@ def test_inputs_are_values_or_inputs_or_a_function_that_makes_them():
         session = session_after(2, small_config())
         assert session.client(1).respond(session.server.outgoing()["client-1"], made)  # weight 1: others are refused
     assert repr(Inputs(values)) == "Inputs(model, votes)"
+
+
+def test_a_result_shows_no_sums():
+    result = Session(small_config(5)).run().server.result
+    assert repr(result).startswith("RoundResult(survivors=frozenset({")
+    assert not {"levels", "array", "session_id"} & set(re.findall(r"\w+", repr(result)))
 
 
 @pytest.mark.parametrize("given", [None, Inputs({"model": np.full(5, np.nan), "votes": np.zeros(2, dtype=int)})])

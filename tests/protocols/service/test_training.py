@@ -1,6 +1,7 @@
 """Training by functions that operators and members name on their own machines."""
 
 import asyncio
+import contextlib
 import sys
 
 import numpy as np
@@ -13,9 +14,11 @@ from protocols.inputs.vectors import FloatVector
 from protocols.masking.policy import ClientPolicy
 from protocols.service.client import take_part
 from protocols.service.jobsteps import Ended
+from protocols.service.members import Members
 from protocols.service.parties import InputsError, inputs_for
 from protocols.service.session_file import Asked, read_sessions
 from protocols.service.sessions import MAX_PAYLOAD_BYTES, Kind
+from protocols.service.store import Store
 from protocols.service.training import load, proposing, train, training
 from secagg.errors import ParameterError
 from tests.command_line import separating_runner
@@ -248,6 +251,9 @@ def test_training_goes_on_after_a_restart_and_is_told_whole_again(tmp_path):
                 async with service.serving():
                     seen = await rounds(service)
                     assert [one[0].phase for one in [await each for each in members]] == ["completed"] * 5
+        with contextlib.closing(Store(tmp_path / "service.db")) as store:
+            seen_last = [member.seen for member in Members(store).views()]
+        assert all(seen_last), seen_last
         with service_at(tmp_path, certificates()) as service:
             async with service.serving():
                 again = await rounds(service)
