@@ -62,7 +62,8 @@ class Dealt:
 
     def to(self, recipient: int) -> tuple[tuple[int, ...], bytes, bytes]:
         """Return who has dealt to a recipient, ascending, and the sealed shares and commitments of each in a row."""
-        first, end = np.searchsorted(self._recipients, [recipient, recipient + 1])
+        bounds = np.array([recipient, recipient + 1], dtype=np.int32)  # of another type, all recipients would be copied
+        first, end = np.searchsorted(self._recipients, bounds)
         dealers = tuple(self._dealers[first:end].tolist())
         return dealers, self._sealed[first:end].tobytes(), self._commitments[first:end].tobytes()
 
