@@ -107,7 +107,7 @@ def test_help_fits_a_terminal(words: tuple[str, ...], monkeypatch: pytest.Monkey
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 64  # an older typer spaces its panels more widely
     assert "…" not in outcome.stdout
-    command: Any = typer.main.get_command(app)
+    command = command_of(app)
     for word in words:
         command = command.commands[word]
     written = [part.splitlines() for part in command.help.split("\n\n")]
