@@ -36,7 +36,7 @@ def test_params_gives_degree_and_threshold(adversary, degree, threshold):
 def test_params_are_readable():
     outcome = runner.invoke(app, ["params", "--clients", "1000"])
     assert outcome.exit_code == 0
-    for words in ("at most 150 neighbours each", "98 of at most 150 shares", "random cycles", "26 bits", "349.9"):
+    for words in ("at most 150 neighbours each", "98 of at most 150 shares", "random cycles", "26 bits", "347.3"):
         assert words in outcome.stdout
 
 
