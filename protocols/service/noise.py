@@ -8,6 +8,7 @@ from typing import Any
 from dp.sensitivity import Adjacency, Unit
 from secagg.errors import ParameterError
 
+from ..core.numbers import whole
 from ..core.threat_model import ThreatModel
 from ..inputs.vectors import FloatVector, IntegerVector
 from ..privacy.joint import JointPlan, Part, PlannedCounts, PlannedVector
@@ -16,7 +17,10 @@ from ..privacy.plans import MIN_PARTICIPANTS, HistogramPlan, PrivatePlan, Rounds
 Vector = FloatVector | IntegerVector | PlannedVector | PlannedCounts
 VECTOR_KEYS = ("length", "l2_clip", "max_records", "share")
 COUNTS_KEYS = ("bins", "max_total", "max_per_record", "least_count", "share")
-"""What is said of vectors with noise. Clips that follow a quantile are not: they move from round to round."""
+"""What is said of vectors with noise. Clips that follow a quantile are not: they move from round to round. Nor is a rate at
+which members sample records: terms do not state it, so that a budget would pay for coins that nobody throws."""
+_MOST = 1 << 53
+"""Of a bound on counts, and of rounds: beyond it not every whole number is a float."""
 _UNSHARED = 1.0
 
 
@@ -31,7 +35,6 @@ class Private:
         rounds: how many such sessions epsilon is for.
         unit: whose change the noise covers: all that a CLIENT hands in, or one RECORD of it.
         adjacency: what may differ of a unit; that of the budget.
-        sampling_rate: of records, by coins of members' own.
         min_participants: fewer inputs are never summed.
     """
 
@@ -41,7 +44,6 @@ class Private:
     rounds: int = 1
     unit: Unit = Unit.CLIENT
     adjacency: Adjacency = Adjacency.ADD_REMOVE
-    sampling_rate: float = 1.0
     min_participants: int = MIN_PARTICIPANTS
 
     def plan(self, model: ThreatModel, parts: tuple[Vector, ...]) -> Rounds:
@@ -54,6 +56,7 @@ class Private:
         Raises:
             ParameterError: a vector has another bound, or no noise serves the goal; the text says what would.
         """
+        whole(self.rounds, "rounds", 1, _MOST)
         goal: dict[str, Any] = {name: value for name, value in _said(self).items() if name != "budget"}
         goal["threat_model"] = model
         planned = tuple(_bounded(part, self.unit) for part in parts)
@@ -76,6 +79,9 @@ def _bounded(part: Vector, unit: Unit) -> Part:
             f"vector {part.name!r:.60} is in a private session: give length and l2_clip, for floats, or bins and "
             "max_total, for counts"
         )
+    counts = ("max_total", "max_per_record", "least_count") if isinstance(part, PlannedCounts) else ("max_records",)
+    for name in counts:
+        whole(getattr(part, name), f"{name} of vector {part.name!r:.60}", 0, _MOST)
     if unit is Unit.RECORD and isinstance(part, PlannedVector) and part.max_records == 1:
         raise ParameterError(
             f"vector {part.name!r:.60} has room for 1 record of each member: give max_records, in a file of sessions"
