@@ -1,7 +1,8 @@
 """An operator's function in a process of its own: whatever it does, the service goes on, and ends when it is told to.
 
 A thread cannot be ended, and one that holds the interpreter stops all others. So a function that is named by a command
-is loaded and called in a process, which X
+is loaded and called in a process, which can be killed. Questions and answers are MessagePack in one pipe; nothing is
+pickled, and the process inherits that pipe, standard output and error, and the environment.
 """
 
 from __future__ import annotations
@@ -208,8 +209,12 @@ def _read(connection: Connection) -> _Returned:
 def main() -> None:
     """Load a function, and call it for each question that comes, until nobody is left who asks."""
     named, connection, seconds = sys.argv[1], Connection(int(sys.argv[2])), float(sys.argv[3])
+    # What the function starts or forks must not hold the pipe, or nobody would see this process end, or answer in it.
+    os.set_inheritable(connection.fileno(), False)
+    os.register_at_fork(after_in_child=connection.close)
     # Who stops the service may tell all of its processes to end: this one is ended by the service.
     signal.signal(signal.SIGTERM, lambda *_: None)
+    own = os.getpid()
     questions: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_take, args=(connection, questions), daemon=True).start()
     with Path(os.devnull).open("w") as nowhere:
@@ -217,8 +222,10 @@ def main() -> None:
         def watched(work: Callable[[], _Returned]) -> None:
             faulthandler.dump_traceback_later(seconds + _MORE_SECONDS, exit=True, file=nowhere)
             answer = msgspec.msgpack.encode(work())
+            if os.getpid() != own:
+                os._exit(0)  # a fork of the function's, which has returned as well
             faulthandler.cancel_dump_traceback_later()
-            with suppress(OSError, ValueError):
+            with suppress(Exception):  # whatever a function has put in its place
                 sys.stdout.flush()
             connection.send_bytes(answer)
 

@@ -22,7 +22,7 @@ from secagg.errors import ParameterError
 NAMES = Participants(f"site-{number}" for number in range(1, 6))
 ASKED = Asked(title="a model", members=5, vectors=(FloatVector("step", 2, 8.0),), training="steps:moved", dropout=0.2)
 STEPS = """
-import os, re, signal, sys, time
+import os, re, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np
 calls = 0
@@ -66,6 +66,19 @@ def scribbles(before):
         except OSError:
             pass
     return b""
+def forks(before):
+    pid = os.fork()
+    if pid:
+        Path("forked").write_text(str(pid))
+        return b"parent"
+    return b"forked"
+def dies_with_a_child(before):
+    if os.fork() == 0 or subprocess.Popen(["sleep", "600"], close_fds=False) is None:
+        time.sleep(600)
+    os._exit(7)
+def has_no_output(before):
+    sys.stdout = None
+    return b"goes on"
 def is_told_to_end(before):
     os.kill(os.getpid(), signal.SIGTERM)
     return b"goes on"
@@ -144,6 +157,23 @@ def test_one_that_is_too_late_is_killed(folder, name):
     assert told == [f"steps:{name} has failed: it has not returned within 0.5 s"]
 
 
+def test_what_a_function_has_forked_answers_nothing(folder):
+    with Apart("steps:forks", 60, print) as function:
+        for _ in range(3):
+            assert function(None) == b"parent"
+            assert is_gone(int((folder / "forked").read_text()))
+
+
+def test_a_process_is_seen_to_end_whatever_it_has_started(folder):
+    """Else its training would stand still until its deadline."""
+    told = []
+    begun = time.monotonic()
+    with Apart("steps:dies_with_a_child", 120, told.append) as function, pytest.raises(JobError, match="3 times"):
+        function(None)
+    assert len(told) == apart.TRIES - 1
+    assert time.monotonic() - begun < 120
+
+
 NOT_LOADED = {
     "steps:nothing": "steps has no nothing",
     "nowhere:moved": "there is no module nowhere",
@@ -164,9 +194,10 @@ def test_seconds_are_checked(bad):
         Apart("steps:moved", bad, print)
 
 
-def test_a_process_that_is_told_to_end_leaves_that_to_the_service(folder):
-    """As systemd does, which tells all processes of a unit."""
-    with Apart("steps:is_told_to_end", 60, print) as function:
+@pytest.mark.parametrize("name", ["is_told_to_end", "has_no_output"])
+def test_a_process_goes_on_that_is_told_to_end_or_has_no_output(folder, name):
+    """The first as by systemd, which tells all processes of a unit, and leaves that to the service."""
+    with Apart(f"steps:{name}", 60, print) as function:
         assert function(None) == b"goes on"
 
 
