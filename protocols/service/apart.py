@@ -231,7 +231,7 @@ def main() -> None:
 
         loaded: list[Callable[[Any], Any]] = []
         watched(partial(_loaded, named, loaded))
-        while True:
+        while loaded:  # or it has said why not
             watched(partial(_answer, loaded[0], named, questions.get()))
 
 

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from dp.ledger import Ledger
+from dp.sensitivity import Unit
 from protocols.cli.app import app
-from protocols.cli.join import _inputs, read_values
+from protocols.cli.join import _inputs, _noise, read_values
 from protocols.core.threat_model import ThreatModel
+from protocols.masking.policy import PrivacyDemand
 from protocols.privacy.joint import JointPlan
 from protocols.privacy.plans import HistogramPlan, PrivatePlan
 from protocols.service.jobs import _sums
@@ -221,6 +223,13 @@ def test_what_is_wrong_is_one_sentence(tmp_path, monkeypatch, name):
     assert said in " ".join(done.stderr.split()), done.stderr
     assert done.exit_code == code
     assert not (tmp_path / "state").exists()
+
+
+def test_a_demand_is_what_options_say():
+    said = PrivacyDemand(2.0, 1e-6, rounds=3, corrupt_fraction=0.4, unit="record")
+    assert _noise(2.0, 1e-6, Unit.RECORD, 3, 0.4) == said
+    assert _noise(2.0, 1e-6, Unit.CLIENT, 1, None) == PrivacyDemand(2.0, 1e-6)
+    assert _noise(None, None, Unit.CLIENT, 1, None) is None
 
 
 def test_records_are_rows_of_values(tmp_path):

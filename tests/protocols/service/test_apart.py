@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import Pipe
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -63,6 +65,16 @@ def scribbles(before):
     for number in range(3, 64):
         try:
             os.write(number, b"\\0\\0\\0\\1\\xc1")
+        except OSError:
+            pass
+    return b""
+def starts(before):
+    Path("begun").write_text(str(subprocess.Popen(["sleep", "600"]).pid))
+    time.sleep(1e6)
+def overstates(before):  # the length of what it sends
+    for number in range(3, 64):
+        try:
+            os.write(number, b"\\x7f\\xff\\xff\\xff")
         except OSError:
             pass
     return b""
@@ -123,6 +135,10 @@ FAILS = {
     "number": ("steps:number returned a int, but must return the bytes", None),
     "large": ("steps:large returned a payload that takes 67,108,865 bytes, but may take 67,108,864", None),
     "dies": (r"its process has ended \(code 7\), 3 times", "the process of steps:dies has ended (code 7)"),
+    "overstates": (
+        "its process has ended",
+        "the process of steps:overstates has ended (signal 9), and is started again",
+    ),
     "scribbles": ("its process has ended", "the process of steps:scribbles has ended (signal 9), and is started again"),
 }
 
@@ -146,7 +162,7 @@ def test_a_process_that_is_killed_is_started_again(folder):
     assert told == ["the process of steps:dies_once has ended (signal 9), and is started again"]
 
 
-@pytest.mark.parametrize("name", ["sleeps", "holds"])
+@pytest.mark.parametrize("name", ["sleeps", "holds", "starts"])
 def test_one_that_is_too_late_is_killed(folder, name):
     told = []
     with Apart(f"steps:{name}", 60, told.append) as function:
@@ -183,9 +199,10 @@ NOT_LOADED = {
 
 
 @pytest.mark.parametrize("named", NOT_LOADED)
-def test_what_cannot_be_loaded_is_named_at_once(folder, named):
+def test_what_cannot_be_loaded_is_named_at_once(folder, named, capfd):
     with pytest.raises(ParameterError, match=NOT_LOADED[named]), Apart(named, 2 if "waits" in named else 60, print):
         pass
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("bad", [0, -1, float("nan"), 1e9])
@@ -220,3 +237,18 @@ def test_a_process_whose_service_was_killed_ends(folder):
             time.sleep(0.01)
         owner.send_signal(signal.SIGKILL)
     assert is_gone(int((folder / "begun").read_text()))
+
+
+def test_a_process_that_holds_the_interpreter_ends_itself_when_nobody_else_does(folder):
+    ours, theirs = Pipe()
+    command = [sys.executable, "-P", "-m", apart.__name__, "steps:holds", str(theirs.fileno()), "0.5"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    with subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment) as process:  # noqa: S603
+        theirs.close()
+        ours.recv_bytes()
+        ours.send_bytes(msgspec.msgpack.encode(None))
+        try:
+            assert process.wait(60) == 1
+        finally:
+            process.kill()
+    ours.close()
