@@ -17,8 +17,8 @@ from ..privacy.plans import MIN_PARTICIPANTS, HistogramPlan, PrivatePlan, Rounds
 Vector = FloatVector | IntegerVector | PlannedVector | PlannedCounts
 VECTOR_KEYS = ("length", "l2_clip", "max_records", "share")
 COUNTS_KEYS = ("bins", "max_total", "max_per_record", "least_count", "share")
-"""What is said of vectors with noise. Clips that follow a quantile are not: they move from round to round. Nor is a rate
-at which members sample records: terms do not state it, and a budget would count on coins that nobody throws."""
+"""What is said of vectors with noise. Clips that follow a quantile are not: they move from round to round. Nor is a
+rate at which members sample records: terms do not state it, and a budget would count on coins that nobody throws."""
 _MOST = 1 << 53
 """Of a bound on counts, and of rounds: beyond it not every whole number is a float."""
 _UNSHARED = 1.0
