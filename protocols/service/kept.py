@@ -110,19 +110,31 @@ class Folder:
         """Keep a session's state; it is on the disk when this returns."""
         self._write(name + _STATE, encode_state(kept))
 
-    def count_private(self, name: str, most: int) -> bool:
+    def count_private(self, name: str, demand: str, most: int) -> bool:
         """Note a private session, durably; return whether it is among the first so many. Once more changes nothing.
+
+        Args:
+            name: of the session.
+            demand: under which it was agreed to, in one line.
+            most: so many sessions the demand is for.
 
         Raises:
             StateError: what was noted is damaged.
+            ParameterError: sessions were noted under another demand, whose losses this one does not count.
         """
         with self._counting:
-            given = self._read(_PRIVATE).decode("ascii", "replace").split()
+            before, *given = self._read(_PRIVATE).decode("ascii", "replace").splitlines() or [demand]
             if any(not _SESSION.fullmatch(each) for each in given):
                 raise StateError(f"{self.path / _PRIVATE} was damaged: take a new folder")
+            if name not in given and before != demand:
+                raise ParameterError(
+                    f"this member was in {len(given)} private sessions under the demand {before}: what sums tell adds "
+                    "up, and no other demand counts them. Demand the same, or take a new folder for data that were in "
+                    "none of them"
+                )
             if name not in given and len(given) < most:
                 given.append(name)
-                self._write(_PRIVATE, "\n".join(given).encode())
+                self._write(_PRIVATE, "\n".join([before, *given]).encode())
             return name in given
 
     def forget(self, name: str, *, once: bool = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 from secagg.errors import ContradictoryRequest, ParameterError, QueryRefused, SecAggError
@@ -13,7 +13,7 @@ from secagg.signatures import Identity
 from ..core.machine import GivenInputs, Inputs, Participant, take_inputs
 from ..core.participants import Participants
 from ..masking.client import Client
-from ..masking.policy import ClientPolicy
+from ..masking.policy import ClientPolicy, PrivacyDemand
 from ..masking.transitions import ClientPhase
 from ..paillier.contributor import Contributor
 from ..paillier.key_use import Remembers
@@ -100,15 +100,16 @@ class MaskingParty:
         """Note a private session before this client's masked input leaves; no more than its policy has noise for.
 
         Raises:
-            ParameterError: inputs were given in as many private sessions before, from this folder.
+            ParameterError: inputs were given in as many private sessions before, from this folder, or in some under
+                another demand.
         """
         demand = None if self.policy is None else self.policy.privacy
         if demand is None or not isinstance(participant, Client) or participant.phase is not ClientPhase.MASKED:
             return
-        if not folder.count_private(session, demand.rounds):
+        if not folder.count_private(session, _said(demand), demand.rounds):
             raise ParameterError(
                 f"this member's policy demands noise for {demand.rounds} rounds, and it has taken part in as many: "
-                "state more rounds, which takes more noise"
+                "what sums tell adds up. For data that were in none of them, take a new folder"
             )
 
     def _known(self, terms: Terms) -> Participants | None:
@@ -214,3 +215,8 @@ def inputs_for(answers: Answers, terms: Terms) -> Callable[[], Inputs]:
 def _expect(terms: Terms, protocol: Which) -> None:
     if terms.protocol is not protocol:
         raise ParameterError(f"the session is of {terms.protocol}, but this member takes part in {protocol} alone")
+
+
+def _said(demand: PrivacyDemand) -> str:
+    """Return a demand in one line."""
+    return ", ".join(f"{field.name} {getattr(demand, field.name)}" for field in fields(demand))

@@ -582,6 +582,16 @@ def test_a_policy_for_some_private_rounds_is_for_no_more_whatever_the_process(tm
     assert any("has taken part in as many" in why for why in second.refused.values())
 
 
+def test_private_sessions_under_one_demand_are_not_counted_by_another(tmp_path):
+    with Folder(tmp_path / "m") as folder:
+        assert folder.count_private("aa", "epsilon 2.0, rounds 1", 1)
+        with pytest.raises(ParameterError, match=r"in 1 private sessions under the demand epsilon 2\.0, rounds 1:"):
+            folder.count_private("bb", "epsilon 2.0, rounds 2", 2)
+    with Folder(tmp_path / "m") as again:
+        assert again.count_private("aa", "epsilon 2.0, rounds 2", 2)  # whose answer has left, whatever is demanded now
+        assert not again.count_private("bb", "epsilon 2.0, rounds 1", 1)
+
+
 def test_an_answer_that_is_compressed_is_not_taken():
     """What is small on its way could be any size here."""
 
