@@ -29,7 +29,7 @@ from ..masking.messages import VERSION
 from . import signing
 from .desk import Desk
 from .errors import NoResultError, NotInvitedError, ReplayedRequestError, StoreError, UnknownSessionError
-from .forms import read_form
+from .forms import read_awaited, read_form, read_refusal
 from .limits import Limiter, Limits, Rate, Refusal, Refused
 from .members import EnrolmentError, Member, Members, RevokedMemberError, UnknownMemberError
 from .signing import Signed, authority_of
@@ -40,14 +40,11 @@ from .waiting import Poll
 
 MAX_FORM_BYTES = 4096
 """Of a body that is no letter."""
-MAX_WAIT_SECONDS = 30.0
-MAX_REASON = 500
 THREADS = 8
 MOST_KEYS_AT_ONCE = 256
 MOST_SERVED = 1 << 16
 """So many keys are remembered with their names, which never change."""
 T = TypeVar("T")
-_LETTERS_QUERY = re.compile(r"after=(0|[1-9][0-9]{0,17})&wait=([0-9]{1,3}(?:\.[0-9]{1,3})?)")
 _ANSWERS_PATH = re.compile("/v1/sessions/(?P<session>[^/]+)/letters")
 _LARGE = 1 << 20
 _SIGNATURE_FIELDS = ("content-digest", "signature-input", "signature")
@@ -353,7 +350,7 @@ class Requests:
     # Sessions
 
     async def _letters(self, asked: Asked) -> Response:
-        after, wait = _awaited(asked)
+        after, wait = read_awaited(asked.signed.request.query)
         self._check_open()
         letter = await self._next(asked.member.name, after, wait)
         if letter is None:
@@ -377,7 +374,7 @@ class Requests:
                 del self.polls[name]
 
     async def _deliver(self, asked: Asked) -> Response:
-        awaited = _awaited(asked) if asked.signed.request.query else None
+        awaited = read_awaited(asked.signed.request.query) if asked.signed.request.query else None
         session, name = asked.request.path_params["session"], asked.member.name
         signed = asked.signed
         try:
@@ -416,14 +413,10 @@ class Requests:
         return Response(letter.terms + letter.body, status, headers, "application/octet-stream")
 
     async def _refuse(self, asked: Asked) -> Response:
-        given = read_form(asked.body, "kind", "reason")
-        if not re.fullmatch(r"[A-Za-z][A-Za-z-]{0,59}", given["kind"]):
-            raise Refusal("bad-request", "the kind of a refusal is a word of at most 60 letters")
-        if len(given["reason"]) > MAX_REASON or not given["reason"].isprintable():
-            raise Refusal("bad-request", f"the reason of a refusal is a line of at most {MAX_REASON} characters")
+        kind, reason = read_refusal(asked.body)
         await self._note(asked)
         session = asked.request.path_params["session"]
-        await self.desk.refuse(asked.member.name, session, given["kind"], given["reason"])
+        await self.desk.refuse(asked.member.name, session, kind, reason)
         return JSONResponse({"receipt": "accepted"})
 
     async def _terms(self, asked: Asked) -> Response:
@@ -433,11 +426,3 @@ class Requests:
     async def _result(self, asked: Asked) -> Response:
         result = await self.desk.result(asked.member.name, asked.request.path_params["session"])
         return Response(result, media_type="application/json")
-
-
-def _awaited(asked: Asked) -> tuple[int, float]:
-    """Return after which letter the next one is asked for, and for how many seconds it is waited for."""
-    query = _LETTERS_QUERY.fullmatch(asked.signed.request.query)
-    if query is None:
-        raise Refusal("bad-request", "the query must be after=N&wait=S, whole numbers and seconds")
-    return int(query[1]), min(float(query[2]), MAX_WAIT_SECONDS)
