@@ -19,7 +19,7 @@ from msgspec import structs
 
 from protocols import ClientPolicy, IntegerVector, Participants, ThreatModel
 from protocols.masking import wire
-from protocols.masking.messages import UnmaskingShares
+from protocols.masking.messages import SHARE_BYTES, UnmaskingShares, records
 from protocols.service import Connection, take_part
 from secagg.errors import MalformedMessage
 from secagg.signatures import Identity
@@ -96,8 +96,8 @@ class Lying(Connection):
     async def exchange(self, session, body, *asked):
         with suppress(MalformedMessage):  # of every message that is none of shares
             shares = wire.decode(body, UnmaskingShares, max_bytes=len(body))
-            swapped = dict(zip(shares.self_mask_shares, reversed(shares.self_mask_shares.values()), strict=True))
-            body = wire.encode(structs.replace(shares, self_mask_shares=swapped))
+            swapped = b"".join(reversed(records(shares.shares, SHARE_BYTES)))
+            body = wire.encode(structs.replace(shares, shares=swapped))
         return await super().exchange(session, body, *asked)
 
 
