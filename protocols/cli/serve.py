@@ -188,6 +188,7 @@ async def _serve(
             fine = [await _session(service, *one, functions, as_json, say) for one in enumerate(asked)]
         if forever:
             await asyncio.Event().wait()
+        await service.desk.parted()
     return not all(fine)
 
 

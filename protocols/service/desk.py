@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 STORE_THREADS = 6
 MOST_TERMS_AT_ONCE = 64
 LEASE_SECONDS = 10.0
+PARTING_SECONDS = 5.0
 """For which a session is a process's own without renewal."""
 
 Observe = Callable[[str, Transition], None]
@@ -145,6 +146,16 @@ class Desk:
             StoreError: the store cannot be read.
         """
         return await self._letters.next(member, after, wait, poll)
+
+    async def parted(self, seconds: float = PARTING_SECONDS) -> bool:
+        """Return once everyone who has asked this desk for letters was given its last one, or after so many seconds.
+
+        A service that ended before would leave members, which were about to ask how a session ended, trying again.
+
+        Returns:
+            whether all were: who vanished is awaited in vain.
+        """
+        return await self._letters.all_given(seconds)
 
     async def deliver(
         self,

@@ -311,9 +311,11 @@ class Service:
             gc.unfreeze()
 
     async def run(self, *specs: SessionSpec) -> list[SessionView]:
-        """Serve until these sessions have ended, side by side; return them in their order."""
+        """Serve until these sessions have ended, side by side, and their members know; return them in their order."""
         async with self.serving():
-            return await self.sessions(*specs)
+            ended = await self.sessions(*specs)
+            await self.desk.parted()
+            return ended
 
     async def sessions(self, *specs: SessionSpec) -> list[SessionView]:
         """Run sessions while the service is served; return them once they have ended, in their order."""

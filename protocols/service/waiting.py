@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 
 from .errors import ServiceError
 from .store import Store
@@ -43,6 +44,7 @@ class Letters:
         self._waiting: defaultdict[str, set[Poll]] = defaultdict(set)
         self._seen: int | None = None
         self._none_after: dict[str, int] = {}
+        self._given: dict[str, int] = {}
         self._looks = 0
         self._first: Together[tuple[str, int], tuple[Letter | None, bool]] = Together(call, store.letters, MOST_AT_ONCE)
         self._watching: asyncio.Task[None] | None = None
@@ -55,6 +57,7 @@ class Letters:
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         poll = poll or Poll()
+        self._given[member] = max(after, self._given.get(member, 0))
         self._waiting[member].add(poll)
         try:
             while not poll.over:
@@ -63,6 +66,8 @@ class Letters:
                 if left <= 0 or self._may_have(member, after):
                     letter = await self._look(member, after)
                     left = until - loop.time()
+                    if letter is not None:
+                        self._given[member] = max(letter.sequence, self._given[member])
                     if letter is not None or left <= 0:
                         return letter
                 if self._watching is None or self._watching.done():
@@ -84,6 +89,18 @@ class Letters:
             self._none_after[member] = _UNKNOWN
             for poll in self._waiting.get(member, ()):
                 poll.woken.set()
+
+    async def all_given(self, seconds: float) -> bool:
+        """Return once everyone who has asked here was given its last letter; False if that takes longer."""
+        until = asyncio.get_running_loop().time() + seconds
+        while True:
+            with suppress(ServiceError):  # the store may be back at the next look
+                last: dict[str, int] = await self._call(self._store.addressees, 0)
+                if all(last.get(member, 0) <= given for member, given in self._given.items()):
+                    return True
+            if asyncio.get_running_loop().time() >= until:
+                return False
+            await asyncio.sleep(self._poll)
 
     def close(self) -> None:
         """Stop looking."""

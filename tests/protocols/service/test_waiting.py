@@ -114,3 +114,24 @@ def test_a_question_that_is_given_up_has_no_letter():
         assert await waiting is None
 
     played(play)
+
+
+def test_all_are_given_their_last_letters_once_they_have_asked_for_them():
+    async def play(shelf, letters):
+        assert await letters.all_given(0)
+        for member in ("a", "a", "away"):
+            shelf.write(member)
+        assert await letters.all_given(0)  # who has never asked is not awaited
+        assert (await letters.next("a", 0, 60)).sequence == 1
+        assert not await letters.all_given(0.02)
+        parting = asyncio.create_task(letters.all_given(60))
+        await asyncio.sleep(0.02)
+        assert not parting.done()
+        assert (await letters.next("a", 1, 60)).sequence == 2
+        assert await parting
+        shelf.write("a")
+        assert not await letters.all_given(0)
+        assert await letters.next("a", 4, 0) is None  # by another process it was given this one, and says so
+        assert await letters.all_given(0)
+
+    played(play)
