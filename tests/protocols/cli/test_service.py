@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -117,12 +118,17 @@ def test_sessions_of_a_file_among_members_with_tables_and_votes(folder, capsys):
     with ThreadPoolExecutor(6) as pool:
         secured = {"port": port, "certificate": secure.chain, "key": secure.key, "as_json": True}
         serving = pool.submit(serve, folder / "sessions.toml", side_by_side=True, **secured)
+        err = ""
+        while not ("votes: waits" in err and "ages: waits" in err):  # nobody comes before
+            assert not serving.done()
+            time.sleep(0.05)
+            err += capsys.readouterr().err
         for done in [pool.submit(taking_part, number) for number in range(1, 6)]:
             done.result()
         serving.result()
     told = capsys.readouterr()
-    assert f"votes: waits, 0 of 5 members can take part; missing: {', '.join(NAMES)}" in told.err
-    assert "ages: waits, 0 of 5 members can take part\n" in told.err
+    assert f"votes: waits, 0 of 5 members can take part; missing: {', '.join(NAMES)}" in err
+    assert "ages: waits, 0 of 5 members can take part\n" in err
     assert "site-1 takes part at https://localhost" in told.err
     printed = [json.loads(line) for line in told.out.splitlines()]
     ended = {line["title"]: line for line in printed if "state" in line}
