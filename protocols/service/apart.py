@@ -143,7 +143,7 @@ class Apart:
                     self._tell(f"{self._named} has failed: {too_late(self._seconds)}")
                     raise too_late(self._seconds)
                 if self._closed or not left:
-                    raise JobError(f"its process has ended ({how}), {TRIES} times")
+                    raise JobError(f"its process has ended ({how}), {TRIES - left} times")
                 self._tell(f"the process of {self._named} has ended ({how}), and is started again")
         finally:
             timer.cancel()

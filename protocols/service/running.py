@@ -151,8 +151,8 @@ class Runner:
         threads: of one session's computing.
         purse: pays for private sessions.
         observe: hears transitions, with the session's id in hex.
-        jobs: by name, and `job_seconds` in which each must return.
-        job_seconds: the same.
+        jobs: by name.
+        job_seconds: in which each of them must return.
         lease: seconds for which a session is this process's without renewal.
         poll: seconds between looks.
         resolve: called with what came of answers.

@@ -118,9 +118,10 @@ def test_sessions_of_a_file_among_members_with_tables_and_votes(folder, capsys):
     with ThreadPoolExecutor(6) as pool:
         secured = {"port": port, "certificate": secure.chain, "key": secure.key, "as_json": True}
         serving = pool.submit(serve, folder / "sessions.toml", side_by_side=True, **secured)
-        err = ""
+        err, until = "", time.monotonic() + 60
         while not ("votes: waits" in err and "ages: waits" in err):  # nobody comes before
             assert not serving.done()
+            assert time.monotonic() < until
             time.sleep(0.05)
             err += capsys.readouterr().err
         for done in [pool.submit(taking_part, number) for number in range(1, 6)]:

@@ -108,6 +108,37 @@ def running(tmp_path, certificates, *, members=NAMES, others=(), spec=None, **op
     return play(run())
 
 
+def test_a_service_ends_when_those_who_ask_late_know_how_the_session_ended(tmp_path, certificates):
+    async def asking_late(service):
+        async with connected(service, certificates, NAMES[0]) as connection:
+            exchange, next_letter = connection.exchange, connection.next_letter
+
+            async def without_letter(session, body, after=None, wait=0.0):
+                return await exchange(session, body)
+
+            async def later(*arguments, **options):
+                await asyncio.sleep(0.5)
+                return await next_letter(*arguments, **options)
+
+            connection.exchange, connection.next_letter = without_letter, later
+            answers = {"sum": lambda terms: {"v": VALUES[NAMES[0]]}}
+            options = {"state": tmp_path / NAMES[0], "warm": False, "policy": POLICY, "sessions": 1}
+            return await asyncio.wait_for(take_part(connection, NAMES[0], answers, **options), 30)
+
+    async def run():
+        with service_at(tmp_path, certificates) as service:
+            running = asyncio.create_task(service.run(a_sum()))
+            while service.url.endswith(":0"):  # until it listens
+                await asyncio.sleep(0.01)
+            others = [member(service, certificates, tmp_path, name) for name in NAMES[1:]]
+            ended = await asyncio.gather(asking_late(service), *others)
+            return await running, ended
+
+    (view,), ended = play(run())
+    assert view.state is State.COMPLETED
+    assert {one[0].phase for one in ended} == {"completed"}
+
+
 def test_a_phase_costs_a_member_one_request(tmp_path, certificates, monkeypatch):
     monkeypatch.setattr(client_module, "WAIT_SECONDS", 30.0)
     monkeypatch.setattr(client_module, "LINGER_SECONDS", 120.0)
@@ -580,6 +611,9 @@ def test_a_policy_for_some_private_rounds_is_for_no_more_whatever_the_process(tm
     assert (first.state, second.state) == (State.COMPLETED, State.FAILED)
     assert {(one[0].phase, two[0].phase) for one, two in ended} <= {("completed", "refused"), ("completed", "aborted")}
     assert any("has taken part in as many" in why for why in second.refused.values())
+    noted = (tmp_path / names[0] / "private").read_text().splitlines()
+    assert noted[0].startswith("epsilon 1000.0, delta 1e-05, rounds 1, ")
+    assert noted[1:] == [first.session]
 
 
 def test_private_sessions_under_one_demand_are_not_counted_by_another(tmp_path):
