@@ -243,6 +243,7 @@ def test_an_interrupt_while_modules_are_loaded_is_no_traceback(run: Run, module:
 WORKERS = """
 import multiprocessing, os, signal, time
 from protocols.simulation.workers import Workers
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who started us may ignore it
 def fail(*_):
     {how}
     time.sleep(600)
