@@ -84,13 +84,14 @@ class Session:
 
     def unmask(self) -> None:
         """What Server does when it closes its last round, from shares to the unmasked sum."""
-        shares = unmasking.collect_shares(self.responses)
+        given = unmasking.Given(self.responses)
         recovered = unmasking.recover(
             self.session_id,
             self.advertised,
             lambda dealer: {},  # read where a share is wrong, and none is
-            seed_shares={owner: shares[owner] for owner in self.survivors},
-            key_shares={owner: shares[owner] for owner in self.dropped},
+            given,
+            survivors=self.survivors,
+            dropped=self.dropped,
             threshold=self.threshold,
         )
         unmasking.remove_masks(

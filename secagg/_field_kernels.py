@@ -137,6 +137,16 @@ def weighted_sums(weights: Any, values: Any, sums: Any) -> None:
 
 
 @compiled
+def at_zero(points: Any, values: Any, sums: Any) -> None:
+    """sums[r, l] = the polynomial at zero that is values[r, :, l] at points[r]; equal rows of points share weights."""
+    weights = np.empty(points.shape[1], dtype=np.uint64)
+    for row in range(points.shape[0]):
+        if row == 0 or not np.array_equal(points[row], points[row - 1]):
+            lagrange_at_zero(points[row], weights)
+        weighted_sums(weights, values[row], sums[row])
+
+
+@compiled
 def syndromes(points: Any, weights: Any, columns: Any, result: Any) -> None:
     """result[k, l] = sum over i of weights[i] * columns[l, i] * points[i]**k: zero on polynomials of low degree."""
     powers = weights.copy()

@@ -75,6 +75,15 @@ def weighted_sums(weights: Elements, values: Elements) -> Elements:
     return sums
 
 
+def at_zero(points: Elements, values: Elements) -> Elements:
+    """Return the values at zero of many polynomials: points (m, t), values (m, t, columns); returns (m, columns)."""
+    from . import _field_kernels
+
+    sums = np.empty((values.shape[0], values.shape[2]), dtype=np.uint64)
+    _field_kernels.at_zero(np.ascontiguousarray(points), np.ascontiguousarray(values), sums)
+    return sums
+
+
 def syndromes(points: Elements, values: Elements, threshold: int) -> Elements:
     """Return (m - threshold, columns) syndromes: zero in a column iff its values lie on a polynomial of degree < t."""
     from . import _field_kernels

@@ -63,12 +63,30 @@ def decode_body(body: bytes | memoryview, message_type: Any) -> Any:
         message = _decoder(message_type).decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise MalformedMessage(f"the message cannot be decoded: {printable(error)}") from None
-    written = bytearray()  # which is held against a view without a copy of that
-    _ENCODER.encode_into(message, written)
-    if len(written) != len(body) or not written.startswith(body):
+    if not _is_written(message, body):
         # The decoder overlooks what this finds: a key twice in a map, a last field left out, a number in a long form.
         raise MalformedMessage("the message is not written in the one way that it can be")
     return message
+
+
+def _is_written(message: Any, body: bytes | memoryview) -> bool:
+    """Tell whether this is how a message is written, given that it was decoded from this.
+
+    One of which most is bytes that lie there as they are need not be copied for that. Its `pieces()` are how it is
+    written: views of what is long, and bytes of all that is around it.
+    """
+    pieces = getattr(message, "pieces", None)
+    if pieces is None:
+        written = bytearray()  # which is held against a view without a copy of that
+        _ENCODER.encode_into(message, written)
+        return len(written) == len(body) and written.startswith(body)
+    at = 0
+    for piece in pieces():
+        # Where all before a view is written so, and says how long it is, the decoder has found the view just here.
+        if not isinstance(piece, memoryview) and body[at : at + len(piece)] != piece:
+            return False
+        at += len(piece)
+    return at == len(body)
 
 
 def fingerprint(data: bytes) -> bytes:

@@ -44,7 +44,8 @@ def warm_up(config: RoundConfig | None = None) -> None:
         for codec in config.codecs:
             codec.warm_up()
     shares = shamir.split(bytes(32), threshold=2, indices=range(1, _SHARES + 1))
-    shamir.reconstruct_many((1, 2), [[shares[1]], [shares[2]]], num_bytes=32)
+    table = np.array([[list(shares[1]), list(shares[2])]], dtype=np.uint8)
+    shamir.reconstruct_many([[1, 2]], table, num_bytes=32)
     shamir.reconstruct_robust(shares | {1: b"\1" + shares[1][1:]}, threshold=2, num_bytes=32)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -26,8 +26,6 @@ from .deadlines import Deadlines
 from .views import Outcome
 
 T = TypeVar("T")
-LARGE_BYTES = 64 * 1024
-"""From here on most of what a coordinator does with a message lets go of the interpreter lock."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,6 @@ class Driver:
         mailbox: of the session.
         deadlines: of its phases.
         executor: for all computing. One of its own with a thread for each processor when None.
-        threads: for large messages side by side.
         deadline: of the present phase, in seconds since 1970, where it began before; None for now.
         needed: how many answers a phase needs at least: before its deadline none is closed with fewer.
         clock: seconds since 1970.
@@ -120,7 +117,6 @@ class Driver:
         deadlines: Deadlines | None = None,
         *,
         executor: Executor | None = None,
-        threads: int = 1,
         deadline: float | None = None,
         needed: Callable[[str], int] = lambda phase: 0,
         clock: Callable[[], float] = time.time,
@@ -129,7 +125,6 @@ class Driver:
         self._mailbox = mailbox
         self._deadlines = deadlines or Deadlines()
         self._executor = executor
-        self._threads = threads
         self._deadline = deadline
         self._needed = needed
         self._clock = clock
@@ -184,7 +179,7 @@ class Driver:
     async def receive(self, arrivals: Sequence[Arrival], *, noted: bool = False) -> None:
         """Hand answers to the coordinator, in order; `noted` says that their senders were told before."""
         if arrivals:
-            seen = await self._work(lambda: receive_all(self.coordinator, arrivals, self._threads))
+            seen = await self._work(lambda: receive_all(self.coordinator, arrivals))
             self._answered += sum(each.outcome.receipt is Receipt.ACCEPTED for each in seen)
             if not noted:
                 await self._mailbox.note(seen, self.coordinator.excluded)
@@ -227,27 +222,17 @@ class Driver:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
 
-def receive_all(coordinator: Coordinator, arrivals: Sequence[Arrival], threads: int = 1) -> list[Seen]:
+def receive_all(coordinator: Coordinator, arrivals: Sequence[Arrival]) -> list[Seen]:
     """Hand answers to a coordinator; return what came of each, in order.
 
-    Large ones of different senders go side by side: what comes of one does not hang on the others. Small ones, such as
-    keys, of which nobody may present another's, are taken one after another, so that to take them in again, in the
-    same order, comes to the same.
+    They are taken one after another, unless the coordinator takes many of different senders together: so to take them
+    in again, in the same order, comes to the same.
     """
     together = getattr(coordinator, "receive_many", None)
     senders = [arrival.sender for arrival in arrivals]
-    distinct = len(set(senders)) == len(senders)
-    if together is not None and distinct:
+    if together is not None and len(set(senders)) == len(senders):
         found = together({arrival.sender: arrival.body for arrival in arrivals})
         outcomes = [_outcome(found[sender]) for sender in senders]
-    elif (
-        threads > 1
-        and len(arrivals) > 1
-        and distinct
-        and sum(len(each.body) for each in arrivals) >= LARGE_BYTES * len(arrivals)
-    ):
-        with ThreadPoolExecutor(threads) as pool:
-            outcomes = list(pool.map(lambda arrival: _received(coordinator, arrival), arrivals))
     else:
         outcomes = [_received(coordinator, arrival) for arrival in arrivals]
     relay_to = coordinator.relay_to

@@ -342,7 +342,6 @@ class Runner:
             mailbox,
             work.orders.deadlines,
             executor=self._executor,
-            threads=self._threads,
             deadline=loaded.deadline if loaded.begun else None,
             needed=work.needed,
         )

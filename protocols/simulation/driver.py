@@ -1,8 +1,7 @@
 """The loop that drives a session of any protocol, everyone on one machine: simulations, the audit and tests.
 
 Every message goes through bytes. Participants are computed a few at a time, where they live (`places`). None runs while
-the coordinator does, so `coordinator_seconds` counts the coordinator alone. Where many large answers are there at once,
-threads hand them to it, as those of a service do.
+the coordinator does, so `coordinator_seconds` counts the coordinator alone.
 """
 
 from __future__ import annotations
@@ -10,9 +9,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from secagg.errors import SecAggError
@@ -22,9 +19,6 @@ from .places import Here, Message, Place
 
 C = TypeVar("C", bound=Coordinator)
 P = TypeVar("P", bound=Participant)
-
-_LARGE_BYTES = 64 * 1024
-"""From here on most of what a coordinator does with a message lets go of the interpreter lock."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,7 @@ class Session(Generic[C, P]):
         wire: what becomes of messages on their way.
         restart: name and participant -> the one that takes the next message, such as one restored from its dump.
         restart_coordinator: the same for the coordinator.
-        threads: for participants side by side, and for large messages to the coordinator.
+        threads: for participants side by side.
         elsewhere: where participants live, if not here: nobody joins here then, or is asked for inputs.
         on_progress: called with the phase, how many participants have been through it, and out of how many.
 
@@ -165,7 +159,7 @@ class Session(Generic[C, P]):
         if arrived and self.restart_coordinator is not None:
             self.coordinator = self.restart_coordinator(self.coordinator)
         with self._coordinating():
-            outcomes = self._received(arrived)
+            outcomes = list(map(self._receive, arrived, arrived.values()))
         receipts: dict[str, Receipt] = {}
         for (name, data), outcome in zip(arrived.items(), outcomes, strict=True):
             if isinstance(outcome, SecAggError):
@@ -178,20 +172,11 @@ class Session(Generic[C, P]):
                     self._answer(phase, recipient, data)
         return receipts
 
-    def _received(self, arrived: Mapping[str, bytes]) -> list[Receipt | SecAggError]:
-        def receive(name: str, data: bytes) -> Receipt | SecAggError:
-            try:
-                return self.coordinator.receive(name, data)
-            except SecAggError as error:
-                return error
-
-        if sum(map(len, arrived.values())) < _LARGE_BYTES * max(2, len(arrived)):
-            return list(map(receive, arrived, arrived.values()))
-        return list(self._pool.map(receive, arrived, arrived.values()))
-
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.threads)
+    def _receive(self, name: str, data: bytes) -> Receipt | SecAggError:
+        try:
+            return self.coordinator.receive(name, data)
+        except SecAggError as error:
+            return error
 
     @property
     def _place(self) -> Place:

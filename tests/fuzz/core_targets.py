@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -131,7 +132,10 @@ def shares(data: bytes) -> None:
             reconstruct(table, threshold=threshold % 16, num_bytes=num_bytes % 33)
         except SecAggError:
             continue
-    shamir.reconstruct_many(list(table), [[share] for share in table.values()], num_bytes=num_bytes % 33)
+    held = [share for share in table.values() if len(share) == size]
+    shares = np.frombuffer(b"".join(held), np.uint8).reshape(1, len(held), size)
+    with suppress(SecAggError):
+        shamir.reconstruct_many([list(table)[: len(held)]], shares, num_bytes=num_bytes % 33)
 
 
 def sealed(data: bytes) -> None:

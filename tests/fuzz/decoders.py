@@ -29,6 +29,7 @@ DECODERS: dict[str, tuple[str, ...]] = {
     "protocols.cli.budget": ("participants_file",),
     "protocols.cli.budget_terms": ("plan_file", "command_options"),
     "protocols.masking.server.holding": ("server_receive", "server_dump"),
+    "protocols.masking.server.unmasking": ("server_receive", "server_dump"),
     "protocols.core.framing": (
         *("message_bytes", "message_body", "client_answer", "server_receive", "paillier_message"),
         *("flower_announcement", "flower_memory", "flower_node", "flower_replies"),

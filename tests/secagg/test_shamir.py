@@ -206,7 +206,7 @@ def test_zero_and_duplicate_indices_mod_p_are_refused_everywhere(indices: list[i
         lambda: split_elements(table[0], threshold=1, indices=indices),
         lambda: reconstruct_elements(indices, table, threshold=1),
         lambda: reconstruct_elements_robust(indices, table, threshold=1),
-        lambda: reconstruct_many(indices, [[bytes(4)], [bytes(4)]], num_bytes=1),
+        lambda: reconstruct_many([[1, 2], indices], np.zeros((2, 2, 4), dtype=np.uint8), num_bytes=1),
     ]
     if len(shares) == 2:
         calls.append(lambda: reconstruct(shares, threshold=1, num_bytes=1))
@@ -243,8 +243,8 @@ def test_thresholds_out_of_range_are_refused_when_reconstructing(threshold: Any)
 def test_there_is_nothing_to_split_among_nobody() -> None:
     with pytest.raises(ParameterError):
         split(b"secret", threshold=1, indices=[])
-    with pytest.raises(ParameterError):
-        reconstruct_many([], [], num_bytes=1)
+    with pytest.raises(ParameterError, match="threshold of at least 1"):
+        reconstruct_many([[]], np.zeros((1, 0, 4), dtype=np.uint8), num_bytes=1)
 
 
 @pytest.mark.parametrize("values", [[PRIME], [-1], [2**40], [0.5], [True]])
@@ -409,7 +409,7 @@ def test_a_polynomial_whose_secret_is_no_byte_string_is_refused(value: int) -> N
     for function in (reconstruct, reconstruct_robust):
         with pytest.raises(InconsistentShares, match="no byte string"):
             function(shares, threshold=1, num_bytes=3)
-    assert reconstruct_many([1], [[shares[1]]], num_bytes=3) == [None]
+    assert reconstruct_many([[1]], rows([[shares[1]]]), num_bytes=3) == [None]
 
 
 def test_a_polynomial_whose_secret_is_too_long_is_refused() -> None:
@@ -417,10 +417,15 @@ def test_a_polynomial_whose_secret_is_too_long_is_refused() -> None:
     for function in (reconstruct, reconstruct_robust):
         with pytest.raises(InconsistentShares, match="more than 3 bytes"):
             function(shares, threshold=1, num_bytes=3)
-    assert reconstruct_many([1], [[shares[1]]], num_bytes=3) == [None]
+    assert reconstruct_many([[1]], rows([[shares[1]]]), num_bytes=3) == [None]
 
 
 # Many at once
+
+
+def rows(secrets: list[list[bytes]]) -> np.ndarray:
+    """Shares by secret, as `reconstruct_many` takes them."""
+    return np.array([[list(share) for share in shares] for shares in secrets], dtype=np.uint8)
 
 
 @given(st.data(), sharings(), st.integers(0, 33), st.integers(1, 4))
@@ -428,39 +433,52 @@ def test_reconstructing_many_agrees_with_reconstructing_each(
     data: st.DataObject, sharing: Sharing, num_bytes: int, count: int
 ) -> None:
     threshold, indices = sharing
-    chosen = data.draw(st.permutations(indices))[:threshold]
-    table: list[list[bytes]] = [[] for _ in chosen]
-    expected: list[bytes | None] = []
+    holders, table, expected = [], [], []
     for _ in range(count):
+        if not holders or data.draw(st.booleans()):  # else the same holders again
+            chosen = data.draw(st.permutations(indices))[:threshold]
         secret = data.draw(st.binary(min_size=num_bytes, max_size=num_bytes))
         shares = split(secret, threshold=threshold, indices=indices)
         if num_bytes and data.draw(st.booleans()):
             at = data.draw(st.sampled_from(chosen))
-            shares[at] = data.draw(st.sampled_from([*malformed(shares[at]), alter(shares[at], 0, 1 << 30)]))
+            wrong = [alter(shares[at], 0, 1 << 30), *malformed(shares[at])]
+            shares[at] = data.draw(st.sampled_from([share for share in wrong if len(share) == len(shares[at])]))
         some = {index: shares[index] for index in chosen}
         try:
             expected.append(reconstruct(some, threshold=threshold, num_bytes=num_bytes))
         except (EncodingError, InconsistentShares):
             expected.append(None)
-        for row, index in zip(table, chosen, strict=True):
-            row.append(shares[index])
-    assert reconstruct_many(chosen, table, num_bytes=num_bytes) == expected
+        holders.append([index % PRIME for index in chosen])
+        table.append(list(some.values()))
+    assert reconstruct_many(holders, rows(table).reshape(count, threshold, -1), num_bytes=num_bytes) == expected
 
 
-@pytest.mark.parametrize("table", [[], [[bytes(4)]], [[bytes(4)], []], [[bytes(4)]] * 3, [[bytes(4)], [bytes(4)] * 2]])
-def test_ragged_tables_are_refused(table: list[list[bytes]]) -> None:
-    with pytest.raises(ParameterError, match="one row of equal length for each of 2 indices"):
-        reconstruct_many([1, 2], table, num_bytes=1)
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.uint64])
+def test_indices_of_any_kind_of_integers_are_taken(kind: type[np.integer[Any]]) -> None:
+    shares = split(b"abc", threshold=2, indices=[100, 7])
+    table = rows([[shares[7], shares[100]]])
+    assert reconstruct_many(np.array([[7, 100]], dtype=kind), table, num_bytes=3) == [b"abc"]
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 3), (1, 1, 4), (2, 2, 4), (2, 4), (1, 2, 8)])
+def test_shares_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ParameterError, match="do not fit"):
+        reconstruct_many([[1, 2]], np.zeros(shape, dtype=np.uint8), num_bytes=1)
+    with pytest.raises(ParameterError, match="do not fit"):
+        reconstruct_many([[1, 2]], np.zeros((1, 2, 4), dtype=np.int8), num_bytes=1)
 
 
 @pytest.mark.parametrize("bad", [1.5, "1", None, float("nan")])
 def test_indices_that_are_no_integers_are_refused(bad: object) -> None:
     with pytest.raises(ParameterError, match="integers"):
         shamir.split(b"abc", threshold=1, indices=[bad, 2])
+    with pytest.raises(ParameterError, match="integers"):
+        reconstruct_many([[bad, 2]], np.zeros((1, 2, 4), dtype=np.uint8), num_bytes=3)
 
 
 def test_no_secrets_at_all_are_reconstructed_to_none_at_all() -> None:
-    assert shamir.reconstruct_many([1, 2], [[], []], num_bytes=32) == []
+    none = np.zeros((0, 2, shamir.share_bytes(32)), dtype=np.uint8)
+    assert reconstruct_many(np.zeros((0, 2), dtype=np.int64), none, num_bytes=32) == []
 
 
 def test_a_table_of_secrets_is_no_vector() -> None:

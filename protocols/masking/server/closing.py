@@ -97,8 +97,8 @@ def unmask(
     Raises:
         InconsistentShares: a secret cannot be reconstructed.
     """
-    shares = unmasking.collect_shares(
-        (holder, owners(state, graph, holder), given) for holder, given in state.responses.items()
+    given = unmasking.Given(
+        (holder, owners(state, graph, holder), shares) for holder, shares in state.responses.items()
     )
     dropped = state.shared - state.masked
 
@@ -110,8 +110,9 @@ def unmask(
         session_id,
         state.advertised,
         committed,
-        seed_shares={owner: shares.get(owner, {}) for owner in state.masked},
-        key_shares={owner: shares.get(owner, {}) for owner in dropped},
+        given,
+        survivors=state.masked,
+        dropped=dropped,
         threshold=state.config.topology.threshold,
     )
     unmasking.remove_masks(

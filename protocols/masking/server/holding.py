@@ -36,7 +36,8 @@ def recipients(state: ServerState, graph: Graph, dealer: int) -> list[int]:
 def owners(state: ServerState, graph: Graph, holder: int) -> list[int]:
     """Return of whom a client gives shares, in the order in which it does: of whom it has not complained."""
     held = graph.holders(holder) & state.shared  # who holds a client's shares deals it shares
-    return sorted(held - {owner for owner, complaining in state.complaints.items() if holder in complaining})
+    complained = {owner for owner, complaining in state.complaints.items() if holder in complaining}
+    return sorted(held - complained if complained else held)
 
 
 class Dealt:

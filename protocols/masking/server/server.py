@@ -46,7 +46,7 @@ from . import checks, closing, holding, outbox
 from .state import ServerState
 
 _COLLECTED_IN = {tag: phase for phase, tag in SERVER_TRANSITIONS}
-_ORDER = list(ServerPhase)
+_ORDER = {phase: number for number, phase in enumerate(ServerPhase)}
 
 
 @final
@@ -198,15 +198,16 @@ class Server(OneCopy):
         except PeerError as error:
             with self._step() as transitions:
                 raise self._exclude(number, error, transitions) from None
+        fingerprint = wire.fingerprint(data)
         with self._step() as transitions:
-            receipt = self._admit(number, message, wire.fingerprint(data))
+            receipt = self._admit(number, message, fingerprint)
             if receipt is not Receipt.ACCEPTED:
                 return receipt
             try:
                 self._take(number, message)
             except PeerError as error:
                 raise self._exclude(number, error, transitions) from None
-            self._state.accepted[number] = wire.fingerprint(data)
+            self._state.accepted[number] = fingerprint
             transitions.append(MessageAccepted(self.phase, sender, len(data)))
             return receipt
 
@@ -296,24 +297,26 @@ class Server(OneCopy):
 
     def _admit(self, number: int, message: ToServer, fingerprint: bytes) -> Receipt:
         """Return whether to take a message in; raise UnexpectedMessage if it breaks a rule."""
-        culprits = {self._participants.name(number)}
         tag = str(type(message).__struct_config__.tag)
         if message.session_id != self._session_id or message.sender != number:
-            raise UnexpectedMessage(f"a {tag} of another session or sender", culprits=culprits)
+            raise self._unexpected(number, f"a {tag} of another session or sender")
         if self._state.accepted.get(number) == fingerprint:
             return Receipt.DUPLICATE
         due = _COLLECTED_IN[tag]
-        if self.ended or _ORDER.index(due) < _ORDER.index(self.phase):
+        if self.ended or _ORDER[due] < _ORDER[self.phase]:
             return Receipt.LATE
         if due is not self.phase:
-            raise UnexpectedMessage(f"a {tag} during {self.phase}", culprits=culprits)
+            raise self._unexpected(number, f"a {tag} during {self.phase}")
         if number in self._state.excluded:
-            raise UnexpectedMessage(f"a {tag} from a client that was excluded", culprits=culprits)
+            raise self._unexpected(number, f"a {tag} from a client that was excluded")
         if number not in self._speakers:
-            raise UnexpectedMessage(f"a {tag} from a client that has no part in {self.phase}", culprits=culprits)
+            raise self._unexpected(number, f"a {tag} from a client that has no part in {self.phase}")
         if number in self._heard:
-            raise UnexpectedMessage(f"a second {tag}", culprits=culprits)
+            raise self._unexpected(number, f"a second {tag}")
         return Receipt.ACCEPTED
+
+    def _unexpected(self, number: int, reason: str) -> UnexpectedMessage:
+        return UnexpectedMessage(reason, culprits={self._participants.name(number)})
 
     def _take(self, number: int, message: ToServer) -> None:
         """Check the whole message, then keep what is needed of it; an input is added to the sums."""

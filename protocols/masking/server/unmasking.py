@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from secagg import masking, shamir
 from secagg.derivation import HASH_BYTES
@@ -24,9 +26,6 @@ from secagg.residues import Residues
 
 from .. import derivations
 from ..messages import SECRET_BYTES, SHARE_BYTES, AdvertiseKeys, records
-
-Shares = Mapping[int, bytes]
-"""holder id -> its share"""
 
 Commitments = Callable[[int], Mapping[int, bytes]]
 """Takes a dealer: holder -> what its two shares (of the seed, of the key) are committed to by, side by side"""
@@ -44,25 +43,51 @@ class Recovered:
         return f"Recovered({len(self.self_mask_seeds)} seeds, {len(self.mask_keys)} keys, liars={set(self.liars)})"
 
 
-def collect_shares(responses: Iterable[tuple[int, Iterable[int], bytes]]) -> dict[int, Shares]:
-    """Turn holders, each with the owners of its shares in the order in which these lie there, into shares by owner.
+class Given:
+    """The shares that holders gave, by owner: records that came by holder are wanted by owner, a million in all.
 
-    Each owner's come in the order of their holders.
+    Args:
+        responses: holders, each with the owners of its shares, and the shares side by side in the same order.
     """
-    shares: dict[int, dict[int, bytes]] = defaultdict(dict)
-    for holder, owners, together in sorted(responses, key=operator.itemgetter(0)):
-        for owner, share in zip(owners, records(together, SHARE_BYTES), strict=True):
-            shares[owner][holder] = share
-    return dict(shares)
+
+    def __init__(self, responses: Iterable[tuple[int, Sequence[int], bytes]]) -> None:
+        holders, owners, shares = zip(*sorted(responses, key=operator.itemgetter(0)), strict=True)
+        counts = np.fromiter(map(len, owners), np.intp, len(owners))
+        of = np.fromiter(itertools.chain.from_iterable(owners), np.int32, counts.sum())
+        order = of.argsort(kind="stable")  # by owner, and by holder for each
+        self._owners = of[order]
+        self._holders = np.repeat(np.array(holders, dtype=np.int32), counts)[order]
+        self._shares = np.frombuffer(b"".join(shares), np.uint8).reshape(of.size, SHARE_BYTES).take(order, axis=0)
+
+    def of(self, owner: int) -> dict[int, bytes]:
+        """Return holder -> its share of an owner's secret, ascending by holder."""
+        first, end = np.searchsorted(self._owners, np.array([owner, owner + 1], dtype=np.int32))
+        return {
+            holder: share.tobytes()
+            for holder, share in zip(self._holders[first:end].tolist(), self._shares[first:end], strict=True)
+        }
+
+    def reconstruct(self, owners: Sequence[int], threshold: int) -> dict[int, bytes | None]:
+        """Reconstruct owners' secrets, each from the shares of its lowest holders; None where these make no secret.
+
+        Raises:
+            InconsistentShares: so few hold shares of an owner's.
+        """
+        firsts, ends = np.searchsorted(self._owners, np.array([owners, np.add(owners, 1)], dtype=np.int32))
+        if (ends - firsts < threshold).any():
+            raise InconsistentShares(f"{threshold} shares of each secret are needed, but of one there are fewer")
+        chosen = firsts[:, np.newaxis] + np.arange(threshold)
+        return _reconstruct(owners, self._holders[chosen], self._shares[chosen])
 
 
 def recover(
     session_id: bytes,
     advertised: Mapping[int, AdvertiseKeys],
     commitments: Commitments,
+    given: Given,
     *,
-    seed_shares: Mapping[int, Shares],
-    key_shares: Mapping[int, Shares],
+    survivors: Iterable[int],
+    dropped: Iterable[int],
     threshold: int,
 ) -> Recovered:
     """Reconstruct the self-mask seed of each survivor and the mask key of each dropped client.
@@ -71,8 +96,9 @@ def recover(
         session_id: of this session.
         advertised: everyone's keys.
         commitments: to all shares; asked for where a share is wrong.
-        seed_shares: owner -> holder -> share, at least `threshold` of each owner's.
-        key_shares: the same.
+        given: the shares, at least `threshold` of each secret.
+        survivors: whose seeds are wanted.
+        dropped: whose keys are wanted.
         threshold: shares that make a secret.
 
     Raises:
@@ -90,34 +116,34 @@ def recover(
         mask_keys[owner] = KeyPair(secret)
         return mask_keys[owner].public_bytes == advertised[owner].mask_public_key
 
-    def fit(kind: int, owner: int, shares: Shares) -> dict[int, bytes]:
-        committed = commitments(owner)
-        return {
+    def fit(kind: int, owner: int) -> dict[int, bytes]:
+        committed, shares = commitments(owner), given.of(owner)
+        fits = {
             holder: share
             for holder, share in shares.items()
             if derivations.share_commitment(kind, session_id, owner, holder, share)
             == records(committed[holder], HASH_BYTES)[kind]
         }
+        liars.update(shares.keys() - fits.keys())
+        return fits
 
-    kinds = ((seed_shares, is_seed), (key_shares, is_key))
+    kinds = ((sorted(survivors), is_seed), (sorted(dropped), is_key))
     secrets, fitting = [], []
     liars: set[int] = set()
-    for kind, (shares, verify) in enumerate(kinds):
-        found = _reconstruct_all({owner: _lowest(held, threshold) for owner, held in shares.items()})
+    for kind, (owners, verify) in enumerate(kinds):
+        found = given.reconstruct(owners, threshold)
         good = {owner: secret for owner, secret in found.items() if secret is not None and verify(owner, secret)}
-        left = {owner: fit(kind, owner, shares[owner]) for owner in shares.keys() - good.keys()}
-        liars.update(*(shares[owner].keys() - fits.keys() for owner, fits in left.items()))
         secrets.append(good)
-        fitting.append(left)
+        fitting.append({owner: fit(kind, owner) for owner in owners if owner not in good})
     if any(len(fits) < threshold for left in fitting for fits in left.values()):
         raise InconsistentShares(
             f"too few shares are what their dealers committed to: {threshold} of each secret are needed", culprits=liars
         )
     cheats: set[int] = set()
     for good, left, (_, verify) in zip(secrets, fitting, kinds, strict=True):
-        # Who never lied comes first: then owners have their holders in common, and are computed side by side.
+        # Who never lied comes first: then owners have their holders in common, and their coefficients, too.
         chosen = {owner: _lowest(fits, threshold, last=liars) for owner, fits in left.items()}
-        again = _reconstruct_all(chosen)
+        again = _reconstruct_from(chosen, threshold)
         good |= {owner: secret for owner, secret in again.items() if secret is not None and verify(owner, secret)}
         cheats |= again.keys() - good.keys()
     if cheats:
@@ -170,24 +196,21 @@ def remove_masks(
     )
 
 
-def _lowest(shares: Shares, threshold: int, last: Collection[int] = ()) -> dict[int, bytes]:
+def _lowest(shares: Mapping[int, bytes], threshold: int, last: Collection[int]) -> dict[int, bytes]:
     """Return the shares of so many holders: the lowest, but for some who come after all others."""
-    holders = sorted(shares)
-    if last:
-        holders = sorted(sorted(holders, key=last.__contains__)[:threshold])
-    return {holder: shares[holder] for holder in holders[:threshold]}
+    holders = sorted(sorted(sorted(shares), key=last.__contains__)[:threshold])
+    return {holder: shares[holder] for holder in holders}
 
 
-def _reconstruct_all(shares: Mapping[int, Shares]) -> dict[int, bytes | None]:
-    """Reconstruct each owner's secret from the shares given, or to None where they do not make a byte string.
+def _reconstruct_from(shares: Mapping[int, Mapping[int, bytes]], threshold: int) -> dict[int, bytes | None]:
+    """Reconstruct owners' secrets, each from the shares of as many holders as the threshold."""
+    holders = np.array([list(held) for held in shares.values()], dtype=np.int32).reshape(-1, threshold)
+    together = b"".join(itertools.chain.from_iterable(held.values() for held in shares.values()))
+    table = np.frombuffer(together, np.uint8).reshape(-1, threshold, SHARE_BYTES)
+    return _reconstruct(list(shares), holders, table)
 
-    Owners whose shares are held by the same clients are put side by side: their Lagrange coefficients are the same.
-    """
-    owners_by_holders: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for owner, held in shares.items():
-        owners_by_holders[tuple(held)].append(owner)
-    secrets: dict[int, bytes | None] = {}
-    for holders, owners in owners_by_holders.items():
-        table = [[shares[owner][holder] for owner in owners] for holder in holders]
-        secrets.update(zip(owners, shamir.reconstruct_many(holders, table, num_bytes=SECRET_BYTES), strict=True))
-    return secrets
+
+def _reconstruct(
+    owners: Sequence[int], holders: npt.NDArray[np.int32], shares: npt.NDArray[np.uint8]
+) -> dict[int, bytes | None]:
+    return dict(zip(owners, shamir.reconstruct_many(holders, shares, num_bytes=SECRET_BYTES), strict=True))

@@ -324,9 +324,9 @@ def test_no_secret_is_reconstructed_more_than_twice_however_many_lie(monkeypatch
     reconstructed: list[int] = []
     whole = shamir.reconstruct_many
 
-    def counted(holders: Any, table: Any, **rest: Any) -> Any:
-        reconstructed.append(len(table[0]))
-        return whole(holders, table, **rest)
+    def counted(holders: Any, shares: Any, **rest: Any) -> Any:
+        reconstructed.append(len(shares))
+        return whole(holders, shares, **rest)
 
     monkeypatch.setattr(unmasking.shamir, "reconstruct_many", counted)
 

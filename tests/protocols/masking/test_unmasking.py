@@ -51,12 +51,17 @@ class Dealt:
                 shares[holder] = (element % PRIME).to_bytes(4, "little") + shares[holder][4:]
 
     def recover(self) -> unmasking.Recovered:
+        dealt = self.seed_shares | self.key_shares
+        holders = sorted({holder for shares in dealt.values() for holder in shares})
+        owners = {holder: [owner for owner in sorted(dealt) if holder in dealt[owner]] for holder in holders}
+        responses = [(at, owners[at], b"".join([dealt[owner][at] for owner in owners[at]])) for at in holders]
         return unmasking.recover(
             SESSION,
             self.advertised,
             self.commitments.__getitem__,
-            seed_shares=self.seed_shares,
-            key_shares=self.key_shares,
+            unmasking.Given(responses),
+            survivors=self.seed_shares,
+            dropped=self.key_shares,
             threshold=self.threshold,
         )
 
@@ -118,25 +123,27 @@ def test_shares_that_fit_are_taken_of_liars_where_too_few_others_are_left():
     dealt.assert_recovered({1, 2})
 
 
-@pytest.mark.parametrize("nonsense", [b"", b"\xff" * shamir.share_bytes(SECRET_BYTES), bytes(7)])
-def test_malformed_shares_are_left_out_and_their_holders_named(nonsense):
+def test_malformed_shares_are_left_out_and_their_holders_named():
     dealt = Dealt(5, 3)
-    dealt.seed_shares[2][1] = nonsense
+    dealt.seed_shares[2][1] = b"\xff" * shamir.share_bytes(SECRET_BYTES)
     dealt.assert_recovered({1})
 
 
-def test_exactly_the_threshold_is_enough():
+def test_exactly_the_threshold_is_enough_and_one_share_less_is_not():
     dealt = Dealt(5, 3)
     for shares in (dealt.seed_shares[2], dealt.key_shares[1]):
         for holder in (1, 4):
             del shares[holder]
     dealt.assert_recovered()
+    del dealt.key_shares[1][3]
+    with pytest.raises(InconsistentShares, match="3 shares of each secret are needed"):
+        dealt.recover()
 
 
 def test_shares_by_holder_become_shares_by_owner():
     share = bytes(range(shamir.share_bytes(SECRET_BYTES)))
     other = share[::-1]
-    found = unmasking.collect_shares([(1, [2, 3, 4], share + other + share), (2, [3], share)])
-    assert found == {2: {1: share}, 3: {1: other, 2: share}, 4: {1: share}}
-    with pytest.raises(ValueError, match="zip"):
-        unmasking.collect_shares([(1, [2, 3], share)])
+    given = unmasking.Given([(2, [3], share), (1, [2, 3, 4], share + other + share)])
+    assert [given.of(owner) for owner in range(1, 6)] == [{}, {1: share}, {1: other, 2: share}, {1: share}, {}]
+    with pytest.raises(ValueError, match="reshape"):
+        unmasking.Given([(1, [2, 3], share)])

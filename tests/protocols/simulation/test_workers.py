@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -321,36 +320,6 @@ def test_the_coordinators_seconds_are_its_own(monkeypatch):
     assert running.coordinator_processor_seconds == 28
     assert {cost.seconds for cost in running.costs.values()} == {100.0}
     assert running.phase_seconds == {"first": 707, "second": 707}
-
-
-class Meeting(Hearer):
-    """Hears messages only as two threads bring them at the same time, and refuses some."""
-
-    def __init__(self) -> None:
-        super().__init__(b"", lambda: None)
-        self.barrier = threading.Barrier(2)
-
-    def receive(self, sender: str, data: bytes) -> Receipt:
-        self.barrier.wait(timeout=60)
-        if sender in NAMES[2:4]:
-            raise MalformedMessage("not heard", culprits={sender})
-        return Receipt.ACCEPTED
-
-
-class Bringing(Here):
-    """Brings all answers at once."""
-
-    def ask(self, messages):
-        return iter([(name, Answer(bytes(driver._LARGE_BYTES), 0.0)) for name, _ in messages][:6])
-
-
-def test_large_answers_that_are_there_at_once_are_brought_by_threads():
-    nowhere = Tellers()
-    running = Session(
-        Meeting(), nowhere.join, nowhere.inputs, elsewhere=Bringing(nowhere.join, nowhere.inputs), threads=2
-    )
-    running.collect()
-    assert [(refusal.name, refusal.by_coordinator) for refusal in running.refusals] == [(n, True) for n in NAMES[2:4]]
 
 
 def config(adversary: Adversary = Adversary.SEMI_MALICIOUS_SERVER) -> RoundConfig:
