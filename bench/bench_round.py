@@ -60,8 +60,8 @@ def test_server_of_a_round(benchmark, report):
         finding.add_ratio(what, ratio, asked="under 2.5", met=ratio.median < 2.5)
     _add_costs(finding, runs)
     finding.notes += [
-        "the server's seconds are all that it does in all rounds, decoding and encoding of messages included; masks are "
-        "removed on all cores, the rest is done on one",
+        "the server's seconds are all that it does in all rounds, decoding and encoding of messages included: masks are "
+        "removed on all cores, all else is done on one",
         "the number of orphaned pairs is the expected one: the graph is random in each session (within 2 %)",
     ]
     _add_rows(finding, sizes, timings, runs, theirs)
