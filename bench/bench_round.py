@@ -61,8 +61,8 @@ def test_server_of_a_round(benchmark, report):
         finding.add_ratio(what, ratio, asked=f"at most {most}", met=ratio.median <= most)
     _add_costs(finding, runs)
     finding.notes += [
-        "the server's seconds are all that it does in all rounds, decoding and encoding of messages included; all cores "
-        "remove masks, and one does the rest",
+        "the server's seconds are all that it does in all rounds, decoding and encoding of messages included; masks "
+        "are removed on all cores, and the rest is done on one",
         "the number of orphaned pairs is the expected one: the graph is random in each session (within 2 %)",
     ]
     _add_rows(finding, sizes, timings, runs, theirs)
