@@ -11,6 +11,14 @@ from pathlib import Path
 
 from secagg.prg import cpu_count
 
+INSTRUCTIONS = {
+    "avx2": "AVX2",
+    "aes": "AES",
+    "vaes": "VAES",
+    "avx512f": "AVX-512",
+    "avx512ifma": "IFMA",
+    "avx512vbmi": "VBMI",
+}
 LIBRARIES = ("secagg", "numpy", "numba", "pycryptodome", "pynacl", "msgspec", "gmpy2", "phe", "galois", "dp-accounting")
 
 
@@ -19,12 +27,22 @@ def facts() -> dict[str, str]:
     return {
         "processor": _processor(),
         "cores": str(cpu_count()),
+        "instructions": instructions(),
         "memory": _memory(),
         "system": f"{_distribution()}{platform.system()} {platform.machine()}",
         "python": sys.version.split()[0],
         "versions": ", ".join(f"{library} {_version(library)}" for library in LIBRARIES),
         "commit": _commit(),
     }
+
+
+def instructions() -> str:
+    """Return which of the instructions that matter here compiled loops use: NUMBA_CPU_NAME and _FEATURES have a say."""
+    from numba.core.registry import cpu_target
+
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    used = [name for feature, name in INSTRUCTIONS.items() if f"+{feature}" in features.split(",")]
+    return ", ".join(used) or "none beyond the ordinary"
 
 
 def load() -> str:

@@ -32,6 +32,12 @@ PARTS = (
         ("bench_round.py::test_server_of_a_round",),
     ),
     Part(
+        "large",
+        "1,000 clients of 1,000,000 numbers, and 10,000 clients, beside what they must do; not with --quick",
+        ("bench_round.py::test_a_long_vector", "bench_round.py::test_many_clients"),
+        quick=False,
+    ),
+    Part(
         "unmasking",
         "the server's last step, against Flower's own arithmetic on the same work",
         ("bench_unmasking.py::test_server_unmasking",),
@@ -54,6 +60,12 @@ PARTS = (
             "bench_paillier.py::test_server_sum",
             "bench_paillier.py::test_bytes_on_the_wire[2048]",
         ),
+    ),
+    Part(
+        "committee",
+        "1,000 clients x 1,000,000 summed and opened by 3 of 5 members, against bare gmpy2; not with --quick",
+        ("bench_paillier.py::test_a_million_parameters",),
+        quick=False,
     ),
     Part("ckks", "the same sums by TenSEAL's homomorphic encryption", ("bench_ckks.py",)),
     Part(

@@ -75,7 +75,8 @@ def test_the_table_has_ours_peer_and_limit_and_a_figures_own_note() -> None:
         "two failed, and is left out: AssertionError: wrong",
     ]
     assert (
-        report.remarks(results(scale="quick"))[0] == "left out of quick comparisons: flower, statistics, ray, service"
+        report.remarks(results(scale="quick"))[0]
+        == "left out of quick comparisons: large, flower, committee, statistics, ray, service"
     )
 
 

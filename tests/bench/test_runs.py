@@ -108,14 +108,16 @@ def test_parts_name_benchmarks_that_exist() -> None:
 def test_unknown_parts_are_refused() -> None:
     assert chosen([]) == PARTS
     assert [each.name for each in PARTS if each not in chosen([], quick=True)] == [
+        "large",
         "flower",
+        "committee",
         "statistics",
         "ray",
         "service",
     ]
     assert [each.name for each in chosen(["flower"], quick=True)] == ["flower"]
     assert [each.name for each in chosen(["import", "masks"])] == ["masks", "import"]
-    with pytest.raises(ParameterError, match="no benchmark 'nonsense'; there are round, unmasking"):
+    with pytest.raises(ParameterError, match="no benchmark 'nonsense'; there are round, large, unmasking"):
         chosen(["masks", "nonsense"])
 
 
