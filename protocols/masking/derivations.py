@@ -33,13 +33,17 @@ def pairwise_mask_seed(agreed: bytes, session_id: bytes, one: tuple[int, bytes],
     return derive(agreed, Label.PAIRWISE_MASK, session_id, _id(low[0]), low[1], _id(high[0]), high[1])
 
 
-def share_encryption_key(
-    agreed: bytes, session_id: bytes, sender: tuple[int, bytes], recipient: tuple[int, bytes]
-) -> bytes:
-    """Return the key of the one ciphertext from sender to recipient; each is (client id, cipher public key)."""
-    return derive(
-        agreed, Label.SHARE_ENCRYPTION, session_id, _id(sender[0]), sender[1], _id(recipient[0]), recipient[1]
-    )
+def share_encryption_keys(
+    agreed: bytes, session_id: bytes, one: tuple[int, bytes], other: tuple[int, bytes]
+) -> tuple[bytes, bytes]:
+    """Return the key of the one ciphertext from one end to the other, and of the one back.
+
+    Each end is (client id, cipher public key). One derivation makes both: who has the lower id sends under the first.
+    """
+    low, high = sorted((one, other))
+    both = derive(agreed, Label.SHARE_ENCRYPTION, session_id, _id(low[0]), low[1], _id(high[0]), high[1], length=64)
+    up, down = both[:32], both[32:]
+    return (up, down) if one is low else (down, up)
 
 
 def share_associated_data(session_id: bytes, sender_id: int, recipient_id: int) -> bytes:

@@ -162,10 +162,12 @@ class Client:
             agreed = agree(self.secret("cipher_private_key"), self.peers[peer]["cipher_public_key"])
         except Refused as refused:
             raise Refused(refused.error, (peer,)) from None
-        ends = [
-            (u32(i), (self.keys if i == self.id else self.peers[i])["cipher_public_key"]) for i in (sender, recipient)
+        low, high = [
+            (u32(i), (self.keys if i == self.id else self.peers[i])["cipher_public_key"])
+            for i in sorted((sender, recipient))
         ]
-        return derive(agreed, "SHARE_ENCRYPTION", self.session.id, *ends[0], *ends[1])
+        both = derive(agreed, "SHARE_ENCRYPTION", self.session.id, *low, *high, length=64)
+        return both[:32] if sender < recipient else both[32:]
 
     def _data(self, sender: int, recipient: int) -> bytes:
         assert self.session

@@ -27,6 +27,7 @@ def check(vector: dict[str, Any]) -> int:
     seed, agreed = bytes([9]) * 32, x25519_agree(private[1], public[3])
     one, other = [u32(1), public[1]], [u32(2), public[3]]
     pairwise = derive(agreed, "PAIRWISE_MASK", session.id, *one, *other)
+    sealing = derive(agreed, "SHARE_ENCRYPTION", session.id, *one, *other, length=64)
     (lanes,) = stream_lanes(pairwise, [(16, 4)])
     session.everyone = roster_digest([keys])
     ours = {
@@ -37,8 +38,8 @@ def check(vector: dict[str, Any]) -> int:
         "pairwise_mask_20_bits_16_lanes": pack([lane % 2**20 for lane in lanes], 20),
         "self_mask_stream_seed": derive(seed, "SELF_MASK", session.id, u32(1)),
         "self_mask_commitment": session.commitment(1, seed),
-        "share_encryption_key_1_to_2": derive(agreed, "SHARE_ENCRYPTION", session.id, *one, *other),
-        "share_encryption_key_2_to_1": derive(agreed, "SHARE_ENCRYPTION", session.id, *other, *one),
+        "share_encryption_key_1_to_2": sealing[:32],
+        "share_encryption_key_2_to_1": sealing[32:],
         "share_associated_data": frame("SHARE_ENCRYPTION", session.id, u32(1), u32(2)),
         "seed_share_commitment_1_to_2": session.share_commitments(1, 2, bytes(range(36)), b"")[:32],
         "key_share_commitment_1_to_2": session.share_commitments(1, 2, b"", bytes(range(36)))[32:],

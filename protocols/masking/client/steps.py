@@ -131,11 +131,11 @@ def share(party: Party, state: Advertised, roster: Roster) -> tuple[Shared, Shar
     for peer_id, entry in entries.items():
         peer_end = (peer_id, entry.cipher_public_key)
         agreed = _agree(cipher, peer_id, entry.cipher_public_key)
-        opening_key = derivations.share_encryption_key(agreed, session.session_id, peer_end, own_end)
+        sealing_key, opening_key = derivations.share_encryption_keys(agreed, session.session_id, own_end, peer_end)
         peers[peer_id] = Peer(entry.mask_public_key, entry.confirmation_public_key or b"", opening_key)
         sealed.append(
             aead.seal(
-                derivations.share_encryption_key(agreed, session.session_id, own_end, peer_end),
+                sealing_key,
                 seed_shares[peer_id] + key_shares[peer_id],
                 associated_data=derivations.share_associated_data(session.session_id, own_id, peer_id),
                 random=party.random,

@@ -70,6 +70,8 @@ def derived() -> dict[str, str]:
     agreed = KEYS[1].agree(KEYS[3].public_bytes)
     one, other = (1, KEYS[1].public_bytes), (2, KEYS[3].public_bytes)
     pairwise = derivations.pairwise_mask_seed(agreed, SESSION_ID, one, other)
+    forth, back = derivations.share_encryption_keys(agreed, SESSION_ID, one, other)
+    assert derivations.share_encryption_keys(agreed, SESSION_ID, other, one) == (back, forth)
     lanes = reduce_in_place(np.frombuffer(keystream(pairwise, 64), dtype="<u4").copy(), 20)
     values = {
         "session_id": SESSION_ID,
@@ -79,8 +81,8 @@ def derived() -> dict[str, str]:
         "pairwise_mask_20_bits_16_lanes": pack(lanes, 20),
         "self_mask_stream_seed": derivations.self_mask_stream_seed(SESSION_ID, 1, SEED),
         "self_mask_commitment": derivations.self_mask_commitment(SESSION_ID, 1, SEED),
-        "share_encryption_key_1_to_2": derivations.share_encryption_key(agreed, SESSION_ID, one, other),
-        "share_encryption_key_2_to_1": derivations.share_encryption_key(agreed, SESSION_ID, other, one),
+        "share_encryption_key_1_to_2": forth,
+        "share_encryption_key_2_to_1": back,
         "share_associated_data": derivations.share_associated_data(SESSION_ID, 1, 2),
         "seed_share_commitment_1_to_2": derivations.share_commitment(0, SESSION_ID, 1, 2, SHARE),
         "key_share_commitment_1_to_2": derivations.share_commitment(1, SESSION_ID, 1, 2, SHARE),
