@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import field
+from ._masked import is_masked_array
 from .errors import EncodingError, InconsistentShares, ParameterError, ThresholdError
 from .field import PRIME, Elements
 from .randomness import SYSTEM, RandomBytes
@@ -132,17 +133,18 @@ def reconstruct_many(indices: npt.ArrayLike, shares: npt.NDArray[np.uint8], *, n
         Secret j, or None where a share is malformed or the outcome is no byte string of that length.
 
     Raises:
-        ParameterError: an index is no integer, or zero or repeated mod p; the threshold is 0; or shapes do not fit.
+        ParameterError: an index is no integer, or zero or repeated mod p; the threshold is 0; shapes or dtypes do not
+            fit; or an array is masked.
     """
-    given = np.asarray(indices)
+    given, table = _array(indices, "indices"), _array(shares, "shares")
     size = share_bytes(num_bytes)
-    if given.ndim != 2 or not given.shape[1] or shares.dtype != np.uint8 or shares.shape != (*given.shape, size):
+    if given.ndim != 2 or not given.shape[1] or table.dtype != np.uint8 or table.shape != (*given.shape, size):
         raise ParameterError(
-            f"indices of shape {given.shape} and shares of shape {shares.shape} ({shares.dtype}) do not fit: they must "
+            f"indices of shape {given.shape} and shares of shape {table.shape} ({table.dtype}) do not fit: they must "
             f"be (secrets, threshold) and (secrets, threshold, {size}) of uint8, with a threshold of at least 1"
         )
     points = _point_rows(given)
-    elements = np.ascontiguousarray(shares).view("<u4").astype(np.uint64)
+    elements = np.ascontiguousarray(table).view("<u4").astype(np.uint64)
     right = (elements < PRIME).all(axis=(1, 2))
     elements[~right] = 0
     secrets = field.at_zero(points, elements)
@@ -212,10 +214,19 @@ def _points(indices: Sequence[int]) -> Elements:
     return points
 
 
+def _array(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    if is_masked_array(values):
+        raise ParameterError(f"{name} are a masked array, which hides some of them: fill it, or leave them out")
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise ParameterError(f"{name} must be an array, but are rows of different lengths") from None
+
+
 def _point_rows(indices: npt.NDArray[Any]) -> Elements:
     """Check rows of indices."""
     if indices.dtype.kind not in "iu":
-        raise ParameterError(f"indices must be integers, not {indices.dtype}")
+        raise ParameterError(f"indices must be integers of at most 64 bits, not {indices.dtype}")
     wide = indices.astype(np.int64 if indices.dtype.kind == "i" else np.uint64)
     return _checked((wide % PRIME).astype(np.uint64))
 

@@ -56,7 +56,7 @@ class Role(OneCopy, ABC):
         """
         with self._alone():
             asked = fingerprint(data)
-            if self._answer and asked == self._request:
+            if self._request and asked == self._request:
                 return self._answer
             message = decode_any(data, max_bytes=self.parameters.max_message_bytes)
             self.parameters.check_session(message)

@@ -468,6 +468,33 @@ def test_shares_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
         reconstruct_many([[1, 2]], np.zeros((1, 2, 4), dtype=np.int8), num_bytes=1)
 
 
+def test_what_hides_values_or_is_no_table_is_refused() -> None:
+    table = np.zeros((2, 2, 4), dtype=np.uint8)
+    indices = np.array([[1, 2], [1, 2]])
+    for masked in ((np.ma.masked_array(indices), table), (indices, np.ma.masked_array(table))):
+        with pytest.raises(ParameterError, match="masked array"):
+            reconstruct_many(*masked, num_bytes=1)
+    ragged: Any = ([[1, 2], [1]], table), (indices, [[bytes(4)], [bytes(4)] * 2])
+    for arguments in ragged:
+        with pytest.raises(ParameterError, match="rows of different lengths"):
+            reconstruct_many(*arguments, num_bytes=1)
+    no_array: Any = [[bytes(4)] * 2] * 2
+    with pytest.raises(ParameterError, match="do not fit"):
+        reconstruct_many(indices, no_array, num_bytes=1)
+
+
+def test_the_order_in_memory_changes_nothing() -> None:
+    secrets = [b"abc", b"abc", b"def"]
+    indices = np.array([[7, 100], [7, 100], [100, 7]])
+    shares = [split(secret, threshold=2, indices=[7, 100]) for secret in secrets]
+    table = rows([[shares[at][index] for index in row] for at, row in enumerate(indices.tolist())])
+    twice = np.repeat(table, 2, axis=2)[:, :, ::2]
+    for order in (table, np.asfortranarray(table), twice, table[::-1][::-1]):
+        order.flags.writeable = False
+        for swapped in (indices, indices.astype(">i8"), np.asfortranarray(indices), indices - PRIME):
+            assert reconstruct_many(swapped, order, num_bytes=3) == secrets
+
+
 @pytest.mark.parametrize("bad", [1.5, "1", None, float("nan")])
 def test_indices_that_are_no_integers_are_refused(bad: object) -> None:
     with pytest.raises(ParameterError, match="integers"):

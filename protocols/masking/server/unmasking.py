@@ -54,6 +54,8 @@ class Given:
         holders, owners, shares = zip(*sorted(responses, key=operator.itemgetter(0)), strict=True)
         counts = np.fromiter(map(len, owners), np.intp, len(owners))
         of = np.fromiter(itertools.chain.from_iterable(owners), np.int32, counts.sum())
+        if list(map(len, shares)) != (SHARE_BYTES * counts).tolist():  # or one's would be taken for the next one's
+            raise ValueError("a holder gave more shares than it holds, or fewer")
         order = of.argsort(kind="stable")  # by owner, and by holder for each
         self._owners = of[order]
         self._holders = np.repeat(np.array(holders, dtype=np.int32), counts)[order]

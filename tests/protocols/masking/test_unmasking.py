@@ -145,5 +145,6 @@ def test_shares_by_holder_become_shares_by_owner():
     other = share[::-1]
     given = unmasking.Given([(2, [3], share), (1, [2, 3, 4], share + other + share)])
     assert [given.of(owner) for owner in range(1, 6)] == [{}, {1: share}, {1: other, 2: share}, {1: share}, {}]
-    with pytest.raises(ValueError, match="reshape"):
-        unmasking.Given([(1, [2, 3], share)])
+    for first, second in ((share, b""), (share + share, b""), (share[:-1], share + share[:1])):  # in all as many, too
+        with pytest.raises(ValueError, match="more shares than it holds, or fewer"):
+            unmasking.Given([(1, [2], first), (2, [3], second)])

@@ -116,6 +116,7 @@ def test_mutated_bodies_with_honest_digests_decode_or_raise_a_named_error(data):
     except MalformedMessage:
         return
     assert type(message) in BY_TYPE
+    assert msgspec.msgpack.encode(message) == body
 
 
 @given(st.data())
