@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..service.apart import Apart
+    from ..service.limits import Limits
     from ..service.noise import Private, Vector
     from ..service.serving import Service
     from ..service.session_file import Asked
@@ -84,6 +86,7 @@ def serve(
         typer.Option("--insecure-loopback", help="Without TLS, for trials here.", rich_help_panel=_ADDRESS),
     ] = False,
     operator_token: Annotated[Path | None, option("The page's; made if it is not there.", "FILE", _PAGE)] = None,
+    limit: Annotated[Many, option("Of rates, sizes: handshakes_a_second=200.", "NAME=VALUE", _ADDRESS)] = None,
     private_page: Annotated[
         bool, typer.Option("--private-page", help="Show nothing without the token.", rich_help_panel=_PAGE)
     ] = False,
@@ -156,6 +159,7 @@ def serve(
             certificate=certificate,
             key=key,
             authorities=authority,
+            limits=_limits(limit or []),
             insecure_loopback=insecure_loopback,
             routes=page.routes,
             wrap=page.observer.counted,
@@ -200,24 +204,46 @@ async def _session(
 
     name = f"serve/{number}/{asked.digest}"
     say(f"{asked.title}: its phases are on the page")
-    if asked.training is None:
-        view = await service.once(name, asked, lambda waiting: say(f"{asked.title}: waits, {waiting}"))
-        return await _ended(service, view, as_json)
     fine = True
-    rounds = train(service, name, asked, functions[number], say)
     try:
-        async for view in rounds:
-            fine = await _ended(service, view, as_json)
+        if asked.training is None:
+            view = await service.once(name, asked, lambda waiting: say(f"{asked.title}: waits, {waiting}"))
+            return await _ended(service, view, as_json)
+        at = 0
+        async for view in train(service, name, asked, functions[number], say):
+            say(f"{asked.title}: round {at} {view.state}{f', {view.error}' if view.error else ''}")
+            fine = await _ended(service, view, as_json, at)
+            at += 1
     except ParameterError as error:  # which ends no other session
-        tell(str(error), as_json, error)
+        tell(f"{asked.title}: {error}", False)
+        if as_json:
+            _line({"title": asked.title, "error": type(error).__name__, "reason": str(error)})
         fine = False
-    await asyncio.to_thread(functions[number].close)  # its job has ended
+    if asked.training is not None:
+        await asyncio.to_thread(functions[number].close)  # its job has ended
     return fine
 
 
-async def _ended(service: Service, view: SessionView, as_json: bool) -> bool:
-    _print(view, b"" if view.error else await service.desk.result(None, view.session), as_json)
+async def _ended(service: Service, view: SessionView, as_json: bool, at: int | None = None) -> bool:
+    _print(view, b"" if view.error else await service.desk.result(None, view.session), as_json, at)
     return not view.error
+
+
+def _limits(given: list[str]) -> Limits:
+    """Return the limits, of which some are given; raise ParameterError where one is none."""
+    from ..service.limits import Limits
+
+    kinds: dict[str, Any] = {each.name: type(each.default) for each in fields(Limits)}
+    found: dict[str, Any] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        try:
+            found[name] = kinds[name](value)
+        except (KeyError, ValueError):
+            raise ParameterError(
+                f"--limit is {text!r:.60}, but must be NAME=VALUE, a number for one of {', '.join(kinds)}"
+            ) from None
+    return Limits(**found)
 
 
 def _private(
@@ -262,22 +288,27 @@ def _vectors(integers: list[str], floats: list[str], *, noisy: bool) -> tuple[Ve
     return tuple(made)
 
 
-def _print(view: SessionView, result: bytes, as_json: bool) -> None:
+def _print(view: SessionView, result: bytes, as_json: bool, at: int | None) -> None:
     facts: dict[str, Any] = {
         "session": view.session,
         "title": view.title,
+        **({} if at is None else {"round": at}),
         "state": str(view.state),
         "excluded": dict(view.excluded),
         "refused": dict(view.refused),
     }
     facts |= {"error": view.error, "reason": view.reason} if view.error else {"result": json.loads(result)}
     if as_json:
-        sys.stdout.write(json.dumps(facts) + "\n")
-        sys.stdout.flush()
+        _line(facts)
         return
     from .session_tables import show_session
 
     show_session(view, facts.get("result"))
+    sys.stdout.flush()
+
+
+def _line(facts: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(facts) + "\n")
     sys.stdout.flush()
 
 

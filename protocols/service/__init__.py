@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .deadlines import Deadlines
     from .desk import Desk
     from .driver import Driver
+    from .hosting import Hosted
     from .jobs import asking, paid, summing
     from .jobsteps import Ended
     from .post import Post
@@ -25,6 +26,7 @@ _PLACES = {
     "deadlines": ("Deadlines",),
     "desk": ("Desk",),
     "driver": ("Driver",),
+    "hosting": ("Hosted",),
     "jobs": ("asking", "paid", "summing"),
     "jobsteps": ("Ended",),
     "post": ("Post",),
@@ -40,6 +42,7 @@ __all__ = [
     "Desk",
     "Driver",
     "Ended",
+    "Hosted",
     "Kind",
     "Payment",
     "Post",

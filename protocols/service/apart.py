@@ -2,7 +2,11 @@
 
 A thread cannot be ended, and one that holds the interpreter stops all others. So a function that is named by a command
 is loaded and called in a process, which can be killed. Questions and answers are MessagePack in one pipe; nothing is
-pickled, and the process inherits that pipe, standard output and error, and the environment.
+pickled, and the process inherits that pipe, standard error, and the environment. What it prints goes to standard error,
+too, since standard output is the command's results.
+
+What it has started is killed with it: its session, and on Linux whatever has the mark that its environment had, in
+sessions of their own as well. A program that was started with another environment is not found.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import faulthandler
 import json
 import os
 import queue
+import secrets
 import signal
 import subprocess
 import sys
@@ -33,9 +38,13 @@ from .jobsteps import MAX_JOB_SECONDS, Ended, too_late
 from .sessions import MAX_PAYLOAD_BYTES, read_terms
 from .training import load, payload_of, place_of_error
 
+MARK = "SECAGG_APART"
+"""In the environment of the process, and of what it starts: a number of its own."""
 TRIES = 3
 """So often a function is called whose process ends under it; one that fails is called once."""
 _MOST_BYTES = MAX_PAYLOAD_BYTES + (1 << 16)
+_MOST_LOOKS = 100
+"""For processes that others have started before they were killed."""
 _MORE_SECONDS = 5.0
 """After which a process ends itself that is too late, if nobody has ended it."""
 
@@ -77,6 +86,7 @@ class Apart:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._late = self._closed = False
+        self._mark = f"{MARK}={secrets.token_hex(16)}"
 
     def __enter__(self) -> Self:
         """Start the process, and load the function.
@@ -163,8 +173,14 @@ class Apart:
             if self._closed or self._late:
                 raise EOFError
             command = [sys.executable, "-P", "-m", __name__, self._named, str(theirs.fileno()), repr(self._seconds)]
+            output = subprocess.DEVNULL if sys.__stderr__ is None else 2
             self._process = subprocess.Popen(  # noqa: S603
-                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                env=os.environ | dict([self._mark.split("=")]),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
             )
         found = _read(ours)
         if found.refusal:
@@ -182,6 +198,7 @@ class Apart:
             if self._process is not None and self._process.returncode is None:
                 with suppress(ProcessLookupError):
                     os.killpg(self._process.pid, signal.SIGKILL)
+                kill_marked(self._mark)
 
     def _end(self) -> str:
         """End the process, if it has not ended, and return how it did."""
@@ -197,6 +214,26 @@ class Apart:
             process.wait(1.0)
         code = process.returncode
         return "killed" if code is None else f"code {code}" if code >= 0 else f"signal {-code}"
+
+
+def kill_marked(mark: str) -> None:
+    """Kill all processes that have this in their environment but this one, and what they start meanwhile; on Linux."""
+    for _ in range(_MOST_LOOKS):
+        if not [each for each in Path("/proc").glob("[0-9]*") if _killed(each, mark.encode())]:
+            return
+
+
+def _killed(process: Path, mark: bytes) -> bool:
+    """Kill a process if it has the mark; tell whether it had."""
+    with suppress(OSError):  # it has ended, or is somebody else's
+        descriptor = os.pidfd_open(int(process.name))  # first, or the number could be another's by then
+        try:
+            if int(process.name) != os.getpid() and mark in (process / "environ").read_bytes().split(b"\0"):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                return True
+        finally:
+            os.close(descriptor)
+    return False
 
 
 def _read(connection: Connection) -> _Returned:
@@ -241,6 +278,7 @@ def _take(connection: Connection, questions: queue.SimpleQueue[bytes]) -> None:
         while True:
             questions.put(connection.recv_bytes())
     except (EOFError, OSError):
+        kill_marked(f"{MARK}={os.environ.get(MARK, secrets.token_hex(16))}")
         os._exit(0)
 
 

@@ -113,8 +113,8 @@ class Requests:
         self._served: dict[bytes, Member] = {}
         self._keys: Together[bytes, Member] = Together(self._call, members.by_keys, MOST_KEYS_AT_ONCE)
 
-    def app(self, routes: Iterable[BaseRoute] = ()) -> ASGIApp:
-        """Return the application, with further routes such as pages, behind its limits."""
+    def app(self, routes: Iterable[BaseRoute] = (), lifespan: Any = None) -> ASGIApp:
+        """Return the application behind its limits, with further routes such as pages; `lifespan` is Starlette's."""
         letters, answers = self._signed(self._letters), self._signed(self._deliver, None)
         own = [
             Route("/v1/members", self._enrol, methods=["POST"]),
@@ -127,7 +127,7 @@ class Requests:
             Route("/v1/sessions/{session}/refusal", self._signed(self._refuse, MAX_FORM_BYTES), methods=["POST"]),
         ]
         handlers: dict[Any, Any] = {Refusal: self._tell} | dict.fromkeys(KINDS, self._tell_error)
-        app = Starlette(routes=[*own, *routes], exception_handlers=handlers)
+        app = Starlette(routes=[*own, *routes], exception_handlers=handlers, lifespan=lifespan)
         app.router.redirect_slashes = False
 
         async def served_first(scope: Scope, receive: Receive, send: Send) -> None:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from secagg.errors import EncodingError, MalformedMessage, SecAggError, UnexpectedMessage
+from secagg.errors import ContradictoryRequest, EncodingError, MalformedMessage, SecAggError, UnexpectedMessage
 
 from ..core.framing import printable
 from ..core.machine import Participant
@@ -320,9 +320,15 @@ class _Session:
         over = self._kept is not None and self._kept.over
         if not letter.body:
             return None if over else await self._end(letter)
-        if over:
-            return None
+        if self._kept is not None and over and self._kept.sequence:
+            return None  # what it had to say, it has said
         try:
+            if over:  # as `Folder.forget` leaves it
+                raise _RefusedError(
+                    ContradictoryRequest.__name__,
+                    "this member took part in the round of these parameters before: they serve one session, so make "
+                    "new ones for each (secagg paillier round)",
+                )
             answer = await self._answer(letter)
             if answer:
                 await self._send(self._session, answer)

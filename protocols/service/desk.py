@@ -47,7 +47,7 @@ Observe = Callable[[str, Transition], None]
 """Told of every transition of a session that this process runs: the session's id in hex, and what happened."""
 
 
-async def _nobody() -> tuple[MemberView, ...]:
+async def _nobody() -> tuple[Any, ...]:
     return ()
 
 
@@ -59,6 +59,7 @@ class Desk:
         ledger: pays for private sessions.
         observe: told of transitions, from threads; what it raises is dropped.
         members: returns who has enrolled, for `view`.
+        invited: returns who was invited and has not enrolled, the same.
         jobs: name -> a job. All processes of one store should be given the same ones.
         job_seconds: in which a job must return; one that does not has ended (`JobDeadlineError`).
         workers: threads for computing; as many as there are processors when None.
@@ -75,6 +76,7 @@ class Desk:
         ledger: Ledger | None = None,
         observe: Observe = lambda session, transition: None,
         members: Callable[[], Awaitable[tuple[MemberView, ...]]] = _nobody,
+        invited: Callable[[], Awaitable[tuple[str, ...]]] = _nobody,
         jobs: Mapping[str, Rounds] | None = None,
         job_seconds: float = JOB_SECONDS,
         workers: int | None = None,
@@ -85,7 +87,7 @@ class Desk:
     ) -> None:
         self.store = store
         self._purse = None if ledger is None else Purse(ledger)
-        self._members = members
+        self._members, self._invited = members, invited
         self.jobs: dict[str, Rounds] = dict(jobs or {})
         """By name; more may be added while sessions run."""
         self._poll = poll
@@ -250,7 +252,7 @@ class Desk:
             raise StoreError(f"the ledger cannot be read: {error}") from None
         await self._runner.write()
         shown = await self._call(sessions_shown, self.store)
-        return ServiceView(shown, await self._members(), budgets, waiting)
+        return ServiceView(shown, await self._members(), budgets, waiting, await self._invited())
 
     async def session_view(self, session: str) -> SessionView:
         """Return one session. Raises UnknownSessionError, StoreError: as `deliver`."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dp.errors import DpError
-from secagg.errors import SecAggError
+from secagg.errors import ParameterError, SecAggError
 
 from ..core.numbers import real
 from .errors import DamagedStoreError, JobDeadlineError, StoreError
@@ -145,8 +145,11 @@ class JobSteps:
             return
         try:
             if new is not None:
-                self._store.add(new, after=call.after)
-            elif not store_fails:
+                try:
+                    self._store.add(new, after=call.after)
+                except ParameterError as failure:  # of parameters that another session has used
+                    new, error, reason = None, type(failure).__name__, str(failure)
+            if new is None and not store_fails:
                 self._store.end_job(name, call.after, error, reason)
         except StoreError:
             store_fails = True

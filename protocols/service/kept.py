@@ -119,11 +119,17 @@ class Folder:
             most: so many sessions the demand is for.
 
         Raises:
-            StateError: what was noted is damaged.
+            StateError: what was noted is damaged, or was noted without a demand.
             ParameterError: sessions were noted under another demand, whose losses this one does not count.
         """
         with self._counting:
             before, *given = self._read(_PRIVATE).decode("ascii", "replace").splitlines() or [demand]
+            if _SESSION.fullmatch(before):
+                raise StateError(
+                    f"{self.path / _PRIVATE} does not begin with the demand under which its sessions were, since an "
+                    "earlier version wrote it: what sums have told cannot be counted. For data that were in none of "
+                    "them, take a new folder; others are in no further private session"
+                )
             if any(not _SESSION.fullmatch(each) for each in given):
                 raise StateError(f"{self.path / _PRIVATE} was damaged: take a new folder")
             if name not in given and before != demand:

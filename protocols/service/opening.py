@@ -138,8 +138,8 @@ class Database:
             raise StoreError(f"{self.name} holds no store of this service; check the name, or make one: create=True")
         if found != FORMAT:
             raise StoreError(
-                f"{self.name} holds a store of format {found}, but this release reads format {FORMAT}: start the one "
-                "that made it, or name another store"
+                f"{self.name} holds a store of format {found}, but this release reads format {FORMAT}: let the release "
+                "that made it end its sessions, then name another store and invite members anew"
             )
 
     def ensure(self, metadata: MetaData) -> None:

@@ -13,35 +13,20 @@ import gc
 import ssl
 from asyncio.sslproto import SSLProtocol
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import h11
-import sqlalchemy as sa
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from secagg.errors import ParameterError, SecAggError
+from secagg.errors import ParameterError
 
-from ..core.participants import Participants
-from .app import Requests
 from .connection import LOOPBACK
-from .desk import Desk
 from .handshakes import Handshakes
-from .jobs import prepared
+from .hosting import Hosted
 from .limits import Limits, Refusal, Refused, as_json, peer_of
-from .members import Members
-from .sessions import SessionSpec
-from .store import Store
-from .tables import SESSIONS
-from .views import SessionView, WaitingView
-
-if TYPE_CHECKING:
-    from starlette.routing import BaseRoute
-    from starlette.types import ASGIApp
-
-    from .session_file import Asked
 
 EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - to tell that it is that
 HANDSHAKE_SECONDS = 10.0
@@ -165,7 +150,7 @@ class _Server(uvicorn.Server):
         self.started = True
 
 
-class Service:
+class Service(Hosted):
     """Sessions over HTTPS, in one process; several processes may share a store in PostgreSQL.
 
     Args:
@@ -178,9 +163,7 @@ class Service:
             None.
         limits: of sizes, rates and connections.
         insecure_loopback: serve http on this machine, for trials.
-        routes: makes further routes, such as pages, from this service.
-        wrap: another ASGI application around all, such as one that counts.
-        desk: further arguments of the `Desk`, such as `ledger` and `jobs`.
+        more: as `Hosted` takes it, such as `routes` and the arguments of the `Desk`.
 
     Raises:
         ParameterError: the address is not loopback and there is no certificate; or files cannot be read.
@@ -198,9 +181,7 @@ class Service:
         authorities: Iterable[str] | None = None,
         limits: Limits | None = None,
         insecure_loopback: bool = False,
-        routes: Callable[[Service], Sequence[BaseRoute]] = lambda service: (),
-        wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app,
-        **desk: Any,
+        **more: Any,
     ) -> None:
         if (certificate is None) != (key is None):
             raise ParameterError("a certificate and its private key go together: give both")
@@ -217,56 +198,27 @@ class Service:
         self._tls = None if certificate is None or key is None else tls_context(certificate, key)
         self._host, self._port = host, port
         self._authorities = None if authorities is None else list(authorities)
-        self.limits = limits or Limits()
-        self.refused = Refused()
-        self.store = Store(store, create=True)
-        self.members = Members(self.store)
-
-        async def views() -> Any:
-            return await asyncio.to_thread(self.members.views)
-
-        self.desk = Desk(self.store, members=views, standing=self.members.turned_away, **desk)
-        self.requests = Requests(self.desk, self.members, (), limits=self.limits, refused=self.refused)
-        self._routes = routes
-        self._wrap = wrap
-        self._server: _Server | None = None
-
-    @property
-    def running(self) -> bool:
-        """Whether it takes requests."""
-        return self._server is not None and self._server.started and not self._server.should_exit
+        super().__init__(store, (), limits=limits, **more)
 
     @property
     def url(self) -> str:
-        """Where it is served."""
+        """Where it is served; of a port that was to be free, once the service is `running`."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'http' if self._tls is None else 'https'}://{host}:{self._port}"
 
-    def close(self) -> None:
-        """Let go of threads and store; who was seen last is written down, if the store can be written."""
-        self.requests.close()
-        with contextlib.suppress(SecAggError):
-            self.members.write_seen()
-        self.desk.close()
-        self.store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
     @contextlib.asynccontextmanager
-    async def serving(self) -> AsyncIterator[Service]:
+    async def serving(self) -> AsyncIterator[Self]:
         """Serve, and run sessions, as long as the block lasts.
 
         Raises:
             ParameterError: nothing can be served at the address.
+            StateError: this is served already, or was closed.
         """
+        self._check_idle()
         requests = self.requests
         requests.authorities = frozenset(self._known_as())
         config = uvicorn.Config(
-            self._wrap(requests.app(self._routes(self))),
+            self.asgi(),
             host=self._host,
             port=self._port,
             http=guarded(self.limits, self.refused),
@@ -284,12 +236,11 @@ class Service:
         )
         config.load()
         config.ssl = self._tls
-        server = self._server = _Server(config)
+        server = _Server(config)
         seldom = gc.get_threshold()
         gc.freeze()  # what was loaded stays: looking for garbage in it, again and again, took a tenth of all time
         gc.set_threshold(YOUNG_OBJECTS, *seldom[1:])  # a request leaves no garbage in circles: most looks found none
         serving = asyncio.create_task(server.serve())
-        running: asyncio.Task[None] | None = None
         try:
             while not server.started:
                 if serving.done():
@@ -297,94 +248,16 @@ class Service:
                 await asyncio.sleep(0.01)
             self._port = server.servers[0].sockets[0].getsockname()[1]
             requests.authorities = frozenset(self._known_as())  # of a port that was free
-            requests.opened()
-            running = asyncio.create_task(self.desk.run())
-            yield self
+            async with super().serving():
+                try:
+                    yield self
+                finally:
+                    server.should_exit = True
         finally:
             server.should_exit = True
-            requests.closing()
-            if running is not None:
-                running.cancel()
-            await asyncio.gather(serving, *([] if running is None else [running]), return_exceptions=True)
-            self._server = None
+            await asyncio.gather(serving, return_exceptions=True)
             gc.set_threshold(*seldom)
             gc.unfreeze()
-
-    async def run(self, *specs: SessionSpec) -> list[SessionView]:
-        """Serve until these sessions have ended, side by side, and their members know; return them in their order."""
-        async with self.serving():
-            ended = await self.sessions(*specs)
-            await self.desk.parted()
-            return ended
-
-    async def sessions(self, *specs: SessionSpec) -> list[SessionView]:
-        """Run sessions while the service is served; return them once they have ended, in their order."""
-        opened = [await self.desk.open(spec) for spec in specs]
-        return list(await asyncio.gather(*(self.desk.wait(session) for session in opened)))
-
-    async def enrolled(
-        self, members: Iterable[str] | int, told: Callable[[Participants], None] = lambda able: None
-    ) -> Participants:
-        """Return members with their keys once all of these, or so many, can take part; of more, the first by name.
-
-        Args:
-            members: names, or how many.
-            told: called with all who can take part while that is not enough, whenever it changes.
-        """
-        before: tuple[str, ...] | None = None
-        while True:
-            able = await asyncio.to_thread(self.members.participants)
-            if isinstance(members, int):
-                if len(able) >= members:
-                    return Participants({name: able.keys[name] for name in able.names[:members]})
-            elif set(members) <= set(able):
-                return Participants({name: able.keys[name] for name in members})
-            if able.names != before:
-                before = able.names
-                told(able)
-            await asyncio.sleep(0.1)
-
-    @contextlib.asynccontextmanager
-    async def gathered(
-        self, name: str, asked: Asked, told: Callable[[WaitingView], None] = lambda waiting: None
-    ) -> AsyncIterator[Participants]:
-        """Wait for who takes part, and have the session opened inside.
-
-        Until then `told` hears who is there, and the page shows it.
-        """
-
-        def still_waits(able: Participants) -> None:
-            names = () if isinstance(asked.members, int) else asked.members
-            missing = tuple(each for each in names if each not in able)
-            count = asked.count - len(missing) if names else len(able)
-            self.desk.waiting[name] = WaitingView(asked.title, asked.count, count, missing)
-            told(self.desk.waiting[name])
-
-        try:
-            yield await self.enrolled(asked.members, still_waits)
-        finally:
-            self.desk.waiting.pop(name, None)
-
-    async def once(
-        self, name: str, asked: Asked, told: Callable[[WaitingView], None] = lambda waiting: None
-    ) -> SessionView:
-        """Run a session while the service is served, or go on with the one that was begun by this name before.
-
-        It is opened when its members are there (see `gathered`). All processes of a store may call this: they run one
-        session.
-        """
-        session = await asyncio.to_thread(self._begun, name)
-        if session is None:
-            async with self.gathered(name, asked, told) as members:
-                await asyncio.to_thread(lambda: self.store.add(prepared(asked.spec(members), job=name, number=0)))
-            session = await asyncio.to_thread(self._begun, name)
-        return await self.desk.wait(session or "")
-
-    def _begun(self, name: str) -> str | None:
-        with self.store.read() as connection:
-            query = sa.select(SESSIONS.c.id).where(SESSIONS.c.job == name, SESSIONS.c.number == 0)
-            found = connection.execute(query).scalar()
-        return None if found is None else str(found)
 
     def _known_as(self) -> list[str]:
         if self._authorities is not None:

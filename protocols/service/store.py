@@ -91,7 +91,7 @@ class Store(Database):
             after: the session of the same job that it follows.
 
         Raises:
-            ParameterError: the session was there before, without a job.
+            ParameterError: the session was there before, and not as this number of the job.
         """
         with self.write() as connection:
             values = {
@@ -105,9 +105,11 @@ class Store(Database):
                 connection.execute(insert(CONTENTS).values(contents))
             if after is not None:
                 connection.execute(update(SESSIONS).where(SESSIONS.c.id == after).values(followed=True))
-            if not made and new.job is None:
+            same = (SESSIONS.c.job == new.job, SESSIONS.c.number == new.number)
+            if not made and (new.job is None or connection.execute(select(SESSIONS.c.id).where(*same)).first() is None):
                 raise ParameterError(
-                    "this session was opened before: parameters serve one session, with a nonce of its own"
+                    "this session was opened before: parameters serve one session, with a nonce of its own; make new "
+                    "ones for each (secagg paillier round)"
                 )
             return made
 

@@ -33,7 +33,7 @@ from .sessions import MAX_PAYLOAD_BYTES, SessionSpec, Terms
 from .tables import SESSIONS
 
 if TYPE_CHECKING:
-    from .serving import Service
+    from .hosting import Hosted
     from .session_file import Asked
     from .views import SessionView
 
@@ -158,7 +158,7 @@ def training(function: Callable[[Any], Any], named: str, told: Tell = lambda tex
 
 
 async def train(
-    service: Service, name: str, asked: Asked, function: Callable[[Any], Any], told: Tell = lambda text: None
+    service: Hosted, name: str, asked: Asked, function: Callable[[Any], Any], told: Tell = lambda text: None
 ) -> AsyncIterator[SessionView]:
     """Run rounds while the service is served, or go on with those that were begun by this name; yield each that ended.
 
@@ -187,14 +187,14 @@ async def train(
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def _round(service: Service, name: str, number: int) -> str | None:
+def _round(service: Hosted, name: str, number: int) -> str | None:
     with service.store.read() as connection:
         query = sa.select(SESSIONS.c.id).where(SESSIONS.c.job == name, SESSIONS.c.number == number)
         found = connection.execute(query).scalar()
     return None if found is None else str(found)
 
 
-def _failed(service: Service, name: str, number: int) -> bool:
+def _failed(service: Hosted, name: str, number: int) -> bool:
     with service.store.read() as connection:
         query = sa.select(SESSIONS.c.error).where(SESSIONS.c.job == name, SESSIONS.c.number == number)
         return bool(connection.execute(query).scalar())

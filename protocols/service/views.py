@@ -161,12 +161,14 @@ class WaitingView:
         needed: how many members it is for.
         able: how many of these can take part.
         missing: who cannot, where they were named; empty where any will do.
+        names: who was named; empty where any will do.
     """
 
     title: str
     needed: int
     able: int
     missing: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Say so in a line."""
@@ -177,9 +179,10 @@ class WaitingView:
 
 @dataclass(frozen=True)
 class ServiceView:
-    """All that a service has to show."""
+    """All that a service has to show; `invited` are those who have not enrolled yet."""
 
     sessions: tuple[SessionView, ...]
     members: tuple[MemberView, ...]
     budgets: tuple[BudgetView, ...]
     waiting: tuple[WaitingView, ...] = ()
+    invited: tuple[str, ...] = ()

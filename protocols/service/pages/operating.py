@@ -44,7 +44,10 @@ def overview(view: ServiceView, reader: Reader) -> str:
         else '<p class="dim">No session runs now.</p>',
     ]
     if view.waiting:
-        body += ["<h2>Waiting for members</h2>", f'<div class="cards">{"".join(map(_waiting, view.waiting))}</div>']
+        body += [
+            "<h2>Waiting for members</h2>",
+            f'<div class="cards">{"".join(_waiting(each, view) for each in view.waiting)}</div>',
+        ]
     if view.budgets:
         body += ["<h2>Privacy budgets</h2>", f'<div class="cards">{"".join(map(_budget, view.budgets))}</div>']
     body += ["<h2>Ended</h2>", _ended(ended)]
@@ -164,13 +167,31 @@ def _card(session: SessionView, now: float) -> str:
     )
 
 
-def _waiting(waiting: WaitingView) -> str:
+def _waiting(waiting: WaitingView, view: ServiceView) -> str:
     told = f"{waiting.able:,} of {waiting.needed:,} members can take part"
-    missing = f'<p class="dim">missing:</p>{names(waiting.missing, _MOST_AWAITED)}' if waiting.missing else ""
+    groups = "".join(
+        f'<p class="dim">{what}:</p>{names(who, _MOST_AWAITED)}'
+        for what, who in _gathering(waiting, view).items()
+        if who
+    )
     return (
         f'<div class="card"><h3>{escape(waiting.title)}</h3>{bar(waiting.able / waiting.needed, "live", told)}'
-        f"<p><b>{waiting.able:,} of {waiting.needed:,}</b> members can take part</p>{missing}</div>"
+        f"<p><b>{waiting.able:,} of {waiting.needed:,}</b> members can take part</p>{groups}</div>"
     )
+
+
+def _gathering(waiting: WaitingView, view: ServiceView) -> dict[str, list[str]]:
+    """Return how those stand who may take part, of those who were named if some were: standing -> names."""
+    wanted = [each for each in view.members if not waiting.names or each.name in waiting.names]
+    able = [each for each in wanted if not each.revoked and not _old(each)]
+    found = {
+        "enrolled": [each.name for each in able if each.seen is not None],
+        "enrolled, and not seen yet": [each.name for each in able if each.seen is None],
+        "to upgrade first": [each.name for each in wanted if _old(each) and not each.revoked],
+        "invited, and not enrolled yet": [each for each in view.invited if not waiting.names or each in waiting.names],
+    }
+    known = {name for who in found.values() for name in who}
+    return found | {"missing, and not invited": [each for each in waiting.missing if each not in known]}
 
 
 def _ended(sessions: list[SessionView]) -> str:

@@ -28,11 +28,15 @@ def sleeps(before):
 def holds(before):  # the interpreter, in C
     re.match("(a+)+$", "a" * 100 + "b")
 def halves(before):
+    print("{")
     if before is None:
         return np.array([8.0, -4.0]).tobytes()
     moved = np.frombuffer(before.terms.payload) + np.array(before.result["sums"]["step"]) / 5
     return None if before.number == 1 else moved.tobytes()
 """
+
+
+ROUNDS = [("halves", 0, "completed"), ("halves", 1, "completed")]
 
 
 def session(title, function):
@@ -80,8 +84,10 @@ async def served(folder, *options, function, until=b""):
     finally:
         if process.returncode is None:
             process.kill()
-    results = [json.loads(line) for line in (*lines, *out.splitlines()) if is_result(line)]
-    return process.returncode, results, said.decode()
+    results = [json.loads(line) for line in (*lines, *out.splitlines())]
+    said = said.decode()
+    assert re.findall("halves: round .*", said) == ["halves: round 0 completed", "halves: round 1 completed"]
+    return process.returncode, results, said
 
 
 def is_result(line):
@@ -93,7 +99,7 @@ def test_a_function_that_hangs_keeps_neither_sessions_nor_sigterm_waiting(tmp_pa
     playing = served(tmp_path, function=function)
     code, results, said = asyncio.run(asyncio.wait_for(playing, 120))
     assert code == 0
-    assert [(one["title"], one["state"]) for one in results] == [("halves", "completed")] * 2
+    assert [(one["title"], one["round"], one["state"]) for one in results] == ROUNDS
     assert "hangs" not in re.sub("hangs: (its phases|waits)", "", said)  # nothing has become of it
     store = Store(tmp_path / "service.db")
     with store.read() as connection:
@@ -107,6 +113,8 @@ def test_a_function_that_does_not_return_in_time_ends_its_training_by_name(tmp_p
     playing = served(tmp_path, *options, function="sleeps", until=b"JobDeadlineError")
     code, results, said = asyncio.run(asyncio.wait_for(playing, 120))
     assert code == 0
-    assert [(one["title"], one["state"]) for one in results] == [("halves", "completed")] * 2
+    (failed,) = (one for one in results if "state" not in one)
+    assert (failed["title"], "JobDeadlineError" in failed["reason"]) == ("hangs", True)
+    assert [(one["title"], one["round"], one["state"]) for one in results if one is not failed] == ROUNDS
     assert said.count("steps:sleeps has failed: it has not returned within 20 s") == said.count("has failed") == 1
     assert "steps:sleeps has ended the training: JobDeadlineError: it has not returned within 20 s" in said

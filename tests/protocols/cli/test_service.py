@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -31,7 +30,7 @@ from protocols.statistics import Query
 from secagg.errors import ParameterError, StateError
 from secagg.signatures import Identity
 from tests.command_line import separating_runner
-from tests.protocols.service.places import certificates
+from tests.protocols.service.places import certificates, free_port
 
 RUNNER = separating_runner()
 NAMES = [f"site-{number}" for number in range(1, 6)]
@@ -71,12 +70,6 @@ def ran(*arguments, code=0):
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 def write_hospital(folder, number):
@@ -202,6 +195,9 @@ WRONG = {
     "a page's port that is none": ([*JOIN, "--values", "v.json", "--page", "84430"], "84430 is not in the range"),
     "no place for a token": ([*JOIN, "--values", "v.json", "--page", "1", "--page-token", "no/t"], "cannot be written"),
     "a page for nobody": ([*SERVE, "--private-page"], "give --operator-token as well"),
+    "a limit of nothing": ([*SERVE, "--limit", "votes=3"], "a number for one of max_header_bytes, header_seconds"),
+    "a limit that is no number": ([*SERVE, "--limit", "burst=many"], "--limit is 'burst=many'"),
+    "a limit below one": ([*SERVE, "--limit", "burst=0"], "burst is 0, but must be"),
     "a fraction": ([*SERVE, "--dropout", "0.9"], "dropout_fraction"),
     "no store": (["members", "list", "--store", "none.db"], "none.db"),
     "a name twice": (["members", "invite", "a", "a"], "a name stands twice"),

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import socket
 import ssl
 import tempfile
 import time
@@ -38,6 +39,12 @@ class Certificates:
 def certificates() -> Certificates:
     """Made once for all tests of a process."""
     return Certificates(Path(tempfile.mkdtemp(prefix="certificates-")))
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
 
 
 def service_at(folder: Path, certificates: Certificates, *, port: int = 0, **options) -> Service:

@@ -108,5 +108,12 @@ def service() -> ServiceView:
         ),
         members,
         (BudgetView("admissions <2026>", 3.0, 1e-6, 1.25), BudgetView("votes", 1.0, 1e-6, 1.0)),
-        (WaitingView("Beds <next>", 3, 2, ("hospital-13 <new>",)), WaitingView("Any forty", 40, 12)),
+        (
+            WaitingView(
+                "Beds <next>", 4, 2, ("clinic <lost>", "hospital-13 <new>"),
+                ("clinic <lost>", "hospital-02", "hospital-03", "hospital-13 <new>"),
+            ),
+            WaitingView("Any forty", 40, 10),
+        ),
+        ("hospital-13 <new>", "hospital-14"),
     )  # fmt: skip

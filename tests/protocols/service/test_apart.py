@@ -73,6 +73,9 @@ def scribbles(before):
 def starts(before):
     Path("begun").write_text(str(subprocess.Popen(["sleep", "600"]).pid))
     time.sleep(1e6)
+def detaches(before):
+    Path("begun").write_text(str(subprocess.Popen(["sleep", "600"], start_new_session=True).pid))
+    time.sleep(1e6)
 def overstates(before):  # the length of what it sends
     return writes_everywhere(b"\\x7f\\xff\\xff\\xff")
 def forks(before):
@@ -159,7 +162,7 @@ def test_a_process_that_is_killed_is_started_again(folder):
     assert told == ["the process of steps:dies_once has ended (signal 9), and is started again"]
 
 
-@pytest.mark.parametrize("name", ["sleeps", "holds", "starts"])
+@pytest.mark.parametrize("name", ["sleeps", "holds", "starts", "detaches"])
 def test_one_that_is_too_late_is_killed(folder, name):
     told = []
     with Apart(f"steps:{name}", 60, told.append) as function:
@@ -168,6 +171,15 @@ def test_one_that_is_too_late_is_killed(folder, name):
             function(None)
         assert is_gone(int((folder / "begun").read_text()))
     assert told == [f"steps:{name} has failed: it has not returned within 0.5 s"]
+
+
+def test_one_that_was_closed_is_not_started_again(folder):
+    with Apart("steps:moved", 60, print) as function:
+        process = int(function(None).split()[0])
+    with pytest.raises(JobError, match=r"its process has ended \(not started\), 1 times"):
+        function(None)
+    assert is_gone(process)
+    assert function._process is None
 
 
 def test_what_a_function_has_forked_answers_nothing(folder):
@@ -215,19 +227,29 @@ def test_a_process_goes_on_that_is_told_to_end_or_has_no_output(folder, name):
         assert function(None) == b"goes on"
 
 
+@pytest.mark.parametrize("how", ["print('4711')", "os.write(1, b'4711')", "subprocess.run(['echo', '4711'])"])
+def test_what_a_function_prints_is_no_part_of_the_commands_output(folder, capfd, how):
+    (folder / "talks.py").write_text(f"import os, subprocess\n{how}\ndef f(before):\n    {how}\n    return b''\n")
+    with Apart("talks:f", 60, print) as function:
+        assert function(None) == b""
+    told = capfd.readouterr()
+    assert ("4711" in told.out, told.err.count("4711")) == (False, 2)
+
+
 OWNER = """
-import os, threading
+import os, sys, threading
 from protocols.service.apart import Apart
-with Apart("steps:sleeps", 600, print) as function:
+with Apart(f"steps:{sys.argv[1]}", 600, print) as function:
     threading.Thread(target=function, args=(None,), daemon=True).start()
     input()
     os._exit(0)
 """
 
 
-def test_a_process_whose_service_was_killed_ends(folder):
+@pytest.mark.parametrize("name", ["sleeps", "detaches"])
+def test_a_process_whose_service_was_killed_ends(folder, name):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    command = [sys.executable, "-c", OWNER]
+    command = [sys.executable, "-c", OWNER, name]
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as owner:  # noqa: S603
         until = time.monotonic() + 60
         while not (folder / "begun").exists() and time.monotonic() < until:

@@ -98,6 +98,32 @@ def test_paillier_with_relays_and_who_vanishes(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_keys")
+@pytest.mark.parametrize("after", [False, True])
+def test_a_job_with_parameters_that_were_used_before_ends_by_name(tmp_path: Path, after: bool) -> None:
+    parameters = make_parameters(5, nonce=b"twice".ljust(32))
+
+    def job(before: Ended | None) -> SessionSpec | None:
+        return SessionSpec("encrypted", parameters) if before is not None or not after else sum_of_seven()
+
+    async def play() -> None:
+        async with asyncio.timeout(60), serving(tmp_path) as desk:
+            session = await desk.open(SessionSpec("encrypted", parameters))
+            desk.jobs["job"] = job
+            if after:
+                while len(view := (await desk.view()).sessions) < 2:
+                    await asyncio.sleep(0.02)
+                (own,) = {each.session for each in view} - {session}
+                await Members(desk, client).play(sum_of_seven(), own)
+            while (ended := desk.store.job("job")) is None:
+                await asyncio.sleep(0.02)
+            assert ended.error == "ParameterError"
+            assert "was opened before: parameters serve one session" in ended.reason
+            assert (await desk.session_view(session)).state is State.RUNNING
+
+    asyncio.run(play())
+
+
+@pytest.mark.usefixtures("small_keys")
 def test_paillier_parameters_are_written_in_one_way() -> None:
     parameters = make_parameters(5, max_weight=7, corrupt_members=1, min_contributors=3)
     written = write_parameters(parameters)
@@ -298,6 +324,31 @@ def test_a_job_that_the_store_fails_is_called_again_and_has_not_ended(
 
     asyncio.run(play())
     assert len(calls) == 2
+
+
+def test_a_job_that_is_too_late_ends_though_the_store_failed_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, failures = threading.Event(), []
+    end_job = Store.end_job
+
+    def fails_once(store: Store, *arguments: Any) -> None:
+        if not failures:
+            failures.append(arguments)
+            raise StoreBusyError("by others")
+        end_job(store, *arguments)
+
+    monkeypatch.setattr(Store, "end_job", fails_once)
+
+    async def play() -> None:
+        jobs = {"hangs": lambda before: goes_on.wait(60) and None}
+        async with asyncio.timeout(60), serving(tmp_path, jobs=jobs, job_seconds=0.2) as desk:
+            while (ended := desk.store.job("hangs")) is None:
+                await asyncio.sleep(0.02)
+            assert (ended.error, len(failures)) == ("JobDeadlineError", 1)
+            goes_on.set()
+
+    asyncio.run(play())
 
 
 @pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), 1e9])

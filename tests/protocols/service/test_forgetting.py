@@ -219,7 +219,10 @@ def test_a_round_that_was_ended_and_begins_again_gets_no_second_answer(tmp_path,
         await asyncio.gather(taking, return_exceptions=True)
 
     asyncio.run(asyncio.wait_for(play(), 60))
-    assert (len(service.sent), service.refused) == (1, [])
+    assert (len(service.sent), len(service.refused)) == (1, 1)
+    kind, reason = service.refused[0]
+    assert kind == "ContradictoryRequest"
+    assert "took part in the round of these parameters before: they serve one session, so make new ones" in reason
     with Folder(tmp_path / "own") as folder:
         assert folder.session(parameters.session.hex()) == Kept(0, True, b"")
         assert folder.sessions() == {}  # nothing secret is left, and nobody is asked about it

@@ -271,9 +271,25 @@ def test_a_participant_sees_what_was_asked_and_given_and_what_it_is_out_of():
 
 def test_what_waits_for_members_is_shown_with_who_is_missing():
     page = PAGES["overview"]
-    assert "<b>2 of 3</b> members can take part" in page
-    assert "hospital-13 &lt;new&gt;" in page
-    assert 'aria-label="12 of 40 members can take part"' in page
+    assert "<b>2 of 4</b> members can take part" in page
+    assert 'aria-label="10 of 40 members can take part"' in page
+    _, named, any_forty = (re.split("<h[23]>", page[page.index("Waiting for members") :]))[:3]
+
+    def standings(card):
+        listed = re.findall('<p class="dim">([^<]*):</p><ul class="names">(.*?)</ul>', card)
+        return {what: re.findall("<li[^>]*>([^<]*)", names) for what, names in listed}
+
+    assert standings(named) == {
+        "enrolled": ["hospital-02", "hospital-03"],
+        "invited, and not enrolled yet": ["hospital-13 &lt;new&gt;"],
+        "missing, and not invited": ["clinic &lt;lost&gt;"],
+    }
+    assert standings(any_forty) == {
+        "enrolled": [name for name in sample.HOSPITALS if name[-2:] not in ("01", "05", "09")],
+        "enrolled, and not seen yet": ["hospital-01"],
+        "to upgrade first": ["hospital-05"],
+        "invited, and not enrolled yet": ["hospital-13 &lt;new&gt;", "hospital-14"],
+    }
     assert "Waiting for members" not in PAGES["nothing"]
 
 

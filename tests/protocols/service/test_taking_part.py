@@ -621,6 +621,10 @@ def test_private_sessions_under_one_demand_are_not_counted_by_another(tmp_path):
         assert folder.count_private("aa", "epsilon 2.0, rounds 1", 1)
         with pytest.raises(ParameterError, match=r"in 1 private sessions under the demand epsilon 2\.0, rounds 1:"):
             folder.count_private("bb", "epsilon 2.0, rounds 2", 2)
+        (tmp_path / "m" / "private").write_text("aa\nbb")  # as it was before demands were noted
+        with pytest.raises(StateError, match=r"m/private does not begin with the demand .* take a new folder"):
+            folder.count_private("cc", "epsilon 2.0, rounds 3", 3)
+        (tmp_path / "m" / "private").write_text("epsilon 2.0, rounds 1\naa")
     with Folder(tmp_path / "m") as again:
         assert again.count_private("aa", "epsilon 2.0, rounds 2", 2)  # whose answer has left, whatever is demanded now
         assert not again.count_private("bb", "epsilon 2.0, rounds 1", 1)
@@ -793,7 +797,10 @@ def test_a_session_that_waits_for_members_is_shown_until_it_begins(tmp_path):
                 while not told:
                     await asyncio.sleep(0.01)
                 assert (await service.desk.view()).waiting == tuple(told)
-                assert told == [WaitingView("votes", 5, 1, ("site-2", "site-3", "site-4", "site-5"))]
+                missing = ("site-2", "site-3", "site-4", "site-5")
+                assert told == [WaitingView("votes", 5, 1, missing, tuple(NAMES))]
+                await asyncio.to_thread(service.members.invite, "site-2")
+                assert (await service.desk.view()).invited == ("site-2",)
                 async with contextlib.AsyncExitStack() as others:
                     for name in NAMES[1:]:
                         await others.enter_async_context(connected(service, places.certificates(), name))

@@ -1,0 +1,111 @@
+"""The service under a server of its host's own, and when one is served at all."""
+
+import asyncio
+import contextlib
+import json
+from types import SimpleNamespace
+
+import httpx
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from protocols.service import Hosted
+from protocols.service.views import State
+from secagg.errors import StateError
+
+from . import places
+from .places import service_at
+from .test_taking_part import NAMES, a_sum, member, total
+
+
+@contextlib.asynccontextmanager
+async def under_uvicorn(app, certificates, port):
+    """Serve an application as its host would, with nothing of the service's own; yield its address."""
+    config = uvicorn.Config(
+        app,
+        port=port,
+        ws="none",
+        ssl_certfile=certificates.chain,
+        ssl_keyfile=certificates.key,
+        log_level="error",
+        timeout_graceful_shutdown=3,
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        assert not task.done()
+        await asyncio.sleep(0.01)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+def mounted(hosted):
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        async with hosted.serving():
+            yield
+
+    async def own(request):
+        return PlainTextResponse("of the host's own")
+
+    return Starlette(routes=[Route("/own", own), Mount("/", hosted.asgi())], lifespan=lifespan)
+
+
+@pytest.mark.parametrize("how", ["alone", "mounted"])
+def test_a_sum_under_anothers_server_and_tls(tmp_path, how):
+    certificates = places.certificates()
+    port = places.free_port()
+    url = f"https://localhost:{port}"
+
+    async def play():
+        with Hosted(tmp_path / "service.db", [f"localhost:{port}"]) as hosted:
+            app = hosted.asgi() if how == "alone" else mounted(hosted)
+            known = SimpleNamespace(url=url, members=hosted.members)
+            async with under_uvicorn(app, certificates, port), asyncio.TaskGroup() as group:
+                assert hosted.running
+                if how == "mounted":
+                    async with httpx.AsyncClient(verify=certificates.context, trust_env=False) as client:
+                        assert (await client.get(f"{url}/own")).text == "of the host's own"
+                tasks = [group.create_task(member(known, certificates, tmp_path, name)) for name in NAMES]
+                await hosted.enrolled(NAMES)
+                (view,) = await hosted.sessions(a_sum())
+                assert view.state is State.COMPLETED, view
+                result = json.loads(await hosted.desk.result(None, view.session))
+                assert [(await task)[0].phase for task in tasks] == ["completed"] * 5
+            assert not hosted.running
+            return result
+
+    assert asyncio.run(asyncio.wait_for(play(), 120))["sums"] == {"v": total(NAMES)}
+
+
+def test_a_service_runs_when_its_port_is_known_and_once_at_a_time(tmp_path):
+    async def play():
+        urls = []
+        with service_at(tmp_path, places.certificates()) as service:
+
+            async def watch():
+                while not service.running:
+                    await asyncio.sleep(0)
+                urls.append(service.url)
+
+            watching = asyncio.create_task(watch())
+            async with service.serving():
+                await watching
+                with pytest.raises(StateError, match="served already"):
+                    async with service.serving():
+                        pass
+            assert not service.running
+            assert urls == [service.url]
+            async with service.serving():  # another time, at the same port
+                assert (service.running, urls) == (True, [service.url])
+        with pytest.raises(StateError, match="was closed, and its store with it: make another one"):
+            async with service.serving():
+                pass
+
+    asyncio.run(asyncio.wait_for(play(), 60))
