@@ -326,8 +326,8 @@ class _Session:
             if over:  # as `Folder.forget` leaves it
                 raise _RefusedError(
                     ContradictoryRequest.__name__,
-                    "this member took part in the round of these parameters before: they serve one session, so make "
-                    "new ones for each (secagg paillier round)",
+                    "this member took part in this session before, and does so once: begin a new one; Paillier "
+                    "parameters serve one session each (secagg paillier round)",
                 )
             answer = await self._answer(letter)
             if answer:

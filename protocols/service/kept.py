@@ -148,8 +148,10 @@ class Folder:
 
         Args:
             name: of the session.
-            once: keep in mind that it was, so that nothing is answered in it ever again.
+            once: keep in mind that it was, so that nothing is answered in it ever again. So is a private session that
+                was counted: begun again under its id, it would be another one, and not be counted.
         """
+        once = once or name in self._read(_PRIVATE).decode("ascii", "replace").splitlines()[1:]
         if once:
             self.keep(name, Kept(0, True, b""))
         for ending in (_TERMS,) if once else (_STATE, _TERMS):

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Table, delete, insert, select, update
+from sqlalchemy import Connection, Row, Table, delete, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from secagg.errors import ParameterError
@@ -55,6 +55,8 @@ from .views import Letter, Outcome, State
 
 NONCE_SECONDS = 600.0
 """So long a nonce is remembered; requests are refused that are older than a part of it."""
+LETTERS_A_SECOND = 10_000
+"""More than any store writes: so many numbers are left for each second of the clock."""
 MAX_TEXT = 500
 
 
@@ -82,6 +84,28 @@ class Store(Database):
     def __init__(self, *arguments: Any, **values: Any) -> None:
         super().__init__(*arguments, **values)
         self._names: dict[str, frozenset[str]] = {}
+
+    def _settle(self, create: bool) -> None:
+        super()._settle(create)
+        if create:
+            with self.write() as connection:
+                self.number(connection)
+                self._number_beyond_copies(connection)
+
+    def _number_beyond_copies(self, connection: Connection) -> None:
+        """Number letters from now on by the clock at least.
+
+        A store that is new, or restored from a backup, would else give numbers again that its members have seen. They
+        ask for later ones alone, and would never hear of a session.
+        """
+        facts = {"letters": LETTERS.name, "least": int(self.now(connection) * LETTERS_A_SECOND)}
+        if self.is_sqlite:
+            raised = "UPDATE sqlite_sequence SET seq = max(seq, :least) WHERE name = :letters RETURNING seq"
+            if connection.execute(text(raised), facts).first() is None:  # no letter was ever written
+                connection.execute(text("INSERT INTO sqlite_sequence (name, seq) VALUES (:letters, :least)"), facts)
+        else:
+            of = "pg_get_serial_sequence(:letters, 'id')"
+            connection.execute(text(f"SELECT setval({of}, greatest(:least, nextval({of})))"), facts)
 
     def add(self, new: NewSession, *, after: str | None = None) -> bool:
         """Keep a session; whoever owns it next begins it. Return whether it is new: a job's number is used once.

@@ -222,7 +222,7 @@ def test_a_round_that_was_ended_and_begins_again_gets_no_second_answer(tmp_path,
     assert (len(service.sent), len(service.refused)) == (1, 1)
     kind, reason = service.refused[0]
     assert kind == "ContradictoryRequest"
-    assert "took part in the round of these parameters before: they serve one session, so make new ones" in reason
+    assert "took part in this session before, and does so once: begin a new one; Paillier parameters" in reason
     with Folder(tmp_path / "own") as folder:
         assert folder.session(parameters.session.hex()) == Kept(0, True, b"")
         assert folder.sessions() == {}  # nothing secret is left, and nobody is asked about it

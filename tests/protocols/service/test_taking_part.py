@@ -83,6 +83,15 @@ def test_a_sum_over_https(tmp_path, certificates):
     assert [each[0].phase for each in ended] == ["completed"] * 5
 
 
+def test_members_hear_of_sessions_of_another_store(tmp_path, certificates):
+    """As where the one before was lost with its disk."""
+    for _ in range(2):
+        view, result, _ = running(tmp_path, certificates, spec=a_sum(deadlines=Deadlines(10)))
+        assert (view.error, result and result["sums"]) == ("", {"v": total(NAMES)})
+        for file in tmp_path.glob("service.db*"):
+            file.unlink()
+
+
 def play(work):
     return asyncio.run(asyncio.wait_for(work, 120))
 
@@ -614,11 +623,16 @@ def test_a_policy_for_some_private_rounds_is_for_no_more_whatever_the_process(tm
     noted = (tmp_path / names[0] / "private").read_text().splitlines()
     assert noted[0].startswith("epsilon 1000.0, delta 1e-05, rounds 1, ")
     assert noted[1:] == [first.session]
+    with Folder(tmp_path / names[0]) as folder:  # or, begun again under its id, it would be a second one, uncounted
+        assert folder.session(first.session) == Kept(0, True, b"")
 
 
 def test_private_sessions_under_one_demand_are_not_counted_by_another(tmp_path):
     with Folder(tmp_path / "m") as folder:
         assert folder.count_private("aa", "epsilon 2.0, rounds 1", 1)
+        for session in ("aa", "bb"):
+            folder.forget(session)
+        assert (folder.session("aa"), folder.session("bb")) == (Kept(0, True, b""), None)
         with pytest.raises(ParameterError, match=r"in 1 private sessions under the demand epsilon 2\.0, rounds 1:"):
             folder.count_private("bb", "epsilon 2.0, rounds 2", 2)
         (tmp_path / "m" / "private").write_text("aa\nbb")  # as it was before demands were noted
