@@ -93,6 +93,7 @@ CONSTANTS = {
     "JOB_SECONDS": "protocols.service.jobsteps:JOB_SECONDS",
     "NONCE_SECONDS": "protocols.service.store:NONCE_SECONDS",
     "MAX_ANSWERS": "protocols.service.deliveries:MAX_ANSWERS",
+    "LETTERS_A_SECOND": "protocols.service.store:LETTERS_A_SECOND",
     "WINDOW_SECONDS": "protocols.service.signing:WINDOW_SECONDS",
     "REQUEST_NONCE_BYTES": "protocols.service.signing:NONCE_BYTES",
     "TOKEN_BYTES": "protocols.service.members:TOKEN_BYTES",

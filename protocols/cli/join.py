@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import numpy as np
 import typer
@@ -150,13 +151,15 @@ def join(
                 consents=noting,
                 sessions=sessions,
                 warm=sessions is None,  # who goes after a few sessions does without
-                told=lambda ended: _print(ended, as_json, quiet=log_json),
+                told=lambda ended: _print(ended, as_json, quiet=log_json, out=printed),
             )
             if shown is None:
                 return await taking
             return await _beside_page(taking, shown())
 
-    ended = run_until_told(run())
+    printed = sys.stdout
+    with contextlib.redirect_stdout(printed if training is None else sys.stderr):  # its function may print
+        ended = run_until_told(run())
     if ended is not None and any(each.phase != "completed" for each in ended):
         raise typer.Exit(EXIT_NO_SUM)
 
@@ -213,7 +216,9 @@ def _make(state: Path) -> None:
 def _training(named: str, say: Callable[[str], None]) -> Any:
     from ..service import training
 
-    return training.training(training.load(named), named, say)
+    with contextlib.redirect_stdout(sys.stderr):
+        loaded = training.load(named)
+    return training.training(loaded, named, say)
 
 
 def _encrypted(
@@ -335,13 +340,12 @@ def _inputs(values: dict[str, Any], weight: int, terms: Terms) -> Any:
     return Inputs(given, weight)
 
 
-def _print(ended: Ended, as_json: bool, *, quiet: bool = False) -> None:
+def _print(ended: Ended, as_json: bool, *, quiet: bool = False, out: TextIO | None = None) -> None:
     if ended.own and not quiet:  # no log has values
         tell(f"{ended.title or ended.session}: {ended.own} (the service was not told this)", False)
     if as_json:
         facts = {"session": ended.session, "title": ended.title, "phase": ended.phase, "reason": ended.reason}
-        sys.stdout.write(json.dumps(facts) + "\n")
-        sys.stdout.flush()
+        print(json.dumps(facts), file=out, flush=True)
         return
     why = ended.reason or ("there is no result: the operator's page says why" if ended.phase == "aborted" else "")
-    typer.echo(f"{ended.title or ended.session}: {ended.phase}" + (f", {why}" if why else ""))
+    typer.echo(f"{ended.title or ended.session}: {ended.phase}" + (f", {why}" if why else ""), file=out)

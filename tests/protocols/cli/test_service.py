@@ -297,6 +297,19 @@ def test_why_a_member_refused_is_told_to_it_alone(capsys):
     assert "index" not in told.out
 
 
+def test_what_a_members_function_prints_is_no_result(folder, monkeypatch, capsys):
+    def runs(work):
+        work.close()
+        print("4711")
+
+    monkeypatch.setattr("protocols.cli.join.run_until_told", runs)
+    (folder / "talks.py").write_text("print('4711')\ndef f(terms):\n    return {}\n")
+    join("https://localhost:1", "a", folder / "state", training="talks:f", as_json=True)
+    shown(Ended("ab" * 32, "votes", "completed"), True, out=sys.stdout)
+    told = capsys.readouterr()
+    assert (json.loads(told.out)["title"], told.err.count("4711")) == ("votes", 2)
+
+
 def test_help_names_every_command():
     assert {"serve", "join", "members"} <= set(re.findall(r"^│ ([a-z-]+) ", ran("--help"), re.MULTILINE))
 
