@@ -86,7 +86,7 @@ def serve(
         typer.Option("--insecure-loopback", help="Without TLS, for trials here.", rich_help_panel=_ADDRESS),
     ] = False,
     operator_token: Annotated[Path | None, option("The page's; made if it is not there.", "FILE", _PAGE)] = None,
-    limit: Annotated[Many, option("Of rates, sizes: handshakes_a_second=200.", "NAME=VALUE", _ADDRESS)] = None,
+    limit: Annotated[Many, option("Changes one, such as burst=800.", "NAME=VALUE", _ADDRESS)] = None,
     private_page: Annotated[
         bool, typer.Option("--private-page", help="Show nothing without the token.", rich_help_panel=_PAGE)
     ] = False,

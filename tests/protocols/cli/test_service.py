@@ -18,11 +18,12 @@ import pytest
 from protocols.cli.app import app
 from protocols.cli.join import _key_use, join, read_values
 from protocols.cli.join import _print as shown
-from protocols.cli.serve import serve
+from protocols.cli.serve import _limits, serve
 from protocols.core.identity_files import write_identity
 from protocols.core.listener import SessionEnded
 from protocols.service.client import Ended
 from protocols.service.connection import Connection
+from protocols.service.limits import Limits
 from protocols.service.observing import Observer
 from protocols.service.serving import Service
 from protocols.service.session_file import read_sessions
@@ -300,7 +301,7 @@ def test_why_a_member_refused_is_told_to_it_alone(capsys):
 def test_what_a_members_function_prints_is_no_result(folder, monkeypatch, capsys):
     def runs(work):
         work.close()
-        print("4711")
+        sys.stdout.write("4711")
 
     monkeypatch.setattr("protocols.cli.join.run_until_told", runs)
     (folder / "talks.py").write_text("print('4711')\ndef f(terms):\n    return {}\n")
@@ -308,6 +309,12 @@ def test_what_a_members_function_prints_is_no_result(folder, monkeypatch, capsys
     shown(Ended("ab" * 32, "votes", "completed"), True, out=sys.stdout)
     told = capsys.readouterr()
     assert (json.loads(told.out)["title"], told.err.count("4711")) == ("votes", 2)
+
+
+def test_limits_are_given_by_name():
+    given = ["handshakes_a_second=200", "header_seconds=2.5", "connections_a_peer=1000"]
+    assert _limits(given) == Limits(handshakes_a_second=200, header_seconds=2.5, connections_a_peer=1000)
+    assert _limits([]) == Limits()
 
 
 def test_help_names_every_command():
