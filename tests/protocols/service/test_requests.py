@@ -134,7 +134,7 @@ def test_a_copy_of_a_request_is_refused(tmp_path, certificates):
 
         found, session = [], f"/v1/sessions/{await service.desk.open(a_session())}"
         for method, target, body in (
-            ("GET", "/v1/letters?after=99999&wait=0", b""),
+            ("GET", "/v1/letters?after=99999999999999999&wait=0", b""),
             ("POST", f"{session}/letters", b"answer"),
             ("POST", f"{session}/refusal", b'{"kind": "policy", "reason": "no"}'),
         ):
@@ -319,7 +319,7 @@ def test_an_answer_that_asks_for_something_else_is_not_let_in(tmp_path, certific
 def test_an_answer_that_waits_is_taken_over_by_a_later_question_and_told_when_the_service_ends(tmp_path, certificates):
     async def play(service, mallory):
         target = await an_ended_session(service)
-        asking = f"{target}?after=99999&wait=20"
+        asking = f"{target}?after=99999999999999999&wait=20"
 
         async def waiting():
             task = asyncio.create_task(mallory.send("POST", asking, b"x"))
@@ -328,7 +328,7 @@ def test_an_answer_that_waits_is_taken_over_by_a_later_question_and_told_when_th
             return task
 
         first = await waiting()
-        later = await mallory.send("GET", "/v1/letters?after=99999&wait=0")
+        later = await mallory.send("GET", "/v1/letters?after=99999999999999999&wait=0")
         over = told(await first)
         second = await waiting()
         service.requests.closing()
@@ -351,7 +351,7 @@ def test_an_answer_is_not_held_while_its_member_waits(tmp_path, certificates):
         target = await an_ended_session(service)
         tracemalloc.start()
         try:
-            task = asyncio.create_task(mallory.send("POST", f"{target}?after=99999&wait=4", body))
+            task = asyncio.create_task(mallory.send("POST", f"{target}?after=99999999999999999&wait=4", body))
             while "mallory" not in service.requests.polls:
                 await asyncio.sleep(0.01)
             while held() > 1 << 20 and not task.done():  # threads that have worked on it let go of it soon
