@@ -218,15 +218,6 @@ def test_strangers_repeats_and_wrong_rounds_are_refused() -> None:
         session.aggregator.receive(3, msgspec.structs.replace(endorsement, commitments_digest=bytes(32)))
 
 
-def test_an_opening_of_another_sum_is_refused() -> None:
-    session = Session(make_parameters())
-    session.reveal(session.endorse(session.commit()))
-    request = session.ask()
-    opening = session.members[1].open(request)
-    with pytest.raises(UnexpectedMessage, match="another sum"):
-        session.aggregator.receive(1, msgspec.structs.replace(opening, sum_digest=bytes(32)))
-
-
 def test_an_update_out_of_its_lanes_is_an_error_and_not_a_wrong_sum() -> None:
     # a contributor can encrypt anything; a sum that honest encodings cannot reach is not passed off as one
     session = Session(make_parameters())
