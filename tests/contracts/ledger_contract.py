@@ -525,7 +525,6 @@ class LedgerContract:
         "reordered": "UPDATE ledger_records SET seq = CASE seq WHEN 2 THEN 13 ELSE 12 END WHERE seq IN (2, 3)",
         "head": "UPDATE ledger_head SET seq = 4",
         "head's hash": "UPDATE ledger_head SET hash = 'x'",
-        "participant marked twice": "UPDATE ledger_participants SET counted = 2 WHERE participant = 'b'",
         "no head": "DELETE FROM ledger_head",
         "account": "UPDATE ledger_accounts SET seq = 3",
         "no account": "DELETE FROM ledger_accounts",

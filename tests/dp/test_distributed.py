@@ -142,16 +142,6 @@ def test_one_part_in_a_hundred_less_noise_misses_the_goal() -> None:
     assert epsilon_of(fewer.event(51, Adjacency.ADD_REMOVE), 1e-5) < 1.0
 
 
-def test_replacing_takes_twice_the_noise_of_removing() -> None:
-    made = Preparation(1000, 1.0, 2000.0)
-    bounds = NoiseShare(1, made.dimension, made.l2_bound, made.l1_bound)
-    remove, replace = (
-        local_sigma_for(goal, goal.gaussian_multiplier(), bounds, 20)
-        for goal in (Goal(relation, 1e-5, epsilon=1.0) for relation in (Adjacency.ADD_REMOVE, Adjacency.REPLACE_ONE))
-    )
-    assert replace == pytest.approx(2 * remove, rel=1e-3)
-
-
 def test_replacing_moves_a_sum_by_twice_either_bound() -> None:
     share = NoiseShare(1.0, 4, 3.0, 5.0)
     moves = {relation: share.event(7, relation) for relation in Adjacency}

@@ -13,7 +13,6 @@ from protocols.core.identity_files import read_participants, write_participants
 from protocols.core.participants import Participants
 from protocols.flower import SecAggMod
 from protocols.flower.announcement import node_name
-from protocols.flower.envelope import RECORD
 from protocols.flower.own_group import group_in
 from protocols.groups import GroupPlan
 from secagg.signatures import Identity
@@ -119,7 +118,3 @@ def group_means(groups: list[list[int]], train: Callable[..., Any] = training) -
         ]
         for group in groups
     ]
-
-
-def has_ours(message: Message, name: str) -> bool:
-    return name in message.content[RECORD]

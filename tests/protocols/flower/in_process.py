@@ -20,6 +20,7 @@ from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 from flwr.serverapp import Grid
 
 from protocols.flower import secagg_mod
+from protocols.flower.envelope import RECORD
 
 RUN_ID = 7
 NODE_IDS = [2**63 + 11, 5, 2**64 - 3, 900, 17, 2**40, 6, 123456789, 33, 1234]
@@ -166,3 +167,14 @@ def train_messages(arrays=MODEL, nodes=NODE_IDS[:6], **config) -> list[Message]:
     set_identity()
     content = RecordDict({"arrays": ArrayRecord(list(arrays)), "config": ConfigRecord(config)})
     return [Message(content, node_id, "train") for node_id in nodes]
+
+
+def of_another_version(side):
+    """Disturb what one side says: its records are of another version."""
+
+    def disturb(number, node_id, message, answer):
+        said = message if side == "node" else answer(message)
+        said.content[RECORD]["version"] = 2
+        return answer(said) if side == "node" else said
+
+    return disturb

@@ -387,18 +387,6 @@ ALTERED = {
         stated(node_ids=lambda terms: terms.node_ids[:8] + terms.node_ids[:-8]),
         "lists a node twice",
     ),
-    "its own commitment": (
-        NONCES,
-        "draw",
-        drawn(lambda m: msgspec.structs.replace(m, commitments=swapped(m.commitments, VICTIM, 0))),
-        "another commitment as this client's own",
-    ),
-    "another's commitment": (
-        NONCES,
-        "draw",
-        drawn(lambda m: msgspec.structs.replace(m, commitments=swapped(m.commitments, 0, 1))),
-        "is not signed by it",
-    ),
     "another's nonce": (
         SETTLEMENT,
         "draw",

@@ -10,7 +10,7 @@ from protocols.flower.mean import Means
 from protocols.groups import Rule, combine
 from secagg.errors import ParameterError, StateError
 
-from .grouped import MALICIOUS, MODEL, WEIGHT, group_means, groups_of, make_nodes, node_id, plan_of, roster
+from .grouped import MODEL, WEIGHT, group_means, groups_of, make_nodes, node_id, plan_of, roster
 from .in_process import VanishedError, train_messages
 
 PRECISION = 1e-4
@@ -378,7 +378,3 @@ def test_nothing_that_the_server_sees_holds_an_update(tmp_path):
         for value in (moved[0][0, 0], moved[0][0, 0] - MODEL[0][0, 0]):
             for dtype in ("<f8", "<f4", ">f8", ">f4"):
                 assert np.array(value, dtype).tobytes() not in seen
-
-
-def test_the_adversary_is_the_malicious_server(tmp_path):
-    assert SecAggSettings(**settings(tmp_path, plan_of())).adversary == MALICIOUS

@@ -22,7 +22,17 @@ from protocols.statistics import Plan, Query, ReleasePolicy, Site, SitePolicy, W
 from secagg.errors import ParameterError, SecAggError, ThresholdError
 from secagg.signatures import Identity
 
-from .in_process import METRICS, MODEL, NODE_IDS, RUN_ID, VanishedError, make_app, make_grid, usual_training
+from .in_process import (
+    METRICS,
+    MODEL,
+    NODE_IDS,
+    RUN_ID,
+    VanishedError,
+    make_app,
+    make_grid,
+    of_another_version,
+    usual_training,
+)
 from .query_run import asked_of, assert_pooled, federation, query_app
 from .sites import AGE, DATASET, QUERY, ROWS, patients, write_site
 
@@ -400,16 +410,8 @@ def test_a_session_against_a_malicious_server(tmp_path):
 
 @pytest.mark.parametrize("side", ["node", "server"])
 def test_versions_that_differ_are_named(tmp_path, side):
-    def disturb(number, node_id, message, answer):
-        if side == "node":
-            message.content[RECORD]["version"] = 2
-            return answer(message)
-        reply = answer(message)
-        reply.content[RECORD]["version"] = 2
-        return reply
-
     with pytest.raises(ParameterError, match="install the same version of secagg on both"):
-        asked_of(federation(tmp_path, disturb=disturb))
+        asked_of(federation(tmp_path, disturb=of_another_version(side)))
 
 
 def test_an_app_without_the_handler_is_named(tmp_path):
@@ -468,9 +470,6 @@ def to_one(grid, node, message_type=STATISTICS, **fields):
 HOSTILE = {
     "nothing": (b"", "no query"),
     "no MessagePack": (b"\xc1", "no query"),
-    "something else": (b"\x93\x01\x02\x03", "no query"),
-    "cut off": (QUERY.encoded[:-1], "no query"),
-    "more behind": (QUERY.encoded + b"\x00", "no query"),
     "written in another way": (QUERY.encoded.replace(b"\xa9histogram", b"\xd9\x09histogram"), "in another way"),
     "too long": (bytes((1 << 20) + 1), "may take 1048576"),
     "deep": (b"\x91" * 100_000, "no query"),

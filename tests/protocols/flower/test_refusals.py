@@ -14,7 +14,17 @@ from protocols.flower.envelope import RECORD, REFUSED, record_of
 from protocols.masking.client import Client
 from secagg.errors import ParameterError, StateError
 
-from .in_process import METRICS, MODEL, NODE_IDS, VanishedError, make_app, make_grid, train_messages, usual_training
+from .in_process import (
+    METRICS,
+    MODEL,
+    NODE_IDS,
+    VanishedError,
+    make_app,
+    make_grid,
+    of_another_version,
+    train_messages,
+    usual_training,
+)
 
 SETTINGS = SecAggSettings(metrics=METRICS)
 
@@ -124,16 +134,8 @@ def test_a_mod_refuses_to_train_in_clear():
 
 @pytest.mark.parametrize("side", ["node", "server"])
 def test_versions_that_differ_are_named(side):
-    def disturb(number, node_id, message, answer):
-        if side == "node":
-            message.content[RECORD]["version"] = 2
-            return answer(message)
-        reply = answer(message)
-        reply.content[RECORD]["version"] = 2
-        return reply
-
     with pytest.raises(ParameterError, match="install the same version of secagg on both"):
-        run(make_grid(make_app(usual_training), disturb=disturb))
+        run(make_grid(make_app(usual_training), disturb=of_another_version(side)))
 
 
 REFUSED_STRATEGIES = {

@@ -115,15 +115,6 @@ def test_more_liars_than_there_are_shares_to_spare_are_the_culprits_and_not_the_
     assert set(map(number, caught.value.culprits)) == liars
 
 
-def test_who_holds_a_share_and_does_not_give_it_is_out():
-    def silent(message: UnmaskingShares) -> UnmaskingShares:
-        return replace(message, shares=message.shares[SHARE_BYTES:])
-
-    session = Session(small_config(N, complete_graph=True), wire=altering(ServerPhase.UNMASKING, {3}, silent)).run()
-    session.assert_exact()
-    assert set(map(number, session.server.excluded)) == {3}
-
-
 # --- Wrong dealers
 
 

@@ -35,14 +35,6 @@ def test_numbers_are_one_to_n(number):
         client_checks.check_own_number(config, number)
 
 
-def test_a_roster_with_keys_of_another_session_is_refused():
-    session = session_after(1, complete(CURIOUS))
-    state, roster = session.state(1), session.message(1)
-    entries = tuple(replace(entry, session_id=bytes(32)) if entry.sender == 4 else entry for entry in roster.entries)
-    with pytest.raises(ContradictoryRequest, match="keys of another session"):
-        client_checks.check_roster(state.session, ANY, state.advertised, replace(roster, entries=entries), {})
-
-
 @pytest.mark.parametrize(("config", "own"), [(sparse(), 0), (complete(), 1)], ids=["sparse", "complete"])
 def test_a_client_counts_itself_towards_the_threshold_where_it_holds_a_share(config, own):
     session = session_after(2, config)
@@ -86,13 +78,6 @@ def test_the_higher_of_two_minima_holds():
         with pytest.raises(ThresholdError, match="clients survived") as caught:
             list_of(number, policy)
         assert (caught.value.needed, caught.value.have) == (needed, number)
-
-
-def test_who_was_not_invited_did_not_share_keys():
-    session = session_after(4, complete())
-    state, message = session.state(1), session.message(1)
-    with pytest.raises(ContradictoryRequest, match="not invited"):
-        client_checks.check_survivor_list(state, ANY, replace(message, shared=(*message.shared, 8)))
 
 
 def test_in_the_complete_graph_survivors_are_counted_exactly():

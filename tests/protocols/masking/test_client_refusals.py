@@ -20,8 +20,6 @@ from protocols.masking.messages import (
     InputRequest,
     Invitation,
     Roster,
-    ShareDelivery,
-    SurvivorList,
     UnmaskingRequest,
     records,
 )
@@ -33,7 +31,6 @@ from secagg.errors import (
     ContradictoryRequest,
     MalformedMessage,
     ParameterError,
-    PeerError,
     SecAggError,
     ThresholdError,
     UnexpectedMessage,
@@ -64,12 +61,6 @@ def refuses(session: Session, number: int, message, error, match=None, *, aborts
 # --- Invitation
 
 
-@pytest.mark.parametrize("number", [8, 1_000_000])
-def test_a_number_that_the_round_does_not_have_is_refused(number):
-    session = session_at(0)
-    refuses(session, 1, session.message(1, recipient=number), ParameterError, f"the number {number}, but the round's")
-
-
 def test_a_clients_number_comes_with_the_invitation():
     session = session_at(0)
     client = session.client(1)
@@ -79,21 +70,6 @@ def test_a_clients_number_comes_with_the_invitation():
     refuses(session, 1, session.message(1), UnexpectedMessage, "expects no invitation", aborts=False)
     assert Client.load(client.dump()).number == 2
     assert session_at(4).client(1).number == 0  # nothing is remembered
-
-
-@pytest.mark.parametrize(
-    "policy",
-    [
-        demanding(adversary=MALICIOUS),
-        demanding(corrupt_fraction=0.2),
-        demanding(min_clients=8),
-        demanding(min_survivors=7),
-        demanding(min_neighbours=7),
-    ],
-)
-def test_a_round_below_the_policy_is_refused(policy):
-    session = session_at(0, policy=policy)
-    refuses(session, 1, session.message(1), ParameterError, "demands")
 
 
 @pytest.mark.parametrize(
@@ -130,59 +106,12 @@ def roster_of(session: Session, client_id: int = 1) -> Roster:
     return roster
 
 
-def test_a_roster_without_the_client_is_refused():
-    session = session_at(1)
-    roster = roster_of(session)
-    others = tuple(entry for entry in roster.entries if entry.sender != 1)
-    refuses(session, 1, replace(roster, entries=others), ContradictoryRequest, "lacks client 1")
-
-
-@pytest.mark.parametrize("field", ["cipher_public_key", "mask_public_key", "self_mask_commitment"])
-def test_a_roster_that_changes_the_clients_keys_is_refused(field):
-    session = session_at(1)
-    roster = roster_of(session)
-    changed = tuple(
-        replace(entry, **{field: KeyPair.generate().public_bytes}) if entry.sender == 1 else entry
-        for entry in roster.entries
-    )
-    refuses(session, 1, replace(roster, entries=changed), ContradictoryRequest, "changes its keys")
-
-
 def test_a_roster_with_a_peer_twice_is_refused():
     session = session_at(1)
     roster = roster_of(session)
-    refuses(session, 1, replace(roster, entries=(*roster.entries, roster.entries[-1])), ContradictoryRequest, "twice")
-
-
-def test_a_roster_with_a_stranger_is_refused():
-    config = small_config(20, corrupt=0.05, dropout=0.2)
-    assert not config.topology.complete
-    session = session_after(1, config)
-    roster = roster_of(session)
-    inside = {entry.sender for entry in roster.entries}
-    rosters = map(session.message, range(1, 21))
-    entry = next(entry for other in rosters for entry in other.entries if entry.sender not in inside)
-    error = refuses(
-        session, 1, replace(roster, entries=(*roster.entries, entry)), ContradictoryRequest, "no neighbours"
-    )
-    assert error.culprits == {entry.sender}
-
-
-def test_a_roster_with_the_same_key_twice_is_refused():
-    session = session_at(1)
-    roster = roster_of(session)
-    by_id = {entry.sender: entry for entry in roster.entries}
-    peers = sorted(by_id.keys() - {1})
-    by_id[peers[0]] = replace(by_id[peers[0]], mask_public_key=by_id[peers[1]].mask_public_key)
-    refuses(session, 1, replace(roster, entries=tuple(by_id.values())), ContradictoryRequest, "same public key")
-
-
-def test_a_roster_that_is_too_short_is_refused():
-    session = session_at(1)
-    roster = roster_of(session)
-    own = next(entry for entry in roster.entries if entry.sender == 1)
-    error = refuses(session, 1, replace(roster, entries=(own,)), ThresholdError, "neighbours advertised")
-    assert error.have == 0
+    keys = {name: KeyPair.generate().public_bytes for name in ("cipher_public_key", "mask_public_key")}
+    again = replace(roster.entries[-1], **keys)  # the same keys would be refused as well
+    refuses(session, 1, replace(roster, entries=(*roster.entries, again)), ContradictoryRequest, "lists a client twice")
 
 
 @pytest.mark.parametrize("key", [bytes(32), (1).to_bytes(32, "little"), (2**255 - 19).to_bytes(32, "little")])
@@ -202,42 +131,7 @@ def test_keys_of_low_order_end_the_session_with_their_owner_named(key, field):
     assert refuses(session, 1, message, AuthenticationFailed, "low order").culprits == {peer}
 
 
-@pytest.mark.parametrize("tamper", ["key", "signature", "missing"])
-def test_unsigned_keys_are_refused_against_a_malicious_server(tamper):
-    session = session_at(1, MALICIOUS)
-    roster = roster_of(session)
-    change = {
-        "key": {"mask_public_key": KeyPair.generate().public_bytes},
-        "signature": {"signature": bytes(64)},
-        "missing": {"signature": None},
-    }[tamper]
-    entries = tuple(replace(entry, **change) if entry.sender == 4 else entry for entry in roster.entries)
-    assert refuses(session, 1, replace(roster, entries=entries), PeerError).culprits == {4}
-
-
 # --- ShareDelivery
-
-
-def test_shares_from_a_stranger_are_refused():
-    session = session_at(2)
-    delivery = session.message(1)
-    assert isinstance(delivery, ShareDelivery)
-    for stranger in (1, 8):
-        session = session_at(2)
-        delivery = session.message(1)
-        delivery = replace(
-            delivery,
-            dealers=(*delivery.dealers, stranger),
-            sealed=delivery.sealed + bytes(SEALED_SHARES_BYTES),
-            commitments=delivery.commitments + bytes(COMMITMENTS_BYTES),
-        )
-        assert refuses(session, 1, delivery, ContradictoryRequest, "not in the roster").culprits == {stranger}
-
-
-def test_too_few_shares_are_refused():
-    session = session_at(2)
-    nothing = session.message(1, dealers=(), sealed=b"", commitments=b"")
-    refuses(session, 1, nothing, ThresholdError, "neighbours shared")
 
 
 def test_shares_that_do_not_open_are_left_out_but_their_masks_are_not():
@@ -291,17 +185,6 @@ def test_shares_for_another_recipient_do_not_open():
 # --- InputRequest
 
 
-def test_peers_that_do_not_go_on_or_are_none_are_refused():
-    for peers, error, match in (
-        ((2, 3, 4, 5, 6, 7, 7), ContradictoryRequest, "twice"),
-        ((2, 3, 4, 5, 6, 7, 8), ContradictoryRequest, "shares did not come"),
-        ((1, 2, 3, 4, 5, 6, 7), ContradictoryRequest, "shares did not come"),
-        ((2,), ThresholdError, "1 neighbours go on"),
-    ):
-        session = session_at(3, MALICIOUS)
-        refuses(session, 1, session.message(1, peers=peers), error, match)
-
-
 def test_an_input_request_has_no_place_in_other_sessions():
     session = session_at(2)
     message = InputRequest(session.server.session_id, 1, (2, 3, 4, 5, 6, 7))
@@ -311,78 +194,11 @@ def test_an_input_request_has_no_place_in_other_sessions():
 # --- SurvivorList and confirmations
 
 
-@pytest.mark.parametrize(
-    ("survivors", "match"),
-    [
-        ((2, 3, 4, 5, 6, 7), "lacks client 1"),
-        ((1, 2, 2, 3, 4, 5, 6), "twice"),
-        ((1, 2, 3, 4, 5, 6, 8), "shared no keys"),
-    ],
-)
-def test_impossible_survivor_lists_are_refused(survivors, match):
-    session = session_at(4, MALICIOUS)
-    refuses(session, 1, session.message(1, survivors=survivors), ContradictoryRequest, match)
-
-
 @pytest.mark.parametrize("shared", [(1, 2, 3, 4, 5, 6, 7, 7), (1, 2, 3, 4, 5, 6, 7, 8), (1, 2, 3, 4, 5, 6)])
 def test_lists_of_others_than_those_whose_shares_came_are_refused(shared):
     session = session_at(4, MALICIOUS)
     message = session.message(1, shared=shared, survivors=(1, 2, 3, 4, 5, 6))
     refuses(session, 1, message, ContradictoryRequest)
-
-
-def test_too_few_survivors_are_refused():
-    session = session_at(4, MALICIOUS)
-    refuses(session, 1, session.message(1, survivors=(1, 2)), ThresholdError, "2 clients survived")
-
-
-def test_a_survivor_list_has_no_place_in_other_sessions():
-    session = session_at(3)
-    everyone = tuple(range(1, 8))
-    message = SurvivorList(session.server.session_id, 1, everyone, everyone)
-    refuses(session, 1, message, ContradictoryRequest, "curious-server session has no consistency check")
-
-
-def test_unmasking_without_the_consistency_check_is_refused_against_a_malicious_server():
-    session = session_at(4, MALICIOUS)
-    request = UnmaskingRequest(session.server.session_id, 1, 7, (), {})
-    refuses(session, 1, request, ContradictoryRequest, "after the consistency check")
-
-
-def _fewer(request):
-    return replace(request, confirmations=dict(list(request.confirmations.items())[:2]))
-
-
-def _forged(request):
-    return replace(request, confirmations={**request.confirmations, 2: bytes(64)})
-
-
-def _swapped(request):
-    return replace(request, confirmations={**request.confirmations, 2: request.confirmations[3]})
-
-
-def _strange(request):
-    return replace(request, confirmations={**request.confirmations, 9: request.confirmations[2]})
-
-
-def _other_survivors(request):
-    return replace(request, dropped=(3,), num_survivors=6)
-
-
-@pytest.mark.parametrize(
-    ("tamper", "error", "culprits"),
-    [
-        (_fewer, ThresholdError, None),
-        (_forged, AuthenticationFailed, {2}),
-        (_swapped, AuthenticationFailed, {2}),
-        (_strange, ContradictoryRequest, {9}),
-        (_other_survivors, ContradictoryRequest, set()),
-    ],
-)
-def test_confirmations_are_counted_checked_and_tied_to_the_survivors(tamper, error, culprits):
-    session = session_at(5, MALICIOUS)
-    caught = refuses(session, 1, tamper(session.message(1)), error)
-    assert culprits is None or caught.culprits == culprits
 
 
 def test_the_number_of_survivors_is_the_confirmed_one():
@@ -408,36 +224,6 @@ def unmasking_session(silent=(3,), **kwargs) -> tuple[Session, UnmaskingRequest]
     session = session_at(3, silent=silent, **kwargs)
     requests = [session.message(i) for i in range(1, 8) if i not in silent]
     return session, next(request for request in requests if request.dropped or not silent)
-
-
-def test_a_request_that_drops_the_client_itself_is_refused():
-    session = session_at(3)
-    request = session.message(1)
-    refuses(session, 1, replace(request, dropped=(1,)), ContradictoryRequest, "drops client 1")
-
-
-def test_a_request_that_drops_a_client_twice_is_refused():
-    session, request = unmasking_session()
-    refuses(session, request.recipient, replace(request, dropped=(3, 3)), ContradictoryRequest, "twice")
-
-
-def test_a_request_that_drops_a_stranger_is_refused():
-    session, request = unmasking_session()
-    error = refuses(session, request.recipient, replace(request, dropped=(3, 9)), ContradictoryRequest, "no neighbours")
-    assert error.culprits == {9}
-
-
-def test_a_request_that_drops_too_many_is_refused():
-    session = session_at(3)
-    request = session.message(1)
-    peers = session.state(1).peers
-    refuses(session, 1, replace(request, dropped=tuple(peers), num_survivors=1), ThresholdError)
-
-
-def test_a_request_that_claims_too_few_or_too_many_survivors_is_refused():
-    for claim, error in ((1, ContradictoryRequest), (8, ContradictoryRequest)):
-        session = session_at(3)
-        refuses(session, 1, session.message(1, num_survivors=claim), error)
 
 
 def test_a_small_sum_is_not_unmasked_below_the_clients_own_minimum():

@@ -293,13 +293,6 @@ def test_a_second_survivor_list_gets_no_signature(adversary):
         session.say(2, replace(survivor_list, survivors=survivor_list.survivors[1:]))
 
 
-def test_a_second_story_gets_no_answer():
-    session = at_phase(CURIOUS, 3)
-    session.say(2)
-    with pytest.raises(UnexpectedMessage):
-        session.say(2, session.message(2, dropped=(VICTIM,), num_survivors=11))
-
-
 @pytest.mark.parametrize("adversary", [SEMI, MALICIOUS])
 def test_mixing_signatures_of_two_stories_is_refused_with_the_other_signers_named(adversary):
     session = at_phase(adversary, 3)

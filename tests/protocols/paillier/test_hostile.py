@@ -19,7 +19,6 @@ from protocols.paillier.aggregator import Aggregator
 from protocols.paillier.contributor import Contributor
 from protocols.paillier.member import CommitteeMember
 from protocols.paillier.messages import CommitmentList, OpenRequest, RevealRequest, encode
-from protocols.paillier.parameters import RoundParameters
 from protocols.paillier.state import AggregatorState, EncryptedUpdate, Phase
 from secagg.encoding import Rounding
 from secagg.errors import (
@@ -64,15 +63,6 @@ def test_a_list_that_strays_changes_nothing(how: str, in_bytes: bool) -> None:
     assert contributor.phase is Phase.COMMITTED
     session.reveal(request)
     session.check(session.open(session.ask()), {1, 2, 3, 4, 5})
-
-
-def test_an_opening_of_another_session_is_not_asked_of_this_one() -> None:
-    session = Session(make_parameters())
-    session.reveal(session.endorse(session.commit()))
-    request = session.ask()
-    with pytest.raises(UnexpectedMessage):
-        session.members[1].open(msgspec.structs.replace(request, session=bytes(32)))
-    session.check(session.open(request), {1, 2, 3, 4, 5})
 
 
 def test_contributors_are_asked_for_in_their_order() -> None:
@@ -271,10 +261,6 @@ def test_messages_in_the_wrong_direction_change_nothing() -> None:
     assert isinstance(session.members[1].respond(encode(shown)), bytes)
     with pytest.raises(UnexpectedMessage):
         session.contributors[1].respond(encode(shown))
-
-
-def test_names_of_parameters_are_those_of_the_fields() -> None:
-    assert set(INTEGERS) <= set(RoundParameters.__dataclass_fields__)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

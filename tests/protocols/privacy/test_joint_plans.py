@@ -276,32 +276,3 @@ def test_weights_are_bounded_whatever_they_are(weight: float, most: float) -> No
 
 
 # What is refused
-
-
-def test_impossible_plans_say_which_knob_to_turn() -> None:
-    with pytest.raises(ParameterError, match=r"part 'update': max_modulus_bits is 5, but .* raise max_modulus_bits to"):
-        joint(update(), max_modulus_bits=5)
-    with pytest.raises(
-        ParameterError, match=r"the clip of 'update': count_sigma = 0.5 leaves nothing .* raise it above 1"
-    ):
-        joint(update(follows=0.5, count_sigma=0.5), noise_multiplier=2.0)
-    for follows in (0.0, 1.0, -0.5, math.nan):
-        with pytest.raises(ParameterError, match="the clip of 'update'"):
-            joint(update(follows=follows))
-    wrongs: list[dict[str, Any]] = [
-        {"share": 0.0},
-        {"share": math.inf},
-        {"rate": 0.0, "follows": 0.5},
-        {"length": 0},
-        {"l2_clip": -1.0},
-    ]
-    right: dict[str, Any] = {"name": "update", "length": 2, "l2_clip": 1.0}
-    for wrong in wrongs:
-        with pytest.raises(ParameterError, match=next(iter(wrong))):
-            joint(PlannedVector(**(right | wrong)))
-    with pytest.raises(ParameterError, match="names must be distinct"):
-        joint(update(), update())
-    with pytest.raises(ParameterError, match="at least one of them"):
-        joint()
-    with pytest.raises(ParameterError, match="raise epsilon to"):
-        joint(update(), epsilon=1e-12, delta=1e-12, rounds=1000)

@@ -102,7 +102,9 @@ def test_a_bound_on_weights_is_positive() -> None:
         ((), {}, "at least one"),
         ((PlannedVector(name="v", length=3, l2_clip=1.0, follows=0.0),), {}, "target"),
         (("update",), {}, "PlannedVector"),
+        ((PlannedVector(name="v", length=3, l2_clip=1.0, follows=math.nan),), {}, "target"),
         ((PlannedVector(name="v", length=3, l2_clip=1.0, share=0),), {}, "share of 'v'"),
+        ((PlannedVector(name="v", length=3, l2_clip=1.0, share=math.inf),), {}, "share of 'v'"),
         ((PlannedVector(name="v", length=0, l2_clip=1.0),), {}, "part 'v': length is 0"),
         ((PlannedVector(name="v", length=3, l2_clip=-1.0),), {}, "part 'v': l2_clip"),
         ((UPDATE, UPDATE), {}, "distinct"),
@@ -115,8 +117,8 @@ def test_a_bound_on_weights_is_positive() -> None:
         ),
         ((PlannedVector(name="v", length=3, l2_clip=1.0, follows=0.5),), {"unit": "record"}, "give voters"),
         ((PlannedVector(name="v", length=3, l2_clip=1.0, max_records=2),), {}, "its unit is the client"),
-        ((UPDATE,), {"epsilon": 1e-9, "rounds": 10**12}, "epsilon"),
-        ((UPDATE,), {"max_modulus_bits": 5}, "raise max_modulus_bits to"),
+        ((UPDATE,), {"epsilon": 1e-12, "delta": 1e-12, "rounds": 1000}, "raise epsilon to"),
+        ((UPDATE,), {"max_modulus_bits": 5}, "part 'update': max_modulus_bits is 5, but .* raise max_modulus_bits to"),
         ((UPDATE,), {"epsilon": None}, "either epsilon or noise_multiplier"),
     ],
 )
@@ -129,11 +131,3 @@ def test_parts_are_a_tuple() -> None:
     for parts in (None, 5):
         with pytest.raises(ParameterError, match="parts is a"):
             JointPlan(threat_model=MODEL, epsilon=1.0, delta=DELTA, parts=parts)  # type: ignore[arg-type]
-
-
-def test_a_result_of_another_plan_is_refused() -> None:
-    following = joint(PlannedVector(name="update", length=6, l2_clip=2.0, follows=0.5))
-    config = joint(UPDATE).config
-    level = {"update": np.zeros(config.codecs[0].length, dtype=np.int64)}
-    with pytest.raises(ParameterError, match="no vector 'votes on update'"):
-        following.after(RoundResult(frozenset({"a", "b"}), 2, level, {}, frozenset(), {}, config, bytes(32)))

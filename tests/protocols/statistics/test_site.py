@@ -114,12 +114,6 @@ def test_a_filter_that_selects_nobody_is_refused_as_one_that_selects_few():
     assert made.answer(query(asked("mean", "age"), where=(Where("age", "gt", 89.0),)))
 
 
-def test_a_site_without_rows_answers_zeros():
-    made, _ = site(columns={"age": np.zeros(0)})
-    plan = Plan(query(asked("mean", "age")))
-    assert not made.answer(plan.query).values[plan.name].any()
-
-
 @pytest.mark.parametrize(
     ("one", "policy", "reason"),
     [

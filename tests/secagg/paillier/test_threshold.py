@@ -23,7 +23,7 @@ from secagg.paillier import (
     encrypt,
     open_partially,
 )
-from secagg.paillier.integers import join, split, width
+from secagg.paillier.integers import join, split
 from secagg.paillier.proofs import Proof, response_bits
 from secagg.paillier.threshold import _deal
 
@@ -256,10 +256,6 @@ def test_shares_of_two_dealings_that_verify_but_do_not_open_name_the_dealer() ->
     said = partials([KeyShare(mixed, 1, shares[0].secret), KeyShare(mixed, 2, others[1].secret)])
     with pytest.raises(InconsistentShares, match="dealer"):
         combine(mixed, VECTOR, LANES, said, context=CONTEXT)
-
-
-def test_sizes() -> None:
-    assert width(private_key().public_key.n) == SIZE
 
 
 def test_integers_of_numpy_are_integers_and_look_alikes_are_none() -> None:
