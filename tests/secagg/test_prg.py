@@ -298,9 +298,9 @@ def test_seeds_of_another_length_are_refused(size: int) -> None:
 
 
 def test_negative_counts_are_refused() -> None:
-    with pytest.raises(ParameterError):
+    with pytest.raises(ParameterError, match="must not be negative"):
         keystream(SEED, -1)
-    with pytest.raises(ParameterError):
+    with pytest.raises(ParameterError, match="must not be negative"):
         keystream(SEED, 1, first_block=-1)
 
 
@@ -342,6 +342,7 @@ def test_a_bad_seed_anywhere_changes_nothing() -> None:
 
 
 def test_streams_end() -> None:
+    assert keystream(SEED, 16, first_block=2**64 - 1) == ctr(SEED, 16, 2**64 - 1)
     with pytest.raises(ParameterError, match="pass its end"):
         prg.keystream(bytes(32), 32, first_block=2**64 - 1)
 

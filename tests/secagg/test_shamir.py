@@ -302,7 +302,8 @@ def test_wrong_shares_up_to_the_redundancy_are_detected(data: st.DataObject, sec
     for index in wrong:
         column = data.draw(st.integers(0, num_elements(len(secret)) - 1))
         shares[index] = alter(shares[index], column, data.draw(nonzero))
-    with pytest.raises(InconsistentShares, match="not on one polynomial"):
+    room = (len(indices) - threshold) // 2
+    with pytest.raises(InconsistentShares, match=rf"not on one polynomial; .* correct up to {room} of them"):
         reconstruct(shares, threshold=threshold, num_bytes=len(secret))
 
 
@@ -458,6 +459,13 @@ def test_indices_of_any_kind_of_integers_are_taken(kind: type[np.integer[Any]]) 
     shares = split(b"abc", threshold=2, indices=[100, 7])
     table = rows([[shares[7], shares[100]]])
     assert reconstruct_many(np.array([[7, 100]], dtype=kind), table, num_bytes=3) == [b"abc"]
+
+
+@pytest.mark.parametrize(("kind", "index"), [(np.int64, 2**63 - 3), (np.int64, -(2**63) + 3), (np.uint64, 2**64 - 3)])
+def test_indices_of_64_bits_are_taken_to_the_last(kind: type[np.integer[Any]], index: int) -> None:
+    shares = split(b"abc", threshold=2, indices=[7, index])
+    holders = np.array([[7, index]], dtype=kind)
+    assert reconstruct_many(holders, rows([list(shares.values())]), num_bytes=3) == [b"abc"]
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 3), (1, 1, 4), (2, 2, 4), (2, 4), (1, 2, 8)])
