@@ -16,9 +16,12 @@ from .errors import ParameterError
 HASH_BYTES = 32
 MAX_DERIVED_BYTES = 255 * HASH_BYTES
 
-
 _LENGTHS = tuple(length.to_bytes(4, "big") for length in range(256))
 """A round frames a million parts, most of them keys and numbers: their lengths are looked up."""
+
+
+_WITHOUT_SALT = hmac.new(bytes(HASH_BYTES), digestmod="sha256")
+"""A copy of it takes half as long as to set its key up anew, which is the same in all derivations."""
 
 
 class Label(Enum):
@@ -102,7 +105,9 @@ def hkdf(secret: bytes, *, salt: bytes, info: bytes, length: int) -> bytes:
     """
     if not 1 <= length <= MAX_DERIVED_BYTES:
         raise ParameterError(f"length is {length}, but HKDF-SHA256 derives 1 to {MAX_DERIVED_BYTES} bytes")
-    pseudorandom_key = hmac.digest(salt or bytes(HASH_BYTES), secret, "sha256")
+    extraction = hmac.new(salt, digestmod="sha256") if salt else _WITHOUT_SALT.copy()
+    extraction.update(secret)
+    pseudorandom_key = extraction.digest()
     output = block = b""
     counter = 1
     while len(output) < length:

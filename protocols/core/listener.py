@@ -6,20 +6,20 @@ goes to whoever took the step, which stands all the same.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True)
-class PhaseOpened:
+class PhaseOpened(msgspec.Struct, frozen=True):
     """A phase begins: so many are asked."""
 
     phase: str
     asked: int
 
 
-@dataclass(frozen=True)
-class MessageAccepted:
+class MessageAccepted(msgspec.Struct, frozen=True):
     """A participant has answered, with so many bytes."""
 
     phase: str
@@ -27,8 +27,7 @@ class MessageAccepted:
     num_bytes: int
 
 
-@dataclass(frozen=True)
-class ParticipantExcluded:
+class ParticipantExcluded(msgspec.Struct, frozen=True):
     """A participant's message was bad: the kind of error, and its text."""
 
     phase: str
@@ -37,8 +36,7 @@ class ParticipantExcluded:
     reason: str
 
 
-@dataclass(frozen=True)
-class PhaseClosed:
+class PhaseClosed(msgspec.Struct, frozen=True):
     """A phase ends: who has not answered, how long it was open, and how long closing it took (seconds)."""
 
     phase: str
@@ -48,8 +46,7 @@ class PhaseClosed:
     closing_seconds: float
 
 
-@dataclass(frozen=True)
-class SessionEnded:
+class SessionEnded(msgspec.Struct, frozen=True):
     """The session is over; `error` is the kind of error that ended it, or None with a result."""
 
     survivors: int
@@ -63,3 +60,23 @@ Listener = Callable[[Transition], None]
 
 def ignore(transition: Transition) -> None:
     """Listen to nothing."""
+
+
+class Step:
+    """A step is taken alone; listeners hear of it when it is whole and the lock is free."""
+
+    __slots__ = ("_listener", "_lock", "_transitions")
+
+    def __init__(self, lock: threading.RLock, listener: Listener) -> None:
+        """Take the coordinator's lock, and whom to tell what the block puts into the list that it is given."""
+        self._lock, self._listener = lock, listener
+        self._transitions: list[Transition] = []
+
+    def __enter__(self) -> list[Transition]:
+        self._lock.acquire()
+        return self._transitions
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+        for transition in self._transitions:
+            self._listener(transition)

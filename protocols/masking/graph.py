@@ -8,6 +8,7 @@ random cycles is the permutation model of random regular graphs.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any
 
@@ -44,13 +45,16 @@ class Graph:
         """Return the graph of a session, once everyone's keys are in their digest."""
         return cls(config.topology, config.num_clients, derivations.graph_seed(session_id, roster))
 
-    def neighbours(self, client_id: int) -> frozenset[int]:
-        """Return the ids of a client's neighbours; the client is not its own."""
+    def neighbours(self, client_id: int, among: AbstractSet[int] | None = None) -> frozenset[int]:
+        """Return the ids of a client's neighbours, of those among whom they are looked for; it is not its own."""
         if self._topology.complete:
-            return frozenset(range(1, self._num_clients + 1)) - {client_id}
-        if client_id not in self._known:
-            self._known[client_id] = frozenset(self._around(client_id).tolist())
-        return self._known[client_id]
+            found = frozenset(range(1, self._num_clients + 1)) - {client_id}
+        elif client_id in self._known:
+            found = self._known[client_id]
+        else:
+            found = self._known[client_id] = frozenset(self._around(client_id).tolist())
+        # As a rule all are there, which is found out in a quarter of the time that a new set takes.
+        return found if among is None or found <= among else found & among
 
     def holders(self, client_id: int) -> frozenset[int]:
         """Return who holds shares of a client's secrets: its neighbours, and in the complete graph itself."""

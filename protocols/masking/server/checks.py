@@ -34,7 +34,7 @@ def check_keys(message: AdvertiseKeys, seen: AbstractSet[bytes]) -> None:
 
 
 def check_roster_seen(
-    message: ShareKeys, everyone: bytes, entries: Mapping[int, bytes], shown: AbstractSet[int]
+    message: ShareKeys, everyone: bytes, entries: Mapping[int, bytes], shown: Collection[int]
 ) -> None:
     """The client must have been shown what it was sent: keys altered on the way would make a wrong sum."""
     if message.seen != derivations.seen_digest(everyone, entries, shown):

@@ -120,7 +120,7 @@ def unmask(
         session_id,
         state.advertised,
         recovered,
-        orphans={owner: sorted(graph.neighbours(owner) & state.masked) for owner in dropped},
+        orphans={owner: sorted(graph.neighbours(owner, state.masked)) for owner in dropped},
         threads=threads,
     )
     return set(recovered.liars)

@@ -30,12 +30,13 @@ def bound(state: ServerState, graph: Graph, owner: int) -> frozenset[int]:
 
 def recipients(state: ServerState, graph: Graph, dealer: int) -> list[int]:
     """Return for whom a client deals shares, in the order of its records: the neighbours in its roster."""
-    return sorted(graph.neighbours(dealer) & state.advertised.keys())
+    return sorted(graph.neighbours(dealer, frozenset(state.advertised)))
 
 
 def owners(state: ServerState, graph: Graph, holder: int) -> list[int]:
     """Return of whom a client gives shares, in the order in which it does: of whom it has not complained."""
-    held = graph.holders(holder) & state.shared  # who holds a client's shares deals it shares
+    held = graph.holders(holder)  # who holds a client's shares deals it shares
+    held = held if held <= state.shared else held & state.shared
     complained = {owner for owner, complaining in state.complaints.items() if holder in complaining}
     return sorted(held - complained if complained else held)
 
@@ -50,11 +51,12 @@ class Dealt:
     """
 
     def __init__(self, state: ServerState, graph: Graph, dealers: Sequence[int]) -> None:
-        lists = [recipients(state, graph, dealer) for dealer in dealers]
+        advertised = frozenset(state.advertised)
+        lists = [sorted(graph.neighbours(dealer, advertised)) for dealer in dealers]
         counts = np.fromiter(map(len, lists), np.intp, len(lists))
         to = np.fromiter(itertools.chain.from_iterable(lists), np.int32, counts.sum())
         order = to.argsort(kind="stable")  # by recipient, and by dealer for each
-        self._recipients = to[order]
+        self._ends = np.searchsorted(to[order], np.arange(1, state.config.num_clients + 2)).tolist()
         self._dealers = np.repeat(np.array(dealers, dtype=np.int32), counts)[order]
         ends = (COMMITMENTS_BYTES * counts).tolist()  # behind which the complete graph has what stays with the dealer
         commitments = [state.commitments[dealer][:end] for dealer, end in zip(dealers, ends, strict=True)]
@@ -63,8 +65,7 @@ class Dealt:
 
     def to(self, recipient: int) -> tuple[tuple[int, ...], bytes, bytes]:
         """Return who has dealt to a recipient, ascending, and the sealed shares and commitments of each in a row."""
-        bounds = np.array([recipient, recipient + 1], dtype=np.int32)  # of another type, all recipients would be copied
-        first, end = np.searchsorted(self._recipients, bounds)
+        first, end = self._ends[recipient - 1 : recipient + 1]
         dealers = tuple(self._dealers[first:end].tolist())
         return dealers, self._sealed[first:end].tobytes(), self._commitments[first:end].tobytes()
 
@@ -79,20 +80,23 @@ def refuted(state: ServerState, clients: Iterable[int]) -> frozenset[int]:
     return frozenset(client for client in clients if len(state.complaints.get(client, ())) > most)
 
 
-def take(state: ServerState, graph: Graph, message: ShareKeys | ShareReceipt | MaskedInput | UnmaskingShares) -> None:
+def take_dealt(state: ServerState, graph: Graph, message: ShareKeys, count: int) -> None:
+    """Check that a client deals shares to so many neighbours, those in its roster, and keep them."""
+    sender = message.sender
+    checks.check_dealt(message, count, count + (sender in graph.holders(sender)))
+    state.sealed[sender], state.commitments[sender] = message.sealed, message.commitments
+
+
+def take(state: ServerState, graph: Graph, message: ShareReceipt | MaskedInput | UnmaskingShares) -> None:
     """Check what a client says about shares, and keep it."""
     sender = message.sender
     match message:
-        case ShareKeys():
-            count = len(recipients(state, graph, sender))
-            checks.check_dealt(message, count, count + (sender in graph.holders(sender)))
-            state.sealed[sender], state.commitments[sender] = message.sealed, message.commitments
         case ShareReceipt():
-            _take_complaints(state, sender, message.complaints, graph.neighbours(sender) & state.shared)
+            _take_complaints(state, sender, message.complaints, graph.neighbours(sender, state.shared))
             state.receipts.add(sender)
         case MaskedInput():
             receipts_came = state.config.threat_model.adversary.needs_identities
-            judged = frozenset[int]() if receipts_came else graph.neighbours(sender) & state.shared
+            judged = frozenset[int]() if receipts_came else graph.neighbours(sender, state.shared)
             _take_complaints(state, sender, message.complaints, judged)
         case _:
             checks.check_response(message, len(owners(state, graph, sender)))

@@ -66,7 +66,7 @@ class Outgoing(Mapping[str, bytes]):
             case ServerPhase.SHARE_KEYS:
                 return self._roster(number)
             case ServerPhase.MASKED_INPUT if self._state.config.threat_model.adversary.needs_identities:
-                peers = tuple(sorted(self._graph.neighbours(number) & self._state.shared))
+                peers = tuple(sorted(self._graph.neighbours(number, self._state.shared)))
                 return InputRequest(self._session_id, number, peers)
             case ServerPhase.ACCEPT_SHARES | ServerPhase.MASKED_INPUT:
                 return self._delivery(number)
@@ -77,7 +77,7 @@ class Outgoing(Mapping[str, bytes]):
 
     def _roster(self, number: int) -> Roster:
         advertised = self._state.advertised
-        members = sorted((self._graph.neighbours(number) | {number}) & advertised.keys())
+        members = sorted([*self._graph.neighbours(number, self._recipients), number])
         return Roster(self._session_id, number, self._state.everyone, tuple([advertised[member] for member in members]))
 
     def _delivery(self, number: int) -> ShareDelivery:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import msgspec
@@ -29,6 +28,7 @@ from ...core.listener import (
     PhaseClosed,
     PhaseOpened,
     SessionEnded,
+    Step,
     Transition,
     ignore,
 )
@@ -280,17 +280,9 @@ class Server(OneCopy):
     def __repr__(self) -> str:
         return f"Server(phase={self.phase}, awaited={len(self.awaited)})"
 
-    @contextmanager
-    def _step(self) -> Iterator[list[Transition]]:
-        """Take a step alone; listeners hear of it when it is whole and the lock is free."""
+    def _step(self) -> Step:
         self._stay_in_process()
-        transitions: list[Transition] = []
-        try:
-            with self._lock:
-                yield transitions
-        finally:
-            for transition in transitions:
-                self._listener(transition)
+        return Step(self._lock, self._listener)
 
     def _is_awaited(self, number: int) -> bool:
         return number in self._speakers and number not in self._heard and number not in self._state.excluded
@@ -329,9 +321,9 @@ class Server(OneCopy):
                 state.advertised[number] = message
                 self._entries[number] = derivations.entry_digest(message)
             case ShareKeys():
-                peers = self._graph.neighbours(number) & self._speakers
-                checks.check_roster_seen(message, state.everyone, self._entries, peers | {number})
-                holding.take(state, self._graph, message)
+                peers = self._graph.neighbours(number, self._speakers)
+                checks.check_roster_seen(message, state.everyone, self._entries, [*peers, number])
+                holding.take_dealt(state, self._graph, message, len(peers))
             case MaskedInput():
                 checks.check_input(message, state.config.codecs)
                 holding.take(state, self._graph, message)
