@@ -137,11 +137,15 @@ def weighted_sums(weights: Any, values: Any, sums: Any) -> None:
 
 
 @compiled
-def at_zero(points: Any, values: Any, sums: Any) -> None:
-    """sums[r, l] = the polynomial at zero that is values[r, :, l] at points[r]; equal rows of points share weights."""
+def at_zero(points: Any, values: Any, order: Any, sums: Any) -> None:
+    """sums[r, l] = the polynomial at zero that is values[r, :, l] at points[r], for all rows r, in that order.
+
+    A row with the same points as the one before uses its weights.
+    """
     weights = np.empty(points.shape[1], dtype=np.uint64)
-    for row in range(points.shape[0]):
-        if row == 0 or not np.array_equal(points[row], points[row - 1]):
+    for at in range(order.size):
+        row = order[at]
+        if at == 0 or not np.array_equal(points[row], points[order[at - 1]]):
             lagrange_at_zero(points[row], weights)
         weighted_sums(weights, values[row], sums[row])
 

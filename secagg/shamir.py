@@ -122,7 +122,7 @@ def reconstruct_many(indices: npt.ArrayLike, shares: npt.NDArray[np.uint8], *, n
     """Reconstruct many byte strings, each from exactly as many shares as its threshold, which is the same for all.
 
     For callers who can tell a wrong secret by other means, and who then turn to `reconstruct_robust`. It is fastest
-    where secrets with the same indices, in the same order, come one after another.
+    where many secrets have the same indices in the same order.
 
     Args:
         indices: shape (secrets, threshold), of the parties that hold them.

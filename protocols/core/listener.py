@@ -63,7 +63,10 @@ def ignore(transition: Transition) -> None:
 
 
 class Step:
-    """A step is taken alone; listeners hear of it when it is whole and the lock is free."""
+    """A step is taken alone; listeners hear of it when it is whole and the lock is free.
+
+    An interrupt in these lines themselves may leave the lock held: then nobody can take a step any more.
+    """
 
     __slots__ = ("_listener", "_lock", "_transitions")
 

@@ -46,7 +46,7 @@ class Graph:
         return cls(config.topology, config.num_clients, derivations.graph_seed(session_id, roster))
 
     def neighbours(self, client_id: int, among: AbstractSet[int] | None = None) -> frozenset[int]:
-        """Return the ids of a client's neighbours, of those among whom they are looked for; it is not its own."""
+        """Return the ids of a client's neighbours, itself not among them; only of those in `among`, if given."""
         if self._topology.complete:
             found = frozenset(range(1, self._num_clients + 1)) - {client_id}
         elif client_id in self._known:

@@ -31,7 +31,7 @@ from protocols.paillier.messages import (
 from protocols.paillier.messages import decode as decode_paillier
 from secagg import aead, key_agreement, residues, shamir, signatures
 from secagg.encoding import FixedPoint, Integers, Rounding
-from secagg.errors import SecAggError
+from secagg.errors import EncodingError, InconsistentShares, ParameterError, SecAggError
 from secagg.paillier import (
     EncryptedVector,
     Lanes,
@@ -134,8 +134,13 @@ def shares(data: bytes) -> None:
             continue
     held = [share for share in table.values() if len(share) == size]
     shares = np.frombuffer(b"".join(held), np.uint8).reshape(1, len(held), size)
-    with suppress(SecAggError):
-        shamir.reconstruct_many([list(table)[: len(held)]], shares, num_bytes=num_bytes % 33)
+    some = dict(zip(table, held, strict=False))
+    with suppress(ParameterError):
+        (secret,) = shamir.reconstruct_many([list(some)], shares, num_bytes=num_bytes % 33)
+        with suppress(EncodingError, InconsistentShares):
+            assert secret == shamir.reconstruct(some, threshold=len(some), num_bytes=num_bytes % 33)
+            return
+        assert secret is None
 
 
 def sealed(data: bytes) -> None:

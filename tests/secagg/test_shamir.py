@@ -454,6 +454,19 @@ def test_reconstructing_many_agrees_with_reconstructing_each(
     assert reconstruct_many(holders, rows(table).reshape(count, threshold, -1), num_bytes=num_bytes) == expected
 
 
+def test_secrets_of_the_same_holders_share_weights_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    from secagg import _field_kernels
+
+    loop, taken = _field_kernels.at_zero, []
+    monkeypatch.setattr(_field_kernels, "at_zero", lambda *given: [taken.append(given[0][given[2]]), loop(*given)])
+    shares = split(b"abc", threshold=2, indices=[1, 2, 3])
+    holders = [[1, 2], [3, 1], [1, 2], [2, 3]] * 5
+    table = rows([[shares[index] for index in row] for row in holders])
+    assert reconstruct_many(holders, table, num_bytes=3) == [b"abc"] * 20
+    (order,) = taken
+    assert 1 + (order[1:] != order[:-1]).any(axis=1).sum() == 3
+
+
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.uint64])
 def test_indices_of_any_kind_of_integers_are_taken(kind: type[np.integer[Any]]) -> None:
     shares = split(b"abc", threshold=2, indices=[100, 7])

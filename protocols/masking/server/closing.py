@@ -101,9 +101,10 @@ def unmask(
         (holder, owners(state, graph, holder), shares) for holder, shares in state.responses.items()
     )
     dropped = state.shared - state.masked
+    advertised = frozenset(state.advertised)
 
     def committed(dealer: int) -> dict[int, bytes]:
-        holders = [*recipients(state, graph, dealer), dealer]  # the dealer itself in the complete graph alone
+        holders = [*recipients(graph, dealer, advertised), dealer]  # the dealer itself in the complete graph alone
         return dict(zip(holders, records(state.commitments[dealer], COMMITMENTS_BYTES), strict=False))
 
     recovered = unmasking.recover(

@@ -28,9 +28,9 @@ def bound(state: ServerState, graph: Graph, owner: int) -> frozenset[int]:
     return graph.holders(owner) - complaining if complaining else graph.holders(owner)
 
 
-def recipients(state: ServerState, graph: Graph, dealer: int) -> list[int]:
-    """Return for whom a client deals shares, in the order of its records: the neighbours in its roster."""
-    return sorted(graph.neighbours(dealer, frozenset(state.advertised)))
+def recipients(graph: Graph, dealer: int, advertised: AbstractSet[int]) -> list[int]:
+    """Return for whom a client deals shares, in the order of its records: its neighbours who advertised keys."""
+    return sorted(graph.neighbours(dealer, advertised))
 
 
 def owners(state: ServerState, graph: Graph, holder: int) -> list[int]:
@@ -52,7 +52,7 @@ class Dealt:
 
     def __init__(self, state: ServerState, graph: Graph, dealers: Sequence[int]) -> None:
         advertised = frozenset(state.advertised)
-        lists = [sorted(graph.neighbours(dealer, advertised)) for dealer in dealers]
+        lists = [recipients(graph, dealer, advertised) for dealer in dealers]
         counts = np.fromiter(map(len, lists), np.intp, len(lists))
         to = np.fromiter(itertools.chain.from_iterable(lists), np.int32, counts.sum())
         order = to.argsort(kind="stable")  # by recipient, and by dealer for each

@@ -77,6 +77,7 @@ class Outgoing(Mapping[str, bytes]):
 
     def _roster(self, number: int) -> Roster:
         advertised = self._state.advertised
+        # In this phase the recipients are all who advertised.
         members = sorted([*self._graph.neighbours(number, self._recipients), number])
         return Roster(self._session_id, number, self._state.everyone, tuple([advertised[member] for member in members]))
 

@@ -73,7 +73,7 @@ class Given:
         """Reconstruct owners' secrets, each from the shares of its lowest holders; None where these make no secret.
 
         Raises:
-            InconsistentShares: so few hold shares of an owner's.
+            InconsistentShares: fewer than the threshold hold shares of one owner's.
         """
         firsts, ends = np.searchsorted(self._owners, np.array([owners, np.add(owners, 1)], dtype=np.int32))
         if (ends - firsts < threshold).any():

@@ -273,6 +273,3 @@ def test_weights_are_bounded_whatever_they_are(weight: float, most: float) -> No
     share = float(weighed([1.0], weight, most)[0])
     assert 0 <= share <= 1
     assert share == pytest.approx(weight / most, rel=1e-15) if 0 <= weight <= most else share in (0.0, 1.0)
-
-
-# What is refused
