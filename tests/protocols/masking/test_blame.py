@@ -259,7 +259,7 @@ def test_whatever_the_corrupt_do_the_sum_is_exact_or_an_error_names_corrupt_clie
     fates = {i: data.draw(st.sets(st.integers(1, N))) for i in corrupt}
 
     def peers_of(dealer: int) -> list[int]:
-        return holding.recipients(session.server._state, session.server.graph, dealer)
+        return holding.recipients(session.server.graph, dealer, session.server._state.advertised.keys())
 
     def owners_of(holder: int) -> list[int]:
         return holding.owners(session.server._state, session.server.graph, holder)
