@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -23,7 +24,7 @@ from .options import option
 from .service_options import check_installed, run_until_told, saying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ..masking.policy import PrivacyDemand
     from ..paillier.key_use import KeyUse
@@ -109,7 +110,7 @@ def join(
         given = read_values(values, rows=unit is Unit.RECORD)
         answers["sum"] = lambda terms: _inputs(given, weight, terms)
     if training is not None:
-        answers["training"] = _training(training, say)
+        answers["training"] = _training(training, say, log_json)
     demands_else = bool(demanded) or roster is not None or site is not None or training is not None
     if (parameters is not None and demands_else) or (share is not None and parameters is None):
         raise ParameterError(
@@ -158,7 +159,7 @@ def join(
             return await _beside_page(taking, shown())
 
     printed = sys.stdout
-    with contextlib.redirect_stdout(printed if training is None else sys.stderr):  # its function may print
+    with contextlib.nullcontext() if training is None else _prints_aside(log_json):
         ended = run_until_told(run())
     if ended is not None and any(each.phase != "completed" for each in ended):
         raise typer.Exit(EXIT_NO_SUM)
@@ -213,12 +214,21 @@ def _make(state: Path) -> None:
         raise ParameterError(f"--state is {state}, but it cannot be made: {error.strerror}") from None
 
 
-def _training(named: str, say: Callable[[str], None]) -> Any:
+def _training(named: str, say: Callable[[str], None], log_json: bool) -> Any:
     from ..service import training
 
-    with contextlib.redirect_stdout(sys.stderr):
+    with _prints_aside(log_json):
         loaded = training.load(named)
     return training.training(loaded, named, say)
+
+
+@contextlib.contextmanager
+def _prints_aside(log_json: bool) -> Iterator[None]:
+    """Have what a function prints go to standard error, or nowhere, where that is lines of JSON."""
+    with Path(os.devnull).open("w", encoding="utf-8", errors="replace") as nowhere:
+        aside = nowhere if log_json else sys.stderr
+        with contextlib.redirect_stdout(aside):
+            yield
 
 
 def _encrypted(

@@ -136,6 +136,7 @@ def serve(
                 results_to=Audience.MEMBERS if to_members else Audience.OPERATOR,
             )
         )
+    limits = _limits(limit or [])
     page = Shown(operator_token, private_page)
     say = saying(log_json)
     budgets = {one.private.budget: one.title for one in asked if one.private is not None}
@@ -144,7 +145,7 @@ def serve(
             raise ParameterError(f"session {of!r:.60} is paid from the budget {name!r:.60}: name its --ledger")
     with ExitStack() as held:
         functions = {
-            number: held.enter_context(Apart(one.training, training_seconds, say))
+            number: held.enter_context(Apart(one.training, training_seconds, say, silent=log_json))
             for number, one in enumerate(asked)
             if one.training is not None
         }
@@ -158,8 +159,8 @@ def serve(
             port=port,
             certificate=certificate,
             key=key,
-            authorities=authority,
-            limits=_limits(limit or []),
+            authorities=authority or None,
+            limits=limits,
             insecure_loopback=insecure_loopback,
             routes=page.routes,
             wrap=page.observer.counted,
@@ -240,9 +241,9 @@ def _limits(given: list[str]) -> Limits:
         try:
             found[name] = kinds[name](value)
         except (KeyError, ValueError):
-            raise ParameterError(
-                f"--limit is {text!r:.60}, but must be NAME=VALUE, a number for one of {', '.join(kinds)}"
-            ) from None
+            number = "a whole number" if kinds.get(name) is int else "a number"
+            of = name if name in kinds else f"one of {', '.join(kinds)}"
+            raise ParameterError(f"--limit is {text!r:.60}, but must be NAME=VALUE, {number} for {of}") from None
     return Limits(**found)
 
 

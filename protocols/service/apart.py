@@ -3,10 +3,11 @@
 A thread cannot be ended, and one that holds the interpreter stops all others. So a function that is named by a command
 is loaded and called in a process, which can be killed. Questions and answers are MessagePack in one pipe; nothing is
 pickled, and the process inherits that pipe, standard error, and the environment. What it prints goes to standard error,
-too, since standard output is the command's results.
+too, since standard output is the command's results; or nowhere, where standard error is lines of JSON.
 
 What it has started is killed with it: its session, and on Linux whatever has the mark that its environment had, in
-sessions of their own as well. A program that was started with another environment is not found.
+sessions of their own as well. A program that was started with another environment is not found, nor is one of another
+user.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -45,6 +47,7 @@ TRIES = 3
 _MOST_BYTES = MAX_PAYLOAD_BYTES + (1 << 16)
 _MOST_LOOKS = 100
 """For processes that others have started before they were killed."""
+_LOOK_SECONDS = 0.01
 _MORE_SECONDS = 5.0
 """After which a process ends itself that is too late, if nobody has ended it."""
 
@@ -74,13 +77,14 @@ class Apart:
         named: `module:function`, as `training.load` takes it.
         seconds: in which it must be loaded, and return, each time.
         told: hears where it has failed, and nothing of what its error says.
+        silent: what it prints goes nowhere, instead of to standard error.
 
     Raises:
         ParameterError: the seconds are not above 0, or beyond 30 days.
     """
 
-    def __init__(self, named: str, seconds: float, told: Callable[[str], None]) -> None:
-        self._named, self._tell = named, told
+    def __init__(self, named: str, seconds: float, told: Callable[[str], None], *, silent: bool = False) -> None:
+        self._named, self._tell, self._silent = named, told, silent
         self._seconds = real(seconds, "training_seconds", 0.001, MAX_JOB_SECONDS)
         self._turn, self._changing = threading.Lock(), threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -173,7 +177,7 @@ class Apart:
             if self._closed or self._late:
                 raise EOFError
             command = [sys.executable, "-P", "-m", __name__, self._named, str(theirs.fileno()), repr(self._seconds)]
-            output = subprocess.DEVNULL if sys.__stderr__ is None else 2
+            output = subprocess.DEVNULL if self._silent or sys.__stderr__ is None else 2
             self._process = subprocess.Popen(  # noqa: S603
                 command,
                 stdin=subprocess.DEVNULL,
@@ -195,10 +199,11 @@ class Apart:
     def _kill(self) -> None:
         """End the process and all that it has started."""
         with self._changing:
-            if self._process is not None and self._process.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
-                kill_marked(self._mark)
+            if self._process is None or self._process.returncode is not None:
+                return
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        kill_marked(self._mark)  # none is started meanwhile: who comes here has closed this, is late, or would start it
 
     def _end(self) -> str:
         """End the process, if it has not ended, and return how it did."""
@@ -217,18 +222,26 @@ class Apart:
 
 
 def kill_marked(mark: str) -> None:
-    """Kill all processes that have this in their environment but this one, and what they start meanwhile; on Linux."""
+    """Kill this user's processes that have this in their environment but this one, and what they start meanwhile.
+
+    It does nothing where there is no /proc, or Python knows no pidfds.
+    """
+    if not (hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal")):
+        return
     for _ in range(_MOST_LOOKS):
         if not [each for each in Path("/proc").glob("[0-9]*") if _killed(each, mark.encode())]:
             return
+        time.sleep(_LOOK_SECONDS)
 
 
 def _killed(process: Path, mark: bytes) -> bool:
-    """Kill a process if it has the mark; tell whether it had."""
+    """Kill a process of this user's if it has the mark; tell whether it had."""
     with suppress(OSError):  # it has ended, or is somebody else's
         descriptor = os.pidfd_open(int(process.name))  # first, or the number could be another's by then
         try:
-            if int(process.name) != os.getpid() and mark in (process / "environ").read_bytes().split(b"\0"):
+            if int(process.name) == os.getpid() or process.stat().st_uid != os.geteuid():
+                return False  # as root one could read, and kill, what others run
+            if mark in (process / "environ").read_bytes().split(b"\0"):
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
                 return True
         finally:
@@ -246,6 +259,7 @@ def _read(connection: Connection) -> _Returned:
 def main() -> None:
     """Load a function, and call it for each question that comes, until nobody is left who asks."""
     named, connection, seconds = sys.argv[1], Connection(int(sys.argv[2])), float(sys.argv[3])
+    mark = f"{MARK}={os.environ.get(MARK, secrets.token_hex(16))}"  # before the function can change it
     # What the function starts or forks must not hold the pipe, or nobody would see this process end, or answer in it.
     os.set_inheritable(connection.fileno(), False)
     os.register_at_fork(after_in_child=connection.close)
@@ -253,7 +267,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: None)
     own = os.getpid()
     questions: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_take, args=(connection, questions), daemon=True).start()
+    threading.Thread(target=_take, args=(connection, questions, mark), daemon=True).start()
     with Path(os.devnull).open("w") as nowhere:
 
         def watched(work: Callable[[], _Returned]) -> None:
@@ -272,14 +286,16 @@ def main() -> None:
             watched(partial(_answer, loaded[0], named, questions.get()))
 
 
-def _take(connection: Connection, questions: queue.SimpleQueue[bytes]) -> None:
+def _take(connection: Connection, questions: queue.SimpleQueue[bytes], mark: str) -> None:
     """Take questions; when the service is gone, end whatever the function does."""
     try:
         while True:
             questions.put(connection.recv_bytes())
     except (EOFError, OSError):
-        kill_marked(f"{MARK}={os.environ.get(MARK, secrets.token_hex(16))}")
-        os._exit(0)
+        try:
+            kill_marked(mark)
+        finally:
+            os._exit(0)
 
 
 def _loaded(named: str, loaded: list[Callable[[Any], Any]]) -> _Returned:

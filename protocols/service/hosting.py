@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
 
-from secagg.errors import SecAggError, StateError
+from secagg.errors import ParameterError, SecAggError, StateError
 
 from ..core.participants import Participants
 from .app import Requests
@@ -46,7 +46,11 @@ class Hosted:
     """Sessions for members who have enrolled, as an ASGI application; several processes may share a PostgreSQL store.
 
     The server that hosts it must speak TLS, pass the host name and the path on as they came, since signatures cover
-    both, and guard its connections by itself: limits of connections, handshakes and heads are not kept here.
+    both, and guard its connections by itself: limits of connections, handshakes and heads are not kept here. It must
+    pass `raw_path`, which ASGI leaves open: requests without one are refused. An address has limits here if `client`
+    is passed; where it takes that from anybody's forwarded headers, a stranger chooses its address. When it ends, it
+    must wait for open requests a few seconds at most (`uvicorn --timeout-graceful-shutdown 3`): members' polls are
+    among them, and hear of the end only afterwards.
 
     Args:
         store: a path, or a URL as `Store` takes it; made if it is not there.
@@ -58,6 +62,7 @@ class Hosted:
         desk: further arguments of the `Desk`, such as `ledger` and `jobs`.
 
     Raises:
+        ParameterError: the authorities are no hosts, or none.
         StoreError: the store cannot be used.
     """
 
@@ -71,6 +76,7 @@ class Hosted:
         wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app,
         **desk: Any,
     ) -> None:
+        known = hosts_of(authorities)
         self.limits = limits or Limits()
         self.refused = Refused()
         self.store = Store(store, create=True)
@@ -83,7 +89,7 @@ class Hosted:
             return tuple(await asyncio.to_thread(self.members.invited))
 
         self.desk = Desk(self.store, members=views, invited=invited, standing=self.members.turned_away, **desk)
-        self.requests = Requests(self.desk, self.members, authorities, limits=self.limits, refused=self.refused)
+        self.requests = Requests(self.desk, self.members, known, limits=self.limits, refused=self.refused)
         self._routes, self._wrap = routes, wrap
         self._running = self._closed = False
 
@@ -135,7 +141,7 @@ class Hosted:
             await asyncio.gather(running, return_exceptions=True)
 
     async def run(self, *specs: SessionSpec) -> list[SessionView]:
-        """Serve until these sessions have ended, side by side, and their members know; return them in their order."""
+        """Run sessions, side by side, until they have ended and their members know; return them in their order."""
         async with self.serving():
             ended = await self.sessions(*specs)
             await self.desk.parted()
@@ -220,3 +226,11 @@ class Hosted:
     async def _lifespan(self) -> AsyncIterator[None]:
         async with self.serving():
             yield  # nothing: what is yielded here is state of every request
+
+
+def hosts_of(authorities: Iterable[str]) -> list[str]:
+    """Return the hosts under which a service is known; raise ParameterError where these are none."""
+    hosts = [] if isinstance(authorities, str) else list(authorities)
+    if not hosts or not all(isinstance(host, str) and host for host in hosts):
+        raise ParameterError(f"authorities are {authorities!r:.60}, but must be hosts, such as ['sums.example:8443']")
+    return hosts

@@ -94,8 +94,13 @@ class Folder:
         self._write(_SEQUENCE, str(sequence).encode())
 
     def session(self, name: str) -> Kept | None:
-        """Return what is kept of a session; None if nothing is; raise StateError where it was damaged."""
+        """Return what is kept of a session; None if nothing is; raise StateError where it was damaged.
+
+        A private session that was counted and of which nothing is kept is over: earlier code forgot it.
+        """
         data = self._read(name + _STATE)
+        if not data and self._counted(name):
+            return Kept(0, True, b"")
         return decode_state(data, Kept) if data else None
 
     def terms(self, name: str) -> bytes:
@@ -151,7 +156,7 @@ class Folder:
             once: keep in mind that it was, so that nothing is answered in it ever again. So is a private session that
                 was counted: begun again under its id, it would be another one, and not be counted.
         """
-        once = once or name in self._read(_PRIVATE).decode("ascii", "replace").splitlines()[1:]
+        once = once or self._counted(name)
         if once:
             self.keep(name, Kept(0, True, b""))
         for ending in (_TERMS,) if once else (_STATE, _TERMS):
@@ -168,6 +173,9 @@ class Folder:
             return {name: max(self._written(name, ending) for ending in (_TERMS, _STATE)) for name in found}
         except OSError as error:
             raise ParameterError(f"{self.path} cannot be read: {error.strerror}") from None
+
+    def _counted(self, name: str) -> bool:
+        return name in self._read(_PRIVATE).decode("ascii", "replace").splitlines()
 
     def _written(self, name: str, ending: str) -> float:
         try:

@@ -187,7 +187,10 @@ class Limiter:
 
     def _check(self, scope: Scope) -> int:
         """Return the length that a body states, 0 if there is none; raise Refusal."""
-        head = len(scope["raw_path"]) + len(scope["query_string"]) + sum(map(_size, scope["headers"]))
+        raw_path = scope.get("raw_path")
+        if raw_path is None:
+            raise Refusal("bad-request", "the server passes no raw_path on, which signatures cover: take another one")
+        head = len(raw_path) + len(scope["query_string"]) + sum(map(_size, scope["headers"]))
         if head > self._limits.max_header_bytes:  # which the parser sees of heads alone that come in pieces
             raise Refusal("bad-request", f"the head takes more than {self._limits.max_header_bytes:,} bytes")
         client = scope.get("client")

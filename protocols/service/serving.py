@@ -15,17 +15,17 @@ from asyncio.sslproto import SSLProtocol
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from secagg.errors import ParameterError
+from secagg.errors import ParameterError, StateError
 
 from .connection import LOOPBACK
 from .handshakes import Handshakes
-from .hosting import Hosted
+from .hosting import Hosted, hosts_of
 from .limits import Limits, Refusal, Refused, as_json, peer_of
 
 EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - to tell that it is that
@@ -166,7 +166,8 @@ class Service(Hosted):
         more: as `Hosted` takes it, such as `routes` and the arguments of the `Desk`.
 
     Raises:
-        ParameterError: the address is not loopback and there is no certificate; or files cannot be read.
+        ParameterError: the address is not loopback and there is no certificate; or files cannot be read; or authorities
+            are no hosts.
         StoreError: the store cannot be used.
     """
 
@@ -197,14 +198,22 @@ class Service(Hosted):
             )
         self._tls = None if certificate is None or key is None else tls_context(certificate, key)
         self._host, self._port = host, port
-        self._authorities = None if authorities is None else list(authorities)
-        super().__init__(store, (), limits=limits, **more)
+        self._authorities = None if authorities is None else hosts_of(authorities)
+        super().__init__(store, self._known_as(), limits=limits, **more)
 
     @property
     def url(self) -> str:
         """Where it is served; of a port that was to be free, once the service is `running`."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'http' if self._tls is None else 'https'}://{host}:{self._port}"
+
+    def asgi(self) -> NoReturn:
+        """Refuse: this is served by itself.
+
+        Raises:
+            StateError: always.
+        """
+        raise StateError("a Service is served by itself: for another server, make a Hosted")
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[Self]:
@@ -218,7 +227,7 @@ class Service(Hosted):
         requests = self.requests
         requests.authorities = frozenset(self._known_as())
         config = uvicorn.Config(
-            self.asgi(),
+            super().asgi(),
             host=self._host,
             port=self._port,
             http=guarded(self.limits, self.refused),

@@ -56,7 +56,7 @@ from .views import Letter, Outcome, State
 NONCE_SECONDS = 600.0
 """So long a nonce is remembered; requests are refused that are older than a part of it."""
 LETTERS_A_SECOND = 10_000
-"""More than any store writes: so many numbers are left for each second of the clock."""
+"""More, in the long run, than a store writes: so many numbers are left for each second of the clock."""
 MAX_TEXT = 500
 
 

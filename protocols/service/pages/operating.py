@@ -188,6 +188,7 @@ def _gathering(waiting: WaitingView, view: ServiceView) -> dict[str, list[str]]:
         "enrolled": [each.name for each in able if each.seen is not None],
         "enrolled, and not seen yet": [each.name for each in able if each.seen is None],
         "to upgrade first": [each.name for each in wanted if _old(each) and not each.revoked],
+        "revoked": [each.name for each in wanted if each.revoked and each.name in {*waiting.missing} - {*view.invited}],
         "invited, and not enrolled yet": [each for each in view.invited if not waiting.names or each in waiting.names],
     }
     known = {name for who in found.values() for name in who}

@@ -197,7 +197,15 @@ WRONG = {
     "no place for a token": ([*JOIN, "--values", "v.json", "--page", "1", "--page-token", "no/t"], "cannot be written"),
     "a page for nobody": ([*SERVE, "--private-page"], "give --operator-token as well"),
     "a limit of nothing": ([*SERVE, "--limit", "votes=3"], "a number for one of max_header_bytes, header_seconds"),
-    "a limit that is no number": ([*SERVE, "--limit", "burst=many"], "--limit is 'burst=many'"),
+    "a limit that is no number": (
+        [*SERVE, "--limit", "burst=many"],
+        "'burst=many', but must be NAME=VALUE, a whole number",
+    ),
+    "a limit without a value": ([*SERVE, "--limit", "header_seconds"], "must be NAME=VALUE, a number for header_sec"),
+    "a limit before functions": (
+        ["serve", "--training", "none:f", "--floats", "v:1:1", "--members", "5", "--limit", "burst=1.5"],
+        "a whole number for burst",
+    ),
     "a limit below one": ([*SERVE, "--limit", "burst=0"], "burst is 0, but must be"),
     "a fraction": ([*SERVE, "--dropout", "0.9"], "dropout_fraction"),
     "no store": (["members", "list", "--store", "none.db"], "none.db"),
@@ -272,6 +280,33 @@ def test_where_lines_of_json_are_asked_for_nothing_else_is_written(folder):
     assert lines[2]["event"] == "a: waits, 0 of 5 members can take part"
 
 
+TALKS = """
+import os, subprocess
+def talks():
+    print("4711")
+    os.write(1, b"4711")
+    subprocess.run(["echo", "4711"])
+talks()
+def f(before):
+    talks()
+"""
+
+
+def test_nor_what_an_operators_function_prints(folder):
+    (folder / "talks.py").write_text(TALKS)
+    command = [sys.executable, "-c", "from protocols.cli import main; main()", "serve", "--training", "talks:f"]
+    command += ["--floats", "v:1:1", "--members", "5", "--port", "0", "--insecure-loopback", "--log-json"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, env=environment, **pipes) as process:  # noqa: S603
+        begun = [process.stderr.readline() for _ in range(3)]
+        process.terminate()
+        printed, rest = process.communicate(timeout=60)
+    assert "waits, 0 of 5" in json.loads(begun[2])["event"]
+    assert all(json.loads(line)["event"] for line in (*begun, *rest.splitlines()))
+    assert "4711" not in printed + "".join(begun) + rest
+
+
 def test_a_session_that_fails_leaves_no_bare_words_on_standard_error(capsys, monkeypatch):
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as where nobody has set up logging
     Observer()("0" * 32, SessionEnded(0, "ThresholdError", "too few"))
@@ -298,17 +333,21 @@ def test_why_a_member_refused_is_told_to_it_alone(capsys):
     assert "index" not in told.out
 
 
-def test_what_a_members_function_prints_is_no_result(folder, monkeypatch, capsys):
+@pytest.mark.parametrize("log_json", [False, True])
+def test_what_a_members_function_prints_is_no_result(folder, monkeypatch, capsys, log_json):
+    monkeypatch.setattr("protocols.cli.join.saying", lambda log_json: print)  # not for all tests to come
+
     def runs(work):
         work.close()
         sys.stdout.write("4711")
 
     monkeypatch.setattr("protocols.cli.join.run_until_told", runs)
     (folder / "talks.py").write_text("print('4711')\ndef f(terms):\n    return {}\n")
-    join("https://localhost:1", "a", folder / "state", training="talks:f", as_json=True)
+    join("https://localhost:1", "a", folder / "state", training="talks:f", log_json=log_json, as_json=True)
     shown(Ended("ab" * 32, "votes", "completed"), True, out=sys.stdout)
     told = capsys.readouterr()
-    assert (json.loads(told.out)["title"], told.err.count("4711")) == ("votes", 2)
+    assert (json.loads(told.out)["title"], told.err.count("4711")) == ("votes", 0 if log_json else 2)
+    assert not (log_json and told.err)
 
 
 def test_limits_are_given_by_name():

@@ -110,8 +110,8 @@ def service() -> ServiceView:
         (BudgetView("admissions <2026>", 3.0, 1e-6, 1.25), BudgetView("votes", 1.0, 1e-6, 1.0)),
         (
             WaitingView(
-                "Beds <next>", 4, 2, ("clinic <lost>", "hospital-13 <new>"),
-                ("clinic <lost>", "hospital-02", "hospital-03", "hospital-13 <new>"),
+                "Beds <next>", 5, 2, ("clinic <lost>", "hospital-09", "hospital-13 <new>"),
+                ("clinic <lost>", "hospital-02", "hospital-03", "hospital-09", "hospital-13 <new>"),
             ),
             WaitingView("Any forty", 40, 10),
         ),

@@ -76,6 +76,14 @@ def starts(before):
 def detaches(before):
     Path("begun").write_text(str(subprocess.Popen(["sleep", "600"], start_new_session=True).pid))
     time.sleep(1e6)
+def changes_its_environment(before):
+    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    os.environ.clear()
+    Path("begun").write_text(str(child.pid))
+    time.sleep(1e6)
+def lacks_pidfds(before):
+    del os.pidfd_open
+    sleeps(before)
 def overstates(before):  # the length of what it sends
     return writes_everywhere(b"\\x7f\\xff\\xff\\xff")
 def forks(before):
@@ -227,13 +235,14 @@ def test_a_process_goes_on_that_is_told_to_end_or_has_no_output(folder, name):
         assert function(None) == b"goes on"
 
 
+@pytest.mark.parametrize("silent", [False, True])
 @pytest.mark.parametrize("how", ["print('4711')", "os.write(1, b'4711')", "subprocess.run(['echo', '4711'])"])
-def test_what_a_function_prints_is_no_part_of_the_commands_output(folder, capfd, how):
+def test_what_a_function_prints_is_no_part_of_the_commands_output(folder, capfd, how, silent):
     (folder / "talks.py").write_text(f"import os, subprocess\n{how}\ndef f(before):\n    {how}\n    return b''\n")
-    with Apart("talks:f", 60, print) as function:
+    with Apart("talks:f", 60, print, silent=silent) as function:
         assert function(None) == b""
     told = capfd.readouterr()
-    assert ("4711" in told.out, told.err.count("4711")) == (False, 2)
+    assert ("4711" in told.out, told.err.count("4711")) == (False, 0 if silent else 2)
 
 
 OWNER = """
@@ -246,7 +255,34 @@ with Apart(f"steps:{sys.argv[1]}", 600, print) as function:
 """
 
 
-@pytest.mark.parametrize("name", ["sleeps", "detaches"])
+@pytest.fixture
+def marked():
+    """A process with a mark, and that mark."""
+    mark = f"{apart.MARK}={os.urandom(8).hex()}"
+    with subprocess.Popen(["sleep", "600"], env=dict([mark.split("=")])) as process:  # noqa: S607
+        yield process, mark
+        process.kill()
+
+
+def test_what_another_user_runs_is_left_alone(marked, monkeypatch):
+    process, mark = marked
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        apart.kill_marked(mark)
+    assert runs(process.pid)
+    apart.kill_marked(mark)
+    assert process.wait(30) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(("module", "name"), [(os, "pidfd_open"), (signal, "pidfd_send_signal")])
+def test_without_pidfds_nothing_is_looked_for(marked, monkeypatch, module, name):
+    process, mark = marked
+    monkeypatch.delattr(module, name)
+    apart.kill_marked(mark)
+    assert runs(process.pid)
+
+
+@pytest.mark.parametrize("name", ["sleeps", "detaches", "changes_its_environment", "lacks_pidfds"])
 def test_a_process_whose_service_was_killed_ends(folder, name):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-c", OWNER, name]

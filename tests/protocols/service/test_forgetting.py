@@ -228,6 +228,22 @@ def test_a_round_that_was_ended_and_begins_again_gets_no_second_answer(tmp_path,
         assert folder.sessions() == {}  # nothing secret is left, and nobody is asked about it
 
 
+def test_a_private_session_that_earlier_code_forgot_is_refused(tmp_path, monkeypatch):
+    """Its name was noted, and no state was left: begun again under its id, it would not be counted."""
+    monkeypatch.setattr("protocols.paillier.written.PublicKey", small_key)
+    parameters = harness.make_parameters(3, nonce=b"again".ljust(32))
+    spec = SessionSpec("encrypted", parameters)
+    name = parameters.contributors.name(1)
+    service = Again(spec, first_message(spec, name))
+    party = PaillierParty(parameters, name, harness.identity(1), noise=harness.noise())
+    answers = {"sum": lambda terms: {"update": harness.update(1)}}
+    (tmp_path / "own").mkdir(mode=0o700)
+    (tmp_path / "own" / "private").write_text(f"epsilon 2.0, rounds 1\n{parameters.session.hex()}")
+    taking = take_part(service, name, answers, state=tmp_path / "own", party=party, warm=False, sessions=1)
+    asyncio.run(asyncio.wait_for(taking, 60))
+    assert (service.sent, [kind for kind, _ in service.refused]) == ([], ["ContradictoryRequest"])
+
+
 def small_key(*arguments):
     from secagg.paillier import PublicKey
 

@@ -12,9 +12,9 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from protocols.service import Hosted
+from protocols.service import Hosted, Service
 from protocols.service.views import State
-from secagg.errors import StateError
+from secagg.errors import ParameterError, StateError
 
 from . import places
 from .places import service_at
@@ -82,6 +82,38 @@ def test_a_sum_under_anothers_server_and_tls(tmp_path, how):
             return result
 
     assert asyncio.run(asyncio.wait_for(play(), 120))["sums"] == {"v": total(NAMES)}
+
+
+def test_a_service_is_under_no_other_server(tmp_path):
+    with service_at(tmp_path, places.certificates()) as service, pytest.raises(StateError, match="make a Hosted"):
+        service.asgi()
+
+
+@pytest.mark.parametrize("bad", ["sums.example", [], [""], [443]])
+@pytest.mark.parametrize("kind", [Hosted, Service])
+def test_authorities_are_a_list_of_hosts(tmp_path, kind, bad):
+    more = {"insecure_loopback": True} if kind is Service else {}
+    with pytest.raises(ParameterError, match=r"must be hosts, such as \['sums\.example:8443'\]"):
+        kind(tmp_path / "service.db", authorities=bad, **more)
+    assert not (tmp_path / "service.db").exists()
+
+
+@pytest.mark.parametrize("more", [{}, {"raw_path": None}])
+def test_a_server_that_passes_no_raw_path_is_told_so(tmp_path, more):
+    scope = {"type": "http", "method": "GET", "path": "/health", "query_string": b"", "headers": [], "scheme": "https"}
+    sent = []
+
+    async def receive():
+        return {"type": "http.request"}
+
+    async def send(message):
+        sent.append(message)
+
+    with Hosted(tmp_path / "service.db", ["sums.example"]) as hosted:
+        asyncio.run(hosted.asgi()(scope | more, receive, send))
+        assert hosted.refused.counts == {"bad-request": 1}
+    assert sent[0]["status"] == 400
+    assert b"raw_path" in sent[1]["body"]
 
 
 def test_a_service_runs_when_its_port_is_known_and_once_at_a_time(tmp_path):

@@ -271,7 +271,7 @@ def test_a_participant_sees_what_was_asked_and_given_and_what_it_is_out_of():
 
 def test_what_waits_for_members_is_shown_with_who_is_missing():
     page = PAGES["overview"]
-    assert "<b>2 of 4</b> members can take part" in page
+    assert "<b>2 of 5</b> members can take part" in page
     assert 'aria-label="10 of 40 members can take part"' in page
     _, named, any_forty = (re.split("<h[23]>", page[page.index("Waiting for members") :]))[:3]
 
@@ -281,6 +281,7 @@ def test_what_waits_for_members_is_shown_with_who_is_missing():
 
     assert standings(named) == {
         "enrolled": ["hospital-02", "hospital-03"],
+        "revoked": ["hospital-09"],
         "invited, and not enrolled yet": ["hospital-13 &lt;new&gt;"],
         "missing, and not invited": ["clinic &lt;lost&gt;"],
     }

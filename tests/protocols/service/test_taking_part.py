@@ -635,6 +635,8 @@ def test_private_sessions_under_one_demand_are_not_counted_by_another(tmp_path):
         assert (folder.session("aa"), folder.session("bb")) == (Kept(0, True, b""), None)
         with pytest.raises(ParameterError, match=r"in 1 private sessions under the demand epsilon 2\.0, rounds 1:"):
             folder.count_private("bb", "epsilon 2.0, rounds 2", 2)
+        (tmp_path / "m" / "aa.state").unlink()  # as earlier code forgot it
+        assert folder.session("aa") == Kept(0, True, b"")
         (tmp_path / "m" / "private").write_text("aa\nbb")  # as it was before demands were noted
         with pytest.raises(StateError, match=r"m/private does not begin with the demand .* take a new folder"):
             folder.count_private("cc", "epsilon 2.0, rounds 3", 3)
