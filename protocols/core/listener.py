@@ -6,7 +6,6 @@ goes to whoever took the step, which stands all the same.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 import msgspec
@@ -62,24 +61,22 @@ def ignore(transition: Transition) -> None:
     """Listen to nothing."""
 
 
-class Step:
-    """A step is taken alone; listeners hear of it when it is whole and the lock is free.
+class Telling:
+    """A block in which a listener's transitions are listed; it hears of them when the block ends, also by an error.
 
-    An interrupt in these lines themselves may leave the lock held: then nobody can take a step any more.
+    Enter it before a lock, so that the lock is free by then.
     """
 
-    __slots__ = ("_listener", "_lock", "_transitions")
+    __slots__ = ("_listener", "_transitions")
 
-    def __init__(self, lock: threading.RLock, listener: Listener) -> None:
-        """Take the coordinator's lock, and whom to tell what the block puts into the list that it is given."""
-        self._lock, self._listener = lock, listener
+    def __init__(self, listener: Listener) -> None:
+        """Take whom to tell."""
+        self._listener = listener
         self._transitions: list[Transition] = []
 
     def __enter__(self) -> list[Transition]:
-        self._lock.acquire()
         return self._transitions
 
     def __exit__(self, *error: object) -> None:
-        self._lock.release()
         for transition in self._transitions:
             self._listener(transition)

@@ -56,10 +56,11 @@ class Graph:
         # As a rule all are there, which is found out in a quarter of the time that a new set takes.
         return found if among is None or found <= among else found & among
 
-    def holders(self, client_id: int) -> frozenset[int]:
-        """Return who holds shares of a client's secrets: its neighbours, and in the complete graph itself."""
-        neighbours = self.neighbours(client_id)
-        return neighbours | {client_id} if self._topology.complete else neighbours
+    def holders(self, client_id: int, among: AbstractSet[int] | None = None) -> frozenset[int]:
+        """Return who holds shares of a client's secrets, as `neighbours`; in the complete graph it does itself, too."""
+        neighbours = self.neighbours(client_id, among)
+        itself = self._topology.complete and (among is None or client_id in among)
+        return neighbours | {client_id} if itself else neighbours
 
     def _around(self, client_id: int) -> _Ids:
         half = self._topology.degree // 2

@@ -35,8 +35,7 @@ def recipients(graph: Graph, dealer: int, advertised: AbstractSet[int]) -> list[
 
 def owners(state: ServerState, graph: Graph, holder: int) -> list[int]:
     """Return of whom a client gives shares, in the order in which it does: of whom it has not complained."""
-    held = graph.holders(holder)  # who holds a client's shares deals it shares
-    held = held if held <= state.shared else held & state.shared
+    held = graph.holders(holder, state.shared)  # who holds a client's shares deals it shares
     complained = {owner for owner, complaining in state.complaints.items() if holder in complaining}
     return sorted(held - complained if complained else held)
 

@@ -28,7 +28,7 @@ from ...core.listener import (
     PhaseClosed,
     PhaseOpened,
     SessionEnded,
-    Step,
+    Telling,
     Transition,
     ignore,
 )
@@ -196,10 +196,10 @@ class Server(OneCopy):
             # Decoding needs nothing that changes: others need not wait for it.
             message: ToServer = wire.decode(data, ToServer, max_bytes=self._max_bytes)
         except PeerError as error:
-            with self._step() as transitions:
+            with self._step() as transitions, self._lock:
                 raise self._exclude(number, error, transitions) from None
         fingerprint = wire.fingerprint(data)
-        with self._step() as transitions:
+        with self._step() as transitions, self._lock:
             receipt = self._admit(number, message, fingerprint)
             if receipt is not Receipt.ACCEPTED:
                 return receipt
@@ -223,7 +223,7 @@ class Server(OneCopy):
             EncodingError: the sum is beyond what its summands can reach, so some input was no encoding; aborted.
             StateError: the session has ended.
         """
-        with self._step() as transitions:
+        with self._step() as transitions, self._lock:
             if self.ended:
                 raise StateError(f"the session has ended: it is {self.phase}")
             started, phase, answered = time.perf_counter(), self.phase, len(self._heard)
@@ -280,9 +280,10 @@ class Server(OneCopy):
     def __repr__(self) -> str:
         return f"Server(phase={self.phase}, awaited={len(self.awaited)})"
 
-    def _step(self) -> Step:
+    def _step(self) -> Telling:
+        """Begin a step, which is taken under the lock; listeners hear of it when it is whole and the lock is free."""
         self._stay_in_process()
-        return Step(self._lock, self._listener)
+        return Telling(self._listener)
 
     def _is_awaited(self, number: int) -> bool:
         return number in self._speakers and number not in self._heard and number not in self._state.excluded

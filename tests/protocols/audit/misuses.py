@@ -30,8 +30,6 @@ class _NoLock:
 
     def __exit__(self, *_: object) -> None: ...
 
-    acquire = release = __enter__
-
 
 def _without_lock(original: Callable[..., None], self: Server, *args: Any) -> None:
     original(self, *args)

@@ -196,9 +196,8 @@ def first_message(spec, name):
         return aggregator.outgoing()[name]
 
 
-@pytest.mark.parametrize("restarts", [False, True])
-def test_a_round_that_was_ended_and_begins_again_gets_no_second_answer(tmp_path, monkeypatch, restarts):
-    """A committee member that forgot would endorse a second list, and open a second sum: they differ by an input."""
+def beginning_again(monkeypatch):
+    """Parameters, a contributor of them, a service that begins their round again, the contributor's part and inputs."""
     monkeypatch.setattr("protocols.paillier.written.PublicKey", small_key)
     parameters = harness.make_parameters(3, nonce=b"again".ljust(32))
     spec = SessionSpec("encrypted", parameters)
@@ -206,6 +205,13 @@ def test_a_round_that_was_ended_and_begins_again_gets_no_second_answer(tmp_path,
     service = Again(spec, first_message(spec, name))
     party = PaillierParty(parameters, name, harness.identity(1), noise=harness.noise())
     answers = {"sum": lambda terms: {"update": harness.update(1)}}
+    return parameters, name, service, party, answers
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_round_that_was_ended_and_begins_again_gets_no_second_answer(tmp_path, monkeypatch, restarts):
+    """A committee member that forgot would endorse a second list, and open a second sum: they differ by an input."""
+    parameters, name, service, party, answers = beginning_again(monkeypatch)
 
     async def play():
         options = {"state": tmp_path / "own", "party": party, "warm": False}
@@ -230,13 +236,7 @@ def test_a_round_that_was_ended_and_begins_again_gets_no_second_answer(tmp_path,
 
 def test_a_private_session_that_earlier_code_forgot_is_refused(tmp_path, monkeypatch):
     """Its name was noted, and no state was left: begun again under its id, it would not be counted."""
-    monkeypatch.setattr("protocols.paillier.written.PublicKey", small_key)
-    parameters = harness.make_parameters(3, nonce=b"again".ljust(32))
-    spec = SessionSpec("encrypted", parameters)
-    name = parameters.contributors.name(1)
-    service = Again(spec, first_message(spec, name))
-    party = PaillierParty(parameters, name, harness.identity(1), noise=harness.noise())
-    answers = {"sum": lambda terms: {"update": harness.update(1)}}
+    parameters, name, service, party, answers = beginning_again(monkeypatch)
     (tmp_path / "own").mkdir(mode=0o700)
     (tmp_path / "own" / "private").write_text(f"epsilon 2.0, rounds 1\n{parameters.session.hex()}")
     taking = take_part(service, name, answers, state=tmp_path / "own", party=party, warm=False, sessions=1)
