@@ -1,6 +1,7 @@
 """Any session ends in the exact sum of its survivors, or in a named error because too few were left."""
 
 import re
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from protocols.masking.topology import GraphKind
 from protocols.masking.transitions import ClientPhase, ServerPhase
 from protocols.simulation.masked import COLLECTED_PHASES, collected_phases
 from secagg.encoding import Rounding
-from secagg.errors import EncodingError, ParameterError, ThresholdError, UnexpectedMessage
+from secagg.errors import EncodingError, MalformedMessage, ParameterError, ThresholdError, UnexpectedMessage
 
 from .harness import Session, random_inputs, session_after, small_config
 
@@ -108,6 +109,28 @@ def test_too_many_dropouts_in_each_phase_end_it(adversary, phase):
     # It ends where the clients vanish: before anyone is asked for shares, unless that is where they vanish.
     assert [event for event in heard if isinstance(event, PhaseOpened)][-1].phase == phase
     assert session.server.revealed is (phase is ServerPhase.UNMASKING)
+
+
+@pytest.mark.parametrize("rubbish", [False, True])
+def test_listeners_hear_when_the_lock_is_free(rubbish):
+    """A listener that waits for a thread which asks the server would wait for ever."""
+    free = []
+
+    def hear(_):
+        if made:
+            asking = Thread(target=lambda: free.append(made[0].server.num_awaited >= 0), daemon=True)
+            asking.start()
+            asking.join(10)
+            assert not asking.is_alive()
+
+    made: list[Session] = []
+    made.append(Session(small_config(5), listener=hear))
+    if rubbish:
+        with pytest.raises(MalformedMessage):
+            made[0].server.receive("client-1", b"rubbish")
+    else:
+        made[0].run().assert_exact()
+    assert len(free) > 0
 
 
 def test_a_minimum_above_the_threshold_is_kept_in_every_phase():
