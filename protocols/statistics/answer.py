@@ -61,7 +61,8 @@ def release(plan: Plan, totals: Mapping[Key, int], sites: int, policy: ReleasePo
         # Bins last: they are decided about beside the statuses that moments show.
         for one in sorted(plan.query.statistics, key=lambda one: one.kind in BINNED):
             FAMILIES[one.kind].decide(gate, one)
-        rule = Rule.SITES if sites < policy.min_sites else Rule.RECORDS if gate.records < policy.min_records else None
+        few = gate.records < policy.least_records
+        rule = Rule.SITES if sites < policy.min_sites else Rule.RECORDS if few else None
         findings = tuple(_withheld(plan.query, rule) if rule else _found(gate))
     except ParameterError as error:
         raise EncodingError(f"the totals are of no data, some input was none: {error}") from None

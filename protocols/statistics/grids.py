@@ -33,7 +33,7 @@ def gate_in_words(policy: ReleasePolicy) -> str:
         if policy.min_cell > 1
         else "No count is too small to be shown."
     )
-    return f"At least {policy.min_sites} sites and {policy.min_records} records, or nothing is shown. {small}"
+    return f"At least {policy.min_sites} sites and {policy.least_records} records, or nothing is shown. {small}"
 
 
 def name_of(finding: Finding) -> str:

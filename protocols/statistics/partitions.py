@@ -59,14 +59,20 @@ def partitions_of(query: Query, table: Table, chosen: Mask) -> list[Partition]:
 def _cells(query: Query, table: Table, length: int) -> Iterator[tuple[tuple[str, ...], Cells]]:
     """Yield columns and cells, -1 for rows in none: of all rows, for the selected ones are picked later."""
     everyone = np.zeros(length, dtype=np.int64)
-    group = everyone if query.group_by is None else table.codes[query.group_by]
+    group, summed = everyone, np.ones(length, dtype=np.bool_)
+    if query.group_by is not None:
+        group, names = table.codes[query.group_by], query.levels(query.group_by).names
+        summed = np.array([name in query.groups for name in names])[group]
     yield (), everyone
     yield (), group
     for one in query.statistics:
-        yield from _of(one, query, table, group)
+        yield from _of(one, query, table, group, summed)
 
 
-def _of(one: Statistic, query: Query, table: Table, group: Cells) -> Iterator[tuple[tuple[str, ...], Cells]]:
+def _of(
+    one: Statistic, query: Query, table: Table, group: Cells, summed: Mask
+) -> Iterator[tuple[tuple[str, ...], Cells]]:
+    """Yield a statistic's own. Rows of groups that are not summed are counted all the same: that tells no more."""
     roles = dict(zip(one.columns, SHAPES[one.kind].roles(one.columns), strict=True))
     if one.kind is Kind.APPROVAL:  # counts of each column by itself
         for name in one.columns:
@@ -89,8 +95,8 @@ def _of(one: Statistic, query: Query, table: Table, group: Cells) -> Iterator[tu
     if len(numeric) > 1:
         yield (), cells * 2 + within
     if numeric and one.kind is not Kind.MISSING:
-        yield tuple(sorted(numeric)), np.where(within, cells, -1)
-        yield tuple(sorted(numeric)), np.where(within, 0, -1)
+        yield tuple(sorted(numeric)), np.where(within & summed, cells, -1)
+        yield tuple(sorted(numeric)), np.where(within & summed, 0, -1)
 
 
 def _bins(query: Query, name: str, table: Table, *, closed: bool) -> Cells:

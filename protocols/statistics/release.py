@@ -15,7 +15,7 @@ class ReleasePolicy:
 
     Args:
         min_cell: counts from 1 to below this are hidden, and what would betray them. 1 hides nothing.
-        min_records: fewer rows in all, and nothing is shown.
+        min_records: fewer rows in all, or fewer than `min_cell`, and nothing is shown.
         min_sites: fewer sites in the sum, and nothing is shown; a consensus has so many on each side, or none.
         max_coefficients: a regression has at most this many coefficients a row.
 
@@ -33,6 +33,11 @@ class ReleasePolicy:
         for name in ("min_cell", "min_records", "min_sites"):
             object.__setattr__(self, name, whole(getattr(self, name), name, 1))
         real(self.max_coefficients, "max_coefficients", 0, 1)
+
+    @property
+    def least_records(self) -> int:
+        """Fewer rows in all, and nothing is shown: the number of all rows is a cell, too."""
+        return max(self.min_records, self.min_cell)
 
     @classmethod
     def preset(cls, name: str) -> ReleasePolicy:

@@ -25,7 +25,7 @@ from .differences import least_apart, same
 from .dominance import greatest_share
 from .families.registry import FAMILIES
 from .journal import Adding, Entry, Journal, Rows, named_rows
-from .kinds import SHAPES, Kind, Role
+from .kinds import SHAPES, Kind, Role, kind_of
 from .partitions import Partition, partitions_of
 from .plan import Plan
 from .query import Query
@@ -75,15 +75,12 @@ class SitePolicy:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        for name in ("columns", "filters"):
+        for name in ("columns", "filters", "statistics"):
             given = getattr(self, name)
             if isinstance(given, str):
                 raise ParameterError(f"{name} is one text, but must be a set of names")
-            for one in given or ():
-                text(one, f"a name in {name}")
-            object.__setattr__(self, name, None if given is None else frozenset(given))
-        if self.statistics is not None:
-            object.__setattr__(self, "statistics", frozenset(Kind(kind) for kind in self.statistics))
+            named = {kind_of(one) if name == "statistics" else text(one, f"a name in {name}") for one in given or ()}
+            object.__setattr__(self, name, None if given is None else frozenset(named))
         object.__setattr__(self, "least_difference", whole(self.least_difference, "least_difference", 1))
         real(self.max_cells_fraction, "max_cells_fraction", 0, 1)
         real(self.max_dominance, "max_dominance", 0, 1)
@@ -115,7 +112,8 @@ class Site:
             first question that is answered declares: an analyst's bounds make a count of those beyond them.
 
     Raises:
-        ParameterError: columns of unequal lengths, or one that has numbers and texts.
+        ParameterError: columns of unequal lengths, or one that has numbers and texts, whole numbers in a list that
+            floats do not hold, or a mask.
     """
 
     columns: Mapping[str, Any]
@@ -279,9 +277,14 @@ class Site:
             for name in earlier.columns.keys() & declarations.keys():
                 if earlier.columns[name] != declarations[name]:
                     raise self._refusal(ANOTHER_SCHEMA, f"column {name!r} was declared otherwise before")
+        if any(each.query == query.digest for each in journal.entries):
+            return
         refused = sum(not each.partitions for each in journal.entries)
-        if refused >= policy.max_refusals and not any(each.query == query.digest for each in journal.entries):
+        if refused >= policy.max_refusals:
             raise self._refusal(TOO_MANY_ANSWERS, f"{refused} questions were refused for what the rows are")
+        answered = len(journal.entries) - refused
+        if answered >= policy.max_answers:  # before a look at the rows: refusals beyond it would tell of them, unnoted
+            raise self._refusal(TOO_MANY_ANSWERS, f"{answered} questions were answered")
 
     def _check(self, query: Query, rows: _Read, journal: Adding) -> Entry | None:
         """Return an entry for the journal, None where the same answer is noted; refuse what tells of few rows."""
@@ -291,8 +294,8 @@ class Site:
         if any(each.query == entry.query and same(each.partitions, entry.partitions) for each in earlier):
             return None
         answers = [each.partitions for each in earlier]
-        if len(answers) >= self.policy.max_answers:
-            raise self._refusal(TOO_MANY_ANSWERS, f"{len(answers)} questions were answered")
+        if len(answers) >= self.policy.max_answers:  # it was asked before: of what has changed since
+            raise self._refusal(DISCLOSURE, f"{len(answers)} questions were answered, this one over other cells")
         apart = least_apart(answers, entry.partitions, least)
         if apart:
             raise self._refusal(DISCLOSURE, f"{apart} rows differ from an earlier answer's, fewer than {least}")

@@ -107,7 +107,7 @@ def test_groups_filters_and_small_cells(folder):
     facts = json.loads(run(folder, *given, "--where", "age < 100", "--json").stdout)
     assert [each["group"] for each in facts["results"]] == ["f", "m", "(other)", "(missing)"]
     facts = json.loads(run(folder, "--count", "--min-cell", "1000", "--group-by", "sex", "--json").stdout)
-    assert {each["suppressed"] for each in facts["results"]} == {"table"}
+    assert {each["suppressed"] for each in facts["results"]} == {"records"}
     assert facts["levels_from_data"] == ["sex"]
     told = run(folder, "--count", "--min-sites", "8").stdout
     assert "hidden: sites: fewer sites are in the sum" in " ".join(told.split())

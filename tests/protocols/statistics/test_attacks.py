@@ -90,6 +90,21 @@ def test_groups_of_two_questions_that_differ_by_one_row_though_their_selections_
     assert "1 rows differ" in log[-1]
 
 
+def test_some_groups_against_all_rows():
+    """The release gate sees no row of groups that are left out, so it hides none: five rows' sum by subtraction."""
+    columns = patients()
+    columns["ward"] = np.where(np.arange(400) < 5, "lung", "heart")
+    some = ask(MEAN, group_by="ward", cells=("heart",))
+    for first, second in ((ask(MEAN), some), (some, ask(MEAN)), (some, ask(asked("covariance", "serum", "stay")))):
+        site, log = hospital(columns)
+        site.answer(first)
+        assert refused(site, second)
+        assert "5 rows" in log[-1]
+    site, _ = hospital(columns)
+    site.answer(ask(asked("missing", "stay"), group_by="ward"))
+    site.answer(some)  # moments of the groups whose counts were shown
+
+
 def test_a_bin_against_a_filter():
     site, _ = hospital()
     site.answer(ask(asked("histogram", "age"), where=(LUNG,)))
@@ -270,6 +285,21 @@ def test_answers_come_to_an_end():
         site.answer(third)
     assert "2 questions" in log[-1]
     site.answer(first)  # it was answered before
+
+
+def test_when_answers_have_come_to_an_end_no_refusal_tells_of_rows():
+    """A step through a column by filters, of which each told whether few rows were beyond it, and none was noted."""
+    site, _ = hospital(max_answers=1)
+    site.answer(ask(MEAN))
+    for above in (10.0, 96.0):
+        with pytest.raises(QueryRefused, match="too-many-answers"):
+            site.answer(ask(MEAN, where=(Where("age", "gt", above),)))
+    with site._journal.open() as journal:
+        assert len(journal.entries) == 1
+    changed, log = hospital(patients(500), max_answers=1)
+    changed._journal = site._journal
+    assert refused(changed, ask(MEAN))  # asked before, of other rows
+    assert "over other cells" in log[-1]
 
 
 def test_what_is_explained_is_what_happens():

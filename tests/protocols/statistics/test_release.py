@@ -7,6 +7,7 @@ from protocols.statistics.answer import release
 from protocols.statistics.columns import Number
 from protocols.statistics.families.registry import FAMILIES
 from protocols.statistics.gate import Gate
+from protocols.statistics.grids import gate_in_words
 from protocols.statistics.plan import Plan
 from protocols.statistics.query import Query, asked
 from protocols.statistics.release import ReleasePolicy
@@ -50,6 +51,16 @@ def test_too_few_records_or_sites_show_nothing():
         assert found.records is None
         assert [(each.value, each.n, each.suppressed) for each in found.findings] == [(None, None, rule)] * 3
     assert shown(one, {"age": numbers(10)}, sites=3).findings[0].value == 10
+
+
+@pytest.mark.parametrize(("policy", "count"), [(ReleasePolicy.preset("cms"), 10), (ReleasePolicy(min_cell=30), 29)])
+def test_the_number_of_all_rows_is_a_cell_too(policy, count):
+    one = query(asked("count"), asked("missing", "age"), asked("mean", "age"))
+    found = shown(one, {"age": numbers(count)}, policy)
+    assert [(each.value, each.n, each.suppressed) for each in found.findings] == [(None, None, Rule.RECORDS)] * 3
+    assert found.records is None
+    assert f"{count + 1} records" in gate_in_words(policy)
+    assert shown(one, {"age": numbers(count + 1)}, policy).records == count + 1
 
 
 def test_a_small_group_and_another_one_are_hidden_with_all_their_moments():
