@@ -38,8 +38,11 @@ def settled(name: str, values: Any) -> npt.NDArray[Any]:
     float64 (n,) with NaN for None if they have numbers alone, and texts or None otherwise.
 
     Raises:
-        ParameterError: numbers and texts in one column, or other things.
+        ParameterError: numbers and texts in one column, or other things; whole numbers in a list that floats do not
+            hold; a masked array, whose mask says what nobody may read.
     """
+    if isinstance(values, np.ma.MaskedArray):
+        raise ParameterError(f"column {name!r} is a masked array: fill it, with NaN, None or '' for missing values")
     if isinstance(values, np.ndarray) and values.dtype != object:
         return values
     given = list(values)
@@ -50,10 +53,9 @@ def settled(name: str, values: Any) -> npt.NDArray[Any]:
         return column
     if not all(isinstance(each, int | float | np.integer | np.floating | np.bool_) for each in known):
         raise ParameterError(f"column {name!r} must have numbers, or texts, alone: convert it")
-    try:
-        return np.array([math.nan if each is None else float(each) for each in given])
-    except OverflowError:
-        raise ParameterError(f"column {name!r} has a number that no float holds") from None
+    if any(isinstance(each, int | np.integer) and not -_EXACT <= each <= _EXACT for each in known):
+        raise ParameterError(f"column {name!r} has integers beyond 2^53, which floats do not hold: give names as texts")
+    return np.array([math.nan if each is None else float(each) for each in given])
 
 
 def _nothing(value: Any) -> bool:

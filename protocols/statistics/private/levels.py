@@ -25,7 +25,7 @@ import numpy as np
 from dp.analytic import gaussian_epsilon, gaussian_noise_multiplier
 from dp.partition_selection import PartitionSelection
 from dp.randomness import RandomBytes
-from dp.sensitivity import Unit
+from dp.sensitivity import Adjacency, Unit
 from secagg.errors import ParameterError, QueryRefused
 
 from ...core.numbers import in_our_words, real, whole
@@ -50,7 +50,8 @@ class LevelSearch:
     Args:
         dataset, column: whose texts.
         alphabet: the letters of which they are made, public; a text goes on to its first other letter only.
-        longest: letters of the longest text that is told whole: so many rounds there are.
+        longest: letters of the longest text that is told whole. There is one round more, which tells such a text from
+            those that go on.
         epsilon, delta: of one row, of all rounds together.
         max_rows: as of `Query`.
         mistaken: the probability, over all rounds, that anything passes which no row has.
@@ -58,7 +59,7 @@ class LevelSearch:
     Attributes:
         found: text -> how many rows have it.
         open: beginnings that have passed and may go on; "" before the first round. After the last round, those of texts
-            that are longer.
+            that are longer than `longest`.
         left_out: beginnings that passed and are not followed, since a column has 1000 levels at most.
         rounds: how many have been answered.
 
@@ -91,13 +92,17 @@ class LevelSearch:
     @property
     def ended(self) -> bool:
         """Whether nothing is left to ask."""
-        return not self.open or self.rounds == self.longest
+        return not self.open or self.rounds == self._most_rounds
+
+    @property
+    def _most_rounds(self) -> int:
+        return self.longest + 1
 
     @property
     def epsilon_a_round(self) -> float:
         """What one round costs at delta, where all of them together cost epsilon, in Gaussian noise."""
         with in_our_words():
-            multiplier = gaussian_noise_multiplier(self.epsilon, self.delta) * self.longest**0.5
+            multiplier = gaussian_noise_multiplier(self.epsilon, self.delta) * self._most_rounds**0.5
             return gaussian_epsilon(multiplier, self.delta)
 
     @property
@@ -127,7 +132,7 @@ class LevelSearch:
         counts = {str(one.group): one.value for one in answer.findings}
         cells = len(self._candidates)
         deviation = float(answer.totals.deviations[0])
-        least = deviation * -NormalDist().inv_cdf(self.mistaken / self.longest / cells)
+        least = deviation * -NormalDist().inv_cdf(self.mistaken / self._most_rounds / cells)
         passed = {name: counts[name] for name in self._candidates if counts[name].value >= least}
         found = {name: count for name, count in passed.items() if name in self.open}
         longer = sorted((name for name in passed if name not in self.open), key=lambda name: -passed[name].value)
@@ -153,11 +158,13 @@ def named_levels(
         random: of the draws; other than os.urandom only to replay what was recorded.
 
     Raises:
-        QueryRefused: the column is not one that the site gives, it answers for another unit than the record, or the
-            rule costs more than one answer may.
+        QueryRefused: the column is not one that the site gives, it answers for another unit than the record or by
+            another adjacency than ADD_REMOVE, as the rule does, or the rule costs more than one answer may.
         LedgerError: the budget does not allow it.
     """
-    if column not in site.site.policy.columns or column not in site.site.columns or site.most.unit is not Unit.RECORD:
+    if column not in site.site.policy.columns or column not in site.site.columns:
+        raise QueryRefused(NOT_ALLOWED)
+    if (site.most.unit, site.most.adjacency) != (Unit.RECORD, Adjacency.ADD_REMOVE):
         raise QueryRefused(NOT_ALLOWED)
     if selection.epsilon > site.most.epsilon or selection.delta > site.most.delta:
         raise QueryRefused(NOT_ALLOWED)

@@ -32,10 +32,14 @@ class PrivateSite:
 
     Args:
         site: the table, and the columns, filters and statistics that its policy names.
-        most: the most that one answer may cost, of which unit; `rounds` and `sampling_rate` are 1.
+        most: the most that one answer may cost, of which unit. Its `rounds` and `sampling_rate` are 1: an answer is of
+            one session, and of all rows.
         ledger: pays for each answer before it leaves; None for trials, where nobody counts them.
         budget: its name in the ledger: of composition `gaussian` or `renyi`, as `NoisyPlan.rounds.budget` makes them.
         client: what the site's client demands beside privacy.
+
+    Raises:
+        ParameterError: `most` counts on several rounds, or on rows that are left out.
     """
 
     site: Site
@@ -43,6 +47,14 @@ class PrivateSite:
     ledger: Ledger | None
     budget: str = ""
     client: ClientPolicy = field(default_factory=ClientPolicy)
+
+    def __post_init__(self) -> None:
+        """Refuse a demand that no answer honours."""
+        if (self.most.rounds, self.most.sampling_rate) != (1, 1):
+            raise ParameterError(
+                f"most has rounds {self.most.rounds} and sampling_rate {self.most.sampling_rate}, but both must be 1: "
+                "an answer is one session's, and has every row that the question selects"
+            )
 
     def __repr__(self) -> str:  # the table is private
         return f"PrivateSite({self.site.dataset!r})"

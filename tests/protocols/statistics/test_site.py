@@ -394,8 +394,28 @@ def test_a_columns_type_is_settled_when_a_site_is_made(values, kind):
     assert made.columns["x"].dtype.kind == kind
 
 
-@pytest.mark.parametrize("odd", ["a", 1j, [1], 10**400, object()])
+@pytest.mark.parametrize("odd", ["a", 1j, [1], 10**400, 2**53 + 1, -(2**53) - 1, np.uint64(2**64 - 1), object()])
 def test_no_single_row_decides_later_whether_a_site_answers(odd):
     """One text among numbers made a site refuse, which told of that row, with noise as well and before any payment."""
     with pytest.raises(ParameterError, match="'x'"):
         site(allowed={"x"}, columns={"x": [0.5] * 50 + [odd]})
+
+
+def test_the_greatest_whole_numbers_that_floats_hold_are_held():
+    made, _ = site(allowed={"x"}, columns={"x": [2**53, -(2**53), None]})
+    assert made.columns["x"][:2].tolist() == [2**53, -(2**53)]
+
+
+@pytest.mark.parametrize("values", [np.array(["a", "b"]), np.arange(2.0), np.array(["a", None], dtype=object)])
+def test_what_lies_under_a_mask_is_read_by_nobody(values):
+    with pytest.raises(ParameterError, match="'x' is a masked array"):
+        site(allowed={"x"}, columns={"x": np.ma.masked_array(values, [False, True])})
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [({"averages"}, "no statistic is called 'averages'"), ("mean", "one text"), ({"min"}, "quantiles")],
+)
+def test_statistics_of_a_policy_are_named_as_in_a_question(given, text):
+    with pytest.raises(ParameterError, match=text):
+        SitePolicy(columns=NAMES, statistics=given)

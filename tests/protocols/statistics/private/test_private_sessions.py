@@ -178,6 +178,13 @@ def made_of(*questions):
         yield half.codec.spec
 
 
+@pytest.mark.parametrize("given", [{"sampling_rate": 0.1}, {"rounds": 2}])
+def test_a_site_makes_no_demand_that_its_answers_do_not_honour(given):
+    """Noise that does for a tenth of the rows, and all rows under it."""
+    with pytest.raises(ParameterError, match="must be 1"):
+        sites(most=PrivacyDemand(1.0, 1e-6, unit=Unit.RECORD, **given))
+
+
 def test_the_answer_to_another_question_is_none():
     plan = NoisyPlan(question=QUESTION, threat_model=ThreatModel(12, 0.1, 0.1))
     other = NoisyPlan(question=PrivateQuestion(QUESTION.query, 1.9, 1e-5), threat_model=ThreatModel(12, 0.1, 0.1))
