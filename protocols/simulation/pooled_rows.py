@@ -157,7 +157,7 @@ class _Pool:
         mean = float(np.exp(line)) if isinstance(column, Number) else (1.0 if line >= 0 else small) / (1.0 + small)
         spread = mean if isinstance(column, Number) else small / (1.0 + small) ** 2
         unit = 2.0 ** (UNIT_BITS - model.bits)
-        yield ("complete", *one.columns), 1
+        yield ("counted", *one.columns), 1
         for j, x in enumerate(u):
             yield ("slope", *one.columns, 0, j), round((response - mean) * x * unit) + (1 << UNIT_BITS)
             for k, y in enumerate(u[j:], j):

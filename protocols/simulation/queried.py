@@ -16,13 +16,13 @@ from ..core.participants import Participants
 from ..core.threat_model import Adversary, ThreatModel
 from ..masking.config import RoundConfig
 from ..masking.transitions import ServerPhase
-from ..statistics.answer import Answer, release
+from ..statistics.answer import Answer, findings_by, release
 from ..statistics.families.family import hidden
 from ..statistics.finding import Finding
-from ..statistics.kinds import SHAPES, Kind, Parameters
+from ..statistics.kinds import SHAPES, Parameters
 from ..statistics.newton import fit
 from ..statistics.plan import Plan
-from ..statistics.query import Query
+from ..statistics.query import Query, Statistic
 from ..statistics.release import ReleasePolicy
 from ..statistics.rules import Rule
 from ..statistics.site import Site
@@ -149,21 +149,20 @@ def inquire(query: Query, ask: Callable[[Query], QueriedSites], *, two_rounds: b
 
     stepwise = [one for one in query.statistics if SHAPES[one.kind].parameters is Parameters.COEFFICIENTS]
     plain = tuple(one for one in query.statistics if one not in stepwise)
-    found: dict[tuple[Kind, tuple[str, ...]], list[Finding]] = {}
+    found: dict[tuple[Statistic, str | None], Finding] = {}
     answers = []
     if plain:
         together = query.changed(statistics=plain)
         answers.append(ask_twice(together, once) if two_rounds else once(together))
-        for finding in answers[0].findings:
-            found.setdefault((finding.statistic, finding.columns), []).append(finding)
+        found = findings_by(together, answers[0])
     for one in stepwise:
         try:
             answers.append(fit(query.changed(statistics=(one,)), once).answer)
-            found[one.kind, one.columns] = [*answers[-1].findings]
+            found[one, None] = answers[-1].findings[0]
         except EstimateError as error:
             answers.append(sessions[-1].answer)
-            found[one.kind, one.columns] = [replace(hidden(one, Rule.UNDEFINED), reason=error.reason)]
-    findings = tuple(each for one in query.statistics for each in found.pop((one.kind, one.columns), ()))
+            found[one, None] = replace(hidden(one, Rule.UNDEFINED), reason=error.reason)
+    findings = tuple(found[one, group] for one in query.statistics for group in query.groups)
     return QueriedSites(
         replace(answers[0], digest=query.digest, findings=findings),
         all(each.exact for each in sessions),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 from secagg.errors import EncodingError, ParameterError
 
@@ -14,7 +15,7 @@ from .finding import Finding
 from .gate import Gate
 from .kinds import BINNED, Key
 from .plan import Plan
-from .query import Query
+from .query import Query, Statistic
 from .release import ReleasePolicy
 from .rules import Rule
 
@@ -68,6 +69,11 @@ def release(plan: Plan, totals: Mapping[Key, int], sites: int, policy: ReleasePo
         raise EncodingError(f"the totals are of no data, some input was none: {error}") from None
     records = None if rule or plan.query.cells else gate.records  # of some cells: it would tell of hidden ones
     return Answer(plan.query.digest, sites, records, findings, policy)
+
+
+def findings_by(query: Query, answer: Answer) -> dict[tuple[Statistic, str | None], Finding]:
+    """Return an answer's findings by statistic, with its parameters, and group."""
+    return dict(zip(product(query.statistics, query.groups), answer.findings, strict=True))
 
 
 def _withheld(query: Query, rule: Rule) -> Iterator[Finding]:

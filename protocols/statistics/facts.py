@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -24,36 +25,43 @@ def answer_facts(answer: Answer) -> dict[str, Any]:
 
 
 def finding_facts(finding: Finding) -> dict[str, Any]:
-    """Return a finding as JSON has it; errors are rounded upwards."""
+    """Return a finding as JSON has it: errors are rounded upwards, and None where there is no bound."""
     error = finding.error
     facts = {
         "statistic": str(finding.statistic),
         "columns": list(finding.columns),
         "group": finding.group,
         "value": _plain(finding.value),
-        "error": upwards(error) if isinstance(error, Fraction) else error,
+        "error": _plain(upwards(error) if isinstance(error, Fraction) else error),
         "n": finding.n,
         "suppressed": _plain(finding.suppressed),
-        "reason": finding.reason,
+        "reason": _plain(finding.reason),
     }
     return facts | ({"interval": list(finding.interval)} if finding.interval else {})
 
 
 def finding_of(facts: Any) -> Finding | None:
-    """Return a finding from what `finding_facts` has written of it; None where that is none."""
+    """Return a finding from what `finding_facts` has written of it; None where that is none.
+
+    A value whose error is None has one without bound, `inf`.
+    """
     try:
         interval = facts.get("interval")
         ends = None if interval is None else (float(interval[0]), float(interval[1]))
         columns, group, error, n = tuple(map(str, facts["columns"])), facts["group"], facts["error"], facts["n"]
         kind = Kind(facts["statistic"])
-        return Finding(kind, columns, group, facts["value"], error, n, facts["suppressed"], ends, facts["reason"])
+        value, suppressed, reason = (facts[name] for name in ("value", "suppressed", "reason"))
+        error = math.inf if error is None and value is not None else error
+        return Finding(kind, columns, group, value, error, n, suppressed, ends, reason)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):
         return None
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Fraction):
-        return float(value)
+        value = float(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None  # JSON has no infinity
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +22,11 @@ class Finding:
         error: the value of the data before rounding is at most this far away, for a dict the largest of its parts'
             errors; None where there is no value. It says nothing about sampling.
         n: how many rows it is of; None where that is hidden.
-        suppressed: the rule that hides the value; None where all is shown. For dicts of counts: what is hidden -> the
-            rule.
+        suppressed: the rule that hides the value; None where all is shown. For dicts: what is hidden or undefined ->
+            the rule.
         interval: of `correlation`, Fisher's z interval at 95 %, drawn apart by the error; None where there is none.
-        reason: of what is undefined, why: a word of `EstimateError`, such as `constant` or `singular-design`.
+        reason: of what is undefined, why: a word of `EstimateError`, such as `constant` or `singular-design`. Where it
+            is parts of a dict: part -> word.
     """
 
     statistic: Kind
@@ -35,4 +37,4 @@ class Finding:
     n: int | None
     suppressed: Any = None
     interval: tuple[float, float] | None = None
-    reason: str | None = None
+    reason: str | Mapping[str, str] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -202,7 +203,7 @@ def _entry(name: str, value: Any) -> str:
     if name == "test" and isinstance(value, Mapping):
         return f"{float(value['p']):.3g}"
     if name == "error":
-        return f"{float(value):.2g}"
+        return f"{math.inf if value is None else float(value):.2g}"
     if name == "interval" and value:
         return _ends(value, 4)
     if isinstance(value, Mapping):
@@ -210,5 +211,6 @@ def _entry(name: str, value: Any) -> str:
     return f"{float(value):.6g}" if isinstance(value, float | Fraction) else _part(value)
 
 
-def _ends(interval: Sequence[float], digits: int = 5) -> str:
-    return f"{float(interval[0]):.{digits}g} to {float(interval[1]):.{digits}g}"
+def _ends(interval: Sequence[float | None], digits: int = 5) -> str:
+    ends = zip(interval, (-math.inf, math.inf), strict=True)
+    return " to ".join(f"{beyond if end is None else float(end):.{digits}g}" for end, beyond in ends)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from secagg.errors import ParameterError
 
-from .answer import Answer
+from .answer import Answer, findings_by
 from .families.family import hidden
 from .families.moments import POWERS
 from .finding import Finding
@@ -40,25 +40,23 @@ def ask_twice(query: Query, ask: Callable[[Query], Answer]) -> Answer:
     moments = [one for one in query.statistics if one.kind in POWERS]
     counts = [one for one in query.statistics if one.kind not in POWERS]
     counts += [Statistic(Kind.MISSING, one.columns) for one in moments]
-    before = ask(query.changed(statistics=tuple(dict.fromkeys(counts))))
-    found = _by_place(before)
+    first = query.changed(statistics=tuple(dict.fromkeys(counts)))
+    before = ask(first)
+    found = findings_by(first, before)
     together: dict[tuple[str | None, ...], list[Statistic]] = {}
     for one in moments:
-        statuses = [found[Kind.MISSING, one.columns, group] for group in query.groups]
+        statuses = [found[Statistic(Kind.MISSING, one.columns), group] for group in query.groups]
         for each in statuses:
-            found[one.kind, one.columns, each.group] = _without(one, each)
+            found[one, each.group] = _without(one, each)
         shown = tuple(each.group for each in statuses if each.value and each.value["valid"])
         if shown:
             together.setdefault(shown, []).append(one)
     for groups, several in together.items():
         cells = query.cells if groups == query.groups else tuple(str(group) for group in groups)
-        found |= _by_place(ask(query.changed(statistics=tuple(several), cells=cells)))
-    findings = (found[one.kind, one.columns, group] for one in query.statistics for group in query.groups)
+        second = query.changed(statistics=tuple(several), cells=cells)
+        found |= findings_by(second, ask(second))
+    findings = (found[one, group] for one in query.statistics for group in query.groups)
     return replace(before, digest=query.digest, findings=tuple(findings))
-
-
-def _by_place(answer: Answer) -> dict[tuple[Kind, tuple[str, ...], str | None], Finding]:
-    return {(each.statistic, each.columns, each.group): each for each in answer.findings}
 
 
 def _without(one: Statistic, statuses: Finding) -> Finding:

@@ -177,7 +177,7 @@ def _totals(fields: list[Any]) -> dict[tuple[Any, ...], int]:
                     found.setdefault(("term", *names, j, k), rows * tops[j] * tops[k])
         elif kind in GLM:
             step(columns, names, parameters)
-            found.setdefault(("complete", *names), rows)
+            found.setdefault(("counted", *names), rows)
             for j in range(len(names)):
                 found.setdefault(("slope", *names, 0, j), rows << UNIT + 1)
             for j, k in itertools.combinations_with_replacement(range(len(names)), 2):
@@ -239,7 +239,7 @@ def _terms(given: list[Any], columns: dict[str, list[Any]], row: Case) -> dict[t
         return {}
     if kind == "poisson" and row[names[0]] != int(row[names[0]]):
         return {}
-    found["complete", *names] = 1
+    found["counted" if kind in GLM else "complete", *names] = 1
     if kind in ("linear", "ridge"):
         values = [1, *(level for _, level in levels)]
         for j, k in itertools.combinations_with_replacement(range(len(values)), 2):

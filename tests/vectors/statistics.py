@@ -26,7 +26,7 @@ VALUES: dict[str, Any] = {
 }
 VALUES |= {
     "state": ["event", "censored", "event", "", "censored"] * 3,
-    "falls": "0 3 1 9 2 0 nan 4 1 1 0 2 10 5 1",
+    "falls": "0 3 1 9 2.5 0 nan 4 1 1 0 2 10 5 1",
     "first": "1 2 1 2 2 1 nan 1 2 1 1.5 2 1 1 2",
     "second": "2 1 2 2 1 2 1 2 1 2 1.5 1 2 2 1",
 }
@@ -66,6 +66,9 @@ QUERIES = {
         one("ridge", "mass", "age", parameters=(0.5,)),
         one("logistic", "state", "age", "mass", parameters=(0, 0, 0)),
         one("poisson", "falls", "age", parameters=(0.25, 0.0078125)),
+    ),
+    "two regressions of the same columns, of which one takes counts alone": query(
+        one("poisson", "falls", "age", parameters=(0.25, 0.0078125)), one("linear", "falls", "age")
     ),
     "a step from elsewhere": query(one("logistic", "state", "age", "mass", parameters=(0.5, -0.01, 0.002))),
     "survival and scores": query(one("survival", "age", "state", "ward"), one("auc", "age", "state")),

@@ -12,7 +12,7 @@ FILES: dict[str, tuple[str, int]] = {
     "key_agreement": ("8135045be0801ed0f93b1904c5abfb07ec2428cb2764c82938e62ce1a02f7a94", 23),
     "signatures": ("df00b51bfc4e0700a6c7b0e645cb7afc1320a8e7f7111afdccf3d666e4bd9226", 41),
     "privacy": ("e9b78d848e28a2e62d1bf5f1dacc8399e555229a56f53fd7bdc292fcbdc128f3", 235),
-    "statistics": ("eccbb18b59bfc0795276e8a26ecad7d9ef743357b84430b9cf3074ea38eaf0e3", 91),
+    "statistics": ("2497393e30f72c6dfe9909b02a49dc5b0a18ff0dd6e75f5519f4d3b164c583e2", 95),
     "noisy_statistics": ("16799d6250661f15edf4888c13e1f7f518fe76124cd45c3de61bfc438017e49a", 46),
     "groups": ("7b40850ee77c5a7b4a6ce937949e78ca0baad6bb91c342ea549bd4587d680db0", 30),
     "hierarchy": ("70613d3a26a1d619025f3ae3d3f623ff53928e2758317773d7d0beab91ce650c", 31),

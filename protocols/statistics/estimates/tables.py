@@ -75,7 +75,8 @@ def mantel_haenszel(strata: Sequence[Table], *, continuity: bool = False) -> Tes
 
     Args:
         strata: the tables. Strata with fewer than two records say nothing and are left out.
-        continuity: draw the difference half a record towards 0, as R does unless told otherwise.
+        continuity: draw the difference half a record towards 0 where it is half a record at least, as R's
+            `mantelhaen.test` does unless told otherwise; a smaller one stays as it is.
 
     Raises:
         ParameterError: a stratum is not a 2 x 2 table.
@@ -90,8 +91,9 @@ def mantel_haenszel(strata: Sequence[Table], *, continuity: bool = False) -> Tes
             variance += Fraction((a + b) * (c + d) * (a + c) * (b + d), n * n * (n - 1))
     if not variance:
         raise EstimateError("no stratum has two rows and two columns with records", reason="empty-margin")
-    # R draws towards 0 and not beyond it.
-    distance = max(abs(difference) - (Fraction(1, 2) if continuity else 0), Fraction(0))
+    distance = abs(difference)
+    if continuity and distance >= Fraction(1, 2):
+        distance -= Fraction(1, 2)
     statistic = float(distance**2 / variance)
     return Test(statistic, (1,), chi_squared_tail(statistic, 1))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from secagg.errors import EstimateError
@@ -51,14 +52,36 @@ def hidden(one: Statistic, rule: Any, n: int | None = None, group: str | None = 
     return Finding(one.kind, one.columns, group, None, None, n, rule)
 
 
-def estimated(one: Statistic, n: int, compute: Callable[[], tuple[Any, Any]], group: str | None = None) -> Finding:
-    """Return the finding of a value and an error that are computed; undefined where the data have no such value."""
+def estimated(
+    one: Statistic,
+    n: int,
+    compute: Callable[[], tuple[Any, Any]],
+    group: str | None = None,
+    parts: Mapping[str, Callable[[], Any]] = MappingProxyType({}),
+) -> Finding:
+    """Return the finding of a value and an error that are computed; undefined where the data have no such value.
+
+    Args:
+        one: what is asked.
+        n: of how many rows.
+        compute: returns value and error.
+        group: of which group.
+        parts: name -> what computes a further part of the value, a dict then. One that the data do not have is None,
+            undefined by itself.
+    """
     blank = Finding(one.kind, one.columns, group, None, None, n)
     try:
         value, error = compute()
     except EstimateError as refusal:
         return replace(blank, suppressed=Rule.UNDEFINED, reason=refusal.reason)
-    return replace(blank, value=value, error=error)
+    reasons = dict[str, str]()
+    for name, part_of in parts.items():
+        try:
+            value[name] = part_of()
+        except EstimateError as refusal:
+            value[name], reasons[name] = None, refusal.reason
+    gone = dict.fromkeys(reasons, Rule.UNDEFINED)
+    return replace(blank, value=value, error=error, suppressed=gone or None, reason=reasons or None)
 
 
 def part(found: Estimate) -> dict[str, Any]:

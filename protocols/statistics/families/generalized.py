@@ -38,10 +38,12 @@ MAX_MEAN_BITS = 30
 class Steps(Regression):
     """Sums of gradient and information, each row's term moved up by 2^UNIT_BITS units so that none is negative."""
 
+    complete = "counted"  # of a Poisson regression: a linear one of the same columns takes responses that are no counts
+
     def totals(self, query: Query, one: Statistic) -> Iterator[tuple[Key, int]]:
         """Yield the complete rows, then gradient and information."""
         Model(query, one)  # refuses coefficients that ran away
-        yield ("complete", *one.columns), query.max_rows
+        yield (self.complete, *one.columns), query.max_rows
         for key in _terms(one):
             yield key, query.max_rows * 2 * _OFFSET
 
@@ -55,7 +57,7 @@ class Steps(Regression):
         else:
             complete = complete_rows(rows, one.columns) & (rows.numbers[name] == np.floor(rows.numbers[name]))
             response = rows.numbers[name][complete]
-        rows.found["complete", *one.columns] = len(response)
+        rows.found[self.complete, *one.columns] = len(response)
         u = model.units.scaled([rows.numbers[predictor][complete] for predictor in predictors], len(response))
         off, weight = model.at(u)
         off = response - off

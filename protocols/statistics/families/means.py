@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -11,8 +11,9 @@ from secagg.errors import EstimateError
 
 from ..chosen import Chosen
 from ..encoding import exact_sum
+from ..estimates.estimate import at_least
 from ..estimates.moments import Moments
-from ..estimates.tests import Difference, analysis_of_variance, student, welch
+from ..estimates.tests import Difference, Variances, analysis_of_variance, student, welch
 from ..finding import Finding
 from ..gate import Gate
 from ..kinds import Key, Kind
@@ -62,19 +63,31 @@ class Means(Family):
         groups = {
             level: Moments(count, first, second, None, Fraction(column.lo), column.step)
             for level, (count, first, second) in zip(names, sums, strict=True)
-            if count or one.kind is Kind.T_TEST
         }
 
         def compute() -> tuple[Any, Any]:
-            test = _compared(*groups.values()) if one.kind is Kind.T_TEST else _varied(groups)
-            means = {level: part(each.mean) | {"n": each.n} for level, each in groups.items()}
-            return {"means": means} | test, column.step / 2
+            at_least(n, 1, "a mean")
+            means = {level: part(each.mean) | {"n": each.n} for level, each in groups.items() if each.n}
+            return {"means": means}, column.step / 2
 
-        yield estimated(one, n, compute)
+        yield estimated(one, n, compute, parts=_tests(one, list(groups.values())))
 
 
-def _compared(first: Moments, second: Moments) -> dict[str, Any]:
-    return {"student": _difference(student(first, second)), "welch": _difference(welch(first, second))}
+def _tests(one: Statistic, groups: Sequence[Moments]) -> dict[str, Callable[[], Any]]:
+    if one.kind is Kind.T_TEST:
+        first, second = groups
+        return {
+            "student": lambda: _difference(student(first, second)),
+            "welch": lambda: _difference(welch(first, second)),
+        }
+    peopled = [each for each in groups if each.n]
+    return {"test": lambda: tested(_varied(peopled).test), "eta_squared": lambda: _varied(peopled).share}
+
+
+def _varied(groups: Sequence[Moments]) -> Variances:
+    if len(groups) < 2:
+        raise EstimateError("fewer than two levels have rows", reason="too-few-records")
+    return analysis_of_variance(groups)
 
 
 def _difference(found: Difference) -> dict[str, Any]:
@@ -83,10 +96,3 @@ def _difference(found: Difference) -> dict[str, Any]:
         "interval": [found.interval.low, found.interval.high],
         "test": tested(found.test),
     }
-
-
-def _varied(groups: dict[str, Moments]) -> dict[str, Any]:
-    if len(groups) < 2:
-        raise EstimateError("fewer than two levels have rows", reason="too-few-records")
-    found = analysis_of_variance(list(groups.values()))
-    return {"test": tested(found.test), "eta_squared": found.share}

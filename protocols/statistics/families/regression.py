@@ -28,19 +28,29 @@ INTERCEPT = "(intercept)"
 class Regression(Family):
     """A fit over complete rows: shown where their number is, and where they are enough for so many coefficients."""
 
+    complete = "complete"
+    """What its total of complete rows is called: a family that takes other rows for complete calls it otherwise."""
+
     @abstractmethod
     def fitted(self, gate: Gate, one: Statistic, n: int) -> tuple[Any, Any]:
         """Return the value and the largest error, from sums over n rows."""
 
     def decide(self, gate: Gate, one: Statistic) -> None:
-        """Decide by the number of complete rows."""
-        decide_complete(gate, one)
+        """Hide the number of complete rows if it is small, few are incomplete, or others tell of incomplete ones."""
+        key: Key = (self.complete, *one.columns)
+        complete = gate.values[key]
+        left_out = gate.values["rows", 0] - complete
+        if gate.small([complete, left_out]):
+            gate.hide(key, Rule.CELL)
+        elif gate.together(one, left_out):
+            gate.hide(key, Rule.TOGETHER)
 
     def findings(self, gate: Gate, one: Statistic) -> Iterator[Finding]:
         """Yield the one finding."""
-        n = gate.shown(("complete", *one.columns))
+        key: Key = (self.complete, *one.columns)
+        n = gate.shown(key)
         if n is None:
-            yield hidden(one, gate.hidden["complete", *one.columns])
+            yield hidden(one, gate.hidden[key])
         elif not gate.enough(n, len(one.columns)):
             yield hidden(one, Rule.PARAMETERS, n)
         else:
@@ -52,7 +62,7 @@ class LeastSquares(Regression):
 
     def totals(self, query: Query, one: Statistic) -> Iterator[tuple[Key, int]]:
         """Yield the complete rows, and their sums of products."""
-        yield ("complete", *one.columns), query.max_rows
+        yield (self.complete, *one.columns), query.max_rows
         tops = [1, *(query.number(name).top for name in one.columns)]
         for j, k in _pairs(one.columns):
             yield ("term", *one.columns, j, k), query.max_rows * tops[j] * tops[k]
@@ -60,7 +70,7 @@ class LeastSquares(Regression):
     def count(self, rows: Chosen, one: Statistic) -> None:
         """Sum products of levels."""
         complete = complete_rows(rows, one.columns)
-        rows.found["complete", *one.columns] = int(np.count_nonzero(complete))
+        rows.found[self.complete, *one.columns] = int(np.count_nonzero(complete))
         levels = [rows.levels(name)[complete] for name in one.columns]
         levels.insert(0, np.ones(np.count_nonzero(complete), dtype=np.int64))
         for j, k in _pairs(one.columns):
@@ -84,17 +94,6 @@ def complete_rows(rows: Chosen, columns: Sequence[str]) -> np.typing.NDArray[np.
     for name in columns:
         complete &= rows.within(name)
     return complete
-
-
-def decide_complete(gate: Gate, one: Statistic) -> None:
-    """Hide the number of complete rows if it is small, few are incomplete, or others tell of incomplete ones."""
-    key: Key = ("complete", *one.columns)
-    complete = gate.values[key]
-    left_out = gate.values["rows", 0] - complete
-    if gate.small([complete, left_out]):
-        gate.hide(key, Rule.CELL)
-    elif gate.together(one, left_out):
-        gate.hide(key, Rule.TOGETHER)
 
 
 def _fitted(gate: Gate, one: Statistic, n: int) -> tuple[Any, Any]:

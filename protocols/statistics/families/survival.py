@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -59,23 +59,18 @@ class Survival(Counted):
         after = block.counts.reshape(counts.shape)[ends[-1] if ends else 0 :].sum(axis=(0, 1))
         times = tuple(edges[end - 1] for end in ends)
 
-        def compute() -> tuple[Any, Any]:
-            tables = [
-                LifeTable(times, tuple(merged[:, 0, at]), tuple(merged[:, 1, at]), int(after[at]))
-                for at in range(len(names))
-            ]
-            curves = [_curve(name, table) for name, table in zip(names, tables, strict=True)]
-            value: dict[str, Any] = {"times": list(times), "curves": curves}
-            peopled = [table for table in tables if table.n]
-            if len(peopled) > 1:
-                test = log_rank(peopled)
-                value["log_rank"] = tested(test.test) | {
-                    "observed": list(test.observed),
-                    "expected": list(test.expected),
-                }
-            return value, 0
+        tables = [
+            LifeTable(times, tuple(merged[:, 0, at]), tuple(merged[:, 1, at]), int(after[at]))
+            for at in range(len(names))
+        ]
+        peopled = [table for table in tables if table.n]
 
-        yield estimated(one, block.n, compute)
+        def compute() -> tuple[Any, Any]:
+            curves = [_curve(name, table) for name, table in zip(names, tables, strict=True)]
+            return {"times": list(times), "curves": curves}, 0
+
+        parts = {"log_rank": lambda: _compared(peopled)} if len(peopled) > 1 else {}
+        yield estimated(one, block.n, compute, parts=parts)
 
 
 class Discrimination(Counted):
@@ -147,6 +142,11 @@ def _life_ends(gate: Gate, counts: Counts, beyond: Counts) -> list[int] | None:
         if not ends:
             return None
         ends.pop()
+
+
+def _compared(groups: Sequence[LifeTable]) -> dict[str, Any]:
+    test = log_rank(groups)
+    return tested(test.test) | {"observed": list(test.observed), "expected": list(test.expected)}
 
 
 def _curve(name: str | None, table: LifeTable) -> dict[str, Any]:

@@ -215,10 +215,9 @@ class Strata(Counted):
 
         def compute() -> tuple[Any, Any]:
             test, corrected = mantel_haenszel(tables), mantel_haenszel(tables, continuity=True)
-            ratio = _ratio(common_odds_ratio(tables))
-            return {"test": tested(test), "with_continuity": tested(corrected), "odds_ratio": ratio}, 0
+            return {"test": tested(test), "with_continuity": tested(corrected)}, 0
 
-        yield estimated(one, block.n, compute)
+        yield estimated(one, block.n, compute, parts={"odds_ratio": lambda: _ratio(common_odds_ratio(tables))})
 
 
 def decide_line(gate: Gate, name: str) -> None:

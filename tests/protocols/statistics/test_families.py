@@ -1,5 +1,7 @@
 """Tests, regressions, survival and votes, asked of sites: held against the pooled data by other libraries."""
 
+import itertools
+import json
 import math
 from fractions import Fraction
 
@@ -17,10 +19,14 @@ from protocols.simulation.queried import ask_sites
 from protocols.statistics.answer import release
 from protocols.statistics.columns import Levels, Number, even_edges
 from protocols.statistics.estimates.survival import LifeTable, kaplan_meier, log_rank
+from protocols.statistics.facts import finding_facts, finding_of
+from protocols.statistics.families.registry import FAMILIES
 from protocols.statistics.families.survival import merge, merged_ends
+from protocols.statistics.grids import grids_of
+from protocols.statistics.kinds import SHAPES, Parameters, Role
 from protocols.statistics.newton import fit
 from protocols.statistics.plan import Plan
-from protocols.statistics.query import Query, Where, asked
+from protocols.statistics.query import Query, Statistic, Where, asked
 from protocols.statistics.release import ReleasePolicy
 from protocols.statistics.rows import Table
 from protocols.statistics.rules import Rule
@@ -118,6 +124,35 @@ def test_whoever_vanishes_the_totals_are_those_of_the_pooled_rows(data):
     found = ask_sites(query(*chosen, where=where), asked_of, drops={phase: 0.2}, corrupt_fraction=0.0)
     assert found.exact
     assert not found.refused
+
+
+def test_totals_asked_together_are_those_asked_apart():
+    """Of every two kinds, of the same columns as far as they can be: no two of them call other sums by one name."""
+    edges = (1.0, 2.0, 3.0)
+    columns = (*(Number(name, 1, 3, 8, edges) for name in "xy"), *(Levels(name, ("f", "m")) for name in "abc"))
+    rng = np.random.default_rng(1)
+    table = {name: rng.choice([0.5, 1.0, 1.5, 2.0, 3.0, 4.0, np.nan], 60) for name in "xy"}
+    table |= {name: rng.choice(["f", "m", "x", ""], 60) for name in "abc"}
+    given = {"quantiles": (0.5,), "ridge": (1.0,), "top": (1.0,), "consensus": (0.5,)}
+    statistics = []
+    for kind, shape in SHAPES.items():
+        roles = [*shape.columns, *[shape.more] * shape.at_least]
+        names = {True: iter("xy"), False: iter("abc")}
+        of = tuple(next(names[role in (Role.NUMBER, Role.EDGES)]) for role in roles)
+        many = shape.parameters in (Parameters.COEFFICIENTS, Parameters.WEIGHTS)
+        statistics.append(Statistic(kind, of, (0.5,) * 2 if many else given.get(kind, ())))
+
+    def totals(*asked_for):
+        one = Query("d", columns, asked_for)
+        return Table(one, table).totals(Plan(one), np.ones(60, dtype=np.bool_))
+
+    apart = {one: totals(one) for one in statistics}
+    for first, second in itertools.combinations(statistics, 2):
+        for key in apart[first].keys() & apart[second].keys():
+            assert apart[first][key] == apart[second][key], (first.kind, second.kind, key)
+        if (first.columns, FAMILIES[first.kind]) != (second.columns, FAMILIES[second.kind]):
+            continue  # each counts by itself
+        assert totals(first, second) == apart[first] | apart[second], (first.kind, second.kind)
 
 
 @pytest.mark.parametrize("one", EVERY_KIND, ids=lambda one: f"{one.kind} of {len(one.columns)}")
@@ -444,6 +479,66 @@ def test_more_coefficients_than_rows_bear_are_refused():
         assert found.suppressed is rule
 
 
+@pytest.mark.parametrize(
+    ("one", "data", "defined", "undefined"),
+    [
+        (
+            asked("mantel-haenszel", "sex", "state", "ward"),  # 20, 0; 15, 30
+            {"sex": mixed(f=20, m=45), "state": mixed(event=35, censored=30), "ward": mixed(east=65)},
+            ("test", "with_continuity"),
+            {"odds_ratio": "zero-cell"},
+        ),
+        (
+            asked("survival", "time", "state", "ward"),
+            {"time": np.full(40, 5.0), "state": mixed(censored=40), "ward": mixed(east=20, north=20)},
+            ("curves", "times"),
+            {"log_rank": "empty-margin"},
+        ),
+        (
+            asked("t-test", "mass", "sex"),
+            {"mass": np.repeat([50.0, 60.0], 20), "sex": mixed(f=20, m=20)},
+            ("means",),
+            {"student": "constant", "welch": "constant"},
+        ),
+        (
+            asked("t-test", "mass", "sex"),
+            {"mass": np.linspace(50, 60, 20), "sex": mixed(f=20)},
+            ("means",),
+            {"student": "too-few-records", "welch": "too-few-records"},
+        ),
+        (
+            asked("anova", "mass", "ward"),
+            {"mass": np.full(40, 50.0), "ward": mixed(east=20, north=20)},
+            ("means",),
+            {"test": "constant", "eta_squared": "constant"},
+        ),
+    ],
+    ids=lambda given: str(given.kind) if isinstance(given, Statistic) else "",
+)
+def test_a_part_that_the_data_do_not_have_takes_no_other_along(one, data, defined, undefined):
+    found = shown(query(one), data)
+    assert all(found.value[name] for name in defined)
+    assert [found.value[name] for name in undefined] == [None] * len(undefined)
+    assert (found.reason, found.suppressed) == (undefined, dict.fromkeys(undefined, Rule.UNDEFINED))
+    assert finding_facts(found)["reason"] == undefined
+    assert grids_of(found.value)
+
+
+def test_an_error_without_bound_is_null_in_json_and_no_zero_on_a_page():
+    data = {"age": np.repeat([0.0, 20.0], [30, 10]), "visits": np.arange(40.0), "mass": 30 + 2 * np.arange(40.0)}
+    columns = (Number("age", 0, 60, 2), Number("mass", 30, 140, 8), Number("visits", 0, 60, 8))
+    found = shown(Query("trial", columns, (asked("skewness", "age"),)), data)
+    facts = json.loads(json.dumps(finding_facts(found), allow_nan=False))
+    assert (found.error, facts["error"], finding_of(facts).error) == (math.inf, None, math.inf)
+    found = shown(Query("trial", columns, (asked("linear", "mass", "visits"),)), data)
+    assert found.value["coefficients"][1]["test"]["error"] == math.inf
+    facts = json.loads(json.dumps(finding_facts(found), allow_nan=False))
+    assert facts["value"]["coefficients"][1]["test"]["error"] is None
+    assert grids_of(finding_of(facts).value)
+    (grid,) = grids_of({"coefficients": [{"name": "age", "value": 1.0, "error": None, "interval": [None, 2.0]}]})
+    assert grid.rows == (("age", "1", "inf", "-inf to 2"),)
+
+
 def test_a_hidden_level_is_not_left_out_of_the_top():
     data = {"ward": mixed(east=40, north=12, south=3)}
     assert shown(query(asked("top", "ward", most=1)), data).value == {"levels": ["east"], "counts": [40]}
@@ -466,7 +561,7 @@ def test_totals_that_no_rows_have_are_an_error(one):
     """One cell, sum or ballot more than there are rows."""
     plan = Plan(query(one))
     totals = dict.fromkeys(plan.totals, 0) | {("rows", 0): 40}
-    keys = [key for key in totals if key[0] in ("cell", "complete", "ballots", "speaks")] or [
+    keys = [key for key in totals if key[0] in ("cell", "complete", "counted", "ballots", "speaks")] or [
         key for key in totals if key[0] == "by" and key[-1] == 0
     ]
     totals |= dict.fromkeys(keys, 41)

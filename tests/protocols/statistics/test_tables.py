@@ -94,8 +94,12 @@ def test_one_stratum_is_pearsons_with_one_record_less() -> None:
     assert common_odds_ratio([table]).interval.low == pytest.approx(odds_ratio(table).interval.low)
 
 
-def test_continuity_does_not_draw_beyond_no_difference() -> None:
-    assert mantel_haenszel([[[5, 5], [5, 6]]], continuity=True).statistic == 0
+def test_continuity_leaves_a_difference_of_less_than_half_a_record_as_it_is() -> None:
+    # R's mantelhaen.test: YATES <- if (correct && (abs(DELTA) >= .5)) .5 else 0
+    for table in ([[51, 50], [50, 50]], [[5, 5], [5, 6]]):
+        assert mantel_haenszel([table], continuity=True) == mantel_haenszel([table])
+        assert mantel_haenszel([table], continuity=True).p < 1
+    assert mantel_haenszel([[[11, 10], [10, 11]]], continuity=True).statistic == 0  # half a record
 
 
 def test_strata_that_say_nothing_change_nothing() -> None:

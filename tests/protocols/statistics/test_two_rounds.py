@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.simulation.queried import ask_sites
+from protocols.simulation.queried import ask_sites, inquire
 from protocols.statistics.kinds import Kind
 from protocols.statistics.plan import Plan
 from protocols.statistics.query import Where, asked
@@ -87,6 +87,21 @@ def test_without_groups_and_when_nothing_is_shown():
     found = ask_twice(query(asked("mean", "age"), asked("count")), ask).findings
     assert [each.suppressed for each in found] == [Rule.RECORDS, Rule.RECORDS]
     assert len(totals) == 1
+
+
+def test_statistics_that_differ_by_parameters_alone_keep_their_own_findings():
+    low, mean, high = (
+        asked("quantiles", "age", quantiles=(0.1,)),
+        asked("mean", "age"),
+        asked("quantiles", "age", quantiles=(0.9,)),
+    )
+    asked_of = sites(2, [60] * 5)
+    for two_rounds in (True, False):
+        found = inquire(query(low, mean, high), lambda one: ask_sites(one, asked_of), two_rounds=two_rounds)
+        assert [each.statistic for each in found.answer.findings] == [Kind.QUANTILES, Kind.MEAN, Kind.QUANTILES]
+        first, _, last = (each.value for each in found.answer.findings)
+        assert (first["quantiles"], last["quantiles"]) == ([0.1], [0.9])
+        assert first["brackets"] != last["brackets"]
 
 
 def test_other_kinds_are_refused_by_name():
