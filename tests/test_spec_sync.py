@@ -72,6 +72,7 @@ CONSTANTS = {
     "LIMB_BITS": "protocols.statistics.encoding:LIMB_BITS",
     "MAX_TOTALS": "protocols.statistics.plan:MAX_TOTALS",
     "MAX_QUERY_BYTES": "protocols.statistics.query:MAX_QUERY_BYTES",
+    "MAX_PARTS": "protocols.statistics.query:MAX_PARTS",
     "MAX_PRIVATE_TOTALS": "protocols.statistics.private.features:MAX_PRIVATE_TOTALS",
     "LEAST_STEPS": "protocols.statistics.private.plan:LEAST_STEPS",
     "ROOM": "protocols.statistics.private.plan:ROOM",

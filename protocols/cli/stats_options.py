@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
@@ -166,9 +167,12 @@ def _numbers(name: str, text: str, option: str) -> list[float]:
 
 def _floats(parts: Sequence[str], option: str) -> list[float]:
     try:
-        return [float(part) for part in parts]
+        found = [float(part) for part in parts]
     except ValueError:
         raise ParameterError(f"{option} has {','.join(parts)!r}, but must have numbers") from None
+    if not all(map(math.isfinite, found)):
+        raise ParameterError(f"{option} has {','.join(parts)!r}, but must have finite numbers")
+    return found
 
 
 def _condition(words: list[str], columns: Mapping[str, Column]) -> Where:

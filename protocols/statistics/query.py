@@ -20,7 +20,8 @@ from .kinds import SHAPES, Kind, Parameters, Role, kind_of, parameters_of
 
 MAX_QUERY_BYTES = 1 << 20
 MAX_ROWS = (1 << 40) - 1
-MAX_STATISTICS = 10_000
+MAX_PARTS = 10_000
+"""Columns of a query, its statistics, and its conditions: each at most so many."""
 Read = TypeVar("Read", bound=msgspec.Struct)
 
 
@@ -97,12 +98,16 @@ class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
         fix(self, "max_rows", whole(self.max_rows, "max_rows", 1, MAX_ROWS))
         for name in ("columns", "statistics", "where", "cells"):
             fix(self, name, tuple(getattr(self, name)))
+            if len(getattr(self, name)) > MAX_PARTS:
+                raise ParameterError(
+                    f"a query has at most {MAX_PARTS} {name}, not {len(getattr(self, name))}: ask less"
+                )
         if not all(isinstance(column, Column) for column in self.columns):
             raise ParameterError("columns must be a tuple of Number and Levels")
         if len({column.name for column in self.columns}) != len(self.columns):
             raise ParameterError("a column is declared twice: once is enough, with all its edges")
-        if not 1 <= len(self.statistics) <= MAX_STATISTICS:
-            raise ParameterError(f"a query has 1 to {MAX_STATISTICS} statistics, not {len(self.statistics)}")
+        if not self.statistics:
+            raise ParameterError("a query has one statistic at least: ask something")
         fix(self, "statistics", tuple(map(self._checked, self.statistics)))
         fix(self, "where", tuple(map(self._condition, self.where)))
         if len(set(self.statistics)) != len(self.statistics):
@@ -180,10 +185,14 @@ class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
     def column(self, name: str) -> Column:
         """Return a declared column; raise ParameterError where there is none."""
-        for column in self.columns:
-            if column.name == name:
-                return column
-        raise ParameterError(f"no column {name!r:.60} is declared: give its bounds or levels")
+        column = self._declared.get(name) if isinstance(name, str) else None
+        if column is None:
+            raise ParameterError(f"no column {name!r:.60} is declared: give its bounds or levels")
+        return column
+
+    @cached_property
+    def _declared(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns}
 
     def number(self, name: str) -> Number:
         """Return a declared column of numbers; raise ParameterError where there is none."""
@@ -204,7 +213,7 @@ class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
         """The cells of `group_by` that are summed, by name; one that is called None without groups."""
         return (None,) if self.group_by is None else self.cells or self.levels(self.group_by).names
 
-    @property
+    @cached_property
     def used(self) -> frozenset[str]:
         """The names of the columns that the query reads."""
         named = {name for one in self.statistics for name in one.columns} | {one.column for one in self.where}

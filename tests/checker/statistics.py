@@ -65,7 +65,7 @@ def check_query(fields: list[Any]) -> None:
     columns = _columns(fields)
     _, _, statistics, where, group_by, max_rows, cells = fields
     seen = []
-    _bad(1 <= len(statistics) <= 10_000 and 1 <= max_rows < 2**40)
+    _bad(1 <= len(statistics) <= 10_000 and len(columns) <= 10_000 and len(where) <= 10_000 and 1 <= max_rows < 2**40)
 
     def is_number(name: str) -> bool:
         _bad(name in columns)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 
 import numpy as np
@@ -14,6 +15,7 @@ from protocols.cli.site_files import columns_of, read_tables
 from protocols.simulation import queried, queried_privately
 from protocols.statistics import Levels, Number, Query, ReleasePolicy, asked
 from tests.command_line import separating_runner
+from tests.documents import ROOT
 
 runner = separating_runner()
 QUERY = """
@@ -31,6 +33,19 @@ columns = ["age"]
 kind = "histogram"
 columns = ["age"]
 """
+
+
+GUIDE = (ROOT / "docs/guides/statistics.md").read_text()
+
+
+def names_in(pattern):
+    """What the guide names where it says this."""
+    return set(re.findall(r"`(\w+)`", re.search(pattern, GUIDE, re.DOTALL | re.MULTILINE)[1]))
+
+
+TABLE = GUIDE[GUIDE.index("| key |") :]
+KEYS = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", TABLE[: TABLE.index("\n\n")], re.MULTILINE))))
+RESULT = names_in(r"^\| `results` \| (.*?) \|$")
 
 
 @pytest.fixture
@@ -68,7 +83,8 @@ def test_facts_for_machines(folder):
     assert (facts["sites"], facts["records"], facts["exact"], facts["refused"]) == (7, 420, True, {})
     found = {each["statistic"]: each for each in facts["results"]}
     for each in facts["results"]:
-        assert each.keys() >= {"statistic", "columns", "value", "error", "n", "suppressed"}
+        assert each.keys() | {"interval"} == RESULT
+    assert facts.keys() == KEYS
     assert found["count"]["value"] == 420
     assert abs(found["mean"]["value"] - age.mean()) <= found["mean"]["error"] + 1e-9
     assert abs(found["variance"]["value"] - age.var(ddof=1)) <= found["variance"]["error"] + 1e-9
@@ -140,6 +156,8 @@ def test_another_sum_than_the_pooled_one_ends_with_4(folder, monkeypatch):
         (["--count", "--explain", "--report", "page.html"], "leave one of them out"),
         (["--mean", "sex", "--bounds", "sex:0:3"], "is no number"),
         (["--histogram", "age:0:120:6.5"], "bins"),
+        (["--histogram", "age:0:120:inf"], "--histogram has '0,120,inf', but must have finite numbers"),
+        (["--ecdf", "age", "--edges", "age:0:nan:6"], "--edges has '0,nan,6', but must have finite numbers"),
         (["--histogram", "age:0:120:6", "--edges", "age:0:120:7"], "twice"),
         (["--correlation", "age", "--bounds", "age:0:1"], "A,B"),
         (["--where", "age is 4", "--count", "--bounds", "age:0:1"], "COL OP VALUE"),
@@ -295,7 +313,10 @@ def test_answers_with_noise_have_intervals_and_a_price(folder, monkeypatch):
     facts = json.loads(run(folder, *given, "--json").stdout)
     noise = facts["noise"]
     assert (facts["sites"], noise["epsilon"], noise["unit"], noise["as_promised"]) == (7, 4.0, "record", True)
+    assert facts.keys() == {*KEYS, "noise"} - names_in(r"has `noise`.*? and no (.*?);")
+    assert {key for each in facts["results"] for key in each} == RESULT - names_in(r"its results have no (.*?)\.")
     found = {each["statistic"]: each["value"] for each in facts["results"]}
+    assert found["count"].keys() == names_in(r"Each number in them has (.*?)\.")
     assert found["count"]["low"] < found["count"]["value"] < found["count"]["high"]
     assert abs(found["count"]["value"] - 420) < 100
     assert len(found["histogram"]["counts"]) == 6
