@@ -12,6 +12,7 @@ from .chosen import Mask
 from .columns import Number
 from .families.generalized import Model
 from .families.moments import POWERS
+from .families.registry import once
 from .kinds import SHAPES, Kind, Role
 from .query import Query, Statistic
 from .rows import Table
@@ -37,7 +38,7 @@ def greatest_share(query: Query, table: Table, chosen: Mask, least: int) -> floa
     """
     group = np.zeros(len(chosen), dtype=np.int64) if query.group_by is None else table.codes[query.group_by]
     found = 0.0
-    for one in query.statistics:
+    for one in once(query.statistics):
         roles = zip(one.columns, SHAPES[one.kind].roles(one.columns), strict=True)
         numeric = [query.number(name) for name, role in roles if role is Role.NUMBER]
         if one.kind is Kind.MISSING or not numeric:

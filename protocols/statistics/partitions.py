@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .chosen import Mask
+from .families.registry import once
 from .kinds import BINNED, SHAPES, Kind, Role
 from .query import Query, Statistic
 from .rows import Table
@@ -65,7 +66,7 @@ def _cells(query: Query, table: Table, length: int) -> Iterator[tuple[tuple[str,
         summed = np.array([name in query.groups for name in names])[group]
     yield (), everyone
     yield (), group
-    for one in query.statistics:
+    for one in once(query.statistics):
         yield from _of(one, query, table, group, summed)
 
 
@@ -74,10 +75,6 @@ def _of(
 ) -> Iterator[tuple[tuple[str, ...], Cells]]:
     """Yield a statistic's own. Rows of groups that are not summed are counted all the same: that tells no more."""
     roles = dict(zip(one.columns, SHAPES[one.kind].roles(one.columns), strict=True))
-    if one.kind is Kind.APPROVAL:  # counts of each column by itself
-        for name in one.columns:
-            yield (), group * query.levels(name).cells + table.codes[name]
-        return
     cells = group
     for name, role in roles.items():
         if role is Role.EDGES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from ..kinds import BINNED, PAIRS, Kind
 from ..query import Statistic
@@ -39,10 +40,14 @@ FAMILIES: Mapping[Kind, Family] = {
 
 
 def once(statistics: Iterable[Statistic]) -> Iterator[Statistic]:
-    """Yield statistics, of those that need the very same totals the first one alone."""
+    """Yield statistics, of those that need the same totals the first one alone, and an approval column by column."""
     seen = set[tuple[Family, tuple[str, ...], int]]()
-    for one in statistics:
+    for one in chain.from_iterable(map(_apart, statistics)):
         totals = FAMILIES[one.kind], one.columns, POWERS.get(one.kind, 0)
         if totals not in seen:
             seen.add(totals)
             yield one
+
+
+def _apart(one: Statistic) -> Iterable[Statistic]:
+    return (Statistic(one.kind, (name,)) for name in one.columns) if one.kind is Kind.APPROVAL else (one,)
