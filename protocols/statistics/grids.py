@@ -14,7 +14,7 @@ from .release import ReleasePolicy
 
 WORDS = {
     "sites": "fewer sites are in the sum, or on one side, than are asked for",
-    "records": "fewer records are in the sum than are asked for",
+    "records": "fewer records are in the sum than are asked for, or than the least count that is shown",
     "cell": "a count from 1 to below the least that is shown, or what would betray one",
     "complementary": "beside what is shown it would tell of few rows",
     "together": "it shares a column with another statistic: ask for it in a question of its own",

@@ -11,7 +11,7 @@ class Rule(StrEnum):
     SITES = "sites"
     """Fewer sites are in the sum than the policy asks for, or agree: nothing is shown."""
     RECORDS = "records"
-    """Fewer rows are in the sum than the policy asks for: nothing is shown."""
+    """Fewer rows are in the sum than the policy asks for, or than its least cell: nothing is shown."""
     CELL = "cell"
     """From 1 to below `min_cell` rows, or what would betray such a cell by subtraction."""
     COMPLEMENTARY = "complementary"
