@@ -85,8 +85,8 @@ class SitePolicy:
         if self.statistics is not None:
             object.__setattr__(self, "statistics", frozenset(Kind(kind) for kind in self.statistics))
         object.__setattr__(self, "least_difference", whole(self.least_difference, "least_difference", 1))
-        real(self.max_cells_fraction, "max_cells_fraction", 0, 1)
-        real(self.max_dominance, "max_dominance", 0, 1)
+        for name in ("max_cells_fraction", "max_dominance"):
+            object.__setattr__(self, name, real(getattr(self, name), name, 0, 1))
         object.__setattr__(self, "max_answers", whole(self.max_answers, "max_answers", 1))
         object.__setattr__(self, "max_refusals", whole(self.max_refusals, "max_refusals", 1))
         object.__setattr__(self, "min_sites", whole(self.min_sites, "min_sites", 2))
