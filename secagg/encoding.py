@@ -237,8 +237,7 @@ def check_weight(weight: int, max_weight: int) -> None:
     """Raise EncodingError unless the weight is an integer from 0 to max_weight."""
     if isinstance(weight, bool) or not isinstance(weight, int | np.integer) or not 0 <= weight <= max_weight:
         raise EncodingError(
-            f"weight is {weight!r}, but must be an integer from 0 to {max_weight}: raise max_weight for everyone, or "
-            "cap the weight"
+            f"the weight is not an integer from 0 to {max_weight}: raise max_weight for everyone, or cap the weight"
         )
 
 

@@ -64,7 +64,7 @@ class StateError(SecAggError, RuntimeError):
 
 
 class ThresholdError(SecAggError):
-    """Too few parties are left to go on; nobody is to blame and nothing was revealed."""
+    """Too few are left to go on; nobody is to blame. Whether shares were given by then, `Server.revealed` says."""
 
     def __init__(self, message: str, *, needed: int, have: int) -> None:
         super().__init__(message)

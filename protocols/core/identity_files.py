@@ -61,7 +61,13 @@ def read_identity(path: Path) -> Identity:
 
 
 def write_participants(path: Path, participants: Participants) -> None:
-    """Write the participants' public keys to a new file; raise ParameterError if it exists or cannot be written."""
+    """Write the participants' public keys to a new file.
+
+    Raises:
+        ParameterError: they have none, or the file exists or cannot be written.
+    """
+    if not participants.keys:
+        raise ParameterError("the participants have no public keys: give Participants a mapping of names to keys")
     roster = {"version": ROSTER_VERSION, "identities": {name: key.hex() for name, key in participants.keys.items()}}
     _write_new(path, json.dumps(roster, indent=2) + "\n", mode=0o644)
 

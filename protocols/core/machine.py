@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from secagg.errors import StateError
+from secagg.errors import EncodingError, StateError
 
 Values = Mapping[str, Any]
 """Name of a vector -> array; where the unit is the record, an iterable of blocks of rows may stand for one."""
@@ -52,9 +52,15 @@ GivenInputs = Inputs | Values | Callable[[], Inputs | Values]
 
 
 def take_inputs(given: GivenInputs) -> Inputs:
-    """Return the inputs, made now if a function gives them."""
+    """Return the inputs, made now if a function gives them; raise EncodingError unless they are arrays by name."""
     made = given() if callable(given) else given
-    return made if isinstance(made, Inputs) else Inputs(made)
+    inputs = made if isinstance(made, Inputs) else Inputs(made)
+    if not isinstance(inputs.values, Mapping) or not all(isinstance(name, str) for name in inputs.values):
+        raise EncodingError(
+            f"inputs are a {type(inputs.values).__name__}, but must be arrays by name, such as {{'update': array}}, or "
+            "Inputs(values, weight)"
+        )
+    return inputs
 
 
 def once(given: GivenInputs) -> Callable[[], Inputs | Values]:

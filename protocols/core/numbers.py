@@ -38,6 +38,13 @@ def real(value: Any, name: str, least: float, most: float = math.inf) -> float:
     return number
 
 
+def boolean(value: Any, name: str) -> bool:
+    """Return a bool of Python's; raise ParameterError for anything else, 1 and "no" included."""
+    if not isinstance(value, bool | np.bool_):
+        raise ParameterError(f"{name} is {value!r}, but must be True or False")
+    return bool(value)
+
+
 @contextmanager
 def in_our_words(what: str = "") -> Iterator[None]:
     """Raise what `dp` refuses as a ParameterError, with what it is about in front."""

@@ -30,7 +30,6 @@ class Participants:
     __slots__ = ("_keys", "_names", "_numbers")
 
     def __init__(self, names: Iterable[str] | Mapping[str, bytes]) -> None:
-        keys = dict(names) if isinstance(names, Mapping) else {}
         given = list(names)
         for name in given:
             if not isinstance(name, str) or not name.isprintable() or not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
@@ -38,6 +37,8 @@ class Participants:
                     f"a participant's name is {str(name)[:50]!r}, but must be printable text of 1 to {MAX_NAME_BYTES} "
                     "bytes"
                 )
+        given = list(map(str, given))  # numpy's texts are written nowhere
+        keys = dict(zip(given, names.values(), strict=True)) if isinstance(names, Mapping) else {}
         if len(set(given)) != len(given):
             twice = next(name for name in given if given.count(name) > 1)
             raise ParameterError(f"participant {twice!r} is named twice: give each a name of its own")

@@ -119,7 +119,7 @@ class SecAggMod:
             raise ParameterError(f"site is a {type(site).__name__}, but must be a function of a node's configuration")
         self._site = site
         self._random = random
-        self._threads = threads
+        self._threads = None if threads is None else whole(threads, "threads", 1)
 
     def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         """Answer a message; errors are answers, too."""

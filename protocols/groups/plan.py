@@ -95,7 +95,8 @@ class GroupPlan:
         if self.groups is None:
             object.__setattr__(self, "groups", self._fewest())
         else:
-            self._check(whole(self.groups, "groups", 1, self.num_clients))
+            object.__setattr__(self, "groups", whole(self.groups, "groups", 1, self.num_clients))
+            self._check(self.num_groups)
 
     @property
     def num_bad(self) -> int:

@@ -27,6 +27,10 @@ _MAX_INTEGER = (1 << 51) - 1
 """The greatest level of an encoding."""
 
 
+_LEAST_BITS = 8
+"""What clients demand unless they are told otherwise."""
+
+
 class HasMeans(Protocol):
     """The result of a round, such as `RoundResult`."""
 
@@ -85,7 +89,7 @@ class ModelLayout:
             clip: of each number of the arrays of floats.
             value_bits: bits of one of them.
             weighted: whether means are by weight, of integers too.
-            rounding: stochastic or nearest.
+            rounding: stochastic or nearest; integers are exact by either.
             integer_limit: the greatest magnitude of an integer, below 2**51. Smaller ones are summed exactly; those
                 beyond are clipped to about it, and counted as clipped.
 
@@ -100,9 +104,10 @@ class ModelLayout:
             raise ParameterError(f"integer_limit is {integer_limit!r}, but must be an integer from 1 to {_MAX_INTEGER}")
         made = [FloatVector(FLOATS, self.length(FLOATS), clip, value_bits, weighted, rounding)]
         if self._entries(INTEGERS):
-            bits = integer_limit.bit_length() + 1  # a level is then one: the clip is the greatest level
-            most = float((1 << (bits - 1)) - 1)
-            made.append(FloatVector(INTEGERS, self.length(INTEGERS), most, bits, weighted))
+            needed = integer_limit.bit_length() + 1  # a level is then one: the clip is the greatest level
+            bits = max(needed, _LEAST_BITS)  # of which one is 2**(bits - needed) levels
+            most = ((1 << (bits - 1)) - 1) / (1 << (bits - needed))
+            made.append(FloatVector(INTEGERS, self.length(INTEGERS), most, bits, weighted, rounding))
         return tuple(made)
 
     def values(self, state: Mapping[str, Any], *, minus: Mapping[str, Any] | None = None) -> dict[str, Array]:

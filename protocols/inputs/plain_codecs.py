@@ -130,9 +130,7 @@ class IntegerCodec(VectorCodec):
         outside = (_of_length(value, self.length) < low) | (value > high)
         if outside.any():
             at = int(np.flatnonzero(outside)[0])
-            raise EncodingError(
-                f"value at index {at} is {value[at]}, but must be from min_value {low} to max_value {high}", index=(at,)
-            )
+            raise EncodingError(f"value at index {at} is not from min_value {low} to max_value {high}", index=(at,))
         return self.integers.encode(value.astype(np.int64) - low) if low else self.integers.encode(value)
 
     def decode(self, residues: Residues, *, num_summands: int) -> Levels:

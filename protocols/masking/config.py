@@ -21,7 +21,7 @@ from secagg.errors import EncodingError, ParameterError
 from secagg.randomness import SYSTEM, RandomBytes
 
 from ..core.machine import Values
-from ..core.numbers import whole
+from ..core.numbers import boolean, whole
 from ..core.threat_model import ThreatModel
 from ..inputs.codec import VectorCodec
 from ..inputs.codecs import CLIPPED, WEIGHT, codec_of, extra_codecs
@@ -62,6 +62,8 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         if not isinstance(self.vectors, tuple | list) or not all(isinstance(v, VectorSpec) for v in self.vectors):
             raise ParameterError("vectors must be a tuple of FloatVector, IntegerVector and their private kinds")
         msgspec.structs.force_setattr(self, "vectors", tuple(self.vectors))
+        for spec in self.vectors:
+            _settle(spec)
         names = [spec.name for spec in self.vectors]
         if not 1 <= len(names) <= MAX_VECTORS:
             raise ParameterError(f"a round has 1 to {MAX_VECTORS} vectors, not {len(names)}")
@@ -69,9 +71,6 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
             raise ParameterError(
                 f"vector names must be distinct, not empty, and neither {WEIGHT!r} nor {CLIPPED!r}: {names}"
             )
-        for spec in self.vectors:
-            length = whole(spec.length, f"length of {spec.name!r}", 0, MAX_LENGTH)
-            msgspec.structs.force_setattr(spec, "length", length)
         if not isinstance(self.threat_model, ThreatModel):
             raise ParameterError(f"threat_model is a {type(self.threat_model).__name__}, but must be a ThreatModel")
         self._settle_graph()
@@ -234,7 +233,7 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
             raise EncodingError(f"the round sums {sorted(expected)}, but {sorted(values)} were given")
         check_weight(weight, self.max_weight)
         if weight != 1 and not self.weighted:
-            raise EncodingError(f"weight is {weight}, but this round is not weighted")
+            raise EncodingError("this round is not weighted: leave the weight 1")
         named = self.codecs[: len(self.vectors)]
         voted = {spec.name: spec.of for spec in self.vectors if isinstance(spec, PrivateVotes)}
         # What votes are on is read twice.
@@ -250,6 +249,20 @@ class RoundConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
         for codec in self.codecs[len(named) :]:
             encoded.append(codec.encode(behind[codec.name], session_id=session_id, random=random))
         return encoded
+
+
+def _settle(spec: VectorSpec) -> None:
+    """Make numpy's scalars Python's, for others are written nowhere; check what no codec does."""
+    for field in spec.__struct_fields__:
+        if isinstance(value := getattr(spec, field), np.generic):
+            msgspec.structs.force_setattr(spec, field, value.item())
+    if not isinstance(spec.name, str):
+        raise ParameterError(f"a vector's name is {spec.name!r}, but must be a text")
+    length = whole(spec.length, f"length of {spec.name!r}", 0, MAX_LENGTH)
+    msgspec.structs.force_setattr(spec, "length", length)
+    if isinstance(spec, FloatVector):
+        weighted = boolean(spec.weighted, f"weighted of {spec.name!r}")
+        msgspec.structs.force_setattr(spec, "weighted", weighted)
 
 
 def _kept(value: Any) -> Any:

@@ -16,8 +16,8 @@ from dp.sensitivity import Adjacency, Unit, named
 from secagg.encoding import Rounding
 from secagg.errors import ParameterError
 
-from ..core.numbers import real, whole
-from ..core.threat_model import MAX_BAD_FRACTION, MAX_CLIENTS, Adversary, ThreatModel
+from ..core.numbers import boolean, real, whole
+from ..core.threat_model import MAX_BAD_FRACTION, MAX_CLIENTS, ROUNDING_SLACK, Adversary, ThreatModel
 from ..inputs.vectors import FloatVector
 from .config import RoundConfig
 from .topology import GraphKind
@@ -85,7 +85,11 @@ class PrivacyDemand:
                 f"sampling_rate is {self.sampling_rate}, but must be at most 1, and 1 where the unit is the client: a "
                 "client that is left out takes its noise along"
             )
-        real(self.corrupt_fraction, "corrupt_fraction", 0, MAX_BAD_FRACTION)
+        object.__setattr__(self, "rounds", whole(self.rounds, "rounds", 1))
+        object.__setattr__(
+            self, "corrupt_fraction", real(self.corrupt_fraction, "corrupt_fraction", 0, MAX_BAD_FRACTION)
+        )
+        object.__setattr__(self, "trusts_server", boolean(self.trusts_server, "trusts_server"))
 
     def check(self, config: RoundConfig) -> None:
         """Return if the round is private enough; raise ParameterError if not."""
@@ -153,11 +157,11 @@ class EncodingDemand:
             raise ParameterError(
                 f"rounding is {self.rounding!r}, but must be one of {', '.join(Rounding)}, or None for any"
             ) from None
-        whole(self.min_value_bits, "min_value_bits", 0)
-        real(self.min_clip, "min_clip", 0)
-        real(self.max_clip, "max_clip", 0)
+        object.__setattr__(self, "min_value_bits", whole(self.min_value_bits, "min_value_bits", 0))
+        object.__setattr__(self, "min_clip", real(self.min_clip, "min_clip", 0))
+        object.__setattr__(self, "max_clip", real(self.max_clip, "max_clip", 0))
         if self.max_weight is not None:
-            whole(self.max_weight, "max_weight", 1)
+            object.__setattr__(self, "max_weight", whole(self.max_weight, "max_weight", 1))
 
     def check(self, config: RoundConfig) -> None:
         """Return if every vector of floats is encoded as demanded; raise ParameterError if not."""
@@ -232,8 +236,12 @@ class ClientPolicy:
             raise ParameterError(
                 f"adversary is {self.adversary!r}, but must be one of {', '.join(Adversary)}"
             ) from None
-        real(self.corrupt_fraction, "corrupt_fraction", 0, MAX_BAD_FRACTION)
-        real(self.min_survivor_fraction, "min_survivor_fraction", 0, 1)
+        object.__setattr__(
+            self, "corrupt_fraction", real(self.corrupt_fraction, "corrupt_fraction", 0, MAX_BAD_FRACTION)
+        )
+        least = real(self.min_survivor_fraction, "min_survivor_fraction", 0, 1)
+        object.__setattr__(self, "min_survivor_fraction", least)
+        object.__setattr__(self, "takes_ring", boolean(self.takes_ring, "takes_ring"))
         for name in _COUNTS:
             object.__setattr__(self, name, whole(getattr(self, name), name, 0, MAX_CLIENTS))
 
@@ -282,7 +290,7 @@ class ClientPolicy:
     def check(self, config: RoundConfig) -> None:
         """Return if the round meets the policy; raise ParameterError with the first demand that it does not meet."""
         self.check_model(config.threat_model)
-        fewest = math.ceil(self.min_survivor_fraction * config.num_clients)
+        fewest = math.ceil((self.min_survivor_fraction - ROUNDING_SLACK) * config.num_clients)
         participants = self.min_participants if config.private else 0
         for what, proposed, noun, demanded in (
             ("gives each client", config.topology.degree, "neighbours", self.min_neighbours),

@@ -108,9 +108,12 @@ class MagnitudeCounts:
 
         Raises:
             ParameterError: no such quantile, nothing was counted, or it lies beyond the greatest edge.
+            EncodingError: the sum is no array of integers.
         """
         share = real(quantile, "quantile", 0, 1)
-        within = np.cumsum(np.asarray(total, dtype=np.int64))
+        if readable(total).dtype.kind not in "iu":
+            raise EncodingError(f"the sum is an array of {total.dtype}, but counts are integers: give it as it came")
+        within = np.cumsum(total, dtype=np.int64)
         if within.shape != (self.spec.length,):
             raise ParameterError(f"the sum has shape {within.shape}, but these are {self.spec.length} counts")
         rank = math.ceil(Fraction(share) * int(within[-1]))

@@ -67,7 +67,7 @@ def estimate(config: RoundConfig, degree: int | None = None) -> Traffic:
     sent: list[Message] = [
         keys,
         ShareKeys(session_id, own_id, bytes(32), sealed, bytes(COMMITMENTS_BYTES * holders)),
-        MaskedInput(session_id, own_id, tuple(memoryview(bytes(lane.packed_bytes)) for lane in config.codecs), ()),
+        MaskedInput(session_id, own_id, (memoryview(b""),) * len(config.codecs), ()),
         UnmaskingShares(session_id, own_id, bytes(SHARE_BYTES * holders)),
     ]
     received: list[Message] = [
@@ -84,4 +84,11 @@ def estimate(config: RoundConfig, degree: int | None = None) -> Traffic:
     if adversary.may_equivocate:
         sent.append(Confirmation(session_id, own_id, signature))
         received.append(SurvivorList(session_id, own_id, everyone, everyone))
-    return Traffic(*(sum(len(wire.encode(message)) for message in some) for some in (sent, received, dealt, taken)))
+    sizes = [sum(len(wire.encode(message)) for message in some) for some in (sent, received, dealt, taken)]
+    sizes[0] += sum(_beyond_empty(lane.packed_bytes) for lane in config.codecs)
+    return Traffic(*sizes)
+
+
+def _beyond_empty(num_bytes: int) -> int:
+    """Return by how much a packed vector is longer on the wire than an empty one: its bytes, and their count's."""
+    return num_bytes + (num_bytes > 0xFF) + 2 * (num_bytes > 0xFFFF)

@@ -106,8 +106,9 @@ class JointPlan(Rounds):
         object.__setattr__(self, "parts", tuple(self.parts))
         if not self.parts or not all(isinstance(part, Part) for part in self.parts):
             raise ParameterError("parts must be PlannedVector and PlannedCounts, at least one of them")
-        for part in self.parts:
-            real(part.share, f"share of {part.name!r}", 2.0**-20, 2.0**20)
+        shares = [real(part.share, f"share of {part.name!r}", 2.0**-20, 2.0**20) for part in self.parts]
+        settled = tuple(replace(part, share=share) for part, share in zip(self.parts, shares, strict=True))
+        object.__setattr__(self, "parts", settled)
         super().__post_init__()
 
     @cached_property

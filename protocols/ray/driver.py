@@ -125,7 +125,9 @@ def run_session_on_ray(
     """
     if simulation.make_server is not Server:
         raise ParameterError("sessions on a cluster have the default server: run those that are paid for here")
-    names = simulation.participants or Participants.numbered(simulation.config.num_clients)
+    names = simulation.participants
+    if names is None:
+        names = Participants.numbered(simulation.config.num_clients)
     silent = {str(phase): tuple(sorted(gone)) for phase, gone in simulation.drops.items()}
     task = GroupTask(0, names.names, simulation.config, simulation.policy, silent)
     ran = _run(

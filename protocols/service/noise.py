@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from dp.sensitivity import Adjacency, Unit
@@ -56,9 +56,8 @@ class Private:
         Raises:
             ParameterError: a vector has another bound, or no noise serves the goal; the text says what would.
         """
-        whole(self.rounds, "rounds", 1, _MOST)
         goal: dict[str, Any] = {name: value for name, value in _said(self).items() if name != "budget"}
-        goal["threat_model"] = model
+        goal |= {"rounds": whole(self.rounds, "rounds", 1, _MOST), "threat_model": model}
         planned = tuple(_bounded(part, self.unit) for part in parts)
         if len(planned) > 1:
             return JointPlan(parts=planned, **goal)
@@ -80,10 +79,11 @@ def _bounded(part: Vector, unit: Unit) -> Part:
             "max_total, for counts"
         )
     counts = ("max_total", "max_per_record", "least_count") if isinstance(part, PlannedCounts) else ("max_records",)
-    for name in counts:
-        whole(getattr(part, name), f"{name} of vector {part.name!r:.60}", 0, _MOST)
+    settled: dict[str, Any] = {
+        name: whole(getattr(part, name), f"{name} of vector {part.name!r:.60}", 0, _MOST) for name in counts
+    }
     if unit is Unit.RECORD and isinstance(part, PlannedVector) and part.max_records == 1:
         raise ParameterError(
             f"vector {part.name!r:.60} has room for 1 record of each member: give max_records, in a file of sessions"
         )
-    return part
+    return replace(part, **settled)

@@ -151,7 +151,7 @@ class Simulation:
         """
         count = whole(self.workers, "workers", 1)
         start = time.perf_counter()
-        names = self.participants or Participants.numbered(self.config.num_clients)
+        names = Participants.numbered(self.config.num_clients) if self.participants is None else self.participants
         clients = Clients(self.config, self.policy, self.inputs)
         count = min(count, len(names))
         with working(clients, count) if count > 1 else nullcontext() as workers:

@@ -36,7 +36,7 @@ class Consent:
     def __post_init__(self) -> None:
         """Check the fields that do not change."""
         text(self.purpose, "purpose")
-        real(self.least_share, "least_share", 0, 1)
+        object.__setattr__(self, "least_share", real(self.least_share, "least_share", 0, 1))
 
     def dataset(self, name: str) -> str:
         """Return what a query must call the data set."""

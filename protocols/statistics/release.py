@@ -32,7 +32,7 @@ class ReleasePolicy:
         """Check every field."""
         for name in ("min_cell", "min_records", "min_sites"):
             object.__setattr__(self, name, whole(getattr(self, name), name, 1))
-        real(self.max_coefficients, "max_coefficients", 0, 1)
+        object.__setattr__(self, "max_coefficients", real(self.max_coefficients, "max_coefficients", 0, 1))
 
     @property
     def least_records(self) -> int:

@@ -82,8 +82,8 @@ class SitePolicy:
             named = {kind_of(one) if name == "statistics" else text(one, f"a name in {name}") for one in given or ()}
             object.__setattr__(self, name, None if given is None else frozenset(named))
         object.__setattr__(self, "least_difference", whole(self.least_difference, "least_difference", 1))
-        real(self.max_cells_fraction, "max_cells_fraction", 0, 1)
-        real(self.max_dominance, "max_dominance", 0, 1)
+        for name in ("max_cells_fraction", "max_dominance"):
+            object.__setattr__(self, name, real(getattr(self, name), name, 0, 1))
         object.__setattr__(self, "max_answers", whole(self.max_answers, "max_answers", 1))
         object.__setattr__(self, "max_refusals", whole(self.max_refusals, "max_refusals", 1))
         object.__setattr__(self, "min_sites", whole(self.min_sites, "min_sites", 2))

@@ -153,7 +153,7 @@ def check_policy(policy: dict[str, Any], session: Session) -> None:
     require(session.topology.max_corrupt >= wanted["corrupt_clients"], "ParameterError")
     require(wanted["min_clients"] <= session.num_clients <= wanted["max_clients"], "ParameterError")
     require(wanted["min_neighbours"] <= session.topology.degree <= wanted["max_neighbours"], "ParameterError")
-    fewest = math.ceil(wanted["min_survivor_fraction"] * session.num_clients)
+    fewest = math.ceil((wanted["min_survivor_fraction"] - SLACK) * session.num_clients)
     require(session.min_survivors >= max(wanted["min_survivors"], fewest), "ParameterError")
     require(not codecs or session.min_survivors >= wanted["min_participants"], "ParameterError")
     require(wanted["takes_ring"] or session.topology.graph != RING, "ParameterError")

@@ -24,6 +24,7 @@ from secagg.signatures import Identity
 
 from ...core import dumps
 from ...core.machine import GivenInputs, take_inputs
+from ...core.numbers import whole
 from ...core.one_copy import OneCopy
 from ...core.participants import Participants
 from .. import wire
@@ -103,6 +104,7 @@ class Client(OneCopy):
         threads: int | None = None,
     ) -> None:
         self.num_clipped: dict[str, int] = {}
+        threads = None if threads is None else whole(threads, "threads", 1)
         self._party = steps.Party(policy or ClientPolicy(), identity, participants, random, threads)
         self._memory = _Memory(Invited())
         self._stepping = threading.Lock()

@@ -33,6 +33,7 @@ from ...core.listener import (
     ignore,
 )
 from ...core.machine import Receipt
+from ...core.numbers import whole
 from ...core.one_copy import OneCopy
 from ...core.participants import Participants
 from .. import derivations, wire
@@ -62,7 +63,7 @@ class Server(OneCopy):
         threads: for unmasking; as many as there are processors when None.
 
     Raises:
-        ParameterError: the number of participants is not the round's, or keys are missing.
+        ParameterError: the number of participants is not the round's, keys are missing, or threads is no number from 1.
 
     Security: transports authenticate clients, so that `sender` is who sent a message.
     """
@@ -77,7 +78,8 @@ class Server(OneCopy):
         threads: int | None = None,
     ) -> None:
         config = written_down(config)
-        participants = participants or Participants.numbered(config.num_clients)
+        if participants is None:
+            participants = Participants.numbered(config.num_clients)
         if len(participants) != config.num_clients:
             raise ParameterError(f"the round is of {config.num_clients} clients, but {len(participants)} take part")
         state = ServerState(config, random(32), ServerPhase.ADVERTISE_KEYS, participants.names, participants.keys)
@@ -90,7 +92,7 @@ class Server(OneCopy):
         self._lock = threading.RLock()
         self._state = state
         self._participants, self._listener = state.participants(), listener
-        self._threads = threads
+        self._threads = None if threads is None else whole(threads, "threads", 1)
         self._invitation = Invitation(1, state.config, state.nonce)
         self._session_id = self._invitation.session_id
         adversary = state.config.threat_model.adversary
@@ -188,6 +190,8 @@ class Server(OneCopy):
                 phase, is excluded from here on. What others sent stands.
             UnexpectedMessage: early, a second one that differs, for another session, in another's name, or from
                 somebody who was excluded or has no part in this phase; nothing changes.
+
+        Any other exception, such as an interrupt in the middle of a sum, aborts the session.
         """
         if sender not in self._participants:
             raise UnexpectedMessage("a message from a stranger", culprits={sender})
@@ -205,9 +209,13 @@ class Server(OneCopy):
                 return receipt
             try:
                 self._take(number, message)
+                self._state.accepted[number] = fingerprint
             except PeerError as error:
                 raise self._exclude(number, error, transitions) from None
-            self._state.accepted[number] = fingerprint
+            except BaseException as error:  # an interrupt, too, must leave no input half added
+                self._abort()
+                transitions.append(SessionEnded(0, type(error).__name__, str(error)))
+                raise
             transitions.append(MessageAccepted(self.phase, sender, len(data)))
             return receipt
 
@@ -230,14 +238,14 @@ class Server(OneCopy):
             missing, opened = self.awaited, self._opened
             try:
                 self._close(transitions)
+                following = self._following_phase()
+                self._enter(following)
             except BaseException as error:  # an interrupt, too, must leave no phase half closed
                 self._abort()
                 if isinstance(error, SecAggError):
                     error = self._by_name(error)
                 transitions.append(SessionEnded(0, type(error).__name__, str(error)))
                 raise error from None
-            following = self._following_phase()
-            self._enter(following)
             took = time.perf_counter() - started
             transitions.append(PhaseClosed(phase, answered, missing, started - opened, took))
             if following is ServerPhase.COMPLETED:
@@ -384,8 +392,8 @@ class Server(OneCopy):
     def _enter(self, phase: ServerPhase) -> None:
         """Begin to collect a phase."""
         state = self._state
-        state.phase = phase
         state.revealed = state.revealed or phase in (ServerPhase.UNMASKING, ServerPhase.COMPLETED)
+        state.phase = phase
         speakers, self._heard = closing.turns(state, confirms=self._confirms)
         self._speakers = frozenset(speakers)
         self._opened = time.perf_counter()
@@ -397,7 +405,7 @@ class Server(OneCopy):
     def _abort(self) -> None:
         """End without a result; what was collected is forgotten."""
         self._state = closing.aborted(self._state)
-        self._sums = [np.zeros_like(total) for total in self._sums]
+        self._sums, self._result = [np.zeros_like(total) for total in self._sums], None
         self._enter(ServerPhase.ABORTED)
 
     def _by_name(self, error: SecAggError) -> SecAggError:

@@ -50,7 +50,7 @@ async def serve_page(
     Raises:
         ParameterError: the port is taken, or none.
     """
-    whole(port, "the page's port", 1, 65535)
+    port = whole(port, "the page's port", 1, 65535)
     config = uvicorn.Config(
         participant_app(consents, token=token, name=name, service=service),
         host=HOST,

@@ -86,7 +86,7 @@ class LevelSearch:
         if len(set(self.alphabet)) != len(self.alphabet):
             raise ParameterError("a letter is twice in the alphabet: once is enough")
         object.__setattr__(self, "longest", whole(self.longest, "longest", 1, MAX_NAME - 1))
-        real(self.mistaken, "mistaken", 2.0**-100, 0.5)
+        object.__setattr__(self, "mistaken", real(self.mistaken, "mistaken", 2.0**-100, 0.5))
         _ = self.epsilon_a_round
 
     @property

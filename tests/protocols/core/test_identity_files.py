@@ -142,7 +142,7 @@ def test_a_key_under_two_names_is_refused(tmp_path):
     with pytest.raises(ParameterError, match="the same public key"):
         read_participants(tmp_path / "roster.json")
     with pytest.raises(ParameterError, match="exists"):
-        write_participants(tmp_path / "roster.json", Participants({}))
+        write_participants(tmp_path / "roster.json", Participants({"a": key}))
 
 
 def test_a_name_that_stands_twice_is_refused(tmp_path):
@@ -151,3 +151,9 @@ def test_a_name_that_stands_twice_is_refused(tmp_path):
     (tmp_path / "roster.json").chmod(0o644)
     with pytest.raises(ParameterError, match="no roster"):
         read_participants(tmp_path / "roster.json")
+
+
+def test_a_roster_without_keys_is_not_written(tmp_path):
+    with pytest.raises(ParameterError, match="no public keys"):
+        write_participants(tmp_path / "roster.json", Participants(["rome", "oslo"]))
+    assert not list(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 """Names, numbers and keys of who takes part."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,3 +93,10 @@ def test_strangers_have_no_numbers_and_no_names():
     assert "client-4" not in participants
     assert repr(Participants.numbered(9)) == "Participants(9: client-1, client-2, client-3, ...)"
     assert repr(participants) == "Participants(3: client-1, client-2, client-3)"
+
+
+def test_texts_of_numpys_are_kept_as_pythons():
+    participants = Participants(np.array(["b", "a"]))
+    assert [type(name) for name in participants.names] == [str, str]
+    keyed = Participants({np.str_("a"): bytes(32)})
+    assert (keyed.keys, type(next(iter(keyed.keys)))) == ({"a": bytes(32)}, str)

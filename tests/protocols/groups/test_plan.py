@@ -1,5 +1,6 @@
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from protocols import Adversary
@@ -224,3 +225,8 @@ def test_in_large_plans_floats_decide_and_are_rounded_up(monkeypatch):
     monkeypatch.setattr(planning, "_MOST_BAD", 10)
     with pytest.raises(ParameterError, match="too many to plan for"):
         GroupPlan(2000, 0.03, 0.01, honest_minimum=2)
+
+
+def test_a_number_of_groups_of_numpys_is_written_down():
+    plan = GroupPlan(24, 0.05, 0.05, 3, groups=np.int64(3))
+    assert GroupPlan.read(plan.written(), 24) == plan

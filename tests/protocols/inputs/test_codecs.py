@@ -29,7 +29,7 @@ def test_sums_of_signed_integers_are_exact(data: st.DataObject, low: int, high: 
 @pytest.mark.parametrize("value", [-4, 8, 2**40, -(2**62)])
 def test_integers_out_of_range_are_named(value: int) -> None:
     codec = codec_of(IntegerVector("votes", 2, max_value=7, min_value=-3), 5, 1)
-    with pytest.raises(EncodingError, match=f"'votes': value at index 1 is {value}, .* min_value -3 to max_value 7"):
+    with pytest.raises(EncodingError, match=r"'votes': value at index 1 is not from min_value -3 to max_value 7$"):
         codec.encode(np.array([0, value]), session_id=SESSION)
 
 

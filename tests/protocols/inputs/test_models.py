@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from protocols import Inputs, RoundConfig, ThreatModel
+from protocols import EncodingDemand, Inputs, RoundConfig, ThreatModel
 from protocols.inputs import ModelLayout
 from protocols.simulation.masked import run_locally
+from secagg.encoding import Rounding
 from secagg.errors import EncodingError, ParameterError
 
 DTYPES = ["f2", "f4", "f8", ">f4", "<f8", "i1", "i4", ">i8", "u2", "u8", "?"]
@@ -250,3 +252,17 @@ def test_names_are_texts() -> None:
 def test_a_result_without_the_vector_is_named() -> None:
     with pytest.raises(EncodingError, match="the model has integers, but there is no such vector"):
         ModelLayout.of({"n": np.array(0)}).restore({"floats": np.empty(0)})
+
+
+@pytest.mark.parametrize("limit", [1, 2, 63, 127, 128])
+def test_small_integers_are_exact_in_as_many_bits_as_clients_demand(limit: int) -> None:
+    layout = ModelLayout.of({"n": np.zeros(3, dtype=bool)})
+    spec = layout.vectors(rounding=Rounding.NEAREST, integer_limit=limit)[1]
+    assert spec.rounding is Rounding.NEAREST
+    assert limit <= spec.clip < 2 * limit + 1
+    EncodingDemand(rounding=None).check(RoundConfig(ThreatModel(4), (spec,)))
+    codec = RoundConfig(ThreatModel(4), (msgspec.structs.replace(spec, rounding=Rounding.STOCHASTIC),)).codecs[0]
+    given = np.array([-limit, 0, limit], dtype=np.float64)
+    encoded = codec.encode(given, session_id=bytes(32))
+    released = codec.release(codec.decode(encoded.residues, num_summands=1), session_id=bytes(32))
+    assert (released.tolist(), encoded.num_clipped) == (given.tolist(), 0)

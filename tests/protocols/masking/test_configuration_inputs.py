@@ -1,11 +1,19 @@
 """Configurations as people write them: lists, names, whole numbers; what is kept is of one kind."""
 
+from functools import partial
+
+import msgspec
 import numpy as np
 import pytest
 
+from dp.sensitivity import Unit
+from protocols.core.participants import Participants
 from protocols.core.threat_model import MAX_CLIENTS, Adversary, ThreatModel
-from protocols.inputs.vectors import FloatVector, IntegerVector
-from protocols.masking.config import MAX_LENGTH, MAX_VECTORS, RoundConfig
+from protocols.inputs.vectors import FloatVector, IntegerVector, PrivateCounts, PrivateVector
+from protocols.masking.client import Client
+from protocols.masking.config import MAX_LENGTH, MAX_VECTORS, RoundConfig, written_down
+from protocols.masking.server import Server
+from protocols.simulation.masked import Simulation
 from secagg.errors import EncodingError, ParameterError
 
 MODEL = ThreatModel(6, 0.0, 0.3)
@@ -69,3 +77,59 @@ def test_weights_multiply_weighted_vectors_alone_and_travel_last():
     assert encoded == [[7 * 32767], [32767], [7], [0, 0]]
     encoded = [part.residues.tolist() for part in config.encode(values, session_id=bytes(32))]
     assert encoded == [[32767], [32767], [1], [0, 0]]
+
+
+@pytest.mark.parametrize("threads", [0, -1, "2", 2.0, True])
+def test_threads_are_looked_at_before_anything_is_revealed(threads):
+    config = RoundConfig(ThreatModel(5), (IntegerVector("v", 1),))
+    for made in (
+        lambda: Server(config, threads=threads),
+        lambda: Server.load(Server(config).dump(), threads=threads),
+        lambda: Client(threads=threads),
+        lambda: Client.load(Client().dump(), threads=threads),
+    ):
+        with pytest.raises(ParameterError, match=r"threads is .*, but must be an integer from 1"):
+            made()
+
+
+def test_nobody_takes_the_place_of_participants_of_whom_there_are_none():
+    config = RoundConfig(ThreatModel(5), (IntegerVector("v", 1),))
+    for begun in (partial(Server, config), Simulation(config, dict, participants=Participants([])).run):
+        with pytest.raises(ParameterError, match="but 0 take part"):
+            begun(*[Participants([])] * isinstance(begun, partial))
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        (FloatVector(np.str_("v"), 4, np.float32(2), np.int64(16), np.True_), FloatVector("v", 4, 2.0, 16, True)),
+        (IntegerVector("v", 4, np.uint8(7), np.int8(-2)), IntegerVector("v", 4, 7, -2)),
+        (
+            PrivateVector("v", np.int32(4), np.float64(1), np.float32(8), np.float64(4), Unit.RECORD, np.int64(3)),
+            PrivateVector("v", 4, 1.0, 8.0, 4.0, Unit.RECORD, 3),
+        ),
+        (
+            PrivateCounts("v", np.int64(4), np.int64(3), np.int64(8), np.float16(4), np.int64(2)),
+            PrivateCounts("v", 4, 3, 8, 4.0, 2),
+        ),
+    ],
+)
+def test_numbers_of_numpys_are_written_down_as_pythons(given, plain):
+    config = RoundConfig(ThreatModel(5), (given,), max_weight=2 if isinstance(given, FloatVector) else 1)
+    assert config.vectors == (plain,)
+    assert all(type(value) is type(getattr(plain, field)) for field, value in msgspec.structs.asdict(given).items())
+    assert written_down(config) == config
+
+
+@pytest.mark.parametrize(
+    ("spec", "match"),
+    [
+        (FloatVector(["v"], 1), "name is .*, but must be a text"),
+        (FloatVector(7, 1), "name is 7, but must be a text"),
+        (FloatVector("v", 1, weighted="no"), "weighted of 'v' is 'no', but must be True or False"),
+        (FloatVector("v", 1, weighted=1), "weighted of 'v' is 1, but must be True or False"),
+    ],
+)
+def test_names_are_texts_and_weighted_is_true_or_false(spec, match):
+    with pytest.raises(ParameterError, match=match):
+        RoundConfig(ThreatModel(5), (spec,))

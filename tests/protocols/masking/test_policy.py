@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
 from dp.accounting import epsilon_of
@@ -12,7 +15,7 @@ from dp.sensitivity import Adjacency
 from protocols.core.threat_model import MAX_BAD_FRACTION, Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector, PrivateCounts, PrivateVector
 from protocols.masking.config import RoundConfig
-from protocols.masking.policy import ClientPolicy, PrivacyDemand
+from protocols.masking.policy import ClientPolicy, EncodingDemand, PrivacyDemand
 from protocols.masking.topology import GraphKind
 from secagg.errors import ParameterError
 
@@ -178,3 +181,41 @@ def test_counts_are_private_too() -> None:
     least = spent(config, 16)
     assert accepts(config, PrivacyDemand(least * (1 + 1e-12), DELTA, corrupt_fraction=0.0))
     assert not accepts(config, PrivacyDemand(least * (1 - 1e-9), DELTA, corrupt_fraction=0.0))
+
+
+NUMPYS = ClientPolicy(
+    corrupt_fraction=np.float64(0.2),
+    min_survivor_fraction=np.float32(0.5),
+    min_clients=np.int64(5),
+    takes_ring=np.True_,
+    encoding=EncodingDemand(
+        min_value_bits=np.int64(8), min_clip=np.float64(1), max_clip=np.float64(4), max_weight=np.int64(9)
+    ),
+    privacy=PrivacyDemand(
+        np.float64(1), np.float64(1e-5), np.int64(2), corrupt_fraction=np.float64(0.2), trusts_server=np.False_
+    ),
+)
+
+
+def test_numbers_of_numpys_are_kept_as_pythons() -> None:
+    """They were taken, and a client that was to be dumped in the middle of a session could not be."""
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(NUMPYS), type=ClientPolicy) == NUMPYS
+    for kept in (NUMPYS, NUMPYS.encoding, NUMPYS.privacy):
+        assert not [name for name, value in vars(kept).items() if isinstance(value, np.generic)]
+
+
+@pytest.mark.parametrize("given", ["no", "False", 1, 0, None])
+def test_what_is_true_or_false_is_nothing_else(given: Any) -> None:
+    with pytest.raises(ParameterError, match=r"trusts_server is .*, but must be True or False"):
+        PrivacyDemand(1.0, DELTA, trusts_server=given)
+    with pytest.raises(ParameterError, match=r"takes_ring is .*, but must be True or False"):
+        ClientPolicy(takes_ring=given)
+
+
+def test_a_fraction_of_survivors_is_not_rounded_up_for_a_floats_error() -> None:
+    """0.55 * 100 is 55.00000000000001, and 56 were demanded."""
+    config = RoundConfig(ThreatModel(100, 0.1, 0.4), (FloatVector("v", 4),), min_survivors=55, graph=GraphKind.COMPLETE)
+    demanding(min_survivor_fraction=0.55).check(config)
+    with pytest.raises(ParameterError, match="demands 56"):
+        demanding(min_survivor_fraction=0.551).check(config)
+    demanding(min_survivor_fraction=0.0).check(config)

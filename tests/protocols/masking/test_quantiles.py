@@ -92,6 +92,9 @@ def test_what_cannot_be_counted_is_refused_by_name() -> None:
         counting.bracket(counting.counts(np.ones(0)), 0.5)
     with pytest.raises(ParameterError, match="shape"):
         counting.bracket(np.zeros(4, dtype=np.int64), 0.5)
+    for total in (counting.counts(np.ones(3)) / 5, counting.counts(np.ones(3)).tolist()):
+        with pytest.raises(EncodingError, match="array"):
+            counting.bracket(total, 0.5)
     for wrong in (
         {"steps": 3},
         {"steps": 0},

@@ -1,13 +1,19 @@
 """Clients that lie, babble, come late or twice: it costs them the round, and nobody else; and a server that dies."""
 
+import itertools
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
+from protocols.core.listener import SessionEnded
 from protocols.core.machine import Inputs, Receipt
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import FloatVector
@@ -15,9 +21,10 @@ from protocols.masking.client import Client
 from protocols.masking.config import RoundConfig
 from protocols.masking.messages import SEALED_SHARES_BYTES, SHARE_BYTES, MaskedInput, UnmaskingShares, records
 from protocols.masking.server import Server
+from protocols.masking.server import server as server_module
 from protocols.masking.transitions import ServerPhase
 from protocols.simulation.masked import collected_phases
-from secagg.errors import EncodingError, InconsistentShares, MalformedMessage, UnexpectedMessage
+from secagg.errors import EncodingError, InconsistentShares, MalformedMessage, StateError, UnexpectedMessage
 from secagg.key_agreement import KeyPair
 
 from .harness import Session, altering, number, random_inputs, session_after, small_config, spoilt
@@ -175,6 +182,76 @@ def test_an_input_beyond_reach_is_noticed_in_the_sum():
 
 
 # --- The server itself
+
+
+def interrupted(step: Callable[[], object], after: int) -> bool:
+    """Whether a step takes so many lines in the server's modules that an interrupt ended it there."""
+    left = iter(range(after))
+
+    def trace(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+        if not frame.f_code.co_filename.endswith(("masking/server/server.py", "masking/server/holding.py")):
+            return None
+        if event == "line" and next(left, None) is None:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        step()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.parametrize("adversary", [Adversary.CURIOUS_SERVER, Adversary.MALICIOUS_SERVER])
+def test_an_interrupt_between_any_two_lines_ends_the_session_or_the_step_can_be_taken_again(adversary):
+    session = Session(small_config(3, adversary, dropout=0.0, complete_graph=True))
+    while not session.server.ended:
+        *others, last = [(name, session.participants[name].respond(data, session.given[number(name)]))
+                         for name, data in session.server.outgoing().items()]  # fmt: skip
+        for name, data in others:
+            session.server.receive(name, data)
+
+        def answer(server, last=last):
+            return server.receive(*last)
+
+        for step in (answer, Server.close_phase):
+            dumped, phase = session.server.dump(), session.server.phase
+            step(session.server)
+            taken = session.server.dump()
+            for after in itertools.count():
+                again = Server.load(dumped, threads=1)
+                if not interrupted(partial(step, again), after):
+                    break
+                if again.phase is ServerPhase.ABORTED:
+                    with pytest.raises(StateError):
+                        _ = again.result
+                elif step is answer or again.phase is phase:
+                    step(again)
+                    assert again.dump() == taken
+                else:
+                    assert again.dump() == taken
+            assert after > 10
+    session.assert_exact()
+
+
+def test_whoever_listens_hears_of_a_sum_that_was_interrupted(monkeypatch):
+    heard = []
+    session = Session(small_config(3, dropout=0.0, complete_graph=True), listener=heard.append)
+    session.step(), session.step()
+    answer = session.say(1)
+
+    def out_of_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(server_module, "add_packed", out_of_memory)
+    with pytest.raises(MemoryError):
+        session.take(1, answer)
+    assert heard[-1] == SessionEnded(0, "MemoryError")
+    assert session.take(1, answer) is Receipt.LATE
 
 
 def test_the_server_holds_one_sum_however_many_inputs_arrive():

@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.core import dumps, framing
-from protocols.core.threat_model import Adversary
-from protocols.masking import messages, wire
-from protocols.masking.messages import AdvertiseKeys, ToClient, ToServer, UnmaskingRequest
+from protocols.core.threat_model import Adversary, ThreatModel
+from protocols.inputs.vectors import IntegerVector
+from protocols.masking import messages, traffic, wire
+from protocols.masking.config import MAX_LENGTH, RoundConfig
+from protocols.masking.messages import AdvertiseKeys, MaskedInput, ToClient, ToServer, UnmaskingRequest
 from protocols.masking.server.state import ServerState
 from secagg.errors import MalformedMessage, StateError
 
@@ -210,3 +212,15 @@ def test_no_last_field_is_left_out():
     short = rewritten(keys, lambda body: msgspec.msgpack.encode(msgspec.msgpack.decode(body)[:-1]))
     with pytest.raises(MalformedMessage, match="one way"):
         wire.decode(short, ToServer, max_bytes=1 << 16)
+
+
+def test_traffic_is_reckoned_without_a_byte_of_the_inputs():
+    """A table of bytes took as much memory as the inputs that it is about: here half a terabyte."""
+    base = traffic.estimate(RoundConfig(ThreatModel(5), (IntegerVector("v", 0),))).sent_bytes
+    for length in (1, 255, 256, 65_535, 65_536):  # a lane of 8 bits: a byte each
+        config = RoundConfig(ThreatModel(5), (IntegerVector("v", length, max_value=51),))
+        empty, full = (MaskedInput(bytes(32), 5, (memoryview(bytes(n)),), ()) for n in (0, length))
+        more = len(wire.encode(full)) - len(wire.encode(empty))
+        assert (config.input_bytes, traffic.estimate(config).sent_bytes - base) == (length, more)
+    largest = RoundConfig(ThreatModel(5), tuple(IntegerVector(f"v{i}", MAX_LENGTH, 51) for i in range(64)))
+    assert traffic.estimate(largest).sent_bytes > 64 * MAX_LENGTH
