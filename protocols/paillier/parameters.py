@@ -146,6 +146,7 @@ class RoundParameters:
             *(number.to_bytes(8, "big") for number in numbers),
             _roster(self.contributor_keys),
             _roster(self.member_keys),
+            *("\n".join(roster).encode() for roster in (self.contributors, self.members)),
         )
 
     @property

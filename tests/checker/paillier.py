@@ -133,6 +133,7 @@ class Parameters:
             }
             for role in ("contributors", "members")
         }
+        parties = self.identities.items()
         numbers = [own[name] for name in ("value_bits", "num_summands", "max_weight", "length")]
         numbers += [own["min_contributors"], own["corrupt_members"], own["corrupt_contributors"]]
         self.session = digest(
@@ -144,6 +145,7 @@ class Parameters:
             *map(_u64, numbers),
             _pairs(self.identities["contributors"]),
             _pairs(self.identities["members"]),
+            *("\n".join(vector[role][str(i)]["name"] for i in sorted(own)).encode() for role, own in parties),
         )
 
     def encrypt(self, author: int, given: Vector) -> tuple[bytes, bytes]:

@@ -44,6 +44,7 @@ def _given(*, once: bool = False) -> Vector:
     codec = {"clip": (1.5).hex(), "value_bits": 16, "num_summands": 20, "max_weight": 10, "rounding": "stochastic"}
     members = {
         str(i): {
+            "name": f"member-{i}",
             "identity_private_key": drawn(NAME, i, "member", 32).hex(),
             "proof_nonce": numbers(NAME, i, "proof", 8, 2**112).copy(),
         }
@@ -55,6 +56,7 @@ def _given(*, once: bool = False) -> Vector:
     for i in range(1, CONTRIBUTORS + 1):
         raw = numbers(NAME, i, "values", LENGTH, 3201)
         contributors[str(i)] = {
+            "name": f"contributor-{i}",
             "identity_private_key": drawn(NAME, i, "contributor", 32).hex(),
             "values": [((number - 1600) / 1000).hex() for number in raw],
             "weight": numbers(NAME, i, "weight", 1, 11)[0],

@@ -26,7 +26,7 @@ FILES: dict[str, tuple[str, int]] = {
     "session-private-semi-malicious": ("740b4d4429b2e8c12ccb211cc3ee5760093041a7387d4f308edf311e10d17f5e", 112),
     "session-private-malicious": ("81bbeb54d8da762b16e557096bde52db22855ac1beed5b4fdec6b74ba6dcb5bc", 125),
     "session-private-records": ("fc9d6561822be6a1e46ca4c76235a8d9c0e596989d42dc515af9be7335285ad6", 128),
-    "paillier-round": ("c3f40ad026e5ca72a70200079844b60886412166ce16980b136159daa98cb2e4", 105),
-    "paillier-round-once": ("6909bfb54dbef99437dfa142bb968e3ae1e26228dbcd399f558dfbf7f2a14ef4", 91),
+    "paillier-round": ("87aeea35cd932096702f9a0c4aefa5a87e544fd37e495423f7d447a517a009f8", 105),
+    "paillier-round-once": ("a9a67ee9296641f37b6e422bb8c3db0e00ac340a8dfde51174ae28f60ff9d24e", 91),
     "ledger": ("b84b0cac7813b52f4a82a9782aed94a0d7c36c092ab31dfc850881ae2f0ae6e0", 124),
 }

@@ -349,6 +349,8 @@ def test_every_field_is_in_the_session() -> None:
         replace(parameters, codec=replace(parameters.codec, value_bits=15)),
         replace(parameters, codec=replace(parameters.codec, num_summands=49)),
         replace(parameters, members=people("member", 5, 2000)),
+        replace(parameters, members=people("officer", 5, 1000)),
+        replace(parameters, contributors=people("hospital", 5, 0)),
     ]
     sessions = {each.session for each in changed} | {parameters.session}
     assert len(sessions) == len(changed) + 1
