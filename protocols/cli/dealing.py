@@ -30,7 +30,7 @@ paillier_app = typer.Typer(cls=Commands, help="Keys and rounds of encrypted sums
 def deal_key(
     members: Annotated[list[str], typer.Argument(help="The committee, by name.", metavar="NAME...")],
     out: Annotated[Path, typer.Option(help="Folder for the files; made if it is not there.", metavar="DIR")],
-    threshold: Annotated[int, typer.Option(help="Members who open a sum together; above half of them.", metavar="N")],
+    threshold: Annotated[int, typer.Option(help="Members who open sums; above half of all plus corrupt.", metavar="N")],
     key_bits: Annotated[int, typer.Option(help="Bits of the modulus: 2048 or 3072.", metavar="N")] = 3072,
     corrupt_members: CorruptMembers = None,
     one_session: Annotated[
