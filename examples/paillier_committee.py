@@ -1,4 +1,4 @@
-"""A sum without masks: five hospitals encrypt, an aggregator adds what it cannot read, two of three members open it.
+"""A sum without masks: five hospitals encrypt, an aggregator adds what it cannot read, three of four members open it.
 
 One hospital vanishes after it has committed, one member before it opens. The dealer of the key is trusted, once.
 """
@@ -14,11 +14,11 @@ from secagg.paillier import deal
 from secagg.signatures import Identity
 
 hospitals = [f"hospital-{i}" for i in range(1, 6)]
-committee = ["agency", "ministry", "university"]
+committee = ["agency", "court", "ministry", "university"]
 identities = {name: Identity.generate() for name in hospitals + committee}  # each makes and keeps its own
 public = {name: identity.public_bytes for name, identity in identities.items()}
 
-key, shares = deal(threshold=2, num_members=3, key_bits=2048)  # the dealer sends each share to its member, and forgets
+key, shares = deal(threshold=3, num_members=4, key_bits=2048)  # the dealer sends each share to its member, and forgets
 members = Participants({name: public[name] for name in committee})  # a share's number is that of its member's name
 parameters = RoundParameters(
     key,

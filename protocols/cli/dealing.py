@@ -20,6 +20,9 @@ from .errors import Commands, check_place
 from .tables import AsJson, print_json
 
 KEY_NAME = "committee.json"
+CorruptMembers = Annotated[
+    int | None, typer.Option(help="Members who may be corrupt; a third of them.", metavar="N", show_default=False)
+]
 paillier_app = typer.Typer(cls=Commands, help="Keys and rounds of encrypted sums, as files.", no_args_is_help=True)
 
 
@@ -27,8 +30,9 @@ paillier_app = typer.Typer(cls=Commands, help="Keys and rounds of encrypted sums
 def deal_key(
     members: Annotated[list[str], typer.Argument(help="The committee, by name.", metavar="NAME...")],
     out: Annotated[Path, typer.Option(help="Folder for the files; made if it is not there.", metavar="DIR")],
-    threshold: Annotated[int, typer.Option(help="Members who open a sum together; above half of them.", metavar="N")],
+    threshold: Annotated[int, typer.Option(help="Members who open sums; above half of all plus corrupt.", metavar="N")],
     key_bits: Annotated[int, typer.Option(help="Bits of the modulus: 2048 or 3072.", metavar="N")] = 3072,
+    corrupt_members: CorruptMembers = None,
     one_session: Annotated[
         bool, typer.Option("--one-session", help="For a single round, without proofs: faster for the committee.")
     ] = False,
@@ -46,7 +50,7 @@ def deal_key(
         if not each.replace("-", "").replace("_", "").isalnum():
             raise ParameterError(f"a name is {each!r:.60}, but may have letters, digits, - and _ only")
     committee = Participants(members)
-    check_quorum(threshold, len(committee))
+    check_quorum(threshold, len(committee), corrupt_members)
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -95,7 +99,7 @@ def make_round(
     rounding: Annotated[
         Rounding, typer.Option(help=f"How numbers become whole: {', '.join(Rounding)}.", metavar="NAME")
     ] = Rounding.STOCHASTIC,
-    corrupt_members: Annotated[int, typer.Option(help="Members who may collude with the service.", metavar="N")] = 0,
+    corrupt_members: CorruptMembers = None,
     corrupt_contributors: Annotated[
         int | None,
         typer.Option(help="Contributors who may; a third of them.", metavar="N", show_default=False),
@@ -156,7 +160,7 @@ def facts(parameters: RoundParameters) -> dict[str, Any]:
         "corrupt_contributors": parameters.max_corrupt_contributors,
         "committee": list(parameters.members),
         "threshold": key.threshold,
-        "corrupt_members": parameters.corrupt_members,
+        "corrupt_members": parameters.max_corrupt_members,
         "key_bits": key.public_key.key_bits,
         "one_session": key.one_session_without_proofs,
     }

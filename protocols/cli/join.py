@@ -255,7 +255,14 @@ def _encrypted(
     )
     once = share is not None and parameters.key.one_session_without_proofs
     use = _key_use(share) if once and share is not None else None
-    return PaillierParty(parameters, name, own, held, key_use=use)
+    return PaillierParty(
+        *(parameters, name, own, held),
+        key_use=use,
+        told=lambda clipped: say(
+            f"{clipped} of {parameters.length} numbers were beyond {parameters.codec.clip:g} and clipped: the sum has "
+            "the clipped ones"
+        ),
+    )
 
 
 def _key_use(share: Path) -> KeyUse:

@@ -15,6 +15,7 @@ from rich.table import Table
 from secagg.errors import ParameterError
 
 from ..simulation.paillier import Report, simulate
+from .dealing import CorruptMembers
 from .errors import EXIT_WRONG
 from .options import Address, Engine, option
 from .tables import AsJson, print_json
@@ -28,7 +29,8 @@ def paillier_sum(
     dim: Annotated[int, typer.Option(help="Numbers in an update.", min=1)] = 1000,
     key_bits: Annotated[int, typer.Option(help="Bits of the Paillier modulus: 2048 or 3072.")] = 3072,
     committee: Annotated[int, typer.Option(help="Members who hold a share of the key.", min=2)] = 5,
-    threshold: Annotated[int, typer.Option(help="Members who open a sum together; above half of them.", min=2)] = 4,
+    threshold: Annotated[int, typer.Option(help="Members who open sums; above half of all plus corrupt.", min=2)] = 4,
+    corrupt_members: CorruptMembers = None,
     dropout: Annotated[float, typer.Option(help="Fraction of clients and members that vanish.", min=0, max=0.99)] = 0.0,
     workers: Annotated[int, typer.Option(help="Processes to use; 0 for one a core.", min=0)] = 0,
     engine: Annotated[
@@ -64,6 +66,7 @@ def paillier_sum(
             key_bits=key_bits,
             committee=committee,
             threshold=threshold,
+            corrupt_members=corrupt_members,
             dropout=dropout,
             workers=workers or os.cpu_count() or 1,
             engine=elsewhere,

@@ -10,7 +10,7 @@ The loop of every transport::
     while not coordinator.ended:
         for name, data in coordinator.outgoing().items():
             answer = participants[name].respond(data, inputs)
-            if answer and coordinator.receive(name, answer) is Receipt.ACCEPTED:
+            if answer and coordinator.receive(name, answer) is not Receipt.LATE:  # of a copy, too: see relay_to
                 for other in coordinator.relay_to:  # nobody, in most protocols
                     participants[other].respond(answer)
         coordinator.close_phase()
@@ -112,7 +112,11 @@ class Coordinator(Protocol):
 
     @property
     def relay_to(self) -> frozenset[str]:
-        """Who must be sent every message that is accepted in this phase, byte for byte; nobody in most phases."""
+        """Who must be sent every message that is accepted in this phase, byte for byte; nobody in most phases.
+
+        A dump does not say what was relayed. So a DUPLICATE is relayed once more: the coordinator may have been
+        restored from what it dumped between taking the message in and relaying it.
+        """
 
     @property
     def excluded(self) -> Mapping[str, str]:
@@ -174,7 +178,8 @@ class Participant(Protocol):
             EncodingError: the inputs cannot be encoded; nothing changes, and better ones may be given. Whatever a
                 function of inputs raises goes the same way.
             MalformedMessage, UnexpectedMessage: not a message for this participant at this time; nothing changes.
-            SecAggError: any other ends the session for this participant.
+            SecAggError: any other ends the session for this participant, but for what a role says of messages that
+                were relayed to it.
         """
 
     def delivered(self) -> None:

@@ -53,6 +53,9 @@ class Aggregator(Collecting):
         workers: threads for the sum and the opening.
         progress: told of every ciphertext that was opened.
         elsewhere: other machines that check and add contributions; this one when None.
+
+    Raises:
+        ParameterError: workers is no positive integer.
     """
 
     def __init__(
@@ -113,7 +116,7 @@ class Aggregator(Collecting):
 
     @property
     def result(self) -> PaillierResult:
-        """The sum, once the round has completed. Raises StateError before, after `load`, or if it was aborted."""
+        """The sum, once the round has completed. Raises StateError before, or if it was aborted."""
         if self._result is None:
             raise StateError(f"there is no result: the round is in {self._phase}")
         return self._result
@@ -249,6 +252,7 @@ class Aggregator(Collecting):
         listener: Listener = ignore,
         workers: int = 1,
         progress: Progress | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> Aggregator:
         """Restore what `dump` returned; the other arguments as on construction.
 
@@ -256,7 +260,7 @@ class Aggregator(Collecting):
             StateError: the bytes are no dump of this kind and version, damaged, or of another round.
         """
         state = load(dumped, AggregatorState, parameters)
-        aggregator = cls(parameters, workers=workers, progress=progress)
+        aggregator = cls(parameters, workers=workers, progress=progress, elsewhere=elsewhere)
         aggregator._listener = listener
         aggregator._phase, aggregator._excluded = state.phase, state.excluded
         aggregator._fingerprints, aggregator._revealed = state.fingerprints, state.revealed
@@ -265,7 +269,7 @@ class Aggregator(Collecting):
         if state.phase is not AggregatorPhase.COMMITMENTS:
             aggregator._listed = parameters.commitments_digest(state.commitments)
         if state.phase is AggregatorPhase.CONTRIBUTIONS:
-            aggregator._sum = accumulator_of(parameters, workers, state.product, state.accepted)
+            aggregator._sum = accumulator_of(parameters, workers, state.product, state.accepted, elsewhere)
         elif state.phase is AggregatorPhase.OPENINGS:
             with accumulator_of(parameters, 1, state.product, state.accepted) as accumulator:
                 aggregator._keep(accumulator.product())

@@ -6,10 +6,12 @@ import threading
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from secagg.encoding import Levels
-from secagg.errors import PeerError, StateError, ThresholdError, UnexpectedMessage
+import numpy as np
+
+from secagg.encoding import FixedPoint, Levels
+from secagg.errors import EncodingError, PeerError, StateError, ThresholdError, UnexpectedMessage
 from secagg.paillier import Accumulator, combine
-from secagg.paillier.integers import Progress
+from secagg.paillier.integers import Progress, positive
 from secagg.paillier.vectors import EncryptedVector
 
 from ..core.participants import Participants
@@ -51,7 +53,7 @@ class Collecting:
         self._lock = threading.RLock()
         self._phase = AggregatorPhase.COMMITMENTS
         self._excluded: dict[str, str] = {}
-        self._workers, self._elsewhere = workers, elsewhere
+        self._workers, self._elsewhere = positive("workers", workers), elsewhere
         self._progress = progress
         self._commitments: dict[int, bytes] = {}
         self._listed = b""
@@ -214,6 +216,7 @@ class Collecting:
         levels = parameters.codec.decode_levels(residues, num_summands=len(self._accepted))
         total_weight = int(levels[-1]) if parameters.weighted else len(self._accepted)
         levels = levels[: parameters.length]
+        _check_weight(parameters.codec, levels, total_weight, len(self._accepted))
         self._result = self._result_of(levels, total_weight, parameters.members.named(opened.liars))
 
     def _result_of(self, levels: Levels, total_weight: int, liars: frozenset[str]) -> PaillierResult:
@@ -229,6 +232,23 @@ class Collecting:
     def _check_enough(self, have: Mapping[int, Any] | set[int], needed: int, what: str) -> None:
         if len(have) < needed:
             raise ThresholdError(f"{len(have)} {what}, but {needed} are needed", needed=needed, have=len(have))
+
+
+def _check_weight(codec: FixedPoint, levels: Levels, total_weight: int, num_summands: int) -> None:
+    """Raise EncodingError where no weights of so many contributors, or no values of so much weight, sum to this."""
+    if not 0 <= total_weight <= codec.max_weight * num_summands:
+        raise EncodingError(
+            f"the weights of {num_summands} contributors sum to {total_weight}, but must to 0 at least and "
+            f"{codec.max_weight * num_summands} at most: a contributor has encrypted something else"
+        )
+    reach = codec.max_level * total_weight
+    if levels.min() < -reach or levels.max() > reach:
+        at = int(np.flatnonzero((levels < -reach) | (levels > reach))[0])
+        raise EncodingError(
+            f"the sum at index {at} is beyond {reach}, which values of a total weight of {total_weight} cannot reach: "
+            "a contributor has encrypted something else",
+            index=(at,),
+        )
 
 
 def _store(table: dict[int, Any], sender: int, value: Any) -> None:

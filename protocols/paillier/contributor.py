@@ -52,18 +52,23 @@ def encrypt_update(
 
     Raises:
         ParameterError: the noise is of another key, or nobody contributes by that name.
-        EncodingError: not floats of that shape, not finite, or the weight is out of range.
+        EncodingError: not floats of that shape, not finite, the weight is out of range, or not 1 in a round without
+            weights.
     """
     if noise.public_key != parameters.key.public_key:
         raise ParameterError("the noise is for another key than the round's")
-    residues = parameters.codec.encode(values, weight=weight, random=random).residues
+    residues, num_clipped = parameters.codec.encode(values, weight=weight, random=random)
+    if residues.size != parameters.length:
+        raise EncodingError(f"an update has {residues.size} numbers, but must have {parameters.length}")
+    if not parameters.weighted and weight != 1:
+        raise EncodingError(f"weight is {weight}, but must be 1 where max_weight is: raise that for everyone")
     if parameters.weighted:
         residues = np.append(residues, residues.dtype.type(weight))
     lanes, context = parameters.lanes, parameters.knowledge_context(parameters.contributors.number(name))
     if parameters.key.one_session_without_proofs:
-        return EncryptedUpdate(encrypt(residues, lanes, noise, progress=progress), b"")
+        return EncryptedUpdate(encrypt(residues, lanes, noise, progress=progress), b"", num_clipped)
     proven = encrypt_and_prove(residues, lanes, noise, context=context, random=random, progress=progress)
-    return EncryptedUpdate(*proven)
+    return EncryptedUpdate(*proven, num_clipped)
 
 
 @final
@@ -76,6 +81,10 @@ class Contributor(Role):
         identity: its Ed25519 identity, the public half of which is in the parameters.
         noise: encrypted zeros for the round's key; made when they are needed when None.
         random: where rounding and the proof come from, and noise that is made here.
+
+    Attributes:
+        num_clipped: how many numbers of the update the encoding's clip has changed, once it is encrypted. Nobody else
+            is told: the sum alone does not show it.
 
     Raises:
         ParameterError: the identity is not the one in the parameters.
@@ -99,6 +108,7 @@ class Contributor(Role):
         self._random = random
         self._name = name
         self._update: EncryptedUpdate | None = None
+        self.num_clipped = 0
 
     def _respond(self, message: Message, inputs: GivenInputs | None) -> Message:
         if isinstance(message, Invitation) and self.phase is Phase.NEW:
@@ -121,7 +131,7 @@ class Contributor(Role):
     def commit_to(self, update: EncryptedUpdate) -> Commitment:
         """Commit to an update that `encrypt_update` encrypted before, in another process perhaps."""
         with self._step(Phase.NEW, Phase.COMMITTED):
-            self._update = update
+            self._update, self.num_clipped = update, update.num_clipped
             contribution_digest = self.parameters.contribution_digest(self.contributor, update.vector, update.proof)
             return self._say(Commitment(self.parameters.session, contribution_digest))
 
@@ -175,7 +185,9 @@ class Contributor(Role):
         with self._alone():
             update = self._update if self.phase is Phase.COMMITTED else None
             session = self.parameters.session
-            state = ContributorState(session, self.contributor, self.phase, update, self._request, self._answer)
+            state = ContributorState(
+                session, self.contributor, self.phase, update, self._request, self._answer, self.num_clipped
+            )
             return dumps.encode_state(state)
 
     @classmethod
@@ -199,4 +211,5 @@ class Contributor(Role):
         contributor = cls(parameters, name, identity, noise=noise, random=random)
         contributor.phase, contributor._update = state.phase, state.update
         contributor._request, contributor._answer = state.request, state.answer
+        contributor.num_clipped = state.num_clipped
         return contributor

@@ -73,7 +73,7 @@ class KeyUse:
                 os.fsync(descriptor)
             os.link(draft, self.path)  # which, unlike a rename, overwrites nothing
         except FileExistsError:
-            return
+            pass  # whoever made it may not have come so far that its name is durable
         finally:
             draft.unlink(missing_ok=True)
         folder = os.open(self.path.parent, os.O_RDONLY)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import final
 
-from secagg.errors import ContradictoryRequest, ParameterError, PeerError, StateError
+from secagg.errors import ContradictoryRequest, ParameterError, PeerError, StateError, UnexpectedMessage
 from secagg.paillier import Accumulator, KeyShare, open_partially
-from secagg.paillier.integers import Progress
+from secagg.paillier.integers import Progress, positive
 from secagg.randomness import SYSTEM, RandomBytes
 from secagg.signatures import Identity
 
@@ -39,7 +39,8 @@ class CommitteeMember(Role):
             stays here. This one when None.
 
     Raises:
-        ParameterError: share or identity are not those in the parameters, or a `key_use` is missing.
+        ParameterError: share or identity are not those in the parameters, a `key_use` is missing, or workers is no
+            positive integer.
 
     Security: the machine opens one sum; that no second machine is started for the same session is its owner's duty.
     """
@@ -67,7 +68,7 @@ class CommitteeMember(Role):
         self._key_use = key_use if once else None
         self._share: KeyShare | None = share
         self._identity = identity
-        self._workers, self._elsewhere = workers, elsewhere
+        self._workers, self._elsewhere = positive("workers", workers), elsewhere
         self._random = random
         self._commitments: dict[int, bytes] = {}
         self._accepted: set[int] = set()
@@ -166,7 +167,8 @@ class CommitteeMember(Role):
         """Do this member's part in opening the sum of what it accepted, if that is what is asked for.
 
         Raises:
-            UnexpectedMessage: another session; nothing changes.
+            UnexpectedMessage: another session, or more contributors than this member has, each of whom has committed:
+                some were not relayed, or lost in a restart; nothing changes.
             ContradictoryRequest: another set of contributors or another sum than this member has, too few of them, one
                 of them twice, or in another order than that of their numbers.
         """
@@ -174,6 +176,11 @@ class CommitteeMember(Role):
         with self._alone():
             self._due(Phase.ENDORSED)
             parameters.check_session(request)
+            if self._accepted < set(request.contributors) <= self._commitments.keys():
+                raise UnexpectedMessage(
+                    f"asked to open a sum of {len(request.contributors)}, but {len(self._accepted)} were relayed to "
+                    "this member: relay the others again, then ask again"
+                )
         with self._step(Phase.ENDORSED, Phase.COMPLETED):
             share, self._share = self._share, None
             if share is None or self._sum is None:
@@ -216,6 +223,9 @@ class CommitteeMember(Role):
     def dump(self) -> bytes:
         """Return all that is needed to go on in another process, but for parameters, key share and identity.
 
+        Keep it after each contribution that was relayed, too, before whoever relays may forget it: without it, this
+        member cannot open.
+
         Security: keep it before the endorsement or the opening that it follows leaves. Restore a dump once, and never
         an older one than the last answer: a second endorsement or opening could tell two sums apart by one update.
         """
@@ -240,6 +250,7 @@ class CommitteeMember(Role):
         workers: int = 1,
         random: RandomBytes = SYSTEM,
         key_use: Remembers | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> CommitteeMember:
         """Restore what `dump` returned; the other arguments as on construction.
 
@@ -248,12 +259,12 @@ class CommitteeMember(Role):
             ParameterError: as on construction.
         """
         state = load(dumped, MemberState, parameters)
-        member = cls(parameters, share, identity, workers=workers, random=random, key_use=key_use)
+        member = cls(parameters, share, identity, workers=workers, random=random, key_use=key_use, elsewhere=elsewhere)
         if state.member != member.member:
             raise StateError(f"the dump is of member {state.member}, not {member.member}")
         if state.phase is Phase.ENDORSED:
             member._commitments, member._accepted = state.commitments, set(state.accepted)
-            member._sum = accumulator_of(parameters, workers, state.product, state.accepted)
+            member._sum = accumulator_of(parameters, workers, state.product, state.accepted, elsewhere)
         elif state.phase is not Phase.NEW:
             member._share = None
         member.phase, member._request, member._answer = state.phase, state.request, state.answer

@@ -101,6 +101,11 @@ class Opening(Message, frozen=True, tag="paillier/v1/opening"):
     challenge: Annotated[bytes, Meta(min_length=CHALLENGE_BYTES, max_length=CHALLENGE_BYTES)]
     response: Annotated[bytes, Meta(max_length=_MAX_RESPONSE_BYTES)]
 
+    def __post_init__(self) -> None:
+        """Refuse a response that is longer than it takes; what is decoded raises MalformedMessage then."""
+        if self.response[:1] == b"\0":
+            raise ValueError("a response begins with a zero")
+
     def partial(self, member: int) -> PartialOpening:
         """Return the partial opening as of the member that sent this."""
         return PartialOpening(member, self.roots, Proof(self.challenge, int.from_bytes(self.response, "big")))

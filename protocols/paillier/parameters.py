@@ -33,7 +33,7 @@ class RoundParameters:
         members: the committee, by name, with their public keys. A member's number is that of its key share.
         min_contributors: the committee opens no sum of fewer; at least 2.
         nonce: 32 bytes that no other round has.
-        corrupt_members: how many members may collude with the aggregator.
+        corrupt_members: how many members may collude with the aggregator; a third of them, rounded down, unless stated.
         corrupt_contributors: how many contributors may; a third of them, rounded down, unless stated. A sum of
             `min_contributors` has at least two others in it.
 
@@ -49,7 +49,7 @@ class RoundParameters:
     members: Participants
     min_contributors: int
     nonce: bytes
-    corrupt_members: int = 0
+    corrupt_members: int | None = None
     corrupt_contributors: int | None = None
 
     def __post_init__(self) -> None:
@@ -77,6 +77,8 @@ class RoundParameters:
         if len(self.nonce) != HASH_BYTES:
             raise ParameterError(f"the nonce has {len(self.nonce)} bytes, but must have {HASH_BYTES}")
         check_quorum(self.key.threshold, self.key.num_members, self.corrupt_members)
+        if self.length < 1:
+            raise ParameterError(f"length is {self.length}, but must be 1 at least")
         _ = self.lanes
 
     def _check_kinds(self) -> None:
@@ -85,11 +87,16 @@ class RoundParameters:
             if not isinstance(getattr(self, name), kind):
                 raise ParameterError(f"{name} is a {type(getattr(self, name)).__name__}, but must be a {kind.__name__}")
         for name in ("length", "min_contributors", "corrupt_members", "corrupt_contributors"):
-            if not (name == "corrupt_contributors" and self.corrupt_contributors is None):
+            if not (name.startswith("corrupt_") and getattr(self, name) is None):
                 object.__setattr__(self, name, whole(name, getattr(self, name)))
         if not isinstance(self.nonce, bytes | bytearray | memoryview):
             raise ParameterError(f"the nonce is a {type(self.nonce).__name__}, but must be {HASH_BYTES} bytes")
         object.__setattr__(self, "nonce", bytes(self.nonce))
+
+    @property
+    def max_corrupt_members(self) -> int:
+        """How many members may collude with the aggregator, as stated or by default."""
+        return check_quorum(self.key.threshold, self.key.num_members, self.corrupt_members)
 
     @property
     def max_corrupt_contributors(self) -> int:
@@ -127,7 +134,7 @@ class RoundParameters:
             codec.max_weight,
             self.length,
             self.min_contributors,
-            self.corrupt_members,
+            self.max_corrupt_members,
             self.max_corrupt_contributors,
         )
         return digest(
@@ -139,6 +146,7 @@ class RoundParameters:
             *(number.to_bytes(8, "big") for number in numbers),
             _roster(self.contributor_keys),
             _roster(self.member_keys),
+            *("\n".join(roster).encode() for roster in (self.contributors, self.members)),
         )
 
     @property
@@ -258,8 +266,13 @@ class RoundParameters:
             raise MalformedMessage("a contribution with a proof, in a round that does without")
 
 
-def check_quorum(threshold: int, members: int, corrupt: int = 0) -> None:
-    """Return if there are quorums, and any two share an honest member; raise ParameterError otherwise."""
+def check_quorum(threshold: int, members: int, corrupt: int | None = None) -> int:
+    """Return how many members may be corrupt: a third, rounded down, unless stated.
+
+    Raises:
+        ParameterError: there are no quorums, or two of them need not share an honest member.
+    """
+    corrupt = members // 3 if corrupt is None else corrupt
     if threshold > members:
         raise ParameterError(f"threshold {threshold} of {members} members: nobody could open a sum; lower it")
     if corrupt < 0 or threshold <= corrupt:
@@ -267,8 +280,9 @@ def check_quorum(threshold: int, members: int, corrupt: int = 0) -> None:
     if 2 * threshold <= members + corrupt:
         raise ParameterError(
             f"with threshold {threshold} of {members} and {corrupt} corrupt, two quorums can open two sums: deal a "
-            f"threshold of at least {(members + corrupt) // 2 + 1}"
+            f"threshold of at least {(members + corrupt) // 2 + 1}, or state fewer corrupt members"
         )
+    return corrupt
 
 
 def _roster(entries: Mapping[int, bytes]) -> bytes:

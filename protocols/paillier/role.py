@@ -52,6 +52,7 @@ class Role(OneCopy, ABC):
         Raises:
             EncodingError: the inputs cannot be encoded; nothing changes.
             MalformedMessage, UnexpectedMessage: not a message for this party, session or time; nothing changes.
+            AuthenticationFailed: of a contribution that was relayed to a member, leaves everything as it was.
             SecAggError: any other ends the round for this party.
         """
         with self._alone():

@@ -56,10 +56,12 @@ class EncryptedUpdate:
     Args:
         vector: the update.
         proof: as `secagg.paillier.encrypt_and_prove` gives it.
+        num_clipped: how many of its numbers the encoding's clip has changed; its author's own business.
     """
 
     vector: EncryptedVector
     proof: bytes = field(repr=False)
+    num_clipped: int = 0
 
 
 class ContributorState(_State, frozen=True, tag="contributor"):
@@ -70,6 +72,7 @@ class ContributorState(_State, frozen=True, tag="contributor"):
     update: EncryptedUpdate | None = None
     request: bytes = b""
     answer: bytes = b""
+    num_clipped: int = 0
 
 
 class MemberState(_State, frozen=True, tag="member"):

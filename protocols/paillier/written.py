@@ -58,7 +58,7 @@ def write_parameters(parameters: RoundParameters) -> bytes:
             _roster(parameters.members),
             parameters.min_contributors,
             parameters.nonce,
-            parameters.corrupt_members,
+            parameters.max_corrupt_members,
             parameters.max_corrupt_contributors,
         )
     )

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from secagg.errors import ContradictoryRequest, EncodingError, MalformedMessage, SecAggError, UnexpectedMessage
+from secagg.errors import ContradictoryRequest, EncodingError, SecAggError
 
 from ..core.framing import printable
 from ..core.machine import Participant
@@ -26,7 +26,7 @@ from ..statistics.site import Site
 from .connection import Connection, RequestRefusedError
 from .forgetting import LOOK_SECONDS, forget_gone
 from .kept import Folder, Kept
-from .parties import Answers, InputsError, MaskingParty, Party, check_session, inputs_for
+from .parties import Answers, InputsError, MaskingParty, Party, changed_nothing, check_session, inputs_for
 from .sessions import Terms, read_terms
 from .views import Letter
 
@@ -359,8 +359,6 @@ class _Session:
             answer = await asyncio.to_thread(participant.respond, letter.body, inputs)
             self._party.check(participant, terms)
             await asyncio.to_thread(self._party.count, participant, self._session, self._folder)
-        except (UnexpectedMessage, MalformedMessage):
-            return b""  # nothing has changed: it is for another time, or another process has answered it
         except InputsError as error:
             own = str(error.__cause__ or "")
             raise _RefusedError("InputsError", f"the inputs could not be made: {error}", own) from None
@@ -368,6 +366,8 @@ class _Session:
             told = "the inputs do not fit what is asked: names, lengths or bounds; the member was told which"
             raise _RefusedError("EncodingError", told, str(error)) from None
         except SecAggError as error:
+            if changed_nothing(error, participant):
+                return b""  # it is for another time, or another process has answered it
             raise _RefusedError(type(error).__name__, str(error)) from None
         if answer:
             await self._keep(self._kept.sequence if self._kept else 0)

@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
-from secagg.errors import ContradictoryRequest, ParameterError, QueryRefused, SecAggError
+from secagg.errors import (
+    AuthenticationFailed,
+    ContradictoryRequest,
+    MalformedMessage,
+    ParameterError,
+    QueryRefused,
+    SecAggError,
+    UnexpectedMessage,
+)
 from secagg.paillier import KeyShare, NoisePool
 from secagg.signatures import Identity
 
@@ -19,6 +27,7 @@ from ..paillier.contributor import Contributor
 from ..paillier.key_use import Remembers
 from ..paillier.member import CommitteeMember
 from ..paillier.parameters import RoundParameters
+from ..paillier.state import Phase
 from ..statistics.site import Site
 from .kept import Folder
 from .sessions import Kind, Terms, Which
@@ -134,6 +143,7 @@ class PaillierParty:
         share: of the key, for the committee.
         key_use: remembers what the share was used for.
         noise: encrypted zeros for a contribution, made beforehand.
+        told: called with how many numbers of its update the clip has changed, if it has, before that is committed to.
     """
 
     parameters: RoundParameters
@@ -142,6 +152,7 @@ class PaillierParty:
     share: KeyShare | None = None
     key_use: Remembers | None = None
     noise: NoisePool | None = None
+    told: Callable[[int], None] = lambda num_clipped: None
 
     @property
     def once(self) -> bool:
@@ -166,7 +177,9 @@ class PaillierParty:
         """Return: all is bound to the parameters that the member has."""
 
     def count(self, participant: Participant, session: str, folder: Folder) -> None:
-        """Return: a member's parameters are of one round."""
+        """Tell what was clipped. Nothing is to be noted: a member's parameters are of one round."""
+        if isinstance(participant, Contributor) and participant.phase is Phase.COMMITTED and participant.num_clipped:
+            self.told(participant.num_clipped)
 
     def _agree(self, terms: Terms) -> None:
         _expect(terms, Which.PAILLIER)
@@ -184,6 +197,16 @@ def check_session(session: str, terms: Terms) -> None:
     proposed = terms.proposed
     if isinstance(proposed, RoundParameters) and proposed.session.hex() != session:
         raise ContradictoryRequest("the session is not the round that its parameters are of")
+
+
+def changed_nothing(error: SecAggError, participant: Participant) -> bool:
+    """Tell whether a participant that has refused a message goes on, as if that had not come.
+
+    A committee member goes on when a contribution that was relayed to it is not its author's: that alone is left out.
+    """
+    if isinstance(error, AuthenticationFailed):
+        return not participant.ended
+    return isinstance(error, UnexpectedMessage | MalformedMessage)
 
 
 def inputs_for(answers: Answers, terms: Terms) -> Callable[[], Inputs]:

@@ -167,7 +167,7 @@ class Session(Generic[C, P]):
                 continue
             receipts[name] = outcome
             self._place.delivered(name)
-            if outcome is Receipt.ACCEPTED:
+            if outcome is not Receipt.LATE:
                 for recipient in sorted(self.coordinator.relay_to - frozenset(silent)):
                     self._answer(phase, recipient, data)
         return receipts

@@ -121,6 +121,7 @@ def simulate(
     key_bits: int,
     committee: int,
     threshold: int,
+    corrupt_members: int | None = None,
     dropout: float = 0.0,
     workers: int = 1,
     engine: Engine | None = None,
@@ -138,11 +139,22 @@ def simulate(
     if not 0 <= dropout < 1:
         raise ParameterError(f"dropout is {dropout}, but must be from 0 to below 1")
     # Dealing takes long: what is impossible is refused before.
-    check_quorum(threshold, committee)
+    integers.positive("workers", workers)
+    check_quorum(threshold, committee, corrupt_members)
     _survivors(clients, dropout)
     tick = announce("dealing the key (searching two safe primes)", 0)
     key, shares = deal(threshold, committee, key_bits=key_bits, progress=tick)
-    return run_round(key, shares, clients, dim, dropout=dropout, workers=workers, engine=engine, announce=announce)
+    return run_round(
+        key,
+        shares,
+        clients,
+        dim,
+        corrupt_members=corrupt_members,
+        dropout=dropout,
+        workers=workers,
+        engine=engine,
+        announce=announce,
+    )
 
 
 def _survivors(clients: int, dropout: float) -> int:
@@ -158,6 +170,7 @@ def run_round(
     clients: int,
     dim: int,
     *,
+    corrupt_members: int | None = None,
     dropout: float = 0.0,
     workers: int = 1,
     engine: Engine | None = None,
@@ -178,6 +191,7 @@ def run_round(
         members=Participants({name: identity.public_bytes for name, identity in committee.items()}),
         min_contributors=minimum,
         nonce=os.urandom(32),
+        corrupt_members=corrupt_members,
         corrupt_contributors=min(clients // 3, minimum - 2),
     )
     lost_members = min(int(dropout * key.num_members), key.num_members - key.threshold)

@@ -116,6 +116,14 @@ def whole(name: str, value: object) -> int:
         raise ParameterError(f"{name} is {value!r:.50}, but must be an integer") from None
 
 
+def positive(name: str, value: object) -> int:
+    """Return an integer as `whole` does; raise ParameterError if it is below 1, too."""
+    number = whole(name, value)
+    if number < 1:
+        raise ParameterError(f"{name} is {number}, but must be 1 at least")
+    return number
+
+
 def _index(value: Any) -> int:
     if isinstance(value, bool):
         raise TypeError

@@ -17,7 +17,7 @@ from ..derivation import Label, digest
 from ..errors import MalformedMessage, ParameterError
 from ..randomness import SYSTEM, RandomBytes, below
 from . import moduli
-from .integers import Integer, backend, expand, to_bytes, width
+from .integers import Integer, backend, expand, to_bytes, whole, width
 from .powers import powmod_all
 
 DEFAULT_KEY_BITS = 3072
@@ -262,7 +262,8 @@ def generate(key_bits: int = DEFAULT_KEY_BITS, *, _min_bits: int = moduli.MIN_KE
     Raises:
         ParameterError: fewer than 2048 bits or more than 8192, an odd number, or phe is not installed.
     """
-    if not (isinstance(key_bits, int) and _min_bits <= key_bits <= moduli.MAX_KEY_BITS and key_bits % 2 == 0):
+    key_bits = whole("key_bits", key_bits)
+    if not (_min_bits <= key_bits <= moduli.MAX_KEY_BITS and key_bits % 2 == 0):
         raise ParameterError(
             f"key_bits is {key_bits!r}, but must be even and from {_min_bits} to {moduli.MAX_KEY_BITS}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from .integers import Integer, Progress, backend
+from .integers import Integer, Progress, backend, positive
 from .montgomery import montgomery
 from .squares import squares
 
@@ -33,8 +33,11 @@ def powmod_all(
         root: its square root, where it is the square of a number that is known: powers take half as long then.
         workers: threads.
         progress: told of every power.
+
+    Raises:
+        ParameterError: workers is no positive integer.
     """
-    arithmetic = backend()
+    arithmetic, workers = backend(), positive("workers", workers)
     exponent, modulus = arithmetic.integer(exponent), arithmetic.integer(modulus)
     multiplications = len(bases) * exponent.bit_length()
     abreast = montgomery(int(modulus), multiplications) if root is None else squares(int(root), multiplications)

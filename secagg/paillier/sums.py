@@ -7,15 +7,18 @@ without it. That keeps the check's price, half a multiplication when asked of ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from multiprocessing import get_context
 from types import TracebackType
-from typing import Any, Protocol, Self, final
+from typing import Any, NoReturn, Protocol, Self, final
 
-from ..errors import MalformedMessage, ParameterError, StateError
+from ..errors import MalformedMessage, StateError
 from . import integers
 from .integers import backend
 from .keys import PublicKey
@@ -28,6 +31,9 @@ from .vectors import EncryptedVector, check_header, rerandomise
 @final
 class Accumulator:
     """The running sum of encrypted vectors. Memory: one vector, and the batch that is being added.
+
+    Threads may call any method at any time; batches are added one after another. A sum is neither copied nor pickled,
+    and not used in a forked process: copies would share positions, but not the count of what is in them.
 
     Args:
         public_key: the key that everyone encrypts under.
@@ -46,14 +52,13 @@ class Accumulator:
     def __init__(
         self, public_key: PublicKey, lanes: Lanes, *, max_addends: int, workers: int = 1, parts: Parts | None = None
     ) -> None:
-        workers, max_addends = integers.whole("workers", workers), integers.whole("max_addends", max_addends)
-        if workers < 1 or max_addends < 1:
-            raise ParameterError(f"workers is {workers} and max_addends {max_addends}, but both must be positive")
+        workers, max_addends = integers.positive("workers", workers), integers.positive("max_addends", max_addends)
         self.public_key = public_key
         self.lanes = lanes
         self.max_addends = max_addends
         self.num_addends = 0
         self._torn = False
+        self._lock, self._process = threading.RLock(), os.getpid()
         count = lanes.num_plaintexts
         edges = [count * worker // workers for worker in range(workers + 1)]
         size = public_key.ciphertext_bytes
@@ -79,9 +84,12 @@ class Accumulator:
             sender -> why its vector was refused. The others are in the sum.
 
         Raises:
-            StateError: an earlier batch was interrupted while it was kept.
+            StateError: an earlier batch was interrupted while it was kept, or this is a forked process.
         """
-        self._check_whole()
+        with self._alone():
+            return self._add(vectors)
+
+    def _add(self, vectors: Mapping[int, EncryptedVector]) -> dict[int, MalformedMessage]:
         rejected: dict[int, MalformedMessage] = {}
         accepted: list[int] = []
         addends = self.num_addends
@@ -122,26 +130,35 @@ class Accumulator:
         Security: not for sending: whoever knows the addends can recognise it. `total` is.
 
         Raises:
-            StateError: nothing was added yet, or a batch was interrupted while it was kept.
+            StateError: nothing was added yet, a batch was interrupted while it was kept, or this is a forked process.
         """
-        self._check_whole()
-        if not self.num_addends:
-            raise StateError("nothing was added yet: an empty sum has no ciphertext")
-        data = b"".join(self._call("product", [()] * len(self._slices)))
-        key, lanes = self.public_key, self.lanes
-        return EncryptedVector(key.fingerprint, lanes.lane_bits, lanes.length, self.num_addends, data)
+        with self._alone():
+            if not self.num_addends:
+                raise StateError("nothing was added yet: an empty sum has no ciphertext")
+            data = b"".join(self._call("product", [()] * len(self._slices)))
+            key, lanes = self.public_key, self.lanes
+            return EncryptedVector(key.fingerprint, lanes.lane_bits, lanes.length, self.num_addends, data)
 
     def close(self) -> None:
         """End the worker processes."""
         for part in self._slices:
             part.close()
 
-    def _check_whole(self) -> None:
-        if self._torn:
-            raise StateError(
-                "a batch was interrupted while it was kept, so that some positions may hold it and others not: start "
-                "the sum again"
-            )
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other threads out between trial and keeping: a batch of theirs would be kept in place of this one."""
+        if self._process != os.getpid():
+            raise StateError(f"this sum belongs to process {self._process}: start one after the fork")
+        with self._lock:
+            if self._torn:
+                raise StateError(
+                    "a batch was interrupted while it was kept, so that some positions may hold it and others not: "
+                    "start the sum again"
+                )
+            yield
+
+    def __reduce__(self) -> NoReturn:
+        raise StateError("a sum is neither copied nor pickled: add its product to a sum of its own")
 
     def _stage(self, vectors: list[memoryview]) -> frozenset[int]:
         arguments = [([bytes(vector[low:high]) for vector in vectors],) for low, high in self._bounds]

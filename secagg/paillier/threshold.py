@@ -61,16 +61,7 @@ class ThresholdKey:
         object.__setattr__(self, "member_keys", keys)
         if not isinstance(self.public_key, PublicKey):
             raise ParameterError(f"public_key is a {type(self.public_key).__name__}, but must be a PublicKey")
-        if not isinstance(self.one_session_without_proofs, bool):
-            raise ParameterError(
-                f"one_session_without_proofs is {self.one_session_without_proofs!r:.50}, but must be a bool"
-            )
-        members = len(self.member_keys)
-        if not 2 <= members <= MAX_MEMBERS or not 2 <= self.threshold <= members:
-            raise ParameterError(
-                f"threshold {self.threshold} of {members} members, but it must be from 2 to their number, and they at "
-                f"most {MAX_MEMBERS}: a threshold of 1 makes everyone a holder of the key"
-            )
+        _check_committee(self.threshold, len(self.member_keys), self.one_session_without_proofs)
         numbers = (self.generator, *self.member_keys)
         if min(numbers) < 2 or max(numbers) >= self.public_key.n or not all_invertible(numbers, self.public_key.n):
             raise ParameterError("a verification key is not an invertible residue from 2 to n - 1")
@@ -94,6 +85,16 @@ class ThresholdKey:
             self.threshold.to_bytes(4, "big"),
             bytes([self.one_session_without_proofs]),
             *(to_bytes(number, size) for number in numbers),
+        )
+
+
+def _check_committee(threshold: int, members: int, one_session_without_proofs: object) -> None:
+    if not isinstance(one_session_without_proofs, bool):
+        raise ParameterError(f"one_session_without_proofs is {one_session_without_proofs!r:.50}, but must be a bool")
+    if not 2 <= members <= MAX_MEMBERS or not 2 <= threshold <= members:
+        raise ParameterError(
+            f"threshold {threshold} of {members} members, but it must be from 2 to their number, and they at most "
+            f"{MAX_MEMBERS}: a threshold of 1 makes everyone a holder of the key"
         )
 
 
@@ -162,6 +163,7 @@ def deal(
     """
     threshold, num_members = whole("threshold", threshold), whole("num_members", num_members)
     key_bits = whole("key_bits", key_bits)
+    _check_committee(threshold, num_members, one_session_without_proofs)  # before the search, which takes minutes
     if not (moduli.MIN_KEY_BITS <= key_bits <= moduli.MAX_KEY_BITS and key_bits % 2 == 0):
         raise ParameterError(
             f"key_bits is {key_bits}, but must be even and from {moduli.MIN_KEY_BITS} to {moduli.MAX_KEY_BITS}"
@@ -184,10 +186,6 @@ def _deal(
     random: RandomBytes = SYSTEM,
 ) -> tuple[ThresholdKey, list[KeyShare]]:
     """Deal with given safe primes: draw the generator's root, then the coefficients of x, x**2 and so on."""
-    if not 2 <= num_members <= MAX_MEMBERS or not 2 <= threshold <= num_members:
-        raise ParameterError(
-            f"threshold {threshold} of {num_members} members, but 2 <= threshold <= members <= {MAX_MEMBERS}"
-        )
     public_key = PublicKey(p * q, _min_bits=min_bits)
     n, order = public_key.n, (p // 2) * (q // 2)
     powmod = backend().powmod

@@ -133,6 +133,7 @@ class Parameters:
             }
             for role in ("contributors", "members")
         }
+        parties = self.identities.items()
         numbers = [own[name] for name in ("value_bits", "num_summands", "max_weight", "length")]
         numbers += [own["min_contributors"], own["corrupt_members"], own["corrupt_contributors"]]
         self.session = digest(
@@ -144,6 +145,7 @@ class Parameters:
             *map(_u64, numbers),
             _pairs(self.identities["contributors"]),
             _pairs(self.identities["members"]),
+            *("\n".join(vector[role][str(i)]["name"] for i in sorted(own)).encode() for role, own in parties),
         )
 
     def encrypt(self, author: int, given: Vector) -> tuple[bytes, bytes]:
@@ -202,7 +204,10 @@ class Parameters:
             require(raised < 1 << self.lane_bits * count, "EncodingError")
             residues += [((raised >> self.lane_bits * i) % (2 * half)) ^ half for i in range(count)]
         levels = self.codec.decode(residues, present)
-        return levels[: self.length], levels[-1] if self.weighted else present
+        sums, weight = levels[: self.length], levels[-1] if self.weighted else present
+        require(0 <= weight <= present * self.codec.max_weight, "EncodingError")
+        require(max(map(abs, sums)) <= weight * self.codec.max_level, "EncodingError")
+        return sums, weight
 
     def listed(self, commitments: dict[int, bytes]) -> bytes:
         return digest("PAILLIER_COMMITMENTS", self.session, _pairs(commitments))
@@ -334,6 +339,8 @@ class Round:
 
     def _open(self, party: int, request: Vector) -> bytes:
         p, asked = self.p, request["contributors"]
+        wanting = set(self.accepted) < set(asked) <= set(self.commitments)
+        require(not wanting, "UnexpectedMessage")
         require(asked == sorted(self.accepted), "ContradictoryRequest")
         require(len(asked) >= p.minimum, "ContradictoryRequest")
         context = self.context()
@@ -372,6 +379,7 @@ class Round:
             case "contributions":
                 self._accept(party, message)
             case "openings":
+                require(message["response"][:1] != b"\0", "MalformedMessage", party)
                 require(message["sum_digest"] == self.context(), "UnexpectedMessage", party)
                 self.openings[party] = message
 

@@ -72,7 +72,7 @@ def _round() -> RoundParameters:
     parties = {name: Identity(bytes([at]) * 32).public_bytes for at, name in enumerate("abcdef", 1)}
     contributors, members = ({name: parties[name] for name in names} for names in ("def", "abc"))
     codec = FixedPoint(1.0, 16, 3)
-    return RoundParameters(key, codec, 4, Participants(contributors), Participants(members), 3, bytes(32))
+    return RoundParameters(key, codec, 4, Participants(contributors), Participants(members), 3, bytes(32), 0)
 
 
 def dealt_key(data: bytes) -> None:

@@ -300,7 +300,9 @@ def session_seeds() -> dict[str, list[bytes]]:
         Participants({f"{role}-{at}": bytes([kind, at] * 16) for at in range(3)}) for kind, role in enumerate("cm")
     ]
     key = dealt(2, 3, 2048)[0]
-    parameters = RoundParameters(key, FixedPoint(1.0, 16, 5), 4, *parties, min_contributors=3, nonce=bytes(32))
+    parameters = RoundParameters(
+        key, FixedPoint(1.0, 16, 5), 4, *parties, min_contributors=3, nonce=bytes(32), corrupt_members=0
+    )
     specs = [
         SessionSpec("a sum", RoundConfig(ThreatModel(5), (FloatVector("v", 3),)), names),
         SessionSpec("ages", RoundConfig(ThreatModel(5), Plan(query).vectors), names, Kind.STATISTICS, query=query),

@@ -24,6 +24,7 @@ from protocols.paillier.messages import (
     decode,
     encode,
 )
+from secagg.encoding import Levels, to_residues
 from secagg.paillier import NoisePool, ShortExponents, encrypt_and_prove, integers
 from tests.secagg.paillier.fixed_keys import _PRIMES
 
@@ -32,7 +33,8 @@ from .sessions import drawn, numbers
 Vector = dict[str, Any]
 KEY_BITS, MEMBERS, THRESHOLD, CONTRIBUTORS, LENGTH = 512, 5, 3, 8, 30
 NAME = "paillier"
-SILENT: dict[str, list[int]] = {"commitments": [7], "endorsements": [2], "contributions": [4], "openings": [5]}
+SILENCED = 4
+SILENT: dict[str, list[int]] = {"commitments": [7], "endorsements": [2], "contributions": [SILENCED], "openings": [5]}
 
 
 def _given(*, once: bool = False) -> Vector:
@@ -42,6 +44,7 @@ def _given(*, once: bool = False) -> Vector:
     codec = {"clip": (1.5).hex(), "value_bits": 16, "num_summands": 20, "max_weight": 10, "rounding": "stochastic"}
     members = {
         str(i): {
+            "name": f"member-{i}",
             "identity_private_key": drawn(NAME, i, "member", 32).hex(),
             "proof_nonce": numbers(NAME, i, "proof", 8, 2**112).copy(),
         }
@@ -53,6 +56,7 @@ def _given(*, once: bool = False) -> Vector:
     for i in range(1, CONTRIBUTORS + 1):
         raw = numbers(NAME, i, "values", LENGTH, 3201)
         contributors[str(i)] = {
+            "name": f"contributor-{i}",
             "identity_private_key": drawn(NAME, i, "contributor", 32).hex(),
             "values": [((number - 1600) / 1000).hex() for number in raw],
             "weight": numbers(NAME, i, "weight", 1, 11)[0],
@@ -100,16 +104,7 @@ def _refused(vector: Vector, rounds: list[Vector]) -> Iterator[Vector]:
 def _other_update(vector: Vector, party: int, up: bytes) -> Iterator[tuple[str, str, bytes]]:
     """What a contributor says that changes its mind after it has committed, proves that and signs it."""
     run, said = Run(vector), decode(up, Contribution, max_bytes=1 << 20)
-    parameters = run.parameters
-    update, proof = encrypt_and_prove(
-        np.zeros(parameters.lanes.length, dtype=np.uint32),
-        parameters.lanes,
-        NoisePool(ShortExponents(parameters.key.public_key, random=partial(drawn, NAME, party, "other noise"))),
-        context=parameters.knowledge_context(party),
-        random=lambda size: drawn(NAME, party, "other proof", size - 1) + b"\0",
-    )
-    proof = b"" if parameters.key.one_session_without_proofs else proof
-    other = msgspec.structs.replace(said, ciphertexts=update.data, proof=proof)
+    other = _own(run, said, np.zeros(run.parameters.lanes.length, dtype=np.int64))
     digest = run.parameters.contribution_digest(party, other.vector(), other.proof)
     text = run.parameters.contribution_text(party, said.commitments_digest, digest)
     signature = run.identities["contributors"][party].sign(text)
@@ -118,6 +113,20 @@ def _other_update(vector: Vector, party: int, up: bytes) -> Iterator[tuple[str, 
         "aggregator",
         encode(msgspec.structs.replace(other, signature=signature)),
     )
+
+
+def _own(run: Run, said: Contribution, levels: Levels) -> Contribution:
+    """What was said, with levels of the contributor's own choice and the proof of them, not yet signed."""
+    parameters, party = run.parameters, said.contributor
+    update, proof = encrypt_and_prove(
+        to_residues(levels, parameters.codec.modulus_bits),
+        parameters.lanes,
+        NoisePool(ShortExponents(parameters.key.public_key, random=partial(drawn, NAME, party, "other noise"))),
+        context=parameters.knowledge_context(party),
+        random=lambda size: drawn(NAME, party, "other proof", size - 1) + b"\0",
+    )
+    proof = b"" if parameters.key.one_session_without_proofs else proof
+    return msgspec.structs.replace(said, ciphertexts=update.data, proof=proof)
 
 
 def _defects(phase: str, down: bytes, up: bytes) -> Iterator[tuple[str, str, bytes]]:
@@ -173,10 +182,13 @@ def _defects(phase: str, down: bytes, up: bytes) -> Iterator[tuple[str, str, byt
             yield "for another list", "aggregator", answer(commitments_digest=bytes(32))
         case "openings":
             ids = decode(down, OpenRequest, max_bytes=1 << 20).contributors
+            yield "a contributor more, who has committed", "party", request(contributors=sorted([*ids, SILENCED]))
             yield "a contributor missing", "party", request(contributors=ids[1:])
             yield "a contributor twice", "party", request(contributors=[*ids, ids[0]])
             yield "another sum", "party", request(sum_digest=bytes(32))
             yield "of another sum", "aggregator", answer(sum_digest=bytes(32))
+            longer = mapped | {"response": b"\0" + mapped["response"]}
+            yield "a response that begins with a zero", "aggregator", framed(msgspec.msgpack.encode(longer))
 
 
 def _endings(vector: Vector, rounds: list[Vector]) -> Iterator[Vector]:
@@ -200,7 +212,7 @@ def _endings(vector: Vector, rounds: list[Vector]) -> Iterator[Vector]:
         ("a wrong opening is named", SILENT | {"openings": []}, wrong(first[:1])),
         ("too many wrong openings", SILENT, wrong(first[:1])),
     ]
-    cases += [(name, {}, replaced) for name, replaced in _unknown(vector)]
+    cases += [(name, {}, replaced) for name, replaced in (*_unknown(vector), *_weighing(vector))]
     for name, silent, replaced in cases:
         run = Run(vector)
         yield {"name": name, "silent": silent, "replaced": replaced} | outcome_of(
@@ -254,6 +266,17 @@ def _unknown(vector: Vector) -> Iterator[tuple[str, Vector]]:
     ]
     for name, ciphertexts, proof in cases:
         yield name, _hostile(vector, msgspec.structs.replace(own, ciphertexts=ciphertexts, proof=proof))
+
+
+def _weighing(vector: Vector) -> Iterator[tuple[str, Vector]]:
+    """What a contributor encrypts in place of a weight, so that no mean is one: its two messages."""
+    others = sum(given["weight"] for party, given in vector["contributors"].items() if int(party) != HOSTILE)
+    run, said = Run(vector), _shown(vector)[HOSTILE]
+    most = CONTRIBUTORS * run.parameters.codec.max_weight
+    for name, total in (("below zero", -1), ("of nothing", 0), ("beyond all", most + 1)):
+        levels = np.zeros(run.parameters.lanes.length, dtype=np.int64)
+        levels[-1] = total - others
+        yield f"a total weight {name}", _hostile(vector, _own(run, said, levels))
 
 
 def _shown(vector: Vector) -> dict[int, Contribution]:

@@ -37,6 +37,7 @@ from ..outcome import Check, Found, Trials, Unavailable, demand, demand_refusal
 _KEY_BITS = 2048
 _LENGTH = 50
 _CONTRIBUTORS = 5
+_THRESHOLD, _MEMBERS = 3, 4
 
 
 def _need(library: str) -> None:
@@ -48,7 +49,7 @@ def _need(library: str) -> None:
 @cache
 def _dealt() -> tuple[ThresholdKey, list[KeyShare]]:
     """Search two safe primes, once an audit."""
-    return deal(2, 3, key_bits=_KEY_BITS)
+    return deal(_THRESHOLD, _MEMBERS, key_bits=_KEY_BITS)
 
 
 def _sums(trials: Trials) -> Found:
@@ -95,14 +96,16 @@ def _round(trials: Trials) -> Found:
     key, shares = _dealt()
     report = run_round(key, shares, 6, _LENGTH, dropout=0.34)
     demand(report.exact, "the sum that the committee opened is wrong")
-    return Found({"clients": report.clients, "in the sum": report.survivors, "committee": 3, "threshold": 2})
+    return Found(
+        {"clients": report.clients, "in the sum": report.survivors, "committee": _MEMBERS, "threshold": _THRESHOLD}
+    )
 
 
 def _replayed(trials: Trials) -> Found:
     """Let a contributor hand in, as its own, what another one encrypted in an earlier session under the same key."""
     _need("gmpy2")
     key, shares = _dealt()
-    names, officers = Participants.numbered(_CONTRIBUTORS), Participants.numbered(3, "member")
+    names, officers = Participants.numbered(_CONTRIBUTORS), Participants.numbered(_MEMBERS, "member")
     identities = {name: Identity.generate() for name in (*names, *officers)}
     public = {name: identity.public_bytes for name, identity in identities.items()}
     stolen: list[Any] = []

@@ -26,7 +26,7 @@ FILES: dict[str, tuple[str, int]] = {
     "session-private-semi-malicious": ("740b4d4429b2e8c12ccb211cc3ee5760093041a7387d4f308edf311e10d17f5e", 112),
     "session-private-malicious": ("81bbeb54d8da762b16e557096bde52db22855ac1beed5b4fdec6b74ba6dcb5bc", 125),
     "session-private-records": ("fc9d6561822be6a1e46ca4c76235a8d9c0e596989d42dc515af9be7335285ad6", 128),
-    "paillier-round": ("c0320f6c58e5cf86d1b517f099448c5e1446bb4cf43f17e157cc234a2b741300", 100),
-    "paillier-round-once": ("4618acd7d2e26c4b7e61f52e1b4e77dacec10a951e01e7f2ee9c0a8fd16568eb", 86),
+    "paillier-round": ("87aeea35cd932096702f9a0c4aefa5a87e544fd37e495423f7d447a517a009f8", 105),
+    "paillier-round-once": ("a9a67ee9296641f37b6e422bb8c3db0e00ac340a8dfde51174ae28f60ff9d24e", 91),
     "ledger": ("b84b0cac7813b52f4a82a9782aed94a0d7c36c092ab31dfc850881ae2f0ae6e0", 124),
 }

@@ -78,9 +78,8 @@ class Run:
             role: {int(i): Identity(bytes.fromhex(one["identity_private_key"])) for i, one in vector[role].items()}
             for role in ("contributors", "members")
         }
-        parties = {role: Participants.numbered(len(ones), role[:-1]) for role, ones in identities.items()}
         public = {
-            role: Participants({parties[role].name(i): one.public_bytes for i, one in ones.items()})
+            role: Participants({vector[role][str(i)]["name"]: one.public_bytes for i, one in ones.items()})
             for role, ones in identities.items()
         }
         self.parameters = RoundParameters(

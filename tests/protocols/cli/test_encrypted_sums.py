@@ -12,10 +12,14 @@ import pytest
 
 from protocols.cli import dealing
 from protocols.cli.app import app
-from protocols.core.identity_files import read_participants
+from protocols.cli.join import _encrypted
+from protocols.core.identity_files import read_identity, read_participants
 from protocols.core.participants import Participants
+from protocols.paillier import Contributor, EncryptedUpdate
 from protocols.paillier.files import read_key, read_round, read_share, write_key, write_share
+from protocols.paillier.state import Phase
 from secagg.errors import AuthenticationFailed, ParameterError
+from secagg.paillier import EncryptedVector
 from tests.command_line import separating_runner
 from tests.secagg.paillier.fixed_keys import dealt
 
@@ -36,14 +40,14 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(dealing, "deal", lambda threshold, members, **_: dealt(threshold, members, 2048))
     ran("keygen", "--out", "keys", *HOSPITALS, *COMMITTEE)
-    ran("paillier", "deal", *COMMITTEE, "--threshold", 2, "--out", "dealt")
+    ran("paillier", "deal", *COMMITTEE, "--threshold", 3, "--out", "dealt")
     ran("paillier", "round", "dealt/committee.json", "keys/roster.json", *ROUND, "--out", "round.parameters")
     return tmp_path
 
 
 def test_a_key_is_dealt_to_files_of_their_owners_alone(folder):
     key, names = read_key(folder / "dealt" / "committee.json")
-    assert (names, key.threshold) == (("agency", "ministry", "university"), 2)
+    assert (names, key.threshold) == (("agency", "ministry", "university"), 3)
     assert stat.S_IMODE((folder / "dealt").stat().st_mode) == 0o700
     parameters = read_round(folder / "round.parameters")
     assert (parameters.key, parameters.members.names) == (key, names)
@@ -69,6 +73,16 @@ def test_two_rounds_under_one_key_have_numbers_of_their_own(folder):
     assert told[0] | {"round": ""} == told[1] | {"round": ""}
     assert told[0]["contributors"] == HOSPITALS
     assert told[0]["committee"] == COMMITTEE
+    assert told[0]["corrupt_members"] == 1  # a third
+
+
+def test_that_no_member_is_corrupt_is_written_down(folder):
+    trusting = ["--corrupt-members", 0]
+    ran("paillier", "deal", *COMMITTEE, "--threshold", 2, *trusting, "--out", "two")
+    made = ["paillier", "round", "two/committee.json", "keys/roster.json", *ROUND, "--out", "two.parameters"]
+    assert "state fewer corrupt members" in ran(*made, code=2)
+    ran(*made, *trusting)
+    assert json.loads(ran("paillier", "show", "two.parameters", "--json"))["corrupt_members"] == 0
 
 
 def test_each_party_may_make_its_own_key_and_hand_over_its_roster(folder):
@@ -89,7 +103,7 @@ def test_each_party_may_make_its_own_key_and_hand_over_its_roster(folder):
 
 def test_nothing_is_overwritten_and_what_failed_leaves_nothing(folder, monkeypatch):
     before = (folder / "dealt" / "agency.share").read_bytes()
-    assert "exists" in ran("paillier", "deal", *COMMITTEE, "--threshold", 2, "--out", "dealt", code=2)
+    assert "exists" in ran("paillier", "deal", *COMMITTEE, "--threshold", 3, "--out", "dealt", code=2)
     again = ["paillier", "round", "dealt/committee.json", "keys/roster.json", *ROUND, "--out", "round.parameters"]
     assert "exists" in ran(*again, code=2)
     assert (folder / "dealt" / "agency.share").read_bytes() == before
@@ -100,12 +114,20 @@ def test_nothing_is_overwritten_and_what_failed_leaves_nothing(folder, monkeypat
         write_share(path, share, name)
 
     monkeypatch.setattr(dealing, "write_share", full)
-    ran("paillier", "deal", *COMMITTEE, "--threshold", 2, "--out", "other", code=2)
+    ran("paillier", "deal", *COMMITTEE, "--threshold", 3, "--out", "other", code=2)
     assert list((folder / "other").iterdir()) == []
 
 
 WRONG = {
-    "a threshold": (["deal", *COMMITTEE, "--threshold", "1", "--out", "x"], "two quorums"),
+    "a threshold": (["deal", *COMMITTEE, "--threshold", "1", "--out", "x"], "would open on their own"),
+    "one that a third of the members defeats": (
+        ["deal", *COMMITTEE, "--threshold", "2", "--out", "x"],
+        "at least 3, or state fewer corrupt members",
+    ),
+    "more corrupt than the key bears": (
+        ["round", "dealt/committee.json", "keys/roster.json", *ROUND, "--corrupt-members", "3", "--out", "x"],
+        "3 corrupt members would open on their own",
+    ),
     "too high a threshold": (["deal", *COMMITTEE, "--threshold", "4", "--out", "x"], "nobody could open"),
     "bits": (["deal", *COMMITTEE, "--threshold", "2", "--key-bits", "512", "--out", "x"], "--key-bits is 512"),
     "a name that is a path": (["deal", "../a", "b", "c", "--threshold", "2", "--out", "x"], "letters, digits"),
@@ -178,6 +200,19 @@ def test_parties_of_a_round_are_checked_before_they_connect(folder, name):
     assert "Traceback" not in done.stderr
 
 
+def test_a_hospital_is_told_what_was_clipped(folder):
+    said = []
+    own = read_identity(folder / "keys" / "hospital-1.pem")
+    party = _encrypted(folder / "round.parameters", None, "hospital-1", own, {"sum": None}, said.append)
+    contributor = Contributor(party.parameters, "hospital-1", own)
+    for num_clipped in (0, 2):
+        contributor.phase = Phase.NEW
+        vector = EncryptedVector(bytes(32), 20, 4, 1, b"")
+        contributor.commit_to(EncryptedUpdate(vector, b"", num_clipped))
+        party.count(contributor, "", None)
+    assert said[1:] == ["2 of 4 numbers were beyond 1 and clipped: the sum has the clipped ones"]
+
+
 def test_a_secret_that_does_not_fit_is_named(folder):
     path = folder / "dealt" / "agency.share"
     facts = json.loads(path.read_text())
@@ -218,4 +253,4 @@ def test_hospitals_and_a_committee_sum_by_processes(folder):
     assert result["survivors"] == HOSPITALS
     np.testing.assert_allclose(result["sums"]["update"], [0.3, -1.5, 0.75, 0.0], atol=1e-3)
     assert [json.loads(out)["phase"] for out, _ in ended] == ["completed"] * 6
-    assert all("3 at least of hospital-1, hospital-2, hospital-3; opened by 2" in err for _, err in ended)
+    assert all("3 at least of hospital-1, hospital-2, hospital-3; opened by 3" in err for _, err in ended)

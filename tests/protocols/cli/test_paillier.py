@@ -12,7 +12,7 @@ from secagg.errors import ParameterError, ThresholdError
 from tests.command_line import separating_runner
 from tests.secagg.paillier.fixed_keys import dealt
 
-SMALL = ("--clients", "4", "--dim", "10", "--committee", "3", "--threshold", "2", "--workers", "1")
+SMALL = ("--clients", "4", "--dim", "10", "--committee", "4", "--threshold", "3", "--workers", "1")
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_a_round_with_dropouts_reports_as_json() -> None:
 
 
 def test_a_round_on_two_workers_reports_as_a_table() -> None:
-    code, out, _ = run("--clients", "4", "--dim", "30", "--committee", "3", "--threshold", "2", "--workers", "2")
+    code, out, _ = run("--clients", "4", "--dim", "30", "--committee", "4", "--threshold", "3", "--workers", "2")
     assert code == 0
     assert "exact" in out
     assert "peak memory" in out
@@ -86,6 +86,8 @@ def test_impossible_rounds_are_refused_with_a_reason(arguments: list[str]) -> No
     [
         ["--committee", "4", "--threshold", "2"],
         ["--committee", "3", "--threshold", "4"],
+        ["--committee", "3", "--threshold", "2"],
+        ["--committee", "4", "--threshold", "3", "--corrupt-members", "2"],
         ["--clients", "3", "--dropout", "0.9"],
     ],
 )
@@ -121,7 +123,9 @@ def test_it_is_mounted() -> None:
 
 
 def test_the_simulation_refuses_too() -> None:
-    simulate = partial(paillier_simulation.simulate, key_bits=2048, committee=3, threshold=2)
+    simulate = partial(paillier_simulation.simulate, key_bits=2048, committee=4, threshold=3)
     for dropout in (-0.1, 1.0):
         with pytest.raises(ParameterError):
             simulate(5, 5, dropout=dropout)
+    with pytest.raises(ParameterError, match="workers"):
+        simulate(5, 5, workers=0)

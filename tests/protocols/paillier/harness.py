@@ -106,7 +106,7 @@ def make_parameters(
     nonce: bytes = bytes(32),
     threshold: int = THRESHOLD,
     members: int = MEMBERS,
-    corrupt_members: int = 0,
+    corrupt_members: int | None = 0,
     corrupt_contributors: int | None = 0,
     length: int = LENGTH,
     one_session_without_proofs: bool = False,

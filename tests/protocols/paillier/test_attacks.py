@@ -7,14 +7,16 @@ from protocols.paillier.messages import Contribution, OpenRequest, RevealRequest
 from protocols.paillier.state import Phase
 from secagg.errors import (
     AuthenticationFailed,
+    ParameterError,
     PeerError,
     StateError,
     ThresholdError,
     UnexpectedMessage,
 )
-from secagg.paillier import Accumulator
+from secagg.paillier import Accumulator, combine, open_partially
+from tests.secagg.paillier.fixed_keys import dealt
 
-from .harness import Session, identity, make_parameters, update
+from .harness import Session, identity, levels, make_parameters, update
 
 
 def until_opening() -> tuple[Session, OpenRequest]:
@@ -133,6 +135,33 @@ def test_an_update_cannot_be_made_from_another_clients() -> None:
         with pytest.raises(AuthenticationFailed, match="committed") as caught:
             refuse()
         assert caught.value.culprits == {2}
+
+
+def test_quorums_that_meet_in_a_corrupt_member_read_one_update() -> None:
+    """Two of three, one of them corrupt: each honest one opens the sum that it has, and the third opens both with it.
+
+    Who states that no member is corrupt takes that upon itself; unless stated, one of three may be.
+    """
+    with pytest.raises(ParameterError, match="at least 3, or state fewer"):
+        make_parameters(threshold=2, members=3, corrupt_members=None)
+    session = Session(make_parameters(threshold=2, members=3, corrupt_members=0))
+    parameters, key = session.parameters, session.parameters.key
+    request = session.endorse(session.commit(), {1, 2})
+    shown = {i: contributor.reveal(request) for i, contributor in session.contributors.items()}
+    summed = []
+    for member, ids in ((1, [1, 2, 3, 4, 5]), (2, [1, 2, 3, 4])):
+        total = Accumulator(key.public_key, parameters.lanes, max_addends=5)
+        for i in ids:
+            session.members[member].receive(i, shown[i])
+            total.add(shown[i].vector(), sender=i)
+        product = total.product()
+        context = parameters.sum_digest(shown[1].commitments_digest, ids, product)
+        said = session.members[member].open(OpenRequest(parameters.session, ids, context)).partial(member)
+        own = open_partially(dealt(2, 3)[1][2], product, parameters.lanes, context=context)
+        opened = combine(key, product, parameters.lanes, {member: said, 3: own}, context=context)
+        residues = parameters.lanes.unpack(opened.plaintexts, key.public_key.n)
+        summed.append(parameters.codec.decode_levels(residues, num_summands=len(ids)))
+    assert (summed[0] - summed[1] == levels(parameters, {5: 1})).all()
 
 
 def test_two_lists_of_commitments_find_no_two_quorums() -> None:

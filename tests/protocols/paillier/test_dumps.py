@@ -6,20 +6,23 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
 
 from protocols.core import dumps
 from protocols.paillier.aggregator import Aggregator
+from protocols.paillier.contributions import check_all
 from protocols.paillier.contributor import Contributor
 from protocols.paillier.member import CommitteeMember
 from protocols.paillier.messages import CommitmentList, encode
 from protocols.paillier.parameters import RoundParameters
 from protocols.paillier.state import AggregatorPhase, MemberState, Phase
+from protocols.simulation.driver import Session as Running
 from secagg.encoding import FixedPoint, Rounding
-from secagg.errors import ContradictoryRequest, ParameterError, PeerError, StateError
-from secagg.paillier import Lanes, encrypt
+from secagg.errors import ContradictoryRequest, ParameterError, PeerError, StateError, UnexpectedMessage
+from secagg.paillier import Lanes, encrypt, sums
 from tests.secagg.paillier.fixed_keys import dealt, noise
 
 from .harness import LENGTH, ByNumber, Session, identity, make_parameters, update
@@ -198,6 +201,68 @@ def test_no_dump_holds_a_share_or_an_update_in_clear() -> None:
         assert secret.to_bytes(32, "big").lstrip(b"\0")[:16] not in dumped
         assert encoded[:16] not in dumped
         assert update(1).tobytes()[:16] not in dumped
+
+
+def test_a_contribution_that_a_crash_kept_from_members_is_relayed_when_it_comes_again() -> None:
+    """The aggregator dumped what it took in, and died before it relayed that."""
+    session = Session(make_parameters(3))
+    session.endorse(session.commit())
+    machine, parameters = session.aggregator.machine, session.parameters
+    names: dict[str, Any] = {parameters.contributors.name(i): each for i, each in session.contributors.items()}
+    names |= {parameters.members.name(i): member for i, member in session.members.items()}
+    for name, request in machine.outgoing().items():
+        shown = names[name].respond(request)
+        machine.receive(name, shown)
+        for member in machine.relay_to if name != "contributor-3" else ():
+            names[member].respond(shown)
+    restored = Aggregator.load(machine.dump(), parameters)
+    running = Running(restored, names.__getitem__, lambda name: {})
+    session.check(running.run(), {1, 2, 3})
+    assert running.refusals == []
+
+
+def test_a_member_that_lacks_a_contribution_waits_for_it() -> None:
+    session = Session(make_parameters(3))
+    session.reveal(session.endorse(session.commit()), {1, 2})
+    behind = session.members[1].dump()
+    session.deliver(3, session.contributors[3].reveal(session.aggregator.outgoing()))
+    session.members[1] = CommitteeMember.load(behind, session.parameters, dealt(4, 5)[1][0], identity(1001))
+    to_open = session.ask()
+    with pytest.raises(UnexpectedMessage, match="relay the others again"):
+        session.members[1].respond(encode(to_open))
+    session.members[1].respond(encode(session.contributions[3]))
+    session.check(session.open(to_open), {1, 2, 3})
+
+
+class Counted:
+    """This machine, as if it were others."""
+
+    def __init__(self) -> None:
+        self.checked: list[int] = []
+
+    def parts(self, parameters):
+        return 1
+
+    def part(self, public_key, count, max_addends):
+        return sums._part(public_key, count, max_addends, alone=True)
+
+    def check(self, parameters, commitments, contributions):
+        self.checked += contributions
+        return check_all(parameters, commitments, contributions)
+
+
+def test_what_is_restored_goes_on_elsewhere() -> None:
+    session, elsewhere = Session(make_parameters(3)), Counted()
+    request = session.endorse(session.commit())
+    session.reveal(request, {1})
+    share = dealt(4, 5)[1][0]
+    session.aggregator = ByNumber(Aggregator.load(session.aggregator.dump(), session.parameters, elsewhere=elsewhere))
+    session.members[1] = CommitteeMember.load(
+        session.members[1].dump(), session.parameters, share, identity(1001), elsewhere=elsewhere
+    )
+    session.reveal(request, {2, 3})
+    assert elsewhere.checked == [2, 2, 3, 3]
+    session.check(session.open(session.ask()), {1, 2, 3})
 
 
 def test_two_threads_get_one_answer() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import stat
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +19,7 @@ from protocols.core import dumps
 from protocols.core.machine import Inputs
 from protocols.paillier.aggregator import Aggregator
 from protocols.paillier.contributor import Contributor
+from protocols.paillier.key_use import KeyUse
 from protocols.paillier.member import CommitteeMember
 from protocols.paillier.messages import CommitmentList, OpenRequest, RevealRequest, encode
 from protocols.paillier.state import AggregatorState, EncryptedUpdate, Phase
@@ -111,7 +114,7 @@ INTEGERS = ("length", "min_contributors", "corrupt_members", "corrupt_contributo
 @pytest.mark.parametrize("bad", [2.0, "2", True, None, np.float64(3), np.array([3]), [3]])
 def test_parameters_that_are_no_integers_are_refused_by_name(name: str, bad: object) -> None:
     parameters = make_parameters(min_contributors=3)
-    if name == "corrupt_contributors" and bad is None:
+    if name.startswith("corrupt_") and bad is None:
         return
     with pytest.raises(ParameterError, match=name):
         replace(parameters, **{name: bad})
@@ -284,6 +287,15 @@ def test_a_batch_names_every_liar_and_keeps_the_rest(workers: int) -> None:
     opened = member.open(to_open)
     assert (opened.sum_digest, opened.roots) == (to_open.sum_digest, session.members[1].open(to_open).roots)
     member.close()
+
+
+def test_a_claim_is_durable_whoever_made_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who made it may have died before the folder's entry was on the disk."""
+    memory, folders = KeyUse(tmp_path / "1.json"), list[bool]()
+    memory.claim(bytes(32), 1, bytes(32))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: folders.append(stat.S_ISDIR(os.fstat(descriptor).st_mode)))
+    memory.claim(bytes(32), 1, bytes(32))
+    assert folders == [False, True]
 
 
 def test_members_blame_an_author_only_for_what_it_has_signed() -> None:

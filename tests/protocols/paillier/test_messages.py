@@ -108,6 +108,14 @@ def test_fields_out_of_bounds_are_malformed(change: dict[str, object]) -> None:
         decode(framed(msgspec.msgpack.encode(raw | change)), Contribution, max_bytes=1000)
 
 
+def test_a_response_is_written_in_as_few_bytes_as_it_takes() -> None:
+    raw = fields_of(Opening(D, D, b"roots", D, b"\1"))
+    for response in (b"\0\1", b"\0"):
+        with pytest.raises(MalformedMessage, match="begins with a zero"):
+            decode(framed(msgspec.msgpack.encode(raw | {"response": response})), Opening, max_bytes=1000)
+    decode(framed(msgspec.msgpack.encode(raw | {"response": b""})), Opening, max_bytes=1000)
+
+
 def test_deep_nesting_is_malformed() -> None:
     with pytest.raises(MalformedMessage):
         decode(framed(b"\x91" * 100_000), OpenRequest, max_bytes=1 << 20)

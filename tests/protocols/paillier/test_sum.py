@@ -16,6 +16,7 @@ from protocols.paillier.contributor import Contributor
 from protocols.paillier.member import CommitteeMember
 from protocols.paillier.messages import Commitment, Contribution, Opening, encode
 from protocols.paillier.state import AggregatorPhase, EncryptedUpdate, Phase
+from secagg.encoding import to_residues
 from secagg.errors import (
     AuthenticationFailed,
     EncodingError,
@@ -213,6 +214,53 @@ def test_an_update_out_of_its_lanes_is_an_error_and_not_a_wrong_sum() -> None:
         session.open(session.ask())
 
 
+# Above all, weights of 5 and 5 whose sum a third contributor turns around, to nothing, or beyond reach
+@pytest.mark.parametrize(("weight", "size"), [(-20, 0), (-10, 0), (18, 0), (-9, 0), (0, 11 * ((1 << 15) - 1))])
+def test_a_weight_that_no_values_bear_is_an_error_and_not_a_wrong_mean(weight: int, size: int) -> None:
+    session = Session(make_parameters(3, max_weight=9), weights={1: 5, 2: 5, 3: 5})
+    parameters = session.parameters
+    for i in (1, 2):
+        values = np.full(LENGTH, 0.9)
+        session.aggregator.receive(i, session.contributors[i].commit(values, noise(), weight=5))
+    lied = np.full(LENGTH + 1, size, dtype=np.int64)
+    lied[-1] = weight
+    residues = to_residues(lied, parameters.codec.modulus_bits)
+    proven = encrypt_and_prove(residues, parameters.lanes, noise(), context=parameters.knowledge_context(3))
+    session.aggregator.receive(3, session.contributors[3].commit_to(EncryptedUpdate(*proven)))
+    session.reveal(session.endorse(session.aggregator.close_round()))
+    with pytest.raises(EncodingError, match="weight"):
+        session.open(session.ask())
+
+
+def test_weights_that_are_not_summed_are_refused() -> None:
+    with pytest.raises(EncodingError, match="weight is 0, but must be 1"):
+        Session(make_parameters(3)).contributors[1].commit(update(1), noise(), weight=0)
+
+
+def test_an_update_of_another_length_is_told_the_rounds() -> None:
+    with pytest.raises(EncodingError, match=f"has {LENGTH - 1} numbers, but must have {LENGTH}"):
+        Session(make_parameters(3, max_weight=9)).contributors[1].commit(update(1)[1:], noise())
+
+
+def test_a_contributor_knows_how_much_was_clipped() -> None:
+    for parameters in (make_parameters(), make_parameters(one_session_without_proofs=True)):
+        contributor = Contributor(parameters, "contributor-1", identity(1))
+        contributor.commit(np.array([500.0, -2.0] + [1.0] * (LENGTH - 2)), noise())
+        assert contributor.num_clipped == 2
+        assert Contributor.load(contributor.dump(), parameters, identity(1)).num_clipped == 2
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1.5, True])
+def test_workers_are_checked_at_the_door(workers: Any) -> None:
+    parameters, share = make_parameters(), dealt(4, 5)[1][0]
+    for make in (
+        lambda: Aggregator(parameters, workers=workers),
+        lambda: CommitteeMember(parameters, share, identity(1001), workers=workers),
+    ):
+        with pytest.raises(ParameterError, match="workers"):
+            make()
+
+
 def test_roles_are_their_owners() -> None:
     parameters = make_parameters()
     with pytest.raises(ParameterError):
@@ -249,17 +297,27 @@ def test_a_failed_step_aborts_for_good() -> None:
         {"threshold": 2, "members": 5},
         {"threshold": 3, "members": 5, "corrupt_members": 1},
         {"threshold": 2, "members": 3, "corrupt_members": 2},
+        {"threshold": 2, "members": 3, "corrupt_members": None},
+        {"threshold": 3, "members": 5, "corrupt_members": None},
         {"corrupt_members": -1},
         {"corrupt_contributors": -1},
         {"corrupt_contributors": 1},
         {"corrupt_contributors": None},
         {"corrupt_contributors": 4, "min_contributors": 5},
         {"length": 0},
+        {"length": 0, "max_weight": 9},
     ],
 )
 def test_unsafe_parameters_are_refused(change: dict[str, int]) -> None:
     with pytest.raises(ParameterError):
         make_parameters(**change)
+
+
+@pytest.mark.parametrize(("threshold", "members", "corrupt"), [(2, 2, 0), (3, 3, 1), (3, 4, 1), (4, 5, 1), (5, 7, 2)])
+def test_a_third_of_the_members_may_be_corrupt_unless_stated(threshold: int, members: int, corrupt: int) -> None:
+    parameters = make_parameters(threshold=threshold, members=members, corrupt_members=None)
+    assert parameters.max_corrupt_members == corrupt
+    assert parameters.session == replace(parameters, corrupt_members=corrupt).session
 
 
 def test_rosters_are_checked() -> None:
@@ -291,6 +349,8 @@ def test_every_field_is_in_the_session() -> None:
         replace(parameters, codec=replace(parameters.codec, value_bits=15)),
         replace(parameters, codec=replace(parameters.codec, num_summands=49)),
         replace(parameters, members=people("member", 5, 2000)),
+        replace(parameters, members=people("officer", 5, 1000)),
+        replace(parameters, contributors=people("hospital", 5, 0)),
     ]
     sessions = {each.session for each in changed} | {parameters.session}
     assert len(sessions) == len(changed) + 1

@@ -122,7 +122,7 @@ def revealed_by(session):
 
 
 def small_round(engine, clients=9, dim=60, **more):
-    key, shares = dealt(2, 3, 512)
+    key, shares = dealt(3, 4, 512)
     return simulation.run_round(key, list(shares), clients, dim, dropout=0.25, engine=engine, **more)
 
 
@@ -138,7 +138,7 @@ def test_a_round_is_exact_and_no_secret_leaves_its_process(cluster, small_tasks,
     assert report.exact
     assert (report.survivors, report.workers) == (7, 2)
     assert len(said) > 20
-    _, shares = dealt(2, 3, 512)
+    _, shares = dealt(3, 4, 512)
     secrets = [share.secret.to_bytes(64, order).strip(b"\0") for share in shares for order in ("big", "little")]
     for secret in [*secrets, *(own.private_bytes for own in made)]:
         assert len(secret) >= 30
@@ -213,9 +213,9 @@ def test_ranges_and_batches_are_bounded():
 
 
 def test_the_command_sums_on_ray(cluster, monkeypatch):
-    key, shares = dealt(2, 3, 512)
+    key, shares = dealt(3, 4, 512)
     monkeypatch.setattr(simulation, "deal", lambda threshold, members, **_: (key, list(shares)))
-    arguments = ["paillier-sum", "--clients", "6", "--dim", "40", "--committee", "3", "--threshold", "2", "--json"]
+    arguments = ["paillier-sum", "--clients", "6", "--dim", "40", "--committee", "4", "--threshold", "3", "--json"]
     here = json.loads(separating_runner().invoke(app, [*arguments, "--workers", "1"]).stdout)
     there = json.loads(separating_runner().invoke(app, [*arguments, "--engine", "ray", "--workers", "2"]).stdout)
     assert (here.pop("workers"), there.pop("workers")) == (1, 2)

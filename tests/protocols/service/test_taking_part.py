@@ -594,6 +594,21 @@ def test_an_encrypted_sum_among_contributors_and_a_committee(tmp_path, certifica
     assert {each.phase for name, each in ended.items() if name != last} == {"completed"}
 
 
+def test_a_relayed_contribution_that_is_refused_ends_nothing_for_a_member(monkeypatch):
+    monkeypatch.setattr("protocols.paillier.written.PublicKey", partial(PublicKey, _min_bits=256))
+    session = harness.Session(harness.make_parameters(3, nonce=b"relayed".ljust(32)))
+    shown = session.contributors[1].reveal(session.endorse(session.commit()))
+    party = PaillierParty(session.parameters, "member-1", harness.identity(1001), session.members[1]._share)
+    answers = {"sum": lambda terms: {}}
+    taking = client_module._Session(session.parameters.session.hex(), None, None, answers, party, None, None)
+    taking._terms = SessionSpec("encrypted", session.parameters).terms
+    taking._participant = session.members[1]
+    for number, contribution in enumerate((structs.replace(shown, signature=bytes(64)), shown)):
+        letter = Letter(session.parameters.session.hex(), number, "contributions", harness.encode(contribution))
+        assert asyncio.run(taking._answer(letter)) == b""
+    assert session.members[1]._accepted == {1}
+
+
 def test_a_policy_for_some_private_rounds_is_for_no_more_whatever_the_process(tmp_path, certificates):
     config = PLAN.config
     demand = PrivacyDemand(np.float64(1e3), 1e-5, rounds=1, trusts_server=True, corrupt_fraction=0.0, unit=config.unit)

@@ -1,7 +1,13 @@
+import copy
 import functools
 import math
-from collections.abc import Iterator
+import os
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +22,13 @@ from secagg.paillier import (
     KeyHolder,
     Lanes,
     NoisePool,
+    Part,
     decrypt,
     encrypt,
     multiply,
     products,
     rerandomise,
+    sums,
 )
 from secagg.paillier.integers import join
 from secagg.paillier.montgomery import Montgomery
@@ -281,6 +289,9 @@ def test_misuse_is_named() -> None:
         Accumulator(PUBLIC, LANES, max_addends=0)
     with pytest.raises(ParameterError):
         Accumulator(PUBLIC, LANES, max_addends=5, workers=0)
+    for workers in (0, 1.5):
+        with pytest.raises(ParameterError, match="workers"):
+            decrypt(encrypted(1), LANES, KEY, workers=workers)  # type: ignore[arg-type]
     with pytest.raises(ParameterError, match="lanes are for keys"):
         encrypt(np.zeros(3, np.uint32), Lanes(384, 26, 3), noise())
     with pytest.raises(MalformedMessage, match="another key"):
@@ -334,6 +345,60 @@ def _fail_once(patch: pytest.MonkeyPatch, accumulator: Accumulator, method: str)
         raise MemoryError
 
     patch.setattr(part, method, fail)
+
+
+class Meeting:
+    """A part that, between trial and keeping, lets another thread do something, and waits for it a little."""
+
+    def __init__(self, part: Part, meet: list[Callable[[], object]], seconds: float) -> None:
+        self.part, self.meet, self.seconds, self.threads = part, meet, seconds, list[threading.Thread]()
+
+    def call(self, method: str, *arguments: object) -> Future[object]:
+        done = self.part.call(method, *arguments)
+        if method == "stage" and self.meet:
+            self.threads.append(threading.Thread(target=self.meet.pop()))
+            self.threads[-1].start()
+            self.threads[-1].join(self.seconds)
+        return done
+
+    def close(self) -> None:
+        self.part.close()
+
+
+def test_a_batch_of_another_thread_waits_until_this_one_is_kept() -> None:
+    meet: list[Callable[[], object]] = []
+    made: list[Meeting] = []
+
+    def part(*arguments: Any) -> Meeting:
+        made.append(Meeting(sums._part(*arguments, alone=True), meet, 0.1))
+        return made[-1]
+
+    accumulator = Accumulator(PUBLIC, LANES, max_addends=50, parts=part)
+    meet.append(lambda: accumulator.add(encrypted(2), sender=2))
+    accumulator.add(encrypted(1), sender=1)
+    made[0].threads[0].join()
+    product = accumulator.product()
+    assert product.num_addends == 2
+    levels = CODEC.decode_levels(decrypt(product, LANES, KEY), num_summands=2)
+    assert (levels == CODEC.quantise(update(1))[0] + CODEC.quantise(update(2))[0]).all()
+
+
+@pytest.mark.parametrize("make_copy", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_sum_is_not_copied(make_copy: Callable[[object], object]) -> None:
+    accumulator = Accumulator(PUBLIC, LANES, max_addends=50)
+    with pytest.raises(StateError, match="neither copied nor pickled"):
+        make_copy(accumulator)
+
+
+def test_a_forked_process_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    accumulator = Accumulator(PUBLIC, LANES, max_addends=50)
+    accumulator.add(encrypted(1), sender=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: -1)
+        for forbidden in (lambda: accumulator.add(encrypted(2), sender=2), accumulator.product):
+            with pytest.raises(StateError, match="after the fork"):
+                forbidden()
+    assert accumulator.product().num_addends == 1
 
 
 @pytest.mark.parametrize("defect", [-1, 1, -SIZE, SIZE])

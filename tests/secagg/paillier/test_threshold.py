@@ -1,5 +1,6 @@
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from secagg.paillier import (
     deal,
     decrypt,
     encrypt,
+    moduli,
     open_partially,
 )
 from secagg.paillier.integers import join, split
@@ -209,6 +211,15 @@ def test_the_private_key_and_the_committee_agree_at_full_size() -> None:
 def test_impossible_committees_are_refused(threshold: int, members: int) -> None:
     with pytest.raises(ParameterError):
         _deal(threshold, members, *private_key().factors, min_bits=256)
+
+
+@pytest.mark.parametrize(("threshold", "members", "once"), [(5, 3, False), (40, 65, False), (2, 3, "no")])
+def test_impossible_committees_are_refused_before_the_search(
+    threshold: int, members: int, once: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moduli, "safe_prime", None)
+    with pytest.raises(ParameterError):
+        deal(threshold, members, key_bits=2048, one_session_without_proofs=once)
 
 
 def test_other_sizes_are_not_dealt() -> None:
