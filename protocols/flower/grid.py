@@ -70,6 +70,7 @@ class SecAggGrid(Grid):
             integers=self._integers,
             training_timeout=timeout,
             groups=self._groups,
+            trained=any(report.survivors for report in self.reports),
         )
         self.reports.append(session.report)
         return session.run()
