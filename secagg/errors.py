@@ -64,16 +64,23 @@ class StateError(SecAggError, RuntimeError):
 
 
 class ThresholdError(SecAggError):
-    """Too few are left to go on; nobody is to blame. Whether shares were given by then, `Server.revealed` says."""
+    """Too few are left to go on; nobody is to blame. Whether shares were given by then, `Server.revealed` says.
 
-    def __init__(self, message: str, *, needed: int, have: int) -> None:
+    Attributes:
+        needed: how many are.
+        have: how many there are.
+        missing: names of all who are not there, where the raising party knows whom it waits for.
+    """
+
+    def __init__(self, message: str, *, needed: int, have: int, missing: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.needed = needed
         self.have = have
+        self.missing = frozenset(missing)
 
     def __reduce__(self) -> tuple[partial[ThresholdError], tuple[object, ...]]:
         """Let the error cross process borders, as frameworks send it."""
-        return partial(type(self), needed=self.needed, have=self.have), self.args
+        return partial(type(self), needed=self.needed, have=self.have, missing=self.missing), self.args
 
 
 class PeerError(SecAggError):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
+from ..core.numbers import whole
 from ..masking.config import RoundConfig
 from ..masking.topology import GraphKind
 
@@ -58,11 +59,18 @@ class Session:
 
     Args:
         config: of the session.
-        dropped: how many clients share keys and vanish before their masked input.
+        dropped: how many clients share keys and vanish before their masked input; not all.
+
+    Raises:
+        ParameterError: it is no such number.
     """
 
     config: RoundConfig
     dropped: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a session that nobody would be left in."""
+        object.__setattr__(self, "dropped", whole(self.dropped, "dropped", 0, self.clients - 1))
 
     @property
     def clients(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.numbers import whole
+from ..core.numbers import real, whole
 from ..core.threat_model import ROUNDING_SLACK, ThreatModel
 from ..groups.occupancy import counted_sizes
 from ..groups.plan import GroupPlan
@@ -75,7 +75,11 @@ class Estimate:
 
 
 def of_session(config: RoundConfig, dropped: int = 0, *, workers: int = 1, table: Table | None = None) -> Estimate:
-    """Estimate a round of one session; see `of_sessions`."""
+    """Estimate a round of one session, of which so many clients vanish before their masked input.
+
+    Raises:
+        ParameterError: there are not so many clients, or no workers.
+    """
     return _estimate([(Session(config, dropped), 1)], workers, table)
 
 
@@ -95,8 +99,11 @@ def of_groups(
         dropout: the fraction of each group that vanishes before its masked input.
         workers: how many processors share the sessions.
         table: of unit costs; None for the one that comes with the package.
+
+    Raises:
+        ParameterError: dropout is no fraction, or leaves a group without clients; or there are no workers.
     """
-    sessions = []
+    sessions, dropout = [], real(dropout, "dropout", 0, 1)
     for size, count in counted_sizes(plan.num_clients, plan.num_groups):
         dropped = math.floor((dropout + ROUNDING_SLACK) * size)
         sessions.append((Session(configure(plan.model(size)), dropped), count))
@@ -107,7 +114,11 @@ def planned_groups(clients: int, workers: int) -> int:
     """Return how many groups are taken where nobody says: 1 where one session serves, since there all hide among all.
 
     Else the fewest that give each worker the same number of sessions, of LARGEST_SESSION clients at most.
+
+    Raises:
+        ParameterError: there are no clients, or no workers.
     """
+    clients, workers = whole(clients, "clients", 1), whole(workers, "workers", 1)
     if clients <= LARGEST_SESSION:
         return 1
     return workers * math.ceil(clients / (LARGEST_SESSION * workers))

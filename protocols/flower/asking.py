@@ -91,6 +91,7 @@ class _Asking:
         self._query = query
         self._plan = Plan(query)
         self._release = release
+        self._least = max(2, release.min_sites, settings.min_survivors)
         self._settings = settings
         self._random = random
 
@@ -122,7 +123,7 @@ class _Asking:
             run_id=run_id,
             random=self._random,
         )
-        identities = session.identities()
+        identities = session.identities(self._least)
         willing = sorted(identities or willing)
         shown = tuple(identities[node] for node in willing) if identities else ()
         announcement = query_announcement(run_id, willing, shown, self._query)
@@ -154,11 +155,10 @@ class _Asking:
                 report.failures.setdefault(node, f"{ASK}: it answers another query: install the same versions")
         report.add_silent(ASK, messages.keys() - answers.keys(), timeout)
         report.check_anyone(willing)
-        least = max(2, self._release.min_sites)
-        if len(willing) < least:
+        if len(willing) < self._least:
             raise ThresholdError(
-                f"{len(willing)} of {len(messages)} nodes answer the query, and {least} must",
-                needed=least,
+                f"{len(willing)} of {len(messages)} nodes answer the query, and {self._least} must",
+                needed=self._least,
                 have=len(willing),
             )
         return sorted(willing)

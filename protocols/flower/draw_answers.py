@@ -23,7 +23,7 @@ from .envelope import RECORD, field
 from .identities import Credentials
 from .memory import DRAW
 from .node_policy import MIN_GROUP, TRAIN
-from .own_group import OwnGroup, data_of, remembered
+from .own_group import OwnGroup, data_of, group_in, remembered
 
 
 class DrawTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -76,7 +76,12 @@ def answer_draw(
     """
     if message.metadata.message_type.partition(".")[0] != TRAIN:
         raise UnexpectedMessage("groups are drawn in train messages alone")
-    data = field(message.content, "draw")
+    data, identity = field(message.content, "draw"), credentials.own()
+    group = group_in(context.node_config, identity, context.run_id)
+    if group is not None:
+        if framing.fingerprint(data) == group.asked:  # what it said may have been lost on its way
+            return group.answer
+        raise ContradictoryRequest("asked to draw groups again in a run in which this node is in a group")
     begins = "terms" in message.content[RECORD]
     announced = field(message.content, "terms") if begins else _kept(context, "terms")
     stated: DrawTerms = framing.decode_body(announced, DrawTerms)
@@ -84,13 +89,10 @@ def answer_draw(
         raise UnexpectedMessage("a draw for another run")
     if begins:
         _check_consent(least)
-    identity = credentials.own()
     credentials.check(stated.identities, needed=True)
     terms = stated.terms()
     _check_place(terms.participants, context.node_id, identity)
     with remembered(context.node_config, identity) as draws:
-        if draws.group(context.run_id) is not None:
-            raise ContradictoryRequest("asked to draw groups again in a run in which this node is in a group")
         if begins:
             _check_plan(terms.plan, policy, least or 0)
             client = GroupClient(terms, identity, draws.past, data_of(context.run_id), random=random)
@@ -103,7 +105,8 @@ def answer_draw(
                 context.state.pop(DRAW, None)
             raise
         if client.phase is DrawPhase.SETTLED:
-            draws.settle(OwnGroup.of(context.run_id, terms, client.groups, node_name(context.node_id)))
+            asked, own = framing.fingerprint(data), node_name(context.node_id)
+            draws.settle(OwnGroup.of(context.run_id, terms, client.groups, own, asked, answer))
         draws.save()
     if client.ended:
         context.state.pop(DRAW, None)

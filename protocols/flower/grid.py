@@ -53,7 +53,8 @@ class SecAggGrid(Grid):
         """Send messages and return their replies, or one reply with the mean for all train messages.
 
         Raises:
-            ParameterError: the strategy, the settings and the nodes do not go together.
+            ParameterError: the strategy sends what cannot be served; or the settings and the nodes do not go together,
+                and no round has had a mean yet. Later on, such a round has none.
         """
         messages = list(messages)
         training = [message for message in messages if _is_training(message)]
@@ -70,6 +71,7 @@ class SecAggGrid(Grid):
             integers=self._integers,
             training_timeout=timeout,
             groups=self._groups,
+            trained=any(report.survivors for report in self.reports),
         )
         self.reports.append(session.report)
         return session.run()

@@ -7,10 +7,10 @@ from typing import final
 
 from flwr.app import ArrayRecord, MetricRecord, RecordDict
 
-from secagg.errors import EncodingError, ThresholdError
+from secagg.errors import EncodingError, ParameterError, ThresholdError
 from secagg.randomness import RandomBytes
 
-from ..groups import GroupedRounds, GroupPlan, Groups
+from ..groups import GroupedRounds, GroupPlan, Groups, GroupServer
 from ..masking.server import Server
 from .announcement import Announcement, node_id_of
 from .content import Model
@@ -35,20 +35,37 @@ class RunGroups:
         self.plan = plan
         self.fewest = fewest
         self.named = named or str(plan.rule)
-        self._drawn: Groups | None = None
+        self._draw: GroupServer | None = None
+
+    def check_number(self, nodes: int) -> None:
+        """Return if so many nodes can draw the groups, or these are drawn: then others are failures of their own.
+
+        Raises:
+            ParameterError: the plan is for another number.
+        """
+        if self._draw is None and nodes != self.plan.num_clients:
+            raise ParameterError(
+                f"the strategy trains on {nodes} nodes, but the groups are planned for {self.plan.num_clients}: set "
+                "min_train_nodes and min_available_nodes to that, or plan anew"
+            )
 
     def of(self, session: Session) -> Groups:
-        """Return the groups; they are drawn by the first round's nodes, and stay. Raises as `Session.draw`."""
-        if self._drawn is None:
-            self._drawn = session.draw(self.plan)
-        members = {node_id_of(name) for group in self._drawn.members for name in group}
+        """Return the groups; they are drawn by the first round's nodes, and stay. Raises as `Session.draw`.
+
+        Members that have not said that they are settled are told the nonces again.
+        """
+        if self._draw is None:
+            self._draw = session.draw(self.plan)
+        session.settle(self._draw)
+        drawn = self._draw.result
+        members = {node_id_of(name) for group in drawn.members for name in group}
         session.report.failures |= dict.fromkeys(
             session.exchange.messages.keys() - members,
             "it is in none of the run's groups, which are drawn once: have the strategy sample the same nodes",
         )
         for node in members - session.exchange.messages.keys():
             session.report.failures.setdefault(node, "it is in a group, but the strategy did not sample it")
-        return self._drawn
+        return drawn
 
 
 @dataclass(frozen=True)

@@ -173,9 +173,16 @@ class SecAggMod:
                 )
                 + ": let training return such metrics, which are summed under masks",
             )
-        with hidden(context):
-            reply = call_next(message, context)
-        if reply.has_content() and len(reply.content.metric_records) != len(reply.content):
+        try:
+            with hidden(context):
+                reply = call_next(message, context)
+            failed = _error_of(reply, kind)
+        except Exception as error:  # Flower would send its text to the server
+            log(ERROR, "secagg: %s failed", kind, exc_info=True)
+            failed = f"{kind} failed with {type(error).__name__}: the node's log tells more"
+        if failed is not None:
+            return refusal(message, failed)
+        if len(reply.content.metric_records) != len(reply.content):
             return refusal(
                 message, f"the app answers a {kind} message with arrays or a ConfigRecord: metrics alone leave"
             )
@@ -208,21 +215,25 @@ class SecAggMod:
     ) -> Message:
         """Answer an invitation; an unfinished session that was before it is forgotten."""
         context.state.pop(RECORD, None)
-        invitation: Invitation = wire.decode(data, Invitation, max_bytes=wire.MAX_INVITATION_BYTES)
-        config = invitation.config
         if announcement.run_id != context.run_id or announcement.message_type != message.metadata.message_type:
             raise UnexpectedMessage("an invitation to another run, or of another type of message")
         policy = strictest_policy(self._policy, context.node_config, context.run_config)
+        group, query = None, None
         if announcement.message_type == STATISTICS:
             agreed, query = agreed_query(context)
-            announcement.check_query(config, query)
             policy = agreed.stricter(policy)
+        elif (group := group_of(announcement, context, credentials.identity)) is not None:
+            policy = group.policy(policy)
+        if (model := wire.proposed_model(data)) is not None:  # before a graph is derived for as many as it says
+            policy.check_model(model)
+        invitation: Invitation = wire.decode(data, Invitation, max_bytes=wire.MAX_INVITATION_BYTES)
+        config = invitation.config
+        if query is not None:
+            announcement.check_query(config, query)
         else:
-            group = group_of(announcement, context, credentials.identity)
             self._check_training(announcement, config, group)
-            if group is not None:
-                policy = group.policy(policy)
-                announcement = replace(announcement, node_ids=group.node_ids, identities=group.identities)
+        if group is not None:
+            announcement = replace(announcement, node_ids=group.node_ids, identities=group.identities)
         credentials.check(announcement.identities, needed=config.threat_model.adversary.needs_identities)
         participants = announcement.participants()
         if invitation.recipient != participants.number(node_name(context.node_id)):
@@ -390,10 +401,17 @@ def _trained(message: Message, context: Context, call_next: ClientAppCallable) -
         if isinstance(error, EncodingError):  # whose texts name keys and shapes, and no value
             raise
         raise EncodingError(f"training failed with {type(error).__name__}: the node's log tells more") from None
-    if reply.has_error():
-        log(ERROR, "secagg: training answered with an error: %s", reply.error.reason)
-        raise EncodingError(f"training answered with error {reply.error.code}: the node's log tells more")
+    if (failed := _error_of(reply, "training")) is not None:
+        raise EncodingError(failed)
     return reply.content
+
+
+def _error_of(reply: Message, what: str) -> str | None:
+    """Return what may leave of an error that the app answers, None where it answers none; its text is logged here."""
+    if not reply.has_error():
+        return None
+    log(ERROR, "secagg: %s answered with an error: %s", what, reply.error.reason)
+    return f"{what} answered with error {reply.error.code}: the node's log tells more"
 
 
 def _keep(context: Context, memory: Memory, client: Client) -> None:

@@ -42,6 +42,8 @@ class OwnGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_li
         identities: theirs, in the same order.
         max_corrupt: how many of them the session must withstand.
         honest_minimum: how many inputs of others a sum must have.
+        asked: the fingerprint of the message that it settled by.
+        answer: to that message, which is given again where it was lost.
     """
 
     run_id: int
@@ -49,10 +51,12 @@ class OwnGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_li
     identities: tuple[bytes, ...]
     max_corrupt: int
     honest_minimum: int
+    asked: bytes = b""
+    answer: bytes = b""
 
     @classmethod
-    def of(cls, run_id: int, terms: Terms, groups: Groups, name: str) -> OwnGroup:
-        """Return the group of a participant of a draw."""
+    def of(cls, run_id: int, terms: Terms, groups: Groups, name: str, asked: bytes, answer: bytes) -> OwnGroup:
+        """Return the group of a participant of a draw, which it has settled by such an answer."""
         members = groups.members[groups.of(name)]
         return cls(
             run_id,
@@ -60,6 +64,8 @@ class OwnGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_li
             tuple(members.keys[each] for each in members),
             terms.plan.max_corrupt(len(members)),
             terms.plan.honest_minimum,
+            asked,
+            answer,
         )
 
     def participants(self) -> Participants:

@@ -109,7 +109,7 @@ class Privacy:
         participants = max(self.min_participants, min_survivors)
         if model.num_clients < participants:
             raise ParameterError(
-                f"the strategy trains on {model.num_clients} nodes, but a private sum needs {participants}: raise "
+                f"{model.num_clients} nodes can take part, but a private sum needs {participants}: raise "
                 "min_train_nodes and min_available_nodes, or lower min_participants in Privacy"
             )
         return PrivatePlan(

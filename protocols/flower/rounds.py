@@ -17,6 +17,7 @@ from dp.errors import LedgerError
 from secagg.errors import EncodingError, ParameterError, SecAggError, StateError, ThresholdError
 from secagg.randomness import SYSTEM, RandomBytes
 
+from ..masking.config import RoundConfig
 from ..masking.result import RoundResult
 from ..masking.server import Server
 from ..privacy.plans import PrivatePlan
@@ -43,6 +44,7 @@ class Round:
         integers: arrays that were of integers when the run began, with their dtypes; what is new is added.
         training_timeout: seconds to wait for masked inputs; without limit when None.
         groups: of the run, where the settings plan them.
+        trained: whether a round of the run has had a mean. Then whatever ends this round costs the run no more than it.
         random: where the session's nonce, and the question for identities, come from.
 
     Raises:
@@ -60,9 +62,11 @@ class Round:
         integers: dict[str, str],
         training_timeout: float | None,
         groups: RunGroups | None = None,
+        trained: bool = False,
         random: RandomBytes = SYSTEM,
     ) -> None:
         self._settings = settings
+        self._trained = trained
         self._weighted_by = weighted_by
         self._run_id = run_id
         self._training_timeout = training_timeout
@@ -70,11 +74,6 @@ class Round:
         self._random = random
         self._messages = {message.metadata.dst_node_id: message for message in messages}
         self._content = _common_content(messages, self._messages)
-        if groups is not None and len(self._messages) != groups.plan.num_clients:
-            raise ParameterError(
-                f"the strategy trains on {len(self._messages)} nodes, but the groups are planned for "
-                f"{groups.plan.num_clients}: set min_train_nodes and min_available_nodes to that, or plan anew"
-            )
         self._array_key, arrays = _only_arrays(self._content)
         try:
             self._model = Model.of(arrays)
@@ -93,15 +92,17 @@ class Round:
         In groups, there is one reply for each group's mean where the strategy compares them.
 
         Raises:
-            ParameterError: no node can take part, or the numbers of nodes and settings do not go together.
+            ParameterError: no node can take part, or the numbers of nodes and settings do not go together, and no round
+                of the run has had a mean.
         """
         start = time.perf_counter()
         try:
+            self._check_number()
             replies = self._aggregate_in_groups() if self._groups else self._aggregate()
-        except ParameterError:
-            raise
         except (SecAggError, LedgerError) as error:  # too few are left, an impossible sum, or nothing left to pay with
             self.report.error = str(error)
+            if isinstance(error, ParameterError) and not self._trained:
+                raise  # the settings or the apps; later on, what was trained so far is not to be lost over it
             if isinstance(error, ThresholdError):
                 self.report.error += self.report.commonest_failure
         self.report.seconds["server"] = time.perf_counter() - start - sum(self.report.seconds.values())
@@ -114,15 +115,31 @@ class Round:
             ]
         return replies
 
+    def _check_number(self) -> None:
+        if len(self._messages) < 2:
+            raise ParameterError(
+                f"the strategy trains on {len(self._messages)} node, but a sum hides nothing with fewer than 2: raise "
+                "min_train_nodes or fraction_train"
+            )
+        if self._groups is not None:
+            self._groups.check_number(len(self._messages))
+
     def _aggregate(self) -> list[Message]:
         """Run all phases, and return the one reply."""
         identities = self._session.identities()
         nodes = sorted(identities or self._messages)
         announcement = self._announcement(nodes, tuple(identities[node] for node in nodes) if identities else ())
-        numbers = (len(nodes), self._model.length("floats"), self._model.length("integers"), announcement.context)
-        plan = self._settings.private_plan(len(nodes), self._model.length("floats"), announcement.context)
-        result = self._run_session(plan, numbers, announcement)
-        mean_of = private_mean if plan else weighted_mean
+        try:
+            planned = self._planned(len(nodes), announcement.context)
+        except ParameterError as error:
+            self._planned(len(self._messages), announcement.context)  # raises if not even all that were asked would do
+            raise ThresholdError(
+                f"{len(nodes)} of {len(self._messages)} nodes said who they are, which are too few: {error}",
+                needed=len(self._messages),
+                have=len(nodes),
+            ) from None
+        result = self._run_session(planned, announcement)
+        mean_of = private_mean if isinstance(planned, PrivatePlan) else weighted_mean
         arrays, metrics = mean_of(result, self._settings, self._model, self._weighted_by, self.report)
         self.report.survivors = frozenset(map(node_id_of, result.survivors))
         return [self._reply(min(self.report.survivors), arrays, metrics)]
@@ -160,18 +177,22 @@ class Round:
         content = RecordDict({self._array_key: arrays, "metrics": metrics})
         return Message(content, reply_to=self._messages[node])
 
-    def _run_session(
-        self, plan: PrivatePlan | None, numbers: tuple[int, int, int, bytes], announcement: Announcement
-    ) -> RoundResult:
+    def _planned(self, num_nodes: int, context: bytes) -> PrivatePlan | RoundConfig:
+        """Return what a session of so many nodes is; raise ParameterError if nothing serves that number."""
+        floats, integers = self._model.length("floats"), self._model.length("integers")
+        plan = self._settings.private_plan(num_nodes, floats, context)
+        return plan or self._settings.round_config(num_nodes, floats, integers, context)
+
+    def _run_session(self, planned: PrivatePlan | RoundConfig, announcement: Announcement) -> RoundResult:
         """Run all phases; where a budget pays, between reservation and commitment."""
         participants, privacy = announcement.participants(), self._settings.privacy
         with privacy.account() if privacy else nullcontext() as account:
-            if plan is None or account is None:
-                config = plan.config if plan else self._settings.round_config(*numbers)
+            if account is None or isinstance(planned, RoundConfig):
+                config = planned if isinstance(planned, RoundConfig) else planned.config
                 server = Server(config, participants, random=self._random)
                 self._session.run(server, announcement, self._content, self._training_timeout)
                 return server.result
-            with plan.reserving(*account, participants, random=self._random) as paid:
+            with planned.reserving(*account, participants, random=self._random) as paid:
                 self._session.run(paid.server(), announcement, self._content, self._training_timeout)
                 return paid.commit()
 
@@ -183,11 +204,6 @@ def _common_content(messages: Sequence[Message], by_node: Mapping[int, Message])
     """
     if len(by_node) != len(messages):
         raise ParameterError("the strategy sends two train messages to one node: send one to each")
-    if len(messages) < 2:
-        raise ParameterError(
-            f"the strategy trains on {len(messages)} node, but a sum hides nothing with fewer than 2: raise "
-            "min_train_nodes or fraction_train"
-        )
     first = messages[0]
     same_type = {message.metadata.message_type for message in messages}
     if len(same_type) != 1:

@@ -17,7 +17,7 @@ from flwr.serverapp import Grid
 from secagg.errors import ParameterError, PeerError, SecAggError, ThresholdError
 from secagg.randomness import SYSTEM, RandomBytes
 
-from ..groups import GroupPlan, Groups, GroupServer, ServerDrawPhase
+from ..groups import GroupPlan, GroupServer, ServerDrawPhase
 from ..masking.server import Server
 from ..masking.transitions import ServerPhase
 from .announcement import Announcement, node_id_of, node_name, pack_node_ids
@@ -58,12 +58,15 @@ class Session:
         self.report = report
         self.exchange = Exchange(grid, messages, report)
 
-    def identities(self) -> dict[int, bytes]:
+    def identities(self, least: int = 2) -> dict[int, bytes]:
         """Return the public keys of all nodes that can take part; none but against a malicious server.
+
+        Args:
+            least: so many must be able to.
 
         Raises:
             ParameterError: nobody can, and somebody says why.
-            ThresholdError: fewer than two can.
+            ThresholdError: fewer can.
         """
         if self._settings.roster is None:
             return {}
@@ -75,8 +78,12 @@ class Session:
             random=self._random,
         )
         self.report.check_anyone(identities)
-        if len(identities) < 2:
-            raise ThresholdError(f"{len(identities)} nodes said who they are", needed=2, have=len(identities))
+        if len(identities) < least:
+            raise ThresholdError(
+                f"{len(identities)} of {len(self.exchange.messages)} nodes said who they are, and {least} must",
+                needed=least,
+                have=len(identities),
+            )
         return identities
 
     def run(self, server: Server, announcement: Announcement, content: RecordDict, timeout: float | None) -> None:
@@ -139,43 +146,52 @@ class Session:
                     failed[place] = error
         return failed
 
-    def draw(self, plan: GroupPlan) -> Groups:
+    def draw(self, plan: GroupPlan) -> GroupServer:
         """Have all nodes draw the groups of the run, by commitments and nonces; the server has no say in them.
+
+        Returns:
+            The draw, with its result: nodes are in their groups once they were told of it, by `settle`.
 
         Raises:
             ParameterError: nobody can begin, and somebody says why; or the plan is for another number.
             ThresholdError: somebody did not answer, so that there are no groups by this draw.
         """
-        identities = self.identities()
-        if len(identities) < plan.num_clients:
-            raise ThresholdError(
-                f"{len(identities)} of {plan.num_clients} nodes said who they are, and groups are drawn by all",
-                needed=plan.num_clients,
-                have=len(identities),
-            )
+        identities = self.identities(plan.num_clients)
         nodes = sorted(identities)
         stated = DrawTerms(
             self._run_id, plan.written(), pack_node_ids(nodes), tuple(identities[node] for node in nodes)
         )
         announced = msgspec.msgpack.encode(stated)
-        server, timeout = GroupServer(stated.terms(), random=self._random), self._settings.stage_timeout
-        while not server.ended:
-            phase, contents = server.phase, {}
-            for name, data in server.outgoing().items():
-                fields = {"draw": data}
-                if phase is ServerDrawPhase.COMMITMENTS:
-                    fields["terms"] = announced
-                self.report.bytes_received += sum(map(len, fields.values()))
-                contents[node_id_of(name)] = RecordDict({RECORD: record_of(**fields)})
-            exchange = f"draw-{phase}"
-            answers = self.exchange.ask(exchange, contents, timeout)
-            for node, answer in answers.items():
-                self.receive(server, node, answer, "draw")
-            self.report.add_silent(exchange, map(node_id_of, server.awaited), timeout)
-            if phase is ServerDrawPhase.COMMITMENTS:
-                self.report.check_anyone(answers.keys() - self.report.failures.keys())
+        server = GroupServer(stated.terms(), random=self._random)
+        while server.phase is not ServerDrawPhase.SETTLEMENT:
+            begins = server.phase is ServerDrawPhase.COMMITMENTS
+            answered = self._exchange_draw(server, {"terms": announced} if begins else {})
+            if begins:
+                self.report.check_anyone(answered - self.report.failures.keys())
             server.close_phase()
-        return server.result
+        return server
+
+    def settle(self, server: GroupServer) -> None:
+        """Tell the nodes of a draw that have not said that they are settled all nonces, so that they are; once more."""
+        if any(node_id_of(name) in self.exchange.messages for name in server.awaited):
+            self._exchange_draw(server, {})
+
+    def _exchange_draw(self, server: GroupServer, more: Mapping[str, bytes]) -> set[int]:
+        """Have the nodes that a draw waits for answer what it says; return which have."""
+        exchange, timeout = f"draw-{server.phase}", self._settings.stage_timeout
+        awaited = set(map(node_id_of, server.awaited)) & self.exchange.messages.keys()
+        contents = {}
+        for name, data in server.outgoing().items():
+            if (node := node_id_of(name)) in awaited:
+                fields = {"draw": data, **more}
+                self.report.bytes_received += sum(map(len, fields.values()))
+                contents[node] = RecordDict({RECORD: record_of(**fields)})
+        answers = self.exchange.ask(exchange, contents, timeout)
+        for node, answer in answers.items():
+            self.receive(server, node, answer, "draw")
+        silent = awaited & set(map(node_id_of, server.awaited))
+        self.report.add_silent(exchange, sorted(silent), timeout)
+        return set(answers)
 
     def receive(self, server: Server | GroupServer, node: int, content: RecordDict, name: str = "message") -> None:
         """Hand a node's answer to the server; what is wrong with it is a failure of the node."""

@@ -141,7 +141,8 @@ class SecAgg(Strategy):
         """Start the strategy, with each round of training under secure aggregation; arguments as its own.
 
         Raises:
-            ParameterError: the nodes, the settings and the strategy do not go together, or no such budget is there.
+            ParameterError: the nodes, the settings and the strategy do not go together, as is seen before a round has
+                had a mean, or no such budget is there.
             StateError: not one round had a mean. That a run trained nothing must not look like success.
         """
         if self.settings.privacy is not None:

@@ -87,6 +87,8 @@ class GroupPlan:
             settled[name] = float(real(getattr(self, name), name, 0, 1))
         for name, value in settled.items():
             object.__setattr__(self, name, value)
+        # No group has a smaller fraction of corrupt clients, of those that there may be, than there are in all.
+        ThreatModel(self.num_clients, self.num_corrupt / self.num_clients, self.dropout_fraction, self.adversary)
         if self.rule is Rule.SUM and self.num_bad:
             raise ParameterError(
                 f"the sum bears no bad client, but {self.num_bad} of {self.num_clients} may be: choose another rule, "
@@ -155,7 +157,7 @@ class GroupPlan:
 
         A session with it sums at least `honest_minimum` inputs of clients that are not corrupt.
         """
-        return self._model(size, self.num_groups)
+        return self._model(size, self.max_corrupt(size))
 
     def written(self) -> bytes:
         """Return the plan as bytes, the same for equal plans: what a draw of the groups is bound to."""
@@ -205,8 +207,7 @@ class GroupPlan:
         average = mean_reached(self.num_clients, groups, self.num_bad) * (1 - 1e-8)
         return math.ceil((average - float(_SPOILT) * self.num_bad) / (1 - float(_SPOILT))) - 1
 
-    def _model(self, size: int, groups: int) -> ThreatModel:
-        corrupt = self._most_corrupt(size, groups)
+    def _model(self, size: int, corrupt: int) -> ThreatModel:
         return ThreatModel(size, corrupt / size, self.dropout_fraction, self.adversary)
 
     def _most_corrupt(self, size: int, groups: int) -> int:
@@ -217,20 +218,25 @@ class GroupPlan:
 
     def _hides(self, groups: int) -> bool:
         """Whether the sums of so many groups have enough honest inputs, and their sessions a threat model."""
-        for size, _ in counted_sizes(self.num_clients, groups):
-            try:
-                model = self._model(size, groups)
-            except ParameterError:
-                return False
-            if model.min_survivors - model.max_corrupt < self.honest_minimum:
-                return False
-        return True
+        return not any(self._lacking(size, groups) for size, _ in counted_sizes(self.num_clients, groups))
+
+    def _lacking(self, size: int, groups: int) -> int:
+        """Return how many clients a group of this size lacks at least, one of so many; 0 where it lacks none."""
+        corrupt = self._most_corrupt(size, groups)
+        lacking = self.honest_minimum + corrupt - self._summed(size)
+        try:
+            self._model(size, corrupt)
+        except ParameterError:
+            lacking = max(lacking, 1)
+        return max(lacking, 0)
+
+    def _summed(self, size: int) -> int:
+        return math.ceil((1 - self.dropout_fraction - ROUNDING_SLACK) * size)
 
     def _too_few_honest(self, groups: int) -> Fraction:
         total = Fraction(0)
         for size, count in counted_sizes(self.num_clients, groups):
-            summed = math.ceil((1 - self.dropout_fraction - ROUNDING_SLACK) * size)
-            most = summed - self.honest_minimum
+            most = self._summed(size) - self.honest_minimum
             if self.num_clients <= _EXACT_HONEST_UP_TO:
                 total += count * more_than(self.num_clients, self.num_corrupt, size, most)
             else:
@@ -276,8 +282,13 @@ class GroupPlan:
                 groups += 1
 
     def _check(self, groups: int) -> None:
+        most = self.rule.bears(groups - self.spare)
+        if most < 0:
+            raise ParameterError(
+                f"groups is {groups}, {self.spare} of them to spare, but {self.rule} needs {self.rule.fewest(0)} that "
+                "are left, even if none is spoilt: take more groups, or a smaller spare"
+            )
         if not self._bears(groups):
-            most = max(self.rule.bears(groups - self.spare), 0)
             raise ParameterError(
                 f"of {groups} groups, {self.spare} of them to spare, {self.rule} bears {most} spoilt ones, but "
                 f"{self.num_bad} bad clients of {self.num_clients} may well spoil more, not below 2**-{SPOILT_BITS}: "
@@ -286,12 +297,15 @@ class GroupPlan:
         if not self._hides(groups):
             raise ParameterError(
                 f"{groups} groups have {self.num_clients // groups} clients or one more; "
-                f"{self._asked_for_honest(groups)}: take fewer groups, or lower honest_minimum"
+                f"{self._asked_for_honest(groups)}: take fewer groups, or lower honest_minimum or dropout_fraction"
             )
 
     def _asked_for_honest(self, groups: int) -> str:
         """Say how large groups must be, given a number of groups that are too small."""
-        asked = f"{self.honest_minimum} honest ones in each sum beside {self.num_corrupt} corrupt"
+        asked = (
+            f"{self.honest_minimum} honest ones in each sum beside {self.num_corrupt} corrupt, with a dropout_fraction "
+            f"of {self.dropout_fraction:g},"
+        )
         fewer = self._most_hiding(groups - 1)
         if fewer is None:
             return f"{asked} are too many for any number of groups"
@@ -300,17 +314,17 @@ class GroupPlan:
     def _most_hiding(self, groups: int) -> int | None:
         """Return the most groups, up to so many, that hide their clients; None for none.
 
-        One more client in a group is at most one more in its sum, and no fewer corrupt. So where a size lacks j honest
-        inputs, the j - 1 next are passed over, too, down to half as many groups, by whose limit it lacks them.
+        One more client in a group is at most one more in its sum, and no fewer corrupt. So where a size lacks j
+        clients, the j - 1 next are passed over, too, down to half as many groups, by whose limit it lacks them.
         """
         while groups:
             if self._hides(groups):
                 return groups
-            size, half = self.num_clients // groups, (groups + 1) // 2
-            summed = math.ceil((1 - self.dropout_fraction - ROUNDING_SLACK) * size)
-            lacking = self.honest_minimum + self._most_corrupt(size, half) - summed
-            passed = max(half - 1, self.num_clients // (size + lacking)) if lacking > 0 else groups
-            groups = min(groups - 1, passed)
+            passed, half = groups - 1, (groups + 1) // 2
+            for size, _ in counted_sizes(self.num_clients, groups):
+                if lacking := self._lacking(size, half):
+                    passed = min(passed, max(half - 1, self.num_clients // (size + lacking)))
+            groups = passed
         return None
 
 

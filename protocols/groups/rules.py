@@ -11,14 +11,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dp.arrays import readable
 from secagg.errors import ParameterError
 
-from ..core.numbers import real, whole
+from ..core.numbers import in_our_words, real, whole
 
 Vectors = npt.NDArray[np.float64]
 
@@ -135,7 +135,7 @@ def combine(
         ParameterError: fewer groups than the rule needs to bear so many; or a vector, weight or argument that is none.
     """
     rule = Rule(rule)
-    vectors = _vectors(means)
+    vectors = _numbers(means, "means", 2)
     spoilt = whole(spoilt, "spoilt", 0)
     if rule.bears(len(vectors)) < spoilt:
         raise ParameterError(
@@ -150,7 +150,7 @@ def combine(
     start = None
     if centre is not None:
         _only(rule is Rule.CENTRED_CLIPPING, f"{rule} has no centre")
-        start = _vectors(np.asarray(centre)[None])[0]
+        start = _numbers(centre, "centre", 1)
         _only(len(start) == vectors.shape[1], f"centre has {len(start)} numbers, but means have {vectors.shape[1]}")
     shares = _shares(weights, len(vectors), real(max_weight, "max_weight", 0))
     match rule:
@@ -174,13 +174,15 @@ def combine(
     return Combined(rule, value, len(vectors), spoilt, _lengths(vectors - value), radius)
 
 
-def _vectors(means: npt.ArrayLike) -> Vectors:
-    given: npt.NDArray[Any] = np.asarray(means)
-    if given.ndim != 2 or len(given) == 0 or given.dtype.kind not in "fiu" or not np.isfinite(given).all():
+def _numbers(given: npt.ArrayLike, name: str, dimensions: int) -> Vectors:
+    with in_our_words(name):
+        array = readable(given)
+    if array.ndim != dimensions or 0 in array.shape[:-1] or array.dtype.kind == "b" or not np.isfinite(array).all():
         raise ParameterError(
-            f"means are {given.dtype} of shape {given.shape}, but must be finite numbers, a row for each group"
+            f"{name}: {array.dtype} of shape {array.shape}, but must be finite numbers, "
+            + ("a row for each group" if dimensions == 2 else "one for each coordinate")
         )
-    return given.astype(np.float64)
+    return array.astype(np.float64)
 
 
 def _only(holds: bool, otherwise: str) -> None:

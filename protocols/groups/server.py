@@ -47,6 +47,10 @@ _EXPECTED: Mapping[ServerDrawPhase, type[Message]] = {
 }
 
 
+_SHOWN = 5
+"""So many who said nothing an error names."""
+
+
 class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
     terms: bytes
     run: bytes
@@ -145,7 +149,7 @@ class GroupServer:
         """End the phase, and begin the next.
 
         Raises:
-            ThresholdError: somebody did not answer; there are no groups by this draw.
+            ThresholdError: somebody, whom it names (`missing`), did not answer; there are no groups by this draw.
             StateError: the draw is over.
         """
         with self._lock:
@@ -157,11 +161,14 @@ class GroupServer:
                 return
             if len(said) < count:
                 phase, self._phase, self._outgoing = self._phase, ServerDrawPhase.ABORTED, None
+                missing = sorted(frozenset(self._terms.participants) - self._terms.participants.named(said))
+                named = ", ".join(map(repr, missing[:_SHOWN])) + (", ..." if len(missing) > _SHOWN else "")
                 raise ThresholdError(
-                    f"{count - len(said)} of {count} participants said nothing of use in {phase}: leave them out of "
-                    "the next draw",
+                    f"{len(missing)} of {count} participants said nothing of use in {phase}, {named}: leave them out "
+                    "of the next draw",
                     needed=count,
                     have=len(said),
+                    missing=missing,
                 )
             in_order = [said[number] for number in sorted(said)]
             if self._phase is ServerDrawPhase.COMMITMENTS:

@@ -105,22 +105,18 @@ def versions() -> dict[str, str]:
 
 def _connect(ray: Any, address: str | None, workers: int | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    what = f"join the Ray cluster at {address}"
     if address is None:
-        ray.init(
-            num_cpus=workers or cpu_count(),
-            object_store_memory=LOCAL_STORE_BYTES,
-            include_dashboard=False,
-            address="local",
-            **quiet,
-        )
-        return
-    if address != "auto":
+        what, address = "start a Ray cluster here", "local"
+        quiet |= {"num_cpus": workers or cpu_count(), "object_store_memory": LOCAL_STORE_BYTES}
+        quiet["include_dashboard"] = False
+    elif address != "auto":
         _check_answers(address)
     try:
         ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         first = str(error).strip().replace("\n", " ")
-        raise ClusterError(f"cannot join the Ray cluster at {address}: {first}") from None
+        raise ClusterError(f"cannot {what}: {first}") from None
 
 
 def _check_answers(address: str) -> None:

@@ -17,7 +17,7 @@ from multiprocessing import forkserver, get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from .places import Answer, Here, Message
 MANY_CLIENTS = 200
 """From here on a default round gains more by workers than they take to start, some seconds of a processor in all."""
 
+E = TypeVar("E", bound=Exception)
 _AT_ONCE = 16
 _LOADED_ONCE = ["protocols.simulation._nursery"]
 _THREADS_OF_LIBRARIES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -267,8 +268,20 @@ def _work(connection: Connection, environment: Mapping[str, str]) -> None:
             try:
                 getattr(desk, method)(*arguments)
             except Exception as error:
-                error.add_note(f"in a worker:\n{traceback.format_exc()}")
-                connection.send(error)
+                connection.send(_crossing(error))
+
+
+def _crossing(error: E) -> E | SecAggError:
+    """Return an error as it can be sent, with where it was raised: itself, or one of ours where it cannot be."""
+    what, where = traceback.format_exception_only(error)[0].strip(), "".join(traceback.format_exception(error))
+    where = f"in a worker:\n{where}"
+    with suppress(Exception):  # objects raise what they like when they are taken apart and put together
+        if isinstance(ForkingPickler.loads(ForkingPickler.dumps(error)), type(error)):
+            error.add_note(where)
+            return error
+    ours = SecAggError(f"{what} (as text alone, since this error does not cross from a worker)")
+    ours.add_note(where)
+    return ours
 
 
 class _Desk:
@@ -290,7 +303,7 @@ class _Desk:
         for name in delivered:
             self._here.delivered(name)
         for name, answer in self._here.ask(messages):  # each goes while the next is made
-            self._reply.send((name, replace(answer, data=b"")))
+            self._reply.send((name, replace(answer, data=b"", error=answer.error and _crossing(answer.error))))
             self._reply.send_bytes(answer.data)
 
     def leave(self) -> None:

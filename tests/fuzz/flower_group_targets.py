@@ -95,7 +95,9 @@ def recorded() -> Draw:
     settings = SecAggSettings(groups=PLAN, roster=roster())
     session = Session(grid, settings, messages, RoundReport(len(NODES)), run_id=RUN_ID, random=drawn())
     with quiet():
-        groups = session.draw(PLAN)
+        server = session.draw(PLAN)
+        session.settle(server)
+    groups = server.result
     if sorted(map(node_id_of, groups.members[0])) != sorted(NODES):
         raise ValueError("the recorded draw has other groups")
     found.files.append(bytes_of(kept_file(grid.nodes[VICTIM])))

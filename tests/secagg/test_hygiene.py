@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import pickle
 from collections.abc import Callable
 
 import numpy as np
@@ -150,8 +151,9 @@ def test_the_error_tree_is_the_documented_one() -> None:
 def test_errors_carry_facts_as_attributes() -> None:
     assert EncodingError("text", index=(3, 4)).index == (3, 4)
     assert EncodingError("text").index is None
-    short = ThresholdError("text", needed=3, have=2)
-    assert (short.needed, short.have, str(short)) == (3, 2, "text")
+    short = ThresholdError("text", needed=3, have=2, missing=["a"])
+    for each in (short, pickle.loads(pickle.dumps(short))):  # noqa: S301
+        assert (each.needed, each.have, each.missing, str(each)) == (3, 2, {"a"}, "text")
     for kind in all_errors():
         if issubclass(kind, PeerError):
             guilty = kind("wrong", culprits=iter([7, 2, 7]))

@@ -126,8 +126,22 @@ def test_groups_that_nobody_named_are_as_few_as_keep_all_workers_busy(clients, w
 
 
 def test_no_workers_are_refused():
-    with pytest.raises(ParameterError, match="workers is 0"):
-        of_session(Case(20, 10).session.config, workers=0)
+    for estimate in (lambda: of_session(Case(20, 10).session.config, workers=0), lambda: planned_groups(20_000, 0)):
+        with pytest.raises(ParameterError, match="workers is 0"):
+            estimate()
+
+
+@pytest.mark.parametrize("dropped", [-5, 20, 30, 2.0])
+def test_no_more_vanish_than_there_are(dropped):
+    with pytest.raises(ParameterError, match=r"dropped is .* from 0 to 19"):
+        of_session(Case(20, 10).session.config, dropped)
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 2.0, float("nan")])
+def test_dropout_is_a_fraction(dropout):
+    plan = GroupPlan(50, 0.0, 0.05, honest_minimum=2, rule=Rule.SUM, groups=4)
+    with pytest.raises(ParameterError, match=r"dropout is .* from 0 to 1"):
+        of_groups(plan, lambda model: RoundConfig(model, Case(50, 10).session.config.vectors), dropout)
 
 
 def test_fitting_without_scipy_names_what_is_missing(monkeypatch):

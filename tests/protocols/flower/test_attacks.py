@@ -245,6 +245,51 @@ def test_what_nobody_foresaw_is_refused_without_its_text(name, monkeypatch):
     assert all(RECORD not in context.state for context in grid.nodes.values())
 
 
+def broken_evaluation(message, *_):
+    raise KeyError("patient 4711")
+
+
+def refusing_evaluation(message, *_):
+    return Message(Error(77, "patient 4711"), reply_to=message)
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "told"),
+    [
+        (broken_evaluation, "evaluate failed with KeyError"),
+        (refusing_evaluation, "evaluate answered with error 77"),
+        (lambda *_: None, "evaluate failed with AttributeError"),
+    ],
+)
+def test_what_goes_wrong_in_a_message_that_is_admitted_in_clear_stays_in_the_nodes_log(evaluation, told, caplog):
+    app = make_app(usual_training, mods=[])
+    app._registered_funcs["evaluate.default"] = lambda message, context: SecAggMod(in_clear=["evaluate"])(
+        message, context, evaluation
+    )
+    grid = make_grid(app)
+    with caplog.at_level("ERROR", logger="flwr"):
+        reply = grid.answer(Message(RecordDict(), VICTIM, "evaluate"))
+    assert (reply.error.code, reply.error.reason) == (REFUSED, f"secagg: {told}: the node's log tells more")
+    assert b"4711" not in b"".join(grid.from_nodes)
+    assert "4711" in caplog.text or "NoneType" in caplog.text
+
+
+def test_an_invitation_of_too_many_is_refused_before_anything_is_derived_from_it(monkeypatch):
+    """The graph of a million clients takes a node seconds, and the invitation 160 bytes."""
+    from protocols.flower import mod
+
+    read = mod.wire.decode
+
+    def decode(data, kind, **limits):
+        assert kind is not mod.Invitation
+        return read(data, kind, **limits)
+
+    monkeypatch.setattr(mod.wire, "decode", decode)
+    app = make_app(usual_training, mods=[SecAggMod(policy=ClientPolicy(max_clients=5))])
+    with pytest.raises(ParameterError, match="invites 6 clients, but this client takes part with at most 5"):
+        run(make_grid(app))
+
+
 def test_a_nodes_error_cannot_write_on_the_servers_terminal():
     def disturb(number, node_id, message, answer):
         if node_id == VICTIM:

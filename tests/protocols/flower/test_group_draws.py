@@ -15,6 +15,7 @@ from protocols.flower import SecAggGrid, SecAggMod, SecAggSettings
 from protocols.flower.announcement import node_name
 from protocols.flower.draw_answers import DrawTerms
 from protocols.flower.envelope import RECORD, STATISTICS, record_of
+from protocols.flower.grouped import RunGroups
 from protocols.flower.own_group import KEPT_GROUPS, Draws, OwnGroup, group_in, remembered
 from protocols.flower.report import RoundReport
 from protocols.flower.session import Session
@@ -145,12 +146,12 @@ def test_the_sums_of_groups_are_held_to_the_nodes_own_demands(tmp_path):
 
 
 def test_a_server_that_deals_the_groups_itself_without_a_draw_is_refused(tmp_path, monkeypatch):
-    def own(self, plan):
-        self.identities()
+    def own(self, session):
+        session.identities()
         keys = {node_name(node_id(p)): identity_of(p).public_bytes for p in range(COUNT)}
-        return deal(plan, Participants(keys), bytes(32))
+        return deal(self.plan, Participants(keys), bytes(32))
 
-    monkeypatch.setattr(Session, "draw", own)
+    monkeypatch.setattr(RunGroups, "of", own)
     trained = []
     grid = make_nodes(tmp_path, train=lambda arrays, p: trained.append(p) or training(arrays, p))
     with pytest.raises(ParameterError, match="session of a group, but this node is in none in this run"):
@@ -159,15 +160,15 @@ def test_a_server_that_deals_the_groups_itself_without_a_draw_is_refused(tmp_pat
 
 
 def test_a_server_that_deals_other_groups_than_were_drawn_gets_no_input(tmp_path, monkeypatch):
-    honest = Session.draw
+    honest = RunGroups.of
 
-    def other(self, plan):
-        drawn = honest(self, plan)
+    def other(self, session):
+        drawn = honest(self, session)
         members = [list(group.keys.items()) for group in drawn.members]
         mixed = (members[at][:3] + members[at - 1][3:] for at in range(3))
         return Groups(drawn.coin, tuple(Participants(dict(group)) for group in mixed))
 
-    monkeypatch.setattr(Session, "draw", other)
+    monkeypatch.setattr(RunGroups, "of", other)
     trained = []
     grid = make_nodes(tmp_path, train=lambda arrays, p: trained.append(p) or training(arrays, p))
     try:
@@ -206,7 +207,7 @@ def test_a_session_that_began_before_the_draw_does_not_go_on_after_it(settled, t
             grid.disturb = None if settled else hold_back
             messages = {each: Message(RecordDict(), each, "train") for each in grid.nodes}
             session = Session(grid, settings_of(tmp_path), messages, RoundReport(COUNT), run_id=RUN_ID)
-            session.draw(plan_of())
+            session.settle(session.draw(plan_of()))
             grid.disturb = None
         return answer(message)
 
@@ -436,22 +437,24 @@ def test_groups_are_drawn_in_train_messages_alone(tmp_path):
 def test_a_state_that_comes_back_shows_no_nonce_again(number, again, tmp_path):
     """As when the app's process is killed after its answer left, before Flower kept its state.
 
-    To settle again by the same coin tells nothing new; but by then the node is in a group.
+    What it has settled by gets the same answer again, which tells nothing new.
     """
-    second = []
+    first, second = [], []
 
     def do(message, answer):
         before = recorddict_to_proto(grid.nodes[node_id(VICTIM)].state)
-        reply = answer(message)
+        first.append(answer(message))
         second.append(answer_again(grid, before, message, answer))
-        return reply
+        return first[0]
 
     grid = make_nodes(tmp_path, disturb=only_at(number, VICTIM, do))
     replies, report = run(grid, settings_of(tmp_path))
     assert replies[0].has_content()
     assert report.failures == {}
-    wanted = "in which this node is in a group" if again else "draw groups again in a run that had its draw"
-    assert wanted in second[0].error.reason
+    if again:
+        assert second[0].content == first[0].content
+    else:
+        assert "draw groups again in a run that had its draw" in second[0].error.reason
 
 
 def test_no_function_of_the_app_sees_the_nonce(tmp_path):

@@ -6,11 +6,29 @@ from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import strategy as flower
 
 from protocols.flower import SecAgg, SecAggGrid, SecAggSettings
+from protocols.flower.announcement import node_id_of
+from protocols.flower.grouped import RunGroups
 from protocols.flower.mean import Means
+from protocols.flower.own_group import group_in
+from protocols.flower.report import RoundReport
+from protocols.flower.session import Session
 from protocols.groups import Rule, combine
 from secagg.errors import ParameterError, StateError
 
-from .grouped import MODEL, WEIGHT, group_means, groups_of, make_nodes, node_id, plan_of, roster
+from .grouped import (
+    MODEL,
+    RUN_ID,
+    SETTLEMENT,
+    WEIGHT,
+    group_means,
+    groups_of,
+    identity_of,
+    make_nodes,
+    node_id,
+    partition_of,
+    plan_of,
+    roster,
+)
 from .in_process import VanishedError, train_messages
 
 PRECISION = 1e-4
@@ -291,18 +309,53 @@ def test_the_plan_is_for_as_many_nodes_as_are_sampled(tmp_path):
 
 
 def test_other_nodes_than_those_that_drew_take_no_part(tmp_path):
-    grid = make_nodes(tmp_path, 16)
-    secure = SecAggGrid(grid, SecAggSettings(**settings(tmp_path, plan_of(15), 16)))
+    grid = make_nodes(tmp_path, 17)
+    secure = SecAggGrid(grid, SecAggSettings(**settings(tmp_path, plan_of(15), 17)))
 
     def run(partitions):
         return list(secure.send_and_receive(train_messages(MODEL, [node_id(p) for p in partitions]), timeout=30))
 
     assert run(range(15))[0].has_content()
-    assert run([*range(14), 15])[0].has_content()  # the fifteenth counts as one that has vanished
+    assert run([*range(14), 15, 16])[0].has_content()  # the fifteenth counts as one that has vanished; two have come
     report = secure.reports[-1]
-    assert "in none of the run's groups" in report.failures[node_id(15)]
+    for newcomer in (15, 16):
+        assert "in none of the run's groups" in report.failures[node_id(newcomer)]
     assert "the strategy did not sample it" in report.failures[node_id(14)]
     assert report.survivors == {node_id(p) for p in range(14)}
+
+
+def test_a_node_that_missed_the_last_exchange_of_the_draw_is_told_again(tmp_path):
+    asked, answered = node_id(1), node_id(2)
+
+    def disturb(number, node, message, answer):
+        if number == SETTLEMENT and node in (asked, answered):
+            if node == answered:
+                answer(message)
+            raise VanishedError
+        return answer(message)
+
+    plan = plan_of(6, "sum", bad_fraction=0.0, groups=2)
+    grid = make_nodes(tmp_path, 6, disturb=disturb)
+    groups = RunGroups(plan)
+    with pytest.raises(ParameterError, match="trains on 7 nodes, but the groups are planned for 6"):
+        groups.check_number(7)
+    reports, knows = [], []
+    for _ in range(3):
+        messages = {message.metadata.dst_node_id: message for message in train_messages(MODEL, list(grid.nodes))}
+        stated = SecAggSettings(**settings(tmp_path, plan, 6))
+        session = Session(grid, stated, messages, RoundReport(6), run_id=RUN_ID)
+        drawn = groups.of(session)
+        reports.append(session.report)
+        knows.append(group_in(grid.nodes[asked].node_config, identity_of(1), RUN_ID) is not None)
+    first, second, third = reports
+    assert first.failures == dict.fromkeys([asked, answered], "draw-settlement: no answer within 120 s")
+    assert (second.failures, third.failures) == ({}, {})
+    assert "draw-nonces" in first.seconds
+    assert (list(second.seconds), list(third.seconds)) == (["draw-settlement"], [])
+    assert knows == [False, True, True]
+    told = (map(partition_of, map(node_id_of, members)) for members in drawn.members)
+    assert sorted(map(sorted, told)) == groups_of(grid)
+    groups.check_number(7)
 
 
 TOO_FEW = {

@@ -254,7 +254,7 @@ def test_what_training_does_wrong_is_told_to_the_node_alone_and_zeros_are_sent_f
     [
         ({"epsilon": -1.0}, "epsilon"),
         ({"l2_clip": 0.0}, "l2_clip"),
-        ({"min_participants": 11}, "trains on 10 nodes, but a private sum needs 11: raise min_train_nodes"),
+        ({"min_participants": 11}, "10 nodes can take part, but a private sum needs 11: raise min_train_nodes"),
         ({"delta": 2.0}, "delta"),
     ],
 )

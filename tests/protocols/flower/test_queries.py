@@ -395,6 +395,9 @@ def test_a_session_against_a_malicious_server(tmp_path):
     answer, report = asked_of(grid, adversary="malicious-server", roster=roster, dropout_fraction=0.2)
     assert report.failures == {NODE_IDS[6]: "its identity is not in the server's roster"}
     assert_pooled(answer, report, range(6))
+    for stated in ({"release": ReleasePolicy(min_sites=7)}, {"min_survivors": 7}):
+        with pytest.raises(ThresholdError, match=r"6 of 7 nodes said who they are, and 7 must; 1 of 7 nodes failed"):
+            asked_of(grid, adversary="malicious-server", roster=roster, dropout_fraction=0.2, **stated)
     for i in range(6):  # a node that is in a group, of itself alone, answers as before: groups are training's
         identity = read_identity(tmp_path / f"node-{i}.pem")
         with remembered(grid.nodes[NODE_IDS[i]].node_config, identity) as draws:

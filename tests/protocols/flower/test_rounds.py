@@ -6,9 +6,9 @@ from flwr.app import ArrayRecord, Error, Message, MetricRecord, RecordDict
 from flwr.serverapp import strategy as flower
 
 from protocols import Adversary, ClientPolicy
-from protocols.flower import SecAgg, SecAggGrid, SecAggMod, SecAggSettings, rounds
+from protocols.flower import Privacy, SecAgg, SecAggGrid, SecAggMod, SecAggSettings, rounds
 from protocols.flower.announcement import Announcement
-from protocols.flower.envelope import RECORD
+from protocols.flower.envelope import RECORD, REFUSED
 from secagg.errors import ParameterError
 
 from .in_process import (
@@ -407,7 +407,77 @@ def test_silence_about_identities_is_a_round_without_a_mean(keys):
     settings = SecAggSettings(metrics=METRICS, roster=str(keys / "roster.json"), **MALICIOUS)
     replies, report = run(grid, settings)
     assert all(reply.has_error() for reply in replies)
-    assert report.error.startswith("0 nodes said who they are; 6 of 6 nodes failed with: identities: no answer")
+    assert report.error.startswith(
+        "0 of 6 nodes said who they are, and 2 must; 6 of 6 nodes failed with: identities: no answer"
+    )
+
+
+STATED = {
+    "survivors": ({"min_survivors": 5}, 4, "min_survivors is 5, but must be an integer from 0 to 4"),
+    "participants": (
+        {"metrics": (), "privacy": Privacy(l2_clip=1.0, epsilon=8.0, delta=1e-5, min_participants=5)},
+        4,
+        "4 nodes can take part, but a private sum needs 5",
+    ),
+    "corrupt": ({"corrupt_fraction": 0.5, "dropout_fraction": 0.2}, 2, "1 of 2 clients may be corrupt"),
+}
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_fewer_identities_than_the_settings_serve_are_a_round_without_a_mean(name, keys):
+    """Else nodes that are silent at the right time would end the run."""
+    stated, have, why = STATED[name]
+
+    def disturb(number, node_id, message, answer):
+        if node_id in NODE_IDS[have:]:
+            raise VanishedError
+        return answer(message)
+
+    grid = make_grid(make_app(usual_training), node_config=credentials(keys), disturb=disturb)
+    settings = SecAggSettings(**{"metrics": METRICS, "roster": str(keys / "roster.json"), **MALICIOUS, **stated})
+    replies, report = run(grid, settings)
+    assert all(reply.has_error() for reply in replies)
+    assert report.error.startswith(f"{have} of 6 nodes said who they are, which are too few: {why}")
+    assert grid.exchange == 1
+
+
+def test_settings_that_not_even_all_nodes_would_serve_are_named_as_such(keys):
+    def disturb(number, node_id, message, answer):
+        return None if node_id == NODE_IDS[0] else answer(message)
+
+    grid = make_grid(make_app(usual_training), node_config=credentials(keys), disturb=disturb)
+    settings = SecAggSettings(metrics=METRICS, roster=str(keys / "roster.json"), min_survivors=7, **MALICIOUS)
+    with pytest.raises(ParameterError, match="min_survivors is 7, but must be an integer from 0 to 6"):
+        run(grid, settings)
+
+
+def test_once_something_was_trained_no_round_ends_the_run():
+    """Flower's `start` would lose all that was trained: one node refuses while all others are late, or one is left."""
+
+    def disturb(number, node_id, message, answer):
+        if node_id == NODE_IDS[0]:
+            return Message(Error(REFUSED, "its demand is used up"), reply_to=message)
+        raise VanishedError
+
+    grid = make_grid(make_app(usual_training), disturb=disturb)
+    secure = SecAggGrid(grid, SETTINGS)
+
+    def train(nodes=NODE_IDS[:6]):
+        return secure.send_and_receive(train_messages(nodes=nodes), timeout=5)
+
+    with pytest.raises(ParameterError, match="no node can take part: advertise-keys: its demand is used up"):
+        train()
+    grid.disturb = None
+    assert train()[0].has_content()
+    with pytest.raises(ParameterError, match="two train messages to one node"):  # the strategy's own mistakes still do
+        train(NODE_IDS[:2] + NODE_IDS[:1])
+    assert all(reply.has_error() for reply in train(NODE_IDS[:1]))
+    assert "trains on 1 node, but a sum hides nothing" in secure.reports[-1].error
+    grid.disturb = disturb
+    assert all(reply.has_error() for reply in train())
+    assert secure.reports[-1].error.startswith("no node can take part: advertise-keys: its demand is used up")
+    grid.disturb = None
+    assert train()[0].has_content()
 
 
 DEMANDS = {

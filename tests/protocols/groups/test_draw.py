@@ -261,9 +261,9 @@ def test_who_holds_a_nonce_back_ends_the_draw_and_has_four_tries_in_all():
         server, everyone = GroupServer(TERMS), clients(past=past)
         exchange(server, everyone)
         assert server.shown
-        with pytest.raises(ThresholdError, match="1 of 9 participants said nothing of use in nonces") as caught:
+        with pytest.raises(ThresholdError, match=f"1 of 9 .* in nonces, '{NAMES[-1]}': leave") as caught:
             exchange(server, everyone, but=(NAMES[-1],))
-        assert (caught.value.needed, caught.value.have) == (9, 8)
+        assert (caught.value.needed, caught.value.have, caught.value.missing) == (9, 8, {NAMES[-1]})
         assert server.phase is ServerDrawPhase.ABORTED
         with pytest.raises(StateError, match="no groups"):
             _ = server.result
@@ -276,8 +276,9 @@ def test_who_does_not_commit_costs_no_try():
     past = {name: PastDraws() for name in NAMES}
     for _ in range(9):
         server, everyone = GroupServer(TERMS), clients(past=past)
-        with pytest.raises(ThresholdError, match="in commitments: leave them out"):
-            exchange(server, everyone, but=(VICTIM,))
+        with pytest.raises(ThresholdError, match=r"in commitments, ('[^']*', ){5}\.\.\.: leave them out") as caught:
+            exchange(server, everyone, but=NAMES[:6])
+        assert caught.value.missing == set(NAMES[:6])
         assert not server.shown
     draw_locally(GroupServer(TERMS), clients(past=past))
 

@@ -116,8 +116,38 @@ def test_the_sum_bears_nobody():
 def test_what_no_number_of_groups_bears():
     with pytest.raises(ParameterError, match="in no number of groups"):
         GroupPlan(100, 0.5, 0.0)
-    with pytest.raises(ParameterError, match="too many for any number of groups"):
-        GroupPlan(100, 0.01, 0.95)
+    with pytest.raises(ParameterError, match=r"dropout_fraction of 0\.1, are too many for any number of groups"):
+        GroupPlan(100, 0.01, 0.7, honest_minimum=50)
+
+
+@pytest.mark.parametrize("groups", [None, 250_000])
+def test_fractions_that_no_session_bears_are_named_as_such(groups):
+    with pytest.raises(ParameterError, match=r"corrupt_fraction \+ 2 \* dropout_fraction is 1 .* at most 0\.9"):
+        GroupPlan(1_000_000, 0.0, 0.1, dropout_fraction=0.45, groups=groups)
+    none_of_nine = GroupPlan(9, 0.0, 0.1, honest_minimum=2, dropout_fraction=0.45, groups=1)
+    assert none_of_nine.num_corrupt == 0  # what the fraction comes to counts
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"groups": 3, "spare": 3}, "groups is 3, 3 of them to spare, but median needs 1 that are left"),
+        ({"groups": 2, "rule": "krum"}, "groups is 2, 0 of them to spare, but krum needs 3 that are left"),
+        ({"groups": 1, "spare": 1, "rule": "sum"}, "but sum needs 1 that are left, even if none is spoilt: take more"),
+    ],
+)
+def test_groups_that_are_too_few_for_the_rule_even_if_nobody_is_bad(changes, words):
+    with pytest.raises(ParameterError, match=words):
+        GroupPlan(24, 0, 0, **changes)
+
+
+def test_sizes_for_which_there_is_no_threat_model_are_passed_over_at_once(monkeypatch):
+    """A session bears no corrupt ones beyond a tenth with these dropouts, however many honest ones are in its sum."""
+    looked, lacking = [], GroupPlan._lacking
+    monkeypatch.setattr(GroupPlan, "_lacking", lambda self, *at: looked.append(at) or lacking(self, *at))
+    with pytest.raises(ParameterError, match="ask for at most 4545, of 220 or one more"):
+        GroupPlan(1_000_000, 0.0, 0.01, dropout_fraction=0.4, groups=25_000)
+    assert len(looked) < 1_000
 
 
 def rare(n, bad, groups, spoilt):

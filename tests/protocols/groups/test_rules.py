@@ -214,7 +214,14 @@ def test_noise_grows_as_the_plan_says(rule):
         (Rule.SUM, {"means": [[1.0, math.nan]]}, "finite"),
         (Rule.SUM, {"means": [1.0, 2.0]}, "a row for each group"),
         (Rule.SUM, {"means": np.zeros((0, 3))}, "a row for each group"),
-        (Rule.SUM, {"means": [["a"]]}, "finite numbers"),
+        (Rule.SUM, {"means": [["a"]]}, "means: floats or integers"),
+        (Rule.SUM, {"means": [[True]]}, "finite numbers"),
+        (Rule.SUM, {"means": [[1.0], [1.0, 2.0]]}, "means: a list cannot be read"),
+        (Rule.MEDIAN, {"means": np.ma.masked_greater(means(), 3)}, "means: a masked array hides"),
+        (Rule.MEDIAN, {"means": [*means()[:2], np.ma.masked_greater(means()[2], 3)]}, "means: a masked array hides"),
+        (Rule.CENTRED_CLIPPING, {"centre": np.ma.masked_equal(np.zeros(LENGTH), 0)}, "centre: a masked array hides"),
+        (Rule.CENTRED_CLIPPING, {"centre": np.full(LENGTH, math.inf)}, "centre: .* finite numbers, one for each coord"),
+        (Rule.CENTRED_CLIPPING, {"centre": 1.0}, r"centre: float64 of shape \(\), but must be finite numbers"),
     ],
 )
 def test_what_is_not_combined(rule, given, says):

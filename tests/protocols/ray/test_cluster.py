@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from protocols.cli.app import app
 from protocols.masking.server import Server
 from protocols.masking.transitions import ServerPhase
 from protocols.ray import ClusterError, driver, run_on_ray, run_session_on_ray
+from protocols.ray import cluster as clusters
 from protocols.ray.cluster import load_ray, num_nodes, versions
 from protocols.ray.running import GroupRun
 from protocols.ray.steps import MAX_OBJECT_BYTES, in_ranges
@@ -201,6 +203,17 @@ def test_what_the_cluster_is_not_is_named(cluster, monkeypatch):
         run_on_ray(grouped(), inputs, workers=1, address=cluster.address)
     monkeypatch.setattr(driver, "versions", lambda: versions() | {"secagg": "0.0.9 (sources 0)"})
     with pytest.raises(ClusterError, match=r"secagg is 0\.1\.0 .* but 0\.0\.9 .*install the same on all"):
+        run_on_ray(grouped(), inputs, workers=1)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, TimeoutError])
+def test_a_cluster_that_cannot_be_started_here_is_named(monkeypatch, error):
+    def init(**options):
+        raise error("no room\nfor a store")
+
+    there = SimpleNamespace(is_initialized=lambda: False, init=init)
+    monkeypatch.setattr(clusters, "load_ray", lambda: there)
+    with pytest.raises(ClusterError, match=r"^cannot start a Ray cluster here: no room for a store"):
         run_on_ray(grouped(), inputs, workers=1)
 
 

@@ -9,12 +9,15 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,9 +36,9 @@ from protocols.simulation.checked_private import run_checked_private_round
 from protocols.simulation.driver import Session
 from protocols.simulation.masked import Simulation
 from protocols.simulation.places import Answer, Here
-from protocols.simulation.workers import MANY_CLIENTS, LostWorkerError, Workers, useful_workers, working
+from protocols.simulation.workers import MANY_CLIENTS, LostWorkerError, Workers, _work, useful_workers, working
 from secagg.encoding import Rounding
-from secagg.errors import MalformedMessage, ParameterError
+from secagg.errors import MalformedMessage, ParameterError, SecAggError
 from secagg.prg import cpu_count
 
 NAMES = [f"party-{number}" for number in range(1, 8)]
@@ -274,6 +277,50 @@ def test_what_nobody_foresaw_is_raised_here_and_says_where_it_was():
     with pytest.raises(MemoryError, match="full") as caught, working(Tellers(), 2) as workers:
         session(workers, f"fill {NAMES[1]}").run()
     assert "in respond" in caught.value.__notes__[0]
+
+
+class TakesTwoError(Exception):
+    def __init__(self, what: str, where: str) -> None:
+        super().__init__(f"{what} {where}")
+
+
+class HoldsALockError(SecAggError):
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+class Line:
+    """Asks a worker in this process for inputs that cannot be made, and hears what it sends."""
+
+    def __init__(self, company: Any, *asked: Any) -> None:
+        self.asked, self.heard = iter([company, *asked]), []
+
+    def recv(self) -> Any:
+        for each in self.asked:
+            return each
+        raise EOFError
+
+    def send(self, what: Any) -> None:
+        self.heard.append(ForkingPickler.loads(ForkingPickler.dumps(what)))
+
+    def send_bytes(self, data: bytes) -> None: ...
+
+
+@pytest.mark.parametrize("raised", [TakesTwoError("no data", "today"), HoldsALockError("no data today")])
+def test_an_error_that_cannot_cross_is_told_as_text(raised, monkeypatch):
+    def failing(*_: Any) -> Any:
+        raise raised
+
+    monkeypatch.setattr(Tellers, "settle", failing)
+    monkeypatch.setattr(Tellers, "join", lambda self, name: SimpleNamespace(respond=failing))
+    line = Line(Tellers(), ("settle", (["a"],)), ("ask", ([], [("a", b"")])))
+    _work(line, dict(os.environ))
+    settled, asked = line.heard  # the second as a refusal, where it is one of ours
+    for error in (settled, asked[1].error if isinstance(asked, tuple) else asked):
+        assert type(error) is SecAggError
+        assert re.search(f"{type(raised).__name__}: no data today .*does not cross", str(error))
+        assert "in failing" in error.__notes__[0]
 
 
 def test_nobody_computes_while_the_coordinator_does(tmp_path):
