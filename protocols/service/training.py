@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from dp.sensitivity import Unit
 from secagg.errors import ParameterError
 
-from ..core.machine import Inputs, take_inputs
+from ..core.machine import Inputs
 from ..core.participants import Participants
 from ..masking.config import RoundConfig
 from .errors import JobError
@@ -146,7 +146,8 @@ def training(function: Callable[[Any], Any], named: str, told: Tell = lambda tex
     """
 
     def answer(terms: Terms) -> Inputs:
-        made: Inputs = _watched(lambda given: take_inputs(function(given)), terms, named, told)
+        returned = _watched(function, terms, named, told)
+        made = returned if isinstance(returned, Inputs) else Inputs(returned)
         try:
             _check_shapes(made, terms, named)
         except InputsError as error:
