@@ -89,7 +89,7 @@ def test_a_quorum_closes_no_phase_below_what_it_needs(tmp_path: Path) -> None:
 
             async def before(name: str, phase: str) -> None:
                 if name in NAMES.names[3:]:
-                    await asyncio.sleep(0.7)  # three, who come first, are the quorum
+                    await asyncio.sleep(0.2)  # three, who come first, are the quorum
 
             spec = sum_of_seven(deadlines=Deadlines(60, quorum=0.3))
             seen = await Members(desk, client, before=before).play(spec)
