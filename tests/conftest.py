@@ -28,14 +28,15 @@ MOST_CHARACTERS = 300
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse names so long that workers spend their time on sending them, and put the longest tests first."""
-    for item in items:
-        if len(item.nodeid) > MOST_CHARACTERS:
-            raise pytest.UsageError(
-                f"the name of {item.nodeid[:100]}... has {len(item.nodeid)} characters, but may have "
-                f"{MOST_CHARACTERS}: give ids to its parameters"
-            )
+    """Put the longest tests first."""
     items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuse names so long that workers spend their time on sending them: of a large value that has no id."""
+    if len(item.nodeid) > MOST_CHARACTERS:
+        text = f"its name has {len(item.nodeid)} characters, but may have {MOST_CHARACTERS}: give ids to its parameters"
+        pytest.fail(text, pytrace=False)
 
 
 @pytest.hookimpl(optionalhook=True)

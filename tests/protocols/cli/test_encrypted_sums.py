@@ -232,7 +232,7 @@ def test_hospitals_and_a_committee_sum_by_processes(folder):
         known = ["--parameters", "round.parameters", "--insecure-loopback", "--sessions", 1, "--json"]
         parties.append(start(folder, "join", url, *own, *known, *gives))
     here = {name: {"update": np.array(values[name]["update"])} for name in HOSPITALS[1:]}
-    here |= dict.fromkeys(COMMITTEE[1:], {})
+    here |= {name: {} for name in COMMITTEE[1:]}
     assert asyncio.run(asyncio.wait_for(all_joined(folder, url, here), 200)) == ["completed"] * 4
     printed, told = service.communicate(timeout=200)
     ended = [party.communicate(timeout=60) for party in parties]

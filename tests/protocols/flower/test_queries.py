@@ -522,12 +522,9 @@ def announce(**changes):
 CHEATS = {
     "another query": (announce(content=COUNT.digest), "announces another query than this node has agreed to answer"),
     "another type": (announce(message_type="train"), "of another type of message"),
-    "another run": (announce(run_id=8), "another run"),
     "other nodes": (announce(node_ids=pack_node_ids(sorted([*NODE_IDS[:5], 999]))), "is not bound to it"),
     "more of them": (announce(node_ids=pack_node_ids(sorted(NODE_IDS))), "lists 10 nodes, but proposes a round of 6"),
     "a weight": (announce(weighted_by="age"), "is not bound to it"),
-    "strange bytes": (lambda m: m.content[RECORD].update({"announcement": b"\xc1"}), "cannot be decoded"),
-    "no protocol": (lambda m: m.content[RECORD].update({"message": b"SAGG"}), "no message of ours"),
     "an identity": (announce(identities=(bytes(32),)), "is not bound to it"),
 }
 

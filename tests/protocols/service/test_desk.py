@@ -73,6 +73,9 @@ def test_a_deadline_closes_a_phase(tmp_path: Path) -> None:
             slow = Deadlines(60, phases={"share-keys": Deadlines(1.0)})
             members = Members(desk, client, silent={"share-keys": {LAST}})
             seen = await members.play(sum_of_seven(deadlines=slow))  # which nothing else ends
+            (share_keys,) = (phase for phase in seen.phases if phase.name == "share-keys")
+            assert share_keys.closed is not None
+            assert share_keys.closed - share_keys.opened > 0.99
             if seen.state is State.FAILED:  # a machine so slow that others were late as well
                 assert seen.error == "ThresholdError"
                 return

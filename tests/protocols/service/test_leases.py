@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from protocols.core.machine import Receipt
 from protocols.service.deadlines import Deadlines
@@ -174,6 +174,8 @@ def test_all_take_answers_in_and_any_goes_on(url: str) -> None:
             result = await result_of(front, each.session)
             assert result["survivors"] == list(NAMES)
             assert result["sums"]["v"] == total(NAMES)
+        with stores[0].read() as connection:
+            assert max(connection.execute(select(SESSIONS.c.epoch)).scalars()) > 1  # one was taken over
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

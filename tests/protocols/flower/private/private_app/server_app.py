@@ -22,7 +22,8 @@ def main(grid: Grid, context: Context) -> None:
         time.sleep(0.2)
     plain = FedAvg(fraction_evaluate=0.0)
     strategy = SecAgg(plain, settings(str(context.run_config["ledger"])))
-    result = strategy.start(grid, ArrayRecord(model()), num_rounds=2, timeout=float(context.run_config["train-timeout"]))
+    timeout = float(context.run_config["train-timeout"])
+    result = strategy.start(grid, ArrayRecord(model()), num_rounds=2, timeout=timeout)
     sys.stdout.write(f"FINDINGS {json.dumps(findings(model(), result, strategy.reports))}\n")
     sys.stdout.flush()
 
