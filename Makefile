@@ -48,6 +48,8 @@ audits: $(STAMP) ## the audit TIMES times in a row, each with another seed; ends
 # Tests start hundreds of processes of ours. Each would compile every module anew where the environment forbids to keep
 # what was compiled, as containers often do.
 test test-long test-lowest: export PYTHONDONTWRITEBYTECODE =
+# Another mypy cannot read what the first has kept.
+test-lowest: export MYPY_CACHE_DIR = .venv-lowest/mypy
 
 test: $(STAMP)   ## the test suite (some minutes on two cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal -p no:benchmark -m "not long"

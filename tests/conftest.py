@@ -19,6 +19,26 @@ settings.register_profile("mutation", settings.get_profile("ci"), phases=(Phase.
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+LONGEST = (
+    *("flower/test_example.py", "flower/test_simulation.py", "flower/test_state_dicts.py"),
+    *("cli/test_private_sessions.py", "test_interpreted_loops.py", "tests/test_typing.py"),
+)
+"""Files whose tests begin first: one that begins late is waited for by idle processors."""
+MOST_CHARACTERS = 300
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest tests first."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuse names so long that workers spend their time on sending them: of a large value that has no id."""
+    if len(item.nodeid) > MOST_CHARACTERS:
+        text = f"its name has {len(item.nodeid)} characters, but may have {MOST_CHARACTERS}: give ids to its parameters"
+        pytest.fail(text, pytrace=False)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One more than there are processors: tests of servers and frameworks wait most of their time."""

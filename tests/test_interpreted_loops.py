@@ -1,7 +1,6 @@
 """Compiled loops do not notice when they leave their arrays. Interpreted, numpy does, on the same tests."""
 
 import importlib
-import itertools
 import json
 import os
 import shutil
@@ -18,15 +17,22 @@ import secagg
 HERE = Path(__file__).parent
 
 
+OF_FIELDS = "test_field"
+OF_RESIDUES = "packing or packed"
+OF_ENCODING = "levels or clipped or specified or (finite and nan)"
+
+
 @pytest.mark.parametrize(
     "tests",
     [
-        ["secagg/test_field.py", "-k", "compiled"],
-        ["secagg/test_residues.py", "-k", "compiled and (packing or packed)", "-W", "ignore:overflow"],
-        ["secagg/test_encoding.py", "-k", "compiled and (levels or clipped or finite or specified)"],
+        [
+            *("secagg/test_field.py", "secagg/test_residues.py", "secagg/test_encoding.py"),
+            *("-k", f"compiled and ({OF_FIELDS} or {OF_RESIDUES} or {OF_ENCODING})"),
+            *("-W", "ignore:overflow:RuntimeWarning:secagg._bit_kernels"),
+        ],
         ["dp/test_samplers.py", "-k", "kernel_stops or long_attempt or tie"],
     ],
-    ids=["field", "residues", "encoding", "samplers"],
+    ids=["secagg", "dp"],
 )
 def test_loops_stay_within_their_arrays(tests):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
@@ -58,26 +64,13 @@ assert (residues.unpack(residues.pack(lanes, 60), 60, 9) == lanes).all()
 """
 
 
-def use_loops(cache: Path, script: str = USES, **settings: str) -> str:
+def use_loops(cache: str, script: str = USES, **settings: str) -> str:
     """Run loops of both packages in a process of their own, whose cache is a folder of ours; return what it prints."""
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(HERE.parent)} | settings
+    environment = os.environ | {"NUMBA_CACHE_DIR": cache, "PYTHONPATH": str(HERE.parent)} | settings
     command = [sys.executable, "-P", "-c", script]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
-
-
-def test_files_of_the_cache_that_cannot_be_read_are_compiled_anew(tmp_path):
-    use_loops(tmp_path)
-    kept = sorted(path for path in tmp_path.rglob("*.nb?"))
-    assert {path.suffix for path in kept} == {".nbi", ".nbc"}
-    # An index first, behind which nothing is read, and then what was compiled: each is bent in another way.
-    for suffix in (".nbi", ".nbc"):
-        bent = [path for path in kept if path.suffix == suffix]
-        for path, way in zip(bent, itertools.cycle((b"", b"no pickle", None))):
-            path.write_bytes(path.read_bytes()[:-9] if way is None else way)
-        use_loops(tmp_path)
-        assert all(path.stat().st_size > 100 for path in kept if path.exists())
 
 
 COUNTS = """
@@ -102,64 +95,94 @@ sys.addaudithook(hold)
 """
 
 
-@pytest.fixture
-def installed(tmp_path: Path) -> Path:
-    """A copy of what has loops, without anything compiled."""
+def install(folder: Path) -> Path:
+    """Copy what has loops, without anything compiled."""
     for package in (dp, secagg):
         source = Path(package.__file__).parent
-        shutil.copytree(source, tmp_path / "site" / source.name, ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path / "site"
+        shutil.copytree(source, folder / "site" / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder / "site"
 
 
-def counts(installed: Path, cache: str, before: str = "", **settings: str) -> list[int]:
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Packages with their loops compiled beside them."""
+    site = install(tmp_path_factory.mktemp("filled"))
+    assert counts(site) == [0, 3]
+    return site
+
+
+@pytest.fixture
+def installed(filled: Path, tmp_path: Path) -> Path:
+    """A copy of them."""
+    return Path(shutil.copytree(filled, tmp_path / "site"))
+
+
+def counts(installed: Path, cache: str = "", before: str = "", **settings: str) -> list[int]:
     """Return how many loops a process of its own takes from caches, and how many it compiles."""
     home = installed.parent / "home"
     home.mkdir(exist_ok=True)
-    places = {"HOME": str(home), "XDG_CACHE_HOME": str(home), "PYTHONPATH": str(installed), "NUMBA_CACHE_DIR": cache}
-    return json.loads(use_loops(Path(), before + USES + COUNTS, **places | settings))
+    places = {"HOME": str(home), "XDG_CACHE_HOME": str(home), "PYTHONPATH": str(installed)}
+    return json.loads(use_loops(cache, before + USES + COUNTS, **places | settings))
 
 
 def files(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize(
-    ("where", "writable"),
-    [("NUMBA_CACHE_DIR", "home"), ("beside the modules", "home"), ("beside the modules", "nowhere")],
-)
-def test_a_filled_cache_that_cannot_be_written_is_used_as_it_is(installed: Path, where: str, writable: str) -> None:
-    """As in an image: filled as it is built, with other times of files and read-only when it runs."""
-    cache = str(installed.parent / "cache") if where == "NUMBA_CACHE_DIR" else ""
-    assert counts(installed, cache) == [0, 3]
+def held(writable: Path) -> dict[str, str]:
+    return {"before": WRITES_NOWHERE_BUT_IN, "WRITABLE": str(writable)}
+
+
+def unchanged(installed: Path, cache: str, writable: Path) -> None:
+    """All loops are taken from where they are, with other times of files, as in an image."""
     for path in installed.rglob("*.py"):
         os.utime(path, (10**9, 10**9))
     kept = files(installed.parent)
-    held = {"before": WRITES_NOWHERE_BUT_IN, "WRITABLE": str(installed.parent / writable)}
-    assert counts(installed, cache, **held) == [3, 0]
+    assert counts(installed, cache, **held(writable)) == [3, 0]
     assert files(installed.parent) == kept
-    if where == "NUMBA_CACHE_DIR":
-        return  # what cannot be read is the same wherever it lies
-    for path in kept:
-        if path.suffix == ".nbc":
-            path.write_bytes(b"no pickle")
-    assert counts(installed, cache, **held) == [0, 3]
+
+
+def test_a_filled_cache_that_cannot_be_written_is_used_as_it_is(tmp_path: Path) -> None:
+    """As in an image: filled as it is built, and read-only when it runs."""
+    installed, cache = install(tmp_path), str(tmp_path / "cache")
+    assert counts(installed, cache) == [0, 3]
+    unchanged(installed, cache, tmp_path / "home")
+
+
+@pytest.mark.parametrize("writable", ["home", "nowhere"])
+def test_what_was_compiled_beside_the_modules_is_used_where_it_cannot_be_written(
+    installed: Path, writable: str
+) -> None:
+    elsewhere = installed.parent / writable
+    unchanged(installed, "", elsewhere)
+    for path in installed.rglob("*.nbc"):
+        path.write_bytes(b"no pickle")
+    assert counts(installed, **held(elsewhere)) == [0, 3]
     if writable == "home":  # where they are kept now
-        assert counts(installed, cache, **held) == [3, 0]
+        assert counts(installed, **held(elsewhere)) == [3, 0]
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+def test_files_of_the_cache_that_cannot_be_read_are_compiled_anew(installed: Path, suffix: str) -> None:
+    """An index, behind which nothing is read, and what was compiled: each is bent in another way."""
+    bent = sorted(installed.rglob(f"*{suffix}"))
+    ways = (b"", b"no pickle", bent[2].read_bytes()[:-9])
+    for path, way in zip(bent, ways, strict=True):
+        path.write_bytes(way)
+    assert counts(installed) == [0, 3]
+    assert all(path.stat().st_size > 100 for path in bent if path.exists())
 
 
 def test_loops_are_compiled_anew_when_a_module_beside_them_has_changed(installed: Path) -> None:
     """They are compiled with its constants in them."""
-    cache = str(installed.parent / "cache")
-    assert counts(installed, cache) == [0, 3]
-    assert counts(installed, cache) == [3, 0]
     with (installed / "dp" / "tables.py").open("a") as tables:
         tables.write("# changed\n")
-    assert counts(installed, cache) == [2, 1]
+    assert counts(installed) == [2, 1]
 
 
 def test_a_number_of_threads_that_numba_refuses_ends_no_session(tmp_path):
     for threads in ("0", "-1"):
-        use_loops(tmp_path, NUMBA_NUM_THREADS=threads)
+        use_loops(str(tmp_path), NUMBA_NUM_THREADS=threads)
 
 
 def test_both_packages_compile_their_loops_in_one_way():

@@ -306,7 +306,7 @@ def test_fixed_size_calibration() -> None:
 
 def test_gaussian_and_laplace_scales() -> None:
     sensitivity = Sensitivity(2.0, Norm.L2, ADD)
-    assert gaussian_sigma(1.0, 1e-5, sensitivity) == pytest.approx(2 * 3.7306316348159374, rel=1e-12)
+    assert gaussian_sigma(1.0, 1e-5, sensitivity) == pytest.approx(2 * gaussian_noise_multiplier(1.0, 1e-5), rel=1e-12)
     assert noise_multiplier(1.0, 1e-5, rounds=4) == pytest.approx(2 * gaussian_noise_multiplier(1.0, 1e-5))
     scale = laplace_scale(0.1, Sensitivity(1.0, Norm.L1, ADD))
     assert scale * 3602879701896397 == 2**55  # 0.1 means its binary value, and the quotient is not rounded

@@ -15,28 +15,14 @@ from secagg.errors import ParameterError
 labels = st.sampled_from(Label)
 contexts = st.lists(st.binary(max_size=6), max_size=4)
 
-# RFC 5869, appendix A: the three cases with SHA-256. Input, salt, info, output.
-RFC_5869 = [
-    (
-        b"\x0b" * 22,
-        bytes(range(0x0D)),
-        bytes(range(0xF0, 0xFA)),
-        "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865",
-    ),
-    (
-        bytes(range(0x50)),
-        bytes(range(0x60, 0xB0)),
-        bytes(range(0xB0, 0x100)),
+
+def test_hkdf_gives_the_second_output_of_rfc_5869() -> None:
+    """Appendix A.2; the other two are among the vectors."""
+    secret, salt, info = bytes(range(0x50)), bytes(range(0x60, 0xB0)), bytes(range(0xB0, 0x100))
+    assert hkdf(secret, salt=salt, info=info, length=82).hex() == (
         "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09"
-        "da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87",
-    ),
-    (b"\x0b" * 22, b"", b"", "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"),
-]
-
-
-@pytest.mark.parametrize(("secret", "salt", "info", "output"), RFC_5869)
-def test_hkdf_gives_the_outputs_of_rfc_5869(secret: bytes, salt: bytes, info: bytes, output: str) -> None:
-    assert hkdf(secret, salt=salt, info=info, length=len(output) // 2).hex() == output
+        "da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87"
+    )
 
 
 @given(

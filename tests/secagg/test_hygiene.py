@@ -162,7 +162,7 @@ def test_errors_carry_facts_as_attributes() -> None:
             assert str(kind("wrong")) == "wrong"
 
 
-@pytest.mark.parametrize("package", ["secagg", "protocols", "dp"])
+@pytest.mark.parametrize("package", ["secagg", "protocols"])
 def test_importing_a_package_loads_nothing_heavy(package: str) -> None:
     program = f"import sys, {package}; print(*sorted(name for name in {HEAVY!r} if name in sys.modules))"
     assert python("-c", program).strip() == ""

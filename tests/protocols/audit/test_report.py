@@ -23,17 +23,12 @@ from protocols.cli.app import app
 from protocols.reporting import drawing
 from secagg.errors import ParameterError, StateError
 from tests.command_line import separating_runner
-from tests.vectors.generate import NAMES, VECTORS
 
 from .faults import no_associated_data
 
 runner = separating_runner()
 FEW = ("--examples", "2", "--samples", "100000", "--seed", "5")
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-def test_every_file_of_vectors_is_known() -> None:
-    assert {path.name for path in VECTORS.iterdir()} == {f"{name}.json" for name in NAMES}
 
 
 def test_the_command_passes_reports_and_says_how_to_have_it_again(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
-"""Encrypted sums by commands alone: a key, its shares and a round as files, then a service and its parties."""
+"""Encrypted sums by commands: a key, its shares and a round as files, then a service and its parties."""
 
+import asyncio
 import json
 import os
 import re
@@ -18,6 +19,8 @@ from protocols.core.participants import Participants
 from protocols.paillier import Contributor, EncryptedUpdate
 from protocols.paillier.files import read_key, read_round, read_share, write_key, write_share
 from protocols.paillier.state import Phase
+from protocols.service.client import take_part
+from protocols.service.connection import Connection
 from secagg.errors import AuthenticationFailed, ParameterError
 from secagg.paillier import EncryptedVector
 from tests.command_line import separating_runner
@@ -233,24 +236,43 @@ def start(folder, *arguments):
     return subprocess.Popen(command, cwd=folder, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, **pipes)  # noqa: S603
 
 
+async def joined(folder, url, name, given):
+    """Do here what `secagg join` does in a process of its own; return how the session ended."""
+    own, answers = read_identity(folder / "keys" / f"{name}.pem"), {"sum": lambda terms: given} if given else {}
+    share = folder / "dealt" / f"{name}.share" if name in COMMITTEE else None
+    party = _encrypted(folder / "round.parameters", share, name, own, answers, lambda said: None)
+    async with Connection(url, own, insecure_loopback=True, patience=60) as connection:
+        await connection.enrol(name, (folder / "invitations" / name).read_text().strip())
+        (end,) = await take_part(connection, name, answers, state=folder / name, party=party, sessions=1, warm=False)
+        return end.phase
+
+
+async def all_joined(folder, url, given):
+    return await asyncio.gather(*(joined(folder, url, name, values) for name, values in given.items()))
+
+
 def test_hospitals_and_a_committee_sum_by_processes(folder):
-    """Each party is a process of its own, and has no more than its files."""
+    """A hospital and an agency are processes of their own, and have no more than their files; the others are here."""
     (folder / "sessions.toml").write_text('[[session]]\ntitle = "encrypted"\npaillier = "round.parameters"\n')
     ran("members", "invite", *HOSPITALS, *COMMITTEE, "--out", "invitations")
     service = start(folder, "serve", "sessions.toml", "--insecure-loopback", "--port", 0, "--json")
     (url,) = re.findall(r"http://[\w.:]+", service.stderr.readline())
+    values = {name: {"update": [0.1 * number, -0.5, 0.25, 0.0]} for number, name in enumerate(HOSPITALS)}
     parties = []
-    for number, name in enumerate([*HOSPITALS, *COMMITTEE]):
+    for name in (HOSPITALS[0], COMMITTEE[0]):
         gives = ["--share", f"dealt/{name}.share"] if name in COMMITTEE else ["--values", f"{name}.json"]
-        (folder / f"{name}.json").write_text(json.dumps({"update": [0.1 * number, -0.5, 0.25, 0.0]}))
+        (folder / f"{name}.json").write_text(json.dumps(values.get(name)))
         own = ["--name", name, "--state", name, "--identity", f"keys/{name}.pem", "--invitation", f"invitations/{name}"]
         known = ["--parameters", "round.parameters", "--insecure-loopback", "--sessions", 1, "--json"]
         parties.append(start(folder, "join", url, *own, *known, *gives))
+    here = {name: {"update": np.array(values[name]["update"])} for name in HOSPITALS[1:]}
+    here |= {name: {} for name in COMMITTEE[1:]}
+    assert asyncio.run(asyncio.wait_for(all_joined(folder, url, here), 200)) == ["completed"] * 4
     printed, told = service.communicate(timeout=200)
     ended = [party.communicate(timeout=60) for party in parties]
     assert service.returncode == 0, (printed, told, ended)
     result = json.loads(printed)["result"]
     assert result["survivors"] == HOSPITALS
     np.testing.assert_allclose(result["sums"]["update"], [0.3, -1.5, 0.75, 0.0], atol=1e-3)
-    assert [json.loads(out)["phase"] for out, _ in ended] == ["completed"] * 6
+    assert [json.loads(out)["phase"] for out, _ in ended] == ["completed"] * 2
     assert all("3 at least of hospital-1, hospital-2, hospital-3; opened by 3" in err for _, err in ended)

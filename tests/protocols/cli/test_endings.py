@@ -252,7 +252,7 @@ Workers.{when} = fail
 IN_WORKERS = ("round", "--clients", "12", "--dim", "5", "--workers", "2", "--json")
 
 
-@pytest.mark.parametrize("when", ["settle", "ask", "leave"])
+@pytest.mark.parametrize("when", ["settle", "ask"])
 def test_an_interrupt_while_clients_compute_in_workers_is_no_traceback(run: Run, when: str) -> None:
     before = WORKERS.format(how="os.killpg(0, signal.SIGINT)", when=when)
     outcome = run(*IN_WORKERS, before=before, start_new_session=True)  # returns when no worker has its end of the pipes

@@ -74,11 +74,9 @@ bridged.train()(by_fit(lambda context: Quickstart(context.node_config["partition
 ADAPTIVE_KEEPS_NUMBERS = "np.asarray" in inspect.getsource(FedAdam)
 """Flower 1.24: FedAdam and its like refuse the numbers that they make of arrays without dimensions, in clear too."""
 
-server = ServerApp()
 
-
-@server.main()
-def main(grid, context):
+def compare(names, grid):
+    """Train by the strategies of these names, and tell what came of it."""
     everyone = {"fraction_evaluate": 0.0, "min_train_nodes": NUM_NODES, "min_available_nodes": NUM_NODES}
     privacy = Privacy(l2_clip=1.0, epsilon=8.0, delta=1e-5, rounds=2)
     findings = {}
@@ -87,9 +85,8 @@ def main(grid, context):
         "FedAdam": SecAgg(FedAdam(**everyone)),
         "private": SecAgg(FedAvg(**everyone), dropout_fraction=0.0, privacy=privacy),
     }
-    if not ADAPTIVE_KEEPS_NUMBERS:
-        del strategies["FedAdam"]
-    for name, strategy in strategies.items():
+    for name in names:
+        strategy = strategies[name]
         result = strategy.start(
             grid, ArrayRecord({k: Array(v) for k, v in BATCH_NORM.items()}), num_rounds=2, timeout=60
         )
@@ -106,6 +103,9 @@ def main(grid, context):
 if __name__ == "__main__":
     from ray_start import start_ray
 
-    for app in (usual, bridged):
+    everything = ("FedAvg", *(["FedAdam"] if ADAPTIVE_KEEPS_NUMBERS else []), "private")
+    for app, names in ((usual, everything), (bridged, ("FedAvg",))):
+        server = ServerApp()
+        server.main()(lambda grid, context, names=names: compare(names, grid))
         start_ray()
         run_simulation(server, app, NUM_NODES, backend_config={"client_resources": {"num_cpus": 1}})

@@ -154,8 +154,6 @@ def test_shares_that_are_committed_to_and_make_no_secret_tell_on_their_dealer(ad
 
 
 def test_shares_that_do_not_open_for_a_few_cost_nobody_anything():
-    config = small_config(N, dropout=0.33, complete_graph=True)
-
     def some(message: ShareKeys) -> ShareKeys:
         return replace(message, sealed=spoilt(message.sealed, [i for i in range(1, N + 1) if i != 4], {1, 2}, flipped))
 

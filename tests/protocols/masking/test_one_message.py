@@ -37,7 +37,11 @@ def identity(number: int) -> Identity:
 
 @pytest.mark.parametrize(
     ("num_clients", "length", "adversary", "phases"),
-    [(20, 10_000, Adversary.MALICIOUS_SERVER, 6), (100, 100_000, Adversary.SEMI_MALICIOUS_SERVER, 5)],
+    [
+        (20, 10_000, Adversary.MALICIOUS_SERVER, 6),
+        # Each goes through as many numbers as a client among 100 with vectors of 100,000.
+        (40, 250_000, Adversary.SEMI_MALICIOUS_SERVER, 5),
+    ],
 )
 def test_no_phase_loads_a_compiler(
     tmp_path: Path, num_clients: int, length: int, adversary: Adversary, phases: int

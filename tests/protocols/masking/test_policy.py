@@ -146,32 +146,6 @@ def test_each_demand_holds_at_its_edge(name: str, met: object, missed: object) -
         demanding(**{name: missed}).check(config)  # type: ignore[arg-type]
 
 
-def test_private_sums_of_few_are_refused_plain_ones_are_not() -> None:
-    nine, ten = private(12, min_survivors=9), private(12, min_survivors=10)
-    demanding(min_participants=10).check(ten)
-    with pytest.raises(ParameterError, match="may sum as few as 9 inputs, but this client demands 10"):
-        demanding(min_participants=10).check(nine)
-    demanding(min_participants=9).check(nine)
-    with pytest.raises(ParameterError, match="demands 11"):
-        demanding(min_participants=11).check(ten)
-    plain = RoundConfig(ThreatModel(3, 0.0, 0.0), (FloatVector("v", 8),), min_survivors=2)
-    demanding(min_participants=11).check(plain)
-
-
-def test_the_permissive_policy_takes_a_pair() -> None:
-    pair = RoundConfig(ThreatModel(2, 0.0, 0.0, Adversary.CURIOUS_SERVER), (FloatVector("v", 8),))
-    ClientPolicy.permissive().check(pair)
-    with pytest.raises(ParameterError, match="this client demands"):
-        ClientPolicy().check(pair)
-
-
-def test_a_policy_asks_for_its_noise() -> None:
-    config = private()
-    demanding(privacy=PrivacyDemand(100.0, DELTA)).check(config)
-    with pytest.raises(ParameterError, match="demands at most"):
-        demanding(privacy=PrivacyDemand(1e-3, DELTA)).check(config)
-
-
 def test_counts_are_private_too() -> None:
     config = RoundConfig(
         ThreatModel(20, 0.0, 0.1),

@@ -21,6 +21,7 @@ from protocols.paillier.result import PaillierResult
 from protocols.paillier.state import AggregatorPhase
 from secagg.encoding import FixedPoint, Floats, Levels, Rounding
 from secagg.errors import PeerError, StateError
+from secagg.paillier import Accumulator
 from secagg.signatures import Identity
 from tests.secagg.paillier.fixed_keys import dealt, noise
 
@@ -197,6 +198,16 @@ class Session:
         request = self.aggregator.close_round()
         assert isinstance(request, OpenRequest)
         return request
+
+    def forged(self, asked: list[int]) -> OpenRequest:
+        """Ask in these names for the product of all contributions, which is the one that members have."""
+        parameters, public = self.parameters, self.parameters.key.public_key
+        accumulator = Accumulator(public, parameters.lanes, max_addends=50)
+        for i, contribution in self.contributions.items():
+            accumulator.add(contribution.vector(), sender=i)
+        listed = next(iter(self.contributions.values())).commitments_digest
+        digest = parameters.sum_digest(listed, asked, accumulator.product())
+        return OpenRequest(parameters.session, asked, digest)
 
     def open(self, request: OpenRequest, members: set[int] | None = None) -> PaillierResult:
         for i in sorted(members if members is not None else self.members):

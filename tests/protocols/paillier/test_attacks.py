@@ -16,7 +16,7 @@ from secagg.errors import (
 from secagg.paillier import Accumulator, combine, open_partially
 from tests.secagg.paillier.fixed_keys import dealt
 
-from .harness import Session, identity, levels, make_parameters, update
+from .harness import Session, identity, levels, make_parameters
 
 
 def until_opening() -> tuple[Session, OpenRequest]:
@@ -25,10 +25,10 @@ def until_opening() -> tuple[Session, OpenRequest]:
     return session, session.ask()
 
 
-def refused(session: Session, request: OpenRequest) -> None:
+def refused(session: Session, request: OpenRequest, why: str) -> None:
     """Every member refuses the request, for good."""
     for member in session.members.values():
-        with pytest.raises(PeerError):
+        with pytest.raises(PeerError, match=why):
             member.open(request)
         assert member.phase is Phase.ABORTED
         with pytest.raises(StateError):
@@ -39,19 +39,19 @@ def test_one_clients_ciphertext_is_not_opened_alone() -> None:
     session, honest = until_opening()
     parameters, lone = session.parameters, session.contributions[2].vector()
     digest = parameters.sum_digest(session.contributions[2].commitments_digest, [2], lone)
-    refused(session, OpenRequest(parameters.session, [2], digest))
+    refused(session, OpenRequest(parameters.session, [2], digest), "not exactly the")
     # nor in the name of everyone
     session, honest = until_opening()
     lone = session.contributions[2].vector()
     digest = session.parameters.sum_digest(session.contributions[2].commitments_digest, honest.contributors, lone)
-    refused(session, OpenRequest(session.parameters.session, honest.contributors, digest))
+    refused(session, OpenRequest(session.parameters.session, honest.contributors, digest), "another sum than that")
 
 
 def test_a_sum_without_some_is_not_opened() -> None:
-    session, honest = until_opening()
-    for contributors in (honest.contributors[1:], [*honest.contributors, 77], [*honest.contributors[:-1], 1], []):
-        session, _ = until_opening()
-        refused(session, msgspec.structs.replace(honest, contributors=contributors))
+    for contributors in ([2, 3, 4, 5], [1, 2, 3, 4, 5, 77], [1, 2, 3, 4, 1], []):
+        session, honest = until_opening()
+        assert session.forged(honest.contributors) == honest
+        refused(session, session.forged(contributors), "not exactly the")
 
 
 def test_the_committee_enforces_the_minimum() -> None:
@@ -65,7 +65,7 @@ def test_the_committee_enforces_the_minimum() -> None:
         accumulator.add(session.contributions[i].vector(), sender=i)
     listed = session.contributions[1].commitments_digest
     digest = parameters.sum_digest(listed, [1, 2], accumulator.product())
-    refused(session, OpenRequest(parameters.session, [1, 2], digest))
+    refused(session, OpenRequest(parameters.session, [1, 2], digest), "none of fewer than 3")
     fresh = Session(make_parameters(min_contributors=3))
     listing = fresh.commit()
     few = {i: listing.commitments[i] for i in (1, 2)}
@@ -74,13 +74,16 @@ def test_the_committee_enforces_the_minimum() -> None:
 
 
 def test_a_member_opens_once() -> None:
-    session, request = until_opening()
+    session = Session(make_parameters(min_contributors=3))
+    listed = session.commit()
+    session.reveal(session.endorse(listed))
+    request = session.ask()
     session.open(request)
     for member in session.members.values():
         with pytest.raises(StateError, match="completed"):
             member.open(request)
-        with pytest.raises(StateError):
-            member.endorse(session.commit())
+        with pytest.raises(StateError, match="completed"):
+            member.endorse(listed)
 
 
 def test_another_session_is_not_opened_with_this_ones_messages() -> None:
@@ -211,12 +214,3 @@ def test_a_member_that_gives_up_opens_nothing() -> None:
     session.check(session.open(request, {2, 3, 4, 5}), {1, 2, 3, 4, 5})
     session.members[2].close()
     assert session.members[2].phase is Phase.COMPLETED
-
-
-def test_secrets_are_in_no_repr() -> None:
-    session, request = until_opening()
-    opening = session.members[1].open(request)
-    shown = repr(session.members) + repr(session.contributors) + repr(session.parameters) + repr(request)
-    assert "secret=" not in shown
-    assert opening.sum_digest == request.sum_digest
-    assert str(update(1)[0]) not in shown

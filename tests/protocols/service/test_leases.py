@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from protocols.core.machine import Receipt
 from protocols.service.deadlines import Deadlines
@@ -153,6 +153,9 @@ def test_all_take_answers_in_and_any_goes_on(url: str) -> None:
         sessions = [await front.open(spec) for _ in range(2)]
         tasks = [asyncio.create_task(desk.run()) for desk in backs]
 
+        async def before(name: str, phase: str) -> None:
+            await asyncio.sleep(0.1)  # so that sessions are under way when their owners are stopped
+
         async def shuffle() -> None:
             for at in range(6):
                 await asyncio.sleep(0.15)
@@ -164,7 +167,7 @@ def test_all_take_answers_in_and_any_goes_on(url: str) -> None:
         async with asyncio.timeout(60):
             seen = await asyncio.gather(
                 *(
-                    Members(desk, client).play(spec, session)
+                    Members(desk, client, before=before).play(spec, session)
                     for desk, session in zip((front, backs[0]), sessions, strict=True)
                 )
             )
@@ -174,6 +177,8 @@ def test_all_take_answers_in_and_any_goes_on(url: str) -> None:
             result = await result_of(front, each.session)
             assert result["survivors"] == list(NAMES)
             assert result["sums"]["v"] == total(NAMES)
+        with stores[0].read() as connection:
+            assert max(connection.execute(select(SESSIONS.c.epoch)).scalars()) > 1  # one was taken over
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

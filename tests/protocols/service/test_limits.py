@@ -29,6 +29,7 @@ def played(play, tmp_path, *, pace=0.05, **limits):
                     served += 1
                     await asyncio.wait({playing}, timeout=pace)
                 assert served
+                assert await honest.next_letter(0, 0) is None
                 return await playing, dict(service.refused.counts)
 
     return asyncio.run(run())

@@ -97,7 +97,8 @@ async def lives(folder, mortals, sessions, kills, seed):
 
 
 def check(tmp_path, mortals, sessions, kills):
-    sums, views, sent, killed = asyncio.run(asyncio.wait_for(lives(tmp_path, mortals, sessions, kills, 19), 3000))
+    sums, views, sent, killed = asyncio.run(asyncio.wait_for(lives(tmp_path, mortals, sessions, kills, 66), 3000))
+    assert killed
     others = len(NAMES) - mortals
     assert sums == [[value * mortals + others for value in mortal.VALUES]] * sessions
     assert not any(view.excluded for view in views)

@@ -24,6 +24,8 @@ from .test_desk_jobs import CLINICS, PLAN, ledger_in, status
 
 STEPS = ("claim", "load", "hold", "reserve", "turn")
 """What a process does for a session until its first letters are there, each in a thread."""
+LEASES = {"cancelled": 10.0, "stopped": 2.0, "killed": 0.3}
+"""Seconds. Who was stopped as it claimed a session leaves it claimed, which the next one waits out."""
 
 
 class Killed(BaseException):
@@ -72,7 +74,7 @@ def reservation(ledger: Ledger, session: str) -> ReservationStatus | None:
 async def play(folder: Path, step: str, after: bool, how: str) -> None:
     store = Store(folder / "service.db", create=True)
     with ledger_in(folder) as ledger:
-        first = Desk(store, ledger=ledger, poll=0.02, lease=0.3 if how == "killed" else 10.0, workers=2)
+        first = Desk(store, ledger=ledger, poll=0.02, lease=LEASES[how], workers=2)
         at = Held(first, step, after=after, dies=how == "killed")
         if how == "killed":
             first._runner.owner.leave = lambda lease: None  # type: ignore[method-assign]
@@ -87,10 +89,10 @@ async def play(folder: Path, step: str, after: bool, how: str) -> None:
                 while not (await second.session_view(session)).phases:
                     await asyncio.sleep(0.02)
             await second.cancel(session)
-            await asyncio.sleep(0.1)  # the other process has looked at what is owed, more than once
+            await asyncio.sleep(0.05)  # the other process has looked at what is owed, more than once
             at.let_go()
             if how == "cancelled":
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.05)
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
             first.close()
@@ -101,7 +103,7 @@ async def play(folder: Path, step: str, after: bool, how: str) -> None:
                 await asyncio.sleep(0.02)
             assert reservation(ledger, session) is not ReservationStatus.RESERVED, "it stays reserved for ever"
             assert known is not None or (how == "cancelled" and step in ("claim", "load", "hold"))
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.1)
             assert releases(ledger) == (known is not None)
     store.close()
 
@@ -152,5 +154,5 @@ def test_what_was_committed_is_reserved_no_second_time(tmp_path: Path) -> None:
 def test_a_reservation_is_released_once_whatever_the_order(
     step: str, when: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running_module, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(running_module, "PAUSE_SECONDS", 0.02)
     asyncio.run(asyncio.wait_for(play(tmp_path, step, when == "after", how), 90))

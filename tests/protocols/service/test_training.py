@@ -160,6 +160,7 @@ def test_each_round_follows_from_the_one_before_among_those_who_are_left():
         ("text", "returned a str"),
         (bytes(MAX_PAYLOAD_BYTES + 1), "may take"),
     ],
+    ids=["an array", "text", "too long"],
 )
 def test_what_is_no_payload_ends_the_training_by_a_sentence(returned, said):
     with pytest.raises(ParameterError, match=said):

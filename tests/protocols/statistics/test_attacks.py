@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from protocols.statistics.columns import Levels, Number, even_edges
+from protocols.statistics.columns import Levels, Number
 from protocols.statistics.query import Query, Where, asked
 from protocols.statistics.release import ReleasePolicy
 from protocols.statistics.rules import Rule
@@ -125,12 +125,6 @@ def test_a_cell_by_subtraction_of_filters_and_of_margins():
     assert table.suppressed["lung, f"] is Rule.CELL
 
 
-def test_a_bin_a_row():
-    site, _ = hospital()
-    fine = Number("age", 0, 120, edges=even_edges(0, 120, 400))
-    assert refused(site, Query("d", (fine,), (asked("histogram", "age"),)))
-
-
 def test_hiding_in_missing_values():
     """Who has no serum value cannot be told from the others by what they are missing from."""
     columns = patients()
@@ -144,19 +138,6 @@ def test_hiding_in_missing_values():
     assert "1 rows differ" in log[-1]
     both = shown(ask(MEAN, asked("covariance", "serum", "stay")), columns).findings
     assert [each.suppressed for each in both] == [None, Rule.CELL]
-
-
-def test_a_filter_on_an_id():
-    columns = patients() | {"id": np.arange(400.0)}
-    number = Number("id", 0, 400)
-    one = Query("d", (*COLUMNS, number), (MEAN,), (Where("id", "eq", 0.0),))
-    site, _ = hospital(columns, columns=set(patients()))
-    with pytest.raises(QueryRefused, match="not-allowed"):
-        site.answer(one)
-    site, _ = hospital(columns)
-    assert refused(site, one)
-    site.answer(ask(MEAN))
-    assert refused(site, Query("d", (*COLUMNS, number), (MEAN,), (Where("id", "ne", 0.0),)))
 
 
 def test_a_repeated_question_with_another_digest():

@@ -45,12 +45,6 @@ def test_all_rows_and_then_all_but_one():
     assert refusal(made, query(asked("mean", "age"), where=(Where("age", "lt", 89.0),))) == "disclosure"
 
 
-def test_all_but_one_and_then_all():
-    made, _ = site(columns={"age": np.arange(100.0)})
-    made.answer(query(asked("mean", "age"), where=(Where("age", "lt", 99.0),)))
-    assert refusal(made, query(asked("mean", "age"))) == "disclosure"
-
-
 def test_the_journal_outlives_the_site(tmp_path):
     path = tmp_path / "journal"
     site(columns={"age": np.arange(100.0)}, journal=path)[0].answer(query(asked("mean", "age")))
@@ -98,12 +92,6 @@ def test_a_column_that_is_declared_otherwise_than_before():
     made.answer(query(asked("mean", "age"), columns=(moved,)))  # without bins, edges make no difference
     made.answer(query(asked("mean", "mass")))
     assert refusal(made, query(asked("mean", "mass"), columns=(Number("mass", 30, 199),))) == "another-schema"
-
-
-def test_a_site_of_no_rows_answers_zeros():
-    made, _ = site(0)
-    plan = Plan(query(asked("mean", "age"), asked("table", "sex", "ward")))
-    assert not made.answer(plan.query).values[plan.name].any()
 
 
 def test_a_filter_that_selects_nobody_is_refused_as_one_that_selects_few():
@@ -394,7 +382,11 @@ def test_a_columns_type_is_settled_when_a_site_is_made(values, kind):
     assert made.columns["x"].dtype.kind == kind
 
 
-@pytest.mark.parametrize("odd", ["a", 1j, [1], 10**400, 2**53 + 1, -(2**53) - 1, np.uint64(2**64 - 1), object()])
+@pytest.mark.parametrize(
+    "odd",
+    ["a", 1j, [1], 10**400, 2**53 + 1, -(2**53) - 1, np.uint64(2**64 - 1), object()],
+    ids=lambda odd: type(odd).__name__,
+)
 def test_no_single_row_decides_later_whether_a_site_answers(odd):
     """One text among numbers made a site refuse, which told of that row, with noise as well and before any payment."""
     with pytest.raises(ParameterError, match="'x'"):

@@ -139,6 +139,7 @@ SAFE_PRIME_100 = 633825300114114700748351612867
         (None, "positive"),
         (2.5, "positive"),
     ],
+    ids=lambda given: str(given)[:20],
 )
 def test_moduli_of_others_are_checked(modulus: int, reason: str) -> None:
     with pytest.raises(ParameterError, match=reason):

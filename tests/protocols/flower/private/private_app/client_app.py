@@ -1,5 +1,7 @@
 """The nodes: one of them demands more than the others."""
 
+import time
+
 import numpy as np
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
@@ -22,6 +24,8 @@ app = ClientApp(mods=[by_partition])
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
+    if context.node_config["partition-id"] == context.run_config["hanging"]:
+        time.sleep(300)
     first, second = message.content["arrays"].to_numpy_ndarrays()
     step = task.update(int(context.node_config["partition-id"]))
     moved = [first + step[: first.size].reshape(first.shape).astype(np.float32), second + step[first.size :]]

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import numpy as np
 from flwr.app import ArrayRecord, Context
@@ -17,9 +18,12 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     nodes = int(context.run_config["nodes"])
-    plain = FedAvg(fraction_evaluate=0.0, min_train_nodes=nodes, min_available_nodes=nodes)
+    while len(list(grid.get_node_ids())) < nodes:  # all of them once: later rounds wait for nobody who is gone
+        time.sleep(0.2)
+    plain = FedAvg(fraction_evaluate=0.0)
     strategy = SecAgg(plain, settings(str(context.run_config["ledger"])))
-    result = strategy.start(grid, ArrayRecord(model()), num_rounds=2, timeout=120)
+    timeout = float(context.run_config["train-timeout"])
+    result = strategy.start(grid, ArrayRecord(model()), num_rounds=2, timeout=timeout)
     sys.stdout.write(f"FINDINGS {json.dumps(findings(model(), result, strategy.reports))}\n")
     sys.stdout.flush()
 
