@@ -28,5 +28,5 @@ FILES: dict[str, tuple[str, int]] = {
     "session-private-records": ("fc9d6561822be6a1e46ca4c76235a8d9c0e596989d42dc515af9be7335285ad6", 128),
     "paillier-round": ("c0320f6c58e5cf86d1b517f099448c5e1446bb4cf43f17e157cc234a2b741300", 100),
     "paillier-round-once": ("4618acd7d2e26c4b7e61f52e1b4e77dacec10a951e01e7f2ee9c0a8fd16568eb", 86),
-    "ledger": ("b84b0cac7813b52f4a82a9782aed94a0d7c36c092ab31dfc850881ae2f0ae6e0", 124),
+    "ledger": ("8fa5ee33ab9d607f17df2c159662bf187081aa51c81fd66c4f5f50c58c6b551f", 124),
 }
