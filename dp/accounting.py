@@ -32,7 +32,7 @@ from .events import (
 )
 from .laws import Law, gaussian_law
 from .nearness import ideal
-from .pld import FOURIER_ERROR, INTERVAL, SINGLE_ERROR, least_epsilon, loss_distribution
+from .pld import FOURIER_ERROR, INTERVAL, SINGLE_ERROR, check_interval, least_epsilon, loss_distribution
 from .rational import exact
 from .rdp import delta_from_rdp, epsilon_from_rdp, orders_for, rdp_curve
 from .sensitivity import Adjacency, check_count, check_delta, check_epsilon, float_above, named, round_up
@@ -63,15 +63,15 @@ def epsilon_of(
         event: what was released.
         delta: in [0, 1); 0 asks for pure DP.
         method: which accountant. Below delta = 1e-11, AUTO does without PLD, whose rounding would dominate.
-        interval: grid of loss distributions, in units of epsilon; finer is tighter and slower.
+        interval: grid of loss distributions, in units of epsilon, from 1e-100 to 500; finer is tighter and slower.
         orders: Renyi orders above 1 that RDP tries instead of ours, to compare with others; any choice is sound.
 
     Raises:
-        PrivacyParameterError: delta outside [0, 1), mixed adjacencies, bad orders, or a part the method cannot
-            take.
+        PrivacyParameterError: delta outside [0, 1), mixed adjacencies, a bad interval or orders, or a part the method
+            cannot take.
         MissingDependencyError: without the extra `dp`.
     """
-    delta, method = check_delta(delta, zero=True), named(Method, method)
+    delta, method, interval = check_delta(delta, zero=True), named(Method, method), check_interval(interval)
     adjacency_of(event)
     if delta == 0:
         return _pure_epsilon(event)
@@ -113,9 +113,10 @@ def delta_of(
     As `epsilon_of`. It is 0 for pure DP alone: what is below all floats is the least of them.
 
     Raises:
-        PrivacyParameterError: epsilon < 0, mixed adjacencies, bad orders, or a part the method cannot take.
+        PrivacyParameterError: epsilon < 0, mixed adjacencies, a bad interval or orders, or a part the method cannot
+            take.
     """
-    epsilon, method = check_epsilon(epsilon, zero=True), named(Method, method)
+    epsilon, method, interval = check_epsilon(epsilon, zero=True), named(Method, method), check_interval(interval)
     adjacency_of(event)
 
     def by_distribution() -> float:
@@ -148,9 +149,7 @@ def _least(
     *,
     trusted: bool,
 ) -> float:
-    """Return the least of the bounds that a method has; raise what it lacks where it has none."""
-    if method not in list(Method):
-        raise PrivacyParameterError(f"method = {method!r} must be one of {', '.join(Method)}")
+    """Return the least of the bounds that a method has; raise what it lacks where no way answers."""
     if method == Method.PLD:
         return by_distribution()
     if method == Method.RDP:
@@ -159,7 +158,8 @@ def _least(
     if parts and all(isinstance(part, GaussianEvent) for part in parts):
         return min(closed)  # exact
     gaussian = all(isinstance(ideal(part), GaussianEvent) for part in parts if not _is_integer(part))
-    bounds, lacking = list(closed), None
+    bounds: list[float] = []
+    lacking = None
     ways: list[Callable[[], float]] = [by_divergence]
     if any(isinstance(part, Sampled) and holds_sums(part) for part in parts):
         ways.append(lambda: by_divergence(unsampled(event)))  # at more orders
@@ -170,8 +170,8 @@ def _least(
             bounds.append(way())
         except PrivacyParameterError as error:
             lacking = error
-    best = min(bounds, default=math.inf)
-    if math.isinf(best) and lacking is not None:
+    best = min((*closed, *bounds), default=math.inf)
+    if math.isinf(best) and not bounds and lacking is not None:
         raise lacking
     return best
 
@@ -243,22 +243,29 @@ class Accountant:
     ) -> None:
         self.adjacency = named(Adjacency, adjacency)
         self.method = named(Method, method)
-        self.interval = interval
+        self.interval = check_interval(interval)
         self.orders = orders
         self._events: list[tuple[Event, int]] = []
+        self._sum: tuple[Event, ...] = ()  # the last with clients' noise, whose unit all others have
 
     def compose(self, event: Event, count: int = 1) -> Accountant:
-        """Add `count` releases of `event`; raise PrivacyParameterError if it was stated for another adjacency."""
+        """Add `count` releases of `event`.
+
+        Raises:
+            PrivacyParameterError: it was stated for another adjacency or unit, has happened too often, or holds events
+                too deep; nothing was added.
+        """
         count = check_count(count, "count")
         relation = adjacency_of(event)
         if relation not in (None, self.adjacency):
             raise PrivacyParameterError(
                 f"the event is stated for {relation} adjacency, the account for {self.adjacency}"
             )
-        if self._events and self._events[-1][0] == event:
-            self._events[-1] = (event, self._events[-1][1] + count)
-        else:
-            self._events.append((event, count))
+        again = bool(self._events) and self._events[-1][0] == event
+        count += self._events[-1][1] if again else 0
+        adjacency_of(Composed((Repeated(event, count), *self._sum)))  # what `event` will hold
+        self._events[len(self._events) - again :] = [(event, count)]
+        self._sum = (event,) if holds_sums(event) else self._sum
         return self
 
     @property

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 
-from .rational import exact, positive
+from .rational import exact, number
 from .sensitivity import check_delta, check_epsilon
 
 _SQRT_2 = math.sqrt(2)
@@ -37,7 +37,7 @@ def _ratio(x: float) -> float:
 
 
 def _multiplier(value: float) -> float:
-    return float(positive(value, "noise_multiplier"))
+    return number(value, "noise_multiplier", 0.0)
 
 
 def gaussian_delta(noise_multiplier: float, epsilon: float) -> float:

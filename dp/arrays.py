@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,9 @@ def readable(values: npt.ArrayLike) -> npt.NDArray[Any]:
     """Return an array of floats, integers or booleans of at most 64 bits, not copied where it is one.
 
     Raises:
-        PrivacyParameterError: what would lose something if it were read as numbers: masked arrays and lists of them,
-            texts, complex numbers, records, objects such as None, ragged lists, floats of more than 64 bits.
+        PrivacyParameterError: what would lose something if it were read as numbers: masked arrays and lists that hold
+            one, texts, complex numbers, records, objects such as None, ragged lists, floats of more than 64 bits.
     """
-    parts = values if isinstance(values, list | tuple) else (values,)
-    if any(isinstance(part, np.ma.MaskedArray) for part in parts):
-        raise PrivacyParameterError(
-            "a masked array hides values that would be read all the same; fill it, or leave them out"
-        )
     try:
         array = np.asarray(values)
     except Exception as error:  # whatever a framework raises for a device or a dtype that numpy lacks
@@ -33,7 +29,18 @@ def readable(values: npt.ArrayLike) -> npt.NDArray[Any]:
         raise PrivacyParameterError(
             f"floats or integers of at most 64 bits expected, got {array.dtype}; convert, and fill what is missing"
         )
+    if _masks(values):
+        raise PrivacyParameterError(
+            "a masked array hides values that would be read all the same; fill it, or leave them out"
+        )
     return array
+
+
+def _masks(values: Any) -> bool:
+    """Tell whether a masked array is, or is in, what numpy has read: that is no text, and not nested deeper."""
+    if isinstance(values, np.ma.MaskedArray):
+        return True
+    return isinstance(values, Sequence) and any(_masks(part) for part in values if not isinstance(part, int | float))
 
 
 def finite(values: npt.ArrayLike) -> npt.NDArray[np.float64]:

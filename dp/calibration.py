@@ -15,8 +15,8 @@ from .analytic import gaussian_noise_multiplier, smallest
 from .discrete import UNSEEN, discrete_gaussian_delta
 from .errors import PrivacyParameterError
 from .events import DiscreteGaussianEvent, Event, FixedSizeSampled, GaussianEvent, PoissonSampled, Repeated
-from .pld import INTERVAL
-from .rational import Real, exact
+from .pld import INTERVAL, WIDEST, check_interval
+from .rational import Real, exact, number, positive
 from .sensitivity import (
     Adjacency,
     Norm,
@@ -63,9 +63,13 @@ def laplace_scale(epsilon: float, sensitivity: Sensitivity, dimension: int = 1) 
 
 
 def laplace_epsilon(scale: Real, sensitivity: Sensitivity, dimension: int = 1) -> float:
-    """Return the epsilon of Laplace noise of this scale, rounded up."""
+    """Return the epsilon of Laplace noise of this scale, rounded up.
+
+    Raises:
+        PrivacyParameterError: scale <= 0, NaN or infinite.
+    """
     bound = exact(sensitivity.bound(Norm.L1, dimension), "sensitivity")
-    return float_above(bound / exact(scale, "scale"))
+    return float_above(bound / positive(scale, "scale"))
 
 
 def discrete_gaussian_sigma(epsilon: float, delta: float, sensitivity: float, dimension: int = 1) -> float:
@@ -86,10 +90,11 @@ def discrete_gaussian_sigma(epsilon: float, delta: float, sensitivity: float, di
     """
     epsilon, delta = check_epsilon(epsilon), check_delta(delta)
     check_count(dimension, "dimension")
-    if not sensitivity >= 1:
+    if exact(sensitivity, "sensitivity") < 1:
         raise PrivacyParameterError(
             f"sensitivity = {sensitivity} is below 1, but integers move by whole steps; use a finer grid"
         )
+    sensitivity = number(sensitivity, "sensitivity", math.inf)
     start = gaussian_noise_multiplier(epsilon, delta) * sensitivity
 
     def event(sigma: float) -> Event:
@@ -140,12 +145,12 @@ def noise_multiplier(
 
     Raises:
         PrivacyParameterError: an impossible goal.
-        MissingDependencyError: without the extra `dp` (not needed at rate 1).
+        MissingDependencyError: without the extra `dp` (not needed by AUTO at rate 1).
     """
     epsilon, delta, rounds = check_epsilon(epsilon), check_delta(delta), check_count(rounds, "rounds")
     method = named(Method, method)
     PoissonSampled(sampling_rate, GaussianEvent(1.0, adjacency))
-    if sampling_rate == 1 and method != Method.RDP:
+    if sampling_rate == 1 and method == Method.AUTO:
         one = gaussian_noise_multiplier(epsilon, delta) * math.sqrt(rounds)
         return _raised(lambda x: epsilon_of(Repeated(GaussianEvent(x, adjacency), rounds), delta), epsilon, one)
 
@@ -159,7 +164,6 @@ def fixed_size_noise_multiplier(
     epsilon: float, delta: float, *, rounds: int, batch: int, population: int, tolerance: float = 1e-5
 ) -> float:
     """Return the least multiplier for samples of a fixed size without replacement, for replace-one adjacency (RDP)."""
-    epsilon, delta = check_epsilon(epsilon), check_delta(delta)
 
     def event(multiplier: float) -> Event:
         return Repeated(FixedSizeSampled(batch, population, GaussianEvent(multiplier, Adjacency.REPLACE_ONE)), rounds)
@@ -179,13 +183,16 @@ def least_parameter(
     """Return the least x > 0 for which event(x) stays within (epsilon, delta), for noise that grows with x.
 
     The result r is checked: epsilon_of(event(r), delta) <= epsilon. It exceeds the least by about r * tolerance.
+
+    Raises:
+        PrivacyParameterError: epsilon or tolerance <= 0, delta outside (0, 1), NaN or infinite; a bad interval; a goal
+            that no noise reaches, or that is met without noise.
     """
-    method = named(Method, method)
-    if not tolerance > 0:
-        raise PrivacyParameterError(f"tolerance = {tolerance} must be greater than 0")
+    epsilon, delta, method = check_epsilon(epsilon), check_delta(delta), named(Method, method)
+    tolerance, interval = number(tolerance, "tolerance"), check_interval(interval)
 
     def spent(x: float, grid: float = 1.0) -> float:
-        return epsilon_of(event(x), delta, method, grid * interval)
+        return epsilon_of(event(x), delta, method, min(grid * interval, WIDEST))
 
     start = 1.0
     if method != Method.RDP:

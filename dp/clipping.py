@@ -162,7 +162,7 @@ def rounded_l2_bound(l2_norm: float, dimension: int, beta: float) -> float:
         beta: in [0, 1); unconditioned rounding stays within the second bound with probability at least 1 - beta.
             0 asks for the bound that always holds.
     """
-    norm = float(positive(l2_norm, "l2_norm"))
+    norm = number(l2_norm, "l2_norm", math.inf)
     d = check_count(dimension, "dimension")
     if not 0 <= exact(beta, "beta") < 1:
         raise PrivacyParameterError(f"beta = {beta} must lie in [0, 1); exp(-1/2) is usual")
@@ -175,6 +175,7 @@ def rounded_l2_bound(l2_norm: float, dimension: int, beta: float) -> float:
 
 def rounded_l1_bound(l2_bound: float, dimension: int) -> float:
     """Return an L1 bound for integers of that L2 norm: min(sqrt(d), norm) * norm, rounded up."""
+    l2_bound = number(l2_bound, "l2_bound", math.inf)
     return round_up(l2_bound * min(math.sqrt(check_count(dimension, "dimension")), l2_bound))
 
 
@@ -219,11 +220,11 @@ def conditionally_round(
 
 def conditionally_round_with(values: Floats, l2_norm: Real, beta: float, source: WordStream) -> Int64s:
     """Round as `conditionally_round`, finite floats with the next words of a source: one for each entry and try."""
-    limit = positive(l2_norm, "l2_norm")
+    limit = number(l2_norm, "l2_norm")
     norm = _norm(values, Norm.L2)
-    if norm > float(limit) * (1 + 1e-12):  # the rounded vector's norm is what counts, and is exact
-        raise PrivacyParameterError(f"the vector's norm {norm:.6g} exceeds l2_norm = {float(limit):.6g}; clip it first")
-    bound = rounded_l2_bound(float(limit), values.size, beta)
+    if norm > limit * (1 + 1e-12):  # the rounded vector's norm is what counts, and is exact
+        raise PrivacyParameterError(f"the vector's norm {norm:.6g} exceeds l2_norm = {limit:.6g}; clip it first")
+    bound = rounded_l2_bound(limit, values.size, beta)
     most = math.floor(Fraction(bound) ** 2)
     for _ in range(_TRIES):
         rounded = round_with(values, source)

@@ -18,15 +18,19 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from .errors import PrivacyParameterError
 from .laws import Law
 from .mass import distribution, mass, reach
-from .sensitivity import round_up
+from .rational import number
+from .sensitivity import check_count, round_up
 
 Floats = npt.NDArray[np.float64]
 
 SLACK = 2.0**-58  # what the nearness of one release costs in epsilon, at most
 UNSEEN = 1e-30  # more than the mass beyond the reach of sums
 _ROUNDING = 2e-14
+TERMS = 10_001
+"""How many clients' terms are added up each by itself; all later ones count as the last of these, which is larger."""
 
 
 def discrete_gaussian_delta(law: Law, sensitivity: int, epsilon: float) -> float:
@@ -97,10 +101,15 @@ def counted(clients: int) -> npt.NDArray[np.int64]:
 
 def summed_gaussians_ratios(local_sigma: float, clients: npt.NDArray[np.int64]) -> Floats:
     """Return `summed_gaussians_ratio` for several numbers of clients, not below the exact values."""
-    k = np.arange(1, min(int(clients.max()), 10_001), dtype=np.float64)
+    k = np.arange(1, min(int(clients.max()), TERMS), dtype=np.float64)
     terms = np.concatenate(([0.0], np.exp(-2 * (math.pi * local_sigma) ** 2 * k / (k + 1))))
-    sums = np.cumsum(terms)[np.minimum(clients, 10_001) - 1]
-    return np.asarray(10 * (sums + np.maximum(0, clients - 10_001) * terms[-1]) * (1 + 1e-11))
+    sums = np.cumsum(terms)[np.minimum(clients, TERMS) - 1]
+    return np.asarray(10 * (sums + np.maximum(0, clients - TERMS) * terms[-1]) * (1 + 1e-11))
+
+
+def last_ratio(local_sigma: float) -> float:
+    """Return what each client from the number `TERMS` on adds to tau."""
+    return 10 * math.exp(-2 * (math.pi * local_sigma) ** 2 * (TERMS - 1) / TERMS)
 
 
 def summed_gaussians_ratio(local_sigma: float, clients: int) -> float:
@@ -111,8 +120,14 @@ def summed_gaussians_ratio(local_sigma: float, clients: int) -> float:
     Args:
         local_sigma: each client's parameter, at least 1/2 (the theorem's condition).
         clients: how many honest clients' noise is in the sum.
+
+    Raises:
+        PrivacyParameterError: local_sigma out of 1/2 to 1e100, or clients no whole number from 1 to 2**53.
     """
-    total = math.fsum(math.exp(-2 * (math.pi * local_sigma) ** 2 * k / (k + 1)) for k in range(1, min(clients, 10_001)))
-    if clients > 10_001:  # later terms are smaller still: none exceeds the last one summed
-        total += (clients - 10_001) * math.exp(-2 * (math.pi * local_sigma) ** 2 * 10_000 / 10_001)
-    return round_up(10 * total)
+    local_sigma, clients = number(local_sigma, "local_sigma", 0.0), check_count(clients, "clients")
+    if not 0.5 <= local_sigma <= 1e100:
+        raise PrivacyParameterError(
+            f"local_sigma = {local_sigma:g} must lie between 1/2, below which no bound is known, and 1e100"
+        )
+    total = math.fsum(math.exp(-2 * (math.pi * local_sigma) ** 2 * k / (k + 1)) for k in range(1, min(clients, TERMS)))
+    return round_up(10 * total + max(0, clients - TERMS) * last_ratio(local_sigma))

@@ -58,8 +58,8 @@ class NoiseShare:
     unit: Unit = Unit.CLIENT
 
     def __post_init__(self) -> None:
-        for name in ("local_sigma", "l2_bound", "l1_bound"):
-            object.__setattr__(self, name, number(getattr(self, name), name))
+        for name, towards in (("local_sigma", 0.0), ("l2_bound", math.inf), ("l1_bound", math.inf)):
+            object.__setattr__(self, name, number(getattr(self, name), name, towards))
         object.__setattr__(self, "dimension", check_count(self.dimension, "dimension"))
         object.__setattr__(self, "unit", named(Unit, self.unit))
         if self.local_sigma < LEAST_LOCAL_SIGMA:
@@ -146,9 +146,9 @@ class Goal:
         object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
         object.__setattr__(self, "delta", check_delta(self.delta))
         object.__setattr__(self, "rounds", check_count(self.rounds, "rounds"))
-        for name in ("epsilon", "noise_multiplier", "sampling_rate"):
+        for name, towards in (("epsilon", 0.0), ("noise_multiplier", math.inf), ("sampling_rate", math.inf)):
             if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, number(value, name))
+                object.__setattr__(self, name, number(value, name, towards))
         if not 1e-100 <= self.sampling_rate <= 1:
             raise PrivacyParameterError(
                 f"sampling_rate = {self.sampling_rate:g} is a probability; give one from 1e-100 to 1"
@@ -196,6 +196,8 @@ class Goal:
 
 def is_fine(local_sigma: float, clients: int, dimension: int) -> bool:
     """Tell whether the sum of so many shares is accounted as one discrete Gaussian, at next to no price."""
+    if local_sigma < LEAST_LOCAL_SIGMA:
+        return False
     if 2 * dimension * summed_gaussians_ratio(local_sigma, clients) > LARGEST_SUM_SLACK:
         return False
     return gaussian_equivalent(clients * local_sigma**2, dimension) is not None

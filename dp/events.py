@@ -6,6 +6,7 @@ Events are plain frozen values without behaviour; they import no accountant, can
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Union
@@ -14,8 +15,6 @@ from .errors import PrivacyParameterError
 from .rational import number
 from .sensitivity import Adjacency, Unit, check_count, check_delta, named
 
-MAX_COUNT = 2**53
-"""More repetitions than a float counts exactly are refused."""
 _LEAST, _MOST = 1e-100, 1e100  # beyond, squares and quotients would leave the floats
 _LARGEST_EPSILON = 1e300  # no account squares it; the largest that a budget may have
 DEEPEST = 100
@@ -36,10 +35,15 @@ class _Nested:
         object.__setattr__(self, "_depth", depth)
 
 
-def _settle(event: Any, *, numbers: tuple[str, ...] = (), counts: tuple[str, ...] = ()) -> None:
-    """Keep parameters as Python's own floats, integers and members; raise PrivacyParameterError for anything else."""
-    for name in numbers:
-        value = number(getattr(event, name), name)
+def _settle(
+    event: Any, *, noise: tuple[str, ...] = (), bounds: tuple[str, ...] = (), counts: tuple[str, ...] = ()
+) -> None:
+    """Keep parameters as Python's own floats, integers and members; raise PrivacyParameterError for anything else.
+
+    What is no float is rounded towards less noise and higher bounds.
+    """
+    for name in (*noise, *bounds):
+        value = number(getattr(event, name), name, 0.0 if name in noise else math.inf)
         if not _LEAST <= value <= _MOST:
             raise PrivacyParameterError(f"{name} = {value:g} must lie between {_LEAST:g} and {_MOST:g}")
         object.__setattr__(event, name, value)
@@ -57,7 +61,7 @@ class GaussianEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
-        _settle(self, numbers=("noise_multiplier",))
+        _settle(self, noise=("noise_multiplier",))
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class LaplaceEvent:
     dimension: int
 
     def __post_init__(self) -> None:
-        _settle(self, numbers=("noise_multiplier",), counts=("dimension",))
+        _settle(self, noise=("noise_multiplier",), counts=("dimension",))
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class DiscreteGaussianEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
-        _settle(self, numbers=("sigma", "sensitivity"), counts=("dimension",))
+        _settle(self, noise=("sigma",), bounds=("sensitivity",), counts=("dimension",))
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ class DiscreteLaplaceEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
-        _settle(self, numbers=("scale",), counts=("sensitivity", "dimension"))
+        _settle(self, noise=("scale",), counts=("dimension",))
+        object.__setattr__(self, "sensitivity", check_count(self.sensitivity, "sensitivity", int(_MOST)))
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,8 @@ class SummedDiscreteGaussianEvent:
     unit: Unit = Unit.CLIENT
 
     def __post_init__(self) -> None:
-        _settle(self, numbers=("local_sigma", "l2_sensitivity", "l1_sensitivity"), counts=("clients", "dimension"))
+        bounds = ("l2_sensitivity", "l1_sensitivity")
+        _settle(self, noise=("local_sigma",), bounds=bounds, counts=("clients", "dimension"))
         object.__setattr__(self, "unit", named(Unit, self.unit))
         if self.local_sigma < 0.5:
             raise PrivacyParameterError(
@@ -133,7 +139,7 @@ class SkellamEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
-        _settle(self, numbers=("variance", "l2_sensitivity", "l1_sensitivity"))
+        _settle(self, noise=("variance",), bounds=("l2_sensitivity", "l1_sensitivity"))
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,7 @@ class ZCDPEvent:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
-        _settle(self, numbers=("rho",))
+        _settle(self, bounds=("rho",))
 
 
 @dataclass(frozen=True)
@@ -157,10 +163,11 @@ class ApproximateEvent:
 
     def __post_init__(self) -> None:
         _settle(self)
-        object.__setattr__(self, "epsilon", number(self.epsilon, "epsilon"))
+        object.__setattr__(self, "epsilon", number(self.epsilon, "epsilon", math.inf))
         if self.epsilon > _LARGEST_EPSILON:
             raise PrivacyParameterError(f"epsilon = {self.epsilon:g} must be at most {_LARGEST_EPSILON:g}")
-        object.__setattr__(self, "delta", check_delta(self.delta, zero=True))
+        zero = check_delta(self.delta, zero=True) == 0
+        object.__setattr__(self, "delta", 0.0 if zero else check_delta(number(self.delta, "delta", math.inf)))
 
 
 @dataclass(frozen=True)
@@ -179,7 +186,7 @@ class PoissonSampled(_Nested):
     event: Event
 
     def __post_init__(self) -> None:
-        _settle(self, numbers=("rate",))
+        _settle(self, bounds=("rate",))
         if not 1e-100 <= self.rate <= 1:
             raise PrivacyParameterError(f"rate = {self.rate} is a probability; it must lie in [1e-100, 1]")
         _check_sampled(self.event)
@@ -188,7 +195,11 @@ class PoissonSampled(_Nested):
 
 @dataclass(frozen=True)
 class FixedSizeSampled(_Nested):
-    """`event` on a uniform sample of `batch` out of `population` records, without replacement."""
+    """`event` on a uniform sample of `batch` out of `population` records, without replacement; for REPLACE_ONE alone.
+
+    Where a record comes or goes, another one leaves the sample or enters it: the sample has a record replaced, which
+    moves what is released by more than a sensitivity that is stated for ADD_REMOVE.
+    """
 
     batch: int
     population: int
@@ -198,7 +209,12 @@ class FixedSizeSampled(_Nested):
         _settle(self, counts=("batch", "population"))
         if self.batch > self.population:
             raise PrivacyParameterError(f"batch = {self.batch} exceeds the population of {self.population}")
-        _check_sampled(self.event)
+        if _check_sampled(self.event) is not Adjacency.REPLACE_ONE:
+            raise PrivacyParameterError(
+                "a sample of a fixed size is accounted for replace-one adjacency only: with a record more, another one "
+                "leaves the sample, which moves the result up to twice as far; state sensitivity and event for "
+                "replace-one, or sample each record by itself (PoissonSampled)"
+            )
         self._check_depth((self.event,))
 
 
@@ -211,8 +227,6 @@ class Repeated(_Nested):
 
     def __post_init__(self) -> None:
         _settle(self, counts=("count",))
-        if self.count > MAX_COUNT:
-            raise PrivacyParameterError(f"count = {self.count} is beyond {MAX_COUNT}")
         self._check_depth((self.event,))
 
 
@@ -246,7 +260,7 @@ Event = Union[Leaf, Sampled, Repeated, Composed]  # noqa: UP007 - named before s
 def flatten(event: Event, count: int = 1) -> Iterator[tuple[Leaf | Sampled, int]]:
     """Yield the leaves and sampled events in `event`, each with how often it happened; a rate of 1 samples nothing."""
     if isinstance(event, Repeated):
-        yield from flatten(event.event, count * event.count)
+        yield from flatten(event.event, check_count(count * event.count, "the count of nested repetitions"))
     elif isinstance(event, PoissonSampled) and event.rate == 1:
         yield from flatten(event.event, count)
     elif isinstance(event, Composed):
@@ -261,7 +275,7 @@ def flatten(event: Event, count: int = 1) -> Iterator[tuple[Leaf | Sampled, int]
 def leaves(event: Event, count: int = 1) -> Iterator[tuple[Leaf, int]]:
     """Yield the leaves of `event`, those within samples, too: what it would be if nothing were sampled.
 
-    Sampling never costs: adjacent samples differ in the one record at most, and privacy is convex in the pair.
+    Sampling never costs: adjacent samples differ as adjacent data do, or not at all, and privacy is convex in the pair.
     """
     for part, times in flatten(event, count):
         if isinstance(part, PoissonSampled | FixedSizeSampled):
@@ -280,13 +294,20 @@ def unsampled(event: Event) -> Event:
     return Composed(tuple(Repeated(part, count) for part, count in leaves(event)))
 
 
-def _check_sampled(event: Event) -> None:
-    """Refuse samples of clients that bring their own noise; that of a client stays, whichever of its records do not."""
+def _check_sampled(event: Event) -> Adjacency:
+    """Refuse samples of clients that bring their own noise; that of a client stays, whichever of its records do not.
+
+    Return the adjacency.
+    """
+    relation = adjacency_of(event)
+    if relation is None:
+        raise PrivacyParameterError("an empty composition has nothing to sample; leave it out")
     if any(isinstance(part, SummedDiscreteGaussianEvent) and part.unit is Unit.CLIENT for part, _ in leaves(event)):
         raise PrivacyParameterError(
             "a client that is left out of a sample takes its noise along, and no analysis of sampling allows for that; "
             "account for sums of clients' noise in full, without sampling"
         )
+    return relation
 
 
 def adjacency_of(event: Event) -> Adjacency | None:

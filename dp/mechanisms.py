@@ -22,7 +22,7 @@ from .calibration import discrete_gaussian_sigma, gaussian_sigma, laplace_scale
 from .errors import PrivacyParameterError
 from .events import DiscreteGaussianEvent, DiscreteLaplaceEvent, Event
 from .randomness import RandomBytes
-from .rational import Real, floor_log2, positive, power_of_two
+from .rational import Real, floor_log2, number, positive, power_of_two
 from .samplers import MAX_SCALE, MIN_SCALE, discrete_gaussian, discrete_laplace
 from .sensitivity import Norm, Sensitivity, float_above, round_up
 
@@ -84,14 +84,13 @@ def gaussian(
     d = floats.size
     bound = sensitivity.bound(Norm.L2, d)
     grid = _grid(granularity, bound / math.sqrt(d))
-    steps = round_up(float(Fraction(bound) / grid) + math.sqrt(d))
+    steps = round_up(float_above(Fraction(bound) / grid) + math.sqrt(d))
     if _explicit(sigma, epsilon, delta):
         in_steps = positive(_given(sigma), "sigma") / grid
     else:
         in_steps = Fraction(discrete_gaussian_sigma(_given(epsilon), _given(delta), max(1.0, steps), d))
-    return _on_grid(
-        floats, grid, in_steps, DiscreteGaussianEvent(_below(in_steps), steps, d, sensitivity.adjacency), random
-    )
+    event = DiscreteGaussianEvent(in_steps, steps, d, sensitivity.adjacency)  # type: ignore[arg-type]
+    return _on_grid(floats, grid, in_steps, event, random)
 
 
 def laplace(
@@ -115,8 +114,9 @@ def laplace(
     if _explicit(scale, epsilon, None):
         in_steps = positive(_given(scale), "scale") / grid
     else:
-        in_steps = Fraction(float_above(steps / positive(_given(epsilon), "epsilon")))  # which the event states exactly
-    event = DiscreteLaplaceEvent(_below(in_steps), steps, d, sensitivity.adjacency)
+        # Which the event states exactly.
+        in_steps = Fraction(number(steps / positive(_given(epsilon), "epsilon"), "the scale in grid steps", math.inf))
+    event = DiscreteLaplaceEvent(in_steps, steps, d, sensitivity.adjacency)  # type: ignore[arg-type]
     return _on_grid(floats, grid, in_steps, event, random)
 
 
@@ -140,8 +140,8 @@ def discrete_gaussian_mechanism(
         chosen = positive(_given(sigma), "sigma")
     else:
         chosen = Fraction(discrete_gaussian_sigma(_given(epsilon), _given(delta), bound, d))
+    event = DiscreteGaussianEvent(chosen, bound, d, sensitivity.adjacency)  # type: ignore[arg-type]
     _check_room(integers, chosen, _EXACT_INT)
-    event = DiscreteGaussianEvent(_below(chosen), bound, d, sensitivity.adjacency)
     noise = discrete_gaussian(_in_range(chosen), integers.shape, random=random)
     return Release(integers + noise, event, float(chosen), 1.0)
 
@@ -160,8 +160,8 @@ def discrete_laplace_mechanism(
     chosen = (
         positive(_given(scale), "scale") if _explicit(scale, epsilon, None) else _laplace(epsilon, bound, sensitivity)
     )
+    event = DiscreteLaplaceEvent(chosen, math.ceil(bound), integers.size, sensitivity.adjacency)  # type: ignore[arg-type]
     _check_room(integers, chosen, _EXACT_INT)
-    event = DiscreteLaplaceEvent(_below(chosen), math.ceil(bound), integers.size, sensitivity.adjacency)
     noise = discrete_laplace(_in_range(chosen), integers.shape, random=random)
     return Release(integers + noise, event, float(chosen), 1.0)
 
@@ -191,7 +191,7 @@ def histogram(
 
 def _laplace(epsilon: float | None, bound: float, sensitivity: Sensitivity) -> Fraction:
     scale = laplace_scale(_given(epsilon), Sensitivity(math.ceil(bound), Norm.L1, sensitivity.adjacency))
-    return Fraction(float_above(scale))
+    return Fraction(number(scale, "the scale", math.inf))
 
 
 def _explicit(noise: object, epsilon: object, delta: object) -> bool:
@@ -209,12 +209,6 @@ def _given(value: T | None) -> T:
     return value
 
 
-def _below(value: Fraction) -> float:
-    """Return the float at or just below `value`: an event never claims more noise than was drawn."""
-    result = float(value)
-    return result if result <= value else math.nextafter(result, 0.0)
-
-
 def _integers(values: npt.ArrayLike) -> npt.NDArray[np.int64]:
     array = readable(values)
     if array.size == 0:
@@ -230,7 +224,7 @@ def _grid(granularity: float | None, per_coordinate: float) -> Fraction:
     """Return the grid as a power of two, by default 2**-20 of what a coordinate contributes to the sensitivity."""
     if granularity is None:
         return power_of_two(floor_log2(Fraction(per_coordinate)) - _FINENESS)
-    grid = positive(granularity, "granularity")
+    grid = positive(number(granularity, "granularity"), "granularity")
     if grid != power_of_two(floor_log2(grid)):
         raise PrivacyParameterError(
             f"granularity = {granularity} must be a power of two; {float(power_of_two(floor_log2(grid)))} is near"

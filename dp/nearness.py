@@ -15,8 +15,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
-from .discrete import SLACK, smoothing_variance, summed_gaussians_ratios
+from .discrete import SLACK, TERMS, last_ratio, smoothing_variance, summed_gaussians_ratios
 from .events import (
     Composed,
     DiscreteGaussianEvent,
@@ -50,11 +51,26 @@ def ideal(event: Event) -> Event:
     if isinstance(event, DiscreteGaussianEvent):
         return _gaussian(event, [event.sigma**2], [0.0], event.sensitivity)
     if isinstance(event, SummedDiscreteGaussianEvent):
-        # The noise of clients that are not counted is post-processing, so that any number may stand for all.
-        clients = np.arange(1, event.clients + 1, dtype=np.int64)
+        clients = _candidates(event)
         slacks = 2 * event.dimension * summed_gaussians_ratios(event.local_sigma, clients)
         return _gaussian(event, clients * event.local_sigma**2, slacks, event.l2_sensitivity)
     return event
+
+
+def _candidates(event: SummedDiscreteGaussianEvent) -> npt.NDArray[np.int64]:
+    """Return the numbers of clients one of which is the best to count: their noise is the more, but so is its slack.
+
+    The noise of clients that are not counted is post-processing, so that any number may stand for all. From TERMS on
+    each adds the same to the slack: mu is convex in their number, and least where it stops falling, or for all of them.
+    """
+    each: npt.NDArray[np.int64] = np.arange(1, min(event.clients, TERMS) + 1, dtype=np.int64)
+    if event.clients <= TERMS:
+        return each
+    variance, rise = event.local_sigma**2, 2 * event.dimension * MU_OF_SLACK * last_ratio(event.local_sigma)
+    with np.errstate(all="ignore"):
+        falling = np.float64(event.l2_sensitivity) * variance / (2 * rise)  # of (variance clients - s**2)**(3/2)
+        least = (falling ** (2 / 3) + smoothing_variance(event.dimension)) / variance
+    return np.append(each, int(min(max(least, TERMS), event.clients)))
 
 
 def merged(event: Event) -> Event | None:

@@ -35,7 +35,7 @@ from .events import (
 from .laws import gaussian_law, laplace_law
 from .nearness import ideal, merged
 from .optional import accounting_library
-from .rational import exact
+from .rational import exact, number
 from .sampled import gaussian_distribution, moved_gaussian_distribution, replaced_gaussian_distribution
 from .sensitivity import Adjacency
 
@@ -48,6 +48,9 @@ SINGLE_ERROR = 1e-15
 MAX_POINTS = 1 << 18
 """Points of a grid, at most: a wider range of losses gets a coarser grid."""
 _LARGEST_LOSS = 500.0  # of one release: exponentials beyond are no floats
+WIDEST = _LARGEST_LOSS
+"""The widest grid."""
+_FINEST = 1e-100
 _TAIL = 1e-15
 _ROUNDING = 2.0**-52  # more than what a Fourier transform's rounding grows by with each repetition
 _WIDEST_EXACT = 4096.0  # discrete Gaussians up to this sigma are tabled by themselves
@@ -63,6 +66,14 @@ class _TooFineError(Exception):
     def __init__(self, points: float) -> None:
         super().__init__(points)
         self.times = 2.0 ** math.ceil(math.log2(points / MAX_POINTS))
+
+
+def check_interval(interval: float) -> float:
+    """Return a grid of losses as a float; raise PrivacyParameterError where no distribution could be on it."""
+    value = number(interval, "interval")
+    if not _FINEST <= value <= WIDEST:
+        raise PrivacyParameterError(f"interval = {value:g} must lie between {_FINEST:g} and {WIDEST:g}; 1e-4 is usual")
+    return value
 
 
 def loss_distribution(event: Event, interval: float = INTERVAL) -> tuple[Any, int]:

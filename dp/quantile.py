@@ -13,9 +13,10 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from .errors import PrivacyParameterError
-from .events import DiscreteGaussianEvent
+from .events import DiscreteGaussianEvent, GaussianEvent
 from .randomness import RandomBytes
 from .rational import exact, number
 from .samplers import discrete_gaussian
@@ -64,10 +65,10 @@ class AdaptiveClip:
         moves by 2, count_sigma stands for 2 count_sigma.
 
         Raises:
-            PrivacyParameterError: the votes alone cost as much: raise count_sigma.
+            PrivacyParameterError: the votes alone cost as much: raise count_sigma; or a multiplier that no event has.
         """
         own = 2 * self.count_sigma / self.event.sensitivity
-        left = number(noise_multiplier, "noise_multiplier") ** -2 - own**-2
+        left = GaussianEvent(noise_multiplier, self.adjacency).noise_multiplier ** -2 - own**-2
         if not left > 0:
             raise PrivacyParameterError(
                 f"count_sigma = {self.count_sigma} leaves nothing of noise_multiplier = {noise_multiplier} to the "
@@ -97,6 +98,6 @@ class AdaptiveClip:
         Raises PrivacyParameterError where the sum is NaN, infinite or no number: no clip follows from it.
         """
         clients = check_count(clients, "clients")
-        share = float((1 + exact(noisy_votes, "noisy_votes") / clients) / 2)
-        fraction = min(1.0, max(0.0, share))
+        share = (1 + exact(noisy_votes, "noisy_votes") / clients) / 2
+        fraction = float(min(Fraction(1), max(Fraction(0), share)))
         return replace(self, clip=self.clip * math.exp(-self.rate * (fraction - self.target)))

@@ -38,16 +38,22 @@ def positive(value: object, name: str) -> Fraction:
     return result
 
 
-def number(value: object, name: str) -> float:
-    """Return `value` as the nearest float; raise PrivacyParameterError unless it is > 0 there, and finite."""
+def number(value: object, name: str, towards: float = math.nan) -> float:
+    """Return `value` as a float: the nearest, or the next one `towards` 0 or infinity where it is none.
+
+    What noise must not exceed is rounded up, such as sensitivities and what was spent; noise and goals are rounded
+    down. Raises PrivacyParameterError unless the float is > 0, and finite.
+    """
     result = positive(value, name)
     try:
-        nearest = float(result)
+        found = float(result)
     except OverflowError:
-        nearest = math.inf
-    if nearest in (0.0, math.inf):
+        found = math.inf
+    if found not in (0.0, math.inf) and ((towards == 0 and found > result) or (towards == math.inf and found < result)):
+        found = math.nextafter(found, towards)
+    if found in (0.0, math.inf):
         raise PrivacyParameterError(f"{name} is beyond floats; give a number from 5e-324 to 1.8e308")
-    return nearest
+    return found
 
 
 def floor_log2(value: Fraction) -> int:

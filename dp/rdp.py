@@ -8,6 +8,7 @@ Gaussians); Agarwal, Kairouz, Liu (2021), theorem 3.5 (Skellam); Mironov, Talwar
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -105,11 +106,16 @@ def _leaf(event: Leaf, orders: Floats) -> Floats:  # noqa: PLR0911 - one a kind
 
 
 def _pure(epsilon: float, orders: Floats) -> Floats:
-    """Return the RDP of randomised response, which dominates everything that is epsilon-DP."""
-    keep, flip = -math.log1p(math.exp(-epsilon)), -epsilon - math.log1p(math.exp(-epsilon))
-    near = orders * keep + (1 - orders) * flip
-    far = orders * flip + (1 - orders) * keep
-    return np.asarray(np.minimum(epsilon, np.maximum(0.0, np.logaddexp(near, far) / (orders - 1)) * (1 + 1e-12)))
+    """Return the RDP of randomised response, which dominates everything that is epsilon-DP.
+
+    It is log(1 + x) / (alpha - 1) for x = (exp((alpha - 1) epsilon) - 1) (1 - exp(-alpha epsilon)) / (1 +
+    exp(-epsilon)), where nothing cancels: the rounding of log(x) is less than 1e-12, and so is the result's share.
+    """
+    less, more = (orders - 1) * epsilon, orders * epsilon
+    with np.errstate(all="ignore"):  # an epsilon of next to nothing has an x of 0, a huge one none
+        log_x = less + np.log(-np.expm1(-less)) + np.log(-np.expm1(-more)) - math.log1p(math.exp(-epsilon))
+        curve = np.maximum(np.logaddexp(0.0, log_x) / (orders - 1) * (1 + 1e-12), sys.float_info.min)
+    return np.asarray(np.minimum(epsilon, curve))
 
 
 def summed_gaussian_rdp(event: SummedDiscreteGaussianEvent, orders: Floats) -> Floats:
@@ -160,10 +166,6 @@ def _amplified(part: PoissonSampled | FixedSizeSampled, orders: Floats) -> Float
                 "RDP of Poisson sampling is known for add-remove adjacency only; use method='pld'"
             )
         return _poisson_curve(part.rate, multiplier, orders)
-    if relation is not Adjacency.REPLACE_ONE:
-        raise PrivacyParameterError(
-            "sampling a fixed size is analysed for replace-one adjacency; state the sensitivity for it"
-        )
     sizes = (part.population, part.batch)
     return _library_curve("SampledWithoutReplacementDpEvent", sizes, multiplier, "REPLACE_ONE", orders)
 

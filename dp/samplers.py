@@ -22,7 +22,7 @@ from .arbiter import MoreBits, decide
 from .errors import PrivacyParameterError
 from .laws import Law, gaussian_law, laplace_law
 from .randomness import RandomBytes, WordSource, WordStream, random_bits
-from .rational import Real, positive
+from .rational import Real, number, positive
 from .reference import reference_sample
 from .tables import Table, table_for
 
@@ -67,7 +67,8 @@ def discrete_gaussian_of_variance(sigma_squared: Real, size: Shape = 1, *, rando
     value = positive(sigma_squared, "sigma_squared")
     if not MIN_SCALE**2 <= value <= MAX_SCALE**2:
         raise PrivacyParameterError(
-            f"sigma_squared = {float(value):.6g} is outside [1/1024, 2**100]; rescale the data to another grid"
+            f"sigma_squared = {number(value, 'sigma_squared'):.6g} is outside [1/1024, 2**100]; "
+            "rescale the data to another grid"
         )
     return _draw(gaussian_law(value), size, random)
 
@@ -98,7 +99,7 @@ def _scale(value: Real, name: str) -> Fraction:
     result = positive(value, name)
     if not MIN_SCALE <= result <= MAX_SCALE:
         raise PrivacyParameterError(
-            f"{name} = {float(result):.6g} is outside [{float(MIN_SCALE):g}, 2**50]; "
+            f"{name} = {number(result, name):.6g} is outside [{float(MIN_SCALE):g}, 2**50]; "
             "rescale the data to a finer or coarser grid"
         )
     return result

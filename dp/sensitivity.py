@@ -43,6 +43,9 @@ class Norm(StrEnum):
 
 Name = TypeVar("Name", bound=StrEnum)
 
+MAX_COUNT = 2**53
+"""More than a float counts exactly is refused."""
+
 
 def named(kind: type[Name], value: Any) -> Name:
     """Return the member of an enumeration that `value` is or spells; raise PrivacyParameterError for all else.
@@ -59,6 +62,8 @@ def named(kind: type[Name], value: Any) -> Name:
 class Sensitivity:
     """The most that a query changes between adjacent data sets: `value` > 0, finite, in the units of the query.
 
+    What is no float is kept as the next one above.
+
     Raises PrivacyParameterError for anything else than a positive finite value, a Norm and an Adjacency.
     """
 
@@ -67,7 +72,7 @@ class Sensitivity:
     adjacency: Adjacency
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "value", number(self.value, "sensitivity"))
+        object.__setattr__(self, "value", number(self.value, "sensitivity", math.inf))
         object.__setattr__(self, "norm", named(Norm, self.norm))
         object.__setattr__(self, "adjacency", named(Adjacency, self.adjacency))
 
@@ -75,19 +80,22 @@ class Sensitivity:
     def of_sum(cls, clip: float, norm: Norm, adjacency: Adjacency) -> Sensitivity:
         """Return the sensitivity of a sum of contributions clipped to `clip`: doubled when one is replaced."""
         factor = 2 if named(Adjacency, adjacency) is Adjacency.REPLACE_ONE else 1
-        return cls(number(factor * exact(clip, "clip"), "sensitivity"), norm, adjacency)
+        return cls(factor * exact(clip, "clip"), norm, adjacency)  # type: ignore[arg-type]
 
     def bound(self, norm: Norm, dimension: int) -> float:
         """Return a bound in another norm for vectors of `dimension` entries, rounded up.
 
         L2 <= L1, L1 <= sqrt(d) L2, L2 <= sqrt(d) Linf, L1 <= d Linf; Linf is at most any of them.
+
+        Raises:
+            PrivacyParameterError: a dimension that is no whole number of at least 1, or a bound beyond floats.
         """
         norm = named(Norm, norm)
         dimension = check_count(dimension, "dimension")
         if norm is self.norm or dimension == 1 or norm is Norm.LINF or (self.norm, norm) == (Norm.L1, Norm.L2):
             return self.value
         factor = dimension if self.norm is Norm.LINF and norm is Norm.L1 else math.sqrt(dimension)
-        return round_up(self.value * factor)
+        return number(round_up(self.value * factor), f"the sensitivity in {norm}")
 
 
 def round_up(value: float, steps: int = 4) -> float:
@@ -109,12 +117,12 @@ def float_above(value: Fraction) -> float:
 
 
 def check_epsilon(epsilon: Real, *, zero: bool = False) -> float:
-    """Return epsilon as a float; raise PrivacyParameterError unless finite and > 0 (or 0 where `zero` allows it)."""
-    return 0.0 if zero and exact(epsilon, "epsilon") == 0 else number(epsilon, "epsilon")
+    """Return a goal as a float, rounded down; raise PrivacyParameterError unless finite, > 0 (or 0 if `zero`)."""
+    return 0.0 if zero and exact(epsilon, "epsilon") == 0 else number(epsilon, "epsilon", 0.0)
 
 
 def check_delta(delta: Real, *, zero: bool = False) -> float:
-    """Return delta as a float; raise PrivacyParameterError unless 0 < delta < 1 (or 0 where `zero` allows it)."""
+    """Return a goal as a float, rounded down; raise PrivacyParameterError unless 0 < delta < 1 (or 0 if `zero`)."""
     value = float(delta) if isinstance(delta, float) else exact(delta, "delta")
     if zero and value == 0:
         return 0.0
@@ -123,11 +131,11 @@ def check_delta(delta: Real, *, zero: bool = False) -> float:
         raise PrivacyParameterError(
             f"delta = {delta} must lie in {low}, 1); choose well below one over the number of records, such as 1e-6"
         )
-    return number(value, "delta")
+    return number(value, "delta", 0.0)
 
 
-def check_count(count: int, name: str) -> int:
-    """Return `count` as an int; raise PrivacyParameterError unless it is a whole number >= 1, not a boolean."""
+def check_count(count: int, name: str, most: int = MAX_COUNT) -> int:
+    """Return `count` as an int; raise PrivacyParameterError unless it is a whole number from 1 on, not a boolean."""
     try:
         if isinstance(count, bool | np.bool_):
             raise TypeError
@@ -136,4 +144,6 @@ def check_count(count: int, name: str) -> int:
         whole = 0
     if whole < 1:
         raise PrivacyParameterError(f"{name} = {count!r} must be a whole number of at least 1")
+    if whole > most:
+        raise PrivacyParameterError(f"{name} is beyond {float(most):.17g}; give a whole number of at most that")
     return whole

@@ -8,10 +8,11 @@ gives a valid bound, so that an inexact minimum is never optimistic.
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 from .analytic import smallest
-from .rational import positive
-from .sensitivity import check_count, check_delta, check_epsilon, round_up
+from .rational import exact, number, positive
+from .sensitivity import check_count, check_delta, check_epsilon, float_above, round_up
 
 
 def zcdp_delta(rho: float, epsilon: float) -> float:
@@ -20,7 +21,7 @@ def zcdp_delta(rho: float, epsilon: float) -> float:
     Raises:
         PrivacyParameterError: rho <= 0 or epsilon < 0, NaN or infinite.
     """
-    rho = float(positive(rho, "rho"))
+    rho = number(rho, "rho", math.inf)
     epsilon = check_epsilon(epsilon, zero=True)
     low, high = 1.0, (epsilon + 1) / (2 * rho) + 2
     for _ in range(80):
@@ -43,7 +44,7 @@ def zcdp_epsilon(rho: float, delta: float) -> float:
     Raises:
         PrivacyParameterError: rho <= 0; delta outside (0, 1).
     """
-    rho = float(positive(rho, "rho"))
+    rho = number(rho, "rho", math.inf)
     delta = check_delta(delta)
     if zcdp_delta(rho, 0.0) <= delta:
         return 0.0
@@ -71,15 +72,21 @@ def zcdp_rho(epsilon: float, delta: float) -> float:
 
 
 def gaussian_rho(noise_multiplier: float) -> float:
-    """Return rho = 1 / (2 noise_multiplier**2), for Gaussian and discrete Gaussian noise alike, rounded up."""
-    return round_up(0.5 / float(positive(noise_multiplier, "noise_multiplier")) ** 2)
+    """Return rho = 1 / (2 noise_multiplier**2), for Gaussian and discrete Gaussian noise alike, rounded up.
+
+    It is infinite where that is beyond floats.
+    """
+    return float_above(1 / (2 * positive(noise_multiplier, "noise_multiplier") ** 2))
 
 
 def basic_composition(guarantees: list[tuple[float, float]]) -> tuple[float, float]:
     """Return (sum of epsilons, sum of deltas), rounded up: always valid, rarely tight."""
-    epsilon = math.fsum(check_epsilon(e, zero=True) for e, _ in guarantees)
-    delta = math.fsum(check_delta(d, zero=True) for _, d in guarantees)
-    return round_up(epsilon), min(1.0, round_up(delta) if delta else 0.0)
+    epsilon = delta = Fraction(0)
+    for e, d in guarantees:
+        check_epsilon(e, zero=True)
+        check_delta(d, zero=True)
+        epsilon, delta = epsilon + exact(e, "epsilon"), delta + exact(d, "delta")
+    return float_above(epsilon), min(1.0, float_above(delta))
 
 
 def advanced_composition(epsilon: float, delta: float, count: int, slack: float) -> tuple[float, float]:

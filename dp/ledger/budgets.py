@@ -61,8 +61,8 @@ class Budget:
     Attributes:
         name: of the data subject, data set or project; 1 to 200 visible characters.
         epsilon, delta: the limit for each period. Strings and Decimals are exact decimals, floats their binary values;
-            kept as Fractions on the ledger's grid of 10**-30, rounded down (floats up, as costs are).
-            delta > 0 unless the composition is SUM.
+            kept as Fractions on the ledger's grid of 10**-30, rounded down (floats up, as costs are, but for a delta
+            that is converted at). delta > 0 there unless the composition is SUM.
         adjacency: what every spend must be stated for.
         unit: whose loss is counted: all that one client hands in, or one record of it. What states another unit is not
             paid; but a record budget for REPLACE_ONE takes what is stated for clients.
@@ -110,10 +110,10 @@ class Budget:
 
         keep("name", check_name(name, "name"))
         keep("epsilon", floor_fraction(epsilon, "epsilon"))
-        keep("delta", floor_fraction(delta, "delta"))
+        keep("composition", _member(Composition, composition, "composition"))
+        keep("delta", floor_fraction(delta, "delta", is_spent=self.composition is Composition.SUM))
         keep("adjacency", check_adjacency(adjacency))
         keep("unit", _member(Unit, unit, "unit"))
-        keep("composition", _member(Composition, composition, "composition"))
         keep("kind", _member(Kind, kind, "kind"))
         keep("order", order)
         keep("event", event)
@@ -134,7 +134,7 @@ class Budget:
             )
         if self.delta == 0 and self.composition is not Composition.SUM:
             raise PrivacyParameterError(
-                f"composition {self.composition} converts at a delta; give delta > 0, such as 1e-6"
+                f"composition {self.composition} converts at a delta, and this is below 1e-30; give more, such as 1e-6"
             )
 
     def _check_composition(self) -> None:

@@ -20,7 +20,8 @@ from .records import Phase, Record
 from .views import named
 
 LONGEST_REASON = 1000
-_YEAR = 365 * 86400
+LONGEST_WAIT = 2**31 / 1000
+"""In seconds; both databases count milliseconds in 32 bits."""
 
 
 def opened_in(book: Book, budget: str, round_id: str) -> Record:
@@ -102,9 +103,11 @@ def check_whole(value: object, name: str) -> int:
 
 
 def check_seconds(value: object, name: str) -> float:
-    """Return a time above 0 and below a year as a float; raise PrivacyParameterError for anything else."""
-    if positive(value, name) >= _YEAR:
-        raise PrivacyParameterError(f"{name} = {value} must be a time in seconds, below a year")
+    """Return a time above 0 and below `LONGEST_WAIT` as a float; raise PrivacyParameterError for anything else."""
+    if positive(value, name) >= LONGEST_WAIT:
+        raise PrivacyParameterError(
+            f"{name} = {value} must be a time in seconds, below {LONGEST_WAIT} (2**31 ms, 24 days)"
+        )
     return float(value)  # type: ignore[arg-type]
 
 

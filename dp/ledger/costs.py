@@ -169,7 +169,10 @@ def kept_as(name: str) -> str:
     return ADJACENCY if name == "adjacency" else name
 
 
-def floor_fraction(value: Number, name: str) -> Fraction:
-    """Return a limit on the ledger's grid, rounded down; a float's is rounded up, so that it affords the same float."""
+def floor_fraction(value: Number, name: str, *, is_spent: bool = True) -> Fraction:
+    """Return a limit on the ledger's grid, rounded down; a float that is spent from is rounded up.
+
+    So it affords a cost of the same float. Nothing is spent from a delta that is converted at.
+    """
     exactly = rational(value, name)
-    return fraction(up(exactly) if isinstance(value, float) else down(exactly))
+    return fraction(up(exactly) if is_spent and isinstance(value, float) else down(exactly))

@@ -79,7 +79,7 @@ class Ledger:
             create: make file and tables if there are none. Off by default, because a lost ledger that silently starts
                 anew would grant its budgets twice.
             clock: returns the present time with its time zone; decides about renewal and expiry.
-            busy_seconds: how long to wait for others' transactions, threads and processes alike.
+            busy_seconds: how long to wait for others' transactions, threads and processes alike; below 2**31 ms.
             expected_head: what `head` has returned before, kept where the database's fate does not reach. A trail that
                 does not go through it lacks spends that were acknowledged: an old backup, or a standby that took over
                 before it had them.

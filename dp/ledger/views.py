@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
 
 from ..errors import LedgerCorruptError
+from ..sensitivity import float_above
 from .amounts import Amounts, fraction, plus
 from .book import Account, Book, Terms
 from .budgets import Budget, from_microseconds
@@ -16,9 +16,6 @@ from .compositions import group_guarantee_of, guarantee_of
 from .costs import Spend, from_plain
 from .kinds import Composition
 from .records import UNREADABLE, Phase, Record, RecordKind
-
-_BEYOND = 10**308
-"""What is more than this is no float."""
 
 
 class ReservationStatus(StrEnum):
@@ -70,7 +67,7 @@ class Status:
     def fraction_taken(self) -> float:
         """Return how much of the budget is spent or held, from 0 to 1: that of what is scarcest."""
         shares = [(self.spent[k] + self.held[k]) / self.limit[k] for k in self.limit if self.limit[k]]
-        return float(max(shares))
+        return float_above(max(shares))
 
 
 @dataclass(frozen=True)
@@ -104,6 +101,12 @@ class ParticipantView:
 def named(composition: Composition, amounts: Amounts) -> dict[str, Fraction]:
     """Return amounts by name."""
     return {name: fraction(units) for name, units in zip(composition.counted, amounts, strict=True)}
+
+
+def _floats(budget: Budget, guarantee: tuple[Fraction, Fraction]) -> tuple[float, float]:
+    """Return epsilon and delta rounded up; a delta that was converted at is the float that it was."""
+    epsilon, delta = guarantee
+    return float_above(epsilon), float_above(delta) if budget.composition is Composition.SUM else float(delta)
 
 
 def charge_in(opened: Record, closed: Record | None) -> Amounts:
@@ -143,15 +146,15 @@ def status(terms: Terms, account: Account, now: int) -> Status:
     """Return what an account has come to."""
     composition = terms.budget.composition
     taken = account.taken
-    epsilon, delta = guarantee_of(terms.budget, taken)
+    epsilon, delta = _floats(terms.budget, guarantee_of(terms.budget, taken))
     return Status(
         terms.budget,
         named(composition, terms.limit),
         named(composition, account.spent),
         named(composition, account.held),
         named(composition, tuple(limit - used for limit, used in zip(terms.limit, taken, strict=True))),
-        float(epsilon),
-        float(delta),
+        epsilon,
+        delta,
         account.open,
         account.period,
         from_microseconds(terms.created),
@@ -169,14 +172,14 @@ def lifetime(book: Book, terms: Terms, group: int) -> Lifetime:
     for account in used:
         spent, held = plus(spent, account.spent), plus(held, account.held)
     composition = terms.budget.composition
-    epsilon, delta = group_guarantee_of(terms.budget, plus(spent, held), group)
+    epsilon, delta = _floats(terms.budget, group_guarantee_of(terms.budget, plus(spent, held), group))
     return Lifetime(
         terms.budget.name,
         len(used),
         named(composition, spent),
         named(composition, held),
-        float(epsilon) if epsilon < _BEYOND else math.inf,
-        float(delta),
+        epsilon,
+        delta,
         group,
     )
 
@@ -214,9 +217,7 @@ def participants(book: Book, terms: Terms, only: str | None = None) -> list[Part
         total: Amounts = (0,) * len(terms.limit)
         for _, charge, _ in mine:
             total = plus(total, charge)
-        epsilon, delta = guarantee_of(terms.budget, total)
+        guarantee = _floats(terms.budget, guarantee_of(terms.budget, total))
         entries = tuple(entry for entry, _, _ in mine)
-        views.append(
-            ParticipantView(name, entries, named(terms.budget.composition, total), float(epsilon), float(delta))
-        )
+        views.append(ParticipantView(name, entries, named(terms.budget.composition, total), *guarantee))
     return views

@@ -12,6 +12,7 @@ from pathlib import Path
 from secagg.errors import MissingDependencyError
 
 from ..core.files import write_whole
+from ..core.numbers import spelled_up
 from ..reporting import page
 from . import plots
 from .outcome import Figure, Outcome, Plot, Status
@@ -131,8 +132,8 @@ def _verdict(audit: Audit) -> str:
     )
     return (
         f'<div class="verdict {audit.verdict}"><strong>{escape(head[0].upper() + head[1:])}</strong>'
-        f"{escape(summary(audit))}, in {audit.seconds:.0f} s. A library without fault fails this "
-        f"audit with a probability of at most {audit.false_alarm:.1g}. What passes is not proven: it was not refuted."
+        f"{escape(summary(audit))}, in {audit.seconds:.0f} s. A library without fault fails this audit with a "
+        f"probability of at most {spelled_up(audit.false_alarm, 2)}. What passes is not proven: it was not refuted."
         f"{f'<ul>{listed}</ul>' if listed else ''}</div>"
     )
 
@@ -160,7 +161,7 @@ def _row(outcome: Outcome) -> str:
         reason = f'<div class="{kind}">{escape(outcome.reason)}</div>'
     figures = dict(outcome.figures)
     if outcome.check.false_alarm:
-        figures["false alarms"] = f"{outcome.check.false_alarm:.0e}"
+        figures["false alarms"] = spelled_up(outcome.check.false_alarm, 2)
     shown = "".join(f"<span>{escape(name)}: {escape(_number(value))}</span>" for name, value in figures.items())
     return (
         f'<tr><td class="status {mark}">{word}</td><td class="name"><code>{escape(outcome.check.name)}</code></td>'

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from typing import Any
@@ -86,7 +87,8 @@ class Audit:
     def false_alarm(self) -> float:
         """A bound on the probability that a right library fails any check: the sum over the checks that ran."""
         idle = (Status.NOT_RUN, Status.ERROR)
-        return sum(outcome.check.false_alarm for outcome in self.outcomes if outcome.status not in idle)
+        rates = [outcome.check.false_alarm for outcome in self.outcomes if outcome.status not in idle]
+        return float(sum(map(Decimal, map(repr, rates))))  # as they are written: no digits of a sum of binary fractions
 
     def count(self, status: Status) -> int:
         """Return how many checks ended so."""

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from ..core.numbers import spelled_up
 from .errors import (
     EXIT_IMPOSSIBLE,
     EXIT_INCOMPLETE,
@@ -107,7 +108,8 @@ def _conclude(done: Audit, folder: Path | None, as_json: bool) -> None:
         word, rest = "NO VERDICT", ""
     told = f"{rest}: {report.summary(done)}, in {done.seconds:.0f} s, seed {done.seed}"
     console.print(Text.assemble((word, _COLOURS[done.verdict]), told))
-    console.print(f"a library without fault fails with a probability of at most {done.false_alarm:.1g}", style="dim")
+    chance = spelled_up(done.false_alarm, 2)
+    console.print(f"a library without fault fails with a probability of at most {chance}", style="dim")
     if folder is None:
         return
     try:

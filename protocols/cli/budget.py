@@ -21,6 +21,7 @@ from dp.sensitivity import Adjacency, Unit
 
 from .budget_tables import (
     decimals,
+    guarantee,
     reservation_facts,
     show_history,
     show_reservation,
@@ -262,7 +263,8 @@ def participants(
             return
         people = table("participant", "rounds", "epsilon", "delta")
         for view in found:
-            people.add_row(Text(view.participant), str(len(view.rounds)), f"{view.epsilon:.6g}", f"{view.delta:.6g}")
+            epsilon, delta = guarantee(view.total, view.epsilon, view.delta)
+            people.add_row(Text(view.participant), str(len(view.rounds)), epsilon, delta)
         console = Console()
         console.print(people)
         if participant is not None:

@@ -12,12 +12,14 @@ from rich.text import Text
 
 from dp.sensitivity import Unit
 
+from ..core.numbers import spelled_down, spelled_up
 from .tables import print_json
 
 if TYPE_CHECKING:
     from dp.ledger import Lifetime, Record, Reservation, Status
 
 _BAR = 24
+_DIGITS = 6
 _MINUTE = "%Y-%m-%d %H:%M"
 
 
@@ -69,25 +71,36 @@ def show_statuses(found: list[Status], lifetimes: list[Lifetime | None], as_json
     for one, whole in pairs:
         budget = one.budget
         share = f" {one.fraction_taken:.1%} taken: "
-        total = f"epsilon {one.epsilon:.6g} at delta {one.delta:g}"
+        total = _told_at({k: one.spent[k] + one.held[k] for k in one.spent}, one.epsilon, one.delta)
         console.print(Text.assemble((budget.name, "bold"), " ", _bar(one), share, total))
         rows = table("", "spent", "held", "left", "of")
         for name, limit in one.limit.items():
-            amounts = (one.spent[name], one.held[name], one.left[name], limit)
-            rows.add_row(f"  {name}", *(f"{float(amount):.6g}" for amount in amounts))
+            taken = (spelled_up(amount, _DIGITS) for amount in (one.spent[name], one.held[name]))
+            rows.add_row(f"  {name}", *taken, spelled_down(one.left[name], _DIGITS), spelled_down(limit, _DIGITS))
         console.print(rows)
         notes = [f"{budget.composition}, {budget.adjacency} of one {budget.unit}, {budget.kind}"]
         if budget.composition != "sum":
-            notes.append(f"limit epsilon {float(budget.epsilon):g} at delta {float(budget.delta):g}")
+            notes.append(f"limit epsilon {spelled_down(budget.epsilon, _DIGITS)} at delta {float(budget.delta):g}")
         if one.renewal:
             notes.append(f"period {one.period + 1}, renews {one.renewal:%Y-%m-%d %H:%M} UTC")
         if whole:
             periods = f"all {whole.periods} periods with spends" if one.period else "all spends"
             together = f", of {whole.group:,} {budget.unit}s together" if whole.group > 1 else ""
-            notes.append(f"{periods}{together}: epsilon {whole.epsilon:.6g} at delta {whole.delta:g}")
+            sums = {k: whole.spent[k] + whole.held[k] for k in whole.spent} if whole.group == 1 else {}
+            notes.append(f"{periods}{together}: {_told_at(sums, whole.epsilon, whole.delta)}")
         if budget.expires:
             notes.append(f"{'EXPIRED' if one.expired else 'expires'} {budget.expires:%Y-%m-%d %H:%M} UTC")
         console.print(Text(f"  {'; '.join(notes)}", style="dim"))
+
+
+def guarantee(taken: dict[str, Fraction], epsilon: float, delta: float) -> tuple[str, str]:
+    """Spell what was lost at most: epsilon, at delta. Where these are what is counted, their sums are exact."""
+    at = spelled_up(taken["delta"], _DIGITS) if "delta" in taken else f"{delta:g}"
+    return spelled_up(taken.get("epsilon", epsilon), _DIGITS), at
+
+
+def _told_at(taken: dict[str, Fraction], epsilon: float, delta: float) -> str:
+    return "epsilon {} at delta {}".format(*guarantee(taken, epsilon, delta))
 
 
 def _bar(found: Status) -> Text:
@@ -165,17 +178,17 @@ def show_history(found: list[Record], as_json: bool) -> None:
 
 
 def _told(amounts: dict[str, Fraction]) -> str:
-    return ", ".join(f"{name} {float(value):.6g}" for name, value in amounts.items())
+    return ", ".join(f"{name} {spelled_up(value, _DIGITS)}" for name, value in amounts.items())
 
 
 def _terms(terms: dict[str, Any]) -> Iterator[str]:
-    yield f"epsilon {_short(terms['epsilon'])} at delta {_short(terms['delta'])}"
+    yield f"epsilon {spelled_down(Fraction(terms['epsilon']), _DIGITS)} at delta {float(terms['delta']):g}"
     yield f"{terms['neighbours']} of one {terms.get('unit', Unit.CLIENT)}"
     yield terms["composition"]
 
 
 def _short(amount: str) -> str:
-    return f"{float(amount):.6g}"
+    return spelled_up(Fraction(amount), _DIGITS)
 
 
 def table(*columns: str) -> Table:

@@ -244,7 +244,7 @@ def account(
     adjacency: Relation = Adjacency.ADD_REMOVE,
     rounds: Rounds = 1,
     sampling_rate: Rate = 1.0,
-    batch: Annotated[int | None, typer.Option(help="Fixed sample size, with --population.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Fixed sample size, with --population; for replace-one.")] = None,
     population: Annotated[int | None, typer.Option(help="Records to sample from, with --batch.")] = None,
     method: Accounting = MethodName.AUTO,
     as_json: AsJson = False,

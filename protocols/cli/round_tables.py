@@ -67,7 +67,7 @@ def add_plan(table: Table, private: PrivatePlan) -> None:
     """Add the plan to a table for people."""
     n = private.threat_model.num_clients
     rounds = "a round" if private.rounds == 1 else f"{private.rounds} rounds"
-    table.add_row("privacy", f"epsilon {private.epsilon_total:.4g} at delta {private.delta:g} for {rounds}")
+    table.add_row("privacy", f"epsilon {spelled_up(private.epsilon_total, 4)} at delta {private.delta:g} for {rounds}")
     table.add_row(
         "noise",
         f"calibrated to {private.honest} honest survivors; {spelled_up(private.codec.share.local_sigma, 4)} steps each",
@@ -83,9 +83,9 @@ def _add_outcome(table: Table, facts: Mapping[str, Any]) -> None:
     planned, own = (f" for all {privacy['rounds']:,} rounds", " for this round") if privacy["rounds"] > 1 else ("", "")
     table.add_row(
         "privacy",
-        f"epsilon {privacy['epsilon_achieved']:.4g} at delta {privacy['delta']:g}{own} "
+        f"epsilon {spelled_up(privacy['epsilon_achieved'], 4)} at delta {privacy['delta']:g}{own} "
         f"({privacy['honest_achieved']} honest clients' noise; {privacy['honest']} were promised, "
-        f"epsilon {privacy['epsilon']:.4g}{planned})",
+        f"epsilon {spelled_up(privacy['epsilon'], 4)}{planned})",
     )
     table.add_row(
         "noise",

@@ -6,7 +6,8 @@ import math
 import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import ROUND_CEILING, Context
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,20 @@ def in_our_words(what: str = "") -> Iterator[None]:
         raise ParameterError(f"{what}: {error}" if what else str(error)) from None
 
 
-def spelled_up(value: float, digits: int) -> str:
-    """Return a float in so many digits, rounded up: who copies noise or a cost has no less than was computed."""
-    rounded = Context(prec=digits, rounding=ROUND_CEILING).create_decimal(repr(value))
-    return f"{float(rounded):.{digits}g}"
+def spelled_up(value: float | Fraction, digits: int) -> str:
+    """Return a number in so many digits, rounded up: who copies noise or a cost has no less than was computed."""
+    return _spelled(value, Context(prec=digits, rounding=ROUND_CEILING))
+
+
+def spelled_down(value: float | Fraction, digits: int) -> str:
+    """Return a number in so many digits, rounded down: as what is left, and a limit."""
+    return _spelled(value, Context(prec=digits, rounding=ROUND_FLOOR))
+
+
+def _spelled(value: float | Fraction, context: Context) -> str:
+    """Round a float as it is spelled, a fraction exactly."""
+    if isinstance(value, Fraction):
+        rounded = context.divide(Decimal(value.numerator), Decimal(value.denominator))
+    else:
+        rounded = context.create_decimal(repr(value))
+    return f"{float(rounded):.{context.prec}g}"

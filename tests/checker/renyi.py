@@ -38,11 +38,10 @@ def of_gaussian(multiplier: float, order: float) -> float:
 
 def of_pure(epsilon: float, order: float) -> float:
     """That of randomised response, or epsilon."""
-    k = -math.log(1 + math.exp(-epsilon))
-    f = k - epsilon
-    one, other = order * k + (1 - order) * f, (1 - order) * k + order * f
-    high = max(one, other)
-    return min(epsilon, (high + math.log(math.exp(one - high) + math.exp(other - high))) / (order - 1))
+    less, more = (order - 1) * epsilon, order * epsilon
+    rest = -math.expm1(-more) / (1 + math.exp(-epsilon))
+    grown = less + math.log(rest) if less > 700 else math.log1p(math.expm1(less) * rest)
+    return min(epsilon, grown / (order - 1))
 
 
 def counted(clients: int) -> list[int]:

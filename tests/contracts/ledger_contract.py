@@ -232,7 +232,8 @@ class LedgerContract:
             3,
             Fraction(1, 4),
         )
-        assert (whole.epsilon, whole.delta) == (3.25, 4e-7)
+        assert whole.epsilon == 3.25
+        assert Fraction("4e-7") <= Fraction(whole.delta) <= Fraction("4.000000000000001e-7")
         assert ledger.status("daily").spent["epsilon"] == Fraction(3, 4)
 
     def test_each_record_is_parsed_about_once(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,6 +268,7 @@ class LedgerContract:
             "busy_seconds": lambda: Ledger.open(url, busy_seconds="3"),  # type: ignore[arg-type]
             "busy_seconds = 0": lambda: Ledger.open(url, busy_seconds=0),
             "busy_seconds must": lambda: Ledger.open(url, busy_seconds=True),
+            r"busy_seconds = 2592000 .*below 2147483\.648 ": lambda: Ledger.open(url, busy_seconds=30 * 86_400),
             "busy_seconds = nan": lambda: Ledger.open(url, busy_seconds=float("nan")),
             "create": lambda: Ledger.open(url, create="no"),  # type: ignore[arg-type]
             "trust_clock": lambda: Ledger.open(url, trust_clock=1),  # type: ignore[arg-type]
@@ -311,7 +313,8 @@ class LedgerContract:
         with Ledger.open(url, clock=clock) as later:
             with pytest.raises(BudgetExceededError):
                 later.spend("alice", cost("0.1"), round_id="next")
-            assert later.participant("alice", "a").epsilon == 0.6
+            told = Fraction(later.participant("alice", "a").epsilon)
+            assert Fraction("0.6") <= told <= Fraction("0.6000000000000002")
             orphans = later.open_reservations("alice")
             assert [orphan.round_id for orphan in orphans] == ["died", "died too"]
             with pytest.raises(PrivacyParameterError, match="reason"):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import mpmath
 import numpy as np
@@ -32,7 +35,7 @@ from dp.events import (
 )
 from dp.pld import loss_distribution
 from dp.rdp import ORDERS, _library_curve, fractional_rdp, rdp_curve
-from dp.sensitivity import Adjacency, Norm, Sensitivity
+from dp.sensitivity import Adjacency, Norm, Sensitivity, Unit
 from dp.zcdp import zcdp_epsilon
 
 ADD, REPLACE = Adjacency.ADD_REMOVE, Adjacency.REPLACE_ONE
@@ -115,6 +118,30 @@ def test_impossible_orders(orders: list[float]) -> None:
             call(sampled(0.1, 1.0, 1), 0.1, Method.RDP, orders=orders)
 
 
+@pytest.mark.parametrize("interval", [math.inf, math.nan, 0.0, -1e-4, 501.0, 1e-320, True, "1e-4"])
+def test_impossible_intervals(interval: float) -> None:
+    event = sampled(0.01, 0.5, 1000)
+    for call in (
+        lambda: epsilon_of(event, 1e-5, interval=interval),
+        lambda: delta_of(event, 1.0, interval=interval),
+        lambda: Accountant(ADD, interval=interval),
+        lambda: noise_multiplier(1.0, 1e-5, rounds=3, sampling_rate=0.1, interval=interval),
+    ):
+        with pytest.raises(PrivacyParameterError, match="interval"):
+            call()
+
+
+@pytest.mark.parametrize("interval", [1e-100, 500.0])
+def test_the_widest_grid_and_the_finest_give_bounds(interval: float) -> None:
+    assert epsilon_of(LaplaceEvent(2.0, ADD, 1), 1e-9, Method.PLD, interval) >= 0.5 - 1e-8
+
+
+def test_where_a_way_has_answered_no_other_is_missed() -> None:
+    event = ApproximateEvent(1.0, 1e-3, ADD)
+    assert epsilon_of(event, 1e-6) == epsilon_of(event, 1e-6, Method.PLD) == math.inf
+    assert epsilon_of(Repeated(event, 2), 1.5e-3) == math.inf
+
+
 def test_laplace_and_discrete_events() -> None:
     assert delta_of(LaplaceEvent(1.0, ADD, 1), 0.0) == pytest.approx(0.39346934, abs=5e-9)
     assert delta_of(DiscreteLaplaceEvent(2.0, 4, 1, ADD), 0.5) == pytest.approx(0.54202002, abs=5e-9)
@@ -170,8 +197,23 @@ def test_replacing_one_of_a_sample_is_no_worse_than_without_sampling() -> None:
 def test_fixed_size_samples() -> None:
     event = Repeated(FixedSizeSampled(100, 10_000, GaussianEvent(2.0, REPLACE)), 20)
     assert 0 < epsilon_of(event, 1e-5) < epsilon_of(Repeated(GaussianEvent(2.0, REPLACE), 20), 1e-5, interval=1e-3)
-    with pytest.raises(PrivacyParameterError, match="replace-one"):
-        epsilon_of(FixedSizeSampled(10, 100, GaussianEvent(1.0, ADD)), 1e-5, Method.RDP)
+
+
+@pytest.mark.parametrize(
+    "event", [GaussianEvent(1.0, ADD), LaplaceEvent(1.0, ADD, 1), DiscreteGaussianEvent(9.0, 1.0, 1, ADD)]
+)
+def test_samples_of_a_fixed_size_are_for_replacement_alone(event: Event) -> None:
+    # A record more drives another one out of the sample: the sum of -1s and of one +1 moves by 2.
+    for batch in (1, 50, 100):
+        with pytest.raises(PrivacyParameterError, match="replace-one"):
+            FixedSizeSampled(batch, 100, Repeated(event, 2))
+
+
+@pytest.mark.parametrize("sample", [partial(PoissonSampled, 0.5), partial(FixedSizeSampled, 5, 10)])
+def test_samples_of_nothing_are_refused(sample: Callable[[Event], Event]) -> None:
+    for nothing in (Composed(()), Repeated(Composed((Composed(()),)), 3)):
+        with pytest.raises(PrivacyParameterError, match="nothing to sample"):
+            sample(nothing)
 
 
 def test_pure_dp_adds_up() -> None:
@@ -219,6 +261,44 @@ def test_the_accountant_adds_up_and_keeps_to_its_relation() -> None:
         account.compose(GaussianEvent(1.0, REPLACE))
     with pytest.raises(PrivacyParameterError, match="different adjacencies"):
         epsilon_of(Composed((GaussianEvent(1.0, REPLACE), event)), 1e-5)
+
+
+UNIT = SummedDiscreteGaussianEvent(9.0, 9, 1.0, 1.0, 1, ADD)
+
+
+def deep(levels: int) -> Event:
+    event: Event = GaussianEvent(9.0, ADD)
+    for _ in range(levels):
+        event = Composed((event,))
+    return event
+
+
+@pytest.mark.parametrize(
+    ("before", "wrong"),
+    [
+        ((GaussianEvent(9.0, ADD), 2**53), (GaussianEvent(9.0, ADD), 1)),
+        ((GaussianEvent(9.0, ADD), 1), (Repeated(GaussianEvent(9.0, ADD), 2**52), 3)),
+        ((GaussianEvent(9.0, ADD), 1), (deep(99), 1)),
+        ((UNIT, 1), (replace(UNIT, unit=Unit.RECORD), 1)),
+        ((Composed((UNIT, GaussianEvent(9.0, ADD))), 1), (PoissonSampled(0.1, replace(UNIT, unit=Unit.RECORD)), 1)),
+    ],
+)
+def test_an_accountant_takes_nothing_that_it_could_not_account_for(
+    before: tuple[Event, int], wrong: tuple[Event, int]
+) -> None:
+    account = Accountant(ADD).compose(*before).compose(LaplaceEvent(9.0, ADD, 1)).compose(*before)
+    kept = account.event
+    with pytest.raises(PrivacyParameterError):
+        account.compose(*wrong)
+    assert account.event == kept
+    assert account.delta(10.0) <= 1
+
+
+def test_repetitions_of_repetitions_are_counted_as_far_as_floats_do() -> None:
+    event: Event = Repeated(GaussianEvent(1e9, ADD), 2**30)
+    assert epsilon_of(Repeated(event, 2**23), 1e-5) > 0
+    with pytest.raises(PrivacyParameterError, match="nested repetitions"):
+        epsilon_of(Repeated(event, 2**24), 1e-5)
 
 
 def test_what_a_method_cannot_take_is_named() -> None:

@@ -15,7 +15,7 @@ from scipy import stats
 from dp.accounting import Method, delta_of, epsilon_of
 from dp.analytic import gaussian_delta, gaussian_epsilon, gaussian_limit, gaussian_noise_multiplier
 from dp.calibration import discrete_gaussian_sigma, gaussian_sigma, noise_multiplier
-from dp.discrete import SLACK
+from dp.discrete import SLACK, smoothing_variance, summed_gaussians_ratios
 from dp.distributed import Goal, NoiseShare, local_sigma_for
 from dp.errors import BudgetExceededError, PrivacyParameterError
 from dp.events import (
@@ -156,6 +156,28 @@ def test_a_gaussian_budget_counts_squares_of_mu_and_nothing_else(ledger: Ledger)
 
 
 # Nearness to Gaussian noise.
+
+
+@pytest.mark.parametrize("local_sigma", [1.05, 1.3, 2.0])
+def test_of_many_clients_the_best_number_is_counted_and_more_cost_no_more(local_sigma: float) -> None:
+    def multiplier(clients: int) -> float:
+        event = ideal(SummedDiscreteGaussianEvent(local_sigma, clients, 1.0, 1.0, 1, ADD))
+        assert isinstance(event, GaussianEvent)
+        return event.noise_multiplier
+
+    most = 400_000
+    clients = np.arange(1, most + 1)
+    slack = 2 * summed_gaussians_ratios(local_sigma, clients) + SLACK
+    variance = clients * local_sigma**2
+    near = variance > 1.25 * smoothing_variance(1)
+    mus = np.where(
+        near, 1 / np.sqrt(np.where(near, variance - smoothing_variance(1), 1)) + MU_OF_SLACK * slack, math.inf
+    )
+    least = np.minimum.accumulate(mus)
+    for number in (10_000, 10_001, 10_002, 12_345, 100_000, most):
+        assert multiplier(number) == pytest.approx(1 / least[number - 1], rel=1e-9)
+    found = [multiplier(number) for number in (9_999, 10_001, 10_002, 10**5, 10**9, 2**53)]
+    assert all(more >= fewer * (1 - 1e-14) for fewer, more in itertools.pairwise(found))
 
 
 def test_being_near_costs_no_more_mu_than_is_counted() -> None:

@@ -115,6 +115,21 @@ def test_a_search_on_a_coarse_grid_leaves_few_steps_to_the_fine_one(tolerance: f
     assert grids[asked - 1] == found  # what is returned was asked about last, on the fine grid
 
 
+@pytest.mark.parametrize(
+    ("goal", "words"),
+    [
+        ((math.nan, 1e-5), "epsilon"),
+        ((-1.0, 1e-5), "epsilon"),
+        ((0.0, 1e-5), "epsilon"),
+        ((1.0, 0.0), "delta"),
+        ((1.0, math.nan), "delta"),
+    ],
+)
+def test_a_search_refuses_goals_that_are_none(goal: tuple[float, float], words: str) -> None:
+    with pytest.raises(PrivacyParameterError, match=f"{words} = "):
+        least_parameter(lambda x: GaussianEvent(x, ADD), *goal)
+
+
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, math.nan])
 def test_a_tolerance_of_nothing_is_refused(tolerance: float) -> None:
     with pytest.raises(PrivacyParameterError, match="tolerance"):
@@ -145,6 +160,12 @@ def test_without_sampling_many_rounds_are_one_gaussian() -> None:
     assert exactly * 1.01 < by_rdp < exactly * 1.2
 
 
+def test_without_sampling_the_accountant_that_was_named_agrees() -> None:
+    for method in Method:
+        found = noise_multiplier(1.0, 1e-5, rounds=3, method=method, tolerance=1e-3, interval=1e-3)
+        assert epsilon_of(Repeated(GaussianEvent(found, ADD), 3), 1e-5, method, 1e-3) <= 1.0
+
+
 def test_replacing_needs_more_noise_on_a_sample_than_removing() -> None:
     remove = noise_multiplier(1.0, 1e-5, rounds=5, sampling_rate=0.2, tolerance=1e-2, interval=1e-3)
     replace = noise_multiplier(1.0, 1e-5, rounds=5, sampling_rate=0.2, adjacency=REPLACE, tolerance=1e-2, interval=1e-3)
@@ -170,9 +191,11 @@ def test_scales_count_the_dimension_and_round_up() -> None:
         bound = laplace_epsilon(scale, wide, 9)
         true = Fraction(wide.bound(Norm.L1, 9)) / Fraction(scale)
         assert true <= Fraction(bound) <= true * (1 + Fraction(1, 2**50))
-    for epsilon in (0.0, -1.0, math.inf):
+    for wrong in (0.0, -1.0, math.inf):
         with pytest.raises(PrivacyParameterError, match="epsilon"):
-            laplace_scale(epsilon, wide)
+            laplace_scale(wrong, wide)
+        with pytest.raises(PrivacyParameterError, match="scale"):
+            laplace_epsilon(wrong, wide)
 
 
 # Discrete Gaussian noise.
@@ -211,7 +234,7 @@ def test_vectors_get_the_least_noise_that_is_accounted_for(epsilon: float, move:
     ("arguments", "words"),
     [
         ((1.0, 1e-5, 0.999), "whole steps"),
-        ((1.0, 1e-5, math.nan), "whole steps"),
+        ((1.0, 1e-5, math.nan), "finite"),
         ((1.0, 1e-5, 1.0, 0), "dimension"),
         ((0.0, 1e-5, 1.0), "epsilon"),
         ((1.0, 0.0, 1.0), "delta"),

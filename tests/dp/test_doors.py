@@ -10,11 +10,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dp import accounting, audit, calibration, clipping, distributed, events, goodness, mechanisms, quantile, rotation
+from dp import (
+    accounting,
+    audit,
+    calibration,
+    clipping,
+    distributed,
+    events,
+    goodness,
+    mechanisms,
+    quantile,
+    rotation,
+    samplers,
+)
+from dp.analytic import gaussian_delta, gaussian_epsilon
+from dp.discrete import summed_gaussians_ratio
 from dp.errors import PrivacyParameterError
+from dp.groups import group_event
 from dp.laws import laplace_law
 from dp.preparation import Preparation
-from dp.sensitivity import Adjacency, Norm, Sensitivity
+from dp.sensitivity import Adjacency, Norm, Sensitivity, check_delta, check_epsilon
+from dp.zcdp import basic_composition, gaussian_rho, zcdp_epsilon
 
 SHARE = distributed.NoiseShare(3.0, 4, 5.0, 9.0)
 REPLACE = Adjacency.REPLACE_ONE
@@ -51,6 +67,7 @@ GOOD = np.array([1, 0, 2, 0])
 UNREADABLE: dict[str, Any] = {
     "masked": np.ma.masked_array(GOOD, mask=[False, True, False, False]),
     "a list with a masked array": [np.ma.masked_array(GOOD, mask=[False, True, False, False])],
+    "a masked array deep in lists": [([np.ma.masked_array([1, 7], mask=[False, True])],)],
     "something missing": [1, 0, 2, None],
     "complex": GOOD + 1j,
     "texts": GOOD.astype(str),
@@ -127,6 +144,88 @@ def test_real_numbers_are_kept_as_pythons_floats_and_all_else_is_refused(door: s
     for wrong in (True, np.True_, "0.5", None, float("nan"), float("inf"), np.array(0.5), 10**400, Fraction(-1, 2)):
         with pytest.raises(PrivacyParameterError):
             call(wrong)
+
+
+THIRD, HUGE = Fraction(3, 10), 2**53 + 1  # the nearest floats are below
+ABOVE: dict[str, Callable[[Any], Any]] = {
+    "sensitivity": NUMBERS["sensitivity"],
+    "sum": NUMBERS["sum"],
+    "rho": lambda value: events.ZCDPEvent(value, REPLACE).rho,
+    "epsilon": NUMBERS["epsilon"],
+    "sensitivity of an event": lambda value: events.DiscreteGaussianEvent(1.0, value, 1, REPLACE).sensitivity,
+    "bound of a share": lambda value: distributed.NoiseShare(3.0, 4, value, 9.0).l2_bound,
+    "noise of a goal": lambda value: distributed.Goal(REPLACE, 1e-5, noise_multiplier=value).noise_multiplier,
+}
+BELOW: dict[str, Callable[[Any], Any]] = {
+    "multiplier": NUMBERS["multiplier"],
+    "variance": lambda value: events.SkellamEvent(value, 1.0, 1.0, REPLACE).variance,
+    "scale": lambda value: events.DiscreteLaplaceEvent(value, 1, 1, REPLACE).scale,
+    "epsilon of a goal": lambda value: distributed.Goal(REPLACE, 1e-5, value).epsilon,
+    "a goal": check_epsilon,
+}
+
+
+@pytest.mark.parametrize("door", [*ABOVE, *BELOW])
+def test_what_is_no_float_is_kept_on_the_private_side(door: str) -> None:
+    for value in (THIRD, Fraction(1, 10), HUGE, 2**53 + 3):
+        if door in ABOVE:
+            assert value <= Fraction(ABOVE[door](value)) <= value * (1 + Fraction(1, 2**51))
+        else:
+            assert value * (1 - Fraction(1, 2**51)) <= Fraction(BELOW[door](value)) <= value
+    for delta in (THIRD, Fraction(1, 10)):
+        assert check_delta(delta) <= delta <= events.ApproximateEvent(1, delta, REPLACE).delta
+
+
+def test_noise_for_a_sensitivity_that_is_no_float_is_enough() -> None:
+    assert calibration.laplace_scale(0.5, Sensitivity(THIRD, Norm.L1, REPLACE)) >= THIRD * 2  # type: ignore[arg-type]
+
+
+BEYOND: dict[str, Callable[[Any], Any]] = {
+    "sigma of a draw": samplers.discrete_gaussian,
+    "variance of a draw": samplers.discrete_gaussian_of_variance,
+    "scale of a draw": samplers.discrete_laplace,
+    "sigma": lambda value: mechanisms.gaussian([1.0], MOVED, sigma=value),
+    "scale": lambda value: mechanisms.laplace([1.0], MOVED, scale=value),
+    "epsilon": lambda value: mechanisms.laplace([1.0], MOVED, epsilon=1 / Fraction(value)),
+    "sigma of integers": lambda value: mechanisms.discrete_gaussian_mechanism([1], MOVED, sigma=value),
+    "scale of integers": lambda value: mechanisms.discrete_laplace_mechanism([1], MOVED, scale=value),
+    "epsilon of integers": lambda value: mechanisms.histogram([1], MOVED, 1 / Fraction(value)),  # type: ignore[arg-type]
+    "granularity": lambda value: mechanisms.gaussian([1.0], MOVED, sigma=1.0, granularity=value),
+    "delta of noise": lambda value: gaussian_delta(value, 1.0),
+    "epsilon of noise": lambda value: gaussian_epsilon(value, 1e-5),
+    "rho": lambda value: zcdp_epsilon(value, 1e-5),
+    "norm": lambda value: clipping.rounded_l2_bound(value, 3, 0.5),
+    "norm of a rounding": lambda value: clipping.conditionally_round([1.0], value, 0.5),
+    "multiplier beside votes": quantile.AdaptiveClip(1.0, 0.5, 3.0).noise_multiplier_beside,
+    "dimension": lambda value: MOVED.bound(Norm.L1, value),
+    "dimension of an event": lambda value: events.DiscreteGaussianEvent(9.0, 1.0, value, REPLACE),
+    "sensitivity of integers": lambda value: events.DiscreteLaplaceEvent(9.0, value, 1, REPLACE),
+    "clients": lambda value: events.SummedDiscreteGaussianEvent(9.0, value, 1.0, 1.0, 1, REPLACE),
+    "rounds": lambda value: calibration.noise_multiplier(1.0, 1e-5, rounds=value),
+    "size": lambda value: group_event(events.GaussianEvent(1.0, REPLACE), value),
+    "sensitivity in steps": lambda value: calibration.discrete_gaussian_sigma(1.0, 1e-5, value),
+    "noise of clients": lambda value: summed_gaussians_ratio(value, 3),
+    "number of clients": lambda value: summed_gaussians_ratio(1.0, value),
+}
+
+
+@pytest.mark.parametrize("door", BEYOND)
+def test_what_is_beyond_floats_is_refused_by_name(door: str) -> None:
+    for value in (10**400, 10**4000 + 1):
+        with pytest.raises(PrivacyParameterError, match=r"beyond|must be greater"):
+            BEYOND[door](value)
+
+
+def test_bounds_beyond_floats_are_infinite_or_refused() -> None:
+    assert gaussian_rho(1e-200) == float("inf")
+    assert 0 < gaussian_rho(1e200) <= gaussian_rho(1e100) <= 0.5e-200 * (1 + 1e-15)
+    with pytest.raises(PrivacyParameterError, match="sensitivity in l2"):
+        mechanisms.gaussian(np.ones(100), Sensitivity(1.7e308, Norm.LINF, REPLACE), sigma=1)
+    assert quantile.AdaptiveClip(1.0, 0.5, 3.0).update_from_noisy(10**400, 3).clip < 1
+    assert basic_composition([(1.7e308, 0.5), (1.7e308, 0.6)]) == (float("inf"), 1.0)
+    for sigma in (0.1, 0.0, float("nan"), 1e200):
+        with pytest.raises(PrivacyParameterError, match="local_sigma"):
+            summed_gaussians_ratio(sigma, 10)
 
 
 def test_what_is_no_event_is_told_so() -> None:

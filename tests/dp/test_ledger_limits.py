@@ -8,10 +8,12 @@ import pytest
 
 from dp.accounting import epsilon_of
 from dp.errors import LedgerCorruptError, PrivacyParameterError
-from dp.events import Event, GaussianEvent, LaplaceEvent, PoissonSampled, Repeated
+from dp.events import ApproximateEvent, Event, GaussianEvent, LaplaceEvent, PoissonSampled, Repeated
 from dp.ledger.budgets import Budget
-from dp.ledger.compositions import MOST_RELEASES, gives, limit_of
+from dp.ledger.compositions import MOST_RELEASES, charge_of, gives, limit_of
+from dp.ledger.costs import Cost
 from dp.ledger.kinds import Composition, conversion
+from dp.ledger.planned import budget_for
 from dp.ledger.records import RecordKind, chained, spelled
 from dp.ledger.verification import _Replay
 from dp.sensitivity import Adjacency
@@ -73,6 +75,28 @@ def test_a_budget_of_releases_affords_the_most_that_fit_found_in_few_steps(
     else:
         assert most < MOST_RELEASES
         assert epsilon_of(Repeated(event, most + 1), float(delta)) > float(epsilon)
+
+
+@pytest.mark.parametrize("composition", [Composition.GAUSSIAN, Composition.RENYI, Composition.RELEASES])
+def test_a_delta_that_is_converted_at_is_never_raised(composition: Composition) -> None:
+    event = GaussianEvent(9.0, ADD) if composition is Composition.RELEASES else None
+    for delta in (1e-40, "1e-40", 0.9e-30):
+        with pytest.raises(PrivacyParameterError, match="below 1e-30"):
+            Budget("b", 1.0, delta, adjacency=ADD, composition=composition, event=event)
+    assert Budget("b", 1.0, 1.7e-30, adjacency=ADD, composition=composition, event=event).delta == Fraction(1, 10**30)
+    with pytest.raises(PrivacyParameterError, match="below 1e-30"):
+        budget_for("b", GaussianEvent(9.0, ADD), 3, 1e-40)
+    spent_from = Budget("b", 1.0, 1e-40, adjacency=ADD)
+    assert charge_of(spent_from, Cost(0.5, 1e-40, adjacency=ADD)) <= limit_of(spent_from)
+
+
+def test_a_delta_that_no_release_keeps_gives_a_budget_of_none() -> None:
+    event = ApproximateEvent(0.1, 1e-8, ADD)
+    budget = Budget("b", 1.0, 1e-5, adjacency=ADD, composition=Composition.RELEASES, event=event)
+    (limit,) = limit_of(budget)
+    most = limit // 10**30
+    assert 0 < most < 1000
+    assert epsilon_of(Repeated(event, most), 1e-5) <= 1 < epsilon_of(Repeated(event, most + 1), 1e-5)
 
 
 def test_terms_that_give_no_limit_are_corrupt() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import dp_accounting
 import mpmath
@@ -11,6 +12,7 @@ import pytest
 from scipy import stats
 
 from dp.accounting import delta_of, epsilon_of
+from dp.analytic import gaussian_epsilon
 from dp.errors import PrivacyParameterError
 from dp.events import (
     ApproximateEvent,
@@ -92,6 +94,24 @@ def test_pure_guarantees_cost_what_randomised_response_costs(event: Event, epsil
         assert true * (1 - mpmath.mpf("1e-15")) <= at(event, order) <= min(epsilon, true * (1 + mpmath.mpf("1e-9")))
 
 
+@pytest.mark.parametrize("epsilon", [5e-324, 1e-150, 2.0**-31, 2.0**-30, 1e-3, 30.0, 1e300])
+@pytest.mark.parametrize("order", [1 + 2.0**-40, 1.1, 96.0, 512.0, 1e7])
+def test_pure_guarantees_of_any_size_lose_no_digits(epsilon: float, order: float) -> None:
+    with mpmath.workdps(700), mpmath.workprec(2400):
+        less, more = (mpmath.mpf(order) - 1) * epsilon, mpmath.mpf(order) * epsilon
+        rest = -mpmath.expm1(-more) / (1 + mpmath.exp(-epsilon))
+        grown = less if less > 1e4 else mpmath.log1p(mpmath.expm1(less) * rest)
+        true = min(mpmath.mpf(epsilon), grown / (mpmath.mpf(order) - 1))
+    found = at(ApproximateEvent(epsilon, 0.0, ADD), order)
+    assert true <= found <= float(true * (1 + mpmath.mpf("1e-11"))) + sys.float_info.min
+
+
+def test_many_small_pure_guarantees_are_near_to_gaussian_noise() -> None:
+    # n randomised responses have mu = sqrt(n) epsilon, here 0.044; so has Gaussian noise of that multiplier.
+    spent = epsilon_of(Repeated(ApproximateEvent(2.0**-31, 0.0, ADD), 2**53), 1e-6)
+    assert gaussian_epsilon(2**31 / math.sqrt(2**53), 1e-6) <= spent <= 0.2
+
+
 @pytest.mark.parametrize("order", [2.0, 3.5, 16.0])
 def test_the_curve_of_sums_is_above_the_sums_own(order: float) -> None:
     for sigma, clients in ((0.8, 2), (1.0, 3), (1.1, 8)):
@@ -145,7 +165,6 @@ def test_samples_are_analysed_for_their_own_relation_only() -> None:
     orders = np.array([2.0])
     for event, words in (
         (PoissonSampled(0.1, GaussianEvent(1.0, REPLACE)), "add-remove"),
-        (FixedSizeSampled(1, 10, GaussianEvent(1.0, ADD)), "replace-one"),
         (PoissonSampled(0.1, LaplaceEvent(1.0, ADD, 1)), "LaplaceEvent"),
         (ApproximateEvent(1.0, 1e-9, ADD), "pld"),
     ):

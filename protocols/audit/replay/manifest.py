@@ -28,5 +28,5 @@ FILES: dict[str, tuple[str, int]] = {
     "session-private-records": ("fc9d6561822be6a1e46ca4c76235a8d9c0e596989d42dc515af9be7335285ad6", 128),
     "paillier-round": ("87aeea35cd932096702f9a0c4aefa5a87e544fd37e495423f7d447a517a009f8", 105),
     "paillier-round-once": ("a9a67ee9296641f37b6e422bb8c3db0e00ac340a8dfde51174ae28f60ff9d24e", 91),
-    "ledger": ("b84b0cac7813b52f4a82a9782aed94a0d7c36c092ab31dfc850881ae2f0ae6e0", 124),
+    "ledger": ("8fa5ee33ab9d607f17df2c159662bf187081aa51c81fd66c4f5f50c58c6b551f", 124),
 }

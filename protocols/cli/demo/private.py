@@ -21,6 +21,7 @@ from rich.console import Console
 from dp.errors import BudgetExceededError
 from dp.ledger import Ledger
 
+from ...core.numbers import spelled_up
 from ...core.threat_model import ThreatModel
 from ...masking.transitions import ServerPhase
 from ...privacy.plans import PrivatePlan
@@ -123,7 +124,7 @@ def run_private_demo(asked: Asked) -> dict[str, Any]:
         f"Private federated learning of {asked.clients} clients on handwritten digits",
     )
     conclude(
-        f"the budget is gone after {last.number} rounds, at epsilon {last.epsilon:.3g}: accuracy "
+        f"the budget is gone after {last.number} rounds, at epsilon {spelled_up(last.epsilon, 3)}: accuracy "
         f"{last.private_accuracy:.1%}, and {last.plain_accuracy:.1%} without privacy; the curves are in {asked.plot}",
         asked.console,
     )

@@ -23,6 +23,7 @@ from dp.ledger import Ledger
 from dp.sensitivity import Norm, Unit
 
 from ...core.machine import Values
+from ...core.numbers import spelled_up
 from ...core.threat_model import ThreatModel
 from ...masking.transitions import ServerPhase
 from ...privacy.plans import PrivatePlan
@@ -87,9 +88,10 @@ def run_record_demo(asked: Asked) -> dict[str, Any]:
         f"Private federated learning of {asked.clients} silos on handwritten digits",
     )
     conclude(
-        f"the budget is gone after {last.number} rounds, at epsilon {last.epsilon:.3g} for each record: accuracy "
-        f"{last.record_accuracy:.1%}, {last.central_accuracy:.1%} with a trusted server, {last.plain_accuracy:.1%} "
-        f"without privacy, and {last.client_accuracy:.1%} with noise for whole silos; the curves are in {asked.plot}",
+        f"the budget is gone after {last.number} rounds, at epsilon {spelled_up(last.epsilon, 3)} for each record: "
+        f"accuracy {last.record_accuracy:.1%}, {last.central_accuracy:.1%} with a trusted server, "
+        f"{last.plain_accuracy:.1%} without privacy, and {last.client_accuracy:.1%} with noise for whole silos; "
+        f"the curves are in {asked.plot}",
         asked.console,
     )
     return facts | {

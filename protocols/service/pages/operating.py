@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from html import escape
 
+from ...core.numbers import spelled_down, spelled_up
 from ...masking.messages import VERSION
 from ...reporting.page import facts
 from ...reporting.words import duration, many, moment, size_of
@@ -264,9 +265,10 @@ def _budget(budget: BudgetView) -> str:
     share = budget.spent / budget.epsilon if budget.epsilon else 1.0
     tone = "bad" if share >= 1 else "idle" if share >= _NEARLY else "good"
     left = max(0.0, budget.epsilon - budget.spent)
-    told = f"{budget.spent:.3g} of epsilon {budget.epsilon:.3g} spent"
+    spent = spelled_up(budget.spent, 3)
+    told = f"{spent} of epsilon {budget.epsilon:.3g} spent"
     return (
         f'<div class="card"><h3>{escape(budget.subject)}</h3>{bar(share, tone, told)}'
-        f'<div class="row"><span><b>{budget.spent:.3g}</b> of epsilon {budget.epsilon:.3g} spent or reserved</span>'
-        f'<span class="{tone}">{left:.3g} left</span></div><p class="dim">delta {budget.delta:g}</p></div>'
+        f'<div class="row"><span><b>{spent}</b> of epsilon {budget.epsilon:.3g} spent or reserved</span>'
+        f'<span class="{tone}">{spelled_down(left, 3)} left</span></div><p class="dim">delta {budget.delta:g}</p></div>'
     )

@@ -118,6 +118,15 @@ def test_a_failure_by_chance_is_told_from_one_that_comes_again() -> None:
         assert ("by chance it fails once in 1,000,000,000 runs" in report.html(done)) is drawn
 
 
+def test_false_alarms_are_told_rounded_up_and_no_more() -> None:
+    passing = Check("noise", "made-up", "it holds", lambda trials: Found({"ran": 1}), 1e-9)
+    for checks, told in ((3, "3e-09"), (13, "1.3e-08"), (27, "2.7e-08")):
+        done = run([passing] * checks, seed=1, examples=1)
+        assert done.false_alarm == float(told)
+        assert f"probability of at most {told}." in report.html(done)
+    assert "false alarms: 1e-09" in report.html(done)
+
+
 def test_the_same_seed_simulates_the_same_inputs_whatever_else_runs() -> None:
     seen: list[list[int]] = []
 

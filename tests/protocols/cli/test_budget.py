@@ -6,6 +6,7 @@ import json
 import math
 import re
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,20 @@ def test_tables_are_readable(ledger: str) -> None:
     assert "the trail holds: 3 records" in run("verify")
 
 
+def test_what_is_taken_is_never_told_as_less_nor_what_is_left_as_more(ledger: str) -> None:
+    run("create", "b", "--epsilon", "1", "--delta", "1e-5")
+    run("reserve", "b", "--round", "r", "--epsilon", "0.3000001", "--delta", "1e-7", "--participant", "anna")
+    told = " ".join(run("status").split())
+    assert "epsilon 0.300001 at delta 1e-07" in told
+    assert "epsilon 0 0.300001 0.699999 1" in told
+    assert "charge 0.300001, 1e-07" in run("history")
+    assert re.search(r"anna +1 +0\.300001 +1e-07", run("participants", "b"))
+    run("release", "b", "--round", "r", "--reason", "nobody came")
+    run("reserve", "b", "--round", "s", "--epsilon", "0.3", "--delta", "1e-6", "--participant", "anna")
+    assert "epsilon 0.3 at delta 1e-06" in run("status")
+    assert run_json("status", "b")[0]["epsilon_taken"] >= 3 / Fraction(10)
+
+
 def test_no_word_breaks_at_eighty_columns(ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     session = "0123456789abcdef" * 2
@@ -101,7 +116,7 @@ def test_no_word_breaks_at_eighty_columns(ledger: str, monkeypatch: pytest.Monke
         "a long name of a budget",
         "reserve",
         "release",
-        "charge 0.333333, 0; spent 0, 0; held 0.333333, 0",
+        "charge 0.333334, 0; spent 0, 0; held 0.333334, 0",
     ):
         assert words in history
 

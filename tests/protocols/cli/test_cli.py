@@ -221,6 +221,13 @@ def test_dp_is_mounted():
     assert facts["sigma"] > 1
 
 
+def test_samples_of_a_fixed_size_are_accounted_for_replacement_alone():
+    arguments = ["account", "--noise-multiplier", "1", "--delta", "1e-5", "--batch", "50", "--population", "100"]
+    for law in ("gaussian", "laplace"):
+        assert "replace-one" in run_json("dp", *arguments, "--law", law, exit_code=2)["message"]
+    assert run_json("dp", *arguments, "--adjacency", "replace-one")["epsilon"] > 4
+
+
 def test_a_round_without_a_sum_exits_with_3(monkeypatch):
     # The command makes the threat model allow for what it drops, so the shortage has to come from elsewhere.
     import protocols.simulation.checked
