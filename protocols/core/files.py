@@ -18,7 +18,7 @@ def write_whole(path: Path, data: bytes | str, *, mode: int = 0o644, new: bool =
 
     Raises:
         FileExistsError: it is there, and must be new.
-        OSError: it cannot be written; what was there is as it was.
+        OSError: it cannot be written; what was there is as it was, unless only its folder could not be synced.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
@@ -31,5 +31,11 @@ def write_whole(path: Path, data: bytes | str, *, mode: int = 0o644, new: bool =
             os.link(draft, path)  # which, unlike a rename, overwrites nothing
         else:
             draft.replace(path)
+        if os.name == "posix":
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)  # or a file that was put in place could be gone after a power cut
+            finally:
+                os.close(folder)
     finally:
         draft.unlink(missing_ok=True)

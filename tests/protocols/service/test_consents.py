@@ -9,8 +9,7 @@ from protocols.core.participants import Participants
 from protocols.core.threat_model import ThreatModel
 from protocols.inputs.vectors import FloatVector, IntegerVector
 from protocols.masking.config import RoundConfig
-from protocols.service.client import Did, What
-from protocols.service.consents import Consents, ConsentsError, Matter, matters_of
+from protocols.service.consents import Consents, ConsentsError, Did, Matter, What, matters_of
 from protocols.service.jobs import asking, summing
 from protocols.service.sessions import Kind, SessionSpec
 from protocols.statistics import Number, Query, asked

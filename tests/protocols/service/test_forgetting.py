@@ -181,7 +181,7 @@ class Again:
     async def terms(self, session):
         return self.spec.terms.encoded
 
-    async def exchange(self, session, body, after=None, wait=0.0):
+    async def exchange(self, session, body, after=None, wait=0.0, allowed=None):
         self.sent.append(body)
         return None, None if after is None else await self.next_letter(after, wait)
 

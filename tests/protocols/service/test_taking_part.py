@@ -122,7 +122,7 @@ def test_a_service_ends_when_those_who_ask_late_know_how_the_session_ended(tmp_p
         async with connected(service, certificates, NAMES[0]) as connection:
             exchange, next_letter = connection.exchange, connection.next_letter
 
-            async def without_letter(session, body, after=None, wait=0.0):
+            async def without_letter(session, body, *asked):
                 return await exchange(session, body)
 
             async def later(*arguments, **options):
@@ -751,12 +751,12 @@ def test_who_has_letters_of_several_sessions_in_hand_takes_none_with_an_answer(t
             for several in (True, False):
                 own = asyncio.create_task(asyncio.Event().wait())
                 loop._tasks = {own: "a"} | ({asyncio.create_task(asyncio.Event().wait()): "b"} if several else {})
-                await loop._send("a", b"answer")
+                await loop._send("a", b"answer", print)
                 for task in loop._tasks:
                     task.cancel()
 
     asyncio.run(play())
-    assert asked == [("a", ()), ("a", (0, client_module.WAIT_SECONDS))]
+    assert asked == [("a", (None, 0.0, print)), ("a", (0, client_module.WAIT_SECONDS, print))]
 
 
 def test_what_is_no_letter_that_follows_is_not_taken():
@@ -834,7 +834,7 @@ def test_a_session_that_is_opened_while_somebody_looks_is_shown(tmp_path, monkey
 
         def opened_before_they_are_read(store):
             service.desk.waiting.clear()
-            return ()
+            return (), {}
 
         monkeypatch.setattr("protocols.service.desk.sessions_shown", opened_before_they_are_read)
         assert [each.title for each in asyncio.run(service.desk.view()).waiting] == ["votes"]
