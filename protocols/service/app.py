@@ -99,7 +99,7 @@ class Requests:
         self.authorities = frozenset(each.lower() for each in authorities)
         self.limits = limits or Limits()
         self.refused = refused or Refused()
-        self._clock = clock
+        self._clock, self._steady = clock, time.monotonic
         self._rates = Rate(self.limits.requests_a_second_a_member, self.limits.burst_a_member)
         self._nonces: set[bytes] = set()
         self._older: set[bytes] = set()
@@ -234,7 +234,7 @@ class Requests:
 
     def _use_nonce(self, signed: Signed) -> None:
         """Note a request that changes nothing, in memory: a copy at another process reads what the first could."""
-        now, key = time.monotonic(), signed.key + signed.nonce  # another clock may be set back, and forget nothing
+        now, key = self._steady(), signed.key + signed.nonce  # the other clock may be set back, and forget nothing
         if now - self._since > 2 * signing.WINDOW_SECONDS:
             self._nonces, self._older, self._since = set(), self._nonces, now
         if key in self._nonces or key in self._older:
