@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from .driver import Arrival, Seen, Turn
 from .jobs import Work
-from .owning import Lease, Loaded
+from .owning import Lease, Loaded, Owner
+from .taking import Call
+from .views import Outcome
 
-if TYPE_CHECKING:
-    from .running import Runner
+
+class Runs(Protocol):
+    """What a mailbox needs of the `running.Runner` that runs its session."""
+
+    owner: Owner
+    call: Call
+    poll: float
+    resolve: Callable[[Mapping[int, Outcome]], None]
+    wake: Callable[[Iterable[str]], None]
+    bodies: Mapping[int, bytes]
+
+    async def conclude(self, lease: Lease, phase: int, work: Work, turn: Turn) -> None:
+        """End the session."""
 
 
 class StoreMailbox:
     """A `driver.Mailbox` whose letters and answers are durable."""
 
-    def __init__(self, runner: Runner, lease: Lease, loaded: Loaded, work: Work) -> None:
+    def __init__(self, runner: Runs, lease: Lease, loaded: Loaded, work: Work) -> None:
         self.refused: frozenset[str] = frozenset()
         self.changed = asyncio.Event()
         self._runner, self._lease, self._work = runner, lease, work
