@@ -444,14 +444,23 @@ def test_slips_in_a_file_of_sessions_are_named(tmp_path, name):
         read_sessions(tmp_path / "sessions.toml")
 
 
-def test_invitations_that_cannot_be_written_void_none(folder):
+def test_invitations_that_cannot_be_had_or_written_void_none(folder, monkeypatch):
     (token,) = json.loads(ran("members", "invite", "a", "--json"))["invitations"].values()
     (folder / "file").touch()
     (folder / "out" / "a").mkdir(parents=True)
     for out, said in (("file", "cannot be written"), ("out", "is no name of a file")):
         assert said in ran("members", "invite", "a", "--out", out, code=2)
+
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("protocols.cli.members.tempfile.TemporaryFile", full)
+    assert "No space left" in ran("members", "invite", "a", "--out", "full", code=2)
     with contextlib.closing(Store("secagg-service.db")) as store:
-        Members(store).enrol("a", Identity.generate().public_bytes, token)
+        members = Members(store)
+        members.enrol("b", Identity.generate().public_bytes, members.invite("b"))
+        assert "'b' is a member already" in ran("members", "invite", "a", "b", code=2)
+        members.enrol("a", Identity.generate().public_bytes, token)
 
 
 def test_sessions_differ_in_whatever_is_asked(tmp_path):
