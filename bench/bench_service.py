@@ -15,7 +15,7 @@ import json
 import sqlite3
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from multiprocessing import get_context
@@ -54,6 +54,7 @@ def values(name: str) -> Values:
 
 Exchange = tuple[int, int]
 """Bytes of a request's body, and of its answer's."""
+Allowed = Callable[[], Awaitable[None]] | None
 
 
 class Counting(Connection):
@@ -69,9 +70,9 @@ class Counting(Connection):
         return letter
 
     async def exchange(
-        self, session: str, body: bytes, after: int | None = None, wait: float = 0.0
+        self, session: str, body: bytes, after: int | None = None, wait: float = 0.0, allowed: Allowed = None
     ) -> tuple[Receipt | None, Letter | None]:
-        receipt, letter = await super().exchange(session, body, after, wait)
+        receipt, letter = await super().exchange(session, body, after, wait, allowed)
         self.exchanges.append((len(body), _size(letter)))
         return receipt, letter
 
@@ -82,12 +83,12 @@ class Vanishing(Counting):
     answers = 0
 
     async def exchange(
-        self, session: str, body: bytes, after: int | None = None, wait: float = 0.0
+        self, session: str, body: bytes, after: int | None = None, wait: float = 0.0, allowed: Allowed = None
     ) -> tuple[Receipt | None, Letter | None]:
         self.answers += 1
         if self.answers == 3:
             raise asyncio.CancelledError
-        return await super().exchange(session, body, after, wait)
+        return await super().exchange(session, body, after, wait, allowed)
 
 
 def _size(letter: Letter | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,11 +55,18 @@ def invite(
     """Make one-time invitations. Whoever has one can enrol by that name once: send it to its owner alone."""
     if len(set(names)) != len(names):
         raise ParameterError("a name stands twice: once is enough")
-    for name in names if out is not None else ():
-        if Path(name).name != name:
-            raise ParameterError(f"{name!r:.60} is no name of a file: leave --out away")
+    if out is not None:  # before earlier invitations are void
+        for name in names:
+            if Path(name).name != name or (out / name).is_dir():
+                raise ParameterError(f"{name!r:.60} is no name of a file in {out}: leave --out away")
+        try:
+            out.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=out):
+                pass
+        except OSError as error:
+            raise ParameterError(f"invitations cannot be written into {out}: {error.strerror}") from None
     with _members(store, create=True) as members:
-        tokens = {name: members.invite(name, seconds=hours * 3600) for name in names}
+        tokens = members.invite_all(names, seconds=hours * 3600)
     if out is None:
         if as_json:
             print_json({"invitations": tokens})
@@ -68,7 +76,6 @@ def invite(
         return
     files = {name: out / name for name in names}
     try:
-        out.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, token in tokens.items():
             write_whole(files[name], token + "\n", mode=0o600)
     except OSError as error:

@@ -167,8 +167,9 @@ def serve(
             ledger=account,
             observe=page.observer,
             job_seconds=training_seconds,
+            told=say,
         )
-        service.refused.told = page.observer.refused
+        service.refused.told, service.refused.failed = page.observer.refused, say
         with service:  # which ends before functions do, so that none of them has failed by that
             failed = run_until_told(_serve(service, asked, functions, side_by_side, forever, as_json, say))
     if failed:

@@ -18,7 +18,7 @@ def write_whole(path: Path, data: bytes | str, *, mode: int = 0o644, new: bool =
 
     Raises:
         FileExistsError: it is there, and must be new.
-        OSError: it cannot be written; what was there is as it was.
+        OSError: it cannot be written, and what was there is as it was; or that it was replaced could not be synced.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
@@ -31,5 +31,21 @@ def write_whole(path: Path, data: bytes | str, *, mode: int = 0o644, new: bool =
             os.link(draft, path)  # which, unlike a rename, overwrites nothing
         else:
             draft.replace(path)
+        try:
+            _sync(path.parent)
+        except OSError:
+            if new:
+                path.unlink(missing_ok=True)  # as there was none
+            raise
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Put on the disk which files a folder holds, or one that was put in place could be gone after a power cut."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

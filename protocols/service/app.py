@@ -11,8 +11,7 @@ import contextlib
 import functools
 import re
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -30,10 +29,9 @@ from . import signing
 from .desk import Desk
 from .errors import NoResultError, NotInvitedError, ReplayedRequestError, StoreError, UnknownSessionError
 from .forms import read_awaited, read_form, read_refusal
-from .limits import Limiter, Limits, Rate, Refusal, Refused
+from .limits import MAX_BODY_SECONDS, Bodies, Limiter, Limits, Rate, Refusal, Refused
 from .members import EnrolmentError, Member, Members, RevokedMemberError, UnknownMemberError
 from .signing import Signed, authority_of
-from .store import NONCE_SECONDS
 from .together import Together
 from .views import Letter
 from .waiting import Poll
@@ -101,14 +99,14 @@ class Requests:
         self.authorities = frozenset(each.lower() for each in authorities)
         self.limits = limits or Limits()
         self.refused = refused or Refused()
-        self._clock = clock
+        self._clock, self._steady = clock, time.monotonic
         self._rates = Rate(self.limits.requests_a_second_a_member, self.limits.burst_a_member)
         self._nonces: set[bytes] = set()
         self._older: set[bytes] = set()
         self._since = 0.0
         self.polls: dict[str, Poll] = {}
         self._closing = False
-        self._bodies: Counter[str] = Counter()
+        self._bodies = Bodies(self.limits)
         self._threads = ThreadPoolExecutor(THREADS, "requests")
         self._served: dict[bytes, Member] = {}
         self._keys: Together[bytes, Member] = Together(self._call, members.by_keys, MOST_KEYS_AT_ONCE)
@@ -192,9 +190,10 @@ class Requests:
                     await self._call(self.members.write_seen)
             self._check_wire(wire)
             with contextlib.ExitStack() as held:
-                held.enter_context(self._receiving(member.name, request, most))
-                body = await self._body(request, signed, most)
-                late = self._clock() - signed.created > NONCE_SECONDS - signing.WINDOW_SECONDS
+                stated = int(request.headers.get("content-length", 0))
+                came = held.enter_context(self._bodies.receiving(member.name, stated)) if most is None else _forget
+                body = await self._body(request, signed, most, came)
+                late = self._clock() - signed.created > MAX_BODY_SECONDS
                 if most is None and late:  # which may have taken long
                     raise Refusal("too-slow", "the body came too long after it was signed: sign it anew")
                 asked = Asked(member, signed, body, request, held)
@@ -235,7 +234,7 @@ class Requests:
 
     def _use_nonce(self, signed: Signed) -> None:
         """Note a request that changes nothing, in memory: a copy at another process reads what the first could."""
-        now, key = self._clock(), signed.key + signed.nonce
+        now, key = self._steady(), signed.key + signed.nonce  # the other clock may be set back, and forget nothing
         if now - self._since > 2 * signing.WINDOW_SECONDS:
             self._nonces, self._older, self._since = set(), self._nonces, now
         if key in self._nonces or key in self._older:
@@ -257,27 +256,11 @@ class Requests:
                 headers={"Upgrade": f"secagg/{VERSION}"},
             )
 
-    @contextlib.contextmanager
-    def _receiving(self, name: str, request: Request, most: int | None) -> Iterator[None]:
-        """Count a body while it is held: slow ones, side by side, would keep others from sending, or fill memory."""
-        length = int(request.headers.get("content-length", 0)) if most is None else 0
-        if self._bodies[name] and self._bodies[name] + length > self.limits.max_body_bytes:
-            raise Refusal("too-many", f"{name} is sending another answer: wait and try again")
-        if self._bodies.total() > 0 and self._bodies.total() + length > self.limits.max_bodies_bytes:
-            raise Refusal("too-many", "too much is being received: wait and try again")
-        self._bodies[name] += length
-        try:
-            yield
-        finally:
-            self._bodies[name] -= length
-            if not self._bodies[name]:
-                del self._bodies[name]
-
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Do what waits for the store, or takes its time, in a thread of the service's requests."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
-    async def _body(self, request: Request, signed: Signed, most: int | None) -> bytes:
+    async def _body(self, request: Request, signed: Signed, most: int | None, came: Callable[[int], None]) -> bytes:
         """Return the body, if it is not too long, and the one that was signed."""
         limit = self.limits.max_body_bytes if most is None else most
         if int(request.headers.get("content-length", 0)) > limit:
@@ -286,6 +269,7 @@ class Requests:
         try:
             async for chunk in request.stream():
                 if chunk:
+                    came(len(chunk))
                     chunks.append(chunk)
                     size += len(chunk)
                 if size > limit:
@@ -318,7 +302,8 @@ class Requests:
     async def _enrol(self, request: Request) -> Response:
         signed = self._read_signed(request)
         self._check_wire(self._wire(request))
-        given = read_form(await self._body(request, signed, MAX_FORM_BYTES), "name", "public_key", "invitation")
+        body = await self._body(request, signed, MAX_FORM_BYTES, _forget)
+        given = read_form(body, "name", "public_key", "invitation")
         if given["public_key"] != signed.key.hex():
             raise Refusal("not-signed", "an enrolment is signed by the key that it is for")
         # No nonce is kept: a copy changes nothing, and a stranger's tries leave nothing in the store.
@@ -426,3 +411,7 @@ class Requests:
     async def _result(self, asked: Asked) -> Response:
         result = await self.desk.result(asked.member.name, asked.request.path_params["session"])
         return Response(result, media_type="application/json")
+
+
+def _forget(size: int) -> None:
+    """Count no bytes of a form: it is short."""

@@ -11,9 +11,8 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from secagg.errors import ContradictoryRequest, EncodingError, SecAggError
 
@@ -23,16 +22,18 @@ from ..core.participants import Participants
 from ..masking.policy import ClientPolicy
 from ..masking.warming import warm_up
 from ..statistics.site import Site
-from .connection import Connection, RequestRefusedError
+from .connection import MAX_ANSWER_BYTES, Connection, RequestRefusedError
+from .consents import Consenting, Did, What
 from .forgetting import LOOK_SECONDS, forget_gone
-from .kept import Folder, Kept
+from .kept import Folder, Kept, NoRoomError
 from .parties import Answers, InputsError, MaskingParty, Party, changed_nothing, check_session, inputs_for
 from .sessions import Terms, read_terms
 from .views import Letter
 
 MAX_SIDE_BY_SIDE = 32
 MOST_WAITING = 8
-"""So many letters of a session wait to be answered; then none are fetched, whatever the service has."""
+"""So many letters of a session wait to be answered; then none are fetched, whatever the service has. Nor are any where
+those of all sessions take as many bytes as one may."""
 WAIT_SECONDS = 20.0
 LINGER_SECONDS = 20.0
 """So long the question for letters waits for an answer that is being made, to be sent with it."""
@@ -58,48 +59,6 @@ class Ended:
     phase: str
     reason: str = ""
     own: str = field(default="", repr=False)
-
-
-class What(StrEnum):
-    """What a member has done."""
-
-    ASKED = "asked"
-    ANSWERED = "answered"
-    REFUSED = "refused"
-    ENDED = "ended"
-
-
-@dataclass(frozen=True)
-class Did:
-    """One thing that was done in a session, for the member's own records.
-
-    Attributes:
-        what: it was.
-        session: its id, in hex.
-        title: what its operator calls it; empty where its terms were not read.
-        kind: of the session; empty where its terms were not read.
-        phase: of the service's session, or how it ended.
-        num_bytes: of the answer.
-        reason: of a refusal.
-    """
-
-    what: What
-    session: str
-    title: str
-    kind: str
-    phase: str
-    num_bytes: int = 0
-    reason: str = ""
-
-
-class Consenting(Protocol):
-    """Consent, and a record of what was asked and given. Both are called in threads."""
-
-    def objection(self, session: str, terms: Terms) -> str:
-        """Return a sentence for the service where the member does not agree; asked before each answer."""
-
-    def note(self, did: Did) -> None:
-        """Keep what was done."""
 
 
 class _RefusedError(Exception):
@@ -226,7 +185,8 @@ class _Loop:
     def _ask(self) -> float | None:
         """Ask for letters, if there is room and no answer does; return in how many seconds that may be, if not."""
         most = max(map(len, self._queues.values()), default=0)
-        full = len(self._queues) >= MAX_SIDE_BY_SIDE or most >= MOST_WAITING
+        size = sum(len(each.body) + len(each.terms) for queue in self._queues.values() for each in queue)
+        full = len(self._queues) >= MAX_SIDE_BY_SIDE or most >= MOST_WAITING or size >= MAX_ANSWER_BYTES
         if self._coming is not None or self._exchanging or full:
             return None
         left = self._lingering - asyncio.get_running_loop().time()
@@ -235,14 +195,14 @@ class _Loop:
         self._coming = asyncio.create_task(self._connection.next_letter(self._last, WAIT_SECONDS))
         return None
 
-    async def _send(self, session: str, answer: bytes) -> None:
+    async def _send(self, session: str, answer: bytes, allowed: Callable[[], Awaitable[None]]) -> None:
         """Send an answer, and take the letter that follows from the same request, unless letters are asked for."""
         if self._coming is not None or self._exchanging or len(self._tasks) > 1:
-            await self._connection.exchange(session, answer)
+            await self._connection.exchange(session, answer, None, 0.0, allowed)
             return
         self._exchanging = True
         try:
-            _, letter = await self._connection.exchange(session, answer, self._last, WAIT_SECONDS)
+            _, letter = await self._connection.exchange(session, answer, self._last, WAIT_SECONDS, allowed)
         finally:
             self._exchanging = False
         if letter is not None:
@@ -292,7 +252,7 @@ class _Session:
         self,
         session: str,
         connection: Connection,
-        send: Callable[[str, bytes], Awaitable[None]],
+        send: Callable[[str, bytes, Callable[[], Awaitable[None]]], Awaitable[None]],
         answers: Answers,
         party: Party,
         folder: Folder,
@@ -329,28 +289,43 @@ class _Session:
                     "this member took part in this session before, and does so once: begin a new one; Paillier "
                     "parameters serve one session each (secagg paillier round)",
                 )
-            answer = await self._answer(letter)
+            terms, participant = await self._ready(letter.terms)
+            answer = await self._answer(letter, terms, participant)
             if answer:
-                await self._send(self._session, answer)
-                await self._note(What.ANSWERED, letter.phase, num_bytes=len(answer))
-                if self._participant is not None:
-                    self._participant.delivered()
+                await self._give(letter, answer, terms)
+                participant.delivered()
             await self._keep(letter.sequence)
         except _RefusedError as refused:
             return await self._refuse(letter, refused)
         except RequestRefusedError as error:
             if error.kind in _ENDING:
                 raise
+            await self._note(What.ENDED, "excluded")
             return await self._over(letter, "excluded", str(error))
         return None
+
+    async def _give(self, letter: Letter, answer: bytes, terms: Terms) -> None:
+        """Send an answer until it is answered, with consent to each try. It is given from the first try on.
+
+        What a service says of it later decides nothing: one that keeps an answer may say that it does not.
+        """
+        noted = False
+
+        async def allowed() -> None:
+            nonlocal noted
+            await self._agree(terms)
+            if not noted:
+                await self._note(What.ANSWERED, letter.phase, num_bytes=len(answer))
+                noted = True
+
+        await self._send(self._session, answer, allowed)
 
     async def _end(self, letter: Letter) -> Ended:
         await self._note(What.ENDED, letter.phase)
         return Ended(self._session, self._terms.title if self._terms else "", letter.phase)
 
-    async def _answer(self, letter: Letter) -> bytes:
+    async def _answer(self, letter: Letter, terms: Terms, participant: Participant) -> bytes:
         """Return the answer, once it is on the disk; empty if there is none to send."""
-        terms, participant = await self._ready(letter.terms)
         try:
             inputs = inputs_for(self._answers, terms)
             await self._note(What.ASKED, letter.phase)
@@ -377,12 +352,12 @@ class _Session:
         """Return what is asked, as the disk has it or a letter gave it, and the participant, as the disk has it."""
         if self._terms is None or self._participant is None:
             try:
-                written = await asyncio.to_thread(self._folder.terms, self._session)
-                if not written:
-                    written = given or await self._connection.terms(self._session)
-                    await asyncio.to_thread(self._folder.keep_terms, self._session, written)
+                kept = await asyncio.to_thread(self._folder.terms, self._session)
+                written = kept or given or await self._connection.terms(self._session)
                 self._terms = await asyncio.to_thread(read_terms, written)
                 check_session(self._session, self._terms)
+                if not kept:
+                    await asyncio.to_thread(self._folder.keep_terms, self._session, written)
                 if self._kept is not None and self._kept.dump:
                     self._participant = await asyncio.to_thread(self._party.restore, self._kept.dump, self._terms)
                 else:
@@ -396,7 +371,10 @@ class _Session:
     async def _keep(self, sequence: int, *, over: bool = False) -> None:
         dump = b"" if over or self._participant is None else await asyncio.to_thread(self._participant.dump)
         self._kept = Kept(sequence, over, dump)
-        await asyncio.to_thread(self._folder.keep, self._session, self._kept)
+        try:
+            await asyncio.to_thread(self._folder.keep, self._session, self._kept)
+        except NoRoomError as error:
+            raise _RefusedError(type(error).__name__, str(error)) from None
 
     async def _refuse(self, letter: Letter, refused: _RefusedError) -> Ended:
         """Tell the service that this member does not take part, and forget the session's secrets."""
@@ -410,9 +388,11 @@ class _Session:
         return await self._over(letter, "refused", f"{kind}: {reason}", refused.own)
 
     async def _over(self, letter: Letter, phase: str, reason: str, own: str = "") -> Ended:
-        self._participant = None
+        title = self._terms.title if self._terms else ""
+        self._participant = self._terms = None
         await self._keep(letter.sequence, over=True)
-        return Ended(self._session, self._terms.title if self._terms else "", phase, reason, own)
+        await asyncio.to_thread(self._folder.keep_terms, self._session, b"")  # it is listed, for `forget_gone`
+        return Ended(self._session, title, phase, reason, own)
 
     async def _agree(self, terms: Terms) -> None:
         if self._consents is not None:

@@ -12,7 +12,7 @@ import json
 import re
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Self
@@ -33,6 +33,9 @@ from .signing import Request, authority_of
 from .views import Letter
 
 MAX_ANSWER_BYTES = 256 << 20
+"""Of a letter, of terms and of a result; and of all that waits to be handled, but for the last letter."""
+MAX_FACTS_BYTES = 64 << 10
+"""Of a receipt, a refusal and whatever else is read as JSON: objects take a hundred times their text."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same may succeed later."""
@@ -220,7 +223,12 @@ class Connection:
         return (await self.exchange(session, body))[0]
 
     async def exchange(
-        self, session: str, body: bytes, after: int | None = None, wait: float = 0.0
+        self,
+        session: str,
+        body: bytes,
+        after: int | None = None,
+        wait: float = 0.0,
+        allowed: Callable[[], Awaitable[None]] | None = None,
     ) -> tuple[Receipt | None, Letter | None]:
         """Send an answer and wait for the letter that follows: one request for what `deliver` and `next_letter` do.
 
@@ -229,6 +237,7 @@ class Connection:
             body: the answer.
             after: as `next_letter` takes it; no letter is asked for when None.
             wait: the same.
+            allowed: awaited before each try, which may be hours after the one before; what it raises ends them.
 
         Returns:
             What came of the answer, as `deliver` has it, and the letter; None where there was none in time.
@@ -239,7 +248,10 @@ class Connection:
         asked = "" if after is None else f"?after={after}&wait={wait:.3f}"
         target = f"/v1/sessions/{session}/letters{asked}"
         letters = after is not None
-        answer = await self._ask("POST", target, body, says="receipt", letters=letters, timeout=wait + _TIMEOUT)
+        seconds = wait + _TIMEOUT
+        answer = await self._ask(
+            "POST", target, body, says="receipt", letters=letters, timeout=seconds, allowed=allowed
+        )
         if after is None or _LETTER not in answer.headers:
             return _receipt(_facts(answer).get("receipt")), None
         return _receipt(answer.headers.get("secagg-receipt")), letter_of(answer.headers, answer.content, after)
@@ -267,16 +279,20 @@ class Connection:
         letters: bool = False,
         new: Identity | None = None,
         timeout: float = _TIMEOUT,
+        allowed: Callable[[], Awaitable[None]] | None = None,
     ) -> httpx.Response:
         """Send a request until the service answers it, each time signed anew, with pauses of full jitter.
 
         What something else answers, such as a proxy, says nothing about the service, whatever its status.
         """
         end = None if self._patience is None else time.monotonic() + self._patience
+        most = MAX_ANSWER_BYTES if letters or says == "version" else MAX_FACTS_BYTES
         tries = 0
         while True:
+            if allowed is not None:
+                await allowed()
             try:
-                answer = await self._send(method, target, body, new, timeout)
+                answer = await self._send(method, target, body, new, timeout, most)
                 if answer.is_success and _is_ours(answer, says, letters):
                     if tries:
                         self._told(f"{self.url} answers again")
@@ -295,8 +311,8 @@ class Connection:
                 distrusted = _certificate_error(error)
                 if distrusted is not None:
                     raise RequestRefusedError(0, "certificate", f"{self.url}: {_distrust(distrusted)}") from None
-            most = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**tries)
-            pause = least + most * int.from_bytes(self._random(4), "big") / 2**32
+            bound = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**tries)
+            pause = least + bound * int.from_bytes(self._random(4), "big") / 2**32
             if end is not None and time.monotonic() + pause > end:
                 raise ServiceUnavailableError(f"{self.url} cannot answer: {printable(why)}")
             if not tries:
@@ -305,7 +321,7 @@ class Connection:
             tries = min(tries + 1, 20)
 
     async def _send(
-        self, method: str, target: str, body: bytes, new: Identity | None, timeout: float
+        self, method: str, target: str, body: bytes, new: Identity | None, timeout: float, most: int
     ) -> httpx.Response:
         url = self._base.join(target)
         path, _, query = url.raw_path.decode("ascii").partition("?")
@@ -325,10 +341,11 @@ class Connection:
         try:
             if answer.headers.get("content-encoding", "identity").strip().lower() != "identity":
                 raise NotOursError(f"the answer ({answer.status_code}) is compressed, which was not asked for")
+            most = most if answer.is_success else MAX_FACTS_BYTES
             taken = bytearray()
             async for chunk in answer.aiter_raw():
                 taken += chunk
-                if len(taken) > MAX_ANSWER_BYTES:
+                if len(taken) > most:
                     raise NotOursError(f"the answer ({answer.status_code}) is longer than is taken")
         finally:
             await answer.aclose()
@@ -389,7 +406,9 @@ def _is_ours(answer: httpx.Response, says: str, letters: bool) -> bool:
 
 
 def _facts(answer: httpx.Response) -> dict[str, Any]:
-    """Return the JSON object of an answer; empty where it is none."""
+    """Return the JSON object of an answer; empty where it is none, or longer than any of the service's."""
+    if len(answer.content) > MAX_FACTS_BYTES:
+        return {}
     try:
         facts = json.loads(answer.content)
     except (ValueError, RecursionError):

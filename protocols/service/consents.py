@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -27,20 +28,59 @@ from ..statistics.query_words import query_words
 from .errors import ServiceError
 from .sessions import Terms
 
-if TYPE_CHECKING:
-    from .client import Did
-
 MAX_NAME = 500
 MAX_OPT_OUTS = 10_000
 MOST_SESSIONS = 200
 """Of what was asked, so many sessions are shown, the newest."""
 _LINE_BYTES = 1 << 16
 _READ_BYTES = 4 << 20
-"""Of the end of the account: older lines stay in the file, and are not shown."""
+"""Of the end of the account are shown. Older lines stay in the file until it is twice as long."""
 
 
 class ConsentsError(ServiceError):
     """The file of opt-outs cannot be read or written. Nothing is answered without it."""
+
+
+class What(StrEnum):
+    """What a member has done."""
+
+    ASKED = "asked"
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class Did:
+    """One thing that was done in a session, for the member's own records.
+
+    Attributes:
+        what: it was.
+        session: its id, in hex.
+        title: what its operator calls it; empty where its terms were not read.
+        kind: of the session; empty where its terms were not read.
+        phase: of the service's session, or how it ended.
+        num_bytes: of the answer.
+        reason: of a refusal.
+    """
+
+    what: What
+    session: str
+    title: str
+    kind: str
+    phase: str
+    num_bytes: int = 0
+    reason: str = ""
+
+
+class Consenting(Protocol):
+    """Consent, and a record of what was asked and given. Both are called in threads."""
+
+    def objection(self, session: str, terms: Terms) -> str:
+        """Return a sentence for the service where the member does not agree; asked before each answer."""
+
+    def note(self, did: Did) -> None:
+        """Keep what was done."""
 
 
 class OptOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -268,16 +308,24 @@ class Consents:
                     size = file.seek(0, os.SEEK_END)
                     torn = size and os.pread(descriptor, 1, size - 1) != b"\n"  # by a process that was killed
                     file.write((b"\n" if torn else b"") + line + b"\n")
+                if size > 2 * _READ_BYTES:
+                    self._shorten()
         except OSError:
             return
+
+    def _shorten(self) -> None:
+        """Keep the end of the account alone: a service could else fill the disk with what it asks."""
+        write_whole(self.folder / "asked.jsonl", self._end().partition(b"\n")[2], mode=0o600)
+
+    def _end(self) -> bytes:
+        with (self.folder / "asked.jsonl").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _READ_BYTES))
+            return file.read()
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         with _named("what was asked cannot be read"):
             try:
-                with (self.folder / "asked.jsonl").open("rb") as file:
-                    size = file.seek(0, os.SEEK_END)
-                    file.seek(max(0, size - _READ_BYTES))
-                    data = file.read()
+                data = self._end()
             except FileNotFoundError:
                 return
         for line in data.splitlines():

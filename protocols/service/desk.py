@@ -66,6 +66,7 @@ class Desk:
         patience: seconds for which `deliver` waits for an answer to be looked at.
         lease: seconds for which a session is a process's own without renewal.
         poll: seconds between looks for what other processes have written.
+        told: hears why sessions wait for the store, in sentences that may name its place; each once a minute at most.
         standing: whose answers are not let in, such as those of members that were revoked in the meantime.
     """
 
@@ -83,6 +84,7 @@ class Desk:
         patience: float = 5.0,
         lease: float = LEASE_SECONDS,
         poll: float = 0.2,
+        told: Callable[[str], None] = lambda text: None,
         standing: Standing = everyone,
     ) -> None:
         self.store = store
@@ -116,6 +118,7 @@ class Desk:
             self._letters.wake,
             self._taking.bodies,
             self._ended.set,
+            told,
         )
 
     async def open(self, spec: SessionSpec) -> str:
@@ -244,15 +247,15 @@ class Desk:
         self._told({session})
 
     async def view(self) -> ServiceView:
-        """Return all that is shown, the newest sessions first. Raises StoreError: store or ledger cannot be read."""
+        """Return all that is shown, sessions that run first. Raises StoreError: store or ledger cannot be read."""
         waiting = tuple(self.waiting.values())  # before sessions, or one that is opened now would be in neither
         try:
             budgets = () if self._purse is None else await self._call(self._purse.budgets)
         except DpError as error:
             raise StoreError(f"the ledger cannot be read: {error}") from None
         await self._runner.write()
-        shown = await self._call(sessions_shown, self.store)
-        return ServiceView(shown, await self._members(), budgets, waiting, await self._invited())
+        shown, counts = await self._call(sessions_shown, self.store)
+        return ServiceView(shown, await self._members(), budgets, waiting, await self._invited(), counts)
 
     async def session_view(self, session: str) -> SessionView:
         """Return one session. Raises UnknownSessionError, StoreError: as `deliver`."""

@@ -55,7 +55,7 @@ class Turn:
         letters: name -> what each participant is to be sent.
         dump: of the coordinator, as the phase begins; empty where the session ended.
         ended: whether it did.
-        deadline: when the phase is closed at last, in seconds since 1970.
+        seconds: after which the phase is closed at last.
         revealed: whether participants are asked for what opens the sum, or were.
         excluded: name -> why.
         result: the coordinator's, where there is one.
@@ -66,7 +66,7 @@ class Turn:
     letters: Mapping[str, bytes] = field(repr=False)
     dump: bytes = field(repr=False)
     ended: bool
-    deadline: float
+    seconds: float
     revealed: bool
     excluded: Mapping[str, str]
     result: Any = field(default=None, repr=False)
@@ -105,9 +105,9 @@ class Driver:
         mailbox: of the session.
         deadlines: of its phases.
         executor: for all computing. One of its own with a thread for each processor when None.
-        deadline: of the present phase, in seconds since 1970, where it began before; None for now.
+        deadline: of the present phase, by the clock, where it began before; None for now.
         needed: how many answers a phase needs at least: before its deadline none is closed with fewer.
-        clock: seconds since 1970.
+        clock: seconds since whenever: one that is never set.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Driver:
         executor: Executor | None = None,
         deadline: float | None = None,
         needed: Callable[[str], int] = lambda phase: 0,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.coordinator = coordinator
         self._mailbox = mailbox
@@ -198,7 +198,7 @@ class Driver:
             dict(coordinator.outgoing()),
             b"" if coordinator.ended else coordinator.dump(),
             coordinator.ended,
-            self._deadline,
+            own.seconds,
             coordinator.revealed,
             dict(coordinator.excluded),
         )
@@ -210,13 +210,13 @@ class Driver:
             coordinator.close_phase()
         except SecAggError as error:
             return Turn(
-                str(coordinator.phase), {}, b"", True, self._clock(), coordinator.revealed, dict(coordinator.excluded),
+                str(coordinator.phase), {}, b"", True, 0.0, coordinator.revealed, dict(coordinator.excluded),
                 error=error,
             )  # fmt: skip
         turn = self._begun()
         if not turn.ended:
             return turn
-        return Turn(turn.phase, {}, b"", True, turn.deadline, turn.revealed, turn.excluded, result=coordinator.result)
+        return Turn(turn.phase, {}, b"", True, turn.seconds, turn.revealed, turn.excluded, result=coordinator.result)
 
     async def _work(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)

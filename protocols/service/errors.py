@@ -26,11 +26,12 @@ STATUSES: Mapping[str, int] = {
     "refused-message": 422,
     "wire-version": 426,
     "too-fast": 429,
+    "internal": 500,
     "too-many": 503,
     "store": 503,
     "ending": 503,
 }
-"""Kind of a refusal -> status. Those from 400 up that are not 408, 429 or 503 are the sender's to mend."""
+"""Kind of a refusal -> status. Those from 400 up that are not 408, 429, 500 or 503 are the sender's to mend."""
 
 _OF_SESSIONS = frozenset({409, 422})
 """Statuses of answers that break a rule of their session: their kind is the name of the session's own error."""

@@ -13,15 +13,16 @@ _AWAITED = re.compile(r"after=(0|[1-9][0-9]{0,17})&wait=([0-9]{1,3}(?:\.[0-9]{1,
 
 
 def read_form(body: bytes, *keys: str) -> dict[str, str]:
-    """Return a JSON object of texts with exactly these keys; raise Refusal for anything else."""
+    """Return a JSON object of printable texts with exactly these keys; raise Refusal for anything else."""
     try:
         pairs = json.loads(body, object_pairs_hook=list)
         given = dict(pairs)
-        well = len(given) == len(pairs) and all(isinstance(value, str) for value in given.values())
+        # What no line of text has, half a character or a zero, is none that a store could keep.
+        well = len(given) == len(pairs) and all(isinstance(text, str) and text.isprintable() for text in given.values())
     except (ValueError, TypeError, RecursionError):
         given, well = {}, False
     if not well or given.keys() != set(keys):
-        raise Refusal("bad-request", f"the body must be a JSON object of texts: {', '.join(keys)}")
+        raise Refusal("bad-request", f"the body must be a JSON object of printable texts: {', '.join(keys)}")
     return given
 
 
@@ -30,7 +31,7 @@ def read_refusal(body: bytes) -> tuple[str, str]:
     given = read_form(body, "kind", "reason")
     if not re.fullmatch(r"[A-Za-z][A-Za-z-]{0,59}", given["kind"]):
         raise Refusal("bad-request", "the kind of a refusal is a word of at most 60 letters")
-    if len(given["reason"]) > MAX_REASON or not given["reason"].isprintable():
+    if len(given["reason"]) > MAX_REASON:
         raise Refusal("bad-request", f"the reason of a refusal is a line of at most {MAX_REASON} characters")
     return given["kind"], given["reason"]
 

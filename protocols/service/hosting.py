@@ -27,10 +27,11 @@ from secagg.errors import ParameterError, SecAggError, StateError
 from ..core.participants import Participants
 from .app import Requests
 from .desk import Desk
-from .jobs import prepared
+from .errors import DamagedStoreError
+from .jobs import prepared, read_orders
 from .limits import Limits, Refused
 from .members import Members
-from .sessions import SessionSpec
+from .sessions import Audience, SessionSpec
 from .store import Store
 from .tables import SESSIONS
 from .views import SessionView, WaitingView
@@ -203,18 +204,29 @@ class Hosted:
         It is opened when its members are there (see `gathered`). All processes of a store may call this: they run one
         session.
         """
-        session = await asyncio.to_thread(self._begun, name)
+        session = await asyncio.to_thread(self.begun, name, asked)
         if session is None:
             async with self.gathered(name, asked, told) as members:
                 await asyncio.to_thread(lambda: self.store.add(prepared(asked.spec(members), job=name, number=0)))
-            session = await asyncio.to_thread(self._begun, name)
+            session = await asyncio.to_thread(self.begun, name, asked)
         return await self.desk.wait(session or "")
 
-    def _begun(self, name: str) -> str | None:
+    def begun(self, name: str, asked: Asked) -> str | None:
+        """Return the first session that was begun by a name; None if none was. Blocks.
+
+        Raises:
+            ParameterError: it was begun under other terms.
+            StoreError: the store cannot be read.
+        """
+        query = sa.select(SESSIONS.c.id, SESSIONS.c.orders, SESSIONS.c.to_members)
         with self.store.read() as connection:
-            query = sa.select(SESSIONS.c.id).where(SESSIONS.c.job == name, SESSIONS.c.number == 0)
-            found = connection.execute(query).scalar()
-        return None if found is None else str(found)
+            row = connection.execute(query.where(SESSIONS.c.job == name, SESSIONS.c.number == 0)).first()
+        if row is None:
+            return None
+        with contextlib.suppress(DamagedStoreError):  # by which the session ends
+            results_to = Audience.MEMBERS if row.to_members else Audience.OPERATOR
+            asked.check_begun(read_orders(row.orders.encode()), results_to)
+        return str(row.id)
 
     def _check_idle(self) -> None:
         if self._closed:

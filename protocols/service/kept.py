@@ -22,6 +22,12 @@ from ..core.files import write_whole
 
 _LOCK, _SEQUENCE, _PRIVATE, _TERMS, _STATE = "lock", "sequence", "private", ".terms", ".state"
 _SESSION = re.compile(r"[0-9a-f]{1,128}")
+MAX_KEPT_BYTES = 512 << 20
+"""Of all sessions of one member that are under way: terms and dumps."""
+
+
+class NoRoomError(ParameterError):
+    """Sessions under way take as much of the disk as is given to them: a further one is refused."""
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -55,12 +61,16 @@ class Folder:
         self.path = path
         self._lock: IO[bytes] | None = None
         self._counting = threading.Lock()
+        self._measuring = threading.Lock()
+        self._sizes: dict[str, int] = {}
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if path.stat().st_mode & 0o077:
                 raise ParameterError(f"others than its owner can read {path}, which holds secrets: chmod 700 it")
             self._lock = (path / _LOCK).open("ab")
             _lock(self._lock, path)
+            for ending in (_TERMS, _STATE):
+                self._sizes |= {found.name: found.stat().st_size for found in path.glob(f"*{ending}")}
         except OSError as error:
             self.close()
             raise ParameterError(f"{path} cannot be used: {error.strerror}") from None
@@ -108,12 +118,12 @@ class Folder:
         return self._read(name + _TERMS)
 
     def keep_terms(self, name: str, terms: bytes) -> None:
-        """Keep what is asked in a session."""
-        self._write(name + _TERMS, terms)
+        """Keep what is asked in a session, nothing where it is over; raise NoRoomError where that is too much."""
+        self._write_sized(name + _TERMS, terms, more=bool(terms))
 
     def keep(self, name: str, kept: Kept) -> None:
-        """Keep a session's state; it is on the disk when this returns."""
-        self._write(name + _STATE, encode_state(kept))
+        """Keep a session's state; it is on the disk when this returns. Raises NoRoomError as `keep_terms`."""
+        self._write_sized(name + _STATE, encode_state(kept), more=bool(kept.dump))
 
     def count_private(self, name: str, demand: str, most: int) -> bool:
         """Note a private session, durably; return whether it is among the first so many. Once more changes nothing.
@@ -153,14 +163,17 @@ class Folder:
 
         Args:
             name: of the session.
-            once: keep in mind that it was, so that nothing is answered in it ever again. So is a private session that
-                was counted: begun again under its id, it would be another one, and not be counted.
+            once: keep in mind that it was, so that nothing is answered in it ever again, unless it never began here. So
+                is a private session that was counted: begun again under its id, it would be another one, and not be
+                counted.
         """
-        once = once or self._counted(name)
+        once = (once and any(name + ending in self._sizes for ending in (_TERMS, _STATE))) or self._counted(name)
         if once:
             self.keep(name, Kept(0, True, b""))
         for ending in (_TERMS,) if once else (_STATE, _TERMS):
             (self.path / (name + ending)).unlink(missing_ok=True)
+            with self._measuring:
+                self._sizes.pop(name + ending, None)
 
     def sessions(self) -> dict[str, float]:
         """Return session -> when something was last kept of it, in seconds since 1970, of all that were not forgotten.
@@ -191,15 +204,21 @@ class Folder:
         except OSError as error:
             raise ParameterError(f"{self.path / name} cannot be read: {error.strerror}") from None
 
+    def _write_sized(self, name: str, data: bytes, *, more: bool) -> None:
+        """Write what is kept of a session; `more` than that it is over only where there is room."""
+        with self._measuring:
+            total = sum(self._sizes.values()) - self._sizes.get(name, 0) + len(data)
+            if more and total > MAX_KEPT_BYTES:
+                raise NoRoomError(
+                    f"sessions under way would take {total:,} bytes of this member's disk, but may take "
+                    f"{MAX_KEPT_BYTES:,}: let some of them end first"
+                )
+            self._sizes[name] = len(data)
+        self._write(name, data)
+
     def _write(self, name: str, data: bytes) -> None:
         try:
             write_whole(self.path / name, data, mode=0o600)
-            if os.name == "posix":
-                descriptor = os.open(self.path, os.O_RDONLY)
-                try:
-                    os.fsync(descriptor)  # or a renamed file could be gone after a power cut
-                finally:
-                    os.close(descriptor)
         except OSError as error:
             raise ParameterError(f"{self.path / name} cannot be written: {error.strerror}") from None
 

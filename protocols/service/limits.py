@@ -7,11 +7,12 @@ and sentence, and held against nobody: an address is not a member.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -21,7 +22,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..core.numbers import real, whole
 from .errors import STATUSES
+from .signing import WINDOW_SECONDS
+from .store import NONCE_SECONDS
 
+MAX_BODY_SECONDS = NONCE_SECONDS - WINDOW_SECONDS
+"""For a body, however long: later its nonce could be forgotten while its signature is of now."""
 _DRAINED_BYTES = 8 << 20
 _DRAIN_SECONDS = 1.0
 _MOST_KEYS = 50_000
@@ -46,10 +51,11 @@ class Limits:
         max_header_bytes: of a request line with its fields.
         header_seconds: for them, from their first byte or from the connection on.
         max_body_bytes: of a body.
-        body_seconds: for a body, and besides one second for each `least_bytes_a_second` of it.
+        body_seconds: for a body, and besides one second for each `least_bytes_a_second` of it that have come; 540 at
+            most.
         least_bytes_a_second: of a body.
-        max_bodies_bytes: of all members' bodies that are being read, or were and wait to be looked at; more wait for
-            others to end. What strangers state counts nothing.
+        max_bodies_bytes: of all members' bodies, as far as they have come, that are being read, or were and wait to be
+            looked at; more wait for others to end. What is stated counts nothing.
         connections: in all.
         connections_a_peer: from one address, or one /64 network of IPv6. Behind a proxy all come from its address.
         handshakes_a_second: connections that are begun from one such address, before any byte of them is read.
@@ -97,15 +103,55 @@ class Refused:
     Attributes:
         counts: kind -> how many, of `STATUSES` and nothing else.
         told: is called with each kind, for metrics.
+        failed: is called with a sentence for each request that failed by a fault of the service's own.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     told: Callable[[str], None] = lambda kind: None
+    failed: Callable[[str], None] = lambda sentence: None
 
     def count(self, kind: str) -> None:
         """Count one."""
         self.counts[kind] += 1
         self.told(kind)
+
+
+class Bodies:
+    """What has come of members' bodies, until they are let go of: many, side by side, would fill memory."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._came: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def receiving(self, name: str, length: int) -> Iterator[Callable[[int], None]]:
+        """Enter the time for which a member's body is held; what is returned counts the bytes that have come.
+
+        Both raise Refusal where there is no room, for `length` bytes or those that came. What is stated and does not
+        come takes no room from others.
+        """
+        own = 0
+
+        def came(size: int) -> None:
+            nonlocal own
+            self._check_room(name, size)
+            self._came[name] += size
+            own += size
+
+        self._check_room(name, length)
+        try:
+            yield came
+        finally:
+            self._came[name] -= own
+            if not self._came[name]:
+                del self._came[name]
+
+    def _check_room(self, name: str, size: int) -> None:
+        if self._came[name] and self._came[name] + size > self._limits.max_body_bytes:
+            raise Refusal("too-many", f"{name} is sending another answer: wait and try again")
+        total = self._came.total()
+        if total > 0 and total + size > self._limits.max_bodies_bytes:
+            raise Refusal("too-many", "too much is being received: wait and try again")
 
 
 class Rate:
@@ -175,15 +221,25 @@ class Limiter:
             await _answer(refusal, send)
             return
         body = _Body(receive, self._limits, length)
+        begun = False
 
         async def answered(message: Message) -> None:
+            nonlocal begun
+            begun = True
             if message["type"] == "http.response.start" and length and not body.whole:
                 # The rest is not waited for: a sender could make that take for ever.
                 await _drain(receive)
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
 
-        await self._app(scope, body.receive, answered)
+        try:
+            await self._app(scope, body.receive, answered)
+        except Exception as error:  # a fault of ours, whose text and trace may hold anything
+            fault = Refusal("internal", f"an internal error: {type(error).__name__}")
+            self._refused.count(fault.kind)
+            self._refused.failed(fault.detail)
+            if not begun:
+                await _answer(fault, answered)
 
     def _check(self, scope: Scope) -> int:
         """Return the length that a body states, 0 if there is none; raise Refusal."""
@@ -217,23 +273,27 @@ class _Body:
     def __init__(self, receive: Receive, limits: Limits, length: int) -> None:
         self._receive = receive
         self._length = length
-        self._seconds = limits.body_seconds + length / limits.least_bytes_a_second
-        self._end: float | None = None
+        self._limits = limits
+        self._begun: float | None = None
+        self._came = 0
         self.whole = False
 
     async def receive(self) -> Message:
         if self.whole:
             return await self._receive()  # tells when the peer leaves
-        if self._end is None:
-            self._end = time.monotonic() + self._seconds
+        if self._begun is None:
+            self._begun = time.monotonic()
             if not self._length:
                 self.whole = True
                 return {"type": "http.request", "body": b"", "more_body": False}
+        seconds = self._limits.body_seconds + self._came / self._limits.least_bytes_a_second
+        seconds = min(seconds, MAX_BODY_SECONDS)
         try:
-            async with asyncio.timeout(max(0.0, self._end - time.monotonic())):
+            async with asyncio.timeout(max(0.0, self._begun + seconds - time.monotonic())):
                 message = await self._receive()
         except TimeoutError:
-            raise Refusal("too-slow", f"the body did not come within {self._seconds:.0f} s") from None
+            raise Refusal("too-slow", f"{self._came:,} bytes of the body came within {seconds:.0f} s") from None
+        self._came += len(message.get("body", b""))
         self.whole = not message.get("more_body", False)
         return message
 

@@ -109,36 +109,45 @@ class Members:
         self._random = random
         self._seen: dict[str, tuple[float, int]] = {}
         self._wires: dict[str, int] = {}
-        self._written = 0.0
+        self._written = -_SEEN_SECONDS
         self._seeing = threading.Lock()
         store.ensure(METADATA)
 
     def invite(self, name: str, *, seconds: float = 7 * 24 * 3600.0) -> str:
-        """Return a token with which a name can be enrolled once. Only its digest is kept: give it to nobody else.
+        """Return a token with which a name can be enrolled once, as `invite_all` does for many."""
+        return self.invite_all([name], seconds=seconds)[name]
 
-        An earlier invitation for the name is void from now on.
+    def invite_all(self, names: Iterable[str], *, seconds: float = 7 * 24 * 3600.0) -> dict[str, str]:
+        """Return name -> token with which it can be enrolled once: for all of these, or for none.
+
+        Only digests are kept: give a token to nobody else. Earlier invitations for the names are void from now on.
 
         Args:
-            name: 1 to 200 bytes of printable text.
-            seconds: for which it holds.
+            names: each 1 to 200 bytes of printable text, once.
+            seconds: for which they hold.
 
         Raises:
-            ParameterError: no name of a participant, or it is a member that was not revoked.
+            ParameterError: no names of participants, or one is a member that was not revoked. Nobody was invited.
             StoreError: the store cannot be used.
         """
-        Participants([name])
+        wanted = list(names)
+        Participants(wanted)
         lasting = real(seconds, "the seconds for which an invitation holds", 1, MAX_INVITATION_SECONDS)
-        token = self._random(TOKEN_BYTES)
+        tokens = {name: self._random(TOKEN_BYTES) for name in wanted}
         with self._store.write() as connection:
-            row = connection.execute(sa.select(MEMBERS.c.revoked).where(MEMBERS.c.name == name)).first()
-            if row is not None and not row.revoked:
-                raise ParameterError(f"{name!r} is a member already: to give it a key without its old one, revoke it")
+            rows = connection.execute(sa.select(MEMBERS.c.name).where(sa.not_(MEMBERS.c.revoked)))
+            taken = {row.name for row in rows} & tokens.keys()
+            if taken:
+                raise ParameterError(
+                    f"{min(taken)!r} is a member already: to give it a key without its old one, revoke it"
+                )
             now = self._clock()
-            connection.execute(
-                sa.delete(INVITATIONS).where((INVITATIONS.c.name == name) | (INVITATIONS.c.expires < now))
-            )
-            connection.execute(sa.insert(INVITATIONS).values(digest=sha256(token), name=name, expires=now + lasting))
-        return token.hex()
+            connection.execute(sa.delete(INVITATIONS).where(INVITATIONS.c.expires < now))
+            for name, token in tokens.items():
+                connection.execute(sa.delete(INVITATIONS).where(INVITATIONS.c.name == name))
+                new = {"digest": sha256(token), "name": name, "expires": now + lasting}
+                connection.execute(sa.insert(INVITATIONS).values(new))
+        return {name: token.hex() for name, token in tokens.items()}
 
     def enrol(self, name: str, key: bytes, token: str) -> None:
         """Make a name a member with a key, and use up its invitation; the same once more changes nothing.
@@ -255,12 +264,12 @@ class Members:
             known = self._wires.get(name, VERSION)
             self._wires[name] = wire
             self._seen[name] = now, wire
-            return wire != known or now - self._written >= _SEEN_SECONDS
+            return wire != known or time.monotonic() - self._written >= _SEEN_SECONDS
 
     def write_seen(self) -> None:
         """Write down who has asked, all at once."""
         with self._seeing:
-            seen, self._seen, self._written = self._seen, {}, self._clock()
+            seen, self._seen, self._written = self._seen, {}, time.monotonic()
         if seen:
             rows = [{"who": name, "at": at, "spoken": wire} for name, (at, wire) in sorted(seen.items())]
             update = sa.update(MEMBERS).where(MEMBERS.c.name == sa.bindparam("who"))

@@ -31,7 +31,7 @@ from .errors import STATUSES, StoreError, UnknownSessionError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from .client import Consenting, Did
+    from .consents import Consenting, Did
     from .desk import Desk
     from .sessions import Terms
 

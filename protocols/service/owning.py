@@ -47,7 +47,7 @@ class Loaded:
     begun: bool
     closing: bool
     held: bool
-    deadline: float
+    seconds_left: float
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,7 @@ class Owner:
                     SESSIONS.c.state == State.RUNNING,
                 )
             ).first()
+            now = self._store.now(connection)
         if row is None:
             raise _lost(lease)
         return Loaded(
@@ -158,7 +159,7 @@ class Owner:
             row.begun,
             row.closing,
             row.held,
-            row.deadline,
+            row.deadline - now,
         )
 
     def look(
@@ -247,6 +248,7 @@ class Owner:
             self._store.number(connection)
             self._fence(connection, lease)
             now = self._store.now(connection)
+            deadline = now + turn.seconds
             if phase:
                 self._close_phase(connection, lease, phase - 1, now)
             connection.execute(
@@ -257,7 +259,7 @@ class Owner:
                     begun=True,
                     closing=False,
                     revealed=turn.revealed,
-                    deadline=turn.deadline,
+                    deadline=deadline,
                     excluded=msgspec.json.encode(dict(turn.excluded)).decode(),
                 )
             )
@@ -270,7 +272,7 @@ class Owner:
                     asked=msgspec.json.encode(sorted(turn.letters)).decode(),
                     needed=needed,
                     opened=now,
-                    deadline=turn.deadline,
+                    deadline=deadline,
                 )
             )
             letters = [
@@ -304,10 +306,21 @@ class Owner:
         with self._store.write() as connection:
             self._store.number(connection)
             self._fence(connection, lease)
-            names = self._names(connection, lease)
+            try:
+                names = self._names(connection, lease)
+            except DamagedStoreError:  # nobody can be told
+                names = ()
             values: dict[str, Any] = {"error": type(error).__name__, "reason": str(error)}
             self._store.finish(connection, lease.session, names, "aborted", state=State.FAILED, **values)
             return names
+
+    def ended(self, lease: Lease) -> tuple[str | None, str] | None:
+        """Return by what error a session has ended that nobody took over, and why; None while it has not."""
+        query = select(SESSIONS.c.state, SESSIONS.c.error, SESSIONS.c.reason)
+        with self._store.read() as connection:
+            own = (SESSIONS.c.id == lease.session, SESSIONS.c.epoch == lease.epoch)
+            row = connection.execute(query.where(*own, SESSIONS.c.state != State.RUNNING)).first()
+        return None if row is None else (row.error or None, row.reason)
 
     def settled(self, session: str) -> None:
         """Write down that no ledger holds a reservation of a session that may be released."""

@@ -229,7 +229,7 @@ def inputs_for(answers: Answers, terms: Terms) -> Callable[[], Inputs]:
             raise
         except QueryRefused as error:
             raise InputsError(f"QueryRefused: {error.reason}") from None  # one word of a fixed list
-        except Exception as error:  # whose text may quote values
+        except BaseException as error:  # of the member's own code, which may exit, and whose text may quote values
             raise InputsError(type(error).__name__) from error
 
     return make

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from dp.errors import DpError, LedgerBusyError, LedgerStorageError
 from secagg.errors import SecAggError
 
-from ..core.listener import Listener, PhaseOpened, Transition, ignore
+from ..core.listener import Listener, PhaseOpened, SessionEnded, Transition
 from ..masking.config import RoundConfig
-from .driver import Arrival, Driver, Seen, Turn
-from .errors import LostLeaseError, StoreError
+from .driver import Driver, Turn
+from .errors import DamagedStoreError, LostLeaseError, StoreError
 from .jobs import Work, read_orders, taken_up
 from .jobsteps import JobSteps, Rounds
+from .mailbox import StoreMailbox
 from .owning import Lease, Loaded, Owner
 from .paying import Purse
 from .store import Store
@@ -33,112 +34,6 @@ PAUSE_SECONDS = 5.0
 """So long a session is left alone that this process could not run, such as without its ledger."""
 KEEP_SECONDS = 7 * 24 * 3600.0
 """So long the last letters of a session that has ended are there for members that were away."""
-
-
-class StoreMailbox:
-    """A `driver.Mailbox` whose letters and answers are durable."""
-
-    def __init__(self, runner: Runner, lease: Lease, loaded: Loaded, work: Work) -> None:
-        self.refused: frozenset[str] = frozenset()
-        self.changed = asyncio.Event()
-        self._runner, self._lease, self._work = runner, lease, work
-        self._names = loaded.names
-        self._phase, self._name = loaded.phase, str(work.coordinator.phase)
-        self._begun = loaded.begun
-        self._after = 0
-        self._next_look = 0.0
-        self._unwritten: list[Seen] = []
-        self._excluded: Mapping[str, str] = {}
-        self._write_at = 0.0
-        self._writing = asyncio.Lock()
-
-    async def noted(self) -> Sequence[Arrival]:
-        """Return answers that an owner before had looked at; none when there are no more."""
-        return self._read(
-            await self._runner.call(
-                lambda: self._runner.owner.answers(self._lease, self._phase, self._after, noted=True)
-            )
-        )
-
-    def restart(self) -> None:
-        """Read from the beginning of the phase again."""
-        self._after, self._next_look = 0, 0.0
-
-    async def take(self, seconds: float) -> Sequence[Arrival]:
-        """Return answers that nobody has looked at."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        while True:
-            if self._unwritten and loop.time() >= self._write_at:
-                await self.write()
-            # What is let in here is told. What other processes let in, and refusals there, are seen now and then.
-            until_look = min(self._next_look, until)
-            pause = min(until_look, self._write_at if self._unwritten else until_look) - loop.time()
-            if pause > 0 and not self.changed.is_set():
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await self.changed.wait()
-                if not self.changed.is_set() and loop.time() < until_look:
-                    continue
-            self.changed.clear()
-            found, more, refused = await self._runner.call(
-                self._runner.owner.look, self._lease, self._phase, self._after, self._runner.bodies
-            )
-            arrivals = self._read(found)
-            self._next_look = loop.time() + (0.0 if more else self._runner.poll)
-            if arrivals or refused != self.refused or until <= loop.time():
-                self.refused = refused
-                return arrivals
-
-    async def note(self, seen: Sequence[Seen], excluded: Mapping[str, str]) -> None:
-        """Tell who waits what came of answers, and write it down: soon, or at once where something must be relayed.
-
-        The answers themselves are durable, and whoever takes the session over comes to the same of them.
-        """
-        loop = asyncio.get_running_loop()
-        if not self._unwritten:
-            self._write_at = loop.time() + self._runner.poll
-        # Bodies are needed where they are relayed alone.
-        self._unwritten += [
-            each if each.relay_to else replace(each, arrival=replace(each.arrival, body=b"")) for each in seen
-        ]
-        self._excluded = excluded
-        relayed = {name for each in seen for name in each.relay_to}
-        if relayed:
-            await self.write()
-        self._runner.resolve({each.arrival.key: each.outcome for each in seen})
-        self._runner.wake(relayed)
-
-    async def write(self) -> None:
-        """Write down what came of answers, if that is not done yet."""
-        async with self._writing:
-            seen = list(self._unwritten)
-            if seen:
-                owner = self._runner.owner
-                await self._runner.call(owner.note, self._lease, self._phase, self._name, seen, self._excluded)
-                del self._unwritten[: len(seen)]
-
-    async def shut(self) -> None:
-        """Let nothing more into the phase."""
-        await self._runner.call(self._runner.owner.shut, self._lease)
-
-    async def turn(self, turn: Turn) -> None:
-        """Write down what the phase has come to; letters are there from then on."""
-        await self.write()
-        if turn.ended:
-            await self._runner.conclude(self._lease, self._phase, self._work, turn)
-        else:
-            phase = self._phase + 1 if self._begun else 0
-            needed = self._work.needed(turn.phase)
-            await self._runner.call(self._runner.owner.turn, self._lease, phase, turn, needed)
-            self._phase, self._name, self._begun = phase, turn.phase, True
-            self.restart()
-        self._runner.wake(self._names)
-
-    def _read(self, arrivals: Sequence[Arrival]) -> Sequence[Arrival]:
-        if arrivals:
-            self._after = arrivals[-1].key
-        return arrivals
 
 
 class Runner:
@@ -159,6 +54,7 @@ class Runner:
         wake: called with who has letters.
         bodies: number in the inbox -> an answer, of those that this process has in its memory.
         ended: called when a session is over that this process ran.
+        told: hears why the store cannot be used, each sentence once in `CLEAR_SECONDS`.
     """
 
     def __init__(
@@ -177,6 +73,7 @@ class Runner:
         wake: Callable[[Iterable[str]], None],
         bodies: Mapping[int, bytes],
         ended: Callable[[], None],
+        told: Callable[[str], None],
     ) -> None:
         self.owner = Owner(store, lease)
         self.call, self.poll, self.resolve, self.wake, self.bodies = call, poll, resolve, wake, bodies
@@ -189,9 +86,10 @@ class Runner:
         self._paused: dict[str, float] = {}
         self._asked: dict[str, float] = {}
         self._look = asyncio.Event()
+        self._told, self._said = told, set[str]()
 
     def listener(self, session: str) -> Listener:
-        """Return what a coordinator tells of its transitions."""
+        """Return what is told of a session's transitions."""
 
         def heard(transition: Transition) -> None:
             with suppress(Exception):  # who only listens ends no session
@@ -226,6 +124,7 @@ class Runner:
                 self._look.clear()
                 if loop.time() - cleared >= CLEAR_SECONDS:
                     cleared = loop.time()
+                    self._said.clear()
                     await self._tried(self._clear)
                 await self._tried(self._settle)
                 await self._tried(self._follow)
@@ -286,8 +185,15 @@ class Runner:
 
     async def _tried(self, step: Callable[[], Awaitable[None]]) -> None:
         """Take a step; what the store does not allow now is tried at the next look, and keeps nothing else waiting."""
-        with suppress(StoreError):
+        try:
             await step()
+        except StoreError as error:
+            self._say(error)
+
+    def _say(self, error: StoreError) -> None:
+        if (sentence := str(error)) not in self._said:
+            self._said.add(sentence)
+            self._told(f"the store or the ledger cannot be used, and is tried again: {sentence}")
 
     async def _clear(self) -> None:
         await self.call(self._store.clear, KEEP_SECONDS)
@@ -306,8 +212,9 @@ class Runner:
         held = list(self._driving)
         own = await self.call(self.owner.renew, held) if held else set()
         for lease in held:
-            if lease.session not in own and lease in self._driving:
-                self._driving[lease].cancel()  # it has ended, or another process runs it
+            task = self._driving.get(lease)
+            if lease.session not in own and task is not None and not task.cancelling():
+                task.cancel()  # it has ended, or another process runs it
 
     async def _drive(self, lease: Lease) -> None:
         """Run a session as far as this process can."""
@@ -315,25 +222,40 @@ class Runner:
             await self._session(lease)
         except LostLeaseError:
             pass
-        except StoreError:
-            await self._pause(lease)
+        except DamagedStoreError as error:  # what is kept of this session will not mend
+            await self._fail(lease, error)
+        except StoreError as error:
+            await self._pause(lease, error)
         except (SecAggError, DpError) as error:
             await self._fail(lease, error)
         except Exception as error:  # a fault of ours, whose text may hold anything
             await self._fail(lease, RuntimeError(f"an internal error: {type(error).__name__}"))
         finally:
-            self._mailboxes.pop(lease.session, None)
-            self._driving.pop(lease, None)
-            self._look.set()
-            self._ended()
+            mailbox = self._mailboxes.pop(lease.session, None)
+            try:
+                await self._tell_end(lease, 0 if mailbox is None else mailbox.survivors)
+            finally:
+                self._driving.pop(lease, None)
+                self._look.set()
+                self._ended()
+
+    async def _tell_end(self, lease: Lease, survivors: int) -> None:
+        """Tell that a session has ended if the store says so, and how: an operator may have ended it, elsewhere."""
+        with suppress(StoreError):
+            end = await self.call(self.owner.ended, lease)
+            if end is not None:
+                error, reason = end
+                self.listener(lease.session)(SessionEnded(survivors if error is None else 0, error, reason))
 
     async def _session(self, lease: Lease) -> None:
         loaded: Loaded = await self.call(self.owner.load, lease)
+        deadline = time.monotonic() + loaded.seconds_left
         hears = self.listener(lease.session)
         replaying = [True]  # what an owner before heard is not told again
 
         def listener(transition: Transition) -> None:
-            (ignore if replaying[0] else hears)(transition)
+            if not replaying[0] and not isinstance(transition, SessionEnded):  # which is so once the store says so
+                hears(transition)
 
         work = await self._work(lambda: taken_up(loaded, listener, self._threads))
         mailbox = self._mailboxes[lease.session] = StoreMailbox(self, lease, loaded, work)
@@ -342,7 +264,7 @@ class Runner:
             mailbox,
             work.orders.deadlines,
             executor=self._executor,
-            deadline=loaded.deadline if loaded.begun else None,
+            deadline=deadline if loaded.begun else None,
             needed=work.needed,
         )
         if loaded.begun:
@@ -401,10 +323,15 @@ class Runner:
 
     async def _fail(self, lease: Lease, error: Exception) -> None:
         """End a session that nobody can run."""
-        with suppress(LostLeaseError, StoreError):
+        try:
             self.wake(await self.call(self.owner.fail, lease, error))
+        except LostLeaseError:
+            pass
+        except StoreError as failure:
+            await self._pause(lease, failure)
 
-    async def _pause(self, lease: Lease) -> None:
+    async def _pause(self, lease: Lease, error: StoreError) -> None:
+        self._say(error)
         self._paused[lease.session] = asyncio.get_running_loop().time() + PAUSE_SECONDS
         with suppress(StoreError):
             await self.call(self.owner.leave, lease)

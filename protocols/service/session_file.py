@@ -53,7 +53,7 @@ from ..statistics.release import ReleasePolicy
 from .deadlines import Deadlines
 from .jobs import asking, paid, summing
 from .noise import COUNTS_KEYS, VECTOR_KEYS, Private, Vector
-from .sessions import Audience, Kind, SessionSpec
+from .sessions import Audience, Kind, Orders, SessionSpec
 
 MAX_SESSIONS = 1000
 _RELEASE = ("min_cell", "min_records", "min_sites")
@@ -157,6 +157,22 @@ class Asked:
             facts += (self.private,)
         return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()[:32]
 
+    def check_begun(self, orders: Orders, results_to: Audience) -> None:
+        """Return if a session that was begun by this digest is under the terms that are asked for now.
+
+        Raises:
+            ParameterError: it is not, and the digest does not tell: the text says which terms it has.
+        """
+        release = None if self.query is None else self.release or ReleasePolicy()
+        now = _ordered(self.deadlines, release, self.results_to)
+        begun = _ordered(orders.deadlines, orders.release, results_to)
+        other = [f"{name} {value}" for name, value in begun.items() if now.get(name) != value]
+        if other:
+            raise ParameterError(
+                f"session {self.title!r:.60} was begun under other terms ({', '.join(other)}): end it, or take another "
+                "title"
+            )
+
     @property
     def count(self) -> int:
         """How many take part."""
@@ -187,6 +203,12 @@ class Asked:
             return paid(self.title, self.private.plan(model, self.vectors), self.private.budget, among, **more)
         plain = (vector for vector in self.vectors if isinstance(vector, FloatVector | IntegerVector))
         return summing(self.title, plain, model, among, **more)
+
+
+def _ordered(deadlines: Deadlines, release: ReleasePolicy | None, results_to: Audience) -> dict[str, Any]:
+    """Return by name what a digest leaves out."""
+    facts: dict[str, Any] = msgspec.to_builtins(deadlines)
+    return facts | (msgspec.to_builtins(release) or {}) | {"results_to": str(results_to)}
 
 
 def read_sessions(path: Path) -> list[Asked]:

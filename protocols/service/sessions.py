@@ -143,7 +143,7 @@ def read_terms(data: bytes) -> Terms:
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError, binascii.Error) as error:
         raise ParameterError(f"these bytes are no terms of a session: {printable(error)}") from None
     terms.check()
-    if terms.encoded != data:
+    if msgspec.json.encode(terms) != data:  # not `encoded`, which would be kept beside them
         raise ParameterError("these bytes are terms that are written in another way")
     return terms
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, case, func, select
 
 from .deliveries import check_id
 from .errors import DamagedStoreError, UnknownSessionError
@@ -22,11 +22,16 @@ MOST_SHOWN = 100
 _COLUMNS = [column for column in SESSIONS.c if column.name != "orders"]
 
 
-def sessions_shown(store: Store, most: int = MOST_SESSIONS) -> tuple[SessionView, ...]:
-    """Return the newest sessions, newest first."""
+def sessions_shown(store: Store, most: int = MOST_SESSIONS) -> tuple[tuple[SessionView, ...], dict[State, int]]:
+    """Return so many sessions, those that run first, then the newest; and how many there are in each state."""
+    runs = case((SESSIONS.c.state == State.RUNNING.value, 0), else_=1)
     with store.read() as connection:
-        rows = connection.execute(select(*_COLUMNS).order_by(SESSIONS.c.created.desc()).limit(most)).all()
-        return _views(connection, rows)
+        rows = connection.execute(select(*_COLUMNS).order_by(runs, SESSIONS.c.created.desc()).limit(most)).all()
+        counts = dict.fromkeys(State, 0)
+        for state, count in connection.execute(select(SESSIONS.c.state, func.count()).group_by(SESSIONS.c.state)):
+            if state in counts:
+                counts[State(state)] = count
+        return _views(connection, rows), counts
 
 
 def session_shown(store: Store, session: str) -> SessionView:

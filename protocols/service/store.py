@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Table, delete, insert, select, text, update
+from sqlalchemy import Connection, Row, Table, delete, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from secagg.errors import ParameterError
@@ -290,16 +290,23 @@ class Store(Database):
         answers = select(INBOX.c.id).where(INBOX.c.session == session)
         connection.execute(delete(BODIES).where(BODIES.c.answer.in_(answers)))
         last = [{"member": name, "session": session, "phase": -1, "name": phase, "body": b""} for name in sorted(names)]
-        connection.execute(insert(LETTERS), last)
+        if last:
+            connection.execute(insert(LETTERS), last)
 
     def clear(self, seconds: float) -> None:
-        """Forget nonces that are too old to be used again, and last letters that are older than so many seconds."""
+        """Forget nonces that are too old to be used again, and of sessions that ended so many seconds ago last letters.
+
+        Forget their terms, too, unless their job still has to follow: a payload is as large as a model.
+        """
         with self.write() as connection:
             now = self.now(connection)
             connection.execute(delete(NONCES).where(NONCES.c.at < now - NONCE_SECONDS))
             over = select(SESSIONS.c.id).where(SESSIONS.c.ended < now - seconds)
             connection.execute(delete(LETTERS).where(LETTERS.c.session.in_(over)))
             connection.execute(delete(INBOX).where(INBOX.c.session.in_(over)))
+            done = over.where(SESSIONS.c.job.is_(None) | SESSIONS.c.followed)
+            asked = (CONTENTS.c.session.in_(done), func.length(CONTENTS.c.terms) > 0)
+            connection.execute(update(CONTENTS).where(*asked).values(terms=b""))
 
     def job_sessions(self, names: Iterable[str]) -> tuple[list[Row[Any]], set[str]]:
         """Return sessions of jobs that have ended and were not followed, and jobs that were begun or have ended."""

@@ -166,10 +166,11 @@ async def train(
     The first begins when its members are there. A round without a sum is the last.
 
     Raises:
-        ParameterError: the function has ended the training by an error; the text has the error's kind.
+        ParameterError: the function has ended the training by an error; the text has the error's kind. Or the rounds
+            were begun under other terms.
     """
     first = None
-    if await asyncio.to_thread(_round, service, name, 0) is None:
+    if await asyncio.to_thread(service.begun, name, asked) is None:
         async with service.gathered(name, asked, lambda waiting: told(f"{asked.title}: waits, {waiting}")) as members:
             first = members
     service.desk.jobs[name] = proposing(asked, function, first, service.members.participants, told)
@@ -211,7 +212,7 @@ def _among(names: Any, there: Participants) -> Participants:
 def _watched(function: Callable[[Any], Any], given: Any, named: str | None, told: Tell) -> Any:
     try:
         return function(given)
-    except Exception as error:
+    except BaseException as error:  # such as SystemExit
         if not isinstance(error, JobError):  # whose process has told it
             told(f"{named} has failed: {_where(error)}")
         raise

@@ -179,10 +179,20 @@ class WaitingView:
 
 @dataclass(frozen=True)
 class ServiceView:
-    """All that a service has to show; `invited` are those who have not enrolled yet."""
+    """All that a service has to show.
+
+    Attributes:
+        sessions: those that run, then the newest that have ended; not all of them.
+        members: who has enrolled.
+        budgets: of the ledger.
+        waiting: sessions that have not begun.
+        invited: those who have not enrolled yet.
+        counts: how many sessions there are in each state.
+    """
 
     sessions: tuple[SessionView, ...]
     members: tuple[MemberView, ...]
     budgets: tuple[BudgetView, ...]
     waiting: tuple[WaitingView, ...] = ()
     invited: tuple[str, ...] = ()
+    counts: Mapping[State, int] = field(default_factory=dict)

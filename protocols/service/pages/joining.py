@@ -125,7 +125,7 @@ def participant_app(consents: Consents, *, token: Token | None, name: str, servi
         if not signing_in.may_change(request):
             return shown(refusal(_NOT_SIGNED_IN, signing_in.reader(request)), 403)
         form = await form_of(request)
-        act = consents.opt_out if request.url.path == "/opt-out" else consents.opt_in
+        act = consents.opt_out if request.scope["path"] == "/opt-out" else consents.opt_in
         if "matter" not in form:
             return shown(refusal("The form is incomplete.", signing_in.reader(request)), 400)
         try:

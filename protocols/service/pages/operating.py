@@ -27,7 +27,7 @@ def overview(view: ServiceView, reader: Reader) -> str:
     """Return the page of all sessions, with budgets and how many members there are."""
     running = [each for each in view.sessions if each.state is State.RUNNING]
     ended = [each for each in view.sessions if each.state is not State.RUNNING]
-    counts = Counter(each.state for each in view.sessions)
+    counts = Counter(view.counts)
     able = [each for each in view.members if not each.revoked]
     tiles = {
         "Running": counts[State.RUNNING],

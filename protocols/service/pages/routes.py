@@ -73,7 +73,7 @@ class _Pages:
         try:
             view = await self._view()
         except StoreError as error:
-            return self._refusal(request, 503, "The store does not answer", str(error))
+            return self._no_store(request, error)
         return shown(operating.overview(view, self._signing_in.reader(request)))
 
     async def members(self, request: Request) -> Response:
@@ -83,7 +83,7 @@ class _Pages:
         try:
             view = await self._view()
         except StoreError as error:
-            return self._refusal(request, 503, "The store does not answer", str(error))
+            return self._no_store(request, error)
         return shown(operating.members_page(view.members, self._signing_in.reader(request)))
 
     async def session(self, request: Request) -> Response:
@@ -95,7 +95,7 @@ class _Pages:
         except UnknownSessionError:
             return self._refusal(request, 404, "No such session", "There is no session of this name here.")
         except StoreError as error:
-            return self._refusal(request, 503, "The store does not answer", str(error))
+            return self._no_store(request, error)
         reader = self._signing_in.reader(request)
         return shown(operating.session_page(view, reader, show_result=reader.signed_in))
 
@@ -110,7 +110,7 @@ class _Pages:
         except UnknownSessionError:
             return self._refusal(request, 404, "No such session", "There is no session of this name here.")
         except StoreError as error:
-            return self._refusal(request, 503, "The store does not answer", str(error))
+            return self._no_store(request, error)
         return back_to(f"/sessions/{session}")
 
     async def sign_in(self, request: Request) -> Response:
@@ -134,6 +134,11 @@ class _Pages:
         if self._public or self._signing_in.signed_in(request):
             return None
         return self._refusal(request, 401, "Sign in", _STRANGER)
+
+    def _no_store(self, request: Request, error: StoreError) -> Response:
+        """Say why the store does not answer to whoever may know its place: its file, or the host of its database."""
+        sentence = str(error) if self._signing_in.signed_in(request) else "Sign in to read why, or try again."
+        return self._refusal(request, 503, "The store does not answer", sentence)
 
     def _refusal(self, request: Request, status: int, title: str, sentence: str) -> Response:
         return shown(operating.refusal_page(title, sentence, self._signing_in.reader(request)), status)

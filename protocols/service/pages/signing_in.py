@@ -54,7 +54,7 @@ class SignIn:
         if self._token is None or not self._token.matches(form.get("token", "")):
             return shown(refused("This is not the token."), 401)
         reply = _back_to(form)
-        secure = request.url.scheme == "https"
+        secure = request.scope["scheme"] == "https"
         reply.set_cookie(
             _cookie_of(request),
             self._token.cookie(self._clock()),
@@ -70,7 +70,7 @@ class SignIn:
         form = await form_of(request)
         reply = _back_to(form)
         if is_own(request):
-            secure = request.url.scheme == "https"
+            secure = request.scope["scheme"] == "https"
             reply.delete_cookie(_cookie_of(request), secure=secure, httponly=True, samesite="strict")
         return reply
 
@@ -99,7 +99,7 @@ async def form_of(request: Request) -> Mapping[str, str]:
 
 def is_own(request: Request) -> bool:
     """Tell whether a browser says that a form is from this very origin."""
-    return request.headers.get("origin", "") == f"{request.url.scheme}://{request.headers.get('host', '')}"
+    return request.headers.get("origin", "") == f"{request.scope['scheme']}://{request.headers.get('host', '')}"
 
 
 def back_to(path: str) -> Response:
@@ -114,7 +114,7 @@ def _back_to(form: Mapping[str, str]) -> Response:
 
 def _cookie_of(request: Request) -> str:
     """Return the cookie's name: browsers take one that begins so from https alone, for this host and no other."""
-    if request.url.scheme == "https":
+    if request.scope["scheme"] == "https":
         return "__Host-secagg"
     port = _PORT.search(request.headers.get("host", ""))  # which a stranger may have written as no number of a port
     return f"secagg-{port[1] if port else 80}"

@@ -1,6 +1,7 @@
 """The commands serve, join and members: whole sessions over TLS, and what is said where something is wrong."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -24,9 +25,11 @@ from protocols.core.listener import SessionEnded
 from protocols.service.client import Ended
 from protocols.service.connection import Connection
 from protocols.service.limits import Limits
+from protocols.service.members import Members
 from protocols.service.observing import Observer
 from protocols.service.serving import Service
 from protocols.service.session_file import read_sessions
+from protocols.service.store import Store
 from protocols.statistics import Query
 from secagg.errors import ParameterError, StateError
 from secagg.signatures import Identity
@@ -439,6 +442,25 @@ def test_slips_in_a_file_of_sessions_are_named(tmp_path, name):
     (tmp_path / "sessions.toml").write_text(text)
     with pytest.raises(ParameterError, match=said):
         read_sessions(tmp_path / "sessions.toml")
+
+
+def test_invitations_that_cannot_be_had_or_written_void_none(folder, monkeypatch):
+    (token,) = json.loads(ran("members", "invite", "a", "--json"))["invitations"].values()
+    (folder / "file").touch()
+    (folder / "out" / "a").mkdir(parents=True)
+    for out, said in (("file", "cannot be written"), ("out", "is no name of a file")):
+        assert said in ran("members", "invite", "a", "--out", out, code=2)
+
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("protocols.cli.members.tempfile.TemporaryFile", full)
+    assert "No space left" in ran("members", "invite", "a", "--out", "full", code=2)
+    with contextlib.closing(Store("secagg-service.db")) as store:
+        members = Members(store)
+        members.enrol("b", Identity.generate().public_bytes, members.invite("b"))
+        assert "'b' is a member already" in ran("members", "invite", "a", "b", code=2)
+        members.enrol("a", Identity.generate().public_bytes, token)
 
 
 def test_sessions_differ_in_whatever_is_asked(tmp_path):

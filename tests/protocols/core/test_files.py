@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -65,3 +66,17 @@ def test_a_plot_that_cannot_be_written_is_told_and_leaves_nothing(
     assert done.exit_code == 2
     assert "cannot write" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_that_a_file_is_in_its_place_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new: bool) -> None:
+    """A rename that is not would be undone by a power cut."""
+    synced: list[bool] = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        assert not synced[-1] or (tmp_path / "file").exists()
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_whole(tmp_path / "file", "text", new=new)
+    assert synced == [False, True]

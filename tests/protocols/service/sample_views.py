@@ -116,4 +116,5 @@ def service() -> ServiceView:
             WaitingView("Any forty", 40, 10),
         ),
         ("hospital-13 <new>", "hospital-14"),
+        {State.RUNNING: 1, State.COMPLETED: 2, State.FAILED: 1},
     )  # fmt: skip

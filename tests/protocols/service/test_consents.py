@@ -9,8 +9,7 @@ from protocols.core.participants import Participants
 from protocols.core.threat_model import ThreatModel
 from protocols.inputs.vectors import FloatVector, IntegerVector
 from protocols.masking.config import RoundConfig
-from protocols.service.client import Did, What
-from protocols.service.consents import Consents, ConsentsError, Matter, matters_of
+from protocols.service.consents import Consents, ConsentsError, Did, Matter, What, matters_of
 from protocols.service.jobs import asking, summing
 from protocols.service.sessions import Kind, SessionSpec
 from protocols.statistics import Number, Query, asked
@@ -157,6 +156,15 @@ def test_a_full_disk_stops_no_session_but_no_opt_out_is_claimed(consents, monkey
     consents.note(Did(What.ENDED, "a", "weekly", "sum", "completed"))
     with pytest.raises(ConsentsError, match="No space left"):
         consents.opt_out("steps")
+
+
+def test_the_account_of_what_was_asked_has_an_end(consents, monkeypatch):
+    monkeypatch.setattr("protocols.service.consents._READ_BYTES", 2_000)
+    for number in range(100):
+        consents.note(Did(What.ANSWERED, f"{number}", "weekly", "sum", "masked-input", 7))
+        assert (consents.folder / "asked.jsonl").stat().st_size <= 2 * 2_000 + 200
+    assert [each.session for each in consents.asked()][:9] == [f"{number}" for number in range(99, 90, -1)]
+    assert (consents.folder / "asked.jsonl").stat().st_mode & 0o777 == 0o600
 
 
 def test_opt_outs_of_several_threads_are_all_kept(consents):

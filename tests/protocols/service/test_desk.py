@@ -4,23 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from protocols.core.listener import PhaseClosed, SessionEnded
+from protocols.core.listener import PhaseClosed, SessionEnded, Transition
 from protocols.core.machine import Receipt
 from protocols.core.threat_model import Adversary
 from protocols.masking.transitions import ServerPhase
 from protocols.service.deadlines import Deadlines
-from protocols.service.errors import NoResultError, NotInvitedError, ReplayedRequestError, UnknownSessionError
+from protocols.service.errors import (
+    NoResultError,
+    NotInvitedError,
+    ReplayedRequestError,
+    StoreError,
+    UnknownSessionError,
+)
+from protocols.service.jobs import Work, prepared
 from protocols.service.sessions import Audience, read_terms
+from protocols.service.showing import sessions_shown
+from protocols.service.store import Store
+from protocols.service.tables import SESSIONS
 from protocols.service.views import Letter, State
 from protocols.simulation.masked import collected_phases
 from secagg.errors import ParameterError
 
-from .desk_parties import NAMES, VALUES, Members, accepted, but_one_in, client, result_of, serving, sum_of_seven, total
+from .desk_parties import (
+    COUNT,
+    NAMES,
+    VALUES,
+    Members,
+    accepted,
+    but_one_in,
+    client,
+    result_of,
+    running,
+    serving,
+    sum_of_seven,
+    total,
+)
 
 LAST = NAMES.names[-1]
 OTHERS = NAMES.names[:-1]
@@ -136,9 +162,12 @@ def test_copies_late_ones_and_liars(tmp_path: Path) -> None:
             again = await desk.deliver(first, seen.session, kept[first, "unmasking"])
             assert again.receipt is Receipt.DUPLICATE
             assert (await desk.deliver(first, seen.session, b"another")).receipt is Receipt.LATE
+            while not isinstance(heard[-1][1], SessionEnded):
+                await asyncio.sleep(0.01)
             kinds = [type(what) for session, what in heard if session == seen.session]
             assert kinds.count(PhaseClosed) == len(seen.phases)
             assert kinds.count(SessionEnded) == 1
+            assert heard[-1] == (seen.session, SessionEnded(COUNT - 1))
 
     asyncio.run(play())
 
@@ -244,6 +273,85 @@ def test_an_operator_ends_a_session(tmp_path: Path) -> None:
                 await desk.cancel("00" * 32)
 
     asyncio.run(play())
+
+
+def test_what_is_heard_of_an_end_is_what_the_store_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: dict[str, list[SessionEnded]] = {}
+
+    def observe(session: str, what: Transition) -> None:
+        if isinstance(what, SessionEnded):
+            heard.setdefault(session, []).append(what)
+
+    async def end_of(session: str) -> list[SessionEnded]:
+        while session not in heard:
+            await asyncio.sleep(0.01)
+        return heard[session]
+
+    def no_room(work: Work, result: Any) -> bytes:
+        raise ParameterError("it cannot be kept")
+
+    async def play() -> None:
+        async with serving(tmp_path, observe=observe, lease=0.3) as desk, asyncio.timeout(30):
+            cancelled = await desk.open(sum_of_seven())
+            await desk.next_letter(LAST, 0, 10)
+            await desk.cancel(cancelled, "not today")
+            assert await end_of(cancelled) == [SessionEnded(0, "CancelledSessionError", "not today")]
+            monkeypatch.setattr(Work, "kept", no_room)
+            seen = await Members(desk, client).play(sum_of_seven())
+            assert seen.state is State.FAILED
+            assert await end_of(seen.session) == [SessionEnded(0, "ParameterError", "it cannot be kept")]
+        assert all(len(ends) == 1 for ends in heard.values())
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("column", ["orders", "names"])
+def test_a_session_whose_rows_are_damaged_ends(tmp_path: Path, column: str) -> None:
+    async def play() -> None:
+        store = Store(tmp_path / "service.db", create=True)
+        new = prepared(sum_of_seven())
+        store.add(new)
+        with store.write() as connection:
+            connection.execute(update(SESSIONS).values({column: "no"}))
+        heard: list[Transition] = []
+        async with running(store, observe=lambda _, what: heard.append(what)) as desk, asyncio.timeout(10):
+            while not heard:
+                await asyncio.sleep(0.01)
+            row = store.row(new.session, SESSIONS.c.state, SESSIONS.c.error)
+            assert tuple(row) == (State.FAILED, "DamagedStoreError")
+            assert [type(what) for what in heard] == [SessionEnded]
+            if column == "orders":
+                assert (await desk.next_letter(LAST, 0, 10)) is not None  # everyone is told
+        store.close()
+
+    asyncio.run(play())
+
+
+def test_why_a_session_waits_for_the_store_is_said_once(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    async def play() -> None:
+        async with serving(tmp_path, told=told.append) as desk:
+            for _ in range(3):
+                await desk._runner._tried(broken)
+
+    async def broken() -> None:
+        raise StoreError("it is gone")
+
+    asyncio.run(play())
+    assert [sentence.endswith(": it is gone") for sentence in told] == [True]
+
+
+def test_sessions_that_run_are_shown_first_and_all_are_counted(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "service.db", create=True)) as store:
+        going, *ended = (prepared(sum_of_seven()) for _ in range(4))
+        for new in (going, *ended):
+            store.add(new)
+        for each in ended:
+            store.cancel(each.session, "")
+        shown, counts = sessions_shown(store, 2)
+    assert [view.session for view in shown] == [going.session, ended[-1].session]
+    assert counts == {State.RUNNING: 1, State.COMPLETED: 0, State.FAILED: 3}
 
 
 def test_within_a_process_nobody_waits_for_the_next_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

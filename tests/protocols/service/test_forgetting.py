@@ -19,7 +19,7 @@ from protocols.service.client import take_part
 from protocols.service.connection import Connection, RequestRefusedError, ServiceUnavailableError
 from protocols.service.forgetting import LONGEST_SECONDS, forget_gone
 from protocols.service.jobs import prepared, summing
-from protocols.service.kept import Folder, Kept
+from protocols.service.kept import Folder, Kept, NoRoomError
 from protocols.service.parties import PaillierParty, check_session
 from protocols.service.running import KEEP_SECONDS
 from protocols.service.sessions import SessionSpec
@@ -181,7 +181,7 @@ class Again:
     async def terms(self, session):
         return self.spec.terms.encoded
 
-    async def exchange(self, session, body, after=None, wait=0.0):
+    async def exchange(self, session, body, after=None, wait=0.0, allowed=None):
         self.sent.append(body)
         return None, None if after is None else await self.next_letter(after, wait)
 
@@ -264,6 +264,31 @@ def test_a_round_is_one_session(tmp_path, monkeypatch):
     options = {"state": tmp_path / "own", "party": party, "warm": False, "sessions": 1}
     (ended,) = asyncio.run(take_part(service, name, {"sum": lambda terms: {}}, **options))
     assert (ended.phase, service.sent, service.refused[0][0]) == ("refused", [], "ContradictoryRequest")
+
+
+def test_sessions_under_way_take_no_more_than_they_may(tmp_path, monkeypatch):
+    monkeypatch.setattr("protocols.service.kept.MAX_KEPT_BYTES", 1000)
+    with Folder(tmp_path / "own") as folder:
+        folder.keep_terms(RUNNING, bytes(900))
+    with Folder(tmp_path / "own") as folder:  # which counts what is there
+        for name, most in ((STILL, 0), (RUNNING, 900)):
+            with pytest.raises(NoRoomError, match="may take 1,000"):
+                folder.keep(name, Kept(1, False, bytes(200)))
+            assert len(folder.terms(name)) == most
+        folder.keep(RUNNING, Kept(2, True, b""))  # that it is over is kept, however full
+        folder.keep_terms(RUNNING, b"")
+        folder.keep(STILL, Kept(1, False, bytes(200)))
+        folder.forget(STILL)
+        folder.keep_terms(STILL, bytes(900))
+
+
+def test_the_end_of_a_session_that_never_began_here_leaves_nothing(tmp_path):
+    with Folder(tmp_path / "own") as folder:
+        folder.forget(GONE, once=True)
+        assert left(folder) == set()
+        kept(folder, OVER)
+        folder.forget(OVER, once=True)
+        assert left(folder) == {f"{OVER}.state"}
 
 
 def test_a_crash_after_the_end_leaves_no_secrets(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import httpx
@@ -13,7 +14,13 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from protocols.service import Hosted, Service
+from protocols.service.deadlines import Deadlines
+from protocols.service.jobs import prepared
+from protocols.service.session_file import Asked
+from protocols.service.sessions import Audience
 from protocols.service.views import State
+from protocols.statistics import Number, Query, asked
+from protocols.statistics.release import ReleasePolicy
 from secagg.errors import ParameterError, StateError
 
 from . import places
@@ -141,3 +148,24 @@ def test_a_service_runs_when_its_port_is_known_and_once_at_a_time(tmp_path):
                 pass
 
     asyncio.run(asyncio.wait_for(play(), 60))
+
+
+def test_a_session_goes_on_under_the_terms_that_are_asked_for_or_not_at_all(tmp_path):
+    """What a file says of release, deadlines and audience is in no session's name."""
+    query = Query("set", (Number("age", 0, 120),), (asked("mean", "age"),))
+    title, members = "a query", tuple(NAMES)
+    begun = Asked(title=title, members=members, query=query, release=ReleasePolicy(min_cell=5))
+    with Hosted(tmp_path / "service.db", ["sums.example"]) as hosted:
+        assert hosted.begun("x", begun) is None
+        new = prepared(begun.spec(begun.trial), job="x", number=0)
+        hosted.store.add(new)
+        assert hosted.begun("x", begun) == new.session
+        others = {
+            "min_cell 5": Asked(title=title, members=members, query=query, release=ReleasePolicy(min_cell=20)),
+            "seconds 60": replace(begun, deadlines=Deadlines(30)),
+            "results_to operator": replace(begun, results_to=Audience.MEMBERS),
+        }
+        for said, other in others.items():
+            assert other.digest == begun.digest
+            with pytest.raises(ParameterError, match=rf"begun under other terms \({said}"):
+                hosted.begun("x", other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,12 +136,22 @@ def test_a_session_that_was_left_alone_gets_its_time_back(stores: tuple[Store, S
     first, second = (Owner(store, 30.0) for store in stores)
     (lease,) = first.claim(10)
     begin(first, lease)
-    before = first.load(lease).deadline
+    before = first.load(lease).seconds_left
     with stores[0].write() as connection:
         now = stores[0].now(connection)
         connection.execute(update(SESSIONS).values(lease=now - 1000.0))
     (taken,) = second.claim(10)
-    assert second.load(taken).deadline - before >= 1000.0
+    assert 1000.0 <= second.load(taken).seconds_left - before <= 1060.0
+
+
+def test_deadlines_are_by_the_clock_of_the_store(stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which may be ahead of this machine's, or behind."""
+    opened(stores[0])
+    monkeypatch.setattr(Store, "now", lambda store, connection: time.time() - 5000.0)
+    owner = Owner(stores[0], 30.0)
+    (lease,) = owner.claim(10)
+    begin(owner, lease)
+    assert 0 < owner.load(lease).seconds_left <= 60.0
 
 
 def test_all_take_answers_in_and_any_goes_on(url: str) -> None:

@@ -5,10 +5,11 @@ import contextlib
 import json
 import re
 
+import httpx
 import pytest
 
 from protocols.service.handshakes import Handshakes
-from protocols.service.limits import Limits, Rate, peer_of
+from protocols.service.limits import Bodies, Limiter, Limits, Rate, Refusal, Refused, _Body, peer_of
 from secagg.errors import ParameterError
 
 from .places import certificates, connected, raw_member, service_at, signed_fields
@@ -273,7 +274,7 @@ def test_too_many_bytes_at_once_are_told_to_wait(tmp_path):
     async def play(service):
         async with raw_member(service, certificates(), "mallory") as mallory:
             _, writer = await dial(service)
-            writer.write(letter_head(mallory, 90_000))
+            writer.write(letter_head(mallory, 90_000) + b"x" * 89_000)
             while (await mallory.send("POST", f"{SESSION}/letters", b"x" * 20_000)).status_code == 404:
                 await asyncio.sleep(0.01)  # the first was not read yet
             answer = await mallory.send("POST", f"{SESSION}/letters", b"x" * 20_000)
@@ -333,7 +334,7 @@ def test_a_member_sends_one_large_body_at_a_time(tmp_path):
             raw_member(service, certificates(), "other") as other,
         ):
             _, writer = await dial(service)
-            writer.write(letter_head(mallory, 90_000))
+            writer.write(letter_head(mallory, 90_000) + b"x" * 89_000)
             while (await mallory.send("POST", f"{SESSION}/letters", b"x" * 20_000)).status_code == 404:
                 await asyncio.sleep(0.01)  # the first was not read yet
             answers = [await each.send("POST", f"{SESSION}/letters", b"x" * 20_000) for each in (mallory, other)]
@@ -407,7 +408,7 @@ def test_who_was_revoked_while_its_body_came_is_refused(tmp_path):
             return answer
 
     def mallory_is_unread(service):
-        return "mallory" not in service.requests._bodies
+        return "mallory" not in service.requests._bodies._came
 
     found, _ = played(play, tmp_path)
     assert found.startswith(b"HTTP/1.1 403")
@@ -435,6 +436,56 @@ def test_answers_that_wait_to_be_looked_at_are_counted(tmp_path):
 
     found, _ = played(play, tmp_path, max_bodies_bytes=1500)
     assert found == ["too-many", "unknown-session", "unknown-session"]
+
+
+def test_what_is_stated_and_does_not_come_keeps_nobody_waiting():
+    bodies = Bodies(Limits(max_body_bytes=100, max_bodies_bytes=150))
+    with contextlib.ExitStack() as held:
+        silent = [held.enter_context(bodies.receiving(f"{number}", 100)) for number in range(8)]
+        with bodies.receiving("honest", 100) as came:
+            came(100)
+            silent[0](50)
+            with pytest.raises(Refusal, match="too much"):
+                silent[1](1)
+            with pytest.raises(Refusal, match="too much"), bodies.receiving("late", 10):
+                pass
+        silent[0](50)
+        with pytest.raises(Refusal, match="another answer"):
+            silent[0](1)
+    assert not bodies._came
+
+
+@pytest.mark.parametrize(("came", "most"), [(0, 540.0), (100, 540.0), (1 << 30, 0.1)])
+def test_a_body_has_the_time_that_what_has_come_of_it_takes(monkeypatch, came, most):
+    """However long it is said to be; and in the end no more than for which its nonce is known."""
+    monkeypatch.setattr("protocols.service.limits.MAX_BODY_SECONDS", most)
+
+    async def play():
+        async def receive():
+            await asyncio.Event().wait()
+
+        body = _Body(receive, Limits(body_seconds=0.01, least_bytes_a_second=1000), 64 << 20)
+        body._came = came
+        await asyncio.wait_for(body.receive(), 10)
+
+    with pytest.raises(Refusal, match=f"{came:,} bytes of the body came") as caught:
+        asyncio.run(play())
+    assert caught.value.kind == "too-slow"
+
+
+def test_a_fault_of_the_services_own_is_counted_and_told_by_its_class():
+    async def broken(scope, receive, send):
+        raise KeyError("a secret")
+
+    told = []
+    refused = Refused(failed=told.append)
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(Limiter(broken, Limits(), refused)), base_url="http://x")
+    answer = asyncio.run(client.get("/"))
+    assert (answer.status_code, answer.json()) == (
+        500,
+        {"error": "internal", "reason": "an internal error: KeyError"},
+    )
+    assert (refused.counts, told) == ({"internal": 1}, ["an internal error: KeyError"])
 
 
 def test_a_port_that_reaches_two_addresses_of_the_host_leaves_nothing_counted():

@@ -104,6 +104,26 @@ def test_who_is_a_member_is_not_invited_again_unless_revoked(members):
     assert members.by_key(KEYS[1]).name == "a"
 
 
+def test_many_are_invited_or_nobody(members):
+    token = members.invite("a")
+    members.enrol("b", KEYS[1], members.invite("b"))
+    with pytest.raises(ParameterError, match="'b' is a member already"):
+        members.invite_all(["a", "b"])
+    members.enrol("a", KEYS[0], token)  # the invitation that was delivered holds
+    assert list(members.invite_all(["d", "c"])) == ["d", "c"]
+    assert list(members.invited()) == ["c", "d"]
+
+
+def test_who_asks_is_noted_though_the_clock_is_set_back(members, clock, monkeypatch):
+    assert members.saw("a", 1)
+    members.write_seen()
+    clock.now -= 86400
+    assert not members.saw("a", 1)
+    at = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: at + 11)
+    assert members.saw("a", 1)
+
+
 def test_revoking_takes_an_invitation_back(members):
     members.enrol("a", KEYS[0], members.invite("a"))
     members.revoke("a")

@@ -18,8 +18,7 @@ from protocols.core.threat_model import Adversary
 from protocols.masking.client import Client
 from protocols.masking.policy import ClientPolicy
 from protocols.service import observing
-from protocols.service.client import Did, What
-from protocols.service.consents import Consents
+from protocols.service.consents import Consents, Did, What
 from protocols.service.observing import Logged, Observer
 from protocols.service.pages import operating
 from protocols.service.pages.frame import Reader

@@ -14,7 +14,7 @@ from protocols.core.threat_model import ThreatModel
 from protocols.inputs.vectors import IntegerVector
 from protocols.masking.policy import ClientPolicy
 from protocols.service.client import take_part
-from protocols.service.connection import Connection, RequestRefusedError, ServiceUnavailableError
+from protocols.service.connection import MAX_FACTS_BYTES, Connection, RequestRefusedError, ServiceUnavailableError
 from protocols.service.errors import STATUSES, is_refusal
 from protocols.service.jobs import summing
 from protocols.service.serving import Service
@@ -149,9 +149,54 @@ def test_the_services_own_refusals_end_a_request_at_once():
                 connection._client = answering(status, body, {})
                 await connection.terms("00" * 32)
 
-        again = status in (408, 429, 503) or kind == "replayed"
+        again = status in (408, 429, 500, 503) or kind == "replayed"
         with pytest.raises(ServiceUnavailableError if again else RequestRefusedError, match="because"):
             asyncio.run(play())
+
+
+@pytest.mark.parametrize("ask", ["terms", "deliver"])
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (403, b'{"error": "revoked", "reason": "x"', "longer than is taken"),
+        (200, b'{"receipt": "accepted"', "cannot answer"),
+    ],
+)
+def test_what_is_read_as_json_is_short(status, body, said, ask, monkeypatch):
+    """Objects take a hundred times the bytes of their text: a service could fill a member's memory."""
+    monkeypatch.setattr("protocols.service.connection.json.loads", lambda text: pytest.fail("it was read"))
+
+    async def play():
+        async with Connection("https://sums.example", Identity.generate(), patience=0.05) as connection:
+            connection._client = answering(status, body + b" " * MAX_FACTS_BYTES + b"}", {})
+            arguments = {"deliver": ("00" * 32, b"answer")}
+            await getattr(connection, ask)(*arguments.get(ask, ("00" * 32,)))
+
+    with pytest.raises(ServiceUnavailableError, match=said):
+        asyncio.run(play())
+
+
+def test_consent_is_asked_before_each_try():
+    """The first answer to be refused may be hours after the question whether it may leave."""
+    sent, asked = [], []
+
+    def answer(request):
+        sent.append(request)
+        return httpx.Response(502, stream=httpx.ByteStream(HTML))
+
+    async def allowed():
+        asked.append(len(sent))
+        if sent:
+            raise PermissionError
+
+    async def play():
+        async with Connection("https://sums.example", Identity.generate()) as connection:
+            connection._client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+            await connection.exchange("00" * 32, b"answer", None, 0.0, allowed)
+
+    with pytest.raises(PermissionError):
+        asyncio.run(asyncio.wait_for(play(), 10))
+    assert (len(sent), asked) == (1, [0, 1])
 
 
 def test_errors_of_sessions_are_the_services_words():

@@ -15,7 +15,9 @@ from protocols.core.threat_model import ThreatModel
 from protocols.inputs.vectors import IntegerVector
 from protocols.service import signing
 from protocols.service.errors import ReplayedRequestError
+from protocols.service.forms import read_form
 from protocols.service.jobs import summing
+from protocols.service.limits import Refusal
 from protocols.service.members import fingerprint
 from secagg.errors import ParameterError
 from secagg.signatures import Identity
@@ -226,6 +228,14 @@ FORMS = {
 }
 
 
+@pytest.mark.parametrize("text", [b"\\ud800", b"\\u0000", b"\\n"])
+def test_a_form_is_of_text_that_a_store_can_keep(text):
+    """Anybody may sign an enrolment: an error of the store's would be a fault of the service's."""
+    assert read_form(b'{"name": "a"}', "name") == {"name": "a"}
+    with pytest.raises(Refusal, match="printable"):
+        read_form(b'{"name": "%s"}' % text, "name")
+
+
 def test_forms_are_read_in_one_way(tmp_path, certificates):
     async def play(service, mallory):
         found = {name: told(await mallory.send("POST", f"{SESSION}/refusal", form)) for name, form in FORMS.items()}
@@ -378,7 +388,7 @@ def test_what_was_loaded_is_not_looked_through_for_garbage_while_serving(tmp_pat
 def test_a_copy_is_known_however_old_what_is_remembered_has_become(tmp_path, certificates):
     with service_at(tmp_path, certificates) as service:
         requests, now = service.requests, [1000.0]
-        requests._clock = lambda: now[0]
+        requests._steady, requests._clock = lambda: now[0], lambda: 0.0  # which stands still, or was set back
         signed = SimpleNamespace(key=b"key", nonce=b"nonce")
         requests._use_nonce(signed)
         now[0] += 2 * signing.WINDOW_SECONDS  # so long a request may be of now, if its clock was ahead
@@ -387,3 +397,7 @@ def test_a_copy_is_known_however_old_what_is_remembered_has_become(tmp_path, cer
         for _ in range(2):
             with pytest.raises(ReplayedRequestError):
                 requests._use_nonce(signed)
+        for _ in range(2):
+            now[0] += 2 * signing.WINDOW_SECONDS + 1
+            requests._use_nonce(SimpleNamespace(key=b"key", nonce=b"%d" % now[0]))
+        requests._use_nonce(signed)  # too old to be served: it was forgotten

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import MetaData, event, text
+from sqlalchemy import MetaData, event, text, update
 
 from protocols.core.participants import Participants
 from protocols.core.threat_model import ThreatModel
@@ -33,6 +33,7 @@ from protocols.service.members import Members
 from protocols.service.owning import Owner
 from protocols.service.sessions import Orders, Payment, SessionSpec, Terms, read_terms
 from protocols.service.store import LETTERS_A_SECOND, Store
+from protocols.service.tables import CONTENTS, SESSIONS
 from protocols.statistics.release import ReleasePolicy
 from secagg.errors import ParameterError, SecAggError
 from secagg.signatures import Identity
@@ -219,6 +220,23 @@ def test_damaged_rows_are_named(store: Store) -> None:
         owner.load(lease)
     with pytest.raises(DamagedStoreError, match="orders"):
         read_orders(b"[]")
+
+
+def test_terms_of_sessions_that_ended_long_ago_are_forgotten(store: Store) -> None:
+    """Unless their job has still to follow from them: a payload may be as large as a model."""
+    kept = [prepared(sum_of_seven(), job=job, number=0) for job in (None, "followed", "not yet")]
+    recent, running = prepared(sum_of_seven()), prepared(sum_of_seven())
+    for new in (*kept, recent, running):
+        store.add(new)
+    for new in (*kept, recent):
+        store.cancel(new.session, "")
+    store.end_job("followed", kept[1].session)
+    with store.write() as connection:
+        for new in kept:
+            connection.execute(update(SESSIONS).where(SESSIONS.c.id == new.session).values(ended=1.0))
+    store.clear(1000.0)
+    left = [bool(store.row(new.session, CONTENTS.c.terms).terms) for new in (*kept, recent, running)]
+    assert left == [False, False, True, True, True]
 
 
 def test_a_file_that_is_no_store(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import json
 import threading
+from collections import deque
 from dataclasses import replace
 from functools import partial
 
@@ -19,10 +20,12 @@ from protocols.core.participants import Participants
 from protocols.core.threat_model import Adversary, ThreatModel
 from protocols.inputs.vectors import IntegerVector
 from protocols.masking.policy import ClientPolicy, PrivacyDemand
+from protocols.masking.server import Server
 from protocols.service import client as client_module
 from protocols.service import connection as connection_module
 from protocols.service.client import MOST_WAITING, take_part
 from protocols.service.connection import Connection, RequestRefusedError, ServiceUnavailableError, letter_of
+from protocols.service.consents import Consents
 from protocols.service.deadlines import Deadlines
 from protocols.service.jobs import paid, summing
 from protocols.service.kept import Folder, Kept
@@ -122,7 +125,7 @@ def test_a_service_ends_when_those_who_ask_late_know_how_the_session_ended(tmp_p
         async with connected(service, certificates, NAMES[0]) as connection:
             exchange, next_letter = connection.exchange, connection.next_letter
 
-            async def without_letter(session, body, after=None, wait=0.0):
+            async def without_letter(session, body, *asked):
                 return await exchange(session, body)
 
             async def later(*arguments, **options):
@@ -766,12 +769,12 @@ def test_who_has_letters_of_several_sessions_in_hand_takes_none_with_an_answer(t
             for several in (True, False):
                 own = asyncio.create_task(asyncio.Event().wait())
                 loop._tasks = {own: "a"} | ({asyncio.create_task(asyncio.Event().wait()): "b"} if several else {})
-                await loop._send("a", b"answer")
+                await loop._send("a", b"answer", print)
                 for task in loop._tasks:
                     task.cancel()
 
     asyncio.run(play())
-    assert asked == [("a", ()), ("a", (0, client_module.WAIT_SECONDS))]
+    assert asked == [("a", (None, 0.0, print)), ("a", (0, client_module.WAIT_SECONDS, print))]
 
 
 def test_what_is_no_letter_that_follows_is_not_taken():
@@ -849,7 +852,89 @@ def test_a_session_that_is_opened_while_somebody_looks_is_shown(tmp_path, monkey
 
         def opened_before_they_are_read(store):
             service.desk.waiting.clear()
-            return ()
+            return (), {}
 
         monkeypatch.setattr("protocols.service.desk.sessions_shown", opened_before_they_are_read)
         assert [each.title for each in asyncio.run(service.desk.view()).waiting] == ["votes"]
+
+
+class Asking:
+    """A service that asks one member, and says what it likes of the answer."""
+
+    identity = Identity.generate()
+
+    def __init__(self, exchange, terms=None, answer=None):
+        spec = a_sum()
+        server = Server(spec.config, spec.participants)
+        self.session = server.session_id.hex()
+        self._letter = Letter(
+            self.session, 1, "advertise-keys", server.outgoing()["site-1"], terms or spec.terms.encoded
+        )
+        self._exchange, self.refused = exchange, []
+
+    async def next_letter(self, after, wait):
+        return self._letter if after == 0 else await asyncio.Event().wait()
+
+    async def exchange(self, session, body, after, wait, allowed):
+        return await self._exchange(allowed)
+
+    async def refuse(self, session, kind, reason):
+        self.refused.append(kind)
+
+
+def asked_by(service, folder, *, kinds=("sum",), **options):
+    answers = {kind: lambda terms: {"v": VALUES["site-1"]} for kind in kinds}
+    options = {"state": folder / "me", "warm": False, "sessions": 1, "policy": POLICY} | options
+    return asyncio.run(asyncio.wait_for(take_part(service, "site-1", answers, **options), 30))
+
+
+def test_an_opt_out_holds_for_an_answer_that_is_tried_again(tmp_path):
+    consents = Consents(tmp_path / "consents")
+
+    async def exchange(allowed):
+        await allowed()
+        consents.opt_out("v")  # while the service does not answer
+        await allowed()
+        pytest.fail("it left")
+
+    service = Asking(exchange)
+    (ended,) = asked_by(service, tmp_path, consents=consents)
+    assert (ended.phase, service.refused) == ("refused", ["consent-withdrawn"])
+    assert [phase for phase, _ in consents.asked()[0].given] == ["advertise-keys"]  # the first try may have arrived
+
+
+def test_what_left_was_given_whatever_the_service_says_of_it(tmp_path):
+    consents = Consents(tmp_path / "consents")
+
+    async def exchange(allowed):
+        await allowed()
+        raise RequestRefusedError(422, "MalformedMessage", "it does not count, says a service that has it")
+
+    (ended,) = asked_by(Asking(exchange), tmp_path, consents=consents)
+    (asked,) = consents.asked()
+    assert (ended.phase, asked.ended) == ("excluded", "excluded")
+    assert [phase for phase, _ in asked.given] == ["advertise-keys"]
+
+
+def test_what_was_refused_takes_no_room(tmp_path, monkeypatch):
+    """Neither terms that are none nor those of a session that is over for the member."""
+    for terms, kinds in ((b"{" + b" " * 100_000, ("sum",)), (None, ())):
+        service, folder = Asking(None, terms), tmp_path / f"{len(kinds)}"
+        (ended,) = asked_by(service, folder, kinds=kinds)
+        assert (ended.phase, service.refused) == ("refused", ["ParameterError"])
+        with Folder(folder / "me") as kept:
+            assert list(kept.sessions()) == [service.session]  # until its last letter, or `forget_gone`
+            assert kept.terms(service.session) == b""
+    monkeypatch.setattr("protocols.service.kept.MAX_KEPT_BYTES", 100)
+    service = Asking(None)
+    (ended,) = asked_by(service, tmp_path / "full")
+    assert (ended.phase, service.refused) == ("refused", ["NoRoomError"])
+
+
+def test_letters_that_take_much_are_not_heaped_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(client_module, "MAX_ANSWER_BYTES", 100)
+    with Folder(tmp_path / "me") as folder:
+        loop = client_module._Loop(Asking(None), {}, client_module.MaskingParty("me"), folder, None, print, float)
+        loop._queues["ab"] = deque([Letter("ab", 1, "x", bytes(60), bytes(40))])
+        assert loop._ask() is None
+        assert loop._coming is None  # asked for nothing

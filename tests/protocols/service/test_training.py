@@ -192,6 +192,16 @@ def test_what_a_members_function_returns_is_held_against_the_vectors(name):
     assert "4711" not in str(refused.value)
 
 
+def test_a_function_that_exits_has_failed():
+    """Else a member's process would end as if all was well, and its service would never hear why."""
+    told = []
+    terms = ASKED.spec(NAMES, b"weights").terms
+    for answer in (sys.exit, training(sys.exit, "model:trained", told.append)):
+        with pytest.raises(InputsError, match="SystemExit"):
+            inputs_for({"training": answer}, terms)()
+    assert told[0].startswith("model:trained has failed: SystemExit")
+
+
 def test_where_a_function_fails_is_told_here_and_nothing_that_its_error_says(folder):
     told = []
     terms = ASKED.spec(NAMES, b"weights").terms
