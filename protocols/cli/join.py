@@ -19,12 +19,13 @@ from secagg.errors import ParameterError
 from secagg.signatures import Identity
 
 from ..core.identity_files import read_identity, read_participants, write_identity
-from .errors import EXIT_NO_SUM, tell
+from .errors import EXIT_NO_SUM, beginning, tell
+from .modes import refuse_typed
 from .options import option
 from .service_options import check_installed, run_until_told, saying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from ..masking.policy import PrivacyDemand
     from ..paillier.key_use import KeyUse
@@ -39,6 +40,7 @@ _ENCRYPTED = "One encrypted sum, instead of sums under masks"
 
 
 def join(
+    ctx: typer.Context,
     url: Annotated[str, typer.Argument(help="Of the service, such as https://sums.example:8443.", metavar="URL")],
     name: Annotated[str, option("Of this member.", "NAME")],
     state: Annotated[Path, option("Its folder; keep it.", "DIR")],
@@ -89,8 +91,7 @@ def join(
 
     if (site, values, training, share) == (None, None, None, None):
         raise ParameterError("there is nothing to give: name a --site, --values or --training")
-    if data is not None and site is None:
-        raise ParameterError("--data is the table of a --site: give one as well")
+    _check_typed(ctx, {"site": site, "values": values, "epsilon": epsilon, "page": page})
     if sessions is not None and sessions < 1:
         raise ParameterError(f"--sessions is {sessions}, but must be 1 at least")
     demands: dict[str, Any] = {
@@ -137,9 +138,10 @@ def join(
             insecure_loopback=insecure_loopback,
             told=say,
         ) as connection:
-            if token is not None:
-                await connection.enrol(name, token)
-            await connection.confirm(name)
+            with beginning():
+                if token is not None:
+                    await connection.enrol(name, token)
+                await connection.confirm(name)
             say(f"{name} takes part at {url}, and waits for sessions")
             taking = take_part(
                 connection,
@@ -165,6 +167,18 @@ def join(
         raise typer.Exit(EXIT_NO_SUM)
 
 
+def _check_typed(ctx: typer.Context, given: Mapping[str, object]) -> None:
+    """Raise ParameterError for an option that was typed without the one by which alone it is read."""
+    for name, options in (
+        ("site", ("data",)),
+        ("values", ("weight",)),
+        ("epsilon", ("unit", "rounds")),
+        ("page", ("page_token",)),
+    ):
+        if given[name] is None:
+            refuse_typed(ctx, options, f"without --{name}")
+
+
 def _noise(
     epsilon: float | None, delta: float | None, unit: Unit, rounds: int, corrupt: float | None
 ) -> PrivacyDemand | None:
@@ -174,8 +188,6 @@ def _noise(
     if (epsilon is None) is not (delta is None):
         raise ParameterError("a demand on noise needs both --epsilon and --delta, such as 1 and 1e-6")
     if epsilon is None or delta is None:
-        if (rounds, unit) != (1, Unit.CLIENT):
-            raise ParameterError("--rounds and --unit are of a demand on noise: give --epsilon and --delta as well")
         return None
     return PrivacyDemand(epsilon, delta, rounds, corrupt_fraction=0.1 if corrupt is None else corrupt, unit=unit)
 
