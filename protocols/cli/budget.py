@@ -1,8 +1,4 @@
-"""The `secagg budget` commands: make privacy budgets, spend from them, look into their ledger and audit it.
-
-Exit codes: 0 all is well; 2 the command or its parameters are impossible; 3 the ledger refuses, or cannot be used; 4 it
-contradicts its own trail. 1 is Python's own, for what nobody foresaw.
-"""
+"""The `secagg budget` commands: make privacy budgets, spend from them, look into their ledger and audit it."""
 
 from __future__ import annotations
 

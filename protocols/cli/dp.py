@@ -1,8 +1,4 @@
-"""The `secagg dp` commands: draw noise and check it, calibrate it, account for it.
-
-Exit codes: 0 all is well; 2 the command or its parameters are impossible; 4 the noise failed its check. 1 is Python's
-own, for what nobody foresaw.
-"""
+"""The `secagg dp` commands: draw noise and check it, calibrate it, account for it."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ WRONG = {
     "no ledger": ([*SERVE, *GOAL, "--budget", "b"], 2, "is paid from the budget 'b': name its --ledger"),
     "no such ledger": ([*SERVE, *GOAL, "--budget", "b", "--ledger", "none.db"], 2, "none.db"),
     "no such budget": ([*SERVE, *GOAL, "--budget", "b", "--ledger", "ledger.db"], 2, "no budget 'b'"),
-    "a file": (["serve", "s.toml", *GOAL, "--budget", "b"], 2, "--budget are not read with a file of sessions"),
+    "a file": (["serve", "s.toml", *GOAL, "--budget", "b"], 2, "are not read with a file of sessions"),
     "records without room": (
         ["serve", "--floats", "v:3:1", "--members", "20", *GOAL, "--budget", "b", "--unit", "record"],
         2,
