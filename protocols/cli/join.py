@@ -51,7 +51,7 @@ def join(
     data: Annotated[Path | None, option("CSV or Parquet, instead of the site's table.", "FILE", _GIVEN)] = None,
     values: Annotated[Path | None, option("Vectors, NPZ or JSON: adds to sums.", "FILE", _GIVEN)] = None,
     training: Annotated[str | None, option("Trains: gets terms, returns vectors.", "MODULE:FUNCTION", _GIVEN)] = None,
-    weight: Annotated[int, option("Of values in weighted sums: 1.", "N", _GIVEN)] = 1,
+    weight: Annotated[int, option("Of values in weighted sums: 1.", "N", _GIVEN, min=0)] = 1,
     min_clients: Annotated[int | None, option("Fewer are not summed with: 5.", "N", _DEMANDED)] = None,
     min_survivors: Annotated[int | None, option("Sums have so many inputs at least: 4.", "N", _DEMANDED)] = None,
     corrupt: Annotated[float | None, option("Fraction that may be corrupt: 0.1.", "F", _DEMANDED)] = None,
@@ -65,8 +65,8 @@ def join(
     ] = None,
     parameters: Annotated[Path | None, option("Of the encrypted sum, from whom you trust.", "FILE", _ENCRYPTED)] = None,
     share: Annotated[Path | None, option("Of its key, for a committee member.", "FILE", _ENCRYPTED)] = None,
-    sessions: Annotated[int | None, option("End when so many have ended.", "N")] = None,
-    patience: Annotated[float | None, option("Seconds that a service may be away.", "S")] = None,
+    sessions: Annotated[int | None, option("End when so many have ended.", "N", min=1)] = None,
+    patience: Annotated[float | None, option("Seconds that a service may be away.", "S", min=0)] = None,
     page: Annotated[
         int | None, option("Show on this port what was asked and given.", "PORT", _PAGE, min=1, max=65535)
     ] = None,
@@ -90,10 +90,10 @@ def join(
     from ..service.consents import Consents
 
     if (site, values, training, share) == (None, None, None, None):
-        raise ParameterError("there is nothing to give: name a --site, --values or --training")
+        raise ParameterError(
+            "there is nothing to give: name a --site, --values, --training, or the --share of a committee member"
+        )
     _check_typed(ctx, {"site": site, "values": values, "epsilon": epsilon, "page": page})
-    if sessions is not None and sessions < 1:
-        raise ParameterError(f"--sessions is {sessions}, but must be 1 at least")
     demands: dict[str, Any] = {
         "min_clients": min_clients,
         "min_survivors": min_survivors,
@@ -102,6 +102,7 @@ def join(
         "privacy": _noise(epsilon, delta, unit, rounds, corrupt),
     }
     demanded = {what: demand for what, demand in demands.items() if demand is not None}
+    policy = ClientPolicy(**demanded) if demanded else None
     say = saying(log_json)
     read = None if site is None else _site(site, data, say)
     if read is not None and demanded:
@@ -148,7 +149,7 @@ def join(
                 name,
                 answers,
                 state=state,
-                policy=ClientPolicy(**demanded) if demanded else None,
+                policy=policy,
                 participants=None if roster is None else read_participants(roster),
                 party=party,
                 consents=noting,

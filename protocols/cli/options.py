@@ -169,7 +169,7 @@ class Running:
 class Goal:
     """What private rounds may tell of a client."""
 
-    epsilon: Annotated[float | None, option("Make it private: epsilon.", "F", _PANEL)] = None
+    epsilon: Annotated[float | None, option("The goal of private rounds: epsilon.", "F", _PANEL)] = None
     delta: Annotated[float | None, option("delta, below one over the clients.", "F", _PANEL)] = None
 
 

@@ -52,7 +52,8 @@ def params(
 ) -> None:
     """Show what follows from a threat model, and from a privacy goal: graph, modulus, noise, bytes, and why.
 
-    With --workers or --groups, also what the round will cost; graph and modulus are then of the largest group.
+    With --workers, --groups or --measure, also what the round will cost; graph
+    and modulus are then of the largest group.
     """
     from ..masking import traffic
     from ..privacy import explanation

@@ -59,7 +59,6 @@ def serve(
     budget: Annotated[str | None, option("The one in the --ledger that pays.", "NAME", _NOISE)] = None,
     min_participants: Annotated[int, option("Fewer are never summed: 10.", "N", _NOISE)] = MIN_PARTICIPANTS,
     training: Annotated[str | None, option("Proposes rounds of training.", "MODULE:FUNCTION", _ASKED)] = None,
-    training_seconds: Annotated[float, option("In which it must return: 3600.", "S", _ASKED)] = 3600.0,
     members: Annotated[int | None, option("Wait for so many to enrol.", "N", _ASKED)] = None,
     member: Annotated[Many, option("Or for these.", "NAME", _ASKED)] = None,
     title: Annotated[str, option("What it is called.", "TEXT", _ASKED)] = "a session",
@@ -76,6 +75,7 @@ def serve(
     ] = False,
     store: StoreUrl = "secagg-service.db",
     ledger: Annotated[str | None, option("Pays for private sessions.", "URL")] = None,
+    training_seconds: Annotated[float, option("In which a function that trains must return: 3600.", "S")] = 3600.0,
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="All sessions at once.")] = False,
     forever: Annotated[bool, typer.Option("--forever", help="Serve on when they have ended.")] = False,
     host: Annotated[str, option("Address: 127.0.0.1.", "HOST", _ADDRESS)] = "127.0.0.1",
@@ -183,7 +183,7 @@ def _check_typed(ctx: typer.Context, file: Path | None, *, alone: bool, noisy: b
     """Raise ParameterError for an option of one session that was typed where a file says it, or there is none."""
     of_one = {each.name for each in ctx.command.params if getattr(each, "rich_help_panel", None) in (_ASKED, _NOISE)}
     if file is not None:
-        refuse_typed(ctx, of_one - {"training_seconds"}, "with a file of sessions, which says it of each")
+        refuse_typed(ctx, of_one, "with a file of sessions, which says it of each")
     elif not alone:
         refuse_typed(ctx, of_one, "without --query, --integers or --floats")
     elif not noisy:

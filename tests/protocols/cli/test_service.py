@@ -173,11 +173,13 @@ def test_members_are_listed_revoked_and_get_new_keys(folder):
 JOIN = ["join", "https://localhost:1", "--name", "a", "--state", "state"]
 SERVE = ["serve", "--integers", "v:3:1", "--members", "5"]
 WRONG = {
-    "nothing to give": (JOIN, "there is nothing to give: name a --site, --values or --training"),
+    "nothing to give": (JOIN, "there is nothing to give: name a --site, --values, --training, or the --share"),
     "a table without a site": ([*JOIN, "--values", "v.json", "--data", "v.csv"], "--data is not read without --site"),
     "no values": ([*JOIN, "--values", "none.json"], "none.json cannot be read"),
     "no site": ([*JOIN, "--site", "none.toml"], "none.toml cannot be read"),
-    "no sessions": ([*JOIN, "--values", "v.json", "--sessions", "0"], "--sessions is 0"),
+    "a demand that is none": ([*JOIN, "--values", "v.json", "--corrupt", "7"], "corrupt_fraction is 7.0"),
+    "a weight below zero": ([*JOIN, "--values", "v.json", "--weight", "-1"], "-1 is not in the range"),
+    "no sessions": ([*JOIN, "--values", "v.json", "--sessions", "0"], "0 is not in the range"),
     "no certificates": ([*JOIN, "--values", "v.json", "--ca", "none.pem"], "none.pem cannot be read"),
     "no address": (["join", "localhost", *JOIN[2:], "--values", "v.json"], "the service's address is 'localhost'"),
     "in clear": (["join", "http://localhost:1", *JOIN[2:], "--values", "v.json"], "must be such as https://"),
