@@ -13,7 +13,7 @@ PARAMS = ["params", "--clients", "10"]
 ROUND = ["round", "--clients", "10", "--dim", "5"]
 GOAL = ["--epsilon", "1", "--delta", "1e-6"]
 ONE = ["serve", "--integers", "v:1:1", "--members", "5"]
-JOIN = ["join", "https://localhost:1", "--name", "a", "--state", "s"]
+JOIN = ["join", "https://localhost:1", "--name", "a", "--state", "s", "--patience", "0"]
 STATS = ["stats", "--data", "*.csv"]
 CALIBRATE = ["dp", "calibrate", "--epsilon", "1"]
 RESERVE = ["budget", "reserve", "b", "--ledger", "none.sqlite", "--round", "1"]
@@ -30,8 +30,11 @@ UNREAD: list[tuple[list[str], str]] = [
     ([*PARAMS, "--max-records", "2", "--rounds", "9"], f"--rounds, --max-records are not read {NOISELESS}"),
     ([*PARAMS, *GOAL, "--bits", "8"], "--bits is not read where noise is planned"),
     ([*ROUND, *GOAL, "--bits", "8"], "--bits is not read where noise is planned"),
-    (["demo", "--unit", "client"], "--unit is not read without --private"),
-    (["demo", "--epsilon", "1", "--subject", "b"], "--epsilon, --subject are not read without --private"),
+    (["demo", "--plot", "no/x.png", "--unit", "client"], "--unit is not read without --private"),
+    (
+        ["demo", "--plot", "no/x.png", "--epsilon", "1", "--subject", "b"],
+        "--epsilon, --subject are not read without --private",
+    ),
     (["keygen", "a", "b", "--out", "k", "--count", "5"], "--count is not read where names are given"),
     (
         ["serve", "s.toml", "--adversary", "malicious-server", "--corrupt", "0.3"],
