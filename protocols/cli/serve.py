@@ -75,7 +75,7 @@ def serve(
     ] = False,
     store: StoreUrl = "secagg-service.db",
     ledger: Annotated[str | None, option("Pays for private sessions.", "URL")] = None,
-    training_seconds: Annotated[float, option("In which a function that trains must return: 3600.", "S")] = 3600.0,
+    training_seconds: Annotated[float, option("For a function that trains: 3600.", "S")] = 3600.0,
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="All sessions at once.")] = False,
     forever: Annotated[bool, typer.Option("--forever", help="Serve on when they have ended.")] = False,
     host: Annotated[str, option("Address: 127.0.0.1.", "HOST", _ADDRESS)] = "127.0.0.1",
