@@ -7,7 +7,7 @@ change of one, and every hospital demands that itself.
 import numpy as np
 
 from protocols import ClientPolicy, HistogramPlan, Participants, PrivacyDemand, ThreatModel
-from protocols.simulation.masked import Simulation
+from protocols.simulation import Simulation
 
 BINS = 20
 DELTA = 1e-6

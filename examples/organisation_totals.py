@@ -8,7 +8,7 @@ import numpy as np
 
 from protocols import Client, ClientPolicy, EncodingDemand, FloatVector, Inputs, Participants, Server
 from protocols.hierarchy import Consent, Hierarchy, Level, Operator, Total, Tree, policy_of
-from protocols.simulation.driver import Session
+from protocols.simulation import Session
 from secagg.errors import ParameterError, ThresholdError
 
 # What everyone knows beforehand: how large groups are, whom each level withstands, what is summed.

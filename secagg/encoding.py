@@ -23,6 +23,8 @@ from .prg import SEED_BYTES, keystream
 from .randomness import SYSTEM, RandomBytes
 from .residues import MAX_MODULUS_BITS, Residues, lane_dtype, reduce_in_place
 
+__all__ = ["Encoded", "FixedPoint", "Integers", "Rounding"]
+
 Levels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 _Lanes = npt.NDArray[np.uint64]

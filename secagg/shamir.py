@@ -21,6 +21,8 @@ from .field import PRIME, Elements
 from .randomness import SYSTEM, RandomBytes
 from .residues import pack, packed_bytes, unpack
 
+__all__ = ["reconstruct", "reconstruct_many", "reconstruct_robust", "share_bytes", "split"]
+
 CHUNK_BITS = 30
 """Bits of a byte string in one field element."""
 

@@ -17,6 +17,8 @@ from nacl.exceptions import BadSignatureError
 from .errors import AuthenticationFailed, ParameterError
 from .randomness import SYSTEM, RandomBytes
 
+__all__ = ["Identity", "check_public_key", "verify"]
+
 PRIVATE_KEY_BYTES = 32
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64

@@ -16,7 +16,7 @@ from ..core.numbers import spelled_up
 from ..reporting import page
 from . import plots
 from .outcome import Figure, Outcome, Plot, Status
-from .runner import Audit, Verdict, versions
+from .runner import Audit, Verdict, all_checks, versions
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 JSON_NAME, HTML_NAME = "audit.json", "audit.html"
@@ -108,11 +108,12 @@ def html(audit: Audit) -> str:
 
 
 def summary(audit: Audit) -> str:
-    """Return one sentence: how many checks passed, failed, did not run and could not run."""
+    """Return one sentence: how many checks passed, failed, did not run, could not run and were not asked for."""
     passed = audit.count(Status.PASSED)
     parts = [f"{passed} check{'' if passed == 1 else 's'} passed"]
     words = {Status.FAILED: "failed", Status.NOT_RUN: "did not run", Status.ERROR: "could not run"}
     parts += [f"{audit.count(status)} {word}" for status, word in words.items() if audit.count(status)]
+    parts += [f"of {len(all_checks())} that there are"] if audit.only else []
     return ", ".join(parts)
 
 
@@ -120,8 +121,10 @@ def headline(audit: Audit) -> str:
     """Return the verdict in a word or few: what it does without is part of it."""
     if audit.verdict is Verdict.INCOMPLETE:
         return "no verdict"
+    if not audit.passed:
+        return str(audit.verdict)
     without = ", ".join(name if "/" in name else name.capitalize() for name in audit.without)
-    return f"{audit.verdict}, without {without}" if without and audit.passed else str(audit.verdict)
+    return f"{audit.verdict}{', of a part' if audit.only else ''}{f', without {without}' if without else ''}"
 
 
 def _verdict(audit: Audit) -> str:
@@ -194,6 +197,7 @@ def _conditions(audit: Audit) -> str:
         "samples a statistical check": f"{audit.samples:,}",
     } | versions()
     again = f"secagg audit --seed {audit.seed} --examples {audit.examples} --samples {audit.samples}"
+    again += "".join(f" --only {name}" for name in audit.only)
     return (
         f'<section><h2>How to have it again</h2><p class="about"><code>{again}</code> simulates all of it again but '
         "for what the operating system draws: noise, and keys where their freshness is under check.</p>"

@@ -77,6 +77,13 @@ class Audit:
         return Verdict.PASSED if complete else Verdict.INCOMPLETE
 
     @property
+    def only(self) -> tuple[str, ...]:
+        """What was checked, where that is not all that there is: whole groups, and single checks of others."""
+        chosen = {done.check.key: done.check.group for done in self.outcomes}
+        left_out = {check.group for check in all_checks() if check.key not in chosen}
+        return tuple(dict.fromkeys(key if group in left_out else group for key, group in chosen.items() if left_out))
+
+    @property
     def without(self) -> tuple[str, ...]:
         """What did not run for want of a library: groups of which nothing ran, and single checks of others."""
         missing = [done.check for done in self.outcomes if done.status is Status.NOT_RUN]
@@ -103,6 +110,8 @@ class Audit:
             "not_run": self.count(Status.NOT_RUN),
             "could_not_run": self.count(Status.ERROR),
             "without": list(self.without),
+            "only": list(self.only),
+            "checks_in_all": len(all_checks()),
             "false_alarm": self.false_alarm,
             "seed": self.seed,
             "examples": self.examples,

@@ -1,9 +1,4 @@
-"""The `secagg` command: parameters, whole rounds on one machine, and a demonstration on real data.
-
-Exit codes: 0 all is well; 2 the command or its parameters are impossible; 3 the round ended without a sum, as it must
-when too few are left; 4 a round ended with another sum than the plain one, or an audit found a fault; 5 an audit could
-not run a check. 1 is Python's own, for what nobody foresaw.
-"""
+"""The `secagg` command: parameters, whole rounds on one machine, and a demonstration on real data."""
 
 from __future__ import annotations
 

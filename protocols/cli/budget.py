@@ -1,8 +1,4 @@
-"""The `secagg budget` commands: make privacy budgets, spend from them, look into their ledger and audit it.
-
-Exit codes: 0 all is well; 2 the command or its parameters are impossible; 3 the ledger refuses, or cannot be used; 4 it
-contradicts its own trail. 1 is Python's own, for what nobody foresaw.
-"""
+"""The `secagg budget` commands: make privacy budgets, spend from them, look into their ledger and audit it."""
 
 from __future__ import annotations
 
@@ -31,6 +27,7 @@ from .budget_tables import (
 )
 from .budget_terms import Terms, gaussian
 from .errors import Commands
+from .modes import names_of, refuse_typed
 from .options import spread
 from .tables import AsJson, print_json
 
@@ -104,8 +101,8 @@ class Spending:
         Adjacency, typer.Option(help="How data differ: add-remove or replace-one.", metavar="NAME")
     ] = Adjacency.ADD_REMOVE
 
-    def cost(self) -> Spend:
-        """Return it; raise PrivacyParameterError where the options name none, or two."""
+    def cost(self, ctx: typer.Context) -> Spend:
+        """Return it; raise PrivacyParameterError where the options name none, or two, or more than is read."""
         from dp.ledger import Cost
 
         noise = self.noise_multiplier
@@ -114,6 +111,7 @@ class Spending:
             raise PrivacyParameterError(msg)
         if noise is not None:
             return gaussian(noise, self.sampling_rate, self.adjacency)
+        refuse_typed(ctx, ("sampling_rate",), "without --noise-multiplier")
         return Cost(self.epsilon or "0", self.delta or "0", adjacency=self.adjacency)
 
 
@@ -158,6 +156,7 @@ def status(
 @budget_app.command()
 @spread
 def reserve(
+    ctx: typer.Context,
     name: Name,
     opening: Writing,
     round_id: RoundId,
@@ -173,15 +172,17 @@ def reserve(
     as_json: AsJson = False,
 ) -> None:
     """Take what a round may cost at most, before anything is revealed."""
+    cost = spending.cost(ctx)
     with opening.open() as opened:
         names = [*(participant or []), *_lines(participants_file)]
-        taken = opened.reserve(name, spending.cost(), round_id=round_id, participants=names, unit=unit, again=again)
+        taken = opened.reserve(name, cost, round_id=round_id, participants=names, unit=unit, again=again)
         show_reservation(taken, as_json)
 
 
 @budget_app.command()
 @spread
 def commit(
+    ctx: typer.Context,
     name: Name,
     opening: Writing,
     round_id: RoundId,
@@ -189,9 +190,11 @@ def commit(
     as_json: AsJson = False,
 ) -> None:
     """Say that a round's result will be published; at its actual cost if that is given, at most what was reserved."""
+    given = (spending.epsilon, spending.delta, spending.noise_multiplier) != (None, None, None)
+    if not given:
+        refuse_typed(ctx, names_of(Spending), "without --epsilon or --noise-multiplier")
+    actual = spending.cost(ctx) if given else None
     with opening.open() as opened:
-        given = (spending.epsilon, spending.delta, spending.noise_multiplier) != (None, None, None)
-        actual = spending.cost() if given else None
         show_reservation(opened.commit(opened.reservation(name, round_id), actual), as_json)
 
 

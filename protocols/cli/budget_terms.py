@@ -83,6 +83,12 @@ class Terms:
             if more := [f"--{field.replace('_', '-')}" for field in said if field not in _ANYWAY]:
                 raise PrivacyParameterError(f"--for-plan says it all: leave out {', '.join(more)}")
             return budget_for(name, *read_plan(self.for_plan), kind=kind, renews=renews, expires=expires)
+        if (self.noise_multiplier is not None) is not (self.composition == "releases"):
+            raise PrivacyParameterError(
+                "--noise-multiplier and --composition releases go together: give both or neither"
+            )
+        if self.sampling_rate is not None and self.noise_multiplier is None:
+            raise PrivacyParameterError("--sampling-rate is not read without --noise-multiplier: leave it out")
         if self.epsilon is None:
             raise PrivacyParameterError("give --epsilon, the limit, or --for-plan, whose rounds it is to afford")
         adjacency = self.adjacency or Adjacency.ADD_REMOVE

@@ -1,8 +1,4 @@
-"""The `secagg dp` commands: draw noise and check it, calibrate it, account for it.
-
-Exit codes: 0 all is well; 2 the command or its parameters are impossible; 4 the noise failed its check. 1 is Python's
-own, for what nobody foresaw.
-"""
+"""The `secagg dp` commands: draw noise and check it, calibrate it, account for it."""
 
 from __future__ import annotations
 
@@ -22,6 +18,7 @@ from dp.sensitivity import Adjacency, Norm, Sensitivity, round_up
 from ..core.files import write_whole
 from ..core.numbers import spelled_up
 from .errors import EXIT_WRONG, Commands
+from .modes import refuse_typed
 from .tables import AsJson, print_json
 
 if TYPE_CHECKING:
@@ -189,6 +186,7 @@ def _plot(values: Any, law: Law, verdict: Verdict, title: str, path: Path) -> No
 
 @dp_app.command()
 def calibrate(
+    ctx: typer.Context,
     epsilon: Annotated[float, typer.Option(help="Privacy goal for all rounds together.")],
     delta: Annotated[float, typer.Option(help="Privacy goal; 0 for Laplace.")] = 0.0,
     mechanism: Annotated[MechanismName, typer.Option(help="Which noise.")] = MechanismName.GAUSSIAN,
@@ -208,6 +206,8 @@ def calibrate(
     own = Norm.L1 if mechanism is MechanismName.LAPLACE else Norm.L2
     bound = Sensitivity(sensitivity, norm or own, adjacency).bound(own, dimension)
     facts: dict[str, Any] = {"mechanism": mechanism.value, "epsilon": epsilon, "delta": delta}
+    if mechanism is not MechanismName.GAUSSIAN:
+        refuse_typed(ctx, ("method",), f"for {mechanism} noise, which needs no accountant")
     if mechanism is MechanismName.GAUSSIAN:
         multiplier = noise_multiplier(
             epsilon,

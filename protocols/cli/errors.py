@@ -20,14 +20,14 @@ from typer.core import TyperGroup
 from typer.models import ArgumentInfo
 
 from dp.errors import DpError, LedgerCorruptError, LedgerError, UnknownBudgetError
-from secagg.errors import ParameterError, SecAggError
+from secagg.errors import MissingDependencyError, ParameterError, SecAggError
 
 from .streams import UnwrittenError
 
 EXIT_IMPOSSIBLE = 2
-"""The command or its parameters are impossible."""
+"""The command, its parameters or what it begins with are impossible."""
 EXIT_NO_SUM = 3
-"""The round ended without a sum, or a ledger refuses to spend or cannot be used."""
+"""A round ended without a sum, or a ledger, a store or a service refuses or cannot be used."""
 EXIT_WRONG = 4
 """The sum is not the plain one; noise, an audit or a benchmark fails its check; or a ledger contradicts its trail."""
 EXIT_INCOMPLETE = 5
@@ -39,14 +39,21 @@ EXIT_INTERRUPTED = 130
 EXIT_UNREAD = 141
 """Nobody reads standard output any more, as shells have it."""
 
+
+class NotBegunError(Exception):
+    """Holds the error by which a command that lasts could not even begin."""
+
+
 Endings = Mapping[type[BaseException], tuple[int, str]]
 """Error -> exit code and sentence, in which {} stands for the error's own text."""
 
 ENDINGS: Endings = {
     KeyboardInterrupt: (EXIT_INTERRUPTED, "interrupted"),
+    NotBegunError: (EXIT_IMPOSSIBLE, "{}"),
     MemoryError: (EXIT_IMPOSSIBLE, "this takes more memory than there is: ask for less"),
     OSError: (EXIT_IMPOSSIBLE, "{}"),
     ParameterError: (EXIT_IMPOSSIBLE, "{}"),
+    MissingDependencyError: (EXIT_IMPOSSIBLE, "{}"),
     SecAggError: (EXIT_NO_SUM, "{}"),
     LedgerCorruptError: (EXIT_WRONG, "{}"),
     UnknownBudgetError: (EXIT_IMPOSSIBLE, "{}"),
@@ -73,8 +80,24 @@ def exit_on_errors(as_json: bool, endings: Endings | None = None) -> Iterator[No
         raise  # to `Commands.main`
     except tuple(known) as error:
         code, sentence = next(known[kind] for kind in type(error).__mro__ if kind in known)
-        tell(sentence.format(_text(error)), as_json, error if isinstance(error, Exception) else None)
+        told = error.args[0] if isinstance(error, NotBegunError) else error
+        tell(sentence.format(_text(told)), as_json, told if isinstance(told, Exception) else None)
         raise SystemExit(code) from None
+
+
+@contextmanager
+def beginning() -> Iterator[None]:
+    """Have a service, a store or a ledger that cannot be used end the command by `EXIT_IMPOSSIBLE`: nothing has begun.
+
+    Raises:
+        NotBegunError: holds the error; of a ledger that contradicts its trail it is that error itself.
+    """
+    try:
+        yield
+    except LedgerCorruptError:
+        raise
+    except (SecAggError, DpError) as error:
+        raise NotBegunError(error) from None
 
 
 class Commands(TyperGroup):
@@ -135,7 +158,7 @@ def tell(text: str, as_json: bool, error: Exception | None = None) -> None:
     if as_json:
         facts = {"error": type(error).__name__ if error else "Error", "message": text}
         with suppress(OSError):  # told when the command ends
-            sys.stdout.write(json.dumps(facts, indent=2) + "\n")
+            sys.stdout.write(json.dumps(facts) + "\n")  # one line, also where output is lines of JSON
     # As Text, so that brackets in what people have typed are not taken for markup.
     Console(stderr=True).print(Text.assemble(("secagg:", "bold red"), " ", text), soft_wrap=True)
 

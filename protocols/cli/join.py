@@ -19,12 +19,13 @@ from secagg.errors import ParameterError
 from secagg.signatures import Identity
 
 from ..core.identity_files import read_identity, read_participants, write_identity
-from .errors import EXIT_NO_SUM, tell
+from .errors import EXIT_NO_SUM, beginning, tell
+from .modes import refuse_typed
 from .options import option
 from .service_options import check_installed, run_until_told, saying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from ..masking.policy import PrivacyDemand
     from ..paillier.key_use import KeyUse
@@ -39,6 +40,7 @@ _ENCRYPTED = "One encrypted sum, instead of sums under masks"
 
 
 def join(
+    ctx: typer.Context,
     url: Annotated[str, typer.Argument(help="Of the service, such as https://sums.example:8443.", metavar="URL")],
     name: Annotated[str, option("Of this member.", "NAME")],
     state: Annotated[Path, option("Its folder; keep it.", "DIR")],
@@ -49,7 +51,7 @@ def join(
     data: Annotated[Path | None, option("CSV or Parquet, instead of the site's table.", "FILE", _GIVEN)] = None,
     values: Annotated[Path | None, option("Vectors, NPZ or JSON: adds to sums.", "FILE", _GIVEN)] = None,
     training: Annotated[str | None, option("Trains: gets terms, returns vectors.", "MODULE:FUNCTION", _GIVEN)] = None,
-    weight: Annotated[int, option("Of values in weighted sums: 1.", "N", _GIVEN)] = 1,
+    weight: Annotated[int, option("Of values in weighted sums: 1.", "N", _GIVEN, min=0)] = 1,
     min_clients: Annotated[int | None, option("Fewer are not summed with: 5.", "N", _DEMANDED)] = None,
     min_survivors: Annotated[int | None, option("Sums have so many inputs at least: 4.", "N", _DEMANDED)] = None,
     corrupt: Annotated[float | None, option("Fraction that may be corrupt: 0.1.", "F", _DEMANDED)] = None,
@@ -63,8 +65,8 @@ def join(
     ] = None,
     parameters: Annotated[Path | None, option("Of the encrypted sum, from whom you trust.", "FILE", _ENCRYPTED)] = None,
     share: Annotated[Path | None, option("Of its key, for a committee member.", "FILE", _ENCRYPTED)] = None,
-    sessions: Annotated[int | None, option("End when so many have ended.", "N")] = None,
-    patience: Annotated[float | None, option("Seconds that a service may be away.", "S")] = None,
+    sessions: Annotated[int | None, option("End when so many have ended.", "N", min=1)] = None,
+    patience: Annotated[float | None, option("Seconds that a service may be away.", "S", min=0)] = None,
     page: Annotated[
         int | None, option("Show on this port what was asked and given.", "PORT", _PAGE, min=1, max=65535)
     ] = None,
@@ -88,11 +90,10 @@ def join(
     from ..service.consents import Consents
 
     if (site, values, training, share) == (None, None, None, None):
-        raise ParameterError("there is nothing to give: name a --site, --values or --training")
-    if data is not None and site is None:
-        raise ParameterError("--data is the table of a --site: give one as well")
-    if sessions is not None and sessions < 1:
-        raise ParameterError(f"--sessions is {sessions}, but must be 1 at least")
+        raise ParameterError(
+            "there is nothing to give: name a --site, --values, --training, or the --share of a committee member"
+        )
+    _check_typed(ctx, {"site": site, "values": values, "epsilon": epsilon, "page": page})
     demands: dict[str, Any] = {
         "min_clients": min_clients,
         "min_survivors": min_survivors,
@@ -101,6 +102,7 @@ def join(
         "privacy": _noise(epsilon, delta, unit, rounds, corrupt),
     }
     demanded = {what: demand for what, demand in demands.items() if demand is not None}
+    policy = ClientPolicy(**demanded) if demanded else None
     say = saying(log_json)
     read = None if site is None else _site(site, data, say)
     if read is not None and demanded:
@@ -137,16 +139,17 @@ def join(
             insecure_loopback=insecure_loopback,
             told=say,
         ) as connection:
-            if token is not None:
-                await connection.enrol(name, token)
-            await connection.confirm(name)
+            with beginning():
+                if token is not None:
+                    await connection.enrol(name, token)
+                await connection.confirm(name)
             say(f"{name} takes part at {url}, and waits for sessions")
             taking = take_part(
                 connection,
                 name,
                 answers,
                 state=state,
-                policy=ClientPolicy(**demanded) if demanded else None,
+                policy=policy,
                 participants=None if roster is None else read_participants(roster),
                 party=party,
                 consents=noting,
@@ -165,6 +168,18 @@ def join(
         raise typer.Exit(EXIT_NO_SUM)
 
 
+def _check_typed(ctx: typer.Context, given: Mapping[str, object]) -> None:
+    """Raise ParameterError for an option that was typed without the one by which alone it is read."""
+    for name, options in (
+        ("site", ("data",)),
+        ("values", ("weight",)),
+        ("epsilon", ("unit", "rounds")),
+        ("page", ("page_token",)),
+    ):
+        if given[name] is None:
+            refuse_typed(ctx, options, f"without --{name}")
+
+
 def _noise(
     epsilon: float | None, delta: float | None, unit: Unit, rounds: int, corrupt: float | None
 ) -> PrivacyDemand | None:
@@ -174,8 +189,6 @@ def _noise(
     if (epsilon is None) is not (delta is None):
         raise ParameterError("a demand on noise needs both --epsilon and --delta, such as 1 and 1e-6")
     if epsilon is None or delta is None:
-        if (rounds, unit) != (1, Unit.CLIENT):
-            raise ParameterError("--rounds and --unit are of a demand on noise: give --epsilon and --delta as well")
         return None
     return PrivacyDemand(epsilon, delta, rounds, corrupt_fraction=0.1 if corrupt is None else corrupt, unit=unit)
 

@@ -12,12 +12,14 @@ from secagg.signatures import Identity
 
 from ..core.identity_files import write_identity, write_participants
 from ..core.participants import Participants
+from .modes import refuse_typed
 from .tables import AsJson, print_json
 
 ROSTER_NAME = "roster.json"
 
 
 def keygen(
+    ctx: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for the files; made if it is not there.", metavar="DIR")],
     names: Annotated[
         list[str] | None, typer.Argument(help="Who they are for; numbered, if left out.", metavar="[NAME]...")
@@ -30,6 +32,8 @@ def keygen(
 
     Give each node its own private key and the roster. Nothing is overwritten; if it fails, nothing is left behind.
     """
+    if names:
+        refuse_typed(ctx, ("count", "name"), "where names are given")
     for each in names or [name]:
         if not each.replace("-", "").replace("_", "").isalnum():
             raise ParameterError(f"a name is {each!r}, but may have letters, digits, - and _ only")

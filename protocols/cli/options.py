@@ -26,6 +26,7 @@ from ..inputs.vectors import FloatVector
 from ..masking.config import RoundConfig
 from ..masking.topology import GraphKind
 from ..privacy.plans import MIN_PARTICIPANTS, PrivatePlan
+from .modes import names_of, refuse_typed
 
 _PANEL = "Private rounds"
 _GROUPS = "Groups on a cluster"
@@ -168,7 +169,7 @@ class Running:
 class Goal:
     """What private rounds may tell of a client."""
 
-    epsilon: Annotated[float | None, option("Make it private: epsilon.", "F", _PANEL)] = None
+    epsilon: Annotated[float | None, option("The goal of private rounds: epsilon.", "F", _PANEL)] = None
     delta: Annotated[float | None, option("delta, below one over the clients.", "F", _PANEL)] = None
 
 
@@ -211,9 +212,16 @@ class Noise(Goal):
             )
         return True
 
-    def plan(self, model: ThreatModel, dim: int) -> PrivatePlan | None:
+    def plan(self, model: ThreatModel, dim: int, graph: GraphKind | None) -> PrivatePlan | None:
         """Return what the options ask for, None for no privacy; raise ParameterError if it is impossible."""
-        return PrivatePlan(threat_model=model, length=dim, **vars(self)) if self.wanted else None
+        return PrivatePlan(threat_model=model, length=dim, graph=graph, **vars(self)) if self.wanted else None
+
+    def check_typed(self, ctx: typer.Context) -> None:
+        """Raise ParameterError for an option that was typed, but is not read with noise, or without it."""
+        if self.wanted:
+            refuse_typed(ctx, ("bits",), "where noise is planned, which decides about them")
+        else:
+            refuse_typed(ctx, names_of(type(self)), "without --epsilon or --noise-multiplier")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +239,7 @@ class Schedule(Noise):
         float, typer.Option(help="Of records, by clients' own coins.", metavar="F", rich_help_panel=_PANEL)
     ] = 1.0
 
-    def plan(self, model: ThreatModel, dim: int) -> PrivatePlan | None:
+    def plan(self, model: ThreatModel, dim: int, graph: GraphKind | None) -> PrivatePlan | None:
         """Return what the options ask for, as `Noise` does; what is wrong with samples is told by options' names."""
         if not 0 < self.sampling_rate <= 1:
             raise ParameterError(f"--sampling-rate is {self.sampling_rate:g}, but must be above 0 and at most 1")
@@ -240,7 +248,7 @@ class Schedule(Noise):
                 f"--sampling-rate is {self.sampling_rate:g}, but clients are not sampled: their noise would go with "
                 "them. Sample their records, with --unit record"
             )
-        return super().plan(model, dim)
+        return super().plan(model, dim, graph)
 
 
 @dataclass(frozen=True, kw_only=True)

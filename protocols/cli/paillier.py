@@ -41,7 +41,7 @@ def paillier_sum(
 ) -> None:
     """Sum encrypted updates that the server cannot read; a committee that holds the key in shares opens the sum."""
     if key_bits not in (2048, 3072):
-        raise typer.BadParameter(f"{key_bits} is not possible: choose 2048 or 3072", param_hint="--key-bits")
+        raise ParameterError(f"--key-bits is {key_bits}, but must be 2048 or 3072")
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),

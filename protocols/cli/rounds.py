@@ -41,6 +41,7 @@ _GRAPHS = {
 
 @spread
 def params(
+    ctx: typer.Context,
     clients: Clients,
     setting: Setting,
     plan: Schedule,
@@ -51,11 +52,13 @@ def params(
 ) -> None:
     """Show what follows from a threat model, and from a privacy goal: graph, modulus, noise, bytes, and why.
 
-    With --workers or --groups, also what the round will cost; graph and modulus are then of the largest group.
+    With --workers, --groups or --measure, also what the round will cost; graph
+    and modulus are then of the largest group.
     """
     from ..masking import traffic
     from ..privacy import explanation
 
+    plan.check_typed(ctx)
     groups = planning.groups_of(clients)
     if groups > 1:
         if plan.wanted:
@@ -63,7 +66,7 @@ def params(
         grouped = setting.groups(clients, dropout, groups)
         private, config = None, setting.config_for(grouped.model(grouped.sizes[0]), dim)
     else:
-        grouped, private = None, plan.plan(setting.model(clients, dropout), dim)
+        grouped, private = None, plan.plan(setting.model(clients, dropout), dim, setting.graph)
         config = private.config if private else setting.config(clients, dropout, dim)
     costs = planning.estimate(config, grouped, dropout, lambda model: setting.config_for(model, dim), quiet=as_json)
     topology, cost, adversary = config.topology, traffic.estimate(config), setting.adversary
@@ -119,6 +122,7 @@ def params(
 
 @spread
 def run_round(
+    ctx: typer.Context,
     clients: Clients,
     dim: Dim,
     setting: Setting,
@@ -159,9 +163,10 @@ def run_round(
     from ..simulation.checked_hierarchy import run_checked_hierarchy
     from ..simulation.checked_private import run_checked_private_round
 
+    plan.check_typed(ctx)
     fractions = drop_fractions(dropout, drop_in or [])
     vanishing = sum(fractions.values())  # the threat model must allow for what will happen
-    private = plan.plan(setting.model(clients, vanishing), dim)
+    private = plan.plan(setting.model(clients, vanishing), dim, setting.graph)
     if private and groups > 1:
         raise ParameterError("--groups adds up sums without noise: leave it, or --epsilon, out")
     running.check(groups)

@@ -21,7 +21,8 @@ from ..core.threat_model import Adversary
 from ..inputs.vectors import FloatVector, IntegerVector
 from ..privacy.joint import PlannedCounts, PlannedVector
 from ..privacy.plans import MIN_PARTICIPANTS
-from .errors import EXIT_NO_SUM, tell
+from .errors import EXIT_NO_SUM, beginning, tell
+from .modes import refuse_typed
 from .options import option
 from .service_options import check_installed, run_until_told, saying
 
@@ -45,6 +46,7 @@ StoreUrl = Annotated[str, typer.Option(help="A path, or a PostgreSQL URL.", meta
 
 
 def serve(
+    ctx: typer.Context,
     file: Annotated[
         Path | None, typer.Argument(help="Sessions, in TOML.", metavar="[SESSIONS.toml]", show_default=False)
     ] = None,
@@ -57,7 +59,6 @@ def serve(
     budget: Annotated[str | None, option("The one in the --ledger that pays.", "NAME", _NOISE)] = None,
     min_participants: Annotated[int, option("Fewer are never summed: 10.", "N", _NOISE)] = MIN_PARTICIPANTS,
     training: Annotated[str | None, option("Proposes rounds of training.", "MODULE:FUNCTION", _ASKED)] = None,
-    training_seconds: Annotated[float, option("In which it must return: 3600.", "S", _ASKED)] = 3600.0,
     members: Annotated[int | None, option("Wait for so many to enrol.", "N", _ASKED)] = None,
     member: Annotated[Many, option("Or for these.", "NAME", _ASKED)] = None,
     title: Annotated[str, option("What it is called.", "TEXT", _ASKED)] = "a session",
@@ -74,6 +75,7 @@ def serve(
     ] = False,
     store: StoreUrl = "secagg-service.db",
     ledger: Annotated[str | None, option("Pays for private sessions.", "URL")] = None,
+    training_seconds: Annotated[float, option("For a function that trains: 3600.", "S")] = 3600.0,
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="All sessions at once.")] = False,
     forever: Annotated[bool, typer.Option("--forever", help="Serve on when they have ended.")] = False,
     host: Annotated[str, option("Address: 127.0.0.1.", "HOST", _ADDRESS)] = "127.0.0.1",
@@ -114,10 +116,9 @@ def serve(
         raise ParameterError("give a file of sessions, or options that ask for one, and not both")
     if not alone and file is None and not forever:
         raise ParameterError("there is nothing to run: give a file of sessions, --query, --integers, or --forever")
+    _check_typed(ctx, file, alone=alone, noisy=epsilon is not None)
     asked: list[Asked] = [] if file is None else read_sessions(file)
-    private = _private(epsilon, delta, budget, unit, min_participants)
-    if private is not None and not alone:
-        raise ParameterError("--epsilon is of one session by options; in a file it is private = {epsilon = ...}")
+    private = None if epsilon is None else _private(epsilon, delta, budget, unit, min_participants)
     if alone:
         if (members is None) is not bool(member):
             raise ParameterError("say who takes part: --members N for how many, or --member NAME for each")
@@ -136,6 +137,8 @@ def serve(
                 results_to=Audience.MEMBERS if to_members else Audience.OPERATOR,
             )
         )
+    if all(one.training is None for one in asked):
+        refuse_typed(ctx, ("training_seconds",), "where no session trains")
     limits = _limits(limit or [])
     page = Shown(operator_token, private_page)
     say = saying(log_json)
@@ -149,31 +152,43 @@ def serve(
             for number, one in enumerate(asked)
             if one.training is not None
         }
-        account = None if ledger is None else held.enter_context(Ledger.open(ledger))
-        if account is not None:
-            for name in budgets:
-                account.status(name)  # which raises where there is none of that name
-        service = Service(
-            store,
-            host=host,
-            port=port,
-            certificate=certificate,
-            key=key,
-            authorities=authority or None,
-            limits=limits,
-            insecure_loopback=insecure_loopback,
-            routes=page.routes,
-            wrap=page.observer.counted,
-            ledger=account,
-            observe=page.observer,
-            job_seconds=training_seconds,
-            told=say,
-        )
+        with beginning():
+            account = None if ledger is None else held.enter_context(Ledger.open(ledger))
+            if account is not None:
+                for name in budgets:
+                    account.status(name)  # which raises where there is none of that name
+            service = Service(
+                store,
+                host=host,
+                port=port,
+                certificate=certificate,
+                key=key,
+                authorities=authority or None,
+                limits=limits,
+                insecure_loopback=insecure_loopback,
+                routes=page.routes,
+                wrap=page.observer.counted,
+                ledger=account,
+                observe=page.observer,
+                job_seconds=training_seconds,
+                told=say,
+            )
         service.refused.told, service.refused.failed = page.observer.refused, say
         with service:  # which ends before functions do, so that none of them has failed by that
             failed = run_until_told(_serve(service, asked, functions, side_by_side, forever, as_json, say))
     if failed:
         raise typer.Exit(EXIT_NO_SUM)
+
+
+def _check_typed(ctx: typer.Context, file: Path | None, *, alone: bool, noisy: bool) -> None:
+    """Raise ParameterError for an option of one session that was typed where a file says it, or there is none."""
+    of_one = {each.name for each in ctx.command.params if getattr(each, "rich_help_panel", None) in (_ASKED, _NOISE)}
+    if file is not None:
+        refuse_typed(ctx, of_one, "with a file of sessions, which says it of each")
+    elif not alone:
+        refuse_typed(ctx, of_one, "without --query, --integers or --floats")
+    elif not noisy:
+        refuse_typed(ctx, ("delta", "unit", "budget", "min_participants"), "without --epsilon")
 
 
 async def _serve(
@@ -248,19 +263,10 @@ def _limits(given: list[str]) -> Limits:
     return Limits(**found)
 
 
-def _private(
-    epsilon: float | None, delta: float | None, budget: str | None, unit: Unit, min_participants: int
-) -> Private | None:
+def _private(epsilon: float, delta: float | None, budget: str | None, unit: Unit, min_participants: int) -> Private:
     from ..service.noise import Private
 
-    if (
-        epsilon is None
-        and delta is None
-        and budget is None
-        and (unit, min_participants) == (Unit.CLIENT, MIN_PARTICIPANTS)
-    ):
-        return None
-    if epsilon is None or delta is None or budget is None:
+    if delta is None or budget is None:
         raise ParameterError("noise needs --epsilon, --delta and --budget, such as 1, 1e-6 and the name of a budget")
     return Private(epsilon=epsilon, delta=delta, budget=budget, unit=unit, min_participants=min_participants)
 

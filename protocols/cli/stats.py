@@ -23,6 +23,7 @@ from ..statistics.query_file import query_from_toml
 from ..statistics.release import ReleasePolicy
 from ..statistics.site import Site, SitePolicy
 from .errors import EXIT_WRONG, check_place, tell
+from .modes import names_of, refuse_typed
 from .options import SERVER_MAY, Address, Engine, option, spread
 from .rounds import check_phases_exist, drop_fractions
 from .site_files import columns_of, lacking, levels_of, read_tables, row_numbers
@@ -35,6 +36,7 @@ from .tables import AsJson, print_json, print_lines
 
 @spread
 def stats(
+    ctx: typer.Context,
     question: Question,
     price: Price,
     data: Annotated[str, option("CSV or Parquet files, one a site.", "PATTERN")],
@@ -59,6 +61,7 @@ def stats(
     as_json: AsJson = False,
 ) -> None:
     """Ask all sites a question through a masked session, and compare every sum with the pooled data's."""
+    _check_typed(ctx, price, query, engine, explain=explain)
     tables = read_tables(data)
     levels_read: list[str] = []
 
@@ -67,8 +70,8 @@ def stats(
         levels_read.append(name)
         return levels_of(name, tables)
 
-    _check_together(price, report, explain=explain, two_rounds=two_rounds)
-    _check_engine(price, engine, address, explain=explain)
+    if report is not None:
+        check_place(report, "--report")
     wanted = _query(query, question, data, read_levels)
     for told in lacking(tables, wanted.used).values():
         tell(told, False)
@@ -116,20 +119,20 @@ def _print(facts: dict[str, Any], show: Callable[[], None], levels_read: list[st
     show()
 
 
-def _check_together(price: Price, report: Path | None, *, explain: bool, two_rounds: bool) -> None:
-    if price.wanted and (two_rounds or explain or report is not None):
-        raise ParameterError("--two-rounds, --explain and --report are of exact answers: leave --epsilon out")
-    if report is not None:
-        if explain:
-            raise ParameterError("--explain asks nobody, so that there is nothing to --report: leave one of them out")
-        check_place(report, "--report")
-
-
-def _check_engine(price: Price, engine: Engine | None, address: str | None, *, explain: bool) -> None:
-    if address is not None and engine is None:
-        raise ParameterError("--address is of a cluster: give --engine ray as well")
-    if engine is not None and (price.wanted or explain):
-        raise ParameterError("--engine runs sessions for exact answers: leave it, or --epsilon and --explain, out")
+def _check_typed(ctx: typer.Context, price: Price, query: Path | None, engine: Engine | None, *, explain: bool) -> None:
+    """Raise ParameterError for an option that was typed, but is of another way to ask."""
+    if query is not None:
+        refuse_typed(ctx, names_of(Question), "beside a query file, which says all of the question")
+    if price.wanted:
+        exact = ("min_cell", "preset", "two_rounds", "explain", "engine", "address", "report")
+        refuse_typed(ctx, exact, "with --epsilon, whose answers have noise")
+    else:
+        refuse_typed(ctx, ("unit",), "without --epsilon")
+    if explain:
+        session = ("dropout", "drop_in", "adversary", "corrupt", "seed", "two_rounds", "engine", "address", "report")
+        refuse_typed(ctx, session, "with --explain, which asks nobody")
+    if engine is None:
+        refuse_typed(ctx, ("address",), "without --engine ray")
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from ..masking.policy import ClientPolicy
 from ..masking.transitions import ServerPhase
 from .masked import Simulation, SimulationReport
 
+__all__ = ["GroupedReport", "draw_locally", "run_in_groups"]
+
 
 @dataclass(frozen=True)
 class GroupedReport:

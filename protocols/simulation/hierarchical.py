@@ -23,6 +23,8 @@ from ..masking.server import Server
 from ..masking.transitions import ServerPhase
 from .driver import Session
 
+__all__ = ["HierarchyReport", "run_hierarchy"]
+
 Sessions = Mapping[str, Session[Any, Any]]
 
 

@@ -30,6 +30,8 @@ from ..statistics.two_rounds import ask_twice
 from .masked import Simulation, SimulationReport
 from .pooled_rows import pooled
 
+__all__ = ["QueriedSites", "ask_sites"]
+
 
 @dataclass(frozen=True)
 class QueriedSites:

@@ -27,6 +27,8 @@ from .queried import draw_drops
 if TYPE_CHECKING:
     from dp.ledger import Ledger
 
+__all__ = ["PrivatelyQueriedSites", "ask_sites_privately"]
+
 _DOUBT = math.log(2e9)
 """True noise is called wrong about once in 10**9 sessions."""
 

@@ -19,6 +19,7 @@ from ...masking.messages import Confirmation, ToClient, ToServer
 from ...masking.topology import GraphKind, derive_topology
 from ..outcome import Check, Found, Refuted, Trials, demand
 from ..replay import (
+    derived,
     group_operations,
     hierarchy_operations,
     noisy_statistics,
@@ -47,8 +48,8 @@ _MAX_BYTES = 1 << 16
 
 
 def size(vector: dict[str, Any]) -> int:
-    """Return how many cases a file of a primitive has, or that of single messages."""
-    return len(vector["cases"]) if "cases" in vector else len(vector["messages"]) + len(vector["broken_messages"])
+    """Return how many cases a file of a primitive has, or that of single messages, in all its parts."""
+    return len(vector["cases"]) if "cases" in vector else sum(map(len, vector.values()))
 
 
 def _vectors(name: str) -> Any:
@@ -94,6 +95,18 @@ def _messages(trials: Trials) -> Found:
         else:
             raise Refuted(f"the broken message {name} was accepted")
     return Found({"messages": len(known["messages"]), "broken messages refused": len(known["broken_messages"])})
+
+
+def _derivations(trials: Trials) -> Found:
+    known = _vectors("protocol")
+    invitation, keys = (
+        wire.decode(bytes.fromhex(known["messages"][name]), ToClient | ToServer, max_bytes=_MAX_BYTES)
+        for name in ("Invitation", "AdvertiseKeys")
+    )
+    ours, recorded = derived.derive(invitation, keys), known["derivations"]
+    wrong = sorted(name for name in ours.keys() | recorded if ours.get(name) != recorded.get(name))
+    demand(not wrong, f"{len(wrong)} derivations are others than was committed, first {wrong[:1]}")
+    return Found({"derivations": len(ours), "of them neighbourhoods": sum(name.startswith("neigh") for name in ours)})
 
 
 # What others have published, and how far from it we may be: one unit in the last digit that is given.
@@ -157,6 +170,12 @@ CHECKS = (
             partial(_primitive, name),
         )
         for name in PRIMITIVES
+    ),
+    Check(
+        "vectors",
+        "derivations",
+        "keys, commitments, digests, and neighbours on the ring and in random cycles follow as committed",
+        _derivations,
     ),
     Check("vectors", "messages", "messages have the committed bytes, and broken ones are refused", _messages),
     Check("vectors", "accounting", "calibration and accounting give the values that others have published", _published),

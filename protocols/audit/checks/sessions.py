@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import msgspec
 import numpy as np
 
 from secagg.encoding import Rounding
@@ -21,8 +22,10 @@ from ...inputs.vectors import FloatVector, IntegerVector
 from ...masking import wire
 from ...masking.client import Client
 from ...masking.config import RoundConfig
+from ...masking.graph import Graph
 from ...masking.messages import ToClient, ToServer
 from ...masking.server import Server
+from ...masking.topology import GraphKind
 from ...masking.transitions import ServerPhase
 from ...simulation.driver import Crossing
 from ...simulation.hierarchical import run_hierarchy
@@ -33,7 +36,7 @@ from .primitives import flipped
 
 CLIENTS = (5, 25)
 """From how many to below how many: with fewer, some adversaries leave no threshold."""
-_PARTIES = 7
+_PARTIES, _ON_CYCLES = 7, 24
 _UNSIGNED = (Adversary.CURIOUS_SERVER, Adversary.SEMI_MALICIOUS_SERVER)
 _TWEAKS = ("drop", "flip", "flip and repair", "truncate", "garbage", "earlier message", "another's message")
 
@@ -73,6 +76,25 @@ def _dropouts(trials: Trials) -> Found:
         demand(stage.server.result.survivors == left, "someone who sent an input in time is not in the sum")
         dropped += len(vanishing)
     return Found({"sessions": trials.share(2), "dropouts": dropped})
+
+
+def _cycles(trials: Trials) -> Found:
+    """Sum on random cycles, as rounds of many do by default, in the smallest round that has them."""
+    for rng in trials.each(trials.share(50) + 1):
+        config = msgspec.structs.replace(
+            configuration(_ON_CYCLES, Adversary.CURIOUS_SERVER, dropout=0.05), graph=GraphKind.RANDOM_CYCLES
+        )
+        topology, everyone = config.topology, range(1, _ON_CYCLES + 1)
+        demand(topology.graph is GraphKind.RANDOM_CYCLES, f"rounds of {_ON_CYCLES} are on a {topology.graph} graph")
+        one, other = (Graph(topology, _ON_CYCLES, rng.bytes(32)) for _ in range(2))
+        around = {i: one.neighbours(i) for i in everyone}
+        demand(all(i in around[j] - {j} for i in everyone for j in around[i]), "a client is no neighbour's neighbour")
+        demand(any(around[i] != other.neighbours(i) for i in everyone), "two seeds lead to one graph")
+        stage, phases = Stage(config, rng), collected_phases(Adversary.CURIOUS_SERVER)
+        drops = {str(phases[int(rng.integers(len(phases)))]): stage.everyone.named([int(rng.integers(*CLIENTS))])}
+        stage.run(drops)
+        stage.demand_exact()
+    return Found({"sessions": trials.share(50) + 1, "neighbours each, at most": topology.degree})
 
 
 def _too_many_dropouts(trials: Trials) -> Found:
@@ -291,6 +313,7 @@ def _hierarchies(trials: Trials) -> Found:
 
 CHECKS = (
     Check("sessions", "dropouts", "sums are exact, whoever drops out in whichever round", _dropouts),
+    Check("sessions", "cycles", "on random cycles neighbours follow from the seed, and sums are exact", _cycles),
     Check("sessions", "too-many-dropouts", "with a dropout too many there is no sum", _too_many_dropouts),
     Check("sessions", "dumps", "who is restored from a dump sends what was still to be sent", _dumps),
     Check("sessions", "minimum", "fewer clients than the threat model leaves are not summed", _minimum),

@@ -17,7 +17,7 @@ FILES: dict[str, tuple[str, int]] = {
     "groups": ("7b40850ee77c5a7b4a6ce937949e78ca0baad6bb91c342ea549bd4587d680db0", 30),
     "hierarchy": ("70613d3a26a1d619025f3ae3d3f623ff53928e2758317773d7d0beab91ce650c", 31),
     "requests": ("91cc16008ce42b8dc0bc2c5ff69059ae238f7312f8483c29a01a564260dc4823", 28),
-    "protocol": ("1ac96a64de1df34e1c3d8ad2cd425585a9446b082d782b29cd9db6befd972e6c", 20),
+    "protocol": ("8c9c7bf89a56db5d2e62c77bfb694e06c8390faed20af79dcecc5e587b77b6b6", 48),
     "session-curious-sparse": ("d0e6c147873f6ce40b676d0cd015252c4bc2b9fed7ba68d51467d294443c51cc", 186),
     "session-curious-complete": ("1514e9e0ce74a0605d57b07b22ce289d691ec68efb05817968170f3341e90cea", 174),
     "session-semi-malicious": ("65f616367aa35a553c8dcf1e8b13dc1e34a16197aad58710f6363d4b05169836", 230),

@@ -13,12 +13,14 @@ from dp.sensitivity import Unit
 from secagg.errors import ParameterError
 
 from ..errors import check_place
+from ..modes import names_of, refuse_typed
 from ..options import Goal, Payment, spread
 from ..tables import AsJson, print_json
 
 
 @spread
 def demo(
+    ctx: typer.Context,
     goal: Goal,
     payment: Payment,
     clients: Annotated[
@@ -55,6 +57,8 @@ def demo(
         raise ParameterError(
             "the demo needs scikit-learn and matplotlib: in a checkout of secagg, pip install '.[demo]'"
         )
+    if not private:
+        refuse_typed(ctx, (*names_of(Goal), *names_of(Payment), "unit"), "without --private")
     check_place(plot, "--plot")
     if private:
         record = unit is Unit.RECORD
@@ -71,8 +75,6 @@ def demo(
             console=console,
         )
         facts = run_record_demo(asked) if record else run_private_demo(asked)
-    elif goal != Goal() or payment or unit is not Unit.CLIENT:
-        raise ParameterError("--epsilon, --delta, --unit, --budget and --subject belong to --private: give it as well")
     else:
         facts = run_demo(clients or 100, rounds or 20, dropout, plot, seed, console=console)
     if as_json:

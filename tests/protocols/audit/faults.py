@@ -33,7 +33,7 @@ from protocols.groups.past_draws import PastDraws
 from protocols.hierarchy.total import Total
 from protocols.inputs import noisy_counts, noisy_floats
 from protocols.masking import config as configuration
-from protocols.masking import derivations, topology, wire
+from protocols.masking import derivations, graph, topology, wire
 from protocols.masking.client import Client, client, steps
 from protocols.masking.client import checks as client_checks
 from protocols.masking.client.state import Invited
@@ -278,6 +278,7 @@ no_equivocation = together(
     replaced(thresholds, "derive_topology", topology.derive_topology.__wrapped__),
     replaced(Adversary, "may_equivocate", property(lambda self: False)),
 )
+cycles_of_no_seed = around(graph, "_cycles", lambda of, seed, *rest: of(bytes(32), *rest))
 keys_agree = around(KeyPair, "agree", lambda *_: bytes(32))
 low_thresholds = around(configuration, "derive_topology", low_threshold)
 
@@ -333,6 +334,7 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ("vectors/aead", "no associated data", no_associated_data),
     ("vectors/key_agreement", "one secret for all", keys_agree),
     ("vectors/signatures", "anyone's signature", replaced(signatures, "verify", nothing)),
+    ("vectors/derivations", "cycles that follow from no seed", cycles_of_no_seed),
     ("vectors/messages", "broken ones accepted", around(wire, "decode", accepting_broken_messages)),
     ("vectors/accounting", "off by 1e-5", around(known_answers, "gaussian_delta", lambda of, *a: of(*a) * 1.00001)),
     ("vectors/topology", "a low threshold", around(known_answers, "derive_topology", low_threshold)),
@@ -391,6 +393,8 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ("primitives/aead", "no associated data", no_associated_data),
     ("primitives/key-agreement", "one secret for all", keys_agree),
     ("primitives/signatures", "unchecked", replaced(primitives, "verify", nothing)),
+    ("sessions/cycles", "cycles that follow from no seed", cycles_of_no_seed),
+    ("sessions/cycles", "neighbours who are another's", around(graph, "_all_next", lambda of, *a: of(*a)[::-1])),
     ("sessions/dropouts", "orphaned masks stay", given(masking, "unmask", orphaned_seeds=[])),
     ("sessions/too-many-dropouts", "no minimum", no_minimum),
     ("sessions/tampering", "no digest", no_digest),

@@ -36,13 +36,15 @@ def test_the_command_passes_reports_and_says_how_to_have_it_again(tmp_path: Path
     only = ("--only", "primitives", "--only", "noise/gaussian-1")
     done = runner.invoke(app, ["audit", *FEW, *only, "--report", str(folder)])
     assert done.exit_code == 0, done.output
-    assert "PASSED: 11 checks passed" in done.stdout
+    assert f"PASSED, of a part: 11 checks passed, of {len(all_checks())} that there are, in" in done.stdout
     facts = json.loads((folder / "audit.json").read_text())
     assert (facts["verdict"], facts["passed"], facts["failed"], facts["seed"]) == ("passed", 11, 0, 5)
     assert facts["versions"]["numpy"] == np.__version__
+    assert (facts["only"], facts["checks_in_all"]) == (["primitives", "noise/gaussian-1"], len(all_checks()))
     assert facts["false_alarm"] == pytest.approx(3e-9)
     page = (folder / "audit.html").read_text()
-    assert "secagg audit --seed 5 --examples 2 --samples 100000" in page
+    assert "secagg audit --seed 5 --examples 2 --samples 100000 --only primitives --only noise/gaussian-1<" in page
+    assert "<strong>Passed, of a part</strong>" in page
     assert page.count("<img ") == 1
 
 
@@ -159,7 +161,7 @@ def test_what_cannot_run_is_told_and_is_no_pass() -> None:
     passing = check(lambda trials: Found({"ran": 1}))
     done = run([check(missing), passing], seed=1)
     assert done.passed
-    assert report.summary(done) == "1 check passed, 1 did not run"
+    assert report.summary(done).startswith("1 check passed, 1 did not run, of ")
 
 
 def test_every_bad_number_is_named_and_no_good_one() -> None:
@@ -230,6 +232,8 @@ def test_a_failure_decides_although_another_check_could_not_run() -> None:
 
 def invoked(monkeypatch: pytest.MonkeyPatch, *checks: Check, options: tuple[str, ...] = ()) -> Any:
     monkeypatch.setattr("protocols.audit.runner.chosen", lambda only: checks)
+    for module in ("runner", "report"):
+        monkeypatch.setattr(f"protocols.audit.{module}.all_checks", lambda: checks)
     return runner.invoke(app, ["audit", "--seed", "1", *options])
 
 

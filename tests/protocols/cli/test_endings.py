@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import os
@@ -15,9 +16,13 @@ from typing import Any, get_type_hints
 
 import pytest
 
+import dp.errors
+import secagg.errors
 from dp.errors import BudgetExceededError, DpError, LedgerCorruptError, LedgerError, UnknownBudgetError
+from protocols.cli import main
 from protocols.cli.app import app
-from protocols.cli.errors import ENDINGS
+from protocols.cli.errors import ENDINGS, exit_on_errors
+from protocols.service.connection import Connection, RequestRefusedError
 from secagg.errors import EncodingError, MalformedMessage, ParameterError, SecAggError, ThresholdError
 from tests.command_line import command_of, separating_runner
 
@@ -88,6 +93,61 @@ def test_every_command_ends_by_the_same_table(ending: Any, words: tuple[str, ...
     assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (4, "", "secagg: such [text]\n")
     with pytest.raises(ZeroDivisionError):  # what nobody foresaw stays a traceback
         ending(words, ZeroDivisionError())
+
+
+def test_a_missing_library_is_a_command_that_is_impossible_whoever_says_so(ending: Any) -> None:
+    for error in (secagg.errors.MissingDependencyError("such"), dp.errors.MissingDependencyError("such")):
+        assert ending(("params",), error).exit_code == 2
+
+
+def test_an_error_is_told_to_machines_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), exit_on_errors(as_json=True):
+        raise ThresholdError("two\nlines", needed=2, have=1)
+    assert capsys.readouterr().out == '{"error": "ThresholdError", "message": "two\\nlines"}\n'
+
+
+@pytest.mark.parametrize("name", ["typer", "rich.console", "click"])
+def test_without_the_extra_of_commands_it_is_named(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing() -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr("protocols.cli.prepare_streams", missing)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    told = f"secagg: the command needs {name.partition('.')[0]}: in a checkout of secagg, pip install '.[cli]'\n"
+    assert capsys.readouterr().err == told
+
+
+def test_another_module_that_is_missing_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("protocols.cli.prepare_streams", lambda: importlib.import_module("no_such_module"))
+    with pytest.raises(ModuleNotFoundError):
+        main()
+
+
+STORE = "none/store.db"
+BEGINNING = {
+    "serve": ["serve", "--forever", "--insecure-loopback", "--port", "0", "--store", STORE],
+    "join": ["join", "https://localhost:1", "--name", "a", "--state", "s", "--values", "v.json"],
+}
+
+
+@pytest.mark.parametrize("command", BEGINNING)
+def test_what_keeps_a_service_or_a_member_from_beginning_ends_with_2(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(self: Connection, name: str) -> None:
+        raise RequestRefusedError(403, "not-enrolled", "nobody's key")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Connection, "confirm", refused)
+    Path("v.json").write_text('{"v": [1]}')
+    outcome = separating_runner().invoke(app, [*BEGINNING[command], "--json"])
+    assert outcome.exit_code == 2, outcome.stderr
+    error = {"serve": "StoreError", "join": "RequestRefusedError"}[command]
+    assert json.loads(outcome.stdout)["error"] == error
 
 
 def test_every_error_on_purpose_has_an_exit_code() -> None:

@@ -215,18 +215,18 @@ SERVE = ["serve", "--insecure-loopback", "--port", "0", "--integers", "v:3:1", "
 JOIN = ["join", "https://localhost:1", "--name", "a", "--state", "state", "--values", "v.json"]
 WRONG = {
     "half a goal": ([*SERVE, "--epsilon", "1"], 2, "noise needs --epsilon, --delta and --budget"),
-    "a unit of nothing": ([*SERVE, "--unit", "record"], 2, "noise needs --epsilon, --delta and --budget"),
+    "a unit of nothing": ([*SERVE, "--unit", "record"], 2, "--unit is not read without --epsilon"),
     "no ledger": ([*SERVE, *GOAL, "--budget", "b"], 2, "is paid from the budget 'b': name its --ledger"),
-    "no such ledger": ([*SERVE, *GOAL, "--budget", "b", "--ledger", "none.db"], 3, "none.db"),
+    "no such ledger": ([*SERVE, *GOAL, "--budget", "b", "--ledger", "none.db"], 2, "none.db"),
     "no such budget": ([*SERVE, *GOAL, "--budget", "b", "--ledger", "ledger.db"], 2, "no budget 'b'"),
-    "a file": (["serve", "s.toml", *GOAL, "--budget", "b"], 2, "in a file it is private = {epsilon"),
+    "a file": (["serve", "s.toml", *GOAL, "--budget", "b"], 2, "are not read with a file of sessions"),
     "records without room": (
         ["serve", "--floats", "v:3:1", "--members", "20", *GOAL, "--budget", "b", "--unit", "record"],
         2,
         "give max_records",
     ),
     "half a demand": ([*JOIN, "--epsilon", "1"], 2, "needs both --epsilon and --delta"),
-    "rounds of nothing": ([*JOIN, "--rounds", "2"], 2, "--rounds and --unit are of a demand on noise"),
+    "rounds of nothing": ([*JOIN, "--rounds", "2"], 2, "--rounds is not read without --epsilon"),
     "a demand that is none": ([*JOIN, "--epsilon", "-1", "--delta", "1e-5"], 2, "epsilon"),
     "no rows": ([*JOIN, "--epsilon", "1", "--delta", "1e-5", "--unit", "record"], 2, "no NPZ, and no JSON"),
 }

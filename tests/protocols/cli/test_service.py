@@ -33,7 +33,7 @@ from protocols.service.store import Store
 from protocols.statistics import Query
 from secagg.errors import ParameterError, StateError
 from secagg.signatures import Identity
-from tests.command_line import separating_runner
+from tests.command_line import context_of, separating_runner
 from tests.protocols.service.places import certificates, free_port
 
 RUNNER = separating_runner()
@@ -99,6 +99,7 @@ def test_sessions_of_a_file_among_members_with_tables_and_votes(folder, capsys):
 
     def taking_part(number):
         join(
+            context_of("join"),
             url,
             NAMES[number - 1],
             folder / f"state-{number}",
@@ -114,7 +115,7 @@ def test_sessions_of_a_file_among_members_with_tables_and_votes(folder, capsys):
 
     with ThreadPoolExecutor(6) as pool:
         secured = {"port": port, "certificate": secure.chain, "key": secure.key, "as_json": True}
-        serving = pool.submit(serve, folder / "sessions.toml", side_by_side=True, **secured)
+        serving = pool.submit(serve, context_of("serve"), folder / "sessions.toml", side_by_side=True, **secured)
         err, until = "", time.monotonic() + 60
         while not ("votes: waits" in err and "ages: waits" in err):  # nobody comes before
             assert not serving.done()
@@ -137,7 +138,7 @@ def test_sessions_of_a_file_among_members_with_tables_and_votes(folder, capsys):
     assert count["value"] == len(ages)
     assert abs(mean["value"] - ages.mean()) <= mean["error"]
     # Asked once more of the same store, what has ended is printed again, and nobody is asked.
-    serve(folder / "sessions.toml", **secured)
+    serve(context_of("serve"), folder / "sessions.toml", **secured)
     again = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["session"] for line in again] == [ended["ages"]["session"], ended["votes"]["session"]]
 
@@ -175,11 +176,13 @@ def test_members_are_listed_revoked_and_get_new_keys(folder):
 JOIN = ["join", "https://localhost:1", "--name", "a", "--state", "state"]
 SERVE = ["serve", "--integers", "v:3:1", "--members", "5"]
 WRONG = {
-    "nothing to give": (JOIN, "there is nothing to give: name a --site, --values or --training"),
-    "a table without a site": ([*JOIN, "--values", "v.json", "--data", "v.csv"], "--data is the table of a --site"),
+    "nothing to give": (JOIN, "there is nothing to give: name a --site, --values, --training, or the --share"),
+    "a table without a site": ([*JOIN, "--values", "v.json", "--data", "v.csv"], "--data is not read without --site"),
     "no values": ([*JOIN, "--values", "none.json"], "none.json cannot be read"),
     "no site": ([*JOIN, "--site", "none.toml"], "none.toml cannot be read"),
-    "no sessions": ([*JOIN, "--values", "v.json", "--sessions", "0"], "--sessions is 0"),
+    "a demand that is none": ([*JOIN, "--values", "v.json", "--corrupt", "7"], "corrupt_fraction is 7.0"),
+    "a weight below zero": ([*JOIN, "--values", "v.json", "--weight", "-1"], "-1 is not in the range"),
+    "no sessions": ([*JOIN, "--values", "v.json", "--sessions", "0"], "0 is not in the range"),
     "no certificates": ([*JOIN, "--values", "v.json", "--ca", "none.pem"], "none.pem cannot be read"),
     "no address": (["join", "localhost", *JOIN[2:], "--values", "v.json"], "the service's address is 'localhost'"),
     "in clear": (["join", "http://localhost:1", *JOIN[2:], "--values", "v.json"], "must be such as https://"),
@@ -346,7 +349,15 @@ def test_what_a_members_function_prints_is_no_result(folder, monkeypatch, capsys
 
     monkeypatch.setattr("protocols.cli.join.run_until_told", runs)
     (folder / "talks.py").write_text("print('4711')\ndef f(terms):\n    return {}\n")
-    join("https://localhost:1", "a", folder / "state", training="talks:f", log_json=log_json, as_json=True)
+    join(
+        context_of("join"),
+        "https://localhost:1",
+        "a",
+        folder / "state",
+        training="talks:f",
+        log_json=log_json,
+        as_json=True,
+    )
     shown(Ended("ab" * 32, "votes", "completed"), True, out=sys.stdout)
     told = capsys.readouterr()
     assert (json.loads(told.out)["title"], told.err.count("4711")) == ("votes", 0 if log_json else 2)

@@ -153,7 +153,7 @@ def test_another_sum_than_the_pooled_one_ends_with_4(folder, monkeypatch):
         (["--mean", "age", "--bounds", "age:a:b"], "numbers"),
         (["--mean", "height", "--bounds", "height:0:3"], "no file has a column 'height': there are 'age', 'weight'"),
         (["--table", "sex,colour"], "no file has a column 'colour'"),
-        (["--count", "--explain", "--report", "page.html"], "leave one of them out"),
+        (["--count", "--explain", "--report", "page.html"], "--report is not read with --explain"),
         (["--mean", "sex", "--bounds", "sex:0:3"], "is no number"),
         (["--histogram", "age:0:120:6.5"], "bins"),
         (["--histogram", "age:0:120:inf"], "--histogram has '0,120,inf', but must have finite numbers"),
@@ -335,7 +335,7 @@ def test_less_noise_than_was_promised_ends_with_4(folder, monkeypatch):
     ("arguments", "text"),
     [
         (["--epsilon", "1"], "both --epsilon and --delta"),
-        ([*NOISE, "--two-rounds"], "leave --epsilon out"),
+        ([*NOISE, "--two-rounds"], "--two-rounds is not read with --epsilon"),
         ([*NOISE, "--skewness", "age", "--bounds", "age:0:120"], "skewness is not given with noise"),
     ],
 )
