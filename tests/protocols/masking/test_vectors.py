@@ -114,9 +114,6 @@ def rendered() -> str:
     return json.dumps(everything(), indent=1) + "\n"
 
 
-VECTORS = json.loads(PATH.read_text()) if PATH.exists() else everything()
-
-
 def test_the_committed_vectors_come_out_the_same():
     assert PATH.read_text() == rendered()
 
