@@ -12,9 +12,10 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from protocols.service import Hosted, Service
+from protocols.service import Connection, Hosted, Service
 from protocols.service.views import State
 from secagg.errors import ParameterError, StateError
+from secagg.signatures import Identity
 
 from . import places
 from .places import service_at
@@ -95,6 +96,17 @@ def test_authorities_are_a_list_of_hosts(tmp_path, kind, bad):
     more = {"insecure_loopback": True} if kind is Service else {}
     with pytest.raises(ParameterError, match=r"must be hosts, such as \['sums\.example:8443'\]"):
         kind(tmp_path / "service.db", authorities=bad, **more)
+    assert not (tmp_path / "service.db").exists()
+
+
+@pytest.mark.parametrize("bad", ["no", 1, None])
+def test_http_is_asked_for_by_true_and_nothing_else(tmp_path, bad):
+    for make in (
+        lambda: Service(tmp_path / "service.db", insecure_loopback=bad),
+        lambda: Connection("http://127.0.0.1:8443", Identity.generate(), insecure_loopback=bad),
+    ):
+        with pytest.raises(ParameterError, match=r"insecure_loopback is .*, but must be True or False"):
+            make()
     assert not (tmp_path / "service.db").exists()
 
 
