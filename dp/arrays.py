@@ -51,6 +51,6 @@ def finite(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     if not np.isfinite(floats).all():
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(floats))[0])
         raise PrivacyParameterError(
-            f"the value at index {index} is {floats[index]}; replace NaN and infinities by numbers first"
+            f"the value at index {index} is not finite; replace NaN and infinities by numbers first"
         )
     return floats

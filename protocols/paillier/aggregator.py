@@ -26,6 +26,7 @@ from ..core.listener import (
     PhaseClosed,
     PhaseOpened,
     SessionEnded,
+    Telling,
     Transition,
     ignore,
 )
@@ -134,6 +135,8 @@ class Aggregator(Collecting):
         Raises:
             MalformedMessage, AuthenticationFailed: the content is bad; the sender is out of this round.
             UnexpectedMessage: not this party's turn, another round's, or a second one that differs; nothing changes.
+
+        Any other exception, such as an interrupt in the middle of a sum, ends the round.
         """
         outcome = self.receive_many({sender: data})[sender]
         if isinstance(outcome, PeerError):
@@ -145,6 +148,8 @@ class Aggregator(Collecting):
 
         Returns:
             sender -> what came of its message, or why it was refused.
+
+        Any exception, such as an interrupt in the middle of a sum, ends the round where messages were being taken in.
         """
         outcomes: dict[str, Receipt | PeerError] = {}
         decoded: dict[str, Message | PeerError] = {}
@@ -153,8 +158,7 @@ class Aggregator(Collecting):
                 decoded[sender] = decode_any(data, max_bytes=self.parameters.max_message_bytes)
             except PeerError as error:
                 decoded[sender] = type(error)(error.reason, culprits={sender})
-        transitions: list[Transition] = []
-        with self._lock:
+        with Telling(self._listener) as transitions, self._lock:
             due: dict[int, Message] = {}
             for sender, message in decoded.items():
                 try:
@@ -165,15 +169,19 @@ class Aggregator(Collecting):
                         due[self._roster.number(sender)] = message
                 except PeerError as error:
                     outcomes[sender] = self._refuse(sender, error, transitions)
-            for number, refusal in (self.take_batch(due) if due else {}).items():
-                sender = self._roster.name(number)
-                outcomes[sender] = self._refuse(sender, refusal, transitions)
-            for number in due:
-                sender = self._roster.name(number)
-                if outcomes[sender] is Receipt.ACCEPTED:
-                    self._fingerprints[sender] = fingerprint(messages[sender])
-                    transitions.append(MessageAccepted(self._phase, sender, len(messages[sender])))
-        self._tell(transitions)
+            try:
+                for number, refusal in (self.take_batch(due) if due else {}).items():
+                    sender = self._roster.name(number)
+                    outcomes[sender] = self._refuse(sender, refusal, transitions)
+                for number in due:
+                    sender = self._roster.name(number)
+                    if outcomes[sender] is Receipt.ACCEPTED:
+                        self._fingerprints[sender] = fingerprint(messages[sender])
+                        transitions.append(MessageAccepted(self._phase, sender, len(messages[sender])))
+            except BaseException as error:  # an interrupt, too, must leave no contribution half added
+                self._abort()
+                transitions.append(SessionEnded(0, type(error).__name__, str(error)))
+                raise
         return outcomes
 
     def close_phase(self) -> None:
@@ -191,32 +199,29 @@ class Aggregator(Collecting):
             AggregatorPhase.CONTRIBUTIONS: self._request_openings,
             AggregatorPhase.OPENINGS: self._finish,
         }
-        transitions: list[Transition] = []
-        try:
-            with self._lock:
-                if self.ended:
-                    raise StateError(f"the round is {self._phase}")
-                phase, started, answered, missing = self._phase, time.perf_counter(), len(self._heard), self.awaited
-                try:
-                    steps[phase]()
-                except BaseException as error:  # an interrupt, too, must leave no phase half closed
-                    self._abort()
-                    if isinstance(error, PeerError):
-                        named = self.parameters.members.named(int(number) for number in error.culprits)
-                        error = type(error)(error.reason, culprits=named)
-                    transitions.append(SessionEnded(0, type(error).__name__, str(error)))
-                    raise error from None
-                self._phase = following = ORDER[ORDER.index(phase) + 1]
+        with Telling(self._listener) as transitions, self._lock:
+            if self.ended:
+                raise StateError(f"the round is {self._phase}")
+            phase, started, answered, missing = self._phase, time.perf_counter(), len(self._heard), self.awaited
+            try:
+                steps[phase]()
+                following = ORDER[ORDER.index(phase) + 1]
                 self._revealed = self._revealed or following is AggregatorPhase.OPENINGS
-                closing = time.perf_counter() - started
-                transitions.append(PhaseClosed(phase, answered, missing, started - self._opened, closing))
-                self._opened = time.perf_counter()
-                if following is AggregatorPhase.COMPLETED:
-                    transitions.append(SessionEnded(len(self._accepted)))
-                else:
-                    transitions.append(PhaseOpened(following, len(self._speakers)))
-        finally:
-            self._tell(transitions)
+                self._phase = following
+            except BaseException as error:  # an interrupt, too, must leave no phase half closed
+                self._abort()
+                if isinstance(error, PeerError):
+                    named = self.parameters.members.named(int(number) for number in error.culprits)
+                    error = type(error)(error.reason, culprits=named)
+                transitions.append(SessionEnded(0, type(error).__name__, str(error)))
+                raise error from None
+            closing = time.perf_counter() - started
+            transitions.append(PhaseClosed(phase, answered, missing, started - self._opened, closing))
+            self._opened = time.perf_counter()
+            if following is AggregatorPhase.COMPLETED:
+                transitions.append(SessionEnded(len(self._accepted)))
+            else:
+                transitions.append(PhaseOpened(following, len(self._speakers)))
 
     def dump(self) -> bytes:
         """Return all that is needed to go on in another process, what is to be sent included, but for the parameters.
@@ -316,10 +321,6 @@ class Aggregator(Collecting):
             transitions.append(ParticipantExcluded(self._phase, sender, type(error).__name__, error.reason))
         return type(error)(error.reason, culprits={sender})
 
-    def _tell(self, transitions: list[Transition]) -> None:
-        for transition in transitions:
-            self._listener(transition)
-
     def _abort(self) -> None:
-        self._phase = AggregatorPhase.ABORTED
+        self._phase, self._result = AggregatorPhase.ABORTED, None
         self.close()

@@ -140,20 +140,30 @@ class CommitteeMember(Role):
             raise rejected[contributor]
 
     def receive_batch(self, contributions: Mapping[int, Contribution]) -> dict[int, PeerError]:
-        """Check contributions and add the sound ones, cheaper together. Returns author -> why it was refused."""
+        """Check contributions and add the sound ones, cheaper together. Returns author -> why it was refused.
+
+        Raises:
+            StateError: contributions are not due; nothing changes.
+
+        Any other exception, such as an interrupt in the middle of the sum, ends the round for this member.
+        """
         with self._alone():
             if self.phase is not Phase.ENDORSED or self._sum is None:
                 raise StateError(f"contributions follow the endorsement, but the round is {self.phase.value}")
-            return add_contributions(
-                self.parameters,
-                self._sum,
-                self._commitments,
-                self._accepted,
-                contributions,
-                workers=self._workers,
-                elsewhere=self._elsewhere,
-                relayed=True,
-            )
+            try:
+                return add_contributions(
+                    self.parameters,
+                    self._sum,
+                    self._commitments,
+                    self._accepted,
+                    contributions,
+                    workers=self._workers,
+                    elsewhere=self._elsewhere,
+                    relayed=True,
+                )
+            except BaseException:  # an interrupt, too, must leave no contribution half added
+                self.close()
+                raise
 
     def close(self) -> None:
         """Give the round up, and end the worker processes."""

@@ -26,6 +26,7 @@ from secagg.signatures import Identity
 
 from ..core.framing import printable
 from ..core.machine import Receipt
+from ..core.numbers import boolean
 from ..masking.messages import VERSION
 from . import signing
 from .errors import ServiceError, is_refusal
@@ -99,7 +100,7 @@ class Connection:
         random: where nonces and the jitter of pauses come from.
 
     Raises:
-        ParameterError: the URL is none of a service, or the file cannot be read.
+        ParameterError: the URL is none of a service, the file cannot be read, or `insecure_loopback` is no boolean.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Connection:
             base = httpx.URL(url)
         except (httpx.InvalidURL, TypeError, ValueError):
             base = httpx.URL("")
+        insecure_loopback = boolean(insecure_loopback, "insecure_loopback")
         allowed = base.scheme == "https" or (base.scheme == "http" and insecure_loopback and base.host in LOOPBACK)
         if not allowed or not _HOST.fullmatch(base.host) or base.path.strip("/") or base.query or base.userinfo:
             raise ParameterError(

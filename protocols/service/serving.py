@@ -23,6 +23,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from secagg.errors import ParameterError, StateError
 
+from ..core.numbers import boolean
 from .connection import LOOPBACK
 from .handshakes import Handshakes
 from .hosting import Hosted, hosts_of
@@ -167,7 +168,7 @@ class Service(Hosted):
 
     Raises:
         ParameterError: the address is not loopback and there is no certificate; or files cannot be read; or authorities
-            are no hosts.
+            are no hosts; or `insecure_loopback` is no boolean.
         StoreError: the store cannot be used.
     """
 
@@ -186,6 +187,7 @@ class Service(Hosted):
     ) -> None:
         if (certificate is None) != (key is None):
             raise ParameterError("a certificate and its private key go together: give both")
+        insecure_loopback = boolean(insecure_loopback, "insecure_loopback")
         if certificate is None and not (insecure_loopback and host in LOOPBACK):
             raise ParameterError(
                 "without a certificate the service is served on loopback alone, and only if that is asked for in so "

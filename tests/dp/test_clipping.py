@@ -158,7 +158,7 @@ def test_conditional_rounding_wants_a_clipped_vector() -> None:
         clipping.conditionally_round([3.0, 4.0], 4.99999, 0.5)
     with pytest.raises(PrivacyParameterError, match="l2_norm"):
         clipping.conditionally_round([0.0], 0.0, 0.5)
-    with pytest.raises(PrivacyParameterError, match=r"index \(0, 1\) is inf"):
+    with pytest.raises(PrivacyParameterError, match=r"index \(0, 1\) is not finite"):
         clipping.conditionally_round([[1.0, math.inf]], 5.0, 0.5)
 
 

@@ -135,7 +135,7 @@ def test_grids_are_powers_of_two_that_floats_hold() -> None:
 
 def test_bad_entries_are_named_by_their_place() -> None:
     one = Sensitivity(1.0, Norm.L2, ADD)
-    with pytest.raises(PrivacyParameterError, match=r"index \(1, 0\) is nan"):
+    with pytest.raises(PrivacyParameterError, match=r"index \(1, 0\) is not finite"):
         mechanisms.gaussian([[1.0, 2.0], [math.nan, math.inf]], one, sigma=1.0)
     with pytest.raises(PrivacyParameterError, match="got float64"):
         mechanisms.discrete_gaussian_mechanism([1.0], one, sigma=1.0)

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from protocols.service import Hosted, Service
+from protocols.service import Connection, Hosted, Service
 from protocols.service.deadlines import Deadlines
 from protocols.service.jobs import prepared
 from protocols.service.session_file import Asked
@@ -22,6 +22,7 @@ from protocols.service.views import State
 from protocols.statistics import Number, Query, asked
 from protocols.statistics.release import ReleasePolicy
 from secagg.errors import ParameterError, StateError
+from secagg.signatures import Identity
 
 from . import places
 from .places import service_at
@@ -102,6 +103,17 @@ def test_authorities_are_a_list_of_hosts(tmp_path, kind, bad):
     more = {"insecure_loopback": True} if kind is Service else {}
     with pytest.raises(ParameterError, match=r"must be hosts, such as \['sums\.example:8443'\]"):
         kind(tmp_path / "service.db", authorities=bad, **more)
+    assert not (tmp_path / "service.db").exists()
+
+
+@pytest.mark.parametrize("bad", ["no", 1, None])
+def test_http_is_asked_for_by_true_and_nothing_else(tmp_path, bad):
+    for make in (
+        lambda: Service(tmp_path / "service.db", insecure_loopback=bad),
+        lambda: Connection("http://127.0.0.1:8443", Identity.generate(), insecure_loopback=bad),
+    ):
+        with pytest.raises(ParameterError, match=r"insecure_loopback is .*, but must be True or False"):
+            make()
     assert not (tmp_path / "service.db").exists()
 
 
