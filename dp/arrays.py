@@ -40,6 +40,8 @@ def _masks(values: Any) -> bool:
     """Tell whether a masked array is, or is in, what numpy has read: that is no text, and not nested deeper."""
     if isinstance(values, np.ma.MaskedArray):
         return True
+    if isinstance(values, memoryview):
+        return False
     return isinstance(values, Sequence) and any(_masks(part) for part in values if not isinstance(part, int | float))
 
 

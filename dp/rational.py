@@ -41,8 +41,8 @@ def positive(value: object, name: str) -> Fraction:
 def number(value: object, name: str, towards: float = math.nan) -> float:
     """Return `value` as a float: the nearest, or the next one `towards` 0 or infinity where it is none.
 
-    What noise must not exceed is rounded up, such as sensitivities and what was spent; noise and goals are rounded
-    down. Raises PrivacyParameterError unless the float is > 0, and finite.
+    Bounds are rounded up, such as sensitivities and what was spent; noise and goals are rounded down. Raises
+    PrivacyParameterError unless the float is > 0, and finite.
     """
     result = positive(value, name)
     try:

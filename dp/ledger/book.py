@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from ..errors import LedgerClockError, LedgerCorruptError, LedgerError, UnknownBudgetError
+from ..errors import LedgerClockError, LedgerCorruptError, LedgerError, PrivacyParameterError, UnknownBudgetError
 from .amounts import Amounts
 from .budgets import MICROSECOND, Budget, from_microseconds
 from .records import (
@@ -231,9 +231,10 @@ def terms_in(record: Record) -> Terms:
     """Return the terms that a create record holds; raise LedgerCorruptError if it holds none."""
     try:
         budget = Budget.from_plain(record.budget, record.facts()["terms"])
-    except UNREADABLE:
+    except UNREADABLE as error:
+        why = f": {error}" if isinstance(error, PrivacyParameterError) else ""
         raise LedgerCorruptError(
-            f"record {record.seq} holds no terms that this version reads", seq=record.seq
+            f"record {record.seq} holds no terms that this version reads{why}", seq=record.seq
         ) from None
     limit = record.amounts("limit")
     if len(limit) != len(budget.composition.counted):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -14,7 +15,7 @@ from ..errors import PrivacyParameterError
 from ..events import Event
 from ..rational import exact
 from ..sensitivity import Adjacency, Unit
-from .amounts import Number, read, spell, up
+from .amounts import GRID, Number, read, spell, up
 from .costs import ADJACENCY, Cost, check_adjacency, check_unit, floor_fraction, from_plain, relation_of, to_plain
 from .kinds import Composition, Kind, best_order
 from .records import LATEST
@@ -214,3 +215,11 @@ def _member(kind: type[StrEnum], value: object, what: str) -> StrEnum:
         return kind(value)  # type: ignore[arg-type]
     except ValueError:
         raise PrivacyParameterError(f"{what} = {value!r} must be one of {', '.join(kind)}") from None
+
+
+def as_before(budget: Budget) -> Budget:
+    """Return the terms as trails of before have them: a float delta that is converted at was rounded up, not down."""
+    before = copy(budget)
+    if budget.composition is not Composition.SUM:
+        object.__setattr__(before, "delta", budget.delta + Fraction(1, GRID))
+    return before

@@ -13,7 +13,7 @@ from ..sensitivity import Unit, check_count
 from . import views
 from .amounts import Amounts
 from .book import Account, Book, Terms, prepare
-from .budgets import Budget, check_name, to_microseconds
+from .budgets import Budget, as_before, check_name, to_microseconds
 from .checks import (
     actual_charge,
     check_kind,
@@ -161,7 +161,7 @@ class Ledger:
                 nothing = (0,) * len(limit)
                 account, terms = Account(0, nothing, nothing, 0), Terms(budget, limit, book.now)
                 book.append(RecordKind.CREATE, terms, account, "", {"terms": budget.plain(), "limit": spelled(limit)})
-            elif book.terms(budget.name).budget != budget:
+            elif book.terms(budget.name).budget not in (budget, as_before(budget)):
                 raise LedgerConflictError(
                     f"budget {budget.name!r} has other terms, and terms are fixed at creation; choose another name"
                 )

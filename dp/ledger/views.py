@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
 
-from ..errors import LedgerCorruptError
+from ..errors import LedgerCorruptError, PrivacyParameterError
 from ..sensitivity import float_above
 from .amounts import Amounts, fraction, plus
 from .book import Account, Book, Terms
@@ -136,9 +136,10 @@ def reservation(terms: Terms, opened: Record, closed: Record | None) -> Reservat
             int((ending.get("participants") or facts["participants"])["count"]),
             str(ending.get("reason", "")),
         )
-    except UNREADABLE:
+    except UNREADABLE as error:
+        why = f": {error}" if isinstance(error, PrivacyParameterError) else ""
         raise LedgerCorruptError(
-            f"record {opened.seq} or its end is not what this version writes", seq=opened.seq
+            f"record {opened.seq} or its end is not what this version writes{why}", seq=opened.seq
         ) from None
 
 

@@ -30,14 +30,13 @@ class Participants:
     __slots__ = ("_keys", "_names", "_numbers")
 
     def __init__(self, names: Iterable[str] | Mapping[str, bytes]) -> None:
-        given = list(names)
+        given = [str.__str__(name) if isinstance(name, str) else name for name in names]  # numpy's are written nowhere
         for name in given:
             if not isinstance(name, str) or not name.isprintable() or not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
                 raise ParameterError(
                     f"a participant's name is {str(name)[:50]!r}, but must be printable text of 1 to {MAX_NAME_BYTES} "
                     "bytes"
                 )
-        given = list(map(str, given))  # numpy's texts are written nowhere
         keys = dict(zip(given, names.values(), strict=True)) if isinstance(names, Mapping) else {}
         if len(set(given)) != len(given):
             twice = next(name for name in given if given.count(name) > 1)

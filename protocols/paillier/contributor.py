@@ -61,7 +61,7 @@ def encrypt_update(
     if residues.size != parameters.length:
         raise EncodingError(f"an update has {residues.size} numbers, but must have {parameters.length}")
     if not parameters.weighted and weight != 1:
-        raise EncodingError(f"weight is {weight}, but must be 1 where max_weight is: raise that for everyone")
+        raise EncodingError("this round is not weighted: leave the weight 1, or raise max_weight for everyone")
     if parameters.weighted:
         residues = np.append(residues, residues.dtype.type(weight))
     lanes, context = parameters.lanes, parameters.knowledge_context(parameters.contributors.number(name))

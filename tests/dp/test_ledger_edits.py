@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from dp.errors import LedgerCorruptError, LedgerError, PrivacyParameterError
-from dp.events import Event, GaussianEvent, Repeated
+from dp.events import Event, FixedSizeSampled, GaussianEvent, Repeated
 from dp.ledger import Budget, Composition, Cost, Ledger
 from dp.ledger.book import terms_in
 from dp.ledger.records import GENESIS, Record, RecordKind, chained
@@ -108,6 +108,14 @@ def test_terms_that_nobody_can_have_written_are_corrupt(changed):
     assert terms_in(record(good)).budget == budget
     with pytest.raises(LedgerCorruptError, match="holds no terms"):
         terms_in(record(json.dumps({"terms": terms | changed, "limit": ["1"]})))
+
+
+def test_terms_that_are_refused_by_now_say_why():
+    event = FixedSizeSampled(5, 10, GaussianEvent(9.0, Adjacency.REPLACE_ONE))
+    budget = Budget("b", 9, "1e-6", adjacency="replace-one", composition="releases", event=event, unit="record")
+    terms = json.loads(json.dumps(budget.plain()).replace("replace-one", "add-remove"))
+    with pytest.raises(LedgerCorruptError, match=r"no terms that this version reads: .*replace-one"):
+        terms_in(record(json.dumps({"terms": terms, "limit": ["1"]})))
 
 
 def nested(depth: int) -> Event:

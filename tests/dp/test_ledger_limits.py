@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
 from dp.accounting import epsilon_of
-from dp.errors import LedgerCorruptError, PrivacyParameterError
+from dp.errors import LedgerConflictError, LedgerCorruptError, PrivacyParameterError
 from dp.events import ApproximateEvent, Event, GaussianEvent, LaplaceEvent, PoissonSampled, Repeated
+from dp.ledger import Ledger
 from dp.ledger.budgets import Budget
 from dp.ledger.compositions import MOST_RELEASES, charge_of, gives, limit_of
 from dp.ledger.costs import Cost
@@ -88,6 +90,16 @@ def test_a_delta_that_is_converted_at_is_never_raised(composition: Composition) 
         budget_for("b", GaussianEvent(9.0, ADD), 3, 1e-40)
     spent_from = Budget("b", 1.0, 1e-40, adjacency=ADD)
     assert charge_of(spent_from, Cost(0.5, 1e-40, adjacency=ADD)) <= limit_of(spent_from)
+
+
+def test_a_budget_whose_delta_was_rounded_up_before_is_there_already(tmp_path: Path) -> None:
+    terms = {"adjacency": ADD, "composition": Composition.GAUSSIAN}
+    rounded_up = Budget("b", 1.0, 1e-6, **terms).delta + Fraction(1, 10**30)
+    with Ledger.open(tmp_path / "ledger", create=True) as ledger:
+        ledger.create(Budget("b", 1.0, rounded_up, **terms))
+        ledger.create(Budget("b", 1.0, 1e-6, **terms))
+        with pytest.raises(LedgerConflictError):
+            ledger.create(Budget("b", 1.0, rounded_up + Fraction(1, 10**30), **terms))
 
 
 def test_a_delta_that_no_release_keeps_gives_a_budget_of_none() -> None:

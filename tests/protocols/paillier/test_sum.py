@@ -233,7 +233,7 @@ def test_a_weight_that_no_values_bear_is_an_error_and_not_a_wrong_mean(weight: i
 
 
 def test_weights_that_are_not_summed_are_refused() -> None:
-    with pytest.raises(EncodingError, match="weight is 0, but must be 1"):
+    with pytest.raises(EncodingError, match="not weighted"):
         Session(make_parameters(3)).contributors[1].commit(update(1), noise(), weight=0)
 
 
