@@ -25,7 +25,7 @@ from ..groups import Groups, PastDraws, Terms, member_policy
 from ..masking.policy import ClientPolicy
 from .announcement import Announcement, node_id_of, pack_node_ids, participants_of
 from .answered import folder_of
-from .durable import alone, make, noting, settle_folder
+from .durable import alone, make, noting
 from .envelope import RECORD
 
 KEPT_GROUPS = 100
@@ -110,7 +110,6 @@ class Draws:
         """Have it on the disk; raise OSError if that fails."""
         kept = _Kept(self.past.dump(), tuple(self._groups.values())[-KEPT_GROUPS:])
         write_whole(self._path, encode_state(kept), mode=0o600)
-        settle_folder(self._path.parent)
 
 
 def data_of(run_id: int) -> str:

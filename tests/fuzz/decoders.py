@@ -99,6 +99,7 @@ NOT_FROM_OUTSIDE = {
     "protocols.audit.checks.freshness": "what the library has drawn",
     "protocols.audit.checks.known_answers": "the same vectors",
     "protocols.audit.replay.noisy_statistics": "the same vectors",
+    "protocols.audit.replay.derived": "the same vectors",
     "protocols.audit.replay.operations": "the same vectors",
     "protocols.audit.replay.group_operations": "the same vectors",
     "protocols.audit.replay.hierarchy_operations": "the same vectors",

@@ -144,9 +144,8 @@ def test_what_is_noted_beyond_a_demand_is_refused(tmp_path):
         charge(node, SESSION, DEMAND)
 
 
-@pytest.mark.parametrize("rounds", [2**64, 10**30])
-def test_demands_for_more_rounds_than_there_will_be_are_charged(tmp_path, rounds):
-    node, demand = {"secagg-answered": str(tmp_path)}, PrivacyDemand(8.0, 1e-5, rounds=rounds)
+def test_demands_for_more_rounds_than_there_will_be_are_charged(tmp_path):
+    node, demand = {"secagg-answered": str(tmp_path)}, PrivacyDemand(8.0, 1e-5, rounds=2**53)
     charge(node, SESSION, demand)
     check_left(node, demand)
 
