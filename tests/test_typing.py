@@ -54,7 +54,7 @@ def complaints(lines: list[str], folder: Path) -> dict[int, str]:
     command = [sys.executable, "-m", "mypy", str(program)]  # from here, where there may be a cache
     outcome = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)  # noqa: S603
     assert outcome.returncode == 1, outcome.stdout + outcome.stderr  # 2: it could not run
-    found = re.findall(r"^\S*program\.py:(\d+): error: (.*)$", outcome.stdout, re.MULTILINE)
+    found = re.findall(r"^.*program\.py:(\d+): error: (.*)$", outcome.stdout, re.MULTILINE)
     return {int(number): text for number, text in found}
 
 

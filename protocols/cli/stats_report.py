@@ -69,7 +69,7 @@ def report_page(query: Query, asked: QueriedSites, levels_read: Sequence[str] = 
     for finding in answer.findings:
         if isinstance(finding.value, Mapping):
             title = f"{finding.statistic} of {name_of(finding)}"
-            parts.append(_shown(title, _picture(finding, title), grids_of(finding.value), finding.n))
+            parts.append(_shown(title, _picture(finding, title), grids_of(finding.value, finding.reason), finding.n))
     parts.append(_section("What it cost, and what is seen of whom", page.facts(_costs(asked)) + _about(_SERVER)))
     return page.document(f"Statistics of {query.dataset}", "\n".join(parts), _STYLE)
 

@@ -64,7 +64,7 @@ def show_findings(findings: Sequence[Finding], console: Console) -> bool:
     for finding in findings:
         if isinstance(finding.value, Mapping):
             console.print(Text(f"\n{finding.statistic} of {name_of(finding)}"))
-            for grid in grids_of(finding.value):
+            for grid in grids_of(finding.value, finding.reason):
                 gone = gone or any(None in row for row in grid.rows)
                 console.print(_table(grid))
     return gone

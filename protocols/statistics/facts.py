@@ -63,7 +63,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None  # JSON has no infinity
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        parts = {
+            key: upwards(each) if key == "error" and isinstance(each, Fraction) else each for key, each in value.items()
+        }
+        return {str(key): _plain(each) for key, each in parts.items()}
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     return value

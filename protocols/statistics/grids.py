@@ -71,8 +71,10 @@ def count(value: Any) -> str | None:
     return None if value is None else f"{value:,}"
 
 
-def grids_of(value: Mapping[str, Any]) -> list[Grid]:
-    """Return the tables of a finding of several parts."""
+def grids_of(value: Mapping[str, Any], reason: str | Mapping[str, str] | None = None) -> list[Grid]:
+    """Return the tables of a finding of several parts, from its value and the reason why parts have none."""
+    if isinstance(reason, Mapping):
+        value = {**value, **{name: f"undefined: {why}" for name, why in reason.items()}}
     named = named_counts(value)
     rows: list[tuple[str | None, ...]]
     match value:

@@ -63,7 +63,8 @@ def _cells(query: Query, table: Table, length: int) -> Iterator[tuple[tuple[str,
     group, summed = everyone, np.ones(length, dtype=np.bool_)
     if query.group_by is not None:
         group, names = table.codes[query.group_by], query.levels(query.group_by).names
-        summed = np.array([name in query.groups for name in names])[group]
+        told = frozenset(query.groups)
+        summed = np.array([name in told for name in names])[group]
     yield (), everyone
     yield (), group
     for one in once(query.statistics):

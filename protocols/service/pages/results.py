@@ -65,7 +65,7 @@ def _findings(results: Sequence[Any]) -> Iterator[str]:
             title = f"{finding.statistic} of {name_of(finding)}"
             of = f' <small class="dim">of {finding.n:,} records</small>' if finding.n is not None else ""
             yield f"<h3>{escape(title)}{of}</h3>"
-            grids = _grids(finding.value)
+            grids = _grids(finding)
             yield _all_hidden(finding, grids) or "".join(tables.html(grid, title) for grid in grids)
     hidden = {rule for each in findings for rule in rules_of(each.suppressed)}
     if hidden:
@@ -90,11 +90,11 @@ def _row(finding: Finding) -> tuple[str, ...]:
     return name, number(finding.value), f"{float(finding.error):.2g}" if finding.error else "0", ends, n
 
 
-def _grids(value: Mapping[str, Any]) -> list[Grid]:
+def _grids(finding: Finding) -> list[Grid]:
     try:
-        return grids_of(value)
+        return grids_of(finding.value, finding.reason)
     except (KeyError, TypeError, ValueError, IndexError):  # a form that a later release gives
-        return [Grid((), tuple((key, _text(each)) for key, each in value.items()))]
+        return [Grid((), tuple((key, _text(each)) for key, each in finding.value.items()))]
 
 
 def _list(name: str, values: Any) -> str:

@@ -521,7 +521,8 @@ def test_a_part_that_the_data_do_not_have_takes_no_other_along(one, data, define
     assert [found.value[name] for name in undefined] == [None] * len(undefined)
     assert (found.reason, found.suppressed) == (undefined, dict.fromkeys(undefined, Rule.UNDEFINED))
     assert finding_facts(found)["reason"] == undefined
-    assert grids_of(found.value)
+    texts = [text for grid in grids_of(found.value, found.reason) for row in grid.rows for text in row]
+    assert texts.count(f"undefined: {next(iter(undefined.values()))}") == len(undefined)
 
 
 def test_an_error_without_bound_is_null_in_json_and_no_zero_on_a_page():
