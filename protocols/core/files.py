@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
+
+_CANNOT_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES)
+"""Of mounts that sync no folders, and of folders that may be written and not read."""
 
 
 def write_whole(path: Path, data: bytes | str, *, mode: int = 0o644, new: bool = False) -> None:
@@ -20,6 +24,19 @@ def write_whole(path: Path, data: bytes | str, *, mode: int = 0o644, new: bool =
         FileExistsError: it is there, and must be new.
         OSError: it cannot be written, and what was there is as it was; or that it was replaced could not be synced.
     """
+    put(path, data, mode=mode, new=new)
+    try:
+        sync(path.parent)
+    except OSError as error:
+        if error.errno in _CANNOT_SYNC:
+            return
+        if new:
+            path.unlink(missing_ok=True)  # as there was none
+        raise
+
+
+def put(path: Path, data: bytes | str, *, mode: int, new: bool) -> None:
+    """Write a file as `write_whole`, but for that it is in its place, which may be undone by a power cut."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -31,18 +48,12 @@ def write_whole(path: Path, data: bytes | str, *, mode: int = 0o644, new: bool =
             os.link(draft, path)  # which, unlike a rename, overwrites nothing
         else:
             draft.replace(path)
-        try:
-            _sync(path.parent)
-        except OSError:
-            if new:
-                path.unlink(missing_ok=True)  # as there was none
-            raise
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _sync(folder: Path) -> None:
-    """Put on the disk which files a folder holds, or one that was put in place could be gone after a power cut."""
+def sync(folder: Path) -> None:
+    """Put on the disk which files a folder holds, where that is had; raise OSError where it cannot be done."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import secrets
 from pathlib import Path
 from typing import Protocol, final
 
 from secagg.errors import StateError
+
+from ..core.files import put, sync
 
 VERSION = 1
 
@@ -49,7 +50,9 @@ class KeyUse:
         """
         record = {"version": VERSION, "key": key_digest.hex(), "member": member, "session": session.hex()}
         try:
-            self._write_new(json.dumps(record) + "\n")
+            with contextlib.suppress(FileExistsError):  # of one that may not have come so far that its name is durable
+                put(self.path, json.dumps(record) + "\n", mode=0o600, new=True)
+            sync(self.path.parent)
             found = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise StateError(f"{self.path} cannot tell what the key share was used for: {error}") from None
@@ -61,23 +64,3 @@ class KeyUse:
                 "one: deal a new key for each session, or one for many, under which contributors prove what they know"
             )
         raise StateError(f"{self.path} is of another key share, or damaged: give each share a file of its own")
-
-    def _write_new(self, text: str) -> None:
-        """Write the file, durably and as a whole, unless there is one."""
-        draft = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
-        try:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(descriptor)
-            os.link(draft, self.path)  # which, unlike a rename, overwrites nothing
-        except FileExistsError:
-            pass  # whoever made it may not have come so far that its name is durable
-        finally:
-            draft.unlink(missing_ok=True)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,6 +69,7 @@ def test_a_plot_that_cannot_be_written_is_told_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(os.name != "posix", reason="folders are synced on POSIX alone")
 @pytest.mark.parametrize("new", [False, True])
 def test_that_a_file_is_in_its_place_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new: bool) -> None:
     """A rename that is not would be undone by a power cut."""
@@ -80,3 +82,18 @@ def test_that_a_file_is_in_its_place_is_on_the_disk(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "fsync", fsync)
     write_whole(tmp_path / "file", "text", new=new)
     assert synced == [False, True]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are synced on POSIX alone")
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES, errno.EIO])
+def test_a_mount_that_syncs_no_folders_takes_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Where the disk fails it takes none."""
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, "no")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="no") if code == errno.EIO else nullcontext():
+        write_whole(tmp_path / "file", "text", new=True)
+    assert (tmp_path / "file").exists() == (code != errno.EIO)
