@@ -29,7 +29,7 @@ from . import signing
 from .desk import Desk
 from .errors import NoResultError, NotInvitedError, ReplayedRequestError, StoreError, UnknownSessionError
 from .forms import read_awaited, read_form, read_refusal
-from .limits import MAX_BODY_SECONDS, Bodies, Limiter, Limits, Rate, Refusal, Refused
+from .limits import MAX_BODY_SECONDS, Bodies, Limiter, Limits, Rate, Refusal, Refused, as_json, fault_of, full
 from .members import EnrolmentError, Member, Members, RevokedMemberError, UnknownMemberError
 from .signing import Signed, authority_of
 from .together import Together
@@ -125,6 +125,7 @@ class Requests:
             Route("/v1/sessions/{session}/refusal", self._signed(self._refuse, MAX_FORM_BYTES), methods=["POST"]),
         ]
         handlers: dict[Any, Any] = {Refusal: self._tell} | dict.fromkeys(KINDS, self._tell_error)
+        handlers[Exception] = _tell_fault
         app = Starlette(routes=[*own, *routes], exception_handlers=handlers, lifespan=lifespan)
         app.router.redirect_slashes = False
 
@@ -191,8 +192,15 @@ class Requests:
             self._check_wire(wire)
             with contextlib.ExitStack() as held:
                 stated = int(request.headers.get("content-length", 0))
-                came = held.enter_context(self._bodies.receiving(member.name, stated)) if most is None else _forget
-                body = await self._body(request, signed, most, came)
+                try:
+                    async with asyncio.timeout(None) as until:
+                        came: Callable[[int], None] = _forget
+                        if most is None:
+                            cut = functools.partial(until.reschedule, 0.0)  # long ago: it ends at once
+                            came = held.enter_context(self._bodies.receiving(member.name, stated, cut))
+                        body = await self._body(request, signed, most, came)
+                except TimeoutError:
+                    raise full() from None
                 late = self._clock() - signed.created > MAX_BODY_SECONDS
                 if most is None and late:  # which may have taken long
                     raise Refusal("too-slow", "the body came too long after it was signed: sign it anew")
@@ -411,6 +419,12 @@ class Requests:
     async def _result(self, asked: Asked) -> Response:
         result = await self.desk.result(asked.member.name, asked.request.path_params["session"])
         return Response(result, media_type="application/json")
+
+
+async def _tell_fault(request: Request, error: Exception) -> Response:
+    """Tell of a fault as the service tells all; it is raised again after that, and counted in the `Limiter`."""
+    fault = fault_of(error)
+    return Response(as_json(fault), fault.status_code, media_type="application/json")
 
 
 def _forget(size: int) -> None:

@@ -55,7 +55,8 @@ class Limits:
             most.
         least_bytes_a_second: of a body.
         max_bodies_bytes: of all members' bodies, as far as they have come, that are being read, or were and wait to be
-            looked at; more wait for others to end. What is stated counts nothing.
+            looked at. One body alone may have more. Of others, those are refused of which the fewest bytes have come;
+            what is stated counts nothing.
         connections: in all.
         connections_a_peer: from one address, or one /64 network of IPv6. Behind a proxy all come from its address.
         handshakes_a_second: connections that are begun from one such address, before any byte of them is read.
@@ -116,42 +117,74 @@ class Refused:
         self.told(kind)
 
 
+@dataclass(eq=False)
+class _Coming:
+    """A body of a member's: how many bytes are to come, how many have, and what ends its request."""
+
+    name: str
+    length: int
+    cut: Callable[[], object]
+    size: int = 0
+
+
 class Bodies:
     """What has come of members' bodies, until they are let go of: many, side by side, would fill memory."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._came: Counter[str] = Counter()
+        self._coming: list[_Coming] = []
 
     @contextlib.contextmanager
-    def receiving(self, name: str, length: int) -> Iterator[Callable[[int], None]]:
+    def receiving(self, name: str, length: int, cut: Callable[[], object]) -> Iterator[Callable[[int], None]]:
         """Enter the time for which a member's body is held; what is returned counts the bytes that have come.
 
         Both raise Refusal where there is no room, for `length` bytes or those that came. What is stated and does not
-        come takes no room from others.
+        come takes no room from others. Where bytes that come find none, the body gives way of which the fewest have
+        come, or bodies well under way would end each other: another one's `cut` is called, which is to end it.
         """
-        own = 0
+        own = _Coming(name, length, cut)
+        self._check_member(own, length)
+        if 0 < self._total() > self._limits.max_bodies_bytes - length:
+            raise full()
+        self._coming.append(own)
 
         def came(size: int) -> None:
-            nonlocal own
-            self._check_room(name, size)
-            self._came[name] += size
-            own += size
+            self._check_member(own, size)
+            self._make_room(own, size)
+            own.size += size
 
-        self._check_room(name, length)
         try:
             yield came
         finally:
-            self._came[name] -= own
-            if not self._came[name]:
-                del self._came[name]
+            self._let_go(own)
 
-    def _check_room(self, name: str, size: int) -> None:
-        if self._came[name] and self._came[name] + size > self._limits.max_body_bytes:
-            raise Refusal("too-many", f"{name} is sending another answer: wait and try again")
-        total = self._came.total()
-        if total > 0 and total + size > self._limits.max_bodies_bytes:
-            raise Refusal("too-many", "too much is being received: wait and try again")
+    def _total(self) -> int:
+        return sum(each.size for each in self._coming)
+
+    def _check_member(self, own: _Coming, size: int) -> None:
+        before = sum(each.size for each in self._coming if each.name == own.name)
+        if before and before + size > self._limits.max_body_bytes:
+            raise Refusal("too-many", f"{own.name} is sending another answer: wait and try again")
+
+    def _make_room(self, own: _Coming, size: int) -> None:
+        if own not in self._coming:  # it was cut, and its task has not heard of that
+            raise full()
+        while own.size < (total := self._total()) and total + size > self._limits.max_bodies_bytes:
+            unfinished = (each for each in self._coming if 0 < each.size < each.length and each is not own)
+            least = min(unfinished, key=lambda each: each.size, default=own)
+            if least.size >= own.size:
+                raise full()
+            self._let_go(least)
+            least.cut()
+
+    def _let_go(self, body: _Coming) -> None:
+        with contextlib.suppress(ValueError):  # it was cut
+            self._coming.remove(body)
+
+
+def full() -> Refusal:
+    """Return what is told to whoever has no room."""
+    return Refusal("too-many", "too much is being received: wait and try again")
 
 
 class Rate:
@@ -235,9 +268,10 @@ class Limiter:
         try:
             await self._app(scope, body.receive, answered)
         except Exception as error:  # a fault of ours, whose text and trace may hold anything
-            fault = Refusal("internal", f"an internal error: {type(error).__name__}")
+            fault = fault_of(error)
             self._refused.count(fault.kind)
-            self._refused.failed(fault.detail)
+            with contextlib.suppress(Exception):  # such as a standard error that was closed
+                self._refused.failed(fault.detail)
             if not begun:
                 await _answer(fault, answered)
 
@@ -325,6 +359,11 @@ async def _answer(refusal: Refusal, send: Send) -> None:
     headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": refusal.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def fault_of(error: Exception) -> Refusal:
+    """Return what is told of a fault of the service's own."""
+    return Refusal("internal", f"an internal error: {type(error).__name__}")
 
 
 def as_json(refusal: Refusal) -> bytes:

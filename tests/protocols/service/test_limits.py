@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+from functools import partial
 
 import httpx
 import pytest
@@ -408,7 +409,7 @@ def test_who_was_revoked_while_its_body_came_is_refused(tmp_path):
             return answer
 
     def mallory_is_unread(service):
-        return "mallory" not in service.requests._bodies._came
+        return not any(each.name == "mallory" and each.size for each in service.requests._bodies._coming)
 
     found, _ = played(play, tmp_path)
     assert found.startswith(b"HTTP/1.1 403")
@@ -441,18 +442,80 @@ def test_answers_that_wait_to_be_looked_at_are_counted(tmp_path):
 def test_what_is_stated_and_does_not_come_keeps_nobody_waiting():
     bodies = Bodies(Limits(max_body_bytes=100, max_bodies_bytes=150))
     with contextlib.ExitStack() as held:
-        silent = [held.enter_context(bodies.receiving(f"{number}", 100)) for number in range(8)]
-        with bodies.receiving("honest", 100) as came:
+        silent = [held.enter_context(bodies.receiving(f"{number}", 100, never)) for number in range(8)]
+        with bodies.receiving("honest", 100, never) as came:
             came(100)
             silent[0](50)
             with pytest.raises(Refusal, match="too much"):
                 silent[1](1)
-            with pytest.raises(Refusal, match="too much"), bodies.receiving("late", 10):
+            with pytest.raises(Refusal, match="too much"), bodies.receiving("late", 10, never):
                 pass
         silent[0](50)
         with pytest.raises(Refusal, match="another answer"):
             silent[0](1)
-    assert not bodies._came
+    assert not bodies._coming
+
+
+def test_a_body_alone_may_have_more_than_all_together():
+    """It is refused for ever otherwise, since each try of its ends where the one before did."""
+    bodies = Bodies(Limits(max_bodies_bytes=50))
+    with bodies.receiving("one", 60, never) as came:
+        for _ in range(6):
+            came(10)
+        with pytest.raises(Refusal, match="too much"), bodies.receiving("other", 10, never):
+            pass
+
+
+def test_where_there_is_no_room_the_body_gives_way_of_which_least_has_come():
+    bodies = Bodies(Limits(max_bodies_bytes=160))
+    cut = []
+    with contextlib.ExitStack() as held:
+        one, two, late, whole = (
+            held.enter_context(bodies.receiving(name, length, partial(cut.append, name)))
+            for name, length in (("one", 100), ("two", 100), ("late", 100), ("whole", 10))
+        )
+        whole(10)
+        one(70)
+        two(60)
+        late(20)
+        two(10)  # which would be too much
+        assert cut == ["late"]
+        with pytest.raises(Refusal, match="too much"):
+            late(1)
+        with pytest.raises(Refusal, match="too much"):
+            two(20)
+        assert cut == ["late"]
+    assert not bodies._coming
+
+
+def test_a_body_that_gives_way_to_another_is_refused_at_once(tmp_path):
+    async def play(service):
+        async with (
+            raw_member(service, certificates(), "late") as late,
+            raw_member(service, certificates(), "early") as early,
+        ):
+            bodies = service.requests._bodies
+            _, first = await dial(service)
+            first.write(letter_head(early, 90_000) + b"x" * 60_000)
+            while bodies._total() < 60_000:
+                await asyncio.sleep(0.01)
+            reader, second = await dial(service)
+            second.write(letter_head(late, 40_000) + b"x" * 39_000)
+            while bodies._total() < 99_000:
+                await asyncio.sleep(0.01)
+            first.write(b"x" * 20_000)
+            answer = await said(reader)
+            assert bodies._total() == 80_000
+            first.close()
+            second.close()
+            return answer
+
+    found, _ = played(play, tmp_path, max_bodies_bytes=100_000)
+    assert found == (503, "too-many")
+
+
+def never():
+    raise AssertionError("it is cut off")
 
 
 @pytest.mark.parametrize(("came", "most"), [(0, 540.0), (100, 540.0), (1 << 30, 0.1)])
@@ -486,6 +549,29 @@ def test_a_fault_of_the_services_own_is_counted_and_told_by_its_class():
         {"error": "internal", "reason": "an internal error: KeyError"},
     )
     assert (refused.counts, told) == ({"internal": 1}, ["an internal error: KeyError"])
+
+
+@pytest.mark.parametrize(("name", "path"), [("terms", SESSION), ("next_letter", "/v1/letters?after=0&wait=1")])
+def test_a_fault_is_told_in_the_same_way_whatever_the_route(tmp_path, monkeypatch, name, path):
+    """Also where nobody is left to read of it: what tells the operator fails, too."""
+
+    def broken(*arguments, **more):
+        raise KeyError("a secret")
+
+    async def play(service):
+        async with raw_member(service, certificates(), "member") as member:
+            monkeypatch.setattr(service.desk, name, broken)
+            monkeypatch.setattr(service.refused, "failed", broken)
+            return await member.send("GET", path)
+
+    async def run():
+        with service_at(tmp_path, certificates()) as service:
+            async with service.serving():
+                return await play(service), dict(service.refused.counts)
+
+    answer, counts = asyncio.run(run())
+    assert (answer.status_code, answer.json()) == (500, {"error": "internal", "reason": "an internal error: KeyError"})
+    assert counts == {"internal": 1}
 
 
 def test_a_port_that_reaches_two_addresses_of_the_host_leaves_nothing_counted():
