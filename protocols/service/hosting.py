@@ -207,7 +207,9 @@ class Hosted:
         session = await asyncio.to_thread(self.begun, name, asked)
         if session is None:
             async with self.gathered(name, asked, told) as members:
-                await asyncio.to_thread(lambda: self.store.add(prepared(asked.spec(members), job=name, number=0)))
+                await asyncio.to_thread(
+                    lambda: self.store.add(prepared(asked.spec(members), job=name, number=0), last=True)
+                )
             session = await asyncio.to_thread(self.begun, name, asked)
         return await self.desk.wait(session or "")
 

@@ -166,11 +166,13 @@ class Asked:
         release = None if self.query is None else self.release or ReleasePolicy()
         now = _ordered(self.deadlines, release, self.results_to)
         begun = _ordered(orders.deadlines, orders.release, results_to)
+        if self.training is not None:  # whose next rounds have the deadlines that are asked for now
+            begun = {"results_to": begun["results_to"]}
         other = [f"{name} {value}" for name, value in begun.items() if now.get(name) != value]
         if other:
             raise ParameterError(
-                f"session {self.title!r:.60} was begun under other terms ({', '.join(other)}): end it, or take another "
-                "title"
+                f"session {self.title!r:.60} was begun under other terms ({', '.join(other)}): take another title, "
+                "and end that one if it still runs"
             )
 
     @property

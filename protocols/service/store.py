@@ -107,12 +107,13 @@ class Store(Database):
             of = "pg_get_serial_sequence(:letters, 'id')"
             connection.execute(text(f"SELECT setval({of}, greatest(:least, nextval({of})))"), facts)
 
-    def add(self, new: NewSession, *, after: str | None = None) -> bool:
+    def add(self, new: NewSession, *, after: str | None = None, last: bool = False) -> bool:
         """Keep a session; whoever owns it next begins it. Return whether it is new: a job's number is used once.
 
         Args:
             new: the session.
             after: the session of the same job that it follows.
+            last: none follows it.
 
         Raises:
             ParameterError: the session was there before, and not as this number of the job.
@@ -123,6 +124,7 @@ class Store(Database):
             }
             values |= {"names": msgspec.json.encode(new.names).decode(), "orders": new.orders.decode()}
             values |= {"id": new.session, "job": new.job, "number": new.number, "state": State.RUNNING.value}
+            values["followed"] = last
             made = self.added(connection, SESSIONS, values | {"created": self.now(connection)})
             if made:
                 contents = {"session": new.session, "terms": new.terms, "dump": new.dump}

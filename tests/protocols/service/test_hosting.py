@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
+from protocols.inputs.vectors import IntegerVector
 from protocols.service import Connection, Hosted, Service
 from protocols.service.deadlines import Deadlines
 from protocols.service.jobs import prepared
@@ -179,5 +180,17 @@ def test_a_session_goes_on_under_the_terms_that_are_asked_for_or_not_at_all(tmp_
         }
         for said, other in others.items():
             assert other.digest == begun.digest
-            with pytest.raises(ParameterError, match=rf"begun under other terms \({said}"):
+            with pytest.raises(ParameterError, match=rf"begun under other terms \({said}.*: take another title"):
                 hosted.begun("x", other)
+
+
+def test_training_goes_on_with_other_deadlines_but_for_the_same_audience(tmp_path):
+    """Only its first round was begun with those from before."""
+    vector = (IntegerVector("v", 3, 1),)
+    begun = Asked(title="a model", members=tuple(NAMES), vectors=vector, training="model:proposed")
+    with Hosted(tmp_path / "service.db", ["sums.example"]) as hosted:
+        new = prepared(begun.spec(begun.trial), job="x", number=0)
+        hosted.store.add(new)
+        assert hosted.begun("x", replace(begun, deadlines=Deadlines(30))) == new.session
+        with pytest.raises(ParameterError, match="results_to operator"):
+            hosted.begun("x", replace(begun, results_to=Audience.MEMBERS))

@@ -224,10 +224,10 @@ def test_damaged_rows_are_named(store: Store) -> None:
 
 def test_terms_of_sessions_that_ended_long_ago_are_forgotten(store: Store) -> None:
     """Unless their job has still to follow from them: a payload may be as large as a model."""
-    kept = [prepared(sum_of_seven(), job=job, number=0) for job in (None, "followed", "not yet")]
+    kept = [prepared(sum_of_seven(), job=job, number=0) for job in (None, "followed", "not yet", "alone")]
     recent, running = prepared(sum_of_seven()), prepared(sum_of_seven())
     for new in (*kept, recent, running):
-        store.add(new)
+        store.add(new, last=new.job == "alone")
     for new in (*kept, recent):
         store.cancel(new.session, "")
     store.end_job("followed", kept[1].session)
@@ -236,7 +236,7 @@ def test_terms_of_sessions_that_ended_long_ago_are_forgotten(store: Store) -> No
             connection.execute(update(SESSIONS).where(SESSIONS.c.id == new.session).values(ended=1.0))
     store.clear(1000.0)
     left = [bool(store.row(new.session, CONTENTS.c.terms).terms) for new in (*kept, recent, running)]
-    assert left == [False, False, True, True, True]
+    assert left == [False, False, True, False, True, True]
 
 
 def test_a_file_that_is_no_store(tmp_path: Path) -> None:
