@@ -213,8 +213,8 @@ class Folder:
                     f"sessions under way would take {total:,} bytes of this member's disk, but may take "
                     f"{MAX_KEPT_BYTES:,}: let some of them end first"
                 )
+            self._write(name, data)
             self._sizes[name] = len(data)
-        self._write(name, data)
 
     def _write(self, name: str, data: bytes) -> None:
         try:

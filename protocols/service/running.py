@@ -193,7 +193,8 @@ class Runner:
     def _say(self, error: StoreError) -> None:
         if (sentence := str(error)) not in self._said:
             self._said.add(sentence)
-            self._told(f"the store or the ledger cannot be used, and is tried again: {sentence}")
+            with suppress(Exception):  # such as a standard error that was closed
+                self._told(f"the store or the ledger cannot be used, and is tried again: {sentence}")
 
     async def _clear(self) -> None:
         await self.call(self._store.clear, KEEP_SECONDS)

@@ -51,8 +51,9 @@ def _views(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[SessionVie
         select(PHASES).where(PHASES.c.session.in_(ids)).order_by(PHASES.c.session, PHASES.c.phase)
     )
     answered = _answered(connection, [row.id for row in rows if row.state == State.RUNNING])
+    ended = {row.id for row in rows if row.state != State.RUNNING}
     for phase in found.all():
-        phases[phase.session].append(_phase(phase, answered))
+        phases[phase.session].append(_phase(phase, answered, phase.session in ended))
     refused: dict[str, dict[str, str]] = defaultdict(dict)
     for refusal in connection.execute(select(REFUSALS).where(REFUSALS.c.session.in_(ids))).all():
         refused[refusal.session][refusal.member] = f"{refusal.kind}: {refusal.reason}"
@@ -73,12 +74,22 @@ def _answered(connection: Connection, running: Iterable[str]) -> dict[tuple[str,
     return found
 
 
-def _phase(row: Row[Any], open_ones: dict[tuple[str, int], tuple[set[str], int]]) -> PhaseView:
+def _names(text: str, ended: bool) -> tuple[str, ...]:
+    """Return names that a session keeps; none where they are damaged and it has ended, perhaps by that."""
+    try:
+        return read_names(text)
+    except DamagedStoreError:
+        if ended:
+            return ()
+        raise
+
+
+def _phase(row: Row[Any], open_ones: dict[tuple[str, int], tuple[set[str], int]], ended: bool) -> PhaseView:
     names, size = open_ones.get((row.session, row.phase), (set(), 0))
     return PhaseView(
         row.name,
-        read_names(row.asked),
-        tuple(sorted(names)) if row.closed is None else read_names(row.answered),
+        _names(row.asked, ended),
+        tuple(sorted(names)) if row.closed is None else _names(row.answered, ended),
         row.needed,
         row.opened,
         row.deadline,
@@ -99,7 +110,7 @@ def _view(row: Row[Any], phases: Sequence[PhaseView], refused: dict[str, str]) -
         row.protocol,
         row.adversary,
         state,
-        read_names(row.names),
+        _names(row.names, state is not State.RUNNING),
         tuple(phases),
         excluded,
         refused,

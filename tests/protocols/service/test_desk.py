@@ -317,8 +317,9 @@ def test_a_session_whose_rows_are_damaged_ends(tmp_path: Path, column: str) -> N
         async with running(store, observe=lambda _, what: heard.append(what)) as desk, asyncio.timeout(10):
             while not heard:
                 await asyncio.sleep(0.01)
-            row = store.row(new.session, SESSIONS.c.state, SESSIONS.c.error)
-            assert tuple(row) == (State.FAILED, "DamagedStoreError")
+            view = await desk.wait(new.session)
+            assert (view.state, view.error) == (State.FAILED, "DamagedStoreError")
+            assert view.participants == (() if column == "names" else NAMES.names)
             assert [type(what) for what in heard] == [SessionEnded]
             if column == "orders":
                 assert (await desk.next_letter(LAST, 0, 10)) is not None  # everyone is told
@@ -340,6 +341,17 @@ def test_why_a_session_waits_for_the_store_is_said_once(tmp_path: Path) -> None:
 
     asyncio.run(play())
     assert [sentence.endswith(": it is gone") for sentence in told] == [True]
+
+
+def test_a_store_that_is_gone_is_borne_though_nobody_can_be_told(tmp_path: Path) -> None:
+    def unheard(sentence: str) -> None:
+        raise OSError("standard error was closed")
+
+    async def play() -> None:
+        async with serving(tmp_path, told=unheard) as desk:
+            desk._runner._say(StoreError("it is gone"))
+
+    asyncio.run(play())
 
 
 def test_sessions_that_run_are_shown_first_and_all_are_counted(tmp_path: Path) -> None:

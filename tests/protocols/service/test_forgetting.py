@@ -1,6 +1,7 @@
 """A member keeps no secrets of sessions that are over, and answers in no round of a committee twice."""
 
 import asyncio
+import errno
 import json
 import os
 import time
@@ -24,7 +25,7 @@ from protocols.service.parties import PaillierParty, check_session
 from protocols.service.running import KEEP_SECONDS
 from protocols.service.sessions import SessionSpec
 from protocols.service.views import Letter
-from secagg.errors import ContradictoryRequest
+from secagg.errors import ContradictoryRequest, ParameterError
 from secagg.signatures import Identity
 from tests.protocols.paillier import harness
 
@@ -279,6 +280,20 @@ def test_sessions_under_way_take_no_more_than_they_may(tmp_path, monkeypatch):
         folder.keep_terms(RUNNING, b"")
         folder.keep(STILL, Kept(1, False, bytes(200)))
         folder.forget(STILL)
+        folder.keep_terms(STILL, bytes(900))
+
+
+def test_what_could_not_be_written_takes_no_room(tmp_path, monkeypatch):
+    def full(*arguments, **more):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("protocols.service.kept.MAX_KEPT_BYTES", 1000)
+    with Folder(tmp_path / "own") as folder, monkeypatch.context() as patched:
+        patched.setattr("protocols.service.kept.write_whole", full)
+        with pytest.raises(ParameterError, match="No space"):
+            folder.keep_terms(RUNNING, bytes(900))
+        patched.undo()
+        monkeypatch.setattr("protocols.service.kept.MAX_KEPT_BYTES", 1000)
         folder.keep_terms(STILL, bytes(900))
 
 
