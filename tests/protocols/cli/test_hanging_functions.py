@@ -109,12 +109,12 @@ def test_a_function_that_hangs_keeps_neither_sessions_nor_sigterm_waiting(tmp_pa
 
 def test_a_function_that_does_not_return_in_time_ends_its_training_by_name(tmp_path):
     """And nothing else: the other training has its rounds, and the service goes on."""
-    options = ("--training-seconds", "8", "--forever")
+    options = ("--training-seconds", "15", "--forever")
     playing = served(tmp_path, *options, function="sleeps", until=b"JobDeadlineError")
     code, results, said = asyncio.run(asyncio.wait_for(playing, 120))
     assert code == 0
     (failed,) = (one for one in results if "state" not in one)
     assert (failed["title"], "JobDeadlineError" in failed["reason"]) == ("hangs", True)
     assert [(one["title"], one["round"], one["state"]) for one in results if one is not failed] == ROUNDS
-    assert said.count("steps:sleeps has failed: it has not returned within 8 s") == said.count("has failed") == 1
-    assert "steps:sleeps has ended the training: JobDeadlineError: it has not returned within 8 s" in said
+    assert said.count("steps:sleeps has failed: it has not returned within 15 s") == said.count("has failed") == 1
+    assert "steps:sleeps has ended the training: JobDeadlineError: it has not returned within 15 s" in said

@@ -89,7 +89,7 @@ async def play(folder: Path, step: str, after: bool, how: str) -> None:
                 while not (await second.session_view(session)).phases:
                     await asyncio.sleep(0.02)
             await second.cancel(session)
-            await asyncio.sleep(0.05)  # the other process has looked at what is owed, more than once
+            await asyncio.sleep(0.1)  # the other process has looked at what is owed, more than once
             at.let_go()
             if how == "cancelled":
                 await asyncio.sleep(0.05)
@@ -103,7 +103,7 @@ async def play(folder: Path, step: str, after: bool, how: str) -> None:
                 await asyncio.sleep(0.02)
             assert reservation(ledger, session) is not ReservationStatus.RESERVED, "it stays reserved for ever"
             assert known is not None or (how == "cancelled" and step in ("claim", "load", "hold"))
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
             assert releases(ledger) == (known is not None)
     store.close()
 

@@ -604,11 +604,10 @@ def test_a_relayed_contribution_that_is_refused_ends_nothing_for_a_member(monkey
     party = PaillierParty(session.parameters, "member-1", harness.identity(1001), session.members[1]._share)
     answers = {"sum": lambda terms: {}}
     taking = client_module._Session(session.parameters.session.hex(), None, None, answers, party, None, None)
-    taking._terms = SessionSpec("encrypted", session.parameters).terms
-    taking._participant = session.members[1]
+    terms = SessionSpec("encrypted", session.parameters).terms
     for number, contribution in enumerate((structs.replace(shown, signature=bytes(64)), shown)):
         letter = Letter(session.parameters.session.hex(), number, "contributions", harness.encode(contribution))
-        assert asyncio.run(taking._answer(letter)) == b""
+        assert asyncio.run(taking._answer(letter, terms, session.members[1])) == b""
     assert session.members[1]._accepted == {1}
 
 
