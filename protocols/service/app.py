@@ -194,10 +194,9 @@ class Requests:
                 stated = int(request.headers.get("content-length", 0))
                 try:
                     async with asyncio.timeout(None) as until:
-                        came: Callable[[int], None] = _forget
-                        if most is None:
-                            cut = functools.partial(until.reschedule, 0.0)  # long ago: it ends at once
-                            came = held.enter_context(self._bodies.receiving(member.name, stated, cut))
+                        cut = functools.partial(until.reschedule, 0.0)  # long ago: it ends at once
+                        receiving = self._bodies.receiving(member.name, stated, cut)
+                        came = held.enter_context(receiving) if most is None else _forget
                         body = await self._body(request, signed, most, came)
                 except TimeoutError:
                     raise full() from None

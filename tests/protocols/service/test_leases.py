@@ -16,7 +16,7 @@ from protocols.service.deadlines import Deadlines
 from protocols.service.deliveries import Delivery, Kept
 from protocols.service.desk import Desk
 from protocols.service.driver import Driver, Turn, receive_all
-from protocols.service.errors import DamagedStoreError, LostLeaseError
+from protocols.service.errors import LostLeaseError
 from protocols.service.jobs import prepared, taken_up
 from protocols.service.owning import Lease, Owner
 from protocols.service.store import Store
@@ -221,8 +221,7 @@ def test_a_damaged_dump_is_a_named_error_of_its_session_alone(tmp_path: Path) ->
             assert (await Members(desk, client).play(sum_of_seven())).state is State.COMPLETED
             with store.write() as connection:
                 connection.execute(update(SESSIONS).values(names="no names"))
-            with pytest.raises(DamagedStoreError):
-                await desk.session_view(fine.session)
+            assert (await desk.session_view(fine.session)).participants == ()  # or `serve` would end with it
         store.close()
 
     asyncio.run(play())

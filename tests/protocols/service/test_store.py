@@ -32,6 +32,7 @@ from protocols.service.jobs import prepared, read_orders, summing
 from protocols.service.members import Members
 from protocols.service.owning import Owner
 from protocols.service.sessions import Orders, Payment, SessionSpec, Terms, read_terms
+from protocols.service.showing import session_shown
 from protocols.service.store import LETTERS_A_SECOND, Store
 from protocols.service.tables import CONTENTS, SESSIONS
 from protocols.statistics.release import ReleasePolicy
@@ -218,6 +219,8 @@ def test_damaged_rows_are_named(store: Store) -> None:
         connection.execute(text("UPDATE service_sessions SET names = '[1]'"))
     with pytest.raises(DamagedStoreError, match="names"):
         owner.load(lease)
+    with pytest.raises(DamagedStoreError, match="names"):
+        session_shown(store, session)
     with pytest.raises(DamagedStoreError, match="orders"):
         read_orders(b"[]")
 
