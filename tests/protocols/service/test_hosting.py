@@ -19,6 +19,7 @@ from protocols.service.deadlines import Deadlines
 from protocols.service.jobs import prepared
 from protocols.service.session_file import Asked
 from protocols.service.sessions import Audience
+from protocols.service.tables import SESSIONS
 from protocols.service.views import State
 from protocols.statistics import Number, Query, asked
 from protocols.statistics.release import ReleasePolicy
@@ -194,3 +195,20 @@ def test_training_goes_on_with_other_deadlines_but_for_the_same_audience(tmp_pat
         assert hosted.begun("x", replace(begun, deadlines=Deadlines(30))) == new.session
         with pytest.raises(ParameterError, match="results_to operator"):
             hosted.begun("x", replace(begun, results_to=Audience.MEMBERS))
+
+
+def test_nothing_follows_a_session_that_is_run_once(tmp_path, monkeypatch):
+    """Its terms would be kept for ever, as those of a round of training that another one follows."""
+    one = Asked(title="a sum", members=tuple(NAMES), vectors=(IntegerVector("v", 3, 1),))
+
+    async def there(members, told):
+        return one.trial
+
+    async def at_once(session):
+        return session
+
+    with Hosted(tmp_path / "service.db", ["sums.example"]) as hosted:
+        monkeypatch.setattr(hosted, "enrolled", there)
+        monkeypatch.setattr(hosted.desk, "wait", at_once)
+        session = asyncio.run(hosted.once("x", one))
+        assert hosted.store.row(session, SESSIONS.c.followed).followed
