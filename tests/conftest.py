@@ -24,7 +24,8 @@ LONGEST = (
     *("cli/test_private_sessions.py", "test_interpreted_loops.py", "tests/test_typing.py"),
 )
 """Files whose tests begin first: one that begins late is waited for by idle processors."""
-MOST_CHARACTERS = 300
+MOST_CHARACTERS = 60
+"""Of a parameter in a test's name."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,11 +33,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Refuse names so long that workers spend their time on sending them: of a large value that has no id."""
-    if len(item.nodeid) > MOST_CHARACTERS:
-        text = f"its name has {len(item.nodeid)} characters, but may have {MOST_CHARACTERS}: give ids to its parameters"
-        pytest.fail(text, pytrace=False)
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name long texts by their length: workers spend their time on sending long names."""
+    return f"{argname}-{len(val)}" if isinstance(val, str | bytes) and len(val) > MOST_CHARACTERS else None
 
 
 @pytest.hookimpl(optionalhook=True)
