@@ -132,7 +132,9 @@ class Bodies:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._coming: list[_Coming] = []
+        self._coming: set[_Coming] = set()
+        self._of_members: Counter[str] = Counter()
+        self._total = 0
 
     @contextlib.contextmanager
     def receiving(self, name: str, length: int, cut: Callable[[], object]) -> Iterator[Callable[[int], None]]:
@@ -144,32 +146,34 @@ class Bodies:
         """
         own = _Coming(name, length, cut)
         self._check_member(own, length)
-        if 0 < self._total() > self._limits.max_bodies_bytes - length:
+        if 0 < self._total > self._limits.max_bodies_bytes - length:
             raise full()
-        self._coming.append(own)
+        self._coming.add(own)
 
         def came(size: int) -> None:
             self._check_member(own, size)
             self._make_room(own, size)
-            own.size += size
+            self._count(own, size)
 
         try:
             yield came
         finally:
             self._let_go(own)
 
-    def _total(self) -> int:
-        return sum(each.size for each in self._coming)
+    def _count(self, body: _Coming, size: int) -> None:
+        body.size += size
+        self._total += size
+        self._of_members[body.name] += size
 
     def _check_member(self, own: _Coming, size: int) -> None:
-        before = sum(each.size for each in self._coming if each.name == own.name)
+        before = self._of_members[own.name]
         if before and before + size > self._limits.max_body_bytes:
             raise Refusal("too-many", f"{own.name} is sending another answer: wait and try again")
 
     def _make_room(self, own: _Coming, size: int) -> None:
         if own not in self._coming:  # it was cut, and its task has not heard of that
             raise full()
-        while own.size < (total := self._total()) and total + size > self._limits.max_bodies_bytes:
+        while own.size < self._total > self._limits.max_bodies_bytes - size:
             unfinished = (each for each in self._coming if 0 < each.size < each.length and each is not own)
             least = min(unfinished, key=lambda each: each.size, default=own)
             if least.size >= own.size:
@@ -178,8 +182,11 @@ class Bodies:
             least.cut()
 
     def _let_go(self, body: _Coming) -> None:
-        with contextlib.suppress(ValueError):  # it was cut
+        if body in self._coming:  # or it was cut
             self._coming.remove(body)
+            self._count(body, -body.size)
+            if not self._of_members[body.name]:
+                del self._of_members[body.name]
 
 
 def full() -> Refusal:

@@ -497,15 +497,15 @@ def test_a_body_that_gives_way_to_another_is_refused_at_once(tmp_path):
             bodies = service.requests._bodies
             _, first = await dial(service)
             first.write(letter_head(early, 90_000) + b"x" * 60_000)
-            while bodies._total() < 60_000:
+            while bodies._total < 60_000:
                 await asyncio.sleep(0.01)
             reader, second = await dial(service)
             second.write(letter_head(late, 40_000) + b"x" * 39_000)
-            while bodies._total() < 99_000:
+            while bodies._total < 99_000:
                 await asyncio.sleep(0.01)
             first.write(b"x" * 20_000)
             answer = await said(reader)
-            assert bodies._total() == 80_000
+            assert bodies._total == 80_000
             first.close()
             second.close()
             return answer
