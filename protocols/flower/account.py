@@ -17,9 +17,10 @@ from typing import Any
 
 from secagg.errors import ParameterError
 
+from ..core.files import sync
 from ..masking.policy import PrivacyDemand
 from .answered import folder_of
-from .durable import ANSWERED, alone, make, noting, settle, settle_folder
+from .durable import ANSWERED, alone, make, noting, settle
 
 _ACCOUNTS = "private-rounds"
 _NUMBER = "partition-id"
@@ -54,7 +55,7 @@ def charge(node: Mapping[str, Any], session_id: bytes, demand: PrivacyDemand) ->
                 _append(notes, session_id + rounds)
         finally:
             settle(notes)
-        settle_folder(path.parent)
+        sync(path.parent)
     _check(*_spent(path, demand), further=Fraction(0))
 
 

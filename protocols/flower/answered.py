@@ -17,8 +17,9 @@ from typing import Any
 
 from secagg.errors import UnexpectedMessage
 
+from ..core.files import sync
 from ..masking.transitions import ClientPhase
-from .durable import ANSWERED, make, noting, settle, settle_folder
+from .durable import ANSWERED, make, noting, settle
 
 KEPT_SECONDS = 30 * 24 * 3600.0
 KEPT_RUNS = 100
@@ -57,7 +58,7 @@ def claim(folder: Path, run_id: int, node_id: int, session_id: bytes, phase: Cli
                 "this node has answered that before, and lost the state that came of it: it gives no second answer"
             ) from None
         settle(note)
-        settle_folder(node)
+        sync(node)
         if phase is ClientPhase.ADVERTISED:  # the state has been kept since: none of an earlier session comes back
             os.utime(run)
             for earlier in node.iterdir():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from secagg.errors import ParameterError
 
+from ..core.files import sync
 from .logs import ERROR, log
 
 ANSWERED = "secagg-answered"
@@ -30,7 +31,7 @@ def make(folder: Path) -> None:
     if not folder.is_dir():
         make(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
-        settle_folder(folder.parent)
+        sync(folder.parent)
 
 
 @contextmanager
@@ -54,9 +55,3 @@ def settle(descriptor: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def settle_folder(folder: Path) -> None:
-    """Have what was made in a folder reach the disk."""
-    if os.name == "posix":  # elsewhere folders cannot be opened
-        settle(os.open(folder, os.O_RDONLY))

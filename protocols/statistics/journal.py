@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from secagg.errors import ParameterError
 
+from ..core.files import sync
 from .partitions import Codes, Partition
 
 ROW_BYTES = 8
@@ -167,7 +168,7 @@ class Journal:
             try:
                 _lock(descriptor)
                 if new:
-                    _settle_folder(self.path.parent)
+                    sync(self.path.parent)
                 data = _whole(descriptor)
                 adding = Adding(data, descriptor)  # before anything is changed: the file may be another one
                 os.ftruncate(descriptor, data.rfind(b"\n") + 1)  # an answer that was never given
@@ -244,13 +245,3 @@ def _lock(descriptor: int) -> None:
         import fcntl
 
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-
-def _settle_folder(folder: Path) -> None:
-    """Have the new file's name reach the disk."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -3,11 +3,8 @@
 import itertools
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -26,8 +23,11 @@ from protocols.masking.transitions import ServerPhase
 from protocols.simulation.masked import collected_phases
 from secagg.errors import EncodingError, InconsistentShares, MalformedMessage, StateError, UnexpectedMessage
 from secagg.key_agreement import KeyPair
+from tests.interrupts import interrupted
 
 from .harness import Session, altering, number, random_inputs, session_after, small_config, spoilt
+
+MODULES = ("masking/server/server.py", "masking/server/holding.py")
 
 replace = msgspec.structs.replace
 COMPLETE = {"complete_graph": True, "dropout": 0.34}
@@ -184,28 +184,6 @@ def test_an_input_beyond_reach_is_noticed_in_the_sum():
 # --- The server itself
 
 
-def interrupted(step: Callable[[], object], after: int) -> bool:
-    """Whether a step takes so many lines in the server's modules that an interrupt ended it there."""
-    left = iter(range(after))
-
-    def trace(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
-        if not frame.f_code.co_filename.endswith(("masking/server/server.py", "masking/server/holding.py")):
-            return None
-        if event == "line" and next(left, None) is None:
-            raise KeyboardInterrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        step()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
-
-
 @pytest.mark.parametrize("adversary", [Adversary.CURIOUS_SERVER, Adversary.MALICIOUS_SERVER])
 def test_an_interrupt_between_any_two_lines_ends_the_session_or_the_step_can_be_taken_again(adversary):
     session = Session(small_config(3, adversary, dropout=0.0, complete_graph=True))
@@ -224,7 +202,7 @@ def test_an_interrupt_between_any_two_lines_ends_the_session_or_the_step_can_be_
             taken = session.server.dump()
             for after in itertools.count():
                 again = Server.load(dumped, threads=1)
-                if not interrupted(partial(step, again), after):
+                if not interrupted(partial(step, again), after, MODULES):
                     break
                 if again.phase is ServerPhase.ABORTED:
                     with pytest.raises(StateError):

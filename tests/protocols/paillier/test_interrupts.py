@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import sys
-from collections.abc import Callable
 from functools import partial
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -17,6 +14,7 @@ from protocols.paillier import Aggregator, CommitteeMember, Contributor, collect
 from protocols.paillier.parameters import RoundParameters
 from protocols.paillier.state import AggregatorPhase, Phase
 from secagg.errors import StateError
+from tests.interrupts import interrupted
 from tests.secagg.paillier.fixed_keys import dealt, noise
 
 from .harness import identity, levels, make_parameters, update
@@ -62,28 +60,6 @@ def credentials(parameters: RoundParameters, member: int) -> tuple[Any, ...]:
     return parameters, dealt(2, 3)[1][member - 1], identity(1000 + member)
 
 
-def interrupted(step: Callable[[], object], after: int) -> bool:
-    """Whether a step takes so many lines in the modules concerned that an interrupt ended it there."""
-    left = iter(range(after))
-
-    def trace(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
-        if not frame.f_code.co_filename.endswith(MODULES):
-            return None
-        if event == "line" and next(left, None) is None:
-            raise KeyboardInterrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        step()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
-
-
 def test_an_interrupted_aggregator_is_at_its_end_or_takes_the_step_again() -> None:
     played = Round()
     aggregator, parameters = played.aggregator, played.parameters
@@ -104,7 +80,7 @@ def test_an_interrupted_aggregator_is_at_its_end_or_takes_the_step_again() -> No
             taken = aggregator.dump()
             for after in itertools.count():
                 again = Aggregator.load(dumped, parameters)
-                if not interrupted(partial(step, again), after):
+                if not interrupted(partial(step, again), after, MODULES):
                     break
                 if again.phase is AggregatorPhase.ABORTED:
                     with pytest.raises(StateError):
@@ -138,7 +114,7 @@ def test_an_interrupted_member_is_done_or_has_the_sum(together: bool) -> None:
     taken = member.dump()
     for after in itertools.count():
         again = CommitteeMember.load(dumped, *given)
-        if not interrupted(partial(step, again), after):
+        if not interrupted(partial(step, again), after, MODULES):
             break
         if again.phase is Phase.ABORTED:
             with pytest.raises(StateError):
